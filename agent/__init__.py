@@ -1,0 +1,1 @@
+"""The production agent: answers a phone call and holds the conversation over the Realtime API."""

@@ -1,0 +1,194 @@
+"""One phone call's audio and signalling: the door between a call and the telephone network.
+
+`CallLeg` is what a call needs of the telephone, and the inputs below are what the telephone tells
+it. `agent.sip.leg` implements it on pjsua2, `simulator.virtual_leg` in memory; one conformance
+suite runs on both. The scripted caller stands on the same door from the other side.
+
+Audio is PCM, 16-bit little-endian, mono, at the leg's `sample_rate_hz`, in frames of 20 ms.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+FRAME_MS = 20
+
+Party = Literal["caller", "agent", "network"]
+DtmfMethod = Literal["rfc4733", "info", "inband"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallReceived:
+    """An INVITE has arrived (agent's side). `called` and `caller` are user parts of SIP URIs."""
+
+    called: str
+    caller: str
+    sip_call_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallProgressed:
+    """A provisional response to our INVITE (caller's side): 180, 183, ..."""
+
+    status: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallAnswered:
+    """The call is up: 200 OK received (caller's side), or sent and acknowledged (agent's)."""
+
+    status: int = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MediaReady:
+    """Audio can flow both ways. Comes again when a re-INVITE has changed the media."""
+
+    codec: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MediaHeld:
+    """The other side has put us on hold; `MediaReady` follows when it resumes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioReceived:
+    """One 20 ms frame, every 20 ms while media is up: silence where nothing arrived.
+
+    `at_ns`: when the media clock took it out of the jitter buffer.
+    """
+
+    pcm: bytes
+    at_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FramePlayed:
+    """A frame has left. `samples` of it came from `play`; the rest was silence.
+
+    `at_ns`: when the media clock took it.
+    """
+
+    samples: int
+    at_ns: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlayoutCleared:
+    """The answer to `clear`: every `FramePlayed` before it has been told; this much was dropped."""
+
+    dropped_samples: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlayoutOverflowed:
+    """`play` was handed more than the buffer's bound: this much, the newest, was dropped."""
+
+    dropped_samples: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DtmfReceived:
+    """The other side pressed a key: 0-9, *, #, A-D."""
+
+    digit: str
+    method: DtmfMethod
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferRequested:
+    """The other side sent a REFER (caller's side): it wants us to call `uri` instead."""
+
+    uri: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TransferProgressed:
+    """What became of our REFER (agent's side): a final status, 202 is not final."""
+
+    status: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RtpMeasured:
+    """The stream's own statistics (RFC 3550), told once when media ends."""
+
+    received_packets: int
+    lost_packets: int
+    jitter_ms: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HungUp:
+    """The call is over; the last input of a leg. `status`: of BYE 200, else why it failed."""
+
+    by: Party
+    status: int
+    reason: str
+
+
+LegInput = (
+    CallReceived
+    | CallProgressed
+    | CallAnswered
+    | MediaReady
+    | MediaHeld
+    | AudioReceived
+    | FramePlayed
+    | PlayoutCleared
+    | PlayoutOverflowed
+    | DtmfReceived
+    | TransferRequested
+    | TransferProgressed
+    | RtpMeasured
+    | HungUp
+)
+
+
+class CallLeg(Protocol):
+    """One call. Inputs arrive one at a time, on the loop's thread, never within a method's call.
+
+    No method blocks or raises for the state the call is in: on a call that is over they do
+    nothing.
+    """
+
+    sample_rate_hz: int
+    """Of every `pcm` here. A frame has `sample_rate_hz // 50` samples."""
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """Deliver inputs to `on_input` from now on, those that wait already first."""
+
+    def answer(self, status: int = 200) -> None:
+        """Answer an incoming call."""
+
+    def play(self, pcm: bytes) -> None:
+        """Queue audio behind what is queued already; paced by the media clock; bounded."""
+
+    def clear(self) -> None:
+        """Drop what has not been played; `PlayoutCleared` follows."""
+
+    def hang_up(self, status: int = 200) -> None:
+        """BYE, CANCEL or a refusal with `status`, whichever fits the call's state."""
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        """Send key presses."""
+
+    def transfer(self, uri: str) -> None:
+        """REFER the other side to `uri` (RFC 3515); `TransferProgressed` follows."""
+
+
+class CallerLeg(CallLeg, Protocol):
+    """A call that we place. `start` first, then `dial`."""
+
+    def dial(self, uri: str) -> None:
+        """Send the INVITE."""
+
+    def hold(self) -> None:
+        """Put the other side on hold (re-INVITE, sendonly)."""
+
+    def resume(self) -> None:
+        """Take it off hold."""
+
+    def vanish(self) -> None:
+        """Drop the call without a word: no BYE, no RTP, no answer to anything."""

@@ -1,0 +1,1 @@
+"""The agent's reading of the OpenAI Realtime API: typed events, dialects, session, connection."""

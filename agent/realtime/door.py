@@ -1,0 +1,60 @@
+"""One connection to the Realtime API: the door between a call and the model.
+
+Events cross it as plain mappings with a `type`, as the API documents them, but for one thing: audio
+(`audio` of `input_audio_buffer.append`, `delta` of an audio delta) is `bytes`. Only the WebSocket
+adapter (`agent.realtime.connection`) knows JSON and base64; the in-memory connection
+(`simulator.virtual_realtime`) hands the same mappings over. One conformance suite runs on both.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RealtimeConnected:
+    """The handshake is done; `session.created` follows as an event."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RealtimeEvent:
+    """A server event, not yet checked."""
+
+    event: Event
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RealtimeGarbage:
+    """A message that is no event: not JSON, not an object, no `type`, or bad base64."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RealtimeClosed:
+    """The connection is over, or never came to be; the last input of a connection.
+
+    `status` is the HTTP status of a refused handshake, `code` the WebSocket's close code.
+    """
+
+    reason: str
+    code: int | None = None
+    status: int | None = None
+
+
+RealtimeInput = RealtimeConnected | RealtimeEvent | RealtimeGarbage | RealtimeClosed
+
+
+class RealtimeConnection(Protocol):
+    """One connection. Inputs arrive one at a time, on the loop's thread, never within a call."""
+
+    def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
+        """Connect in the background; what becomes of it is told as inputs."""
+
+    def send(self, event: Event) -> None:
+        """Queue an event. Never blocks; the queue is bounded, and overflowing it closes."""
+
+    def close(self) -> None:
+        """Close in the background; no input comes after this call, not even `RealtimeClosed`."""

@@ -1,0 +1,1 @@
+"""The telephone side: everything that touches pjsua2."""

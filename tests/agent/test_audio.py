@@ -1,0 +1,99 @@
+"""Audio helpers, against the definitions of the formats and against known sounds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent import audio
+
+# ITU-T G.711: first code words of the positive and negative ranges, and their values.
+MU_LAW = {0x00: -32124, 0x80: 32124, 0x7F: 0, 0xFF: 0, 0xF0: 120, 0x8F: 16764}
+A_LAW = {0xD5: 8, 0x55: -8, 0xAA: 32256, 0x2A: -32256, 0xC5: 264}
+
+
+@pytest.mark.parametrize(("encoding", "words"), [("pcmu", MU_LAW), ("pcma", A_LAW)])
+def test_g711_decodes_the_standards_code_words(
+    encoding: audio.Encoding, words: dict[int, int]
+) -> None:
+    decoded = audio.to_samples(audio.AudioFormat(encoding).decode(bytes(words)))
+    assert decoded.tolist() == list(words.values())
+
+
+@pytest.mark.parametrize("encoding", ["pcmu", "pcma"])
+def test_g711_passes_through_unharmed(encoding: audio.Encoding) -> None:
+    form = audio.AudioFormat(encoding)
+    every_value = form.decode(bytes(range(256)))
+    assert form.decode(form.encode(every_value)) == every_value
+
+
+@given(st.integers(-32768, 32767))
+def test_g711_error_is_within_half_a_step(value: int) -> None:
+    for encoding in ("pcmu", "pcma"):
+        form = audio.AudioFormat(encoding)
+        back = int(
+            audio.to_samples(form.decode(form.encode(np.array([value], "<i2").tobytes())))[0]
+        )
+        # The widest segment has steps of 1024; beyond the last value it clips.
+        assert abs(back - value) <= max(16, abs(value) // 16 + 16, 32768 - 32124)
+
+
+def test_pcm_drops_half_a_sample() -> None:
+    assert audio.AudioFormat("pcm").decode(b"abc") == b"ab"
+
+
+def test_tone_has_its_frequency_length_and_level() -> None:
+    samples = audio.to_samples(audio.tone(440, 400, 24_000, level_dbfs=-12))
+    assert samples.size == 9600
+    spectrum = np.abs(np.fft.rfft(samples.astype(float)))
+    assert np.argmax(spectrum) * 24_000 / samples.size == pytest.approx(440, abs=3)
+    assert audio.level_dbfs(samples[2400:-2400]) == pytest.approx(-15, abs=0.1)  # RMS of a sine
+    assert samples[0] == 0
+    assert abs(int(samples[-1])) < 40
+
+
+def test_level_of_silence_and_of_nothing() -> None:
+    assert audio.level_dbfs(np.zeros(10, np.int16)) == -120
+    assert audio.level_dbfs(np.zeros(0, np.int16)) == -120
+
+
+def test_to_bytes_clips_instead_of_wrapping() -> None:
+    assert audio.to_samples(audio.to_bytes(np.array([1e6, -1e6]))).tolist() == [32767, -32768]
+
+
+def test_resampling_keeps_length_and_pitch() -> None:
+    pcm = audio.resample(audio.tone(440, 500, 24_000), 24_000, 8_000)
+    assert audio.duration_ms(pcm, 8_000) == pytest.approx(500, abs=1)
+    spectrum = np.abs(np.fft.rfft(audio.to_samples(pcm).astype(float)))
+    assert np.argmax(spectrum) * 2 == pytest.approx(440, abs=2)
+
+
+def test_wav_round_trip_and_no_temporary_left(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "tone.wav"
+    pcm = audio.tone(440, 100, 8_000)
+    audio.write_wav(path, audio.to_samples(pcm), 8_000)
+    assert audio.read_wav(path, 8_000) == pcm
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_wav_of_two_channels_is_mixed_down(tmp_path: Path) -> None:
+    stereo = np.array([[1000, 3000]] * 80, np.int16)
+    audio.write_wav(tmp_path / "s.wav", stereo, 8_000)
+    assert set(audio.to_samples(audio.read_wav(tmp_path / "s.wav", 8_000)).tolist()) == {2000}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a sound", b"RIFF\x00\x00\x00\x00WAVE"])
+def test_a_bad_sound_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "bad.wav"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(audio.AudioFileError, match=r"bad\.wav"):
+        audio.read_wav(path, 8_000)
+
+
+def test_an_empty_sound_file_is_refused(tmp_path: Path) -> None:
+    audio.write_wav(tmp_path / "empty.wav", np.zeros(0, np.int16), 8_000)
+    with pytest.raises(audio.AudioFileError, match="no sound"):
+        audio.read_wav(tmp_path / "empty.wav", 8_000)
