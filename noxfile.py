@@ -1,0 +1,76 @@
+"""The project's jobs: `nox -l` lists them, `nox -s NAME -- ARGUMENTS` runs one.
+
+Every job makes its own virtual environment from `constraints.txt`, so that the same command does the
+same next year.
+"""
+
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests", "scenarios"]
+nox.options.reuse_existing_virtualenvs = True
+nox.needs_version = ">=2025.2.9"
+
+SUPPORTED = ((3, 11), (3, 12))
+PACKAGES = ("agent", "fakes", "simulator", "reports")
+
+
+def _install(session: nox.Session, extras: str) -> None:
+    """Install the project and the named extras at the locked versions."""
+    if sys.version_info[:2] not in SUPPORTED:
+        session.error(
+            f"Python {sys.version_info[0]}.{sys.version_info[1]} runs this nox, and pjsua2 has wheels "
+            "for 3.11 and 3.12: make the virtual environment with one of these"
+        )
+    session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style: ruff's rules and its format."""
+    session.install("-q", "-c", "constraints.txt", "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types: mypy, strict, over everything."""
+    _install(session, "sim,test,lint")
+    session.run("mypy")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests; arguments go to pytest: `nox -s tests -- -k playout`."""
+    _install(session, "sim,test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def scenarios(session: nox.Session) -> None:
+    """Every call in scenarios/, for real: SIP, RTP, WebSocket; arguments go to `earshot run`."""
+    _install(session, "sim")
+    session.run("earshot", "run", *(session.posargs or ["scenarios"]), success_codes=[0])
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The benchmarks; results are kept as JSON under .benchmarks/ and compare between commits."""
+    _install(session, "sim,test")
+    session.run(
+        "pytest", "tests/bench", "--benchmark-enable", "--benchmark-only", "--benchmark-autosave",
+        "--timeout=1800", *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write constraints.txt anew: the newest versions that pyproject.toml allows."""
+    session.install("-q", "--upgrade", ".[sim,test,lint]")
+    frozen = session.run("pip", "freeze", "--exclude", "earshot", "--exclude-editable", silent=True)
+    Path("constraints.txt").write_text(
+        "# What `nox -s lock` found newest within pyproject.toml's bounds.\n" + str(frozen)
+    )
