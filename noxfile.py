@@ -1,7 +1,7 @@
 """The project's jobs: `nox -l` lists them, `nox -s NAME -- ARGUMENTS` runs one.
 
-Every job makes its own virtual environment from `constraints.txt`, so that the same command does the
-same next year.
+Every job makes its own virtual environment from `constraints.txt`, so that the same command does
+the same next year.
 """
 
 import sys
@@ -21,8 +21,8 @@ def _install(session: nox.Session, extras: str) -> None:
     """Install the project and the named extras at the locked versions."""
     if sys.version_info[:2] not in SUPPORTED:
         session.error(
-            f"Python {sys.version_info[0]}.{sys.version_info[1]} runs this nox, and pjsua2 has wheels "
-            "for 3.11 and 3.12: make the virtual environment with one of these"
+            f"this nox runs on Python {sys.version_info[0]}.{sys.version_info[1]}, and pjsua2 has "
+            "wheels for 3.11 and 3.12: make the virtual environment with one of these"
         )
     session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]")
 

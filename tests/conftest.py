@@ -1,4 +1,4 @@
-"""What all tests share: no test is skipped where every peer is installed; processes are not left."""
+"""What all tests share: where every peer is installed, no test may be skipped."""
 
 import os
 from collections.abc import Generator
