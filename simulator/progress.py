@@ -1,0 +1,123 @@
+"""What a person sees while calls run: a live table on a terminal, plain lines anywhere else."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+VERDICT_STYLE = {"passed": "green", "failed": "bold red", "error": "bold magenta"}
+
+
+class Progress(Protocol):
+    """Told what happens to each call."""
+
+    def phase(self, stage: str, phase: str) -> None:
+        """A call has come to a new phase: dialing, greeting, reply 2, ..."""
+
+    def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:
+        """A call is over and judged; `sentence` says why, if it did not pass."""
+
+    def __enter__(self) -> Self:
+        """Start showing."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop showing."""
+
+
+class PlainProgress:
+    """One line when a call is over: for logs and CI."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._done = 0
+
+    def phase(self, stage: str, phase: str) -> None:
+        """See `Progress.phase`: a log does not want every phase."""
+
+    def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:
+        """See `Progress.finished`."""
+        self._done += 1
+        self._console.print(_line(self._done, self._total, stage, verdict, sentence, took_s))
+
+    def __enter__(self) -> Self:
+        """See `Progress.__enter__`."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See `Progress.__exit__`."""
+
+
+class LiveProgress:
+    """The phases of the calls under way, below the lines of those that are over."""
+
+    def __init__(self, console: Console, total: int) -> None:
+        self._console = console
+        self._total = total
+        self._done = 0
+        self._phases: dict[str, str] = {}
+        self._live = Live(console=console, refresh_per_second=8, transient=True)
+
+    def phase(self, stage: str, phase: str) -> None:
+        """See `Progress.phase`."""
+        self._phases[stage] = phase
+        self._show()
+
+    def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:
+        """See `Progress.finished`."""
+        self._done += 1
+        self._phases.pop(stage, None)
+        self._console.print(_line(self._done, self._total, stage, verdict, sentence, took_s))
+        self._show()
+
+    def _show(self) -> None:
+        table = Table.grid(padding=(0, 2))
+        for stage, phase in self._phases.items():
+            table.add_row(Text("…", style="cyan"), stage, Text(phase, style="dim"))
+        self._live.update(table)
+
+    def __enter__(self) -> Self:
+        """See `Progress.__enter__`."""
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See `Progress.__exit__`."""
+        self._live.stop()
+
+
+def make_progress(console: Console, total: int) -> Progress:
+    """The one that fits where the output goes."""
+    return LiveProgress(console, total) if console.is_terminal else PlainProgress(console, total)
+
+
+def summary_table(rows: Sequence[tuple[str, str, Sequence[str]]], columns: Sequence[str]) -> Table:
+    """The closing table: a row (stage, verdict, cells) for each call, `columns` name the cells."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("call")
+    table.add_column("verdict")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for stage, verdict, cells in rows:
+        table.add_row(stage, Text(verdict, style=VERDICT_STYLE[verdict]), *cells)
+    return table
+
+
+def _line(done: int, total: int, stage: str, verdict: str, sentence: str, took_s: float) -> Text:
+    width = len(str(total))
+    return Text.assemble(
+        (f"{done:>{width}}/{total}  ", "dim"),
+        (f"{verdict:<6}", VERDICT_STYLE[verdict]),
+        f"  {stage}",
+        (f"  {took_s:.1f} s", "dim"),
+        f"  {sentence}" if sentence else "",
+    )
