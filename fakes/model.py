@@ -1,0 +1,11 @@
+"""The base of everything that is written in a script."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class ScriptModel(BaseModel):
+    """No unknown keys, no silent conversions, never changed; docstrings describe the fields."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )
