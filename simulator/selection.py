@@ -1,0 +1,58 @@
+"""`-k EXPR`: choose scenarios by words in their names, as pytest does: `barge and not late`."""
+
+import ast
+from collections.abc import Callable, Sequence
+
+from simulator.scenario import Scenario
+
+
+class SelectionError(ValueError):
+    """An expression that cannot be read: says what and where."""
+
+
+def select(scenarios: Sequence[Scenario], expression: str) -> list[Scenario]:
+    """Those whose name fits; a word fits a name that holds it, in either case.
+
+    Words are joined by `and`, `or`, `not` and parentheses. A hyphen belongs to a word.
+
+    Raises:
+        SelectionError: the expression is none.
+    """
+    matches = compile_expression(expression)
+    return [scenario for scenario in scenarios if matches(scenario.name)]
+
+
+def compile_expression(expression: str) -> Callable[[str], bool]:
+    """The expression as a test of a name.
+
+    Raises:
+        SelectionError: the expression is none.
+    """
+    # A hyphen inside a word would be read as a minus: it is spelled out for Python's own parser.
+    readable = expression.strip().replace("-", "__hyphen__")
+    try:
+        tree = ast.parse(readable, mode="eval").body
+    except SyntaxError as error:
+        raise SelectionError(
+            f"-k {expression!r}: cannot be read at column {error.offset}; "
+            "expected words joined by and, or, not and parentheses"
+        ) from None
+    return _compile(tree, expression)
+
+
+def _compile(node: ast.expr, expression: str) -> Callable[[str], bool]:
+    match node:
+        case ast.BoolOp(op=op, values=values):
+            parts = [_compile(value, expression) for value in values]
+            combine = all if isinstance(op, ast.And) else any
+            return lambda name: combine(part(name) for part in parts)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            part = _compile(operand, expression)
+            return lambda name: not part(name)
+        case ast.Name(id=word):
+            wanted = word.replace("__hyphen__", "-").lower()
+            return lambda name: wanted in name.lower()
+    raise SelectionError(
+        f"-k {expression!r}: {ast.unparse(node)} is no word; "
+        "expected words joined by and, or, not and parentheses"
+    )
