@@ -1,0 +1,205 @@
+"""What is known about one call: its marks, the recording of what was heard, and what was asked.
+
+Every number of a report is computed from a `CallEvidence` and from nothing else, so a report can
+be made again from the directory of a call, and also for a call that nobody simulated: then there
+may be no recording and no server's marks, and what cannot be known is not reported.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent.timeline import Mark, Source, merge, read_timeline
+
+TIMELINE = "timeline.jsonl"
+RECORDING = "call.wav"
+HEARD = "server_heard.wav"
+SENT = "server_sent.wav"
+INFO = "call.json"
+
+MOUTH, EAR = 0, 1
+"""The recording's channels: what the caller said, and what the caller heard."""
+
+_NS_PER_S = 1_000_000_000
+
+Verdict = Literal["passed", "failed", "error"]
+Samples = NDArray[np.int16]
+
+
+class EvidenceError(ValueError):
+    """Evidence that cannot be read: says which file, and what is wrong with it."""
+
+
+class CallInfo(BaseModel):
+    """`call.json`: what the marks and the recording do not tell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1)
+    """Of the scenario, or of a call that was taken in production."""
+    lane: Literal["sip", "virtual", "production"] = "sip"
+    about: str = ""
+    """One sentence: what the scenario protects."""
+    verdict: Verdict = "passed"
+    """Of the call itself: did it go as its script says? The budget is judged apart."""
+    detail: str = ""
+    """For a failure: what was expected, what was heard, where to look."""
+    limits: dict[str, Any] = Field(default_factory=dict)
+    """The scenario's own limits, over the default budget (reports/budget.py)."""
+    connect_delay_ms: float = 0
+    """That the server was told to add to its handshake."""
+    repeat: int = Field(default=1, ge=1)
+    """Which of several calls of the same scenario this is."""
+    seed: int | None = None
+    log: list[str] = Field(default_factory=list)
+    """The last log lines of the processes, for a call that went wrong."""
+    scenario: str = ""
+    """The scenario file's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """One channel of sound."""
+
+    samples: Samples
+    rate_hz: int
+
+    @property
+    def length_ms(self) -> float:
+        """How long it lasts."""
+        return self.samples.size * 1000 / self.rate_hz
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallEvidence:
+    """Everything that is known about a call.
+
+    `marks` are in order of time. `recording` has shape (n, 2): left what the caller said (`MOUTH`),
+    right what the caller heard (`EAR`); n is 0 where nothing was recorded. Its sample k was spoken,
+    or heard, at `recording_start_ns` plus k sample times: a frame's first sample at the instant at
+    which the media clock took the frame.
+
+    `server_heard` is everything that the server received, and `server_sent` every audio delta that
+    it sent, each as one stream whose samples the server's marks count.
+    """
+
+    info: CallInfo
+    marks: list[Mark]
+    recording: Samples = field(default_factory=lambda: np.zeros((0, 2), np.int16))
+    rate_hz: int = 8000
+    recording_start_ns: int = 0
+    server_heard: Audio | None = None
+    server_sent: Audio | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the scenario."""
+        return self.info.name
+
+    @property
+    def recorded(self) -> bool:
+        """Whether there is any recording."""
+        return len(self.recording) > 0
+
+    def find(self, source: Source, *names: str, after_ns: int = 0) -> Iterator[Mark]:
+        """Marks of a source, of any of these names, from an instant on, in order of time."""
+        return (
+            mark
+            for mark in self.marks
+            if mark.source == source and mark.name in names and mark.at_ns >= after_ns
+        )
+
+    def first(self, source: Source, *names: str, after_ns: int = 0) -> Mark | None:
+        """The first of `find`, if there is any."""
+        return next(self.find(source, *names, after_ns=after_ns), None)
+
+    def last(self, source: Source, *names: str) -> Mark | None:
+        """The last of `find`, if there is any."""
+        found = None
+        for found in self.find(source, *names):
+            pass
+        return found
+
+    def at_ns(self, sample: float) -> int:
+        """When a sample of the recording was spoken or heard."""
+        return self.recording_start_ns + round(sample * _NS_PER_S / self.rate_hz)
+
+    def sample_at(self, at_ns: int) -> int:
+        """The recording's sample of an instant; may lie outside of the recording."""
+        return round((at_ns - self.recording_start_ns) * self.rate_hz / _NS_PER_S)
+
+    def channel(self, channel: int) -> Samples:
+        """One channel of the recording, `MOUTH` or `EAR`."""
+        return np.ascontiguousarray(self.recording[:, channel])
+
+
+def load_evidence(directory: Path) -> CallEvidence:
+    """The evidence of a call from its directory, where only the timeline must exist.
+
+    Raises:
+        EvidenceError: something there cannot be read.
+        agent.timeline.TimelineError: a line of the timeline is no mark.
+    """
+    timeline = directory / TIMELINE
+    if not timeline.is_file():
+        raise EvidenceError(f"{timeline}: no such file: a call's directory holds its {TIMELINE}")
+    marks = merge([read_timeline(timeline)])
+    recording, rate_hz = _read_recording(directory / RECORDING)
+    started = next((m for m in marks if m.name == "recording_started"), None)
+    if len(recording) and started is None:
+        raise EvidenceError(
+            f"{timeline}: no mark recording_started, without which nobody knows when "
+            f"{RECORDING} begins"
+        )
+    return CallEvidence(
+        info=_read_info(directory / INFO, directory.name),
+        marks=marks,
+        recording=recording,
+        rate_hz=rate_hz,
+        recording_start_ns=started.at_ns if started else 0,
+        server_heard=_read_audio(directory / HEARD),
+        server_sent=_read_audio(directory / SENT),
+    )
+
+
+def _read_info(path: Path, name: str) -> CallInfo:
+    if not path.is_file():
+        return CallInfo(name=name, lane="production")
+    try:
+        return CallInfo.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise EvidenceError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _read_recording(path: Path) -> tuple[Samples, int]:
+    if not path.is_file():
+        return np.zeros((0, 2), np.int16), 8000
+    samples, rate_hz = _read_wav(path)
+    if samples.shape[1] != 2:
+        raise EvidenceError(
+            f"{path}: {samples.shape[1]} channels, expected two: what the caller said, and heard"
+        )
+    return samples, rate_hz
+
+
+def _read_audio(path: Path) -> Audio | None:
+    if not path.is_file():
+        return None
+    samples, rate_hz = _read_wav(path)
+    return Audio(np.ascontiguousarray(samples[:, 0]), rate_hz)
+
+
+def _read_wav(path: Path) -> tuple[Samples, int]:
+    try:
+        samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise EvidenceError(f"{path}: cannot be read as sound: {error}") from None
+    return samples, rate_hz
