@@ -34,10 +34,14 @@ class Clock(Protocol):
 
 
 class LoopClock:
-    """The wall clock: a `Clock` on a running asyncio loop, which reads the same monotonic clock."""
+    """The wall clock: a `Clock` on a running asyncio loop, which reads the same monotonic clock.
+
+    asyncio promises no order among timers of one instant, so those share one timer of the loop.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._waiting: dict[int, list[_LoopTimer]] = {}
 
     def now_ns(self) -> int:
         """See `Clock.now_ns`."""
@@ -45,7 +49,35 @@ class LoopClock:
 
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> Timer:
         """See `Clock.call_at`."""
-        return self._loop.call_at(when_ns / NS_PER_S, callback)
+        when_ns = max(when_ns, self.now_ns())
+        timer = _LoopTimer(callback)
+        if when_ns in self._waiting:
+            self._waiting[when_ns].append(timer)
+        else:
+            self._waiting[when_ns] = [timer]
+            self._loop.call_at(when_ns / NS_PER_S, self._fire, when_ns)
+        return timer
+
+    def _fire(self, when_ns: int) -> None:
+        for timer in self._waiting.pop(when_ns):
+            self._loop.call_soon(timer.fire)  # each by itself: an exception stops no other
+
+
+class _LoopTimer:
+    """One callback of a `LoopClock`; forgets it when it is called off."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self._callback = None
+
+    def fire(self) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()
 
 
 def ms_to_ns(duration_ms: float) -> int:
