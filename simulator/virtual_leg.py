@@ -1,0 +1,287 @@
+"""One end of a telephone line in memory: signalling as a call leg sees it.
+
+`VirtualLeg` stands where SIP and RTP stand in the sip lane, on the same door (`agent.leg`).
+Messages take a fixed time and are never lost; the audio crosses a network that is handed in (see
+`simulator.link`). Both ends have the same sample rate, so nothing is resampled.
+
+What it does not show: SIP messages and their retransmission, RTP headers, and codecs with a memory,
+such as G.722, whose audio passes unchanged.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from agent.clock import NS_PER_MS, Timer, ms_to_ns
+from agent.leg import (
+    AudioReceived,
+    CallAnswered,
+    CallProgressed,
+    CallReceived,
+    DtmfMethod,
+    DtmfReceived,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    MediaHeld,
+    MediaReady,
+    PlayoutCleared,
+    PlayoutOverflowed,
+    RtpMeasured,
+    TransferProgressed,
+    TransferRequested,
+)
+from simulator.link import MediaLink
+from simulator.virtual_clock import VirtualClock
+from simulator.virtual_media import FRAME_NS, VirtualMedia
+
+_DIGIT_MS = 200
+"""A key press and the pause behind it, as pjsua sends them."""
+_ACK_TIMEOUT_MS = 32_000
+"""Timer H, 64 T1 (RFC 3261 §13.3.1.4): an answer that nobody acknowledges ends the call."""
+
+_REASONS = {
+    200: "Normal call clearing",
+    404: "Not Found",
+    408: "Request Timeout",
+    480: "Temporarily Unavailable",
+    486: "Busy Here",
+    487: "Request Terminated",
+    500: "Server Internal Error",
+    503: "Service Unavailable",
+    603: "Decline",
+}
+
+Side = Literal["agent", "caller"]
+State = Literal["idle", "offered", "answered", "up", "over"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LineOptions:
+    """How a line in memory is built; the network between its ends is handed in apart.
+
+    Attributes:
+        sample_rate_hz: of both legs.
+        codec: `PCMU` and `PCMA` leave their quantisation on the audio; others pass it unchanged.
+        signalling_ms: one way of a SIP message, handling included.
+        phase_ms: by how much the caller's media clock ticks later than the agent's.
+        drift_ppm: by how much the caller's media clock is slow (fast if negative).
+        max_playout_ms: bound of each playout buffer.
+        rtp_timeout_ms: an end that hears no RTP for so long gives the call up.
+        max_recording_ms: bound of the caller's recording.
+    """
+
+    sample_rate_hz: int = 24_000
+    codec: str = "PCMU"
+    signalling_ms: float = 1.0
+    phase_ms: float = 7.0
+    drift_ppm: float = 0.0
+    max_playout_ms: int = 120_000
+    rtp_timeout_ms: int = 60_000
+    max_recording_ms: int = 600_000
+
+
+class VirtualLeg:
+    """An `agent.leg.CallLeg`: one end of a `VirtualLine`."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        options: LineOptions,
+        side: Side,
+        sends: MediaLink,
+        hears: MediaLink,
+    ) -> None:
+        self.sample_rate_hz = options.sample_rate_hz
+        self._clock = clock
+        self._options = options
+        self._side: Side = side
+        self._state: State = "idle"
+        drift = options.drift_ppm / 1_000_000 if side == "caller" else 0.0
+        self._media = VirtualMedia(
+            clock,
+            sends=sends,
+            hears=hears,
+            rate_hz=options.sample_rate_hz,
+            codec=options.codec,
+            max_playout_ms=options.max_playout_ms,
+            phase_ns=ms_to_ns(options.phase_ms) if side == "caller" else 0,
+            frame_ns=round(FRAME_NS * (1 + drift)),
+            timeout_ms=options.rtp_timeout_ms,
+            on_frame=self._on_frame,
+            on_timeout=self._on_timeout,
+        )
+        self._ack_timer: Timer | None = None
+        self._on_input: Callable[[LegInput], None] | None = None
+        self._untold: list[LegInput] = []
+
+    # The door
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """See `CallLeg.start`."""
+        self._on_input = on_input
+        untold, self._untold = self._untold, []
+        for leg_input in untold:
+            self._tell_soon(leg_input)
+
+    def answer(self, status: int = 200) -> None:
+        """See `CallLeg.answer`."""
+        if self._side != "agent" or self._state != "offered":
+            return
+        if status >= 300:
+            self.hang_up(status)
+        elif status < 200:
+            self._send(partial(self._peer.take_progress, status))
+        else:
+            self._state = "answered"
+            self._send(partial(self._peer.take_answer, status))
+            self._clock.call_at(self._clock.now_ns(), self._start_media)
+            give_up_ns = self._clock.now_ns() + _ACK_TIMEOUT_MS * NS_PER_MS
+            self._ack_timer = self._clock.call_at(give_up_ns, self._on_no_ack)
+
+    def play(self, pcm: bytes) -> None:
+        """See `CallLeg.play`."""
+        if self._state == "over":
+            return
+        dropped = self._media.play(pcm)
+        if dropped:
+            self._tell_soon(PlayoutOverflowed(dropped_samples=dropped))
+
+    def clear(self) -> None:
+        """See `CallLeg.clear`."""
+        if self._state != "over":
+            self._tell_soon(PlayoutCleared(dropped_samples=self._media.clear()))
+
+    def hang_up(self, status: int = 200) -> None:
+        """See `CallLeg.hang_up`."""
+        if self._state in ("idle", "over"):
+            return
+        if self._state == "offered":
+            refusal = status if status >= 300 else 603
+            status = refusal if self._side == "agent" else 487
+        else:
+            status = 200
+        self._send(partial(self._peer.take_hang_up, self._side, status))
+        self._end(HungUp(by=self._side, status=status, reason=_REASONS.get(status, "")))
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        """See `CallLeg.send_dtmf`."""
+        if self._state != "up":
+            return
+        for place, digit in enumerate(digits):
+            told = DtmfReceived(digit=digit, method=method)
+            self._send(partial(self._peer.take, told), later_ms=place * _DIGIT_MS)
+
+    def transfer(self, uri: str) -> None:
+        """See `CallLeg.transfer`."""
+        if self._state == "up":
+            self._send(partial(self._peer.take_transfer, uri))
+
+    # What arrives from the other end
+
+    def connect(self, peer: "VirtualLeg", on_call: Callable[["VirtualLeg"], None]) -> None:
+        """Tie the two ends together."""
+        self._peer = peer
+        self._on_call = on_call
+
+    def take_invite(self, called: str, caller: str) -> None:
+        """An INVITE."""
+        self._state = "offered"
+        self._tell(CallReceived(called=called, caller=caller, sip_call_id=f"virtual-{called}"))
+        self._on_call(self)
+
+    def take_progress(self, status: int) -> None:
+        """A provisional response."""
+        if self._state == "offered":
+            self._tell(CallProgressed(status=status))
+
+    def take_answer(self, status: int) -> None:
+        """A 200 OK: the ACK goes out, and media starts."""
+        if self._state == "offered":
+            self._state = "up"
+            self._send(self._peer.take_ack)
+            self._tell(CallAnswered(status=status))
+            self._start_media()
+
+    def take_ack(self) -> None:
+        """An ACK."""
+        if self._state == "answered" and self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._state = "up"
+            self._tell(CallAnswered())
+
+    def take_transfer(self, uri: str) -> None:
+        """A REFER: accepted, and reported as carried out."""
+        if self._state == "up":
+            self._tell(TransferRequested(uri=uri))
+            self._send(partial(self._peer.take, TransferProgressed(status=200)))
+
+    def take_hold(self, held: bool) -> None:
+        """A re-INVITE that holds this end, or takes it off hold."""
+        if self._state == "up":
+            self._media.silent = held
+            self._tell(MediaHeld() if held else MediaReady(codec=self._options.codec))
+
+    def take_hang_up(self, by: Side, status: int) -> None:
+        """A BYE, a CANCEL or a refusal."""
+        self._end(HungUp(by=by, status=status, reason=_REASONS.get(status, "")))
+
+    def take(self, leg_input: LegInput) -> None:
+        """Something that only a call that is up is told of."""
+        if self._state == "up":
+            self._tell(leg_input)
+
+    # What happens at this end
+
+    def _start_media(self) -> None:
+        if self._state in ("answered", "up") and not self._media.running:
+            self._media.start()
+            self._tell(MediaReady(codec=self._options.codec))
+
+    def _on_frame(self, *, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
+        del sent
+        self._tell(AudioReceived(pcm=heard, at_ns=at_ns))
+        self._tell(FramePlayed(samples=played_samples, at_ns=at_ns))
+
+    def _on_timeout(self) -> None:
+        self._send(partial(self._peer.take_hang_up, self._side, 200))
+        reason = f"no RTP for {self._options.rtp_timeout_ms} ms"
+        self._end(HungUp(by="network", status=408, reason=reason))
+
+    def _on_no_ack(self) -> None:
+        self._send(partial(self._peer.take_hang_up, self._side, 200))
+        self._end(HungUp(by="network", status=408, reason="the answer was never acknowledged"))
+
+    def _end(self, hung_up: HungUp) -> None:
+        """The stream's statistics, and that the call is over; nothing is told after that."""
+        if self._state in ("idle", "over"):
+            return
+        if self._media.running:
+            self._media.stop()
+            hears = self._media.hears
+            measured = RtpMeasured(
+                received_packets=hears.received_packets,
+                lost_packets=hears.lost_packets,
+                jitter_ms=round(hears.jitter_ms, 3),
+            )
+            self._tell_soon(measured)
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+        self._state = "over"
+        self._tell_soon(hung_up)
+
+    def _tell(self, leg_input: LegInput) -> None:
+        if self._on_input is None:
+            self._untold.append(leg_input)
+        else:
+            self._on_input(leg_input)
+
+    def _tell_soon(self, leg_input: LegInput) -> None:
+        """Tell it after what runs now: no input may arrive within a method's call."""
+        self._clock.call_at(self._clock.now_ns(), partial(self._tell, leg_input))
+
+    def _send(self, arrive: Callable[[], None], *, later_ms: int = 0) -> None:
+        """A message to the other end."""
+        delay_ns = ms_to_ns(self._options.signalling_ms) + later_ms * NS_PER_MS
+        self._clock.call_at(self._clock.now_ns() + delay_ns, arrive)

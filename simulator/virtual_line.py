@@ -1,0 +1,83 @@
+"""A telephone line in memory: the agent's leg at one end, the caller's at the other."""
+
+from collections.abc import Callable
+from functools import partial
+
+from agent.leg import FRAME_MS, HungUp
+from simulator.link import MediaLink, Network
+from simulator.recording import CallRecorder
+from simulator.virtual_clock import VirtualClock
+from simulator.virtual_leg import LineOptions, Side, VirtualLeg
+from simulator.virtual_media import FRAME_NS
+
+
+class VirtualLine:
+    """One call's line. The caller's leg is there at once, the agent's is told of by `on_call`.
+
+    Args:
+        clock: the run's time.
+        options: of the line.
+        to_agent: the network from the caller to the agent.
+        to_caller: and back.
+        on_call: handed the agent's leg when the INVITE has arrived; it should `start` it.
+    """
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        options: LineOptions,
+        *,
+        to_agent: Network,
+        to_caller: Network,
+        on_call: Callable[["VirtualLeg"], None],
+    ) -> None:
+        frame_bytes = options.sample_rate_hz // 1000 * FRAME_MS * 2
+        self.uplink = MediaLink(to_agent, frame_bytes, FRAME_NS)
+        self.downlink = MediaLink(to_caller, frame_bytes, FRAME_NS)
+        self.agent = VirtualLeg(clock, options, "agent", self.downlink, self.uplink)
+        self.caller = VirtualCallerLeg(clock, options, "caller", self.uplink, self.downlink)
+        self.agent.connect(self.caller, on_call)
+        self.caller.connect(self.agent, on_call)
+
+
+class VirtualCallerLeg(VirtualLeg):
+    """An `agent.leg.CallerLeg`, which records what leaves its mouth and reaches its ear."""
+
+    def __init__(
+        self,
+        clock: VirtualClock,
+        options: LineOptions,
+        side: Side,
+        sends: MediaLink,
+        hears: MediaLink,
+    ) -> None:
+        super().__init__(clock, options, side, sends, hears)
+        self.recorder = CallRecorder(options.sample_rate_hz, options.max_recording_ms)
+
+    def dial(self, uri: str) -> None:
+        """See `CallerLeg.dial`."""
+        if self._state == "idle":
+            self._state = "offered"
+            called = uri.removeprefix("sip:").partition("@")[0]
+            self._send(partial(self._peer.take_invite, called, "caller"))
+
+    def hold(self) -> None:
+        """See `CallerLeg.hold`."""
+        self._hold(True)
+
+    def resume(self) -> None:
+        """See `CallerLeg.resume`."""
+        self._hold(False)
+
+    def vanish(self) -> None:
+        """See `CallerLeg.vanish`."""
+        self._end(HungUp(by="caller", status=200, reason="vanished"))
+
+    def _hold(self, held: bool) -> None:
+        if self._state == "up":
+            self._media.silent = held
+            self._send(partial(self._peer.take_hold, held))
+
+    def _on_frame(self, *, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
+        self.recorder.tick(sent, heard, at_ns)
+        super()._on_frame(sent=sent, played_samples=played_samples, heard=heard, at_ns=at_ns)
