@@ -1,0 +1,172 @@
+"""The caller's process: one pjsua2 endpoint, up to four scripted calls at once.
+
+It is told on standard input, one JSON object a line, which calls to make:
+
+    {"stage": "...", "path": "scenarios/x.yaml", "scenario": "x", "uri": "sip:...", "seed": 1,
+     "directory": "where the evidence goes"}
+
+and tells on standard output, likewise, `{"stage", "phase"}` while a call runs and
+`{"stage", "verdict", "detail"}` when its `caller.jsonl` and `call.wav` are written. It ends when
+its standard input does, or at SIGTERM.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from agent.clock import LoopClock
+from agent.sip.errors import SipError
+from agent.sip.options import SipOptions
+from agent.timeline import Mark, TimelineWriter
+from simulator.caller import CallerMachine, Finish
+from simulator.caller_driver import CallerDriver
+from simulator.lag import LagWatch
+from simulator.loader import load
+from simulator.phrases import prepare
+from simulator.scenario import Scenario
+from simulator.sip_caller import CallerEndpoint, SipCallerLeg
+
+PHASE_TICK_S = 0.1
+CALLER_HZ = 16_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One call to make, as the runner asked for it."""
+
+    stage: str
+    path: str
+    scenario: str
+    uri: str
+    seed: int
+    directory: str
+
+
+class CallerProcess:
+    """Takes orders and makes calls."""
+
+    def __init__(self) -> None:
+        self._endpoint = CallerEndpoint(SipOptions(port=0))
+        self._lag = LagWatch()
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until standard input ends or a signal says so; calls under way are dropped then."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        port = await self._endpoint.start()
+        self._lag.start()
+        _tell({}, prefix=f"ready sip:127.0.0.1:{port}")
+        reader = asyncio.create_task(self._read_orders(stop))
+        await stop.wait()
+        reader.cancel()
+        for call in self._calls:
+            call.cancel()
+        await self._lag.stop()
+        await self._endpoint.stop()
+
+    async def _read_orders(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
+        stream = asyncio.StreamReader(limit=1 << 20)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), sys.stdin)
+        async for line in stream:
+            order = Order(**json.loads(line))
+            call = asyncio.create_task(self._take(order))
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        stop.set()
+
+    async def _take(self, order: Order) -> None:
+        """Make one call; whatever goes wrong with it is its own error, not the others'."""
+        try:
+            verdict, detail = await self._call(order)
+        except Exception as error:
+            verdict, detail = (
+                "error",
+                f"the caller could not play it: {type(error).__name__}: {error}",
+            )
+        _tell({"stage": order.stage, "verdict": verdict, "detail": detail})
+
+    async def _call(self, order: Order) -> tuple[str, str]:
+        scenario = _scenario(order.path, order.scenario)
+        phrases = await asyncio.to_thread(prepare, scenario, CALLER_HZ)
+        directory = Path(order.directory)
+        timeline = TimelineWriter(directory / "caller.jsonl")
+        try:
+            leg = self._endpoint.new_call(
+                user=scenario.caller.user,
+                codec=scenario.caller.codec,
+                max_recording_ms=round(scenario.time_limit) + 10_000,
+            )
+        except SipError as error:
+            timeline.close()
+            return "error", str(error)
+        machine = CallerMachine(
+            scenario, phrases, uri=order.uri, rate_hz=CALLER_HZ, rng=random.Random(order.seed)
+        )
+        loop = asyncio.get_running_loop()
+        finished: asyncio.Future[Finish] = loop.create_future()
+        driver = CallerDriver(
+            machine,
+            leg,
+            LoopClock(loop),
+            timeline,
+            call=order.stage,
+            on_finish=lambda finish: finished.done() or finished.set_result(finish),
+        )
+        self._lag.begin(order.stage)
+        driver.start()
+        finish = await self._show_phases_until(finished, driver, order.stage)
+        await self._keep_evidence(order.stage, leg, timeline, directory)
+        return finish.verdict, finish.detail
+
+    async def _show_phases_until(
+        self, finished: asyncio.Future[Finish], driver: CallerDriver, stage: str
+    ) -> Finish:
+        shown = ""
+        while not finished.done():
+            if driver.phase != shown:
+                shown = driver.phase
+                _tell({"stage": stage, "phase": shown})
+            await asyncio.wait([finished], timeout=PHASE_TICK_S)
+        return finished.result()
+
+    async def _keep_evidence(
+        self, stage: str, leg: SipCallerLeg, timeline: TimelineWriter, directory: Path
+    ) -> None:
+        worst_ms = self._lag.end(stage)
+        now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
+        started_at_ns = leg.recorder.started_at_ns
+        if started_at_ns is not None:
+            _mark(timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_HZ)
+            await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
+        _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
+        timeline.close()
+
+
+@cache
+def _scenario(path: str, name: str) -> Scenario:
+    return next(scenario for scenario in load([Path(path)]) if scenario.name == name)
+
+
+def _mark(timeline: TimelineWriter, at_ns: int, stage: str, name: str, **fields: Any) -> None:
+    timeline(Mark(at_ns=at_ns, source="caller", call=stage, name=name, fields=fields))
+
+
+def _tell(message: dict[str, Any], *, prefix: str = "") -> None:
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write((prefix or json.dumps(message)) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(CallerProcess().run())

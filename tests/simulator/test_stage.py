@@ -1,0 +1,72 @@
+"""The plan of a run: names that are unique, and an order that forerunners keep."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.scenario import Scenario
+from simulator.stage import PlanError, plan, with_forerunners
+
+
+def scenario(name: str, **fields: Any) -> Scenario:
+    data: Mapping[str, Any] = {"about": "A call.", "steps": [{"do": "hang_up"}], **fields}
+    return Scenario.model_construct(**data, **_defaults(data)).named(name, Path(f"{name}.yaml"))
+
+
+def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    fields = Scenario.model_fields
+    return {
+        name: f.get_default(call_default_factory=True)
+        for name, f in fields.items()
+        if name not in given
+    }
+
+
+def test_a_forerunner_comes_first_and_lends_its_cache() -> None:
+    third, second = scenario("third", after="second"), scenario("second", after="first")
+    stages = plan([third, second, scenario("first")], repeat=None, seed=1)
+    assert [stage.name for stage in stages] == ["first", "second", "third"]
+    assert [stage.after for stage in stages] == [None, "first", "second"]
+    assert {stage.greeting_cache for stage in stages} == {"first"}
+
+
+def test_repeats_follow_the_same_repeat_of_their_forerunner() -> None:
+    stages = plan([scenario("b", after="a"), scenario("a")], repeat=2, seed=1)
+    assert {stage.name: stage.after for stage in stages} == {
+        "a-r1": None, "a-r2": None, "b-r1": "a-r1", "b-r2": "a-r2",
+    }  # fmt: skip
+
+
+def test_many_repeats_may_follow_one_forerunner() -> None:
+    stages = plan([scenario("b", after="a", repeat=3), scenario("a")], repeat=None, seed=1)
+    assert {stage.after for stage in stages if stage.after} == {"a"}
+
+
+def test_seeds_differ_between_stages_and_come_from_the_runs() -> None:
+    first = plan([scenario("a"), scenario("b")], repeat=5, seed=1)
+    again = plan([scenario("b")], repeat=5, seed=1)
+    assert len({stage.seed for stage in first}) == 10
+    assert [s.seed for s in again] == [s.seed for s in first if s.scenario.name == "b"]
+    assert plan([scenario("a")], repeat=None, seed=2)[0].seed != first[0].seed
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        ([("a", None), ("a", None)], r"a\.yaml: a scenario named a is in a\.yaml already"),
+        ([("a", "b")], "comes after b, which is not among the scenarios of this run: a"),
+        ([("a", "b"), ("b", "a")], "comes after itself"),
+    ],
+)
+def test_what_cannot_be_played_is_named(
+    names: list[tuple[str, str | None]], complaint: str
+) -> None:
+    with pytest.raises(PlanError, match=complaint):
+        plan([scenario(name, after=after) for name, after in names], repeat=None, seed=1)
+
+
+def test_choosing_one_brings_its_forerunners() -> None:
+    everything = [scenario("a"), scenario("b", after="a"), scenario("c", after="b"), scenario("d")]
+    assert [s.name for s in with_forerunners([everything[2]], everything)] == ["a", "b", "c"]
