@@ -68,7 +68,21 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
     ordered: list[Scenario] = []
     for scenario in scenarios:
         _append_after_its_forerunners(scenario, by_name, ordered, ())
-    return [stage for scenario in ordered for stage in _stages(scenario, by_name, repeat, seed)]
+    stages: dict[str, Stage] = {}
+    for scenario in ordered:
+        forerunner = by_name[scenario.after] if scenario.after else None
+        for number in range(1, (repeat or scenario.repeat) + 1):
+            after = _stage_name(forerunner, number, 1, repeat) if forerunner else None
+            for caller in range(1, scenario.callers.count + 1):
+                name = _stage_name(scenario, number, caller, repeat)
+                stages[name] = Stage(
+                    name=name,
+                    scenario=scenario,
+                    seed=_seed_of(seed, name),
+                    greeting_cache=stages[after].greeting_cache if after else name,
+                    after=after,
+                )
+    return list(stages.values())
 
 
 def with_forerunners(chosen: Sequence[Scenario], everything: Sequence[Scenario]) -> list[Scenario]:
@@ -103,27 +117,6 @@ def _append_after_its_forerunners(
             )
         _append_after_its_forerunners(forerunner, by_name, ordered, (*waiting, scenario.name))
     ordered.append(scenario)
-
-
-def _stages(
-    scenario: Scenario, by_name: dict[str, Scenario], repeat: int | None, seed: int
-) -> list[Stage]:
-    stages = []
-    forerunner = by_name[scenario.after] if scenario.after else None
-    for number in range(1, (repeat or scenario.repeat) + 1):
-        for caller in range(1, scenario.callers.count + 1):
-            name = _stage_name(scenario, number, caller, repeat)
-            after = _stage_name(forerunner, number, 1, repeat) if forerunner else None
-            stages.append(
-                Stage(
-                    name=name,
-                    scenario=scenario,
-                    seed=_seed_of(seed, name),
-                    greeting_cache=after or name,
-                    after=after,
-                )
-            )
-    return stages
 
 
 def _stage_name(scenario: Scenario, number: int, caller: int, repeat: int | None) -> str:
