@@ -1,0 +1,241 @@
+"""A connection to the fake Realtime API in memory: its session machine, without a socket.
+
+`VirtualRealtimeServer` stands where the fake's WebSocket server stands in the sip lane, and
+`VirtualRealtimeConnection` where the agent's WebSocket adapter does, on the same door. Events cross
+as they are, mappings with audio as bytes, after the network's time and in order. Its delays and
+faults are the session machine's own, so that they strike here as they do over a socket.
+
+What it does not show: JSON and base64, TCP's congestion, and WebSocket frames.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from agent.clock import Clock, Timer, ms_to_ns
+from agent.realtime.door import (
+    Event,
+    RealtimeClosed,
+    RealtimeConnected,
+    RealtimeEvent,
+    RealtimeGarbage,
+    RealtimeInput,
+)
+from agent.timeline import MarkSink
+from fakes import door
+
+_ABNORMAL = 1006
+"""RFC 6455 §7.4.1: the connection was lost without a close frame."""
+_MESSAGE_TOO_BIG = 1009
+_MAX_MESSAGE_CHARACTERS = 2**24
+"""What the agent's WebSocket adapter takes of one message."""
+
+
+class Session(Protocol):
+    """The fake's session machine (`fakes.session`)."""
+
+    def handle(self, event: door.Input, now_ns: int) -> list[door.Effect]:
+        """Told what happened and when, answers with what should be done."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Path:
+    """The network between the agent and the Realtime API: one way each, always in order."""
+
+    to_server_ms: float = 0.2
+    to_client_ms: float = 0.2
+
+
+class VirtualRealtimeServer:
+    """Opens sessions, one for each connection, and keeps what they heard.
+
+    Args:
+        clock: the run's time.
+        open_session: makes the machine of a new connection.
+        path: the network's delays.
+        marks: takes the sessions' marks.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        open_session: Callable[[], Session],
+        *,
+        path: Path,
+        marks: MarkSink,
+    ) -> None:
+        self._clock = clock
+        self._open_session = open_session
+        self._path = path
+        self._marks = marks
+        self._connections: list[VirtualRealtimeConnection] = []
+        self.heard = bytearray()
+        """PCM16 that the latest session received, at `heard_rate_hz`."""
+        self.heard_rate_hz = 0
+
+    def connect(self, *, model: str, timeout_ms: int) -> "VirtualRealtimeConnection":
+        """A new connection, not yet started."""
+        connection = VirtualRealtimeConnection(
+            self._clock,
+            self._open_session(),
+            request=door.ConnectionRequested(model=model),
+            timeout_ms=timeout_ms,
+            path=self._path,
+            marks=self._marks,
+            keep=self._keep,
+        )
+        self._connections.append(connection)
+        self.heard.clear()
+        return connection
+
+    def stop(self) -> None:
+        """Close what is still open, as a server does that ends."""
+        for connection in self._connections:
+            connection.stop_server()
+
+    def _keep(self, audio: door.KeepAudio) -> None:
+        self.heard += audio.pcm
+        self.heard_rate_hz = audio.rate_hz
+
+
+class VirtualRealtimeConnection:
+    """An `agent.realtime.door.RealtimeConnection`, with the server's side of it."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        session: Session,
+        *,
+        request: door.ConnectionRequested,
+        timeout_ms: int,
+        path: Path,
+        marks: MarkSink,
+        keep: Callable[[door.KeepAudio], None],
+    ) -> None:
+        self._clock = clock
+        self._session = session
+        self._request = request
+        self._timeout_ms = timeout_ms
+        self._to_server_ns = ms_to_ns(path.to_server_ms)
+        self._to_client_ns = ms_to_ns(path.to_client_ms)
+        self._marks = marks
+        self._keep = keep
+        self._on_input: Callable[[RealtimeInput], None] | None = None
+        self._timers: dict[str, Timer] = {}
+        self._limit: Timer | None = None
+        self._server_open = False
+
+    # The client's end
+
+    def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
+        """See `RealtimeConnection.start`."""
+        self._on_input = on_input
+        self._server_open = True
+        self._to_server(self._request)
+        limit_ns = self._clock.now_ns() + ms_to_ns(self._timeout_ms)
+        self._limit = self._clock.call_at(limit_ns, self._give_up)
+
+    def send(self, event: Event) -> None:
+        """See `RealtimeConnection.send`."""
+        if self._on_input is not None:
+            self._to_server(door.ClientEvent(event))
+
+    def close(self) -> None:
+        """See `RealtimeConnection.close`."""
+        self._leave(1000)
+
+    def _give_up(self) -> None:
+        self._tell(RealtimeClosed(reason=f"no answer to the handshake in {self._timeout_ms} ms"))
+        self._to_server(door.ConnectionLost(_ABNORMAL))
+
+    def _leave(self, code: int) -> None:
+        if self._on_input is None:
+            return
+        self._on_input = None
+        if self._limit is not None:
+            self._limit.cancel()
+        self._to_server(door.ConnectionLost(code))
+
+    def _tell(self, realtime_input: RealtimeInput) -> None:
+        """What has arrived at the client; nothing is told once it has closed."""
+        if self._on_input is None:
+            return
+        on_input = self._on_input
+        if self._limit is not None:
+            self._limit.cancel()
+        if isinstance(realtime_input, RealtimeClosed):
+            self._on_input = None
+        on_input(realtime_input)
+
+    # The server's end
+
+    def stop_server(self) -> None:
+        """The server ends."""
+        self._serve(door.ServerStopping())
+
+    def _serve(self, session_input: door.Input) -> None:
+        if not self._server_open:
+            return
+        for effect in self._session.handle(session_input, self._clock.now_ns()):
+            self._carry_out(effect)
+        if isinstance(session_input, door.ConnectionLost):
+            self._end_server()
+
+    def _carry_out(self, effect: door.Effect) -> None:  # noqa: C901 - one case for each effect
+        match effect:
+            case door.SendEvent(event):
+                self._to_client(RealtimeEvent(event=event))
+            case door.EmitMark(mark):
+                self._marks(mark)
+            case door.KeepAudio():
+                self._keep(effect)
+            case door.SetTimer(name, at_ns):
+                self._cancel(name)
+                self._timers[name] = self._clock.call_at(at_ns, partial(self._fire, name))
+            case door.CancelTimer(name):
+                self._cancel(name)
+            case door.AcceptConnection():
+                self._to_client(RealtimeConnected())
+            case door.SendText(text):
+                self._to_client(_told_of_text(text))
+            case door.RefuseConnection(status, body):
+                self._to_client(RealtimeClosed(reason=body, status=status))
+                self._end_server()
+            case door.CloseConnection(code, reason):
+                self._to_client(RealtimeClosed(reason=reason, code=code))
+                self._end_server()
+            case door.DropConnection():
+                self._to_client(RealtimeClosed(reason="connection lost", code=_ABNORMAL))
+                self._end_server()
+
+    def _fire(self, name: str) -> None:
+        del self._timers[name]
+        self._serve(door.TimerFired(name))
+
+    def _cancel(self, name: str) -> None:
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+
+    def _end_server(self) -> None:
+        self._server_open = False
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    # Between them
+
+    def _to_server(self, session_input: door.Input) -> None:
+        when_ns = self._clock.now_ns() + self._to_server_ns
+        self._clock.call_at(when_ns, partial(self._serve, session_input))
+
+    def _to_client(self, realtime_input: RealtimeInput) -> None:
+        when_ns = self._clock.now_ns() + self._to_client_ns
+        self._clock.call_at(when_ns, partial(self._tell, realtime_input))
+
+
+def _told_of_text(text: str) -> RealtimeInput:
+    """What the agent's adapter makes of a text that is no event."""
+    if len(text) > _MAX_MESSAGE_CHARACTERS:
+        return RealtimeClosed(reason="message too big", code=_MESSAGE_TOO_BIG)
+    return RealtimeGarbage(reason="not JSON")
