@@ -5,6 +5,7 @@ be made again from the directory of a call, and also for a call that nobody simu
 may be no recording and no server's marks, and what cannot be known is not reported.
 """
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.timeline import Mark, Source, merge, read_timeline
+from reports.files import write_atomically
 
 TIMELINE = "timeline.jsonl"
 RECORDING = "call.wav"
@@ -121,10 +123,8 @@ class CallEvidence:
 
     def last(self, source: Source, *names: str) -> Mark | None:
         """The last of `find`, if there is any."""
-        found = None
-        for found in self.find(source, *names):
-            pass
-        return found
+        found = list(self.find(source, *names))
+        return found[-1] if found else None
 
     def at_ns(self, sample: float) -> int:
         """When a sample of the recording was spoken or heard."""
@@ -203,3 +203,23 @@ def _read_wav(path: Path) -> tuple[Samples, int]:
     except (OSError, soundfile.LibsndfileError) as error:
         raise EvidenceError(f"{path}: cannot be read as sound: {error}") from None
     return samples, rate_hz
+
+
+def save_evidence(evidence: CallEvidence, directory: Path) -> None:
+    """Write what `load_evidence` reads, each file atomically."""
+    directory.mkdir(parents=True, exist_ok=True)
+    lines = "".join(mark.to_json() + "\n" for mark in evidence.marks)
+    write_atomically(directory / TIMELINE, lines.encode())
+    info = evidence.info.model_dump_json(indent=2, exclude_defaults=True)
+    write_atomically(directory / INFO, info.encode() + b"\n")
+    if evidence.recorded:
+        _write_wav(directory / RECORDING, evidence.recording, evidence.rate_hz)
+    for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):
+        if audio is not None:
+            _write_wav(directory / name, audio.samples, audio.rate_hz)
+
+
+def _write_wav(path: Path, samples: Samples, rate_hz: int) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")
+    write_atomically(path, buffer.getvalue())

@@ -1,0 +1,262 @@
+"""The budget: which limit each number is held to, and the verdict.
+
+The default is `budget.yaml` beside this file; a scenario's own limits replace single lines of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+
+from reports import stats
+from reports.measurement import Measurement
+
+Verdict = Literal["passed", "failed", "unlimited"]
+
+UNITS = {
+    "answer_ms": "ms",
+    "connect_ms": "ms",
+    "media_ready_ms": "ms",
+    "beep_ms": "ms",
+    "beep_hz": "Hz",
+    "beep_length_ms": "ms",
+    "greeting_ms": "ms",
+    "ready_ms": "ms",
+    "turn_ms": "ms",
+    "agent_overhead_ms": "ms",
+    "uplink_ms": "ms",
+    "downlink_ms": "ms",
+    "barge_in_stop_ms": "ms",
+    "heard_error_ms": "ms",
+    "gap_ms": "ms",
+    "dead_air_ms": "ms",
+    "talk_over_ms": "ms",
+    "append_interval_ms": "ms",
+    "rtp_lost": "packets",
+    "rtp_jitter_ms": "ms",
+    "harness_lag_ms": "ms",
+}
+"""Every metric, in the order in which reports list them."""
+
+_PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+_BOUNDS = ("min", "max", "target", "within", "above_own")
+_VARIANTS = ("cached", "generated")
+
+
+class BudgetError(ValueError):
+    """A limit that cannot be understood: says which, and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """What a number may be."""
+
+    low: float | None = None
+    high: float | None = None
+    above_own: float | None = None
+    """At most so much more than the server's own delay."""
+    percentiles: tuple[tuple[str, float], ...] = ()
+    """Limits of a call's percentiles, by name."""
+    variants: tuple[tuple[str, "Limit"], ...] = ()
+
+    def of(self, variant: str | None) -> "Limit":
+        """The limit for a variant of the metric."""
+        return dict(self.variants).get(variant or "", self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """A number, its limit, and the verdict."""
+
+    name: str
+    value: float
+    unit: str
+    verdict: Verdict
+    turn: int | None = None
+    limit: float | None = None
+    """The bound that is nearer to the value."""
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    """How far the value is inside of its limit; negative outside."""
+    error_ms: float | None = None
+    """The harness's own error (p95), as calibrated."""
+    statistic: str | None = None
+    """`p95` and the like, where this is not a single value."""
+    own_ms: float | None = None
+    detail: str = ""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the verdict would be the same if the harness erred by as much as it may."""
+        return self.margin is None or self.error_ms is None or abs(self.margin) >= self.error_ms
+
+
+Limits = Mapping[str, Limit]
+
+
+@cache
+def default_limits() -> Limits:
+    """The limits of `budget.yaml`."""
+    text = files("reports").joinpath("budget.yaml").read_text(encoding="utf-8")
+    return parse_limits(yaml.safe_load(text))
+
+
+def limits_for(overrides: Mapping[str, Any]) -> Limits:
+    """The default limits with a scenario's own over them.
+
+    Raises:
+        BudgetError: a metric or a limit that does not exist.
+    """
+    merged = {**default_limits(), **parse_limits(overrides)}
+    return {
+        name: limit
+        for name, limit in merged.items()
+        if overrides.get(name, "") not in ("off", False)
+    }
+
+
+def parse_limits(spec: Mapping[str, Any]) -> Limits:
+    """Limits as they are written in YAML (see `budget.yaml` for the forms).
+
+    Raises:
+        BudgetError: a metric or a limit that does not exist.
+    """
+    return {_known(name): _parse(name, value) for name, value in spec.items()}
+
+
+def judge(
+    measurements: Iterable[Measurement],
+    limits: Limits,
+    *,
+    errors_ms: Mapping[str, float] | None = None,
+) -> list[Judged]:
+    """Hold every number to its limit; a metric without one is `unlimited`.
+
+    Args:
+        measurements: of one call.
+        limits: by metric.
+        errors_ms: the harness's own error (p95) by metric, from a calibration.
+    """
+    errors = errors_ms or {}
+    by_name: dict[str, list[Measurement]] = defaultdict(list)
+    for measurement in measurements:
+        by_name[measurement.name].append(measurement)
+    order = {name: index for index, name in enumerate(UNITS)}
+    judged = []
+    for name in sorted(by_name, key=lambda n: order.get(n, len(order))):
+        limit = limits.get(name, Limit())
+        found = by_name[name]
+        judged += [_judge(one, limit.of(one.variant), errors.get(name)) for one in found]
+        judged += _judge_percentiles(name, found, limit, errors.get(name))
+    return judged
+
+
+def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:
+    high = limit.high
+    if limit.above_own is not None and one.own_ms is not None:
+        high = one.own_ms + limit.above_own
+    bound, margin = _nearer_bound(one.value, limit.low, high)
+    return Judged(
+        name=one.name,
+        value=one.value,
+        unit=one.unit,
+        verdict=_verdict(margin),
+        turn=one.turn,
+        limit=bound,
+        low=limit.low,
+        high=high,
+        margin=margin,
+        error_ms=error_ms,
+        own_ms=one.own_ms,
+        detail=one.detail or (one.variant or ""),
+    )
+
+
+def _judge_percentiles(
+    name: str, found: list[Measurement], limit: Limit, error_ms: float | None
+) -> list[Judged]:
+    judged = []
+    for statistic, high in limit.percentiles:
+        value = stats.percentile([m.value for m in found], _PERCENTILES[statistic])
+        judged.append(
+            Judged(
+                name=name,
+                value=value,
+                unit=found[0].unit,
+                verdict=_verdict(high - value),
+                limit=high,
+                high=high,
+                margin=high - value,
+                error_ms=error_ms,
+                statistic=statistic,
+            )
+        )
+    return judged
+
+
+def _verdict(margin: float | None) -> Verdict:
+    if margin is None:
+        return "unlimited"
+    return "passed" if margin >= 0 else "failed"
+
+
+def _nearer_bound(
+    value: float, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    margins = []
+    if low is not None:
+        margins.append((value - low, low))
+    if high is not None:
+        margins.append((high - value, high))
+    if not margins:
+        return None, None
+    margin, bound = min(margins)
+    return bound, margin
+
+
+def _known(name: str) -> str:
+    if name in UNITS:
+        return name
+    near = get_close_matches(name, UNITS, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise BudgetError(f"no metric is called {name!r}{hint} Known: {', '.join(UNITS)}")
+
+
+def _parse(name: str, value: Any) -> Limit:
+    if value in ("off", False):
+        return Limit()
+    if _is_number(value):
+        return Limit(high=float(value))
+    if not isinstance(value, Mapping) or not value:
+        raise BudgetError(f"{name}: {value!r}, expected a number, `off`, or a mapping of limits")
+    unknown = value.keys() - {*_BOUNDS, *_VARIANTS, *_PERCENTILES}
+    if unknown:
+        raise BudgetError(
+            f"{name}: {', '.join(sorted(map(str, unknown)))}: expected one of "
+            f"{', '.join((*_BOUNDS, *_PERCENTILES, *_VARIANTS))}"
+        )
+    if ("target" in value) != ("within" in value):
+        raise BudgetError(f"{name}: target and within belong together")
+    for key, number in value.items():
+        if key not in _VARIANTS and not _is_number(number):
+            raise BudgetError(f"{name}: {key}: {number!r}, expected a number")
+    low, high = value.get("min"), value.get("max")
+    if "target" in value:
+        low, high = value["target"] - value["within"], value["target"] + value["within"]
+    return Limit(
+        low=low,
+        high=high,
+        above_own=value.get("above_own"),
+        percentiles=tuple((p, float(value[p])) for p in _PERCENTILES if p in value),
+        variants=tuple((v, _parse(name, value[v])) for v in _VARIANTS if v in value),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,111 @@
+"""Barge-ins and cut answers: how fast the agent falls silent, and if it knows what was heard."""
+
+from collections.abc import Iterator
+
+from agent.timeline import Mark
+from reports.ears import PAUSE_MS
+from reports.evidence import CallEvidence
+from reports.measurement import Measurement
+from reports.scene import NS_PER_MS, Scene, Sound, Utterance
+from reports.turns import Turn
+
+_DETECTED_WITHIN_NS = 1000 * NS_PER_MS
+"""A server that does not hear a caller within this time did not hear a barge-in."""
+
+
+def interruptions(evidence: CallEvidence, scene: Scene, turns: list[Turn]) -> Iterator[Measurement]:
+    """`barge_in_stop_ms`, `heard_error_ms` and `gap_ms` of a call."""
+    for said in scene.said:
+        stop_ns = _stop_ns(evidence, scene, said)
+        if stop_ns is not None:
+            yield Measurement(
+                name="barge_in_stop_ms",
+                value=max(0.0, (stop_ns - said.start_ns) / NS_PER_MS),
+                turn=said.turn,
+            )
+    yield from _heard_errors(evidence, scene)
+    yield from _gaps(evidence, turns)
+
+
+def _stop_ns(evidence: CallEvidence, scene: Scene, said: Utterance) -> int | None:
+    """When the agent that an utterance interrupted fell silent; None if it interrupted nothing.
+
+    It interrupts if the agent is audible at its onset, or pauses in mid-answer, and the server
+    hears speech: what the server ignores (a cough) is not meant to stop anything.
+    """
+    if not _detected(evidence, said):
+        return None
+    speech = [sound for sound in scene.ear if sound.kind == "speech"]
+    before = [sound for sound in speech if sound.start_ns <= said.start_ns]
+    if not before:
+        return None
+    last = before[-1]
+    stop_ns = last.end_ns
+    next_answer_ns = _next_playout_ns(evidence, said.start_ns)
+    for sound in speech[len(before) :]:
+        if sound.start_ns >= next_answer_ns or _pause(stop_ns, sound) > PAUSE_MS:
+            break
+        stop_ns = sound.end_ns
+    return stop_ns if stop_ns > said.start_ns else None
+
+
+def _pause(since_ns: int, sound: Sound) -> float:
+    return (sound.start_ns - since_ns) / NS_PER_MS
+
+
+def _detected(evidence: CallEvidence, said: Utterance) -> bool:
+    sources = [m.source for m in evidence.marks if m.name == "speech_started"]
+    if not sources:
+        return True  # nobody's marks: all we have is what is audible
+    source = "realtime" if "realtime" in sources else "agent"
+    mark = evidence.first(source, "speech_started", after_ns=said.start_ns)  # type: ignore[arg-type]
+    return mark is not None and mark.at_ns - said.start_ns <= _DETECTED_WITHIN_NS
+
+
+def _next_playout_ns(evidence: CallEvidence, after_ns: int) -> int:
+    mark = evidence.first("agent", "playout_started", after_ns=after_ns)
+    return mark.at_ns if mark else evidence.marks[-1].at_ns + 1
+
+
+def _heard_errors(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
+    for truncate in evidence.find("agent", "truncate_sent"):
+        started = _playout_of(evidence, truncate)
+        if started is None:
+            continue
+        heard = [
+            sound
+            for sound in scene.ear
+            if sound.kind == "speech"
+            and started.at_ns <= sound.end_ns
+            and sound.start_ns <= truncate.at_ns
+        ]
+        if not heard:
+            continue
+        heard_ms = (heard[-1].end_ns - max(heard[0].start_ns, started.at_ns)) / NS_PER_MS
+        yield Measurement(
+            name="heard_error_ms",
+            value=float(truncate.fields["audio_end_ms"]) - heard_ms,
+            detail=f"told {truncate.fields['audio_end_ms']} ms, heard {heard_ms:.0f} ms",
+        )
+
+
+def _playout_of(evidence: CallEvidence, truncate: Mark) -> Mark | None:
+    for mark in evidence.find("agent", "playout_started"):
+        if mark.fields.get("item") == truncate.fields.get("item"):
+            return mark
+    return None
+
+
+def _gaps(evidence: CallEvidence, turns: list[Turn]) -> Iterator[Measurement]:
+    """Silence that the agent itself put into an answer, because nothing had come to play."""
+    if not any(m.source == "agent" for m in evidence.marks):
+        return
+    for turn in turns:
+        if turn.answer_ns is None:
+            continue
+        missing = [
+            float(mark.fields["missing_ms"])
+            for mark in evidence.find("agent", "playout_underrun")
+            if mark.fields.get("item") == turn.item
+        ]
+        yield Measurement(name="gap_ms", value=max(missing, default=0.0), turn=turn.number)

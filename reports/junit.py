@@ -1,0 +1,55 @@
+"""`junit.xml`: a run for continuous integration, with every number as a property."""
+
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET  # only written, never parsed
+
+from reports.results import CallResult, RunInfo
+
+_LAST_LINES = 20
+
+
+def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
+    """One test suite, one test case a call (the dialect that Jenkins and GitLab read)."""
+    suite = ET.Element(
+        "testsuite",
+        name=f"earshot.{info.lane}",
+        tests=str(len(calls)),
+        failures=str(sum(call.verdict == "failed" for call in calls)),
+        errors=str(sum(call.verdict == "error" for call in calls)),
+        skipped="0",
+        time=f"{sum(map(_seconds, calls)):.3f}",
+        timestamp=info.started_at[:19],
+    )
+    for call in calls:
+        suite.append(_case(call))
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def _case(call: CallResult) -> ET.Element:
+    info = call.evidence.info
+    case = ET.Element(
+        "testcase", classname=f"earshot.{info.lane}", name=call.slug, time=f"{_seconds(call):.3f}"
+    )
+    properties = ET.SubElement(case, "properties")
+    for one in call.judged:
+        suffix = f".turn{one.turn}" if one.turn is not None else ""
+        suffix += f".{one.statistic}" if one.statistic else ""
+        ET.SubElement(properties, "property", name=one.name + suffix, value=f"{one.value:.3f}")
+    if call.verdict != "passed":
+        kind = "failure" if call.verdict == "failed" else "error"
+        problem = ET.SubElement(case, kind, message=_printable(call.detail), type=kind)
+        problem.text = _printable("\n".join([call.detail, *info.log[-_LAST_LINES:]]))
+    return case
+
+
+def _seconds(call: CallResult) -> float:
+    marks = call.evidence.marks
+    return (marks[-1].at_ns - marks[0].at_ns) / 1e9 if marks else 0.0
+
+
+def _printable(text: str) -> str:
+    """Without the control characters that XML 1.0 cannot hold."""
+    return "".join(c for c in text if c >= " " or c in "\n\t")

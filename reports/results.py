@@ -1,0 +1,233 @@
+"""`results.json`: a run's verdicts and numbers, for programs. Its shape is versioned."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from reports import stats
+from reports.budget import UNITS, Judged, judge, limits_for
+from reports.evidence import CallEvidence, Verdict
+from reports.metrics import Measured, measure
+
+VERSION = 1
+"""Of the shape of `results.json`; it grows when a reader of the old shape would be misled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What is known about a run as a whole."""
+
+    started_at: str
+    """ISO 8601, with its zone."""
+    command: str = ""
+    lane: str = "sip"
+    commit: str = ""
+    seed: int | None = None
+    concurrency: int = 1
+    """How many calls went on at once."""
+    duration_s: float | None = None
+    errors_ms: dict[str, float] = field(default_factory=dict)
+    """The harness's own error by metric (p95), from a calibration at this concurrency."""
+    calibration: str = ""
+    """Where that was measured: one line."""
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallResult:
+    """One call, measured and judged."""
+
+    evidence: CallEvidence
+    measured: Measured
+    judged: list[Judged]
+    verdict: Verdict
+    detail: str
+
+    @property
+    def slug(self) -> str:
+        """The name of the call's directory."""
+        info = self.evidence.info
+        return info.name if info.repeat == 1 else f"{info.name}-{info.repeat}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """One metric over all calls."""
+
+    name: str
+    unit: str
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+    margin: float | None
+    """The smallest of all calls."""
+    limit: float | None
+    """The limit where the margin is smallest."""
+    failed: int
+    """How many values are beyond their limits."""
+
+
+def judge_call(evidence: CallEvidence, *, errors_ms: dict[str, float] | None = None) -> CallResult:
+    """Measure a call and hold it to its budget.
+
+    Raises:
+        BudgetError: the call's own limits cannot be understood.
+    """
+    measured = measure(evidence)
+    judged = judge(measured.measurements, limits_for(evidence.info.limits), errors_ms=errors_ms)
+    beyond = [one for one in judged if one.verdict == "failed"]
+    verdict: Verdict = evidence.info.verdict
+    detail = evidence.info.detail
+    if verdict == "passed" and beyond:
+        verdict = "failed"
+        detail = "over budget: " + "; ".join(describe(one) for one in beyond)
+    return CallResult(
+        evidence=evidence, measured=measured, judged=judged, verdict=verdict, detail=detail
+    )
+
+
+def describe(one: Judged) -> str:
+    """A judged number as a phrase: `turn_ms of turn 2 is 812.0 ms, limit 640.0 ms`."""
+    what = f"{one.name} {one.statistic}" if one.statistic else one.name
+    where = f" of turn {one.turn}" if one.turn is not None else ""
+    limit = f", limit {one.limit:.1f} {one.unit}" if one.limit is not None else ""
+    return f"{what}{where} is {one.value:.1f} {one.unit}{limit}"
+
+
+def summarise(calls: Sequence[CallResult]) -> list[Summary]:
+    """Every metric over all calls, in the order of the budget."""
+    by_name: dict[str, list[Judged]] = defaultdict(list)
+    for call in calls:
+        for one in call.judged:
+            if one.statistic is None:
+                by_name[one.name].append(one)
+    return [_summary(name, by_name[name]) for name in UNITS if name in by_name]
+
+
+def overall(calls: Sequence[CallResult]) -> Verdict:
+    """The verdict of a run: as bad as its worst call's; a run of no calls could not run."""
+    verdicts = {call.verdict for call in calls}
+    if not verdicts or "error" in verdicts:
+        return "error"
+    return "failed" if "failed" in verdicts else "passed"
+
+
+def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
+    """The contents of `results.json` (`results.schema.json` describes it)."""
+    return {
+        "version": VERSION,
+        "run": {
+            "started_at": info.started_at,
+            "command": info.command,
+            "lane": info.lane,
+            "commit": info.commit,
+            "seed": info.seed,
+            "concurrency": info.concurrency,
+            "duration_s": info.duration_s,
+            "verdict": overall(calls),
+            "calibration": info.calibration,
+            "errors_ms": info.errors_ms,
+            "environment": info.environment,
+        },
+        "summary": [
+            {
+                "name": s.name,
+                "unit": s.unit,
+                "count": s.count,
+                "p50": _round(s.p50),
+                "p95": _round(s.p95),
+                "p99": _round(s.p99),
+                "max": _round(s.max),
+                "limit": _round(s.limit),
+                "margin": _round(s.margin),
+                "failed": s.failed,
+            }
+            for s in summarise(calls)
+        ],
+        "scenarios": [_scenario(call) for call in calls],
+    }
+
+
+def to_json(data: dict[str, Any]) -> bytes:
+    """As it stands in the file."""
+    return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
+
+
+def _scenario(call: CallResult) -> dict[str, Any]:
+    info = call.evidence.info
+    folder = f"calls/{call.slug}"
+    return {
+        "name": info.name,
+        "repeat": info.repeat,
+        "lane": info.lane,
+        "verdict": call.verdict,
+        "detail": call.detail,
+        "seed": info.seed,
+        "metrics": [_metric(one) for one in call.judged],
+        "turns": [
+            {
+                "turn": turn.number,
+                "text": turn.text,
+                "turn_ms": _round(turn.turn_ms),
+                "own_ms": _round(turn.own_ms),
+                "hops": [
+                    {"name": hop.name, "length_ms": _round(hop.length_ms)} for hop in turn.hops
+                ],
+            }
+            for turn in call.measured.turns
+        ],
+        "artifacts": {
+            "page": f"{folder}/call.html",
+            "timeline": f"{folder}/timeline.jsonl",
+            "recording": f"{folder}/call.wav" if call.evidence.recorded else None,
+        },
+    }
+
+
+def _metric(one: Judged) -> dict[str, Any]:
+    metric: dict[str, Any] = {
+        "name": one.name,
+        "turn": one.turn,
+        "value": _round(one.value),
+        "unit": one.unit,
+        "limit": _round(one.limit),
+        "margin": _round(one.margin),
+        "verdict": one.verdict,
+        "sure": one.sure,
+    }
+    optional = {
+        "statistic": one.statistic,
+        "own_ms": _round(one.own_ms),
+        "detail": one.detail or None,
+    }
+    return metric | {key: value for key, value in optional.items() if value is not None}
+
+
+def _summary(name: str, found: list[Judged]) -> Summary:
+    values = [one.value for one in found]
+    tightest = min(
+        (one for one in found if one.margin is not None),
+        key=lambda one: one.margin or 0.0,
+        default=None,
+    )
+    return Summary(
+        name=name,
+        unit=found[0].unit,
+        count=len(values),
+        p50=stats.percentile(values, 50),
+        p95=stats.percentile(values, 95),
+        p99=stats.percentile(values, 99),
+        max=max(values),
+        margin=tightest.margin if tightest else None,
+        limit=tightest.limit if tightest else None,
+        failed=sum(one.verdict == "failed" for one in found),
+    )
+
+
+def _round(value: float | None) -> float | None:
+    """Microseconds are more than these measurements are worth."""
+    return None if value is None else round(value, 3)

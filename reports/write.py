@@ -1,0 +1,38 @@
+"""A run on disk: `index.html`, `results.json`, `junit.xml`, and a directory for each call."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from reports import html
+from reports.evidence import TIMELINE, CallEvidence, save_evidence
+from reports.files import write_atomically
+from reports.junit import junit
+from reports.results import CallResult, RunInfo, judge_call, results, to_json
+
+CALLS = "calls"
+
+
+def write_run(out_dir: Path, info: RunInfo, calls: Iterable[CallEvidence]) -> list[CallResult]:
+    """Judge every call and write the whole report of a run.
+
+    Evidence that is not in its directory (`call_directory`) yet is saved there. Every file is
+    whole or absent; `results.json` comes last, so whoever sees it sees everything.
+
+    Raises:
+        BudgetError: a call's own limits cannot be understood.
+    """
+    judged = [judge_call(evidence, errors_ms=info.errors_ms) for evidence in calls]
+    for call in judged:
+        directory = call_directory(out_dir, call.slug)
+        if not (directory / TIMELINE).exists():
+            save_evidence(call.evidence, directory)
+        write_atomically(directory / "call.html", html.call_page(info, call).encode())
+    write_atomically(out_dir / "index.html", html.index_page(info, judged).encode())
+    write_atomically(out_dir / "junit.xml", junit(info, judged))
+    write_atomically(out_dir / "results.json", to_json(results(info, judged)))
+    return judged
+
+
+def call_directory(out_dir: Path, slug: str) -> Path:
+    """Where the evidence of a call belongs: the runner may write it there itself."""
+    return out_dir / CALLS / slug
