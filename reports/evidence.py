@@ -45,6 +45,8 @@ class CallInfo(BaseModel):
 
     name: str = Field(min_length=1)
     """Of the scenario, or of a call that was taken in production."""
+    stage: str = ""
+    """The call's own name in its run, and that of its directory; a scenario may be many calls."""
     lane: Literal["sip", "virtual", "production"] = "sip"
     about: str = ""
     """One sentence: what the scenario protects."""

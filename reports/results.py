@@ -49,7 +49,7 @@ class CallResult:
     def slug(self) -> str:
         """The name of the call's directory."""
         info = self.evidence.info
-        return info.name if info.repeat == 1 else f"{info.name}-{info.repeat}"
+        return info.stage or (info.name if info.repeat == 1 else f"{info.name}-{info.repeat}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

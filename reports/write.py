@@ -1,6 +1,6 @@
 """A run on disk: `index.html`, `results.json`, `junit.xml`, and a directory for each call."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from reports import html
@@ -22,6 +22,12 @@ def write_run(out_dir: Path, info: RunInfo, calls: Iterable[CallEvidence]) -> li
         BudgetError: a call's own limits cannot be understood.
     """
     judged = [judge_call(evidence, errors_ms=info.errors_ms) for evidence in calls]
+    write_judged(out_dir, info, judged)
+    return judged
+
+
+def write_judged(out_dir: Path, info: RunInfo, judged: Sequence[CallResult]) -> None:
+    """Write the report of a run whose calls are judged already, as `write_run` does."""
     for call in judged:
         directory = call_directory(out_dir, call.slug)
         if not (directory / TIMELINE).exists():
@@ -30,7 +36,6 @@ def write_run(out_dir: Path, info: RunInfo, calls: Iterable[CallEvidence]) -> li
     write_atomically(out_dir / "index.html", html.index_page(info, judged).encode())
     write_atomically(out_dir / "junit.xml", junit(info, judged))
     write_atomically(out_dir / "results.json", to_json(results(info, judged)))
-    return judged
 
 
 def call_directory(out_dir: Path, slug: str) -> Path:
