@@ -1,0 +1,83 @@
+"""The playout buffer: audio that waits to leave, handed out frame by frame.
+
+The Realtime API sends a reply many times faster than it can be spoken, so a minute or more waits
+here while the media clock takes 20 ms at a time. The buffer counts what it hands out, because what
+has really left is the only truth a barge-in can be told (`audio_end_ms`).
+
+Written by the loop's thread, read by the media clock's.
+"""
+
+import threading
+from collections import deque
+
+from agent.audio import BYTES_PER_SAMPLE
+
+
+class PlayoutBuffer:
+    """A bounded first-in first-out of PCM; every method is one atomic step."""
+
+    def __init__(self, max_samples: int) -> None:
+        if max_samples <= 0:
+            raise ValueError(f"max_samples must be positive, not {max_samples}")
+        self._max_bytes = max_samples * BYTES_PER_SAMPLE
+        self._chunks: deque[memoryview] = deque()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Samples that wait."""
+        return self._size // BYTES_PER_SAMPLE
+
+    def write(self, pcm: bytes) -> int:
+        """Queue whole samples behind what waits already.
+
+        Returns:
+            The number of samples that found no room and were dropped: the newest ones.
+
+        Raises:
+            ValueError: `pcm` ends in the middle of a sample.
+        """
+        if len(pcm) % BYTES_PER_SAMPLE:
+            raise ValueError(f"PCM of {len(pcm)} bytes ends in the middle of a sample")
+        with self._lock:
+            kept = min(len(pcm), self._max_bytes - self._size)
+            if kept:
+                self._chunks.append(memoryview(pcm)[:kept])
+                self._size += kept
+        return (len(pcm) - kept) // BYTES_PER_SAMPLE
+
+    def read(self, frame_samples: int) -> tuple[bytes, int]:
+        """Take one frame: `frame_samples` of PCM, silence after the `played` samples that waited.
+
+        Returns:
+            The frame, and how many samples of it came from `write`.
+        """
+        wanted = frame_samples * BYTES_PER_SAMPLE
+        with self._lock:
+            parts = self._take(wanted)
+        played = sum(map(len, parts))
+        if played < wanted:
+            parts.append(memoryview(bytes(wanted - played)))
+        return b"".join(parts), played // BYTES_PER_SAMPLE
+
+    def clear(self) -> int:
+        """Drop everything that waits; returns how many samples that was."""
+        with self._lock:
+            dropped = self._size // BYTES_PER_SAMPLE
+            self._chunks.clear()
+            self._size = 0
+        return dropped
+
+    def _take(self, wanted: int) -> list[memoryview]:
+        parts = []
+        while wanted and self._chunks:
+            chunk = self._chunks[0]
+            if len(chunk) <= wanted:
+                self._chunks.popleft()
+            else:
+                self._chunks[0] = chunk[wanted:]
+                chunk = chunk[:wanted]
+            parts.append(chunk)
+            wanted -= len(chunk)
+            self._size -= len(chunk)
+        return parts

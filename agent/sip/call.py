@@ -1,0 +1,100 @@
+"""PJSUA2's call object, and what it tells.
+
+Kept apart from the leg because an exception that leaves a callback ends the process: here is the
+one place where that is seen to.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import pjsua2
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+_OVERLOADED = (486, 503)
+
+
+class CallListener(Protocol):
+    """Who is told. Every method runs on the loop's thread."""
+
+    def on_state(self, info: Any, event: Any) -> None:
+        """The INVITE session has moved (RFC 3261 §13): `CallInfo` and `SipEvent`."""
+
+    def on_media(self, info: Any) -> None:
+        """Media came up, changed, was held or resumed (RFC 3264)."""
+
+    def on_stream_destroyed(self) -> None:
+        """A stream ends; its statistics can be read for the last time."""
+
+    def on_dtmf(self, digit: str, method: int) -> None:
+        """A key press, by one of `pjsua2.PJSUA_DTMF_METHOD_*`."""
+
+    def on_transfer_request(self, uri: str) -> int:
+        """A REFER came; returns the status to answer it with."""
+
+    def on_transfer_status(self, status: int, final: bool) -> None:
+        """What became of our REFER so far."""
+
+
+class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
+    """A call whose callbacks go to a listener."""
+
+    def __init__(self, listener: CallListener, account: Any, *call_id: int) -> None:
+        super().__init__(account, *call_id)
+        self._listener = listener
+
+    def onCallState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_state`."""
+        with reported("onCallState"):
+            self._listener.on_state(self.getInfo(), prm.e)
+
+    def onCallMediaState(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
+        """See `CallListener.on_media`."""
+        with reported("onCallMediaState"):
+            self._listener.on_media(self.getInfo())
+
+    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
+        """See `CallListener.on_stream_destroyed`."""
+        with reported("onStreamDestroyed"):
+            self._listener.on_stream_destroyed()
+
+    def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_dtmf`."""
+        with reported("onDtmfDigit"):
+            self._listener.on_dtmf(prm.digit, prm.method)
+
+    def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_transfer_request`."""
+        with reported("onCallTransferRequest"):
+            prm.statusCode = self._listener.on_transfer_request(prm.dstUri)
+
+    def onCallTransferStatus(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_transfer_status`."""
+        with reported("onCallTransferStatus"):
+            self._listener.on_transfer_status(prm.statusCode, prm.finalNotify)
+            prm.cont = not prm.finalNotify
+
+
+def response(status: int, retry_after_s: int = 0) -> Any:
+    """The parameters of an answer or a refusal (RFC 3261 §20.33: 486 and 503 say `Retry-After`)."""
+    parameters = pjsua2.CallOpParam(True)
+    parameters.opt.audioCount = 1
+    parameters.opt.videoCount = 0
+    parameters.statusCode = status
+    if retry_after_s and status in _OVERLOADED:
+        header = pjsua2.SipHeader()
+        header.hName = "Retry-After"
+        header.hValue = str(retry_after_s)
+        parameters.txOption.headers.append(header)
+    return parameters
+
+
+@contextlib.contextmanager
+def reported(callback: str) -> Iterator[None]:
+    """Log an exception instead of letting it into the SIP stack, which would abort."""
+    try:
+        yield
+    except Exception:  # whatever it is, the other calls of this process must live
+        _log.exception("sip_callback_failed", callback=callback)

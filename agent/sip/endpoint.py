@@ -1,0 +1,284 @@
+"""The telephone's end of this process: it takes calls in, up to four, and hands each over as a leg.
+
+PJSUA2 runs without threads of its own here: the asyncio loop polls it, so that everything but the
+media clock's two callbacks happens on the loop's thread.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote
+
+import pjsua2
+import structlog
+
+from agent.clock import NS_PER_MS
+from agent.sip.call import reported, response
+from agent.sip.errors import SipError
+from agent.sip.inbox import Inbox
+from agent.sip.leg import SipCallLeg, SipLeg
+from agent.sip.options import PeerList, SipOptions
+from agent.sip.ports import PortPool
+from agent.sip.stack import Stack
+
+_log = structlog.get_logger(__name__)
+
+_FORBIDDEN = 403
+_BUSY = 486
+_OK = 200
+
+_CHECK_NS = 250 * NS_PER_MS
+"""How often calls are looked at for what has to end."""
+
+_STOP_S = 1.0
+"""For how long `stop` waits for the BYEs of the last calls and the un-REGISTER."""
+
+_MAX_USER_CHARS = 128
+
+
+class SipStation:
+    """What both ends of a test call share: the stack, its polling, the media ports, the legs."""
+
+    def __init__(self, options: SipOptions) -> None:
+        self.options = options
+        self.stack = Stack(options)
+        self.legs: list[SipLeg] = []
+        self._pool: PortPool | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._poll_timer: asyncio.TimerHandle | None = None
+        self._checked_ns = 0
+        self._at_rest = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The bound SIP port; 0 before `start`."""
+        return self.stack.port
+
+    @property
+    def active_calls(self) -> int:
+        """Calls that take a place, until their last message is exchanged."""
+        return len(self.legs)
+
+    @property
+    def ports(self) -> PortPool:
+        """The media ports to lease from."""
+        if self._pool is None:
+            raise SipError("the endpoint is not started")
+        return self._pool
+
+    async def start(self) -> int:
+        """Bind and begin to poll; returns the SIP port.
+
+        Raises:
+            PortTakenError: the address is in use.
+            SipError: the stack did not start.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.stack.start()
+        self._pool = PortPool(self.options.max_calls, self.options.sample_rate_hz)
+        self.add_accounts()
+        self._poll()
+        return self.port
+
+    async def stop(self) -> None:
+        """Hang up what is left, wait a moment for the good-byes, and free the stack."""
+        for leg in self.legs:
+            leg.hang_up()
+        self.begin_goodbyes()
+        self.note_rest()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._at_rest.wait(), _STOP_S)
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
+        for leg in tuple(self.legs):
+            self._drop(leg)
+        self.drop_accounts()
+        if self._pool is not None:
+            self._pool.close()
+        self.stack.destroy()
+
+    def new_inbox(self) -> Inbox:
+        """See `LegHost`."""
+        if self._loop is None:
+            raise SipError("the endpoint is not started")
+        return Inbox(self._loop)
+
+    def forget(self, leg: SipLeg) -> None:
+        """See `LegHost`; the call's object must outlive the callback that tells its end."""
+        if self._loop is not None:
+            self._loop.call_soon(self._drop, leg)
+
+    def add_accounts(self) -> None:
+        """Make the accounts that calls belong to."""
+
+    def drop_accounts(self) -> None:
+        """Give them up, before the stack goes."""
+
+    def begin_goodbyes(self) -> None:
+        """Tell others that we are going."""
+
+    def goodbyes_done(self) -> bool:
+        """Whether they have heard."""
+        return True
+
+    def note_rest(self) -> None:
+        """See whether anything is left that `stop` has to wait for."""
+        if self.legs or not self.goodbyes_done():
+            self._at_rest.clear()
+        else:
+            self._at_rest.set()
+
+    def _drop(self, leg: SipLeg) -> None:
+        leg.release()
+        with contextlib.suppress(ValueError):  # `stop` has dropped them all
+            self.legs.remove(leg)
+        self.note_rest()
+
+    def _poll(self) -> None:
+        assert self._loop is not None  # noqa: S101 - started
+        self._poll_timer = self._loop.call_later(self.options.poll_ms / 1000, self._poll)
+        try:
+            self.stack.poll()
+        except pjsua2.Error as error:
+            _log.warning("sip_poll_failed", reason=error.reason)
+        now_ns = time.monotonic_ns()
+        if now_ns - self._checked_ns >= _CHECK_NS:
+            self._checked_ns = now_ns
+            for leg in tuple(self.legs):
+                leg.check(now_ns)
+
+
+class SipEndpoint(SipStation):
+    """The agent's side: incoming calls become `SipCallLeg`s.
+
+    `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
+    return. `on_registration` is told each change of our place at the registrar, with its status.
+    """
+
+    def __init__(
+        self,
+        options: SipOptions,
+        on_call: Callable[[SipCallLeg], None],
+        on_registration: Callable[[bool, int, str], None] | None = None,
+    ) -> None:
+        super().__init__(options)
+        self.registered: bool | None = None
+        """Whether the registrar knows us; None without a registration, or before its answer."""
+        self._on_call = on_call
+        self._on_registration = on_registration
+        self._peers = PeerList(options.allowed_peers)
+        self._accounts: list[_Account] = []
+        self._refused: list[Any] = []
+        self._refuse_status = 0
+
+    def refuse_calls(self, status: int = 503) -> None:
+        """Refuse every new call from now on, with `Retry-After`; those that are up stay."""
+        self._refuse_status = status
+
+    def accept_calls(self) -> None:
+        """Take calls again."""
+        self._refuse_status = 0
+
+    def add_accounts(self) -> None:
+        """One for calls that come from anywhere; one more at the registrar, if there is one."""
+        self._accounts = [_Account(self)]
+        self._accounts[0].create(self.stack.account_config(), True)
+        if self.options.registration is not None:
+            self._accounts.append(_Account(self))
+            self._accounts[1].create(self.stack.account_config(self.options.registration))
+
+    def drop_accounts(self) -> None:
+        """See `SipStation`."""
+        self._refused.clear()
+        for account in self._accounts:
+            account.shutdown()
+        self._accounts.clear()
+
+    def begin_goodbyes(self) -> None:
+        """Un-REGISTER (RFC 3261 §10.2.2)."""
+        if self.registered:
+            with contextlib.suppress(pjsua2.Error):
+                self._accounts[1].setRegistration(False)
+
+    def goodbyes_done(self) -> bool:
+        """Whether the registrar has forgotten us."""
+        return not self.registered
+
+    def take_call(self, account: Any, call_id: int, source: str, message: str) -> None:
+        """An INVITE: refuse it, or hand it over."""
+        status = self._refusal_of(source)
+        if status:
+            _log.info("sip_call_refused", source=source, status=status)
+            self._refuse(account, call_id, status)
+            return
+        called, caller = parties(message)
+        leg = SipCallLeg(self, account, call_id, called=called, caller=caller)
+        self.legs.append(leg)
+        self._on_call(leg)
+
+    def registration_changed(self, *, active: bool, status: int, reason: str) -> None:
+        """The registrar has answered, or has not."""
+        self.registered = active and status == _OK
+        log = _log.info if self.registered else _log.warning
+        log("sip_registration", registered=self.registered, status=status, reason=reason)
+        if self._on_registration is not None:
+            self._on_registration(self.registered, status, reason)
+        self.note_rest()
+
+    def _refusal_of(self, source: str) -> int:
+        """The status to refuse a call from `source` with; 0 to take it."""
+        if not self._peers.allows(source):
+            return _FORBIDDEN
+        if self._refuse_status:
+            return self._refuse_status
+        return _BUSY if len(self.legs) >= self.options.max_calls else 0
+
+    def _refuse(self, account: Any, call_id: int, status: int) -> None:
+        """Answer with `status`; the call's object is kept until the stack is done with it."""
+        self._refused = [call for call in self._refused if call.isActive()]
+        call = pjsua2.Call(account, call_id)
+        self._refused.append(call)
+        call.hangup(response(status, self.options.retry_after_s))
+
+
+def parties(invite: str) -> tuple[str, str]:
+    """Whom an INVITE calls and who calls: the user parts of its request line and its From.
+
+    Whatever is wrong with them becomes an empty string: the call is then nobody's we know.
+    """
+    return _user(_REQUEST_URI, invite), _user(_FROM_URI, invite)
+
+
+def _user(pattern: re.Pattern[str], message: str) -> str:
+    found = pattern.search(message)
+    user = unquote(found[1]) if found else ""
+    return "".join(c for c in user if c.isprintable())[:_MAX_USER_CHARS]
+
+
+_REQUEST_URI = re.compile(r"^INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
+_FROM_URI = re.compile(
+    r"^(?:From|f)\s*:[^\r\n]*?(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE | re.MULTILINE
+)
+
+
+class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no types
+    """Hands PJSUA2's callbacks on."""
+
+    def __init__(self, endpoint: SipEndpoint) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+
+    def onIncomingCall(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """An INVITE."""
+        with reported("onIncomingCall"):
+            source, message = prm.rdata.srcAddress, prm.rdata.wholeMsg
+            self._endpoint.take_call(self, prm.callId, source, message)
+
+    def onRegState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """The registrar's answer."""
+        with reported("onRegState"):
+            active = bool(self.getInfo().regIsActive) and prm.expiration > 0
+            self._endpoint.registration_changed(active=active, status=prm.code, reason=prm.reason)

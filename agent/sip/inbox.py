@@ -1,0 +1,90 @@
+"""One call's inputs on their way to the loop: in order, from any thread, never dropped unseen.
+
+Signalling comes on the loop's thread, audio on the media clock's, and the call machine must see
+both in one order: above all, every frame played before `clear` is told before the answer to it.
+Waking the loop costs some microseconds a tick and saves the half period of a poll, 2 ms on average.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from agent.leg import FRAME_MS, AudioReceived, FramePlayed, LegInput
+
+_log = structlog.get_logger(__name__)
+
+MAX_WAITING_MS = 5_000
+"""Audio that may wait for a loop that is stuck; beyond it, the newest is dropped and counted."""
+
+_MAX_WAITING = 2 * MAX_WAITING_MS // FRAME_MS  # a frame each way
+
+
+class Inbox:
+    """A bounded queue into the loop; `post` may be called from any thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.dropped_frames = 0
+        """Frames of the other side's audio that a stuck loop has cost."""
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._waiting: deque[LegInput] = deque()
+        self._on_input: Callable[[LegInput], None] | None = None
+        self._wake_is_due = False
+        self._owed_samples = 0
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """Deliver to `on_input` from now on: in the next turns of the loop, never in this call."""
+        with self._lock:
+            self._on_input = on_input
+            wake = self._must_wake()
+        if wake:
+            self._wake()
+
+    def post(self, item: LegInput) -> None:
+        """Queue one input behind those that wait."""
+        with self._lock:
+            if len(self._waiting) < _MAX_WAITING or not isinstance(
+                item, AudioReceived | FramePlayed
+            ):
+                self._waiting.append(self._with_owed(item))
+            elif isinstance(item, FramePlayed):
+                self._owed_samples += item.samples
+            else:
+                self.dropped_frames += 1
+            wake = self._must_wake()
+        if wake:
+            self._wake()
+
+    def _with_owed(self, item: LegInput) -> LegInput:
+        """What was played is counted even where its own input found no room."""
+        if not self._owed_samples or not isinstance(item, FramePlayed):
+            return item
+        owed, self._owed_samples = self._owed_samples, 0
+        return FramePlayed(samples=item.samples + owed, at_ns=item.at_ns)
+
+    def _must_wake(self) -> bool:
+        if self._wake_is_due or self._on_input is None or not self._waiting:
+            return False
+        self._wake_is_due = True
+        return True
+
+    def _wake(self) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._deliver)
+        except RuntimeError:  # the loop is closed: the process is on its way out
+            _log.debug("sip_input_after_loop")
+
+    def _deliver(self) -> None:
+        with self._lock:
+            self._wake_is_due = False
+            batch, self._waiting = self._waiting, deque()
+            on_input = self._on_input
+        assert on_input is not None  # noqa: S101 - only a started inbox wakes
+        for item in batch:
+            try:
+                on_input(item)
+            except Exception:  # one broken input must not silence the call
+                _log.exception("sip_input_failed", input=type(item).__name__)

@@ -1,0 +1,320 @@
+"""One call on pjsua2: what the agent's and the caller's side of it have in common, and the agent's.
+
+`SipLeg` stands between PJSUA2's callbacks and the inputs of `agent.leg`: it translates, and decides
+nothing. All its methods and all SIP callbacks run on the loop's thread; only `take_frame` and
+`hand_frame` run on the media clock's.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pjsua2
+import structlog
+
+from agent.clock import NS_PER_MS
+from agent.leg import (
+    FRAME_MS,
+    AudioReceived,
+    CallAnswered,
+    CallReceived,
+    DtmfMethod,
+    DtmfReceived,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    MediaHeld,
+    MediaReady,
+    Party,
+    PlayoutCleared,
+    PlayoutOverflowed,
+    TransferProgressed,
+    TransferRequested,
+)
+from agent.playout import PlayoutBuffer
+from agent.sip import dtmf
+from agent.sip.call import Call, response
+from agent.sip.inbox import Inbox
+from agent.sip.options import SipOptions
+from agent.sip.ports import MediaPort, PortPool
+from agent.sip.rtp import RtpCounter
+
+_log = structlog.get_logger(__name__)
+
+_REQUEST_TIMEOUT = 408
+_DECLINE = 603
+_REFUSAL = 300  # and above
+
+_GOODBYE_NS = 2_000 * NS_PER_MS
+"""For how long our BYE may go unanswered before the call is told to be over all the same."""
+
+_DTMF_METHODS: dict[DtmfMethod, int] = {
+    "rfc4733": pjsua2.PJSUA_DTMF_METHOD_RFC2833,  # which RFC 4733 replaced
+    "info": pjsua2.PJSUA_DTMF_METHOD_SIP_INFO,
+}
+
+
+class LegHost(Protocol):
+    """What a leg needs of its endpoint."""
+
+    options: SipOptions
+
+    @property
+    def ports(self) -> PortPool:
+        """The media ports to lease from."""
+
+    def new_inbox(self) -> Inbox:
+        """An inbox into the endpoint's loop."""
+
+    def forget(self, leg: "SipLeg") -> None:
+        """The call is over: drop it, once its last callback has returned."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ending:
+    """An end that we began; what we do not know yet comes from the stack."""
+
+    by: Party
+    at_ns: int
+    status: int | None = None
+    reason: str | None = None
+
+
+class SipLeg:
+    """One call, from either side. See `agent.leg.CallLeg` for the methods' contracts."""
+
+    us: Party = "agent"
+    them: Party = "caller"
+
+    def __init__(self, host: LegHost) -> None:
+        options = host.options
+        self.sample_rate_hz = options.sample_rate_hz
+        self._host = host
+        self._inbox = host.new_inbox()
+        self._frame_samples = self.sample_rate_hz * FRAME_MS // 1000
+        self._playout = PlayoutBuffer(self.sample_rate_hz * options.max_playout_ms // 1000)
+        self._playing = threading.Lock()
+        self._call: Call | None = None
+        self._port: MediaPort | None = None
+        self._codec: str | None = None
+        self._rtp = RtpCounter()
+        self._ending: _Ending | None = None
+        self._told_end = False
+
+    # ---- the door: called by the call's driver
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """See `CallLeg.start`."""
+        self._inbox.start(on_input)
+
+    def answer(self, status: int = 200) -> None:
+        """See `CallLeg.answer`."""
+        self._attempt("answer", lambda call: call.answer(response(status)))
+
+    def play(self, pcm: bytes) -> None:
+        """See `CallLeg.play`."""
+        if self._is_over:
+            return
+        dropped = self._playout.write(pcm)
+        if dropped:
+            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+
+    def clear(self) -> None:
+        """See `CallLeg.clear`."""
+        if self._is_over:
+            return
+        with self._playing:
+            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+
+    def hang_up(self, status: int = 200) -> None:
+        """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
+        self._end(_Ending(by=self.us, at_ns=time.monotonic_ns()), status)
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
+        if method == "inband":
+            self.play(dtmf.tones(digits, self.sample_rate_hz))
+            return
+        parameters = pjsua2.CallSendDtmfParam()
+        parameters.digits = digits
+        parameters.method = _DTMF_METHODS[method]
+        self._attempt("send DTMF", lambda call: call.sendDtmf(parameters))
+
+    def transfer(self, uri: str) -> None:
+        """See `CallLeg.transfer`."""
+        self._attempt("transfer", lambda call: call.xfer(uri, response(0)))
+
+    # ---- the media clock's thread: see `agent.sip.ports.Tap`
+
+    def take_frame(self, at_ns: int) -> bytes:
+        """The next frame to send; its `FramePlayed` is in the inbox before a `clear` can be."""
+        with self._playing:
+            pcm, played = self._playout.read(self._frame_samples)
+            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns))
+        return pcm
+
+    def hand_frame(self, pcm: bytes, at_ns: int) -> None:
+        """A frame that was received."""
+        self._inbox.post(AudioReceived(pcm=pcm, at_ns=at_ns))
+
+    # ---- the endpoint, now and then
+
+    def check(self, now_ns: int) -> None:
+        """End what has to end: a call without RTP, and one whose BYE nobody answers."""
+        if self._ending is not None:
+            if now_ns - self._ending.at_ns >= _GOODBYE_NS:
+                self._tell_end(by=self.us, status=_REQUEST_TIMEOUT, reason="BYE not answered")
+        elif self._port is not None and self._call is not None:
+            self._rtp.read(self._call)
+            limit_ms = self._host.options.rtp_timeout_ms
+            quiet_ms = self._rtp.quiet_ns(now_ns) // NS_PER_MS
+            if limit_ms and quiet_ms >= limit_ms:
+                self._end(
+                    _Ending(
+                        by="network",
+                        at_ns=now_ns,
+                        status=_REQUEST_TIMEOUT,
+                        reason=f"no RTP for {quiet_ms} ms",
+                    )
+                )
+
+    def release(self) -> None:
+        """Let go of the stack's object, which must not outlive the stack."""
+        self._call = None
+
+    # ---- see `agent.sip.call.CallListener`
+
+    def on_state(self, info: Any, event: Any) -> None:
+        """Progress, or the end."""
+        if info.state == pjsua2.PJSIP_INV_STATE_DISCONNECTED:
+            self._on_disconnected(info, event)
+        else:
+            self.on_progress(info)
+
+    def on_progress(self, info: Any) -> None:
+        """The call has come further; the agent's side is up when its 200 OK is acknowledged."""
+        if info.state == pjsua2.PJSIP_INV_STATE_CONFIRMED:
+            self._inbox.post(CallAnswered())
+
+    def on_media(self, info: Any) -> None:
+        """Connect the first audio stream to our port, or disconnect it."""
+        if self._is_over:
+            return
+        for media in info.media:
+            if media.type != pjsua2.PJMEDIA_TYPE_AUDIO:
+                continue
+            if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
+                self._connect(media.index)
+            else:
+                self._disconnect(held=media.status == pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD)
+            return
+
+    def on_stream_destroyed(self) -> None:
+        """A re-INVITE ends one stream and begins another: keep the first one's numbers."""
+        if self._call is not None:
+            self._rtp.read(self._call)
+            self._rtp.next_stream()
+
+    def on_dtmf(self, digit: str, method: int) -> None:
+        """A key press came as RFC 4733 or INFO."""
+        by: DtmfMethod = "info" if method == _DTMF_METHODS["info"] else "rfc4733"
+        if digit in dtmf.DIGITS:
+            self._inbox.post(DtmfReceived(digit=digit, method=by))
+
+    def on_transfer_request(self, uri: str) -> int:
+        """A REFER came. Nobody sends us elsewhere."""
+        self._inbox.post(TransferRequested(uri=uri))
+        return _DECLINE
+
+    def on_transfer_status(self, status: int, final: bool) -> None:
+        """What became of our REFER: refused at once, or told by NOTIFY (RFC 3515 §2.4.4)."""
+        if final or status >= _REFUSAL:
+            self._inbox.post(TransferProgressed(status=status))
+
+    # ---- inside
+
+    @property
+    def _is_over(self) -> bool:
+        return self._told_end or self._ending is not None
+
+    def _attempt(self, what: str, operation: Callable[[Call], object]) -> None:
+        """Run an operation; one that the call's state does not allow is logged, not raised."""
+        if self._is_over or self._call is None:
+            return
+        try:
+            operation(self._call)
+        except pjsua2.Error as error:
+            _log.warning("sip_operation_failed", operation=what, reason=error.reason)
+
+    def _connect(self, media_index: int) -> None:
+        assert self._call is not None  # noqa: S101 - only a call has media
+        fresh = self._port is None
+        if self._port is None:
+            self._port = self._host.ports.lease(self)
+        audio = self._call.getAudioMedia(media_index)
+        audio.startTransmit(self._port)
+        self._port.startTransmit(audio)
+        self._rtp.begin(media_index, time.monotonic_ns())
+        codec = str(self._call.getStreamInfo(media_index).codecName)
+        if fresh or codec != self._codec:
+            self._codec = codec
+            self._inbox.post(MediaReady(codec=codec))
+
+    def _disconnect(self, *, held: bool = False) -> None:
+        """Give the port back; what waits to be played keeps waiting."""
+        if self._port is None:
+            return
+        self._host.ports.release(self._port)
+        self._port = None
+        if held:
+            self._inbox.post(MediaHeld())
+
+    def _end(self, ending: _Ending, status: int = 0) -> None:
+        if self._is_over or self._call is None:
+            return
+        self._rtp.read(self._call)  # the stack tells nothing of a stream that we end ourselves
+        self._disconnect()
+        self._ending = ending
+        code = status if status >= _REFUSAL else 0  # 0: what fits, BYE, CANCEL or 603
+        try:
+            self._call.hangup(response(code, self._host.options.retry_after_s))
+        except pjsua2.Error as error:  # it is over already, and we shall be told
+            _log.warning("sip_operation_failed", operation="hang up", reason=error.reason)
+
+    def _on_disconnected(self, info: Any, event: Any) -> None:
+        assert self._call is not None  # noqa: S101 - it is the call that calls
+        by = self.us
+        if self._ending is None:
+            self._rtp.read(self._call)
+            lost = (pjsua2.PJSIP_EVENT_TIMER, pjsua2.PJSIP_EVENT_TRANSPORT_ERROR)
+            silent = event.type == pjsua2.PJSIP_EVENT_TSX_STATE and event.body.tsxState.type in lost
+            by = "network" if silent else self.them
+        self._disconnect()
+        self._tell_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
+        self._host.forget(self)
+
+    def _tell_end(self, *, by: Party, status: int, reason: str) -> None:
+        if self._told_end:
+            return
+        self._told_end = True
+        if self._codec is not None:
+            self._inbox.post(self._rtp.measured())
+        if self._ending is not None:
+            by = self._ending.by
+            status = self._ending.status or status
+            reason = self._ending.reason or reason
+        self._inbox.post(HungUp(by=by, status=status, reason=reason))
+
+
+class SipCallLeg(SipLeg):
+    """An incoming call: `agent.leg.CallLeg`. Its first input is `CallReceived`."""
+
+    def __init__(
+        self, host: LegHost, account: Any, call_id: int, *, called: str, caller: str
+    ) -> None:
+        super().__init__(host)
+        self._call = Call(self, account, call_id)
+        sip_call_id = str(self._call.getInfo().callIdString)
+        self._inbox.post(CallReceived(called=called, caller=caller, sip_call_id=sip_call_id))

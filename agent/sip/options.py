@@ -1,0 +1,120 @@
+"""What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Literal
+
+CALLS_PER_PROCESS = 4
+"""`PJSUA_MAX_CALLS` as the wheel was compiled: a fifth call needs another process."""
+
+CODECS = ("PCMU", "PCMA", "G722")
+"""What can be offered, by the names of RFC 3551."""
+
+WIDEBAND_CODECS = frozenset({"G722"})
+
+Transport = Literal["udp", "tcp"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """A place at a PBX or trunk where calls for us arrive (RFC 3261 §10)."""
+
+    registrar: str
+    """Host, or host:port."""
+    user: str
+    password: str = field(default="", repr=False)
+    auth_user: str = ""
+    """Of the digest; empty: the same as `user`."""
+    realm: str = "*"
+    transport: Transport = "udp"
+    expires_s: int = 300
+    retry_s: int = 10
+    """Between a failed attempt and the next, and twice that at most (spread at random)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SipOptions:
+    """One endpoint: its addresses, codecs, limits, and whom it listens to.
+
+    Raises:
+        ValueError: a value cannot be right; the message names it.
+    """
+
+    listen_host: str = "127.0.0.1"
+    port: int = 0
+    """Of SIP, UDP and TCP alike; 0: any free one."""
+    transports: tuple[Transport, ...] = ("udp", "tcp")
+    rtp_port: int = 0
+    """First of the ports for RTP (even) and RTCP (odd); 0: a free block is found at start."""
+    rtp_port_count: int = 40
+    public_host: str | None = None
+    """Advertised in Contact, where NAT hides `listen_host`."""
+    rtp_public_host: str | None = None
+    """Advertised in SDP; `public_host` if not given."""
+    codecs: tuple[str, ...] = CODECS
+    """In order of preference. G722 makes the bridge run at 16 kHz, otherwise it runs at 8."""
+    sample_rate_hz: int = 24_000
+    """Of a leg's audio."""
+    max_calls: int = CALLS_PER_PROCESS
+    max_playout_ms: int = 120_000
+    rtp_timeout_ms: int = 60_000
+    """A call whose caller has sent no RTP for so long, and is not on hold, is over; 0: never."""
+    retry_after_s: int = 5
+    """Told to those whom we refuse with 486 or 503."""
+    allowed_peers: tuple[str, ...] = ()
+    """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
+    registration: Registration | None = None
+    user_agent: str = "earshot"
+    poll_ms: float = 4.0
+    """How often the SIP stack is looked at: what signalling can be late by."""
+    stack_log_level: int = 2
+    """PJSIP's own: 1 errors, 2 warnings, ... 5 every message."""
+
+    def __post_init__(self) -> None:
+        for name in ("port", "rtp_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise ValueError(f"{name}: expected 0 to 65535, got {getattr(self, name)}")
+        unknown = [codec for codec in self.codecs if codec not in CODECS]
+        if unknown or not self.codecs:
+            raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")
+        if not self.transports:
+            raise ValueError("transports: expected udp, tcp or both, got none")
+        if not 1 <= self.max_calls <= CALLS_PER_PROCESS:
+            raise ValueError(
+                f"max_calls: expected 1 to {CALLS_PER_PROCESS} (a process holds no more; "
+                f"start more workers), got {self.max_calls}"
+            )
+        if self.sample_rate_hz not in SAMPLE_RATES_HZ:
+            raise ValueError(
+                f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ}, got {self.sample_rate_hz}"
+            )
+        for peer in self.allowed_peers:
+            ip_network(peer, strict=False)  # its ValueError says what is wrong with it
+
+    @property
+    def bridge_rate_hz(self) -> int:
+        """The media clock's own rate: that of the widest codec, so that nothing is lost."""
+        return 16_000 if WIDEBAND_CODECS & set(self.codecs) else 8_000
+
+
+SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)
+
+
+class PeerList:
+    """Answers whether a call from an address is taken."""
+
+    def __init__(self, peers: tuple[str, ...]) -> None:
+        self._networks: list[IPv4Network | IPv6Network] = [
+            ip_network(peer, strict=False) for peer in peers
+        ]
+
+    def allows(self, source: str) -> bool:
+        """Whether `source` ("host:port", "[v6]:port") may call; an empty list allows everybody."""
+        if not self._networks:
+            return True
+        host = source.rpartition(":")[0].strip("[]")
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)

@@ -1,0 +1,60 @@
+"""What a call's RTP stream says of itself (RFC 3550 §6.4), kept across re-INVITEs."""
+
+from typing import Any
+
+import pjsua2
+
+from agent.leg import RtpMeasured
+
+_US_PER_MS = 1000
+
+
+class RtpCounter:
+    """Sums the streams of one call. PJSUA2 forgets a stream with its end, so `read` before that."""
+
+    def __init__(self) -> None:
+        self._media_index: int | None = None
+        self._received = self._lost = 0  # of the streams before this one
+        self._received_now = self._lost_now = 0
+        self._jitter_ms = 0.0
+        self._last_news_ns = 0
+        self._received_at_news = -1
+
+    def begin(self, media_index: int, now_ns: int) -> None:
+        """Media is up: count from here. The silence of a hold is no silence."""
+        self._media_index = media_index
+        self._last_news_ns = now_ns
+
+    def read(self, call: Any) -> None:
+        """Take the stream's numbers as they are now; a stream that is gone keeps its last ones."""
+        if self._media_index is None:
+            return
+        try:
+            received = call.getStreamStat(self._media_index).rtcp.rxStat
+        except pjsua2.Error:
+            return
+        self._received_now = received.pkt
+        self._lost_now = received.loss
+        self._jitter_ms = received.jitterUsec.mean / _US_PER_MS
+
+    def next_stream(self) -> None:
+        """The stream has ended and another may follow: add it to the sum."""
+        self._received += self._received_now
+        self._lost += self._lost_now
+        self._received_now = self._lost_now = 0
+
+    def quiet_ns(self, now_ns: int) -> int:
+        """For how long the numbers read have told of no new packet."""
+        received = self._received + self._received_now
+        if received != self._received_at_news:
+            self._received_at_news = received
+            self._last_news_ns = now_ns
+        return now_ns - self._last_news_ns
+
+    def measured(self) -> RtpMeasured:
+        """The whole call; the jitter is the mean of its last stream."""
+        return RtpMeasured(
+            received_packets=self._received + self._received_now,
+            lost_packets=self._lost + self._lost_now,
+            jitter_ms=self._jitter_ms,
+        )

@@ -1,0 +1,247 @@
+"""PJSUA2's library: configured, started, its ports bound, and destroyed again.
+
+One per process, for that is what PJSUA is. Every setting that differs from its defaults stands
+here, with the reason.
+"""
+
+import contextlib
+import gc
+import os
+import random
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pjsua2
+import structlog
+
+from agent.leg import FRAME_MS
+from agent.sip.errors import PortTakenError, SipError
+from agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions
+
+_log = structlog.get_logger(__name__)
+
+_HIGHEST_PRIORITY = 255
+_DISABLED = 0
+
+_JITTER_MS = {"jbInit": 0, "jbMinPre": 20, "jbMaxPre": 80, "jbMax": 400}
+"""The jitter buffer: starts empty, and holds up to four frames back where the network needs it."""
+
+_RTP_SEARCH = range(10_000, 32_000, 2)
+"""Below the ports that Linux hands out to others (`ip_local_port_range`)."""
+
+_SEARCH_TRIES = 200
+
+_TRANSPORTS = {
+    "udp": pjsua2.PJSIP_TRANSPORT_UDP,
+    "tcp": pjsua2.PJSIP_TRANSPORT_TCP,
+}
+
+
+class Stack:
+    """The library in its running state."""
+
+    def __init__(self, options: SipOptions) -> None:
+        self.options = options
+        self.port = 0
+        self._endpoint = pjsua2.Endpoint()
+        self._transports: dict[str, int] = {}
+        self._rtp_port = 0
+
+    def start(self) -> None:
+        """Initialise, bind, and start.
+
+        Raises:
+            PortTakenError: the SIP address is in use.
+            SipError: anything else, in the stack's own words.
+        """
+        try:
+            with _quiet_stdout():  # PJLIB greets there, before it can be told where to log
+                self._endpoint.libCreate()
+            self._endpoint.libInit(self._endpoint_config())
+            self._endpoint.audDevManager().setNullDev()  # its clock is the media clock
+            self._bind()
+            self._endpoint.libStart()
+            self.choose_codecs(self.options.codecs)
+        except pjsua2.Error as error:
+            self.destroy()
+            raise SipError(f"the SIP stack did not start: {error.reason}") from None
+        except SipError:
+            self.destroy()
+            raise
+
+    def poll(self) -> None:
+        """Handle what has arrived and what is due; callbacks run within."""
+        self._endpoint.libHandleEvents(0)
+
+    def choose_codecs(self, codecs: tuple[str, ...]) -> None:
+        """Offer and take the given ones, in this order, and no others, from now on."""
+        for info in self._endpoint.codecEnum2():
+            name = info.codecId.partition("/")[0]
+            priority = _DISABLED
+            if name in codecs:
+                priority = _HIGHEST_PRIORITY - codecs.index(name)
+            self._endpoint.codecSetPriority(info.codecId, priority)
+
+    def open_line(self) -> int:
+        """One more UDP port for SIP, any free one; returns the transport's id."""
+        config = pjsua2.TransportConfig()
+        config.boundAddress = self.options.listen_host
+        return int(self._endpoint.transportCreate(_TRANSPORTS["udp"], config))
+
+    def close_line(self, transport: int) -> None:
+        """Close such a port: nothing is sent or received by it any more."""
+        self._endpoint.transportClose(transport)
+
+    def account_config(self, registration: Registration | None = None) -> Any:
+        """An account on our transports: a bare one, or one that registers (RFC 3261 §10)."""
+        config = pjsua2.AccountConfig()
+        advertised = self.options.public_host or self.options.listen_host
+        user = registration.user if registration else "earshot"
+        config.idUri = f"sip:{user}@{advertised}:{self.port}"
+        config.callConfig.timerUse = pjsua2.PJSUA_SIP_TIMER_OPTIONAL
+        media = config.mediaConfig.transportConfig
+        media.boundAddress = self.options.listen_host
+        media.port = self._rtp_port
+        media.portRange = self.options.rtp_port_count
+        media.publicAddress = self.options.rtp_public_host or self.options.public_host or ""
+        if registration:
+            self._register(config, registration)
+        return config
+
+    def destroy(self) -> None:
+        """Free everything; nothing of PJSUA2 may be used afterwards. Takes a second or so."""
+        gc.collect()  # what Python still holds would call into a library that is gone
+        try:
+            self._endpoint.libDestroy(pjsua2.PJSUA_DESTROY_NO_NETWORK)
+        except pjsua2.Error as error:
+            _log.warning("sip_stack_not_destroyed", reason=error.reason)
+
+    def _endpoint_config(self) -> Any:
+        config = pjsua2.EpConfig()
+        config.uaConfig.threadCnt = 0  # polled: SIP callbacks run on the loop's thread
+        config.uaConfig.mainThreadOnly = True
+        config.uaConfig.maxCalls = CALLS_PER_PROCESS  # we refuse what is above `max_calls`
+        config.uaConfig.userAgent = self.options.user_agent
+        media = config.medConfig
+        media.clockRate = media.sndClockRate = self.options.bridge_rate_hz
+        media.ptime = media.audioFramePtime = FRAME_MS
+        media.noVad = True  # a stream without holes, whatever is in it
+        media.ecTailLen = 0  # there is no loudspeaker whose echo to cancel
+        media.sndAutoCloseTime = -1  # keep the clock running between calls
+        for name, length_ms in _JITTER_MS.items():
+            setattr(media, name, length_ms)
+        self._quieten(config.logConfig)
+        return config
+
+    def _quieten(self, config: Any) -> None:
+        config.level = self.options.stack_log_level
+        config.consoleLevel = 0
+        config.msgLogging = 0
+        writer = _LogWriter()
+        config.writer = writer.__disown__()  # the library deletes it
+
+    def _bind(self) -> None:
+        self._rtp_port = self.options.rtp_port or _free_block(
+            self.options.listen_host, 2 * self.options.max_calls
+        )
+        for _ in range(_SEARCH_TRIES):
+            try:
+                self._bind_transports(self.options.port)
+            except PortTakenError:
+                if self.options.port:
+                    raise
+            else:
+                return
+        raise PortTakenError(f"no port on {self.options.listen_host} is free for both UDP and TCP")
+
+    def _bind_transports(self, port: int) -> None:
+        """UDP and TCP on one port; with 0, the first one's choice holds for the second."""
+        for name in self.options.transports:
+            config = pjsua2.TransportConfig()
+            config.boundAddress = self.options.listen_host
+            config.publicAddress = self.options.public_host or ""
+            config.port = port
+            try:
+                self._transports[name] = self._endpoint.transportCreate(_TRANSPORTS[name], config)
+            except pjsua2.Error as error:
+                self._unbind()
+                raise PortTakenError(
+                    f"SIP cannot listen on {self.options.listen_host}:{port}/{name}: "
+                    f"{error.reason}. Stop what uses it, or choose another port"
+                ) from None
+            info = self._endpoint.transportGetInfo(self._transports[name])
+            port = int(info.localAddress.rpartition(":")[2])
+        self.port = port
+
+    def _unbind(self) -> None:
+        for transport in self._transports.values():
+            self._endpoint.transportClose(transport)
+        self._transports.clear()
+
+    def _register(self, config: Any, registration: Registration) -> None:
+        config.idUri = f"sip:{registration.user}@{registration.registrar.partition(':')[0]}"
+        suffix = ";transport=tcp" if registration.transport == "tcp" else ""
+        config.regConfig.registrarUri = f"sip:{registration.registrar}{suffix}"
+        config.regConfig.timeoutSec = registration.expires_s
+        config.regConfig.firstRetryIntervalSec = registration.retry_s
+        config.regConfig.retryIntervalSec = registration.retry_s
+        config.regConfig.randomRetryIntervalSec = registration.retry_s
+        config.sipConfig.transportId = self._transports.get(registration.transport, -1)
+        credentials = pjsua2.AuthCredInfo(
+            "digest",
+            registration.realm,
+            registration.auth_user or registration.user,
+            0,  # what follows is the password itself
+            registration.password,
+        )
+        config.sipConfig.authCreds.append(credentials)
+
+
+class _LogWriter(pjsua2.LogWriter):  # type: ignore[misc] # the bindings have no types
+    """PJSIP's warnings and errors, as ours."""
+
+    def write(self, entry: Any) -> None:
+        """Called from any thread."""
+        level = "error" if entry.level <= 1 else "warning" if entry.level <= 2 else "debug"
+        getattr(_log, level)("sip_stack", message=entry.msg.strip())
+
+
+@contextlib.contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """Send what C code prints to nowhere; standard output is for the line that says `ready`."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _free_block(host: str, count: int) -> int:
+    """An even port from which `count` UDP ports are free now.
+
+    Chosen at random, so that processes started together hardly meet; if they do, PJSUA walks on.
+    """
+    rng = random.Random(f"{os.getpid()} {threading.get_ident()}")
+    for _ in range(_SEARCH_TRIES):
+        first = rng.choice(_RTP_SEARCH)
+        if all(_is_free(host, port) for port in range(first, first + count)):
+            return first
+    raise PortTakenError(f"no {count} free UDP ports for RTP on {host} in {_RTP_SEARCH}")
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,190 @@
+"""The scripted caller's telephone: real SIP and RTP by pjsua2, in a process of its own.
+
+It is the agent's own SIP code from the other side, and adds what callers do: dial, hold, vanish.
+Its audio is always at 16 kHz, the rate of the widest codec, so that one recording serves every
+codec and a G.711 call is heard as its 8 kHz wave, interpolated.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pjsua2
+import structlog
+
+from agent.audio import silence
+from agent.leg import FRAME_MS, CallAnswered, CallProgressed, Party
+from agent.sip.call import Call, response
+from agent.sip.endpoint import SipStation
+from agent.sip.errors import NoFreeCallError
+from agent.sip.leg import SipLeg
+from agent.sip.options import SipOptions
+from simulator.recording import CallRecorder
+
+_log = structlog.get_logger(__name__)
+
+CALLER_RATE_HZ = 16_000
+
+_POLL_MS = 1.0
+"""Signalling is stamped when it is polled: a millisecond is the error of `answer_ms`."""
+
+_BAD_REQUEST = 400
+_REQUEST_TERMINATED = 487
+
+
+class CallerEndpoint(SipStation):
+    """Places calls, up to four at once. One in a process, at whose end it is stopped."""
+
+    def __init__(self, options: SipOptions | None = None) -> None:
+        chosen = options or SipOptions(user_agent="earshot-caller")
+        super().__init__(
+            dataclasses.replace(chosen, sample_rate_hz=CALLER_RATE_HZ, poll_ms=_POLL_MS)
+        )
+        self._lines: list[Line] = []
+
+    def new_call(
+        self, user: str = "caller", codec: str | None = None, max_recording_ms: float = 600_000
+    ) -> "SipCallerLeg":
+        """A call to dial, from `user`, offering only `codec` if one is given.
+
+        Raises:
+            NoFreeCallError: four calls are up.
+        """
+        if len(self.legs) >= self.options.max_calls:
+            raise NoFreeCallError(f"{len(self.legs)} calls are up, and a process holds no more")
+        recorder = CallRecorder(CALLER_RATE_HZ, max_recording_ms)
+        leg = SipCallerLeg(self, user=user, codec=codec, recorder=recorder)
+        self.legs.append(leg)
+        return leg
+
+    def lease_line(self) -> "Line":
+        """A telephone line that no other call uses."""
+        return self._lines.pop() if self._lines else Line(self)
+
+    def release_line(self, line: "Line") -> None:
+        """Give a line back, unless it was cut."""
+        if not line.is_cut:
+            self._lines.append(line)
+
+    def drop_accounts(self) -> None:
+        """See `SipStation`."""
+        for line in self._lines:
+            line.account.shutdown()
+        self._lines.clear()
+
+
+class Line:
+    """A SIP port and an account of its own, so that one call can be cut off and no other hears."""
+
+    def __init__(self, endpoint: CallerEndpoint) -> None:
+        self.is_cut = False
+        self._stack = endpoint.stack
+        self._transport = self._stack.open_line()
+        config = self._stack.account_config()
+        config.sipConfig.transportId = self._transport
+        self.account = pjsua2.Account()
+        self.account.create(config)
+
+    def cut(self) -> None:
+        """Close the port under the call."""
+        self.is_cut = True
+        self._stack.close_line(self._transport)
+
+
+class SipCallerLeg(SipLeg):
+    """An outgoing call: `agent.leg.CallerLeg`. It records itself while media is up."""
+
+    us: Party = "caller"
+    them: Party = "agent"
+
+    def __init__(
+        self,
+        endpoint: CallerEndpoint,
+        *,
+        user: str,
+        codec: str | None,
+        recorder: CallRecorder,
+    ) -> None:
+        super().__init__(endpoint)
+        self.recorder = recorder
+        self._endpoint = endpoint
+        self._user = user
+        self._only_codec = codec
+        self._line: Line | None = None
+        self._mouth = silence(FRAME_MS, CALLER_RATE_HZ)
+
+    def dial(self, uri: str) -> None:
+        """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400."""
+        if self._is_over or self._call is not None:
+            return
+        self._line = self._endpoint.lease_line()
+        self._call = Call(self, self._line.account)
+        parameters = response(0)
+        host = self._endpoint.options.listen_host
+        parameters.txOption.localUri = f"sip:{self._user}@{host}:{self._endpoint.port}"
+        try:
+            self._offer(lambda call: call.makeCall(uri, parameters))
+        except pjsua2.Error as error:
+            self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
+
+    def hang_up(self, status: int = 200) -> None:
+        """See `CallLeg.hang_up`: BYE, or CANCEL before the answer."""
+        if self._call is None and not self._is_over:
+            self._give_up(_REQUEST_TERMINATED, "hung up before dialling")
+        super().hang_up(status)
+
+    def hold(self) -> None:
+        """See `CallerLeg.hold`."""
+        self._attempt("hold", lambda _: self._offer(lambda call: call.setHold(response(0))))
+
+    def resume(self) -> None:
+        """See `CallerLeg.resume`."""
+        parameters = response(0)
+        parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
+        self._attempt("resume", lambda _: self._offer(lambda call: call.reinvite(parameters)))
+
+    def vanish(self) -> None:
+        """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
+        if self._is_over or self._line is None:
+            return
+        self._line.cut()
+        super().hang_up()
+
+    def release(self) -> None:
+        """See `SipLeg`; the line is free for another call."""
+        super().release()
+        if self._line is not None:
+            self._endpoint.release_line(self._line)
+            self._line = None
+
+    def take_frame(self, at_ns: int) -> bytes:
+        """See `agent.sip.ports.Tap`; the frame waits for its counterpart of the same tick."""
+        self._mouth = super().take_frame(at_ns)
+        return self._mouth
+
+    def hand_frame(self, pcm: bytes, at_ns: int) -> None:
+        """See `agent.sip.ports.Tap`."""
+        self.recorder.tick(self._mouth, pcm, at_ns)
+        super().hand_frame(pcm, at_ns)
+
+    def on_progress(self, info: Any) -> None:
+        """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""
+        if info.state == pjsua2.PJSIP_INV_STATE_EARLY:
+            self._inbox.post(CallProgressed(status=info.lastStatusCode))
+        elif info.state == pjsua2.PJSIP_INV_STATE_CONNECTING:
+            self._inbox.post(CallAnswered(status=info.lastStatusCode))
+
+    def _offer(self, operation: Callable[[Call], object]) -> None:
+        """Run what makes an SDP offer: PJSUA's choice of codecs is one for all its calls."""
+        assert self._call is not None  # noqa: S101 - dialled
+        if self._only_codec is not None:
+            self._endpoint.stack.choose_codecs((self._only_codec,))
+        try:
+            operation(self._call)
+        finally:
+            if self._only_codec is not None:
+                self._endpoint.stack.choose_codecs(self._endpoint.options.codecs)
+
+    def _give_up(self, status: int, reason: str) -> None:
+        self._tell_end(by="caller", status=status, reason=reason)
+        self._endpoint.forget(self)
