@@ -1,0 +1,118 @@
+"""What the caller knows about the call so far; the steps wait for facts to become true.
+
+Times are nanoseconds on the call's clock, None for what has not happened.
+"""
+
+from agent.clock import ms_to_ns, ns_to_ms
+from agent.leg import HungUp
+from simulator.hearing import Hearing, Talk
+from simulator.mouth import Mouth
+from simulator.scenario import Caller
+from simulator.values import Moment
+
+
+class CallFacts:
+    """Everything that has happened in one call, as seen by the caller."""
+
+    def __init__(self, rate_hz: int, caller: Caller) -> None:
+        self.caller = caller
+        self.hearing = Hearing(rate_hz, end_silence_ms=caller.end_silence)
+        self.mouth = Mouth()
+        self.turns = 0
+        self.dialed_ns: int | None = None
+        self.ringing_ns: int | None = None
+        self.answered_ns: int | None = None
+        self.media_ns: int | None = None
+        self.ended_ns: int | None = None
+        self.ended: HungUp | None = None
+        self.digits: list[tuple[int, str]] = []
+        self.transfers: list[tuple[int, str]] = []
+        self.silence_sure_ns: int | None = None
+        """As of the last time the steps went on; a change is news to them."""
+        self._in_turn = False
+        self._turn_end_ns: int | None = None
+
+    def turn_started(self, at_ns: int) -> None:
+        """The caller takes the turn: what the agent says from now on is no answer yet."""
+        self._in_turn, self._turn_end_ns = True, at_ns
+        self.hearing.spoken_into()
+
+    def turn_ended(self, at_ns: int) -> None:
+        """The caller has finished: what the agent begins from now on is a reply."""
+        self._in_turn, self._turn_end_ns = False, at_ns
+
+    def greeting(self) -> Talk | None:
+        """The first that the agent said in this call."""
+        return self.hearing.talks[0] if self.hearing.talks else None
+
+    def reply(self) -> Talk | None:
+        """The first talk since the caller's last turn that no step has waited out yet."""
+        if self._in_turn:
+            return None
+        for talk in self.hearing.talks:
+            new = self._turn_end_ns is None or talk.start_ns >= self._turn_end_ns
+            if new and not talk.heard_out:
+                return talk
+        return None
+
+    def moment_ns(self, moment: Moment) -> int | None:
+        """When a moment is, as soon as that is known; may lie ahead."""
+        event_ns = self._event_ns(moment)
+        return None if event_ns is None else event_ns + ms_to_ns(moment.offset_ms)
+
+    def silent_since_ns(self) -> int | None:
+        """Since when nobody has spoken; None while somebody does, and before there is media."""
+        if self.media_ns is None or self.mouth.speaking or self.hearing.sounding:
+            return None
+        times = [self.media_ns, self._turn_end_ns or 0]
+        times += [talk.quiet_ns or 0 for talk in self.hearing.talks[-1:]]
+        times += [beep.end_ns for beep in self.hearing.beeps[-1:]]
+        return max(times)
+
+    def agent_silent_since_ns(self) -> int | None:
+        """Since when the agent has not spoken; None while it does, and before there is media."""
+        if self.media_ns is None or self.hearing.sounding:
+            return None
+        quiet_ns = self.hearing.talks[-1].quiet_ns if self.hearing.talks else None
+        return max(self.media_ns, quiet_ns or 0)
+
+    def heard_so_far(self) -> str:
+        """What was heard, in words; times count from the answer."""
+        beeps = [
+            f"a beep of {beep.hz:.0f} Hz at {self._s(beep.start_ns)}" for beep in self.hearing.beeps
+        ]
+        talks = [
+            f"speech from {self._s(talk.start_ns)}"
+            + (f" to {self._s(talk.quiet_ns)}" if talk.quiet_ns is not None else " on")
+            for talk in self.hearing.talks
+        ]
+        heard = ", ".join(beeps + talks) or "nothing"
+        return f"heard since the answer: {heard}"
+
+    def since_answer(self, at_ns: int) -> str:
+        """A time for people."""
+        return self._s(at_ns)
+
+    def _event_ns(self, moment: Moment) -> int | None:
+        match moment.event:
+            case None:
+                return self.silent_since_ns()
+            case "dialed":
+                return self.dialed_ns
+            case "ringing":
+                return self.ringing_ns
+            case "answer":
+                return self.answered_ns
+            case "beep":
+                return self.hearing.beeps[0].end_ns if self.hearing.beeps else None
+            case "greeting":
+                talk = self.greeting()
+            case "reply":
+                talk = self.reply()
+        if talk is None:
+            return None
+        return talk.start_ns if moment.edge == "start" else talk.end_ns
+
+    def _s(self, at_ns: int) -> str:
+        zero_ns = self.answered_ns if self.answered_ns is not None else self.dialed_ns or at_ns
+        return f"{ns_to_ms(at_ns - zero_ns) / 1000:.2f} s"

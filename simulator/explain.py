@@ -1,0 +1,145 @@
+"""Turns pydantic's errors into lines for people: place, what is wrong, what was expected.
+
+A line reads `scenarios/first_call.yaml:12:5: unknown key "wen"; did you mean "when"? ...`.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from simulator.yaml_source import Path_, Source
+
+
+def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[str]:
+    """One line for each mistake, in the order of the file.
+
+    Args:
+        error: what validating `source.data` raised.
+        source: the file.
+        model: what the data was validated against.
+    """
+    schema = model.model_json_schema()
+    found = []
+    for details in error.errors(include_url=False):
+        where = _data_path(source.data, details["loc"])
+        place = source.place(where, key=details["type"] == "extra_forbidden")
+        found.append((place.line, place.column, _sentence(details, source.data, where, schema)))
+    return [f"{source.path}:{line}:{column}: {text}" for line, column, text in sorted(set(found))]
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """`; did you mean "..."?`, or nothing if no word comes near."""
+    by_lower = {known.lower(): known for known in words}
+    found = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f'; did you mean "{by_lower[found[0]]}"?' if found else ""
+
+
+def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[str, Any]) -> str:
+    kind, value, context = details["type"], details["input"], details.get("ctx", {})
+    name = _name(where)
+    if kind == "extra_forbidden":
+        words = sorted(_known_keys(schema, data, where[:-1]))
+        return f'unknown key "{name}"{nearest(name, words)} (expected {", ".join(words)})'
+    if kind == "missing":
+        return f"{details['loc'][-1]} is missing{_in_what(where)}"
+    if kind == "literal_error":
+        words = re.findall(r"'([^']*)'", context["expected"])
+        return f'{name}: "{value}"{nearest(str(value), words)} (expected {", ".join(words)})'
+    if kind == "string_type" and isinstance(value, (int, float, bool)):
+        return f'{name}: expected text; put quotes around it: "{value}"'
+    if kind.endswith("_type"):
+        return f"{name}: {_lower(details['msg']).replace('input should be', 'expected')}"
+    if "words" in context:
+        word = str(context.get("word", ""))
+        return f'{name}: "{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
+    shown = "" if isinstance(value, (dict, list)) or kind in _SELF_CONTAINED else f" {value!r}:"
+    return f"{name}:{shown} {_lower(details['msg'].removeprefix('Value error, '))}"
+
+
+def _name(where: Path_) -> str:
+    """What to call the value: its key, or `step 3` for the third of `steps`."""
+    match where:
+        case ():
+            return "the file"
+        case (*_, str() as parent, int() as position):
+            return f"{parent.removesuffix('s')} {position + 1}"
+        case _:
+            return str(where[-1])
+
+
+_SELF_CONTAINED = ("duration", "moment", "value_error")
+
+
+def _in_what(where: Path_) -> str:
+    parents = [str(part) for part in where if isinstance(part, str)]
+    return f" in {parents[-1]}" if parents else ""
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _data_path(data: Any, location: tuple[int | str, ...]) -> Path_:
+    """Which of a location's parts are keys and positions of the data.
+
+    The others name branches of unions. A part can be either, as in (steps, 0, say, say, text):
+    the reading that explains the last part, and then the most of them, is the right one.
+    """
+    readings = [(path, last) for path, last in _readings(data, location)]
+    best = max(readings, key=lambda reading: (reading[1], len(reading[0])))
+    return best[0]
+
+
+def _readings(data: Any, location: tuple[int | str, ...]) -> Iterator[tuple[Path_, bool]]:
+    if not location:
+        yield (), True
+        return
+    head, rest = location[0], location[1:]
+    if _has(data, head):
+        for path, last in _readings(data[head], rest):
+            yield (head, *path), last
+    for path, last in _readings(data, rest):
+        yield path, last and bool(rest)
+
+
+def _has(data: Any, key: int | str) -> bool:
+    if isinstance(data, dict):
+        return key in data
+    return isinstance(data, list) and isinstance(key, int) and key < len(data)
+
+
+def _known_keys(schema: Mapping[str, Any], data: Any, where: Path_) -> set[str]:
+    """The keys that the schema allows at a place: of the branches that fit the data there."""
+    branches = [schema]
+    for part in where:
+        data = data[part]
+        branches = [
+            child
+            for branch in branches
+            for child in _children(branch, part)
+            for child in _alternatives(child, schema)
+        ]
+    objects = [branch for branch in branches if "properties" in branch]
+    keys = set(data) if isinstance(data, dict) else set()
+    fitting = [branch for branch in objects if set(branch.get("required", ())) <= keys]
+    return {key for branch in fitting or objects for key in branch["properties"]}
+
+
+def _children(branch: Mapping[str, Any], part: int | str) -> list[Mapping[str, Any]]:
+    if isinstance(part, int):
+        return [branch["items"]] if "items" in branch else []
+    properties = branch.get("properties", {})
+    return [properties[part]] if part in properties else []
+
+
+def _alternatives(branch: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    if "$ref" in branch:
+        return _alternatives(root["$defs"][branch["$ref"].rsplit("/", 1)[-1]], root)
+    options = [*branch.get("anyOf", ()), *branch.get("oneOf", ()), *branch.get("allOf", ())]
+    if not options:
+        return [branch]
+    return [found for option in options for found in _alternatives(option, root)]

@@ -1,0 +1,132 @@
+"""What the caller makes of what it hears: beeps, and talks.
+
+A talk is what the agent says between two long silences: a greeting, or a reply, with the pauses
+inside. `reports.ears` tells speech from silence; here that becomes talks with a beginning and an
+end on the clock. A talk that the caller has spoken into ends at the first short silence instead,
+as the agent is then expected to stop and begin anew.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.clock import NS_PER_S, ms_to_ns
+from reports.ears import BeepHeard, Ears, SpeechEnded, SpeechStarted
+
+HANGOVER_MS = 200
+"""Silence after which speech has paused; the shortest pause that can end a talk."""
+
+
+@dataclass(slots=True)
+class Beep:
+    """A beep that was heard."""
+
+    start_ns: int
+    end_ns: int
+    hz: float
+
+
+@dataclass(slots=True)
+class Talk:
+    """Something the agent says. `quiet_ns`: since when it pauses, None while it sounds."""
+
+    start_ns: int
+    quiet_ns: int | None = None
+    over: bool = False
+    spoken_into: bool = False
+    heard_out: bool = False
+    """A step has waited for its end: it is not the next reply any more."""
+
+    @property
+    def end_ns(self) -> int | None:
+        """When it ended, as soon as that is sure."""
+        return self.quiet_ns if self.over else None
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """Something that has just become sure, for the timeline."""
+
+    at_ns: int
+    what: Literal["beep", "talk started", "talk ended"]
+
+
+class Hearing:
+    """Listens to the agent.
+
+    Args:
+        rate_hz: of the audio.
+        end_silence_ms: silence after which a talk is over.
+    """
+
+    def __init__(self, rate_hz: int, *, end_silence_ms: float) -> None:
+        self.beeps: list[Beep] = []
+        self.talks: list[Talk] = []
+        self._rate_hz = rate_hz
+        self._end_silence_ns = ms_to_ns(end_silence_ms)
+        self._hangover_ns = ms_to_ns(HANGOVER_MS)
+        self._ears = Ears(rate_hz, hangover_ms=HANGOVER_MS)
+        self._samples_fed = 0
+
+    @property
+    def sounding(self) -> bool:
+        """Whether the agent is speaking just now."""
+        return bool(self.talks) and self.talks[-1].quiet_ns is None
+
+    def listen(self, pcm: bytes, at_ns: int) -> list[Noticed]:
+        """Hear one frame that arrived at `at_ns`, and tell what became sure by it."""
+        start_sample = self._samples_fed
+        self._samples_fed += len(pcm) // 2
+        noticed: list[Noticed] = []
+        for event in self._ears.feed(pcm):
+            match event:
+                case BeepHeard():
+                    start_ns = self._time(event.onset, start_sample, at_ns)
+                    end_ns = self._time(event.end, start_sample, at_ns)
+                    self.beeps.append(Beep(start_ns, end_ns, event.hz))
+                    noticed.append(Noticed(end_ns, "beep"))
+                case SpeechStarted():
+                    noticed += self._speech_started(self._time(event.sample, start_sample, at_ns))
+                case SpeechEnded():
+                    self.talks[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
+        return noticed
+
+    def notice_silence(self, now_ns: int) -> list[Noticed]:
+        """End a talk whose silence has lasted; call at `silence_sure_ns`."""
+        due_ns = self.silence_sure_ns()
+        if due_ns is None or now_ns < due_ns:
+            return []
+        talk = self.talks[-1]
+        talk.over = True
+        return [Noticed(talk.quiet_ns or due_ns, "talk ended")]
+
+    def silence_sure_ns(self) -> int | None:
+        """When the talk that pauses now will be over, if the silence lasts."""
+        talk = self.talks[-1] if self.talks else None
+        if talk is None or talk.over or talk.quiet_ns is None:
+            return None
+        return talk.quiet_ns + (self._hangover_ns if talk.spoken_into else self._end_silence_ns)
+
+    def spoken_into(self) -> None:
+        """The caller has begun to speak: the talk that goes on, if any, is expected to stop."""
+        if self.talks and not self.talks[-1].over:
+            self.talks[-1].spoken_into = True
+
+    def line_is_dead(self, now_ns: int) -> list[Noticed]:
+        """The call is over: whatever sounded has ended."""
+        talk = self.talks[-1] if self.talks else None
+        if talk is None or talk.over:
+            return []
+        talk.quiet_ns = now_ns if talk.quiet_ns is None else talk.quiet_ns
+        talk.over = True
+        return [Noticed(talk.quiet_ns, "talk ended")]
+
+    def _speech_started(self, start_ns: int) -> list[Noticed]:
+        noticed = self.notice_silence(start_ns)
+        if self.talks and not self.talks[-1].over:
+            self.talks[-1].quiet_ns = None
+            return noticed
+        self.talks.append(Talk(start_ns))
+        return [*noticed, Noticed(start_ns, "talk started")]
+
+    def _time(self, sample: int, frame_sample: int, frame_ns: int) -> int:
+        return frame_ns + (sample - frame_sample) * NS_PER_S // self._rate_hz

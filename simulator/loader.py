@@ -1,0 +1,153 @@
+"""Reads scenario files, and says of every mistake where it stands and what was expected.
+
+A folder stands for all its `*.yaml` files. A file with a `matrix` stands for one scenario a cell:
+the values of the cell are written into the file's data before it is checked, so that a cell obeys
+the same rules as a file.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from simulator import yaml_source
+from simulator.explain import explain
+from simulator.scenario import Scenario
+from simulator.yaml_source import Path_, Source, YamlError
+
+MAX_CELLS = 1000
+SUITE_FILE = "suite.yaml"
+
+
+class ScenarioError(ValueError):
+    """Scenario files that cannot be used: one line a mistake, each with file, line and column."""
+
+
+def load(paths: Sequence[Path]) -> list[Scenario]:
+    """Every scenario of some files and folders, in order of the paths, then by name.
+
+    Raises:
+        ScenarioError: all mistakes of all files.
+    """
+    scenarios: list[Scenario] = []
+    mistakes: list[str] = []
+    for file in _files(paths, mistakes):
+        try:
+            scenarios += load_file(file)
+        except ScenarioError as error:
+            mistakes.append(str(error))
+    mistakes += _stages_that_clash(scenarios)
+    if mistakes:
+        raise ScenarioError("\n".join(mistakes))
+    return scenarios
+
+
+def load_file(path: Path) -> list[Scenario]:
+    """The scenario of a file, or one for each cell of its matrix.
+
+    Raises:
+        ScenarioError: all mistakes of the file.
+    """
+    try:
+        source = yaml_source.read(path)
+        if not isinstance(source.data, dict):
+            raise source.error(source.place(()), "expected a mapping with about and steps")
+        cells = list(_cells(source))
+    except YamlError as error:
+        raise ScenarioError(str(error)) from None
+    return [_scenario(cell, name) for name, cell in cells]
+
+
+def _scenario(source: Source, name: str) -> Scenario:
+    try:
+        return Scenario.model_validate(source.data).named(name, source.path)
+    except ValidationError as error:
+        raise ScenarioError("\n".join(explain(error, source, Scenario))) from None
+
+
+def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*.yaml") if p.name != SUITE_FILE)
+            if not found:
+                mistakes.append(f"{path}: no *.yaml in this folder")
+            files += found
+        else:
+            files.append(path)
+    return list(dict.fromkeys(files))
+
+
+def _stages_that_clash(scenarios: list[Scenario]) -> Iterator[str]:
+    seen: dict[str, Scenario] = {}
+    for scenario in scenarios:
+        other = seen.setdefault(scenario.stage, scenario)
+        if other is not scenario:
+            yield f"{scenario.path}:1:1: the name {scenario.stage} is taken by {other.path}"
+
+
+def _cells(source: Source) -> Iterator[tuple[str, Source]]:
+    """Each cell's name and data; the file itself is the only one when there is no matrix."""
+    stem = source.path.stem
+    data = dict(source.data)
+    matrix = data.pop("matrix", None)
+    if matrix is None:
+        yield stem, source
+        return
+    axes = _axes(source, matrix)
+    for positions in itertools.product(*(range(len(values)) for values in axes.values())):
+        words, changed, moved = [], data, dict[Path_, Path_]()
+        for (key, values), position in zip(axes.items(), positions, strict=True):
+            changed, target = _set(source, changed, key, values[position])
+            moved[target] = ("matrix", key, position)
+            words.append(_cell_word(values[position]))
+        yield f"{stem}[{','.join(words)}]", source.changed(changed, moved)
+
+
+def _set(source: Source, data: Any, key: str, value: Any) -> tuple[Any, Path_]:
+    target = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    try:
+        return _with_value(data, target, value), target
+    except LookupError as error:
+        place = source.place(("matrix", key), key=True)
+        raise source.error(place, f"matrix: {error.args[0]}") from None
+
+
+def _axes(source: Source, matrix: Any) -> dict[str, list[Any]]:
+    where = ("matrix",)
+    if not isinstance(matrix, dict) or not matrix:
+        raise source.error(
+            source.place(where),
+            "matrix: expected paths and lists, as in caller.codec: [PCMU, G722]",
+        )
+    cells = 1
+    for key, values in matrix.items():
+        if not isinstance(values, list) or not values:
+            raise source.error(
+                source.place((*where, str(key))), f"{key}: expected a list of values"
+            )
+        cells *= len(values)
+    if cells > MAX_CELLS:
+        raise source.error(source.place(where), f"{cells} cells, at most {MAX_CELLS} are allowed")
+    return {str(key): values for key, values in matrix.items()}
+
+
+def _with_value(data: Any, path: Path_, value: Any) -> Any:
+    """A copy of the data with one value changed; mappings on the way are made as needed."""
+    if not path:
+        return value
+    head, *rest = path
+    if isinstance(data, list):
+        if not isinstance(head, int) or head >= len(data):
+            raise LookupError(f"{head} is no position in a list of {len(data)}, counted from 0")
+        return [*data[:head], _with_value(data[head], tuple(rest), value), *data[head + 1 :]]
+    if data is None or isinstance(data, dict):
+        old = data or {}
+        return {**old, head: _with_value(old.get(head), tuple(rest), value)}
+    raise LookupError(f"{head} cannot stand in {data!r}")
+
+
+def _cell_word(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) else repr(value)

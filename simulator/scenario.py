@@ -1,0 +1,138 @@
+"""A scenario: one telephone call, what is said in it, and what must be true of it.
+
+These models are the language of the files in `scenarios/`; `simulator.loader` reads them and says
+where a mistake stands, and the JSON Schema for editors is generated from them. docs/scenarios.md
+teaches the language.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic_core import PydanticCustomError
+
+from fakes.script import Script
+from simulator.steps import Happening, Say, Step, Steps, Strict
+from simulator.values import DurationMs
+
+Lane = Literal["sip", "virtual"]
+Codec = Literal["PCMU", "PCMA", "G722"]
+
+Quantile = Literal["p50", "p95", "p99", "max"]
+Limit = Annotated[
+    float | dict[Quantile, float],
+    Field(description="Highest allowed value, or one for each of p50, p95, p99, max."),
+]
+
+
+class Caller(Strict):
+    """Who calls, and with what telephone."""
+
+    codec: Codec = Field("PCMU", description="The one codec that the caller offers.")
+    user: str = Field("caller", pattern=r"^[A-Za-z0-9_.+-]+$", description="User part of From.")
+    voice: str = Field("en-gb", description="espeak-ng voice of what is said.")
+    speed_wpm: int = Field(160, ge=80, le=450, description="Words a minute.")
+    level_dbfs: float = Field(-20.0, ge=-60, le=0, description="Loudness of the voiced parts.")
+    patience: DurationMs = Field(
+        10_000.0, gt=0, description="How long to wait for whatever has no `within` of its own."
+    )
+    end_silence: DurationMs = Field(
+        700.0, ge=200, description="Silence after which a greeting or a reply is over."
+    )
+
+
+class Callers(Strict):
+    """Several callers at once, each with a call of its own."""
+
+    count: int = Field(ge=1, le=200)
+    spread: DurationMs = Field(0.0, description="The calls start evenly within this time.")
+
+
+def _callers_from_number(value: Any) -> Any:
+    return {"count": value} if isinstance(value, int) else value
+
+
+class Scenario(Steps):
+    """One file of `scenarios/`, or one cell of its matrix."""
+
+    about: str = Field(min_length=1, description="One sentence: what happens in this call.")
+    after: str | None = Field(
+        None, description="Name of a scenario that runs before, and shares its greeting cache."
+    )
+    tags: tuple[str, ...] = Field((), strict=False, description="For -k, and markers in pytest.")
+    lanes: tuple[Lane, ...] = Field(
+        ("sip", "virtual"),
+        min_length=1,
+        strict=False,
+        description="Where this can be played; say why in `about` if not in both.",
+    )
+    agent: dict[str, Any] = Field(
+        default_factory=dict, description="The agent's settings for this call, over its defaults."
+    )
+    realtime: Script = Field(
+        default_factory=Script, description="What the fake Realtime server says and does."
+    )
+    caller: Caller = Field(default_factory=Caller)
+    meanwhile: tuple[Step, ...] = Field(
+        (), strict=False, description="Steps done at the same time as `steps`, in their own order."
+    )
+    never: tuple[Happening, ...] = Field(
+        (), strict=False, description="What must not happen in this call."
+    )
+    budget: dict[str, Limit] = Field(
+        default_factory=dict, description="Limits of metrics, over the default budget."
+    )
+    time_limit: DurationMs = Field(60_000.0, gt=0, le=3_600_000)
+    repeat: int = Field(1, ge=1, le=1000, description="How many times to place the call.")
+    callers: Annotated[Callers, BeforeValidator(_callers_from_number)] = Field(
+        default_factory=lambda: Callers(count=1), description="A number, or {count, spread}."
+    )
+
+    _name: str = PrivateAttr("scenario")
+    _path: Path | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _background_does_not_end_the_call(self) -> "Scenario":
+        for step in self.meanwhile:
+            if step.action in ("hang_up", "vanish"):
+                raise PydanticCustomError(
+                    "unreachable", "{action} belongs into steps", {"action": step.action}
+                )
+        return self
+
+    @property
+    def name(self) -> str:
+        """The file's stem, and the cell in brackets if it has a matrix."""
+        return self._name
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a scenario that was made in code."""
+        return self._path
+
+    @property
+    def stage(self) -> str:
+        """The name in letters that are safe in SIP URIs, URLs and file names."""
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", self._name).strip("-")
+
+    @property
+    def folder(self) -> Path:
+        """What the names of sound files are relative to."""
+        return self._path.parent if self._path else Path()
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """Both tracks; the position in here is a step's number in marks."""
+        return (*self.steps, *self.meanwhile)
+
+    @property
+    def phrases(self) -> list[Say]:
+        """The steps that speak, in order; a phrase's position here and 1 is its turn."""
+        return [step for step in self.all_steps if isinstance(step, Say)]
+
+    def named(self, name: str, path: Path | None = None) -> "Scenario":
+        """The same scenario under a name, as if read from `path`."""
+        copy = self.model_copy()
+        copy._name, copy._path = name, path  # noqa: SLF001 - our own copy
+        return copy

@@ -1,0 +1,402 @@
+"""What a caller can do and what a scenario can expect: the models of the steps, and nothing else.
+
+A step is a mapping with one action (`say`, `expect`, `pause`, ...) and, beside it, `when` it is
+done and `within` what time. An action without details may be written as a bare word: `- hang_up`.
+Everything that can be heard or found on a timeline is a happening; `expect` and `never` share them.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from agent.leg import DtmfMethod
+from simulator.values import DurationMs, Moment, format_duration
+
+
+class Strict(BaseModel):
+    """A frozen mapping without unknown keys, and without conversions that hide a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Phrase(Strict):
+    """What comes out of the caller's mouth: text that is synthesised, or a sound file."""
+
+    text: str | None = Field(None, min_length=1, description="What to say; it is synthesised.")
+    wav: str | None = Field(None, description="A sound file of any rate, beside the scenario file.")
+    voice: str | None = Field(None, description="espeak-ng voice, as in en-gb or en-us+f3.")
+    speed_wpm: int | None = Field(None, ge=80, le=450, description="Words a minute.")
+    level_dbfs: float | None = Field(
+        None, ge=-60, le=0, description="Loudness of the voiced parts; the caller's own otherwise."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Phrase":
+        if (self.text is None) == (self.wav is None):
+            raise PydanticCustomError("phrase", "expected either text or wav", {})
+        if self.wav is not None and (self.voice or self.speed_wpm):
+            raise PydanticCustomError("phrase", "voice and speed_wpm are for text, not for wav", {})
+        return self
+
+    def __str__(self) -> str:
+        return self.text if self.text is not None else f"[{self.wav}]"
+
+
+def _phrase_from_text(value: Any) -> Any:
+    return {"text": value} if isinstance(value, str) else value
+
+
+Sayable = Annotated[Phrase, BeforeValidator(_phrase_from_text, json_schema_input_type=str | Phrase)]
+
+Sound = Literal["mm-hmm", "uh-huh", "hum", "cough", "breath"]
+
+
+class _Step(Strict):
+    """What all steps share."""
+
+    action: ClassVar[str]
+
+    when: Moment | None = Field(None, description="Do it at this moment; at once without it.")
+    within: DurationMs | None = Field(
+        None, description="Fail when it takes longer, counted from the beginning of the step."
+    )
+
+    def what(self) -> str:
+        """The step in a few words, for marks and verdicts."""
+        return self.action.replace("_", " ")
+
+    def describe(self) -> str:
+        """The step with its moment."""
+        return f"{self.what()} (when {self.when})" if self.when else self.what()
+
+
+class Say(_Step):
+    """Speak; takes the turn. The step ends with the last frame."""
+
+    action = "say"
+    say: Sayable
+
+    @property
+    def words(self) -> str:
+        """What is said."""
+        return str(self.say)
+
+    def what(self) -> str:
+        """See `_Step.what`."""
+        return f'say "{self.say}"'
+
+
+class MakeSound(_Step):
+    """Make a sound that does not take the turn: a cough, a hum, a backchannel."""
+
+    action = "sound"
+    sound: Sound
+
+    @property
+    def words(self) -> str:
+        """The sound."""
+        return self.sound
+
+    def what(self) -> str:
+        """See `_Step.what`."""
+        return f"make a sound: {self.sound}"
+
+
+class Press(_Step):
+    """Press keys of the telephone."""
+
+    action = "press"
+    press: str = Field(pattern=r"^[0-9*#A-D]+$", description="Keys: 0-9, *, #, A-D, in quotes.")
+    method: DtmfMethod = "rfc4733"
+
+    def what(self) -> str:
+        """See `_Step.what`."""
+        return f"press {self.press}"
+
+
+class Pause(_Step):
+    """Be silent for a while."""
+
+    action = "pause"
+    pause: DurationMs
+
+    def what(self) -> str:
+        """See `_Step.what`."""
+        return f"pause {format_duration(self.pause)}"
+
+
+class Hold(_Step):
+    """Put the agent on hold (re-INVITE)."""
+
+    action = "hold"
+    hold: None
+
+
+class Resume(_Step):
+    """Take the agent off hold."""
+
+    action = "resume"
+    resume: None
+
+
+class HangUp(_Step):
+    """BYE, or CANCEL while the call is not answered. No step can follow."""
+
+    action = "hang_up"
+    hang_up: None
+
+
+class Vanish(_Step):
+    """Drop the call without a word: no BYE, no RTP; before the answer, no ACK either."""
+
+    action = "vanish"
+    vanish: None
+
+
+# --- happenings -------------------------------------------------------------------------------
+
+
+class Silence(Strict):
+    """The agent is silent for so long at a stretch."""
+
+    silence: DurationMs
+
+    def __str__(self) -> str:
+        return f"{format_duration(self.silence)} of silence"
+
+
+class Refused(Strict):
+    """The call is refused with this status."""
+
+    refused: int = Field(ge=300, le=699)
+
+    def __str__(self) -> str:
+        return f"a refusal with {self.refused}"
+
+
+class Dtmf(Strict):
+    """The agent presses these keys."""
+
+    dtmf: str = Field(pattern=r"^[0-9*#A-D]+$")
+
+    def __str__(self) -> str:
+        return f"keys {self.dtmf}"
+
+
+class Transfer(Strict):
+    """The agent refers the caller to this address; `*` stands for anything."""
+
+    transfer: str
+
+    def __str__(self) -> str:
+        return f"a transfer to {self.transfer}"
+
+
+class FunctionCall(Strict):
+    """The model calls this function; arguments that are listed must be equal."""
+
+    function_call: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"function call {self.function_call}"
+
+
+class Transcript(Strict):
+    """The fake said this, by its own marks; upper and lower case are the same."""
+
+    transcript: str = Field(min_length=1)
+
+    def __str__(self) -> str:
+        return f'the transcript "{self.transcript}"'
+
+
+class State(Strict):
+    """The agent's call machine enters this state."""
+
+    state: str
+
+    def __str__(self) -> str:
+        return f"state {self.state}"
+
+
+class MarkFound(Strict):
+    """A mark by name (docs/marks.md); fields that are listed must be equal."""
+
+    mark: str
+    source: Literal["agent", "caller", "realtime"] | None = None
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"mark {self.mark}"
+
+
+Heard = Literal[
+    "answer",
+    "beep",
+    "greeting",
+    "greeting start",
+    "reply",
+    "reply start",
+    "hang_up",
+]
+"""What the caller notices by itself, in one word. A greeting or reply is awaited to its end."""
+
+_DETAILED: tuple[type[Strict], ...] = (
+    Silence,
+    Refused,
+    Dtmf,
+    Transfer,
+    FunctionCall,
+    Transcript,
+    State,
+    MarkFound,
+)
+DETAILED_HAPPENINGS = {next(iter(model.model_fields)): model for model in _DETAILED}
+
+
+def _happening_tag(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "word"
+    keys: Any = value if isinstance(value, dict) else type(value).model_fields if value else ()
+    return next((key for key in DETAILED_HAPPENINGS if key in keys), None)
+
+
+def _known_happening(value: Any) -> Any:
+    if isinstance(value, str) or _happening_tag(value):
+        return value
+    keys = list(value) if isinstance(value, dict) else []
+    raise PydanticCustomError(
+        "happening",
+        "expected one of {heard}, or a mapping with one of {keys}",
+        {
+            "heard": ", ".join(get_args(Heard)),
+            "keys": ", ".join(DETAILED_HAPPENINGS),
+            "word": str(keys[0]) if keys else str(value),
+            "words": [*DETAILED_HAPPENINGS],
+        },
+    )
+
+
+DetailedHappening = (
+    Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
+)
+Happening = Annotated[
+    Annotated[Heard, Tag("word")]
+    | Annotated[Silence, Tag("silence")]
+    | Annotated[Refused, Tag("refused")]
+    | Annotated[Dtmf, Tag("dtmf")]
+    | Annotated[Transfer, Tag("transfer")]
+    | Annotated[FunctionCall, Tag("function_call")]
+    | Annotated[Transcript, Tag("transcript")]
+    | Annotated[State, Tag("state")]
+    | Annotated[MarkFound, Tag("mark")],
+    Discriminator(_happening_tag),
+    BeforeValidator(_known_happening),
+]
+
+
+class Expect(_Step):
+    """Wait until something is heard, or look it up on the timeline after the call."""
+
+    action = "expect"
+    expect: Happening
+
+    @property
+    def target(self) -> str:
+        """What is expected, in words."""
+        return (
+            str(self.expect).replace("_", " ") if isinstance(self.expect, str) else str(self.expect)
+        )
+
+    def what(self) -> str:
+        """See `_Step.what`."""
+        return f"expect {self.target}"
+
+
+_STEPS: tuple[type[_Step], ...] = (
+    Say,
+    MakeSound,
+    Press,
+    Pause,
+    Hold,
+    Resume,
+    HangUp,
+    Vanish,
+    Expect,
+)
+ACTIONS = {model.action: model for model in _STEPS}
+
+
+def _step_tag(value: Any) -> str | None:
+    if isinstance(value, _Step):
+        return value.action
+    return next((key for key in value if key in ACTIONS), None) if isinstance(value, dict) else None
+
+
+def _step_from_word(value: Any) -> Any:
+    """A bare word as a mapping; and a clear error when there is no action, or more than one."""
+    if isinstance(value, _Step):
+        return value
+    if isinstance(value, str) and value in ACTIONS:
+        value = {value: None}
+    found = [key for key in value if key in ACTIONS] if isinstance(value, dict) else []
+    if len(found) == 1:
+        return value
+    if len(found) > 1:
+        raise PydanticCustomError(
+            "two_actions",
+            "a step does one thing, and this one has {found}: make each a step of its own",
+            {"found": " and ".join(found)},
+        )
+    word = str(next(iter(value), "")) if isinstance(value, dict) else str(value)
+    raise PydanticCustomError(
+        "action",
+        "expected a step with one of {actions}",
+        {"actions": ", ".join(ACTIONS), "word": word, "words": list(ACTIONS)},
+    )
+
+
+Step = Annotated[
+    Annotated[Say, Tag("say")]
+    | Annotated[MakeSound, Tag("sound")]
+    | Annotated[Press, Tag("press")]
+    | Annotated[Pause, Tag("pause")]
+    | Annotated[Hold, Tag("hold")]
+    | Annotated[Resume, Tag("resume")]
+    | Annotated[HangUp, Tag("hang_up")]
+    | Annotated[Vanish, Tag("vanish")]
+    | Annotated[Expect, Tag("expect")],
+    Discriminator(_step_tag),
+    BeforeValidator(_step_from_word),
+]
+
+LAST_ACTIONS = ("hang_up", "vanish")
+
+
+class Steps(Strict):
+    """A list of steps that are done one after the other."""
+
+    steps: list[Step] = Field(min_length=1)
+
+    @field_validator("steps")
+    @classmethod
+    def _nothing_after_the_end(cls, steps: list[Step]) -> list[Step]:
+        for step in steps[:-1]:
+            if step.action in LAST_ACTIONS:
+                raise PydanticCustomError(
+                    "unreachable",
+                    "{action} ends the call: no step can follow it",
+                    {"action": step.action},
+                )
+        return steps

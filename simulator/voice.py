@@ -1,0 +1,92 @@
+"""The caller's audio, made before the call: phrases from text or files, sounds, and in-band keys.
+
+All of it at one loudness, so that the agent's ears and ours hear every scenario alike.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from agent.audio import level_dbfs, read_wav, silence, to_bytes, to_samples, tone
+from fakes.voice import synthesise
+from simulator.scenario import Caller, Scenario
+from simulator.sounds import make_sound
+from simulator.steps import MakeSound, Phrase, Press, Say
+
+_BLOCK_MS = 20
+_VOICED_BELOW_LOUDEST_DB = 30.0
+_PEAK = 0.95 * 32767
+
+_DTMF_ROWS_HZ = (697, 770, 852, 941)  # ITU-T Q.23
+_DTMF_COLUMNS_HZ = (1209, 1336, 1477, 1633)
+_DTMF_KEYS = "123A456B789C*0#D"
+_DTMF_TONE_MS, _DTMF_PAUSE_MS = 100, 60
+_DTMF_LEVEL_DBFS = -15.0
+
+
+def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
+    """PCM at `rate_hz` for each step of `scenario.all_steps` that makes itself heard, by position.
+
+    Raises:
+        VoiceError: a text cannot be spoken.
+        AudioFileError: a sound file cannot be read.
+    """
+    audio = {}
+    for position, step in enumerate(scenario.all_steps):
+        match step:
+            case Say():
+                audio[position] = speak(step.say, scenario.caller, scenario.folder, rate_hz)
+            case MakeSound():
+                pcm = make_sound(step.sound, rate_hz, voice=scenario.caller.voice)
+                audio[position] = at_level(pcm, rate_hz, scenario.caller.level_dbfs)
+            case Press(method="inband"):
+                audio[position] = dtmf(step.press, rate_hz)
+            case _:
+                pass
+    return audio
+
+
+def speak(phrase: Phrase, caller: Caller, folder: Path, rate_hz: int) -> bytes:
+    """One phrase in the caller's voice; a WAV file is looked for in `folder`."""
+    if phrase.wav is not None:
+        pcm = read_wav(folder / phrase.wav, rate_hz)
+    else:
+        pcm = synthesise(
+            phrase.text or "",
+            voice=phrase.voice or caller.voice,
+            speed_wpm=phrase.speed_wpm or caller.speed_wpm,
+            rate_hz=rate_hz,
+        )
+    level = phrase.level_dbfs if phrase.level_dbfs is not None else caller.level_dbfs
+    return at_level(pcm, rate_hz, level)
+
+
+def at_level(pcm: bytes, rate_hz: int, target_dbfs: float) -> bytes:
+    """The same sound with its voiced parts (RMS) at a level, or as near as it goes unclipped.
+
+    Voiced are the blocks of 20 ms within 30 dB of the loudest. Silence stays silence.
+    """
+    samples = to_samples(pcm).astype(np.float64)
+    block = rate_hz * _BLOCK_MS // 1000
+    blocks = samples[: len(samples) // block * block].reshape(-1, block)
+    if not len(blocks) or not samples.any():
+        return pcm
+    energy = np.mean(blocks**2, axis=1)
+    voiced = blocks[energy >= energy.max() / 10 ** (_VOICED_BELOW_LOUDEST_DB / 10)]
+    gain = 10 ** ((target_dbfs - level_dbfs(voiced.ravel())) / 20)
+    return to_bytes(samples * min(gain, _PEAK / np.abs(samples).max()))
+
+
+def dtmf(keys: str, rate_hz: int) -> bytes:
+    """Keys as pairs of tones (ITU-T Q.23), 100 ms each."""
+    pause = silence(_DTMF_PAUSE_MS, rate_hz)
+    return pause.join(_key_tone(key, rate_hz) for key in keys)
+
+
+def _key_tone(key: str, rate_hz: int) -> bytes:
+    row, column = divmod(_DTMF_KEYS.index(key), 4)
+    tones = [
+        to_samples(tone(hz, _DTMF_TONE_MS, rate_hz, level_dbfs=_DTMF_LEVEL_DBFS)).astype(np.int32)
+        for hz in (_DTMF_ROWS_HZ[row], _DTMF_COLUMNS_HZ[column])
+    ]
+    return to_bytes(tones[0] + tones[1])

@@ -1,0 +1,142 @@
+"""YAML with places: reads a file into plain data and remembers where every value and key stands.
+
+YAML 1.2's idea of plain words is used, where `yes`, `on` and `12:30` are text, because a telephone
+scenario is full of words; and a key that stands twice in one mapping is an error, where PyYAML by
+itself silently keeps the last.
+"""
+
+import re
+from collections.abc import Hashable
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 1_000_000
+MAX_VALUES = 50_000
+
+Path_ = tuple[str | int, ...]
+
+
+class YamlError(ValueError):
+    """A file that cannot be read; the message begins with file, line and column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line and a column, both from 1."""
+
+    line: int
+    column: int
+
+
+class Source:
+    """A file's data, and where its parts stand.
+
+    Attributes:
+        data: mappings, lists, strings, numbers, booleans and None.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        self._moved: dict[Path_, Path_] = {}
+        self._values: dict[Path_, Place] = {}
+        self._keys: dict[Path_, Place] = {}
+        self._scalars = _Loader("")
+        try:
+            node = yaml.compose(text, Loader=_Loader)
+            self.data: Any = self._read(node, ()) if node is not None else None
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+            raise self.error(place, f"not YAML: {error.problem or error.context}") from None
+        except yaml.YAMLError as error:
+            raise self.error(Place(1, 1), f"not YAML: {' '.join(str(error).split())}") from None
+
+    def place(self, where: Path_, *, key: bool = False) -> Place:
+        """Where a value (or its key) stands; of something absent, where its parent does."""
+        for target, origin in self._moved.items():
+            if where[: len(target)] == target:
+                where, key = (*origin, *where[len(target) :]), key and where != target
+        for length in range(len(where), -1, -1):
+            known = self._keys if key and length == len(where) else self._values
+            if where[:length] in known:
+                return known[where[:length]]
+        return Place(1, 1)
+
+    def changed(self, data: Any, moved: dict[Path_, Path_]) -> "Source":
+        """The same file with other data; `moved` says where its new values really stand."""
+        other = copy(self)
+        other.data, other._moved = data, moved  # noqa: SLF001 - our own copy
+        return other
+
+    def error(self, place: Place, what: str) -> YamlError:
+        """An error that names the file and the place."""
+        return YamlError(f"{self.path}:{place.line}:{place.column}: {what}")
+
+    def _read(self, node: yaml.Node, where: Path_) -> Any:
+        if len(self._values) >= MAX_VALUES:
+            raise self.error(_place(node), f"more than {MAX_VALUES} values (aliases count again)")
+        self._values[where] = _place(node)
+        if isinstance(node, yaml.MappingNode):
+            return self._read_mapping(node, where)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._read(item, (*where, index)) for index, item in enumerate(node.value)]
+        return self._scalars.construct_object(node)
+
+    def _read_mapping(self, node: yaml.MappingNode, where: Path_) -> dict[Hashable, Any]:
+        data: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key = self._scalars.construct_object(key_node, deep=True)
+            if not isinstance(key, (str, int, float)):
+                raise self.error(_place(key_node), f"a key is a word, not {key!r}")
+            if key in data:
+                first = self._keys[(*where, str(key))]
+                raise self.error(_place(key_node), f"{key} stands here and in line {first.line}")
+            self._keys[(*where, str(key))] = _place(key_node)
+            data[key] = self._read(value_node, (*where, str(key)))
+        return data
+
+
+def read(path: Path) -> Source:
+    """Read a file.
+
+    Raises:
+        YamlError: it is absent, too large, no text, or no YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise YamlError(f"{path}: larger than {MAX_BYTES} bytes")
+        return Source(path, path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise YamlError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise YamlError(f"{path}: {error.strerror or error}") from None
+
+
+def _place(node: yaml.Node) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with the plain words of YAML 1.2's core schema."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - as the base class declares it
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Decimal, whatever it begins with."""
+        return int(node.value)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
+    )

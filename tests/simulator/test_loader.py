@@ -1,0 +1,132 @@
+"""Scenario files: what is read, and that every mistake is told with place, reason and a way out."""
+
+from pathlib import Path
+
+import pytest
+
+from simulator.loader import ScenarioError, load, load_file
+from simulator.values import Moment
+
+SHIPPED = Path(__file__).parents[2] / "scenarios"
+
+
+def mistakes(folder: Path, text: str) -> str:
+    path = folder / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(ScenarioError) as raised:
+        load_file(path)
+    return str(raised.value).replace(f"{path}:", "")
+
+
+def test_every_shipped_scenario_is_sound_and_says_what_it_protects() -> None:
+    scenarios = load([SHIPPED])
+    assert {"first_call", "second_call", "barge_in"} <= {scenario.name for scenario in scenarios}
+    for scenario in scenarios:
+        assert scenario.path is not None
+        assert scenario.path.read_text().startswith("# Protects: "), scenario.path
+
+
+HEAD = "about: x\nsteps: [hang_up]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "1:1: expected a mapping with about and steps"),
+        ("steps: [hang_up]", "1:1: about is missing"),
+        ("about: x\nsteps: []", "2:8: steps: list should have at least 1 item"),
+        ("about: x\nabout: y", "2:1: about stands here and in line 1"),
+        ("about: [", "1:9: not YAML: "),
+        (HEAD + "time_limt: 3s", '3:1: unknown key "time_limt"; did you mean "time_limit"?'),
+        (HEAD + "time_limit: 3 hours", "3:13: time_limit: '3 hours' is no duration"),
+        (HEAD + "time_limit: -1", "3:13: time_limit: -1 is no duration"),
+        (HEAD + "caller: {codec: PCM}", '3:17: codec: "PCM"; did you mean "PCMU"?'),
+        (HEAD + "caller: {speed_wpm: 10}", "3:21: speed_wpm: 10: input should be greater"),
+        (HEAD + "repeat: 0", "3:9: repeat: 0: input should be greater than or equal to 1"),
+        (HEAD + "realtime:\n  replis: []", '4:3: unknown key "replis"; did you mean "replies"?'),
+        (HEAD + "realtime: {replies: [{say: a, wav: b}]}", "exactly one of say, wav"),
+        (HEAD + "never: [{stat: x}]", '3:9: never 1: "stat"; did you mean "state"?'),
+        (HEAD + "matrix: {repeat: 3}", "3:18: repeat: expected a list of values"),
+        (HEAD + "matrix: {steps.7.say: [a]}", "3:10: matrix: 7 is no position in a list of 1"),
+        ("about: x\nsteps: [hang_up, {pause: 1s}]", "hang_up ends the call: no step can follow"),
+        ("about: x\nsteps: [{expct: beep}]", '2:9: step 1: "expct"; did you mean "expect"?'),
+        ("about: x\nsteps: [{expect: bep}]", '2:18: expect: "bep"; did you mean "beep"?'),
+        ("about: x\nsteps: [{say: a, pause: 1s}]", "one thing, and this one has say and pause"),
+        (
+            "about: x\nsteps: [{say: a, wen: reply}]",
+            '2:18: unknown key "wen"; did you mean "when"?',
+        ),
+        (
+            "about: x\nsteps: [{say: a, when: replay}]",
+            '2:24: when: "replay"; did you mean "reply"?',
+        ),
+        ("about: x\nsteps: [{say: {txt: a}}]", '2:16: unknown key "txt"; did you mean "text"?'),
+        (
+            "about: x\nsteps: [{press: 123}]",
+            '2:17: press: expected text; put quotes around it: "123"',
+        ),
+        ("about: x\nsteps: [{press: 'x'}]", "2:17: press: 'x': string should match pattern"),
+        ("about: x\nsteps: [{hang_up: 3s}]", "2:19: hang_up: "),
+        ("about: x\nsteps: [{expect: {silence: 2x}}]", "2:28: silence: '2x' is no duration"),
+    ],
+)
+def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in mistakes(tmp_path, text)
+
+
+def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, "steps: [{expct: beep}]\nrepeat: 0\n").splitlines()
+    assert [line.split(":")[0] for line in found] == ["1", "1", "2"]
+
+
+def test_words_of_old_yaml_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "yes.yaml"
+    path.write_text('about: yes\nsteps: [{say: no}, {press: "0123"}]\n')
+    steps = load_file(path)[0].steps
+    assert [step.describe() for step in steps] == ['say "no"', "press 0123"]
+
+
+def test_a_matrix_is_one_scenario_a_cell(tmp_path: Path) -> None:
+    path = tmp_path / "turns.yaml"
+    path.write_text(
+        HEAD + "matrix:\n  caller.codec: [PCMU, G722]\n"
+        "  agent.turns.vad.silence_duration_ms: [300, 1000]\n"
+    )
+    cells = load_file(path)
+    assert [cell.name for cell in cells] == [
+        "turns[PCMU,300]",
+        "turns[PCMU,1000]",
+        "turns[G722,300]",
+        "turns[G722,1000]",
+    ]
+    assert cells[3].stage == "turns-G722-1000"
+    assert cells[3].caller.codec == "G722"
+    assert cells[3].agent == {"turns": {"vad": {"silence_duration_ms": 1000}}}
+
+
+def test_a_mistake_in_a_cell_is_told_at_the_matrix(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, HEAD + "matrix:\n  caller.codec:\n    - PCMU\n    - GSM\n")
+    assert found == '6:7: codec: "GSM" (expected PCMU, PCMA, G722)'
+
+
+def test_an_absent_folder_and_an_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="No such file"):
+        load([tmp_path / "none.yaml"])
+    with pytest.raises(ScenarioError, match=r"no \*.yaml in this folder"):
+        load([tmp_path])
+
+
+def test_two_files_of_one_name_clash(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "same.yaml").write_text(HEAD)
+    with pytest.raises(ScenarioError, match="the name same is taken by"):
+        load([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["beep", "greeting end", "reply + 800 ms", "reply end + 1.5 s", "silence 2 s", "answer + 3 s"],
+)
+def test_moments_read_what_they_write(text: str) -> None:
+    assert str(Moment.parse(text)) == text
