@@ -7,7 +7,7 @@ from reports.ears import PAUSE_MS
 from reports.evidence import CallEvidence
 from reports.measurement import Measurement
 from reports.scene import NS_PER_MS, Scene, Sound, Utterance
-from reports.turns import Turn
+from reports.turns import Turn, lead_ms_of
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
@@ -82,6 +82,7 @@ def _heard_errors(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]
         if not heard:
             continue
         heard_ms = (heard[-1].end_ns - max(heard[0].start_ns, started.at_ns)) / NS_PER_MS
+        heard_ms += lead_ms_of(evidence, "item", str(truncate.fields.get("item")))
         yield Measurement(
             name="heard_error_ms",
             value=float(truncate.fields["audio_end_ms"]) - heard_ms,

@@ -225,7 +225,7 @@ def _turn(
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
     answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
-    lead_ms = _lead_ms(evidence, response)
+    lead_ms = lead_ms_of(evidence, "response", response)
     if lead_ms and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
     return Turn(
@@ -288,16 +288,15 @@ def _answer_onset(
     return None
 
 
-def _lead_ms(evidence: CallEvidence, response: str | None) -> float:
-    """Silence that a response begins with, as it was sent."""
+def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:
+    """Silence that an answer begins with as it was sent; `key` is `response` or `item`."""
     sent = evidence.server_sent
-    if sent is None or response is None:
+    if sent is None or value is None:
         return 0.0
     for mark in evidence.find("realtime", "delta_sent"):
-        if mark.fields.get("response") == response:
+        if mark.fields.get(key) == value:
             start = int(mark.fields["total_samples"]) - int(mark.fields["samples"])
-            opening = sent.samples[start : start + 2 * sent.rate_hz]
-            sounds = segments(opening, sent.rate_hz)
+            sounds = segments(sent.samples[start : start + 2 * sent.rate_hz], sent.rate_hz)
             return sounds[0].start * 1000 / sent.rate_hz if sounds else 0.0
     return 0.0
 
