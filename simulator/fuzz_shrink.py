@@ -1,8 +1,9 @@
 """Shrinking: from the choices that made a failing call to the fewest and smallest that still fail.
 
 The list of choices is what is shrunk, not the call: whatever list is left, the generator makes a
-legal call of it (see `simulator.fuzz_choices`). Three passes, over and over while they help: cut
-pieces out, make numbers zero, make numbers smaller.
+legal call of it (see `simulator.fuzz_choices`). Pieces are cut out or made zero, then numbers made
+smaller, over and over while it helps. It works best with a generator that asks before each thing
+whether there is one: a count asked for in advance cannot be cut together with what it counts.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,15 +48,14 @@ def _simplicity(choices: Sequence[int]) -> tuple[int, int, Sequence[int]]:
 def _simpler(choices: Sequence[int]) -> Iterator[list[int]]:
     """Candidates, the boldest first."""
     yield []
-    length = len(choices)
-    size = length // 2
+    size = len(choices) // 2
     while size:
-        for start in range(0, length, size):
-            end = min(start + size, length)
-            if any(choices[start:end]):
-                yield [*choices[:start], *[0] * (end - start), *choices[end:]]
+        for start in range(0, len(choices) - size + 1, max(1, size // 2)):
+            end = start + size
             yield [*choices[:start], *choices[end:]]
-        size //= 2
+            if any(choices[start:end]):
+                yield [*choices[:start], *[0] * size, *choices[end:]]
+        size = size // 2 if size > 4 else size - 1
     for place, choice in enumerate(choices):
         for smaller in (choice // 2, choice - 1):
             if 0 < smaller < choice:
