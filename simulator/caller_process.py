@@ -13,7 +13,6 @@ its standard input does, or at SIGTERM.
 import asyncio
 import contextlib
 import json
-import random
 import signal
 import sys
 from dataclasses import dataclass
@@ -23,18 +22,18 @@ from typing import Any
 
 from agent.clock import LoopClock
 from agent.sip.errors import SipError
-from agent.sip.options import SipOptions
 from agent.timeline import Mark, TimelineWriter
-from simulator.caller import CallerMachine, Finish
+from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
+from simulator.caller_effects import Finish
 from simulator.lag import LagWatch
 from simulator.loader import load
-from simulator.phrases import prepare
+from simulator.recording import CALLER_RATE_HZ
 from simulator.scenario import Scenario
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
+from simulator.voice import prepare
 
 PHASE_TICK_S = 0.1
-CALLER_HZ = 16_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +52,7 @@ class CallerProcess:
     """Takes orders and makes calls."""
 
     def __init__(self) -> None:
-        self._endpoint = CallerEndpoint(SipOptions(port=0))
+        self._endpoint = CallerEndpoint()
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -98,7 +97,7 @@ class CallerProcess:
 
     async def _call(self, order: Order) -> tuple[str, str]:
         scenario = _scenario(order.path, order.scenario)
-        phrases = await asyncio.to_thread(prepare, scenario, CALLER_HZ)
+        audio = await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
         directory = Path(order.directory)
         timeline = TimelineWriter(directory / "caller.jsonl")
         try:
@@ -110,9 +109,7 @@ class CallerProcess:
         except SipError as error:
             timeline.close()
             return "error", str(error)
-        machine = CallerMachine(
-            scenario, phrases, uri=order.uri, rate_hz=CALLER_HZ, rng=random.Random(order.seed)
-        )
+        machine = CallerMachine(scenario, audio, uri=order.uri, rate_hz=leg.sample_rate_hz)
         loop = asyncio.get_running_loop()
         finished: asyncio.Future[Finish] = loop.create_future()
         driver = CallerDriver(
@@ -121,7 +118,7 @@ class CallerProcess:
             LoopClock(loop),
             timeline,
             call=order.stage,
-            on_finish=lambda finish: finished.done() or finished.set_result(finish),
+            on_finish=finished.set_result,
         )
         self._lag.begin(order.stage)
         driver.start()
@@ -147,7 +144,9 @@ class CallerProcess:
         now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
         started_at_ns = leg.recorder.started_at_ns
         if started_at_ns is not None:
-            _mark(timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_HZ)
+            _mark(
+                timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
+            )
             await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
         _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()

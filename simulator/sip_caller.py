@@ -19,11 +19,9 @@ from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
 from agent.sip.leg import SipLeg
 from agent.sip.options import SipOptions
-from simulator.recording import CallRecorder
+from simulator.recording import CALLER_RATE_HZ, CallRecorder
 
 _log = structlog.get_logger(__name__)
-
-CALLER_RATE_HZ = 16_000
 
 _POLL_MS = 1.0
 """Signalling is stamped when it is polled: a millisecond is the error of `answer_ms`."""

@@ -1,0 +1,68 @@
+"""From a call that was played to a call that is judged.
+
+The caller's own verdict says whether the call went as scripted; the reports judge the numbers.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.timeline import TimelineError
+from reports.budget import BudgetError
+from reports.evidence import INFO, CallInfo, EvidenceError, Verdict, load_evidence
+from reports.files import write_atomically
+from reports.results import CallResult, judge_call
+from simulator.stage import Lane, Played, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A call that was played, measured and judged; `result` is None where nothing can be read."""
+
+    stage: Stage
+    verdict: Verdict
+    sentence: str
+    took_s: float
+    result: CallResult | None
+
+
+def evaluate(played: Played, lane: Lane) -> Evaluated:
+    """Measure and judge a call from what lies in its directory, where `call.json` is written."""
+    try:
+        _write_info(played.directory, call_info(played, lane))
+        evidence = load_evidence(played.directory)
+        result = judge_call(evidence)
+    except (EvidenceError, TimelineError, BudgetError, OSError) as error:
+        detail = f"{error}; {played.detail}" if played.detail else str(error)
+        return Evaluated(
+            stage=played.stage, verdict="error", sentence=detail, took_s=played.took_s, result=None
+        )
+    return Evaluated(
+        stage=played.stage,
+        verdict=result.verdict,
+        sentence=result.detail,
+        took_s=played.took_s,
+        result=result,
+    )
+
+
+def call_info(played: Played, lane: Lane) -> CallInfo:
+    """What the marks and the recording of a call do not tell."""
+    scenario = played.stage.scenario
+    detail, *log = played.detail.split("\n")
+    return CallInfo(
+        name=scenario.name,
+        stage=played.stage.name,
+        lane=lane,
+        about=scenario.about,
+        verdict=played.verdict,
+        detail=detail,
+        limits=scenario.budget,
+        connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
+        seed=played.stage.seed,
+        log=[line.strip() for line in log],
+        scenario=scenario.path.read_text(encoding="utf-8") if scenario.path else "",
+    )
+
+
+def _write_info(directory: Path, info: CallInfo) -> None:
+    write_atomically(directory / INFO, info.model_dump_json(indent=2).encode())

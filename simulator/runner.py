@@ -1,0 +1,167 @@
+"""A run: load, choose, plan, play, measure, judge. A pipeline of plain functions.
+
+The run's directory is `out/<time>/`, and `out/latest` points to the newest. Whatever a lane needs
+besides evidence (scripts, configuration, logs) lies in its `work/`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from simulator import loader
+from simulator.evaluate import Evaluated, evaluate
+from simulator.processes import ProcessError
+from simulator.progress import Progress, make_progress
+from simulator.recording import CALLER_RATE_HZ
+from simulator.scenario import Scenario
+from simulator.selection import SelectionError, select
+from simulator.sip_lane import CALLS_AT_ONCE, SipLane
+from simulator.speech import prepare_all
+from simulator.stage import Lane, PlanError, Played, Stage, plan, with_forerunners
+
+EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
+
+
+class RunError(RuntimeError):
+    """The run could not be done at all; nothing is said about the agent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `earshot run` was asked for."""
+
+    paths: Sequence[Path] = (Path("scenarios"),)
+    expression: str | None = None
+    lane: Lane = "sip"
+    seed: int = 0
+    repeat: int | None = None
+    jobs: int = CALLS_AT_ONCE
+    out: Path = Path("out")
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run that was done, as far as it came."""
+
+    directory: Path
+    started_at: datetime
+    calls: list[Evaluated] = field(default_factory=list)
+    duration_s: float = 0.0
+    failure: str | None = None
+    """Why it ended early, if it did."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed, 1 one failed, 2 one could not be played or measured."""
+        verdicts = {call.verdict for call in self.calls}
+        if self.failure or "error" in verdicts:
+            return EXIT_COULD_NOT_RUN
+        return EXIT_FAILED if "failed" in verdicts else EXIT_PASSED
+
+
+def choose(options: RunOptions) -> list[Scenario]:
+    """The scenarios of a run, forerunners included.
+
+    Raises:
+        RunError: a file cannot be read, or nothing is left to play.
+    """
+    try:
+        everything = loader.load(options.paths)
+        chosen = select(everything, options.expression) if options.expression else everything
+    except (loader.ScenarioError, SelectionError) as error:
+        raise RunError(str(error)) from None
+    chosen = [s for s in with_forerunners(chosen, everything) if options.lane in s.lanes]
+    if not chosen:
+        where = ", ".join(map(str, options.paths))
+        raise RunError(f"no scenario of {where} is for lane {options.lane} and fits what was asked")
+    return chosen
+
+
+async def run(options: RunOptions, console: Console) -> Run:
+    """Play and judge what `options` ask for; `reports.write` makes pages of it.
+
+    A process that dies ends the run, and `Run.failure` says so; the calls until then are kept.
+
+    Raises:
+        RunError: it could not even begin.
+    """
+    try:
+        stages = plan(choose(options), repeat=options.repeat, seed=options.seed)
+    except PlanError as error:
+        raise RunError(str(error)) from None
+    started_at = datetime.now(UTC)
+    done = Run(directory=_new_directory(options.out, started_at), started_at=started_at)
+    with make_progress(console, len(stages)) as progress:
+        await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
+        await _play_sip(stages, options, done, progress)
+    done.duration_s = (datetime.now(UTC) - started_at).total_seconds()
+    order = {stage.name: index for index, stage in enumerate(stages)}
+    done.calls.sort(key=lambda call: order[call.stage.name])
+    return done
+
+
+async def _play_sip(
+    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+) -> None:
+    # What a process is told is absolute: the folder that it runs in is its own affair.
+    work = (done.directory / "work").resolve()
+    try:
+        async with SipLane(stages, work, progress.phase) as lane:
+            await _play_in_order(stages, lane.play, options, done, progress)
+    except ProcessError as error:
+        done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
+
+
+async def _play_in_order(
+    stages: Sequence[Stage],
+    play: Callable[[Stage], Awaitable[Played]],
+    options: RunOptions,
+    done: Run,
+    progress: Progress,
+) -> None:
+    """As many at once as `jobs` allows, each after its forerunner; the first error ends all."""
+    places = asyncio.Semaphore(options.jobs)
+    over = {stage.name: asyncio.Event() for stage in stages}
+
+    async def one(stage: Stage) -> None:
+        if stage.after:
+            await over[stage.after].wait()
+        async with places:
+            played = await play(stage)
+        call = await asyncio.to_thread(evaluate, played, options.lane)
+        done.calls.append(call)
+        over[stage.name].set()
+        progress.finished(stage.name, call.verdict, call.sentence, played.took_s)
+
+    tasks = [asyncio.create_task(one(stage)) for stage in stages]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _new_directory(out: Path, started_at: datetime) -> Path:
+    """`out/<time>`, with a number behind it if there is one already."""
+    stem = started_at.astimezone().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        directory = out / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return directory
+    raise RunError(f"{out}: cannot make a directory for this run")
+
+
+def point_latest_at(directory: Path) -> None:
+    """Make `latest`, beside the run's directory, a link to it; replaced in one step."""
+    link = directory.parent / "latest"
+    temporary = directory.parent / f".latest-{directory.name}"
+    temporary.symlink_to(directory.name)
+    temporary.replace(link)
