@@ -1,0 +1,97 @@
+"""The playout buffer: first in first out, bounded, counted, and safe between two threads."""
+
+import random
+import threading
+
+import numpy as np
+import pytest
+
+from agent.audio import to_bytes, to_samples
+from agent.playout import PlayoutBuffer
+
+
+def ramp(count: int, start: int = 1) -> bytes:
+    """PCM in which every sample tells its place."""
+    return to_bytes(np.arange(start, start + count))
+
+
+def test_a_frame_of_what_was_written_comes_out_in_order() -> None:
+    buffer = PlayoutBuffer(100)
+    buffer.write(ramp(3))
+    buffer.write(ramp(3, start=4))
+    assert buffer.read(4) == (ramp(4), 4)
+    assert len(buffer) == 2
+
+
+def test_a_frame_that_is_not_full_is_padded_and_says_so() -> None:
+    buffer = PlayoutBuffer(100)
+    buffer.write(ramp(3))
+    pcm, played = buffer.read(5)
+    assert played == 3
+    assert to_samples(pcm).tolist() == [1, 2, 3, 0, 0]
+    assert buffer.read(5) == (bytes(10), 0)
+
+
+def test_what_does_not_fit_is_dropped_from_the_end_and_counted() -> None:
+    buffer = PlayoutBuffer(4)
+    assert buffer.write(ramp(3)) == 0
+    assert buffer.write(ramp(3, start=4)) == 2
+    assert buffer.write(ramp(1)) == 1
+    assert buffer.read(4) == (ramp(4), 4)
+    assert buffer.write(ramp(4)) == 0
+
+
+def test_clear_drops_what_waits_and_tells_how_much() -> None:
+    buffer = PlayoutBuffer(100)
+    buffer.write(ramp(10))
+    buffer.read(4)
+    assert buffer.clear() == 6
+    assert len(buffer) == 0
+    assert buffer.clear() == 0
+    assert buffer.read(2) == (bytes(4), 0)
+
+
+def test_half_a_sample_is_refused() -> None:
+    with pytest.raises(ValueError, match="middle of a sample"):
+        PlayoutBuffer(100).write(b"abc")
+
+
+@pytest.mark.parametrize("bound", [0, -1])
+def test_a_buffer_must_hold_something(bound: int) -> None:
+    with pytest.raises(ValueError, match="max_samples"):
+        PlayoutBuffer(bound)
+
+
+def test_two_threads_lose_and_repeat_no_sample() -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201 - shown by pytest when the test fails
+    rng = random.Random(seed)
+    total = 30_000
+    buffer = PlayoutBuffer(total)
+    heard: list[int] = []
+
+    def read() -> None:
+        while len(heard) < total:
+            pcm, played = buffer.read(160)
+            heard.extend(to_samples(pcm)[:played].tolist())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    written = 0
+    while written < total:
+        count = min(rng.randrange(1, 700), total - written)
+        assert buffer.write(ramp(count, start=written)) == 0
+        written += count
+    reader.join(timeout=30)
+    assert heard == list(range(total))
+
+
+def test_minutes_of_audio_cost_no_more_per_frame_than_seconds() -> None:
+    """Reading a frame out of one large chunk must not copy the chunk."""
+    buffer = PlayoutBuffer(24_000 * 600)
+    buffer.write(bytes(2 * 24_000 * 600))
+    reads = 0
+    while len(buffer):
+        buffer.read(480)
+        reads += 1
+    assert reads == 600 * 50  # 30,000 copies of 29 MB would not end within the test's time limit
