@@ -8,6 +8,7 @@ Every call ends with `Finish`, whatever happens: each wait has a limit, the call
 scenario's `time_limit`), and so has hanging up.
 """
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,13 +59,21 @@ class CallerMachine:
             (`simulator.phrases.prepare`).
         uri: where to call.
         rate_hz: of the audio, in both directions.
+        rng: what is left to chance, such as the noise on the line, comes from it.
     """
 
     def __init__(
-        self, scenario: Scenario, audio: Mapping[int, bytes], *, uri: str, rate_hz: int
+        self,
+        scenario: Scenario,
+        audio: Mapping[int, bytes],
+        *,
+        uri: str,
+        rate_hz: int,
+        rng: random.Random,
     ) -> None:
         self._scenario = scenario
         self._uri = uri
+        self._rng = rng
         self._facts = CallFacts(rate_hz, scenario.caller)
         self._main = Track(scenario.steps, 0, audio, self._facts)
         self._meanwhile = Track(scenario.meanwhile, len(scenario.steps), audio, self._facts)

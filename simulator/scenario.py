@@ -9,21 +9,24 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from fakes.script import Script
+from reports.budget import BudgetError, parse_limits
 from simulator.steps import Happening, Say, Step, Steps, Strict
 from simulator.values import DurationMs
 
 Lane = Literal["sip", "virtual"]
 Codec = Literal["PCMU", "PCMA", "G722"]
 
-Quantile = Literal["p50", "p95", "p99", "max"]
-Limit = Annotated[
-    float | dict[Quantile, float],
-    Field(description="Highest allowed value, or one for each of p50, p95, p99, max."),
-]
+
+def _checked_budget(value: Any) -> Any:
+    try:
+        parse_limits(value)
+    except BudgetError as error:
+        raise PydanticCustomError("budget", "{why}", {"why": str(error)}) from None
+    return value
 
 
 class Caller(Strict):
@@ -80,7 +83,7 @@ class Scenario(Steps):
     never: tuple[Happening, ...] = Field(
         (), strict=False, description="What must not happen in this call."
     )
-    budget: dict[str, Limit] = Field(
+    budget: Annotated[dict[str, Any], AfterValidator(_checked_budget)] = Field(
         default_factory=dict, description="Limits of metrics, over the default budget."
     )
     time_limit: DurationMs = Field(60_000.0, gt=0, le=3_600_000)

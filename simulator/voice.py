@@ -1,7 +1,4 @@
-"""The caller's audio, made before the call: phrases from text or files, sounds, and in-band keys.
-
-All of it at one loudness, so that the agent's ears and ours hear every scenario alike.
-"""
+"""The caller's voice: phrases from text or files at the caller's loudness, and keys as tones."""
 
 from pathlib import Path
 
@@ -9,9 +6,8 @@ import numpy as np
 
 from agent.audio import level_dbfs, read_wav, silence, to_bytes, to_samples, tone
 from fakes.voice import synthesise
-from simulator.scenario import Caller, Scenario
-from simulator.sounds import make_sound
-from simulator.steps import MakeSound, Phrase, Press, Say
+from simulator.scenario import Caller
+from simulator.steps import Phrase
 
 _BLOCK_MS = 20
 _VOICED_BELOW_LOUDEST_DB = 30.0
@@ -22,28 +18,6 @@ _DTMF_COLUMNS_HZ = (1209, 1336, 1477, 1633)
 _DTMF_KEYS = "123A456B789C*0#D"
 _DTMF_TONE_MS, _DTMF_PAUSE_MS = 100, 60
 _DTMF_LEVEL_DBFS = -15.0
-
-
-def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
-    """PCM at `rate_hz` for each step of `scenario.all_steps` that makes itself heard, by position.
-
-    Raises:
-        VoiceError: a text cannot be spoken.
-        AudioFileError: a sound file cannot be read.
-    """
-    audio = {}
-    for position, step in enumerate(scenario.all_steps):
-        match step:
-            case Say():
-                audio[position] = speak(step.say, scenario.caller, scenario.folder, rate_hz)
-            case MakeSound():
-                pcm = make_sound(step.sound, rate_hz, voice=scenario.caller.voice)
-                audio[position] = at_level(pcm, rate_hz, scenario.caller.level_dbfs)
-            case Press(method="inband"):
-                audio[position] = dtmf(step.press, rate_hz)
-            case _:
-                pass
-    return audio
 
 
 def speak(phrase: Phrase, caller: Caller, folder: Path, rate_hz: int) -> bytes:

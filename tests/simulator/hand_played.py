@@ -4,6 +4,7 @@ The agent is a list of things that it lets the caller hear: `(what sets it off, 
 audio)`. What sets it off is the name of one of the caller's marks, perhaps with a turn.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,8 +30,8 @@ from simulator.caller_effects import (
     Vanish,
 )
 from simulator.loader import load_file
+from simulator.phrases import prepare
 from simulator.scenario import Scenario
-from simulator.voice import prepare
 
 RATE_HZ = 16_000
 FRAME_BYTES = RATE_HZ // 50 * 2
@@ -90,7 +91,11 @@ class Call:
     def __post_init__(self) -> None:
         audio_of_steps = prepare(self.scenario, RATE_HZ)
         self.machine = CallerMachine(
-            self.scenario, audio_of_steps, uri="sip:agent@127.0.0.1", rate_hz=RATE_HZ
+            self.scenario,
+            audio_of_steps,
+            uri="sip:agent@127.0.0.1",
+            rate_hz=RATE_HZ,
+            rng=random.Random(1),
         )
         self._mouth = bytearray()
         self._ear = bytearray()

@@ -1,0 +1,210 @@
+"""What only the whole timeline can tell: expectations on the other parties' marks, and `never`.
+
+The caller's machine hears; it does not see the agent's states or the server's function calls. Those
+are looked up here when the call is over and all marks are known. A step that expects one is met by
+what happened between the beginning of the caller's last turn before it and the step's `within`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from agent.clock import ms_to_ns
+from agent.timeline import Mark
+from fakes.script import Script
+from simulator.quiet import dead_air
+from simulator.scenario import Scenario
+from simulator.steps import (
+    DetailedHappening,
+    Dtmf,
+    Expect,
+    FunctionCall,
+    Heard,
+    MarkFound,
+    Refused,
+    Silence,
+    State,
+    Transcript,
+    Transfer,
+)
+from simulator.values import format_duration
+
+_LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)
+
+
+def check(scenario: Scenario, marks: Sequence[Mark]) -> list[str]:
+    """Everything that was expected and is not there, and that must not be and is: a sentence each.
+
+    Args:
+        scenario: what was played.
+        marks: of all parties, in order of time.
+    """
+    return [*_unmet(scenario, marks), *_broken(scenario, marks)]
+
+
+def _unmet(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+    for number, step in enumerate(scenario.all_steps):
+        if not isinstance(step, Expect) or not isinstance(step.expect, _LOOKED_UP):
+            continue
+        begun_ns = _step_began_ns(number, marks)
+        if begun_ns is None:
+            continue  # the call was over before: the caller has said why
+        limit_ms = step.within if step.within is not None else scenario.caller.patience
+        since_ns = _last_turn_ns(begun_ns, marks)
+        until_ns = begun_ns + ms_to_ns(limit_ms)
+        window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
+        if not occurrences(step.expect, window, scenario.realtime):
+            yield (
+                f"step {number + 1}: expected {step.target} within {format_duration(limit_ms)}, "
+                f"but {_instead(step.expect, window, scenario.realtime)}"
+            )
+
+
+def _broken(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+    answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), None)
+    for happening in scenario.never:
+        times = occurrences(happening, marks, scenario.realtime)
+        if times:
+            what = happening.replace("_", " ") if isinstance(happening, str) else str(happening)
+            when = ""
+            if answered_ns is not None:
+                when = f", {format_duration((times[0] - answered_ns) / 1e6)} after the answer"
+            more = f" (and {len(times) - 1} times more)" if len(times) > 1 else ""
+            yield f"never: {what}, and yet it happened{when}{more}"
+
+
+def occurrences(
+    happening: Heard | DetailedHappening, marks: Sequence[Mark], script: Script
+) -> list[int]:
+    """When something happened, as the marks tell, in nanoseconds.
+
+    Args:
+        happening: what is looked for.
+        marks: where.
+        script: of the fake, which knows the words of what it was told to say.
+    """
+    match happening:
+        case str():
+            return [mark.at_ns for mark in _heard_marks(happening, marks)]
+        case Silence(silence=length_ms):
+            return [gap.start_ns for gap in dead_air(marks) if gap.length_ms >= length_ms]
+        case Transcript(transcript=words):
+            return [
+                mark.at_ns
+                for mark in _named(marks, "response_planned", "realtime")
+                if words.lower() in _transcript_of(mark, script).lower()
+            ]
+        case _:
+            name, source, fields = _as_mark(happening)
+            return [
+                mark.at_ns
+                for mark in marks
+                if mark.name == name
+                and source in (None, mark.source)
+                and all(_fits(wanted, mark.fields.get(key)) for key, wanted in fields.items())
+            ]
+
+
+def _as_mark(happening: DetailedHappening) -> tuple[str, str | None, Mapping[str, Any]]:
+    """Name, source and fields of the mark that tells of it."""
+    match happening:
+        case MarkFound(mark=name, source=source, fields=fields):
+            return name, source, fields
+        case State(state=state):
+            return "state_changed", "agent", {"to": state}
+        case FunctionCall(function_call=name, arguments=arguments):
+            return "function_called", "realtime", {"name": name, "arguments": arguments}
+        case Refused(refused=status):
+            return "call_ended", "caller", {"status": status}
+        case Dtmf(dtmf=digit):
+            return "dtmf_heard", "caller", {"digit": digit}
+        case Transfer(transfer=pattern):
+            return "transfer_heard", "caller", {"uri": pattern}
+    raise AssertionError(happening)
+
+
+def _heard_marks(word: Heard, marks: Sequence[Mark]) -> list[Mark]:
+    """The caller's marks of what it notices by itself."""
+    match word:
+        case "answer":
+            return _named(marks, "call_answered", "caller")
+        case "beep":
+            return _named(marks, "beep_heard", "caller")
+        case "hang_up":
+            ends = _named(marks, "call_ended", "caller")
+            return [mark for mark in ends if mark.fields.get("by") == "agent"]
+    spoken_ns = [mark.at_ns for mark in _named(marks, "utterance_started", "caller")]
+    first_turn_ns = min(spoken_ns, default=None)
+    return [
+        mark
+        for mark in _named(marks, "speech_heard", "caller")
+        if (first_turn_ns is not None and mark.at_ns > first_turn_ns) == word.startswith("reply")
+    ]
+
+
+def _named(marks: Iterable[Mark], name: str, source: str) -> list[Mark]:
+    return [mark for mark in marks if mark.name == name and mark.source == source]
+
+
+def _fits(wanted: Any, found: Any) -> bool:
+    """Equal; of a mapping, what is listed must be equal; a text may hold `*` for anything."""
+    if isinstance(wanted, Mapping):
+        whole = json.loads(found) if isinstance(found, str) else found
+        return isinstance(whole, Mapping) and all(
+            key in whole and _fits(value, whole[key]) for key, value in wanted.items()
+        )
+    if isinstance(wanted, str) and isinstance(found, str):
+        return fnmatchcase(found, wanted)
+    return bool(wanted == found)
+
+
+def _transcript_of(planned: Mark, script: Script) -> str:
+    """What the fake was told to say in a response; its plan names the line of the script."""
+    line = str(planned.fields.get("reply", ""))
+    kind, _, number = line.partition(" ")
+    if kind == "greeting":
+        reply = script.greeting
+    elif kind == "reply" and number.isdigit() and int(number) <= len(script.replies):
+        reply = script.replies[int(number) - 1]
+    else:
+        reply = script.default_reply
+    return reply.transcript or reply.say or ""
+
+
+def _step_began_ns(number: int, marks: Iterable[Mark]) -> int | None:
+    steps = (m for m in marks if m.name == "step_started" and m.fields.get("step") == number)
+    return next((mark.at_ns for mark in steps), None)
+
+
+def _last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
+    """When the caller began to speak last, or pressed keys; from the beginning if it never did."""
+    turns = [
+        mark.at_ns
+        for mark in marks
+        if mark.source == "caller"
+        and mark.name in ("utterance_started", "dtmf_sent")
+        and mark.at_ns <= before_ns
+    ]
+    return max(turns, default=0)
+
+
+def _instead(happening: DetailedHappening, window: Sequence[Mark], script: Script) -> str:
+    """What there was of that kind."""
+    match happening:
+        case FunctionCall():
+            calls = _named(window, "function_called", "realtime")
+            found = [f"{m.fields.get('name')}({m.fields.get('arguments')})" for m in calls]
+            return f"functions called: {', '.join(found) or 'none'}"
+        case State():
+            changes = _named(window, "state_changed", "agent")
+            states = [str(mark.fields.get("to")) for mark in changes]
+            return f"states entered: {', '.join(states) or 'none'}"
+        case Transcript():
+            plans = _named(window, "response_planned", "realtime")
+            texts = [f'"{_transcript_of(mark, script)}"' for mark in plans]
+            return f"what was said: {', '.join(texts) or 'nothing'}"
+        case MarkFound(mark=name):
+            others = [str(dict(mark.fields)) for mark in window if mark.name == name]
+            return f"marks of that name: {', '.join(others) or 'none'}"
+    raise AssertionError(happening)
