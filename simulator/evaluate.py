@@ -1,9 +1,10 @@
 """From a call that was played to a call that is judged.
 
-The caller's own verdict says whether the call went as scripted; the reports judge the numbers.
+The caller's own verdict says whether the call went as scripted; the reports judge the numbers; and
+what the scenario expects of other parties' marks is looked up here, when all marks are known.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agent.timeline import TimelineError
@@ -12,6 +13,7 @@ from reports.evidence import INFO, CallInfo, EvidenceError, Verdict, load_eviden
 from reports.files import write_atomically
 from reports.results import CallResult, judge_call
 from simulator.stage import Lane, Played, Stage
+from simulator.verdicts import check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,11 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
     try:
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
+        complaints = check(played.stage.scenario, evidence.marks)
+        if complaints and played.verdict == "passed":
+            played = replace(played, verdict="failed", detail="; ".join(complaints))
+            _write_info(played.directory, call_info(played, lane))
+            evidence = load_evidence(played.directory)
         result = judge_call(evidence)
     except (EvidenceError, TimelineError, BudgetError, OSError) as error:
         detail = f"{error}; {played.detail}" if played.detail else str(error)

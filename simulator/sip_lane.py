@@ -44,7 +44,7 @@ class SipLane:
         self._work = work
         self._on_phase = on_phase
         self._results: dict[str, asyncio.Future[tuple[str, str]]] = {}
-        self._processes: list[ChildProcess] = []
+        self.processes: list[ChildProcess] = []
         self._agent_uri = ""
 
     async def __aenter__(self) -> Self:
@@ -108,7 +108,7 @@ class SipLane:
             )
         )
         limit_s = stage.scenario.time_limit / 1000 + ANSWER_MARGIN_S
-        deaths = [asyncio.create_task(process.died.wait()) for process in self._processes]
+        deaths = [asyncio.create_task(process.died.wait()) for process in self.processes]
         try:
             await asyncio.wait(
                 [result, *deaths], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
@@ -120,7 +120,7 @@ class SipLane:
         if result.done():
             verdict: tuple[str, str] = result.result()
             return verdict
-        for process in self._processes:
+        for process in self.processes:
             if process.died.is_set():
                 raise ProcessError(
                     f"{process.name} died with exit code {process.exit_code} during {stage.name}: "
@@ -192,11 +192,11 @@ class SipLane:
             environment=child_environment(os.environ),
             on_line=on_line,
         )
-        self._processes.append(process)
+        self.processes.append(process)
         return process
 
     async def _stop(self) -> None:
-        await asyncio.gather(*(process.stop() for process in reversed(self._processes)))
+        await asyncio.gather(*(process.stop() for process in reversed(self.processes)))
 
     def _on_caller_line(self, line: str) -> None:
         with contextlib.suppress(json.JSONDecodeError):

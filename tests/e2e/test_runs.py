@@ -1,0 +1,178 @@
+"""Whole runs, as a user starts them: real processes, SIP, RTP and WebSocket on loopback."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import psutil
+import pytest
+
+from agent.timeline import Mark, read_timeline
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SHIPPED = [
+    ROOT / "scenarios" / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")
+]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+
+def earshot(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "simulator.cli", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def our_processes() -> set[int]:
+    """Descendants of this test, alive."""
+    return {p.pid for p in psutil.Process().children(recursive=True) if p.status() != "zombie"}
+
+
+@pytest.fixture(scope="module")
+def shipped_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The three first scenarios, run once: the run's directory, and what was printed."""
+    folder = tmp_path_factory.mktemp("run")
+    before = our_processes()
+    done = earshot("run", *SHIPPED, cwd=folder)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    assert our_processes() <= before, "a process of the run is left"
+    return folder / "out" / "latest", done.stdout
+
+
+@pytest.fixture(scope="module")
+def results(shipped_run: tuple[Path, str]) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((shipped_run[0] / "results.json").read_text())
+    return data
+
+
+def test_every_call_goes_as_scripted(results: dict[str, Any]) -> None:
+    """The budget is judged by `nox -s scenarios`, on a machine that does nothing else."""
+    off_script = {
+        s["name"]: s["detail"]
+        for s in results["scenarios"]
+        if s["verdict"] != "passed" and "over budget" not in s["detail"]
+    }
+    assert off_script == {}
+    assert {s["name"] for s in results["scenarios"]} == {path.stem for path in SHIPPED}
+
+
+def test_each_call_shows_the_numbers_that_it_can_show(results: dict[str, Any]) -> None:
+    shown = {s["name"]: {m["name"] for m in s["metrics"]} for s in results["scenarios"]}
+    everywhere = {
+        "answer_ms", "connect_ms", "media_ready_ms", "beep_ms", "beep_hz", "beep_length_ms",
+        "greeting_ms", "ready_ms", "turn_ms", "agent_overhead_ms", "uplink_ms", "downlink_ms",
+        "gap_ms", "append_interval_ms",
+    }  # fmt: skip
+    for name, metrics in shown.items():
+        assert everywhere <= metrics, f"{name} lacks {everywhere - metrics}"
+    assert {"barge_in_stop_ms", "heard_error_ms"} <= shown["barge_in"]
+
+
+def test_the_evidence_is_there(shipped_run: tuple[Path, str], results: dict[str, Any]) -> None:
+    out, printed = shipped_run
+    for scenario in results["scenarios"]:
+        for artifact in scenario["artifacts"].values():
+            assert (out / artifact).stat().st_size > 0
+        assert f"  {scenario['name']}" in printed
+    suite = ET.fromstring((out / "junit.xml").read_bytes()).find("testsuite")  # noqa: S314 - ours
+    assert suite is not None
+    assert suite.get("tests") == "3"
+    assert "<svg" in (out / "calls" / "first_call" / "call.html").read_text()
+    assert "first_call" in (out / "index.html").read_text()
+
+
+def test_the_second_call_got_its_greeting_from_the_cache(shipped_run: tuple[Path, str]) -> None:
+    origins = {
+        name: next(
+            mark.fields["origin"]
+            for mark in read_timeline(shipped_run[0] / "calls" / name / "timeline.jsonl")
+            if mark.name == "greeting_started"
+        )
+        for name in ("first_call", "second_call")
+    }
+    assert origins == {"first_call": "generated", "second_call": "cache"}
+
+
+def test_marks_are_those_of_the_page_about_them(shipped_run: tuple[Path, str]) -> None:
+    documented = documented_marks()
+    for timeline in (shipped_run[0] / "calls").glob("*/timeline.jsonl"):
+        for mark in read_timeline(timeline):
+            assert complaint(mark, documented) == "", timeline
+
+
+def test_no_secret_is_in_what_a_run_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-this-must-not-be-found")
+    done = earshot("run", SHIPPED[0], cwd=tmp_path)
+    assert "sk-this" not in done.stdout + done.stderr
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"sk-this-must-not-be-found" not in path.read_bytes(), path
+
+
+def test_a_bad_scenario_is_exit_2_with_file_and_line(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("about: x\nsteps:\n  - expect: bep\n  - hang_up\n")
+    done = earshot("run", "bad.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.match(r"bad\.yaml:3:\d+: ", done.stderr)
+    assert "beep" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_agent_that_does_not_answer_in_time_is_a_failure_with_its_words(tmp_path: Path) -> None:
+    (tmp_path / "wait.yaml").write_text(
+        "about: The caller waits for a third greeting that never comes.\n"
+        "steps:\n  - expect: beep\n  - expect: greeting\n"
+        "  - expect: reply\n    within: 1s\n  - hang_up\n"
+    )
+    done = earshot("run", "wait.yaml", cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "failed" in done.stdout
+    assert "reply" in done.stdout
+
+
+def documented_marks() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
+    """(source, name) -> required and optional fields, from docs/marks.md."""
+    found: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
+    source = ""
+    for line in (ROOT / "docs" / "marks.md").read_text().splitlines():
+        if line.startswith("## "):
+            source = line.split()[1]
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        names = re.findall(r"`(\w+)`", cells[0]) if line.startswith("| `") else []
+        fields = re.sub(r"\([^)]*\)", "", cells[1]).replace("`", "") if names else ""
+        words = [word.strip() for word in fields.split(",") if word.strip()]
+        for name in names:
+            found[source, name] = (
+                {word for word in words if not word.endswith("?")},
+                {word.rstrip("?") for word in words},
+            )
+    return found
+
+
+def complaint(mark: Mark, documented: dict[tuple[str, str], tuple[set[str], set[str]]]) -> str:
+    """What is wrong with a mark, by the page about marks; empty: nothing."""
+    if (mark.source, mark.name) not in documented:
+        return f"{mark.source} {mark.name} is not documented"
+    required, allowed = documented[mark.source, mark.name]
+    given = set(mark.fields)
+    lacking, unknown = required - given, given - allowed
+    return (
+        f"{mark.source} {mark.name}: lacks {lacking}, adds {unknown}" if lacking or unknown else ""
+    )
+
+
+def test_the_page_about_marks_can_be_read() -> None:
+    documented = documented_marks()
+    assert documented["caller", "beep_heard"][0] == {"hz", "length_ms"}
+    assert documented["agent", "response_done"] == (
+        {"response", "status"}, {"response", "status", "reason"},
+    )  # fmt: skip
