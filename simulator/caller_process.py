@@ -13,6 +13,7 @@ its standard input does, or at SIGTERM.
 import asyncio
 import contextlib
 import json
+import random
 import signal
 import sys
 from dataclasses import dataclass
@@ -28,10 +29,10 @@ from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish
 from simulator.lag import LagWatch
 from simulator.loader import load
+from simulator.phrases import prepare
 from simulator.recording import CALLER_RATE_HZ
 from simulator.scenario import Scenario
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
-from simulator.voice import prepare
 
 PHASE_TICK_S = 0.1
 
@@ -109,7 +110,13 @@ class CallerProcess:
         except SipError as error:
             timeline.close()
             return "error", str(error)
-        machine = CallerMachine(scenario, audio, uri=order.uri, rate_hz=leg.sample_rate_hz)
+        machine = CallerMachine(
+            scenario,
+            audio,
+            uri=order.uri,
+            rate_hz=leg.sample_rate_hz,
+            rng=random.Random(order.seed),
+        )
         loop = asyncio.get_running_loop()
         finished: asyncio.Future[Finish] = loop.create_future()
         driver = CallerDriver(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fakes import repertoire
-from simulator import voice
+from simulator import phrases
 from simulator.stage import Stage
 
 
@@ -15,5 +15,5 @@ def prepare_all(stages: Sequence[Stage], rate_hz: int) -> None:
         agent.audio.AudioFileError: a sound file cannot be read.
     """
     for scenario in {id(stage.scenario): stage.scenario for stage in stages}.values():
-        voice.prepare(scenario, rate_hz)
+        phrases.prepare(scenario, rate_hz)
         repertoire.prepare(scenario.realtime, scenario.folder)
