@@ -1,0 +1,184 @@
+"""Connects the call machine to a leg, a Realtime connection, a clock and a prompt store.
+
+The driver runs effects and feeds back what they lead to; it decides nothing. It knows no asyncio:
+on an event loop's clock it serves production and the sip lane, on a virtual one the virtual lane.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from agent import effects
+from agent.call import CallMachine
+from agent.clock import Clock
+from agent.clock import Timer as ClockTimer
+from agent.greeting import DamagedPromptError, Prompt, PromptStore
+from agent.inputs import (
+    CallInput,
+    EndRequested,
+    PromptLoaded,
+    PromptStored,
+    Timer,
+    TimerFired,
+)
+from agent.leg import CallLeg
+from agent.realtime.door import RealtimeConnection
+from agent.timeline import Mark, MarkSink
+
+_T = TypeVar("_T")
+
+Connect = Callable[[effects.ConnectRealtime], RealtimeConnection]
+Work = Callable[[], CallInput]
+Background = Callable[[Work, Callable[[CallInput], None]], None]
+"""Runs work elsewhere, and hands what it returned to the callback on the call's own thread."""
+
+
+def run_inline(work: Work, on_done: Callable[[CallInput], None]) -> None:
+    """A `Background` for lanes where nothing takes time."""
+    on_done(work())
+
+
+class CallDriver:
+    """One call, running."""
+
+    def __init__(
+        self,
+        machine: CallMachine,
+        leg: CallLeg,
+        connect: Connect,
+        clock: Clock,
+        prompts: PromptStore,
+        marks: MarkSink,
+        *,
+        call: str,
+        background: Background = run_inline,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._machine = machine
+        self._leg = leg
+        self._connect = connect
+        self._clock = clock
+        self._prompts = prompts
+        self._marks = marks
+        self._call = call
+        self._background = background
+        self._on_end = on_end
+        self._connection: RealtimeConnection | None = None
+        self._timers: dict[Timer, ClockTimer] = {}
+        self._inbox: deque[CallInput] = deque()
+        self._busy = False
+        self._over = False
+        self._effects = self._effect_handlers()
+
+    def start(self) -> None:
+        """Listen to the leg; its first input begins the call."""
+        self._leg.start(self.feed)
+
+    def end(self, reason: str) -> None:
+        """Ask for the call's end, after the last word."""
+        self.feed(EndRequested(reason=reason))
+
+    def feed(self, event: CallInput) -> None:
+        """Tell the machine something, and do what it asks for."""
+        self._inbox.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._inbox and not self._over:
+                self._step(self._inbox.popleft())
+        finally:
+            self._busy = False
+
+    def _step(self, event: CallInput) -> None:
+        for effect in self._machine.handle(event, self._clock.now_ns()):
+            self._effects[type(effect)](effect)
+
+    def _effect_handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        leg = self._leg
+        return {
+            effects.Answer: lambda effect: leg.answer(effect.status),
+            effects.Play: lambda effect: leg.play(effect.pcm),
+            effects.ClearPlayout: lambda _: leg.clear(),
+            effects.SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
+            effects.Transfer: lambda effect: leg.transfer(effect.uri),
+            effects.HangUp: lambda effect: leg.hang_up(effect.status),
+            effects.ConnectRealtime: self._open,
+            effects.SendEvent: self._send,
+            effects.CloseRealtime: lambda _: self._close(),
+            effects.SetTimer: self._set_timer,
+            effects.CancelTimer: lambda effect: self._cancel_timer(effect.timer),
+            effects.LoadPrompt: self._load_prompt,
+            effects.StorePrompt: self._store_prompt,
+            effects.EmitMark: self._mark,
+            effects.Finish: lambda _: self._finish(),
+        }
+
+    def _open(self, effect: effects.ConnectRealtime) -> None:
+        self._close()
+        self._connection = self._connect(effect)
+        self._connection.start(self.feed)
+
+    def _send(self, effect: effects.SendEvent) -> None:
+        if self._connection is not None:
+            self._connection.send(effect.event)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _set_timer(self, effect: effects.SetTimer) -> None:
+        self._cancel_timer(effect.timer)
+        fire = TimerFired(timer=effect.timer)
+        self._timers[effect.timer] = self._clock.call_at(effect.at_ns, lambda: self.feed(fire))
+
+    def _cancel_timer(self, timer: Timer) -> None:
+        running = self._timers.pop(timer, None)
+        if running is not None:
+            running.cancel()
+
+    def _load_prompt(self, effect: effects.LoadPrompt) -> None:
+        store, key, rate_hz = self._prompts, effect.key, effect.rate_hz
+
+        def work() -> CallInput:
+            try:
+                prompt = store.load(key, rate_hz)
+            except DamagedPromptError as error:
+                return PromptLoaded(key=key, pcm=None, damage=str(error))
+            if prompt is None:
+                return PromptLoaded(key=key, pcm=None)
+            return PromptLoaded(key=key, pcm=prompt.pcm, transcript=prompt.transcript)
+
+        self._background(work, self.feed)
+
+    def _store_prompt(self, effect: effects.StorePrompt) -> None:
+        store, key = self._prompts, effect.key
+        prompt = Prompt(pcm=effect.pcm, transcript=effect.transcript)
+
+        def work() -> CallInput:
+            try:
+                store.store(key, prompt, effect.rate_hz)
+            except OSError as error:
+                return PromptStored(key=key, error=str(error))
+            return PromptStored(key=key)
+
+        self._background(work, self.feed)
+
+    def _mark(self, effect: effects.EmitMark) -> None:
+        self._marks(
+            Mark(
+                at_ns=effect.at_ns,
+                source="agent",
+                call=self._call,
+                name=effect.name,
+                fields=effect.fields,
+            )
+        )
+
+    def _finish(self) -> None:
+        self._over = True
+        self._close()
+        for timer in list(self._timers):
+            self._cancel_timer(timer)
+        self._on_end()

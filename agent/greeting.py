@@ -1,0 +1,153 @@
+"""The cache of spoken prompts: the greeting above all, and what is said when the API fails.
+
+A prompt is one WAV file named by a hash of everything that shapes its sound. Its comment holds the
+words and a checksum of the samples, so that a file that was cut or altered is found out: it is
+reported as damaged and made again, never played.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import soundfile
+
+from agent.audio import to_samples
+from agent.settings import CallSettings
+
+_KEY_VERSION = 1
+"""Raise it when the same settings come to mean another sound."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """Something to say: PCM at the rate that was asked for, and its words as far as known."""
+
+    pcm: bytes
+    transcript: str
+
+
+class DamagedPromptError(ValueError):
+    """A cached file that must not be played; says why."""
+
+
+class PromptStore(Protocol):
+    """Where prompts are kept between calls."""
+
+    def load(self, key: str, rate_hz: int) -> Prompt | None:
+        """The prompt, or None if it is not kept.
+
+        Raises:
+            DamagedPromptError: it is kept, but is not what was stored.
+        """
+
+    def store(self, key: str, prompt: Prompt, rate_hz: int) -> None:
+        """Keep a prompt.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+
+
+def prompt_key(settings: CallSettings, instructions: str, rate_hz: int) -> str:
+    """The name of what `instructions` sound like with these settings: 32 hexadecimal digits."""
+    shape = {
+        "version": _KEY_VERSION,
+        "instructions": settings.instructions,
+        "prompt": instructions,
+        "voice": settings.voice,
+        "speed": settings.realtime.speed,
+        "model": settings.realtime.model,
+        "rate_hz": rate_hz,
+    }
+    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def default_cache_dir() -> Path:
+    """`earshot` in the user's cache directory (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
+    return root / "earshot" / "prompts"
+
+
+class PromptCache:
+    """A `PromptStore` of WAV files in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def path(self, key: str) -> Path:
+        """The file of a prompt."""
+        return self.directory / f"{key}.wav"
+
+    def load(self, key: str, rate_hz: int) -> Prompt | None:
+        """See `PromptStore.load`."""
+        try:
+            with self.path(key).open("rb") as raw, soundfile.SoundFile(raw) as file:
+                if file.samplerate != rate_hz or file.channels != 1:
+                    found = f"{file.samplerate} Hz and {file.channels} channels"
+                    raise DamagedPromptError(f"{found}, expected {rate_hz} Hz and 1 channel")
+                pcm: bytes = file.read(dtype="int16").tobytes()
+                transcript = _check(file.comment, pcm)
+        except FileNotFoundError:
+            return None
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise DamagedPromptError(f"cannot be read as sound: {error}") from None
+        return Prompt(pcm=pcm, transcript=transcript)
+
+    def store(self, key: str, prompt: Prompt, rate_hz: int) -> None:
+        """See `PromptStore.store`; atomic: the file is whole or absent."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=f".{key}.")
+        try:
+            with (
+                os.fdopen(descriptor, "w+b") as raw,
+                soundfile.SoundFile(
+                    raw, "w", samplerate=rate_hz, channels=1, format="WAV", subtype="PCM_16"
+                ) as file,
+            ):
+                file.comment = json.dumps(
+                    {"sha256": _checksum(prompt.pcm), "transcript": prompt.transcript}
+                )
+                file.write(to_samples(prompt.pcm))
+            Path(temporary).replace(self.path(key))
+        except soundfile.LibsndfileError as error:
+            Path(temporary).unlink(missing_ok=True)
+            raise OSError(f"{self.path(key)}: {error}") from None
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+class MemoryPrompts:
+    """A `PromptStore` that lasts as long as the process."""
+
+    def __init__(self) -> None:
+        self._prompts: dict[tuple[str, int], Prompt] = {}
+
+    def load(self, key: str, rate_hz: int) -> Prompt | None:
+        """See `PromptStore.load`."""
+        return self._prompts.get((key, rate_hz))
+
+    def store(self, key: str, prompt: Prompt, rate_hz: int) -> None:
+        """See `PromptStore.store`."""
+        self._prompts[key, rate_hz] = prompt
+
+
+def _checksum(pcm: bytes) -> str:
+    return hashlib.sha256(pcm).hexdigest()
+
+
+def _check(comment: str, pcm: bytes) -> str:
+    """The transcript, if the checksum is that of `pcm`."""
+    try:
+        data = json.loads(comment)
+        checksum, transcript = str(data["sha256"]), str(data["transcript"])
+    except (ValueError, KeyError, TypeError):
+        raise DamagedPromptError("not a file of ours: no checksum in its comment") from None
+    if checksum != _checksum(pcm):
+        raise DamagedPromptError("the samples do not match their checksum")
+    return transcript

@@ -1,0 +1,120 @@
+"""The agent's mouth: hands audio to the leg, keeps the ledger, and marks what the caller heard.
+
+Every mark about playing is written when the frame has left, not when it was queued.
+"""
+
+from agent.audio import BYTES_PER_SAMPLE
+from agent.effects import ClearPlayout, Play
+from agent.ledger import Fact, Happening, Kind, Ledger, Segment
+from agent.leg import FRAME_MS, FramePlayed
+from agent.outbox import Outbox
+
+
+class Player:
+    """What the caller hears of the agent."""
+
+    def __init__(self, out: Outbox, rate_hz: int) -> None:
+        self._out = out
+        self._rate_hz = rate_hz
+        self._ledger = Ledger(rate_hz * FRAME_MS // 1000)
+
+    @property
+    def idle(self) -> bool:
+        """Everything there was has been heard or dropped."""
+        return not len(self._ledger)
+
+    @property
+    def head(self) -> Segment | None:
+        """What is heard now, or next."""
+        return self._ledger.head
+
+    def write(self, segment: Segment, pcm: bytes) -> None:
+        """Queue more of a segment."""
+        if pcm:
+            self._ledger.add(segment, len(pcm) // BYTES_PER_SAMPLE)
+            self._out.add(Play(pcm=pcm))
+
+    def complete(self, segment: Segment) -> list[Segment]:
+        """Nothing more of this segment will come. Answers what has been heard to its end by now."""
+        return self._tell(self._ledger.complete(segment))
+
+    def play(self, segment: Segment, pcm: bytes) -> None:
+        """Queue a segment as a whole."""
+        self.write(segment, pcm)
+        self.complete(segment)
+
+    def frame_played(self, frame: FramePlayed) -> list[Segment]:
+        """A frame has left. Answers the segments that ended with it."""
+        facts = self._ledger.frame_played(frame.samples, frame.at_ns)
+        return self._tell(facts) if facts else []
+
+    def overflowed(self, samples: int) -> None:
+        """The leg's buffer was full, and dropped the newest audio."""
+        self._ledger.overflowed(samples)
+        self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
+
+    def clear(self) -> None:
+        """Drop what has not been heard; `cleared` tells what that was."""
+        self._ledger.clear()
+        self._out.add(ClearPlayout())
+
+    def cleared(self) -> list[Segment]:
+        """The leg has dropped it, and every frame that left before has been counted."""
+        segments = self._ledger.cleared()
+        for segment in segments:
+            fields = {
+                "played_ms": self.ms(segment.played),
+                "dropped_ms": self.ms(segment.queued - segment.played),
+            }
+            item = {"item": segment.item} if segment.item else {}
+            self._out.mark("playout_cleared", {**item, **fields})
+            if segment.kind is Kind.GREETING:
+                self._mark_greeting_ended(segment, self._out.now_ns, interrupted=True)
+        return segments
+
+    def ms(self, samples: int) -> float:
+        """Samples as milliseconds."""
+        return samples * 1000 / self._rate_hz
+
+    def _tell(self, facts: list[Fact]) -> list[Segment]:
+        for fact in facts:
+            self._mark(fact)
+        return [fact.segment for fact in facts if fact.what is Happening.ENDED]
+
+    def _mark(self, fact: Fact) -> None:
+        segment = fact.segment
+        if fact.what is Happening.UNDERRUN:
+            fields = {"item": segment.item or "", "missing_ms": self.ms(fact.samples)}
+            self._out.mark("playout_underrun", fields, at_ns=fact.at_ns)
+        elif fact.what is Happening.STARTED:
+            self._mark_started(segment, fact.at_ns)
+        else:
+            self._mark_ended(segment, fact.at_ns)
+
+    def _mark_started(self, segment: Segment, at_ns: int) -> None:
+        if segment.kind is Kind.BEEP:
+            self._out.mark("beep_started", at_ns=at_ns)
+        elif segment.kind is Kind.GREETING:
+            self._out.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
+        elif segment.kind is Kind.PROMPT:
+            self._out.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
+        if segment.item:
+            self._out.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
+
+    def _mark_ended(self, segment: Segment, at_ns: int) -> None:
+        played_ms = self.ms(segment.played)
+        if segment.item:
+            self._out.mark(
+                "playout_ended", {"item": segment.item, "played_ms": played_ms}, at_ns=at_ns
+            )
+        if segment.kind is Kind.BEEP:
+            self._out.mark("beep_ended", at_ns=at_ns)
+        elif segment.kind is Kind.GREETING:
+            self._mark_greeting_ended(segment, at_ns, interrupted=False)
+        elif segment.kind is Kind.PROMPT:
+            fields = {"prompt": segment.origin, "played_ms": played_ms}
+            self._out.mark("prompt_ended", fields, at_ns=at_ns)
+
+    def _mark_greeting_ended(self, segment: Segment, at_ns: int, *, interrupted: bool) -> None:
+        fields = {"played_ms": self.ms(segment.played), "interrupted": interrupted}
+        self._out.mark("greeting_ended", fields, at_ns=at_ns)

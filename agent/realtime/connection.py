@@ -1,0 +1,185 @@
+"""The Realtime API over a WebSocket: the agent's one place for JSON, base64 and sockets.
+
+Implements `agent.realtime.door.RealtimeConnection` on `websockets`. The key goes into the
+handshake's `Authorization` header and nowhere else.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from agent.realtime.dialects import BETA_HEADER
+from agent.realtime.door import (
+    Event,
+    RealtimeClosed,
+    RealtimeConnected,
+    RealtimeEvent,
+    RealtimeGarbage,
+    RealtimeInput,
+)
+from agent.settings import Dialect
+
+MAX_WAITING_EVENTS = 3_000
+"""A minute of 20 ms appends: a socket that takes nothing for so long is dead."""
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+_CLOSE_TIMEOUT_S = 2.0
+_AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
+
+
+class WebSocketConnection:
+    """One connection. Make it on the loop's thread, then `start`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str,
+        api_key: str | None,
+        dialect: Dialect = "ga",
+        timeout_ms: int = 5_000,
+        max_waiting_events: int = MAX_WAITING_EVENTS,
+    ) -> None:
+        self._url = _with_model(url, model)
+        self._headers = _headers(api_key, dialect)
+        self._timeout_s = timeout_ms / 1000
+        self._outgoing: asyncio.Queue[Event] = asyncio.Queue(max_waiting_events)
+        self._on_input: Callable[[RealtimeInput], None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._overflowed = False
+
+    def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
+        """See `RealtimeConnection.start`."""
+        self._on_input = on_input
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="realtime")
+
+    def send(self, event: Event) -> None:
+        """See `RealtimeConnection.send`."""
+        if self._on_input is None or self._overflowed:
+            return
+        try:
+            self._outgoing.put_nowait(event)
+        except asyncio.QueueFull:
+            self._overflowed = True
+            if self._task is not None:
+                self._task.cancel()
+
+    def close(self) -> None:
+        """See `RealtimeConnection.close`."""
+        self._on_input = None
+        if self._task is not None:
+            self._task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Until the socket is closed; bounded by the closing handshake's limit."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            closed = await self._talk()
+        except asyncio.CancelledError:
+            if not self._overflowed:
+                return  # closed by our own side: nobody is to be told
+            limit = self._outgoing.maxsize
+            closed = RealtimeClosed(reason=f"{limit} events waited to be sent")
+        self._tell(closed)
+
+    async def _talk(self) -> RealtimeClosed:
+        try:
+            async with connect(
+                self._url,
+                additional_headers=self._headers,
+                open_timeout=self._timeout_s,
+                close_timeout=_CLOSE_TIMEOUT_S,
+                compression=None,  # audio does not shrink, and waiting for it costs latency
+                max_size=MAX_MESSAGE_BYTES,
+                proxy=None if _is_loopback(self._url) else True,
+            ) as socket:
+                return await self._converse(socket)
+        except InvalidStatus as error:
+            status = error.response.status_code
+            return RealtimeClosed(reason=f"handshake refused: HTTP {status}", status=status)
+        except TimeoutError:
+            return RealtimeClosed(reason=f"no handshake within {self._timeout_s:g} s")
+        except (OSError, WebSocketException) as error:
+            return RealtimeClosed(reason=f"cannot connect: {error or type(error).__name__}")
+
+    async def _converse(self, socket: ClientConnection) -> RealtimeClosed:
+        self._tell(RealtimeConnected())
+        writer = asyncio.create_task(self._write(socket), name="realtime-writer")
+        try:
+            while True:
+                self._tell(_decode(await socket.recv()))
+        except ConnectionClosed as closed:
+            code = closed.rcvd.code if closed.rcvd else 1006  # RFC 6455 §7.1.5: no close frame
+            reason = closed.rcvd.reason if closed.rcvd else "the connection was lost"
+            return RealtimeClosed(reason=reason or "closed by the server", code=code)
+        finally:
+            writer.cancel()
+            await asyncio.wait([writer])
+
+    async def _write(self, socket: ClientConnection) -> None:
+        try:
+            while True:
+                await socket.send(_encode(await self._outgoing.get()))
+        except ConnectionClosed:
+            return  # the reader tells it
+
+    def _tell(self, event: RealtimeInput) -> None:
+        if self._on_input is not None:
+            self._on_input(event)
+
+
+def _encode(event: Event) -> str:
+    audio = event.get("audio")
+    if isinstance(audio, bytes):
+        event = {**event, "audio": base64.b64encode(audio).decode("ascii")}
+    return json.dumps(event, separators=(",", ":"))
+
+
+def _decode(message: str | bytes) -> RealtimeInput:
+    try:
+        event: Any = json.loads(message)
+    except ValueError as error:
+        return RealtimeGarbage(reason=f"not JSON: {error}")
+    if not isinstance(event, dict):
+        return RealtimeGarbage(reason=f"a JSON {type(event).__name__}, expected an object")
+    event_type = event.get("type")
+    if not isinstance(event_type, str):
+        return RealtimeGarbage(reason="an object without a type")
+    if event_type in _AUDIO_DELTAS:
+        try:
+            event["delta"] = base64.b64decode(event.get("delta", ""), validate=True)
+        except (binascii.Error, TypeError, ValueError) as error:
+            return RealtimeGarbage(reason=f"{event_type}: bad base64 in delta: {error}")
+    return RealtimeEvent(event=event)
+
+
+def _headers(api_key: str | None, dialect: Dialect) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    if dialect == "beta":
+        name, value = BETA_HEADER
+        headers[name] = value
+    return headers
+
+
+def _with_model(url: str, model: str) -> str:
+    parts = urlsplit(url)
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key != "model"]
+    return urlunsplit(parts._replace(query=urlencode([*query, ("model", model)])))
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,324 @@
+"""Server events of the Realtime API, as the agent reads them: only what it acts on, checked.
+
+`read` turns the mapping that crossed the door into a frozen event, or into `Ignored` when the agent
+has no use for it. What lacks a field that we need, or has one of the wrong type, is an
+`EventError`: the machine drops it with a mark and the call goes on. Field names are the API's.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from agent.realtime.dialects import ga_name
+from agent.settings import Dialect
+
+Event = Mapping[str, Any]
+_T = TypeVar("_T")
+
+
+class EventError(ValueError):
+    """A server event that cannot be read; says which field, and what was expected there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionCreated:
+    """`session.created`."""
+
+    session_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionUpdated:
+    """`session.updated`: the formats that are in force now, as far as the server tells them."""
+
+    input_format: str | None
+    output_format: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ApiError:
+    """`error`. `event_id` names the event of ours that it is about."""
+
+    code: str
+    message: str
+    event_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpeechStarted:
+    """`input_audio_buffer.speech_started`."""
+
+    item_id: str
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpeechStopped:
+    """`input_audio_buffer.speech_stopped`."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Committed:
+    """`input_audio_buffer.committed`."""
+
+    item_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transcribed:
+    """`conversation.item.input_audio_transcription.completed`: what the caller said."""
+
+    item_id: str
+    transcript: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Truncated:
+    """`conversation.item.truncated`."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResponseCreated:
+    """`response.created`. `purpose` is what we wrote into its metadata, if we asked for it."""
+
+    response_id: str
+    purpose: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioDelta:
+    """`response.output_audio.delta`. `audio` is in the session's output format."""
+
+    response_id: str
+    item_id: str
+    audio: bytes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AudioDone:
+    """`response.output_audio.done`: no more audio of this item."""
+
+    response_id: str
+    item_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TranscriptDone:
+    """`response.output_audio_transcript.done`: what the agent said."""
+
+    response_id: str
+    item_id: str
+    transcript: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResponseProgressed:
+    """A sign of life of a response that is of no other use to us."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FunctionCall:
+    """A finished `function_call` item of a response; `arguments` is JSON as the model wrote it."""
+
+    item_id: str
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResponseDone:
+    """`response.done`. `reason` is the status detail's: a reason or an error code."""
+
+    response_id: str
+    status: str
+    reason: str | None
+    calls: tuple[FunctionCall, ...]
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ignored:
+    """An event that the agent has no use for."""
+
+    type: str
+
+
+ServerEvent = (
+    SessionCreated
+    | SessionUpdated
+    | ApiError
+    | SpeechStarted
+    | SpeechStopped
+    | Committed
+    | Transcribed
+    | Truncated
+    | ResponseCreated
+    | AudioDelta
+    | AudioDone
+    | TranscriptDone
+    | ResponseProgressed
+    | ResponseDone
+    | Ignored
+)
+
+
+def read(event: Event, dialect: Dialect) -> ServerEvent:
+    """A server event as one of ours.
+
+    Raises:
+        EventError: it lacks what we need, or says it in the wrong type.
+    """
+    event_type = event.get("type")
+    if not isinstance(event_type, str):
+        raise EventError(f"type is {event_type!r}, expected a string")
+    name = ga_name(event_type, dialect)
+    reader = _READERS.get(name)
+    return reader(event) if reader else Ignored(type=name)
+
+
+def _field(event: Event, name: str, kind: type[_T]) -> _T:
+    value = event.get(name)
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    found = f"{name} is {type(value).__name__}" if name in event else f"no {name}"
+    raise EventError(f"{found}, expected {kind.__name__}")
+
+
+def _optional(event: Event, name: str, kind: type[_T]) -> _T | None:
+    """A field that we can do without: absent, null or of another type is None."""
+    value = event.get(name)
+    return value if isinstance(value, kind) else None
+
+
+def _session_created(event: Event) -> ServerEvent:
+    session = _field(event, "session", dict)
+    return SessionCreated(session_id=_optional(session, "id", str))
+
+
+def _session_updated(event: Event) -> ServerEvent:
+    session = _field(event, "session", dict)
+    audio = _optional(session, "audio", dict)
+    if audio is None:
+        return SessionUpdated(
+            input_format=_optional(session, "input_audio_format", str),
+            output_format=_optional(session, "output_audio_format", str),
+        )
+    return SessionUpdated(
+        input_format=_format_name(_optional(audio, "input", dict)),
+        output_format=_format_name(_optional(audio, "output", dict)),
+    )
+
+
+def _format_name(direction: dict[str, Any] | None) -> str | None:
+    audio_format = _optional(direction or {}, "format", dict)
+    return _optional(audio_format or {}, "type", str)
+
+
+def _error(event: Event) -> ServerEvent:
+    error = _field(event, "error", dict)
+    return ApiError(
+        code=_optional(error, "code", str) or _optional(error, "type", str) or "unknown",
+        message=_optional(error, "message", str) or "",
+        event_id=_optional(error, "event_id", str),
+    )
+
+
+def _response_created(event: Event) -> ServerEvent:
+    response = _field(event, "response", dict)
+    metadata = _optional(response, "metadata", dict) or {}
+    return ResponseCreated(
+        response_id=_field(response, "id", str), purpose=_optional(metadata, "purpose", str)
+    )
+
+
+def _response_done(event: Event) -> ServerEvent:
+    response = _field(event, "response", dict)
+    usage = _optional(response, "usage", dict) or {}
+    return ResponseDone(
+        response_id=_field(response, "id", str),
+        status=_field(response, "status", str),
+        reason=_status_reason(_optional(response, "status_details", dict) or {}),
+        calls=tuple(_function_calls(_optional(response, "output", list) or [])),
+        input_tokens=_optional(usage, "input_tokens", int),
+        output_tokens=_optional(usage, "output_tokens", int),
+    )
+
+
+def _status_reason(details: dict[str, Any]) -> str | None:
+    error = _optional(details, "error", dict) or {}
+    return _optional(error, "code", str) or _optional(details, "reason", str)
+
+
+def _function_calls(output: list[Any]) -> list[FunctionCall]:
+    items = [item for item in output if isinstance(item, dict)]
+    return [
+        FunctionCall(
+            item_id=_optional(item, "id", str) or "",
+            call_id=_field(item, "call_id", str),
+            name=_field(item, "name", str),
+            arguments=_field(item, "arguments", str),
+        )
+        for item in items
+        if item.get("type") == "function_call"
+    ]
+
+
+def _progressed(event: Event) -> ServerEvent:
+    return ResponseProgressed(response_id=_field(event, "response_id", str))
+
+
+_READERS: Mapping[str, Callable[[Event], ServerEvent]] = {
+    "session.created": _session_created,
+    "session.updated": _session_updated,
+    "error": _error,
+    "input_audio_buffer.speech_started": lambda event: SpeechStarted(
+        item_id=_field(event, "item_id", str),
+        audio_start_ms=_field(event, "audio_start_ms", int),
+    ),
+    "input_audio_buffer.speech_stopped": lambda event: SpeechStopped(
+        item_id=_field(event, "item_id", str),
+        audio_end_ms=_field(event, "audio_end_ms", int),
+    ),
+    "input_audio_buffer.committed": lambda event: Committed(item_id=_field(event, "item_id", str)),
+    "conversation.item.input_audio_transcription.completed": lambda event: Transcribed(
+        item_id=_field(event, "item_id", str), transcript=_field(event, "transcript", str)
+    ),
+    "conversation.item.truncated": lambda event: Truncated(
+        item_id=_field(event, "item_id", str),
+        audio_end_ms=_field(event, "audio_end_ms", int),
+    ),
+    "response.created": _response_created,
+    "response.output_item.added": _progressed,
+    "response.output_item.done": _progressed,
+    "response.content_part.added": _progressed,
+    "response.content_part.done": _progressed,
+    "response.output_audio.delta": lambda event: AudioDelta(
+        response_id=_field(event, "response_id", str),
+        item_id=_field(event, "item_id", str),
+        audio=_field(event, "delta", bytes),
+    ),
+    "response.output_audio.done": lambda event: AudioDone(
+        response_id=_field(event, "response_id", str), item_id=_field(event, "item_id", str)
+    ),
+    "response.output_audio_transcript.delta": _progressed,
+    "response.output_audio_transcript.done": lambda event: TranscriptDone(
+        response_id=_field(event, "response_id", str),
+        item_id=_field(event, "item_id", str),
+        transcript=_field(event, "transcript", str),
+    ),
+    "response.output_text.delta": _progressed,
+    "response.output_text.done": _progressed,
+    "response.function_call_arguments.delta": _progressed,
+    "response.function_call_arguments.done": _progressed,
+    "response.done": _response_done,
+}

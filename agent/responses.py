@@ -1,0 +1,283 @@
+"""The model's responses: asked for one at a time, played as they arrive, given up when cancelled.
+
+The API runs one response at a time, so requests wait for `response.done`. A response that the
+caller interrupted is dead at once: whatever still arrives of it is dropped without a word, and
+nothing that is sent about it can hit the one after it.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agent.audio import AudioFormat
+from agent.inputs import Timer
+from agent.ledger import Kind, Segment
+from agent.outbox import Outbox, StateChart
+from agent.player import Player
+from agent.realtime.events import (
+    AudioDelta,
+    AudioDone,
+    ResponseCreated,
+    ResponseDone,
+    TranscriptDone,
+)
+from agent.realtime.session import cancel, response_create
+from agent.settings import CallSettings
+from agent.states import Trigger
+
+_MAX_WAITING = 8
+"""Requests that may wait for the running response: more are a loop somewhere."""
+
+
+class Purpose(StrEnum):
+    """Why a response exists."""
+
+    TURN = "turn"
+    """The server's answer to a turn, or ours when the server leaves the asking to us."""
+    GREETING = "greeting"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A `response.create` of ours."""
+
+    purpose: Purpose
+    instructions: str | None = None
+
+
+class Response:
+    """One response, from `response.created` to `response.done`."""
+
+    def __init__(self, response_id: str, purpose: Purpose) -> None:
+        self.id = response_id
+        self.purpose = purpose
+        self.segments: dict[str, Segment] = {}
+        self.audio: list[bytes] = []
+        """Of a greeting: what has arrived, to be cached."""
+        self.transcripts: list[str] = []
+        self.interrupted = False
+
+
+class Responses:
+    """All responses of one session."""
+
+    def __init__(
+        self, out: Outbox, chart: StateChart, player: Player, settings: CallSettings
+    ) -> None:
+        self._out = out
+        self._chart = chart
+        self._player = player
+        self._settings = settings
+        self._format = AudioFormat("pcm")
+        self._waiting: deque[Request] = deque()
+        self._requested: Request | None = None
+        self._request_id: str | None = None
+        self._active: Response | None = None
+        self._interrupted: set[str] = set()
+
+    @property
+    def active(self) -> Response | None:
+        """The response that the server is making now."""
+        return self._active
+
+    @property
+    def expected(self) -> bool:
+        """A response runs, or has been asked for."""
+        return self._active is not None or self._requested is not None or bool(self._waiting)
+
+    def start_session(self, audio_format: AudioFormat) -> None:
+        """A new session is ready, which knows nothing of the old one's responses."""
+        self._format = audio_format
+        self._send_next()
+
+    def lose_session(self) -> Response | None:
+        """The session is gone, and with it the response that ran; answers that one."""
+        lost = self._active
+        for timer in (Timer.RESPONSE_LIMIT, Timer.RESPONSE_END_LIMIT):
+            self._out.cancel_timer(timer)
+        if lost:
+            self._complete_segments(lost)
+        self._active = None
+        self._requested = None
+        self._request_id = None
+        self._interrupted.clear()
+        return lost
+
+    def request(self, purpose: Purpose, instructions: str | None = None) -> None:
+        """Ask for a response, once the one that runs is done."""
+        if len(self._waiting) >= _MAX_WAITING:
+            self._out.mark(
+                "event_dropped", {"type": "response.create", "reason": "too many requests wait"}
+            )
+            return
+        self._waiting.append(Request(purpose=purpose, instructions=instructions))
+        self._send_next()
+
+    def abandon_request(self) -> Request | None:
+        """Wait no longer for the response that was asked for last; answers what that was."""
+        abandoned = self._requested
+        self._requested = None
+        self._request_id = None
+        self._send_next()
+        return abandoned
+
+    def refused(self, event_id: str | None) -> Request | None:
+        """An `error` names an event of ours: answers the request, if it was that."""
+        if event_id is None or event_id != self._request_id:
+            return None
+        return self.abandon_request()
+
+    def created(self, event: ResponseCreated) -> Response:
+        """`response.created`."""
+        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        purpose = self._purpose(event)
+        if self._requested and self._requested.purpose is purpose:
+            self._requested = None
+            self._request_id = None
+        self._active = Response(event.response_id, purpose)
+        self._out.mark("response_created", {"response": event.response_id})
+        self.progressed(event.response_id)
+        if purpose is not Purpose.GREETING:
+            self._chart.move(Trigger.RESPONSE_CREATED)
+        return self._active
+
+    def delta(self, event: AudioDelta) -> None:
+        """`response.output_audio.delta`: to the caller at once."""
+        response = self._find(event.response_id, "response.output_audio.delta")
+        if response is None:
+            return
+        self.progressed(event.response_id)
+        pcm = self._format.decode(event.audio)
+        segment = response.segments.get(event.item_id)
+        if segment is None:
+            segment = self._first_delta(response, event.item_id)
+        if response.purpose is Purpose.GREETING:
+            response.audio.append(pcm)
+        self._player.write(segment, pcm)
+
+    def audio_done(self, event: AudioDone) -> list[Segment]:
+        """`response.output_audio.done`: answers the segments that have been heard by now."""
+        response = self._find(event.response_id, "response.output_audio.done")
+        segment = response.segments.get(event.item_id) if response else None
+        return self._player.complete(segment) if segment else []
+
+    def transcript_done(self, event: TranscriptDone) -> None:
+        """`response.output_audio_transcript.done`."""
+        if self._active and self._active.id == event.response_id:
+            self._active.transcripts.append(event.transcript)
+
+    def progressed(self, response_id: str) -> None:
+        """A sign of life of a response: the watchdog starts to wait anew."""
+        limit_ms = self._settings.turns.watchdogs.response_end_ms
+        if limit_ms and self._active and self._active.id == response_id:
+            self._out.set_timer(Timer.RESPONSE_END_LIMIT, limit_ms)
+
+    def done(self, event: ResponseDone) -> Response | None:
+        """`response.done`: answers the response, or None if we do not know it."""
+        self._mark_done(event)
+        self._interrupted.discard(event.response_id)
+        response = self._active
+        if response is None or response.id != event.response_id:
+            return None
+        self._active = None
+        self._out.cancel_timer(Timer.RESPONSE_END_LIMIT)
+        self._complete_segments(response)
+        self._send_next()
+        return response
+
+    def interrupt(self) -> None:
+        """The caller barges in: the running response, if any, is dead from now on."""
+        response = self._active
+        if response is None or response.interrupted:
+            return
+        response.interrupted = True
+        self._interrupted.add(response.id)
+        if not self._server_interrupts:
+            self.cancel(response)
+
+    def cancel(self, response: Response) -> None:
+        """Tell the server to stop a response that is still running."""
+        response.interrupted = True
+        self._interrupted.add(response.id)
+        self._out.send(cancel(response.id))
+        self._out.mark("cancel_sent", {"response": response.id})
+
+    def give_up(self) -> Response | None:
+        """The running response has stopped giving signs of life: stop waiting for it."""
+        response = self._active
+        if response is not None:
+            self.cancel(response)
+            self._active = None
+            self._complete_segments(response)
+            self._send_next()
+        return response
+
+    @property
+    def _server_interrupts(self) -> bool:
+        turns = self._settings.turns
+        return turns.policy != "local" and turns.vad.interrupt_response and turns.barge_in
+
+    def _send_next(self) -> None:
+        if self._active or self._requested or not self._waiting:
+            return
+        request = self._waiting.popleft()
+        self._requested = request
+        settings = self._settings
+        event = response_create(
+            request.purpose.value,
+            instructions=request.instructions,
+            voice=settings.voice if request.instructions else None,
+            dialect=settings.realtime.dialect,
+        )
+        self._request_id = self._out.send(event)
+        self._out.mark("response_requested")
+        if settings.turns.watchdogs.response_ms:
+            self._out.set_timer(Timer.RESPONSE_LIMIT, settings.turns.watchdogs.response_ms)
+
+    def _purpose(self, event: ResponseCreated) -> Purpose:
+        """What a response is for: what its metadata says, else what we asked for last."""
+        if event.purpose is not None:
+            try:
+                return Purpose(event.purpose)
+            except ValueError:
+                return Purpose.TURN
+        return self._requested.purpose if self._requested else Purpose.TURN
+
+    def _first_delta(self, response: Response, item_id: str) -> Segment:
+        greeting = response.purpose is Purpose.GREETING
+        segment = Segment(
+            kind=Kind.GREETING if greeting else Kind.RESPONSE,
+            item=item_id,
+            response=response.id,
+            origin="generated" if greeting else "",
+        )
+        if not response.segments:
+            self._out.mark("first_delta", {"response": response.id, "item": item_id})
+            if not greeting:
+                self._chart.move(Trigger.RESPONSE_HEARD)
+        response.segments[item_id] = segment
+        return segment
+
+    def _find(self, response_id: str, event_type: str) -> Response | None:
+        if response_id in self._interrupted:
+            return None
+        if self._active and self._active.id == response_id:
+            return self._active
+        reason = f"response {response_id} is not running"
+        self._out.mark("event_dropped", {"type": event_type, "reason": reason})
+        return None
+
+    def _complete_segments(self, response: Response) -> None:
+        for segment in response.segments.values():
+            if not segment.complete:
+                self._player.complete(segment)
+
+    def _mark_done(self, event: ResponseDone) -> None:
+        fields: dict[str, object] = {"response": event.response_id, "status": event.status}
+        if event.reason is not None:
+            fields["reason"] = event.reason
+        if event.input_tokens is not None:
+            fields["input_tokens"] = event.input_tokens
+        if event.output_tokens is not None:
+            fields["output_tokens"] = event.output_tokens
+        self._out.mark("response_done", fields)

@@ -1,0 +1,347 @@
+"""The agent's settings: what there is to set, with units, defaults and bounds.
+
+Models only; `agent.config` reads them from YAML and the environment. Every model is frozen and
+refuses keys that it does not know. What concerns one call is in `CallSettings`, and a route may
+override any of it for the numbers that it answers.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from agent.audio import AudioFormat
+from agent.leg import FRAME_MS
+
+Dialect = Literal["ga", "beta"]
+TurnPolicy = Literal["server", "client", "local"]
+
+Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+UserPath = Annotated[
+    Path,
+    BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value),
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RegistrationSettings(_Model):
+    """Registration with a PBX or a trunk; the password is `EARSHOT_SIP_PASSWORD`, never here."""
+
+    registrar: str
+    """`sip:pbx.example`"""
+    user: str
+    realm: str = "*"
+    expires_s: int = Field(300, ge=30, le=86400)
+
+
+class SipSettings(_Model):
+    """The telephone's side of a worker."""
+
+    host: str = "127.0.0.1"
+    port: Port = 5060
+    """0: any free one"""
+    transports: list[Literal["udp", "tcp"]] = Field(["udp", "tcp"], min_length=1)
+    rtp_port: Port = 0
+    """First port of RTP; 0: a free block is found at start."""
+    public_host: str | None = None
+    """Advertised in Contact, behind NAT."""
+    rtp_public_host: str | None = None
+    """Advertised in SDP, behind NAT."""
+    codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
+    sample_rate_hz: Literal[8000, 24000] = 24000
+    """Of the audio between telephone and API: 8000 sends G.711 straight through."""
+    max_calls: int = Field(4, ge=1, le=4)
+    """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
+    rtp_timeout_ms: Milliseconds = 60_000
+    """A call whose caller sends nothing for so long is over; 0: never."""
+    retry_after_s: int = Field(5, ge=0, le=3600)
+    allowed_peers: list[str] = []
+    """Networks (CIDR) that may call; empty: everybody."""
+    registration: RegistrationSettings | None = None
+
+
+class ReconnectSettings(_Model):
+    """What to do when the connection to the API fails."""
+
+    attempts: int = Field(4, ge=0, le=100)
+    """Tries in a row after the first failure; a session that became ready ends the row."""
+    first_delay_ms: Milliseconds = 250
+    max_delay_ms: Milliseconds = 4_000
+    """The delay doubles up to this."""
+
+
+class RealtimeSettings(_Model):
+    """The Realtime API. The key is `OPENAI_API_KEY` in the environment, never here."""
+
+    url: str = "wss://api.openai.com/v1/realtime"
+    """`{called}` in it stands for the called number."""
+    model: str = "gpt-realtime-2.1"
+    dialect: Dialect = "ga"
+    """`beta`: the event names and session shape before general availability."""
+    connect_timeout_ms: Milliseconds = 5_000
+    """From opening the socket to a session that is ready."""
+    transcription_model: str | None = None
+    """Transcribes the caller, for instance `gpt-4o-mini-transcribe`."""
+    noise_reduction: Literal["near_field", "far_field"] | None = None
+    speed: float | None = Field(None, ge=0.25, le=1.5)
+    max_output_tokens: int | None = Field(None, ge=1, le=4096)
+    session_move_ms: Milliseconds = 55 * 60_000
+    """Move to a new session at this age; the API ends them at 60 minutes."""
+    reconnect: ReconnectSettings = ReconnectSettings()
+
+    @field_validator("url")
+    @classmethod
+    def _is_websocket_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url.format(called="0"))
+        except (KeyError, IndexError, ValueError):
+            raise ValueError(f"{url!r}: {{called}} is the only name a URL may hold") from None
+        if parts.scheme not in ("ws", "wss") or not parts.netloc:
+            raise ValueError(f"{url!r} is not a WebSocket URL (ws://... or wss://...)")
+        if "@" in parts.netloc:
+            raise ValueError("a URL with a password in it; the key belongs in OPENAI_API_KEY")
+        return url
+
+
+class VadSettings(_Model):
+    """The server's turn detection, as the API names it."""
+
+    type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    threshold: float = Field(0.5, ge=0, le=1)
+    prefix_padding_ms: Milliseconds = 300
+    silence_duration_ms: Milliseconds = 500
+    idle_timeout_ms: int | None = Field(None, ge=5_000, le=30_000)
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    """Of `semantic_vad` only."""
+    create_response: bool = True
+    """False: the agent asks for the response once the turn is committed."""
+    interrupt_response: bool = True
+    """False: the agent cancels the response when the caller barges in."""
+
+
+class LocalVadSettings(_Model):
+    """The agent's own voice activity detection, for the policy `local`."""
+
+    threshold_dbfs: float = Field(-45.0, ge=-90, le=0)
+    """Never judge anything quieter to be speech."""
+    above_noise_db: float = Field(12.0, ge=3, le=40)
+    """Speech is so much louder than the noise floor, which follows the line."""
+    min_speech_ms: Milliseconds = 60
+    silence_duration_ms: Milliseconds = 400
+    """Silence that ends a turn."""
+
+
+class WatchdogSettings(_Model):
+    """How long to wait for the server before acting without it; 0 waits for ever."""
+
+    commit_ms: Milliseconds = 1_500
+    """`speech_stopped` to `committed`: then we commit, and after as long again give the turn up."""
+    response_ms: Milliseconds = 3_000
+    """`committed` to `response.created`: then we ask for it, and after as long again give it up."""
+    response_end_ms: Milliseconds = 15_000
+    """Between two signs of life of a running response: then it is cancelled."""
+
+
+class TurnSettings(_Model):
+    """Who takes a turn, and when."""
+
+    policy: TurnPolicy = "server"
+    """server: it commits. client: we commit on its `speech_stopped`. local: our own VAD decides."""
+    append_interval_ms: int = Field(20, ge=FRAME_MS, le=100, multiple_of=FRAME_MS)
+    vad: VadSettings = VadSettings()
+    local_vad: LocalVadSettings = LocalVadSettings()
+    barge_in: bool = True
+    """The caller's voice stops the agent's."""
+    watchdogs: WatchdogSettings = WatchdogSettings()
+
+
+class GreetingSettings(_Model):
+    """The first words."""
+
+    enabled: bool = True
+    instructions: str = Field("Greet the caller briefly and ask how you can help.", min_length=1)
+    delay_ms: Milliseconds = 500
+    """After media is available."""
+    interruptible: bool = False
+    cached: bool = True
+    """False: made anew for every call, and not kept."""
+    cache_dir: UserPath | None = None
+    """Default: `earshot` in the user's cache directory."""
+
+
+class BeepSettings(_Model):
+    """The tone that tells the caller that the line is up."""
+
+    enabled: bool = True
+    hz: float = Field(440.0, ge=100, le=3_400)
+    length_ms: Milliseconds = 400
+    level_dbfs: float = Field(-12.0, ge=-60, le=0)
+
+
+class PlayoutSettings(_Model):
+    """Audio that waits for the caller to hear it."""
+
+    max_ms: int = Field(120_000, ge=1_000, le=3_600_000)
+    """The API sends far faster than real time; what does not fit is dropped and marked."""
+
+
+class DtmfSettings(_Model):
+    """Keys that the caller presses."""
+
+    to_model: bool = True
+    """Tell the model, as an item of the conversation."""
+    gap_ms: Milliseconds = 1_500
+    """A pause that ends a number; `#` ends it at once."""
+
+
+class FailureSettings(_Model):
+    """What the caller hears when the API does not work."""
+
+    hold_instructions: str = Field(
+        "Say in one short sentence that there is a short technical delay and ask to hold on.",
+        min_length=1,
+    )
+    """Spoken when the connection is lost; made beforehand and cached like the greeting."""
+    farewell_instructions: str = Field(
+        "Say in one short sentence that, with our apologies, a fault forces us to end the call.",
+        min_length=1,
+    )
+    """Spoken before the call ends; made beforehand and cached like the greeting."""
+    transfer_to: str | None = None
+    """A SIP URI: send the caller there instead of hanging up."""
+
+
+class LimitSettings(_Model):
+    """Bounds of a call; 0 is no limit."""
+
+    call_ms: Milliseconds = 60 * 60_000
+    silence_ms: Milliseconds = 60_000
+    """Nobody has said anything for so long."""
+    capture_ms: int = Field(30_000, ge=1_000, le=120_000)
+    """Caller audio kept while there is no session; the oldest is dropped."""
+    media_ms: int = Field(10_000, ge=500, le=120_000)
+    """From the answer to media; a call that stays without audio is ended."""
+    farewell_ms: int = Field(15_000, ge=1_000, le=120_000)
+    """Longest wait for the last words to be heard before hanging up."""
+    tool_ms: int = Field(10_000, ge=100, le=300_000)
+    """A function that has not answered by then has failed."""
+
+
+class ToolSettings(_Model):
+    """Functions that the model may call."""
+
+    module: str | None = None
+    """The user's own module, as Python imports it: each public function in it is a tool."""
+    hang_up: bool = True
+    transfer: list[str] = []
+    """SIP URIs that the model may transfer to; empty: it may not."""
+    send_dtmf: bool = False
+
+
+class TimelineSettings(_Model):
+    """Where the calls' marks go."""
+
+    dir: UserPath | None = None
+    """One file a call, `{called}-{call}.jsonl`; none: no timelines are written."""
+    trace_audio: bool = False
+    """Mark every append."""
+
+
+class CallSettings(_Model):
+    """Everything that shapes one call."""
+
+    instructions: str = "You are a friendly voice on the telephone. Answer briefly."
+    voice: str = "marin"
+    realtime: RealtimeSettings = RealtimeSettings()
+    turns: TurnSettings = TurnSettings()
+    greeting: GreetingSettings = GreetingSettings()
+    beep: BeepSettings = BeepSettings()
+    playout: PlayoutSettings = PlayoutSettings()
+    dtmf: DtmfSettings = DtmfSettings()
+    failure: FailureSettings = FailureSettings()
+    limits: LimitSettings = LimitSettings()
+    tools: ToolSettings = ToolSettings()
+    timeline: TimelineSettings = TimelineSettings()
+
+
+class Route(_Model):
+    """The settings of the calls to some numbers; in a file, only what differs is written."""
+
+    called: str = Field(min_length=1)
+    """A number, a name, or a pattern with `*` and `?`."""
+    settings: CallSettings
+
+
+class Settings(CallSettings):
+    """A whole configuration: one worker's telephone side, and its calls' settings by number."""
+
+    sip: SipSettings = SipSettings()
+    routes: list[Route] = []
+    """In a file: `called`, and beside it any setting of a call. The first that matches holds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_routes(cls, raw: Any) -> Any:
+        """Give each route all settings of a call: its own over the file's."""
+        routes = raw.get("routes", []) if isinstance(raw, Mapping) else None
+        if not isinstance(routes, list) or not all(isinstance(route, Mapping) for route in routes):
+            return raw
+        base = {key: value for key, value in raw.items() if key in CallSettings.model_fields}
+        resolved = [_resolve(route, base) for route in routes]
+        return {**raw, "routes": [*resolved, {"called": "*", "settings": base}]}
+
+    def for_call(self, called: str) -> CallSettings:
+        """What holds for a call to `called`: the first route that matches, else the defaults."""
+        return next(r.settings for r in self.routes if fnmatchcase(called, r.called))
+
+
+def realtime_url(settings: RealtimeSettings, called: str) -> str:
+    """The URL for a call, with the called number filled in, safely quoted."""
+    return settings.url.format(called=quote(called, safe=""))
+
+
+def audio_format(rate_hz: int, codec: str | None) -> AudioFormat:
+    """The Realtime format that fits a leg of that rate and codec (None: not known yet).
+
+    Raises:
+        ValueError: no format of the API has that rate.
+    """
+    if rate_hz == 24_000:
+        return AudioFormat("pcm")
+    if rate_hz == 8_000:
+        return AudioFormat("pcma" if codec == "PCMA" else "pcmu")
+    raise ValueError(f"a leg of {rate_hz} Hz: the Realtime API knows 24000 and 8000")
+
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`overrides` over `base`, mapping by mapping; anything else is replaced as a whole."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _resolve(route: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """`{called, ...}` as it is written, or a `Route` that is whole already."""
+    if set(route) == {"called", "settings"}:
+        return dict(route)
+    overrides = {key: value for key, value in route.items() if key != "called"}
+    called = {"called": route["called"]} if "called" in route else {}
+    return {**called, "settings": merge(base, overrides)}

@@ -1,0 +1,163 @@
+"""Turn-taking: whose turn it is, who ends it, and what a barge-in does.
+
+Three policies (`TurnSettings.policy`). Under `server` the API detects the turn, commits it and
+answers; under `client` we commit on its `speech_stopped`; under `local` its turn detection is off,
+and our own voice activity detection ends the turn, commits, and asks for the answer. A watchdog
+stands behind each step that the server might leave out.
+"""
+
+from agent.inputs import Timer
+from agent.ledger import Kind, Segment
+from agent.outbox import Outbox, StateChart
+from agent.player import Player
+from agent.realtime.events import Committed, SpeechStarted, SpeechStopped, Truncated
+from agent.realtime.session import commit, truncate
+from agent.responses import Purpose, Responses
+from agent.settings import CallSettings
+from agent.states import Trigger
+from agent.uplink import Uplink
+
+
+class Turns:
+    """The caller's turns, from the first sound to the answer's creation."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        chart: StateChart,
+        player: Player,
+        responses: Responses,
+        uplink: Uplink,
+        settings: CallSettings,
+    ) -> None:
+        self._out = out
+        self._chart = chart
+        self._player = player
+        self._responses = responses
+        self._uplink = uplink
+        self._settings = settings.turns
+        self._interruptible_greeting = settings.greeting.interruptible
+        self._commit_id: str | None = None
+        self._retried = False
+        self.speaking = False
+        """The caller is heard speaking."""
+        self.committing = False
+        """The caller has stopped, and the turn is not committed yet."""
+
+    def lose_session(self) -> None:
+        """The session is gone, and with it the turn that it was hearing."""
+        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self.speaking = False
+        self.committing = False
+        self._commit_id = None
+
+    def speech_started(self, event: SpeechStarted) -> None:
+        """The server, or our own ear, hears the caller speak: a barge-in if we are speaking too."""
+        fields = {"item": event.item_id, "audio_start_ms": event.audio_start_ms}
+        self._out.mark("speech_started", fields)
+        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        if not self._responses.expected:
+            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        self.speaking = True
+        self.committing = False
+        if self._settings.barge_in:
+            self._responses.interrupt()
+            if self._may_interrupt(self._player.head):
+                self._player.clear()
+        self._chart.move(Trigger.SPEECH_STARTED)
+
+    def speech_stopped(self, event: SpeechStopped) -> None:
+        """The caller has stopped: the turn is to be committed, by the server or by us."""
+        fields = {"item": event.item_id, "audio_end_ms": event.audio_end_ms}
+        self._out.mark("speech_stopped", fields)
+        self.speaking = False
+        self.committing = True
+        self._retried = False
+        self._chart.move(Trigger.SPEECH_STOPPED)
+        if self._settings.policy != "server":
+            self._commit()
+        self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
+
+    def committed(self, event: Committed) -> None:
+        """The turn is an item of the conversation; the answer comes next."""
+        self._out.mark("committed", {"item": event.item_id})
+        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self.committing = False
+        self._commit_id = None
+        self._retried = False
+        self._chart.move(Trigger.COMMITTED)
+        if self._server_answers:
+            self._watch(Timer.RESPONSE_LIMIT, self._settings.watchdogs.response_ms)
+        else:
+            self._responses.request(Purpose.TURN)
+
+    def commit_limit(self) -> None:
+        """No `committed` came: commit ourselves; the second time, give the turn up."""
+        self._out.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
+        if self._retried:
+            self._dismiss()
+            return
+        self._retried = True
+        self._commit()
+        self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
+
+    def response_limit(self) -> None:
+        """No `response.created` came: ask for it; if we have asked already, give the turn up."""
+        self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
+        if self._responses.abandon_request() or self._retried:
+            self._dismiss()
+            return
+        self._retried = True
+        self._responses.request(Purpose.TURN)
+
+    def commit_refused(self, event_id: str | None) -> bool:
+        """An `error` names an event of ours: whether it was the commit that we wait for."""
+        if event_id is None or event_id != self._commit_id:
+            return False
+        self._commit_id = None
+        if self.committing:
+            self._dismiss()
+        return True
+
+    def cleared(self, segments: list[Segment]) -> None:
+        """Playout stopped: tell the server what the caller heard of each item that it knows."""
+        for segment in segments:
+            if segment.item and segment.played and not segment.whole:
+                # Never more than has arrived: the server refuses what is past the audio it sent.
+                heard_ms = int(self._player.ms(min(segment.played, segment.queued)))
+                self._out.send(truncate(segment.item, heard_ms))
+                fields = {"item": segment.item, "audio_end_ms": heard_ms}
+                self._out.mark("truncate_sent", fields)
+
+    def truncated(self, event: Truncated) -> None:
+        """The server has cut the item."""
+        fields = {"item": event.item_id, "audio_end_ms": event.audio_end_ms}
+        self._out.mark("truncated", fields)
+
+    @property
+    def _server_answers(self) -> bool:
+        return self._settings.policy != "local" and self._settings.vad.create_response
+
+    def _commit(self) -> None:
+        self._uplink.flush()
+        self._commit_id = self._out.send(commit())
+        self._out.mark("commit_sent")
+
+    def _dismiss(self) -> None:
+        """What sounded like a turn leads to nothing."""
+        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        self.committing = False
+        self._commit_id = None
+        self._chart.move(Trigger.SPEECH_DISMISSED)
+
+    def _watch(self, timer: Timer, limit_ms: int) -> None:
+        if limit_ms:
+            self._out.set_timer(timer, limit_ms)
+
+    def _may_interrupt(self, head: Segment | None) -> bool:
+        if head is None:
+            return False
+        if head.kind is Kind.GREETING:
+            return self._interruptible_greeting
+        return head.kind is Kind.RESPONSE
