@@ -62,7 +62,7 @@ class LineOptions:
     """How a line in memory is built; the network between its ends is handed in apart.
 
     Attributes:
-        sample_rate_hz: of both legs.
+        sample_rate_hz: of both legs; by default the Realtime API's own for PCM.
         codec: `PCMU` and `PCMA` leave their quantisation on the audio; others pass it unchanged.
         signalling_ms: one way of a SIP message, handling included.
         phase_ms: by how much the caller's media clock ticks later than the agent's.

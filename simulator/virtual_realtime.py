@@ -40,7 +40,7 @@ class Session(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Path:
+class ApiPath:
     """The network between the agent and the Realtime API: one way each, always in order."""
 
     to_server_ms: float = 0.2
@@ -62,7 +62,7 @@ class VirtualRealtimeServer:
         clock: Clock,
         open_session: Callable[[], Session],
         *,
-        path: Path,
+        path: ApiPath,
         marks: MarkSink,
     ) -> None:
         self._clock = clock
@@ -109,7 +109,7 @@ class VirtualRealtimeConnection:
         *,
         request: door.ConnectionRequested,
         timeout_ms: int,
-        path: Path,
+        path: ApiPath,
         marks: MarkSink,
         keep: Callable[[door.KeepAudio], None],
     ) -> None:

@@ -1,0 +1,201 @@
+"""One call in the virtual lane: agent, fake Realtime API and caller under a virtual clock.
+
+The three machines and the two drivers are those of the sip lane; what they stand on is made of
+`simulator.virtual_*`. The same scenario, settings and seed give the same marks and the same
+recording, byte for byte, on any machine.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from agent.call import CallMachine
+from agent.clock import NS_PER_S, ms_to_ns
+from agent.driver import CallDriver, run_inline
+from agent.effects import ConnectRealtime
+from agent.greeting import MemoryPrompts
+from agent.settings import CallSettings
+from agent.timeline import Mark
+from fakes import repertoire
+from fakes.session import Observation, RealtimeSession
+from simulator.caller import CallerMachine
+from simulator.caller_driver import CallerDriver
+from simulator.caller_effects import Finish
+from simulator.recording import CallRecorder
+from simulator.scenario import Scenario
+from simulator.virtual_clock import VirtualClock
+from simulator.virtual_leg import LineOptions, VirtualLeg
+from simulator.virtual_line import VirtualLine
+from simulator.virtual_realtime import ApiPath, VirtualRealtimeConnection, VirtualRealtimeServer
+
+_AFTERWARDS_MS = 120_000
+"""How long the agent may take to end once the caller has: all of its own limits are shorter."""
+_LAST_MESSAGES_NS = NS_PER_S
+"""For what is still on its way when the call is over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VirtualOptions:
+    """What the call stands on.
+
+    Attributes:
+        line: the telephone line.
+        path: the network between agent and Realtime API.
+        packet_ms: one way of an RTP packet.
+    """
+
+    line: LineOptions = field(default_factory=LineOptions)
+    path: ApiPath = field(default_factory=ApiPath)
+    packet_ms: float = 0.5
+
+
+@dataclass(kw_only=True)
+class VirtualCall:
+    """The evidence of one call, as the sip lane leaves it in files."""
+
+    finish: Finish | None = None
+    """None: the scenario did not come to an end, which is a bug of the harness."""
+    agent_ended: bool = False
+    """Whether the agent's call was over in bounded time after the caller had left."""
+    agent_marks: list[Mark] = field(default_factory=list)
+    caller_marks: list[Mark] = field(default_factory=list)
+    realtime_marks: list[Mark] = field(default_factory=list)
+    recorder: CallRecorder
+    heard_by_server: bytes = b""
+    heard_rate_hz: int = 0
+
+
+def play_call(
+    scenario: Scenario,
+    audio: Mapping[int, bytes],
+    *,
+    stage: str,
+    seed: int,
+    settings: CallSettings,
+    prompts: MemoryPrompts,
+    options: VirtualOptions | None = None,
+) -> VirtualCall:
+    """Play one call of a scenario.
+
+    Args:
+        scenario: what caller and server do.
+        audio: the caller's phrases (`simulator.phrases.prepare`) at the line's rate.
+        stage: name of the call, in marks and as the called number.
+        seed: everything random comes from it.
+        settings: of the agent, for this call.
+        prompts: the agent's cache, which outlives the call.
+        options: what the call stands on.
+    """
+    return _Stage(scenario, audio, stage, seed, settings, prompts, options).play()
+
+
+class _Stage:
+    """Wires the parts of one call together."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        audio: Mapping[int, bytes],
+        stage: str,
+        seed: int,
+        settings: CallSettings,
+        prompts: MemoryPrompts,
+        options: VirtualOptions | None,
+    ) -> None:
+        options = options or VirtualOptions()
+        self._stage = stage
+        self._seed = seed
+        self._scenario = scenario
+        self._settings = settings
+        self._prompts = prompts
+        self._repertoire = repertoire.prepare(scenario.realtime, scenario.folder)
+        self._sessions = 0
+        self._clock = VirtualClock(start_ns=NS_PER_S)
+        packet_ns = ms_to_ns(options.packet_ms)
+        self._line = VirtualLine(
+            self._clock,
+            options.line,
+            to_agent=lambda sent_ns: (sent_ns + packet_ns,),
+            to_caller=lambda sent_ns: (sent_ns + packet_ns,),
+            on_call=self._accept,
+        )
+        self._call = VirtualCall(recorder=self._line.caller.recorder)
+        self._server = VirtualRealtimeServer(
+            self._clock,
+            self._open_session,
+            path=options.path,
+            marks=self._call.realtime_marks.append,
+        )
+        machine = CallerMachine(
+            scenario,
+            audio,
+            uri=f"sip:{stage}@virtual",
+            rate_hz=options.line.sample_rate_hz,
+            rng=self._random("caller"),
+        )
+        self._caller = CallerDriver(
+            machine,
+            self._line.caller,
+            self._clock,
+            self._call.caller_marks.append,
+            call=stage,
+            on_finish=partial(setattr, self._call, "finish"),
+        )
+
+    def play(self) -> VirtualCall:
+        call = self._call
+        limit_ns = self._clock.now_ns() + ms_to_ns(self._scenario.time_limit + _AFTERWARDS_MS)
+        self._caller.start()
+        self._clock.run(limit_ns, done=lambda: call.finish is not None)
+        limit_ns = self._clock.now_ns() + ms_to_ns(_AFTERWARDS_MS)
+        self._clock.run(limit_ns, done=lambda: call.agent_ended)
+        self._clock.run_until(self._clock.now_ns() + _LAST_MESSAGES_NS)
+        self._server.stop()
+        self._clock.run_until(self._clock.now_ns() + _LAST_MESSAGES_NS)
+        call.heard_by_server = bytes(self._server.heard)
+        call.heard_rate_hz = self._server.heard_rate_hz
+        self._mark_the_recording()
+        return call
+
+    def _accept(self, leg: VirtualLeg) -> None:
+        machine = CallMachine(self._settings, called=self._stage, sample_rate_hz=leg.sample_rate_hz)
+        CallDriver(
+            machine,
+            leg,
+            self._connect,
+            self._clock,
+            self._prompts,
+            self._call.agent_marks.append,
+            call=self._stage,
+            background=run_inline,
+            on_end=partial(setattr, self._call, "agent_ended", True),
+        ).start()
+
+    def _connect(self, effect: ConnectRealtime) -> VirtualRealtimeConnection:
+        return self._server.connect(model=effect.model, timeout_ms=effect.timeout_ms)
+
+    def _open_session(self) -> RealtimeSession:
+        self._sessions += 1
+        return RealtimeSession(
+            self._repertoire,
+            call=self._stage,
+            rng=self._random(f"session {self._sessions}"),
+            observation=Observation(trace_audio=True, keep_audio=True),
+        )
+
+    def _mark_the_recording(self) -> None:
+        """The facts that the caller's process adds in the sip lane; virtual time is never late."""
+        recorder = self._call.recorder
+        over_ns = self._call.caller_marks[-1].at_ns
+        if recorder.started_at_ns is not None:
+            self._mark(recorder.started_at_ns, "recording_started", sample_rate_hz=recorder.rate_hz)
+        self._mark(over_ns, "scheduling_lag", worst_ms=0.0)
+
+    def _mark(self, at_ns: int, name: str, **fields: object) -> None:
+        mark = Mark(at_ns=at_ns, source="caller", call=self._stage, name=name, fields=fields)
+        self._call.caller_marks.append(mark)
+
+    def _random(self, purpose: str) -> random.Random:
+        """A generator of its own for each purpose, so that none disturbs another."""
+        return random.Random(f"{self._seed}/{purpose}")

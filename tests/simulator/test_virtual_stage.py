@@ -1,0 +1,128 @@
+"""The shipped scenarios in the virtual lane, and that a seed is enough to repeat one exactly."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from agent.timeline import read_timeline
+from simulator import loader
+from simulator.stage import Played, Stage, plan
+from simulator.virtual_lane import VirtualLane
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")]
+EVIDENCE = ("agent.jsonl", "call.wav", "caller.jsonl", "realtime.jsonl", "server_heard.wav")
+
+
+def stages(seed: int = 1) -> list[Stage]:
+    return plan(loader.load(FIRST_THREE), repeat=1, seed=seed)
+
+
+def play(work: Path, seed: int = 1) -> dict[str, Played]:
+    lane = VirtualLane(work)
+    return {stage.name: lane.play(stage) for stage in stages(seed)}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+    return play(tmp_path_factory.mktemp("virtual"))
+
+
+def digests(work: Path) -> dict[str, str]:
+    files = sorted(path for path in work.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(work)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+
+
+def marks_named(call: Played, name: str) -> list[dict[str, object]]:
+    marks = read_timeline(call.directory / "agent.jsonl")
+    return [dict(mark.fields) for mark in marks if mark.name == name]
+
+
+@pytest.mark.parametrize("name", ["first_call", "second_call", "barge_in"])
+def test_plays_the_shipped_scenarios(played: dict[str, Played], name: str) -> None:
+    assert (played[name].verdict, played[name].detail) == ("passed", "every step went as written")
+    assert sorted(path.name for path in played[name].directory.iterdir()) == sorted(EVIDENCE)
+
+
+def test_a_later_call_finds_the_greeting_in_the_cache_of_the_one_before(
+    played: dict[str, Played],
+) -> None:
+    assert [f["origin"] for f in marks_named(played["first_call"], "greeting_started")] == [
+        "generated"
+    ]
+    assert [f["origin"] for f in marks_named(played["second_call"], "greeting_started")] == [
+        "cache"
+    ]
+
+
+def test_every_party_tells_of_its_end(played: dict[str, Played]) -> None:
+    last = {"agent.jsonl": "call_ended", "realtime.jsonl": "session_closed"}
+    for call in played.values():
+        for file, name in last.items():
+            assert read_timeline(call.directory / file)[-1].name == name
+        assert "scenario_ended" in {
+            mark.name for mark in read_timeline(call.directory / "caller.jsonl")
+        }
+
+
+def test_the_server_hears_what_the_caller_says(played: dict[str, Played]) -> None:
+    directory = played["first_call"].directory
+    call, rate_hz = soundfile.read(directory / "call.wav", dtype="int16")
+    heard, heard_hz = soundfile.read(directory / "server_heard.wav", dtype="int16")
+    assert rate_hz == heard_hz == 24_000
+    mouth = call[:, 0].astype(np.float64)
+    lag = int(np.argmax(heard != 0)) - int(np.argmax(mouth != 0))
+    aligned = heard[lag:] if lag >= 0 else np.concatenate([np.zeros(-lag), heard])
+    length = min(len(aligned), len(mouth))
+    assert np.array_equal(aligned[:length], mouth[:length])
+
+
+def test_a_seed_repeats_a_call_to_the_last_byte(played: dict[str, Played], tmp_path: Path) -> None:
+    play(tmp_path)
+    first = played["first_call"].directory.parents[1]
+    assert digests(tmp_path) == digests(first)
+
+
+def test_another_process_makes_the_same_bytes(played: dict[str, Played], tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from simulator import loader;"
+        "from simulator.stage import plan; from simulator.virtual_lane import VirtualLane;"
+        "lane = VirtualLane(Path(sys.argv[1]));"
+        "[lane.play(s) for s in plan(loader.load([Path(p) for p in sys.argv[2:]]),"
+        " repeat=1, seed=1)]"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path), *map(str, FIRST_THREE)],
+        check=True,
+        env={"PYTHONHASHSEED": "4242", "PATH": "", "HOME": str(Path.home())},
+        cwd=SCENARIOS.parent,
+    )
+    first = played["first_call"].directory.parents[1]
+    assert digests(tmp_path) == digests(first)
+
+
+def test_another_seed_makes_another_call(played: dict[str, Played], tmp_path: Path) -> None:
+    play(tmp_path, seed=2)
+    first = played["first_call"].directory.parents[1]
+    assert digests(tmp_path) != digests(first)
+
+
+def test_wrong_agent_settings_are_an_error_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(
+        json.dumps(
+            {"about": "Odd.", "agent": {"turns": {"policy": "nobody"}}, "steps": ["hang_up"]}
+        )
+    )
+    stage = plan(loader.load([file]), repeat=1, seed=1)[0]
+    call = VirtualLane(tmp_path / "work").play(stage)
+    assert call.verdict == "error"
+    assert "nobody" in call.detail
