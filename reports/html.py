@@ -1,10 +1,14 @@
 """The pages: `index.html` of a run and `call.html` of a call. One file each, no network."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from reports import stats
 from reports.results import CallResult, RunInfo, overall, summarise
+from reports.scene import NS_PER_MS, Scene
+from reports.view import Span, view_of
 
 _PAGES = Environment(
     loader=PackageLoader("reports", "pages"),
@@ -13,15 +17,133 @@ _PAGES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_SPARK_WIDTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A call in the table of calls."""
+
+    call: CallResult
+    spark: list[Span]
+    spark_label: str
+    turn_p95: float | None
+    overhead_p95: float | None
+    margin: float | None
+    tightest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Where to look when a call went wrong."""
+
+    text: str
+    ms: float | None
 
 
 def index_page(info: RunInfo, calls: Sequence[CallResult]) -> str:
     """The page of a run."""
+    wrong = [call for call in calls if call.verdict != "passed"]
     return _PAGES.get_template("index.html").render(
-        info=info, calls=calls, summary=summarise(calls), verdict=overall(calls)
+        info=info,
+        calls=calls,
+        wrong=wrong,
+        rows=[_row(call) for call in calls],
+        summary=summarise(calls),
+        overall=overall(calls),
+        headline=_headline(len(calls), len(wrong)),
+        calibration=_calibration(info),
+        changes=None,
     )
 
 
 def call_page(info: RunInfo, call: CallResult) -> str:
     """The page of a call."""
-    return _PAGES.get_template("call.html").render(info=info, call=call)
+    view = view_of(call)
+    return _PAGES.get_template("call.html").render(
+        info=info,
+        call=call,
+        view=view,
+        hints=_hints(call),
+        calibration=_calibration(info),
+    )
+
+
+def _headline(calls: int, wrong: int) -> str:
+    if not calls:
+        return "No call was made"
+    what = "1 call" if calls == 1 else f"{calls} calls"
+    return f"{what}, all as they should be" if not wrong else f"{wrong} of {what} went wrong"
+
+
+def _calibration(info: RunInfo) -> str:
+    if info.calibration:
+        return f"The harness's own error: {info.calibration}."
+    return "The harness's own error was not calibrated for this run."
+
+
+def _row(call: CallResult) -> Row:
+    tightest = min(
+        (one for one in call.judged if one.margin is not None),
+        key=lambda one: (one.margin or 0.0) / max(1.0, abs(one.limit or 1.0)),
+        default=None,
+    )
+    scene = call.measured.scene
+    return Row(
+        call=call,
+        spark=_spark(scene),
+        spark_label=f"{len(scene.mouth)} stretches of caller, {len(scene.ear)} of agent",
+        turn_p95=_p95(call, "turn_ms"),
+        overhead_p95=_p95(call, "agent_overhead_ms"),
+        margin=tightest.margin if tightest else None,
+        tightest=tightest.name if tightest else "",
+    )
+
+
+def _p95(call: CallResult, name: str) -> float | None:
+    values = [one.value for one in call.judged if one.name == name and one.statistic is None]
+    return stats.percentile(values, 95) if values else None
+
+
+def _spark(scene: Scene) -> list[Span]:
+    sounds = [("mouth", s) for s in scene.mouth] + [("ear", s) for s in scene.ear]
+    if not sounds:
+        return []
+    start_ns = min(s.start_ns for _, s in sounds)
+    length_ns = max(s.end_ns for _, s in sounds) - start_ns
+    scale = _SPARK_WIDTH / max(1, length_ns)
+    return [
+        Span(
+            round((s.start_ns - start_ns) * scale, 1),
+            round(max(1.0, (s.end_ns - s.start_ns) * scale), 1),
+            channel,
+            "beep" if s.kind == "beep" else channel,
+        )
+        for channel, s in sounds
+    ]
+
+
+def _hints(call: CallResult) -> list[Hint]:
+    """Places in the call that are worth a look, for each number beyond its limit."""
+    start_ns = min((mark.at_ns for mark in call.evidence.marks), default=0)
+    turns = {turn.number: turn for turn in call.measured.turns}
+    hints = []
+    for one in call.judged:
+        if one.verdict != "failed":
+            continue
+        turn = turns.get(one.turn or 0)
+        where_ms = None
+        text = f"{one.name} is {one.value:.1f} {one.unit}, expected {_bounds(one.low, one.high)}."
+        if turn is not None:
+            where_ms = (turn.start_ns - start_ns) / NS_PER_MS
+            longest = max(turn.hops, key=lambda hop: hop.length_ms, default=None)
+            if longest is not None and one.name in ("turn_ms", "agent_overhead_ms"):
+                text += f" Most of turn {turn.number}: {longest.name}, {longest.length_ms:.1f} ms."
+        hints.append(Hint(text, where_ms))
+    return hints
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"{low:.1f} to {high:.1f}"
+    return f"at most {high:.1f}" if high is not None else f"at least {low or 0.0:.1f}"

@@ -1,5 +1,6 @@
-"""Calls whose truth is known: marks and recordings made up from the numbers a report should find."""
+"""Calls whose truth is known: marks and recordings made up from what a report should find."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -176,7 +177,7 @@ class SyntheticCall:
 
     def _frame_end(self, at_ms: float) -> float:
         """The next end of a frame: so the append with the last voiced sample ends with it."""
-        return self.answer_ms + 20 * np.ceil((at_ms - self.answer_ms) / 20)
+        return self.answer_ms + 20 * math.ceil((at_ms - self.answer_ms) / 20)
 
     def _barge_in(self, number: int, start: float, truth: TurnTruth, last_onset: float) -> None:
         stop = start + truth.stop_ms

@@ -1,0 +1,66 @@
+"""Sound as a page holds it: a waveform to look at, and the audio itself to listen to."""
+
+import base64
+import io
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+HALF_HEIGHT = 100
+"""Units of a waveform's drawing above and below its middle line."""
+
+_COLUMN_MS = 5
+_MOST_COLUMNS = 12_000  # a minute at 5 ms; longer calls are drawn coarser
+_MOST_BASE64 = 1_500_000  # so that a page stays below 2 MB
+_TELEPHONE_HZ = 8000
+
+
+def waveform(samples: NDArray[np.int16], rate_hz: int) -> tuple[str, int]:
+    """The outline of a sound as an SVG path, and the number of its columns.
+
+    One column is the lowest and the highest sample of 5 ms or more. Amplitude is drawn by its
+    square root, so that quiet speech can be seen beside loud.
+    """
+    step = max(rate_hz * _COLUMN_MS // 1000, -(-samples.size // _MOST_COLUMNS))
+    columns = samples.size // step
+    if not columns:
+        return "", 0
+    rows = samples[: columns * step].reshape(columns, step)
+    top = _heights(rows.max(axis=1).clip(min=0))
+    bottom = _heights(-rows.min(axis=1).clip(max=0).astype(np.int32))
+    upper = _outline(np.arange(columns), HALF_HEIGHT - top)
+    lower = _outline(np.arange(columns)[::-1], (HALF_HEIGHT + bottom)[::-1])
+    return f"M{upper}L{lower}Z", columns
+
+
+def embedded_audio(recording: NDArray[np.int16], rate_hz: int) -> str | None:
+    """A recording as base64 of FLAC, which every browser plays; None if it would be too large.
+
+    Where it is too large at its own rate, telephone rate is tried: the file beside the page keeps
+    all of it.
+    """
+    for hz in dict.fromkeys((rate_hz, _TELEPHONE_HZ)):
+        wave = recording
+        if hz != rate_hz:
+            wave = soxr.resample(recording.astype(np.float32), rate_hz, hz)
+            wave = np.clip(np.rint(wave), -32768, 32767).astype(np.int16)
+        buffer = io.BytesIO()
+        soundfile.write(buffer, wave, hz, format="FLAC", subtype="PCM_16")
+        encoded = base64.b64encode(buffer.getvalue()).decode()
+        if len(encoded) <= _MOST_BASE64:
+            return encoded
+    return None
+
+
+def _heights(peaks: NDArray[np.integer]) -> NDArray[np.int64]:
+    heights: NDArray[np.int64] = np.rint(HALF_HEIGHT * np.sqrt(peaks / 32768)).astype(np.int64)
+    return heights
+
+
+def _outline(xs: NDArray[np.int64], ys: NDArray[np.int64]) -> str:
+    """Points of a path; those in the middle of a level stretch are left out."""
+    keep = np.ones(ys.size, bool)
+    keep[1:-1] = (ys[1:-1] != ys[:-2]) | (ys[1:-1] != ys[2:])
+    return " ".join(f"{x} {y}" for x, y in zip(xs[keep].tolist(), ys[keep].tolist(), strict=True))

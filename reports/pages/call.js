@@ -1,0 +1,152 @@
+"use strict";
+(() => {
+  const page = JSON.parse(document.getElementById("page").textContent);
+  const axis = document.querySelector(".axis");
+  const track = document.querySelector(".track");
+  const cursor = document.querySelector(".cursor");
+  const clock = document.getElementById("clock");
+  const play = document.getElementById("play");
+  const panel = document.getElementById("event");
+  const audio = document.getElementById("audio");
+  const LABEL_PX = 6.1, ROWS = 3, ROW_PX = 15, FIRST_ROW_PX = 17, MOST_ZOOM = 256;
+  let zoom = 1, atMs = 0;
+
+  // The audio is in the page; a Blob lets every browser seek in it.
+  const embedded = document.getElementById("sound");
+  if (audio && embedded) {
+    const bytes = Uint8Array.from(atob(embedded.textContent.trim()), (c) => c.charCodeAt(0));
+    audio.src = URL.createObjectURL(new Blob([bytes], { type: "audio/flac" }));
+  }
+
+  const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+  function show(ms) {
+    atMs = clamp(ms, 0, page.length_ms);
+    cursor.style.left = `${(100 * atMs) / page.length_ms}%`;
+    clock.textContent = `${(atMs / 1000).toFixed(3)} s`;
+  }
+
+  function follow() {
+    const x = (atMs / page.length_ms) * track.clientWidth;
+    if (x < axis.scrollLeft || x > axis.scrollLeft + axis.clientWidth) {
+      axis.scrollLeft = x - axis.clientWidth / 4;
+    }
+  }
+
+  function seek(ms, start) {
+    show(ms);
+    follow();
+    if (!audio) return;
+    audio.currentTime = Math.max(0, (atMs - page.recording_offset_ms) / 1000);
+    if (start) audio.play();
+  }
+
+  function toggle() {
+    if (!audio) return;
+    if (audio.paused) { seek(atMs >= page.length_ms ? 0 : atMs, true); } else { audio.pause(); }
+  }
+
+  function tell(index) {
+    const mark = page.marks[index];
+    for (const one of document.querySelectorAll(".event")) {
+      if (Number(one.dataset.index) === index) one.setAttribute("aria-current", "true");
+      else one.removeAttribute("aria-current");
+    }
+    panel.textContent = JSON.stringify(mark, null, 2);
+  }
+
+  // Labels that would run into one another are left out until there is room for them.
+  function place() {
+    const width = track.clientWidth;
+    for (const lane of document.querySelectorAll(".events, .troubles")) {
+      const until = new Array(ROWS).fill(-Infinity);
+      for (const event of lane.querySelectorAll(".event")) {
+        const label = event.querySelector("b");
+        const x = (parseFloat(event.style.left) / 100) * width;
+        const length = label.textContent.length * LABEL_PX + 12;
+        const row = until.findIndex((end) => end <= x);
+        const minor = event.classList.contains("minor") && zoom < 16;
+        event.classList.toggle("shown", row >= 0 && !minor);
+        const end = x + length > width;
+        label.style.left = end ? "auto" : "";
+        label.style.right = end ? "6px" : "";
+        label.style.top = `${FIRST_ROW_PX + Math.max(0, row) * ROW_PX}px`;
+        if (row >= 0 && !minor) until[row] = x + length;
+      }
+    }
+  }
+
+  function setZoom(wanted, aroundMs) {
+    const before = zoom;
+    zoom = clamp(wanted, 1, MOST_ZOOM);
+    if (zoom === before) return;
+    const share = aroundMs / page.length_ms;
+    const x = share * track.clientWidth - axis.scrollLeft;
+    axis.style.setProperty("--zoom", zoom);
+    axis.scrollLeft = share * track.clientWidth - x;
+    document.getElementById("zoom").textContent = `${zoom < 10 ? zoom.toFixed(1).replace(".0", "") : Math.round(zoom)}×`;
+    place();
+  }
+
+  const msAt = (clientX) =>
+    ((clientX - track.getBoundingClientRect().left) / track.clientWidth) * page.length_ms;
+
+  track.addEventListener("click", (event) => {
+    const mark = event.target.closest(".event");
+    if (mark) tell(Number(mark.dataset.index));
+    seek(mark ? page.marks[Number(mark.dataset.index)].ms : msAt(event.clientX), !mark);
+  });
+  axis.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey) return;
+    event.preventDefault();
+    setZoom(zoom * (event.deltaY < 0 ? 1.25 : 0.8), msAt(event.clientX));
+  }, { passive: false });
+
+  for (const button of document.querySelectorAll("[data-ms]")) {
+    button.addEventListener("click", () => seek(Number(button.dataset.ms), true));
+  }
+  for (const button of document.querySelectorAll("[data-index]:not(.event)")) {
+    button.addEventListener("click", () => {
+      tell(Number(button.dataset.index));
+      seek(page.marks[Number(button.dataset.index)].ms, false);
+    });
+  }
+  play?.addEventListener("click", toggle);
+  document.getElementById("in").addEventListener("click", () => setZoom(zoom * 2, atMs));
+  document.getElementById("out").addEventListener("click", () => setZoom(zoom / 2, atMs));
+  document.getElementById("whole").addEventListener("click", () => setZoom(1, 0));
+
+  const STEP_MS = 20;
+  const keys = {
+    " ": toggle, k: toggle,
+    "+": () => setZoom(zoom * 2, atMs), "=": () => setZoom(zoom * 2, atMs),
+    "-": () => setZoom(zoom / 2, atMs), 0: () => setZoom(1, 0),
+    ArrowLeft: (e) => seek(atMs - STEP_MS * (e.shiftKey ? 50 : 1)),
+    ArrowRight: (e) => seek(atMs + STEP_MS * (e.shiftKey ? 50 : 1)),
+    Home: () => seek(0), End: () => seek(page.length_ms),
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input, select, textarea, summary")) return;
+    if (event.key === " " && event.target.closest("button, a")) return;
+    const act = keys[event.key];
+    if (act) { event.preventDefault(); act(event); }
+  });
+
+  if (audio) {
+    const tick = () => {
+      show(audio.currentTime * 1000 + page.recording_offset_ms);
+      follow();
+      if (!audio.paused) requestAnimationFrame(tick);
+    };
+    audio.addEventListener("play", () => { play.textContent = "Pause"; requestAnimationFrame(tick); });
+    for (const name of ["pause", "ended"]) {
+      audio.addEventListener(name, () => { play.textContent = "Play"; });
+    }
+  }
+  new ResizeObserver(place).observe(axis);
+  window.addEventListener("beforeprint", () => setZoom(1, 0));
+  show(0);
+  place();
+  document.documentElement.dataset.ready = "true";
+})();
