@@ -1,0 +1,19 @@
+"""What all settings have in common: models that are frozen and refuse what they do not know."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+UserPath = Annotated[
+    Path,
+    BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value),
+]
+
+
+class Model(BaseModel):
+    """The base of every model of settings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
