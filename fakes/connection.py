@@ -1,0 +1,200 @@
+"""Runs a session on an asyncio loop: timers, what is to be sent, and what is written down.
+
+It knows no socket: `fakes.server` takes from `outgoing` and hands messages to `receive`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from agent.audio import to_samples, write_wav
+from agent.clock import LoopClock, Timer
+from agent.timeline import Mark, MarkSink, TimelineWriter
+from fakes.door import (
+    AcceptConnection,
+    CancelTimer,
+    CloseConnection,
+    ConnectionLost,
+    ConnectionRequested,
+    DropConnection,
+    Effect,
+    EmitMark,
+    Input,
+    KeepAudio,
+    RefuseConnection,
+    SendEvent,
+    SendText,
+    ServerStopping,
+    SetTimer,
+    TimerFired,
+)
+from fakes.session import RealtimeSession
+from fakes.wire import decode, encode
+
+_OUTGOING_LIMIT = 4096
+
+log = logging.getLogger("fakes.server")
+
+Outgoing = str | CloseConnection | DropConnection
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFiles:
+    """Where a session's evidence goes; nowhere when `folder` is None."""
+
+    folder: Path | None
+    name: str
+
+    def timeline(self) -> TimelineWriter | None:
+        """A writer for its marks."""
+        if self.folder is None:
+            return None
+        return TimelineWriter(self.folder / f"{self.name}.realtime.jsonl")
+
+    def write_heard(self, pcm: bytes, rate_hz: int) -> None:
+        """Write what was received; a second session of the same name gets a number."""
+        if self.folder is None:
+            return
+        path = self.folder / f"{self.name}.heard.wav"
+        number = 2
+        while path.exists():
+            path = self.folder / f"{self.name}.heard-{number}.wav"
+            number += 1
+        write_wav(path, np.asarray(to_samples(pcm)), rate_hz)
+
+
+class Connection:
+    """One client's session, running."""
+
+    def __init__(
+        self, session: RealtimeSession, files: SessionFiles, on_mark: MarkSink | None
+    ) -> None:
+        self.outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_OUTGOING_LIMIT)
+        """What is to be sent, in order; a close or a drop is the last."""
+        self._session = session
+        self._files = files
+        self._timeline = files.timeline()
+        self._on_mark = on_mark
+        self._clock = LoopClock(asyncio.get_running_loop())
+        self._timers: dict[str, Timer] = {}
+        self._accepted = asyncio.Event()
+        self._refusal: RefuseConnection | None = None
+        self._heard: list[bytes] = []
+        self._heard_hz = 24_000
+
+    async def handshake(self, request: ConnectionRequested) -> RefuseConnection | None:
+        """Ask the session for admission; a script may make it wait. Returns a refusal, or None."""
+        self._feed(request)
+        await self._accepted.wait()
+        return self._refusal
+
+    async def receive(self, message: str | bytes) -> None:
+        """Take a message of the client's."""
+        for number, given in enumerate(decode(message)):
+            if number:
+                await asyncio.sleep(0)  # the others' turn
+            self._feed(given)
+
+    def lost(self, code: int, reason: str) -> None:
+        """The connection is over."""
+        self._feed(ConnectionLost(code, reason))
+
+    def stop(self) -> None:
+        """The server is about to end."""
+        self._feed(ServerStopping())
+
+    async def close(self) -> None:
+        """Let go of everything, and write down what is still unwritten."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        if self._timeline is not None:
+            self._timeline.close()
+        if self._heard:
+            pcm = b"".join(self._heard)
+            self._heard.clear()
+            await asyncio.to_thread(self._files.write_heard, pcm, self._heard_hz)
+
+    def _feed(self, given: Input) -> None:
+        for effect in self._session.handle(given, self._clock.now_ns()):
+            self._run(effect)
+
+    def _run(self, effect: Effect) -> None:
+        match effect:
+            case SendEvent(event):
+                self._put(encode(event))
+            case EmitMark(mark):
+                self._write_mark(mark)
+            case SetTimer(name, at_ns):
+                self._set_timer(name, at_ns)
+            case CancelTimer(name):
+                self._cancel_timer(name)
+            case KeepAudio(pcm, rate_hz):
+                self._heard.append(pcm)
+                self._heard_hz = rate_hz
+            case SendText(text):
+                self._put(text)
+            case CloseConnection() | DropConnection():
+                self._put(effect)
+            case AcceptConnection():
+                self._accepted.set()
+            case RefuseConnection():
+                self._refusal = effect
+                self._accepted.set()
+
+    def _put(self, outgoing: Outgoing) -> None:
+        try:
+            self.outgoing.put_nowait(outgoing)
+        except asyncio.QueueFull:
+            log.warning("a client does not read: its connection is dropped")
+            while not self.outgoing.empty():
+                self.outgoing.get_nowait()
+            self.outgoing.put_nowait(DropConnection())
+            self.lost(1008, "the client does not read")
+
+    def _set_timer(self, name: str, at_ns: int) -> None:
+        self._cancel_timer(name)
+        self._timers[name] = self._clock.call_at(at_ns, lambda: self._fire(name))
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _fire(self, name: str) -> None:
+        del self._timers[name]
+        self._feed(TimerFired(name))
+
+    def _write_mark(self, mark: Mark) -> None:
+        if self._timeline is not None:
+            self._timeline(mark)
+        if self._on_mark is not None:
+            self._on_mark(mark)
+        _log_mark(mark)
+
+
+def _log_mark(mark: Mark) -> None:
+    """A line for what a person at the terminal wants to see."""
+    tell = _TOLD.get(mark.name)
+    if tell is not None:
+        log.info("%s: %s", mark.call, tell(mark))
+
+
+_TOLD: dict[str, Callable[[Mark], str]] = {
+    "session_opened": lambda mark: f"session opened ({mark.fields['model']})",
+    "response_planned": lambda mark: (
+        f"{mark.fields['reply']} ({mark.fields['trigger']}), think {mark.fields['think_ms']:.0f} ms"
+    ),
+    "response_done": lambda mark: (
+        f"response {mark.fields['status']} {mark.fields.get('reason', '')}".rstrip()
+    ),
+    "error_sent": lambda mark: f"error {mark.fields['code']}: {mark.fields['message']}",
+    "fault_applied": lambda mark: f"fault {mark.fields['fault']}",
+    "session_closed": lambda mark: (
+        f"session closed ({mark.fields['code']} {mark.fields['reason']})"
+    ),
+}

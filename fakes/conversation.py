@@ -1,0 +1,184 @@
+"""The conversation: items, their order, and how much audio each holds."""
+
+import copy
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from fakes.requests import RequestError
+
+MS_PER_INPUT_TOKEN = 100
+MS_PER_OUTPUT_TOKEN = 50
+_CHARS_PER_TEXT_TOKEN = 4
+
+_FRONT = "root"  # as `previous_item_id`: before all others
+
+
+@dataclass(slots=True)
+class Item:
+    """An item: `data` as it goes over the wire, and the audio that belongs to it."""
+
+    data: dict[str, Any]
+    audio_ms: float = 0.0
+    pcm: bytes = b""
+    """What the user said (PCM16 at the input's rate), as far as it is kept."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        identifier: str = self.data["id"]
+        return identifier
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the user said it."""
+        return self.data.get("role") == "user"
+
+    @property
+    def is_assistant_audio(self) -> bool:
+        """Whether it holds audio of the model's."""
+        return self.data.get("role") == "assistant" and any(
+            part["type"] == "output_audio" for part in self.data["content"]
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """A copy for an event."""
+        return copy.deepcopy(self.data)
+
+    @property
+    def text_tokens(self) -> int:
+        """Tokens of its text, by the rule of thumb of four characters each."""
+        texts = [part.get("text") or "" for part in self.data.get("content", ())]
+        texts += [self.data.get("arguments", ""), self.data.get("output", "")]
+        return text_tokens("".join(texts))
+
+
+def text_tokens(text: str) -> int:
+    """Tokens of a text, by the rule of thumb of four characters each."""
+    return math.ceil(len(text) / _CHARS_PER_TEXT_TOKEN)
+
+
+@dataclass
+class Conversation:
+    """Items in order. `kept_audio_bytes` bounds the memory that their audio takes."""
+
+    id: str
+    kept_audio_bytes: int = 2**24
+    _items: list[Item] = field(default_factory=list)
+
+    def __contains__(self, item_id: str) -> bool:
+        return any(item.id == item_id for item in self._items)
+
+    @property
+    def has_user_item(self) -> bool:
+        """Whether the user has said anything."""
+        return any(item.is_user for item in self._items)
+
+    @property
+    def has_assistant_audio(self) -> bool:
+        """Whether the model has."""
+        return any(item.is_assistant_audio for item in self._items)
+
+    @property
+    def last_id(self) -> str | None:
+        """Id of the last item."""
+        return self._items[-1].id if self._items else None
+
+    def add(self, item: Item, after: str | None = None) -> str | None:
+        """Put an item at the end, or behind `after` (`root`: to the front).
+
+        Returns:
+            The id of the item before it.
+
+        Raises:
+            RequestError: `item_create_duplicate_item_id`, or `after` is not there.
+        """
+        if item.id in self:
+            raise RequestError(
+                "item_create_duplicate_item_id",
+                f"Error adding item: an item with id '{item.id}' already exists.",
+                "item.id",
+            )
+        if after is None:
+            position = len(self._items)
+        elif after == _FRONT:
+            position = 0
+        else:
+            position = self._position(after, "item_create_invalid_previous_item_id") + 1
+        self._items.insert(position, item)
+        self._bound_audio()
+        return self._items[position - 1].id if position else None
+
+    def previous_of_done(self, item_id: str) -> str | None:
+        """`previous_item_id` in the `conversation.item.done` of a response's item.
+
+        In recorded sessions it names the item before, unless that is the conversation's first:
+        then it is null (three of three, against one of one where it is not the first).
+        """
+        position = next((n for n, item in enumerate(self._items) if item.id == item_id), 0)
+        return self._items[position - 1].id if position > 1 else None
+
+    def get(self, item_id: str, code: str) -> Item:
+        """An item by its id.
+
+        Raises:
+            RequestError: with `code`: there is none.
+        """
+        return self._items[self._position(item_id, code)]
+
+    def delete(self, item_id: str) -> None:
+        """Remove an item.
+
+        Raises:
+            RequestError: `item_delete_invalid_item_id`.
+        """
+        del self._items[self._position(item_id, "item_delete_invalid_item_id")]
+
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        """Shorten an assistant's audio, and drop its transcript, which says too much now.
+
+        Raises:
+            RequestError: no such item or content, no assistant's audio, or it is shorter already.
+        """
+        item = self.get(item_id, "item_truncate_invalid_item_id")
+        if not item.is_assistant_audio:
+            raise RequestError(
+                "unsupported_content_type",
+                "Only model output audio messages can be truncated",
+                "item_id",
+            )
+        if content_index >= len(item.data["content"]):
+            raise RequestError(
+                "invalid_value",
+                f"Invalid value for 'content_index': the item has {len(item.data['content'])}.",
+                "content_index",
+            )
+        if audio_end_ms > item.audio_ms:
+            raise RequestError(
+                "invalid_value",
+                f"Audio content of {item.audio_ms:.0f}ms is already shorter than {audio_end_ms}ms",
+                "audio_end_ms",
+            )
+        item.audio_ms = float(audio_end_ms)
+        item.data["content"][content_index].pop("transcript", None)
+
+    def input_tokens(self) -> tuple[int, int]:
+        """What the model reads for a response: tokens of text, and of audio."""
+        audio_ms = sum(
+            item.audio_ms / (MS_PER_INPUT_TOKEN if item.is_user else MS_PER_OUTPUT_TOKEN)
+            for item in self._items
+        )
+        return sum(item.text_tokens for item in self._items), math.ceil(audio_ms)
+
+    def _position(self, item_id: str, code: str) -> int:
+        for position, item in enumerate(self._items):
+            if item.id == item_id:
+                return position
+        raise RequestError(code, f"Item with item_id '{item_id}' does not exist.", "item_id")
+
+    def _bound_audio(self) -> None:
+        total = 0
+        for item in reversed(self._items):
+            total += len(item.pcm)
+            if total > self.kept_audio_bytes:
+                item.pcm = b""

@@ -1,0 +1,76 @@
+"""Reading a script from a YAML file, with errors that say where and what was expected."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from fakes.script import Script
+
+_MAX_BYTES = 2**20
+
+
+class ScriptError(ValueError):
+    """A script that cannot be used: file, line, and what is wrong."""
+
+
+def load_script(path: Path) -> Script:
+    """Read a script; the paths in it become relative to its folder.
+
+    Raises:
+        ScriptError: it cannot be read, is no YAML, or says what no script can say.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ScriptError(f"{path}: larger than {_MAX_BYTES} bytes: that is no script")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScriptError(f"{path}: cannot be read: {error}") from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ScriptError(f"{path}:{_yaml_line(error)}: no YAML: {_yaml_problem(error)}") from None
+    try:
+        script = Script.model_validate({} if data is None else data)
+    except ValidationError as error:
+        lines = [_describe(path, root, dict(problem)) for problem in error.errors()]
+        raise ScriptError("\n".join(lines)) from None
+    return script.resolved(path.parent)
+
+
+def _describe(path: Path, root: yaml.Node | None, problem: dict[str, Any]) -> str:
+    line, where = _locate(root, problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        message = "there is no such key"
+    return f"{path}:{line}: {where}: {message}" if where else f"{path}:{line}: {message}"
+
+
+def _locate(root: yaml.Node | None, loc: Sequence[int | str]) -> tuple[int, str]:
+    """Line (from 1 on) of the deepest node on the way to `loc`, and that way in words."""
+    node = root
+    line = 1 if root is None else root.start_mark.line + 1
+    way = ""
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == part), None)
+            if pair is not None:
+                line, node = pair[0].start_mark.line + 1, pair[1]
+                way += f".{part}" if way else str(part)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+            way += f"[{part}]"
+    return line, way
+
+
+def _yaml_line(error: yaml.YAMLError) -> int:
+    mark = getattr(error, "problem_mark", None)
+    return 1 if mark is None else int(mark.line) + 1
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    return getattr(error, "problem", None) or str(error)

