@@ -51,6 +51,10 @@ class CallRecorder:
         self._append(bytes(gap), bytes(gap))
         self._append(mouth_pcm, ear_pcm)
 
+    def channels(self) -> tuple[bytes, bytes]:
+        """Mouth and ear so far, as PCM of equal length."""
+        return bytes(self._mouth), bytes(self._ear)
+
     def save(self, path: Path) -> None:
         """Write the stereo WAV, left mouth and right ear; atomic. Without a tick, it is empty."""
         channels = [to_samples(bytes(self._mouth)), to_samples(bytes(self._ear))]

@@ -181,8 +181,9 @@ class SipLeg:
                 )
 
     def release(self) -> None:
-        """Let go of the stack's object, which must not outlive the stack."""
+        """Let go of the stack's object, which must not outlive the stack, and of what waits."""
         self._call = None
+        self._playout.clear()
 
     # ---- see `agent.sip.call.CallListener`
 

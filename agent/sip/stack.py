@@ -42,7 +42,9 @@ _TRANSPORTS = {
 
 
 class Stack:
-    """The library in its running state."""
+    """The library in its running state. PJSUA can be started once in the life of a process."""
+
+    _was_started = False
 
     def __init__(self, options: SipOptions) -> None:
         self.options = options
@@ -58,6 +60,9 @@ class Stack:
             PortTakenError: the SIP address is in use.
             SipError: anything else, in the stack's own words.
         """
+        if Stack._was_started:
+            raise SipError("one process can start one SIP endpoint, and this one has had its own")
+        Stack._was_started = True
         try:
             with _quiet_stdout():  # PJLIB greets there, before it can be told where to log
                 self._endpoint.libCreate()

@@ -1,0 +1,254 @@
+"""Real calls over loopback: audio by its content, both good-byes, the fifth call, many calls."""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sip_rig import Phone, Recorded, wait_until
+
+from agent.audio import level_dbfs, to_samples, tone
+from agent.leg import (
+    AudioReceived,
+    CallAnswered,
+    CallReceived,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    MediaReady,
+    PlayoutCleared,
+    RtpMeasured,
+)
+from agent.sip.leg import SipLeg
+from agent.sip.options import SipOptions
+
+pytestmark = pytest.mark.e2e
+
+AGENT_HZ = 24_000
+AGENT_FRAME_BYTES = AGENT_HZ // 50 * 2
+CALLER_HZ = 16_000
+
+
+def answer_at_once(leg: SipLeg, item: LegInput) -> None:
+    if isinstance(item, CallReceived):
+        leg.answer()
+
+
+def sing_at_once(leg: SipLeg, item: LegInput) -> None:
+    answer_at_once(leg, item)
+    if isinstance(item, MediaReady):
+        leg.play(tone(440, 5_000, leg.sample_rate_hz))
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[Phone]:
+    phone = Phone("agent", SipOptions(sample_rate_hz=AGENT_HZ))
+    yield phone
+    assert phone.close() == 0
+
+
+@pytest.fixture(scope="module")
+def caller() -> Iterator[Phone]:
+    phone = Phone("caller", SipOptions())
+    yield phone
+    assert phone.close() == 0
+
+
+@pytest.fixture(autouse=True)
+def everybody_answers(agent: Phone, caller: Phone) -> Iterator[None]:
+    agent.behave(answer_at_once)
+    yield
+    wait_until(lambda: agent.facts().active_calls == 0, "the agent's calls to end")
+    wait_until(lambda: caller.facts().active_calls == 0, "the caller's calls to end")
+
+
+def dial(agent: Phone, caller: Phone, codec: str | None = None) -> tuple[int, int]:
+    """A call that is up: its number at the agent and at the caller."""
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}", codec=codec)
+    caller.wait_for(ours, MediaReady)
+    agent.wait_for(theirs, MediaReady)
+    return theirs, ours
+
+
+def pitch_hz(pcm: bytes, rate_hz: int) -> float:
+    samples = to_samples(pcm).astype(float)
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(spectrum.argmax() * rate_hz / len(samples))
+
+
+def voiced(pcm: bytes, rate_hz: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    """For each 10 ms, whether there is sound in it."""
+    size = rate_hz // 100
+    samples = to_samples(pcm)
+    blocks = samples[: len(samples) // size * size].reshape(-1, size)
+    return np.array([level_dbfs(block) > -40 for block in blocks])
+
+
+def received(phone: Phone, call: int) -> bytes:
+    told = phone.told(call)
+    return b"".join(t.input.pcm for t in told if isinstance(t.input, AudioReceived))
+
+
+@pytest.mark.parametrize("codec", ["PCMU", "PCMA", "G722"])
+def test_each_end_hears_what_the_other_plays(agent: Phone, caller: Phone, codec: str) -> None:
+    theirs, ours = dial(agent, caller, codec)
+    assert agent.wait_for(theirs, MediaReady).codec == codec
+    agent.do(theirs, "play", tone(440, 1_000, AGENT_HZ))
+    caller.do(ours, "play", tone(1_000, 1_000, CALLER_HZ))
+    agent.wait_for(theirs, AudioReceived, count=75)
+    caller.do(ours, "hang_up")
+    caller.wait_for(ours, HungUp)
+
+    for pcm, rate_hz, hz in (
+        (caller.recorded(ours).ear, CALLER_HZ, 440),
+        (received(agent, theirs), AGENT_HZ, 1_000),
+    ):
+        heard = np.flatnonzero(voiced(pcm, rate_hz))
+        assert len(heard) == pytest.approx(100, abs=3)
+        assert heard[-1] - heard[0] == len(heard) - 1, "a hole in the tone"
+        middle = slice(2 * rate_hz // 100 * int(heard[20]), 2 * rate_hz // 100 * int(heard[80]))
+        assert pitch_hz(pcm[middle], rate_hz) == pytest.approx(hz, abs=3)
+        assert level_dbfs(to_samples(pcm[middle])) == pytest.approx(-15, abs=1)
+
+
+@pytest.mark.parametrize("who", ["caller", "agent"])
+def test_either_end_can_hang_up(agent: Phone, caller: Phone, who: str) -> None:
+    theirs, ours = dial(agent, caller)
+    agent.wait_for(theirs, CallAnswered)
+    agent.wait_for(theirs, AudioReceived, count=10)
+    (caller if who == "caller" else agent).do(ours if who == "caller" else theirs, "hang_up")
+    for phone, call in ((caller, ours), (agent, theirs)):
+        ended = phone.wait_for(call, HungUp)
+        assert (ended.by, ended.status) == (who, 200)
+        *_, measured, last = phone.signals(call)
+        assert last is ended or last == ended
+        assert isinstance(measured, RtpMeasured)
+        assert measured.received_packets >= 5
+        assert measured.lost_packets == 0
+        assert phone.told(call)[-1].input == ended
+
+
+def test_who_calls_whom_is_told(agent: Phone, caller: Phone) -> None:
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:%2B4930123@127.0.0.1:{agent.port}", user="alice")
+    received = agent.wait_for_call(theirs)
+    assert (received.called, received.caller) == ("+4930123", "alice")
+    assert received.sip_call_id
+    caller.do(ours, "hang_up")
+
+
+def test_clear_stops_the_audio_and_accounts_for_every_sample(agent: Phone, caller: Phone) -> None:
+    theirs, ours = dial(agent, caller)
+    pcm = tone(440, 4_000, AGENT_HZ)
+    agent.do(theirs, "play", pcm)
+    agent.wait_for(theirs, FramePlayed, count=60)
+    agent.do(theirs, "clear")
+    cleared = agent.wait_for(theirs, PlayoutCleared)
+    caller.wait_for(ours, AudioReceived, count=120)
+    caller.do(ours, "hang_up")
+    caller.wait_for(ours, HungUp)
+
+    told = agent.told(theirs)
+    at = next(n for n, t in enumerate(told) if isinstance(t.input, PlayoutCleared))
+    played = [t.input.samples for t in told if isinstance(t.input, FramePlayed)]
+    played_before = sum(t.input.samples for t in told[:at] if isinstance(t.input, FramePlayed))
+    assert sum(played) == played_before, "a frame of what was cleared left afterwards"
+    assert played_before + cleared.dropped_samples == len(pcm) // 2
+    heard = voiced(caller.recorded(ours).ear, CALLER_HZ)
+    assert heard.sum() * 10 == pytest.approx(played_before * 1000 / AGENT_HZ, abs=20)
+
+
+def test_a_fifth_call_is_busy_and_the_four_stay(agent: Phone, caller: Phone) -> None:
+    second_caller = Phone("caller", SipOptions())
+    try:
+        calls = [dial(agent, caller) for _ in range(4)]
+        fifth = second_caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+        refused = second_caller.wait_for(fifth, HungUp, within_s=2)
+        assert (refused.by, refused.status) == ("agent", 486)
+        for theirs, ours in calls:
+            heard = len(received(agent, theirs))
+            agent.wait_for(theirs, AudioReceived, count=heard // AGENT_FRAME_BYTES + 5)
+            caller.do(ours, "hang_up")
+    finally:
+        assert second_caller.close() == 0
+
+
+def test_a_call_before_its_answer_can_be_cancelled(agent: Phone, caller: Phone) -> None:
+    agent.behave(None)
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    agent.wait_for_call(theirs)
+    agent.do(theirs, "answer", 180)
+    caller.do(ours, "hang_up")
+    for phone, call in ((caller, ours), (agent, theirs)):
+        ended = phone.wait_for(call, HungUp)
+        assert (ended.by, ended.status) == ("caller", 487)
+
+
+def test_a_refusal_reaches_the_caller_with_its_status(agent: Phone, caller: Phone) -> None:
+    agent.behave(None)
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    agent.wait_for_call(theirs)
+    agent.do(theirs, "hang_up", 404)
+    assert caller.wait_for(ours, HungUp).status == 404
+    assert agent.wait_for(theirs, HungUp).status == 404
+
+
+def test_recorded_time_is_the_marks_time(agent: Phone, caller: Phone) -> None:
+    """Sample n of the recording is n / rate after its start, on the clock of the marks."""
+    _, ours = dial(agent, caller)
+    caller.wait_for(ours, AudioReceived, count=100)
+    caller.do(ours, "hang_up")
+    caller.wait_for(ours, HungUp)
+    recorded: Recorded = caller.recorded(ours)
+    frames = [t.input for t in caller.told(ours) if isinstance(t.input, AudioReceived)]
+    assert recorded.started_at_ns == frames[0].at_ns
+    assert recorded.ear == b"".join(frame.pcm for frame in frames)
+    span_ms = (frames[-1].at_ns - frames[0].at_ns) / 1e6
+    assert span_ms == pytest.approx((len(frames) - 1) * 20, abs=40)
+
+
+def test_fifty_short_calls_leave_nothing_behind(agent: Phone, caller: Phone) -> None:
+    agent.behave(sing_at_once)
+    for _ in range(10):  # until every pool and cache has been filled
+        _one_short_call(agent, caller)
+    before = agent.facts(), caller.facts()
+    for _ in range(50):
+        _one_short_call(agent, caller)
+    time.sleep(0.1)
+    for was, phone in zip(before, (agent, caller), strict=True):
+        now = phone.facts()
+        assert now.threads == was.threads
+        assert now.open_files <= was.open_files
+        assert now.udp_ports <= was.udp_ports
+        grown = now.resident_bytes - was.resident_bytes
+        kept = sum(len(r) for r in _kept(phone))
+        assert grown - kept < 8_000_000, f"{grown} bytes more, {kept} of them the test's own"
+        assert not _children(phone)
+
+
+def _one_short_call(agent: Phone, caller: Phone) -> None:
+    theirs, ours = dial(agent, caller)
+    caller.wait_for(ours, AudioReceived, count=5)
+    caller.do(ours, "hang_up")
+    caller.wait_for(ours, HungUp)
+    agent.wait_for(theirs, HungUp)
+
+
+def _kept(phone: Phone) -> list[bytes]:
+    """The frames that the test's own log keeps of the calls."""
+    return [
+        told.input.pcm
+        for call in range(phone.calls())
+        for told in phone.told(call)
+        if isinstance(told.input, AudioReceived)
+    ]
+
+
+def _children(phone: Phone) -> str:
+    pid = phone.process.pid or os.getpid()
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()

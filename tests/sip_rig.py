@@ -1,0 +1,279 @@
+"""Two telephones in two processes, worked from a test by plain calls.
+
+PJSUA holds one endpoint a process, so each end of a call lives in a child process of its own. A
+test says what each end does (`phone.do(...)`), and reads what it was told (`phone.wait_for(...)`).
+All that is timed is read from stamps, never from how long the test itself took.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+from agent.leg import AudioReceived, CallReceived, FramePlayed, LegInput
+from agent.sip.endpoint import SipEndpoint, SipStation
+from agent.sip.leg import SipLeg
+from agent.sip.options import SipOptions
+from simulator.sip_caller import CallerEndpoint, SipCallerLeg
+
+T = TypeVar("T", bound=LegInput)
+
+WAIT_S = 10.0
+"""For anything that should come at once; long, because other work shares the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One input of a leg, and when it was delivered."""
+
+    at_ns: int
+    input: LegInput
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A caller's recording so far."""
+
+    rate_hz: int
+    started_at_ns: int | None
+    mouth: bytes
+    ear: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a process holds."""
+
+    resident_bytes: int
+    threads: int
+    open_files: int
+    udp_ports: int
+    cpu_s: float
+    active_calls: int
+
+
+class Phone:
+    """One telephone in its own process: the agent's (takes calls) or the caller's (places them)."""
+
+    def __init__(self, kind: str, options: SipOptions) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_main, args=(kind, options, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.port: int = self._reply()
+
+    def do(self, call: int, method: str, *arguments: Any) -> None:
+        """Call a method of the n-th call's leg."""
+        self._ask("leg", call, method, arguments)
+
+    def dial(self, uri: str, **options: Any) -> int:
+        """Place a call; returns its number."""
+        call: int = self._ask("new_call", options)
+        self.do(call, "dial", uri)
+        return call
+
+    def station(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the endpoint."""
+        return self._ask("station", method, arguments)
+
+    def behave(self, reaction: "Reaction | None") -> None:
+        """React to inputs within the process, for tests in which a round trip would be too late."""
+        self._ask("behave", reaction)
+
+    def calls(self) -> int:
+        """How many calls there have been."""
+        count: int = self._ask("calls")
+        return count
+
+    def told(self, call: int) -> list[Told]:
+        """All inputs of a call so far."""
+        inputs: list[Told] = self._ask("told", call)
+        return inputs
+
+    def recorded(self, call: int) -> Recorded:
+        """A caller's recording so far."""
+        recording: Recorded = self._ask("recorded", call)
+        return recording
+
+    def facts(self) -> Facts:
+        """What the process holds now."""
+        facts: Facts = self._ask("facts")
+        return facts
+
+    def wait_for_call(self, call: int) -> CallReceived:
+        """Until the n-th call has come in."""
+        wait_until(lambda: self.calls() > call, f"call {call}")
+        return self.wait_for(call, CallReceived)
+
+    def wait_for(self, call: int, kind: type[T], count: int = 1, within_s: float = WAIT_S) -> T:
+        """Until a leg has been told the `count`-th input of a kind; returns it."""
+        found: list[T] = []
+
+        def enough() -> bool:
+            found[:] = [told.input for told in self.told(call) if isinstance(told.input, kind)]
+            return len(found) >= count
+
+        try:
+            wait_until(enough, f"{kind.__name__} number {count}", within_s)
+        except TimeoutError as error:
+            signals = [t.input for t in self.told(call) if not _is_audio(t.input)]
+            raise TimeoutError(f"{error}; was told {signals}") from None
+        return found[count - 1]
+
+    def signals(self, call: int) -> list[LegInput]:
+        """All inputs of a call so far but audio frames."""
+        return [told.input for told in self.told(call) if not _is_audio(told.input)]
+
+    def close(self) -> int | None:
+        """Stop the endpoint; returns the process's exit code (None: it had to be killed)."""
+        if self.process.is_alive():
+            self._ask("stop")
+        self.process.join(WAIT_S)
+        code = self.process.exitcode
+        if code is None:
+            self.process.kill()
+            self.process.join()
+        self._pipe.close()
+        return code
+
+    def _ask(self, *question: Any) -> Any:
+        self._pipe.send(question)
+        return self._reply()
+
+    def _reply(self) -> Any:
+        if not self._pipe.poll(WAIT_S):
+            raise TimeoutError(f"{self.process.name} does not answer")
+        try:
+            ok, value = self._pipe.recv()
+        except EOFError:
+            self.process.join(WAIT_S)
+            raise ChildProcessError(f"a phone died: exit code {self.process.exitcode}") from None
+        if not ok:
+            raise RuntimeError(f"in the phone's process: {value}")
+        return value
+
+
+Reaction = Callable[[SipLeg, LegInput], None]
+"""A module's function (it crosses to another process by name)."""
+
+
+def wait_until(condition: Callable[[], bool], what: str, within_s: float = WAIT_S) -> None:
+    """Until a condition holds.
+
+    Raises:
+        TimeoutError: it did not hold in time.
+    """
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {within_s} s for {what}")
+        time.sleep(0.01)
+
+
+def _is_audio(item: LegInput) -> bool:
+    return isinstance(item, AudioReceived | FramePlayed)
+
+
+# ---- the child process
+
+
+def _main(kind: str, options: SipOptions, pipe: Connection) -> None:
+    asyncio.run(_Child(kind, options, pipe).run())
+
+
+class _Child:
+    def __init__(self, kind: str, options: SipOptions, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._legs: list[SipLeg] = []
+        self._told: list[list[Told]] = []
+        self._reaction: Reaction | None = None
+        self._stopped = asyncio.Event()
+        self._station: SipStation = (
+            SipEndpoint(options, self._add) if kind == "agent" else CallerEndpoint(options)
+        )
+
+    async def run(self) -> None:
+        try:
+            port = await self._station.start()
+        except Exception:
+            self._pipe.send((False, traceback.format_exc()))
+            return
+        self._pipe.send((True, port))
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._pipe.fileno(), self._serve)
+        await self._stopped.wait()
+        loop.remove_reader(self._pipe.fileno())
+        await self._station.stop()
+        self._pipe.send((True, None))
+
+    def _serve(self) -> None:
+        try:
+            name, *arguments = self._pipe.recv()
+        except EOFError:  # the test is gone
+            self._stopped.set()
+            return
+        if name == "stop":
+            self._stopped.set()
+            return
+        try:
+            self._pipe.send((True, getattr(self, f"on_{name}")(*arguments)))
+        except Exception:
+            self._pipe.send((False, traceback.format_exc()))
+
+    def _add(self, leg: SipLeg) -> None:
+        told: list[Told] = []
+        self._legs.append(leg)
+        self._told.append(told)
+
+        def on_input(item: LegInput) -> None:
+            told.append(Told(time.monotonic_ns(), item))
+            if self._reaction is not None:
+                self._reaction(leg, item)
+
+        leg.start(on_input)
+
+    def on_new_call(self, options: dict[str, Any]) -> int:
+        assert isinstance(self._station, CallerEndpoint)
+        self._add(self._station.new_call(**options))
+        return len(self._legs) - 1
+
+    def on_leg(self, call: int, method: str, arguments: tuple[Any, ...]) -> None:
+        getattr(self._legs[call], method)(*arguments)
+
+    def on_station(self, method: str, arguments: tuple[Any, ...]) -> Any:
+        return getattr(self._station, method)(*arguments)
+
+    def on_behave(self, reaction: Reaction | None) -> None:
+        self._reaction = reaction
+
+    def on_calls(self) -> int:
+        return len(self._legs)
+
+    def on_told(self, call: int) -> list[Told]:
+        return self._told[call]
+
+    def on_recorded(self, call: int) -> Recorded:
+        leg = self._legs[call]
+        assert isinstance(leg, SipCallerLeg)
+        mouth, ear = leg.recorder.channels()
+        return Recorded(leg.recorder.rate_hz, leg.recorder.started_at_ns, mouth, ear)
+
+    def on_facts(self) -> Facts:
+        process = psutil.Process()
+        return Facts(
+            resident_bytes=process.memory_info().rss,
+            threads=process.num_threads(),
+            open_files=len(list(Path(f"/proc/{os.getpid()}/fd").iterdir())),
+            udp_ports=len(process.net_connections("udp")),
+            cpu_s=sum(process.cpu_times()[:2]),
+            active_calls=self._station.active_calls,
+        )
