@@ -14,10 +14,10 @@ from simulator.values import Moment
 class CallFacts:
     """Everything that has happened in one call, as seen by the caller."""
 
-    def __init__(self, rate_hz: int, caller: Caller) -> None:
+    def __init__(self, caller: Caller, hearing: Hearing, mouth: Mouth) -> None:
         self.caller = caller
-        self.hearing = Hearing(rate_hz, end_silence_ms=caller.end_silence)
-        self.mouth = Mouth()
+        self.hearing = hearing
+        self.mouth = mouth
         self.turns = 0
         self.dialed_ns: int | None = None
         self.ringing_ns: int | None = None

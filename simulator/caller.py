@@ -33,13 +33,16 @@ from simulator.caller_effects import (
     EmitMark,
     Finish,
     HangUp,
+    Play,
     SetTimer,
     Start,
     TimerFired,
     Vanish,
     Verdict,
 )
-from simulator.hearing import Noticed
+from simulator.hearing import Hearing, Noticed
+from simulator.line import NOISE, Line
+from simulator.mouth import Mouth
 from simulator.scenario import Scenario
 from simulator.track import Track
 from simulator.values import format_duration
@@ -73,8 +76,15 @@ class CallerMachine:
     ) -> None:
         self._scenario = scenario
         self._uri = uri
-        self._rng = rng
-        self._facts = CallFacts(rate_hz, scenario.caller)
+        self._facts = CallFacts(
+            scenario.caller,
+            Hearing(rate_hz, end_silence_ms=scenario.caller.end_silence),
+            Mouth(
+                Line(scenario.caller, audio.get(NOISE, b""), rate_hz, rng),
+                rate_hz,
+                mixes=bool(scenario.meanwhile),
+            ),
+        )
         self._main = Track(scenario.steps, 0, audio, self._facts)
         self._meanwhile = Track(scenario.meanwhile, len(scenario.steps), audio, self._facts)
         self._effects: list[Effect] = []
@@ -107,6 +117,9 @@ class CallerMachine:
         self._effects = []
         if self._learn(event, now_ns) and not self._finished:
             self._go_on(now_ns)
+        pcm = self._facts.mouth.more_audio() if self._outcome is None else b""
+        if pcm:
+            self._effects.append(Play(pcm=pcm))
         return self._effects
 
     def _learn(self, event: CallerInput, now_ns: int) -> bool:
@@ -122,6 +135,7 @@ class CallerMachine:
         return True
 
     def _hear(self, event: AudioReceived) -> bool:
+        self._facts.mouth.hear(event.pcm)
         hearing = self._facts.hearing
         noticed = hearing.listen(event.pcm, event.at_ns)
         self._mark_noticed(noticed)
@@ -186,6 +200,7 @@ class CallerMachine:
     def _media_ready(self, event: MediaReady, now_ns: int) -> None:
         if self._facts.media_ns is None:
             self._facts.media_ns = now_ns
+            self._facts.mouth.open()
         self._mark(now_ns, "media_ready", codec=event.codec)
 
     def _digit_heard(self, event: DtmfReceived, now_ns: int) -> None:
@@ -213,7 +228,7 @@ class CallerMachine:
 
     def _frame_left(self, event: FramePlayed) -> bool:
         facts = self._facts
-        changed = facts.mouth.frame_left(event.samples, event.at_ns) if event.samples else []
+        changed = facts.mouth.frame_left(event.samples, event.at_ns)
         for utterance in changed:
             if utterance.turn is None:
                 continue

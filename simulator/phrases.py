@@ -3,6 +3,8 @@
 A call never waits for the synthesiser, and the same scenario always sounds the same.
 """
 
+from simulator.line import NOISE
+from simulator.noise import make_noise
 from simulator.scenario import Scenario
 from simulator.sounds import make_sound
 from simulator.steps import MakeSound, Press, Say
@@ -17,13 +19,16 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
         agent.audio.AudioFileError: a sound file cannot be read.
     """
     audio = {}
+    caller = scenario.caller
+    if caller.noise is not None:
+        audio[NOISE] = make_noise(caller.noise, caller.level_dbfs, scenario.folder, rate_hz)
     for position, step in enumerate(scenario.all_steps):
         match step:
             case Say():
-                audio[position] = speak(step.say, scenario.caller, scenario.folder, rate_hz)
+                audio[position] = speak(step.say, caller, scenario.folder, rate_hz)
             case MakeSound():
-                pcm = make_sound(step.sound, rate_hz, voice=scenario.caller.voice)
-                audio[position] = at_level(pcm, rate_hz, scenario.caller.level_dbfs)
+                pcm = make_sound(step.sound, rate_hz, voice=caller.voice)
+                audio[position] = at_level(pcm, rate_hz, caller.level_dbfs)
             case Press(method="inband"):
                 audio[position] = dtmf(step.press, rate_hz)
             case _:

@@ -29,6 +29,27 @@ def _checked_budget(value: Any) -> Any:
     return value
 
 
+class Noise(Strict):
+    """What is heard behind the caller: noise of a kind, or a file that is played over and over."""
+
+    kind: Literal["white", "pink", "brown", "babble"] | None = None
+    wav: str | None = Field(None, description="A sound file, beside the scenario file.")
+    snr_db: float = Field(ge=-10, le=60, description="How far below the caller's voice it is.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Noise":
+        if (self.kind is None) == (self.wav is None):
+            raise PydanticCustomError("noise", "expected either kind or wav", {})
+        return self
+
+
+class Echo(Strict):
+    """The agent's own voice comes back to it, as from a loudspeaker near a microphone."""
+
+    loss_db: float = Field(ge=0, le=60, description="How much weaker it comes back.")
+    delay: DurationMs = Field(ge=100, le=1000, description="When it comes back; at least 100ms.")
+
+
 class Caller(Strict):
     """Who calls, and with what telephone."""
 
@@ -37,6 +58,10 @@ class Caller(Strict):
     voice: str = Field("en-gb", description="espeak-ng voice of what is said.")
     speed_wpm: int = Field(160, ge=80, le=450, description="Words a minute.")
     level_dbfs: float = Field(-20.0, ge=-60, le=0, description="Loudness of the voiced parts.")
+    noise: Noise | None = None
+    echo: Echo | None = None
+    gain_db: float = Field(0.0, ge=-60, le=60, description="Of all that leaves the telephone.")
+    clip_dbfs: float = Field(0.0, ge=-40, le=0, description="Where it is cut off, after the gain.")
     patience: DurationMs = Field(
         10_000.0, gt=0, description="How long to wait for whatever has no `within` of its own."
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agent.clock import ms_to_ns
 from simulator.call_facts import CallFacts
-from simulator.caller_effects import Effect, EmitMark, Hold, Play, Resume, SendDtmf
+from simulator.caller_effects import Effect, EmitMark, Hold, Resume, SendDtmf
 from simulator.expecting import Waiting, expectation
 from simulator.mouth import Utterance
 from simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
@@ -162,7 +162,6 @@ class Track:
         pcm = self._audio[self._number]
         if takes_turn:
             facts.turns += 1
-        self._effects.append(Play(pcm=pcm))
         return facts.mouth.say(text, pcm, facts.turns if takes_turn else None)
 
     def _press(self, step: Press, progress: _Progress, now_ns: int) -> None:
