@@ -94,7 +94,7 @@ class CallMachine:
         self._rate_hz = sample_rate_hz
         self._out = out = Outbox()
         self._chart = chart = StateChart(out, strict=strict)
-        self._player = Player(out, sample_rate_hz)
+        self._player = Player(out, sample_rate_hz, settings.playout.max_ms)
         self._uplink = Uplink(out, settings, sample_rate_hz)
         self._responses = Responses(out, chart, self._player, settings)
         self._turns = Turns(out, chart, self._player, self._responses, self._uplink, settings)
@@ -282,7 +282,10 @@ class CallMachine:
     # What follows from all of it.
 
     def _end_requested(self, event: EndRequested) -> None:
-        self._closing.after_last_word(event.reason)
+        if event.at_once:
+            self._closing.now(event.reason)
+        else:
+            self._closing.after_last_word(event.reason)
 
     def _session_lost(self) -> None:
         self._uplink.close()

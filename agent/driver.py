@@ -74,9 +74,9 @@ class CallDriver:
         """Listen to the leg; its first input begins the call."""
         self._leg.start(self.feed)
 
-    def end(self, reason: str) -> None:
-        """Ask for the call's end, after the last word."""
-        self.feed(EndRequested(reason=reason))
+    def end(self, reason: str, *, at_once: bool = False) -> None:
+        """Ask for the call's end, after the last word unless told otherwise."""
+        self.feed(EndRequested(reason=reason, at_once=at_once))
 
     def feed(self, event: CallInput) -> None:
         """Tell the machine something, and do what it asks for."""

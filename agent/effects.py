@@ -7,6 +7,7 @@ from typing import Any
 from agent.inputs import Timer
 from agent.leg import DtmfMethod
 from agent.realtime.door import Event
+from agent.settings import Dialect
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +57,7 @@ class ConnectRealtime:
 
     url: str
     model: str
-    dialect: str
+    dialect: Dialect
     timeout_ms: int
 
 

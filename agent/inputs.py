@@ -69,9 +69,11 @@ class ToolFinished:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndRequested:
-    """Somebody outside the call (a drain, an operator) wants it to end, after the last word."""
+    """Somebody outside the call (a drain, an operator) wants it to end."""
 
     reason: str
+    at_once: bool = False
+    """Do not wait for the last word."""
 
 
 CallInput = (

@@ -13,9 +13,10 @@ from agent.outbox import Outbox
 class Player:
     """What the caller hears of the agent."""
 
-    def __init__(self, out: Outbox, rate_hz: int) -> None:
+    def __init__(self, out: Outbox, rate_hz: int, max_ms: int) -> None:
         self._out = out
         self._rate_hz = rate_hz
+        self._max_samples = max_ms * rate_hz // 1000
         self._ledger = Ledger(rate_hz * FRAME_MS // 1000)
 
     @property
@@ -29,9 +30,14 @@ class Player:
         return self._ledger.head
 
     def write(self, segment: Segment, pcm: bytes) -> None:
-        """Queue more of a segment."""
-        if pcm:
-            self._ledger.add(segment, len(pcm) // BYTES_PER_SAMPLE)
+        """Queue more of a segment; what does not fit the bound, the newest, is dropped."""
+        samples = len(pcm) // BYTES_PER_SAMPLE
+        room = self._max_samples - self._ledger.waiting_samples
+        if samples > room:
+            self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
+            samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
+        if samples:
+            self._ledger.add(segment, samples)
             self._out.add(Play(pcm=pcm))
 
     def complete(self, segment: Segment) -> list[Segment]:
@@ -49,7 +55,7 @@ class Player:
         return self._tell(facts) if facts else []
 
     def overflowed(self, samples: int) -> None:
-        """The leg's buffer was full, and dropped the newest audio."""
+        """The leg's own buffer was full, and dropped the newest audio."""
         self._ledger.overflowed(samples)
         self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
 

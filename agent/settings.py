@@ -7,48 +7,36 @@ override any of it for the numbers that it answers.
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
 from agent.audio import AudioFormat
 from agent.leg import FRAME_MS
+from agent.settings_base import Milliseconds, Model, Port, UserPath
+from agent.settings_operating import OperatingSettings, RecordingSettings
 
 Dialect = Literal["ga", "beta"]
 TurnPolicy = Literal["server", "client", "local"]
 
-Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-UserPath = Annotated[
-    Path,
-    BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value),
-]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class RegistrationSettings(_Model):
+class RegistrationSettings(Model):
     """Registration with a PBX or a trunk; the password is `EARSHOT_SIP_PASSWORD`, never here."""
 
     registrar: str
-    """`sip:pbx.example`"""
+    """Host, or host:port."""
     user: str
+    auth_user: str = ""
+    """Of the digest; empty: the same as `user`."""
     realm: str = "*"
+    transport: Literal["udp", "tcp"] = "udp"
     expires_s: int = Field(300, ge=30, le=86400)
+    retry_s: int = Field(10, ge=1, le=3600)
+    """Between a failed attempt and the next."""
 
 
-class SipSettings(_Model):
+class SipSettings(Model):
     """The telephone's side of a worker."""
 
     host: str = "127.0.0.1"
@@ -56,11 +44,12 @@ class SipSettings(_Model):
     """0: any free one"""
     transports: list[Literal["udp", "tcp"]] = Field(["udp", "tcp"], min_length=1)
     rtp_port: Port = 0
-    """First port of RTP; 0: a free block is found at start."""
+    """First port of RTP and RTCP; 0: a free block is found at start."""
+    rtp_port_count: int = Field(40, ge=2, le=2000)
     public_host: str | None = None
     """Advertised in Contact, behind NAT."""
     rtp_public_host: str | None = None
-    """Advertised in SDP, behind NAT."""
+    """Advertised in SDP, behind NAT; `public_host` if not given."""
     codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
     sample_rate_hz: Literal[8000, 24000] = 24000
     """Of the audio between telephone and API: 8000 sends G.711 straight through."""
@@ -69,12 +58,12 @@ class SipSettings(_Model):
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)
-    allowed_peers: list[str] = []
+    allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
     registration: RegistrationSettings | None = None
 
 
-class ReconnectSettings(_Model):
+class ReconnectSettings(Model):
     """What to do when the connection to the API fails."""
 
     attempts: int = Field(4, ge=0, le=100)
@@ -84,7 +73,7 @@ class ReconnectSettings(_Model):
     """The delay doubles up to this."""
 
 
-class RealtimeSettings(_Model):
+class RealtimeSettings(Model):
     """The Realtime API. The key is `OPENAI_API_KEY` in the environment, never here."""
 
     url: str = "wss://api.openai.com/v1/realtime"
@@ -117,7 +106,7 @@ class RealtimeSettings(_Model):
         return url
 
 
-class VadSettings(_Model):
+class VadSettings(Model):
     """The server's turn detection, as the API names it."""
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
@@ -133,7 +122,7 @@ class VadSettings(_Model):
     """False: the agent cancels the response when the caller barges in."""
 
 
-class LocalVadSettings(_Model):
+class LocalVadSettings(Model):
     """The agent's own voice activity detection, for the policy `local`."""
 
     threshold_dbfs: float = Field(-45.0, ge=-90, le=0)
@@ -145,7 +134,7 @@ class LocalVadSettings(_Model):
     """Silence that ends a turn."""
 
 
-class WatchdogSettings(_Model):
+class WatchdogSettings(Model):
     """How long to wait for the server before acting without it; 0 waits for ever."""
 
     commit_ms: Milliseconds = 1_500
@@ -156,7 +145,7 @@ class WatchdogSettings(_Model):
     """Between two signs of life of a running response: then it is cancelled."""
 
 
-class TurnSettings(_Model):
+class TurnSettings(Model):
     """Who takes a turn, and when."""
 
     policy: TurnPolicy = "server"
@@ -169,7 +158,7 @@ class TurnSettings(_Model):
     watchdogs: WatchdogSettings = WatchdogSettings()
 
 
-class GreetingSettings(_Model):
+class GreetingSettings(Model):
     """The first words."""
 
     enabled: bool = True
@@ -183,7 +172,7 @@ class GreetingSettings(_Model):
     """Default: `earshot` in the user's cache directory."""
 
 
-class BeepSettings(_Model):
+class BeepSettings(Model):
     """The tone that tells the caller that the line is up."""
 
     enabled: bool = True
@@ -192,14 +181,14 @@ class BeepSettings(_Model):
     level_dbfs: float = Field(-12.0, ge=-60, le=0)
 
 
-class PlayoutSettings(_Model):
+class PlayoutSettings(Model):
     """Audio that waits for the caller to hear it."""
 
     max_ms: int = Field(120_000, ge=1_000, le=3_600_000)
     """The API sends far faster than real time; what does not fit is dropped and marked."""
 
 
-class DtmfSettings(_Model):
+class DtmfSettings(Model):
     """Keys that the caller presses."""
 
     to_model: bool = True
@@ -208,7 +197,7 @@ class DtmfSettings(_Model):
     """A pause that ends a number; `#` ends it at once."""
 
 
-class FailureSettings(_Model):
+class FailureSettings(Model):
     """What the caller hears when the API does not work."""
 
     hold_instructions: str = Field(
@@ -225,7 +214,7 @@ class FailureSettings(_Model):
     """A SIP URI: send the caller there instead of hanging up."""
 
 
-class LimitSettings(_Model):
+class LimitSettings(Model):
     """Bounds of a call; 0 is no limit."""
 
     call_ms: Milliseconds = 60 * 60_000
@@ -241,18 +230,18 @@ class LimitSettings(_Model):
     """A function that has not answered by then has failed."""
 
 
-class ToolSettings(_Model):
+class ToolSettings(Model):
     """Functions that the model may call."""
 
     module: str | None = None
     """The user's own module, as Python imports it: each public function in it is a tool."""
     hang_up: bool = True
-    transfer: list[str] = []
+    transfer: list[str] = Field(default=[])
     """SIP URIs that the model may transfer to; empty: it may not."""
     send_dtmf: bool = False
 
 
-class TimelineSettings(_Model):
+class TimelineSettings(Model):
     """Where the calls' marks go."""
 
     dir: UserPath | None = None
@@ -261,7 +250,7 @@ class TimelineSettings(_Model):
     """Mark every append."""
 
 
-class CallSettings(_Model):
+class CallSettings(Model):
     """Everything that shapes one call."""
 
     instructions: str = "You are a friendly voice on the telephone. Answer briefly."
@@ -276,9 +265,10 @@ class CallSettings(_Model):
     limits: LimitSettings = LimitSettings()
     tools: ToolSettings = ToolSettings()
     timeline: TimelineSettings = TimelineSettings()
+    recordings: RecordingSettings = RecordingSettings()
 
 
-class Route(_Model):
+class Route(Model):
     """The settings of the calls to some numbers; in a file, only what differs is written."""
 
     called: str = Field(min_length=1)
@@ -286,11 +276,11 @@ class Route(_Model):
     settings: CallSettings
 
 
-class Settings(CallSettings):
+class Settings(CallSettings, OperatingSettings):
     """A whole configuration: one worker's telephone side, and its calls' settings by number."""
 
     sip: SipSettings = SipSettings()
-    routes: list[Route] = []
+    routes: list[Route] = Field(default=[])
     """In a file: `called`, and beside it any setting of a call. The first that matches holds."""
 
     @model_validator(mode="before")

@@ -1,0 +1,216 @@
+"""The running agent: a SIP endpoint whose calls each get a machine, a driver and a timeline.
+
+Nothing here decides anything about a call. Whoever operates the service (the command line, a drain,
+a supervisor) uses `start`, `refuse_calls`, `end_calls`, `reload` and `stop`.
+"""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import structlog
+
+from agent.call import CallMachine
+from agent.clock import LoopClock
+from agent.config import Secrets
+from agent.driver import CallDriver, Work
+from agent.effects import ConnectRealtime
+from agent.greeting import PromptCache, default_cache_dir
+from agent.inputs import CallInput
+from agent.leg import CallLeg, CallReceived, LegInput
+from agent.realtime.connection import WebSocketConnection
+from agent.realtime.door import RealtimeConnection
+from agent.settings import CallSettings, Settings
+from agent.sip.endpoint import SipEndpoint
+from agent.sip.options import Registration, SipOptions
+from agent.timeline import Mark, MarkSink, TimelineWriter
+
+_log = structlog.get_logger(__name__)
+
+_BACKGROUND_THREADS = 8
+"""Functions and prompt files of all calls of a worker; a call seldom has two at once."""
+_END_POLL_S = 0.02
+
+
+class Service:
+    """One worker: an endpoint and its calls."""
+
+    def __init__(
+        self, settings: Settings, secrets: Secrets, *, sinks: Sequence[MarkSink] = ()
+    ) -> None:
+        """A service that is not started yet.
+
+        Args:
+            settings: everything but the secrets.
+            secrets: the API key and the registrar's password.
+            sinks: every mark of every call goes to each of these, besides the call's timeline.
+        """
+        self._settings = settings
+        self._secrets = secrets
+        self._sinks = tuple(sinks)
+        self._endpoint = SipEndpoint(_sip_options(settings, secrets), self._accept)
+        self._drivers: dict[str, CallDriver] = {}
+        self._background = _Background()
+        self._clock: LoopClock | None = None
+        self.on_calls_changed: Callable[[int], None] = lambda _active: None
+        """Told the number of calls that are up, whenever it changes."""
+
+    @property
+    def active_calls(self) -> int:
+        """Calls that are up."""
+        return len(self._drivers)
+
+    async def start(self) -> int:
+        """Listen; answers the SIP port.
+
+        Raises:
+            SipError: the endpoint cannot be started; says why.
+        """
+        self._clock = LoopClock(asyncio.get_running_loop())
+        return await self._endpoint.start()
+
+    def refuse_calls(self) -> None:
+        """Turn new calls away with 503."""
+        self._endpoint.refuse_calls(503)
+
+    def end_calls(self, reason: str, *, at_once: bool = False) -> None:
+        """End the calls that are up, after their last words unless told otherwise."""
+        for driver in list(self._drivers.values()):
+            driver.end(reason, at_once=at_once)
+
+    def reload(self, settings: Settings) -> None:
+        """Take new prompts, routes and tools for the calls that come from now on."""
+        self._settings = settings
+
+    async def stop(self, *, limit_s: float = 3.0) -> None:
+        """End what is left within `limit_s`, and stop listening."""
+        self.refuse_calls()
+        self.end_calls("shutting down", at_once=True)
+        polls = int(limit_s / _END_POLL_S)
+        while self._drivers and polls:
+            await asyncio.sleep(_END_POLL_S)
+            polls -= 1
+        await self._endpoint.stop()
+        self._background.close()
+
+    def _accept(self, leg: CallLeg) -> None:
+        """A call is here; who is called, its first input says."""
+        drivers: list[CallDriver] = []
+
+        def intake(event: LegInput) -> None:
+            if not drivers and isinstance(event, CallReceived):
+                drivers.append(self._new_driver(leg, event))
+            for driver in drivers:
+                driver.feed(event)
+
+        leg.start(intake)
+
+    def _new_driver(self, leg: CallLeg, received: CallReceived) -> CallDriver:
+        assert self._clock is not None  # noqa: S101 - no call comes before `start`
+        call = uuid.uuid4().hex[:12]
+        settings = self._settings.for_call(received.called)
+        timeline = _open_timeline(settings.timeline.dir, received.called, call)
+        sinks = (*self._sinks, timeline) if timeline else self._sinks
+
+        def mark(fact: Mark) -> None:
+            for sink in sinks:
+                sink(fact)
+
+        def ended() -> None:
+            if timeline:
+                timeline.close()
+            self._drivers.pop(call, None)
+            self.on_calls_changed(len(self._drivers))
+
+        driver = CallDriver(
+            CallMachine(settings, called=received.called, sample_rate_hz=leg.sample_rate_hz),
+            leg,
+            self._connect,
+            self._clock,
+            _prompt_cache(settings),
+            mark,
+            call=call,
+            background=self._background.run,
+            on_end=ended,
+        )
+        self._drivers[call] = driver
+        self.on_calls_changed(len(self._drivers))
+        return driver
+
+    def _connect(self, effect: ConnectRealtime) -> RealtimeConnection:
+        return WebSocketConnection(
+            effect.url,
+            model=effect.model,
+            api_key=self._secrets.api_key,
+            dialect=effect.dialect,
+            timeout_ms=effect.timeout_ms,
+        )
+
+
+class _Background:
+    """A small pool of threads that hands results back to the loop."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(_BACKGROUND_THREADS, thread_name_prefix="background")
+
+    def run(self, work: Work, on_done: Callable[[CallInput], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def task() -> None:
+            try:
+                result = work()
+            except Exception:
+                _log.exception("background_work_failed")
+                return
+            loop.call_soon_threadsafe(on_done, result)
+
+        self._pool.submit(task)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _open_timeline(directory: Path | None, called: str, call: str) -> TimelineWriter | None:
+    """A call goes on without its timeline if that cannot be written."""
+    if directory is None:
+        return None
+    safe_name = re.sub(r"[^A-Za-z0-9_.+-]", "_", called)[:100] or "unknown"
+    try:
+        return TimelineWriter(directory / f"{safe_name}-{call}.jsonl")
+    except OSError as error:
+        _log.error("timeline_failed", directory=str(directory), error=str(error))
+        return None
+
+
+def _prompt_cache(settings: CallSettings) -> PromptCache:
+    return PromptCache(settings.greeting.cache_dir or default_cache_dir())
+
+
+def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
+    sip = settings.sip
+    registration = None
+    if sip.registration is not None:
+        registration = Registration(
+            **sip.registration.model_dump(), password=secrets.sip_password or ""
+        )
+    return SipOptions(
+        listen_host=sip.host,
+        port=sip.port,
+        transports=tuple(sip.transports),
+        rtp_port=sip.rtp_port,
+        rtp_port_count=sip.rtp_port_count,
+        public_host=sip.public_host,
+        rtp_public_host=sip.rtp_public_host,
+        codecs=tuple(sip.codecs),
+        sample_rate_hz=sip.sample_rate_hz,
+        max_calls=sip.max_calls,
+        # The calls' own bounds are the machine's business: the leg holds the widest.
+        max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
+        rtp_timeout_ms=sip.rtp_timeout_ms,
+        retry_after_s=sip.retry_after_s,
+        allowed_peers=tuple(sip.allowed_peers),
+        registration=registration,
+    )
