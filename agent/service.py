@@ -113,7 +113,7 @@ class Service:
         call = uuid.uuid4().hex[:12]
         settings = self._settings.for_call(received.called)
         timeline = _open_timeline(settings.timeline.dir, received.called, call)
-        sinks = (*self._sinks, timeline) if timeline else self._sinks
+        sinks: tuple[MarkSink, ...] = (*self._sinks, timeline) if timeline else self._sinks
 
         def mark(fact: Mark) -> None:
             for sink in sinks:
