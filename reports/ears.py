@@ -33,7 +33,7 @@ _FLOOR_BLOCKS = 5  # the floor looks back 5 blocks of 400 ms
 _SMOOTHING = 0.7  # of the energy that the floor is taken from: a time constant of about 30 ms
 _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
 _TONE_LOWEST_HZ, _TONE_HIGHEST_HZ = 300.0, 1800.0  # below is the pitch of voices
-_TONE_PURITY = 0.94  # share of a hop's energy that one sinusoid must explain (clean: 0.999)
+_TONE_IMPURITY = 0.02  # how far a tonal hop may be from a sinusoid (G.711: 0.001, 20 dB SNR: 0.01)
 _TONE_DRIFT = 0.08  # a hop of 10 ms tells a frequency no better than this
 _TONE_GAP_HOPS = 5  # a lost packet or two do not end a beep
 _BEEP_HOPS = 10  # shorter tones occur in speech
@@ -390,14 +390,15 @@ def _end(last: _Hop, following: _Hop | None) -> int:
 def _pure_tone_hz(row: Wave, lag: int, hz_per_radian: float) -> float | None:
     """The frequency of a hop that is one sinusoid, to some percent; None if it is not one.
 
-    A sinusoid obeys x[n+lag] + x[n-lag] = 2 cos(w lag) x[n]; its purity is the squared correlation
-    of the two sides.
+    A sinusoid obeys x[n+lag] + x[n-lag] = 2 cos(w lag) x[n]; how far a hop is from that, against
+    what the left side could be at most, is its impurity.
     """
     middle = row[lag:-lag]
     sides = row[2 * lag :] + row[: -2 * lag]
     cross = float(middle.dot(sides))
     power = float(middle.dot(middle))
-    if cross * cross <= _TONE_PURITY * power * float(sides.dot(sides)):
+    rest = float(sides.dot(sides)) - cross * cross / power if power else 0.0
+    if rest >= _TONE_IMPURITY * 4 * power:
         return None
     hz = math.acos(max(-1.0, min(1.0, cross / (2 * power)))) * hz_per_radian
     return hz if _TONE_LOWEST_HZ < hz < _TONE_HIGHEST_HZ else None

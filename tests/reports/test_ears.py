@@ -1,0 +1,239 @@
+"""The ears against recordings whose truth is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from synthetic_call import speech
+
+from agent import audio
+from reports.ears import (
+    BeepHeard,
+    Ears,
+    Heard,
+    Segment,
+    SpeechEnded,
+    SpeechStarted,
+    segments,
+    utterances,
+)
+
+RATES = pytest.mark.parametrize("rate_hz", [8000, 16_000, 24_000])
+HOP_MS = 10
+
+
+def tone(hz: float, length_ms: float, rate_hz: int = 8000, dbfs: float = -12) -> NDArray[np.int16]:
+    return audio.to_samples(audio.tone(hz, length_ms, rate_hz, level_dbfs=dbfs))
+
+
+def quiet(length_ms: float, rate_hz: int = 8000) -> NDArray[np.int16]:
+    return np.zeros(round(length_ms * rate_hz / 1000), np.int16)
+
+
+def joined(*parts: NDArray[np.int16]) -> NDArray[np.int16]:
+    return np.concatenate(parts)
+
+
+def over_g711(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    pcmu = audio.AudioFormat("pcmu")
+    return audio.to_samples(pcmu.decode(pcmu.encode(samples.tobytes())))
+
+
+def noise(count: int, dbfs: float, seed: int = 1) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).normal(0, 32768 * 10 ** (dbfs / 20), count)
+
+
+def with_noise(samples: NDArray[np.int16], dbfs: float, seed: int = 1) -> NDArray[np.int16]:
+    wave = samples + noise(samples.size, dbfs, seed)
+    return np.clip(wave, -32768, 32767).astype(np.int16)
+
+
+def live(samples: NDArray[np.int16], rate_hz: int = 8000, frame_ms: int = 20) -> list[Heard]:
+    ears = Ears(rate_hz)
+    step = rate_hz * frame_ms // 1000
+    heard: list[Heard] = []
+    for start in range(0, samples.size, step):
+        heard += ears.feed(samples[start : start + step].tobytes())
+    return heard + ears.finish()
+
+
+@RATES
+def test_a_beep_is_heard_with_its_edges_and_frequency(rate_hz: int) -> None:
+    recording = joined(quiet(303, rate_hz), tone(440, 400, rate_hz), quiet(500, rate_hz))
+    (beep,) = segments(recording, rate_hz)
+    assert beep.kind == "beep"
+    assert beep.hz == pytest.approx(440, abs=0.1)
+    assert beep.start * 1000 / rate_hz == pytest.approx(303, abs=1)
+    assert beep.end * 1000 / rate_hz == pytest.approx(703, abs=1)
+
+
+@pytest.mark.parametrize("hz", [400, 434, 440, 445.5, 450, 1000])
+def test_the_frequency_is_measured_over_g711_to_less_than_a_hertz(hz: float) -> None:
+    recording = over_g711(joined(quiet(200), tone(hz, 400), quiet(300)))
+    (beep,) = segments(recording, 8000)
+    assert beep.hz == pytest.approx(hz, abs=0.3)
+
+
+def test_a_beep_in_noise_is_still_a_beep() -> None:
+    recording = with_noise(joined(quiet(2500), tone(440, 400), quiet(1000)), -45)
+    (beep,) = segments(recording, 8000)
+    assert (beep.kind, beep.hz) == ("beep", pytest.approx(440, abs=1))
+    assert beep.start / 8 == pytest.approx(2500, abs=HOP_MS)
+    assert beep.end / 8 == pytest.approx(2900, abs=HOP_MS)
+
+
+def test_a_lost_packet_does_not_split_a_beep() -> None:
+    beep = tone(440, 400).copy()
+    beep[1600:1760] = 0
+    (found,) = segments(joined(quiet(300), beep, quiet(300)), 8000)
+    assert (found.end - found.start) / 8 == pytest.approx(400, abs=2)
+
+
+def test_a_short_tone_is_speech_not_a_beep() -> None:
+    (found,) = segments(joined(quiet(300), tone(440, 60), quiet(300)), 8000)
+    assert found.kind == "speech"
+    assert found.start / 8 == pytest.approx(300, abs=2)
+
+
+def test_a_gliding_tone_is_no_beep() -> None:
+    t = np.arange(8000) / 8000
+    glide = (8000 * np.sin(2 * np.pi * (400 * t + 200 * t**2))).astype(np.int16)
+    assert {s.kind for s in segments(joined(quiet(300), glide, quiet(300)), 8000)} == {"speech"}
+
+
+@RATES
+def test_speech_is_heard_from_its_first_sample_to_its_last(rate_hz: int) -> None:
+    said = speech(800, 5, rate_hz)
+    recording = joined(quiet(517, rate_hz), said, quiet(700, rate_hz))
+    found = utterances(segments(recording, rate_hz), rate_hz)
+    assert [s.kind for s in found] == ["speech"]
+    assert found[0].start * 1000 / rate_hz == pytest.approx(517, abs=1)
+    assert found[0].end * 1000 / rate_hz == pytest.approx(517 + 800, abs=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before_ms=st.integers(100, 900),
+    length_ms=st.integers(120, 1500),
+    between_ms=st.integers(450, 900),
+    level_db=st.floats(-14, 6),
+    seed=st.integers(0, 2**16),
+)
+def test_speech_is_found_at_ten_milliseconds_whatever_its_level(
+    before_ms: int, length_ms: int, between_ms: int, level_db: float, seed: int
+) -> None:
+    gain = 10 ** (level_db / 20)
+    said = np.clip(speech(length_ms, seed) * gain, -32768, 32767).astype(np.int16)
+    recording = over_g711(joined(quiet(before_ms), said, quiet(between_ms), said, quiet(500)))
+    first, second = utterances(segments(recording, 8000), 8000)
+    later_ms = before_ms + length_ms + between_ms
+    for found, start_ms in ((first, before_ms), (second, later_ms)):
+        assert abs(found.start / 8 - start_ms) <= HOP_MS
+        assert abs(found.end / 8 - start_ms - length_ms) <= HOP_MS
+
+
+@settings(max_examples=25, deadline=None)
+@given(dbfs=st.floats(-70, -40), seed=st.integers(0, 2**16))
+def test_steady_noise_is_silence_and_speech_in_it_is_found(dbfs: float, seed: int) -> None:
+    said = speech(600, seed)
+    recording = with_noise(joined(quiet(2500), said, quiet(1500)), dbfs, seed)
+    found = utterances(segments(recording, 8000), 8000)
+    assert len(found) == 1
+    assert abs(found[0].start / 8 - 2500) <= HOP_MS
+    assert abs(found[0].end / 8 - 3100) <= HOP_MS
+
+
+def test_noise_that_sets_in_is_taken_for_the_floor_within_some_seconds() -> None:
+    recording = joined(quiet(1000), noise(8 * 8000, -45).astype(np.int16))
+    (found,) = segments(recording, 8000)
+    assert found.end / 8 < 1000 + 3000
+
+
+@pytest.mark.parametrize("length_ms", [0, 3, 10, 5000])
+def test_silence_is_silence(length_ms: int) -> None:
+    assert segments(quiet(length_ms), 8000) == []
+
+
+def test_a_click_is_nothing() -> None:
+    recording = quiet(1000).copy()
+    recording[4000:4040] = 12_000
+    assert segments(recording, 8000) == []
+
+
+def test_clipped_speech_is_speech() -> None:
+    said = np.clip(speech(700, 3).astype(np.int32) * 30, -32768, 32767).astype(np.int16)
+    (found,) = utterances(segments(joined(quiet(300), said, quiet(600)), 8000), 8000)
+    assert found.kind == "speech"
+    assert found.start / 8 == pytest.approx(300, abs=2)
+
+
+def test_a_direct_current_offset_is_not_taken_for_speech_for_long() -> None:
+    found = segments(np.full(8000 * 5, 300, np.int16), 8000)
+    assert all(s.kind == "speech" and s.end / 8 < 3000 for s in found)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.lists(st.integers(1, 700), min_size=1, max_size=40), seed=st.integers(0, 2**16))
+def test_it_does_not_matter_in_what_pieces_audio_comes(cuts: list[int], seed: int) -> None:
+    recording = joined(quiet(200), tone(440, 400), quiet(300), speech(500, seed), quiet(700))
+    whole = Ears(8000)
+    expected = whole.feed(recording) + whole.finish()
+    ears = Ears(8000)
+    heard: list[Heard] = []
+    start = 0
+    for cut in cuts:
+        heard += ears.feed(recording[start : start + cut].tobytes())
+        start += cut
+    heard += ears.feed(recording[start:].tobytes()) + ears.finish()
+    assert heard == expected
+    assert [type(h) for h in heard] == [BeepHeard, SpeechStarted, SpeechEnded]
+
+
+def test_live_and_afterwards_agree() -> None:
+    recording = joined(quiet(200), tone(440, 400), quiet(300), speech(900, 4), quiet(700))
+    beep, started, ended = live(recording)
+    found = utterances(segments(recording, 8000), 8000)
+    assert isinstance(beep, BeepHeard)
+    assert isinstance(started, SpeechStarted)
+    assert isinstance(ended, SpeechEnded)
+    assert found == [
+        Segment("beep", beep.onset, beep.end, beep.hz),
+        Segment("speech", started.sample, ended.sample),
+    ]
+
+
+def test_live_speech_is_told_soon_and_its_end_after_the_hangover() -> None:
+    recording = joined(quiet(500), speech(500, 2), quiet(1000))
+    ears = Ears(8000, hangover_ms=400)
+    told: dict[type, int] = {}
+    for start in range(0, recording.size, 160):
+        for heard in ears.feed(recording[start : start + 160].tobytes()):
+            told[type(heard)] = (start + 160) // 8
+        if SpeechStarted in told and SpeechEnded not in told:
+            assert ears.speaking
+    assert told[SpeechStarted] <= 500 + 60
+    assert told[SpeechEnded] == pytest.approx(1000 + 400, abs=20)
+    assert not ears.speaking
+
+
+def test_a_pause_for_a_comma_does_not_end_an_utterance_but_is_seen_afterwards() -> None:
+    recording = joined(quiet(300), speech(400, 1), quiet(300), speech(400, 2), quiet(800))
+    assert [type(h) for h in live(recording)] == [SpeechStarted, SpeechEnded]
+    assert len(segments(recording, 8000)) == 2
+    assert len(utterances(segments(recording, 8000), 8000)) == 1
+
+
+def test_a_beep_parts_utterances() -> None:
+    found = [
+        Segment("speech", 0, 800),
+        Segment("beep", 900, 1700, 440.0),
+        Segment("speech", 1800, 2600),
+    ]
+    assert utterances(found, 8000) == found
+
+
+@pytest.mark.parametrize("rate_hz", [0, 4000, 11_025])
+def test_a_rate_that_has_no_whole_hops_is_refused(rate_hz: int) -> None:
+    with pytest.raises(ValueError, match="multiple of 100"):
+        Ears(rate_hz)
