@@ -1,0 +1,1 @@
+"""Files for running the agent in production; docs/deploy.md tells how to use them."""

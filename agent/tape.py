@@ -1,0 +1,197 @@
+"""Records a production call: what the caller said and what was really played, on one clock.
+
+`TapedLeg` stands between the call and its leg and listens to both sides. What was played is known
+exactly: audio goes into the queue in the order of `play`, `FramePlayed` says how much of it left,
+and `PlayoutCleared` how much never did. The file is written as the call goes on, so that a long
+call costs no memory, and gets its name when it is whole.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import soundfile
+import structlog
+
+from agent.audio import BYTES_PER_SAMPLE, to_samples
+from agent.clock import NS_PER_MS
+from agent.leg import (
+    FRAME_MS,
+    AudioReceived,
+    CallLeg,
+    DtmfMethod,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    PlayoutCleared,
+    PlayoutOverflowed,
+)
+
+WRITE_EVERY_MS = 1000
+MAX_QUEUE_MS = 3_600_000
+"""Of audio that waits to be played: the largest playout buffer that can be set."""
+
+_MAX_LATE_FRAMES = 10
+"""A longer hole in the media clock's ticks is media that was down (hold), and becomes silence."""
+
+_FRAME_NS = FRAME_MS * NS_PER_MS
+
+_log = structlog.get_logger(__name__)
+
+
+class TapeError(OSError):
+    """The recording cannot be written: says which file and why."""
+
+
+class WavTape:
+    """A stereo WAV file that grows: left the caller, right the agent."""
+
+    def __init__(self, path: Path, rate_hz: int) -> None:
+        """Begin the file, under a name that says that it is not whole.
+
+        Raises:
+            TapeError: it cannot be written there.
+        """
+        self.path = path
+        self._part = path.with_name(path.name + ".part")
+        self._left, self._right = bytearray(), bytearray()
+        self._write_bytes = rate_hz * WRITE_EVERY_MS // 1000 * BYTES_PER_SAMPLE
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._part.touch(mode=0o600)
+            self._file: Any = soundfile.SoundFile(
+                self._part, "w", samplerate=rate_hz, channels=2, format="WAV", subtype="PCM_16"
+            )
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise TapeError(f"{path}: cannot be written: {error}") from None
+
+    def add_left(self, pcm: bytes) -> None:
+        """More of the caller."""
+        self._left += pcm
+        self._write(self._write_bytes)
+
+    def add_right(self, pcm: bytes) -> None:
+        """More of the agent."""
+        self._right += pcm
+        self._write(self._write_bytes)
+
+    def close(self) -> None:
+        """Write what is left, the shorter side filled with silence, and give the file its name.
+
+        Raises:
+            TapeError: the disk did not take it.
+        """
+        length = max(len(self._left), len(self._right))
+        for side in (self._left, self._right):
+            side += bytes(length - len(side))
+        self._write(BYTES_PER_SAMPLE)
+        try:
+            self._file.close()
+            self._part.replace(self.path)
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise TapeError(f"{self.path}: cannot be finished: {error}") from None
+
+    def _write(self, at_least_bytes: int) -> None:
+        both = min(len(self._left), len(self._right))
+        if both < at_least_bytes:
+            return
+        sides = [to_samples(bytes(side[:both])) for side in (self._left, self._right)]
+        try:
+            self._file.write(np.stack(sides, axis=1))
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise TapeError(f"{self.path}: cannot be written: {error}") from None
+        del self._left[:both]
+        del self._right[:both]
+
+
+class TapedLeg:
+    """A `CallLeg` that records on a tape whatever passes through it."""
+
+    def __init__(self, leg: CallLeg, tape: WavTape, on_started: Callable[[int], None]) -> None:
+        """`on_started` is told when sample 0 was at the media clock, in nanoseconds."""
+        self.sample_rate_hz = leg.sample_rate_hz
+        self._leg = leg
+        self._tape: WavTape | None = tape
+        self._on_started = on_started
+        self._frame_bytes = leg.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
+        self._queue = bytearray()
+        self._queue_bytes = leg.sample_rate_hz * MAX_QUEUE_MS // 1000 * BYTES_PER_SAMPLE
+        self._started_at_ns: int | None = None
+        self._frames = {"left": 0, "right": 0}
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """See `CallLeg.start`."""
+
+        def listen(told: LegInput) -> None:
+            if self._tape is not None:
+                self._record(told)
+            on_input(told)
+
+        self._leg.start(listen)
+
+    def play(self, pcm: bytes) -> None:
+        """See `CallLeg.play`."""
+        room = self._queue_bytes - len(self._queue)
+        self._queue += pcm[: max(0, room)]
+        self._leg.play(pcm)
+
+    def answer(self, status: int = 200) -> None:
+        """See `CallLeg.answer`."""
+        self._leg.answer(status)
+
+    def clear(self) -> None:
+        """See `CallLeg.clear`."""
+        self._leg.clear()
+
+    def hang_up(self, status: int = 200) -> None:
+        """See `CallLeg.hang_up`."""
+        self._leg.hang_up(status)
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        """See `CallLeg.send_dtmf`."""
+        self._leg.send_dtmf(digits, method)
+
+    def transfer(self, uri: str) -> None:
+        """See `CallLeg.transfer`."""
+        self._leg.transfer(uri)
+
+    def _record(self, told: LegInput) -> None:
+        assert self._tape is not None  # noqa: S101 - looked at by the only caller
+        try:
+            self._follow(told, self._tape)
+        except TapeError as error:  # the call is worth more than its recording
+            _log.error("recording_failed", error=str(error))
+            self._tape = None
+
+    def _follow(self, told: LegInput, tape: WavTape) -> None:
+        match told:
+            case FramePlayed():
+                tape.add_right(self._hole("right", told.at_ns) + self._take(told.samples))
+            case AudioReceived():
+                tape.add_left(self._hole("left", told.at_ns) + told.pcm)
+            case PlayoutCleared():  # dropped from the front: all that was played has been told
+                del self._queue[: told.dropped_samples * BYTES_PER_SAMPLE]
+            case PlayoutOverflowed():
+                kept = max(0, len(self._queue) - told.dropped_samples * BYTES_PER_SAMPLE)
+                del self._queue[kept:]
+            case HungUp():
+                self._tape = None
+                tape.close()
+
+    def _take(self, samples: int) -> bytes:
+        """One frame as it left: so much from the queue, then silence."""
+        count = samples * BYTES_PER_SAMPLE
+        pcm = bytes(self._queue[:count])
+        del self._queue[:count]
+        return pcm + bytes(self._frame_bytes - len(pcm))
+
+    def _hole(self, side: Literal["left", "right"], at_ns: int) -> bytes:
+        """The silence that belongs before the frame of this tick; counts both."""
+        if self._started_at_ns is None:
+            self._started_at_ns = at_ns
+            self._on_started(at_ns)
+        missing = (at_ns - self._started_at_ns) // _FRAME_NS - self._frames[side]
+        missing = missing if missing > _MAX_LATE_FRAMES else 0
+        self._frames[side] += missing + 1
+        return bytes(missing * self._frame_bytes)

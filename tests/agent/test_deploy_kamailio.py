@@ -1,0 +1,76 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.kamailio import KamailioError, Proxy, render, worker_addresses
+
+WORKERS = ["127.0.0.1:5061", "127.0.0.1:5062", "127.0.0.1:5063"]
+
+
+def files(folder: Path, **options: object) -> tuple[str, str]:
+    proxy = Proxy(**{"host": "127.0.0.1", "workers": WORKERS, **options})  # type: ignore[arg-type]
+    config, worker_list = render(proxy, folder).values()
+    return config, worker_list
+
+
+def test_the_list_has_every_worker(tmp_path: Path) -> None:
+    config, worker_list = files(tmp_path)
+    assert [line for line in worker_list.splitlines() if not line.startswith("#")] == [
+        f"1 sip:{worker};transport=udp" for worker in WORKERS
+    ]
+    assert f'"list_file", "{tmp_path / "dispatcher.list"}"' in config
+
+
+def test_the_addresses_are_the_workers_own() -> None:
+    assert worker_addresses("127.0.0.1", 5061, 3) == WORKERS
+    assert worker_addresses("::1", 5061, 1) == ["[::1]:5061"]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "hint"), [("127.0.0.1", 0, "sip.port is 0"), ("0.0.0.0", 5061, "sip.host is")]
+)
+def test_workers_that_a_proxy_could_not_find(host: str, port: int, hint: str) -> None:
+    with pytest.raises(KamailioError, match=hint):
+        worker_addresses(host, port, 3)
+
+
+def test_a_proxy_on_a_workers_own_address(tmp_path: Path) -> None:
+    with pytest.raises(KamailioError, match="it is a worker's"):
+        files(tmp_path, port=5062)
+
+
+def test_a_proxy_that_the_workers_would_refuse(tmp_path: Path) -> None:
+    with pytest.raises(KamailioError, match=r"not in sip\.allowed_peers"):
+        files(tmp_path, allowed_peers=["10.0.0.0/8"])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"allowed_peers": ["127.0.0.0/8", "2001:db8::/32"]},
+        {"host": "0.0.0.0", "public_host": "phone.example"},
+        {"transports": ["tcp"], "retry_after_s": 30},
+        {"host": "::1", "workers": ["[::1]:5061"]},
+    ],
+    ids=["plain", "peers", "public", "tcp", "ipv6"],
+)
+def test_kamailio_itself_accepts_it(tmp_path: Path, options: dict[str, object]) -> None:
+    kamailio = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+    if kamailio is None:
+        pytest.skip("kamailio is not installed (Debian: apt install kamailio)")
+    config, worker_list = files(tmp_path, **options)
+    (tmp_path / "kamailio.cfg").write_text(config)
+    (tmp_path / "dispatcher.list").write_text(worker_list)
+    checked = subprocess.run(
+        [kamailio, "-c", "-f", str(tmp_path / "kamailio.cfg")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "config file ok" in checked.stderr

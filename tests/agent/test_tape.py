@@ -1,0 +1,202 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from agent.audio import Samples, to_bytes
+from agent.clock import NS_PER_MS
+from agent.leg import (
+    AudioReceived,
+    DtmfMethod,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    PlayoutCleared,
+    PlayoutOverflowed,
+)
+from agent.tape import TapedLeg, TapeError, WavTape
+
+RATE_HZ = 8000
+FRAME = 160
+START_NS = 7_000_000_000
+
+
+class Leg:
+    """A leg whose inputs a test tells."""
+
+    sample_rate_hz = RATE_HZ
+
+    def __init__(self) -> None:
+        self.done: list[tuple[object, ...]] = []
+        self.tell: Callable[[LegInput], None]
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        self.tell = on_input
+
+    def answer(self, status: int = 200) -> None:
+        self.done.append(("answer", status))
+
+    def play(self, pcm: bytes) -> None:
+        self.done.append(("play", len(pcm)))
+
+    def clear(self) -> None:
+        self.done.append(("clear",))
+
+    def hang_up(self, status: int = 200) -> None:
+        self.done.append(("hang_up", status))
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        self.done.append(("send_dtmf", digits, method))
+
+    def transfer(self, uri: str) -> None:
+        self.done.append(("transfer", uri))
+
+
+class Rig:
+    """A taped leg and its media clock."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "sub" / "call.wav"
+        self.inner = Leg()
+        self.started: list[int] = []
+        self.heard: list[LegInput] = []
+        self.leg = TapedLeg(self.inner, WavTape(self.path, RATE_HZ), self.started.append)
+        self.leg.start(self.heard.append)
+        self.now_ns = START_NS
+
+    def tick(self, caller: int, played: int = 0) -> None:
+        """20 ms in which the caller sounds like `caller`, and so many samples are played."""
+        self.inner.tell(FramePlayed(samples=played, at_ns=self.now_ns))
+        self.inner.tell(AudioReceived(pcm=constant(caller, FRAME), at_ns=self.now_ns))
+        self.now_ns += 20 * NS_PER_MS
+
+    def hang_up(self) -> tuple[Samples, Samples]:
+        self.inner.tell(HungUp(by="caller", status=200, reason=""))
+        data, rate_hz = soundfile.read(self.path, dtype="int16")
+        assert rate_hz == RATE_HZ
+        return data[:, 0], data[:, 1]
+
+
+def constant(value: int, count: int) -> bytes:
+    return to_bytes(np.full(count, value))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def runs(samples: Samples) -> list[tuple[int, int]]:
+    """The channel as (value, how many samples of it in a row)."""
+    edges = np.flatnonzero(np.diff(samples)) + 1
+    return [(int(part[0]), len(part)) for part in np.split(samples, edges) if len(part)]
+
+
+def test_both_sides_on_one_clock(rig: Rig) -> None:
+    rig.leg.play(constant(500, 200))
+    rig.tick(1)
+    rig.tick(2, played=160)
+    rig.tick(3, played=40)
+    left, right = rig.hang_up()
+    assert runs(left) == [(1, 160), (2, 160), (3, 160)]
+    assert runs(right) == [(0, 160), (500, 200), (0, 120)]
+    assert rig.started == [START_NS]
+
+
+def test_what_was_cleared_was_never_played(rig: Rig) -> None:
+    rig.leg.play(constant(500, 320))
+    rig.tick(1, played=160)
+    rig.leg.clear()
+    rig.leg.play(constant(900, 160))
+    rig.inner.tell(PlayoutCleared(dropped_samples=160))
+    rig.tick(1, played=160)
+    _, right = rig.hang_up()
+    assert runs(right) == [(500, 160), (900, 160)]
+
+
+def test_what_did_not_fit_was_never_played(rig: Rig) -> None:
+    rig.leg.play(constant(500, 160))
+    rig.leg.play(constant(600, 320))
+    rig.inner.tell(PlayoutOverflowed(dropped_samples=160))
+    for played in (160, 160, 0):
+        rig.tick(1, played=played)
+    _, right = rig.hang_up()
+    assert runs(right) == [(500, 160), (600, 160), (0, 160)]
+
+
+def test_time_without_media_is_silence_on_both_sides(rig: Rig) -> None:
+    rig.tick(1)
+    rig.now_ns += 1000 * NS_PER_MS
+    rig.leg.play(constant(500, 160))
+    rig.tick(2, played=160)
+    left, right = rig.hang_up()
+    assert runs(left) == [(1, 160), (0, 8000), (2, 160)]
+    assert runs(right) == [(0, 8160), (500, 160)]
+
+
+def test_a_late_tick_is_no_hole(rig: Rig) -> None:
+    rig.tick(1)
+    rig.now_ns += 100 * NS_PER_MS
+    rig.tick(2)
+    left, _ = rig.hang_up()
+    assert runs(left) == [(1, 160), (2, 160)]
+
+
+def test_the_file_has_its_name_only_when_it_is_whole(rig: Rig) -> None:
+    for _ in range(120):
+        rig.tick(5)
+    part = rig.path.with_name("call.wav.part")
+    assert part.exists()
+    assert not rig.path.exists()
+    left, _ = rig.hang_up()
+    assert len(left) == 120 * FRAME
+    assert not part.exists()
+
+
+def test_a_call_without_media_leaves_an_empty_recording(rig: Rig) -> None:
+    left, _ = rig.hang_up()
+    assert len(left) == 0
+    assert rig.started == []
+
+
+def test_nothing_is_kept_from_the_call_or_the_leg(rig: Rig) -> None:
+    rig.leg.answer(183)
+    rig.leg.play(b"\0\0")
+    rig.leg.clear()
+    rig.leg.send_dtmf("12", "info")
+    rig.leg.transfer("sip:x")
+    rig.leg.hang_up(486)
+    assert rig.inner.done == [
+        ("answer", 183),
+        ("play", 2),
+        ("clear",),
+        ("send_dtmf", "12", "info"),
+        ("transfer", "sip:x"),
+        ("hang_up", 486),
+    ]
+    rig.tick(1)
+    rig.inner.tell(HungUp(by="caller", status=200, reason=""))
+    assert [type(told) for told in rig.heard] == [FramePlayed, AudioReceived, HungUp]
+
+
+def test_a_disk_that_fails_costs_the_recording_and_not_the_call(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: bytes) -> None:
+        raise TapeError("no space left")
+
+    tape = rig.leg._tape
+    assert tape is not None
+    monkeypatch.setattr(tape, "add_left", fail)
+    rig.tick(1)
+    rig.tick(2)
+    assert len(rig.heard) == 4
+    assert rig.leg._tape is None
+
+
+def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TapeError, match=r"call\.wav: cannot be written"):
+        WavTape(tmp_path / "file" / "call.wav", RATE_HZ)
