@@ -69,7 +69,8 @@ class WebSocketConnection:
         except asyncio.QueueFull:
             self._overflowed = True
             if self._task is not None:
-                self._task.cancel()
+                # Soon: a task that is cancelled before its first step would have no say any more.
+                asyncio.get_running_loop().call_soon(self._task.cancel)
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""
