@@ -14,6 +14,7 @@ from functools import partial
 from typing import Protocol
 
 from agent.clock import Clock, Timer, ms_to_ns
+from agent.realtime.connection import MAX_MESSAGE_BYTES, MAX_WAITING_EVENTS
 from agent.realtime.door import (
     Event,
     RealtimeClosed,
@@ -25,11 +26,8 @@ from agent.realtime.door import (
 from agent.timeline import MarkSink
 from fakes import door
 
-_ABNORMAL = 1006
-"""RFC 6455 §7.4.1: the connection was lost without a close frame."""
-_MESSAGE_TOO_BIG = 1009
-_MAX_MESSAGE_CHARACTERS = 2**24
-"""What the agent's WebSocket adapter takes of one message."""
+_NORMAL, _ABNORMAL, _TOO_BIG = 1000, 1006, 1009
+"""Close codes (RFC 6455 §7.4.1); 1006: lost without a close frame."""
 
 
 class Session(Protocol):
@@ -74,12 +72,12 @@ class VirtualRealtimeServer:
         """PCM16 that the latest session received, at `heard_rate_hz`."""
         self.heard_rate_hz = 0
 
-    def connect(self, *, model: str, timeout_ms: int) -> "VirtualRealtimeConnection":
+    def connect(self, *, model: str, dialect: str, timeout_ms: int) -> "VirtualRealtimeConnection":
         """A new connection, not yet started."""
         connection = VirtualRealtimeConnection(
             self._clock,
             self._open_session(),
-            request=door.ConnectionRequested(model=model),
+            request=door.ConnectionRequested(model=model, beta_header=dialect == "beta"),
             timeout_ms=timeout_ms,
             path=self._path,
             marks=self._marks,
@@ -122,8 +120,8 @@ class VirtualRealtimeConnection:
         self._marks = marks
         self._keep = keep
         self._on_input: Callable[[RealtimeInput], None] | None = None
+        self._unsent: list[Event] | None = []  # None: the handshake is done
         self._timers: dict[str, Timer] = {}
-        self._limit: Timer | None = None
         self._server_open = False
 
     # The client's end
@@ -134,37 +132,46 @@ class VirtualRealtimeConnection:
         self._server_open = True
         self._to_server(self._request)
         limit_ns = self._clock.now_ns() + ms_to_ns(self._timeout_ms)
-        self._limit = self._clock.call_at(limit_ns, self._give_up)
+        self._clock.call_at(limit_ns, self._give_up)
 
     def send(self, event: Event) -> None:
         """See `RealtimeConnection.send`."""
-        if self._on_input is not None:
+        if self._on_input is None:
+            return
+        if self._unsent is None:
             self._to_server(door.ClientEvent(event))
+        elif len(self._unsent) < MAX_WAITING_EVENTS:
+            self._unsent.append(event)
+        else:
+            reason = f"{MAX_WAITING_EVENTS} events waited to be sent"
+            self._end_client(RealtimeClosed(reason=reason))
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""
-        self._leave(1000)
+        if self._on_input is not None:
+            self._on_input = None
+            self._to_server(door.ConnectionLost(_NORMAL))
 
     def _give_up(self) -> None:
-        self._tell(RealtimeClosed(reason=f"no answer to the handshake in {self._timeout_ms} ms"))
-        self._to_server(door.ConnectionLost(_ABNORMAL))
+        if self._unsent is not None:
+            reason = f"no handshake within {self._timeout_ms / 1000:g} s"
+            self._end_client(RealtimeClosed(reason=reason))
 
-    def _leave(self, code: int) -> None:
-        if self._on_input is None:
-            return
-        self._on_input = None
-        if self._limit is not None:
-            self._limit.cancel()
-        self._to_server(door.ConnectionLost(code))
+    def _end_client(self, closed: RealtimeClosed) -> None:
+        """The client's end gives up: it is told soon, and the server notices."""
+        self._clock.call_at(self._clock.now_ns(), partial(self._tell, closed))
+        self._to_server(door.ConnectionLost(_ABNORMAL))
 
     def _tell(self, realtime_input: RealtimeInput) -> None:
         """What has arrived at the client; nothing is told once it has closed."""
-        if self._on_input is None:
-            return
         on_input = self._on_input
-        if self._limit is not None:
-            self._limit.cancel()
-        if isinstance(realtime_input, RealtimeClosed):
+        if on_input is None:
+            return
+        if isinstance(realtime_input, RealtimeConnected):
+            unsent, self._unsent = self._unsent or [], None
+            for event in unsent:
+                self._to_server(door.ClientEvent(event))
+        elif isinstance(realtime_input, RealtimeClosed):
             self._on_input = None
         on_input(realtime_input)
 
@@ -199,14 +206,16 @@ class VirtualRealtimeConnection:
                 self._to_client(RealtimeConnected())
             case door.SendText(text):
                 self._to_client(_told_of_text(text))
-            case door.RefuseConnection(status, body):
-                self._to_client(RealtimeClosed(reason=body, status=status))
+            case door.RefuseConnection(status, _):
+                reason = f"handshake refused: HTTP {status}"
+                self._to_client(RealtimeClosed(reason=reason, status=status))
                 self._end_server()
             case door.CloseConnection(code, reason):
+                reason = reason or "closed by the server"
                 self._to_client(RealtimeClosed(reason=reason, code=code))
                 self._end_server()
             case door.DropConnection():
-                self._to_client(RealtimeClosed(reason="connection lost", code=_ABNORMAL))
+                self._to_client(RealtimeClosed(reason="the connection was lost", code=_ABNORMAL))
                 self._end_server()
 
     def _fire(self, name: str) -> None:
@@ -236,6 +245,6 @@ class VirtualRealtimeConnection:
 
 def _told_of_text(text: str) -> RealtimeInput:
     """What the agent's adapter makes of a text that is no event."""
-    if len(text) > _MAX_MESSAGE_CHARACTERS:
-        return RealtimeClosed(reason="message too big", code=_MESSAGE_TOO_BIG)
+    if len(text) > MAX_MESSAGE_BYTES:
+        return RealtimeClosed(reason="message too big", code=_TOO_BIG)
     return RealtimeGarbage(reason="not JSON")

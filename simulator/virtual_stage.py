@@ -173,7 +173,9 @@ class _Stage:
         ).start()
 
     def _connect(self, effect: ConnectRealtime) -> VirtualRealtimeConnection:
-        return self._server.connect(model=effect.model, timeout_ms=effect.timeout_ms)
+        return self._server.connect(
+            model=effect.model, dialect=effect.dialect, timeout_ms=effect.timeout_ms
+        )
 
     def _open_session(self) -> RealtimeSession:
         self._sessions += 1

@@ -1,7 +1,6 @@
 """The shipped scenarios in the virtual lane, and that a seed is enough to repeat one exactly."""
 
 import hashlib
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -113,16 +112,3 @@ def test_another_seed_makes_another_call(played: dict[str, Played], tmp_path: Pa
     play(tmp_path, seed=2)
     first = played["first_call"].directory.parents[1]
     assert digests(tmp_path) != digests(first)
-
-
-def test_wrong_agent_settings_are_an_error_in_words(tmp_path: Path) -> None:
-    file = tmp_path / "odd.yaml"
-    file.write_text(
-        json.dumps(
-            {"about": "Odd.", "agent": {"turns": {"policy": "nobody"}}, "steps": ["hang_up"]}
-        )
-    )
-    stage = plan(loader.load([file]), repeat=1, seed=1)[0]
-    call = VirtualLane(tmp_path / "work").play(stage)
-    assert call.verdict == "error"
-    assert "nobody" in call.detail
