@@ -7,6 +7,7 @@ handshake's `Authorization` header and nowhere else.
 import asyncio
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -53,6 +54,8 @@ class WebSocketConnection:
         self._outgoing: asyncio.Queue[Event] = asyncio.Queue(max_waiting_events)
         self._on_input: Callable[[RealtimeInput], None] | None = None
         self._task: asyncio.Task[None] | None = None
+        self._conversing = False
+        self._closing = asyncio.Event()
         self._overflowed = False
 
     def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
@@ -68,30 +71,37 @@ class WebSocketConnection:
             self._outgoing.put_nowait(event)
         except asyncio.QueueFull:
             self._overflowed = True
-            if self._task is not None:
-                # Soon: a task that is cancelled before its first step would have no say any more.
-                asyncio.get_running_loop().call_soon(self._task.cancel)
+            self._stop()
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""
         self._on_input = None
-        if self._task is not None:
-            self._task.cancel()
+        self._stop()
 
     async def wait_closed(self) -> None:
         """Until the socket is closed; bounded by the closing handshake's limit."""
         if self._task is not None:
             await asyncio.wait([self._task])
 
+    def _stop(self) -> None:
+        self._closing.set()
+        # Soon: a task that is cancelled before its first step would have no say any more.
+        asyncio.get_running_loop().call_soon(self._stop_connecting)
+
+    def _stop_connecting(self) -> None:
+        if self._task is not None and not self._conversing:
+            self._task.cancel()
+
     async def _run(self) -> None:
         try:
             closed = await self._talk()
         except asyncio.CancelledError:
-            if not self._overflowed:
-                return  # closed by our own side: nobody is to be told
-            limit = self._outgoing.maxsize
-            closed = RealtimeClosed(reason=f"{limit} events waited to be sent")
+            closed = self._own_end()
         self._tell(closed)
+
+    def _own_end(self) -> RealtimeClosed:
+        limit = self._outgoing.maxsize
+        return RealtimeClosed(reason=f"{limit} events waited to be sent")
 
     async def _talk(self) -> RealtimeClosed:
         try:
@@ -114,25 +124,39 @@ class WebSocketConnection:
             return RealtimeClosed(reason=f"cannot connect: {error or type(error).__name__}")
 
     async def _converse(self, socket: ClientConnection) -> RealtimeClosed:
+        self._conversing = True
         self._tell(RealtimeConnected())
-        writer = asyncio.create_task(self._write(socket), name="realtime-writer")
+        tasks = [
+            asyncio.create_task(work, name=f"realtime-{name}")
+            for name, work in (
+                ("reader", self._read(socket)),
+                ("writer", self._write(socket)),
+                ("closer", self._closing.wait()),
+            )
+        ]
         try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if self._overflowed:
+            return self._own_end()
+        # RFC 6455 §7.1.5: 1006 where no close frame was received
+        code, reason = 1006, "the connection was lost"
+        if socket.close_code is not None and socket.close_code != code:
+            code, reason = socket.close_code, socket.close_reason or "closed by the server"
+        return RealtimeClosed(reason=reason, code=code)
+
+    async def _read(self, socket: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
             while True:
                 self._tell(_decode(await socket.recv()))
-        except ConnectionClosed as closed:
-            code = closed.rcvd.code if closed.rcvd else 1006  # RFC 6455 §7.1.5: no close frame
-            reason = closed.rcvd.reason if closed.rcvd else "the connection was lost"
-            return RealtimeClosed(reason=reason or "closed by the server", code=code)
-        finally:
-            writer.cancel()
-            await asyncio.wait([writer])
 
     async def _write(self, socket: ClientConnection) -> None:
-        try:
+        with contextlib.suppress(ConnectionClosed):
             while True:
                 await socket.send(_encode(await self._outgoing.get()))
-        except ConnectionClosed:
-            return  # the reader tells it
 
     def _tell(self, event: RealtimeInput) -> None:
         if self._on_input is not None:
