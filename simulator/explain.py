@@ -56,7 +56,8 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     if "words" in context:
         word = str(context.get("word", ""))
         return f'{name}: "{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
-    shown = "" if isinstance(value, (dict, list)) or kind in _SELF_CONTAINED else f" {value!r}:"
+    says_value = isinstance(value, (dict, list)) or kind == "value_error" or "value" in context
+    shown = "" if says_value else f" {value!r}:"
     return f"{name}:{shown} {_lower(details['msg'].removeprefix('Value error, '))}"
 
 
@@ -69,9 +70,6 @@ def _name(where: Path_) -> str:
             return f"{parent.removesuffix('s')} {position + 1}"
         case _:
             return str(where[-1])
-
-
-_SELF_CONTAINED = ("duration", "moment", "value_error")
 
 
 def _in_what(where: Path_) -> str:

@@ -1,8 +1,8 @@
 """Reads scenario files, and says of every mistake where it stands and what was expected.
 
-A folder stands for all its `*.yaml` files. A file with a `matrix` stands for one scenario a cell:
-the values of the cell are written into the file's data before it is checked, so that a cell obeys
-the same rules as a file.
+A folder stands for all its `*.yaml` files, to which its `suite.yaml` lends what they share. A file
+with a `matrix` stands for one scenario a cell: the values of the cell are written into the file's
+data before it is checked, so that a cell obeys the same rules as a file.
 """
 
 import itertools
@@ -15,10 +15,10 @@ from pydantic import ValidationError
 from simulator import yaml_source
 from simulator.explain import explain
 from simulator.scenario import Scenario
+from simulator.suite import SUITE_FILE, SuiteError, over_suite
 from simulator.yaml_source import Path_, Source, YamlError
 
 MAX_CELLS = 1000
-SUITE_FILE = "suite.yaml"
 
 
 class ScenarioError(ValueError):
@@ -54,8 +54,9 @@ def load_file(path: Path) -> list[Scenario]:
         source = yaml_source.read(path)
         if not isinstance(source.data, dict):
             raise source.error(source.place(()), "expected a mapping with about and steps")
+        source = source.changed(over_suite(source.data, path.parent), {})
         cells = list(_cells(source))
-    except YamlError as error:
+    except (YamlError, SuiteError) as error:
         raise ScenarioError(str(error)) from None
     return [_scenario(cell, name) for name, cell in cells]
 

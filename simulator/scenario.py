@@ -9,11 +9,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError, core_schema
 
+from agent.settings import CallSettings
 from fakes.script import Script
 from reports.budget import BudgetError, parse_limits
+from simulator.network import Network
 from simulator.steps import Happening, Say, Step, Steps, Strict
 from simulator.values import DurationMs
 
@@ -77,6 +86,24 @@ class Callers(Strict):
     spread: DurationMs = Field(0.0, description="The calls start evenly within this time.")
 
 
+class _AgentSettings:
+    """Checks a mapping as the agent's settings of a call, and leaves it as it is written."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        def check(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            validate(value)
+            return value
+
+        return core_schema.no_info_wrap_validator_function(
+            check,
+            handler.generate_schema(CallSettings),
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
+        )
+
+
 def _callers_from_number(value: Any) -> Any:
     return {"count": value} if isinstance(value, int) else value
 
@@ -95,13 +122,14 @@ class Scenario(Steps):
         strict=False,
         description="Where this can be played; say why in `about` if not in both.",
     )
-    agent: dict[str, Any] = Field(
+    agent: Annotated[dict[str, Any], _AgentSettings] = Field(
         default_factory=dict, description="The agent's settings for this call, over its defaults."
     )
     realtime: Script = Field(
         default_factory=Script, description="What the fake Realtime server says and does."
     )
     caller: Caller = Field(default_factory=Caller)
+    network: Network | None = Field(None, description="What the packets of the call go through.")
     meanwhile: tuple[Step, ...] = Field(
         (), strict=False, description="Steps done at the same time as `steps`, in their own order."
     )

@@ -70,7 +70,7 @@ def _broken(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
             when = ""
             if answered_ns is not None:
                 when = f", {format_duration((times[0] - answered_ns) / 1e6)} after the answer"
-            more = f" (and {len(times) - 1} times more)" if len(times) > 1 else ""
+            more = f" ({len(times)} times)" if len(times) > 1 else ""
             yield f"never: {what}, and yet it happened{when}{more}"
 
 

@@ -48,6 +48,15 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "never: [{stat: x}]", '3:9: never 1: "stat"; did you mean "state"?'),
         (HEAD + "matrix: {repeat: 3}", "3:18: repeat: expected a list of values"),
         (HEAD + "matrix: {steps.7.say: [a]}", "3:10: matrix: 7 is no position in a list of 1"),
+        (
+            HEAD + "agent: {turns: {polisy: local}}",
+            '3:17: unknown key "polisy"; did you mean "policy"?',
+        ),
+        (HEAD + "agent: {beep: {hz: 5}}", "3:20: hz: 5: input should be greater"),
+        (HEAD + "budget: {turn: 500}", "3:9: budget: "),
+        (HEAD + "network: {loss: 3}", "3:17: loss: 3 is no share of packets: expected 3%"),
+        (HEAD + "network: {to_agnt: {}}", '3:11: unknown key "to_agnt"; did you mean "to_agent"?'),
+        (HEAD + "caller: {noise: {snr_db: 3}}", "3:17: noise: expected either kind or wav"),
         ("about: x\nsteps: [hang_up, {pause: 1s}]", "hang_up ends the call: no step can follow"),
         ("about: x\nsteps: [{expct: beep}]", '2:9: step 1: "expct"; did you mean "expect"?'),
         ("about: x\nsteps: [{expect: bep}]", '2:18: expect: "bep"; did you mean "beep"?'),
@@ -122,6 +131,29 @@ def test_two_files_of_one_name_clash(tmp_path: Path) -> None:
         (tmp_path / folder / "same.yaml").write_text(HEAD)
     with pytest.raises(ScenarioError, match="the name same is taken by"):
         load([tmp_path])
+
+
+def test_a_suite_lends_what_a_scenario_does_not_say_itself(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text(
+        "caller: {codec: G722, user: suite}\nbudget: {turn_ms: 900}\ntime_limit: 20s\n"
+    )
+    path = tmp_path / "one.yaml"
+    path.write_text(HEAD + "caller: {user: mine}\n")
+    scenario = load_file(path)[0]
+    assert (scenario.caller.codec, scenario.caller.user) == ("G722", "mine")
+    assert scenario.budget == {"turn_ms": 900}
+    assert scenario.time_limit == 20_000
+    assert [found.name for found in load([tmp_path])] == ["one"]
+
+
+def test_a_mistake_in_a_suite_is_told_in_the_suite(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text("caller: {codc: G722}\nabout: x\n")
+    path = tmp_path / "one.yaml"
+    path.write_text(HEAD)
+    with pytest.raises(ScenarioError) as raised:
+        load_file(path)
+    assert 'suite.yaml:1:10: unknown key "codc"; did you mean "codec"?' in str(raised.value)
+    assert 'suite.yaml:2:1: unknown key "about"' in str(raised.value)
 
 
 @pytest.mark.parametrize(

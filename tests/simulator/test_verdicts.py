@@ -1,0 +1,149 @@
+"""What is looked up on the timelines after a call, and what must never have happened."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hand_played import scenario
+
+from agent.clock import ms_to_ns
+from agent.timeline import Mark, Source
+from simulator.quiet import dead_air
+from simulator.verdicts import check
+
+
+def mark(at_ms: float, source: Source, name: str, /, **fields: Any) -> Mark:
+    return Mark(at_ns=ms_to_ns(at_ms), source=source, call="c", name=name, fields=fields)
+
+
+CALL = [
+    mark(0, "caller", "call_dialed", uri="sip:x"),
+    mark(100, "caller", "call_answered", status=200),
+    mark(120, "agent", "state_changed", **{"from": "ANSWERING_CALL", "to": "MEDIA_READY"}),
+    mark(600, "caller", "beep_heard", hz=440.0, length_ms=400.0),
+    mark(700, "realtime", "response_planned", response="r0", reply="greeting", think_ms=1),
+    mark(1000, "caller", "speech_heard"),
+    mark(3000, "caller", "silence_heard"),
+    mark(4000, "caller", "utterance_started", turn=1, text="A table for four."),
+    mark(6000, "caller", "utterance_ended", turn=1),
+    mark(6000, "caller", "step_started", step=1, kind="expect", text="expect something"),
+    mark(6500, "realtime", "function_called", name="book", arguments={"people": 4, "day": "Mon"}),
+    mark(7000, "realtime", "response_planned", response="r1", reply="reply 1", think_ms=1),
+    mark(8000, "caller", "speech_heard"),
+    mark(9000, "caller", "silence_heard"),
+    mark(9500, "caller", "hang_up_sent", how="bye"),
+    mark(9600, "caller", "call_ended", by="caller", status=200, reason=""),
+]
+
+
+def complaints(folder: Path, expected: str, extra: str = "") -> list[str]:
+    text = f"""
+        realtime: {{replies: [{{say: "A table for four on Monday it is."}}]}}
+        steps:
+          - say: "A table for four."
+          - expect: {expected}
+            within: 2s
+    """
+    return check(scenario(folder, text + extra), CALL)
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        "{function_call: book}",
+        "{function_call: book, arguments: {people: 4}}",
+        "{transcript: four on monday}",
+        "{mark: response_planned, fields: {reply: reply 1}}",
+        "{mark: response_planned, source: realtime}",
+    ],
+)
+def test_what_is_on_the_timeline_is_found(tmp_path: Path, expected: str) -> None:
+    assert complaints(tmp_path, expected) == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "sentence"),
+    [
+        (
+            "{function_call: cancel}",
+            "step 2: expected function call cancel within 2 s, but functions called: book(",
+        ),
+        ("{function_call: book, arguments: {people: 5}}", "functions called: book("),
+        ("{transcript: five}", 'what was said: "A table for four on Monday it is."'),
+        ("{state: LISTENING}", "states entered: none"),
+        ("{mark: committed}", "marks of that name: none"),
+        # It is on the timeline, but before the caller's turn.
+        ("{state: MEDIA_READY}", "states entered: none"),
+        ("{mark: response_planned, source: agent}", "marks of that name: {'response'"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(
+    tmp_path: Path, expected: str, sentence: str
+) -> None:
+    (complaint,) = complaints(tmp_path, expected)
+    assert sentence in complaint
+
+
+def test_what_comes_after_its_time_does_not_count(tmp_path: Path) -> None:
+    text = """
+        steps: [{say: "A table for four."}, {expect: {function_call: book}, within: 400ms}]
+    """
+    (complaint,) = check(scenario(tmp_path, text), CALL)
+    assert "expected function call book within 400 ms, but functions called: none" in complaint
+
+
+def test_a_step_that_was_never_reached_is_not_complained_about_again(tmp_path: Path) -> None:
+    text = """
+        steps: [{say: "a"}, {pause: 1s}, {expect: {state: LISTENING}}]
+    """
+    assert check(scenario(tmp_path, text), CALL) == []
+
+
+@pytest.mark.parametrize(
+    ("never", "sentence"),
+    [
+        ("hang_up", None),
+        ("{silence: 3s}", None),
+        ("{mark: truncate_sent}", None),
+        ("{refused: 486}", None),
+        ("{transfer: '*'}", None),
+        ("reply", "never: reply, and yet it happened, 7.9 s after the answer"),
+        ("greeting", "never: greeting, and yet it happened, 900 ms after the answer"),
+        ("beep", "never: beep"),
+        ("{silence: 1900ms}", "never: 1.9 s of silence, and yet it happened, 5.9 s after"),
+        ("{function_call: book}", "never: function call book"),
+        (
+            "{mark: response_planned}",
+            "never: mark response_planned, and yet it happened, 600 ms after the answer (2 times)",
+        ),
+    ],
+)
+def test_what_must_never_happen(tmp_path: Path, never: str, sentence: str | None) -> None:
+    found = check(scenario(tmp_path, f"steps: [hang_up]\nnever: [{never}]"), CALL)
+    if sentence is None:
+        assert found == []
+    else:
+        assert sentence in found[0]
+
+
+def test_dead_air_is_where_nobody_speaks() -> None:
+    gaps = [(gap.start_ns / 1e6, gap.end_ns / 1e6) for gap in dead_air(CALL)]
+    assert gaps == [
+        (100, 200),  # until the beep, which is told at its end
+        (600, 1000),
+        (3000, 4000),
+        (6000, 8000),
+        (9000, 9500),
+    ]
+
+
+def test_talking_at_once_is_no_dead_air() -> None:
+    marks = [
+        mark(0, "caller", "call_answered", status=200),
+        mark(0, "caller", "speech_heard"),
+        mark(500, "caller", "utterance_started", turn=1, text="a"),
+        mark(900, "caller", "silence_heard"),
+        mark(1500, "caller", "utterance_ended", turn=1),
+        mark(1500, "caller", "hang_up_sent", how="bye"),
+    ]
+    assert dead_air(marks) == []
