@@ -12,8 +12,7 @@ from typing import Any
 import pjsua2
 import structlog
 
-from agent.audio import silence
-from agent.leg import FRAME_MS, CallAnswered, CallProgressed, Party
+from agent.leg import CallAnswered, CallProgressed, Party
 from agent.sip.call import Call, response
 from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
@@ -103,13 +102,12 @@ class SipCallerLeg(SipLeg):
         codec: str | None,
         recorder: CallRecorder,
     ) -> None:
-        super().__init__(endpoint)
+        super().__init__(endpoint, on_tick=recorder.tick)
         self.recorder = recorder
         self._endpoint = endpoint
         self._user = user
         self._only_codec = codec
         self._line: Line | None = None
-        self._mouth = silence(FRAME_MS, CALLER_RATE_HZ)
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400."""
@@ -154,16 +152,6 @@ class SipCallerLeg(SipLeg):
         if self._line is not None:
             self._endpoint.release_line(self._line)
             self._line = None
-
-    def take_frame(self, at_ns: int) -> bytes:
-        """See `agent.sip.ports.Tap`; the frame waits for its counterpart of the same tick."""
-        self._mouth = super().take_frame(at_ns)
-        return self._mouth
-
-    def hand_frame(self, pcm: bytes, at_ns: int) -> None:
-        """See `agent.sip.ports.Tap`."""
-        self.recorder.tick(self._mouth, pcm, at_ns)
-        super().hand_frame(pcm, at_ns)
 
     def on_progress(self, info: Any) -> None:
         """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""

@@ -1,11 +1,9 @@
 """One call on pjsua2: what the agent's and the caller's side of it have in common, and the agent's.
 
 `SipLeg` stands between PJSUA2's callbacks and the inputs of `agent.leg`: it translates, and decides
-nothing. All its methods and all SIP callbacks run on the loop's thread; only `take_frame` and
-`hand_frame` run on the media clock's.
+nothing. Everything here runs on the loop's thread.
 """
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,29 +14,24 @@ import structlog
 
 from agent.clock import NS_PER_MS
 from agent.leg import (
-    FRAME_MS,
-    AudioReceived,
     CallAnswered,
     CallReceived,
     DtmfMethod,
     DtmfReceived,
-    FramePlayed,
     HungUp,
     LegInput,
     MediaHeld,
     MediaReady,
     Party,
-    PlayoutCleared,
-    PlayoutOverflowed,
     TransferProgressed,
     TransferRequested,
 )
-from agent.playout import PlayoutBuffer
 from agent.sip import dtmf
 from agent.sip.call import Call, response
 from agent.sip.inbox import Inbox
+from agent.sip.media import LegMedia, OnTick
 from agent.sip.options import SipOptions
-from agent.sip.ports import MediaPort, PortPool
+from agent.sip.ports import PortPool
 from agent.sip.rtp import RtpCounter
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +42,8 @@ _REFUSAL = 300  # and above
 
 _GOODBYE_NS = 2_000 * NS_PER_MS
 """For how long our BYE may go unanswered before the call is told to be over all the same."""
+
+_ON_HOLD = (pjsua2.PJSUA_CALL_MEDIA_LOCAL_HOLD, pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD)
 
 _DTMF_METHODS: dict[DtmfMethod, int] = {
     "rfc4733": pjsua2.PJSUA_DTMF_METHOD_RFC2833,  # which RFC 4733 replaced
@@ -88,16 +83,19 @@ class SipLeg:
     us: Party = "agent"
     them: Party = "caller"
 
-    def __init__(self, host: LegHost) -> None:
+    def __init__(self, host: LegHost, on_tick: OnTick | None = None) -> None:
         options = host.options
         self.sample_rate_hz = options.sample_rate_hz
         self._host = host
         self._inbox = host.new_inbox()
-        self._frame_samples = self.sample_rate_hz * FRAME_MS // 1000
-        self._playout = PlayoutBuffer(self.sample_rate_hz * options.max_playout_ms // 1000)
-        self._playing = threading.Lock()
+        self._media = LegMedia(
+            self._inbox,
+            host.ports,
+            rate_hz=options.sample_rate_hz,
+            max_playout_ms=options.max_playout_ms,
+            on_tick=on_tick,
+        )
         self._call: Call | None = None
-        self._port: MediaPort | None = None
         self._codec: str | None = None
         self._rtp = RtpCounter()
         self._ending: _Ending | None = None
@@ -115,18 +113,13 @@ class SipLeg:
 
     def play(self, pcm: bytes) -> None:
         """See `CallLeg.play`."""
-        if self._is_over:
-            return
-        dropped = self._playout.write(pcm)
-        if dropped:
-            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+        if not self._is_over:
+            self._media.play(pcm)
 
     def clear(self) -> None:
         """See `CallLeg.clear`."""
-        if self._is_over:
-            return
-        with self._playing:
-            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+        if not self._is_over:
+            self._media.clear()
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
@@ -146,19 +139,6 @@ class SipLeg:
         """See `CallLeg.transfer`."""
         self._attempt("transfer", lambda call: call.xfer(uri, response(0)))
 
-    # ---- the media clock's thread: see `agent.sip.ports.Tap`
-
-    def take_frame(self, at_ns: int) -> bytes:
-        """The next frame to send; its `FramePlayed` is in the inbox before a `clear` can be."""
-        with self._playing:
-            pcm, played = self._playout.read(self._frame_samples)
-            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns))
-        return pcm
-
-    def hand_frame(self, pcm: bytes, at_ns: int) -> None:
-        """A frame that was received."""
-        self._inbox.post(AudioReceived(pcm=pcm, at_ns=at_ns))
-
     # ---- the endpoint, now and then
 
     def check(self, now_ns: int) -> None:
@@ -166,7 +146,7 @@ class SipLeg:
         if self._ending is not None:
             if now_ns - self._ending.at_ns >= _GOODBYE_NS:
                 self._tell_end(by=self.us, status=_REQUEST_TIMEOUT, reason="BYE not answered")
-        elif self._port is not None and self._call is not None:
+        elif self._call is not None and self._media.is_live:
             self._rtp.read(self._call)
             limit_ms = self._host.options.rtp_timeout_ms
             quiet_ms = self._rtp.quiet_ns(now_ns) // NS_PER_MS
@@ -183,7 +163,7 @@ class SipLeg:
     def release(self) -> None:
         """Let go of the stack's object, which must not outlive the stack, and of what waits."""
         self._call = None
-        self._playout.clear()
+        self._media.drop()
 
     # ---- see `agent.sip.call.CallListener`
 
@@ -200,17 +180,13 @@ class SipLeg:
             self._inbox.post(CallAnswered())
 
     def on_media(self, info: Any) -> None:
-        """Connect the first audio stream to our port, or disconnect it."""
+        """The first audio stream is ours; there is no other in what we offer and answer."""
         if self._is_over:
             return
         for media in info.media:
-            if media.type != pjsua2.PJMEDIA_TYPE_AUDIO:
-                continue
-            if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
-                self._connect(media.index)
-            else:
-                self._disconnect(held=media.status == pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD)
-            return
+            if media.type == pjsua2.PJMEDIA_TYPE_AUDIO:
+                self._on_audio(media)
+                return
 
     def on_stream_destroyed(self) -> None:
         """A re-INVITE ends one stream and begins another: keep the first one's numbers."""
@@ -249,34 +225,32 @@ class SipLeg:
         except pjsua2.Error as error:
             _log.warning("sip_operation_failed", operation=what, reason=error.reason)
 
-    def _connect(self, media_index: int) -> None:
+    def _on_audio(self, media: Any) -> None:
         assert self._call is not None  # noqa: S101 - only a call has media
-        fresh = self._port is None
-        if self._port is None:
-            self._port = self._host.ports.lease(self)
-        audio = self._call.getAudioMedia(media_index)
-        audio.startTransmit(self._port)
-        self._port.startTransmit(audio)
+        if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
+            self._connect(self._call, media.index)
+        elif media.status in _ON_HOLD:
+            has_stream = media.audioConfSlot != pjsua2.INVALID_ID
+            news = self._media.hold(self._call.getAudioMedia(media.index) if has_stream else None)
+            if news and media.status == pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD:
+                self._inbox.post(MediaHeld())
+        else:
+            self._media.disconnect()
+
+    def _connect(self, call: Call, media_index: int) -> None:
+        fresh = not self._media.is_live
+        self._media.connect(call.getAudioMedia(media_index))
         self._rtp.begin(media_index, time.monotonic_ns())
-        codec = str(self._call.getStreamInfo(media_index).codecName)
+        codec = str(call.getStreamInfo(media_index).codecName)
         if fresh or codec != self._codec:
             self._codec = codec
             self._inbox.post(MediaReady(codec=codec))
-
-    def _disconnect(self, *, held: bool = False) -> None:
-        """Give the port back; what waits to be played keeps waiting."""
-        if self._port is None:
-            return
-        self._host.ports.release(self._port)
-        self._port = None
-        if held:
-            self._inbox.post(MediaHeld())
 
     def _end(self, ending: _Ending, status: int = 0) -> None:
         if self._is_over or self._call is None:
             return
         self._rtp.read(self._call)  # the stack tells nothing of a stream that we end ourselves
-        self._disconnect()
+        self._media.disconnect()
         self._ending = ending
         code = status if status >= _REFUSAL else 0  # 0: what fits, BYE, CANCEL or 603
         try:
@@ -292,7 +266,7 @@ class SipLeg:
             lost = (pjsua2.PJSIP_EVENT_TIMER, pjsua2.PJSIP_EVENT_TRANSPORT_ERROR)
             silent = event.type == pjsua2.PJSIP_EVENT_TSX_STATE and event.body.tsxState.type in lost
             by = "network" if silent else self.them
-        self._disconnect()
+        self._media.disconnect()
         self._tell_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
         self._host.forget(self)
 

@@ -1,0 +1,114 @@
+"""One call's audio: from the playout buffer to the bridge, and from the bridge to the inbox.
+
+`take_frame` and `hand_frame` run on the media clock's thread, everything else on the loop's. A call
+on hold goes on ticking: it hears silence and what waits to be played keeps waiting, so that nobody
+who counts time in audio (a VAD, a recording) loses it.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from agent.audio import silence
+from agent.leg import FRAME_MS, AudioReceived, FramePlayed, PlayoutCleared, PlayoutOverflowed
+from agent.playout import PlayoutBuffer
+from agent.sip.inbox import Inbox
+from agent.sip.ports import MediaPort, PortPool
+
+OnTick = Callable[[bytes, bytes, int], None]
+"""Told of each tick what left, what was heard, and when; on the media clock's thread."""
+
+
+class LegMedia:
+    """The tap behind a leased port, for as long as the call has media."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        ports: PortPool,
+        *,
+        rate_hz: int,
+        max_playout_ms: int,
+        on_tick: OnTick | None = None,
+    ) -> None:
+        self._inbox = inbox
+        self._ports = ports
+        self._frame_samples = rate_hz * FRAME_MS // 1000
+        self._silence = silence(FRAME_MS, rate_hz)
+        self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
+        self._on_tick = on_tick
+        self._last_left = self._silence
+        self._playing = threading.Lock()
+        self._port: MediaPort | None = None
+        self._held = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the other side is to be heard: connected, and not on hold."""
+        return self._port is not None and not self._held
+
+    def play(self, pcm: bytes) -> None:
+        """Queue audio; tell what found no room."""
+        dropped = self._playout.write(pcm)
+        if dropped:
+            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+
+    def clear(self) -> None:
+        """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
+        with self._playing:
+            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+
+    def connect(self, audio: Any) -> None:
+        """Join the call's stream, a new one or the one there was, in both directions."""
+        if self._port is None:
+            self._port = self._ports.lease(self)
+        self._end_hold(self._port)
+        audio.startTransmit(self._port)
+        self._port.startTransmit(audio)
+
+    def hold(self, audio: Any | None) -> bool:
+        """Part from the stream, if there still is one; returns whether that is news.
+
+        The port is connected to itself, for only a connected port is called by the clock.
+        """
+        if self._port is None or self._held:
+            return False
+        self._held = True
+        if audio is not None:
+            audio.stopTransmit(self._port)
+            self._port.stopTransmit(audio)
+        self._port.startTransmit(self._port)
+        return True
+
+    def disconnect(self) -> None:
+        """Give the port back; the stream, if there still is one, is the stack's to end."""
+        if self._port is not None:
+            self._end_hold(self._port)
+            self._ports.release(self._port)
+            self._port = None
+
+    def drop(self) -> None:
+        """Forget what waits: the call is over."""
+        self._playout.clear()
+
+    def take_frame(self, at_ns: int) -> bytes:
+        """See `agent.sip.ports.Tap`; its `FramePlayed` is told before a `clear` can be answered."""
+        with self._playing:
+            pcm, played = self._silence, 0
+            if not self._held:
+                pcm, played = self._playout.read(self._frame_samples)
+            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns))
+        self._last_left = pcm
+        return pcm
+
+    def hand_frame(self, pcm: bytes, at_ns: int) -> None:
+        """See `agent.sip.ports.Tap`; on hold it is the other side's music, which is not for us."""
+        heard = self._silence if self._held else pcm
+        if self._on_tick is not None:
+            self._on_tick(self._last_left, heard, at_ns)
+        self._inbox.post(AudioReceived(pcm=heard, at_ns=at_ns))
+
+    def _end_hold(self, port: MediaPort) -> None:
+        if self._held:
+            port.stopTransmit(port)
+            self._held = False
