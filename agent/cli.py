@@ -6,23 +6,32 @@ use, a missing key).
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+
+from structlog.contextvars import bind_contextvars
 
 from agent import logs
 from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
-from agent.service import Service
+from agent.serve import run_supervisor, worker_settings
 from agent.settings import Settings
+from agent.settings_operating import MAX_WORKERS
 from agent.sip.errors import SipError
+from agent.worker import run_worker
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 
 _SERVE_HELP = """\
-Answer calls until SIGTERM or Ctrl-C, which end the calls that are up.
+Answer calls until SIGTERM or Ctrl-C: then no new calls are taken, and those that are up may finish
+(a second signal ends them at once). SIGHUP reads the settings of calls again.
 
 Prints one line, `ready sip:HOST:PORT`, once calls are answered; logs go to standard error.
+
+A process holds four calls. More of them (`--workers`, or `workers` in the file) take more, each on
+the SIP port after the one before it; `earshot-agent kamailio` makes a proxy's configuration that
+puts one address before them.
 
 Settings come from the file and from the environment: EARSHOT_SIP__PORT=5070 overrides `sip.port`.
 The API key is OPENAI_API_KEY in the environment, and nowhere else.
@@ -38,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (ConfigError, SipError) as error:
+    except (ConfigError, SipError, OSError) as error:
         print(f"earshot-agent: {error}", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:
@@ -57,34 +66,75 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     serve.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, YAML")
+    serve.add_argument(
+        "--workers", type=_worker_count, metavar="N", help="processes, each with calls of its own"
+    )
+    serve.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # set by the supervisor
+    serve.add_argument("--socket", type=Path, help=argparse.SUPPRESS)  # set by the supervisor
     serve.set_defaults(run=_serve)
     return parser
 
 
+def _worker_count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_WORKERS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_WORKERS}, got {text!r}")
+    return int(text)
+
+
 def _serve(options: argparse.Namespace) -> int:
     settings, secrets = _configure(options.config)
-    asyncio.run(_run_service(settings, secrets))
-    return EXIT_OK
+    if options.workers is not None:
+        settings = settings.model_copy(update={"workers": options.workers})
+    if options.worker is not None:
+        return asyncio.run(_run_one_of_several(options, settings, secrets))
+    if settings.workers > 1:
+        return asyncio.run(run_supervisor(settings, options.config, _say_ready))
+    return asyncio.run(_run_alone(options, settings, secrets))
+
+
+async def _run_alone(options: argparse.Namespace, settings: Settings, secrets: Secrets) -> int:
+    load_again = partial(_load, options.config, secrets)
+    return await run_worker(settings, secrets, load_again, on_ready=lambda at: _say_ready([at]))
+
+
+async def _run_one_of_several(
+    options: argparse.Namespace, settings: Settings, secrets: Secrets
+) -> int:
+    """A worker of a supervisor: its own ports, its number in every line of its log."""
+    bind_contextvars(worker=options.worker)
+
+    def load_again() -> Settings:
+        return worker_settings(_load(options.config, secrets), options.worker)
+
+    return await run_worker(
+        worker_settings(settings, options.worker),
+        secrets,
+        load_again,
+        on_ready=lambda at: _say_ready([at]),
+        socket=options.socket,
+    )
+
+
+def _say_ready(addresses: Sequence[str]) -> None:
+    print("ready", *addresses, flush=True)
+
+
+def _load(path: Path, secrets: Secrets) -> Settings:
+    settings = load(path)
+    require_api_key(settings, secrets)
+    return settings
 
 
 def _configure(path: Path) -> tuple[Settings, Secrets]:
-    settings, secrets = load(path), load_secrets()
-    require_api_key(settings, secrets)
-    known = [value for value in (secrets.api_key, secrets.sip_password) if value]
-    logs.configure(secrets=known)
+    secrets = load_secrets()
+    settings = _load(path, secrets)
+    logs.configure(
+        log_format=settings.logs.format,
+        level=settings.logs.level,
+        words=settings.logs.words,
+        secrets=[value for value in (secrets.api_key, secrets.sip_password) if value],
+    )
     return settings, secrets
-
-
-async def _run_service(settings: Settings, secrets: Secrets) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    service = Service(settings, secrets, sinks=[logs.MarkLog()])
-    port = await service.start()
-    print(f"ready sip:{settings.sip.host}:{port}", flush=True)
-    await stop.wait()
-    await service.stop()
 
 
 if __name__ == "__main__":

@@ -24,9 +24,12 @@ from agent.leg import CallLeg, CallReceived, LegInput
 from agent.realtime.connection import WebSocketConnection
 from agent.realtime.door import RealtimeConnection
 from agent.settings import CallSettings, Settings
+from agent.settings_operating import RecordingSettings
+from agent.sinks import SafeSink, fan_out
 from agent.sip.endpoint import SipEndpoint
 from agent.sip.options import Registration, SipOptions
-from agent.timeline import Mark, MarkSink, TimelineWriter
+from agent.tape import TapedLeg, TapeError, WavTape
+from agent.timeline import MarkSink, TimelineWriter
 
 _log = structlog.get_logger(__name__)
 
@@ -63,6 +66,11 @@ class Service:
         """Calls that are up."""
         return len(self._drivers)
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether callers can get here: false while a registrar that we need does not know us."""
+        return self._settings.sip.registration is None or bool(self._endpoint.registered)
+
     async def start(self) -> int:
         """Listen; answers the SIP port.
 
@@ -98,34 +106,50 @@ class Service:
 
     def _accept(self, leg: CallLeg) -> None:
         """A call is here; who is called, its first input says."""
-        drivers: list[CallDriver] = []
+        feeds: list[Callable[[LegInput], None]] = []
 
         def intake(event: LegInput) -> None:
-            if not drivers and isinstance(event, CallReceived):
-                drivers.append(self._new_driver(leg, event))
-            for driver in drivers:
-                driver.feed(event)
+            if not feeds and isinstance(event, CallReceived):
+                feeds.append(self._new_call(leg, event))
+            for feed in feeds:
+                feed(event)
 
         leg.start(intake)
 
-    def _new_driver(self, leg: CallLeg, received: CallReceived) -> CallDriver:
-        assert self._clock is not None  # noqa: S101 - no call comes before `start`
+    def _new_call(self, leg: CallLeg, received: CallReceived) -> Callable[[LegInput], None]:
+        """Set up what a call needs; returns what its leg's inputs go to."""
         call = uuid.uuid4().hex[:12]
         settings = self._settings.for_call(received.called)
-        timeline = _open_timeline(settings.timeline.dir, received.called, call)
-        sinks: tuple[MarkSink, ...] = (*self._sinks, timeline) if timeline else self._sinks
-
-        def mark(fact: Mark) -> None:
-            for sink in sinks:
-                sink(fact)
+        name = f"{_safe_name(received.called)}-{call}"
+        timeline = _open_timeline(settings.timeline.dir, name)
+        own = [] if timeline is None else [SafeSink("timeline", timeline)]
+        mark = fan_out([*self._sinks, *own])
+        tape = _open_tape(settings.recordings, name, leg.sample_rate_hz)
+        taped = None if tape is None else TapedLeg(leg, tape, mark, call=call)
 
         def ended() -> None:
-            if timeline:
+            if timeline is not None:
                 timeline.close()
             self._drivers.pop(call, None)
             self.on_calls_changed(len(self._drivers))
 
-        driver = CallDriver(
+        driver = self._new_driver(settings, received, taped or leg, mark, call=call, on_end=ended)
+        self._drivers[call] = driver
+        self.on_calls_changed(len(self._drivers))
+        return driver.feed if taped is None else taped.overheard(driver.feed)
+
+    def _new_driver(
+        self,
+        settings: CallSettings,
+        received: CallReceived,
+        leg: CallLeg,
+        mark: MarkSink,
+        *,
+        call: str,
+        on_end: Callable[[], None],
+    ) -> CallDriver:
+        assert self._clock is not None  # noqa: S101 - no call comes before `start`
+        return CallDriver(
             CallMachine(settings, called=received.called, sample_rate_hz=leg.sample_rate_hz),
             leg,
             self._connect,
@@ -134,11 +158,8 @@ class Service:
             mark,
             call=call,
             background=self._background.run,
-            on_end=ended,
+            on_end=on_end,
         )
-        self._drivers[call] = driver
-        self.on_calls_changed(len(self._drivers))
-        return driver
 
     def _connect(self, effect: ConnectRealtime) -> RealtimeConnection:
         return WebSocketConnection(
@@ -173,15 +194,30 @@ class _Background:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _open_timeline(directory: Path | None, called: str, call: str) -> TimelineWriter | None:
+def _safe_name(called: str) -> str:
+    """The called number as part of a file's name, whatever the caller put into it."""
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", called)[:100].lstrip(".") or "unknown"
+
+
+def _open_timeline(directory: Path | None, name: str) -> TimelineWriter | None:
     """A call goes on without its timeline if that cannot be written."""
     if directory is None:
         return None
-    safe_name = re.sub(r"[^A-Za-z0-9_.+-]", "_", called)[:100] or "unknown"
     try:
-        return TimelineWriter(directory / f"{safe_name}-{call}.jsonl")
+        return TimelineWriter(directory / f"{name}.jsonl")
     except OSError as error:
         _log.error("timeline_failed", directory=str(directory), error=str(error))
+        return None
+
+
+def _open_tape(settings: RecordingSettings, name: str, rate_hz: int) -> WavTape | None:
+    """A call goes on without its recording if that cannot be written."""
+    if settings.dir is None or not settings.audio:
+        return None
+    try:
+        return WavTape(settings.dir / f"{name}.wav", rate_hz)
+    except TapeError as error:
+        _log.error("recording_failed", error=str(error))
         return None
 
 

@@ -5,6 +5,8 @@ from pydantic import Field
 from agent.logs import LogFormat, LogLevel
 from agent.settings_base import Milliseconds, Model, Port, UserPath
 
+MAX_WORKERS = 64
+
 
 class HttpSettings(Model):
     """The pages for monitoring: `/healthz`, `/readyz`, `/metrics`."""
@@ -51,7 +53,7 @@ class LogSettings(Model):
 class OperatingSettings(Model):
     """All of them."""
 
-    workers: int = Field(1, ge=1, le=64)
+    workers: int = Field(1, ge=1, le=MAX_WORKERS)
     """Processes; each holds `sip.max_calls` calls on ports of its own."""
     http: HttpSettings = HttpSettings()
     drain: DrainSettings = DrainSettings()

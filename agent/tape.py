@@ -27,6 +27,7 @@ from agent.leg import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
+from agent.timeline import Mark, MarkSink
 
 WRITE_EVERY_MS = 1000
 MAX_QUEUE_MS = 3_600_000
@@ -108,12 +109,13 @@ class WavTape:
 class TapedLeg:
     """A `CallLeg` that records on a tape whatever passes through it."""
 
-    def __init__(self, leg: CallLeg, tape: WavTape, on_started: Callable[[int], None]) -> None:
-        """`on_started` is told when sample 0 was at the media clock, in nanoseconds."""
+    def __init__(self, leg: CallLeg, tape: WavTape, marks: MarkSink, *, call: str) -> None:
+        """`marks` gets the one that says when sample 0 of the recording was."""
         self.sample_rate_hz = leg.sample_rate_hz
         self._leg = leg
         self._tape: WavTape | None = tape
-        self._on_started = on_started
+        self._marks = marks
+        self._call = call
         self._frame_bytes = leg.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
         self._queue = bytearray()
         self._queue_bytes = leg.sample_rate_hz * MAX_QUEUE_MS // 1000 * BYTES_PER_SAMPLE
@@ -122,13 +124,17 @@ class TapedLeg:
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
+        self._leg.start(self.overheard(on_input))
+
+    def overheard(self, on_input: Callable[[LegInput], None]) -> Callable[[LegInput], None]:
+        """What records an input and then hands it on; for a leg that has been started already."""
 
         def listen(told: LegInput) -> None:
             if self._tape is not None:
                 self._record(told)
             on_input(told)
 
-        self._leg.start(listen)
+        return listen
 
     def play(self, pcm: bytes) -> None:
         """See `CallLeg.play`."""
@@ -190,7 +196,15 @@ class TapedLeg:
         """The silence that belongs before the frame of this tick; counts both."""
         if self._started_at_ns is None:
             self._started_at_ns = at_ns
-            self._on_started(at_ns)
+            fields = {"sample_rate_hz": self.sample_rate_hz}
+            mark = Mark(
+                at_ns=at_ns,
+                source="agent",
+                call=self._call,
+                name="recording_started",
+                fields=fields,
+            )
+            self._marks(mark)
         missing = (at_ns - self._started_at_ns) // _FRAME_NS - self._frames[side]
         missing = missing if missing > _MAX_LATE_FRAMES else 0
         self._frames[side] += missing + 1

@@ -17,6 +17,7 @@ from agent.leg import (
     PlayoutOverflowed,
 )
 from agent.tape import TapedLeg, TapeError, WavTape
+from agent.timeline import Mark
 
 RATE_HZ = 8000
 FRAME = 160
@@ -60,9 +61,9 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "sub" / "call.wav"
         self.inner = Leg()
-        self.started: list[int] = []
+        self.marks: list[Mark] = []
         self.heard: list[LegInput] = []
-        self.leg = TapedLeg(self.inner, WavTape(self.path, RATE_HZ), self.started.append)
+        self.leg = TapedLeg(self.inner, WavTape(self.path, RATE_HZ), self.marks.append, call="c")
         self.leg.start(self.heard.append)
         self.now_ns = START_NS
 
@@ -102,7 +103,9 @@ def test_both_sides_on_one_clock(rig: Rig) -> None:
     left, right = rig.hang_up()
     assert runs(left) == [(1, 160), (2, 160), (3, 160)]
     assert runs(right) == [(0, 160), (500, 200), (0, 120)]
-    assert rig.started == [START_NS]
+    (mark,) = rig.marks
+    assert (mark.name, mark.at_ns, mark.call) == ("recording_started", START_NS, "c")
+    assert mark.fields == {"sample_rate_hz": RATE_HZ}
 
 
 def test_what_was_cleared_was_never_played(rig: Rig) -> None:
@@ -158,7 +161,7 @@ def test_the_file_has_its_name_only_when_it_is_whole(rig: Rig) -> None:
 def test_a_call_without_media_leaves_an_empty_recording(rig: Rig) -> None:
     left, _ = rig.hang_up()
     assert len(left) == 0
-    assert rig.started == []
+    assert rig.marks == []
 
 
 def test_nothing_is_kept_from_the_call_or_the_leg(rig: Rig) -> None:

@@ -1,0 +1,37 @@
+"""Where marks go: to several places at once, none of which may hurt the call."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from agent.timeline import Mark, MarkSink
+
+_log = structlog.get_logger(__name__)
+
+
+class SafeSink:
+    """A sink that gives up, with one line in the log, when its disk does: calls go on."""
+
+    def __init__(self, name: str, sink: MarkSink) -> None:
+        self._name = name
+        self._sink: MarkSink | None = sink
+
+    def __call__(self, mark: Mark) -> None:
+        """Pass a mark on, until that fails."""
+        if self._sink is None:
+            return
+        try:
+            self._sink(mark)
+        except OSError as error:
+            _log.error("marks_lost", sink=self._name, call=mark.call, error=str(error))
+            self._sink = None
+
+
+def fan_out(sinks: Sequence[MarkSink]) -> MarkSink:
+    """One sink that passes each mark to all, in order."""
+
+    def mark(fact: Mark) -> None:
+        for sink in sinks:
+            sink(fact)
+
+    return mark
