@@ -7,6 +7,8 @@ what the scenario expects of other parties' marks is looked up here, when all ma
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
+
 from agent.timeline import TimelineError
 from reports.budget import BudgetError
 from reports.evidence import INFO, CallInfo, EvidenceError, Verdict, load_evidence
@@ -14,6 +16,8 @@ from reports.files import write_atomically
 from reports.results import CallResult, judge_call
 from simulator.stage import Lane, Played, Stage
 from simulator.verdicts import check
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +42,11 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
             _write_info(played.directory, call_info(played, lane))
             evidence = load_evidence(played.directory)
         result = judge_call(evidence)
-    except (EvidenceError, TimelineError, BudgetError, OSError) as error:
-        detail = f"{error}; {played.detail}" if played.detail else str(error)
+    except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
+        _log.debug("not_evaluated", stage=played.stage.name, exc_info=True)
+        known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)
+        detail = str(error) if known else f"could not be measured: {type(error).__name__}: {error}"
+        detail = f"{detail}; {played.detail}" if played.detail else detail
         return Evaluated(
             stage=played.stage, verdict="error", sentence=detail, took_s=played.took_s, result=None
         )

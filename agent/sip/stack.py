@@ -30,6 +30,14 @@ _DISABLED = 0
 _JITTER_MS = {"jbInit": 0, "jbMinPre": 20, "jbMaxPre": 80, "jbMax": 400}
 """The jitter buffer: starts empty, and holds up to four frames back where the network needs it."""
 
+_RESAMPLER_QUALITY = 4
+"""The bridge's small filter. Measured: the large one (the default, 8) delays a G.711 call by 7 ms
+more at each change of rate."""
+
+_THREAD_SWITCH_S = 0.0005
+"""How long Python may make the media clock's thread wait while the loop's thread runs. With the
+default of 5 ms ticks come late, and jitter buffers grow by whole frames to make up for it."""
+
 _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
 
@@ -63,6 +71,7 @@ class Stack:
         if Stack._was_started:
             raise SipError("one process can start one SIP endpoint, and this one has had its own")
         Stack._was_started = True
+        sys.setswitchinterval(_THREAD_SWITCH_S)
         try:
             with _quiet_stdout():  # PJLIB greets there, before it can be told where to log
                 self._endpoint.libCreate()
@@ -134,6 +143,7 @@ class Stack:
         media = config.medConfig
         media.clockRate = media.sndClockRate = self.options.bridge_rate_hz
         media.ptime = media.audioFramePtime = FRAME_MS
+        media.quality = _RESAMPLER_QUALITY
         media.noVad = True  # a stream without holes, whatever is in it
         media.ecTailLen = 0  # there is no loudspeaker whose echo to cancel
         media.sndAutoCloseTime = -1  # keep the clock running between calls
