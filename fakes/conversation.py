@@ -1,6 +1,5 @@
 """The conversation: items, their order, and how much audio each holds."""
 
-import copy
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,7 +42,9 @@ class Item:
 
     def snapshot(self) -> dict[str, Any]:
         """A copy for an event."""
-        return copy.deepcopy(self.data)
+        if "content" not in self.data:
+            return dict(self.data)
+        return {**self.data, "content": [dict(part) for part in self.data["content"]]}
 
     @property
     def text_tokens(self) -> int:

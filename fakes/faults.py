@@ -25,9 +25,14 @@ At = Annotated[str, AfterValidator(_checked_point)]
 
 
 class BaseFault(ScriptModel):
-    """What all faults have: a place. `places` are those where the fault makes sense."""
+    """What all faults have: a place.
+
+    `places` are those where the fault makes sense; `delayable` is one that can strike some time
+    after its place.
+    """
 
     places: ClassVar[frozenset[Place]] = ANYWHERE
+    delayable: ClassVar[bool] = True
 
     at: At
     """Where it strikes: `connect`, `greeting`, `turn 2`, `reply 1 + 800ms`, `event 12`."""
@@ -42,6 +47,8 @@ class BaseFault(ScriptModel):
         if self.point.place not in self.places:
             places = ", ".join(sorted(self.places))
             raise ValueError(f"this fault cannot strike at {self.at!r}, only at: {places}")
+        if self.point.offset_ms and not self.delayable:
+            raise ValueError(f"this fault shapes the whole of {self.point.place}: no '+' in 'at'")
         return self
 
 
@@ -49,6 +56,7 @@ class Refuse(BaseFault):
     """The handshake is refused."""
 
     places: ClassVar[frozenset[Place]] = frozenset({"connect"})
+    delayable: ClassVar[bool] = False
 
     fault: Literal["refuse"]
     at: At = "connect"
@@ -60,6 +68,7 @@ class AcceptLate(BaseFault):
     """The handshake is accepted, but late."""
 
     places: ClassVar[frozenset[Place]] = frozenset({"connect"})
+    delayable: ClassVar[bool] = False
 
     fault: Literal["accept_late"]
     at: At = "connect"
@@ -85,6 +94,7 @@ class Slow(BaseFault):
     """The deltas of that response come so much slower than they should."""
 
     places: ClassVar[frozenset[Place]] = AT_RESPONSE
+    delayable: ClassVar[bool] = False
 
     fault: Literal["slow"]
     pace: float = Field(default=0.8, gt=0, le=10)
@@ -139,6 +149,7 @@ class Fail(BaseFault):
     """The response fails instead of speaking."""
 
     places: ClassVar[frozenset[Place]] = AT_RESPONSE
+    delayable: ClassVar[bool] = False
 
     fault: Literal["fail"]
     code: str = "inference_rate_limit_exceeded"
@@ -149,6 +160,7 @@ class NeverDone(BaseFault):
     """The response speaks, but `response.done` never comes."""
 
     places: ClassVar[frozenset[Place]] = AT_RESPONSE
+    delayable: ClassVar[bool] = False
 
     fault: Literal["never_done"]
 

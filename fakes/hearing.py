@@ -4,8 +4,7 @@ The audio clock counts the audio received since the session began. Turns, `audio
 `audio_end_ms` and the idle timer live on it; the wall clock plays no part.
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from agent.audio import BYTES_PER_SAMPLE, AudioFormat
@@ -32,38 +31,41 @@ class InputAudio:
     """Buffers audio, keeps the audio clock, and finds turns if turn detection is on."""
 
     def __init__(self, vad: Vad) -> None:
+        self.newest = b""
+        """What was appended last, as PCM16 at `rate_hz`."""
         self._vad = vad
         self._format = AudioFormat()
-        self._rate_hz = self._format.rate_hz
-        self._frame_bytes = 0
         self._judge: Judge | None = None
         self._detector: TurnDetector | None = None
         self._prefix_ms = 0
-        self._partial = b""
-        self._buffer: deque[bytes] = deque()
-        self._buffer_bytes = 0
-        self._uncommitted_bytes = 0
-        self._clock_base_ms = 0.0
-        self._clock_bytes = 0
-        self._frames_base_ms = 0
-        self._frames = 0
-        self.total_samples = 0
-        self._set_format(self._format)
+        self._frame_bytes = self._to_bytes(FRAME_MS)
+        # What has come in, and is kept. Positions in the stream are counted in bytes of PCM since
+        # the beginning of the stream, which is the session's, or that of its present format.
+        self._stream_ms = 0.0
+        self._buffer = bytearray()
+        self._buffer_at = 0
+        self._judged_at = 0
+        self._committed_at = 0
 
     @property
     def rate_hz(self) -> int:
         """Samples a second of what is received."""
-        return self._rate_hz
+        return self._format.rate_hz
+
+    @property
+    def total_samples(self) -> int:
+        """Samples received since the session began, or since its format changed."""
+        return self._end_at // BYTES_PER_SAMPLE
 
     @property
     def clock_ms(self) -> float:
         """The audio clock."""
-        return self._clock_base_ms + self._to_ms(self._clock_bytes)
+        return self._to_ms(self._end_at)
 
     @property
     def uncommitted_ms(self) -> float:
         """Audio since the last commit."""
-        return self._to_ms(self._uncommitted_bytes)
+        return self.clock_ms - self._to_ms(self._committed_at)
 
     @property
     def speaking(self) -> bool:
@@ -84,60 +86,77 @@ class InputAudio:
             self._detector = TurnDetector(hearing)
         self._detector.hearing = hearing
         if self._judge is None:
-            self._judge = make_judge(self._vad.engine, self._rate_hz)
+            self._judge = make_judge(self._vad.engine, self.rate_hz)
 
-    def append(self, wire: bytes) -> bytes:
-        """Take audio as it came over the wire; returns it as PCM16 at `rate_hz`."""
-        pcm = self._format.decode(wire)
-        size = len(pcm)
-        self._clock_bytes += size
-        self.total_samples += size // BYTES_PER_SAMPLE
-        self._uncommitted_bytes += size
-        self._buffer.append(pcm)
-        self._buffer_bytes += size
-        while self._buffer_bytes > _KEPT_BYTES and len(self._buffer) > 1:
-            self._buffer_bytes -= len(self._buffer.popleft())
-        return pcm
+    def append(self, wire: bytes) -> Sequence[SpeechStarted | SpeechStopped]:
+        """Take audio as it came over the wire; returns what is heard in the frames it completes.
 
-    def listen(self, pcm: bytes) -> Iterator[SpeechStarted | SpeechStopped]:
-        """Judge the frames that this audio completes."""
+        Fifty times a second for every session: kept lean.
+        """
+        self.newest = pcm = self._format.decode(wire)
+        self._buffer += pcm
+        if len(self._buffer) + self._buffer_at - self._judged_at < self._frame_bytes:
+            return ()
+        return self._listen()
+
+    def _listen(self) -> list[SpeechStarted | SpeechStopped]:
+        """Judge the whole frames of what has come in."""
+        all_heard: list[SpeechStarted | SpeechStopped] = []
         frame_bytes = self._frame_bytes
-        partial = self._partial + pcm
-        offset = 0
-        while len(partial) - offset >= frame_bytes:
-            if self._detector is not None and self._judge is not None:
-                frame = partial[offset : offset + frame_bytes]
-                start_ms = self._frames_base_ms + self._frames * FRAME_MS
-                heard = self._detector.hear(self._judge.probability(frame), start_ms)
+        start = self._judged_at - self._buffer_at
+        whole = (len(self._buffer) - start) // frame_bytes
+        if self._detector is not None and self._judge is not None:
+            start_ms = round(self._to_ms(self._judged_at))
+            for offset in range(start, start + whole * frame_bytes, frame_bytes):
+                probability = self._judge.probability(self._buffer[offset : offset + frame_bytes])
+                heard = self._detector.hear(probability, start_ms)
                 if heard is not None:
-                    yield heard
-            self._frames += 1
-            offset += frame_bytes
-        self._partial = partial[offset:]
+                    all_heard.append(heard)
+                start_ms += FRAME_MS
+        self._judged_at += whole * frame_bytes
+        if len(self._buffer) > _KEPT_BYTES:
+            self._forget(self._end_at - _KEPT_BYTES // 2)
+        return all_heard
 
     def start_ms(self, speech: SpeechStarted) -> int:
         """`audio_start_ms`: the onset and the padding before it."""
         return max(0, speech.onset_ms - self._prefix_ms)
 
-    def take(self, length_ms: float | None = None) -> tuple[float, bytes]:
-        """Empty the buffer for a commit: the last `length_ms` of it, or all.
+    def take(self, start_ms: float, end_ms: float) -> tuple[float, bytes]:
+        """Commit what lies between two times of the audio clock, and forget what came before.
 
         Returns:
-            How long the audio is, and as much of it as has been kept.
+            How long the audio is, what has been committed already left out, and as much of it as
+            has been kept.
         """
-        taken_ms = self.uncommitted_ms if length_ms is None else min(length_ms, self.uncommitted_ms)
-        size = min(self._to_bytes(taken_ms), self._buffer_bytes)
-        pcm = b"".join(self._buffer)[self._buffer_bytes - size :]
-        self.clear()
-        return taken_ms, pcm
+        start = max(self._to_position(start_ms), self._committed_at)
+        end = max(self._to_position(end_ms), start)
+        pcm = bytes(self._buffer[max(0, start - self._buffer_at) : max(0, end - self._buffer_at)])
+        self._committed_at = end
+        self._forget(end)
+        return self._to_ms(end) - self._to_ms(start), pcm
 
     def clear(self) -> None:
         """Forget what has been buffered, and the turn that is going on."""
-        self._buffer.clear()
-        self._buffer_bytes = 0
-        self._uncommitted_bytes = 0
+        self._committed_at = self._end_at
+        self._forget(self._end_at)
+        self.forget_turn()
+
+    def forget_turn(self) -> None:
+        """The turn that is going on has been ended by other means."""
         if self._detector is not None:
             self._detector.reset()
+
+    @property
+    def _end_at(self) -> int:
+        return self._buffer_at + len(self._buffer)
+
+    def _forget(self, position: int) -> None:
+        """Drop what lies before a position, but for what has not been judged yet."""
+        size = min(position, self._judged_at) - self._buffer_at
+        if size > 0:
+            del self._buffer[:size]
+            self._buffer_at += size
 
     def _hearing(self, detection: dict[str, Any], *, unfinished: bool) -> Hearing:
         vad = self._vad
@@ -155,22 +174,22 @@ class InputAudio:
 
     def _set_format(self, audio_format: AudioFormat) -> None:
         """The clock runs on; what was buffered in the old format is forgotten."""
-        self._clock_base_ms = self.clock_ms
-        self._clock_bytes = 0
-        self._frames_base_ms = round(self._clock_base_ms)
-        self._frames = 0
-        self._partial = b""
+        self._stream_ms = self.clock_ms
         self._format = audio_format
-        self._rate_hz = audio_format.rate_hz
         self._frame_bytes = self._to_bytes(FRAME_MS)
         self._judge = None
-        self.clear()
+        self._buffer.clear()
+        self._buffer_at = self._judged_at = self._committed_at = 0
+        self.forget_turn()
 
-    def _to_ms(self, size: int) -> float:
-        return size * 1000 / (BYTES_PER_SAMPLE * self._rate_hz)
+    def _to_ms(self, position: int) -> float:
+        return self._stream_ms + position * 1000 / (BYTES_PER_SAMPLE * self._format.rate_hz)
+
+    def _to_position(self, clock_ms: float) -> int:
+        return self._to_bytes(clock_ms - self._stream_ms)
 
     def _to_bytes(self, length_ms: float) -> int:
-        return BYTES_PER_SAMPLE * round(length_ms * self._rate_hz / 1000)
+        return BYTES_PER_SAMPLE * round(length_ms * self._format.rate_hz / 1000)
 
 
 def _given(override: Number | None, asked: Number) -> Number:

@@ -5,19 +5,19 @@ marks their time and their call.
 """
 
 import random
-import string
+from collections.abc import Callable
 from typing import Any
 
 from agent.timeline import Mark
 from fakes.dialects import Translator
 from fakes.door import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
+from fakes.link import Link
 
-_ALPHABET = string.ascii_letters + string.digits
 _ID_LENGTH = 21
 
 
 class Ids:
-    """Ids as the API makes them (`item_E6U0xpLmn5e80rVGpEeKv`), from a seed."""
+    """Ids as long as the API's (`item_0c5f8a1e6b7d42f09a3c8`), from a seed."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -27,8 +27,8 @@ class Ids:
         return f"{prefix}_{self.letters(_ID_LENGTH)}"
 
     def letters(self, count: int) -> str:
-        """That many random letters and digits."""
-        return "".join(self._rng.choices(_ALPHABET, k=count))
+        """That many random characters."""
+        return f"{self._rng.getrandbits(4 * count):0{count}x}" if count > 0 else ""
 
 
 class Outbox:
@@ -37,7 +37,10 @@ class Outbox:
     def __init__(self, call: str, ids: Ids, translator: Translator) -> None:
         self.ids = ids
         self.now_ns = 0
-        self.events_sent = 0
+        self.link = Link(self.put)
+        self.after_event: Callable[[int], None] | None = None
+        """Told how many events have been sent, after each."""
+        self._events_sent = 0
         self._call = call
         self._translator = translator
         self._effects: list[Effect] = []
@@ -55,8 +58,10 @@ class Outbox:
         """Send a server event, given in GA; the client gets it in its own dialect."""
         event = {"type": event_type, "event_id": self.ids.new("event"), **fields}
         for translated in self._translator.outgoing(event):
-            self.events_sent += 1
-            self._effects.append(SendEvent(translated))
+            self._events_sent += 1
+            self.link.push_event(SendEvent(translated))
+            if self.after_event is not None:
+                self.after_event(self._events_sent)
 
     def error(
         self,
@@ -82,8 +87,14 @@ class Outbox:
 
     def mark(self, name: str, /, **fields: Any) -> None:
         """Put a fact on the timeline."""
-        mark = Mark(at_ns=self.now_ns, source="realtime", call=self._call, name=name, fields=fields)
-        self._effects.append(EmitMark(mark))
+        self._effects.append(EmitMark(self._mark(name, fields)))
+
+    def mark_sent(self, name: str, /, **fields: Any) -> None:
+        """Put on the timeline that the event before has been sent: when it really is."""
+        self.link.push(EmitMark(self._mark(name, fields)))
+
+    def _mark(self, name: str, fields: dict[str, Any]) -> Mark:
+        return Mark(at_ns=self.now_ns, source="realtime", call=self._call, name=name, fields=fields)
 
     def set_timer(self, name: str, at_ns: int) -> None:
         """Ask to be woken."""

@@ -3,6 +3,7 @@
 import json
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Literal
 
 from agent.clock import ms_to_ns
@@ -45,13 +46,17 @@ class Response:
         config: ResponseConfig,
         performance: Performance,
         trigger: Trigger,
+        on_voice: Callable[[], None],
     ) -> None:
+        """`on_voice` is called after its first audio, text or arguments."""
         self.id = outbox.ids.new("resp")
         self.status: Status = "in_progress"
         self.sent_ms = 0.0
         """Audio sent so far."""
         self.performance = performance
         self.trigger = trigger
+        self._on_voice = on_voice
+        self._has_voice = False
         self._out = outbox
         self._conversation = conversation
         self._config = config
@@ -105,12 +110,8 @@ class Response:
 
     def _do(self, step: Step) -> None:
         match step:
-            case Audio():
-                self._send_audio(step)
-            case Word(text):
-                self._send_word(text)
-            case Arguments(text):
-                self._send_arguments(text)
+            case Audio() | Word() | Arguments():
+                self._speak(step)
             case Begin():
                 self._begin()
             case AddItem():
@@ -124,6 +125,20 @@ class Response:
             case Fail(code):
                 error = {"type": "server_error", "code": code, "message": _FAILURES.get(code, code)}
                 self._finish("failed", {"type": "failed", "error": error})
+
+    def _speak(self, step: Audio | Word | Arguments) -> None:
+        match step:
+            case Audio():
+                self._send_audio(step)
+            case Arguments(text):
+                self._send_arguments(text)
+            case Word(text):
+                self._send_word(text)
+                if self._part == "audio":
+                    return  # the transcript runs ahead of the voice
+        if not self._has_voice:
+            self._has_voice = True
+            self._on_voice()
 
     def _begin(self) -> None:
         self._begun = True
@@ -169,7 +184,7 @@ class Response:
         self._send(
             f"response.{name}.delta",
             delta=text,
-            obfuscation=self._out.ids.letters(max(0, _OBFUSCATED_LENGTH - len(text))),
+            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
         )
 
     def _send_audio(self, audio: Audio) -> None:
@@ -177,7 +192,7 @@ class Response:
         self.sent_ms += audio.length_ms
         self._sent_samples += audio.samples
         self._current.audio_ms = self.sent_ms
-        self._out.mark(
+        self._out.mark_sent(
             "delta_sent",
             response=self.id,
             item=self._current.id,
@@ -195,7 +210,7 @@ class Response:
             output_index=0,
             call_id=item.data["call_id"],
             delta=text,
-            obfuscation=self._out.ids.letters(max(0, _OBFUSCATED_LENGTH - len(text))),
+            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
         )
 
     def _complete(self) -> None:

@@ -32,7 +32,8 @@ from fakes.door import CloseConnection, ConnectionRequested, DropConnection
 from fakes.load import ScriptError, load_script
 from fakes.repertoire import Repertoire, prepare
 from fakes.script import Script
-from fakes.session import Observation, RealtimeSession
+from fakes.session import RealtimeSession
+from fakes.turns import Observation
 from fakes.voice import VoiceError
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")

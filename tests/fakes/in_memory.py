@@ -20,7 +20,8 @@ from fakes.door import (
 )
 from fakes.repertoire import Repertoire, prepare
 from fakes.script import Script
-from fakes.session import Observation, RealtimeSession
+from fakes.session import RealtimeSession
+from fakes.turns import Observation
 from fakes.voice import synthesise
 
 FRAME_BYTES = 960  # 20 ms at 24 kHz

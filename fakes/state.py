@@ -1,0 +1,46 @@
+"""What the parts of a session share."""
+
+import random
+from dataclasses import dataclass
+
+from agent.clock import ms_to_ns
+from fakes.config import SessionConfig
+from fakes.conversation import Conversation, Item
+from fakes.outbox import Outbox
+from fakes.repertoire import Repertoire
+from fakes.script import Script, Timing
+
+
+@dataclass(slots=True)
+class SessionState:
+    """One session's configuration, conversation and way out."""
+
+    out: Outbox
+    config: SessionConfig
+    conversation: Conversation
+    repertoire: Repertoire
+    rng: random.Random
+
+    @property
+    def script(self) -> Script:
+        """What the session performs."""
+        return self.repertoire.script
+
+    @property
+    def timing(self) -> Timing:
+        """How fast it does."""
+        return self.repertoire.script.timing
+
+    def in_ms(self, delay_ms: float) -> int:
+        """The time that much later, for a timer."""
+        return self.out.now_ns + ms_to_ns(delay_ms)
+
+    def add_item(self, item: Item, after: str | None = None) -> None:
+        """Put a whole item into the conversation, and say so.
+
+        Raises:
+            RequestError: see `Conversation.add`.
+        """
+        previous = self.conversation.add(item, after)
+        for name in ("conversation.item.added", "conversation.item.done"):
+            self.out.send(name, previous_item_id=previous, item=item.snapshot())
