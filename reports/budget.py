@@ -34,6 +34,8 @@ UNITS = {
     "barge_in_stop_ms": "ms",
     "heard_error_ms": "ms",
     "gap_ms": "ms",
+    "missing_ms": "ms",
+    "repeated_ms": "ms",
     "dead_air_ms": "ms",
     "talk_over_ms": "ms",
     "append_interval_ms": "ms",
@@ -210,13 +212,13 @@ def _nearer_bound(
     value: float, low: float | None, high: float | None
 ) -> tuple[float | None, float | None]:
     margins = []
-    if low is not None:
-        margins.append((value - low, low))
     if high is not None:
         margins.append((high - value, high))
+    if low is not None:
+        margins.append((value - low, low))
     if not margins:
         return None, None
-    margin, bound = min(margins)
+    margin, bound = min(margins, key=lambda pair: pair[0])
     return bound, margin
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
@@ -35,23 +36,40 @@ def waveform(samples: NDArray[np.int16], rate_hz: int) -> tuple[str, int]:
     return f"M{upper}L{lower}Z", columns
 
 
-def embedded_audio(recording: NDArray[np.int16], rate_hz: int) -> str | None:
-    """A recording as base64 of FLAC, which every browser plays; None if it would be too large.
+@dataclass(frozen=True, slots=True)
+class EmbeddedAudio:
+    """Audio inside of a page."""
 
-    Where it is too large at its own rate, telephone rate is tried: the file beside the page keeps
-    all of it.
+    mime: str
+    base64: str
+
+
+def embedded_audio(recording: NDArray[np.int16], rate_hz: int) -> EmbeddedAudio | None:
+    """A recording as a page holds it; None if it would be too large.
+
+    Without loss if there is room for it (FLAC; at telephone rate if need be), else as Opus: the
+    file beside the page keeps all of it.
     """
-    for hz in dict.fromkeys((rate_hz, _TELEPHONE_HZ)):
-        wave = recording
-        if hz != rate_hz:
-            wave = soxr.resample(recording.astype(np.float32), rate_hz, hz)
-            wave = np.clip(np.rint(wave), -32768, 32767).astype(np.int16)
+    for file_format, subtype, hz in (
+        ("FLAC", "PCM_16", rate_hz),
+        ("FLAC", "PCM_16", _TELEPHONE_HZ),
+        ("OGG", "OPUS", _TELEPHONE_HZ),
+    ):
         buffer = io.BytesIO()
-        soundfile.write(buffer, wave, hz, format="FLAC", subtype="PCM_16")
+        wave = _at_rate(recording, rate_hz, hz)
+        soundfile.write(buffer, wave, hz, format=file_format, subtype=subtype)
         encoded = base64.b64encode(buffer.getvalue()).decode()
         if len(encoded) <= _MOST_BASE64:
-            return encoded
+            return EmbeddedAudio(f"audio/{file_format.lower()}", encoded)
     return None
+
+
+def _at_rate(recording: NDArray[np.int16], rate_hz: int, hz: int) -> NDArray[np.int16]:
+    if hz == rate_hz:
+        return recording
+    wave = soxr.resample(recording.astype(np.float32), rate_hz, hz)
+    samples: NDArray[np.int16] = np.clip(np.rint(wave), -32768, 32767).astype(np.int16)
+    return samples
 
 
 def _heights(peaks: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -1,20 +1,23 @@
 """Barge-ins and cut answers: how fast the agent falls silent, and if it knows what was heard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from agent.timeline import Mark
+from reports.answers import Answer
 from reports.ears import PAUSE_MS
 from reports.evidence import CallEvidence
 from reports.measurement import Measurement
 from reports.scene import NS_PER_MS, Scene, Sound, Utterance
-from reports.turns import Turn, lead_ms_of
+from reports.turns import Turn
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
 
 
-def interruptions(evidence: CallEvidence, scene: Scene, turns: list[Turn]) -> Iterator[Measurement]:
-    """`barge_in_stop_ms`, `heard_error_ms` and `gap_ms` of a call."""
+def interruptions(
+    evidence: CallEvidence, scene: Scene, turns: Sequence[Turn], answers: Sequence[Answer]
+) -> Iterator[Measurement]:
+    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` where no source is known."""
     for said in scene.said:
         stop_ns = _stop_ns(evidence, scene, said)
         if stop_ns is not None:
@@ -23,8 +26,9 @@ def interruptions(evidence: CallEvidence, scene: Scene, turns: list[Turn]) -> It
                 value=max(0.0, (stop_ns - said.start_ns) / NS_PER_MS),
                 turn=said.turn,
             )
-    yield from _heard_errors(evidence, scene)
-    yield from _gaps(evidence, turns)
+    yield from _heard_errors(evidence, scene, answers)
+    if not any(answer.alignment.found for answer in answers):
+        yield from _underruns(evidence, turns)
 
 
 def _stop_ns(evidence: CallEvidence, scene: Scene, said: Utterance) -> int | None:
@@ -67,27 +71,46 @@ def _next_playout_ns(evidence: CallEvidence, after_ns: int) -> int:
     return mark.at_ns if mark else evidence.marks[-1].at_ns + 1
 
 
-def _heard_errors(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
+def _heard_errors(
+    evidence: CallEvidence, scene: Scene, answers: Sequence[Answer]
+) -> Iterator[Measurement]:
+    """For every truncation: what the server was told was heard, against what was."""
     for truncate in evidence.find("agent", "truncate_sent"):
-        started = _playout_of(evidence, truncate)
-        if started is None:
-            continue
-        heard = [
-            sound
-            for sound in scene.ear
-            if sound.kind == "speech"
-            and started.at_ns <= sound.end_ns
-            and sound.start_ns <= truncate.at_ns
-        ]
-        if not heard:
-            continue
-        heard_ms = (heard[-1].end_ns - max(heard[0].start_ns, started.at_ns)) / NS_PER_MS
-        heard_ms += lead_ms_of(evidence, "item", str(truncate.fields.get("item")))
+        told_ms = float(truncate.fields["audio_end_ms"])
+        item = str(truncate.fields.get("item"))
+        answer = next((a for a in answers if a.item == item and a.alignment.found), None)
+        if answer is not None:
+            low_ms, high_ms = answer.heard_between_ms()
+            how = "what was sent was found in what was heard"
+        else:
+            heard_ms = _audible_ms(evidence, scene, truncate)
+            if heard_ms is None:
+                continue
+            low_ms = high_ms = heard_ms
+            how = "by the length of what was audible"
+        error_ms = told_ms - min(max(told_ms, low_ms), high_ms)
         yield Measurement(
             name="heard_error_ms",
-            value=float(truncate.fields["audio_end_ms"]) - heard_ms,
-            detail=f"told {truncate.fields['audio_end_ms']} ms, heard {heard_ms:.0f} ms",
+            value=error_ms,
+            detail=f"told {told_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
         )
+
+
+def _audible_ms(evidence: CallEvidence, scene: Scene, truncate: Mark) -> float | None:
+    """How long an item was audible, from its first sound to its last."""
+    started = _playout_of(evidence, truncate)
+    if started is None:
+        return None
+    heard = [
+        sound
+        for sound in scene.ear
+        if sound.kind == "speech"
+        and started.at_ns <= sound.end_ns
+        and sound.start_ns <= truncate.at_ns
+    ]
+    if not heard:
+        return None
+    return (heard[-1].end_ns - max(heard[0].start_ns, started.at_ns)) / NS_PER_MS
 
 
 def _playout_of(evidence: CallEvidence, truncate: Mark) -> Mark | None:
@@ -97,8 +120,8 @@ def _playout_of(evidence: CallEvidence, truncate: Mark) -> Mark | None:
     return None
 
 
-def _gaps(evidence: CallEvidence, turns: list[Turn]) -> Iterator[Measurement]:
-    """Silence that the agent itself put into an answer, because nothing had come to play."""
+def _underruns(evidence: CallEvidence, turns: Sequence[Turn]) -> Iterator[Measurement]:
+    """Silence that the agent put into an answer, as it says itself: nothing had come to play."""
     if not any(m.source == "agent" for m in evidence.marks):
         return
     for turn in turns:
@@ -109,4 +132,9 @@ def _gaps(evidence: CallEvidence, turns: list[Turn]) -> Iterator[Measurement]:
             for mark in evidence.find("agent", "playout_underrun")
             if mark.fields.get("item") == turn.item
         ]
-        yield Measurement(name="gap_ms", value=max(missing, default=0.0), turn=turn.number)
+        yield Measurement(
+            name="gap_ms",
+            value=max(missing, default=0.0),
+            turn=turn.number,
+            detail="as the agent says: what the server sent is not known",
+        )

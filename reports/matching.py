@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 ALIKE = 0.5
 """Correlation from which two pieces are the same sound (G.711 and resampling leave 0.95)."""
 
+_FAINT = 1e-4
+"""Against the loudest stretch: where there is next to no sound, nothing is like anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -24,19 +27,25 @@ class Match:
 
 
 def find(piece: NDArray[Any], within: NDArray[Any]) -> Match:
-    """The best place of `piece` in `within`, which is at least as long; both one channel."""
-    if piece.size == 0 or within.size < piece.size:
+    """The best place of `piece` in `within`, both one channel; none if `within` is shorter."""
+    likeness = likenesses(piece, within)
+    if not likeness.size:
         return Match(0, 0.0)
+    best = int(likeness.argmax())
+    return Match(best, float(likeness[best]))
+
+
+def likenesses(piece: NDArray[Any], within: NDArray[Any]) -> NDArray[np.float64]:
+    """How alike `piece` (-1 to 1) and every stretch of `within` are that is as long."""
     a = piece.astype(np.float64)
     b = within.astype(np.float64)
     energy = float(a.dot(a))
-    if not energy:
-        return Match(0, 0.0)
+    if b.size < a.size or not energy:
+        return np.zeros(0)
     size = 1 << (b.size + a.size - 1).bit_length()
     product = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
     sums = np.concatenate(([0.0], np.cumsum(b * b)))
     local = sums[a.size :] - sums[: -a.size]
-    floor = max(1.0, float(local.max()) * 1e-4)
-    likeness = product[: local.size] / np.sqrt(energy * np.maximum(local, floor))
-    best = int(likeness.argmax())
-    return Match(best, float(likeness[best]))
+    floor = max(1.0, float(local.max()) * _FAINT)
+    result: NDArray[np.float64] = product[: local.size] / np.sqrt(energy * np.maximum(local, floor))
+    return result

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from agent.timeline import Mark, Source
 from reports import stats
+from reports.answers import answers_of, faults_in
 from reports.evidence import CallEvidence
 from reports.interruptions import interruptions
 from reports.measurement import Measurement
@@ -26,12 +27,14 @@ def measure(evidence: CallEvidence) -> Measured:
     """Every number that the evidence of a call supports; what it does not show is left out."""
     scene = listen(evidence)
     turns = turns_of(evidence, scene)
+    answers = answers_of(evidence, scene)
     found = [
         *_setup(evidence),
         *_beep(evidence, scene),
         *_greeting(evidence, scene),
         *_turns(turns),
-        *interruptions(evidence, scene, turns),
+        *interruptions(evidence, scene, turns, answers),
+        *faults_in(answers, turns),
         *_flow(evidence, scene),
         *_transport(evidence),
     ]

@@ -110,11 +110,13 @@ class Turn:
 
 def turns_of(evidence: CallEvidence, scene: Scene) -> list[Turn]:
     """The turns of a call, one for each utterance of the caller."""
+    if not scene.said:
+        return []
     stream = ServerStream(evidence)
-    nexts = [u.start_ns for u in scene.said[1:]] + [_end_of(evidence)]
+    ends = [u.start_ns for u in scene.said[1:]] + [evidence.marks[-1].at_ns]
     return [
         _turn(evidence, scene, stream, utterance, until_ns)
-        for utterance, until_ns in zip(scene.said, nexts, strict=True)
+        for utterance, until_ns in zip(scene.said, ends, strict=True)
     ]
 
 
@@ -299,7 +301,3 @@ def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:
             sounds = segments(sent.samples[start : start + 2 * sent.rate_hz], sent.rate_hz)
             return sounds[0].start * 1000 / sent.rate_hz if sounds else 0.0
     return 0.0
-
-
-def _end_of(evidence: CallEvidence) -> int:
-    return evidence.marks[-1].at_ns if evidence.marks else 0

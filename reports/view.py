@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.timeline import Mark
-from reports.drawing import embedded_audio, waveform
+from reports.drawing import EmbeddedAudio, embedded_audio, waveform
 from reports.evidence import EAR, MOUTH, CallEvidence
 from reports.results import CallResult
 from reports.scene import NS_PER_MS, Sound
@@ -160,7 +160,7 @@ class CallView:
     transcript: list[Line]
     marks: list[dict[str, Any]]
     counted: dict[str, int]
-    audio: str | None
+    audio: EmbeddedAudio | None
 
 
 def view_of(call: CallResult) -> CallView:

@@ -15,7 +15,7 @@
   const embedded = document.getElementById("sound");
   if (audio && embedded) {
     const bytes = Uint8Array.from(atob(embedded.textContent.trim()), (c) => c.charCodeAt(0));
-    audio.src = URL.createObjectURL(new Blob([bytes], { type: "audio/flac" }));
+    audio.src = URL.createObjectURL(new Blob([bytes], { type: embedded.dataset.mime }));
   }
 
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));

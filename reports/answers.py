@@ -1,0 +1,138 @@
+"""The agent's answers as they were heard, beside what the server sent of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from reports.alignment import Alignment, align
+from reports.ears import segments
+from reports.evidence import EAR, CallEvidence
+from reports.measurement import Measurement
+from reports.scene import NS_PER_MS, Scene, Sound
+from reports.turns import Turn
+
+_EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response with sound: `sounds` is what was heard of it, in order, not empty."""
+
+    response: str
+    item: str
+    sounds: Sequence[Sound]
+    sent: NDArray[np.int16]
+    """As the server sent it, at the recording's rate, from its first voiced sample on."""
+    lead_ms: float
+    """Silence that was sent before that."""
+    evidence: CallEvidence
+
+    @cached_property
+    def alignment(self) -> Alignment:
+        """How the heard follows the sent."""
+        return align(
+            self.sent,
+            self.evidence.channel(EAR)[
+                self._start : self.evidence.sample_at(self.sounds[-1].end_ns)
+            ],
+            self.evidence.rate_hz,
+        )
+
+    @property
+    def likeness(self) -> float:
+        """How well what was heard fits what was sent (1: the same)."""
+        return self.alignment.likeness
+
+    def heard_between_ms(self) -> tuple[float, float]:
+        """How much of the answer was heard: from its last voiced sample heard to the next one.
+
+        The two differ where the answer was cut in a pause of its own: nobody can tell how much of
+        the pause was heard.
+        """
+        rate_hz = self.evidence.rate_hz
+        end = self.evidence.sample_at(self.sounds[-1].end_ns) - self._start
+        place = min(self.sent.size, max(0, self.alignment.sent_place(end)))
+        rest = segments(self.sent[place:], rate_hz)
+        silent = rest[0].start if rest else self.sent.size - place
+        first_ms = self.lead_ms + place * 1000 / rate_hz
+        return first_ms, first_ms + silent * 1000 / rate_hz
+
+    @property
+    def _start(self) -> int:
+        return max(0, self.evidence.sample_at(self.sounds[0].start_ns - _EARLY_NS))
+
+
+def answers_of(evidence: CallEvidence, scene: Scene) -> list[Answer]:
+    """Every response that was sent and heard; none where what was sent is not known."""
+    if evidence.server_sent is None or not evidence.recorded:
+        return []
+    playouts = list(evidence.find("agent", "playout_started", "greeting_started"))
+    found = []
+    for response, item, first, past in _responses(evidence):
+        started = next((m for m in playouts if m.fields.get("item") == item), None)
+        if started is None:
+            started = next(
+                (m for m in playouts if m.at_ns >= first[1] and m.name == "greeting_started"), None
+            )
+        if started is None:
+            continue
+        until_ns = min((m.at_ns for m in playouts if m.at_ns > started.at_ns), default=1 << 62)
+        sounds = [
+            s
+            for s in scene.ear
+            if s.kind == "speech" and started.at_ns - _EARLY_NS <= s.start_ns < until_ns
+        ]
+        sent, lead_ms = _voiced(evidence, first[0], past)
+        if sounds and sent.size:
+            found.append(Answer(response, item, sounds, sent, lead_ms, evidence))
+    return found
+
+
+def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Measurement]:
+    """`gap_ms`, `missing_ms` and `repeated_ms` of every answer that is recognised."""
+    numbers = {turn.response: turn.number for turn in turns}
+    for answer in answers:
+        alignment = answer.alignment
+        if not alignment.found:
+            continue
+        turn = numbers.get(answer.response)
+        to_ms = 1000 / answer.evidence.rate_hz
+        detail = f"{len(alignment.holes)} holes, likeness {alignment.likeness:.2f}"
+        for name, samples in (
+            ("gap_ms", alignment.longest_hole()),
+            ("missing_ms", alignment.missing),
+            ("repeated_ms", alignment.repeated),
+        ):
+            yield Measurement(name=name, value=samples * to_ms, turn=turn, detail=detail)
+
+
+def _responses(
+    evidence: CallEvidence,
+) -> Iterator[tuple[str, str, tuple[int, int], int]]:
+    """Response, item, (first sample sent, when), and the sample after the last."""
+    spans: dict[tuple[str, str], tuple[tuple[int, int], int]] = {}
+    for mark in evidence.find("realtime", "delta_sent"):
+        key = str(mark.fields.get("response")), str(mark.fields.get("item"))
+        total, samples = int(mark.fields["total_samples"]), int(mark.fields["samples"])
+        first = spans[key][0] if key in spans else (total - samples, mark.at_ns)
+        spans[key] = first, total
+    for (response, item), (first, past) in spans.items():
+        yield response, item, first, past
+
+
+def _voiced(evidence: CallEvidence, start: int, past: int) -> tuple[NDArray[np.int16], float]:
+    """What was sent, from its first voiced sample on, and the silence before that."""
+    sent = evidence.server_sent
+    if sent is None:
+        return np.zeros(0, np.int16), 0.0
+    wave = sent.samples[start:past]
+    if sent.rate_hz != evidence.rate_hz and wave.size:
+        raw = soxr.resample(wave.astype(np.float32), sent.rate_hz, evidence.rate_hz)
+        wave = np.clip(np.rint(raw), -32768, 32767).astype(np.int16)
+    sounds = segments(wave, evidence.rate_hz)
+    lead = sounds[0].start if sounds else wave.size
+    return wave[lead:], lead * 1000 / evidence.rate_hz

@@ -1,0 +1,120 @@
+"""Heard audio laid over sent audio: holes, what is missing, what is repeated."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from agent import audio
+from fakes.voice import synthesise
+from reports import matching
+from reports.alignment import align
+
+RATE_HZ = 8000
+BEFORE = 400
+
+
+def over_g711(samples: NDArray[np.int16]) -> NDArray[np.int16]:
+    pcmu = audio.AudioFormat("pcmu")
+    return audio.to_samples(pcmu.decode(pcmu.encode(samples.tobytes())))
+
+
+def heard(*parts: NDArray[np.int16]) -> NDArray[np.int16]:
+    return np.concatenate((np.zeros(BEFORE, np.int16), *map(over_g711, parts)))
+
+
+def silence(length_ms: int) -> NDArray[np.int16]:
+    return np.zeros(length_ms * 8, np.int16)
+
+
+def murmur(length_ms: int, seed: int) -> NDArray[np.int16]:
+    """Noise of the loudness of speech: loud everywhere, and like itself nowhere."""
+    rng = np.random.default_rng(seed)
+    count = length_ms * 8
+    smooth = np.convolve(rng.normal(size=count + 7), np.hanning(8), "valid")
+    return (1500 * smooth * (0.7 + 0.3 * np.sin(np.arange(count) / 900))).astype(np.int16)
+
+
+SENT = murmur(2000, 9)
+
+
+def test_real_speech_is_laid_over_itself_too() -> None:
+    text = "We are open from nine to five, Monday to Friday."
+    sent = audio.to_samples(synthesise(text, rate_hz=RATE_HZ))
+    same = align(sent, heard(sent), RATE_HZ)
+    assert (same.lags, same.holes) == ([(0, BEFORE)], [])
+    lost = sent.copy()
+    lost[9600:9760] = 0
+    assert align(sent, heard(lost), RATE_HZ).longest_hole() / 8 == pytest.approx(20, abs=5)
+    put_in = align(sent, heard(sent[:9600], silence(90), sent[9600:]), RATE_HZ)
+    assert put_in.longest_hole() / 8 == pytest.approx(90, abs=2)
+
+
+def test_the_same_is_the_same() -> None:
+    found = align(SENT, heard(SENT), RATE_HZ)
+    assert found.lags == [(0, BEFORE)]
+    assert found.likeness > 0.95
+    assert (found.holes, found.missing, found.repeated) == ([], 0, 0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(at_ms=st.integers(500, 1700), length_ms=st.integers(20, 400))
+def test_silence_put_in_is_a_hole_of_its_length(at_ms: int, length_ms: int) -> None:
+    at = at_ms * 8
+    found = align(SENT, heard(SENT[:at], silence(length_ms), SENT[at:]), RATE_HZ)
+    assert found.longest_hole() / 8 == pytest.approx(length_ms, abs=5)
+    assert found.missing == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(packet=st.integers(26, 85), packets=st.integers(1, 5))
+def test_lost_packets_are_a_hole_that_shifts_nothing(packet: int, packets: int) -> None:
+    received = SENT.copy()
+    received[packet * 160 : (packet + packets) * 160] = 0
+    found = align(SENT, heard(received), RATE_HZ)
+    assert found.longest_hole() / 8 == pytest.approx(20 * packets, abs=10)
+    assert found.lags == [(0, BEFORE)]
+
+
+@pytest.mark.parametrize("length_ms", [20, 40, 60])
+def test_what_is_left_out_is_missing(length_ms: int) -> None:
+    found = align(SENT, heard(SENT[:9000], SENT[9000 + length_ms * 8 :]), RATE_HZ)
+    assert found.missing / 8 == length_ms
+    assert found.longest_hole() / 8 <= 10
+
+
+@pytest.mark.parametrize("length_ms", [20, 60])
+def test_what_comes_twice_is_repeated(length_ms: int) -> None:
+    found = align(SENT, heard(SENT[:9000], SENT[9000 - length_ms * 8 :]), RATE_HZ)
+    assert found.repeated / 8 == length_ms
+    assert found.holes == []
+
+
+def test_what_was_cut_at_the_end_is_not_missing() -> None:
+    found = align(SENT, heard(SENT[:7000]), RATE_HZ)
+    assert (found.holes, found.missing) == ([], 0)
+    assert found.sent_place(BEFORE + 7000) == 7000
+
+
+def test_places_are_told_behind_a_hole() -> None:
+    found = align(SENT, heard(SENT[:8000], silence(100), SENT[8000:]), RATE_HZ)
+    assert found.sent_place(BEFORE + 800 + 12_000) == 12_000
+
+
+def test_another_sound_is_not_recognised() -> None:
+    found = align(SENT, heard(murmur(2000, 77)), RATE_HZ)
+    assert not found.found
+    assert found.likeness < matching.ALIKE
+
+
+@pytest.mark.parametrize(("piece", "within"), [(0, 100), (100, 50), (100, 200)])
+def test_nothing_is_found_where_nothing_can_be(piece: int, within: int) -> None:
+    match = matching.find(np.zeros(piece), np.zeros(within))
+    assert not match.found
+
+
+def test_a_piece_is_found_whatever_its_level() -> None:
+    match = matching.find(SENT[4000:6000] / 7, SENT)
+    assert (match.offset, match.found) == (4000, True)
+    assert match.correlation == pytest.approx(1)

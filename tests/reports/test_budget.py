@@ -1,0 +1,111 @@
+"""Limits and verdicts."""
+
+import pytest
+
+from reports.budget import (
+    UNITS,
+    BudgetError,
+    Judged,
+    default_limits,
+    judge,
+    limits_for,
+    parse_limits,
+)
+from reports.measurement import Measurement
+
+
+def only(measurement: Measurement, spec: object, **errors: float) -> Judged:
+    (judged,) = judge([measurement], parse_limits({measurement.name: spec}), errors_ms=errors)
+    return judged
+
+
+@pytest.mark.parametrize(
+    ("value", "spec", "verdict", "limit", "margin"),
+    [
+        (100, 500, "passed", 500, 400),
+        (500, 500, "passed", 500, 0),
+        (500.1, 500, "failed", 500, -0.1),
+        (442, {"target": 440, "within": 5}, "passed", 445, 3),
+        (434, {"target": 440, "within": 5}, "failed", 435, -1),
+        (7, {"min": 5, "max": 100}, "passed", 5, 2),
+        (3, {"min": 5}, "failed", 5, -2),
+        (3, "off", "unlimited", None, None),
+    ],
+)
+def test_a_value_against_a_limit(
+    value: float, spec: object, verdict: str, limit: float | None, margin: float | None
+) -> None:
+    judged = only(Measurement(name="beep_hz", value=value, unit="Hz"), spec)
+    assert judged.verdict == verdict
+    assert judged.limit == limit
+    assert judged.margin == (None if margin is None else pytest.approx(margin))
+
+
+def test_a_limit_on_top_of_the_servers_own_delay() -> None:
+    judged = only(Measurement(name="turn_ms", value=870, own_ms=820), {"above_own": 40})
+    assert (judged.limit, judged.verdict) == (860, "failed")
+
+
+def test_without_the_servers_delay_such_a_limit_does_not_apply() -> None:
+    judged = only(Measurement(name="turn_ms", value=870), {"above_own": 40})
+    assert judged.verdict == "unlimited"
+
+
+def test_percentiles_are_judged_over_a_calls_values() -> None:
+    values = [Measurement(name="turn_ms", value=v, turn=i) for i, v in enumerate((10, 20, 30), 1)]
+    judged = judge(values, parse_limits({"turn_ms": {"p50": 20, "p95": 25, "max": 100}}))
+    assert [(j.statistic, j.value, j.verdict) for j in judged] == [
+        (None, 10, "passed"),
+        (None, 20, "passed"),
+        (None, 30, "passed"),
+        ("p50", 20, "passed"),
+        ("p95", 30, "failed"),
+    ]
+
+
+def test_a_greeting_has_a_limit_by_its_origin() -> None:
+    cached = Measurement(name="greeting_ms", value=900, variant="cached")
+    generated = Measurement(name="greeting_ms", value=900, variant="generated")
+    assert [j.verdict for j in judge([cached, generated], default_limits())] == [
+        "failed",
+        "passed",
+    ]
+
+
+def test_a_verdict_within_the_harness_error_is_unsure() -> None:
+    measurement = Measurement(name="answer_ms", value=495)
+    assert not only(measurement, 500, answer_ms=8).sure
+    assert only(measurement, 500, answer_ms=4).sure
+    assert only(measurement, 500).sure
+
+
+def test_a_scenario_replaces_single_limits() -> None:
+    limits = limits_for({"turn_ms": 2000, "gap_ms": "off"})
+    assert limits["turn_ms"].high == 2000
+    assert limits["turn_ms"].above_own is None
+    assert "gap_ms" not in limits
+    assert limits["answer_ms"] == default_limits()["answer_ms"]
+
+
+def test_every_default_limit_is_of_a_known_metric() -> None:
+    assert default_limits().keys() <= UNITS.keys()
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ({"turn": 5}, "no metric is called 'turn'; did you mean turn_ms"),
+        ({"turn_ms": "fast"}, "turn_ms: 'fast', expected a number"),
+        ({"turn_ms": {}}, "expected a number"),
+        ({"turn_ms": True}, "expected a number"),
+        ({"turn_ms": {"p90": 3}}, "p90: expected one of"),
+        ({"turn_ms": {"max": "3"}}, "turn_ms: max: '3', expected a number"),
+        ({"beep_hz": {"target": 440}}, "target and within belong together"),
+        ({"greeting_ms": {"cached": "x"}}, "greeting_ms: 'x'"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused_in_words(
+    spec: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(BudgetError, match=complaint.replace("'", ".")):
+        parse_limits(spec)

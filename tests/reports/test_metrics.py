@@ -1,0 +1,204 @@
+"""The numbers against synthetic calls whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth
+
+from agent.timeline import Mark
+from reports.evidence import CallEvidence
+from reports.measurement import Measurement
+from reports.metrics import measure
+
+TOLERANCE_MS = 2
+
+
+def numbers(evidence: CallEvidence) -> dict[tuple[str, int | None], Measurement]:
+    return {(m.name, m.turn): m for m in measure(evidence).measurements}
+
+
+def test_setting_up_is_measured_from_dialling_on() -> None:
+    found = numbers(SyntheticCall(answer_ms=42, beep_ms=133, greeting_ms=655).build())
+    assert found["answer_ms", None].value == 42
+    assert found["connect_ms", None].value == 20
+    assert found["media_ready_ms", None].value == 32
+    assert found["beep_ms", None].value == pytest.approx(133, abs=TOLERANCE_MS)
+    assert found["beep_hz", None].value == pytest.approx(440, abs=0.5)
+    assert found["beep_length_ms", None].value == pytest.approx(400, abs=TOLERANCE_MS)
+    assert found["greeting_ms", None].value == pytest.approx(655, abs=TOLERANCE_MS)
+    assert found["greeting_ms", None].variant == "cached"
+    assert found["ready_ms", None].value == pytest.approx(42 + 655 + 1100 + 1 - 8, abs=0.1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    uplink_ms=st.integers(1, 120),
+    vad_ms=st.integers(200, 1000),
+    think_ms=st.integers(100, 900),
+    downlink_ms=st.integers(5, 150),
+    says_ms=st.integers(400, 2000),
+    seed=st.integers(0, 1000),
+)
+def test_a_turn_and_the_agents_part_of_it(
+    uplink_ms: int, vad_ms: int, think_ms: int, downlink_ms: int, says_ms: int, seed: int
+) -> None:
+    truth = TurnTruth(
+        says_ms=says_ms,
+        uplink_ms=uplink_ms,
+        vad_ms=vad_ms,
+        think_ms=think_ms,
+        downlink_ms=downlink_ms,
+    )
+    call = SyntheticCall(turns=[TurnTruth(), truth], seed=seed).build()
+    found = numbers(call)
+    own_ms = vad_ms + think_ms + LEAD_MS
+    turn = found["turn_ms", 2]
+    assert turn.value == pytest.approx(uplink_ms + own_ms + downlink_ms, abs=TOLERANCE_MS)
+    assert turn.own_ms == pytest.approx(own_ms, abs=TOLERANCE_MS)
+    overhead = found["agent_overhead_ms", 2]
+    assert overhead.value == pytest.approx(uplink_ms + downlink_ms, abs=TOLERANCE_MS)
+    assert "found in what the server received" in overhead.detail
+    assert found["uplink_ms", 2].value == pytest.approx(uplink_ms - 2, abs=TOLERANCE_MS)
+    assert found["downlink_ms", 2].value == pytest.approx(downlink_ms - 3, abs=TOLERANCE_MS)
+
+
+def test_the_hops_of_a_turn_add_up_to_it_exactly() -> None:
+    for turn in measure(SyntheticCall().build()).turns:
+        assert turn.answer_ns is not None
+        assert turn.hops[0].start_ns == turn.end_ns
+        assert turn.hops[-1].end_ns == turn.answer_ns
+        assert sum(h.end_ns - h.start_ns for h in turn.hops) == turn.answer_ns - turn.end_ns
+        assert len(turn.hops) == 11
+
+
+def test_the_servers_vad_stands_in_where_its_audio_was_not_kept() -> None:
+    found = numbers(replace(SyntheticCall().build(), server_heard=None))
+    overhead = found["agent_overhead_ms", 1]
+    assert overhead.value == pytest.approx(12 + 15, abs=32)
+    assert "VAD" in overhead.detail
+
+
+def test_a_black_box_agent_is_measured_by_what_is_heard() -> None:
+    full = SyntheticCall().build()
+    evidence = replace(
+        full,
+        marks=[m for m in full.marks if m.source == "caller"],
+        server_heard=None,
+        server_sent=None,
+    )
+    found = numbers(evidence)
+    assert found["turn_ms", 1].value == pytest.approx(12 + 500 + 300 + LEAD_MS + 15, abs=2)
+    assert found["turn_ms", 1].own_ms is None
+    assert ("agent_overhead_ms", 1) not in found
+    assert found["greeting_ms", None].value == pytest.approx(640, abs=TOLERANCE_MS)
+    assert "connect_ms" not in {name for name, _ in found}
+
+
+def test_a_production_call_has_what_the_agents_marks_show() -> None:
+    full = SyntheticCall().build()
+    evidence = CallEvidence(info=full.info, marks=[m for m in full.marks if m.source == "agent"])
+    found = numbers(evidence)
+    assert found["connect_ms", None].value == 20
+    assert {name for name, _ in found} == {
+        "connect_ms",
+        "media_ready_ms",
+        "ready_ms",
+        "append_interval_ms",
+    }
+
+
+def test_an_utterance_that_is_not_answered_has_no_turn() -> None:
+    full = SyntheticCall(turns=[TurnTruth(), TurnTruth()]).build()
+    cut = next(m.at_ns for m in full.marks if m.fields.get("response") == "resp_2")
+    recording = full.recording.copy()
+    recording[full.sample_at(cut) :, 1] = 0
+    evidence = replace(
+        full, recording=recording, marks=[m for m in full.marks if m.fields.get("item") != "item_2"]
+    )
+    result = measure(evidence)
+    assert [turn.turn_ms is None for turn in result.turns] == [False, True]
+    assert result.turns[1].hops == []
+
+
+@pytest.mark.parametrize("stop_ms", [60, 120, 310])
+def test_a_barge_in_is_measured_from_the_callers_onset_to_silence(stop_ms: int) -> None:
+    turns = [TurnTruth(), TurnTruth(barge_in_after_ms=600, stop_ms=stop_ms)]
+    found = numbers(SyntheticCall(turns=turns).build())
+    assert found["barge_in_stop_ms", 2].value == pytest.approx(stop_ms, abs=TOLERANCE_MS)
+    assert found["heard_error_ms", None].value == pytest.approx(0, abs=TOLERANCE_MS)
+    assert found["talk_over_ms", None].value == pytest.approx(stop_ms, abs=TOLERANCE_MS)
+    assert ("barge_in_stop_ms", 1) not in found
+
+
+def test_a_wrong_truncation_is_found() -> None:
+    turns = [TurnTruth(), TurnTruth(barge_in_after_ms=600)]
+    full = SyntheticCall(turns=turns).build()
+
+    def wrong(mark: Mark) -> Mark:
+        if mark.name != "truncate_sent":
+            return mark
+        told = mark.fields["audio_end_ms"] + 180
+        return replace(mark, fields={**mark.fields, "audio_end_ms": told})
+
+    found = numbers(replace(full, marks=[wrong(m) for m in full.marks]))
+    assert found["heard_error_ms", None].value == pytest.approx(180, abs=TOLERANCE_MS)
+    without_source = replace(full, marks=[wrong(m) for m in full.marks], server_sent=None)
+    error = numbers(without_source)["heard_error_ms", None]
+    assert error.value == pytest.approx(180 + LEAD_MS, abs=TOLERANCE_MS)
+    assert "length" in error.detail
+
+
+def test_a_hole_in_an_answer_is_a_gap() -> None:
+    full = SyntheticCall(turns=[TurnTruth()]).build()
+    onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
+    recording = full.recording.copy()
+    recording[onset + 3200 : onset + 3520, 1] = 0
+    found = numbers(replace(full, recording=recording))
+    assert found["gap_ms", 1].value == pytest.approx(40, abs=6)
+    assert numbers(full)["gap_ms", 1].value == 0
+
+
+def test_dead_air_is_the_longest_silence_of_both() -> None:
+    turns = [TurnTruth(), TurnTruth(pause_before_ms=3300)]
+    found = numbers(SyntheticCall(turns=turns).build())
+    assert found["dead_air_ms", None].value == pytest.approx(3300, abs=25)
+
+
+def test_appends_that_stall_show_in_their_interval() -> None:
+    full = SyntheticCall().build()
+    appended = [m for m in full.marks if m.name == "audio_appended"]
+    every_sixth = set(map(id, appended[::6]))
+    thinned = [m for m in full.marks if m.name != "audio_appended" or id(m) in every_sixth]
+    found = numbers(replace(full, marks=thinned))
+    assert found["append_interval_ms", None].value == pytest.approx(120, abs=10)
+
+
+def test_speech_that_comes_first_from_the_caller_is_not_taken_for_a_greeting() -> None:
+    call = SyntheticCall(greeting_length_ms=0, turns=[TurnTruth()]).build()
+    marks = [m for m in call.marks if not m.name.startswith("greeting")]
+    names = {m.name for m in measure(replace(call, marks=marks)).measurements}
+    assert "greeting_ms" not in names
+
+
+def test_a_call_that_was_never_answered_has_no_numbers() -> None:
+    dialed = Mark(at_ns=START_NS, source="caller", call="x", name="call_dialed", fields={})
+    ended = Mark(at_ns=START_NS + 30_000 * MS, source="caller", call="x", name="call_ended")
+    evidence = CallEvidence(info=SyntheticCall().build().info, marks=[dialed, ended])
+    assert measure(evidence).measurements == []
+
+
+def test_noise_on_the_line_moves_the_numbers_little() -> None:
+    call = SyntheticCall(noise_dbfs=-48, turns=[TurnTruth(), TurnTruth()])
+    found = numbers(call.build())
+    for turn in (1, 2):
+        assert found["agent_overhead_ms", turn].value == pytest.approx(12 + 15, abs=10)
+
+
+def test_a_silent_recording_has_dead_air_and_nothing_else_heard() -> None:
+    full = SyntheticCall().build()
+    found = numbers(replace(full, recording=np.zeros((RATE_HZ * 10, 2), np.int16)))
+    assert found["dead_air_ms", None].value == pytest.approx(10_000, abs=50)
+    assert not {"beep_ms", "greeting_ms", "turn_ms"} & {name for name, _ in found}

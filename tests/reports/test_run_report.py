@@ -1,0 +1,187 @@
+"""A run on disk: evidence, results, JUnit, pages."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from synthetic_call import SyntheticCall, TurnTruth
+
+from agent.timeline import TimelineError
+from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
+from reports.html import call_page, index_page
+from reports.results import RunInfo, judge_call, overall, results, summarise
+from reports.stats import percentile
+from reports.write import call_directory, write_run
+
+INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="earshot run")
+MOST_BYTES = 2_000_000
+
+
+def slow_call(**info: object) -> SyntheticCall:
+    turns = [TurnTruth(), TurnTruth(downlink_ms=90)]
+    return SyntheticCall(name="slow", turns=turns, info=dict(info))
+
+
+def test_evidence_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = SyntheticCall(info={"limits": {"turn_ms": 900}, "verdict": "failed"}).build()
+    save_evidence(written, tmp_path)
+    read = load_evidence(tmp_path)
+    assert read.info == written.info
+    assert read.marks == written.marks
+    assert np.array_equal(read.recording, written.recording)
+    assert read.recording_start_ns == written.recording_start_ns
+    assert read.server_heard is not None
+    assert written.server_heard is not None
+    assert np.array_equal(read.server_heard.samples, written.server_heard.samples)
+
+
+def test_a_timeline_alone_is_evidence(tmp_path: Path) -> None:
+    full = SyntheticCall().build()
+    lines = "".join(m.to_json() + "\n" for m in full.marks if m.source == "agent")
+    (tmp_path / "timeline.jsonl").write_text(lines)
+    read = load_evidence(tmp_path)
+    assert (read.info.lane, read.recorded) == ("production", False)
+    page = call_page(INFO, judge_call(read))
+    assert "LISTENING" in page
+    assert "<audio" not in page
+
+
+def test_unreadable_evidence_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match=r"timeline\.jsonl: no such file"):
+        load_evidence(tmp_path)
+    save_evidence(SyntheticCall().build(), tmp_path)
+    (tmp_path / "call.json").write_text('{"name": "x", "verdict": "perhaps"}')
+    with pytest.raises(EvidenceError, match=r"call\.json: verdict: "):
+        load_evidence(tmp_path)
+    (tmp_path / "call.json").unlink()
+    (tmp_path / "call.wav").write_bytes(b"no sound")
+    with pytest.raises(EvidenceError, match=r"call\.wav: cannot be read as sound"):
+        load_evidence(tmp_path)
+    (tmp_path / "timeline.jsonl").write_text("{}\n")
+    with pytest.raises(TimelineError, match=r"timeline\.jsonl:1"):
+        load_evidence(tmp_path)
+
+
+def test_a_call_fails_by_its_own_verdict_or_by_the_budget() -> None:
+    assert judge_call(SyntheticCall().build()).verdict == "passed"
+    over = judge_call(slow_call().build())
+    assert over.verdict == "failed"
+    assert "agent_overhead_ms of turn 2 is " in over.detail
+    assert judge_call(slow_call(verdict="error", detail="lost").build()).detail == "lost"
+    relaxed = {"agent_overhead_ms": 120, "turn_ms": 2000, "downlink_ms": 100}
+    assert judge_call(slow_call(limits=relaxed).build()).verdict == "passed"
+
+
+def test_a_run_is_as_good_as_its_worst_call() -> None:
+    good, bad = judge_call(SyntheticCall().build()), judge_call(slow_call().build())
+    error = judge_call(SyntheticCall(info={"verdict": "error"}).build())
+    assert overall([]) == "error"
+    assert overall([good]) == "passed"
+    assert overall([good, bad]) == "failed"
+    assert overall([bad, error, good]) == "error"
+
+
+def test_the_whole_report_of_a_run(tmp_path: Path) -> None:
+    write_run(tmp_path, INFO, [SyntheticCall().build(), slow_call().build()])
+    data = json.loads((tmp_path / "results.json").read_text())
+    assert data["run"]["verdict"] == "failed"
+    assert [s["verdict"] for s in data["scenarios"]] == ["passed", "failed"]
+    for scenario in data["scenarios"]:
+        assert all((tmp_path / path).is_file() for path in scenario["artifacts"].values())
+    turn = next(m for m in data["scenarios"][0]["metrics"] if m["name"] == "turn_ms")
+    assert turn["turn"] == 1
+    assert turn["verdict"] == "passed"
+    hops = data["scenarios"][0]["turns"][0]["hops"]
+    assert sum(h["length_ms"] for h in hops) == pytest.approx(turn["value"], abs=0.01)
+    assert not list(tmp_path.rglob(".*")), "no temporary file is left"
+
+
+def test_evidence_in_its_place_is_left_alone(tmp_path: Path) -> None:
+    evidence = SyntheticCall().build()
+    directory = call_directory(tmp_path, "synthetic")
+    save_evidence(evidence, directory)
+    before = (directory / "timeline.jsonl").stat().st_mtime_ns
+    write_run(tmp_path, INFO, [evidence])
+    assert (directory / "timeline.jsonl").stat().st_mtime_ns == before
+
+
+def test_repeats_have_directories_of_their_own(tmp_path: Path) -> None:
+    calls = [SyntheticCall(info={"repeat": n}).build() for n in (1, 2)]
+    assert [call.slug for call in write_run(tmp_path, INFO, calls)] == ["synthetic", "synthetic-2"]
+
+
+def test_junit_has_a_case_a_call_with_every_number(tmp_path: Path) -> None:
+    log = ["the last words\x07"]
+    failed = slow_call(log=log).build()
+    error = replace(failed, info=CallInfo(name="e", verdict="error", detail="no answer", log=log))
+    write_run(tmp_path, INFO, [SyntheticCall().build(), failed, error])
+    suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
+    good, bad, broken = suite
+    assert {p.get("name") for p in good.iter("property")} >= {"beep_hz", "turn_ms.turn1"}
+    failure = bad.find("failure")
+    assert failure is not None
+    assert "agent_overhead_ms of turn 2" in str(failure.get("message"))
+    assert "the last words" in str(failure.text)
+    problem = broken.find("error")
+    assert problem is not None
+    assert problem.get("message") == "no answer"
+
+
+def test_the_summary_shows_the_tightest_margin() -> None:
+    calls = [judge_call(SyntheticCall().build()), judge_call(slow_call().build())]
+    overhead = next(s for s in summarise(calls) if s.name == "agent_overhead_ms")
+    assert (overhead.count, overhead.failed) == (4, 1)
+    assert overhead.max > 90
+    assert overhead.margin == pytest.approx(40 - overhead.max)
+
+
+def test_pages_are_whole_and_need_no_network() -> None:
+    calls = [
+        judge_call(SyntheticCall(info={"about": "<b>&"}).build()),
+        judge_call(slow_call().build()),
+    ]
+    pages = [index_page(INFO, calls), *(call_page(INFO, call) for call in calls)]
+    for page in pages:
+        assert "http://" not in page.replace("http://www.w3.org", "")
+        assert "https://" not in page
+        assert "<b>&" not in page
+        assert page.endswith("</html>")
+
+
+def test_a_minute_of_call_is_a_page_below_two_megabytes() -> None:
+    turns = [TurnTruth(says_ms=3000, answer_length_ms=4000) for _ in range(7)]
+    evidence = SyntheticCall(turns=turns, noise_dbfs=-55).build()
+    assert evidence.recording.shape[0] / evidence.rate_hz >= 60
+    page = call_page(INFO, judge_call(evidence))
+    assert 'id="sound"' in page
+    assert len(page.encode()) < MOST_BYTES
+
+
+def test_a_text_in_the_marks_cannot_break_out_of_the_page() -> None:
+    evil = "</script><script>alert(1)</script>"
+    evidence = SyntheticCall(name="evil").build()
+    marks = [
+        replace(m, fields={**m.fields, "text": evil}) if m.name == "utterance_started" else m
+        for m in evidence.marks
+    ]
+    page = call_page(INFO, judge_call(replace(evidence, marks=marks)))
+    assert evil not in page
+
+
+def test_results_hold_no_number_that_json_lacks() -> None:
+    data = results(INFO, [judge_call(SyntheticCall().build())])
+    json.dumps(data, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "percent", "expected"),
+    [([5], 99, 5), ([1, 2, 3, 4], 50, 2), (list(range(1, 101)), 95, 95), ([3, 1, 2], 95, 3)],
+)
+def test_a_percentile_is_a_value_that_occurred(
+    values: list[float], percent: float, expected: float
+) -> None:
+    assert percentile(values, percent) == expected
