@@ -4,10 +4,9 @@ The caller's own verdict says whether the call went as scripted; the reports jud
 what the scenario expects of other parties' marks is looked up here, when all marks are known.
 """
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import structlog
 
 from agent.timeline import TimelineError
 from reports.budget import BudgetError
@@ -17,7 +16,7 @@ from reports.results import CallResult, judge_call
 from simulator.stage import Lane, Played, Stage
 from simulator.verdicts import check
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
             evidence = load_evidence(played.directory)
         result = judge_call(evidence)
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
-        _log.debug("not_evaluated", stage=played.stage.name, exc_info=True)
+        _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)
         detail = str(error) if known else f"could not be measured: {type(error).__name__}: {error}"
         detail = f"{detail}; {played.detail}" if played.detail else detail
