@@ -24,7 +24,7 @@ from agent.inputs import (
     Timer,
     TimerFired,
 )
-from agent.ledger import Kind, Segment
+from agent.ledger import Kind
 from agent.leg import (
     AudioReceived,
     CallAnswered,
@@ -123,9 +123,7 @@ class CallMachine:
                 self._uplink.feed(event.pcm)
             return out.take()
         if type(event) is FramePlayed:
-            ended = self._player.frame_played(event)
-            if ended:
-                self._segments_over(ended)
+            if self._player.frame_played(event):
                 self._settle()
             return out.take()
         self._handlers[type(event)](event)
@@ -177,7 +175,6 @@ class CallMachine:
         segments = self._player.cleared()
         if self._link.ready:
             self._turns.cleared(segments)
-        self._segments_over(segments)
 
     def _playout_overflowed(self, event: PlayoutOverflowed) -> None:
         self._player.overflowed(event.dropped_samples)
@@ -229,9 +226,6 @@ class CallMachine:
         request = self._responses.refused(event.event_id)
         if request is not None and request.purpose is Purpose.GREETING:
             self._opening.request_failed()
-
-    def _audio_done(self, event: events.AudioDone) -> None:
-        self._segments_over(self._responses.audio_done(event))
 
     def _response_done(self, event: events.ResponseDone) -> None:
         response = self._responses.done(event)
@@ -298,9 +292,9 @@ class CallMachine:
             self._opening.give_up()
             self._closing.after_last_word("no connection to the Realtime API")
 
-    def _segments_over(self, segments: list[Segment]) -> None:
-        """These were heard to their end, or cut."""
-        for segment in segments:
+    def _segments_over(self) -> None:
+        """Some audio was heard to its end, or cut."""
+        for segment in self._player.take_over():
             self._opening.segment_over(segment)
             if (
                 segment.kind is Kind.RESPONSE
@@ -314,6 +308,7 @@ class CallMachine:
         """What holds between the parts after every input."""
         if self._closing.hanging_up or self._chart.state is State.ENDED:
             return
+        self._segments_over()
         if self._link.ready and not self._opening.holds_back_caller:
             self._uplink.open(self._format)
         else:
@@ -333,7 +328,7 @@ class CallMachine:
             self._chart.move(Trigger.SPEECH_STARTED)
         elif self._turns.committing:
             self._chart.move(Trigger.SPEECH_STOPPED)
-        elif not self._player.idle:
+        elif self._player.head is not None and self._player.head.kind is Kind.RESPONSE:
             self._chart.move(Trigger.RESPONSE_HEARD)
         elif self._responses.active is not None:
             self._chart.move(Trigger.RESPONSE_CREATED)
@@ -373,7 +368,7 @@ class CallMachine:
             events.ResponseCreated: self._responses.created,
             events.ResponseProgressed: lambda e: self._responses.progressed(e.response_id),
             events.AudioDelta: self._responses.delta,
-            events.AudioDone: self._audio_done,
+            events.AudioDone: self._responses.audio_done,
             events.TranscriptDone: self._responses.transcript_done,
             events.ResponseDone: self._response_done,
         }

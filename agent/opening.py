@@ -139,7 +139,8 @@ class Opening:
     def response_done(self, response: Response, status: str) -> None:
         """The greeting's response is done: cache it if it is whole."""
         self._segment = next(iter(response.segments.values()), None)
-        self.phase = Phase.PLAYING if self._segment else Phase.OVER
+        if self.phase is Phase.MAKING:
+            self.phase = Phase.PLAYING if self._segment else Phase.OVER
         whole = status == "completed" and not response.interrupted and not self._spoiled
         if whole and response.audio and self._settings.greeting.cached:
             transcript = " ".join(response.transcripts)
@@ -161,7 +162,7 @@ class Opening:
 
     def segment_over(self, segment: Segment) -> None:
         """A segment was heard to its end, or was cut."""
-        if segment.kind is Kind.GREETING and self.phase is Phase.PLAYING:
+        if segment.kind is Kind.GREETING:
             self.phase = Phase.OVER
 
     def _proceed(self) -> None:

@@ -18,6 +18,7 @@ class Player:
         self._rate_hz = rate_hz
         self._max_samples = max_ms * rate_hz // 1000
         self._ledger = Ledger(rate_hz * FRAME_MS // 1000)
+        self._over: list[Segment] = []
 
     @property
     def idle(self) -> bool:
@@ -40,19 +41,27 @@ class Player:
             self._ledger.add(segment, samples)
             self._out.add(Play(pcm=pcm))
 
-    def complete(self, segment: Segment) -> list[Segment]:
-        """Nothing more of this segment will come. Answers what has been heard to its end by now."""
-        return self._tell(self._ledger.complete(segment))
+    def complete(self, segment: Segment) -> None:
+        """Nothing more of this segment will come."""
+        self._tell(self._ledger.complete(segment))
 
     def play(self, segment: Segment, pcm: bytes) -> None:
         """Queue a segment as a whole."""
         self.write(segment, pcm)
         self.complete(segment)
 
-    def frame_played(self, frame: FramePlayed) -> list[Segment]:
-        """A frame has left. Answers the segments that ended with it."""
+    def frame_played(self, frame: FramePlayed) -> bool:
+        """A frame has left. Answers whether a segment ended with it."""
         facts = self._ledger.frame_played(frame.samples, frame.at_ns)
-        return self._tell(facts) if facts else []
+        if facts:
+            self._tell(facts)
+        return bool(self._over)
+
+    def take_over(self) -> list[Segment]:
+        """The segments that were heard to their end, or cut, since the last time."""
+        over = self._over
+        self._over = []
+        return over
 
     def overflowed(self, samples: int) -> None:
         """The leg's own buffer was full, and dropped the newest audio."""
@@ -67,6 +76,7 @@ class Player:
     def cleared(self) -> list[Segment]:
         """The leg has dropped it, and every frame that left before has been counted."""
         segments = self._ledger.cleared()
+        self._over += segments
         for segment in segments:
             fields = {
                 "played_ms": self.ms(segment.played),
@@ -82,10 +92,11 @@ class Player:
         """Samples as milliseconds."""
         return samples * 1000 / self._rate_hz
 
-    def _tell(self, facts: list[Fact]) -> list[Segment]:
+    def _tell(self, facts: list[Fact]) -> None:
         for fact in facts:
             self._mark(fact)
-        return [fact.segment for fact in facts if fact.what is Happening.ENDED]
+            if fact.what is Happening.ENDED:
+                self._over.append(fact.segment)
 
     def _mark(self, fact: Fact) -> None:
         segment = fact.segment

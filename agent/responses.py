@@ -155,11 +155,12 @@ class Responses:
             response.audio.append(pcm)
         self._player.write(segment, pcm)
 
-    def audio_done(self, event: AudioDone) -> list[Segment]:
-        """`response.output_audio.done`: answers the segments that have been heard by now."""
+    def audio_done(self, event: AudioDone) -> None:
+        """`response.output_audio.done`: no more audio of this item."""
         response = self._find(event.response_id, "response.output_audio.done")
         segment = response.segments.get(event.item_id) if response else None
-        return self._player.complete(segment) if segment else []
+        if segment is not None:
+            self._player.complete(segment)
 
     def transcript_done(self, event: TranscriptDone) -> None:
         """`response.output_audio_transcript.done`."""
@@ -197,7 +198,6 @@ class Responses:
 
     def cancel(self, response: Response) -> None:
         """Tell the server to stop a response that is still running."""
-        response.interrupted = True
         self._interrupted.add(response.id)
         self._out.send(cancel(response.id))
         self._out.mark("cancel_sent", {"response": response.id})

@@ -1,0 +1,484 @@
+"""Turns by every policy, their watchdogs, and barge-in: with `strict`, an illegal move raises."""
+
+import itertools
+from typing import Any
+
+import pytest
+from call_rig import NO_GREETING, CallRig, with_settings
+
+from agent import effects
+from agent.leg import PlayoutOverflowed
+from agent.realtime.door import RealtimeEvent
+from agent.states import State
+
+CLIENT = with_settings(NO_GREETING, {"turns": {"policy": "client"}})
+
+
+def listening(settings: dict[str, Any] | None = None, **options: Any) -> CallRig:
+    rig = CallRig(settings or NO_GREETING, **options).listening()
+    rig.forget()
+    return rig
+
+
+def speaking(rig: CallRig) -> CallRig:
+    rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    return rig
+
+
+# Policies.
+
+
+def test_under_the_server_policy_the_agent_neither_commits_nor_asks() -> None:
+    rig = listening()
+    rig.turn()
+    assert rig.state == State.PROCESSING
+    rig.respond()
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+    assert not rig.sent("input_audio_buffer.commit")
+    assert not rig.sent("response.create")
+
+
+def test_under_the_client_policy_the_agent_commits_when_speech_stops_and_once_only() -> None:
+    rig = listening(CLIENT)
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+    assert rig.marks("commit_sent") == [{}]
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+    assert not rig.sent("response.create"), "the server creates it"
+
+
+def test_a_client_commit_goes_out_after_audio_that_waits_for_its_interval() -> None:
+    rig = listening(with_settings(CLIENT, {"turns": {"append_interval_ms": 100}}))
+    speaking(rig)
+    rig.caller_audio(40)
+    assert not rig.sent("input_audio_buffer.append")
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    kinds = [effect.event["type"] for effect in rig.asked(effects.SendEvent)]
+    assert kinds == ["input_audio_buffer.append", "input_audio_buffer.commit"]
+
+
+def test_a_server_that_commits_by_itself_makes_the_clients_commit_a_harmless_error() -> None:
+    rig = listening(CLIENT)
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    (commit,) = rig.sent("input_audio_buffer.commit")
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.event("response.created", response={"id": "r1"})
+    error = {"code": "input_audio_buffer_commit_empty", "message": "too small"}
+    rig.event("error", error={**error, "event_id": commit["event_id"]})
+    assert rig.state == State.PROCESSING
+    rig.delta(100)
+    assert rig.state == State.STREAMING_RESPONSE
+
+
+def test_a_refused_commit_that_we_wait_for_dismisses_the_turn() -> None:
+    rig = listening(CLIENT)
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    (commit,) = rig.sent("input_audio_buffer.commit")
+    error = {"code": "input_audio_buffer_commit_empty", "message": "too small"}
+    rig.event("error", error={**error, "event_id": commit["event_id"]})
+    assert rig.state == State.LISTENING
+    rig.wait(10_000)
+    assert not rig.marks("watchdog_fired")
+
+
+def test_when_the_server_does_not_answer_by_itself_the_agent_asks() -> None:
+    settings = with_settings(NO_GREETING, {"turns": {"vad": {"create_response": False}}})
+    rig = listening(settings)
+    rig.turn()
+    (request,) = rig.sent("response.create")
+    assert "instructions" not in request["response"]
+    rig.respond(purpose="turn")
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize("interval_ms", [20, 40, 60, 100])
+def test_appends_leave_at_the_interval_that_was_set(interval_ms: int) -> None:
+    rig = listening(with_settings(NO_GREETING, {"turns": {"append_interval_ms": interval_ms}}))
+    rig.caller_audio(600)
+    appends = rig.sent("input_audio_buffer.append")
+    assert len(appends) == 600 // interval_ms
+    assert {len(append["audio"]) for append in appends} == {2 * 24 * interval_ms}
+
+
+def test_a_leg_of_8_khz_sends_g711_straight_through() -> None:
+    rig = CallRig(NO_GREETING, rate_hz=8000).ring().media("PCMA").connect()
+    (update,) = rig.sent("session.update")
+    audio = update["session"]["audio"]
+    assert audio["input"]["format"] == audio["output"]["format"] == {"type": "audio/pcma"}
+    rig.caller_audio(20)
+    assert len(rig.sent("input_audio_buffer.append")[-1]["audio"]) == 160
+    rig.event("response.created", response={"id": "r1"})
+    wire = bytes(1600)
+    rig.event("response.output_audio.delta", response_id="r1", item_id="a1", delta=wire)
+    assert len(rig.asked(effects.Play)[-1].pcm) == 3200
+
+
+# Watchdogs.
+
+
+def test_no_commit_by_the_server_then_the_agent_commits_then_gives_up() -> None:
+    rig = listening()
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    rig.wait(1499)
+    assert not rig.sent("input_audio_buffer.commit")
+    rig.wait(1)
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+    assert rig.state == State.COMMITTING_INPUT
+    rig.wait(1500)
+    assert rig.marks("watchdog_fired") == [{"what": "commit"}] * 2
+    assert rig.state == State.LISTENING
+
+
+def test_no_response_then_the_agent_asks_then_gives_up() -> None:
+    rig = listening()
+    rig.turn()
+    rig.wait(2999)
+    assert not rig.sent("response.create")
+    rig.wait(1)
+    assert len(rig.sent("response.create")) == 1
+    rig.wait(3000)
+    assert rig.marks("watchdog_fired") == [{"what": "response"}] * 2
+    assert rig.state == State.LISTENING
+    rig.turn("u2")
+    rig.respond()
+    rig.wait(200)
+    assert rig.state == State.LISTENING, "the turns after it are as ever"
+
+
+def test_a_response_that_stops_giving_signs_of_life_is_cancelled_and_the_call_listens() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100, done=None)
+    rig.wait(14_000)
+    rig.delta(100)
+    rig.wait(14_999)
+    assert not rig.marks("watchdog_fired")
+    rig.wait(1)
+    assert rig.marks("watchdog_fired") == [{"what": "response_end"}]
+    assert rig.marks("cancel_sent") == [{"response": "r1"}]
+    assert rig.state == State.LISTENING
+    rig.forget()
+    rig.delta(100)
+    assert not rig.asked(effects.Play), "what still comes of it is dropped"
+
+
+def test_watchdogs_can_be_switched_off() -> None:
+    off = {"commit_ms": 0, "response_ms": 0, "response_end_ms": 0}
+    rig = listening(
+        with_settings(NO_GREETING, {"turns": {"watchdogs": off}, "limits": {"silence_ms": 0}})
+    )
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    rig.wait(60_000)
+    assert rig.state == State.COMMITTING_INPUT
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.wait(60_000)
+    assert rig.state == State.PROCESSING
+
+
+# Barge-in.
+
+
+def test_barge_in_clears_at_once_and_truncates_to_what_was_heard() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=3000)
+    rig.wait(740)
+    asked = speaking(rig).effects[-8:]
+    assert rig.state == State.RECORDING_AUDIO
+    assert any(isinstance(effect, effects.ClearPlayout) for effect in asked)
+    (truncate,) = rig.sent("conversation.item.truncate")
+    assert truncate["item_id"] == "a1"
+    assert truncate["content_index"] == 0
+    assert truncate["audio_end_ms"] == 740
+    assert rig.marks("playout_cleared") == [
+        {"item": "a1", "played_ms": 740.0, "dropped_ms": 2260.0}
+    ]
+    assert not rig.sent("response.cancel"), "it was done already"
+
+
+def test_barge_in_into_a_running_response_leaves_the_cancelling_to_the_server() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=1000, done=None)
+    rig.wait(100)
+    speaking(rig)
+    rig.forget()
+    rig.delta(500)
+    rig.response_done(status="cancelled", details={"reason": "turn_detected"})
+    assert not rig.asked(effects.Play), "late deltas of a cancelled response"
+    assert not rig.sent("response.cancel")
+    assert rig.marks("response_done") == [
+        {"response": "r1", "status": "cancelled", "reason": "turn_detected"}
+    ]
+    assert rig.state == State.RECORDING_AUDIO
+
+
+def test_the_agent_cancels_itself_where_the_server_does_not() -> None:
+    settings = with_settings(NO_GREETING, {"turns": {"vad": {"interrupt_response": False}}})
+    rig = listening(settings)
+    rig.turn()
+    rig.respond(audio_ms=1000, done=None)
+    rig.wait(100)
+    speaking(rig)
+    (cancel,) = rig.sent("response.cancel")
+    assert cancel["response_id"] == "r1"
+    assert rig.sent("conversation.item.truncate")
+
+
+def test_a_barge_in_never_touches_the_response_after_it() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=1000, done=None)
+    rig.wait(100)
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u2", audio_end_ms=900)
+    rig.event("input_audio_buffer.committed", item_id="u2")
+    rig.forget()
+    rig.delta(100)  # of the first, very late
+    rig.response_done(status="cancelled")
+    assert rig.state == State.PROCESSING
+    rig.respond("r2", item="a2", audio_ms=500)
+    rig.wait(600)
+    assert rig.marks("playout_ended") == [{"item": "a2", "played_ms": 500.0}]
+    assert rig.state == State.LISTENING
+
+
+def test_speech_before_the_first_audio_truncates_nothing() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    speaking(rig)
+    rig.delta(500)
+    rig.response_done(status="cancelled")
+    assert not rig.sent("conversation.item.truncate")
+    assert not rig.asked(effects.Play)
+
+
+def test_audio_of_which_nothing_has_left_is_dropped_without_a_truncate() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=500)
+    speaking(rig)
+    assert rig.marks("playout_cleared") == [{"item": "a1", "played_ms": 0.0, "dropped_ms": 500.0}]
+    assert not rig.sent("conversation.item.truncate")
+
+
+def test_several_items_are_truncated_each_by_what_was_heard_of_it() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(200, item="a1")
+    rig.event("response.output_audio.done", response_id="r1", item_id="a1")
+    rig.delta(1000, item="a2")
+    rig.wait(300)
+    speaking(rig)
+    truncates = [(t["item_id"], t["audio_end_ms"]) for t in rig.sent("conversation.item.truncate")]
+    assert truncates == [("a2", 100)]
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 200.0}]
+
+
+@pytest.mark.parametrize("played_ms", [20, 40, 500, 980])
+def test_truncation_never_claims_more_than_has_arrived(played_ms: int) -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=500, done=None)
+    rig.wait(played_ms)
+    speaking(rig)
+    (truncate,) = rig.sent("conversation.item.truncate")
+    assert truncate["audio_end_ms"] == min(played_ms, 500)
+
+
+def test_a_response_that_was_heard_to_its_end_is_not_truncated() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=200)
+    rig.wait(400)
+    speaking(rig)
+    assert not rig.asked(effects.ClearPlayout)
+    assert not rig.sent("conversation.item.truncate")
+
+
+def test_with_barge_in_switched_off_the_agent_speaks_on() -> None:
+    rig = listening(with_settings(NO_GREETING, {"turns": {"barge_in": False}}))
+    rig.turn()
+    rig.respond(audio_ms=1000)
+    rig.wait(100)
+    rig.turn("u2")
+    assert not rig.asked(effects.ClearPlayout)
+    rig.wait(1000)
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 1000.0}]
+    assert rig.state == State.PROCESSING, "the second turn still waits for its answer"
+
+
+def test_a_noise_that_leads_to_nothing_resumes_listening() -> None:
+    rig = listening()
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=100)
+    rig.wait(3000)
+    assert rig.state == State.LISTENING
+    rig.turn("u2")
+    rig.respond()
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+
+
+def test_speech_again_before_the_commit_is_one_longer_turn() -> None:
+    rig = listening()
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=100)
+    speaking(rig)
+    rig.wait(5000)
+    assert rig.state == State.RECORDING_AUDIO
+    assert not rig.marks("watchdog_fired")
+
+
+# Playout.
+
+
+def test_playout_marks_are_told_when_frames_leave_not_when_audio_arrives() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100)
+    assert not rig.marks("playout_started")
+    rig.wait(20)
+    assert rig.marks("playout_started") == [{"item": "a1"}]
+    rig.wait(80)
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 100.0}]
+
+
+def test_a_burst_of_a_minute_is_kept() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=60_000)
+    assert not rig.marks("playout_overflowed")
+    rig.wait(60_000)
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 60_000.0}]
+    assert not rig.marks("playout_underrun")
+
+
+def test_the_playout_buffer_is_bounded() -> None:
+    rig = listening(with_settings(NO_GREETING, {"playout": {"max_ms": 1000}}))
+    rig.turn()
+    rig.respond(audio_ms=900, done=None)
+    rig.delta(300)
+    assert rig.marks("playout_overflowed") == [{"dropped_ms": 200.0}]
+    rig.response_done()
+    rig.wait(1200)
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 1000.0}]
+
+
+def test_what_the_leg_dropped_is_not_waited_for() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=1000)
+    rig.playing -= 4800
+    rig.tell(PlayoutOverflowed(dropped_samples=4800))
+    rig.wait(1000)
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 800.0}]
+    assert rig.state == State.LISTENING
+
+
+def test_a_hole_inside_a_response_is_counted_and_the_silence_after_it_is_not() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100, done=None)
+    rig.wait(200)
+    rig.delta(100)
+    rig.wait(300)
+    rig.response_done()
+    assert rig.marks("playout_underrun") == [{"item": "a1", "missing_ms": 100.0}]
+    assert rig.state == State.LISTENING
+
+
+# What a server might do besides.
+
+
+def test_a_response_without_audio_ends_the_turn() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.event("response.done", response={"id": "r1", "status": "completed", "output": []})
+    assert rig.state == State.LISTENING
+
+
+def test_an_idle_timeout_is_a_turn_without_speech() -> None:
+    rig = listening()
+    rig.event("input_audio_buffer.timeout_triggered", audio_start_ms=0, audio_end_ms=9, item_id="u")
+    rig.event("input_audio_buffer.committed", item_id="u")
+    rig.respond()
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": 3},
+        {"type": "response.done"},
+        {"type": "response.done", "response": {"id": "r1"}},
+        {"type": "response.created", "response": {"id": 3}},
+        {
+            "type": "response.output_audio.delta",
+            "response_id": "r1",
+            "item_id": "a",
+            "delta": "text",
+        },
+        {"type": "input_audio_buffer.speech_started", "item_id": "u1", "audio_start_ms": True},
+        {"type": "input_audio_buffer.committed"},
+        {"type": "error"},
+        {"type": "session.created", "session": []},
+    ],
+)
+def test_an_event_that_cannot_be_read_is_dropped_with_a_mark(event: dict[str, Any]) -> None:
+    rig = listening()
+    rig.tell(RealtimeEvent(event=event))
+    (dropped,) = rig.marks("event_dropped")
+    assert dropped["type"] == str(event["type"])
+    assert rig.state == State.LISTENING
+    rig.turn()
+    rig.respond()
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+
+
+def test_audio_of_an_unknown_response_is_dropped_with_a_mark() -> None:
+    rig = listening()
+    rig.delta(100, response="nobody's")
+    assert not rig.asked(effects.Play)
+    assert rig.marks("event_dropped")
+
+
+EVENTS: dict[str, dict[str, Any]] = {
+    "input_audio_buffer.speech_started": {"item_id": "u1", "audio_start_ms": 0},
+    "input_audio_buffer.speech_stopped": {"item_id": "u1", "audio_end_ms": 9},
+    "input_audio_buffer.committed": {"item_id": "u1"},
+    "response.created": {"response": {"id": "r1"}},
+    "response.output_audio.delta": {"response_id": "r1", "item_id": "a1", "delta": b"\1\0" * 480},
+    "response.output_audio.done": {"response_id": "r1", "item_id": "a1"},
+    "response.done": {"response": {"id": "r1", "status": "completed"}},
+}
+
+
+def test_no_order_of_server_events_stops_a_call() -> None:
+    """All orders of all events: in production none may raise, and the next turn must work."""
+    quick = {"commit_ms": 100, "response_ms": 100, "response_end_ms": 100}
+    settings = with_settings(NO_GREETING, {"turns": {"watchdogs": quick}})
+    for order in itertools.permutations(EVENTS):
+        rig = listening(settings, strict=False)
+        for event_type in order:
+            rig.event(event_type, **EVENTS[event_type])
+        rig.wait(400)
+        rig.turn("u2")
+        rig.respond("r2", item="a2")
+        rig.wait(300)
+        assert rig.state == State.LISTENING, order
+        rig.hang_up()
+        assert rig.finished
