@@ -15,7 +15,7 @@ from structlog.contextvars import bind_contextvars
 
 from agent import logs
 from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
-from agent.serve import run_supervisor, worker_settings
+from agent.serve import check_ports, run_supervisor, worker_settings
 from agent.settings import Settings
 from agent.settings_operating import MAX_WORKERS
 from agent.sip.errors import SipError
@@ -85,6 +85,7 @@ def _serve(options: argparse.Namespace) -> int:
     settings, secrets = _configure(options.config)
     if options.workers is not None:
         settings = settings.model_copy(update={"workers": options.workers})
+    check_ports(settings)
     if options.worker is not None:
         return asyncio.run(_run_one_of_several(options, settings, secrets))
     if settings.workers > 1:

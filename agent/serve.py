@@ -4,11 +4,34 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from agent.config import ConfigError
 from agent.process import signals
 from agent.settings import Settings
 from agent.worker import serving
 from agent.workers import WorkerPool
 from agent.workers_pages import supervisor_pages
+
+MAX_PORT = 65535
+
+
+def check_ports(settings: Settings) -> None:
+    """See that every worker's ports exist.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    sip, last = settings.sip, settings.workers - 1
+    if sip.port + last > MAX_PORT:
+        raise ConfigError(
+            f"sip.port: {settings.workers} workers from {sip.port} on need ports up to "
+            f"{sip.port + last}, and {MAX_PORT} is the last"
+        )
+    last_rtp = sip.rtp_port + settings.workers * sip.rtp_port_count - 1
+    if sip.rtp_port and last_rtp > MAX_PORT:
+        raise ConfigError(
+            f"sip.rtp_port: {settings.workers} workers with {sip.rtp_port_count} ports each from "
+            f"{sip.rtp_port} on need ports up to {last_rtp}, and {MAX_PORT} is the last"
+        )
 
 
 def worker_settings(settings: Settings, index: int) -> Settings:

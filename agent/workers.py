@@ -104,6 +104,11 @@ class WorkerPool:
         """Where a worker serves its own pages."""
         return self._folder / f"worker-{index}.sock"
 
+    def pid(self, index: int) -> int | None:
+        """A worker's process, if it has one."""
+        process = self._processes.get(index)
+        return None if process is None else process.pid
+
     def _tell(self, happened: SupervisorInput) -> None:
         for effect in self.policy.handle(happened, self._clock.now_ns()):
             self._do(effect)

@@ -65,6 +65,7 @@ def _json(status: HTTPStatus, pool: WorkerPool) -> Page:
         "workers": [
             {
                 "worker": worker.index,
+                "pid": pool.pid(worker.index),
                 "state": worker.state,
                 "address": worker.address,
                 "restarts": worker.restarts,

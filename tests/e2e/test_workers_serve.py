@@ -1,0 +1,274 @@
+"""`earshot-agent serve` as it is operated: drained, reloaded, killed, watched and recorded."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from agent_rig import Agent, fake_realtime, until
+from sip_rig import Phone
+
+from agent.audio import tone
+from agent.leg import AudioReceived, CallAnswered, HungUp, MediaReady
+from agent.sip.options import SipOptions
+
+pytestmark = pytest.mark.e2e
+
+CALLER_HZ = 16_000
+
+
+@pytest.fixture(scope="module")
+def phone() -> Iterator[Phone]:
+    phone = Phone("caller", SipOptions())
+    yield phone
+    phone.close()
+
+
+@pytest.fixture(scope="module")
+def realtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with fake_realtime(tmp_path_factory.mktemp("fake")) as url:
+        yield url
+
+
+Serve = Callable[..., Agent]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, realtime: str) -> Iterator[Serve]:
+    agents: list[Agent] = []
+
+    def start(*options: str, **settings: Any) -> Agent:
+        agents.append(Agent(tmp_path, {"realtime": {"url": realtime}, **settings}, *options))
+        return agents[-1]
+
+    yield start
+    for agent in agents:
+        agent.close()
+
+
+def call(phone: Phone, address: str, called: str = "100") -> int:
+    """Place a call that is answered, and wait for its sound."""
+    number = phone.dial(address.replace("sip:", f"sip:{called}@"))
+    phone.wait_for(number, CallAnswered)
+    phone.wait_for(number, MediaReady)
+    return number
+
+
+def hang_up(phone: Phone, number: int) -> HungUp:
+    phone.do(number, "hang_up")
+    return phone.wait_for(number, HungUp)
+
+
+def is_up(phone: Phone, number: int) -> bool:
+    return not any(isinstance(told, HungUp) for told in phone.signals(number))
+
+
+def test_one_call_is_recorded_counted_and_logged_under_one_id(phone: Phone, serve: Serve) -> None:
+    agent = serve()
+    assert agent.get("/healthz")[0] == 200
+    assert agent.get("/readyz")[0] == 200
+    number = call(phone, agent.addresses[0], "12345")
+    until(lambda: agent.metric("earshot_calls_active") == 1, "one call is up")
+    hang_up(phone, number)
+    until(agent.records, "the record")
+    (record,) = agent.records()
+    assert record["called"] == "12345"
+    assert record["ended"] == {"by": "caller", "status": 200, "reason": record["ended"]["reason"]}
+    assert record["codec"] == "PCMU"
+    assert agent.metric("earshot_calls_ended_total", by="caller", status="200") == 1
+    assert agent.metric("earshot_setup_seconds_count", until="answer") == 1
+    (timeline,) = (agent.folder / "timelines").iterdir()
+    assert timeline.name == f"12345-{record['call']}.jsonl"
+    (ended,) = agent.logged("call_ended")
+    assert (ended["call"], ended["sip_call_id"]) == (record["call"], record["sip_call_id"])
+    assert ended["session"].startswith("sess")
+
+
+def test_draining_lets_calls_finish_and_takes_no_new_ones(phone: Phone, serve: Serve) -> None:
+    agent = serve()
+    number = call(phone, agent.addresses[0])
+    agent.signal(signal.SIGTERM)
+    until(lambda: agent.get("/readyz")[0] == 503, "not ready any more")
+    assert agent.get("/healthz")[0] == 200
+    refused = phone.dial(agent.addresses[0].replace("sip:", "sip:200@"))
+    assert phone.wait_for(refused, HungUp).status == 503
+    assert is_up(phone, number)
+    assert agent.metric("earshot_draining") == 1
+    hang_up(phone, number)
+    assert agent.wait() == 0
+    assert len(agent.records()) == 1
+
+
+def test_a_drain_has_an_end(phone: Phone, serve: Serve) -> None:
+    agent = serve(drain={"limit_ms": 200})
+    number = call(phone, agent.addresses[0])
+    agent.signal(signal.SIGTERM)
+    assert phone.wait_for(number, HungUp).by == "agent"
+    assert agent.wait() == 0
+    (record,) = agent.records()
+    assert record["ended"]["by"] == "agent"
+
+
+def test_a_second_signal_ends_the_calls_now(phone: Phone, serve: Serve) -> None:
+    agent = serve()
+    number = call(phone, agent.addresses[0])
+    agent.signal(signal.SIGINT)
+    until(lambda: agent.get("/readyz")[0] == 503, "draining")
+    agent.signal(signal.SIGINT)
+    assert phone.wait_for(number, HungUp).by == "agent"
+    assert agent.wait() == 0
+
+
+def marks_of(agent: Agent, called: str) -> list[str]:
+    (path,) = (agent.folder / "timelines").glob(f"{called}-*.jsonl")
+    return [json.loads(line)["name"] for line in path.read_text().splitlines()]
+
+
+def test_reloading_is_for_the_calls_to_come(phone: Phone, serve: Serve) -> None:
+    agent = serve(beep={"length_ms": 100})
+    running = call(phone, agent.addresses[0], "before")
+    agent.write({**agent.settings, "beep": {"enabled": False}})
+    agent.signal(signal.SIGHUP)
+    until(lambda: agent.logged("reloaded"), "the reload")
+    assert is_up(phone, running)
+    fresh = call(phone, agent.addresses[0], "after")
+    hang_up(phone, fresh)
+    hang_up(phone, running)
+    until(lambda: len(agent.records()) == 2, "both records")
+    assert "beep_started" in marks_of(agent, "before")
+    assert "beep_started" not in marks_of(agent, "after")
+
+
+def test_a_reload_of_broken_settings_changes_nothing_and_says_so(
+    phone: Phone, serve: Serve
+) -> None:
+    agent = serve()
+    agent.write({**agent.settings, "beeep": {}})
+    agent.signal(signal.SIGHUP)
+    until(lambda: agent.logged("reload_failed"), "the complaint")
+    assert "beep" in agent.logged("reload_failed")[0]["error"]
+    hang_up(phone, call(phone, agent.addresses[0]))
+
+
+def test_what_needs_a_restart_is_said(serve: Serve) -> None:
+    agent = serve()
+    agent.write({**agent.settings, "drain": {"limit_ms": 5}})
+    agent.signal(signal.SIGHUP)
+    until(lambda: agent.logged("reloaded"), "the reload")
+    assert [line["section"] for line in agent.logged("reload_needs_restart")] == ["drain"]
+
+
+def test_a_recording_holds_both_sides(phone: Phone, serve: Serve, tmp_path: Path) -> None:
+    agent = serve(recordings={"dir": str(tmp_path / "recordings")}, greeting={"enabled": False})
+    number = call(phone, agent.addresses[0], "555")
+    phone.do(number, "play", tone(1000, 600, CALLER_HZ))
+    phone.wait_for(number, AudioReceived, count=60)
+    hang_up(phone, number)
+    until(agent.records, "the record")
+    (path,) = (tmp_path / "recordings").glob("555-*.wav")
+    data, rate_hz = soundfile.read(path)
+    assert loudest_hz(data[:, 0], rate_hz) == pytest.approx(1000, abs=5)
+    assert loudest_hz(data[:, 1], rate_hz) == pytest.approx(440, abs=5)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def loudest_hz(channel: Any, rate_hz: int) -> float:
+    spectrum = np.abs(np.fft.rfft(channel))
+    return float(np.argmax(spectrum)) * rate_hz / len(channel)
+
+
+def test_a_worker_that_dies_takes_only_its_own_calls(phone: Phone, serve: Serve) -> None:
+    agent = serve("--workers", "2")
+    lost = call(phone, agent.addresses[0])
+    kept = call(phone, agent.addresses[1])
+    first, second = agent.worker_pids()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: agent.workers()[0]["state"] == "waiting", "its death is noticed")
+    assert agent.get("/readyz")[0] == 200
+    frames = len([told for told in phone.told(kept) if isinstance(told.input, AudioReceived)])
+    phone.wait_for(kept, AudioReceived, count=frames + 50)
+    until(lambda: agent.workers()[0]["state"] == "ready", "it is back")
+    assert agent.metric("earshot_worker_restarts_total", worker="0") == 1
+    assert agent.worker_pids()[1] == second
+    assert is_up(phone, kept)
+    hang_up(phone, call(phone, agent.workers()[0]["address"]))
+    hang_up(phone, kept)
+    phone.do(lost, "vanish")
+    until(lambda: len(agent.records()) == 2, "the records of those that were not lost")
+    assert {record["ended"]["status"] for record in agent.records()} == {200}
+
+
+def test_several_workers_drain_as_one(phone: Phone, serve: Serve) -> None:
+    agent = serve("--workers", "2")
+    number = call(phone, agent.addresses[1])
+    agent.signal(signal.SIGTERM)
+    until(lambda: agent.get("/readyz")[0] == 503, "not ready any more")
+    until(lambda: agent.workers()[0]["state"] == "gone", "the idle one has gone")
+    assert is_up(phone, number)
+    hang_up(phone, number)
+    assert agent.wait() == 0
+
+
+def test_workers_reload_too(serve: Serve) -> None:
+    agent = serve("--workers", "2")
+    agent.signal(signal.SIGHUP)
+    until(lambda: len(agent.logged("reloaded")) == 2, "both have reloaded")
+    assert {line["worker"] for line in agent.logged("reloaded")} == {0, 1}
+
+
+def run(
+    tmp_path: Path, settings: dict[str, Any], *options: str
+) -> "subprocess.CompletedProcess[str]":
+    config = tmp_path / "agent.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    return subprocess.run(
+        [sys.executable, "-m", "agent.cli", "serve", "--config", str(config), *options],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["alone", "workers"])
+def test_a_port_that_is_taken_is_said_in_words(tmp_path: Path, options: tuple[str, ...]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        done = run(tmp_path, {"sip": {"port": port, "transports": ["udp"]}}, *options)
+    assert done.returncode == 2
+    assert str(port) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_pages_that_cannot_be_served_are_said_in_words(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run(tmp_path, {"sip": {"port": 0}, "http": {"port": taken.getsockname()[1]}})
+    assert done.returncode == 2
+    assert "in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_workers_whose_ports_do_not_fit(tmp_path: Path) -> None:
+    done = run(tmp_path, {"sip": {"port": 65530}}, "--workers", "8")
+    assert done.returncode == 2
+    assert "sip.port" in done.stderr
+
+
+def test_more_workers_than_there_can_be(tmp_path: Path) -> None:
+    done = run(tmp_path, {}, "--workers", "0")
+    assert done.returncode == 2
+    assert "expected 1 to 64" in done.stderr
