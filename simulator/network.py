@@ -51,8 +51,8 @@ class Direction(Strict):
     jitter: DurationMs = Field(0.0, le=1000, description="Added to the delay, from 0 to this much.")
     reorder: Share = Field(0.0, description="Overtaken by the next.")
     duplicate: Share = 0.0
-    dead: list[tuple[DurationMs, DurationMs]] = Field(
-        [], strict=False, description="Intervals, from and to, in which nothing passes."
+    dead: list[Annotated[tuple[DurationMs, DurationMs], Field(strict=False)]] = Field(
+        default=[], description="Intervals, from and to, in which nothing passes."
     )
 
     @model_validator(mode="after")

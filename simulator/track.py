@@ -20,6 +20,9 @@ from simulator.steps import Resume as TakeOffHold
 from simulator.steps import Vanish as DropOut
 from simulator.values import format_duration
 
+KEY_MS = 250.0
+"""How long the telephone takes to send one key, with the pause behind it."""
+
 
 @dataclass(slots=True)
 class _Progress:
@@ -28,6 +31,7 @@ class _Progress:
     began_ns: int
     acted_ns: int | None = None
     utterance: Utterance | None = None
+    busy_ms: float = 0.0
 
 
 class Track:
@@ -148,6 +152,8 @@ class Track:
                 progress.utterance = self._speak(step.words, takes_turn=isinstance(step, Say))
             case Press():
                 self._press(step, progress, now_ns)
+            case Pause():
+                progress.busy_ms = step.pause
             case PutOnHold():
                 self._effects.append(Hold())
             case TakeOffHold():
@@ -155,7 +161,7 @@ class Track:
             case DropOut():
                 self.vanished = True
             case _:
-                pass  # pauses, expects and hanging up do nothing by themselves
+                pass  # expects and hanging up do nothing by themselves
 
     def _speak(self, text: str, *, takes_turn: bool) -> Utterance:
         facts = self._facts
@@ -168,6 +174,7 @@ class Track:
         if step.method == "inband":
             progress.utterance = self._speak(step.press, takes_turn=False)
         else:
+            progress.busy_ms = KEY_MS * len(step.press)
             self._effects.append(SendDtmf(digits=step.press, method=step.method))
         self._facts.turn_ended(now_ns)
         self._mark_plain(now_ns, "dtmf_sent", digits=step.press, method=step.method)
@@ -175,11 +182,11 @@ class Track:
     def _outcome(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | None:
         """What there is to wait for before the step ends, if anything."""
         assert progress.acted_ns is not None  # noqa: S101 - it has acted
-        if isinstance(step, Pause):
-            end_ns = progress.acted_ns + ms_to_ns(step.pause)
-            return Waiting(end_ns) if now_ns < end_ns else None
         if isinstance(step, Expect):
             return expectation(step, self._facts, progress.acted_ns, now_ns)
+        if progress.busy_ms:
+            end_ns = progress.acted_ns + ms_to_ns(progress.busy_ms)
+            return Waiting(end_ns) if now_ns < end_ns else None
         if progress.utterance is not None and progress.utterance.ended_ns is None:
             return Waiting()
         return None
