@@ -29,10 +29,11 @@ from agent.audio import AudioFileError
 from agent.timeline import MarkSink
 from fakes.connection import Connection, Outgoing, SessionFiles
 from fakes.door import CloseConnection, ConnectionRequested, DropConnection
-from fakes.load import ScriptError, load_script
+from fakes.load import ScriptError
 from fakes.repertoire import Repertoire, prepare
 from fakes.script import Script
 from fakes.session import RealtimeSession
+from fakes.shelf import Shelf
 from fakes.turns import Observation
 from fakes.voice import VoiceError
 
@@ -87,6 +88,7 @@ class FakeRealtime:
         """
         self._options = options or ServerOptions()
         self._default = prepare(script or Script())
+        self._shelf = Shelf(self._options.scripts) if self._options.scripts else None
         self._on_mark = on_mark
         self._server: Server | None = None
         self._connections: dict[ServerConnection, Connection] = {}
@@ -110,6 +112,8 @@ class FakeRealtime:
         Raises:
             OSError: the port is in use, or there is no such address.
         """
+        if self._shelf is not None:
+            await asyncio.to_thread(self._shelf.fill)
         self._server = await serve(
             self._serve_session,
             self._options.host,
@@ -204,16 +208,16 @@ class FakeRealtime:
         return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
 
     async def _find(self, stage: str) -> Repertoire:
-        folder = self._options.scripts
-        if folder is None:
+        shelf = self._shelf
+        if shelf is None:
             raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
-        path = folder / f"{stage}.yaml"
-        if not path.is_file():
-            raise RefusedError(404, f"no stage {stage!r}: no {path.name} among the scripts")
         try:
-            return await asyncio.to_thread(lambda: prepare(load_script(path)))
+            found = shelf.ready(stage) or await asyncio.to_thread(shelf.find, stage)
         except (ScriptError, VoiceError, AudioFileError) as error:
             raise RefusedError(500, str(error)) from None
+        if found is None:
+            raise RefusedError(404, f"no stage {stage!r}: no {stage}.yaml among the scripts")
+        return found
 
 
 async def _send_all(socket: ServerConnection, outgoing: "asyncio.Queue[Outgoing]") -> None:

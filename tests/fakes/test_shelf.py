@@ -1,0 +1,52 @@
+"""Scripts are ready before they are asked for, and read again when they change."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from fakes.load import ScriptError
+from fakes.shelf import Shelf
+
+
+def test_a_script_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("replies: [{say: Yes.}]")
+    shelf = Shelf(tmp_path)
+    assert shelf.ready("one") is None
+    shelf.fill()
+    ready = shelf.ready("one")
+    assert ready is not None
+    assert ready.reply(1).transcript == "Yes."
+
+
+def test_a_changed_script_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text("replies: [{say: Yes.}]")
+    shelf = Shelf(tmp_path)
+    shelf.fill()
+    path.write_text("replies: [{say: No.}]")
+    os.utime(path, ns=(1, 1))
+    assert shelf.ready("one") is None
+    found = shelf.find("one")
+    assert found is not None
+    assert found.reply(1).transcript == "No."
+    assert shelf.ready("one") is found
+
+
+def test_a_stage_without_a_script_is_not_found(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    assert shelf.ready("none") is None
+    assert shelf.find("none") is None
+
+
+def test_a_bad_script_is_named_when_it_is_asked_for_and_keeps_no_other_from_being_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "bad.yaml").write_text("repplies: []")
+    (tmp_path / "good.yaml").write_text("{}")
+    shelf = Shelf(tmp_path)
+    shelf.fill()
+    assert "bad.yaml:1" in caplog.text
+    assert shelf.ready("good") is not None
+    with pytest.raises(ScriptError, match=r"bad\.yaml:1: repplies: there is no such key"):
+        shelf.find("bad")
