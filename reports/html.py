@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import stats
+from reports.compare import Change
 from reports.results import CallResult, RunInfo, overall, summarise
 from reports.scene import NS_PER_MS, Scene
 from reports.view import Span, view_of
@@ -41,7 +42,15 @@ class Hint:
     ms: float | None
 
 
-def index_page(info: RunInfo, calls: Sequence[CallResult]) -> str:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the numbers since another run."""
+
+    against: str
+    rows: Sequence[Change]
+
+
+def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | None = None) -> str:
     """The page of a run."""
     wrong = [call for call in calls if call.verdict != "passed"]
     return _PAGES.get_template("index.html").render(
@@ -53,7 +62,7 @@ def index_page(info: RunInfo, calls: Sequence[CallResult]) -> str:
         overall=overall(calls),
         headline=_headline(len(calls), len(wrong)),
         calibration=_calibration(info),
-        changes=None,
+        changes=changes,
     )
 
 

@@ -11,6 +11,7 @@ from reports.budget import UNITS, Judged, judge, limits_for
 from reports.evidence import CallEvidence, Verdict
 from reports.metrics import Measured, measure
 
+RESULTS = "results.json"
 VERSION = 1
 """Of the shape of `results.json`; it grows when a reader of the old shape would be misled."""
 

@@ -1,13 +1,17 @@
-"""A run on disk: `index.html`, `results.json`, `junit.xml`, and a directory for each call."""
+"""A run on disk: pages, `results.json`, `junit.xml`, `summary.md`, a directory for each call."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from reports import html
+from reports.compare import compare
 from reports.evidence import TIMELINE, CallEvidence, save_evidence
 from reports.files import write_atomically
 from reports.junit import junit
-from reports.results import CallResult, RunInfo, judge_call, results, to_json
+from reports.markdown import markdown
+from reports.results import RESULTS, CallResult, RunInfo, judge_call, results, to_json
+from reports.stored import StoredError, load_results, previous_run
 
 CALLS = "calls"
 
@@ -33,9 +37,23 @@ def write_judged(out_dir: Path, info: RunInfo, judged: Sequence[CallResult]) -> 
         if not (directory / TIMELINE).exists():
             save_evidence(call.evidence, directory)
         write_atomically(directory / "call.html", html.call_page(info, call).encode())
-    write_atomically(out_dir / "index.html", html.index_page(info, judged).encode())
+    data = results(info, judged)
+    index = html.index_page(info, judged, _changes(out_dir, data))
+    write_atomically(out_dir / "index.html", index.encode())
     write_atomically(out_dir / "junit.xml", junit(info, judged))
-    write_atomically(out_dir / "results.json", to_json(results(info, judged)))
+    write_atomically(out_dir / "summary.md", markdown(info, judged).encode())
+    write_atomically(out_dir / RESULTS, to_json(data))
+
+
+def _changes(out_dir: Path, data: dict[str, Any]) -> html.Changes | None:
+    """What changed against the run before; nothing if there is none that can be read."""
+    previous = previous_run(out_dir)
+    if previous is None:
+        return None
+    try:
+        return html.Changes(against=previous.name, rows=compare(load_results(previous), data))
+    except StoredError:
+        return None
 
 
 def call_directory(out_dir: Path, slug: str) -> Path:

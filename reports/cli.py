@@ -1,0 +1,173 @@
+"""The commands of `earshot` that read what a run has written: report, compare, baseline."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from agent.timeline import TimelineError
+from reports.budget import UNITS, BudgetError
+from reports.compare import TOLERANCE, Change, compare, regressions
+from reports.evidence import EvidenceError
+from reports.markdown import changes_table
+from reports.rebuild import rebuild
+from reports.results import overall
+from reports.stored import StoredError, baseline_path, load_results, save_baseline
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
+
+EXIT_FINE, EXIT_WORSE, EXIT_BAD_INPUT = 0, 1, 2
+
+_LATEST = Path("out/latest")
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `report`, `compare` and `baseline` to a command line; each sets `command`."""
+    _add_report(commands)
+    _add_compare(commands)
+    _add_baseline(commands)
+
+
+def _add_report(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "report",
+        help="build a report anew from its timelines and recordings",
+        description="Measures and judges again what is in DIR: a run (out/latest), one call's "
+        "directory, or the folder into which an agent in production writes its timelines.",
+        epilog="Example: earshot report /var/lib/earshot/timelines --out report",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR")
+    parser.add_argument("--out", type=Path, help="where to (default: in place, or DIR/report)")
+    parser.set_defaults(command=_report)
+
+
+def _add_compare(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="what changed between two runs, and how sure that is",
+        description="Compares run B with run A: per metric the difference with its 95 % interval "
+        "(bootstrap over repeats) and a verdict. Exits 1 when something surely got worse by more "
+        "than is tolerated.",
+        epilog="Example: earshot run --repeat 5, twice; then "
+        "earshot compare out/<one> out/<other> --tolerance turn_ms=10",
+    )
+    parser.add_argument("before", type=Path, metavar="A", help="a run's directory or results.json")
+    parser.add_argument("after", type=Path, metavar="B")
+    _add_comparison(parser)
+    parser.set_defaults(command=_compare)
+
+
+def _add_baseline(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "baseline", help="keep a run's results under a name, and check later runs against them"
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    save = actions.add_parser("save", help="keep a run's results as baselines/NAME.json")
+    save.add_argument("name", metavar="NAME")
+    save.add_argument("run", type=Path, nargs="?", default=_LATEST, metavar="DIR")
+    save.set_defaults(command=_save)
+    check = actions.add_parser(
+        "check", help="compare a run with a baseline; exits 1 if it is worse"
+    )
+    check.add_argument("name", metavar="NAME")
+    check.add_argument("run", type=Path, nargs="?", default=_LATEST, metavar="DIR")
+    _add_comparison(check)
+    check.set_defaults(command=_check)
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="N or METRIC=N",
+        type=_tolerance,
+        help=f"how much worse is no regression, in the metric's unit (default: {TOLERANCE:g}); "
+        "may be given again for single metrics",
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print JSON")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+
+
+def _tolerance(text: str) -> tuple[str | None, float]:
+    name, _, number = text.rpartition("=")
+    if name and name not in UNITS:
+        raise argparse.ArgumentTypeError(f"{name}: no such metric; known: {', '.join(UNITS)}")
+    try:
+        return name or None, float(number)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number or METRIC=number") from None
+
+
+def _report(given: argparse.Namespace) -> int:
+    try:
+        where, calls = rebuild(given.directory, given.out)
+    except (StoredError, EvidenceError, TimelineError, BudgetError) as error:
+        return _bad_input(error)
+    verdict = overall(calls)
+    print(f"{len(calls)} calls, {verdict}: {where / 'index.html'}")
+    return {"passed": EXIT_FINE, "failed": EXIT_WORSE}.get(verdict, EXIT_BAD_INPUT)
+
+
+def _compare(given: argparse.Namespace) -> int:
+    try:
+        before, after = load_results(given.before), load_results(given.after)
+    except StoredError as error:
+        return _bad_input(error)
+    return _tell(before, after, given)
+
+
+def _save(given: argparse.Namespace) -> int:
+    try:
+        print(save_baseline(given.name, given.run))
+    except StoredError as error:
+        return _bad_input(error)
+    return EXIT_FINE
+
+
+def _check(given: argparse.Namespace) -> int:
+    try:
+        before, after = load_results(baseline_path(given.name)), load_results(given.run)
+    except StoredError as error:
+        return _bad_input(error)
+    return _tell(before, after, given)
+
+
+def _tell(before: Mapping[str, Any], after: Mapping[str, Any], given: argparse.Namespace) -> int:
+    general = [number for name, number in given.tolerance if name is None]
+    changes = compare(
+        before,
+        after,
+        tolerance=general[-1] if general else TOLERANCE,
+        tolerances={name: number for name, number in given.tolerance if name is not None},
+    )
+    if not changes:
+        return _bad_input("the two runs have no scenario with a metric in common")
+    if given.json:
+        print(json.dumps({"changes": [asdict(change) for change in changes]}, indent=2))
+    elif given.markdown:
+        print(changes_table(changes), end="")
+    else:
+        print(_table(changes))
+    return EXIT_WORSE if regressions(changes) else EXIT_FINE
+
+
+def _table(changes: list[Change]) -> str:
+    lines = [f"{'metric':<20} {'before':>9} {'after':>9} {'difference':>11}  95 % interval"]
+    for c in changes:
+        interval = f"{c.low:+.1f} … {c.high:+.1f}" if c.by != "nothing" else "one value each"
+        verdict = f"{c.verdict}, REGRESSION" if c.regression else c.verdict
+        lines.append(
+            f"{c.name:<20} {c.before:>9.1f} {c.after:>9.1f} {c.difference:>+11.1f}  "
+            f"{interval:<19} {verdict}"
+        )
+    return "\n".join(lines)
+
+
+def _bad_input(error: object) -> int:
+    print(error, file=sys.stderr)
+    return EXIT_BAD_INPUT

@@ -1,0 +1,56 @@
+"""A run in Markdown: short enough for a comment or a job's summary."""
+
+from collections.abc import Sequence
+
+from reports.compare import Change
+from reports.results import CallResult, RunInfo, overall, summarise
+
+_MOST_WRONG = 20
+
+
+def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
+    """Verdict, what went wrong, and the budget over all calls."""
+    wrong = [call for call in calls if call.verdict != "passed"]
+    lines = [
+        f"## earshot: {overall(calls)}",
+        "",
+        f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane).",
+        "",
+    ]
+    lines += [f"- **{_cell(call.slug)}**: {_cell(call.detail)}" for call in wrong[:_MOST_WRONG]]
+    if len(wrong) > _MOST_WRONG:
+        lines.append(f"- and {len(wrong) - _MOST_WRONG} more")
+    if wrong:
+        lines.append("")
+    lines += ["| metric | p50 | p95 | max | limit | margin |", "|---|--:|--:|--:|--:|--:|"]
+    lines += [
+        f"| `{s.name}` | {s.p50:.1f} | {s.p95:.1f} | {s.max:.1f} {s.unit} "
+        f"| {_number(s.limit)} | {_number(s.margin, sign=True)}{' ❌' if s.failed else ''} |"
+        for s in summarise(calls)
+    ]
+    if info.calibration:
+        lines += ["", f"The harness's own error: {info.calibration}."]
+    return "\n".join(lines) + "\n"
+
+
+def changes_table(changes: Sequence[Change]) -> str:
+    """A comparison as a Markdown table."""
+    lines = ["| metric | before | after | difference (95 % interval) | |", "|---|--:|--:|--:|---|"]
+    lines += [
+        f"| `{c.name}` | {c.before:.1f} | {c.after:.1f} {c.unit} "
+        f"| {c.difference:+.1f} ({c.low:+.1f} … {c.high:+.1f}) "
+        f"| {c.verdict}{' ❌' if c.regression else ''} |"
+        for c in changes
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return ""
+    return f"{value:+.1f}" if sign else f"{value:.1f}"
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break a table or a list."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

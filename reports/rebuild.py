@@ -1,0 +1,60 @@
+"""Building a report anew from what is on disk, also for calls that an agent took in production."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agent.timeline import merge, read_timeline
+from reports.evidence import TIMELINE, CallEvidence, CallInfo, EvidenceError, load_evidence
+from reports.results import CallResult, RunInfo
+from reports.stored import StoredError, load_results
+from reports.write import CALLS, write_run
+
+
+def rebuild(directory: Path, out_dir: Path | None = None) -> tuple[Path, list[CallResult]]:
+    """Make a report again from what is in a directory; nothing is measured that is not there.
+
+    `directory` is a run's (with `calls/`), a call's (with `timeline.jsonl`), or one into which an
+    agent wrote its timelines (`*.jsonl`). A run's report is replaced; others go to `report/` in it.
+
+    Returns:
+        Where the report is, and its calls.
+
+    Raises:
+        StoredError: there is no timeline.
+        EvidenceError, TimelineError, BudgetError: evidence that cannot be used.
+    """
+    calls = sorted(path.parent for path in directory.glob(f"{CALLS}/*/{TIMELINE}"))
+    if calls:
+        target = out_dir or directory
+        return target, write_run(target, _run_info(directory), map(load_evidence, calls))
+    target = out_dir or directory / "report"
+    if (directory / TIMELINE).is_file():
+        evidence = [load_evidence(directory)]
+    else:
+        evidence = [_production(path) for path in sorted(directory.glob("*.jsonl"))]
+    if not evidence:
+        raise StoredError(
+            f"{directory}: nothing to report: expected {CALLS}/*/{TIMELINE} (a run), {TIMELINE} "
+            "(a call), or *.jsonl (an agent's timelines)"
+        )
+    lane = evidence[0].info.lane
+    return target, write_run(target, RunInfo(started_at="", lane=lane), evidence)
+
+
+def _production(path: Path) -> CallEvidence:
+    """A call that an agent took, from its timeline alone."""
+    marks = merge([read_timeline(path)])
+    if not marks:
+        raise EvidenceError(f"{path}: an empty timeline")
+    return CallEvidence(info=CallInfo(name=path.stem, lane="production"), marks=marks)
+
+
+def _run_info(directory: Path) -> RunInfo:
+    """What was known about a run, from its old results if there are any."""
+    try:
+        run: Mapping[str, Any] = load_results(directory)["run"]
+    except StoredError:
+        return RunInfo(started_at="")
+    known = {field for field in RunInfo.__dataclass_fields__ if field in run}
+    return RunInfo(**{field: run[field] for field in known})

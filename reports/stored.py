@@ -1,0 +1,76 @@
+"""Results that are on disk: reading them back, and baselines."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from reports.files import write_atomically
+from reports.results import RESULTS, VERSION
+
+BASELINES = Path("baselines")
+"""Where baselines are kept, under the current directory: small files, meant to be committed."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class StoredError(ValueError):
+    """Results that cannot be read: says which, and what was expected there."""
+
+
+def load_results(path: Path) -> dict[str, Any]:
+    """The contents of a `results.json`, given itself or its run's directory.
+
+    Raises:
+        StoredError: there is none, or it is not one, or it is of another version.
+    """
+    file = path / RESULTS if path.is_dir() else path
+    try:
+        data = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise StoredError(
+            f"{file}: no such file; expected a run's directory or its {RESULTS}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise StoredError(f"{file}: cannot be read: {error}") from None
+    if not isinstance(data, dict) or "scenarios" not in data or "run" not in data:
+        raise StoredError(f"{file}: not the {RESULTS} of a run")
+    if data.get("version") != VERSION:
+        raise StoredError(
+            f"{file}: version {data.get('version')}, this earshot reads {VERSION}: "
+            "make it again with `earshot report`"
+        )
+    return data
+
+
+def save_baseline(name: str, run: Path, *, folder: Path = BASELINES) -> Path:
+    """Keep a run's results under a name; a baseline of that name is replaced.
+
+    Raises:
+        StoredError: the name is no file name, or the run cannot be read.
+    """
+    data = load_results(run)
+    path = baseline_path(name, folder=folder)
+    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
+    return path
+
+
+def baseline_path(name: str, *, folder: Path = BASELINES) -> Path:
+    """The file of a baseline.
+
+    Raises:
+        StoredError: the name is no file name.
+    """
+    if not _NAME.fullmatch(name):
+        raise StoredError(f"{name!r}: expected a name of letters, digits, `.`, `_` and `-`")
+    return folder / f"{name}.json"
+
+
+def previous_run(out_dir: Path) -> Path | None:
+    """The run before this one, among the directories beside it; names of runs sort by time."""
+    earlier = (
+        path
+        for path in out_dir.parent.iterdir()
+        if path.name < out_dir.name and not path.is_symlink() and (path / RESULTS).is_file()
+    )
+    return max(earlier, default=None, key=lambda path: path.name)
