@@ -1,5 +1,6 @@
 """The conversation: items, their order, and how much audio each holds."""
 
+import base64
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,11 +41,14 @@ class Item:
             part["type"] == "output_audio" for part in self.data["content"]
         )
 
-    def snapshot(self) -> dict[str, Any]:
-        """A copy for an event."""
+    def snapshot(self, *, with_audio: bool = False) -> dict[str, Any]:
+        """A copy for an event; what the user said is in it only on request, as base64."""
         if "content" not in self.data:
             return dict(self.data)
-        return {**self.data, "content": [dict(part) for part in self.data["content"]]}
+        content = [dict(part) for part in self.data["content"]]
+        if with_audio and self.pcm:
+            content[0]["audio"] = base64.b64encode(self.pcm).decode("ascii")
+        return {**self.data, "content": content}
 
     @property
     def text_tokens(self) -> int:

@@ -241,7 +241,7 @@ class RealtimeSession:
                 self._create_item(request)
             case RetrieveItem(item_id=item_id):
                 item = conversation.get(item_id, "item_retrieve_invalid_item_id")
-                self._out.send("conversation.item.retrieved", item=item.snapshot())
+                self._out.send("conversation.item.retrieved", item=item.snapshot(with_audio=True))
             case DeleteItem(item_id=item_id):
                 conversation.delete(item_id)
                 self._out.send("conversation.item.deleted", item_id=item_id)
