@@ -5,8 +5,9 @@ from fnmatch import fnmatchcase
 
 from agent.clock import ms_to_ns, ns_to_ms
 from simulator.call_facts import CallFacts
+from simulator.happenings import Dtmf, Refused, Silence, Transfer
 from simulator.hearing import Talk
-from simulator.steps import Dtmf, Expect, Refused, Silence, Transfer
+from simulator.steps import Expect
 from simulator.values import format_duration
 
 CERTAINTY_MS = 100

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from simulator.impairments import Impairment
-from simulator.steps import Strict
+from simulator.strict import Strict
 from simulator.values import DurationMs
 
 

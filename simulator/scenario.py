@@ -22,8 +22,10 @@ from pydantic_core import PydanticCustomError, core_schema
 from agent.settings import CallSettings
 from fakes.script import Script
 from reports.budget import BudgetError, parse_limits
+from simulator.happenings import Happening
 from simulator.network import Network
-from simulator.steps import Happening, Say, Step, Steps, Strict
+from simulator.steps import Say, Step, Steps
+from simulator.strict import Strict
 from simulator.values import DurationMs
 
 Lane = Literal["sip", "virtual"]

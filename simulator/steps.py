@@ -1,16 +1,13 @@
-"""What a caller can do and what a scenario can expect: the models of the steps, and nothing else.
+"""What a caller can do, step by step: the models of the steps, and nothing else.
 
 A step is a mapping with one action (`say`, `expect`, `pause`, ...) and, beside it, `when` it is
 done and `within` what time. An action without details may be written as a bare word: `- hang_up`.
-Everything that can be heard or found on a timeline is a happening; `expect` and `never` share them.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -20,13 +17,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from agent.leg import DtmfMethod
+from simulator.happenings import Happening
+from simulator.strict import Strict
 from simulator.values import DurationMs, Moment, format_duration
-
-
-class Strict(BaseModel):
-    """A frozen mapping without unknown keys, and without conversions that hide a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Phrase(Strict):
@@ -161,149 +154,6 @@ class Vanish(_Step):
 
     action = "vanish"
     vanish: None
-
-
-# --- happenings -------------------------------------------------------------------------------
-
-
-class Silence(Strict):
-    """The agent is silent for so long at a stretch."""
-
-    silence: DurationMs
-
-    def __str__(self) -> str:
-        return f"{format_duration(self.silence)} of silence"
-
-
-class Refused(Strict):
-    """The call is refused with this status."""
-
-    refused: int = Field(ge=300, le=699)
-
-    def __str__(self) -> str:
-        return f"a refusal with {self.refused}"
-
-
-class Dtmf(Strict):
-    """The agent presses these keys."""
-
-    dtmf: str = Field(pattern=r"^[0-9*#A-D]+$")
-
-    def __str__(self) -> str:
-        return f"keys {self.dtmf}"
-
-
-class Transfer(Strict):
-    """The agent refers the caller to this address; `*` stands for anything."""
-
-    transfer: str
-
-    def __str__(self) -> str:
-        return f"a transfer to {self.transfer}"
-
-
-class FunctionCall(Strict):
-    """The model calls this function; arguments that are listed must be equal."""
-
-    function_call: str
-    arguments: dict[str, Any] = Field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"function call {self.function_call}"
-
-
-class Transcript(Strict):
-    """The fake said this, by its own marks; upper and lower case are the same."""
-
-    transcript: str = Field(min_length=1)
-
-    def __str__(self) -> str:
-        return f'the transcript "{self.transcript}"'
-
-
-class State(Strict):
-    """The agent's call machine enters this state."""
-
-    state: str
-
-    def __str__(self) -> str:
-        return f"state {self.state}"
-
-
-class MarkFound(Strict):
-    """A mark by name (docs/marks.md); fields that are listed must be equal."""
-
-    mark: str
-    source: Literal["agent", "caller", "realtime"] | None = None
-    fields: dict[str, Any] = Field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"mark {self.mark}"
-
-
-Heard = Literal[
-    "answer",
-    "beep",
-    "greeting",
-    "greeting start",
-    "reply",
-    "reply start",
-    "hang_up",
-]
-"""What the caller notices by itself, in one word. A greeting or reply is awaited to its end."""
-
-_DETAILED: tuple[type[Strict], ...] = (
-    Silence,
-    Refused,
-    Dtmf,
-    Transfer,
-    FunctionCall,
-    Transcript,
-    State,
-    MarkFound,
-)
-DETAILED_HAPPENINGS = {next(iter(model.model_fields)): model for model in _DETAILED}
-
-
-def _happening_tag(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "word"
-    keys: Any = value if isinstance(value, dict) else type(value).model_fields if value else ()
-    return next((key for key in DETAILED_HAPPENINGS if key in keys), None)
-
-
-def _known_happening(value: Any) -> Any:
-    if isinstance(value, str) or _happening_tag(value):
-        return value
-    keys = list(value) if isinstance(value, dict) else []
-    raise PydanticCustomError(
-        "happening",
-        "expected one of {heard}, or a mapping with one of {keys}",
-        {
-            "heard": ", ".join(get_args(Heard)),
-            "keys": ", ".join(DETAILED_HAPPENINGS),
-            "word": str(keys[0]) if keys else str(value),
-            "words": [*DETAILED_HAPPENINGS],
-        },
-    )
-
-
-DetailedHappening = (
-    Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
-)
-Happening = Annotated[
-    Annotated[Heard, Tag("word")]
-    | Annotated[Silence, Tag("silence")]
-    | Annotated[Refused, Tag("refused")]
-    | Annotated[Dtmf, Tag("dtmf")]
-    | Annotated[Transfer, Tag("transfer")]
-    | Annotated[FunctionCall, Tag("function_call")]
-    | Annotated[Transcript, Tag("transcript")]
-    | Annotated[State, Tag("state")]
-    | Annotated[MarkFound, Tag("mark")],
-    Discriminator(_happening_tag),
-    BeforeValidator(_known_happening),
-]
 
 
 class Expect(_Step):

@@ -13,7 +13,7 @@ from agent.settings import merge
 from simulator import yaml_source
 from simulator.explain import explain
 from simulator.scenario import Scenario
-from simulator.steps import Strict
+from simulator.strict import Strict
 
 SUITE_FILE = "suite.yaml"
 SHARED_KEYS = ("agent", "realtime", "caller", "network", "never", "budget", "time_limit", "tags")

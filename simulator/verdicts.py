@@ -13,12 +13,9 @@ from typing import Any
 from agent.clock import ms_to_ns
 from agent.timeline import Mark
 from fakes.script import Script
-from simulator.quiet import dead_air
-from simulator.scenario import Scenario
-from simulator.steps import (
+from simulator.happenings import (
     DetailedHappening,
     Dtmf,
-    Expect,
     FunctionCall,
     Heard,
     MarkFound,
@@ -28,6 +25,9 @@ from simulator.steps import (
     Transcript,
     Transfer,
 )
+from simulator.quiet import dead_air
+from simulator.scenario import Scenario
+from simulator.steps import Expect
 from simulator.values import format_duration
 
 _LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)

@@ -46,6 +46,10 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "realtime:\n  replis: []", '4:3: unknown key "replis"; did you mean "replies"?'),
         (HEAD + "realtime: {replies: [{say: a, wav: b}]}", "exactly one of say, wav"),
         (HEAD + "never: [{stat: x}]", '3:9: never 1: "stat"; did you mean "state"?'),
+        (HEAD + "never: [{mark: playout_clered}]", 'did you mean "playout_cleared"?'),
+        (HEAD + "never: [{mark: committed, source: caller}]", "no such mark of caller"),
+        (HEAD + "never: [{mark: beep_heard, fields: {herz: 1}}]", 'did you mean "hz"?'),
+        (HEAD + "never: [{state: LISTNING}]", 'did you mean "LISTENING"?'),
         (HEAD + "matrix: {repeat: 3}", "3:18: repeat: expected a list of values"),
         (HEAD + "matrix: {steps.7.say: [a]}", "3:10: matrix: 7 is no position in a list of 1"),
         (

@@ -74,7 +74,7 @@ def test_what_is_on_the_timeline_is_found(tmp_path: Path, expected: str) -> None
         ("{mark: committed}", "marks of that name: none"),
         # It is on the timeline, but before the caller's turn.
         ("{state: MEDIA_READY}", "states entered: none"),
-        ("{mark: response_planned, source: agent}", "marks of that name: {'response'"),
+        ("{mark: response_planned, fields: {reply: default}}", "marks of that name: {'response'"),
     ],
 )
 def test_what_is_not_there_is_told_with_what_is(

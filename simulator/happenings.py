@@ -1,0 +1,184 @@
+"""What can be heard in a call or found on its timelines: what `expect` and `never` speak of.
+
+A happening is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A name
+of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden for
+nothing.
+"""
+
+from collections.abc import Collection
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from agent.states import State as AgentState
+from simulator.known_marks import known_marks
+from simulator.strict import Strict
+from simulator.values import DurationMs, format_duration
+
+
+def _one_of(word: str, what: str, words: Collection[str]) -> str:
+    """The word, if it is among them."""
+    if word in words:
+        return word
+    known = sorted(words)
+    raise PydanticCustomError(
+        "unknown_word",
+        "there is no such {what}: expected {known}",
+        {"what": what, "known": ", ".join(known), "word": word, "words": known},
+    )
+
+
+class Silence(Strict):
+    """The agent is silent for so long at a stretch."""
+
+    silence: DurationMs
+
+    def __str__(self) -> str:
+        return f"{format_duration(self.silence)} of silence"
+
+
+class Refused(Strict):
+    """The call is refused with this status."""
+
+    refused: int = Field(ge=300, le=699)
+
+    def __str__(self) -> str:
+        return f"a refusal with {self.refused}"
+
+
+class Dtmf(Strict):
+    """The agent presses these keys."""
+
+    dtmf: str = Field(pattern=r"^[0-9*#A-D]+$")
+
+    def __str__(self) -> str:
+        return f"keys {self.dtmf}"
+
+
+class Transfer(Strict):
+    """The agent refers the caller to this address; `*` stands for anything."""
+
+    transfer: str
+
+    def __str__(self) -> str:
+        return f"a transfer to {self.transfer}"
+
+
+class FunctionCall(Strict):
+    """The model calls this function; arguments that are listed must be equal."""
+
+    function_call: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"function call {self.function_call}"
+
+
+class Transcript(Strict):
+    """The fake said this, by its own marks; upper and lower case are the same."""
+
+    transcript: str = Field(min_length=1)
+
+    def __str__(self) -> str:
+        return f'the transcript "{self.transcript}"'
+
+
+class State(Strict):
+    """The agent's call machine enters this state."""
+
+    state: str = Field(json_schema_extra={"enum": [str(state) for state in AgentState]})
+
+    @field_validator("state")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return _one_of(name, "state of a call", [str(state) for state in AgentState])
+
+    def __str__(self) -> str:
+        return f"state {self.state}"
+
+
+class MarkFound(Strict):
+    """A mark by name (docs/marks.md); fields that are listed must be equal."""
+
+    mark: str
+    source: Literal["agent", "caller", "realtime"] | None = None
+    fields: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_known(self) -> "MarkFound":
+        sources = [self.source] if self.source else list(known_marks())
+        names = {name for source in sources for name in known_marks()[source]}
+        _one_of(self.mark, f"mark of {' or '.join(sources)}", names)
+        fields = {f for source in sources for f in known_marks()[source].get(self.mark, ())}
+        for field in self.fields:
+            _one_of(field, f"field of {self.mark}", fields)
+        return self
+
+    def __str__(self) -> str:
+        return f"mark {self.mark}"
+
+
+Heard = Literal[
+    "answer",
+    "beep",
+    "greeting",
+    "greeting start",
+    "reply",
+    "reply start",
+    "hang_up",
+]
+"""What the caller notices by itself, in one word. A greeting or reply is awaited to its end."""
+
+_DETAILED: tuple[type[Strict], ...] = (
+    Silence,
+    Refused,
+    Dtmf,
+    Transfer,
+    FunctionCall,
+    Transcript,
+    State,
+    MarkFound,
+)
+DETAILED_HAPPENINGS = {next(iter(model.model_fields)): model for model in _DETAILED}
+
+
+def _happening_tag(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "word"
+    keys: Any = value if isinstance(value, dict) else type(value).model_fields if value else ()
+    return next((key for key in DETAILED_HAPPENINGS if key in keys), None)
+
+
+def _known_happening(value: Any) -> Any:
+    if isinstance(value, str) or _happening_tag(value):
+        return value
+    keys = list(value) if isinstance(value, dict) else []
+    raise PydanticCustomError(
+        "happening",
+        "expected one of {heard}, or a mapping with one of {keys}",
+        {
+            "heard": ", ".join(get_args(Heard)),
+            "keys": ", ".join(DETAILED_HAPPENINGS),
+            "word": str(keys[0]) if keys else str(value),
+            "words": [*DETAILED_HAPPENINGS],
+        },
+    )
+
+
+DetailedHappening = (
+    Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
+)
+Happening = Annotated[
+    Annotated[Heard, Tag("word")]
+    | Annotated[Silence, Tag("silence")]
+    | Annotated[Refused, Tag("refused")]
+    | Annotated[Dtmf, Tag("dtmf")]
+    | Annotated[Transfer, Tag("transfer")]
+    | Annotated[FunctionCall, Tag("function_call")]
+    | Annotated[Transcript, Tag("transcript")]
+    | Annotated[State, Tag("state")]
+    | Annotated[MarkFound, Tag("mark")],
+    Discriminator(_happening_tag),
+    BeforeValidator(_known_happening),
+]
