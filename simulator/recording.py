@@ -22,7 +22,11 @@ class CallRecorder:
     def __init__(self, rate_hz: int, max_ms: float = 600_000) -> None:
         self.rate_hz = rate_hz
         self.started_at_ns: int | None = None
-        """When sample 0 was at the media clock; None until the first tick."""
+        """When sample 0 was at the media clock; None until the first tick.
+
+        The media clock is regular, and a tick is only ever stamped late (a thread had to wait), so
+        this is the earliest that any tick so far tells. It settles within some ticks.
+        """
         self.truncated = False
         """Whether the bound was reached, and what came later is missing."""
         self._max_bytes = round(max_ms * rate_hz / 1000) * BYTES_PER_SAMPLE
@@ -49,6 +53,8 @@ class CallRecorder:
             self.started_at_ns = at_ns
         gap = self._missing_bytes(at_ns, len(mouth_pcm))
         self._append(bytes(gap), bytes(gap))
+        told_ns = at_ns - round(self.samples * NS_PER_S / self.rate_hz)
+        self.started_at_ns = min(self.started_at_ns, told_ns)
         self._append(mouth_pcm, ear_pcm)
 
     def channels(self) -> tuple[bytes, bytes]:
