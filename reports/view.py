@@ -286,9 +286,9 @@ def _lanes(numbered: list[tuple[int, Mark]], axis: _Axis) -> Iterator[Lane]:
 
 def _states(marks: Iterable[Mark], axis: _Axis) -> list[Span]:
     changes = [mark for mark in marks if mark.source == "agent" and mark.name == "state_changed"]
-    ends = [mark.at_ns for mark in changes[1:]] + [axis.end_ns]
+    ends = [mark.at_ns for mark in changes] + [axis.end_ns]
     spans = []
-    for mark, end_ns in zip(changes, ends, strict=True):
+    for mark, end_ns in zip(changes, ends[1:], strict=True):
         state = str(mark.fields.get("to", "?"))
         spans.append(axis.span(mark.at_ns, end_ns, state, state.lower()))
     return spans

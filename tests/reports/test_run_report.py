@@ -1,6 +1,7 @@
 """A run on disk: evidence, results, JUnit, pages."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -170,6 +171,26 @@ def test_a_text_in_the_marks_cannot_break_out_of_the_page() -> None:
     ]
     page = call_page(INFO, judge_call(replace(evidence, marks=marks)))
     assert evil not in page
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_part_of_the_evidence_may_be_missing(seed: int) -> None:
+    """A call that broke down anywhere still gets its page: that is when it is needed."""
+    rng = random.Random(seed)
+    full = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=500)]).build()
+    names = sorted({(m.source, m.name) for m in full.marks})
+    left = set(rng.sample(names, rng.randint(0, len(names) - 1)))
+    evidence = replace(
+        full,
+        marks=[m for m in full.marks if (m.source, m.name) in left],
+        recording=full.recording if rng.random() < 0.5 else full.recording[:0],
+        server_heard=full.server_heard if rng.random() < 0.5 else None,
+        server_sent=full.server_sent if rng.random() < 0.5 else None,
+    )
+    call = judge_call(evidence)
+    page = call_page(INFO, call) + index_page(INFO, [call])
+    assert page.count("</html>") == 2
+    json.dumps(results(INFO, [call]), allow_nan=False)
 
 
 def test_results_hold_no_number_that_json_lacks() -> None:
