@@ -9,7 +9,7 @@ import sys
 import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from rich.console import Console
 
@@ -29,6 +29,7 @@ from simulator.runner import (
     run,
 )
 from simulator.sip_lane import CALLS_AT_ONCE
+from simulator.stage import Lane
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
@@ -73,6 +74,12 @@ def _add_run(commands: Commands) -> None:
     _add_choice(parser)
     parser.add_argument("--repeat", type=_positive, metavar="N", help="place each call N times")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument(
+        "--lane",
+        choices=get_args(Lane),
+        default="sip",
+        help="sip: real calls, in real time; virtual: in memory, in no time (default: sip)",
+    )
     parser.add_argument(
         "--jobs",
         type=_positive,
@@ -126,6 +133,7 @@ def _options(given: argparse.Namespace) -> RunOptions:
     return RunOptions(
         paths=given.paths,
         expression=given.expression,
+        lane=getattr(given, "lane", "sip"),
         seed=getattr(given, "seed", 0),
         repeat=getattr(given, "repeat", None),
         jobs=min(getattr(given, "jobs", CALLS_AT_ONCE), CALLS_AT_ONCE),

@@ -22,6 +22,7 @@ from simulator.selection import SelectionError, select
 from simulator.sip_lane import CALLS_AT_ONCE, SipLane
 from simulator.speech import prepare_all
 from simulator.stage import Lane, PlanError, Played, Stage, plan, with_forerunners
+from simulator.virtual_lane import VirtualLane
 
 EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 
@@ -97,7 +98,8 @@ async def run(options: RunOptions, console: Console) -> Run:
     done = Run(directory=_new_directory(options.out, started_at), started_at=started_at)
     with make_progress(console, len(stages)) as progress:
         await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
-        await _play_sip(stages, options, done, progress)
+        play = _play_virtual if options.lane == "virtual" else _play_sip
+        await play(stages, options, done, progress)
     done.duration_s = (datetime.now(UTC) - started_at).total_seconds()
     order = {stage.name: index for index, stage in enumerate(stages)}
     done.calls.sort(key=lambda call: order[call.stage.name])
@@ -108,12 +110,19 @@ async def _play_sip(
     stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
 ) -> None:
     # What a process is told is absolute: the folder that it runs in is its own affair.
-    work = (done.directory / "work").resolve()
+    directory = done.directory.resolve()
     try:
-        async with SipLane(stages, work, progress.phase) as lane:
+        async with SipLane(stages, directory, progress.phase) as lane:
             await _play_in_order(stages, lane.play, options, done, progress)
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
+
+
+async def _play_virtual(
+    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+) -> None:
+    lane = VirtualLane(stages, done.directory.resolve(), progress.phase)
+    await _play_in_order(stages, lane.play, options, done, progress)
 
 
 async def _play_in_order(

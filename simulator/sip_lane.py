@@ -21,6 +21,7 @@ import yaml
 
 from agent.timeline import Mark, TimelineError, merge, read_timeline
 from reports.evidence import HEARD, SENT, TIMELINE
+from reports.write import CALLS
 from simulator.processes import ChildProcess, ProcessError
 from simulator.stage import Played, Stage
 
@@ -39,9 +40,10 @@ PhaseSink = Callable[[str, str], None]
 class SipLane:
     """The three processes, for as long as a run lasts: `async with SipLane(...) as lane`."""
 
-    def __init__(self, stages: Sequence[Stage], work: Path, on_phase: PhaseSink) -> None:
+    def __init__(self, stages: Sequence[Stage], directory: Path, on_phase: PhaseSink) -> None:
         self._stages = stages
-        self._work = work
+        self._calls = directory / CALLS
+        self._work = directory / "work"
         self._on_phase = on_phase
         self._results: dict[str, asyncio.Future[tuple[str, str]]] = {}
         self.processes: list[ChildProcess] = []
@@ -76,7 +78,7 @@ class SipLane:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
         started = time.monotonic()
-        directory = self._work / "calls" / stage.name
+        directory = self._calls / stage.name
         directory.mkdir(parents=True, exist_ok=True)
         verdict, detail = await self._play(stage, directory)
         missing = await asyncio.to_thread(self._collect, stage, directory)
@@ -158,7 +160,7 @@ class SipLane:
         return "".join(f"\n  agent: {line}" for line in lines)
 
     async def _start(self) -> None:
-        for folder in ("scripts", "realtime", "agent", "caller", "logs", "calls"):
+        for folder in ("scripts", "realtime", "agent", "logs"):
             (self._work / folder).mkdir(parents=True, exist_ok=True)
         for stage in self._stages:
             script = stage.scenario.realtime.resolved(stage.scenario.folder.resolve())

@@ -44,7 +44,7 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
     stages = plan(
         load([tmp_path / "short.yaml"]), repeat=CALLS, seed=random.Random(1).getrandbits(32)
     )
-    lane = SipLane(stages, tmp_path / "work", lambda *_: None)
+    lane = SipLane(stages, tmp_path, lambda *_: None)
     async with lane:
         await play_all(lane, stages[:WARM_UP])
         before = {p.name: (memory_mib(p), sockets(p)) for p in lane.processes}
