@@ -1,93 +1,72 @@
-"""The virtual lane: plays stages in memory, and leaves the same evidence as the sip lane.
+"""The virtual lane: the same stages, played in memory under a virtual clock.
 
-    caller.jsonl, call.wav                 from the caller
-    agent.jsonl                            from the agent
-    realtime.jsonl, server_heard.wav       from the server
-
-Calls are played one after the other, as fast as they can be computed.
+It leaves the same evidence in the same files as the sip lane, so that measuring, judging and
+reporting need not know where a call was played.
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.audio import to_samples, write_wav
+import numpy as np
+
+from agent.audio import to_samples
 from agent.greeting import MemoryPrompts
-from agent.settings import CallSettings, Settings
-from agent.timeline import Mark, TimelineWriter
-from simulator import phrases
-from simulator.scenario import Scenario
-from simulator.stage import Played, Stage, Verdict
-from simulator.virtual_stage import VirtualCall, VirtualOptions, play_call
+from agent.settings import Settings
+from agent.timeline import merge
+from reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
+from reports.write import CALLS
+from simulator.sip_lane import PhaseSink, agent_config
+from simulator.stage import Played, Stage
+from simulator.virtual_leg import LineOptions
+from simulator.virtual_stage import VirtualCall, play_call
+from simulator.voice import prepare
 
 
 class VirtualLane:
-    """Plays the stages of a run; greeting caches are shared as the stages say.
+    """Plays stages one after another; nothing here waits."""
 
-    Args:
-        work: the run's working directory; evidence goes to `work/calls/<stage>/`.
-    """
+    def __init__(self, stages: Sequence[Stage], directory: Path, on_phase: PhaseSink) -> None:
+        self._calls = directory / CALLS
+        self._on_phase = on_phase
+        config = agent_config(stages, "ws://virtual", directory / "work")
+        self._settings = Settings.model_validate(config)
+        self._prompts: dict[str, MemoryPrompts] = {}
 
-    def __init__(self, work: Path) -> None:
-        self._work = work
-        self._prompts: defaultdict[str, MemoryPrompts] = defaultdict(MemoryPrompts)
-
-    def play(self, stage: Stage) -> Played:
-        """Play one stage and write its evidence."""
+    async def play(self, stage: Stage) -> Played:
+        """Play one stage, in no time to speak of, and save its evidence."""
         started = time.monotonic()
-        directory = self._work / "calls" / stage.name
-        directory.mkdir(parents=True, exist_ok=True)
-        verdict, detail = self._play(stage, directory)
+        self._on_phase(stage.name, "in memory")
+        call = play_call(
+            stage.scenario,
+            prepare(stage.scenario, LineOptions().sample_rate_hz),
+            stage=stage.name,
+            seed=stage.seed,
+            settings=self._settings.for_call(stage.name),
+            prompts=self._prompts.setdefault(stage.greeting_cache, MemoryPrompts()),
+        )
+        directory = self._calls / stage.name
+        save_evidence(evidence_of(stage, call), directory)
+        finish = call.finish
         return Played(
             stage=stage,
             directory=directory,
-            verdict=verdict,
-            detail=detail,
+            verdict=finish.verdict if finish else "error",
+            detail=finish.detail if finish else "the scenario did not come to an end",
             took_s=time.monotonic() - started,
         )
 
-    def _play(self, stage: Stage, directory: Path) -> tuple[Verdict, str]:
-        options = VirtualOptions()
-        call = play_call(
-            stage.scenario,
-            phrases.prepare(stage.scenario, options.line.sample_rate_hz),
-            stage=stage.name,
-            seed=stage.seed,
-            settings=agent_settings(stage.scenario),
-            prompts=self._prompts[stage.greeting_cache],
-            options=options,
-        )
-        write_evidence(call, directory)
-        if call.finish is None:
-            return "error", "the caller came to no end"
-        if not call.agent_ended:
-            return "failed", "the agent's call was not over two minutes after the caller had left"
-        return call.finish.verdict, call.finish.detail
 
-
-def agent_settings(scenario: Scenario) -> CallSettings:
-    """The agent's settings for a scenario's call; its loader has seen to it that they are right."""
-    route = {"called": "*", **scenario.agent}
-    config = {"timeline": {"trace_audio": True}, "routes": [route]}
-    return Settings.model_validate(config).for_call("")
-
-
-def write_evidence(call: VirtualCall, directory: Path) -> None:
-    """Write what the sip lane's processes would have written."""
-    _write_marks(directory / "caller.jsonl", call.caller_marks)
-    _write_marks(directory / "agent.jsonl", call.agent_marks)
-    _write_marks(directory / "realtime.jsonl", call.realtime_marks)
-    if call.recorder.started_at_ns is not None:
-        call.recorder.save(directory / "call.wav")
-    if call.heard_by_server:
-        heard = to_samples(call.heard_by_server)
-        write_wav(directory / "server_heard.wav", heard, call.heard_rate_hz)
-
-
-def _write_marks(path: Path, marks: Sequence[Mark]) -> None:
-    path.unlink(missing_ok=True)
-    writer = TimelineWriter(path)
-    for mark in marks:
-        writer(mark)
-    writer.close()
+def evidence_of(stage: Stage, call: VirtualCall) -> CallEvidence:
+    """The evidence of a virtual call, in the form that reports read."""
+    recorder = call.recorder
+    return CallEvidence(
+        info=CallInfo(name=stage.scenario.name, stage=stage.name, lane="virtual"),
+        marks=merge([call.caller_marks, call.agent_marks, call.realtime_marks]),
+        recording=np.stack([to_samples(channel) for channel in recorder.channels()], axis=1),
+        rate_hz=recorder.rate_hz,
+        recording_start_ns=recorder.started_at_ns or 0,
+        server_heard=Audio(to_samples(call.heard_by_server), call.heard_rate_hz)
+        if call.heard_by_server
+        else None,
+    )
