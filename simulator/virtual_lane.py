@@ -16,11 +16,11 @@ from agent.settings import Settings
 from agent.timeline import merge
 from reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
 from reports.write import CALLS
+from simulator.phrases import prepare
 from simulator.sip_lane import PhaseSink, agent_config
 from simulator.stage import Played, Stage
 from simulator.virtual_leg import LineOptions
 from simulator.virtual_stage import VirtualCall, play_call
-from simulator.voice import prepare
 
 
 class VirtualLane:
