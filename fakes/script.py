@@ -124,7 +124,9 @@ class Script(ScriptModel):
     """Answers every turn after those, and out-of-band responses."""
     timing: Timing = Timing()
     """When things happen."""
-    vad: Annotated[Vad, BeforeValidator(_vad_by_name)] = Vad()
+    vad: Annotated[Vad, BeforeValidator(_vad_by_name, json_schema_input_type=VadEngine | Vad)] = (
+        Vad()
+    )
     """How the server hears: `energy`, `silero`, or a mapping with overrides."""
     dialect: Dialect = "ga"
     """`ga` is today's API; `beta` has the event names of before May 2026."""
