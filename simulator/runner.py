@@ -5,7 +5,7 @@ besides evidence (scripts, configuration, logs) lies in its `work/`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.console import Console
 
 from simulator import loader
-from simulator.evaluate import Evaluated, evaluate
+from simulator.evaluate import Evaluated
+from simulator.playing import play_all, with_attempts
 from simulator.processes import ProcessError
 from simulator.progress import Progress, make_progress
 from simulator.recording import CALLER_RATE_HZ
@@ -21,7 +22,7 @@ from simulator.scenario import Scenario
 from simulator.selection import SelectionError, select
 from simulator.sip_lane import CALLS_AT_ONCE, SipLane
 from simulator.speech import prepare_all
-from simulator.stage import Lane, PlanError, Played, Stage, plan, with_forerunners
+from simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
 from simulator.virtual_lane import VirtualLane
 
 EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
@@ -101,8 +102,6 @@ async def run(options: RunOptions, console: Console) -> Run:
         play = _play_virtual if options.lane == "virtual" else _play_sip
         await play(stages, options, done, progress)
     done.duration_s = (datetime.now(UTC) - started_at).total_seconds()
-    order = {stage.name: index for index, stage in enumerate(stages)}
-    done.calls.sort(key=lambda call: order[call.stage.name])
     return done
 
 
@@ -112,47 +111,19 @@ async def _play_sip(
     # What a process is told is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
     try:
-        async with SipLane(stages, directory, progress.phase) as lane:
-            await _play_in_order(stages, lane.play, options, done, progress)
+        async with SipLane(with_attempts(stages), directory, progress.phase) as lane:
+            await play_all(
+                stages, lane.play, jobs=options.jobs, lane="sip", progress=progress, done=done.calls
+            )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
 
 
 async def _play_virtual(
-    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+    stages: Sequence[Stage], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
     lane = VirtualLane(stages, done.directory.resolve(), progress.phase)
-    await _play_in_order(stages, lane.play, options, done, progress)
-
-
-async def _play_in_order(
-    stages: Sequence[Stage],
-    play: Callable[[Stage], Awaitable[Played]],
-    options: RunOptions,
-    done: Run,
-    progress: Progress,
-) -> None:
-    """As many at once as `jobs` allows, each after its forerunner; the first error ends all."""
-    places = asyncio.Semaphore(options.jobs)
-    over = {stage.name: asyncio.Event() for stage in stages}
-
-    async def one(stage: Stage) -> None:
-        if stage.after:
-            await over[stage.after].wait()
-        async with places:
-            played = await play(stage)
-        call = await asyncio.to_thread(evaluate, played, options.lane)
-        done.calls.append(call)
-        over[stage.name].set()
-        progress.finished(stage.name, call.verdict, call.sentence, played.took_s)
-
-    tasks = [asyncio.create_task(one(stage)) for stage in stages]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    await play_all(stages, lane.play, jobs=1, lane="virtual", progress=progress, done=done.calls)
 
 
 def _new_directory(out: Path, started_at: datetime) -> Path:

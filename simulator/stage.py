@@ -28,6 +28,10 @@ class Stage:
     """The stage whose greeting cache this one uses: its own, or that of the one it comes after."""
     after: str | None = None
     """The stage that must be over before this one starts."""
+    again: str | None = None
+    """The stage at which this is a further attempt."""
+    start_delay_ms: float = 0
+    """How much later than its turn it starts: many callers come one after another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +85,9 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
                     seed=_seed_of(seed, name),
                     greeting_cache=stages[after].greeting_cache if after else name,
                     after=after,
+                    start_delay_ms=scenario.callers.spread
+                    * (caller - 1)
+                    / max(1, scenario.callers.count - 1),
                 )
     return list(stages.values())
 

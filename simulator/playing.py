@@ -1,0 +1,121 @@
+"""Playing the stages of a run: how many at once, in which order, and which ones once more.
+
+A machine that is too busy bends what is measured on it. The caller's process notes its own lag; a
+call that is over budget while the harness itself lagged by more than a frame is not held against
+the agent but played again, under a name of its own, and if that does not help it is an error of the
+run. Failures of another kind are never played again.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from simulator.evaluate import Evaluated, evaluate
+from simulator.progress import Progress
+from simulator.stage import Lane, Played, Stage
+
+VOUCHED_LAG_MS = 20.0
+"""One frame: what is later than that makes a jitter buffer grow, and every number after it."""
+MOST_ATTEMPTS = 3
+
+_LOWEST_PRIORITY = 19
+
+Play = Callable[[Stage], Awaitable[Played]]
+
+
+def with_attempts(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages and all further attempts at them, which a lane must know beforehand."""
+    return [attempt(stage, number) for stage in stages for number in range(1, MOST_ATTEMPTS + 1)]
+
+
+def attempt(stage: Stage, number: int) -> Stage:
+    """The n-th attempt at a stage: the first one is the stage itself."""
+    if number == 1:
+        return stage
+    name = f"{stage.name}-again{number - 1}"
+    own_cache = stage.greeting_cache == stage.name
+    cache = name if own_cache else stage.greeting_cache
+    return replace(stage, name=name, greeting_cache=cache, again=stage.name)
+
+
+async def play_all(
+    stages: Sequence[Stage],
+    play: Play,
+    *,
+    jobs: int,
+    lane: Lane,
+    progress: Progress,
+    done: list[Evaluated],
+) -> None:
+    """Play, measure and judge every stage: `jobs` at once, each after its forerunner.
+
+    What is done is added to `done`, which in the end has the order of `stages`.
+
+    Raises:
+        ProcessError: a process died; nothing more can be played.
+    """
+    places = asyncio.Semaphore(jobs)
+    over = {stage.name: asyncio.Event() for stage in stages}
+    loop = asyncio.get_running_loop()
+    judge = ThreadPoolExecutor(1, "judge", initializer=_give_way)
+
+    async def one(stage: Stage) -> None:
+        if stage.after:
+            await over[stage.after].wait()
+        for number in range(1, MOST_ATTEMPTS + 1):
+            async with places:
+                await asyncio.sleep(stage.start_delay_ms / 1000)
+                played = await play(attempt(stage, number))
+            call = await loop.run_in_executor(judge, evaluate, played, lane)
+            if not is_bent(call):
+                break
+            progress.phase(stage.name, "once more: this machine was too busy to measure")
+        else:
+            call = not_vouched(call)
+        done.append(call)
+        over[stage.name].set()
+        progress.finished(stage.name, call.verdict, call.sentence, played.took_s)
+
+    tasks = [asyncio.create_task(one(stage)) for stage in stages]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        judge.shutdown(cancel_futures=True)
+        place = {name: index for index, name in enumerate(over)}
+        done.sort(key=lambda call: place[call.stage.again or call.stage.name])
+
+
+def is_bent(call: Evaluated) -> bool:
+    """Whether a call failed by numbers alone, while the harness lagged too much to trust them."""
+    result = call.result
+    if result is None or call.verdict != "failed" or result.evidence.info.verdict != "passed":
+        return False
+    return lag_ms(call) > VOUCHED_LAG_MS
+
+
+def lag_ms(call: Evaluated) -> float:
+    """The harness's own worst lag during a call."""
+    judged = call.result.judged if call.result else []
+    return max((one.value for one in judged if one.name == "harness_lag_ms"), default=0.0)
+
+
+def not_vouched(call: Evaluated) -> Evaluated:
+    """A call whose numbers the harness cannot vouch for, as an error of the run."""
+    sentence = (
+        f"not measured: the harness itself was up to {lag_ms(call):.0f} ms late in each of "
+        f"{MOST_ATTEMPTS} attempts (trusted: {VOUCHED_LAG_MS:.0f} ms); run fewer calls at once "
+        f"(--jobs), or on a machine that does less. It was {call.sentence}"
+    )
+    result = call.result and replace(call.result, verdict="error", detail=sentence)
+    return replace(call, verdict="error", sentence=sentence, result=result)
+
+
+def _give_way() -> None:
+    """Measuring must not take time from calls that are still going on (Linux: by thread)."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)

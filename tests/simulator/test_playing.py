@@ -1,0 +1,128 @@
+"""Playing many stages: order, places, and calls that a busy machine has bent."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from reports.results import CallResult
+from simulator import playing
+from simulator.evaluate import Evaluated
+from simulator.playing import attempt, play_all, with_attempts
+from simulator.progress import PlainProgress
+from simulator.scenario import Scenario
+from simulator.stage import Lane, Played, Stage
+
+
+def stage(name: str, after: str | None = None) -> Stage:
+    scenario = cast("Scenario", SimpleNamespace(name=name))
+    return Stage(name=name, scenario=scenario, seed=1, greeting_cache=after or name, after=after)
+
+
+class Machine:
+    """A lane and a judge: calls take a turn of the loop, verdicts and lags are as told."""
+
+    def __init__(self, verdicts: dict[str, tuple[str, float]]) -> None:
+        self.verdicts = verdicts
+        self.played: list[str] = []
+        self.at_once = self.most_at_once = 0
+
+    async def play(self, stage: Stage) -> Played:
+        self.played.append(stage.name)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        return Played(stage=stage, directory=Path(), verdict="passed", detail="", took_s=1.0)
+
+    def evaluate(self, played: Played, _lane: Lane) -> Evaluated:
+        verdict, lag_ms = self.verdicts.get(played.stage.name, ("passed", 1.0))
+        result = SimpleResult(
+            evidence=SimpleNamespace(info=SimpleNamespace(verdict="passed")),
+            judged=[SimpleNamespace(name="harness_lag_ms", value=lag_ms)],
+        )
+        return Evaluated(
+            stage=played.stage,
+            verdict=cast("Any", verdict),
+            sentence="over budget",
+            took_s=1.0,
+            result=cast("CallResult", result),
+        )
+
+
+class SimpleResult(SimpleNamespace):
+    """`dataclasses.replace` is used on results."""
+
+    def __replace__(self, **changes: Any) -> "SimpleResult":
+        return SimpleResult(**{**self.__dict__, **changes})
+
+
+async def played(
+    monkeypatch: pytest.MonkeyPatch,
+    stages: list[Stage],
+    verdicts: dict[str, tuple[str, float]],
+    jobs: int = 4,
+) -> tuple[Machine, list[Evaluated]]:
+    machine = Machine(verdicts)
+    monkeypatch.setattr(playing, "evaluate", machine.evaluate)
+    monkeypatch.setattr(
+        playing,
+        "replace",
+        lambda thing, **changes: (
+            replace(thing, **changes)
+            if not isinstance(thing, SimpleResult)
+            else thing.__replace__(**changes)
+        ),
+    )
+    done: list[Evaluated] = []
+    progress = PlainProgress(Console(quiet=True), len(stages))
+    await play_all(stages, machine.play, jobs=jobs, lane="sip", progress=progress, done=done)
+    return machine, done
+
+
+async def test_a_stage_waits_for_its_forerunner_and_results_keep_the_plans_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine, done = await played(monkeypatch, [stage("b", after="a"), stage("a"), stage("c")], {})
+    assert machine.played.index("a") < machine.played.index("b")
+    assert [call.stage.name for call in done] == ["b", "a", "c"]
+
+
+async def test_no_more_than_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, done = await played(monkeypatch, [stage(str(n)) for n in range(9)], {}, jobs=2)
+    assert machine.most_at_once == 2
+    assert len(done) == 9
+
+
+async def test_a_call_that_a_busy_machine_bent_is_played_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine, (call,) = await played(monkeypatch, [stage("a")], {"a": ("failed", 80.0)})
+    assert machine.played == ["a", "a-again1"]
+    assert (call.verdict, call.stage.name) == ("passed", "a-again1")
+
+
+async def test_a_call_that_is_always_bent_is_an_error_of_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bent = dict.fromkeys(("a", "a-again1", "a-again2"), ("failed", 80.0))
+    machine, (call,) = await played(monkeypatch, [stage("a")], bent)
+    assert len(machine.played) == 3
+    assert call.verdict == "error"
+    assert "up to 80 ms late in each of 3 attempts" in call.sentence
+
+
+async def test_a_failure_on_a_quiet_machine_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, (call,) = await played(monkeypatch, [stage("a")], {"a": ("failed", 5.0)})
+    assert machine.played == ["a"]
+    assert call.verdict == "failed"
+
+
+def test_a_further_attempt_has_a_greeting_cache_of_its_own_unless_it_was_lent() -> None:
+    assert attempt(stage("a"), 2).greeting_cache == "a-again1"
+    assert attempt(stage("b", after="a"), 2).greeting_cache == "a"
+    assert [s.name for s in with_attempts([stage("a")])] == ["a", "a-again1", "a-again2"]
