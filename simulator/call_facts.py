@@ -14,8 +14,9 @@ from simulator.values import Moment
 class CallFacts:
     """Everything that has happened in one call, as seen by the caller."""
 
-    def __init__(self, caller: Caller, hearing: Hearing, mouth: Mouth) -> None:
+    def __init__(self, caller: Caller, hearing: Hearing, mouth: Mouth, *, greets: bool) -> None:
         self.caller = caller
+        self._greets = greets
         self.hearing = hearing
         self.mouth = mouth
         self.turns = 0
@@ -49,11 +50,16 @@ class CallFacts:
         """The first talk since the caller's last turn that no step has waited out yet."""
         if self._in_turn:
             return None
-        for talk in self.hearing.talks:
-            new = self._turn_end_ns is None or talk.start_ns >= self._turn_end_ns
-            if new and not talk.heard_out:
-                return talk
-        return None
+        since_ns = self._turn_end_ns
+        talks = self.hearing.talks[self._greets and since_ns is None :]  # a greeting is no reply
+        return next(
+            (
+                talk
+                for talk in talks
+                if not talk.heard_out and (since_ns is None or talk.start_ns >= since_ns)
+            ),
+            None,
+        )
 
     def moment_ns(self, moment: Moment) -> int | None:
         """When a moment is, as soon as that is known; may lie ahead."""

@@ -84,6 +84,7 @@ class CallerMachine:
                 rate_hz,
                 mixes=bool(scenario.meanwhile),
             ),
+            greets=scenario.greets,
         )
         self._main = Track(scenario.steps, 0, audio, self._facts)
         self._meanwhile = Track(scenario.meanwhile, len(scenario.steps), audio, self._facts)

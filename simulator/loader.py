@@ -63,7 +63,7 @@ def load_file(path: Path) -> list[Scenario]:
 
 def _scenario(source: Source, name: str) -> Scenario:
     try:
-        return Scenario.model_validate(source.data).named(name, source.path)
+        return Scenario.model_validate(source.data).named(name, source.path, source)
     except ValidationError as error:
         raise ScenarioError("\n".join(explain(error, source, Scenario))) from None
 

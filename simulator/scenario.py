@@ -7,7 +7,7 @@ teaches the language.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,7 @@ from simulator.network import Network
 from simulator.steps import Say, Step, Steps
 from simulator.strict import Strict
 from simulator.values import DurationMs
+from simulator.yaml_source import Source
 
 Lane = Literal["sip", "virtual"]
 Codec = Literal["PCMU", "PCMA", "G722"]
@@ -143,12 +144,13 @@ class Scenario(Steps):
     )
     time_limit: DurationMs = Field(60_000.0, gt=0, le=3_600_000)
     repeat: int = Field(1, ge=1, le=1000, description="How many times to place the call.")
-    callers: Annotated[Callers, BeforeValidator(_callers_from_number)] = Field(
-        default_factory=lambda: Callers(count=1), description="A number, or {count, spread}."
-    )
+    callers: Annotated[
+        Callers, BeforeValidator(_callers_from_number, json_schema_input_type=int | Callers)
+    ] = Field(default_factory=lambda: Callers(count=1), description="A number, or {count, spread}.")
 
     _name: str = PrivateAttr("scenario")
     _path: Path | None = PrivateAttr(None)
+    _source: Source | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _background_does_not_end_the_call(self) -> "Scenario":
@@ -189,8 +191,20 @@ class Scenario(Steps):
         """The steps that speak, in order; a phrase's position here and 1 is its turn."""
         return [step for step in self.all_steps if isinstance(step, Say)]
 
-    def named(self, name: str, path: Path | None = None) -> "Scenario":
-        """The same scenario under a name, as if read from `path`."""
+    @property
+    def greets(self) -> bool:
+        """Whether the agent is set to greet the caller."""
+        return bool(self.agent.get("greeting", {}).get("enabled", True))
+
+    def at(self, *where: str | int) -> str:
+        """Where something stands in the file, as `file:line:column`; the name, if it is in none."""
+        if self._source is None:
+            return self._name
+        place = self._source.place(where)
+        return f"{self._source.path}:{place.line}:{place.column}"
+
+    def named(self, name: str, path: Path | None = None, source: Source | None = None) -> Self:
+        """The same scenario under a name, as if read from `path`, where `source` knows places."""
         copy = self.model_copy()
-        copy._name, copy._path = name, path  # noqa: SLF001 - our own copy
+        copy._name, copy._path, copy._source = name, path, source  # noqa: SLF001 - our own copy
         return copy

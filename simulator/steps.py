@@ -217,7 +217,7 @@ def _step_from_word(value: Any) -> Any:
     )
 
 
-Step = Annotated[
+_AnyStep = Annotated[
     Annotated[Say, Tag("say")]
     | Annotated[MakeSound, Tag("sound")]
     | Annotated[Press, Tag("press")]
@@ -228,7 +228,10 @@ Step = Annotated[
     | Annotated[Vanish, Tag("vanish")]
     | Annotated[Expect, Tag("expect")],
     Discriminator(_step_tag),
-    BeforeValidator(_step_from_word),
+]
+_Word = Literal["hold", "resume", "hang_up", "vanish"]
+Step = Annotated[
+    _AnyStep, BeforeValidator(_step_from_word, json_schema_input_type=_Word | _AnyStep)
 ]
 
 LAST_ACTIONS = ("hang_up", "vanish")

@@ -1,0 +1,148 @@
+"""Finds what is well-formed in a scenario and yet cannot work, without making a call.
+
+A text that no voice can speak, a sound file that is not there, a wait that is shorter than what it
+waits for, a fault that never strikes, a call that cannot fit into its time limit.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from agent.audio import AudioFileError, duration_ms
+from agent.settings import CallSettings
+from fakes.repertoire import prepare as prepare_script
+from fakes.script import Reply
+from fakes.voice import VoiceError
+from simulator import phrases
+from simulator.happenings import Silence
+from simulator.scenario import Scenario
+from simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
+from simulator.values import format_duration
+
+_RATE_HZ = 16_000
+
+
+def problems(scenario: Scenario) -> list[str]:
+    """One line for everything that cannot work, each with file, line and column."""
+    unspeakable = list(_unspeakable(scenario))
+    if unspeakable:
+        return unspeakable
+    return [
+        *_absent(scenario),
+        *_impatient(scenario),
+        *_faults_that_never_strike(scenario),
+        *_too_long(scenario),
+    ]
+
+
+def _unspeakable(scenario: Scenario) -> Iterator[str]:
+    try:
+        phrases.prepare(scenario, _RATE_HZ)
+    except (VoiceError, AudioFileError) as error:
+        yield f"{scenario.at('steps')}: the caller cannot say this: {error}"
+    try:
+        prepare_script(scenario.realtime, scenario.folder)
+    except (VoiceError, AudioFileError) as error:
+        yield f"{scenario.at('realtime')}: the server cannot say this: {error}"
+
+
+def _absent(scenario: Scenario) -> Iterator[str]:
+    """What is waited for although the agent is told not to do it."""
+    settings = _settings(scenario)
+    switches = {"greeting": settings.greeting.enabled, "beep": settings.beep.enabled}
+    for number, step in enumerate(scenario.steps):
+        awaited = str(step.expect) if isinstance(step, Expect) else ""
+        event = step.when.event if step.when else None
+        for what, enabled in switches.items():
+            if not enabled and (awaited.split(" ")[0] == what or event == what):
+                place = scenario.at("steps", number)
+                yield f"{place}: there is no {what}: agent.{what}.enabled is false"
+
+
+def _impatient(scenario: Scenario) -> Iterator[str]:
+    """Waits that end before what they wait for can begin."""
+    turn = 0
+    previous: Step | None = None
+    for number, step in enumerate(scenario.steps):
+        turn += isinstance(step, Say)
+        if isinstance(step, Expect) and step.within is not None:
+            least_ms, why = _least_ms(scenario, step, turn, previous)
+            if least_ms > step.within:
+                yield (
+                    f"{scenario.at('steps', number, 'within')}: {format_duration(step.within)} "
+                    f"cannot be met: {why} takes {format_duration(least_ms)}"
+                )
+        previous = step
+
+
+def _least_ms(
+    scenario: Scenario, step: Expect, turn: int, previous: Step | None
+) -> tuple[float, str]:
+    """The least time that what is expected takes to come, and why."""
+    settings, script = _settings(scenario), scenario.realtime
+    if isinstance(step.expect, Silence):
+        return step.expect.silence, "the silence itself"
+    if step.expect in ("greeting", "greeting start") and previous is None:
+        return settings.greeting.delay_ms, "the greeting's own delay"
+    if step.expect in ("reply", "reply start") and isinstance(previous, Say):
+        think_ms = _reply(scenario, turn).think_ms
+        think_ms = script.timing.think_ms if think_ms is None else think_ms
+        silence_ms = _silence_ms(scenario)
+        why = f"{format_duration(silence_ms)} of silence after the turn and the think time"
+        return think_ms + silence_ms, why
+    return 0.0, ""
+
+
+def _reply(scenario: Scenario, turn: int) -> Reply:
+    replies = scenario.realtime.replies
+    return replies[turn - 1] if 0 < turn <= len(replies) else scenario.realtime.default_reply
+
+
+def _silence_ms(scenario: Scenario) -> float:
+    turns, vad = _settings(scenario).turns, scenario.realtime.vad
+    if turns.policy == "local":
+        return turns.local_vad.silence_duration_ms
+    if turns.vad.type == "semantic_vad":
+        return 0.0
+    own = vad.silence_duration_ms
+    return own if own is not None else turns.vad.silence_duration_ms
+
+
+def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
+    turns = sum(isinstance(step, (Say, MakeSound, Press)) for step in scenario.all_steps)
+    if _settings(scenario).turns.vad.idle_timeout_ms is not None:
+        return  # the server takes turns by itself
+    for number, fault in enumerate(scenario.realtime.faults):
+        point = fault.point
+        if point.place in ("turn", "reply") and point.number > turns:
+            yield (
+                f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
+                f"the caller takes {turns} turn{'' if turns == 1 else 's'}"
+            )
+
+
+def _too_long(scenario: Scenario) -> Iterator[str]:
+    audio = phrases.prepare(scenario, _RATE_HZ)
+    least_ms = sum(_step_ms(step, audio.get(n, b"")) for n, step in enumerate(scenario.steps))
+    if least_ms > scenario.time_limit:
+        yield (
+            f"{scenario.at('time_limit')}: the caller's own steps take "
+            f"{format_duration(least_ms)}, longer than the time limit of "
+            f"{format_duration(scenario.time_limit)}"
+        )
+
+
+def _step_ms(step: Step, pcm: bytes) -> float:
+    own_ms = duration_ms(pcm, _RATE_HZ)
+    if isinstance(step, Pause):
+        own_ms = step.pause
+    if isinstance(step, Expect) and isinstance(step.expect, Silence):
+        own_ms = step.expect.silence
+    return own_ms + (step.when.offset_ms if step.when else 0.0)
+
+
+def _settings(scenario: Scenario) -> CallSettings:
+    return CallSettings.model_validate(scenario.agent)
+
+
+def all_problems(scenarios: Sequence[Scenario]) -> list[str]:
+    """Those of many scenarios; of cells of one matrix that share a problem, it is told once."""
+    return list(dict.fromkeys(line for scenario in scenarios for line in problems(scenario)))

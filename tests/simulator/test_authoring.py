@@ -1,0 +1,152 @@
+"""What helps to write scenarios: an example, speech as a file, a schema for editors, and checks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import soundfile
+import yaml
+
+from fakes.voice import VoiceError
+from simulator import authoring, yaml_source
+from simulator.loader import load, load_file
+from simulator.plausible import all_problems, problems
+from simulator.scenario import Scenario
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs/scenario.schema.json").read_text())
+
+
+def written(folder: Path, text: str) -> Scenario:
+    path = folder / "one.yaml"
+    path.write_text("about: x\n" + text)
+    return load_file(path)[0]
+
+
+def test_the_example_is_sound(tmp_path: Path) -> None:
+    path = authoring.new("my_call", tmp_path / "calls")
+    assert path == tmp_path / "calls" / "my_call.yaml"
+    assert all_problems(load([path])) == []
+
+
+def test_what_the_example_offers_in_comments_is_sound_too(tmp_path: Path) -> None:
+    offered = [
+        line.removeprefix("# ")
+        for line in authoring.EXAMPLE.splitlines()
+        if line.startswith(("# agent: {", "# network: {"))
+    ]
+    assert len(offered) == 2
+    for line in offered:
+        written(tmp_path, f"steps: [hang_up]\n{line.split(' #')[0]}\n")
+
+
+def test_an_example_never_replaces_a_file(tmp_path: Path) -> None:
+    authoring.new("one", tmp_path)
+    with pytest.raises(authoring.AuthoringError, match=r"one\.yaml: there is one already"):
+        authoring.new("one.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", "a/b"])
+def test_an_example_needs_a_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(authoring.AuthoringError, match="is no name"):
+        authoring.new(name, tmp_path)
+
+
+def test_a_text_becomes_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    length_s = authoring.say("Good morning.", path, rate_hz=8000)
+    data, rate_hz = soundfile.read(path)
+    assert (len(data) / rate_hz, rate_hz) == (length_s, 8000)
+    assert 0.4 < length_s < 2
+
+
+def test_a_text_needs_a_voice_that_exists(tmp_path: Path) -> None:
+    with pytest.raises(VoiceError):
+        authoring.say("Good morning.", tmp_path / "x.wav", voice="klingon-x")
+    assert not (tmp_path / "x.wav").exists()
+
+
+def test_the_schema_for_editors_is_generated_from_the_models() -> None:
+    text = (ROOT / "docs/scenario.schema.json").read_text()
+    assert text == authoring.editor_schema_text(), (
+        "write it anew: python -c 'from simulator.authoring import editor_schema_text as t; "
+        'print(t(), end="")\' > docs/scenario.schema.json'
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
+    if path.name != "suite.yaml":
+        jsonschema.validate(yaml_source.read(path).data, SCHEMA)
+
+
+def test_the_schema_for_editors_accepts_the_example() -> None:
+    jsonschema.validate(yaml.safe_load(authoring.EXAMPLE), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"steps": ["hang_up"]},
+        {"about": "x", "steps": []},
+        {"about": "x", "steps": ["hangup"]},
+        {"about": "x", "steps": [{"say": "a", "wen": "reply"}]},
+        {"about": "x", "steps": [{"say": "a", "when": "replay"}]},
+        {"about": "x", "steps": [{"expect": "bep"}]},
+        {"about": "x", "steps": [{"pause": "3 hours"}]},
+        {"about": "x", "steps": ["hang_up"], "caller": {"codec": "PCM"}},
+        {"about": "x", "steps": ["hang_up"], "network": {"loss": 3}},
+        {"about": "x", "steps": ["hang_up"], "never": [{"state": "SLEEPING"}]},
+    ],
+)
+def test_the_schema_for_editors_refuses_mistakes(data: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, SCHEMA)
+
+
+def test_every_shipped_scenario_can_work() -> None:
+    assert all_problems(load([ROOT / "scenarios"])) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:8: the caller cannot say this: "),
+        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:8: the caller cannot say this: "),
+        (
+            "realtime: {replies: [{wav: none.wav}]}\nsteps: [hang_up]",
+            "one.yaml:2:11: the server cannot say this: ",
+        ),
+        (
+            "agent: {greeting: {enabled: false}}\nsteps: [{expect: greeting}]",
+            "one.yaml:3:9: there is no greeting: agent.greeting.enabled is false",
+        ),
+        (
+            "agent: {beep: {enabled: false}}\nsteps: [{pause: 1s, when: beep}]",
+            "one.yaml:3:9: there is no beep",
+        ),
+        (
+            "realtime: {timing: {think_ms: 900}}\nsteps: [{say: b}, {expect: reply, within: 1s}]",
+            "one.yaml:3:43: 1 s cannot be met: 500 ms of silence after the turn and the think",
+        ),
+        (
+            "agent: {turns: {vad: {silence_duration_ms: 1500}}}\n"
+            + "steps: [{say: b}, {expect: reply start, within: 1s}]",
+            "one.yaml:3:49: 1 s cannot be met: 1.5 s of silence",
+        ),
+        (
+            "steps: [{expect: {silence: 3s}, within: 2s}]",
+            "one.yaml:2:41: 2 s cannot be met: the silence itself takes 3 s",
+        ),
+        (
+            "realtime: {faults: [{fault: drop, at: reply 2}]}\nsteps: [{say: a}]",
+            "one.yaml:2:21: reply 2 never comes: the caller takes 1 turn",
+        ),
+        ("steps: [{pause: 3s}]\ntime_limit: 2s", "one.yaml:3:13: the caller's own steps take 3 s"),
+    ],
+)
+def test_what_cannot_work_is_told_without_a_call(tmp_path: Path, text: str, expected: str) -> None:
+    (problem,) = problems(written(tmp_path, text))
+    assert expected in problem
