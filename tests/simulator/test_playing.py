@@ -1,15 +1,16 @@
 """Playing many stages: order, places, and calls that a busy machine has bent."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from rich.console import Console
 
-from reports.results import CallResult
+from agent.timeline import Mark
+from reports.evidence import CallEvidence, CallInfo, Verdict
+from reports.results import judge_call
 from simulator import playing
 from simulator.evaluate import Evaluated
 from simulator.playing import attempt, play_all, with_attempts
@@ -41,24 +42,17 @@ class Machine:
 
     def evaluate(self, played: Played, _lane: Lane) -> Evaluated:
         verdict, lag_ms = self.verdicts.get(played.stage.name, ("passed", 1.0))
-        result = SimpleResult(
-            evidence=SimpleNamespace(info=SimpleNamespace(verdict="passed")),
-            judged=[SimpleNamespace(name="harness_lag_ms", value=lag_ms)],
+        lag = Mark(
+            at_ns=1, source="caller", call="", name="scheduling_lag", fields={"worst_ms": lag_ms}
         )
+        evidence = CallEvidence(info=CallInfo(name=played.stage.name), marks=[lag])
         return Evaluated(
             stage=played.stage,
-            verdict=cast("Any", verdict),
+            verdict=cast("Verdict", verdict),
             sentence="over budget",
             took_s=1.0,
-            result=cast("CallResult", result),
+            result=judge_call(evidence),
         )
-
-
-class SimpleResult(SimpleNamespace):
-    """`dataclasses.replace` is used on results."""
-
-    def __replace__(self, **changes: Any) -> "SimpleResult":
-        return SimpleResult(**{**self.__dict__, **changes})
 
 
 async def played(
@@ -69,15 +63,6 @@ async def played(
 ) -> tuple[Machine, list[Evaluated]]:
     machine = Machine(verdicts)
     monkeypatch.setattr(playing, "evaluate", machine.evaluate)
-    monkeypatch.setattr(
-        playing,
-        "replace",
-        lambda thing, **changes: (
-            replace(thing, **changes)
-            if not isinstance(thing, SimpleResult)
-            else thing.__replace__(**changes)
-        ),
-    )
     done: list[Evaluated] = []
     progress = PlainProgress(Console(quiet=True), len(stages))
     await play_all(stages, machine.play, jobs=jobs, lane="sip", progress=progress, done=done)
