@@ -36,6 +36,8 @@ class BaseFault(ScriptModel):
 
     at: At
     """Where it strikes: `connect`, `greeting`, `turn 2`, `reply 1 + 800ms`, `event 12`."""
+    sessions: int = Field(default=1, ge=1, le=1_000_000)
+    """In how many sessions of a path it strikes, from the first on: a reconnect may be spared."""
 
     @property
     def point(self) -> Point:

@@ -9,11 +9,11 @@ client does to its own touches no other.
 """
 
 import asyncio
-import itertools
 import logging
 import random
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -92,7 +92,7 @@ class FakeRealtime:
         self._on_mark = on_mark
         self._server: Server | None = None
         self._connections: dict[ServerConnection, Connection] = {}
-        self._numbers = itertools.count(1)
+        self._sessions: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -193,7 +193,9 @@ class FakeRealtime:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
         stage = match["stage"]
         repertoire = self._default if stage is None else await self._find(stage)
-        number = next(self._numbers)
+        path = match.group()
+        self._sessions[path] += 1
+        number = self._sessions[path]
         call = stage or f"session-{number}"
         observation = Observation(
             trace_audio=self._options.keep_audio, keep_audio=self._options.keep_audio
@@ -201,8 +203,9 @@ class FakeRealtime:
         session = RealtimeSession(
             repertoire,
             call=call,
-            rng=random.Random(f"{repertoire.script.seed}:{call}"),
+            rng=random.Random(f"{repertoire.script.seed}:{call}:{number}"),
             unix_time_s=int(time.time()),
+            session_number=number,
             observation=observation,
         )
         return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)

@@ -62,9 +62,14 @@ class RealtimeSession:
         call: str,
         rng: random.Random,
         unix_time_s: int = 0,
+        session_number: int = 1,
         observation: Observation | None = None,
     ) -> None:
-        """`call` names the session on the timeline; `unix_time_s` is when it expires from."""
+        """`call` names the session on the timeline; `unix_time_s` is when it begins.
+
+        `session_number`, from 1 on, says how many sessions of this path there have been: faults
+        strike in the first of them.
+        """
         script = repertoire.script
         ids = Ids(rng)
         self._translator = Beta() if script.dialect == "beta" else Ga()
@@ -79,7 +84,8 @@ class RealtimeSession:
             repertoire=repertoire,
             rng=rng,
         )
-        self._mischief = Mischief(script.faults, self._out, self._end_by_fault)
+        faults = [fault for fault in script.faults if session_number <= fault.sessions]
+        self._mischief = Mischief(faults, self._out, self._end_by_fault)
         self._turns = Turns(self._state, self._mischief, observation or Observation())
         self._floor = Floor(self._state, self._mischief, self._turns.on_response_done)
         self._turns.floor = self._floor

@@ -1,0 +1,72 @@
+"""Prints a recording as a conversation that people can read."""
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from agent.audio import AudioFormat
+from fakes.recorded_sound import encoding_of
+from fakes.recording import AUDIO_FIELDS, Entry, Recording
+
+_LONGEST = 100
+
+
+def narrate(recording: Recording) -> Iterator[str]:
+    """The lines: a title, then one for each event, or for each run of events of one type."""
+    header = recording.header
+    when = f", recorded {header.recorded_at}" if header.recorded_at else ""
+    yield f"{header.model or 'unknown model'}, {header.dialect} dialect{when}"
+    if not header.timed:
+        yield "(its times are made up: only the order is known)"
+    formats = {"client": AudioFormat(), "server": AudioFormat()}
+    for (sender, kind), run in groupby(recording.entries, lambda e: (e.sender, e.type)):
+        entries = list(run)
+        _follow(formats, entries[-1])
+        arrow = "-->" if sender == "client" else "<--"
+        yield f"{entries[0].at_s:9.3f}  {arrow}  {kind}{_detail(entries, formats[sender])}"
+
+
+def _follow(formats: dict[str, AudioFormat], entry: Entry) -> None:
+    if entry.type in ("session.created", "session.updated"):
+        formats["client"] = AudioFormat(encoding_of(entry.event, "client"))
+        formats["server"] = AudioFormat(encoding_of(entry.event, "server"))
+
+
+def _detail(entries: list[Entry], audio_format: AudioFormat) -> str:
+    first = entries[0]
+    count = f" ({len(entries)}x)" if len(entries) > 1 else ""
+    name = AUDIO_FIELDS.get(first.type)
+    if name is not None:
+        pcm_bytes = sum(len(audio_format.decode(entry.event[name])) for entry in entries)
+        return f"{count}: {pcm_bytes / 2 / audio_format.rate_hz:.2f} s of audio"
+    if first.type.endswith(".delta"):
+        return f"{count}: {_short(''.join(str(entry.event.get('delta', '')) for entry in entries))}"
+    told = ", ".join(_facts(entries[-1].event))
+    return f"{count}: {told}" if told else count
+
+
+def _facts(event: Any) -> Iterator[str]:
+    """What of an event is worth a line."""
+    for key in ("audio_start_ms", "audio_end_ms", "transcript", "text", "name", "arguments"):
+        if event.get(key) is not None:
+            yield f"{key} {_short(event[key])}"
+    error = event.get("error")
+    if isinstance(error, dict):
+        yield f"{error.get('code')}: {_short(error.get('message'))}"
+    response = event.get("response")
+    if isinstance(response, dict) and response.get("status"):
+        yield str(response["status"])
+    item = event.get("item")
+    if isinstance(item, dict):
+        yield " ".join(str(item[key]) for key in ("role", "type") if item.get(key))
+        for part in item.get("content") or ():
+            text = part.get("text") or part.get("transcript")
+            if text:
+                yield _short(text)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
