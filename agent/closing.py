@@ -1,34 +1,48 @@
 """The end of a call: who wants it, and how long the last words may take.
 
-A call that we end waits, for a bounded time, until the caller has heard what is still to be heard.
-The leg's `HungUp` is then the last thing that the machine learns; that wait is bounded, too.
+A call that we end waits, for a bounded time, until the caller has heard what is still to be heard;
+then it is hung up, or transferred where that was wanted. The leg's `HungUp` is the last thing that
+the machine learns; the waits for it and for a transfer's outcome are bounded, too.
 """
 
-from agent.effects import Finish, HangUp
+from agent.effects import Finish, HangUp, Transfer
 from agent.inputs import Timer
 from agent.leg import HungUp
 from agent.link import Link
 from agent.outbox import Outbox, StateChart
 from agent.player import Player
+from agent.responses import Purpose, Responses
 from agent.settings import LimitSettings
 from agent.states import Trigger
 
 _HANG_UP_LIMIT_MS = 10_000
 """For the leg to tell `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""
+_TRANSFER_LIMIT_MS = 30_000
+"""For the outcome of a transfer: as long as a telephone rings."""
 
 
 class Closing:
     """Hanging up, from the wish to the last mark."""
 
     def __init__(
-        self, out: Outbox, chart: StateChart, player: Player, link: Link, limits: LimitSettings
+        self,
+        out: Outbox,
+        chart: StateChart,
+        player: Player,
+        link: Link,
+        responses: Responses,
+        limits: LimitSettings,
     ) -> None:
         self._out = out
         self._chart = chart
         self._player = player
         self._link = link
+        self._responses = responses
         self._limits = limits
         self._wish: str | None = None
+        self._transfer_to: str | None = None
+        self.transferring = False
+        """The caller is being sent elsewhere: whatever comes of it, the call ends."""
         self.hanging_up = False
         """We have hung up; nothing matters any more but the leg's last word."""
 
@@ -37,21 +51,41 @@ class Closing:
         """The call is to end as soon as the last word has been heard."""
         return self._wish is not None
 
-    def after_last_word(self, reason: str) -> None:
+    def after_last_word(self, reason: str, *, transfer_to: str | None = None) -> None:
         """End the call once everything that will be said has been heard."""
         if self._wish is None and not self.hanging_up:
             self._wish = reason
+            self._transfer_to = transfer_to
             self._out.set_timer(Timer.FAREWELL_LIMIT, self._limits.farewell_ms)
 
-    def proceed(self, *, more_to_come: bool) -> None:
-        """Hang up if it is wanted and nothing is left to be heard."""
-        if self._wish is not None and not more_to_come and self._player.idle:
-            self.now(self._wish)
+    def with_goodbye(self, reason: str) -> None:
+        """End the call after the model has taken leave, if there is one to do so."""
+        if self._wish is None and self._link.ready:
+            self._responses.request(Purpose.GOODBYE, self._limits.goodbye_instructions)
+        self.after_last_word(reason)
 
-    def farewell_limit(self) -> None:
-        """The last words take too long."""
-        self._out.mark("watchdog_fired", {"what": Timer.FAREWELL_LIMIT.value})
-        self.now(self._wish or "farewell took too long")
+    def proceed(self, *, more_to_come: bool) -> None:
+        """Hang up or transfer if it is wanted and nothing is left to be heard."""
+        if self._wish is None or more_to_come or not self._player.idle or self.transferring:
+            return
+        if self._transfer_to is None:
+            self.now(self._wish)
+            return
+        self.transferring = True
+        self._link.close()
+        self._out.cancel_all_timers()
+        self._out.add(Transfer(uri=self._transfer_to))
+        self._out.mark("transfer_sent", {"uri": self._transfer_to})
+        self._out.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
+
+    def transfer_ended(self) -> None:
+        """The transfer has worked, or has not, or has taken too long: our part is over."""
+        self.now(self._wish or "transferred")
+
+    def limit_reached(self, timer: Timer) -> None:
+        """A wait of the end's, or one that the call cannot outlive, is over."""
+        self._out.mark("watchdog_fired", {"what": timer.value})
+        self.now(self._wish or f"limit reached: {timer.value}")
 
     def now(self, reason: str, status: int = 200) -> None:
         """Hang up at once."""
@@ -72,3 +106,7 @@ class Closing:
         self._chart.move(Trigger.ENDED)
         self._out.mark("call_ended", fields)
         self._out.add(Finish())
+
+    def never_hung_up(self) -> None:
+        """The leg did not tell the end of the call: do without."""
+        self.hung_up(HungUp(by="agent", status=200, reason="the leg did not answer"))

@@ -20,10 +20,12 @@ from agent.inputs import (
     PromptStored,
     Timer,
     TimerFired,
+    ToolFinished,
 )
 from agent.leg import CallLeg
 from agent.realtime.door import RealtimeConnection
 from agent.timeline import Mark, MarkSink
+from agent.toolbox import Tool
 
 _T = TypeVar("_T")
 
@@ -51,6 +53,7 @@ class CallDriver:
         marks: MarkSink,
         *,
         call: str,
+        tools: Mapping[str, Tool] | None = None,
         background: Background = run_inline,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
@@ -61,6 +64,7 @@ class CallDriver:
         self._prompts = prompts
         self._marks = marks
         self._call = call
+        self._tools = tools or {}
         self._background = background
         self._on_end = on_end
         self._connection: RealtimeConnection | None = None
@@ -110,6 +114,7 @@ class CallDriver:
             effects.CancelTimer: lambda effect: self._cancel_timer(effect.timer),
             effects.LoadPrompt: self._load_prompt,
             effects.StorePrompt: self._store_prompt,
+            effects.RunTool: self._run_tool,
             effects.EmitMark: self._mark,
             effects.Finish: lambda _: self._finish(),
         }
@@ -162,6 +167,15 @@ class CallDriver:
             except OSError as error:
                 return PromptStored(key=key, error=str(error))
             return PromptStored(key=key)
+
+        self._background(work, self.feed)
+
+    def _run_tool(self, effect: effects.RunTool) -> None:
+        tool = self._tools[effect.name]
+
+        def work() -> CallInput:
+            ok, output = tool.run(effect.arguments)
+            return ToolFinished(call_id=effect.call_id, ok=ok, output=output)
 
         self._background(work, self.feed)
 

@@ -4,6 +4,7 @@ A link is `ready` when the session is as we asked for it. Whatever goes wrong be
 marked, tried again with growing delays, and given up after a bounded number of tries.
 """
 
+from collections.abc import Sequence
 from enum import Enum, auto
 
 from agent.audio import AudioFormat
@@ -38,7 +39,7 @@ class Link:
     """One call's line to the model, over as many connections as it takes."""
 
     def __init__(
-        self, out: Outbox, settings: CallSettings, called: str, tools: list[Event]
+        self, out: Outbox, settings: CallSettings, called: str, tools: Sequence[Event]
     ) -> None:
         self._out = out
         self._settings = settings

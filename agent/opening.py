@@ -1,8 +1,8 @@
 """The opening of a call: the beep when media is up, then the greeting.
 
 The greeting comes from the cache if it is there, whatever the API does meanwhile; else the session
-makes it, and it is cached once it is whole. A session that did not make it learns its words as an
-item of the conversation, so that the model does not greet twice.
+makes it, and it is cached once it is whole. A session that did not make it learns its words from
+the history, so that the model does not greet twice.
 """
 
 from enum import Enum, auto
@@ -10,16 +10,14 @@ from enum import Enum, auto
 from agent.audio import tone
 from agent.effects import LoadPrompt, StorePrompt
 from agent.greeting import prompt_key
+from agent.history import History
 from agent.inputs import PromptLoaded, PromptStored, Timer
 from agent.ledger import Kind, Segment
 from agent.outbox import Outbox, StateChart
 from agent.player import Player
-from agent.realtime.session import assistant_message, system_message
 from agent.responses import Purpose, Response, Responses
 from agent.settings import CallSettings
 from agent.states import Trigger
-
-_ALREADY_GREETED = "The caller has already been greeted. Do not greet again."
 
 
 class Phase(Enum):
@@ -45,6 +43,7 @@ class Opening:
         chart: StateChart,
         player: Player,
         responses: Responses,
+        history: History,
         settings: CallSettings,
         rate_hz: int,
     ) -> None:
@@ -52,13 +51,13 @@ class Opening:
         self._chart = chart
         self._player = player
         self._responses = responses
+        self._history = history
         self._settings = settings
         self._rate_hz = rate_hz
         self._key = prompt_key(settings, settings.greeting.instructions, rate_hz)
         self._lookup_done = not (settings.greeting.enabled and settings.greeting.cached)
         self._cached: PromptLoaded | None = None
         self._session_ready = False
-        self._told_session = False
         self._spoiled = False
         """Something happened to the generated greeting: it must not be cached."""
         self._segment: Segment | None = None
@@ -72,7 +71,9 @@ class Opening:
     @property
     def holds_back_caller(self) -> bool:
         """The greeting is being made, and the caller's voice would make the server cancel it."""
-        return self.phase is Phase.MAKING and not self._settings.greeting.interruptible
+        if self._settings.greeting.interruptible or self._settings.turns.policy == "local":
+            return False
+        return self.phase is Phase.MAKING
 
     @property
     def awaits_response(self) -> bool:
@@ -102,7 +103,7 @@ class Opening:
             self._out.mark("greeting_damaged", {"key": event.key, "reason": event.damage})
         if event.pcm:
             self._cached = event
-            self._tell_session()
+            self._history.greeted(event.transcript)
         if self.phase is Phase.WANTED:
             self._proceed()
 
@@ -116,10 +117,8 @@ class Opening:
         self._proceed()
 
     def session_ready(self) -> None:
-        """A new session: it may have to make the greeting, or must learn of it."""
+        """A session that may have to make the greeting."""
         self._session_ready = True
-        self._told_session = False
-        self._tell_session()
         if self.phase is Phase.WANTED:
             self._proceed()
 
@@ -174,17 +173,6 @@ class Opening:
             self.phase = Phase.MAKING
             self._responses.request(Purpose.GREETING, self._settings.greeting.instructions)
             self._out.mark("greeting_requested")
-
-    def _tell_session(self) -> None:
-        """Give a session that did not make the greeting its words."""
-        if self._cached is None or not self._session_ready or self._told_session:
-            return
-        self._told_session = True
-        if self._cached.transcript:
-            dialect = self._settings.realtime.dialect
-            self._out.send(assistant_message(self._cached.transcript, dialect))
-        else:
-            self._out.send(system_message(_ALREADY_GREETED))
 
     def _end_if_heard(self) -> None:
         if self.phase is Phase.PLAYING and self._segment and self._segment.whole:

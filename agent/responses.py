@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.audio import AudioFormat
+from agent.history import History
 from agent.inputs import Timer
 from agent.ledger import Kind, Segment
 from agent.outbox import Outbox, StateChart
@@ -35,6 +36,7 @@ class Purpose(StrEnum):
     TURN = "turn"
     """The server's answer to a turn, or ours when the server leaves the asking to us."""
     GREETING = "greeting"
+    GOODBYE = "goodbye"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,11 +64,17 @@ class Responses:
     """All responses of one session."""
 
     def __init__(
-        self, out: Outbox, chart: StateChart, player: Player, settings: CallSettings
+        self,
+        out: Outbox,
+        chart: StateChart,
+        player: Player,
+        history: History,
+        settings: CallSettings,
     ) -> None:
         self._out = out
         self._chart = chart
         self._player = player
+        self._history = history
         self._settings = settings
         self._format = AudioFormat("pcm")
         self._waiting: deque[Request] = deque()
@@ -90,18 +98,22 @@ class Responses:
         self._format = audio_format
         self._send_next()
 
-    def lose_session(self) -> Response | None:
-        """The session is gone, and with it the response that ran; answers that one."""
-        lost = self._active
+    def lose_session(self) -> bool:
+        """The session is gone, and with it the response that ran.
+
+        Answers whether the caller still waits for words that this session owed.
+        """
         for timer in (Timer.RESPONSE_LIMIT, Timer.RESPONSE_END_LIMIT):
             self._out.cancel_timer(timer)
-        if lost:
-            self._complete_segments(lost)
+        owed = self._requested is not None and self._requested.purpose is Purpose.TURN
+        if self._active is not None:
+            self._complete_segments(self._active)
+            owed = self._active.purpose is Purpose.TURN and not self._active.interrupted
         self._active = None
         self._requested = None
         self._request_id = None
         self._interrupted.clear()
-        return lost
+        return owed
 
     def request(self, purpose: Purpose, instructions: str | None = None) -> None:
         """Ask for a response, once the one that runs is done."""
@@ -164,6 +176,7 @@ class Responses:
 
     def transcript_done(self, event: TranscriptDone) -> None:
         """`response.output_audio_transcript.done`."""
+        self._history.agent_said(event.item_id, event.transcript)
         if self._active and self._active.id == event.response_id:
             self._active.transcripts.append(event.transcript)
 
@@ -186,14 +199,18 @@ class Responses:
         self._send_next()
         return response
 
-    def interrupt(self) -> None:
-        """The caller barges in: the running response, if any, is dead from now on."""
+    def interrupt(self, *, heard_by_server: bool) -> None:
+        """The caller barges in: the running response, if any, is dead from now on.
+
+        Under `interrupt_response` the server cancels at speech that it heard; a cancel of ours
+        could come late and hit the response after it.
+        """
         response = self._active
         if response is None or response.interrupted:
             return
         response.interrupted = True
         self._interrupted.add(response.id)
-        if not self._server_interrupts:
+        if not (heard_by_server and self._settings.turns.vad.interrupt_response):
             self.cancel(response)
 
     def cancel(self, response: Response) -> None:
@@ -212,11 +229,6 @@ class Responses:
             self._send_next()
         return response
 
-    @property
-    def _server_interrupts(self) -> bool:
-        turns = self._settings.turns
-        return turns.policy != "local" and turns.vad.interrupt_response and turns.barge_in
-
     def _send_next(self) -> None:
         if self._active or self._requested or not self._waiting:
             return
@@ -226,7 +238,7 @@ class Responses:
         event = response_create(
             request.purpose.value,
             instructions=request.instructions,
-            voice=settings.voice if request.instructions else None,
+            voice=settings.voice if request.purpose is Purpose.GREETING else None,
             dialect=settings.realtime.dialect,
         )
         self._request_id = self._out.send(event)

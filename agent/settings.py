@@ -195,6 +195,8 @@ class DtmfSettings(Model):
     """Tell the model, as an item of the conversation."""
     gap_ms: Milliseconds = 1_500
     """A pause that ends a number; `#` ends it at once."""
+    interrupts: bool = True
+    """A key press stops the agent's voice."""
 
 
 class FailureSettings(Model):
@@ -210,6 +212,11 @@ class FailureSettings(Model):
         min_length=1,
     )
     """Spoken before the call ends; made beforehand and cached like the greeting."""
+    hold_after_ms: Milliseconds = 2_000
+    """How long a caller waits for a session before being asked to hold on."""
+    retries: int = Field(1, ge=0, le=10)
+    """How many failed responses in a row are asked for again before the call ends."""
+    retry_delay_ms: Milliseconds = 1_000
     transfer_to: str | None = None
     """A SIP URI: send the caller there instead of hanging up."""
 
@@ -220,6 +227,10 @@ class LimitSettings(Model):
     call_ms: Milliseconds = 60 * 60_000
     silence_ms: Milliseconds = 60_000
     """Nobody has said anything for so long."""
+    goodbye_instructions: str = Field(
+        "Say goodbye in one short sentence: the call must end now.", min_length=1
+    )
+    """What the model says when one of these two is reached."""
     capture_ms: int = Field(30_000, ge=1_000, le=120_000)
     """Caller audio kept while there is no session; the oldest is dropped."""
     media_ms: int = Field(10_000, ge=500, le=120_000)

@@ -16,6 +16,7 @@ from agent.responses import Purpose, Responses
 from agent.settings import CallSettings
 from agent.states import Trigger
 from agent.uplink import Uplink
+from agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
 
 
 class Turns:
@@ -39,17 +40,28 @@ class Turns:
         self._interruptible_greeting = settings.greeting.interruptible
         self._commit_id: str | None = None
         self._retried = False
+        self._detector = VoiceDetector(settings.turns.local_vad)
+        self._local_turns = 0
+        self.answer_due = False
+        """A turn is committed, and the server has not begun to answer it."""
         self.speaking = False
         """The caller is heard speaking."""
         self.committing = False
         """The caller has stopped, and the turn is not committed yet."""
 
-    def lose_session(self) -> None:
-        """The session is gone, and with it the turn that it was hearing."""
+    def lose_session(self) -> bool:
+        """The session is gone, and with it the turn that it was hearing.
+
+        Answers whether the caller still waits for words that this session owed.
+        """
+        owed = self.answer_due or self.committing
         self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self._detector.reset()
         self.speaking = False
         self.committing = False
+        self.answer_due = False
         self._commit_id = None
+        return owed
 
     def speech_started(self, event: SpeechStarted) -> None:
         """The server, or our own ear, hears the caller speak: a barge-in if we are speaking too."""
@@ -61,9 +73,7 @@ class Turns:
         self.speaking = True
         self.committing = False
         if self._settings.barge_in:
-            self._responses.interrupt()
-            if self._may_interrupt(self._player.head):
-                self._player.clear()
+            self._interrupt(heard_by_server=self._settings.policy != "local")
         self._chart.move(Trigger.SPEECH_STARTED)
 
     def speech_stopped(self, event: SpeechStopped) -> None:
@@ -77,6 +87,9 @@ class Turns:
         if self._settings.policy != "server":
             self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
+        if self._settings.policy == "local":
+            # Not after `committed`: events are handled in order, and a round trip is audible.
+            self._responses.request(Purpose.TURN)
 
     def committed(self, event: Committed) -> None:
         """The turn is an item of the conversation; the answer comes next."""
@@ -86,10 +99,34 @@ class Turns:
         self._commit_id = None
         self._retried = False
         self._chart.move(Trigger.COMMITTED)
-        if self._server_answers:
+        if self._settings.policy == "local":
+            return  # asked for already
+        if self._settings.vad.create_response:
+            self.answer_due = True
             self._watch(Timer.RESPONSE_LIMIT, self._settings.watchdogs.response_ms)
         else:
             self._responses.request(Purpose.TURN)
+
+    def answered(self) -> None:
+        """A response was created."""
+        self.answer_due = False
+
+    def interrupt(self) -> None:
+        """The caller wants the agent to stop, by something that the server does not hear."""
+        self._interrupt(heard_by_server=False)
+
+    def hear(self, pcm: bytes) -> bool:
+        """A frame of the caller's voice, under the policy `local`: our own ear judges it.
+
+        Answers whether a turn began or ended with it.
+        """
+        heard = self._detector.feed(pcm)
+        if isinstance(heard, VoiceStarted):
+            self._local_turns += 1
+            self.speech_started(SpeechStarted(item_id=self._local_item, audio_start_ms=heard.at_ms))
+        elif isinstance(heard, VoiceStopped):
+            self.speech_stopped(SpeechStopped(item_id=self._local_item, audio_end_ms=heard.at_ms))
+        return heard is not None
 
     def commit_limit(self) -> None:
         """No `committed` came: commit ourselves; the second time, give the turn up."""
@@ -135,8 +172,14 @@ class Turns:
         self._out.mark("truncated", fields)
 
     @property
-    def _server_answers(self) -> bool:
-        return self._settings.policy != "local" and self._settings.vad.create_response
+    def _local_item(self) -> str:
+        """The server names a turn's item only when it is committed."""
+        return f"local_{self._local_turns}"
+
+    def _interrupt(self, *, heard_by_server: bool) -> None:
+        self._responses.interrupt(heard_by_server=heard_by_server)
+        if self._may_interrupt(self._player.head):
+            self._player.clear()
 
     def _commit(self) -> None:
         self._uplink.flush()
@@ -148,6 +191,7 @@ class Turns:
         self._out.cancel_timer(Timer.COMMIT_LIMIT)
         self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         self.committing = False
+        self.answer_due = False
         self._commit_id = None
         self._chart.move(Trigger.SPEECH_DISMISSED)
 

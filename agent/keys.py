@@ -1,0 +1,51 @@
+"""Keys that the caller presses: gathered into numbers, told to the model."""
+
+from agent.history import History
+from agent.inputs import Timer
+from agent.leg import DtmfReceived
+from agent.outbox import Outbox
+from agent.responses import Purpose, Responses
+from agent.settings import DtmfSettings
+from agent.turns import Turns
+
+_MAX_DIGITS = 64
+_END = "#"
+
+
+class Keys:
+    """The caller's key presses."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        history: History,
+        turns: Turns,
+        responses: Responses,
+        settings: DtmfSettings,
+    ) -> None:
+        self._out = out
+        self._history = history
+        self._turns = turns
+        self._responses = responses
+        self._settings = settings
+        self._digits = ""
+
+    def pressed(self, event: DtmfReceived) -> None:
+        """One key. `#` ends a number at once, a pause ends it, too."""
+        self._out.mark("dtmf_received", {"digit": event.digit, "method": event.method})
+        if not self._settings.to_model:
+            return
+        if self._settings.interrupts:
+            self._turns.interrupt()
+        self._digits += event.digit
+        if event.digit == _END or len(self._digits) >= _MAX_DIGITS:
+            self.finished()
+        else:
+            self._out.set_timer(Timer.DTMF_GAP, self._settings.gap_ms)
+
+    def finished(self) -> None:
+        """The number is complete: tell the model, and ask it to answer."""
+        self._out.cancel_timer(Timer.DTMF_GAP)
+        digits, self._digits = self._digits, ""
+        self._history.caller_did(f"I pressed {' '.join(digits)} on the telephone's keypad.")
+        self._responses.request(Purpose.TURN)

@@ -1,0 +1,53 @@
+"""The parts of the call machine, made and introduced to each other.
+
+Each part knows one thing and only the parts that it needs; this one place knows them all.
+"""
+
+from collections.abc import Sequence
+
+from agent.builtin_tools import Declaration, declarations
+from agent.closing import Closing
+from agent.functions import Functions
+from agent.history import History
+from agent.keys import Keys
+from agent.link import Link
+from agent.opening import Opening
+from agent.outbox import Outbox, StateChart
+from agent.player import Player
+from agent.responses import Responses
+from agent.settings import CallSettings, audio_format
+from agent.trouble import Trouble
+from agent.turns import Turns
+from agent.uplink import Uplink
+
+
+class Parts:
+    """Everything that a call is made of."""
+
+    def __init__(
+        self,
+        settings: CallSettings,
+        called: str,
+        rate_hz: int,
+        tools: Sequence[Declaration],
+        *,
+        strict: bool,
+    ) -> None:
+        """See `agent.call.CallMachine`."""
+        self.settings = settings
+        self.rate_hz = rate_hz
+        self.format = audio_format(rate_hz, None)
+        self.out = out = Outbox()
+        self.chart = chart = StateChart(out, strict=strict)
+        offered = [*declarations(settings.tools), *tools]
+        self.history = history = History(out, settings.realtime.dialect)
+        self.player = player = Player(out, rate_hz, settings.playout.max_ms)
+        self.uplink = Uplink(out, settings, rate_hz)
+        self.link = Link(out, settings, called, offered)
+        self.responses = responses = Responses(out, chart, player, history, settings)
+        self.turns = Turns(out, chart, player, responses, self.uplink, settings)
+        self.opening = Opening(out, chart, player, responses, history, settings, rate_hz)
+        self.closing = Closing(out, chart, player, self.link, responses, settings.limits)
+        self.functions = Functions(out, history, responses, self.closing, settings, offered)
+        self.keys = Keys(out, history, self.turns, responses, settings.dtmf)
+        self.trouble = Trouble(out, player, responses, self.closing, settings, rate_hz)

@@ -1,0 +1,115 @@
+"""What the caller hears when the API does not work: words, and an end in bounded time.
+
+Two prompts are made beforehand (`earshot-agent greet`) and cached like the greeting: one that asks
+to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
+"""
+
+from agent.audio import silence, tone
+from agent.closing import Closing
+from agent.effects import LoadPrompt
+from agent.greeting import prompt_key
+from agent.inputs import PromptLoaded, Timer
+from agent.ledger import Kind, Segment
+from agent.outbox import Outbox
+from agent.player import Player
+from agent.responses import Purpose, Response, Responses
+from agent.settings import CallSettings
+
+HOLD = "hold"
+FAREWELL = "farewell"
+
+_CONGESTION_HZ = 425.0
+_CONGESTION_PULSE_MS = 250
+"""ITU-T E.180: the tone of a network that cannot; three pulses of it."""
+_HOPELESS = frozenset({"insufficient_quota"})
+"""Reasons of a failed response that trying again does not cure."""
+
+
+class Trouble:
+    """Failures of the API, as far as the caller notices them."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        player: Player,
+        responses: Responses,
+        closing: Closing,
+        settings: CallSettings,
+        rate_hz: int,
+    ) -> None:
+        self._out = out
+        self._player = player
+        self._responses = responses
+        self._closing = closing
+        self._settings = settings
+        self._rate_hz = rate_hz
+        failure = settings.failure
+        self._keys = {
+            prompt_key(settings, failure.hold_instructions, rate_hz): HOLD,
+            prompt_key(settings, failure.farewell_instructions, rate_hz): FAREWELL,
+        }
+        self._prompts: dict[str, bytes] = {}
+        self._failed_responses = 0
+        self._retry_instructions: str | None = None
+        self._waiting = False
+
+    def call_received(self) -> None:
+        """Fetch the prompts while there is no trouble."""
+        for key in self._keys:
+            self._out.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
+
+    def loaded(self, event: PromptLoaded) -> None:
+        """The cache's answer; a damaged prompt is as good as none."""
+        name = self._keys.get(event.key)
+        if name is not None and event.pcm:
+            self._prompts[name] = event.pcm
+
+    def waiting(self, *, for_session: bool) -> None:
+        """The caller waits for a session, or does so no more."""
+        if for_session is self._waiting:
+            return
+        self._waiting = for_session
+        if for_session:
+            self._out.set_timer(Timer.HOLD_DUE, self._settings.failure.hold_after_ms)
+        else:
+            self._out.cancel_timer(Timer.HOLD_DUE)
+
+    def hold_on(self) -> None:
+        """It takes so long that the caller must be told."""
+        self._say(HOLD)
+
+    def give_up(self, reason: str) -> None:
+        """There is no hope: words, then the end or somebody else."""
+        if self._closing.wanted:
+            return
+        transfer_to = self._settings.failure.transfer_to
+        self._say(HOLD if transfer_to else FAREWELL)
+        self._closing.after_last_word(reason, transfer_to=transfer_to)
+
+    def response_done(self, response: Response, status: str, reason: str | None) -> None:
+        """A failed response is silence to the caller: say something, try once more, then end."""
+        if status != "failed":
+            self._failed_responses = 0
+            return
+        self._failed_responses += 1
+        allowed = self._settings.failure.retries
+        if self._failed_responses > allowed or reason in _HOPELESS:
+            self.give_up(f"response failed: {reason or 'no reason told'}")
+            return
+        self._say(HOLD)
+        greeting = response.purpose is Purpose.GREETING
+        self._retry_instructions = self._settings.greeting.instructions if greeting else None
+        self._out.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
+
+    def retry(self) -> None:
+        """Ask again for what failed."""
+        self._responses.request(Purpose.TURN, self._retry_instructions)
+
+    def _say(self, name: str) -> None:
+        pcm = self._prompts.get(name)
+        segment = Segment(kind=Kind.PROMPT, origin=name if pcm else "tone")
+        self._player.play(segment, pcm or self._congestion_tone())
+
+    def _congestion_tone(self) -> bytes:
+        pulse = tone(_CONGESTION_HZ, _CONGESTION_PULSE_MS, self._rate_hz, level_dbfs=-20)
+        return (pulse + silence(_CONGESTION_PULSE_MS, self._rate_hz)) * 3
