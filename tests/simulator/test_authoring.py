@@ -132,9 +132,8 @@ def test_every_shipped_scenario_can_work() -> None:
             "one.yaml:3:43: 1 s cannot be met: 500 ms of silence after the turn and the think",
         ),
         (
-            "agent: {turns: {vad: {silence_duration_ms: 1500}}}\n"
-            + "steps: [{say: b}, {expect: reply start, within: 1s}]",
-            "one.yaml:3:49: 1 s cannot be met: 1.5 s of silence",
+            "agent: {turns: {policy: local}}\nsteps: [{say: b}, {expect: reply, within: 100ms}]",
+            "one.yaml:3:43: 100 ms cannot be met: 400 ms of silence",
         ),
         (
             "steps: [{expect: {silence: 3s}, within: 2s}]",
