@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import stats
+from reports.budget import Judged
 from reports.compare import Change
 from reports.results import CallResult, RunInfo, overall, summarise
 from reports.scene import NS_PER_MS, Scene
+from reports.turns import SERVERS_HOPS
 from reports.view import Span, view_of
 
 _PAGES = Environment(
@@ -72,10 +74,19 @@ def call_page(info: RunInfo, call: CallResult) -> str:
     return _PAGES.get_template("call.html").render(
         info=info,
         call=call,
+        problem=_problem(call),
         view=view,
         hints=_hints(call),
         calibration=_calibration(info),
     )
+
+
+def _problem(call: CallResult) -> str:
+    """One sentence for a call that did not pass; its numbers follow it as hints."""
+    if call.evidence.info.verdict != "passed":
+        return call.detail or "It went wrong, and nobody said how."
+    count = sum(one.verdict == "failed" for one in call.judged)
+    return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
 
 
 def _headline(calls: int, wrong: int) -> str:
@@ -133,22 +144,29 @@ def _spark(scene: Scene) -> list[Span]:
 
 
 def _hints(call: CallResult) -> list[Hint]:
-    """Places in the call that are worth a look, for each number beyond its limit."""
+    """What was measured, what was expected, and where to look: a line for each turn."""
     start_ns = min((mark.at_ns for mark in call.evidence.marks), default=0)
+    beyond: dict[int | None, list[Judged]] = {}
+    for one in call.judged:
+        if one.verdict == "failed":
+            beyond.setdefault(one.turn, []).append(one)
     turns = {turn.number: turn for turn in call.measured.turns}
     hints = []
-    for one in call.judged:
-        if one.verdict != "failed":
+    for number, found in beyond.items():
+        text = "; ".join(
+            f"{one.name} {one.value:.1f} {one.unit}, expected {_bounds(one.low, one.high)}"
+            for one in found
+        )
+        turn = turns.get(number or 0)
+        if turn is None:
+            hints.append(Hint(f"{text}.", None))
             continue
-        turn = turns.get(one.turn or 0)
-        where_ms = None
-        text = f"{one.name} is {one.value:.1f} {one.unit}, expected {_bounds(one.low, one.high)}."
-        if turn is not None:
-            where_ms = (turn.start_ns - start_ns) / NS_PER_MS
-            longest = max(turn.hops, key=lambda hop: hop.length_ms, default=None)
-            if longest is not None and one.name in ("turn_ms", "agent_overhead_ms"):
-                text += f" Most of turn {turn.number}: {longest.name}, {longest.length_ms:.1f} ms."
-        hints.append(Hint(text, where_ms))
+        ours = [hop for hop in turn.hops if hop.name not in SERVERS_HOPS]
+        longest = max(ours, key=lambda hop: hop.length_ms, default=None)
+        slow = (
+            f" Slowest on the way: {longest.name}, {longest.length_ms:.1f} ms." if longest else ""
+        )
+        hints.append(Hint(f"Turn {number}: {text}.{slow}", (turn.start_ns - start_ns) / NS_PER_MS))
     return hints
 
 

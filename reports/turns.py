@@ -38,6 +38,12 @@ HOPS = {
     "ear": "playout to ear",
 }
 
+SERVERS_HOPS = {
+    HOPS[name]
+    for name in ("speech_stopped", "committed", "response_created", "delta_sent", "lead_in")
+}
+"""Those that are the server's own delay."""
+
 _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("response_created", "realtime", "response_created", "response"),
     ("delta_sent", "realtime", "delta_sent", "response"),

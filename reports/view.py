@@ -7,6 +7,7 @@ from typing import Any
 from agent.timeline import Mark
 from reports.drawing import EmbeddedAudio, embedded_audio, waveform
 from reports.evidence import EAR, MOUTH, CallEvidence
+from reports.metrics import first_speech
 from reports.results import CallResult
 from reports.scene import NS_PER_MS, Sound
 from reports.turns import Turn
@@ -126,6 +127,8 @@ class Wave:
     left: float
     width: float
     sounds: list[Span]
+    notes: list[Span]
+    """What stands written in it, at its instant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,10 +241,28 @@ def _waves(call: CallResult, axis: _Axis) -> list[Wave]:
         return []
     scene = call.measured.scene
     place = axis.span(evidence.recording_start_ns, evidence.at_ns(len(evidence.recording)), "")
+    said = [axis.span(u.start_ns, u.start_ns, f"turn {u.turn}") for u in scene.said]
     return [
-        _wave("caller said", evidence, MOUTH, scene.mouth, axis, place),
-        _wave("caller heard", evidence, EAR, scene.ear, axis, place),
+        _wave("caller said", evidence, MOUTH, scene.mouth, axis, place, said),
+        _wave("caller heard", evidence, EAR, scene.ear, axis, place, _heard_notes(call, axis)),
     ]
+
+
+def _heard_notes(call: CallResult, axis: _Axis) -> list[Span]:
+    """What is what at the ear: the beep, the greeting, and each answer with its latency."""
+    scene = call.measured.scene
+    notes = []
+    if scene.beep is not None:
+        label = f"beep {scene.beep.hz or 0:.0f} Hz"
+        notes.append(axis.span(scene.beep.start_ns, scene.beep.start_ns, label))
+    greeting = first_speech(scene)
+    if greeting is not None:
+        notes.append(axis.span(greeting.start_ns, greeting.start_ns, "greeting"))
+    for turn in call.measured.turns:
+        if turn.answer_ns is not None:
+            label = f"answer {turn.number}: {turn.turn_ms:.0f} ms"
+            notes.append(axis.span(turn.answer_ns, turn.answer_ns, label))
+    return notes
 
 
 def _wave(
@@ -251,12 +272,13 @@ def _wave(
     sounds: list[Sound],
     axis: _Axis,
     place: Span,
+    notes: list[Span],
 ) -> Wave:
     path, columns = waveform(evidence.channel(channel), evidence.rate_hz)
     heard = [
         axis.span(s.start_ns, s.end_ns, f"{s.kind}, {s.length_ms:.0f} ms", s.kind) for s in sounds
     ]
-    return Wave(title, path, columns, place.left, place.width, heard)
+    return Wave(title, path, columns, place.left, place.width, heard, notes)
 
 
 def _lanes(numbered: list[tuple[int, Mark]], axis: _Axis) -> Iterator[Lane]:
@@ -314,12 +336,8 @@ def _transcript(call: CallResult, axis: _Axis) -> list[Line]:
         for said in call.measured.scene.said
         if said.text
     ]
-    spoken = {
-        mark.fields.get("response"): str(mark.fields.get("reply", ""))
-        for mark in call.evidence.find("realtime", "response_planned")
-    }
     for mark in call.evidence.find("realtime", "response_planned"):
-        text = spoken.get(mark.fields.get("response"))
+        text = str(mark.fields.get("text") or mark.fields.get("reply", ""))
         heard = next(
             (
                 delta.at_ns

@@ -8,7 +8,7 @@
   const play = document.getElementById("play");
   const panel = document.getElementById("event");
   const audio = document.getElementById("audio");
-  const LABEL_PX = 6.1, ROWS = 3, ROW_PX = 15, FIRST_ROW_PX = 17, MOST_ZOOM = 256;
+  const LABEL_PX = 6.1, ROWS = 3, ROW_PX = 15, FIRST_ROW_PX = 20, MOST_ZOOM = 256;
   let zoom = 1, atMs = 0;
 
   // The audio is in the page; a Blob lets every browser seek in it.
