@@ -49,7 +49,10 @@ class MediaReady:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MediaHeld:
-    """The other side has put us on hold; `MediaReady` follows when it resumes."""
+    """The other side has put us on hold; `MediaReady` follows when it resumes.
+
+    Frames go on meanwhile: silence is heard, and nothing of what waits is played.
+    """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

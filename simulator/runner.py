@@ -65,21 +65,23 @@ class Run:
         return EXIT_FAILED if "failed" in verdicts else EXIT_PASSED
 
 
-def choose(options: RunOptions) -> list[Scenario]:
-    """The scenarios of a run, forerunners included.
+def choose(
+    paths: Sequence[Path], expression: str | None = None, lane: Lane | None = None
+) -> list[Scenario]:
+    """The scenarios that are asked for and that `lane` can play, forerunners included.
 
     Raises:
-        RunError: a file cannot be read, or nothing is left to play.
+        RunError: a file cannot be read, or nothing is left.
     """
     try:
-        everything = loader.load(options.paths)
-        chosen = select(everything, options.expression) if options.expression else everything
+        everything = loader.load(paths)
+        chosen = select(everything, expression) if expression else everything
     except (loader.ScenarioError, SelectionError) as error:
         raise RunError(str(error)) from None
-    chosen = [s for s in with_forerunners(chosen, everything) if options.lane in s.lanes]
+    chosen = [s for s in with_forerunners(chosen, everything) if lane in (None, *s.lanes)]
     if not chosen:
-        where = ", ".join(map(str, options.paths))
-        raise RunError(f"no scenario of {where} is for lane {options.lane} and fits what was asked")
+        where = ", ".join(map(str, paths))
+        raise RunError(f"{where}: no scenario there is for this lane and fits what was asked for")
     return chosen
 
 
@@ -92,7 +94,8 @@ async def run(options: RunOptions, console: Console) -> Run:
         RunError: it could not even begin.
     """
     try:
-        stages = plan(choose(options), repeat=options.repeat, seed=options.seed)
+        chosen = choose(options.paths, options.expression, options.lane)
+        stages = plan(chosen, repeat=options.repeat, seed=options.seed)
     except PlanError as error:
         raise RunError(str(error)) from None
     started_at = datetime.now(UTC)

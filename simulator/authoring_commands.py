@@ -1,0 +1,91 @@
+"""The commands around writing scenarios: new, check, list, say, schema. None makes a call."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from agent.audio import AudioFileError
+from fakes.voice import VoiceError
+from simulator import authoring
+from simulator.choosing import Commands, add_choice
+from simulator.plausible import all_problems
+from simulator.runner import choose
+
+EXIT_FINE, EXIT_BAD_INPUT = 0, 2
+
+
+def add_commands(commands: Commands) -> None:
+    """Add them to a command line."""
+    new = commands.add_parser("new", help="write a commented scenario to start from")
+    new.add_argument("name", metavar="NAME", help="becomes scenarios/NAME.yaml")
+    new.add_argument("--folder", type=Path, default=Path("scenarios"), help="default: scenarios")
+    new.set_defaults(command=_new)
+    check = commands.add_parser(
+        "check",
+        help="read scenarios and say what is wrong with them; no call is made",
+        description="Reads scenarios and says what is wrong with them, or cannot work, with file, "
+        "line and column.",
+    )
+    add_choice(check)
+    check.set_defaults(command=_check)
+    listing = commands.add_parser("list", help="the scenarios, and what each is about")
+    add_choice(listing)
+    listing.set_defaults(command=_list)
+    say = commands.add_parser("say", help="speak a text to a WAV file, as a scenario would")
+    say.add_argument("text", metavar="TEXT")
+    say.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    say.add_argument("--voice", default="en-gb", help="an espeak-ng voice (default: en-gb)")
+    say.add_argument("--speed", type=int, default=160, metavar="WPM", help="default: 160")
+    say.add_argument("--rate", type=int, default=24_000, metavar="HZ", help="default: 24000")
+    say.set_defaults(command=_say)
+    schema = commands.add_parser("schema", help="print the JSON Schema of scenarios, for editors")
+    schema.set_defaults(command=_schema)
+
+
+def _new(given: argparse.Namespace) -> int:
+    try:
+        path = authoring.new(given.name, given.folder)
+    except authoring.AuthoringError as error:
+        return _bad_input(error)
+    print(f"{path}: edit it, then: earshot check {path} && earshot run {path}")
+    return EXIT_FINE
+
+
+def _check(given: argparse.Namespace) -> int:
+    scenarios = choose(given.paths, given.expression)
+    problems = all_problems(scenarios)
+    if problems:
+        return _bad_input("\n".join(problems))
+    print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")
+    return EXIT_FINE
+
+
+def _list(given: argparse.Namespace) -> int:
+    for scenario in choose(given.paths, given.expression):
+        print(f"{scenario.name:<32} {scenario.about}")
+    return EXIT_FINE
+
+
+def _say(given: argparse.Namespace) -> int:
+    try:
+        length_s = authoring.say(
+            given.text,
+            given.output,
+            voice=given.voice,
+            speed_wpm=given.speed,
+            rate_hz=given.rate,
+        )
+    except (VoiceError, AudioFileError, OSError, ValueError) as error:
+        return _bad_input(error)
+    print(f"{given.output}: {length_s:.2f} s")
+    return EXIT_FINE
+
+
+def _schema(_given: argparse.Namespace) -> int:
+    print(authoring.editor_schema_text())
+    return EXIT_FINE
+
+
+def _bad_input(error: object) -> int:
+    print(error, file=sys.stderr)
+    return EXIT_BAD_INPUT

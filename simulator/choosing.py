@@ -1,0 +1,30 @@
+"""What commands that work on scenarios have in common: which ones, from where."""
+
+import argparse
+from pathlib import Path
+from typing import TypeAlias
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add `PATH ...` and `-k EXPR`."""
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="*",
+        default=[Path("scenarios")],
+        metavar="PATH",
+        help="scenario files or folders of them (default: scenarios)",
+    )
+    parser.add_argument(
+        "-k", dest="expression", metavar="EXPR", help="only names that fit: 'barge and not late'"
+    )
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on, for `type=` of an argument."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return number

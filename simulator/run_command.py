@@ -1,0 +1,131 @@
+"""`earshot run`: what it takes, what it prints, and the report that it writes."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import webbrowser
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console
+
+from reports.results import CallResult, RunInfo, results
+from reports.write import write_judged
+from simulator.choosing import Commands, add_choice, positive
+from simulator.progress import summary_table
+from simulator.runner import Run, RunOptions, point_latest_at, run
+from simulator.sip_lane import CALLS_AT_ONCE
+from simulator.stage import Lane
+
+SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
+
+
+def add_command(commands: Commands) -> None:
+    """Add `run` to a command line."""
+    parser = commands.add_parser(
+        "run",
+        help="place the calls of scenarios, measure them, and write the report",
+        description="Places the calls of scenarios, measures what the caller hears, and writes "
+        "index.html, results.json and junit.xml to out/<time>/ (and out/latest).",
+        epilog="Example: earshot run scenarios -k 'barge and not late' --repeat 5",
+    )
+    add_choice(parser)
+    parser.add_argument(
+        "--lane",
+        choices=get_args(Lane),
+        default="sip",
+        help="sip: real calls, in real time; virtual: in memory, in no time (default: sip)",
+    )
+    parser.add_argument("--repeat", type=positive, metavar="N", help="place each call N times")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=CALLS_AT_ONCE,
+        metavar="N",
+        help="calls at once (default and most: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
+    parser.add_argument("--open", action="store_true", help="open the report in a browser")
+    parser.add_argument("--json", action="store_true", help="print results.json, nothing else")
+    parser.set_defaults(command=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=given.json)
+    options = RunOptions(
+        paths=given.paths,
+        expression=given.expression,
+        lane=given.lane,
+        seed=given.seed,
+        repeat=given.repeat,
+        jobs=min(given.jobs, CALLS_AT_ONCE),
+        out=given.out,
+    )
+    done = asyncio.run(run(options, console))
+    info = _run_info(done, options)
+    judged = [call.result for call in done.calls if call.result]
+    write_judged(done.directory, info, judged)
+    point_latest_at(done.directory)
+    if given.json:
+        print(json.dumps(results(info, judged), indent=2))
+    _show(console, done)
+    if given.open:
+        webbrowser.open((done.directory / "index.html").resolve().as_uri())
+    return done.exit_code
+
+
+def _run_info(done: Run, options: RunOptions) -> RunInfo:
+    return RunInfo(
+        started_at=done.started_at.isoformat(timespec="seconds"),
+        command=" ".join(["earshot", *sys.argv[1:]]),
+        lane=options.lane,
+        commit=_commit(),
+        seed=options.seed,
+        concurrency=options.jobs,
+        duration_s=done.duration_s,
+        environment={
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": str(os.cpu_count()),
+        },
+    )
+
+
+def _show(console: Console, done: Run) -> None:
+    rows = [
+        (
+            call.stage.name,
+            call.verdict,
+            [_worst(call.result, name) for name in SUMMARY_COLUMNS],
+        )
+        for call in done.calls
+    ]
+    console.print()
+    console.print(summary_table(rows, SUMMARY_COLUMNS))
+    console.print()
+    if done.failure:
+        console.print(f"The run could not go on: {done.failure}", style="bold red")
+    counts = {v: sum(c.verdict == v for c in done.calls) for v in ("passed", "failed", "error")}
+    told = ", ".join(f"{n} {v}" for v, n in counts.items() if n or v == "passed")
+    console.print(f"{told}   {done.directory.parent / 'latest' / 'index.html'}")
+
+
+def _worst(result: CallResult | None, name: str) -> str:
+    values = [one.value for one in result.judged if one.name == name] if result else []
+    return f"{max(values):.0f}" if values else ""
+
+
+def _commit() -> str:
+    """The checkout's commit, if this is one."""
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git is where the user has it
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip()
