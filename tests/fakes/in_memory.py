@@ -18,7 +18,9 @@ from fakes.door import (
     SetTimer,
     TimerFired,
 )
+from fakes.recording import Entry, Header, Recording
 from fakes.repertoire import Repertoire, prepare
+from fakes.replay import ReplaySession
 from fakes.script import Script
 from fakes.session import RealtimeSession
 from fakes.turns import Observation
@@ -32,18 +34,16 @@ class Client:
 
     def __init__(
         self,
-        script: Mapping[str, Any] | Script | Repertoire | None = None,
+        script: Mapping[str, Any] | Script | Repertoire | ReplaySession | None = None,
         *,
         request: ConnectionRequested | None = None,
         observation: Observation | None = None,
     ) -> None:
-        if not isinstance(script, Repertoire):
-            model = script if isinstance(script, Script) else Script.model_validate(script or {})
-            script = prepare(model)
-        self.session = RealtimeSession(
-            script, call="test", rng=random.Random(7), unix_time_s=1_000, observation=observation
+        self.session = (
+            script if isinstance(script, ReplaySession) else _scripted(script, observation)
         )
         self.now_ns = 0
+        self.recorded: list[Entry] = []
         self.events: list[dict[str, Any]] = []
         self.times_ms: list[float] = []
         self.marks: list[Mark] = []
@@ -57,10 +57,13 @@ class Client:
         return self.now_ns / 1e6
 
     def feed(self, given: Input) -> None:
+        if isinstance(given, ClientEvent):
+            self.recorded.append(Entry(self.now_ns / 1e9, "client", dict(given.event)))
         for effect in self.session.handle(given, self.now_ns):
             self.effects.append(effect)
             match effect:
                 case SendEvent(event):
+                    self.recorded.append(Entry(self.now_ns / 1e9, "server", dict(event)))
                     self.events.append(dict(event))
                     self.times_ms.append(self.now_ms)
                 case EmitMark(mark):
@@ -117,3 +120,18 @@ class Client:
 
     def marked(self, name: str) -> list[Mark]:
         return [mark for mark in self.marks if mark.name == name]
+
+    def recording(self) -> Recording:
+        """Everything that has passed."""
+        return Recording(Header(model="gpt-realtime-2.1"), tuple(self.recorded))
+
+
+def _scripted(
+    script: Mapping[str, Any] | Script | Repertoire | None, observation: Observation | None
+) -> RealtimeSession:
+    if not isinstance(script, Repertoire):
+        model = script if isinstance(script, Script) else Script.model_validate(script or {})
+        script = prepare(model)
+    return RealtimeSession(
+        script, call="test", rng=random.Random(7), unix_time_s=1_000, observation=observation
+    )

@@ -1,0 +1,209 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from in_memory import Client
+
+from fakes.causes import Act, find_acts
+from fakes.recording import Entry, Header, Recording
+from fakes.replay import ReplayOptions, ReplaySession
+
+FAST = ReplayOptions(timing="fast")
+STRICT = ReplayOptions(strict=True)
+SILENCE = bytes(48_000)
+
+
+def recorded_call() -> Recording:
+    """A session update, a greeting, a spoken turn, a truncation."""
+    client = Client({"replies": [{"say": "We open at nine.", "think_ms": 320}]})
+    client.wait(40)
+    client.update(instructions="Be brief.")
+    client.wait(60)
+    client.send("response.create")
+    client.wait(3000)
+    client.hear(SILENCE)
+    client.say("What time do you open?")
+    client.wait(2000)
+    item = client.all("response.done")[-1]["response"]["output"][0]["id"]
+    client.send("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=200)
+    return client.recording()
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return recorded_call()
+
+
+def replay(recording: Recording, options: ReplayOptions | None = None) -> Client:
+    return Client(ReplaySession(recording, call="test", options=options))
+
+
+def act_like_the_recorded_client(client: Client, pause_ms: float = 0) -> None:
+    client.wait(pause_ms)
+    client.update(instructions="Be brief.")
+    client.wait(pause_ms)
+    client.send("response.create")
+    client.wait(4000 + pause_ms)
+    client.hear(bytes(20 * 960))
+    client.say("Tell me, when do you open in the morning?")
+    client.wait(2000)
+    client.send("conversation.item.truncate", item_id="any", content_index=0, audio_end_ms=200)
+
+
+def server_events(recording: Recording) -> list[Mapping[str, Any]]:
+    return [entry.event for entry in recording.entries if entry.sender == "server"]
+
+
+@pytest.mark.parametrize("options", [None, FAST, STRICT])
+def test_a_live_client_gets_the_recorded_answers(
+    recording: Recording, options: ReplayOptions | None
+) -> None:
+    client = replay(recording, options)
+    act_like_the_recorded_client(client, pause_ms=700)
+    assert sorted(client.types) == sorted(e["type"] for e in server_events(recording))
+    assert not client.marked("departed")
+    deltas = [e["delta"] for e in server_events(recording) if e["type"].endswith("audio.delta")]
+    assert [e["delta"] for e in client.all("response.output_audio.delta")] == deltas
+
+
+def test_answers_keep_their_distance_from_their_cause(recording: Recording) -> None:
+    client = replay(recording)
+    act_like_the_recorded_client(client)
+    stopped_ms = client.time_ms("input_audio_buffer.speech_stopped")
+    deltas_ms = [
+        at_ms
+        for at_ms, kind in zip(client.times_ms, client.types, strict=True)
+        if kind == "response.output_audio.delta" and at_ms > stopped_ms
+    ]
+    assert deltas_ms[0] - stopped_ms == pytest.approx(320, abs=0.01)
+
+
+def test_fast_answers_come_at_once(recording: Recording) -> None:
+    client = replay(recording, FAST)
+    client.wait(100)
+    client.update()
+    client.send("response.create")
+    assert client.types[-1] == "rate_limits.updated"
+    assert client.times_ms[-1] == 100
+
+
+def test_speech_is_where_the_live_client_spoke(recording: Recording) -> None:
+    client = replay(recording)
+    act_like_the_recorded_client(client)
+    started = client.only("input_audio_buffer.speech_started")["audio_start_ms"]
+    assert started == pytest.approx(100, abs=32)  # 400 ms of silence less 300 ms of padding
+    assert client.marked("speech_started")[0].fields["audio_start_ms"] == started
+
+
+def test_nothing_is_said_until_the_client_acts(recording: Recording) -> None:
+    client = replay(recording)
+    client.wait(60_000)
+    assert client.types == ["session.created"]
+
+
+def test_a_departure_is_marked_and_the_replay_goes_on_from_there(recording: Recording) -> None:
+    client = replay(recording)
+    client.send("response.create")
+    client.wait(1000)
+    (departed,) = client.marked("departed")
+    assert departed.fields == {"expected": "session.update", "got": "response.create"}
+    assert "response.done" in client.types
+    assert client.closed is None
+
+
+def test_what_the_recording_does_not_know_is_marked_and_ignored(recording: Recording) -> None:
+    client = replay(recording)
+    client.send("input_audio_buffer.clear")
+    client.update()
+    assert [mark.fields["got"] for mark in client.marked("departed")] == [
+        "input_audio_buffer.clear"
+    ]
+    assert client.types == ["session.created", "session.updated"]
+
+
+def test_a_strict_replay_names_the_first_difference_and_ends(recording: Recording) -> None:
+    client = replay(recording, STRICT)
+    client.send("response.create")
+    error = client.only("error")["error"]
+    assert error["code"] == "departed_from_recording"
+    assert error["message"] == (
+        "This is a replay: expected session.update as act 1, got response.create."
+    )
+    assert client.closed is not None
+    assert client.closed.code == 4000
+    client.update()
+    assert client.types == ["session.created", "error"]
+
+
+def test_recorded_times_must_be_known_to_be_replayed(recording: Recording) -> None:
+    untimed = Recording(Header(timed=False), recording.entries)
+    with pytest.raises(ValueError, match="timing fast"):
+        ReplaySession(untimed, call="test")
+    ReplaySession(untimed, call="test", options=FAST)
+
+
+def entry(at_s: float, sender: str, kind: str, **fields: Any) -> Entry:
+    return Entry(at_s, "client" if sender == "c" else "server", {"type": kind, **fields})
+
+
+def kinds(act: Act) -> list[str]:
+    return [event["type"] for _, event in act.answers]
+
+
+def test_an_answer_that_is_still_coming_belongs_to_its_own_cause() -> None:
+    """The client creates an item while the response before it has not ended."""
+    recording = Recording(
+        Header(),
+        (
+            entry(0.0, "s", "session.created"),
+            entry(1.0, "c", "response.create"),
+            entry(1.1, "s", "response.created", response={"id": "r1"}),
+            entry(1.2, "s", "response.output_item.added", response_id="r1", item={"id": "i1"}),
+            entry(1.3, "c", "conversation.item.create"),
+            entry(1.4, "s", "conversation.item.done", item={"id": "i1"}),
+            entry(1.4, "s", "response.done", response={"id": "r1", "status": "completed"}),
+            entry(1.5, "s", "conversation.item.added", item={"id": "i2"}),
+            entry(1.6, "s", "rate_limits.updated"),
+        ),
+    )
+    connect, request, create = find_acts(recording)
+    assert kinds(connect) == ["session.created"]
+    assert kinds(request) == [
+        "response.created",
+        "response.output_item.added",
+        "conversation.item.done",
+        "response.done",
+        "rate_limits.updated",
+    ]
+    assert kinds(create) == ["conversation.item.added"]
+    assert create.answers[0][0] == pytest.approx(0.2)
+
+
+def test_the_end_of_a_cancelled_response_is_caused_by_what_cancelled_it() -> None:
+    details = {"reason": "turn_detected"}
+    recording = Recording(
+        Header(),
+        (
+            entry(0.0, "c", "response.create"),
+            entry(0.1, "s", "response.created", response={"id": "r1"}),
+            entry(2.0, "s", "input_audio_buffer.speech_started", item_id="i2"),
+            entry(2.1, "s", "response.done", response={"id": "r1", "status_details": details}),
+        ),
+    )
+    _, request, speech = find_acts(recording)
+    assert kinds(request) == ["response.created"]
+    assert kinds(speech) == ["input_audio_buffer.speech_started", "response.done"]
+
+
+def test_errors_belong_to_the_event_that_they_name() -> None:
+    recording = Recording(
+        Header(),
+        (
+            entry(0.0, "c", "input_audio_buffer.commit", event_id="mine"),
+            entry(0.1, "c", "session.update"),
+            entry(0.2, "s", "session.updated"),
+            entry(0.9, "s", "error", error={"event_id": "mine"}),
+        ),
+    )
+    _, commit, update = find_acts(recording)
+    assert (kinds(commit), kinds(update)) == (["error"], ["session.updated"])
