@@ -1,0 +1,106 @@
+"""Two runs beside each other."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reports.compare import Change, compare, regressions
+
+
+def run(name: str, *calls: list[float]) -> dict[str, Any]:
+    """A run of one scenario, repeated: the values of its turns in each call."""
+    return {
+        "scenarios": [
+            {
+                "name": "talk",
+                "metrics": [
+                    {"name": name, "turn": turn, "value": value}
+                    for turn, value in enumerate(values, start=1)
+                ],
+            }
+            for values in calls
+        ]
+    }
+
+
+def only(before: dict[str, Any], after: dict[str, Any], **options: Any) -> Change:
+    (change,) = compare(before, after, **options)
+    return change
+
+
+def sample(mean: float, count: int, seed: int, spread: float = 5) -> list[list[float]]:
+    return [[v] for v in np.random.default_rng(seed).normal(mean, spread, count)]
+
+
+def test_a_clear_difference_is_seen_with_its_interval() -> None:
+    change = only(run("turn_ms", *sample(800, 20, 1)), run("turn_ms", *sample(830, 20, 2)))
+    assert change.difference == pytest.approx(30, abs=5)
+    assert change.low < change.difference < change.high
+    assert change.low < 30 < change.high
+    assert (change.verdict, change.regression, change.by) == ("worse", True, "repeats")
+
+
+def test_better_is_no_regression() -> None:
+    change = only(run("turn_ms", *sample(830, 20, 1)), run("turn_ms", *sample(800, 20, 2)))
+    assert (change.verdict, change.regression) == ("better", False)
+
+
+def test_runs_of_the_same_agent_rarely_differ() -> None:
+    """The interval is one of 95 %: of a hundred comparisons about five err."""
+    wrong = sum(
+        only(
+            run("turn_ms", *sample(800, 12, seed)), run("turn_ms", *sample(800, 12, seed + 5000))
+        ).verdict
+        != "no difference seen"
+        for seed in range(100)
+    )
+    assert wrong <= 15
+
+
+def test_worse_within_the_tolerance_is_no_regression() -> None:
+    before, after = run("turn_ms", *sample(800, 30, 1, 1)), run("turn_ms", *sample(803, 30, 2, 1))
+    assert only(before, after).verdict == "worse"
+    assert not only(before, after, tolerance=5).regression
+    assert only(before, after, tolerance=1).regression
+    assert only(before, after, tolerance=50, tolerances={"turn_ms": 1}).regression
+
+
+def test_a_target_is_missed_on_either_side() -> None:
+    change = only(run("beep_hz", [440.0], [440.2]), run("beep_hz", [430.0], [430.2]))
+    assert (change.verdict, change.regression) == ("worse", True)
+    assert change.difference == pytest.approx(9.8, abs=0.1)
+    assert only(run("heard_error_ms", [-30], [-32]), run("heard_error_ms", [5], [4])).verdict == (
+        "better"
+    )
+
+
+def test_without_repeats_turns_are_drawn() -> None:
+    change = only(run("turn_ms", [800, 820, 790]), run("turn_ms", [830, 851, 822]))
+    assert (change.by, change.verdict) == ("scenarios", "worse")
+
+
+def test_one_value_each_tells_nothing() -> None:
+    change = only(run("answer_ms", [10]), run("answer_ms", [500]))
+    assert (change.by, change.verdict, change.regression) == (
+        "nothing",
+        "too few to tell",
+        False,
+    )
+
+
+def test_only_what_both_measured_is_compared() -> None:
+    assert compare(run("turn_ms", [1]), run("answer_ms", [1])) == []
+    change = only(run("turn_ms", [800, 900], [801, 901]), run("turn_ms", [800], [801]))
+    assert change.before == change.after
+
+
+def test_equal_values_do_not_differ() -> None:
+    change = only(run("turn_ms", [800], [800]), run("turn_ms", [800], [800]))
+    assert change.verdict == "no difference seen"
+
+
+def test_the_same_runs_give_the_same_intervals() -> None:
+    one, other = run("turn_ms", *sample(800, 9, 1)), run("turn_ms", *sample(805, 9, 2))
+    assert compare(one, other) == compare(one, other)
+    assert regressions(compare(one, other)) == [c for c in compare(one, other) if c.regression]

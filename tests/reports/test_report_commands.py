@@ -1,0 +1,179 @@
+"""`report`, `compare` and `baseline`, and what they read and write."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from synthetic_call import SyntheticCall, TurnTruth
+
+from agent.timeline import Mark
+from reports.cli import add_commands
+from reports.markdown import markdown
+from reports.results import RunInfo, judge_call, results
+from reports.write import write_run
+
+SCHEMA = Path(__file__).parents[2] / "reports" / "results.schema.json"
+
+
+def earshot(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    add_commands(parser.add_subparsers(required=True))
+    given = parser.parse_args([str(argument) for argument in arguments])
+    code: int = given.command(given)
+    return code
+
+
+def make_run(folder: Path, *, downlink_ms: float = 15, calls: int = 3) -> Path:
+    evidence = [
+        SyntheticCall(
+            name="talk",
+            seed=seed,
+            turns=[TurnTruth(downlink_ms=downlink_ms + seed)],
+            info={"repeat": seed, "limits": {"agent_overhead_ms": 500, "turn_ms": 5000}},
+        ).build()
+        for seed in range(1, calls + 1)
+    ]
+    write_run(folder, RunInfo(started_at="2026-08-01T12:00:00+00:00", seed=7), evidence)
+    return folder
+
+
+def test_results_fit_their_published_schema(tmp_path: Path) -> None:
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    barge_in = SyntheticCall(
+        turns=[TurnTruth(), TurnTruth(barge_in_after_ms=500)], name="b"
+    ).build()
+    silent = replace(barge_in, recording=barge_in.recording[:0])
+    limits = {"turn_ms": {"p95": 900, "max": 2000}}
+    with_limits = SyntheticCall(info={"limits": limits, "seed": 3}).build()
+    calls = [judge_call(e) for e in (barge_in, silent, with_limits)]
+    jsonschema.validate(results(RunInfo(started_at="", duration_s=1.5), calls), schema)
+
+
+def test_a_run_is_built_anew_from_its_evidence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    before = (run / "results.json").read_bytes()
+    for page in run.rglob("*.html"):
+        page.unlink()
+    (run / "results.json").write_bytes(before)
+    assert earshot("report", run) == 0
+    assert (run / "results.json").read_bytes() == before
+    assert "3 calls, passed" in capsys.readouterr().out
+    assert len(list(run.rglob("call.html"))) == 3
+
+
+def test_an_agents_timelines_are_a_report_too(tmp_path: Path) -> None:
+    for name in ("100-a", "100-b"):
+        marks = [m for m in SyntheticCall(name=name).build().marks if m.source == "agent"]
+        lines = "".join(m.to_json() + "\n" for m in marks)
+        (tmp_path / f"{name}.jsonl").write_text(lines)
+    assert earshot("report", tmp_path) == 0
+    data = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert {s["name"]: s["lane"] for s in data["scenarios"]} == {
+        "100-a": "production",
+        "100-b": "production",
+    }
+    jsonschema.validate(data, json.loads(SCHEMA.read_text()))
+
+
+def test_nothing_to_report_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert earshot("report", tmp_path) == 2
+    assert "nothing to report" in capsys.readouterr().err
+    (tmp_path / "x.jsonl").write_text("what?\n")
+    assert earshot("report", tmp_path) == 2
+    assert "x.jsonl:1" in capsys.readouterr().err
+    (tmp_path / "x.jsonl").write_text("")
+    assert earshot("report", tmp_path) == 2
+
+
+def test_a_regression_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = make_run(tmp_path / "good")
+    bad = make_run(tmp_path / "bad", downlink_ms=60)
+    assert earshot("compare", good, bad) == 1
+    assert "REGRESSION" in capsys.readouterr().out
+    assert earshot("compare", bad, good) == 0
+    assert earshot("compare", good, bad, "--tolerance", 100) == 0
+    capsys.readouterr()
+    assert earshot("compare", good, bad, "--tolerance", 100, "--tolerance", "turn_ms=1") == 1
+    capsys.readouterr()
+    assert earshot("compare", good, bad, "--json") == 1
+    changes = json.loads(capsys.readouterr().out)["changes"]
+    turn = next(c for c in changes if c["name"] == "turn_ms")
+    assert turn["difference"] == pytest.approx(45, abs=2)
+    assert earshot("compare", good, bad, "--markdown") == 1
+    assert "| `turn_ms` |" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = make_run(tmp_path / "good")
+    assert earshot("compare", good, tmp_path / "none") == 2
+    assert "none" in capsys.readouterr().err
+    for text, complaint in (
+        ("{", "cannot be read"),
+        ("[]", "not the results.json"),
+        (json.dumps({"version": 99, "run": {}, "scenarios": []}), "version 99"),
+        (json.dumps({"version": 1, "run": {}, "scenarios": []}), "in common"),
+    ):
+        (tmp_path / "odd.json").write_text(text)
+        assert earshot("compare", good, tmp_path / "odd.json") == 2
+        assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tolerance", ["x", "turn=5", "turn_ms=x"])
+def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        earshot("compare", "a", "b", "--tolerance", tolerance)
+    assert exit_.value.code == 2
+
+
+def test_baselines_are_kept_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good, bad = make_run(tmp_path / "good"), make_run(tmp_path / "bad", downlink_ms=60)
+    assert earshot("baseline", "check", "main", good) == 2
+    assert earshot("baseline", "save", "main", good) == 0
+    assert (tmp_path / "baselines" / "main.json").is_file()
+    assert earshot("baseline", "check", "main", good) == 0
+    assert earshot("baseline", "check", "main", bad) == 1
+    assert earshot("baseline", "save", "../x", good) == 2
+    assert "expected a name" in capsys.readouterr().err
+
+
+def test_the_index_says_what_changed_since_the_run_before(tmp_path: Path) -> None:
+    make_run(tmp_path / "20260801-120000")
+    first = (tmp_path / "20260801-120000" / "index.html").read_text()
+    assert "What changed" not in first
+    make_run(tmp_path / "20260801-130000", downlink_ms=60)
+    second = (tmp_path / "20260801-130000" / "index.html").read_text()
+    assert "What changed against 20260801-120000" in second
+    assert "worse" in second
+
+
+def test_a_run_before_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "20260801-110000").mkdir()
+    (tmp_path / "20260801-110000" / "results.json").write_text("{")
+    make_run(tmp_path / "20260801-120000", calls=1)
+    assert "What changed" not in (tmp_path / "20260801-120000" / "index.html").read_text()
+
+
+def test_the_markdown_cannot_be_broken_by_a_detail() -> None:
+    info: dict[str, Any] = {"verdict": "failed", "detail": "a | b\n<img> c"}
+    text = markdown(RunInfo(started_at=""), [judge_call(SyntheticCall(info=info).build())])
+    assert "a \\| b &lt;img> c" in text
+    assert text.startswith("## earshot: failed")
+
+
+def test_marks_of_no_known_kind_do_no_harm(tmp_path: Path) -> None:
+    mark = Mark(at_ns=1, source="agent", call="x", name="something_new", fields={"deep": [1, {}]})
+    evidence = SyntheticCall().build()
+    write_run(tmp_path, RunInfo(started_at=""), [replace(evidence, marks=[mark, *evidence.marks])])
+    assert "something_new" in (tmp_path / "calls" / "synthetic" / "call.html").read_text()
