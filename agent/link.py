@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from agent.audio import AudioFormat
+from agent.clock import NS_PER_S
 from agent.effects import CloseRealtime, ConnectRealtime
 from agent.inputs import Timer
 from agent.outbox import Outbox
@@ -17,6 +18,8 @@ from agent.realtime.session import Event, format_name, session_update
 from agent.settings import CallSettings, realtime_url
 
 _MAX_BACKOFF_DOUBLINGS = 16
+_PROVEN_NS = 10 * NS_PER_S
+"""A session that lasted so long was a good one: the failures before it count no more."""
 
 
 class LinkState(Enum):
@@ -50,6 +53,7 @@ class Link:
         self._update_id: str | None = None
         self._attempt = 0
         self._failures = 0
+        self._ready_ns: int | None = None
         self.state = LinkState.IDLE
 
     @property
@@ -110,7 +114,7 @@ class Link:
                 self.drop(f"the session's {direction} format is {found}, asked for {wanted}")
                 return False
         self.state = LinkState.READY
-        self._failures = 0
+        self._ready_ns = self._out.now_ns
         self._out.cancel_timer(Timer.CONNECT_LIMIT)
         self._out.mark("session_updated")
         if self._settings.realtime.session_move_ms:
@@ -169,6 +173,9 @@ class Link:
     def _try_again(self) -> None:
         self._cancel_timers()
         reconnect = self._settings.realtime.reconnect
+        if self._ready_ns is not None and self._out.now_ns - self._ready_ns >= _PROVEN_NS:
+            self._failures = 0
+        self._ready_ns = None
         self._failures += 1
         if self._failures > reconnect.attempts:
             self.state = LinkState.FAILED

@@ -77,6 +77,7 @@ class Responses:
         self._history = history
         self._settings = settings
         self._format = AudioFormat("pcm")
+        self._live = False
         self._waiting: deque[Request] = deque()
         self._requested: Request | None = None
         self._request_id: str | None = None
@@ -96,6 +97,7 @@ class Responses:
     def start_session(self, audio_format: AudioFormat) -> None:
         """A new session is ready, which knows nothing of the old one's responses."""
         self._format = audio_format
+        self._live = True
         self._send_next()
 
     def lose_session(self) -> bool:
@@ -109,6 +111,7 @@ class Responses:
         if self._active is not None:
             self._complete_segments(self._active)
             owed = self._active.purpose is Purpose.TURN and not self._active.interrupted
+        self._live = False
         self._active = None
         self._requested = None
         self._request_id = None
@@ -230,7 +233,7 @@ class Responses:
         return response
 
     def _send_next(self) -> None:
-        if self._active or self._requested or not self._waiting:
+        if not self._live or self._active or self._requested or not self._waiting:
             return
         request = self._waiting.popleft()
         self._requested = request

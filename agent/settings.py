@@ -67,7 +67,7 @@ class ReconnectSettings(Model):
     """What to do when the connection to the API fails."""
 
     attempts: int = Field(4, ge=0, le=100)
-    """Tries in a row after the first failure; a session that became ready ends the row."""
+    """Tries in a row after the first failure; a session that lasts ten seconds ends the row."""
     first_delay_ms: Milliseconds = 250
     max_delay_ms: Milliseconds = 4_000
     """The delay doubles up to this."""

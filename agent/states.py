@@ -128,13 +128,15 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.PROCESSING,
             Trigger.RESPONSE_HEARD: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_OVER: State.LISTENING,
+            # A request that was no turn's led to nothing.
+            Trigger.SPEECH_DISMISSED: State.LISTENING,
         },
         State.RECORDING_AUDIO: {
             **_TALKING,
             Trigger.SPEECH_STARTED: State.RECORDING_AUDIO,
             Trigger.SPEECH_STOPPED: State.COMMITTING_INPUT,
-            Trigger.SPEECH_DISMISSED: State.LISTENING,
             # What belongs to the turn before, and lost a race against the caller's voice.
+            Trigger.SPEECH_DISMISSED: State.RECORDING_AUDIO,
             Trigger.COMMITTED: State.RECORDING_AUDIO,
             Trigger.RESPONSE_CREATED: State.RECORDING_AUDIO,
             Trigger.RESPONSE_HEARD: State.RECORDING_AUDIO,
@@ -161,6 +163,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
         State.STREAMING_RESPONSE: {
             **_TALKING,
             Trigger.SPEECH_STARTED: State.RECORDING_AUDIO,
+            Trigger.SPEECH_DISMISSED: State.STREAMING_RESPONSE,
             Trigger.COMMITTED: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_CREATED: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_HEARD: State.STREAMING_RESPONSE,

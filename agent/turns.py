@@ -142,7 +142,8 @@ class Turns:
         """No `response.created` came: ask for it; if we have asked already, give the turn up."""
         self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
         if self._responses.abandon_request() or self._retried:
-            self._dismiss()
+            if not self.committing:
+                self._dismiss()
             return
         self._retried = True
         self._responses.request(Purpose.TURN)

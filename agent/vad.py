@@ -1,18 +1,20 @@
 """The agent's own voice activity detection, for the turn policy `local`.
 
 Energy against a noise floor that follows the line: cheap (no model, a few microseconds a frame) and
-good enough for a telephone's one voice. The floor falls at once and rises slowly, so that speech
-does not lift it. It counts audio, not time: frames are 20 ms each, and come for silence, too.
+good enough for a telephone's one voice. The floor is the least level of the last seconds: speech
+dips between its syllables and does not lift it, a steady noise is learnt. It counts audio, not
+time: frames are 20 ms each, and come for silence, too.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 from agent.audio import level_dbfs, to_samples
 from agent.leg import FRAME_MS
 from agent.settings import LocalVadSettings
 
-_FLOOR_RISE_DB_A_FRAME = 0.05
-"""2.5 dB a second: a louder line is learnt in some seconds, a long word lifts the floor little."""
+_FLOOR_FRAMES = 100
+"""Two seconds."""
 _FLOOR_MIN_DBFS = -75.0
 """Digital silence says nothing about the line."""
 
@@ -39,7 +41,7 @@ class VoiceDetector:
         self._above_noise_db = settings.above_noise_db
         self._frames_to_start = max(1, settings.min_speech_ms // FRAME_MS)
         self._frames_to_stop = max(1, settings.silence_duration_ms // FRAME_MS)
-        self._floor_dbfs = _FLOOR_MIN_DBFS
+        self._levels: deque[float] = deque(maxlen=_FLOOR_FRAMES)
         self._run = 0
         """Frames in a row that speak against what is the case now."""
         self._frames = 0
@@ -65,6 +67,6 @@ class VoiceDetector:
         self._run = 0
 
     def _is_voiced(self, level: float) -> bool:
-        floor = min(level, self._floor_dbfs + _FLOOR_RISE_DB_A_FRAME)
-        self._floor_dbfs = max(floor, _FLOOR_MIN_DBFS)
-        return level > max(self._threshold_dbfs, self._floor_dbfs + self._above_noise_db)
+        self._levels.append(level)
+        floor = max(min(self._levels), _FLOOR_MIN_DBFS)
+        return level > max(self._threshold_dbfs, floor + self._above_noise_db)

@@ -4,7 +4,7 @@ Timers fire when `wait` lets time pass. The leg on this bench plays what it is g
 frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent import effects
@@ -40,11 +40,16 @@ class CallRig:
         rate_hz: int = 24_000,
         called: str = "100",
         prompts: Mapping[str, Prompt] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
         strict: bool = True,
     ) -> None:
         self.settings = CallSettings.model_validate(settings or {})
         self.machine = CallMachine(
-            self.settings, called=called, sample_rate_hz=rate_hz, strict=strict
+            self.settings,
+            called=called,
+            sample_rate_hz=rate_hz,
+            tools=[dict(tool) for tool in tools],
+            strict=strict,
         )
         self.rate_hz = rate_hz
         self.frame_samples = rate_hz // 50

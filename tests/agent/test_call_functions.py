@@ -1,0 +1,369 @@
+"""Functions, key presses, own ears, and the ends of a call that we choose."""
+
+import json
+from typing import Any
+
+import pytest
+from call_rig import NO_GREETING, CallRig, with_settings
+
+from agent import effects
+from agent.inputs import EndRequested, ToolFinished
+from agent.leg import AudioReceived, DtmfReceived, HungUp, TransferProgressed
+from agent.states import State
+
+HOURS = {"type": "function", "name": "opening_hours", "description": "x", "parameters": {}}
+LOCAL = with_settings(NO_GREETING, {"turns": {"policy": "local"}})
+
+
+def call(name: str, arguments: dict[str, Any] | str, call_id: str = "c1") -> dict[str, Any]:
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    item = {"id": f"i{call_id}", "type": "function_call", "status": "completed"}
+    return {**item, "call_id": call_id, "name": name, "arguments": text}
+
+
+def calling(rig: CallRig, *calls: dict[str, Any]) -> CallRig:
+    """The model answers a turn with function calls."""
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.event("response.done", response={"id": "r1", "status": "completed", "output": [*calls]})
+    return rig
+
+
+def listening(settings: dict[str, Any] | None = None) -> CallRig:
+    rig = CallRig(settings or NO_GREETING, tools=[HOURS]).listening()
+    rig.forget()
+    return rig
+
+
+def outputs(rig: CallRig) -> list[str]:
+    items = [event["item"] for event in rig.sent("conversation.item.create")]
+    return [item["output"] for item in items if item["type"] == "function_call_output"]
+
+
+# Functions.
+
+
+def test_the_session_is_told_of_the_tools() -> None:
+    rig = CallRig(NO_GREETING, tools=[HOURS]).ring().media().connect()
+    (update,) = rig.sent("session.update")
+    assert [tool["name"] for tool in update["session"]["tools"]] == ["hang_up", "opening_hours"]
+    assert update["session"]["tool_choice"] == "auto"
+
+
+def test_a_function_runs_and_its_result_goes_back_to_the_model() -> None:
+    rig = calling(listening(), call("opening_hours", {"day": "Sunday"}))
+    (run,) = rig.asked(effects.RunTool)
+    assert (run.name, run.arguments) == ("opening_hours", {"day": "Sunday"})
+    assert not rig.sent("response.create")
+    rig.wait(40)
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    assert outputs(rig) == ["closed"]
+    assert len(rig.sent("response.create")) == 1
+    (finished,) = rig.marks("tool_finished")
+    assert finished == {"name": "opening_hours", "call_id": "c1", "ok": True, "took_ms": 40}
+    rig.respond("r2", purpose="turn")
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+
+
+def test_several_functions_are_answered_before_the_model_goes_on() -> None:
+    calls = [call("opening_hours", {"day": day}, day) for day in ("Sat", "Sun")]
+    rig = calling(listening(), *calls)
+    rig.tell(ToolFinished(call_id="Sun", ok=True, output="closed"))
+    assert not rig.sent("response.create")
+    rig.tell(ToolFinished(call_id="Sat", ok=True, output="open"))
+    assert outputs(rig) == ["closed", "open"]
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_a_function_that_takes_too_long_has_failed_and_its_late_answer_is_dropped() -> None:
+    rig = calling(listening(), call("opening_hours", {}))
+    rig.wait(10_000)
+    assert rig.marks("watchdog_fired") == [{"what": "tool"}]
+    assert json.loads(outputs(rig)[0]) == {"error": "no answer within 10 s"}
+    assert rig.marks("tool_finished")[0]["ok"] is False
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="late"))
+    assert len(outputs(rig)) == 1
+    assert len(rig.sent("response.create")) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (call("no_such", {}), "there is no function 'no_such'"),
+        (call("opening_hours", "{"), "not JSON"),
+        (call("opening_hours", "[1]"), "not a JSON object"),
+        (call("transfer", {"uri": "sip:x@y"}), "there is no function 'transfer'"),
+    ],
+)
+def test_a_call_that_cannot_be_made_is_told_to_the_model(
+    wrong: dict[str, Any], reason: str
+) -> None:
+    rig = calling(listening(), wrong)
+    assert reason in json.loads(outputs(rig)[0])["error"]
+    assert not rig.asked(effects.RunTool)
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_a_long_result_is_cut_and_says_so() -> None:
+    rig = calling(listening(), call("opening_hours", {}))
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="x" * 50_000))
+    assert outputs(rig)[0].endswith("[cut: 50000 characters]")
+
+
+def test_functions_of_a_cancelled_response_do_not_run() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    cancelled = {"id": "r1", "status": "cancelled", "output": [call("opening_hours", {})]}
+    rig.event("response.done", response=cancelled)
+    assert not rig.asked(effects.RunTool)
+
+
+def test_a_result_that_comes_when_the_session_is_gone_reaches_the_next_one() -> None:
+    rig = calling(listening(), call("opening_hours", {}))
+    rig.lose("gone")
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    rig.forget()
+    rig.wait(250)
+    rig.connect()
+    kinds = [event["item"]["type"] for event in rig.sent("conversation.item.create")]
+    assert kinds[:2] == ["function_call", "function_call_output"]
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_hanging_up_waits_until_the_last_word_has_been_heard() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(2000)
+    rig.response_done(output=[call("hang_up", {})])
+    rig.wait(1980)
+    assert not rig.asked(effects.HangUp)
+    rig.wait(20)
+    assert len(rig.asked(effects.HangUp)) == 1
+    assert rig.marks("hang_up_sent") == [{"reason": "the model hung up"}]
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 2000.0}]
+    assert not rig.sent("response.create")
+    rig.tell(HungUp(by="agent", status=200, reason="bye"))
+    assert rig.finished
+
+
+def test_the_last_word_is_not_waited_for_for_ever() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(60_000)
+    rig.response_done(output=[call("hang_up", {})])
+    rig.wait(15_000)
+    assert rig.marks("watchdog_fired") == [{"what": "farewell"}]
+    assert rig.asked(effects.HangUp)
+
+
+def test_a_leg_that_never_tells_the_end_is_not_waited_for_for_ever() -> None:
+    rig = listening()
+    rig.tell(EndRequested(reason="drain", at_once=True))
+    assert rig.asked(effects.HangUp)
+    rig.wait(10_000)
+    assert rig.finished
+
+
+def test_a_transfer_goes_only_where_it_may() -> None:
+    settings = with_settings(NO_GREETING, {"tools": {"transfer": ["sip:desk@example.org"]}})
+    rig = calling(listening(settings), call("transfer", {"uri": "sip:premium@example.org"}))
+    assert not rig.asked(effects.Transfer)
+    assert "must be one of" in outputs(rig)[0]
+
+
+@pytest.mark.parametrize("status", [200, 486])
+def test_the_model_learns_what_became_of_a_transfer(status: int) -> None:
+    settings = with_settings(NO_GREETING, {"tools": {"transfer": ["sip:desk@example.org"]}})
+    rig = calling(listening(settings), call("transfer", {"uri": "sip:desk@example.org"}))
+    assert [transfer.uri for transfer in rig.asked(effects.Transfer)] == ["sip:desk@example.org"]
+    assert rig.marks("transfer_sent") == [{"uri": "sip:desk@example.org"}]
+    rig.tell(TransferProgressed(status=status))
+    assert rig.marks("transfer_ended") == [{"status": status}]
+    if status == 200:
+        rig.respond("r2", purpose="turn", audio_ms=100)
+        rig.wait(200)
+        assert rig.marks("hang_up_sent") == [{"reason": "transferred"}]
+    else:
+        assert "486" in outputs(rig)[0]
+        assert not rig.marks("hang_up_sent")
+
+
+def test_the_model_can_press_keys() -> None:
+    settings = with_settings(NO_GREETING, {"tools": {"send_dtmf": True}})
+    rig = calling(listening(settings), call("send_dtmf", {"digits": "1#"}))
+    assert [effect.digits for effect in rig.asked(effects.SendDtmf)] == ["1#"]
+    assert [fields["digit"] for fields in rig.marks("dtmf_sent")] == ["1", "#"]
+    rig = calling(listening(settings), call("send_dtmf", {"digits": "1x"}))
+    assert not rig.asked(effects.SendDtmf)
+
+
+# Key presses.
+
+
+def press(rig: CallRig, digits: str) -> None:
+    for digit in digits:
+        rig.tell(DtmfReceived(digit=digit, method="rfc4733"))
+
+
+def test_keys_reach_the_model_as_one_number_after_a_pause() -> None:
+    rig = listening()
+    press(rig, "12")
+    rig.wait(1000)
+    press(rig, "3")
+    rig.wait(1499)
+    assert not rig.sent("conversation.item.create")
+    rig.wait(1)
+    (item,) = rig.sent("conversation.item.create")
+    assert item["item"]["role"] == "user"
+    assert "1 2 3" in item["item"]["content"][0]["text"]
+    assert len(rig.sent("response.create")) == 1
+    assert len(rig.marks("dtmf_received")) == 3
+
+
+def test_a_hash_ends_a_number_at_once() -> None:
+    rig = listening()
+    press(rig, "42#")
+    assert "4 2 #" in str(rig.sent("conversation.item.create"))
+
+
+def test_a_key_press_stops_the_agents_voice_and_its_running_response() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=2000, done=None)
+    rig.wait(100)
+    press(rig, "1")
+    assert rig.asked(effects.ClearPlayout)
+    assert rig.marks("cancel_sent") == [{"response": "r1"}], "the server does not hear keys"
+    press(rig, "#")
+    assert not rig.sent("response.create"), "one response at a time"
+    rig.response_done(status="cancelled", details={"reason": "client_cancelled"})
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_keys_can_be_kept_from_the_model() -> None:
+    rig = listening(with_settings(NO_GREETING, {"dtmf": {"to_model": False}}))
+    press(rig, "1#")
+    assert not rig.sent("conversation.item.create")
+    assert len(rig.marks("dtmf_received")) == 2
+
+
+# The policy `local`.
+
+
+def noise(rig: CallRig, length_ms: int, amplitude: int) -> None:
+    """The caller's line, in time."""
+    frame = (
+        amplitude.to_bytes(2, "little") + (-amplitude).to_bytes(2, "little", signed=True)
+    ) * 240
+    for _ in range(length_ms // 20):
+        rig.now_ns += 20_000_000
+        rig.tell(AudioReceived(pcm=frame, at_ns=rig.now_ns))
+
+
+def test_under_the_local_policy_our_own_ear_ends_the_turn_and_asks_at_once() -> None:
+    rig = CallRig(LOCAL).listening()
+    (update,) = rig.sent("session.update")
+    assert update["session"]["audio"]["input"]["turn_detection"] is None
+    noise(rig, 1000, 20)
+    rig.forget()
+    noise(rig, 1000, 3000)
+    assert rig.state == State.RECORDING_AUDIO
+    assert rig.marks("speech_started") == [{"item": "local_1", "audio_start_ms": 1000}]
+    noise(rig, 380, 20)
+    assert not rig.sent("input_audio_buffer.commit")
+    noise(rig, 20, 20)
+    assert rig.marks("speech_stopped") == [{"item": "local_1", "audio_end_ms": 2400}]
+    kinds = [e.event["type"] for e in rig.asked(effects.SendEvent)]
+    assert kinds[-2:] == ["input_audio_buffer.commit", "response.create"]
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    assert rig.state == State.PROCESSING
+    assert len(rig.sent("response.create")) == 1
+    rig.respond(purpose="turn")
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+
+
+def test_under_the_local_policy_a_barge_in_cancels_by_itself() -> None:
+    rig = CallRig(LOCAL).listening()
+    noise(rig, 500, 20)
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(3000)
+    rig.wait(100)
+    rig.forget()
+    noise(rig, 100, 3000)
+    assert rig.asked(effects.ClearPlayout)
+    assert rig.marks("cancel_sent") == [{"response": "r1"}]
+    assert rig.sent("conversation.item.truncate")
+
+
+def test_a_click_is_no_turn() -> None:
+    rig = CallRig(LOCAL).listening()
+    noise(rig, 500, 20)
+    noise(rig, 40, 3000)
+    noise(rig, 1000, 20)
+    assert rig.state == State.LISTENING
+    assert not rig.marks("speech_started")
+
+
+def test_a_steady_noise_is_learnt_and_is_no_turn() -> None:
+    rig = CallRig(LOCAL).listening()
+    noise(rig, 1000, 60)
+    rig.forget()
+    for amplitude in range(60, 400, 5):
+        noise(rig, 200, amplitude)
+    assert not rig.marks("speech_started")
+
+
+# Limits and ends.
+
+
+def test_the_longest_call_ends_with_a_goodbye() -> None:
+    rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
+    rig.wait(30_000)
+    assert rig.marks("watchdog_fired") == [{"what": "call"}]
+    (request,) = rig.sent("response.create")
+    assert "goodbye" in request["response"]["instructions"]
+    assert not rig.asked(effects.HangUp)
+    rig.respond(purpose="goodbye", audio_ms=1000)
+    rig.wait(1000)
+    assert rig.marks("hang_up_sent") == [{"reason": "limit reached: call"}]
+
+
+def test_a_goodbye_that_never_comes_does_not_keep_the_call() -> None:
+    rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
+    rig.wait(30_000 + 15_000)
+    assert rig.asked(effects.HangUp)
+
+
+def test_the_longest_silence_counts_from_the_last_word_of_either_side() -> None:
+    rig = listening(with_settings(NO_GREETING, {"limits": {"silence_ms": 10_000}}))
+    rig.wait(9_000)
+    rig.turn()
+    rig.respond(audio_ms=5000)
+    rig.wait(5000 + 9_999)
+    assert not rig.marks("watchdog_fired")
+    rig.wait(1)
+    assert rig.marks("watchdog_fired") == [{"what": "silence"}]
+
+
+def test_without_limits_a_call_may_be_silent_for_hours() -> None:
+    limits = {"limits": {"silence_ms": 0, "call_ms": 0}, "realtime": {"session_move_ms": 0}}
+    rig = listening(with_settings(NO_GREETING, limits))
+    for _ in range(20):
+        rig.now_ns += 3600 * 10**9 // 20
+        rig.wait(20)
+    assert rig.state == State.LISTENING
+
+
+def test_a_drain_lets_the_last_word_be_heard() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=1000)
+    rig.tell(EndRequested(reason="draining"))
+    assert not rig.asked(effects.HangUp)
+    rig.wait(1000)
+    assert rig.marks("hang_up_sent") == [{"reason": "draining"}]
