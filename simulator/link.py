@@ -69,8 +69,21 @@ class MediaLink:
 
     def receive(self, now_ns: int) -> bytes:
         """The frame that is due now: silence before the first and when nothing came for long."""
-        if self._flying and self._flying[0][0] <= now_ns:
-            self._land(now_ns)
+        flying = self._flying
+        if flying and flying[0][0] <= now_ns:
+            arrival_ns, sequence, frame = heapq.heappop(flying)
+            self._measure(arrival_ns, sequence)
+            alone = not self._buffered and not (flying and flying[0][0] <= now_ns)
+            if alone and sequence == self._next_to_play:  # the ordinary frame of a good line
+                self._rich_frames = self._concealed = 0
+                self._next_to_play = sequence + 1
+                self._last_played = frame
+                return frame
+            self._land(sequence, frame)
+            while flying and flying[0][0] <= now_ns:
+                arrival_ns, sequence, frame = heapq.heappop(flying)
+                self._measure(arrival_ns, sequence)
+                self._land(sequence, frame)
         if self._next_to_play is None:
             if not self._buffered:
                 return self._silence
@@ -93,22 +106,20 @@ class MediaLink:
         self._concealed = 0
         return frame
 
-    def _land(self, now_ns: int) -> None:
-        """Move what has arrived into the jitter buffer, but for what is too late."""
-        while self._flying and self._flying[0][0] <= now_ns:
-            arrival_ns, sequence, frame = heapq.heappop(self._flying)
-            self._measure(arrival_ns, sequence)
-            if self._next_to_play is None or sequence >= self._next_to_play:
-                self._buffered[sequence] = frame
+    def _land(self, sequence: int, frame: bytes) -> None:
+        """Put a frame that has arrived into the jitter buffer, unless it is too late."""
+        if self._next_to_play is None or sequence >= self._next_to_play:
+            self._buffered[sequence] = frame
 
     def _measure(self, arrival_ns: int, sequence: int) -> None:
         self.received_packets += 1
-        self._highest_arrived = max(self._highest_arrived, sequence)
+        if sequence > self._highest_arrived:
+            self._highest_arrived = sequence
         transit_ns = arrival_ns - sequence * self._interval_ns
-        if self._last_transit_ns is not None:
-            difference_ns = abs(transit_ns - self._last_transit_ns)
-            self._jitter_ns += (difference_ns - self._jitter_ns) / _JITTER_GAIN
-        self._last_transit_ns = transit_ns
+        if transit_ns != self._last_transit_ns or self._jitter_ns:
+            last_ns = transit_ns if self._last_transit_ns is None else self._last_transit_ns
+            self._jitter_ns += (abs(transit_ns - last_ns) - self._jitter_ns) / _JITTER_GAIN
+            self._last_transit_ns = transit_ns
 
     def _bound(self, sequence: int) -> int:
         """Keep the buffer's delay near what the jitter needs, and below its bound.

@@ -16,11 +16,12 @@ from agent.settings import Settings
 from agent.timeline import merge
 from reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
 from reports.write import CALLS
+from simulator.invariants import Witness, check
+from simulator.invariants_audio import ALL
 from simulator.phrases import prepare
 from simulator.sip_lane import PhaseSink, agent_config
-from simulator.stage import Played, Stage
-from simulator.virtual_leg import LineOptions
-from simulator.virtual_stage import VirtualCall, play_call
+from simulator.stage import Played, Stage, Verdict
+from simulator.virtual_stage import VirtualCall, options_for, play_call
 
 
 class VirtualLane:
@@ -37,24 +38,39 @@ class VirtualLane:
         """Play one stage, in no time to speak of, and save its evidence."""
         started = time.monotonic()
         self._on_phase(stage.name, "in memory")
+        settings = self._settings.for_call(stage.name)
+        options = options_for(stage.scenario, settings, stage.seed)
         call = play_call(
             stage.scenario,
-            prepare(stage.scenario, LineOptions().sample_rate_hz),
+            prepare(stage.scenario, options.line.sample_rate_hz),
             stage=stage.name,
             seed=stage.seed,
-            settings=self._settings.for_call(stage.name),
+            settings=settings,
             prompts=self._prompts.setdefault(stage.greeting_cache, MemoryPrompts()),
+            options=options,
         )
         directory = self._calls / stage.name
         save_evidence(evidence_of(stage, call), directory)
-        finish = call.finish
+        witness = Witness(scenario=stage.scenario, settings=settings, call=call)
+        verdict, detail = _judge(witness)
         return Played(
             stage=stage,
             directory=directory,
-            verdict=finish.verdict if finish else "error",
-            detail=finish.detail if finish else "the scenario did not come to an end",
+            verdict=verdict,
+            detail=detail,
             took_s=time.monotonic() - started,
         )
+
+
+def _judge(witness: Witness) -> tuple[Verdict, str]:
+    """The caller's verdict, unless an invariant does not hold: that is worse than any scenario."""
+    finish = witness.call.finish
+    if finish is None:
+        return "error", "the scenario did not come to an end"
+    breaches = check(witness, ALL)
+    if breaches:
+        return "failed", "; ".join(map(str, breaches))
+    return finish.verdict, finish.detail
 
 
 def evidence_of(stage: Stage, call: VirtualCall) -> CallEvidence:

@@ -38,6 +38,7 @@ from simulator.virtual_media import FRAME_NS, VirtualMedia
 
 _DIGIT_MS = 200
 """A key press and the pause behind it, as pjsua sends them."""
+_CALLER_PLAYOUT_MS = 600_000
 _ACK_TIMEOUT_MS = 32_000
 """Timer H, 64 T1 (RFC 3261 §13.3.1.4): an answer that nobody acknowledges ends the call."""
 
@@ -67,7 +68,7 @@ class LineOptions:
         signalling_ms: one way of a SIP message, handling included.
         phase_ms: by how much the caller's media clock ticks later than the agent's.
         drift_ppm: by how much the caller's media clock is slow (fast if negative).
-        max_playout_ms: bound of each playout buffer.
+        max_playout_ms: bound of the agent's playout buffer.
         rtp_timeout_ms: an end that hears no RTP for so long gives the call up.
         max_recording_ms: bound of the caller's recording.
     """
@@ -105,7 +106,7 @@ class VirtualLeg:
             hears=hears,
             rate_hz=options.sample_rate_hz,
             codec=options.codec,
-            max_playout_ms=options.max_playout_ms,
+            max_playout_ms=options.max_playout_ms if side == "agent" else _CALLER_PLAYOUT_MS,
             phase_ns=ms_to_ns(options.phase_ms) if side == "caller" else 0,
             frame_ns=round(FRAME_NS * (1 + drift)),
             timeout_ms=options.rtp_timeout_ms,

@@ -52,7 +52,18 @@ class VirtualCallerLeg(VirtualLeg):
         hears: MediaLink,
     ) -> None:
         super().__init__(clock, options, side, sends, hears)
-        self.recorder = CallRecorder(options.sample_rate_hz, options.max_recording_ms)
+        self._max_recording_bytes = options.sample_rate_hz * options.max_recording_ms // 500
+        self._recording_since_ns: int | None = None
+        self._mouth = bytearray()
+        self._ear = bytearray()
+
+    @property
+    def recorder(self) -> CallRecorder:
+        """What has been recorded so far."""
+        recorder = CallRecorder(self.sample_rate_hz, self._options.max_recording_ms)
+        if self._recording_since_ns is not None:
+            recorder.tick(bytes(self._mouth), bytes(self._ear), self._recording_since_ns)
+        return recorder
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`."""
@@ -79,5 +90,9 @@ class VirtualCallerLeg(VirtualLeg):
             self._send(partial(self._peer.take_hold, held))
 
     def _on_frame(self, *, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
-        self.recorder.tick(sent, heard, at_ns)
+        if self._recording_since_ns is None:
+            self._recording_since_ns = at_ns
+        if len(self._mouth) < self._max_recording_bytes:
+            self._mouth += sent
+            self._ear += heard
         super()._on_frame(sent=sent, played_samples=played_samples, heard=heard, at_ns=at_ns)

@@ -75,6 +75,7 @@ class VirtualMedia:
         self._on_timeout = on_timeout
         self._timer: Timer | None = None
         self._tick_ns = 0
+        self._playing = False  # False: there is nothing to read
         self._packets_seen = 0
         self._heard_at_ns = 0
 
@@ -100,6 +101,7 @@ class VirtualMedia:
         """Queue audio; returns how many samples found no room."""
         if self._codec is not None:
             pcm = self._codec.decode(self._codec.encode(pcm))
+        self._playing = True
         return self._playout.write(pcm)
 
     def clear(self) -> int:
@@ -110,7 +112,11 @@ class VirtualMedia:
         at_ns = self._tick_ns
         self._tick_ns += self._frame_ns
         self._timer = self._clock.call_at(self._tick_ns, self._tick)
-        sent, played = self._playout.read(self._frame_samples)
+        if self._playing:
+            sent, played = self._playout.read(self._frame_samples)
+            self._playing = played == self._frame_samples
+        else:
+            sent, played = self._silence, 0
         heard = self.hears.receive(at_ns)
         if self.silent:
             sent, heard = self._silence, self._silence

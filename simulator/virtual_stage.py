@@ -6,31 +6,37 @@ recording, byte for byte, on any machine.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from agent.call import CallMachine
 from agent.clock import NS_PER_S, ms_to_ns
 from agent.driver import CallDriver, run_inline
 from agent.effects import ConnectRealtime
 from agent.greeting import MemoryPrompts
+from agent.leg import FRAME_MS
 from agent.settings import CallSettings
 from agent.timeline import Mark
 from fakes import repertoire
-from fakes.session import Observation, RealtimeSession
+from fakes.session import RealtimeSession
+from fakes.turns import Observation
 from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish
+from simulator.impairments import Impairer
+from simulator.link import Network
 from simulator.recording import CallRecorder
 from simulator.scenario import Scenario
 from simulator.virtual_clock import VirtualClock
 from simulator.virtual_leg import LineOptions, VirtualLeg
 from simulator.virtual_line import VirtualLine
 from simulator.virtual_realtime import ApiPath, VirtualRealtimeConnection, VirtualRealtimeServer
+from simulator.virtual_tape import Step, TapedMachine
 
 _AFTERWARDS_MS = 120_000
 """How long the agent may take to end once the caller has: all of its own limits are shorter."""
+_DIRECTIONS = ("to_agent", "to_caller")
+_RECORDING_MARGIN_MS = 10_000
 _LAST_MESSAGES_NS = NS_PER_S
 """For what is still on its way when the call is over."""
 
@@ -50,18 +56,33 @@ class VirtualOptions:
     packet_ms: float = 0.5
 
 
+def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> VirtualOptions:
+    """What a call stands on as its scenario and settings say; the seed sets the media clocks."""
+    line = LineOptions(
+        codec=scenario.caller.codec,
+        phase_ms=random.Random(f"{seed}/phase").uniform(0, FRAME_MS),
+        max_playout_ms=settings.playout.max_ms,
+        max_recording_ms=round(scenario.time_limit) + _RECORDING_MARGIN_MS,
+    )
+    return VirtualOptions(line=line)
+
+
 @dataclass(kw_only=True)
 class VirtualCall:
     """The evidence of one call, as the sip lane leaves it in files."""
 
     finish: Finish | None = None
     """None: the scenario did not come to an end, which is a bug of the harness."""
+    ended_ns: int = 0
+    """When the last message had arrived, on the run's clock."""
     agent_ended: bool = False
     """Whether the agent's call was over in bounded time after the caller had left."""
     agent_marks: list[Mark] = field(default_factory=list)
     caller_marks: list[Mark] = field(default_factory=list)
     realtime_marks: list[Mark] = field(default_factory=list)
-    recorder: CallRecorder
+    tape: list[Step] = field(default_factory=list)
+    """Of the agent's machine; empty if the agent was never called."""
+    recorder: CallRecorder = field(default_factory=lambda: CallRecorder(24_000))
     heard_by_server: bytes = b""
     heard_rate_hz: int = 0
 
@@ -75,6 +96,7 @@ def play_call(
     settings: CallSettings,
     prompts: MemoryPrompts,
     options: VirtualOptions | None = None,
+    make_machine: Callable[..., TapedMachine] = TapedMachine,
 ) -> VirtualCall:
     """Play one call of a scenario.
 
@@ -86,8 +108,12 @@ def play_call(
         settings: of the agent, for this call.
         prompts: the agent's cache, which outlives the call.
         options: what the call stands on.
+        make_machine: makes the agent's machine; another than its own is for those who test us.
     """
-    return _Stage(scenario, audio, stage, seed, settings, prompts, options).play()
+    wired = _Stage(
+        scenario, audio, stage, seed, settings, prompts, options or VirtualOptions(), make_machine
+    )
+    return wired.play()
 
 
 class _Stage:
@@ -101,9 +127,10 @@ class _Stage:
         seed: int,
         settings: CallSettings,
         prompts: MemoryPrompts,
-        options: VirtualOptions | None,
+        options: VirtualOptions,
+        make_machine: Callable[..., TapedMachine],
     ) -> None:
-        options = options or VirtualOptions()
+        self._make_machine = make_machine
         self._stage = stage
         self._seed = seed
         self._scenario = scenario
@@ -112,15 +139,19 @@ class _Stage:
         self._repertoire = repertoire.prepare(scenario.realtime, scenario.folder)
         self._sessions = 0
         self._clock = VirtualClock(start_ns=NS_PER_S)
-        packet_ns = ms_to_ns(options.packet_ms)
+        self._impairers = self._impair()
+        to_agent, to_caller = (
+            _network(self._impairers.get(direction), ms_to_ns(options.packet_ms))
+            for direction in _DIRECTIONS
+        )
         self._line = VirtualLine(
             self._clock,
             options.line,
-            to_agent=lambda sent_ns: (sent_ns + packet_ns,),
-            to_caller=lambda sent_ns: (sent_ns + packet_ns,),
+            to_agent=to_agent,
+            to_caller=to_caller,
             on_call=self._accept,
         )
-        self._call = VirtualCall(recorder=self._line.caller.recorder)
+        self._call = VirtualCall()
         self._server = VirtualRealtimeServer(
             self._clock,
             self._open_session,
@@ -153,13 +184,18 @@ class _Stage:
         self._clock.run_until(self._clock.now_ns() + _LAST_MESSAGES_NS)
         self._server.stop()
         self._clock.run_until(self._clock.now_ns() + _LAST_MESSAGES_NS)
+        call.recorder = self._line.caller.recorder
+        call.ended_ns = self._clock.now_ns()
         call.heard_by_server = bytes(self._server.heard)
         call.heard_rate_hz = self._server.heard_rate_hz
         self._mark_the_recording()
         return call
 
     def _accept(self, leg: VirtualLeg) -> None:
-        machine = CallMachine(self._settings, called=self._stage, sample_rate_hz=leg.sample_rate_hz)
+        machine = self._make_machine(
+            self._settings, called=self._stage, sample_rate_hz=leg.sample_rate_hz
+        )
+        self._call.tape = machine.tape
         CallDriver(
             machine,
             leg,
@@ -186,12 +222,25 @@ class _Stage:
             observation=Observation(trace_audio=True, keep_audio=True),
         )
 
+    def _impair(self) -> dict[str, Impairer]:
+        """What makes the network bad, by direction; nothing if the scenario wants a clean one."""
+        if self._scenario.network is None:
+            return {}
+        impairments = self._scenario.network.impairments()
+        return {
+            direction: Impairer(impairment, self._random(f"network {direction}"))
+            for direction, impairment in zip(_DIRECTIONS, impairments, strict=True)
+        }
+
     def _mark_the_recording(self) -> None:
         """The facts that the caller's process adds in the sip lane; virtual time is never late."""
         recorder = self._call.recorder
         over_ns = self._call.caller_marks[-1].at_ns
         if recorder.started_at_ns is not None:
             self._mark(recorder.started_at_ns, "recording_started", sample_rate_hz=recorder.rate_hz)
+        for direction, impairer in self._impairers.items():
+            for what, packets in impairer.applied.items():
+                self._mark(over_ns, "impairment_applied", what=what, at=direction, packets=packets)
         self._mark(over_ns, "scheduling_lag", worst_ms=0.0)
 
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:
@@ -201,3 +250,11 @@ class _Stage:
     def _random(self, purpose: str) -> random.Random:
         """A generator of its own for each purpose, so that none disturbs another."""
         return random.Random(f"{self._seed}/{purpose}")
+
+
+def _network(impairer: Impairer | None, packet_ns: int) -> Network:
+    """The way of one packet: the line's own time, and what befalls it besides."""
+    if impairer is None:
+        return lambda sent_ns: (sent_ns + packet_ns,)
+    arrivals = impairer.arrivals
+    return lambda sent_ns: tuple(at_ns + packet_ns for at_ns in arrivals(sent_ns))

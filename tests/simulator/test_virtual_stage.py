@@ -1,5 +1,6 @@
 """The shipped scenarios in the virtual lane, and that a seed is enough to repeat one exactly."""
 
+import asyncio
 import hashlib
 import subprocess
 import sys
@@ -16,16 +17,22 @@ from simulator.virtual_lane import VirtualLane
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")]
-EVIDENCE = ("agent.jsonl", "call.wav", "caller.jsonl", "realtime.jsonl", "server_heard.wav")
+EVIDENCE = ["call.json", "call.wav", "server_heard.wav", "timeline.jsonl"]
 
 
 def stages(seed: int = 1) -> list[Stage]:
     return plan(loader.load(FIRST_THREE), repeat=1, seed=seed)
 
 
-def play(work: Path, seed: int = 1) -> dict[str, Played]:
-    lane = VirtualLane(work)
-    return {stage.name: lane.play(stage) for stage in stages(seed)}
+def show_nobody(stage: str, phase: str) -> None:
+    """Nobody watches."""
+
+
+def play(directory: Path, seed: int = 1) -> dict[str, Played]:
+    """As a run does, one stage after the other."""
+    to_play = stages(seed)
+    lane = VirtualLane(to_play, directory, show_nobody)
+    return {stage.name: asyncio.run(lane.play(stage)) for stage in to_play}
 
 
 @pytest.fixture(scope="module")
@@ -33,22 +40,23 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
     return play(tmp_path_factory.mktemp("virtual"))
 
 
-def digests(work: Path) -> dict[str, str]:
-    files = sorted(path for path in work.rglob("*") if path.is_file())
+def digests(directory: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
-        str(path.relative_to(work)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+        str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
     }
 
 
 def marks_named(call: Played, name: str) -> list[dict[str, object]]:
-    marks = read_timeline(call.directory / "agent.jsonl")
+    marks = read_timeline(call.directory / "timeline.jsonl")
     return [dict(mark.fields) for mark in marks if mark.name == name]
 
 
 @pytest.mark.parametrize("name", ["first_call", "second_call", "barge_in"])
 def test_plays_the_shipped_scenarios(played: dict[str, Played], name: str) -> None:
     assert (played[name].verdict, played[name].detail) == ("passed", "every step went as written")
-    assert sorted(path.name for path in played[name].directory.iterdir()) == sorted(EVIDENCE)
+    assert sorted(path.name for path in played[name].directory.iterdir()) == EVIDENCE
 
 
 def test_a_later_call_finds_the_greeting_in_the_cache_of_the_one_before(
@@ -63,13 +71,14 @@ def test_a_later_call_finds_the_greeting_in_the_cache_of_the_one_before(
 
 
 def test_every_party_tells_of_its_end(played: dict[str, Played]) -> None:
-    last = {"agent.jsonl": "call_ended", "realtime.jsonl": "session_closed"}
     for call in played.values():
-        for file, name in last.items():
-            assert read_timeline(call.directory / file)[-1].name == name
-        assert "scenario_ended" in {
-            mark.name for mark in read_timeline(call.directory / "caller.jsonl")
-        }
+        marks = read_timeline(call.directory / "timeline.jsonl")
+        names = {(mark.source, mark.name) for mark in marks}
+        assert {
+            ("agent", "call_ended"),
+            ("caller", "scenario_ended"),
+            ("realtime", "session_closed"),
+        } <= names
 
 
 def test_the_server_hears_what_the_caller_says(played: dict[str, Played]) -> None:
@@ -92,17 +101,14 @@ def test_a_seed_repeats_a_call_to_the_last_byte(played: dict[str, Played], tmp_p
 
 def test_another_process_makes_the_same_bytes(played: dict[str, Played], tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from simulator import loader;"
-        "from simulator.stage import plan; from simulator.virtual_lane import VirtualLane;"
-        "lane = VirtualLane(Path(sys.argv[1]));"
-        "[lane.play(s) for s in plan(loader.load([Path(p) for p in sys.argv[2:]]),"
-        " repeat=1, seed=1)]"
+        "import sys; sys.path[:0] = sys.argv[1:3]; from pathlib import Path;"
+        "from test_virtual_stage import play; play(Path(sys.argv[3]))"
     )
+    here = Path(__file__).parent
     subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), *map(str, FIRST_THREE)],
+        [sys.executable, "-c", program, str(SCENARIOS.parent), str(here), str(tmp_path)],
         check=True,
         env={"PYTHONHASHSEED": "4242", "PATH": "", "HOME": str(Path.home())},
-        cwd=SCENARIOS.parent,
     )
     first = played["first_call"].directory.parents[1]
     assert digests(tmp_path) == digests(first)

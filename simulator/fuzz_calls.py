@@ -1,0 +1,208 @@
+"""Makes the phone calls nobody thought of: scenarios from choices (`simulator.fuzz_choices`).
+
+A call has a wild part, in which the caller does as it likes and the faults strike, and a calm end:
+a question, which must be answered, or the agent must have ended the call. Everything about it
+stands in the scenario, so that the scenario's file is all that is needed to play it again. The
+simplest choice is always the plain one: a clean line, no fault, one question.
+"""
+
+from typing import Any
+
+from simulator.fuzz_choices import Choices, between, chance, one_of
+from simulator.fuzz_coverage import FAULT_MODELS
+
+PHRASES = (
+    "What time do you open?",
+    "Yes.",
+    "Sorry, I only want to know about the harbour.",
+    "Could you tell me, please, whether I can still get a table for four people tonight?",
+)
+REPLIES = (
+    "At nine.",
+    "We open at nine in the morning and close at five in the afternoon.",
+    (
+        "We have three branches. The main branch is open from Monday to Saturday, the one at the "
+        "harbour from Tuesday to Friday, and the one at the station every day of the week."
+    ),
+)
+FINAL_QUESTION = "Are you still there?"
+
+_MAX_STEPS = 6
+_MAX_FAULTS = 2
+_TURNS = (1, 2, 3)
+_CALM_MS = 25_000
+"""Longer than every fault and every watchdog: what has not recovered by then never will."""
+_ANSWER_MS = 40_000
+
+
+def generate(choices: Choices) -> dict[str, Any]:
+    """A scenario as YAML would give it."""
+    faults = _faults(choices)
+    steps = [*_opening(choices), *_wild_steps(choices)]
+    if faults:
+        steps.append({"pause": _CALM_MS})
+    call: dict[str, Any] = {
+        "about": "A call that the fuzzer made.",
+        "lanes": ["virtual"],
+        "agent": _agent(choices),
+        "realtime": _realtime(choices, faults),
+        "caller": {"codec": one_of(choices, ("PCMU", "PCMA", "G722"))},
+        "network": _network(choices),
+        "steps": steps + _ending(choices),
+        "time_limit": 240_000,
+    }
+    return {key: value for key, value in call.items() if value}
+
+
+def _opening(choices: Choices) -> list[Any]:
+    """Wait for the greeting, as most do; or talk into it; or give up before it."""
+    return one_of(
+        choices,
+        (
+            [{"pause": 5000}],
+            [{"pause": 600}],
+            [{"pause": 0}],
+            [{"pause": 2000}],
+        ),
+    )
+
+
+def _wild_steps(choices: Choices) -> list[Any]:
+    steps: list[Any] = []
+    held = False
+    while len(steps) < _MAX_STEPS and choices.up_to(3):
+        step = _wild_step(choices, held=held)
+        held = (held or "hold" in step) and "resume" not in step
+        steps += [step, {"pause": between(choices, 0, 6000, 100)}]
+    return [*steps, "resume"] if held else steps
+
+
+def _wild_step(choices: Choices, *, held: bool) -> Any:
+    kind = one_of(choices, ("say", "say", "say", "sound", "press", "hold"))
+    if kind == "say":
+        return {"say": one_of(choices, PHRASES)}
+    if kind == "sound":
+        return {"sound": one_of(choices, ("mm-hmm", "cough", "breath"))}
+    if kind == "press":
+        return {"press": one_of(choices, ("1", "42#", "*"))}
+    return "resume" if held else "hold"
+
+
+def _ending(choices: Choices) -> list[Any]:
+    """The question that must be answered; or the caller leaves in the middle of everything."""
+    if chance(choices, 5):
+        return [one_of(choices, ("hang_up", "vanish"))]
+    return [
+        {"pause": 3000},
+        {"say": FINAL_QUESTION},
+        {"expect": "reply", "within": _ANSWER_MS},
+        "hang_up",
+    ]
+
+
+def _agent(choices: Choices) -> dict[str, Any]:
+    """Settings that change what the agent does; most calls leave them alone."""
+    agent: dict[str, Any] = {}
+    policy = one_of(choices, ("server", "server", "client"))
+    if policy != "server":
+        agent["turns"] = {"policy": policy}
+    if chance(choices, 6):
+        agent.setdefault("turns", {})["append_interval_ms"] = one_of(choices, (100, 60))
+    if chance(choices, 6):
+        agent.setdefault("turns", {})["vad"] = one_of(
+            choices,
+            ({"create_response": False}, {"interrupt_response": False}),
+        )
+    if chance(choices, 6):
+        agent["greeting"] = one_of(
+            choices, ({"enabled": False}, {"interruptible": True}, {"delay_ms": 0})
+        )
+    if chance(choices, 12):
+        agent["playout"] = {"max_ms": 1000}
+    return agent
+
+
+def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
+    timing: dict[str, Any] = {}
+    if chance(choices, 3):
+        timing["think_ms"] = one_of(choices, (0, 100, 3000, 9000))
+    if chance(choices, 4):
+        timing["pace"] = one_of(choices, (1.1, 3, 200))
+    if chance(choices, 5):
+        timing["jitter_ms"] = one_of(choices, (50, 400))
+    if chance(choices, 5):
+        timing["connect_delay_ms"] = one_of(choices, (100, 1500, 4000, 7000))
+    if chance(choices, 6):
+        timing["delta_ms"] = one_of(choices, (20, 1000))
+    replies: list[Any] = []
+    while len(replies) < len(_TURNS) and choices.up_to(3):
+        replies.append({"say": one_of(choices, REPLIES)})
+    realtime = {"timing": timing, "replies": replies, "faults": faults}
+    return {key: value for key, value in realtime.items() if value}
+
+
+def _network(choices: Choices) -> dict[str, Any]:
+    network: dict[str, Any] = {}
+    if chance(choices, 6):
+        network["loss"] = one_of(choices, (0.01, 0.05, 0.2))
+    if chance(choices, 8):
+        network["burst_loss"] = one_of(choices, (0.02, 0.1))
+    if chance(choices, 6):
+        network["delay"] = one_of(choices, (40, 150, 400))
+    if chance(choices, 6):
+        network["jitter"] = one_of(choices, (15, 60, 200))
+    if chance(choices, 8):
+        network["reorder"] = one_of(choices, (0.02, 0.2))
+    if chance(choices, 10):
+        network["duplicate"] = one_of(choices, (0.05, 0.5))
+    return network
+
+
+def _faults(choices: Choices) -> list[Any]:
+    faults: list[Any] = []
+    while len(faults) < _MAX_FAULTS and choices.up_to(2):
+        faults.append(_fault(choices))
+    return faults
+
+
+def _fault(choices: Choices) -> dict[str, Any]:
+    kind = one_of(choices, tuple(_FAULTS))
+    model = FAULT_MODELS[kind]
+    fault: dict[str, Any] = {"fault": kind}
+    place = one_of(choices, [place for place in _PLACES if place in model.places])
+    later = _later(choices) if model.delayable and place != "connect" else ""
+    if place == "event":
+        fault["at"] = f"event {between(choices, 1, 40)}{later}"
+    elif place in ("turn", "reply"):
+        fault["at"] = f"{place} {one_of(choices, _TURNS)}{later}"
+    else:
+        fault["at"] = f"{place}{later}"
+    for name, values in _FAULTS[kind].items():
+        fault[name] = one_of(choices, values)
+    return fault
+
+
+def _later(choices: Choices) -> str:
+    offset_ms = one_of(choices, (0, 30, 150, 700, 2000))
+    return f" + {offset_ms}ms" if offset_ms else ""
+
+
+_PLACES = ("reply", "turn", "greeting", "connect", "event")
+_FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "error": {},
+    "fail": {"code": ("inference_rate_limit_exceeded", "insufficient_quota")},
+    "stall": {"for_ms": (500, 3000, 12_000)},
+    "drop": {},
+    "close": {"code": (1011, 1001, 4000)},
+    "expire": {},
+    "refuse": {"status": (503, 429, 401)},
+    "accept_late": {"by_ms": (1000, 4000, 8000)},
+    "never_done": {},
+    "slow": {"pace": (0.8, 0.3)},
+    "duplicate": {"events": (1, 5)},
+    "reorder": {},
+    "malformed": {},
+    "unknown_event": {},
+    "oversized": {},
+}
+"""With the values of their fields; the likeliest to explain a failure come first."""

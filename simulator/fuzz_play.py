@@ -1,0 +1,131 @@
+"""Plays one generated call and judges it: from a seed, or from choices, to a verdict."""
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.clock import NS_PER_S
+from agent.greeting import MemoryPrompts
+from agent.settings import CallSettings
+from simulator import phrases
+from simulator.fuzz_calls import generate
+from simulator.fuzz_choices import ReplayedChoices, SeededChoices
+from simulator.fuzz_coverage import reached
+from simulator.fuzz_shrink import shrink
+from simulator.invariants import Breach, Invariant, Witness, check, recovers
+from simulator.invariants_audio import ALL
+from simulator.scenario import Scenario
+from simulator.stage import plan
+from simulator.virtual_stage import options_for, play_call
+from simulator.virtual_tape import TapedMachine
+
+CRASHED = "no_exceptions"
+"""The invariant that a machine or adapter that raised an exception has broken."""
+INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
+
+MakeMachine = Callable[..., TapedMachine]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one generated call."""
+
+    name: str
+    data: Mapping[str, Any]
+    """The scenario as YAML has it."""
+    choices: Sequence[int]
+    breaches: Sequence[Breach]
+    reached: frozenset[str]
+    virtual_s: float
+    """How long the call lasted on its own clock."""
+
+
+def play_seed(seed: int, make_machine: MakeMachine = TapedMachine) -> Outcome:
+    """Generate and play the call of a seed."""
+    return play_choices(f"fuzz-{seed}", SeededChoices(seed), make_machine)
+
+
+def play_choices(
+    name: str, choices: SeededChoices | ReplayedChoices, make_machine: MakeMachine = TapedMachine
+) -> Outcome:
+    """Generate and play a call from choices."""
+    data = generate(choices)
+    scenario = Scenario.model_validate(data).named(name)
+    return play_scenario(scenario, data, choices.made, make_machine)
+
+
+def play_scenario(
+    scenario: Scenario,
+    data: Mapping[str, Any],
+    choices: Sequence[int] = (),
+    make_machine: MakeMachine = TapedMachine,
+) -> Outcome:
+    """Play a scenario as a run with seed 0 would, and check every invariant."""
+    stage = plan([scenario], repeat=1, seed=0)[0]
+    settings = CallSettings.model_validate(scenario.agent)
+    options = options_for(scenario, settings, stage.seed)
+    call = None
+    try:
+        call = play_call(
+            scenario,
+            _phrases(scenario, options.line.sample_rate_hz),
+            stage=stage.name,
+            seed=stage.seed,
+            settings=settings,
+            prompts=MemoryPrompts(),
+            options=options,
+            make_machine=make_machine,
+        )
+        witness = Witness(scenario=scenario, settings=settings, call=call)
+        breaches = check(witness, INVARIANTS)
+    except Exception as error:
+        breaches = [Breach(invariant=CRASHED, detail=_crash(error))]
+    return Outcome(
+        name=scenario.name,
+        data=data,
+        choices=choices,
+        breaches=breaches,
+        reached=reached(call) if call else frozenset(),
+        virtual_s=call.ended_ns / NS_PER_S if call else 0.0,
+    )
+
+
+def _phrases(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
+    """As `simulator.phrases.prepare`, but each phrase is prepared once a process."""
+    audio = {}
+    for position, step in enumerate(scenario.all_steps):
+        key = (step.model_dump_json(), scenario.caller.model_dump_json(exclude={"codec"}), rate_hz)
+        if key not in _PREPARED:
+            alone = scenario.model_copy(update={"steps": [step], "meanwhile": ()})
+            _PREPARED[key] = phrases.prepare(alone, rate_hz)
+        prepared = _PREPARED[key]
+        if 0 in prepared:
+            audio[position] = prepared[0]
+    return audio
+
+
+_PREPARED: dict[tuple[str, str, int], dict[int, bytes]] = {}
+
+
+def _crash(error: Exception) -> str:
+    """The exception and the last place of ours that it came through."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+
+
+def shrink_outcome(outcome: Outcome, make_machine: MakeMachine = TapedMachine) -> Outcome:
+    """The simplest call found that breaks the same invariant as the first breach of `outcome`."""
+    wanted = outcome.breaches[0].invariant
+    best = [outcome]
+
+    def fails(choices: Sequence[int]) -> Sequence[int] | None:
+        tried = play_choices(outcome.name, ReplayedChoices(choices), make_machine)
+        if all(breach.invariant != wanted for breach in tried.breaches):
+            return None
+        best.append(tried)
+        return tried.choices
+
+    simplest = shrink(outcome.choices, fails)
+    return next(tried for tried in reversed(best) if list(tried.choices) == simplest)

@@ -1,0 +1,234 @@
+"""What is true of every call, whatever happens in it: checked on every call of the virtual lane.
+
+Each invariant is a generator over one `Witness` that yields a sentence for each breach. The first
+are about safety (nothing wrong ever happens), `recovers` is about liveness (something right does
+in the end). The audio's own invariants are in `simulator.invariants_audio`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent import effects
+from agent.clock import NS_PER_S, ns_to_ms
+from agent.inputs import TimerFired
+from agent.leg import HungUp
+from agent.realtime.door import RealtimeConnected, RealtimeEvent
+from agent.settings import CallSettings
+from agent.states import TRANSITIONS, State, Trigger
+from agent.timeline import Mark
+from simulator.scenario import Scenario
+from simulator.virtual_stage import VirtualCall
+from simulator.virtual_tape import Step
+
+_PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder"})
+"""Faults that may bring an event when it is not legal."""
+_AFTER_HANG_UP = (effects.EmitMark, effects.SetTimer, effects.CancelTimer, effects.CloseRealtime)
+_AFTER_ENDED = (effects.EmitMark, effects.CancelTimer, effects.CloseRealtime, effects.Finish)
+_HANG_UP_LIMIT_S = 12
+"""From the agent's hanging up to the end of its call: 10 s for the leg, and messages."""
+_MAX_EFFECTS_A_STEP = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """A call that was played, with everything that is known of it."""
+
+    scenario: Scenario
+    settings: CallSettings
+    call: VirtualCall
+
+    @property
+    def tape(self) -> list[Step]:
+        """The agent's machine."""
+        return self.call.tape
+
+    @property
+    def faults(self) -> frozenset[str]:
+        """Names of the faults in the script."""
+        return frozenset(fault.fault for fault in self.scenario.realtime.faults)
+
+    def agent(self, name: str) -> Iterator[Mark]:
+        """The agent's marks of that name."""
+        return (mark for mark in self.call.agent_marks if mark.name == name)
+
+
+Invariant = Callable[[Witness], Iterator[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Breach:
+    """An invariant that did not hold, and how."""
+
+    invariant: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.detail}"
+
+
+def check(witness: Witness, invariants: Mapping[str, Invariant]) -> list[Breach]:
+    """Every breach of every invariant, at most a few of each."""
+    found = []
+    for name, invariant in invariants.items():
+        for _, detail in zip(range(_MAX_BREACHES), invariant(witness), strict=False):
+            found.append(Breach(invariant=name, detail=detail))
+    return found
+
+
+_MAX_BREACHES = 3
+"""Of one invariant in one call: the first tells the most."""
+
+
+def only_legal_transitions(witness: Witness) -> Iterator[str]:
+    """States follow one another as the table says, and no event is out of place without a fault."""
+    state = State.CALL_RECEIVED
+    for mark in witness.agent("state_changed"):
+        source, target = mark.fields["from"], mark.fields["to"]
+        if source != state:
+            yield f"left {source} while in {state}, at {_at(mark)}"
+        if target not in TRANSITIONS[State(source)].values():
+            yield f"went from {source} to {target}, which no trigger does, at {_at(mark)}"
+        state = State(target)
+    if witness.faults & _PROTOCOL_BREAKERS:
+        return
+    triggers = {trigger.value for trigger in Trigger}
+    for mark in witness.agent("event_dropped"):
+        if mark.fields["type"] in triggers:
+            yield f"{mark.fields['reason']}, at {_at(mark)}"
+
+
+def ends_in_bounded_time(witness: Witness) -> Iterator[str]:
+    """The caller comes to a verdict, and no call outlives its hanging up."""
+    call = witness.call
+    if call.finish is None:
+        yield "the caller came to no verdict"
+    if not call.agent_ended:
+        yield "the agent's call was not over two minutes after the caller had left"
+    hung_up_ns = next((mark.at_ns for mark in witness.agent("hang_up_sent")), None)
+    ended_ns = next((mark.at_ns for mark in witness.agent("call_ended")), None)
+    if hung_up_ns is not None and ended_ns is not None:
+        took_s = (ended_ns - hung_up_ns) / NS_PER_S
+        if took_s > _HANG_UP_LIMIT_S:
+            yield f"hanging up took {took_s:.1f} s"
+    told_ns = next((step.at_ns for step in witness.tape if isinstance(step.given, HungUp)), None)
+    if told_ns is not None and ended_ns != told_ns:
+        yield f"the leg was over at {_ms(told_ns)}, the call at {ended_ns and _ms(ended_ns)}"
+
+
+def nothing_after_the_end(witness: Witness) -> Iterator[str]:
+    """After hanging up nothing is played or sent, and after ENDED nothing is done at all."""
+    hung_up = ended = finished = False
+    for step in witness.tape:
+        for effect in step.effects:
+            name = type(effect).__name__
+            if finished:
+                yield f"{name} after Finish, at {_ms(step.at_ns)}"
+            elif ended and not isinstance(effect, _AFTER_ENDED):
+                yield f"{name} after ENDED, at {_ms(step.at_ns)}"
+            elif hung_up and not isinstance(effect, (*_AFTER_HANG_UP, effects.Finish)):
+                yield f"{name} after hanging up, at {_ms(step.at_ns)}"
+            hung_up |= isinstance(effect, effects.HangUp)
+            finished |= isinstance(effect, effects.Finish)
+            ended |= isinstance(effect, effects.EmitMark) and effect.fields.get("to") == "ENDED"
+
+
+def one_response_at_a_time(witness: Witness) -> Iterator[str]:
+    """No `response.create` while one runs or is asked for, as far as the agent can know."""
+    asked: str | None = None
+    running: str | None = None
+    for step in witness.tape:
+        event = _server_event(step)
+        if isinstance(step.given, RealtimeConnected):
+            asked = running = None
+        elif event.get("type") == "response.created":
+            running, asked = event["response"]["id"], None
+        elif event.get("type") == "response.done" and event["response"]["id"] == running:
+            running = None
+        elif event.get("type") == "error" and event["error"].get("event_id") == asked:
+            asked = None
+        elif isinstance(step.given, TimerFired):
+            # A watchdog gives up what it has waited for.
+            asked = None if step.given.timer == "response" else asked
+            running = None if step.given.timer == "response_end" else running
+        for sent in _client_events(step):
+            if sent["type"] == "response.create":
+                if running or asked:
+                    what = f"{running} runs" if running else f"{asked} is not answered"
+                    yield f"response.create while {what}, at {_ms(step.at_ns)}"
+                asked = sent["event_id"]
+
+
+def one_commit_a_turn(witness: Witness) -> Iterator[str]:
+    """A turn is committed once; again only after a watchdog has waited in vain."""
+    may_commit = False
+    for step in witness.tape:
+        kind = _server_event(step).get("type")
+        if kind == "input_audio_buffer.speech_stopped":
+            may_commit = True
+        elif kind == "input_audio_buffer.committed":
+            may_commit = False
+        elif isinstance(step.given, TimerFired) and step.given.timer == "commit":
+            may_commit = True
+        for sent in _client_events(step):
+            if sent["type"] == "input_audio_buffer.commit":
+                if not may_commit and witness.settings.turns.policy != "local":
+                    yield f"a commit with nothing to commit, at {_ms(step.at_ns)}"
+                may_commit = False
+
+
+def queues_stay_bounded(witness: Witness) -> Iterator[str]:
+    """No input leads to a flood, and what is kept for a session stays within its limit."""
+    limits = witness.settings.limits
+    for step in witness.tape:
+        if len(step.effects) > _MAX_EFFECTS_A_STEP:
+            yield f"{len(step.effects)} effects of one input, at {_ms(step.at_ns)}"
+        appended = sum(
+            len(sent["audio"])
+            for sent in _client_events(step)
+            if sent["type"] == "input_audio_buffer.append"
+        )
+        rate = witness.call.recorder.rate_hz
+        if (
+            appended / 2 * 1000 / rate
+            > limits.capture_ms + witness.settings.turns.append_interval_ms
+        ):
+            yield f"{appended} bytes had waited to be appended, at {_ms(step.at_ns)}"
+
+
+def recovers(witness: Witness) -> Iterator[str]:
+    """Liveness: once the faults have stopped, the caller is answered, or the call has ended."""
+    finish = witness.call.finish
+    if finish is not None and finish.verdict == "failed" and not _agent_hung_up(witness):
+        yield finish.detail
+
+
+SAFETY: Mapping[str, Invariant] = {
+    "only_legal_transitions": only_legal_transitions,
+    "ends_in_bounded_time": ends_in_bounded_time,
+    "nothing_after_the_end": nothing_after_the_end,
+    "one_response_at_a_time": one_response_at_a_time,
+    "one_commit_a_turn": one_commit_a_turn,
+    "queues_stay_bounded": queues_stay_bounded,
+}
+
+
+def _agent_hung_up(witness: Witness) -> bool:
+    return any(witness.agent("hang_up_sent"))
+
+
+def _server_event(step: Step) -> Mapping[str, Any]:
+    return step.given.event if isinstance(step.given, RealtimeEvent) else {}
+
+
+def _client_events(step: Step) -> Iterator[Mapping[str, Any]]:
+    return (effect.event for effect in step.effects if isinstance(effect, effects.SendEvent))
+
+
+def _at(mark: Mark) -> str:
+    return _ms(mark.at_ns)
+
+
+def _ms(at_ns: int) -> str:
+    """Since the beginning of the run, whose clock starts at one second."""
+    return f"{ns_to_ms(at_ns - NS_PER_S):.1f} ms"

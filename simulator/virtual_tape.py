@@ -1,0 +1,35 @@
+"""A tape of the call machine: every input and every effect, in order, for those who judge it.
+
+Marks say what the agent thinks it did. The tape says what it really asked for, so that the
+invariants (`simulator.invariants`) do not have to take its word.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from agent.call import CallMachine
+from agent.effects import Effect
+from agent.inputs import CallInput
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One input and what the machine answered."""
+
+    at_ns: int
+    given: CallInput
+    effects: list[Effect]
+
+
+class TapedMachine(CallMachine):
+    """A call machine that is recorded."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self.tape: list[Step] = []
+
+    def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
+        """See `CallMachine.handle`."""
+        effects = super().handle(event, now_ns)
+        self.tape.append(Step(now_ns, event, effects))
+        return effects
