@@ -1,56 +1,106 @@
-"""`fake-realtime`: a Realtime API that needs no key, on your own machine."""
+"""`fake-realtime`: a Realtime API that needs no key, on your own machine.
+
+Exit codes: 0 all went well, 2 it could not begin (bad input, port in use).
+"""
 
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Protocol
 
 from agent.audio import AudioFileError
+from fakes.cassette import read_cassette
+from fakes.faults import parse_fault
 from fakes.load import ScriptError, load_script
+from fakes.narrate import narrate
+from fakes.proxy import RecordingProxy
+from fakes.recording import RecordingError, read_recording, write_recording
+from fakes.replay import Pace, ReplayOptions
 from fakes.script import Script
 from fakes.server import FakeRealtime, ServerOptions
 from fakes.voice import VoiceError
 
 _UNUSABLE = 2
+_HIGHEST_PORT = 65_535
+
+_OVERVIEW = """\
+A fake server of the OpenAI Realtime API: it hears, takes turns and speaks, needs no key and costs
+nothing. Any client of the API can be pointed at it, such as the official one:
+
+  AsyncOpenAI(api_key="none", websocket_base_url="ws://127.0.0.1:9000/v1")
+"""
 
 _SERVE_EXAMPLES = """\
 examples:
   fake-realtime serve --port 9000
-      answer every turn with a short sentence at ws://127.0.0.1:9000/v1/realtime
+      answers every turn with a short sentence at ws://127.0.0.1:9000/v1/realtime
   fake-realtime serve --port 9000 --script hotel.yaml
-      say what the script says; the least script is
+      says what the script says; the least script is
           replies:
             - say: We open at nine.
   fake-realtime serve --scripts stages/ --timelines out/
       ws://.../hotel/v1/realtime performs stages/hotel.yaml and writes out/hotel.realtime.jsonl
-
-Any client of the Realtime API can be pointed at it, such as the official one:
-  AsyncOpenAI(api_key="none", websocket_base_url="ws://127.0.0.1:9000/v1")
+  fake-realtime serve --recording call.realtime
+      replays a recorded session, at the pace of its new client
+  fake-realtime serve --fault "drop at=reply 1 + 800ms" --fault "error code=server_error at=turn 2"
+      makes things go wrong, each in the first session of a path unless it has sessions=N; faults:
+      refuse status=  accept_late by_ms=  drop  stall for_ms=  slow pace=  duplicate events=
+      reorder  malformed  unknown_event  oversized size_bytes=  error code=  fail code=
+      never_done  close code=  expire
+      points: connect, greeting, turn N, reply N, event N, each perhaps with "+ 800ms"
 """
 
 
+class _Listening(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """The entry point; exits 0 when all went well, 1 when not, 2 when it could not begin."""
+    """The entry point; exits with the command's exit code."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING if arguments.quiet else logging.INFO,
         format="%(asctime)s %(message)s",
         datefmt="%H:%M:%S",
     )
-    logging.getLogger("websockets").setLevel(logging.ERROR)
-    sys.exit(arguments.run(arguments))
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    try:
+        sys.exit(arguments.run(arguments))
+    except (ScriptError, RecordingError, VoiceError, AudioFileError) as error:
+        sys.exit(_refuse(str(error)))
+    except BrokenPipeError:  # its reader, such as `head`, has seen enough
+        sys.stderr.close()
+        sys.exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fake-realtime",
-        description="A fake server of the OpenAI Realtime API that hears, takes turns and speaks.",
+        description=_OVERVIEW,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_serve(commands)
+    _add_record(commands)
+    convert = commands.add_parser("convert", help="make a recording of a YAML cassette")
+    convert.add_argument("cassette", type=Path, metavar="FILE.yaml")
+    convert.add_argument("--to", type=Path, required=True, metavar="FILE", help="the recording")
+    convert.set_defaults(run=_convert)
+    inspect = commands.add_parser("inspect", help="print a recording as a conversation")
+    inspect.add_argument("recording", type=Path, metavar="FILE", help="a recording, or a cassette")
+    inspect.set_defaults(run=_inspect)
+    return parser
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     serve = commands.add_parser(
         "serve",
         help="serve sessions",
@@ -58,52 +108,146 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_SERVE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=int, default=0, help="port; 0, the default: any free one")
-    serve.add_argument("--script", type=Path, metavar="FILE", help="what /v1/realtime says")
+    _add_address(serve)
+    what = serve.add_mutually_exclusive_group()
+    what.add_argument("--script", type=Path, metavar="FILE", help="what /v1/realtime says")
+    what.add_argument("--recording", type=Path, metavar="FILE", help="what /v1/realtime replays")
+    serve.add_argument(
+        "--timing",
+        choices=("recorded", "fast"),
+        help="answers of a replay: as late as recorded (default, if times are known), or at once",
+    )
+    serve.add_argument(
+        "--strict", action="store_true", help="end a replay when its client departs from it"
+    )
+    serve.add_argument(
+        "--fault", action="append", default=[], metavar="FAULT", help="what goes wrong, see below"
+    )
     serve.add_argument(
         "--scripts", type=Path, metavar="DIR", help="scripts of /STAGE/v1/realtime: DIR/STAGE.yaml"
     )
-    serve.add_argument(
-        "--timelines", type=Path, metavar="DIR", help="write what happened, as marks"
-    )
+    serve.add_argument("--timelines", type=Path, metavar="DIR", help="write what happened here")
     serve.add_argument(
         "--keep-audio", action="store_true", help="write what was heard to the same folder"
     )
     serve.set_defaults(run=_serve)
-    return parser
+
+
+def _add_record(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    record = commands.add_parser(
+        "record",
+        help="record sessions of any client with any server",
+        description="Pass sessions on to another server, and write them down. A client that sends "
+        "no key uses OPENAI_API_KEY. Keys are never written.",
+    )
+    _add_address(record)
+    record.add_argument(
+        "--upstream", required=True, metavar="URL", help="such as wss://api.openai.com/v1/realtime"
+    )
+    record.add_argument("--to", type=Path, required=True, metavar="FILE", help="the recording")
+    record.add_argument(
+        "--audio-files", action="store_true", help="keep audio in WAV files beside it"
+    )
+    record.set_defaults(run=_record)
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    command.add_argument("--port", type=_port, default=0, help="port; 0, the default: any free one")
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > _HIGHEST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected 0 to {_HIGHEST_PORT}")
+    return int(text)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
     if arguments.keep_audio and arguments.timelines is None:
         return _refuse("--keep-audio needs --timelines DIR, where the audio is written")
-    for folder in (arguments.scripts,):
-        if folder is not None and not folder.is_dir():
-            return _refuse(f"{folder}: no such folder")
+    if arguments.scripts is not None and not arguments.scripts.is_dir():
+        return _refuse(f"{arguments.scripts}: no such folder")
+    if arguments.recording is None and (arguments.strict or arguments.timing):
+        return _refuse("--strict and --timing say how to replay: they need --recording FILE")
+    if arguments.recording is not None and arguments.fault:
+        return _refuse("--fault needs a script: a replay does what was recorded")
+    if arguments.timelines is not None:
+        try:
+            arguments.timelines.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            return _refuse(f"{arguments.timelines}: cannot be written: {error.strerror}")
+    options = ServerOptions(
+        host=arguments.host,
+        port=arguments.port,
+        scripts=arguments.scripts,
+        timelines=arguments.timelines,
+        keep_audio=arguments.keep_audio,
+    )
     try:
-        script = Script() if arguments.script is None else load_script(arguments.script)
-        options = ServerOptions(
-            host=arguments.host,
-            port=arguments.port,
-            scripts=arguments.scripts,
-            timelines=arguments.timelines,
-            keep_audio=arguments.keep_audio,
-        )
-        asyncio.run(_serve_until_stopped(FakeRealtime(script, options=options)))
-    except (ScriptError, VoiceError, AudioFileError) as error:
+        server = _make_server(arguments, options)
+    except ValueError as error:
         return _refuse(str(error))
+    return _listen(server, arguments)
+
+
+def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeRealtime:
+    if arguments.recording is not None:
+        recording = read_recording(arguments.recording)
+        timing: Pace = arguments.timing or ("recorded" if recording.header.timed else "fast")
+        replay = ReplayOptions(timing=timing, strict=arguments.strict)
+        return FakeRealtime(recording=recording, replay=replay, options=options)
+    script = Script() if arguments.script is None else load_script(arguments.script)
+    faults = (*script.faults, *map(parse_fault, arguments.fault))
+    return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    if not arguments.upstream.startswith(("ws://", "wss://")):
+        return _refuse(f"--upstream {arguments.upstream}: expected a URL of ws:// or wss://")
+    proxy = RecordingProxy(
+        arguments.upstream,
+        arguments.to,
+        host=arguments.host,
+        port=arguments.port,
+        audio_files=arguments.audio_files,
+    )
+    return _listen(proxy, arguments)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    recording = read_cassette(arguments.cassette)
+    try:
+        write_recording(arguments.to, recording)
     except OSError as error:
-        return _refuse(f"cannot listen on {arguments.host}:{arguments.port}: {error.strerror}")
+        return _refuse(f"{arguments.to}: cannot be written: {error.strerror}")
+    print(f"{arguments.to}: {len(recording.entries)} events")
     return 0
 
 
-async def _serve_until_stopped(server: FakeRealtime) -> None:
+def _inspect(arguments: argparse.Namespace) -> int:
+    path: Path = arguments.recording
+    recording = (read_cassette if path.suffix in (".yaml", ".yml") else read_recording)(path)
+    for line in narrate(recording):
+        print(line)
+    return 0
+
+
+def _listen(server: AbstractAsyncContextManager[_Listening], arguments: argparse.Namespace) -> int:
+    try:
+        asyncio.run(_listen_until_stopped(server))
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return _refuse(f"cannot listen on {arguments.host}:{arguments.port}: {why}")
+    return 0
+
+
+async def _listen_until_stopped(server: AbstractAsyncContextManager[_Listening]) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    async with server:
-        print(f"ready {server.url}", flush=True)
+    async with server as listening:
+        print(f"ready {listening.url}", flush=True)
         await stopping.wait()
 
 

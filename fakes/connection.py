@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -32,7 +33,6 @@ from fakes.door import (
     SetTimer,
     TimerFired,
 )
-from fakes.session import RealtimeSession
 from fakes.wire import decode, encode
 
 _OUTGOING_LIMIT = 4096
@@ -40,6 +40,13 @@ _OUTGOING_LIMIT = 4096
 log = logging.getLogger("fakes.server")
 
 Outgoing = str | CloseConnection | DropConnection
+
+
+class Session(Protocol):
+    """What is run here: a scripted session, or a replay."""
+
+    def handle(self, given: Input, now_ns: int) -> list[Effect]:
+        """Take one input; returns what should be done about it, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +77,7 @@ class SessionFiles:
 class Connection:
     """One client's session, running."""
 
-    def __init__(
-        self, session: RealtimeSession, files: SessionFiles, on_mark: MarkSink | None
-    ) -> None:
+    def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
         self.outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_OUTGOING_LIMIT)
         """What is to be sent, in order; a close or a drop is the last."""
         self._session = session

@@ -183,7 +183,7 @@ class Expire(BaseFault):
     fault: Literal["expire"]
 
 
-Fault = Annotated[
+AnyFault = (
     Refuse
     | AcceptLate
     | Drop
@@ -198,9 +198,15 @@ Fault = Annotated[
     | Fail
     | NeverDone
     | Close
-    | Expire,
-    Field(discriminator="fault"),
-]
+    | Expire
+)
+
+Fault = Annotated[AnyFault, Field(discriminator="fault")]
+
+FAULTS: dict[str, type[BaseFault]] = {
+    get_args(kind.model_fields["fault"].annotation)[0]: kind for kind in get_args(AnyFault)
+}
+"""All faults, by name."""
 
 _ADAPTER: TypeAdapter[Fault] = TypeAdapter(Fault)
 
@@ -221,12 +227,15 @@ def parse_fault(text: str) -> Fault:
         if not equals:
             raise ValueError(f"{text!r}: expected KEY=VALUE, not {pair!r}")
         fields[key] = _number_or_text(value)
+    if name not in FAULTS:
+        raise ValueError(f"{text!r}: no such fault; expected one of {', '.join(FAULTS)}")
     try:
         return _ADAPTER.validate_python(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        raise ValueError(f"{text!r}: {where + ': ' if where else ''}{first['msg']}") from None
+        what = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{text!r}: {where + ': ' if where else ''}{what}") from None
 
 
 def _number_or_text(value: str) -> object:

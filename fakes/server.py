@@ -27,10 +27,12 @@ from websockets.http11 import Request, Response
 
 from agent.audio import AudioFileError
 from agent.timeline import MarkSink
-from fakes.connection import Connection, Outgoing, SessionFiles
+from fakes.connection import Connection, Outgoing, Session, SessionFiles
 from fakes.door import CloseConnection, ConnectionRequested, DropConnection
 from fakes.load import ScriptError
+from fakes.recording import Recording
 from fakes.repertoire import Repertoire, prepare
+from fakes.replay import ReplayOptions, ReplaySession
 from fakes.script import Script
 from fakes.session import RealtimeSession
 from fakes.shelf import Shelf
@@ -77,17 +79,26 @@ class FakeRealtime:
         self,
         script: Script | None = None,
         *,
+        recording: Recording | None = None,
+        replay: ReplayOptions | None = None,
         options: ServerOptions | None = None,
         on_mark: MarkSink | None = None,
     ) -> None:
-        """`script` is performed at `/v1/realtime`; every mark of every session goes to `on_mark`.
+        """`script` is performed at `/v1/realtime`, or `recording` replayed there.
+
+        Every mark of every session goes to `on_mark`.
 
         Raises:
             VoiceError: a text of the script cannot be spoken.
             AudioFileError: a sound file of the script cannot be read.
+            ValueError: the recording cannot be replayed in that way.
         """
         self._options = options or ServerOptions()
         self._default = prepare(script or Script())
+        self._recording = recording
+        self._replay = replay
+        if recording is not None:
+            ReplaySession(recording, call="trial", options=replay)  # raises now, not at a handshake
         self._shelf = Shelf(self._options.scripts) if self._options.scripts else None
         self._on_mark = on_mark
         self._server: Server | None = None
@@ -197,10 +208,19 @@ class FakeRealtime:
         self._sessions[path] += 1
         number = self._sessions[path]
         call = stage or f"session-{number}"
-        observation = Observation(
-            trace_audio=self._options.keep_audio, keep_audio=self._options.keep_audio
-        )
-        session = RealtimeSession(
+        session = self._make_session(repertoire, call, number, replay=stage is None)
+        return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
+
+    def _make_session(
+        self, repertoire: Repertoire, call: str, number: int, *, replay: bool
+    ) -> Session:
+        keeps = self._options.keep_audio
+        observation = Observation(trace_audio=keeps, keep_audio=keeps)
+        if replay and self._recording is not None:
+            return ReplaySession(
+                self._recording, call=call, options=self._replay, observation=observation
+            )
+        return RealtimeSession(
             repertoire,
             call=call,
             rng=random.Random(f"{repertoire.script.seed}:{call}:{number}"),
@@ -208,7 +228,6 @@ class FakeRealtime:
             session_number=number,
             observation=observation,
         )
-        return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
 
     async def _find(self, stage: str) -> Repertoire:
         shelf = self._shelf

@@ -4,8 +4,10 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator
+from typing import Any
 
 from fakes.door import ClientEvent, ClientGarbage, Event
+from fakes.recording import AUDIO_FIELDS
 from fakes.requests import APPEND
 
 # A large append is taken in pieces, so that no client makes the others wait.
@@ -35,16 +37,24 @@ def decode(message: str | bytes) -> Iterator[ClientEvent | ClientGarbage]:
         return
     event_id = event.get("event_id")
     known_id = event_id if isinstance(event_id, str) else None
-    try:
-        audio = base64.b64decode(event["audio"], validate=True)
-    except KeyError:
+    audio = audio_as_bytes(event).get("audio")
+    if audio is None:
         yield ClientGarbage("Missing required parameter: 'audio'.", "audio", known_id)
-        return
-    except (TypeError, ValueError, binascii.Error):
+    elif not isinstance(audio, bytes):
         yield ClientGarbage("Invalid 'audio'. Expected base64-encoded audio.", "audio", known_id)
-        return
-    if len(audio) <= _PIECE_BYTES:
+    elif len(audio) <= _PIECE_BYTES:
         yield ClientEvent({**event, "audio": audio})
-        return
-    for start in range(0, len(audio), _PIECE_BYTES):
-        yield ClientEvent({**event, "audio": audio[start : start + _PIECE_BYTES]})
+    else:
+        for start in range(0, len(audio), _PIECE_BYTES):
+            yield ClientEvent({**event, "audio": audio[start : start + _PIECE_BYTES]})
+
+
+def audio_as_bytes(event: dict[str, Any]) -> dict[str, Any]:
+    """An event of either side with its audio, if it carries any, decoded; bad base64 stays text."""
+    name = AUDIO_FIELDS.get(str(event.get("type")))
+    if name is None or not isinstance(event.get(name), str):
+        return event
+    try:
+        return {**event, name: base64.b64decode(event[name], validate=True)}
+    except (ValueError, binascii.Error):
+        return event

@@ -1,0 +1,196 @@
+"""Records the sessions of any client with any Realtime server, from in between.
+
+    fake-realtime record --upstream wss://api.openai.com/v1/realtime --to call.realtime
+
+Every message is passed on first and written down afterwards, so that the recording costs the
+conversation next to nothing. Headers are passed on and never written; what looks like a secret
+inside events is removed.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.http11 import Request, Response
+
+from fakes.recorded_sound import Sender
+from fakes.recording import Header, RecordingWriter
+from fakes.wire import audio_as_bytes
+
+_MAX_MESSAGE_BYTES = 2**26
+_CONNECT_LIMIT_S = 20
+_PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-Safety-Identifier")
+_BETA = "OpenAI-Beta"
+_NEVER_SENT = (1005, 1006, 1015)  # close codes that only say what was missing (RFC 6455 §7.4.1)
+_LOST = 1011
+
+log = logging.getLogger("fakes.proxy")
+
+Peer = ServerConnection | ClientConnection
+
+
+class RecordingProxy:
+    """A server that passes everything on to another, and writes it down."""
+
+    def __init__(
+        self,
+        upstream: str,
+        to: Path,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        audio_files: bool = False,
+    ) -> None:
+        """The first session is recorded in `to`, the next in `NAME-2`, and so on.
+
+        A client that sends no key of its own uses `OPENAI_API_KEY` of the environment.
+        """
+        self._upstream = upstream
+        self._to = to
+        self._host = host
+        self._port = port
+        self._audio_files = audio_files
+        self._server: Server | None = None
+        self._sessions = 0
+        self._peers: dict[ServerConnection, ClientConnection] = {}
+
+    async def __aenter__(self) -> Self:
+        self._server = await serve(
+            self._serve,
+            self._host,
+            self._port,
+            process_request=self._process_request,
+            max_size=_MAX_MESSAGE_BYTES,
+            compression=None,
+            open_timeout=_CONNECT_LIMIT_S + 5,
+            server_header=None,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    @property
+    def base_url(self) -> str:
+        """Where clients connect to, as the official client's `websocket_base_url` has it."""
+        if self._server is None:
+            raise RuntimeError("the proxy has not been started")
+        port = next(iter(self._server.sockets)).getsockname()[1]
+        return f"ws://{self._host}:{port}/v1"
+
+    @property
+    def url(self) -> str:
+        """The same, whole."""
+        return f"{self.base_url}/realtime"
+
+    async def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
+        """Connect upstream before the client is admitted, so that a refusal is passed on too."""
+        query = urlsplit(request.path).query
+        url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
+        try:
+            self._peers[socket] = await connect(
+                url if query else self._upstream,
+                additional_headers=_headers(request.headers),
+                max_size=_MAX_MESSAGE_BYTES,
+                open_timeout=_CONNECT_LIMIT_S,
+                compression=None,
+                user_agent_header=request.headers.get("User-Agent"),
+            )
+        except InvalidStatus as error:
+            response = error.response
+            log.warning("upstream refused the connection with status %d", response.status_code)
+            return Response(response.status_code, response.reason_phrase, Headers(), response.body)
+        except (OSError, TimeoutError, WebSocketException) as error:
+            log.warning("cannot connect to %s: %s", self._upstream, error)
+            return socket.respond(502, f"cannot connect upstream: {error}\n")
+        return None
+
+    async def _serve(self, client: ServerConnection) -> None:
+        upstream = self._peers.pop(client)
+        request = client.request
+        beta = request is not None and _BETA in request.headers
+        header = Header(
+            dialect="beta" if beta else "ga",
+            model=_model(request),
+            recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            source=urlsplit(self._upstream).hostname or "",
+        )
+        path = self._next_path()
+        with RecordingWriter(path, header, audio_files=self._audio_files) as writer:
+            began_s = time.monotonic()
+
+            def write(sender: Sender, message: str | bytes) -> None:
+                event = _event(message)
+                if event is not None:
+                    writer.write(time.monotonic() - began_s, sender, event)
+
+            await asyncio.gather(
+                _pump(client, upstream, lambda message: write("client", message)),
+                _pump(upstream, client, lambda message: write("server", message)),
+            )
+        log.info("recorded %s", path)
+
+    def _next_path(self) -> Path:
+        self._sessions += 1
+        if self._sessions == 1:
+            return self._to
+        return self._to.with_stem(f"{self._to.stem}-{self._sessions}")
+
+
+async def _pump(source: Peer, target: Peer, write: Callable[[str | bytes], None]) -> None:
+    """Pass messages on until one side closes; then close the other likewise."""
+    try:
+        async for message in source:
+            await target.send(message)
+            write(message)
+    except ConnectionClosed:
+        pass
+    code = source.close_code or _LOST
+    await target.close(_LOST if code in _NEVER_SENT else code, source.close_reason or "")
+
+
+def _headers(given: Headers) -> Headers:
+    headers = Headers()
+    for name in (*_PASSED_ON, _BETA):
+        for value in given.get_all(name):
+            headers[name] = value
+    key = os.environ.get("OPENAI_API_KEY")
+    if key and "Authorization" not in headers:
+        headers["Authorization"] = f"Bearer {key}"
+    return headers
+
+
+def _model(request: Request | None) -> str:
+    query = "" if request is None else urlsplit(request.path).query
+    return parse_qs(query).get("model", [""])[0]
+
+
+def _event(message: str | bytes) -> dict[str, Any] | None:
+    """An event as it is recorded; None for what is none, which cannot be."""
+    try:
+        event = json.loads(message)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        log.warning("passed on, but not recorded: a message that is no event")
+        return None
+    return audio_as_bytes(event)
