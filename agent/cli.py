@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from structlog.contextvars import bind_contextvars
-
 from agent import logs
 from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
+from agent.kamailio import KamailioError, proxy_for, render, write
 from agent.serve import check_ports, run_supervisor, worker_settings
 from agent.settings import Settings
 from agent.settings_operating import MAX_WORKERS
 from agent.sip.errors import SipError
+from agent.warm import Outcome, warm
 from agent.worker import run_worker
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
@@ -42,12 +42,28 @@ The smallest file that answers a softphone on this machine:
 """
 
 
+_GREET_HELP = """\
+Have the model speak the greeting of every route, and what callers hear when the API fails, and
+keep them in the cache: the first caller then hears the greeting as soon as every other one.
+What is cached already is left alone. Exit code 1: something could not be made.
+"""
+
+
+_KAMAILIO_HELP = """\
+Write kamailio.cfg and dispatcher.list for Kamailio 5.6 or later: one address whose calls are spread
+over the workers of `earshot-agent serve`. A worker that is full, draining or dead passes its call
+on to the next one; OPTIONS find out who is dead. Sound goes past the proxy.
+
+Check what was written with `kamailio -c -f DIR/kamailio.cfg`.
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; answers the exit code."""
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (ConfigError, SipError, OSError) as error:
+    except (ConfigError, KamailioError, SipError, OSError) as error:
         print(f"earshot-agent: {error}", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:
@@ -72,7 +88,67 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # set by the supervisor
     serve.add_argument("--socket", type=Path, help=argparse.SUPPRESS)  # set by the supervisor
     serve.set_defaults(run=_serve)
+    greet = commands.add_parser(
+        "greet",
+        help="make and cache the greetings before there is a call",
+        description=_GREET_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    greet.add_argument("--config", type=Path, required=True, metavar="FILE", help="as for serve")
+    greet.set_defaults(run=_greet)
+    _add_kamailio(commands)
     return parser
+
+
+def _add_kamailio(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    kamailio = commands.add_parser(
+        "kamailio",
+        help="make the configuration of a proxy before several workers",
+        description=_KAMAILIO_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    kamailio.add_argument("--config", type=Path, required=True, metavar="FILE", help="as for serve")
+    kamailio.add_argument("--workers", type=_worker_count, metavar="N", help="as for serve")
+    kamailio.add_argument(
+        "--listen",
+        required=True,
+        metavar="ADDRESS[:PORT]",
+        help="where the proxy takes calls; the port is 5060 if left out",
+    )
+    kamailio.add_argument(
+        "--public-host", metavar="NAME", help="what callers know the proxy by, behind NAT"
+    )
+    kamailio.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where to write the files"
+    )
+    kamailio.set_defaults(run=_kamailio)
+
+
+def _kamailio(options: argparse.Namespace) -> int:
+    settings = load(options.config)
+    workers = options.workers or settings.workers
+    proxy = proxy_for(settings, options.listen, workers=workers, public_host=options.public_host)
+    files = render(proxy, options.out)
+    write(files)
+    for path in files:
+        print(path)
+    return EXIT_OK
+
+
+def _greet(options: argparse.Namespace) -> int:
+    settings, secrets = _configure(options.config, None)
+    well = asyncio.run(warm(settings, secrets, _say_outcome))
+    return EXIT_OK if well else EXIT_FAILED
+
+
+def _say_outcome(outcome: Outcome) -> None:
+    name = f"{outcome.wanted.called}: {outcome.wanted.what}"
+    if outcome.problem is not None:
+        print(f"earshot-agent: {name}: {outcome.problem}", file=sys.stderr)
+    elif outcome.made_ms:
+        print(f"{name}: made, {outcome.made_ms / 1000:.1f} s")
+    else:
+        print(f"{name}: cached already")
 
 
 def _worker_count(text: str) -> int:
@@ -82,7 +158,7 @@ def _worker_count(text: str) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings, secrets = _configure(options.config)
+    settings, secrets = _configure(options.config, options.worker)
     if options.workers is not None:
         settings = settings.model_copy(update={"workers": options.workers})
     check_ports(settings)
@@ -102,7 +178,6 @@ async def _run_one_of_several(
     options: argparse.Namespace, settings: Settings, secrets: Secrets
 ) -> int:
     """A worker of a supervisor: its own ports, its number in every line of its log."""
-    bind_contextvars(worker=options.worker)
 
     def load_again() -> Settings:
         return worker_settings(_load(options.config, secrets), options.worker)
@@ -126,7 +201,7 @@ def _load(path: Path, secrets: Secrets) -> Settings:
     return settings
 
 
-def _configure(path: Path) -> tuple[Settings, Secrets]:
+def _configure(path: Path, worker: int | None) -> tuple[Settings, Secrets]:
     secrets = load_secrets()
     settings = _load(path, secrets)
     logs.configure(
@@ -134,6 +209,7 @@ def _configure(path: Path) -> tuple[Settings, Secrets]:
         level=settings.logs.level,
         words=settings.logs.words,
         secrets=[value for value in (secrets.api_key, secrets.sip_password) if value],
+        worker=worker,
     )
     return settings, secrets
 

@@ -4,17 +4,21 @@ It is made from the agent's own settings, so that the two cannot disagree about 
 """
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from ipaddress import ip_address, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from agent.settings import Settings
 
 WORKER_TIMEOUT_MS = 1500
 """Three INVITEs (RFC 3261 §17.1.1.2: after 0, 500 and 1500 ms) without an answer."""
 
 PROBE_INTERVAL_S = 2
 CHILDREN = 4
+DEFAULT_PORT = 5060
 CONFIG_NAME = "kamailio.cfg"
 LIST_NAME = "dispatcher.list"
 
@@ -37,7 +41,7 @@ class Proxy:
 
     host: str
     """The address that it listens on, an IP address."""
-    port: int = 5060
+    port: int = DEFAULT_PORT
     public_host: str | None = None
     """What callers know it by, where NAT hides `host`."""
     transports: Sequence[str] = ("udp", "tcp")
@@ -68,6 +72,46 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         retry_after_s=proxy.retry_after_s,
     )
     return {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy.workers)}
+
+
+def proxy_for(
+    settings: Settings, listen: str, *, workers: int, public_host: str | None = None
+) -> Proxy:
+    """The proxy that fits an agent's settings.
+
+    Args:
+        settings: the agent's.
+        listen: `HOST:PORT` that the proxy shall take calls at; HOST an IP address, PORT 5060 if
+            left out.
+        workers: how many there are.
+        public_host: see `Proxy`.
+
+    Raises:
+        KamailioError: the two cannot work together.
+    """
+    host, port = _parse_listen(listen)
+    return Proxy(
+        host=host,
+        port=port,
+        public_host=public_host,
+        transports=tuple(settings.sip.transports),
+        workers=worker_addresses(settings.sip.host, settings.sip.port, workers),
+        allowed_peers=tuple(settings.sip.allowed_peers),
+        retry_after_s=settings.sip.retry_after_s,
+    )
+
+
+def write(files: Mapping[Path, str]) -> None:
+    """Write files, each whole or not at all.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
 
 
 def worker_addresses(host: str, first_port: int, count: int) -> list[str]:
@@ -101,6 +145,18 @@ def _check(proxy: Proxy) -> None:
             f"the workers would refuse the proxy: {proxy.host} is not in sip.allowed_peers; add it "
             "(the proxy itself refuses all others on the workers' behalf)"
         )
+
+
+def _parse_listen(listen: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{listen}")
+    try:
+        host, port = str(ip_address(parts.hostname or "")), parts.port or DEFAULT_PORT
+    except ValueError:
+        raise KamailioError(
+            f"cannot listen on {listen!r}: expected IP-ADDRESS or IP-ADDRESS:PORT, such as "
+            "192.0.2.1:5060 or [2001:db8::1]:5060"
+        ) from None
+    return host, port
 
 
 def _in(host: str, network: object) -> bool:

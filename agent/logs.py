@@ -110,6 +110,7 @@ def configure(
     level: LogLevel = "info",
     words: bool = False,
     secrets: Iterable[str] = (),
+    worker: int | None = None,
     stream: IO[str] | None = None,
 ) -> None:
     """Set up logging for this process.
@@ -120,6 +121,7 @@ def configure(
         level: the least that is shown.
         words: show what callers say and type.
         secrets: values that never appear, wherever they come from.
+        worker: the number of this process among several, on every line.
         stream: standard error by default.
     """
     out = sys.stderr if stream is None else stream
@@ -127,6 +129,7 @@ def configure(
     redact = Redact(secrets, words=words)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        *([] if worker is None else [_Constant("worker", worker)]),
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -156,6 +159,19 @@ def configure(
     root.setLevel(level.upper())
     # websockets tells whole frames at debug: they hold the caller's voice
     logging.getLogger("websockets").setLevel(max(logging.INFO, root.level))
+
+
+class _Constant:
+    """A structlog processor that puts the same on every line, whatever thread it comes from."""
+
+    def __init__(self, name: str, value: object) -> None:
+        self._name, self._value = name, value
+
+    def __call__(
+        self, _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event.setdefault(self._name, self._value)
+        return event
 
 
 class MarkLog:

@@ -36,6 +36,7 @@ _log = structlog.get_logger(__name__)
 _BACKGROUND_THREADS = 8
 """Functions and prompt files of all calls of a worker; a call seldom has two at once."""
 _END_POLL_S = 0.02
+_SERVER_ERROR = 500
 
 
 class Service:
@@ -114,7 +115,7 @@ class Service:
             for feed in feeds:
                 feed(event)
 
-        leg.start(intake)
+        leg.start(_or_hang_up(intake, leg))
 
     def _new_call(self, leg: CallLeg, received: CallReceived) -> Callable[[LegInput], None]:
         """Set up what a call needs; returns what its leg's inputs go to."""
@@ -169,6 +170,24 @@ class Service:
             dialect=effect.dialect,
             timeout_ms=effect.timeout_ms,
         )
+
+
+def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[LegInput], None]:
+    """A bug that a call runs into ends that call, and not in silence; the others never notice."""
+    failed = False
+
+    def guarded(event: LegInput) -> None:
+        nonlocal failed
+        try:
+            intake(event)
+        except Exception:
+            if failed:
+                return  # it has been told, and hung up; what still arrives may fail for that reason
+            failed = True
+            _log.exception("call_failed", input=type(event).__name__)
+            leg.hang_up(_SERVER_ERROR)
+
+    return guarded
 
 
 class _Background:

@@ -1,3 +1,4 @@
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,6 +21,8 @@ def test_the_list_has_every_worker(tmp_path: Path) -> None:
     assert [line for line in worker_list.splitlines() if not line.startswith("#")] == [
         f"1 sip:{worker};transport=udp" for worker in WORKERS
     ]
+    assert '"ds_ping_from", "sip:health@127.0.0.1"' in config
+    assert re.findall(r"@?\{[a-z_]+\}", config) == [], "a name was left unfilled"
     assert f'"list_file", "{tmp_path / "dispatcher.list"}"' in config
 
 

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,6 +81,15 @@ def test_context_is_on_every_line() -> None:
         structlog.get_logger("x").info("a")
         logging.getLogger("y").warning("b")
     assert [line["worker"] for line in log.lines] == [2, 2]
+
+
+def test_a_worker_is_named_on_every_line_from_any_thread() -> None:
+    log = Log(worker=3)
+    thread = threading.Thread(target=lambda: structlog.get_logger("x").info("a"))
+    thread.start()
+    thread.join()
+    logging.getLogger("y").warning("b")
+    assert [line["worker"] for line in log.lines] == [3, 3]
 
 
 @pytest.mark.parametrize(
