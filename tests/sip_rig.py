@@ -32,10 +32,11 @@ WAIT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One input of a leg, and when it was delivered."""
+    """One input of a leg, when it was delivered, and whether that was within a method's call."""
 
     at_ns: int
     input: LegInput
+    within_call: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class _Child:
         self._told: list[list[Told]] = []
         self._reaction: Reaction | None = None
         self._stopped = asyncio.Event()
+        self._calling = False
         self._station: SipStation = (
             SipEndpoint(options, self._add) if kind == "agent" else CallerEndpoint(options)
         )
@@ -235,7 +237,7 @@ class _Child:
         self._told.append(told)
 
         def on_input(item: LegInput) -> None:
-            told.append(Told(time.monotonic_ns(), item))
+            told.append(Told(time.monotonic_ns(), item, self._calling))
             if self._reaction is not None:
                 self._reaction(leg, item)
 
@@ -247,7 +249,11 @@ class _Child:
         return len(self._legs) - 1
 
     def on_leg(self, call: int, method: str, arguments: tuple[Any, ...]) -> None:
-        getattr(self._legs[call], method)(*arguments)
+        self._calling = True
+        try:
+            getattr(self._legs[call], method)(*arguments)
+        finally:
+            self._calling = False
 
     def on_station(self, method: str, arguments: tuple[Any, ...]) -> Any:
         return getattr(self._station, method)(*arguments)

@@ -33,6 +33,7 @@ from agent.sip.media import LegMedia, OnTick
 from agent.sip.options import SipOptions
 from agent.sip.ports import PortPool
 from agent.sip.rtp import RtpCounter
+from agent.sip.stack import RESAMPLER_GAIN
 
 _log = structlog.get_logger(__name__)
 
@@ -239,9 +240,12 @@ class SipLeg:
 
     def _connect(self, call: Call, media_index: int) -> None:
         fresh = not self._media.is_live
-        self._media.connect(call.getAudioMedia(media_index))
+        stream = call.getStreamInfo(media_index)
+        codec = str(stream.codecName)
+        is_resampled = stream.audCodecParam.info.clockRate != self.sample_rate_hz
+        gain = RESAMPLER_GAIN if is_resampled else 1.0
+        self._media.connect(call.getAudioMedia(media_index), gain)
         self._rtp.begin(media_index, time.monotonic_ns())
-        codec = str(call.getStreamInfo(media_index).codecName)
         if fresh or codec != self._codec:
             self._codec = codec
             self._inbox.post(MediaReady(codec=codec))

@@ -58,8 +58,10 @@ class LegMedia:
         with self._playing:
             self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
 
-    def connect(self, audio: Any) -> None:
+    def connect(self, audio: Any, gain: float = 1.0) -> None:
         """Join the call's stream, a new one or the one there was, in both directions."""
+        audio.adjustRxLevel(gain)
+        audio.adjustTxLevel(gain)
         if self._port is None:
             self._port = self._ports.lease(self)
         self._end_hold(self._port)

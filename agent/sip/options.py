@@ -10,8 +10,6 @@ CALLS_PER_PROCESS = 4
 CODECS = ("PCMU", "PCMA", "G722")
 """What can be offered, by the names of RFC 3551."""
 
-WIDEBAND_CODECS = frozenset({"G722"})
-
 Transport = Literal["udp", "tcp"]
 
 
@@ -52,9 +50,9 @@ class SipOptions:
     rtp_public_host: str | None = None
     """Advertised in SDP; `public_host` if not given."""
     codecs: tuple[str, ...] = CODECS
-    """In order of preference. G722 makes the bridge run at 16 kHz, otherwise it runs at 8."""
+    """In order of preference."""
     sample_rate_hz: int = 24_000
-    """Of a leg's audio."""
+    """Of a leg's audio. At 8 kHz, G.711 passes through as it is (and G722 is narrowed)."""
     max_calls: int = CALLS_PER_PROCESS
     max_playout_ms: int = 120_000
     rtp_timeout_ms: int = 60_000
@@ -90,11 +88,6 @@ class SipOptions:
             )
         for peer in self.allowed_peers:
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it
-
-    @property
-    def bridge_rate_hz(self) -> int:
-        """The media clock's own rate: that of the widest codec, so that nothing is lost."""
-        return 16_000 if WIDEBAND_CODECS & set(self.codecs) else 8_000
 
 
 SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)

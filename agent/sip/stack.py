@@ -31,8 +31,11 @@ _JITTER_MS = {"jbInit": 0, "jbMinPre": 20, "jbMaxPre": 80, "jbMax": 400}
 """The jitter buffer: starts empty, and holds up to four frames back where the network needs it."""
 
 _RESAMPLER_QUALITY = 4
-"""The bridge's small filter. Measured: the large one (the default, 8) delays a G.711 call by 7 ms
-more at each change of rate."""
+"""The bridge's small filter. Measured on noise, for each change of rate: 0.9 ms and -1 dB (see
+`RESAMPLER_GAIN`); the large filter, which is the default, takes 4.1 ms."""
+
+RESAMPLER_GAIN = 10 ** (1.02 / 20)
+"""What makes up for the small filter's loss."""
 
 _THREAD_SWITCH_S = 0.0005
 """How long Python may make the media clock's thread wait while the loop's thread runs. With the
@@ -141,7 +144,8 @@ class Stack:
         config.uaConfig.maxCalls = CALLS_PER_PROCESS  # we refuse what is above `max_calls`
         config.uaConfig.userAgent = self.options.user_agent
         media = config.medConfig
-        media.clockRate = media.sndClockRate = self.options.bridge_rate_hz
+        # The bridge runs at the legs' rate, so that audio changes its rate once, at the codec.
+        media.clockRate = media.sndClockRate = self.options.sample_rate_hz
         media.ptime = media.audioFramePtime = FRAME_MS
         media.quality = _RESAMPLER_QUALITY
         media.noVad = True  # a stream without holes, whatever is in it

@@ -1,0 +1,439 @@
+"""What every `agent.leg.CallLeg` must do, over SIP and RTP and in memory.
+
+Each test plays one call between the agent's leg and the caller's. A `Rig` knows how to make such a
+pair and how to let time pass for it; the promises are the same. Where an implementation is slower
+than another (packets, jitter buffers, codecs), a test compares counts of samples, never times.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+import pytest
+from sip_rig import Phone, Told, wait_until
+
+from agent.audio import level_dbfs, to_samples, tone
+from agent.clock import NS_PER_MS
+from agent.leg import (
+    FRAME_MS,
+    AudioReceived,
+    CallAnswered,
+    CallProgressed,
+    CallReceived,
+    DtmfMethod,
+    DtmfReceived,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    MediaHeld,
+    MediaReady,
+    PlayoutCleared,
+    PlayoutOverflowed,
+    RtpMeasured,
+    TransferProgressed,
+    TransferRequested,
+)
+from agent.sip.options import SipOptions
+from simulator.virtual_clock import VirtualClock
+from simulator.virtual_leg import LineOptions, VirtualLeg
+from simulator.virtual_line import VirtualLine
+
+Side = Literal["agent", "caller"]
+T = TypeVar("T", bound=LegInput)
+
+MAX_PLAYOUT_MS = 5_000
+CONCEALED_MS = 80
+"""A packet that a busy machine delivers late is concealed, and then played: sound grows longer."""
+AGENT_HZ = 24_000
+
+
+class Rig(Protocol):
+    """A pair of legs, and the time they live in."""
+
+    rate_hz: dict[Side, int]
+
+    def dial(self, called: str) -> None:
+        """The caller's INVITE."""
+
+    def do(self, side: Side, method: str, *arguments: object) -> None:
+        """Call a method of one of the legs."""
+
+    def told(self, side: Side) -> list[Told]:
+        """Everything that a leg has told so far."""
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Let time pass until a condition holds; fails if it does not come to."""
+
+    def end(self) -> None:
+        """Whatever the test has left: end it."""
+
+
+class SipRig:
+    """Real SIP and RTP between two processes."""
+
+    _phones: "dict[Side, Phone] | None" = None
+
+    def __init__(self) -> None:
+        if SipRig._phones is None:
+            options = SipOptions(sample_rate_hz=AGENT_HZ, max_playout_ms=MAX_PLAYOUT_MS)
+            SipRig._phones = {
+                "agent": Phone("agent", options),
+                "caller": Phone("caller", SipOptions(max_playout_ms=MAX_PLAYOUT_MS)),
+            }
+        self.rate_hz: dict[Side, int] = {"agent": AGENT_HZ, "caller": 16_000}
+        self.phones = SipRig._phones
+        self.calls: dict[Side, int] = {"agent": self.phones["agent"].calls()}
+
+    def dial(self, called: str) -> None:
+        uri = f"sip:{called}@127.0.0.1:{self.phones['agent'].port}"
+        self.calls["caller"] = self.phones["caller"].dial(uri)
+        agent, call = self.phones["agent"], self.calls["agent"]
+        wait_until(lambda: agent.calls() > call, "the INVITE")
+
+    def do(self, side: Side, method: str, *arguments: object) -> None:
+        self.phones[side].do(self.calls[side], method, *arguments)
+
+    def told(self, side: Side) -> list[Told]:
+        return self.phones[side].told(self.calls[side])
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        wait_until(condition, what)
+
+    def end(self) -> None:
+        if "caller" in self.calls:
+            self.do("caller", "hang_up")
+            for phone in self.phones.values():
+                wait_until(lambda p=phone: p.facts().active_calls == 0, "an end")  # type: ignore[misc]
+
+    @classmethod
+    def close(cls) -> None:
+        """After the last test."""
+        for phone in (cls._phones or {}).values():
+            assert phone.close() == 0
+        cls._phones = None
+
+
+class VirtualRig:
+    """Both legs in memory, under a virtual clock."""
+
+    def __init__(self) -> None:
+        self.rate_hz: dict[Side, int] = {"agent": AGENT_HZ, "caller": AGENT_HZ}
+        self.clock = VirtualClock()
+        options = LineOptions(sample_rate_hz=AGENT_HZ, max_playout_ms=MAX_PLAYOUT_MS)
+        self.line = VirtualLine(
+            self.clock,
+            options,
+            to_agent=self._network,
+            to_caller=self._network,
+            on_call=lambda leg: self._listen("agent", leg),
+        )
+        self.inputs: dict[Side, list[Told]] = {"agent": [], "caller": []}
+        self.calling = False
+        self._listen("caller", self.line.caller)
+
+    def dial(self, called: str) -> None:
+        self.line.caller.dial(f"sip:{called}@example.invalid")
+
+    def do(self, side: Side, method: str, *arguments: object) -> None:
+        self.calling = True
+        getattr(self.line.agent if side == "agent" else self.line.caller, method)(*arguments)
+        self.calling = False
+
+    def told(self, side: Side) -> list[Told]:
+        return list(self.inputs[side])
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        limit_ns = self.clock.now_ns() + 60_000 * NS_PER_MS
+        assert self.clock.run(limit_ns, done=condition), what
+
+    def end(self) -> None:
+        """Nothing outlives the clock."""
+
+    def _network(self, sent_ns: int) -> tuple[int, ...]:
+        return (sent_ns + NS_PER_MS,)
+
+    def _listen(self, side: Side, leg: VirtualLeg) -> None:
+        def on_input(item: LegInput) -> None:
+            self.inputs[side].append(Told(self.clock.now_ns(), item, self.calling))
+
+        leg.start(on_input)
+
+
+class Call:
+    """A call on a rig, in the words of the tests."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+
+    def inputs(self, side: Side, kind: type[T]) -> list[T]:
+        return [told.input for told in self.rig.told(side) if isinstance(told.input, kind)]
+
+    def wait(self, side: Side, kind: type[T], count: int = 1) -> T:
+        self.rig.until(
+            lambda: len(self.inputs(side, kind)) >= count, f"{side}: {kind.__name__} {count}"
+        )
+        return self.inputs(side, kind)[count - 1]
+
+    def more_frames(self, count: int) -> None:
+        """Let so many more ticks pass on both sides."""
+        sides: tuple[Side, ...] = ("agent", "caller")
+        had = {side: len(self.inputs(side, AudioReceived)) for side in sides}
+        for side in sides:
+            self.wait(side, AudioReceived, had[side] + count)
+
+    def connect(self) -> None:
+        """Dial, answer, and let the audio settle."""
+        self.rig.dial("100")
+        self.wait("agent", CallReceived)
+        self.rig.do("agent", "answer")
+        self.wait("agent", MediaReady)
+        self.wait("agent", CallAnswered)
+        self.wait("caller", MediaReady)
+        self.more_frames(5)
+
+    def signals(self, side: Side) -> list[LegInput]:
+        return [
+            told.input
+            for told in self.rig.told(side)
+            if not isinstance(told.input, AudioReceived | FramePlayed)
+        ]
+
+    def played(self, side: Side) -> int:
+        return sum(frame.samples for frame in self.inputs(side, FramePlayed))
+
+    def voiced_ms(self, side: Side) -> int:
+        """How much sound has been heard."""
+        pcm = b"".join(frame.pcm for frame in self.inputs(side, AudioReceived))
+        blocks = to_samples(pcm).reshape(-1, self.rig.rate_hz[side] // 100)
+        return 10 * int(np.sum([level_dbfs(block) > -40 for block in blocks]))
+
+    def hears(self, side: Side, length_ms: float) -> bool:
+        """Whether this much sound has been heard, give or take the frames at its ends."""
+        return -20 <= self.voiced_ms(side) - length_ms <= 20 + CONCEALED_MS
+
+    def tone(self, side: Side, length_ms: int) -> bytes:
+        return tone(500, length_ms, self.rig.rate_hz[side])
+
+
+@pytest.fixture(params=[pytest.param(SipRig, marks=pytest.mark.e2e, id="sip"), VirtualRig])
+def call(request: pytest.FixtureRequest) -> Iterator[Call]:
+    rig: Rig = request.param()
+    yield Call(rig)
+    rig.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def phones_are_closed() -> Iterator[None]:
+    yield
+    SipRig.close()
+
+
+OTHER: dict[Side, Side] = {"agent": "caller", "caller": "agent"}
+both_sides = pytest.mark.parametrize("side", ["agent", "caller"])
+
+
+def test_a_call_begins_with_who_calls_whom(call: Call) -> None:
+    call.rig.dial("4711")
+    received = call.wait("agent", CallReceived)
+    assert (received.called, received.caller) == ("4711", "caller")
+    assert received.sip_call_id
+    assert call.signals("agent") == [received]
+
+
+def test_nothing_comes_before_the_answer_but_progress(call: Call) -> None:
+    call.rig.dial("100")
+    call.wait("agent", CallReceived)
+    call.rig.do("agent", "answer", 180)
+    assert call.wait("caller", CallProgressed).status == 180
+    call.rig.do("agent", "answer")
+    assert call.wait("caller", CallAnswered).status == 200
+    call.wait("agent", CallAnswered)
+    names = [type(item) for item in call.signals("caller")]
+    assert names.index(CallProgressed) < names.index(CallAnswered)
+
+
+@both_sides
+def test_frames_of_20_ms_come_and_go_while_media_is_up(call: Call, side: Side) -> None:
+    call.connect()
+    call.more_frames(20)
+    heard = call.inputs(side, AudioReceived)
+    frame_bytes = call.rig.rate_hz[side] * FRAME_MS // 1000 * 2
+    assert {len(frame.pcm) for frame in heard} == {frame_bytes}
+    assert abs(len(heard) - len(call.inputs(side, FramePlayed))) <= 1
+    span_ms = (heard[-1].at_ns - heard[0].at_ns) / NS_PER_MS
+    assert span_ms == pytest.approx((len(heard) - 1) * FRAME_MS, abs=2 * FRAME_MS)
+
+
+@both_sides
+def test_what_one_plays_the_other_hears_and_every_sample_is_counted(call: Call, side: Side) -> None:
+    call.connect()
+    pcm = call.tone(side, 330)
+    call.rig.do(side, "play", pcm)
+    call.more_frames(40)
+    assert call.played(side) == len(pcm) // 2
+    assert call.played(OTHER[side]) == 0
+    assert call.hears(OTHER[side], 330)
+    assert max(f.samples for f in call.inputs(side, FramePlayed)) * 2 == len(
+        call.inputs(side, AudioReceived)[0].pcm
+    )
+
+
+def test_what_was_played_before_media_waits_for_it(call: Call) -> None:
+    call.rig.dial("100")
+    call.wait("agent", CallReceived)
+    pcm = call.tone("agent", 200)
+    call.rig.do("agent", "play", pcm)
+    call.rig.do("agent", "answer")
+    call.wait("caller", MediaReady)
+    call.more_frames(30)
+    assert call.played("agent") == len(pcm) // 2
+
+
+@both_sides
+def test_clear_is_answered_behind_the_last_frame_and_nothing_is_lost(
+    call: Call, side: Side
+) -> None:
+    call.connect()
+    pcm = call.tone(side, 3_000)
+    call.rig.do(side, "play", pcm)
+    call.more_frames(10)
+    call.rig.do(side, "clear")
+    cleared = call.wait(side, PlayoutCleared)
+    call.more_frames(20)
+    told = [t.input for t in call.rig.told(side)]
+    before = told[: told.index(cleared)]
+    played_before = sum(item.samples for item in before if isinstance(item, FramePlayed))
+    assert played_before + cleared.dropped_samples == len(pcm) // 2
+    assert call.played(side) == played_before
+    assert call.hears(OTHER[side], played_before * 1000 / call.rig.rate_hz[side])
+
+
+def test_clear_of_nothing_is_answered_too(call: Call) -> None:
+    call.connect()
+    call.rig.do("agent", "clear")
+    assert call.wait("agent", PlayoutCleared).dropped_samples == 0
+
+
+def test_after_a_clear_new_audio_plays(call: Call) -> None:
+    call.connect()
+    call.rig.do("agent", "play", call.tone("agent", 1_000))
+    call.rig.do("agent", "clear")
+    call.rig.do("agent", "play", call.tone("agent", 200))
+    call.more_frames(30)
+    before_the_clear = sum(f.samples for f in call.inputs("agent", FramePlayed)) - AGENT_HZ // 5
+    assert call.hears("caller", 200 + before_the_clear * 1000 / AGENT_HZ)
+
+
+@both_sides
+def test_what_the_buffer_cannot_hold_is_told(call: Call, side: Side) -> None:
+    call.connect()
+    pcm = call.tone(side, MAX_PLAYOUT_MS + 1_000)
+    call.rig.do(side, "play", pcm)
+    dropped = call.wait(side, PlayoutOverflowed).dropped_samples
+    assert dropped == pytest.approx(call.rig.rate_hz[side], abs=call.rig.rate_hz[side] // 5)
+
+
+@both_sides
+def test_the_end_is_told_last_with_the_streams_numbers_before_it(call: Call, side: Side) -> None:
+    call.connect()
+    call.more_frames(10)
+    call.rig.do(side, "hang_up")
+    for end in ("agent", "caller"):
+        ended = call.wait(end, HungUp)
+        assert (ended.by, ended.status) == (side, 200)
+        assert ended.reason
+        measured, last = call.signals(end)[-2:]
+        assert isinstance(measured, RtpMeasured)
+        assert measured.received_packets >= 10
+        assert measured.lost_packets == 0
+        assert last == ended
+        assert call.rig.told(end)[-1].input == ended
+
+
+@both_sides
+def test_a_call_that_is_over_takes_everything_and_does_nothing(call: Call, side: Side) -> None:
+    call.connect()
+    call.rig.do(side, "hang_up")
+    call.wait(side, HungUp)
+    for method, *arguments in (
+        ("answer",),
+        ("play", call.tone(side, 100)),
+        ("clear",),
+        ("send_dtmf", "1"),
+        ("transfer", "sip:200@127.0.0.1"),
+        ("hang_up",),
+    ):
+        call.rig.do(side, str(method), *arguments)
+    call.wait(OTHER[side], HungUp)
+    assert isinstance(call.rig.told(side)[-1].input, HungUp)
+    assert len(call.inputs(side, HungUp)) == 1
+
+
+def test_an_incoming_call_can_be_refused(call: Call) -> None:
+    call.rig.dial("100")
+    call.wait("agent", CallReceived)
+    call.rig.do("agent", "hang_up", 480)
+    for side in ("agent", "caller"):
+        ended = call.wait(side, HungUp)
+        assert (ended.by, ended.status) == ("agent", 480)
+        assert not call.inputs(side, RtpMeasured)
+
+
+def test_a_call_that_nobody_has_answered_can_be_cancelled(call: Call) -> None:
+    call.rig.dial("100")
+    call.wait("agent", CallReceived)
+    call.rig.do("agent", "answer", 180)
+    call.wait("caller", CallProgressed)
+    call.rig.do("caller", "hang_up")
+    for side in ("agent", "caller"):
+        ended = call.wait(side, HungUp)
+        assert (ended.by, ended.status) == ("caller", 487)
+
+
+def test_hold_keeps_the_clock_and_keeps_what_waits(call: Call) -> None:
+    call.connect()
+    call.rig.do("caller", "hold")
+    call.wait("agent", MediaHeld)
+    call.more_frames(5)
+    pcm = call.tone("agent", 300)
+    call.rig.do("agent", "play", pcm)
+    call.rig.do("caller", "play", call.tone("caller", 200))
+    call.more_frames(20)
+    assert call.played("agent") == 0
+    assert call.voiced_ms("agent") == 0
+    call.rig.do("caller", "resume")
+    call.wait("agent", MediaReady, 2)
+    call.more_frames(40)
+    assert call.played("agent") == len(pcm) // 2
+    assert call.hears("caller", 300)
+
+
+@both_sides
+@pytest.mark.parametrize("method", ["rfc4733", "info"])
+def test_key_presses_arrive_in_order(call: Call, side: Side, method: DtmfMethod) -> None:
+    call.connect()
+    call.rig.do(side, "send_dtmf", "159#", method)
+    call.wait(OTHER[side], DtmfReceived, 4)
+    call.more_frames(10)
+    pressed = call.inputs(OTHER[side], DtmfReceived)
+    assert "".join(press.digit for press in pressed) == "159#"
+    assert {press.method for press in pressed} == {method}
+
+
+def test_a_transfer_is_requested_and_its_outcome_told(call: Call) -> None:
+    call.connect()
+    call.rig.do("agent", "transfer", "sip:operator@127.0.0.1")
+    assert call.wait("caller", TransferRequested).uri.strip("<>") == "sip:operator@127.0.0.1"
+    assert call.wait("agent", TransferProgressed).status >= 200
+
+
+def test_no_input_comes_within_a_methods_call(call: Call) -> None:
+    call.connect()
+    call.rig.do("agent", "play", call.tone("agent", MAX_PLAYOUT_MS + 100))
+    call.rig.do("agent", "clear")
+    call.wait("agent", PlayoutCleared)
+    call.rig.do("caller", "hang_up")
+    call.wait("caller", HungUp)
+    call.wait("agent", HungUp)
+    for side in ("agent", "caller"):
+        assert not [told.input for told in call.rig.told(side) if told.within_call]
