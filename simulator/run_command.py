@@ -9,7 +9,7 @@ import subprocess
 import sys
 import webbrowser
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console
 
@@ -67,22 +67,28 @@ def _run(given: argparse.Namespace) -> int:
         out=given.out,
     )
     done = asyncio.run(run(options, console))
-    info = _run_info(done, options)
-    judged = [call.result for call in done.calls if call.result]
-    write_judged(done.directory, info, judged)
-    point_latest_at(done.directory)
+    written = write_report(done, options, " ".join(["earshot", *sys.argv[1:]]))
     if given.json:
-        print(json.dumps(results(info, judged), indent=2))
+        print(json.dumps(written, indent=2))
     _show(console, done)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
     return done.exit_code
 
 
-def _run_info(done: Run, options: RunOptions) -> RunInfo:
+def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]:
+    """Write all pages of a run, point `latest` at it, and answer with what `results.json` holds."""
+    info = _run_info(done, options, command)
+    judged = [call.result for call in done.calls if call.result]
+    write_judged(done.directory, info, judged)
+    point_latest_at(done.directory)
+    return results(info, judged)
+
+
+def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
     return RunInfo(
         started_at=done.started_at.isoformat(timespec="seconds"),
-        command=" ".join(["earshot", *sys.argv[1:]]),
+        command=command,
         lane=options.lane,
         commit=_commit(),
         seed=options.seed,

@@ -98,14 +98,30 @@ async def run(options: RunOptions, console: Console) -> Run:
         stages = plan(chosen, repeat=options.repeat, seed=options.seed)
     except PlanError as error:
         raise RunError(str(error)) from None
-    started_at = datetime.now(UTC)
-    done = Run(directory=_new_directory(options.out, started_at), started_at=started_at)
+    done = begin_run(options.out)
     with make_progress(console, len(stages)) as progress:
-        await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
-        play = _play_virtual if options.lane == "virtual" else _play_sip
-        await play(stages, options, done, progress)
-    done.duration_s = (datetime.now(UTC) - started_at).total_seconds()
+        await play_run(stages, options, done, progress)
     return done
+
+
+def begin_run(out: Path) -> Run:
+    """A run that begins now, with a directory of its own below `out`.
+
+    Raises:
+        RunError: there can be no such directory.
+    """
+    started_at = datetime.now(UTC)
+    return Run(directory=_new_directory(out, started_at), started_at=started_at)
+
+
+async def play_run(
+    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+) -> None:
+    """Play and judge stages in the lane that `options` name; the calls go into `done`."""
+    await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
+    play = _play_virtual if options.lane == "virtual" else _play_sip
+    await play(stages, options, done, progress)
+    done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 
 async def _play_sip(

@@ -1,0 +1,154 @@
+"""pytest sees scenarios: `pytest scenarios/` plays each file, and each cell of a matrix, as a test.
+
+A YAML file is a scenario if it lies in a folder named `scenarios`, or has `about` and `steps`. All
+that was collected and not deselected is played as one run, several calls at once where the lane
+allows it; each test waits for its own call. `-k` chooses by name, a scenario's `tags` are markers
+for `-m`, JUnit carries the metrics as properties, and a failure names the call's page.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Loaded with every pytest of an environment: what it needs is imported when a scenario is there.
+if TYPE_CHECKING:
+    from simulator.evaluate import Evaluated
+    from simulator.pytest_player import Player
+    from simulator.scenario import Scenario
+
+FOLDER = "scenarios"
+_SUITE_FILE = "suite.yaml"
+_HEAD = re.compile(r"^about:.*^steps:|^steps:.*^about:", re.MULTILINE | re.DOTALL)
+
+_PLAYER = pytest.StashKey["Player"]()
+
+
+class ScenarioFailedError(Exception):
+    """A call did not go as its scenario says; the message is all that there is to say."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How to play: lane, seed, calls at once, where reports go."""
+    group = parser.getgroup("earshot", "telephone scenarios")
+    group.addoption(
+        "--earshot-lane",
+        choices=("sip", "virtual"),
+        default="sip",
+        help="sip: real calls in real time; virtual: in memory, in no time (default: sip)",
+    )
+    group.addoption("--earshot-seed", type=int, default=0, help="of everything random (default: 0)")
+    group.addoption(
+        "--earshot-jobs", type=int, default=4, metavar="N", help="calls at once (default, most: 4)"
+    )
+    group.addoption(
+        "--earshot-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
+    )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
+    """A scenario file, if it is one."""
+    if file_path.suffix != ".yaml" or file_path.name == _SUITE_FILE:
+        return None
+    if FOLDER in file_path.parts or _HEAD.search(file_path.read_text(errors="replace")):
+        collected: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
+        return collected
+    return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave no process behind, and write the report."""
+    player = session.config.stash.get(_PLAYER, None)
+    if player is not None:
+        player.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say where the report is."""
+    player = config.stash.get(_PLAYER, None)
+    if player is not None and player.report is not None:
+        terminalreporter.write_line(f"earshot report: {player.report}")
+
+
+class ScenarioFile(pytest.File):
+    """A file, of which each scenario is a test."""
+
+    def collect(self) -> Iterator["ScenarioItem"]:
+        """One test, or one for each cell of the matrix."""
+        from simulator.loader import ScenarioError, load_file
+
+        try:
+            scenarios = load_file(self.path)
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from None
+        for scenario in scenarios:
+            if self.config.getoption("--earshot-lane") in scenario.lanes:
+                item: ScenarioItem = ScenarioItem.from_parent(
+                    self, name=scenario.name, scenario=scenario
+                )
+                yield item
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario as a test."""
+
+    def __init__(self, *, scenario: "Scenario", **given: Any) -> None:
+        super().__init__(**given)
+        self.scenario = scenario
+        for tag in scenario.tags:
+            self.config.addinivalue_line("markers", f"{tag}: a tag of scenarios")
+            self.add_marker(tag)
+
+    def runtest(self) -> None:
+        """Wait for the call, or calls, and judge them."""
+        player = _player(self.session)
+        calls = player.calls_of(self.scenario)
+        self.user_properties += list(_properties(calls))
+        wrong = [call for call in calls if call.verdict != "passed"]
+        if wrong:
+            raise ScenarioFailedError(
+                "\n".join(
+                    f"{call.stage.name}: {call.sentence}\n  see {player.page(call)}"
+                    for call in wrong
+                )
+            )
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
+        """The sentence alone; where it happened in our code says nothing."""
+        from simulator.pytest_player import PlayerError
+
+        if isinstance(excinfo.value, (ScenarioFailedError, PlayerError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, *args)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """The file, its first line, and the name."""
+        return self.path, 0, f"scenario {self.name}"
+
+
+def _player(session: pytest.Session) -> "Player":
+    """The run of this session; it begins with the first scenario that is tested."""
+    from simulator.pytest_player import Player
+
+    stash = session.config.stash
+    if _PLAYER not in stash:
+        option = session.config.getoption
+        stash[_PLAYER] = Player(
+            [item.scenario for item in session.items if isinstance(item, ScenarioItem)],
+            lane=option("--earshot-lane"),
+            seed=option("--earshot-seed"),
+            jobs=option("--earshot-jobs"),
+            out=option("--earshot-out"),
+        )
+    return stash[_PLAYER]
+
+
+def _properties(calls: Sequence["Evaluated"]) -> Iterable[tuple[str, object]]:
+    """Each metric's worst value of each call, for JUnit."""
+    for call in calls:
+        prefix = f"{call.stage.name}." if len(calls) > 1 else ""
+        for one in call.result.judged if call.result else ():
+            turn = f"[{one.turn}]" if one.turn is not None else ""
+            yield f"{prefix}{one.name}{turn}", round(one.value, 3)

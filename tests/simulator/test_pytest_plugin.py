@@ -1,0 +1,118 @@
+"""Scenarios as tests: a pytest within this one, in the virtual lane."""
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import simulator.pytest_player  # noqa: F401 - a run within forgets what it imports; numpy must stay
+
+Run = Callable[..., tuple[int, str]]
+
+PASSES = """\
+about: A call that goes well.
+tags: [smoke]
+agent: {greeting: {enabled: false}}
+steps: [{expect: beep}, hang_up]
+"""
+FAILS = """\
+about: A call that expects what does not come.
+agent: {greeting: {enabled: false}}
+caller: {patience: 2s}
+steps: [{expect: greeting}]
+"""
+MATRIX = PASSES + "matrix: {caller.codec: [PCMU, G722]}\n"
+
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture
+def calls(pytester: pytest.Pytester) -> Path:
+    folder = pytester.mkdir("scenarios")
+    pytester.makeini(
+        "[pytest]\naddopts = --strict-markers\nasyncio_default_fixture_loop_scope = function\n"
+    )
+    (pytester.path / "notes.yaml").write_text("about: nothing to do with us\n")
+    (folder / "suite.yaml").write_text("time_limit: 20s\n")
+    return folder
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester) -> Run:
+    plugin = () if _is_installed_as_plugin() else ("-p", "simulator.pytest_plugin")
+    options = ("-v", "--earshot-lane", "virtual", "--earshot-out", "out")
+
+    def inside(*arguments: str) -> tuple[int, str]:
+        done = pytester.runpytest_inprocess(*plugin, *options, *arguments)
+        return int(done.ret), done.stdout.str()
+
+    return inside
+
+
+def _is_installed_as_plugin() -> bool:
+    plugins = entry_points(group="pytest11")
+    return any(plugin.value == "simulator.pytest_plugin" for plugin in plugins)
+
+
+def test_each_file_and_each_cell_is_a_test(calls: Path, run: Run) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    (calls / "codecs.yaml").write_text(MATRIX)
+    code, told = run("--junitxml=junit.xml")
+
+    assert code == 0, told
+    assert "3 passed" in told
+    cases = ET.parse(calls.parent / "junit.xml").iter("testcase")  # noqa: S314 - our own file
+    metrics = {case.get("name"): {p.get("name") for p in case.iter("property")} for case in cases}
+    assert set(metrics) == {"good", "codecs[PCMU]", "codecs[G722]"}
+    assert all({"answer_ms", "beep_hz"} <= names for names in metrics.values())
+    report = re.search(r"earshot report: (\S+)", told)
+    assert report is not None
+    assert (calls.parent / report[1]).is_file()
+
+
+def test_a_failure_says_what_was_expected_and_where_its_page_is(calls: Path, run: Run) -> None:
+    (calls / "bad.yaml").write_text(FAILS)
+    code, told = run()
+
+    assert code == 1
+    assert "expected greeting within 2 s, but heard since the answer: a beep" in told
+    assert "Traceback" not in told
+    page = re.search(r"see (\S+call\.html)", told)
+    assert page is not None
+    assert (calls.parent / page[1]).is_file()
+
+
+def test_names_and_tags_choose(calls: Path, run: Run) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    (calls / "bad.yaml").write_text(FAILS)
+    for choice in (("-k", "good"), ("-m", "smoke")):
+        code, told = run(*choice)
+        assert code == 0, told
+        assert "1 passed, 1 deselected" in told
+
+
+def test_a_forerunner_is_played_even_if_it_is_not_chosen(calls: Path, run: Run) -> None:
+    (calls / "first.yaml").write_text("about: x\nsteps: [{expect: greeting}]\n")
+    (calls / "second.yaml").write_text(
+        "about: x\nafter: first\n"
+        "steps: [{expect: greeting}, {expect: {mark: greeting_started, fields: {origin: cache}}}]\n"
+    )
+    code, told = run("-k", "second")
+    assert code == 0, told
+
+
+def test_a_broken_file_is_an_error_with_its_place(calls: Path, run: Run) -> None:
+    (calls / "broken.yaml").write_text("about: x\nsteps: [{expct: beep}]\n")
+    code, told = run()
+
+    assert code == 2
+    assert 'broken.yaml:2:9: step 1: "expct"; did you mean "expect"?' in told
+
+
+def test_other_yaml_files_are_left_alone(calls: Path, run: Run) -> None:
+    code, told = run()
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED, told
