@@ -170,6 +170,8 @@ class GreetingSettings(Model):
     """False: made anew for every call, and not kept."""
     cache_dir: UserPath | None = None
     """Default: `earshot` in the user's cache directory."""
+    warm_at_start: bool = False
+    """Make what is not cached as soon as calls are answered; `earshot-agent greet` does it before."""
 
 
 class BeepSettings(Model):
