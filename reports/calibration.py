@@ -1,0 +1,153 @@
+"""How true the numbers are: the harness's own error, metric by metric, as measured.
+
+A call to a responder whose behaviour is known to the sample gives, for every metric, what was
+measured and what should have been; the differences are the harness's error. Its median is the bias,
+a constant that can be taken off; what remains is given as percentiles of its size.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reports import stats
+from reports.files import write_atomically
+
+VERSION = 1
+
+
+class CalibrationError(ValueError):
+    """A calibration that cannot be read."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricError:
+    """The harness's own error in one metric."""
+
+    name: str
+    unit: str
+    count: int
+    bias: float
+    """Median of measured less true."""
+    p50: float
+    """Of the size of what remains when the bias is taken off."""
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """The harness's own errors on one machine."""
+
+    measured_at: str
+    """ISO 8601."""
+    machine: str
+    calls: int
+    concurrency: int
+    """Calls at once."""
+    metrics: tuple[MetricError, ...]
+    path_ms: Mapping[str, float]
+    """The telephone's own path, which no agent can avoid: p50 and p95 of both directions."""
+
+    @property
+    def errors_ms(self) -> dict[str, float]:
+        """p95 of each metric's error, its bias taken off."""
+        return {m.name: m.p95 for m in self.metrics}
+
+    @property
+    def biases_ms(self) -> dict[str, float]:
+        """What to take off each metric."""
+        return {m.name: m.bias for m in self.metrics}
+
+    @property
+    def line(self) -> str:
+        """One line for a report."""
+        worst = max((m for m in self.metrics if m.unit == "ms"), key=lambda m: m.p95, default=None)
+        if worst is None:
+            return "not measured"
+        turn = next((m for m in self.metrics if m.name == "turn_ms"), worst)
+        return (
+            f"{turn.p95:.1f} ms for {turn.name} (p95), at worst {worst.p95:.1f} ms ({worst.name}); "
+            f"{self.calls} calls, {self.concurrency} at once, {self.measured_at[:10]}"
+        )
+
+
+def error_of(name: str, unit: str, errors: Sequence[float]) -> MetricError:
+    """The statistics of a metric's errors (measured less true); there is at least one."""
+    bias = stats.percentile(errors, 50)
+    rest = [abs(error - bias) for error in errors]
+    return MetricError(
+        name=name,
+        unit=unit,
+        count=len(errors),
+        bias=bias,
+        p50=stats.percentile(rest, 50),
+        p95=stats.percentile(rest, 95),
+        p99=stats.percentile(rest, 99),
+    )
+
+
+def default_path(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where this machine's calibration is kept: under the user's state directory."""
+    state = environment.get("XDG_STATE_HOME")
+    base = Path(state) if state else Path.home() / ".local" / "state"
+    return base / "earshot" / "calibration.json"
+
+
+def save(calibration: Calibration, path: Path) -> None:
+    """Keep a calibration."""
+    write_atomically(path, (json.dumps(to_data(calibration), indent=2) + "\n").encode())
+
+
+def load(path: Path) -> Calibration | None:
+    """The calibration that is kept, or None if there is none.
+
+    Raises:
+        CalibrationError: the file is no calibration of this version.
+    """
+    try:
+        return from_data(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CalibrationError(f"{path}: {error}: calibrate again, or remove it") from None
+
+
+def from_data(data: dict[str, Any]) -> Calibration:
+    """From JSON.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is no calibration of this version.
+    """
+    version = data.get("version")
+    if version != VERSION:
+        raise ValueError(f"version {version}, expected {VERSION}")
+    metrics = tuple(MetricError(**metric) for metric in data["metrics"])
+    known = {key: value for key, value in data.items() if key not in ("version", "metrics")}
+    return Calibration(**known, metrics=metrics)
+
+
+def to_data(calibration: Calibration) -> dict[str, Any]:
+    """As JSON."""
+    return {"version": VERSION, **asdict(calibration)}
+
+
+def table(calibration: Calibration) -> str:
+    """For people."""
+    calls = f"{calibration.calls} calls, {calibration.concurrency} at once"
+    lines = [
+        f"The harness's own error: {calls}, {calibration.machine}",
+        f"{'metric':<18} {'values':>6} {'bias':>8} {'p50':>7} {'p95':>7} {'p99':>7}",
+    ]
+    lines += [
+        f"{m.name:<18} {m.count:>6} {m.bias:>+8.2f} {m.p50:>7.2f} {m.p95:>7.2f} {m.p99:>7.2f}"
+        f"  {m.unit}"
+        for m in calibration.metrics
+    ]
+    lines.append(
+        "The telephone's path, which every agent pays: "
+        + ", ".join(f"{name} {value:.1f} ms" for name, value in calibration.path_ms.items())
+    )
+    return "\n".join(lines)

@@ -1,0 +1,213 @@
+"""`earshot calibrate`: the harness's own error, measured over real SIP and RTP.
+
+The scripted caller calls a responder whose behaviour is known to the sample
+(`simulator.responder`), as many at once as a run does, and is measured by the same code that
+measures an agent. What it found, less what was true, is the harness's error; it is kept for this
+machine, and every later report shows it.
+"""
+
+import asyncio
+import json
+import os
+import platform
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+from agent import audio
+from fakes.voice import synthesise
+from reports import stats
+from reports.budget import UNITS
+from reports.calibration import Calibration, error_of
+from reports.evidence import TIMELINE, EvidenceError, load_evidence
+from reports.files import write_atomically
+from simulator.calibration_truth import TruthError, errors_of, load_heard
+from simulator.processes import ChildProcess
+from simulator.recording import CALLER_RATE_HZ
+from simulator.responder import Behaviour, hard_edged
+from simulator.sip_lane import CALLS_AT_ONCE, child_environment
+
+CALLS = 24
+CALL_LIMIT_S = 60.0
+
+_PHRASE = "Could you tell me when you open on Saturday morning?"
+_REPLY = "We open at nine in the morning on Saturdays and we close at five in the afternoon."
+_SCENARIO = {
+    "about": "A responder whose behaviour is known to the sample.",
+    "time_limit": "50s",
+    "steps": [
+        {"expect": "beep"},
+        {"pause": "300ms"},
+        {"say": {"wav": "phrase.wav"}},
+        {"expect": "reply"},
+        {"say": {"wav": "phrase.wav"}},
+        {"say": {"wav": "phrase.wav"}, "when": "reply + 1500ms"},
+        {"expect": "reply"},
+        "hang_up",
+    ],
+}
+
+
+class CalibrateError(RuntimeError):
+    """The calibration could not be done."""
+
+
+@dataclass
+class _Collected:
+    errors: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    path: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    calls: int = 0
+    refused: list[str] = field(default_factory=list)
+
+
+async def calibrate(
+    directory: Path,
+    *,
+    calls: int = CALLS,
+    concurrency: int = CALLS_AT_ONCE,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Calibration:
+    """Place the calls, and compute the harness's errors. Evidence stays in `directory`.
+
+    Raises:
+        CalibrateError: too few of the calls could serve.
+        ProcessError: a process died, or did not start.
+    """
+    phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
+    names = [f"call{number}" for number in range(1, calls + 1)]
+    await _place(directory, scenario, names, concurrency, progress)
+    collected = _Collected()
+    for name in names:
+        await asyncio.to_thread(
+            _collect, directory, name, phrase, Behaviour(reply=reply), collected
+        )
+    if collected.calls < max(1, calls // 2):
+        raise CalibrateError(
+            f"only {collected.calls} of {calls} calls could serve: {'; '.join(collected.refused)}"
+        )
+    return _result(collected, concurrency)
+
+
+def _prepare(directory: Path) -> tuple[bytes, bytes, Path]:
+    """What caller and responder say, and the caller's scenario, as files too."""
+    phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
+    reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
+    for name, pcm in (("phrase", phrase), ("reply", reply)):
+        audio.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
+    scenario = directory / "calibration.yaml"
+    write_atomically(scenario, yaml.safe_dump(_SCENARIO, sort_keys=False).encode())
+    return phrase, reply, scenario
+
+
+async def _place(
+    directory: Path,
+    scenario: Path,
+    names: list[str],
+    concurrency: int,
+    progress: Callable[[str], None],
+) -> None:
+    waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+
+    def told(line: str) -> None:
+        message = json.loads(line) if line.startswith("{") else {}
+        future = waiting.get(message.get("stage", ""))
+        if "verdict" in message and future is not None and not future.done():
+            future.set_result(message)
+
+    responder = _child(directory, "responder", [str(directory / "reply.wav"), str(directory)])
+    caller = _child(directory, "caller", [], told)
+    try:
+        await asyncio.gather(responder.start(), caller.start())
+        uri = responder.ready_line.split()[-1]
+        room = asyncio.Semaphore(concurrency)
+        rng = random.Random(0)
+
+        async def call(name: str) -> None:
+            async with room:
+                await asyncio.sleep(rng.uniform(0, 0.5))  # so that no two begin on the same tick
+                waiting[name] = asyncio.get_running_loop().create_future()
+                caller.send_line(_order(name, scenario, uri, directory / name))
+                message = await asyncio.wait_for(waiting[name], CALL_LIMIT_S)
+                progress(f"{name}: {message['verdict']}: {message['detail']}")
+
+        await asyncio.gather(*map(call, names))
+    except TimeoutError:
+        raise CalibrateError(
+            f"a call was not over after {CALL_LIMIT_S:.0f} s; the caller's last words: "
+            f"{caller.last_words()}"
+        ) from None
+    finally:
+        await asyncio.gather(caller.stop(), responder.stop())
+
+
+def _child(
+    directory: Path,
+    name: str,
+    arguments: list[str],
+    on_line: Callable[[str], None] | None = None,
+) -> ChildProcess:
+    return ChildProcess(
+        name,
+        ["-m", f"simulator.{name}_process", *arguments],
+        log_path=directory / f"{name}.log",
+        environment=child_environment(os.environ),
+        on_line=on_line,
+    )
+
+
+def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:
+    directory.mkdir(parents=True, exist_ok=True)
+    return json.dumps(
+        {
+            "stage": name,
+            "path": str(scenario),
+            "scenario": scenario.stem,
+            "uri": uri.replace("sip:", f"sip:{name}@"),
+            "seed": 0,
+            "directory": str(directory),
+        }
+    )
+
+
+def _collect(
+    directory: Path, name: str, phrase: bytes, behaviour: Behaviour, collected: _Collected
+) -> None:
+    """One call's errors; a call that was spoilt (a lost packet in the phrase) is told, not used."""
+    try:
+        (directory / name / "caller.jsonl").rename(directory / name / TIMELINE)
+        evidence = load_evidence(directory / name)
+        heard = load_heard(directory / name)
+        errors, path = errors_of(evidence, heard, audio.to_samples(phrase), behaviour)
+    except (OSError, EvidenceError, TruthError) as error:
+        collected.refused.append(f"{name}: {error}")
+        return
+    collected.calls += 1
+    for into, found in ((collected.errors, errors), (collected.path, path)):
+        for metric, values in found.items():
+            into[metric] += values
+
+
+def _result(collected: _Collected, concurrency: int) -> Calibration:
+    path = collected.path["there and back"]
+    return Calibration(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
+        calls=collected.calls,
+        concurrency=concurrency,
+        metrics=tuple(
+            error_of(name, UNITS[name], collected.errors[name])
+            for name in UNITS
+            if collected.errors.get(name)
+        ),
+        path_ms={
+            "p50": round(stats.percentile(path, 50), 1),
+            "p95": round(stats.percentile(path, 95), 1),
+        },
+    )

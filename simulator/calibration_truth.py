@@ -1,0 +1,209 @@
+"""What a caller should have measured at the responder, and by how much it erred.
+
+The places of known sounds are found by cross-correlation with the sounds themselves, so that the
+truth does not pass through the ears that are to be judged. The reports' own code measures the call
+as it would any other.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from agent import audio
+from agent.clock import NS_PER_MS, NS_PER_S
+from agent.timeline import Mark, merge
+from reports import matching
+from reports.evidence import EAR, MOUTH, Audio, CallEvidence
+from reports.metrics import measure
+from simulator.responder import Behaviour, Said
+
+_AROUND_MS = 300
+_FRAMES_A_SECOND = 50
+
+Samples = NDArray[np.int16]
+
+
+class TruthError(RuntimeError):
+    """A call that cannot serve: a known sound was not found where it must be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What the responder kept of one call."""
+
+    recording: Samples
+    """Shape (n, 2): what it said, what it heard."""
+    rate_hz: int
+    said: tuple[Said, ...]
+    heard_ns: tuple[int, ...]
+    started_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """The truth about one turn, in samples of the caller's recording unless it says otherwise."""
+
+    number: int
+    phrase_start: int
+    phrase_end: int
+    answer_start: int
+    answer_end: int
+    delay_ms: float
+    """Of the responder, on its own media clock."""
+    own_ms: float
+    """From the frame with the last voiced sample to the answer's first sample, as stamped."""
+
+
+def load_heard(path: Path) -> Heard:
+    """What the responder's process wrote, `path` without its suffix."""
+    facts = json.loads(path.with_suffix(".json").read_bytes())
+    recording, rate_hz = soundfile.read(path.with_suffix(".wav"), dtype="int16", always_2d=True)
+    return Heard(
+        recording=recording,
+        rate_hz=rate_hz,
+        said=tuple(Said(**said) for said in facts["said"]),
+        heard_ns=tuple(facts["heard_ns"]),
+        started_ns=facts["started_ns"],
+    )
+
+
+def errors_of(
+    evidence: CallEvidence, heard: Heard, phrase: Samples, behaviour: Behaviour
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Measured less true, by metric; and the telephone's path, up and down, in milliseconds.
+
+    Raises:
+        TruthError: a known sound was not found.
+    """
+    turns = list(_turns(evidence, heard, phrase, behaviour))
+    full = _with_the_responders_marks(evidence, heard, behaviour)
+    found = {(m.name, m.turn): m.value for m in measure(full).measurements}
+    errors: dict[str, list[float]] = defaultdict(list)
+    path: dict[str, list[float]] = defaultdict(list)
+
+    def note(name: str, turn: int | None, true: float) -> None:
+        if (name, turn) in found:
+            errors[name].append(found[name, turn] - true)
+
+    ms = 1000 / evidence.rate_hz
+    for turn in turns:
+        matched_ms = (turn.answer_start - turn.phrase_end) * ms
+        note("turn_ms", turn.number, matched_ms)
+        note("agent_overhead_ms", turn.number, matched_ms - turn.own_ms)
+        path["there and back"].append(matched_ms - turn.delay_ms)
+        has_hole = turn.number == behaviour.hole_in
+        heard_ms = (turn.answer_end - turn.answer_start) * ms
+        if not has_hole or heard_ms > behaviour.hole_at_ms + behaviour.hole_ms:
+            note("gap_ms", turn.number, behaviour.hole_ms if has_hole else 0.0)
+    for earlier, later in pairwise(turns):
+        if later.phrase_start < earlier.answer_end:
+            stop_ms = (earlier.answer_end - later.phrase_start) * ms
+            note("barge_in_stop_ms", later.number, stop_ms)
+    _note_beep(evidence, heard, behaviour, found, errors)
+    return dict(errors), dict(path)
+
+
+def _note_beep(
+    evidence: CallEvidence,
+    heard: Heard,
+    behaviour: Behaviour,
+    found: dict[tuple[str, int | None], float],
+    errors: dict[str, list[float]],
+) -> None:
+    beep = audio.to_samples(
+        audio.tone(behaviour.beep_hz, behaviour.beep_length_ms, evidence.rate_hz)
+    )
+    said = next((said for said in heard.said if said.name == "beep"), None)
+    answered = evidence.first("caller", "call_answered")
+    if said is None or answered is None or ("beep_ms", None) not in found:
+        raise TruthError("no beep was heard")
+    start = _find(beep, evidence.channel(EAR), 0, evidence.rate_hz * 3, "beep")
+    true_ms = (evidence.at_ns(start) - answered.at_ns) / NS_PER_MS
+    errors["beep_ms"].append(found["beep_ms", None] - true_ms)
+    errors["beep_hz"].append(found["beep_hz", None] - behaviour.beep_hz)
+    errors["beep_length_ms"].append(found["beep_length_ms", None] - behaviour.beep_length_ms)
+
+
+def _turns(
+    evidence: CallEvidence, heard: Heard, phrase: Samples, behaviour: Behaviour
+) -> Iterator[Turn]:
+    reply = audio.to_samples(behaviour.reply)
+    opening = reply[: round(behaviour.hole_at_ms * heard.rate_hz / 1000)]
+    rate_hz = evidence.rate_hz
+    answers = [said for said in heard.said if said.name != "beep" and said.start >= 0]
+    for mark, said in zip(evidence.find("caller", "utterance_started"), answers, strict=False):
+        near = evidence.sample_at(mark.at_ns)
+        around = _AROUND_MS * rate_hz // 1000
+        start = _find(phrase, evidence.channel(MOUTH), near - around, near + around, "phrase")
+        told = round((said.start - _there(heard, said, phrase)) * 1000 / heard.rate_hz, 3)
+        after = start + phrase.size
+        answer = _find(opening, evidence.channel(EAR), after, after + 2 * rate_hz, "answer")
+        end_there = _there(heard, said, phrase)
+        frame = (end_there - 1) // (heard.rate_hz // _FRAMES_A_SECOND)
+        said_ns = heard.started_ns + said.start * NS_PER_S // heard.rate_hz
+        yield Turn(
+            number=int(mark.fields["turn"]),
+            phrase_start=start,
+            phrase_end=after,
+            answer_start=answer,
+            answer_end=answer + said.end - said.start,
+            delay_ms=told,
+            own_ms=(said_ns - heard.heard_ns[frame]) / NS_PER_MS,
+        )
+
+
+def _there(heard: Heard, said: Said, phrase: Samples) -> int:
+    """Where the phrase that an answer answers ended in what the responder heard."""
+    earliest = said.start - phrase.size - 2 * heard.rate_hz
+    ear = heard.recording[:, 1]
+    return _find(phrase, ear, earliest, said.start - phrase.size, "phrase there") + phrase.size
+
+
+def _find(piece: Samples, channel: Samples, low: int, high: int, what: str) -> int:
+    """Where a known sound begins, between two places."""
+    low = max(0, low)
+    match = matching.find(piece, channel[low : high + piece.size])
+    if not match.found:
+        raise TruthError(f"the {what} was not found (correlation {match.correlation:.2f})")
+    return low + match.offset
+
+
+def _with_the_responders_marks(
+    evidence: CallEvidence, heard: Heard, behaviour: Behaviour
+) -> CallEvidence:
+    """The call as if the responder had been a server and its agent: with what it sent and heard."""
+    reply = audio.to_samples(behaviour.reply)
+    frame = heard.rate_hz // _FRAMES_A_SECOND
+    marks = [
+        _mark("realtime", at_ns, "audio_received", samples=frame, total_samples=(n + 1) * frame)
+        for n, at_ns in enumerate(heard.heard_ns)
+    ]
+    total = 0
+    for said in heard.said:
+        if said.name == "beep" or said.start < 0:
+            continue
+        total += reply.size
+        at_ns = heard.started_ns + said.start * NS_PER_S // heard.rate_hz
+        names: dict[str, Any] = {"response": said.name, "item": said.name}
+        sent = {"samples": reply.size, "total_samples": total}
+        marks.append(_mark("realtime", at_ns, "delta_sent", **names, **sent))
+        marks.append(_mark("agent", at_ns, "first_delta", **names))
+        marks.append(_mark("agent", at_ns, "playout_started", item=said.name))
+    return replace(
+        evidence,
+        marks=merge([evidence.marks, sorted(marks, key=lambda m: m.at_ns)]),
+        server_heard=Audio(np.ascontiguousarray(heard.recording[:, 1]), heard.rate_hz),
+        server_sent=Audio(np.tile(reply, max(1, total // reply.size)), heard.rate_hz),
+    )
+
+
+def _mark(source: Any, at_ns: int, name: str, **fields: Any) -> Mark:
+    return Mark(at_ns=at_ns, source=source, call="calibration", name=name, fields=fields)
