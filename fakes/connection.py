@@ -80,6 +80,8 @@ class Connection:
     def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
         self.outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_OUTGOING_LIMIT)
         """What is to be sent, in order; a close or a drop is the last."""
+        self.abort: Callable[[], None] = lambda: None
+        """Called when what is to be sent has become too much: to end the connection at once."""
         self._session = session
         self._files = files
         self._timeline = files.timeline()
@@ -156,10 +158,8 @@ class Connection:
             self.outgoing.put_nowait(outgoing)
         except asyncio.QueueFull:
             log.warning("a client does not read: its connection is dropped")
-            while not self.outgoing.empty():
-                self.outgoing.get_nowait()
-            self.outgoing.put_nowait(DropConnection())
             self.lost(1008, "the client does not read")
+            self.abort()
 
     def _set_timer(self, name: str, at_ns: int) -> None:
         self._cancel_timer(name)

@@ -370,11 +370,11 @@ def read(event: Event) -> AnyRequest:
 
 def _refusal(error: ValidationError, event: Event) -> RequestError:
     first = error.errors()[0]
-    param = _path(first["loc"], event)
     kind = first["type"]
-    if kind == "missing" or kind == "union_tag_not_found":
-        if kind == "union_tag_not_found":
-            param = f"{param}.{first['ctx']['discriminator'].strip(chr(39))}"
+    param = _path(first["loc"], event, missing=kind == "missing")
+    if kind == "union_tag_not_found":
+        param = f"{param}.{first['ctx']['discriminator'].strip(chr(39))}"
+    if kind in ("missing", "union_tag_not_found"):
         return RequestError(
             "missing_required_parameter", f"Missing required parameter: '{param}'.", param
         )
@@ -385,13 +385,16 @@ def _refusal(error: ValidationError, event: Event) -> RequestError:
     return RequestError("invalid_value", f"Invalid value for '{param}': {first['msg']}.", param)
 
 
-def _path(loc: tuple[int | str, ...], event: Event) -> str:
-    """The path of a field in the event, without the tags that the validator puts in between."""
+def _path(loc: tuple[int | str, ...], event: Event, *, missing: bool) -> str:
+    """The path of a field in the event, without the tags that the validator puts in between.
+
+    `missing`: its last part is not in the event.
+    """
     path = ""
     here: Any = event
     for position, part in enumerate(loc):
-        last = position == len(loc) - 1
-        if isinstance(here, Mapping) and (part in here or last):
+        ends = missing and position == len(loc) - 1
+        if isinstance(here, Mapping) and (part in here or ends):
             path += f".{part}" if path else str(part)
             here = here.get(part)
         elif isinstance(here, list) and isinstance(part, int):

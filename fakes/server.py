@@ -184,6 +184,7 @@ class FakeRealtime:
 
     async def _serve_session(self, socket: ServerConnection) -> None:
         connection = self._connections[socket]
+        connection.abort = socket.transport.abort
         sender = asyncio.create_task(_send_all(socket, connection.outgoing))
         try:
             async for message in socket:

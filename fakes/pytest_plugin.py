@@ -1,0 +1,74 @@
+"""A pytest fixture: a fake Realtime server in any project's tests.
+
+    def test_my_client_says_hello(fake_realtime):
+        server = fake_realtime({"replies": [{"say": "We open at nine."}]})
+        my_client.connect(server.url)
+        ...
+        assert server.marked("committed")
+
+The servers run in a thread of their own, so that it does not matter whether a test is synchronous
+or asynchronous, nor with which library.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from typing import Any, TypeVar
+
+import pytest
+
+from agent.timeline import Mark
+from fakes.script import Script
+from fakes.server import FakeRealtime, ServerOptions
+
+_LIMIT_S = 30
+
+Result = TypeVar("Result")
+
+
+class RunningServer:
+    """A server that is up: where it is, and what has happened in it so far."""
+
+    def __init__(self, server: FakeRealtime, marks: list[Mark]) -> None:
+        self.url = server.url
+        """For clients that take a whole address."""
+        self.base_url = server.base_url
+        """For the official client's `websocket_base_url`."""
+        self._marks = marks
+
+    @property
+    def marks(self) -> list[Mark]:
+        """The timeline of all its sessions."""
+        return list(self._marks)
+
+    def marked(self, name: str) -> list[Mark]:
+        """The marks of one name."""
+        return [mark for mark in self.marks if mark.name == name]
+
+
+@pytest.fixture
+def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
+    """Starts servers: call it with a `Script`, or with a mapping as in a script's YAML."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="fake-realtime", daemon=True)
+    thread.start()
+    servers: list[FakeRealtime] = []
+
+    def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(_LIMIT_S)
+
+    def start(script: Script | Mapping[str, Any] | None = None) -> RunningServer:
+        if not isinstance(script, Script):
+            script = Script.model_validate(dict(script or {}))
+        marks: list[Mark] = []
+        server = FakeRealtime(script, options=ServerOptions(), on_mark=marks.append)
+        wait_for(server.start())
+        servers.append(server)
+        return RunningServer(server, marks)
+
+    yield start
+    for server in servers:
+        wait_for(server.stop())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(_LIMIT_S)
+    loop.close()
