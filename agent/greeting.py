@@ -21,6 +21,9 @@ from agent.settings import CallSettings
 _KEY_VERSION = 1
 """Raise it when the same settings come to mean another sound."""
 
+MAX_TRANSCRIPT_BYTES = 1_800
+"""A comment of libsndfile holds 2 KB; a minute of speech has about 900 letters."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prompt:
@@ -109,9 +112,7 @@ class PromptCache:
                     raw, "w", samplerate=rate_hz, channels=1, format="WAV", subtype="PCM_16"
                 ) as file,
             ):
-                file.comment = json.dumps(
-                    {"sha256": _checksum(prompt.pcm), "transcript": prompt.transcript}
-                )
+                file.comment = f"{_checksum(prompt.pcm)}\n{_cut(prompt.transcript)}"
                 file.write(to_samples(prompt.pcm))
             Path(temporary).replace(self.path(key))
         except soundfile.LibsndfileError as error:
@@ -137,17 +138,21 @@ class MemoryPrompts:
         self._prompts[key, rate_hz] = prompt
 
 
+def _cut(transcript: str) -> str:
+    """As much of it as fits."""
+    words = transcript.replace("\0", "")
+    return words.encode()[:MAX_TRANSCRIPT_BYTES].decode(errors="ignore")
+
+
 def _checksum(pcm: bytes) -> str:
-    return hashlib.sha256(pcm).hexdigest()
+    return f"sha256:{hashlib.sha256(pcm).hexdigest()}"
 
 
 def _check(comment: str, pcm: bytes) -> str:
     """The transcript, if the checksum is that of `pcm`."""
-    try:
-        data = json.loads(comment)
-        checksum, transcript = str(data["sha256"]), str(data["transcript"])
-    except (ValueError, KeyError, TypeError):
-        raise DamagedPromptError("not a file of ours: no checksum in its comment") from None
+    checksum, separator, transcript = comment.partition("\n")
+    if not separator:
+        raise DamagedPromptError("not a file of ours: no checksum in its comment")
     if checksum != _checksum(pcm):
         raise DamagedPromptError("the samples do not match their checksum")
     return transcript

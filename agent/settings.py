@@ -171,7 +171,7 @@ class GreetingSettings(Model):
     cache_dir: UserPath | None = None
     """Default: `earshot` in the user's cache directory."""
     warm_at_start: bool = False
-    """Make what is not cached as soon as calls are answered; `earshot-agent greet` does it before."""
+    """Make what is not cached while calls are answered; `earshot-agent greet` does it before."""
 
 
 class BeepSettings(Model):

@@ -41,9 +41,7 @@ class Tool:
         self.name = function.__name__
         summary, notes = _read_docstring(function)
         if not summary:
-            raise ToolError(
-                f"{_where(function)}: it needs a docstring, which tells the model its use"
-            )
+            raise ToolError(f"{_where(function)}: no docstring to tell the model what it is for")
         self._model = _arguments_model(function, notes)
         schema = self._model.model_json_schema()
         self.declaration: Declaration = {

@@ -1,0 +1,144 @@
+"""Settings from YAML and the environment: what is wrong is told in one line, with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
+from agent.settings import CallSettings, Settings, audio_format, merge, realtime_url
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "agent.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, ""), {})
+    assert settings.for_call("anything") == CallSettings()
+    assert settings.realtime.model == "gpt-realtime-2.1"
+    assert settings.sip.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("turns:\n  policy: serv", ":2: turns.policy: is 'serv', expected 'server', 'client' or"),
+        ("a: 1\nturns: {}", ":1: a: no such setting; known: "),
+        ("turns:\n  polcy: server", ":2: turns.polcy: no such setting; did you mean `policy`?"),
+        ("routes:\n  - called: a\n    vioce: ash", ":3: routes.0.vioce: no such setting; did you"),
+        ("routes:\n  - called: a\n    turns: {polcy: x}", ":3: routes.0.turns.polcy: no such"),
+        ("routes:\n  - turns: {}", ":2: routes.0.called: is missing"),
+        ("routes: 3", ":1: routes: is 3"),
+        ("routes: [3]", ":1: routes.0: is 3"),
+        ("\nsip: {port: abc}", ":2: sip.port: is 'abc', should be a valid integer"),
+        ("sip: {port: 70000}", ":1: sip.port: is 70000, should be less than or equal to 65535"),
+        ("turns: {append_interval_ms: 30}", ":1: turns.append_interval_ms: is 30"),
+        ("realtime: {url: 'http://x'}", ":1: realtime.url: 'http://x' is not a WebSocket URL"),
+        ("realtime: {url: 'ws://x/{caller}'}", ":1: realtime.url: 'ws://x/{caller}': {called} is"),
+        ("realtime: {url: 'wss://key@x'}", ":1: realtime.url: a URL with a password in it"),
+        ("realtime: {api_key: sk-1}", ":1: realtime.api_key: no such setting"),
+        ("- 1", ":1: expected settings (`name: value`), found a list"),
+        ("a: [", ":1: not YAML"),
+        ("a: !!python/object:os.system {}", ":1: not YAML"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as error:
+        load(path, {})
+    message = str(error.value)
+    assert message.startswith(f"{path}{problem}")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "agent.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(path, {})
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "sip: {port: 5060, max_calls: 2}")
+    env = {
+        "EARSHOT_SIP__PORT": "5070",
+        "EARSHOT_VOICE": "ash",
+        "EARSHOT_RECORDINGS": "/x",
+        "A": "b",
+    }
+    del env["EARSHOT_RECORDINGS"]
+    settings = load(path, env)
+    assert (settings.sip.port, settings.sip.max_calls, settings.voice) == (5070, 2, "ash")
+
+
+def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    with pytest.raises(ConfigError, match=r"^EARSHOT_SIP__PORT: sip.port: is 'x'"):
+        load(path, {"EARSHOT_SIP__PORT": "x"})
+    with pytest.raises(ConfigError, match=r"^EARSHOT_SIP__PORT: its value is not YAML"):
+        load(path, {"EARSHOT_SIP__PORT": "["})
+
+
+def test_routes_override_deeply_and_the_first_that_matches_holds(tmp_path: Path) -> None:
+    text = """
+voice: ash
+turns: {policy: client, append_interval_ms: 100}
+routes:
+  - called: "4912*"
+    turns: {policy: local}
+    instructions: You are in Berlin.
+  - called: "49*"
+    voice: cedar
+"""
+    settings = load(write(tmp_path, text), {})
+    berlin = settings.for_call("491234")
+    assert (berlin.turns.policy, berlin.turns.append_interval_ms) == ("local", 100)
+    assert (berlin.voice, berlin.instructions) == ("ash", "You are in Berlin.")
+    assert settings.for_call("4930").voice == "cedar"
+    assert settings.for_call("1").voice == "ash"
+    assert settings.for_call("1").turns.policy == "client"
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings.model_validate({})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.voice = "x"  # type: ignore[misc]
+
+
+def test_secrets_are_not_shown() -> None:
+    secrets = load_secrets({"OPENAI_API_KEY": "sk-secret", "EARSHOT_SIP_PASSWORD": "pw-secret"})
+    assert (secrets.api_key, secrets.sip_password) == ("sk-secret", "pw-secret")
+    assert "secret" not in repr(secrets)
+    assert load_secrets({"OPENAI_API_KEY": ""}).api_key is None
+
+
+def test_a_key_is_asked_for_where_a_server_needs_one() -> None:
+    real = Settings.model_validate({})
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY is not set"):
+        require_api_key(real, Secrets())
+    require_api_key(real, Secrets(api_key="k"))
+    own = Settings.model_validate({"realtime": {"url": "ws://127.0.0.1:9/x"}})
+    require_api_key(own, Secrets())
+
+
+def test_the_url_template() -> None:
+    settings = Settings.model_validate({"realtime": {"url": "ws://h/{called}/v1"}})
+    assert realtime_url(settings.realtime, "+49 30/1") == "ws://h/%2B49%2030%2F1/v1"
+
+
+def test_the_format_fits_the_leg() -> None:
+    assert audio_format(24_000, "PCMU").encoding == "pcm"
+    assert audio_format(8_000, None).encoding == "pcmu"
+    assert audio_format(8_000, "PCMA").encoding == "pcma"
+    with pytest.raises(ValueError, match="16000 Hz"):
+        audio_format(16_000, None)
+
+
+def test_merging_is_deep_and_leaves_its_sources_alone() -> None:
+    base = {"a": {"b": 1, "c": [1]}, "d": 1}
+    assert merge(base, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}, "d": 1}
+    assert base == {"a": {"b": 1, "c": [1]}, "d": 1}
