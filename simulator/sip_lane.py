@@ -29,6 +29,9 @@ CALLS_AT_ONCE = 4
 """What pjsua2, as packaged, can carry in one process."""
 EVIDENCE_TIMEOUT_S = 5.0
 """How long the agent and the server may take to close their timelines after a call."""
+VANISHED_TIMEOUT_S = 45.0
+"""The same after a caller that vanished: the agent must notice first (RFC 3261: 32 s at most for
+a missing ACK). Until then it still has one call less to give."""
 TAIL_MARKS = 20
 """Among how many of the last marks the closing one is: others may be written after it."""
 ANSWER_MARGIN_S = 20.0
@@ -132,18 +135,30 @@ class SipLane:
 
     def _collect(self, stage: Stage, directory: Path) -> list[str]:
         """Bring together what the three wrote about this stage; returns what is missing."""
-        deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
-        parts = [
-            (self._work / "agent", f"{stage.name}-*.jsonl", "call_ended"),
-            (self._work / "realtime", f"{stage.name}.realtime.jsonl", "session_closed"),
-            (directory, "caller.jsonl", "scenario_ended"),
+        caller = _read(directory / "caller.jsonl")
+        vanished = any(m.name == "hang_up_sent" and m.fields["how"] == "vanish" for m in caller)
+        answered = any(mark.name == "call_answered" for mark in caller)
+        agent = _wait_for_timeline(
+            lambda: _timelines_of(self._work / "agent", stage.name),
+            "call_ended",
+            VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
+        )
+        connected = any(mark.name == "realtime_connected" for mark in agent)
+        server = _wait_for_timeline(
+            lambda: [self._work / "realtime" / f"{stage.name}.realtime.jsonl"],
+            "session_closed",
+            EVIDENCE_TIMEOUT_S if connected else 0.0,
+        )
+        missing = [
+            f"the {whose} timeline has no {last_mark} mark"
+            for whose, marks, last_mark, needed in (
+                ("caller's", caller, "scenario_ended", True),
+                ("agent's", agent, "call_ended", answered or vanished),
+                ("server's", server, "session_closed", connected),
+            )
+            if needed and not _is_over(marks, last_mark)
         ]
-        timelines, missing = [], []
-        for folder, pattern, last_mark in parts:
-            marks = _wait_for_timeline(folder, pattern, last_mark, deadline)
-            timelines.append(marks)
-            if not any(mark.name == last_mark for mark in marks[-TAIL_MARKS:]):
-                missing.append(f"{folder.name}/{pattern} has no {last_mark} mark")
+        timelines = (agent, server, caller)
         lines = "".join(mark.to_json() + "\n" for mark in merge(timelines))
         (directory / TIMELINE).write_text(lines, encoding="utf-8")
         (directory / "caller.jsonl").unlink(missing_ok=True)
@@ -238,19 +253,31 @@ def _write_yaml(path: Path, data: Any) -> None:
     path.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
-def _wait_for_timeline(folder: Path, pattern: str, last_mark: str, deadline: float) -> list[Mark]:
-    """The marks of the files that fit, once the last one's are complete or time is up."""
+def _timelines_of(folder: Path, stage: str) -> list[Path]:
+    """The agent's timelines of a stage, `{stage}-{call}.jsonl`; another stage may begin alike."""
+    paths = sorted(folder.glob(f"{stage}-*.jsonl"))
+    return [path for path in paths if path.stem.rpartition("-")[0] == stage]
+
+
+def _wait_for_timeline(
+    paths: Callable[[], list[Path]], last_mark: str, timeout_s: float
+) -> list[Mark]:
+    """The marks of the files, once the closing one is there or time is up."""
+    deadline = time.monotonic() + timeout_s
     while True:
-        marks = [mark for path in sorted(folder.glob(pattern)) for mark in _read(path)]
-        over = any(mark.name == last_mark for mark in marks[-TAIL_MARKS:])
-        if over or time.monotonic() > deadline:
+        marks = [mark for path in paths() for mark in _read(path)]
+        if _is_over(marks, last_mark) or time.monotonic() > deadline:
             return marks
         time.sleep(0.05)
 
 
+def _is_over(marks: Sequence[Mark], last_mark: str) -> bool:
+    return any(mark.name == last_mark for mark in marks[-TAIL_MARKS:])
+
+
 def _read(path: Path) -> list[Mark]:
-    """A timeline that is still being written may end in half a line."""
+    """A timeline that is still being written may end in half a line, or not be there yet."""
     try:
         return read_timeline(path)
-    except TimelineError:
+    except (TimelineError, FileNotFoundError):
         return []
