@@ -26,6 +26,7 @@ from fakes.door import (
     EmitMark,
     Input,
     KeepAudio,
+    KeepSent,
     RefuseConnection,
     SendEvent,
     SendText,
@@ -62,14 +63,14 @@ class SessionFiles:
             return None
         return TimelineWriter(self.folder / f"{self.name}.realtime.jsonl")
 
-    def write_heard(self, pcm: bytes, rate_hz: int) -> None:
-        """Write what was received; a second session of the same name gets a number."""
+    def write_audio(self, what: str, pcm: bytes, rate_hz: int) -> None:
+        """Write `NAME.WHAT.wav`; what a second session of the same name leaves gets a number."""
         if self.folder is None:
             return
-        path = self.folder / f"{self.name}.heard.wav"
+        path = self.folder / f"{self.name}.{what}.wav"
         number = 2
         while path.exists():
-            path = self.folder / f"{self.name}.heard-{number}.wav"
+            path = self.folder / f"{self.name}.{what}-{number}.wav"
             number += 1
         write_wav(path, np.asarray(to_samples(pcm)), rate_hz)
 
@@ -90,8 +91,7 @@ class Connection:
         self._timers: dict[str, Timer] = {}
         self._accepted = asyncio.Event()
         self._refusal: RefuseConnection | None = None
-        self._heard: list[bytes] = []
-        self._heard_hz = 24_000
+        self._kept: dict[str, tuple[int, list[bytes]]] = {}
 
     async def handshake(self, request: ConnectionRequested) -> RefuseConnection | None:
         """Ask the session for admission; a script may make it wait. Returns a refusal, or None."""
@@ -121,10 +121,10 @@ class Connection:
         self._timers.clear()
         if self._timeline is not None:
             self._timeline.close()
-        if self._heard:
-            pcm = b"".join(self._heard)
-            self._heard.clear()
-            await asyncio.to_thread(self._files.write_heard, pcm, self._heard_hz)
+        kept, self._kept = self._kept, {}
+        for what, (rate_hz, pieces) in kept.items():
+            pcm = b"".join(pieces)
+            await asyncio.to_thread(self._files.write_audio, what, pcm, rate_hz)
 
     def _feed(self, given: Input) -> None:
         for effect in self._session.handle(given, self._clock.now_ns()):
@@ -132,26 +132,31 @@ class Connection:
 
     def _run(self, effect: Effect) -> None:
         match effect:
-            case SendEvent(event):
-                self._put(encode(event))
             case EmitMark(mark):
                 self._write_mark(mark)
+            case SendEvent(event):
+                self._put(encode(event))
+            case SendText(text):
+                self._put(text)
+            case CloseConnection() | DropConnection():
+                self._put(effect)
             case SetTimer(name, at_ns):
                 self._set_timer(name, at_ns)
             case CancelTimer(name):
                 self._cancel_timer(name)
             case KeepAudio(pcm, rate_hz):
-                self._heard.append(pcm)
-                self._heard_hz = rate_hz
-            case SendText(text):
-                self._put(text)
-            case CloseConnection() | DropConnection():
-                self._put(effect)
-            case AcceptConnection():
+                self._keep("heard", pcm, rate_hz)
+            case KeepSent(pcm, rate_hz):
+                self._keep("sent", pcm, rate_hz)
+            case AcceptConnection() | RefuseConnection():
+                self._refusal = None if isinstance(effect, AcceptConnection) else effect
                 self._accepted.set()
-            case RefuseConnection():
-                self._refusal = effect
-                self._accepted.set()
+
+    def _keep(self, what: str, pcm: bytes, rate_hz: int) -> None:
+        """Keep audio for its file; when its rate changes, only what comes after fits one file."""
+        if what not in self._kept or self._kept[what][0] != rate_hz:
+            self._kept[what] = rate_hz, []
+        self._kept[what][1].append(pcm)
 
     def _put(self, outgoing: Outgoing) -> None:
         try:

@@ -134,6 +134,14 @@ class KeepAudio:
     rate_hz: int
 
 
+@dataclass(frozen=True, slots=True)
+class KeepSent:
+    """The audio of a delta that was sent, likewise."""
+
+    pcm: bytes
+    rate_hz: int
+
+
 Effect = (
     AcceptConnection
     | RefuseConnection
@@ -145,4 +153,5 @@ Effect = (
     | CancelTimer
     | EmitMark
     | KeepAudio
+    | KeepSent
 )

@@ -102,8 +102,7 @@ class Floor:
         performance = perform(line, name, state.timing, state.rng)
         performance = self._mischief.distort(performance)
         response = Response(
-            state.out,
-            state.conversation,
+            state,
             config,
             performance,
             trigger,

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from fakes.door import Effect, EmitMark, SendEvent, SendText
+from fakes.door import Effect, EmitMark, KeepSent, SendEvent, SendText
 
-Sent = SendEvent | SendText | EmitMark
+Sent = SendEvent | SendText | EmitMark | KeepSent
 
 
 class Link:

@@ -35,7 +35,7 @@ from fakes.hearing import InputAudio
 from fakes.recorded_sound import encoding_of
 from fakes.recording import AUDIO_FIELDS, Recording
 from fakes.script import Vad
-from fakes.turns import Observation
+from fakes.state import Observation
 from fakes.vad import SpeechStarted
 
 Pace = Literal["recorded", "fast"]
@@ -82,7 +82,7 @@ class ReplaySession:
         self._audio = InputAudio(self._options.vad)
         self._queue: list[tuple[int, int, dict[str, Any]]] = []
         self._order = count()
-        self._samples: dict[str, int] = {}
+        self._sent_samples = 0
         self._format = AudioFormat()
         self._last_voiced_ms = 0
         self._committed_by = "client"
@@ -243,12 +243,12 @@ class ReplaySession:
             case {"type": kind, "delta": bytes(wire)} if kind in AUDIO_FIELDS:
                 item = event["item_id"]
                 samples = len(self._format.decode(wire)) // BYTES_PER_SAMPLE
-                self._samples[item] = self._samples.get(item, 0) + samples
+                self._sent_samples += samples
                 return "delta_sent", {
                     "response": event["response_id"],
                     "item": item,
                     "samples": samples,
-                    "total_samples": self._samples[item],
+                    "total_samples": self._sent_samples,
                 }
         return None
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from agent.clock import ms_to_ns
 from fakes.config import ResponseConfig
-from fakes.conversation import MS_PER_OUTPUT_TOKEN, Conversation, Item, text_tokens
-from fakes.outbox import Outbox
+from fakes.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
+from fakes.door import KeepSent
 from fakes.plan import (
     AddItem,
     AddPart,
@@ -25,6 +25,7 @@ from fakes.plan import (
     Trigger,
     Word,
 )
+from fakes.state import SessionState
 
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
 CancelReason = Literal["turn_detected", "client_cancelled"]
@@ -41,15 +42,14 @@ class Response:
 
     def __init__(
         self,
-        outbox: Outbox,
-        conversation: Conversation,
+        state: SessionState,
         config: ResponseConfig,
         performance: Performance,
         trigger: Trigger,
         on_voice: Callable[[], None],
     ) -> None:
         """`on_voice` is called after its first audio, text or arguments."""
-        self.id = outbox.ids.new("resp")
+        self.id = state.out.ids.new("resp")
         self.status: Status = "in_progress"
         self.sent_ms = 0.0
         """Audio sent so far."""
@@ -57,8 +57,9 @@ class Response:
         self.trigger = trigger
         self._on_voice = on_voice
         self._has_voice = False
-        self._out = outbox
-        self._conversation = conversation
+        self._state = state
+        self._out = state.out
+        self._conversation = state.conversation
         self._config = config
         self._steps: deque[tuple[int, Step]] = deque()
         self._begun = False
@@ -66,8 +67,7 @@ class Response:
         self._part: Literal["audio", "text"] | None = None
         self._audio_open = False
         self._text = ""
-        self._sent_samples = 0
-        self._input_tokens = conversation.input_tokens()
+        self._input_tokens = state.conversation.input_tokens()
 
     @property
     def in_conversation(self) -> bool:
@@ -86,12 +86,14 @@ class Response:
 
     def start(self, plan: Plan, now_ns: int) -> None:
         """Take the plan on, and put it on the timeline."""
+        text = self.performance.line.transcript
         self._out.mark(
             "response_planned",
             response=self.id,
             think_ms=self.performance.think_ms,
             reply=self.performance.name,
             trigger=self.trigger,
+            **({"text": text} if text else {}),
         )
         self._steps = deque((now_ns + ms_to_ns(after_ms), step) for after_ms, step in plan)
 
@@ -190,15 +192,19 @@ class Response:
     def _send_audio(self, audio: Audio) -> None:
         self._send("response.output_audio.delta", delta=audio.wire)
         self.sent_ms += audio.length_ms
-        self._sent_samples += audio.samples
+        self._state.sent_samples += audio.samples
         self._current.audio_ms = self.sent_ms
         self._out.mark_sent(
             "delta_sent",
             response=self.id,
             item=self._current.id,
             samples=audio.samples,
-            total_samples=self._sent_samples,
+            total_samples=self._state.sent_samples,
         )
+        if self._state.observation.keep_audio:
+            audio_format = self._config.output_format
+            pcm = audio_format.decode(audio.wire)
+            self._out.link.push(KeepSent(pcm, audio_format.rate_hz))
 
     def _send_arguments(self, text: str) -> None:
         item = self._current

@@ -36,7 +36,7 @@ from fakes.replay import ReplayOptions, ReplaySession
 from fakes.script import Script
 from fakes.session import RealtimeSession
 from fakes.shelf import Shelf
-from fakes.turns import Observation
+from fakes.state import Observation
 from fakes.voice import VoiceError
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")

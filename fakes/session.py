@@ -46,8 +46,8 @@ from fakes.requests import (
     Truncate,
     read,
 )
-from fakes.state import SessionState
-from fakes.turns import Observation, Turns
+from fakes.state import Observation, SessionState
+from fakes.turns import Turns
 
 _MAX_WAITING_EVENTS = 1000
 
@@ -83,10 +83,11 @@ class RealtimeSession:
             conversation=Conversation(ids.new("conv")),
             repertoire=repertoire,
             rng=rng,
+            observation=observation or Observation(),
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
         self._mischief = Mischief(faults, self._out, self._end_by_fault)
-        self._turns = Turns(self._state, self._mischief, observation or Observation())
+        self._turns = Turns(self._state, self._mischief)
         self._floor = Floor(self._state, self._mischief, self._turns.on_response_done)
         self._turns.floor = self._floor
         self._waiting: deque[Event] = deque()

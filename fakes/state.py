@@ -11,6 +11,16 @@ from fakes.repertoire import Repertoire
 from fakes.script import Script, Timing
 
 
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a session tells about audio, besides the marks of its deltas."""
+
+    trace_audio: bool = False
+    """A mark for every append."""
+    keep_audio: bool = False
+    """`KeepAudio` for every append, and `KeepSent` for every delta."""
+
+
 @dataclass(slots=True)
 class SessionState:
     """One session's configuration, conversation and way out."""
@@ -20,6 +30,9 @@ class SessionState:
     conversation: Conversation
     repertoire: Repertoire
     rng: random.Random
+    observation: Observation
+    sent_samples: int = 0
+    """Audio sent since the session began, at the rate of its output."""
 
     @property
     def script(self) -> Script:

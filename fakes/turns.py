@@ -1,7 +1,6 @@
 """The user's turns: what is heard becomes items, and asks for answers."""
 
 import math
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from fakes.conversation import Item
@@ -22,24 +21,14 @@ _IDLE_MESSAGE = "The user has not said anything for a while."
 CommittedBy = Literal["vad", "client", "idle_timeout"]
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What a session tells about the audio that it receives."""
-
-    trace_audio: bool = False
-    """A mark for every append."""
-    keep_audio: bool = False
-    """`KeepAudio` for every append."""
-
-
 class Turns:
     """Hears, detects turns, commits, and transcribes."""
 
-    def __init__(self, state: SessionState, mischief: Mischief, observation: Observation) -> None:
+    def __init__(self, state: SessionState, mischief: Mischief) -> None:
         self._state = state
         self._mischief = mischief
-        self._observation = observation
-        self._observes = observation.trace_audio or observation.keep_audio
+        self._observation = state.observation
+        self._observes = self._observation.trace_audio or self._observation.keep_audio
         self._audio = InputAudio(state.script.vad)
         self.floor: Floor
         """Who answers; given after both have been made."""

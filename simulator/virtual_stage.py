@@ -19,7 +19,7 @@ from agent.settings import CallSettings
 from agent.timeline import Mark
 from fakes import repertoire
 from fakes.session import RealtimeSession
-from fakes.turns import Observation
+from fakes.state import Observation
 from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish

@@ -23,7 +23,7 @@ from fakes.repertoire import Repertoire, prepare
 from fakes.replay import ReplaySession
 from fakes.script import Script
 from fakes.session import RealtimeSession
-from fakes.turns import Observation
+from fakes.state import Observation
 from fakes.voice import synthesise
 
 FRAME_BYTES = 960  # 20 ms at 24 kHz
