@@ -18,6 +18,7 @@ from agent.serve import check_ports, run_supervisor, worker_settings
 from agent.settings import Settings
 from agent.settings_operating import MAX_WORKERS
 from agent.sip.errors import SipError
+from agent.toolbox import ToolError
 from agent.warm import Outcome, warm
 from agent.worker import run_worker
 
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (ConfigError, KamailioError, SipError, OSError) as error:
+    except (ConfigError, KamailioError, SipError, ToolError, OSError) as error:
         print(f"earshot-agent: {error}", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:

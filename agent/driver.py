@@ -55,6 +55,7 @@ class CallDriver:
         call: str,
         tools: Mapping[str, Tool] | None = None,
         background: Background = run_inline,
+        run_tools: Background = run_inline,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._machine = machine
@@ -66,6 +67,7 @@ class CallDriver:
         self._call = call
         self._tools = tools or {}
         self._background = background
+        self._run_tools = run_tools
         self._on_end = on_end
         self._connection: RealtimeConnection | None = None
         self._timers: dict[Timer, ClockTimer] = {}
@@ -177,7 +179,7 @@ class CallDriver:
             ok, output = tool.run(effect.arguments)
             return ToolFinished(call_id=effect.call_id, ok=ok, output=output)
 
-        self._background(work, self.feed)
+        self._run_tools(work, self.feed)
 
     def _mark(self, effect: effects.EmitMark) -> None:
         self._marks(

@@ -6,23 +6,24 @@ a supervisor) uses `start`, `refuse_calls`, `end_calls`, `reload` and `stop`.
 
 import asyncio
 import re
+import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
 
+from agent.background import Background
 from agent.call import CallMachine
 from agent.clock import LoopClock
 from agent.config import Secrets
-from agent.driver import CallDriver, Work
+from agent.driver import CallDriver, Connect
 from agent.effects import ConnectRealtime
 from agent.greeting import PromptCache, default_cache_dir
-from agent.inputs import CallInput
 from agent.leg import CallLeg, CallReceived, LegInput
 from agent.realtime.connection import WebSocketConnection
 from agent.realtime.door import RealtimeConnection
+from agent.realtime.recorder import RecordedConnection, StreamFile
 from agent.settings import CallSettings, Settings
 from agent.settings_operating import RecordingSettings
 from agent.sinks import SafeSink, fan_out
@@ -30,11 +31,13 @@ from agent.sip.endpoint import SipEndpoint
 from agent.sip.options import Registration, SipOptions
 from agent.tape import TapedLeg, TapeError, WavTape
 from agent.timeline import MarkSink, TimelineWriter
+from agent.toolboxes import load_toolboxes, reload_toolboxes
 
 _log = structlog.get_logger(__name__)
 
-_BACKGROUND_THREADS = 8
-"""Functions and prompt files of all calls of a worker; a call seldom has two at once."""
+_PROMPT_THREADS = 16
+_TOOL_THREADS = 32
+"""A function that hangs keeps one; its call goes on without it after `limits.tool_ms`."""
 _END_POLL_S = 0.02
 _SERVER_ERROR = 500
 
@@ -51,13 +54,18 @@ class Service:
             settings: everything but the secrets.
             secrets: the API key and the registrar's password.
             sinks: every mark of every call goes to each of these, besides the call's timeline.
+
+        Raises:
+            ToolError: a module of tools cannot be used; says which and why.
         """
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
         self._endpoint = SipEndpoint(_sip_options(settings, secrets), self._accept)
         self._drivers: dict[str, CallDriver] = {}
-        self._background = _Background()
+        self._tools = load_toolboxes(settings)
+        self._prompt_work = Background("prompts", _PROMPT_THREADS)
+        self._tool_work = Background("tools", _TOOL_THREADS)
         self._clock: LoopClock | None = None
         self.on_calls_changed: Callable[[int], None] = lambda _active: None
         """Told the number of calls that are up, whenever it changes."""
@@ -91,7 +99,12 @@ class Service:
             driver.end(reason, at_once=at_once)
 
     def reload(self, settings: Settings) -> None:
-        """Take new prompts, routes and tools for the calls that come from now on."""
+        """Take new prompts, routes and tools for the calls that come from now on.
+
+        Raises:
+            ToolError: a module of tools cannot be used; nothing has changed then.
+        """
+        self._tools = reload_toolboxes(settings)
         self._settings = settings
 
     async def stop(self, *, limit_s: float = 3.0) -> None:
@@ -103,7 +116,6 @@ class Service:
             await asyncio.sleep(_END_POLL_S)
             polls -= 1
         await self._endpoint.stop()
-        self._background.close()
 
     def _accept(self, leg: CallLeg) -> None:
         """A call is here; who is called, its first input says."""
@@ -134,7 +146,10 @@ class Service:
             self._drivers.pop(call, None)
             self.on_calls_changed(len(self._drivers))
 
-        driver = self._new_driver(settings, received, taped or leg, mark, call=call, on_end=ended)
+        connect = _Connector(self._secrets, settings.recordings, name)
+        driver = self._new_driver(
+            settings, received, taped or leg, connect, mark, call=call, on_end=ended
+        )
         self._drivers[call] = driver
         self.on_calls_changed(len(self._drivers))
         return driver.feed if taped is None else taped.overheard(driver.feed)
@@ -144,32 +159,64 @@ class Service:
         settings: CallSettings,
         received: CallReceived,
         leg: CallLeg,
+        connect: Connect,
         mark: MarkSink,
         *,
         call: str,
         on_end: Callable[[], None],
     ) -> CallDriver:
         assert self._clock is not None  # noqa: S101 - no call comes before `start`
+        tools = self._tools[settings.tools.module]
+        machine = CallMachine(
+            settings,
+            called=received.called,
+            sample_rate_hz=leg.sample_rate_hz,
+            tools=[tool.declaration for tool in tools.values()],
+        )
         return CallDriver(
-            CallMachine(settings, called=received.called, sample_rate_hz=leg.sample_rate_hz),
+            machine,
             leg,
-            self._connect,
+            connect,
             self._clock,
             _prompt_cache(settings),
             mark,
             call=call,
-            background=self._background.run,
+            tools=tools,
+            background=self._prompt_work.run,
+            run_tools=self._tool_work.run,
             on_end=on_end,
         )
 
-    def _connect(self, effect: ConnectRealtime) -> RealtimeConnection:
-        return WebSocketConnection(
+
+class _Connector:
+    """Makes one call's connections to the Realtime API, recorded where that was asked for."""
+
+    def __init__(self, secrets: Secrets, recordings: RecordingSettings, name: str) -> None:
+        self._secrets = secrets
+        self._recordings = recordings
+        self._name = name
+        self._count = 0
+
+    def __call__(self, effect: ConnectRealtime) -> RealtimeConnection:
+        """A new connection, not started yet."""
+        self._count += 1
+        connection = WebSocketConnection(
             effect.url,
             model=effect.model,
             api_key=self._secrets.api_key,
             dialect=effect.dialect,
             timeout_ms=effect.timeout_ms,
         )
+        if self._recordings.dir is None or not self._recordings.realtime:
+            return connection
+        suffix = "" if self._count == 1 else f"-{self._count}"
+        file = StreamFile(
+            self._recordings.dir / f"{self._name}{suffix}.realtime",
+            time.monotonic_ns,
+            model=effect.model,
+            dialect=effect.dialect,
+        )
+        return RecordedConnection(connection, file)
 
 
 def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[LegInput], None]:
@@ -188,29 +235,6 @@ def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[L
             leg.hang_up(_SERVER_ERROR)
 
     return guarded
-
-
-class _Background:
-    """A small pool of threads that hands results back to the loop."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(_BACKGROUND_THREADS, thread_name_prefix="background")
-
-    def run(self, work: Work, on_done: Callable[[CallInput], None]) -> None:
-        loop = asyncio.get_running_loop()
-
-        def task() -> None:
-            try:
-                result = work()
-            except Exception:
-                _log.exception("background_work_failed")
-                return
-            loop.call_soon_threadsafe(on_done, result)
-
-        self._pool.submit(task)
-
-    def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _safe_name(called: str) -> str:

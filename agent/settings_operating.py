@@ -38,7 +38,8 @@ class RecordingSettings(Model):
     audio: bool = True
     """`{called}-{call}.wav`: left the caller, right the agent as it was played."""
     realtime: bool = True
-    """`{called}-{call}.realtime.yaml`: the events of the Realtime session."""
+    """`{called}-{call}.realtime`: the events of the Realtime session; `-2` and so on after a
+    reconnection."""
 
 
 class LogSettings(Model):

@@ -35,6 +35,7 @@ from agent.records import CallRecords, RecordFile
 from agent.service import Service
 from agent.settings import Settings
 from agent.timeline import MarkSink
+from agent.toolbox import ToolError
 
 EXIT_OK, EXIT_FAILED = 0, 1
 
@@ -64,6 +65,7 @@ async def run_worker(
 
     Raises:
         SipError: the SIP endpoint cannot be started.
+        ToolError: a module of tools cannot be used.
         OSError: the pages cannot be served.
     """
     worker = Worker(settings, secrets, load)
@@ -122,13 +124,13 @@ class Worker:
         """Take what calls need from the settings anew; if that fails, the old ones hold."""
         try:
             fresh = self._load()
-        except ConfigError as error:
+            self.service.reload(fresh)
+        except (ConfigError, ToolError) as error:
             _log.error("reload_failed", error=str(error))
             return
         for section in NEEDS_RESTART:
             if getattr(fresh, section) != getattr(self._settings, section):
                 _log.warning("reload_needs_restart", section=section)
-        self.service.reload(fresh)
         _log.info("reloaded")
 
     def pages(self) -> Pages:

@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,20 +129,26 @@ class Agent(Program):
         path = self.folder / "records.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    def marks(self, called: str) -> list[str]:
+        """The names of the marks of the one call to a number, once it has ended."""
+        (path,) = (self.folder / "timelines").glob(f"{called}-*.jsonl")
+        return [json.loads(line)["name"] for line in path.read_text().splitlines()]
+
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The log's lines about an event."""
         return [line for line in self.log if line.get("event") == event]
 
 
 @contextmanager
-def fake_realtime(folder: Path, script: Mapping[str, Any] | None = None) -> Iterator[str]:
+def fake_realtime(
+    folder: Path, script: Mapping[str, Any] | None = None, options: Sequence[str] = ()
+) -> Iterator[str]:
     """The fake Realtime server; yields the URL of its sessions."""
-    options = ["serve", "--port", "0"]
     if script is not None:
         path = folder / "script.yaml"
         path.write_text(yaml.safe_dump(dict(script)))
-        options += ["--script", str(path)]
-    program = Program(folder, "fake", "fakes.cli", *options)
+        options = [*options, "--script", str(path)]
+    program = Program(folder, "fake", "fakes.cli", "serve", "--port", "0", *options)
     try:
         yield program.addresses[0]
     finally:

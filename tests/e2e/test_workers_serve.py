@@ -1,6 +1,5 @@
 """`earshot-agent serve` as it is operated: drained, reloaded, killed, watched and recorded."""
 
-import json
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from sip_rig import Phone
 from agent.audio import tone
 from agent.leg import AudioReceived, CallAnswered, HungUp, MediaReady
 from agent.sip.options import SipOptions
+from fakes.recording import read_recording
 
 pytestmark = pytest.mark.e2e
 
@@ -128,11 +128,6 @@ def test_a_second_signal_ends_the_calls_now(phone: Phone, serve: Serve) -> None:
     assert agent.wait() == 0
 
 
-def marks_of(agent: Agent, called: str) -> list[str]:
-    (path,) = (agent.folder / "timelines").glob(f"{called}-*.jsonl")
-    return [json.loads(line)["name"] for line in path.read_text().splitlines()]
-
-
 def test_reloading_is_for_the_calls_to_come(phone: Phone, serve: Serve) -> None:
     agent = serve(beep={"length_ms": 100})
     running = call(phone, agent.addresses[0], "before")
@@ -144,8 +139,8 @@ def test_reloading_is_for_the_calls_to_come(phone: Phone, serve: Serve) -> None:
     hang_up(phone, fresh)
     hang_up(phone, running)
     until(lambda: len(agent.records()) == 2, "both records")
-    assert "beep_started" in marks_of(agent, "before")
-    assert "beep_started" not in marks_of(agent, "after")
+    assert "beep_started" in agent.marks("before")
+    assert "beep_started" not in agent.marks("after")
 
 
 def test_a_reload_of_broken_settings_changes_nothing_and_says_so(
@@ -179,6 +174,32 @@ def test_a_recording_holds_both_sides(phone: Phone, serve: Serve, tmp_path: Path
     assert loudest_hz(data[:, 0], rate_hz) == pytest.approx(1000, abs=5)
     assert loudest_hz(data[:, 1], rate_hz) == pytest.approx(440, abs=5)
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_production_call_can_be_replayed(phone: Phone, serve: Serve, tmp_path: Path) -> None:
+    agent = serve(recordings={"dir": str(tmp_path / "recordings"), "audio": False})
+    number = call(phone, agent.addresses[0], "555")
+    phone.wait_for(number, AudioReceived, count=150)
+    hang_up(phone, number)
+    until(agent.records, "the record")
+    (path,) = (tmp_path / "recordings").iterdir()
+    assert path.name == f"555-{agent.records()[0]['call']}.realtime"
+    types = [entry.type for entry in read_recording(path).entries]
+    assert types[0] == "session.created"
+    assert "input_audio_buffer.append" in types
+    assert "response.output_audio.delta" in types
+
+    (tmp_path / "again").mkdir()  # with a cache of its own, so that the greeting is asked for
+    with fake_realtime(tmp_path / "again", options=["--recording", str(path)]) as url:
+        again = Agent(tmp_path / "again", {"realtime": {"url": url}})
+        try:
+            number = call(phone, again.addresses[0], "556")
+            phone.wait_for(number, AudioReceived, count=150)
+            hang_up(phone, number)
+            until(again.records, "the record")
+        finally:
+            again.close()
+    assert "greeting_started" in again.marks("556")
 
 
 def loudest_hz(channel: Any, rate_hz: int) -> float:
@@ -272,3 +293,18 @@ def test_more_workers_than_there_can_be(tmp_path: Path) -> None:
     done = run(tmp_path, {}, "--workers", "0")
     assert done.returncode == 2
     assert "expected 1 to 64" in done.stderr
+
+
+def test_a_reload_of_tools_that_are_not_there_is_said(serve: Serve) -> None:
+    agent = serve()
+    agent.write({**agent.settings, "tools": {"module": "no_such_module_anywhere"}})
+    agent.signal(signal.SIGHUP)
+    until(lambda: agent.logged("reload_failed"), "the complaint")
+    assert "no_such_module_anywhere" in agent.logged("reload_failed")[0]["error"]
+
+
+def test_a_module_of_tools_that_is_not_there(tmp_path: Path) -> None:
+    done = run(tmp_path, {"sip": {"port": 0}, "tools": {"module": "no_such_module_anywhere"}})
+    assert done.returncode == 2
+    assert "no_such_module_anywhere" in done.stderr
+    assert "Traceback" not in done.stderr

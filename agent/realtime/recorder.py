@@ -1,0 +1,131 @@
+"""Records the events of a production call's Realtime sessions, in the format of recordings.
+
+A recording is a JSON Lines file: a header, then one event a line, `{"at": seconds since the
+beginning, "from": "client" or "server", "event": {...}}`, audio in base64 as on the wire. The fake
+server replays it (docs/fake-realtime.md). The words of both sides and their voices are in it.
+"""
+
+import base64
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+
+from agent.clock import NS_PER_S
+from agent.realtime.door import (
+    Event,
+    RealtimeClosed,
+    RealtimeConnection,
+    RealtimeEvent,
+    RealtimeInput,
+)
+
+FORMAT = "realtime-recording"
+VERSION = 1
+SOURCE = "a call taken by earshot-agent"
+
+_SECRETS = frozenset({"client_secret", "authorization", "api_key"})
+_log = structlog.get_logger(__name__)
+
+
+class StreamFile:
+    """One recording that grows; a disk that fails ends it, with one line in the log."""
+
+    def __init__(self, path: Path, now_ns: Callable[[], int], *, model: str, dialect: str) -> None:
+        """Begin the recording now."""
+        self._path = path
+        self._now_ns = now_ns
+        self._began_ns = now_ns()
+        self._file: IO[str] | None = None
+        header = {
+            "format": FORMAT,
+            "version": VERSION,
+            "dialect": dialect,
+            "model": model,
+            "recorded_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "timed": True,
+            "source": SOURCE,
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+            self._write(header)
+        except OSError as error:
+            self._give_up(error)
+
+    def add(self, sender: str, event: Event) -> None:
+        """Add an event that passes now; `sender` is `client` or `server`."""
+        if self._file is None:
+            return
+        at_s = round((self._now_ns() - self._began_ns) / NS_PER_S, 6)
+        try:
+            self._write({"at": at_s, "from": sender, "event": _on_the_wire(event)})
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """End the recording; twice does no harm."""
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        except OSError as error:
+            self._give_up(error)
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+
+    def _give_up(self, error: OSError) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):
+                file.close()
+        _log.error("recording_failed", file=str(self._path), error=str(error))
+
+
+class RecordedConnection:
+    """A `RealtimeConnection` that records whatever passes through it."""
+
+    def __init__(self, connection: RealtimeConnection, file: StreamFile) -> None:
+        self._connection = connection
+        self._file = file
+
+    def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
+        """See `RealtimeConnection.start`."""
+
+        def listen(told: RealtimeInput) -> None:
+            if isinstance(told, RealtimeEvent):
+                self._file.add("server", told.event)
+            elif isinstance(told, RealtimeClosed):
+                self._file.close()
+            on_input(told)
+
+        self._connection.start(listen)
+
+    def send(self, event: Event) -> None:
+        """See `RealtimeConnection.send`."""
+        self._file.add("client", event)
+        self._connection.send(event)
+
+    def close(self) -> None:
+        """See `RealtimeConnection.close`."""
+        self._connection.close()
+        self._file.close()
+
+
+def _on_the_wire(value: Any) -> Any:
+    """An event as JSON: audio in base64, and no secrets."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, Mapping):
+        return {key: _on_the_wire(part) for key, part in value.items() if key not in _SECRETS}
+    if isinstance(value, list | tuple):
+        return [_on_the_wire(part) for part in value]
+    return value
