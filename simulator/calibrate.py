@@ -29,10 +29,11 @@ from reports.calibration import Calibration, error_of
 from reports.evidence import TIMELINE, EvidenceError, load_evidence
 from reports.files import write_atomically
 from simulator.calibration_truth import TruthError, errors_of, load_heard
+from simulator.cell import CALLS_IN_A_CELL
 from simulator.processes import ChildProcess
 from simulator.recording import CALLER_RATE_HZ
 from simulator.responder import Behaviour, hard_edged
-from simulator.sip_lane import CALLS_AT_ONCE, child_environment
+from simulator.sip_setup import child_environment
 
 CALLS = 24
 CALL_LIMIT_S = 60.0
@@ -71,7 +72,7 @@ async def calibrate(
     directory: Path,
     *,
     calls: int = CALLS,
-    concurrency: int = CALLS_AT_ONCE,
+    concurrency: int = CALLS_IN_A_CELL,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Calibration:
     """Place the calls, and compute the harness's errors. Evidence stays in `directory`.

@@ -9,6 +9,7 @@ run. A call that fails on a machine that kept time is never played again.
 import asyncio
 import os
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -52,6 +53,8 @@ async def play_all(
 ) -> None:
     """Play, measure and judge every stage: `jobs` at once, each after its forerunner.
 
+    `jobs` must be enough for the callers of one scenario to call together.
+
     What is done is added to `done`, which in the end has the order of `stages`.
 
     Raises:
@@ -59,6 +62,11 @@ async def play_all(
     """
     places = asyncio.Semaphore(jobs)
     over = {stage.name: asyncio.Event() for stage in stages}
+    # Callers of one scenario call together: each waits until all of them have a place.
+    together = {
+        key: asyncio.Barrier(count)
+        for key, count in Counter(stage.together for stage in stages).items()
+    }
     loop = asyncio.get_running_loop()
     judge = ThreadPoolExecutor(1, "judge", initializer=_give_way)
 
@@ -67,7 +75,9 @@ async def play_all(
             await over[stage.after].wait()
         for number in range(1, MOST_ATTEMPTS + 1):
             async with places:
-                await asyncio.sleep(stage.start_delay_ms / 1000)
+                if number == 1:
+                    await together[stage.together].wait()
+                    await asyncio.sleep(stage.start_delay_ms / 1000)
                 played = await play(attempt(stage, number))
             call = await loop.run_in_executor(judge, evaluate, played, lane)
             if not is_bent(call):

@@ -11,11 +11,11 @@ from typing import Self
 
 from reports.write import call_directory
 from simulator import loader
+from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
 from simulator.run_command import write_report
 from simulator.runner import RunError, RunOptions, begin_run, play_run
 from simulator.scenario import Scenario
-from simulator.sip_lane import CALLS_AT_ONCE
 from simulator.stage import Lane, PlanError, plan, with_forerunners
 
 _CLOSE_LIMIT_S = 30.0
@@ -46,7 +46,7 @@ class Player:
     ) -> None:
         self.report: Path | None = None
         self._options = RunOptions(
-            lane=lane, seed=seed, jobs=max(1, min(jobs, CALLS_AT_ONCE)), out=out
+            lane=lane, seed=seed, jobs=max(1, min(jobs, CALLS_IN_A_CELL)), out=out
         )
         try:
             chosen = with_forerunners(scenarios, _with_siblings(scenarios))

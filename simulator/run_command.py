@@ -13,12 +13,13 @@ from typing import Any, get_args
 
 from rich.console import Console
 
+from reports.budget import UNITS
 from reports.results import CallResult, RunInfo, results
 from reports.write import write_judged
+from simulator.cell import CALLS_IN_A_CELL
 from simulator.choosing import Commands, add_choice, positive
 from simulator.progress import summary_table
 from simulator.runner import Run, RunOptions, point_latest_at, run
-from simulator.sip_lane import CALLS_AT_ONCE
 from simulator.stage import Lane
 
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
@@ -45,9 +46,15 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--jobs",
         type=positive,
-        default=CALLS_AT_ONCE,
+        default=CALLS_IN_A_CELL,
         metavar="N",
-        help="calls at once (default and most: %(default)s)",
+        help="calls at once (default: %(default)s); more than a machine can carry are not measured",
+    )
+    parser.add_argument(
+        "--agent",
+        metavar="URI",
+        help="dial this agent (sip:number@host) instead of starting one; what only our own agent "
+        "and server could tell is then not measured",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
     parser.add_argument("--open", action="store_true", help="open the report in a browser")
@@ -63,14 +70,15 @@ def _run(given: argparse.Namespace) -> int:
         lane=given.lane,
         seed=given.seed,
         repeat=given.repeat,
-        jobs=min(given.jobs, CALLS_AT_ONCE),
+        jobs=given.jobs,
         out=given.out,
+        agent_uri=given.agent,
     )
     done = asyncio.run(run(options, console))
     written = write_report(done, options, " ".join(["earshot", *sys.argv[1:]]))
     if given.json:
         print(json.dumps(written, indent=2))
-    _show(console, done)
+    _show(console, done, options)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
     return done.exit_code
@@ -102,7 +110,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
     )
 
 
-def _show(console: Console, done: Run) -> None:
+def _show(console: Console, done: Run, options: RunOptions) -> None:
     rows = [
         (
             call.stage.name,
@@ -116,9 +124,18 @@ def _show(console: Console, done: Run) -> None:
     console.print()
     if done.failure:
         console.print(f"The run could not go on: {done.failure}", style="bold red")
+    if options.agent_uri:
+        console.print(_not_measured(done, options.agent_uri))
     counts = {v: sum(c.verdict == v for c in done.calls) for v in ("passed", "failed", "error")}
     told = ", ".join(f"{n} {v}" for v, n in counts.items() if n or v == "passed")
     console.print(f"{told}   {done.directory.parent / 'latest' / 'index.html'}")
+
+
+def _not_measured(done: Run, agent_uri: str) -> str:
+    """What only an agent and a server of ours could have told."""
+    measured = {one.name for call in done.calls if call.result for one in call.result.judged}
+    missing = ", ".join(name for name in UNITS if name not in measured)
+    return f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
 
 
 def _worst(result: CallResult | None, name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from simulator import loader
+from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
 from simulator.playing import play_all, with_attempts
 from simulator.processes import ProcessError
@@ -20,7 +21,7 @@ from simulator.progress import Progress, make_progress
 from simulator.recording import CALLER_RATE_HZ
 from simulator.scenario import Scenario
 from simulator.selection import SelectionError, select
-from simulator.sip_lane import CALLS_AT_ONCE, SipLane
+from simulator.sip_lane import SipLane
 from simulator.speech import prepare_all
 from simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
 from simulator.virtual_lane import VirtualLane
@@ -41,8 +42,10 @@ class RunOptions:
     lane: Lane = "sip"
     seed: int = 0
     repeat: int | None = None
-    jobs: int = CALLS_AT_ONCE
+    jobs: int = CALLS_IN_A_CELL
     out: Path = Path("out")
+    agent_uri: str | None = None
+    """An agent that we did not start: only what the caller hears is measured."""
 
 
 @dataclass(kw_only=True)
@@ -129,10 +132,17 @@ async def _play_sip(
 ) -> None:
     # What a process is told is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
+    places = max([options.jobs, *(stage.scenario.callers.count for stage in stages)])
     try:
-        async with SipLane(with_attempts(stages), directory, progress.phase) as lane:
+        async with SipLane(
+            with_attempts(stages),
+            directory,
+            progress.phase,
+            calls_at_once=places,
+            agent_uri=options.agent_uri,
+        ) as lane:
             await play_all(
-                stages, lane.play, jobs=options.jobs, lane="sip", progress=progress, done=done.calls
+                stages, lane.play, jobs=places, lane="sip", progress=progress, done=done.calls
             )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"

@@ -30,6 +30,8 @@ class Stage:
     """The stage that must be over before this one starts."""
     again: str | None = None
     """The stage at which this is a further attempt."""
+    together: str = ""
+    """Stages with the same word here are callers of one scenario, who call at once."""
     start_delay_ms: float = 0
     """How much later than its turn it starts: many callers come one after another."""
 
@@ -46,6 +48,8 @@ class Played:
     verdict: Verdict
     detail: str
     took_s: float
+    ours: bool = True
+    """Whether agent and server were ours, and their marks are here."""
 
 
 class PlanError(ValueError):
@@ -85,6 +89,7 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
                     seed=_seed_of(seed, name),
                     greeting_cache=stages[after].greeting_cache if after else name,
                     after=after,
+                    together=f"{scenario.name} {number}",
                     start_delay_ms=scenario.callers.spread
                     * (caller - 1)
                     / max(1, scenario.callers.count - 1),

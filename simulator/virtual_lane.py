@@ -16,10 +16,11 @@ from agent.settings import Settings
 from agent.timeline import merge
 from reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
 from reports.write import CALLS
+from simulator.cell import PhaseSink
 from simulator.invariants import Witness, check
 from simulator.invariants_audio import ALL
 from simulator.phrases import prepare
-from simulator.sip_lane import PhaseSink, agent_config
+from simulator.sip_setup import agent_config
 from simulator.stage import Played, Stage, Verdict
 from simulator.virtual_stage import VirtualCall, options_for, play_call
 

@@ -19,9 +19,16 @@ from simulator.scenario import Scenario
 from simulator.stage import Lane, Played, Stage
 
 
-def stage(name: str, after: str | None = None) -> Stage:
+def stage(name: str, after: str | None = None, together: str | None = None) -> Stage:
     scenario = cast("Scenario", SimpleNamespace(name=name))
-    return Stage(name=name, scenario=scenario, seed=1, greeting_cache=after or name, after=after)
+    return Stage(
+        name=name,
+        scenario=scenario,
+        seed=1,
+        greeting_cache=after or name,
+        after=after,
+        together=together or name,
+    )
 
 
 class Machine:
@@ -111,3 +118,13 @@ def test_a_further_attempt_has_a_greeting_cache_of_its_own_unless_it_was_lent() 
     assert attempt(stage("a"), 2).greeting_cache == "a-again1"
     assert attempt(stage("b", after="a"), 2).greeting_cache == "a"
     assert [s.name for s in with_attempts([stage("a")])] == ["a", "a-again1", "a-again2"]
+
+
+async def test_callers_of_one_scenario_wait_until_all_have_a_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stages = [stage("x"), *(stage(f"c{n}", together="c") for n in range(3)), stage("y")]
+    machine, done = await played(monkeypatch, stages, {}, jobs=3)
+    assert sorted(machine.played) == ["c0", "c1", "c2", "x", "y"]
+    assert machine.most_at_once == 3
+    assert len(done) == 5

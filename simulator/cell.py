@@ -1,0 +1,140 @@
+"""A cell of the sip lane: one agent and one caller, each its own process, and the calls between.
+
+PJSUA2 carries four calls in a process, so a run with more at once has several cells. A cell may
+also do without an agent of ours and dial one that somebody else runs.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from simulator.processes import ChildProcess, ProcessError
+from simulator.sip_setup import child_environment
+from simulator.stage import Stage, Verdict
+
+CALLS_IN_A_CELL = 4
+"""What pjsua2, as packaged, can carry in one process."""
+ANSWER_MARGIN_S = 20.0
+"""Beyond a scenario's own time limit: preparing its speech, hanging up, writing the recording."""
+
+PhaseSink = Callable[[str, str], None]
+
+
+class Cell:
+    """One caller's process and, unless `agent_uri` names another one, one agent's."""
+
+    def __init__(
+        self,
+        name: str,
+        logs: Path,
+        on_phase: PhaseSink,
+        *,
+        config: Path | None = None,
+        agent_uri: str = "",
+    ) -> None:
+        self._on_phase = on_phase
+        self._agent_uri = agent_uri
+        self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
+        self.busy = 0
+        """Calls under way."""
+        self.agent: ChildProcess | None = None
+        if config is not None:
+            arguments = ["-m", "agent.cli", "serve", "--config", str(config)]
+            self.agent = child(f"agent{name}", arguments, logs)
+        self.caller = child(
+            f"caller{name}", ["-m", "simulator.caller_process"], logs, self._on_caller_line
+        )
+
+    @property
+    def processes(self) -> list[ChildProcess]:
+        """Those of this cell."""
+        return [process for process in (self.agent, self.caller) if process is not None]
+
+    async def start(self) -> None:
+        """Start the processes.
+
+        Raises:
+            ProcessError: one of them could not be started.
+        """
+        await asyncio.gather(*(process.start() for process in self.processes))
+        if self.agent is not None:
+            self._agent_uri = self.agent.ready_line.split()[-1]
+
+    async def stop(self) -> None:
+        """Stop the processes."""
+        await asyncio.gather(*(process.stop() for process in self.processes))
+
+    async def play(self, stage: Stage, directory: Path) -> tuple[Verdict, str]:
+        """Have the caller play a stage; its verdict and its sentence about it.
+
+        Raises:
+            ProcessError: a process of the cell has died.
+        """
+        result = asyncio.get_running_loop().create_future()
+        self._results[stage.name] = result
+        self.caller.send_line(json.dumps(self._order(stage, directory)))
+        limit_s = stage.scenario.time_limit / 1000 + ANSWER_MARGIN_S
+        deaths = [asyncio.create_task(process.died.wait()) for process in self.processes]
+        try:
+            await asyncio.wait(
+                [result, *deaths], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for death in deaths:
+                death.cancel()
+            del self._results[stage.name]
+        if result.done():
+            verdict: tuple[Verdict, str] = result.result()
+            return verdict
+        for process in self.processes:
+            if process.died.is_set():
+                raise ProcessError(
+                    f"{process.name} died with exit code {process.exit_code} during {stage.name}: "
+                    f"{process.last_words()}"
+                )
+        return "error", f"stalled: the caller said nothing for {limit_s:.0f} s"
+
+    def last_log_lines(self, stage: Stage, count: int = 5) -> list[str]:
+        """The agent's last lines about a call, or its last of all."""
+        if self.agent is None:
+            return []
+        lines = list(self.agent.log_tail)
+        about = [line for line in lines if stage.name in line]
+        return (about or lines)[-count:]
+
+    def _order(self, stage: Stage, directory: Path) -> dict[str, object]:
+        # Our own agent is told by the called number which stage this is.
+        number = f"sip:{stage.name}@" if self.agent else "sip:"
+        return {
+            "stage": stage.name,
+            "path": str(stage.scenario.path),
+            "scenario": stage.scenario.name,
+            "uri": self._agent_uri.replace("sip:", number, 1),
+            "seed": stage.seed,
+            "directory": str(directory),
+        }
+
+    def _on_caller_line(self, line: str) -> None:
+        with contextlib.suppress(json.JSONDecodeError):
+            message = json.loads(line)
+            stage = message["stage"]
+            if "phase" in message:
+                self._on_phase(stage, message["phase"])
+            elif (result := self._results.get(stage)) and not result.done():
+                result.set_result((message["verdict"], message["detail"]))
+
+
+def child(
+    name: str, arguments: list[str], logs: Path, on_line: Callable[[str], None] | None = None
+) -> ChildProcess:
+    """A child of the run, in the environment that children of a run have."""
+    return ChildProcess(
+        name,
+        arguments,
+        log_path=logs / f"{name}.log",
+        environment=child_environment(os.environ),
+        on_line=on_line,
+    )

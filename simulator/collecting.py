@@ -1,0 +1,98 @@
+"""After a call in the sip lane: what each process wrote about it, brought into one directory.
+
+The directory is what `reports.evidence` reads: one merged timeline, the recording, and what the
+server heard and sent.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agent.timeline import Mark, TimelineError, merge, read_timeline
+from reports.evidence import HEARD, SENT, TIMELINE
+
+CALLER_TIMELINE = "caller.jsonl"
+
+EVIDENCE_TIMEOUT_S = 5.0
+"""How long the agent and the server may take to close their timelines after a call."""
+VANISHED_TIMEOUT_S = 45.0
+"""The same after a caller that vanished: the agent must notice first (RFC 3261: 32 s at most for
+a missing ACK). Until then it still has one call less to give."""
+_TAIL_MARKS = 20
+"""Among how many of the last marks the closing one is: others may be written after it."""
+_POLL_S = 0.05
+
+
+def collect(stage: str, directory: Path, work: Path | None) -> list[str]:
+    """Bring together what was written about a stage; returns what is missing. Blocks.
+
+    Args:
+        stage: the stage's name.
+        directory: of the call; the caller's timeline and recording are there already.
+        work: where agent and server write; None when they are not ours.
+    """
+    caller = _read(directory / CALLER_TIMELINE)
+    needed = [("caller", caller, "scenario_ended")]
+    timelines = [caller]
+    if work is not None:
+        vanished = any(m.name == "hang_up_sent" and m.fields["how"] == "vanish" for m in caller)
+        answered = any(mark.name == "call_answered" for mark in caller)
+        agent = _wait_for(
+            lambda: _agent_timelines(work, stage),
+            "call_ended",
+            VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
+        )
+        connected = any(mark.name == "realtime_connected" for mark in agent)
+        server = _wait_for(
+            lambda: [work / "realtime" / f"{stage}.realtime.jsonl"],
+            "session_closed",
+            EVIDENCE_TIMEOUT_S if connected else 0.0,
+        )
+        timelines = [agent, server, caller]
+        needed += [("agent", agent, "call_ended")] if answered or vanished else []
+        needed += [("server", server, "session_closed")] if connected else []
+        _move_audio(stage, directory, work)
+    lines = "".join(mark.to_json() + "\n" for mark in merge(timelines))
+    (directory / TIMELINE).write_text(lines, encoding="utf-8")
+    (directory / CALLER_TIMELINE).unlink(missing_ok=True)
+    return [
+        f"the {whose}'s timeline has no {last_mark} mark"
+        for whose, marks, last_mark in needed
+        if not _is_over(marks, last_mark)
+    ]
+
+
+def _agent_timelines(work: Path, stage: str) -> list[Path]:
+    """`STAGE-CALL.jsonl`, where CALL has no hyphen and STAGE may."""
+    found = sorted((work / "agent").glob(f"{stage}-*.jsonl"))
+    return [path for path in found if path.stem.rpartition("-")[0] == stage]
+
+
+def _move_audio(stage: str, directory: Path, work: Path) -> None:
+    for suffix, name in (("heard", HEARD), ("sent", SENT)):
+        audio = work / "realtime" / f"{stage}.{suffix}.wav"
+        if audio.exists():
+            shutil.move(audio, directory / name)
+
+
+def _wait_for(paths: Callable[[], list[Path]], last_mark: str, timeout_s: float) -> list[Mark]:
+    """The marks of the files, once the closing one is there or time is up."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        marks = [mark for path in paths() for mark in _read(path)]
+        if _is_over(marks, last_mark) or time.monotonic() > deadline:
+            return marks
+        time.sleep(_POLL_S)
+
+
+def _is_over(marks: Sequence[Mark], last_mark: str) -> bool:
+    return any(mark.name == last_mark for mark in marks[-_TAIL_MARKS:])
+
+
+def _read(path: Path) -> list[Mark]:
+    """A timeline that is still being written may end in half a line, or not be there yet."""
+    try:
+        return read_timeline(path)
+    except (TimelineError, FileNotFoundError):
+        return []

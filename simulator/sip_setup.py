@@ -1,0 +1,47 @@
+"""What the processes of the sip lane are given: scripts, configuration, environment."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from simulator.stage import Stage
+
+
+def write_scripts(stages: Sequence[Stage], folder: Path) -> None:
+    """The fake server's scripts, one for each stage; paths in them are absolute."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in stages:
+        script = stage.scenario.realtime.resolved(stage.scenario.folder.resolve())
+        data = script.model_dump(mode="json", exclude_unset=True)
+        write_yaml(folder / f"{stage.name}.yaml", data)
+
+
+def agent_config(stages: Sequence[Stage], realtime_base: str, work: Path) -> dict[str, Any]:
+    """The agent's configuration for a run: one route for each stage, each at its own path."""
+    return {
+        "sip": {"host": "127.0.0.1", "port": 0, "rtp_port": 0},
+        "realtime": {"url": realtime_base + "/{called}/v1/realtime"},
+        "timeline": {"dir": str(work / "agent"), "trace_audio": True},
+        "routes": [
+            {"called": stage.name, **_with_cache(stage.scenario.agent, work, stage.greeting_cache)}
+            for stage in stages
+        ],
+    }
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Ours without settings that would change the run, and with a key that opens nothing."""
+    kept = {k: v for k, v in environment.items() if not k.startswith(("EARSHOT_", "OPENAI_"))}
+    return {**kept, "OPENAI_API_KEY": "no-key-is-needed-for-the-fake", "PYTHONUNBUFFERED": "1"}
+
+
+def write_yaml(path: Path, data: Any) -> None:
+    """Write data as YAML for people to read."""
+    path.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def _with_cache(agent: Mapping[str, Any], work: Path, cache: str) -> dict[str, Any]:
+    greeting = {"cache_dir": str(work / "greetings" / cache), **agent.get("greeting", {})}
+    return {**agent, "greeting": greeting}
