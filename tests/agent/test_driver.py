@@ -1,0 +1,315 @@
+"""The driver does what the machine asks, in order, and tells it what came of it."""
+
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from agent.call import CallMachine
+from agent.clock import NS_PER_MS
+from agent.driver import CallDriver, Work
+from agent.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
+from agent.greeting import DamagedPromptError, MemoryPrompts, Prompt, PromptStore, prompt_key
+from agent.inputs import CallInput, TimerFired
+from agent.inputs import Timer as MachineTimer
+from agent.leg import (
+    CallAnswered,
+    CallReceived,
+    DtmfMethod,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    MediaReady,
+    PlayoutCleared,
+)
+from agent.realtime.door import (
+    Event,
+    RealtimeClosed,
+    RealtimeConnected,
+    RealtimeEvent,
+    RealtimeInput,
+)
+from agent.settings import CallSettings
+from agent.timeline import Mark
+from agent.toolbox import Tool
+from simulator.virtual_clock import VirtualClock
+
+
+class FakeLeg:
+    sample_rate_hz = 24_000
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.tell: Callable[[LegInput], None] = lambda _event: None
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        self.tell = on_input
+
+    def answer(self, status: int = 200) -> None:
+        self.asked.append(f"answer {status}")
+
+    def play(self, pcm: bytes) -> None:
+        self.asked.append(f"play {len(pcm)}")
+
+    def clear(self) -> None:
+        self.asked.append("clear")
+
+    def hang_up(self, status: int = 200) -> None:
+        self.asked.append(f"hang up {status}")
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        self.asked.append(f"dtmf {digits}")
+
+    def transfer(self, uri: str) -> None:
+        self.asked.append(f"transfer {uri}")
+
+
+class FakeConnection:
+    def __init__(self) -> None:
+        self.sent: list[Event] = []
+        self.tell: Callable[[RealtimeInput], None] = lambda _event: None
+        self.closed = False
+
+    def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
+        self.tell = on_input
+
+    def send(self, event: Event) -> None:
+        self.sent.append(event)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def types(self) -> list[str]:
+        return [str(event["type"]) for event in self.sent]
+
+
+class Bench:
+    def __init__(
+        self,
+        settings: dict[str, object] | None = None,
+        *,
+        prompts: PromptStore | None = None,
+        tools: dict[str, Tool] | None = None,
+        background: Callable[[Work, Callable[[CallInput], None]], None] | None = None,
+    ) -> None:
+        self.clock = VirtualClock(start_ns=NS_PER_MS)
+        self.leg = FakeLeg()
+        self.connections: list[FakeConnection] = []
+        self.marks: list[Mark] = []
+        self.ends = 0
+        self.settings = CallSettings.model_validate(settings or {})
+        tools = tools or {}
+        declarations = [tool.declaration for tool in tools.values()]
+        machine = CallMachine(
+            self.settings, called="1", sample_rate_hz=24_000, tools=declarations, strict=True
+        )
+        extra = {} if background is None else {"background": background}
+        self.driver = CallDriver(
+            machine,
+            self.leg,
+            self._connect,
+            self.clock,
+            prompts or MemoryPrompts(),
+            self.marks.append,
+            call="c1",
+            tools=tools,
+            on_end=self._ended,
+            **extra,
+        )
+        self.driver.start()
+        self.leg.tell(CallReceived(called="1", caller="2", sip_call_id="s"))
+
+    def _connect(self, effect: ConnectRealtime) -> FakeConnection:
+        self.connections.append(FakeConnection())
+        return self.connections[-1]
+
+    def _ended(self) -> None:
+        self.ends += 1
+
+    def up(self) -> "Bench":
+        self.leg.tell(CallAnswered())
+        self.leg.tell(MediaReady(codec="PCMU"))
+        self.realtime(RealtimeConnected())
+        self.event("session.created", session={"id": "s"})
+        self.event("session.updated", session={})
+        return self
+
+    def realtime(self, event: RealtimeInput) -> None:
+        self.connections[-1].tell(event)
+
+    def event(self, event_type: str, **fields: object) -> None:
+        self.realtime(RealtimeEvent(event={"type": event_type, **fields}))
+
+    def names(self) -> list[str]:
+        return [mark.name for mark in self.marks]
+
+
+def test_an_incoming_call_is_answered_and_the_api_connected() -> None:
+    bench = Bench()
+    assert bench.leg.asked == ["answer 200"]
+    assert len(bench.connections) == 1
+    assert {mark.call for mark in bench.marks} == {"c1"}
+    assert {mark.source for mark in bench.marks} == {"agent"}
+
+
+def test_timers_run_on_the_clock_that_was_given() -> None:
+    bench = Bench().up()
+    bench.clock.run_until(bench.clock.now_ns() + 499 * NS_PER_MS)
+    assert "response.create" not in bench.connections[0].types()
+    bench.clock.run_until(bench.clock.now_ns() + 2 * NS_PER_MS)
+    assert "response.create" in bench.connections[0].types()
+
+
+def test_marks_of_frames_bear_the_time_of_the_frame() -> None:
+    bench = Bench().up()
+    bench.leg.tell(FramePlayed(samples=480, at_ns=123))
+    (mark,) = [mark for mark in bench.marks if mark.name == "beep_started"]
+    assert mark.at_ns == 123
+
+
+def test_the_end_is_told_once_and_leaves_nothing_behind() -> None:
+    bench = Bench().up()
+    hung_up = HungUp(by="caller", status=200, reason="OK")
+    bench.leg.tell(hung_up)
+    bench.leg.tell(hung_up)
+    assert bench.ends == 1
+    assert bench.connections[0].closed
+    sent = len(bench.connections[0].sent)
+    bench.event("response.created", response={"id": "r"})
+    bench.clock.run_until(bench.clock.now_ns() + 3600_000 * NS_PER_MS)
+    assert len(bench.connections[0].sent) == sent
+    assert bench.names()[-1] == "call_ended"
+
+
+def test_a_new_connection_replaces_the_old_one() -> None:
+    bench = Bench().up()
+    bench.realtime(RealtimeClosed(reason="lost", code=1006))
+    bench.clock.run_until(bench.clock.now_ns() + 300 * NS_PER_MS)
+    assert len(bench.connections) == 2
+    assert bench.connections[0].closed
+
+
+def test_an_input_that_comes_while_effects_run_waits_for_its_turn() -> None:
+    bench = Bench({"greeting": {"enabled": False}, "beep": {"enabled": False}}).up()
+    order: list[str] = []
+
+    def clear() -> None:
+        order.append("clear")
+        bench.leg.tell(PlayoutCleared(dropped_samples=0))
+        order.append("cleared returned")
+
+    bench.leg.clear = clear  # type: ignore[method-assign]
+    bench.clock.run_until(bench.clock.now_ns() + NS_PER_MS)
+    bench.event("response.created", response={"id": "r1"})
+    delta = {"response_id": "r1", "item_id": "a", "delta": b"\1\0" * 4800}
+    bench.event("response.output_audio.delta", **delta)
+    bench.leg.tell(FramePlayed(samples=480, at_ns=bench.clock.now_ns()))
+    bench.event("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
+    assert order == ["clear", "cleared returned"]
+    assert "conversation.item.truncate" in bench.connections[0].types()
+
+
+def test_prompts_are_loaded_and_stored_in_the_background() -> None:
+    waiting: list[tuple[Work, Callable[[CallInput], None]]] = []
+    settings = CallSettings()
+    key = prompt_key(settings, settings.greeting.instructions, 24_000)
+    prompts = MemoryPrompts()
+    prompts.store(key, Prompt(pcm=b"\1\0" * 480, transcript="Hi"), 24_000)
+    bench = Bench(prompts=prompts, background=lambda work, done: waiting.append((work, done)))
+    bench.up()
+    bench.clock.run_until(bench.clock.now_ns() + 600 * NS_PER_MS)
+    assert "play 960" not in bench.leg.asked
+    for work, done in waiting:
+        done(work())
+    assert "play 960" in bench.leg.asked
+
+
+class BrokenStore:
+    """A disk that is full, with a damaged file on it."""
+
+    def load(self, key: str, rate_hz: int) -> Prompt | None:
+        raise DamagedPromptError("cut short")
+
+    def store(self, key: str, prompt: Prompt, rate_hz: int) -> None:
+        raise OSError("no space left")
+
+
+def test_a_broken_prompt_store_does_not_hurt_the_call() -> None:
+    bench = Bench(prompts=BrokenStore()).up()
+    bench.clock.run_until(bench.clock.now_ns() + 600 * NS_PER_MS)
+    assert "greeting_damaged" in bench.names()
+    bench.event("response.created", response={"id": "g", "metadata": {"purpose": "greeting"}})
+    delta = {"response_id": "g", "item_id": "a", "delta": b"\1\0" * 480}
+    bench.event("response.output_audio.delta", **delta)
+    bench.event("response.done", response={"id": "g", "status": "completed"})
+    assert "play 960" in bench.leg.asked
+    assert "greeting_cached" not in bench.names()
+
+
+def test_a_tool_runs_and_its_result_is_sent() -> None:
+    def add(left: int, right: int) -> int:
+        """Add."""
+        return left + right
+
+    quiet: dict[str, object] = {"greeting": {"enabled": False}}
+    bench = Bench(quiet, tools={"add": Tool(add)}).up()
+    bench.clock.run_until(bench.clock.now_ns() + NS_PER_MS)
+    call = {
+        "type": "function_call",
+        "call_id": "c",
+        "name": "add",
+        "arguments": '{"left":1,"right":2}',
+    }
+    bench.event("response.created", response={"id": "r1"})
+    bench.event("response.done", response={"id": "r1", "status": "completed", "output": [call]})
+    (item,) = [
+        e["item"] for e in bench.connections[0].sent if e["type"] == "conversation.item.create"
+    ]
+    assert item == {"type": "function_call_output", "call_id": "c", "output": "3"}
+
+
+@pytest.mark.parametrize(("at_once", "expected"), [(True, True), (False, False)])
+def test_a_call_can_be_ended_from_outside(*, at_once: bool, expected: bool) -> None:
+    bench = Bench().up()
+    bench.driver.end("draining", at_once=at_once)
+    assert ("hang up 200" in bench.leg.asked) is expected  # else: the beep is heard first
+
+
+class ScriptedMachine:
+    """Asks for what it was given, one list for each input."""
+
+    def __init__(self, *answers: list[Effect]) -> None:
+        self.answers = list(answers)
+        self.told: list[CallInput] = []
+
+    def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
+        self.told.append(event)
+        return self.answers.pop(0) if self.answers else []
+
+
+def test_a_timer_that_is_set_again_moves_and_one_that_is_cancelled_does_not_fire() -> None:
+    machine = ScriptedMachine(
+        [
+            SetTimer(timer=MachineTimer.COMMIT_LIMIT, at_ns=100),
+            SetTimer(timer=MachineTimer.COMMIT_LIMIT, at_ns=200),
+            SetTimer(timer=MachineTimer.RESPONSE_LIMIT, at_ns=100),
+            CancelTimer(timer=MachineTimer.RESPONSE_LIMIT),
+            CancelTimer(timer=MachineTimer.CALL_LIMIT),
+        ]
+    )
+    clock, leg = VirtualClock(start_ns=0), FakeLeg()
+    driver = CallDriver(
+        cast("CallMachine", machine),
+        leg,
+        lambda _effect: FakeConnection(),
+        clock,
+        MemoryPrompts(),
+        lambda _mark: None,
+        call="c1",
+    )
+    driver.start()
+    leg.tell(CallAnswered())
+    clock.run_until(199)
+    assert machine.told == [CallAnswered()]
+    clock.run_until(1000)
+    assert machine.told == [CallAnswered(), TimerFired(timer=MachineTimer.COMMIT_LIMIT)]
