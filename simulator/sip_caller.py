@@ -6,7 +6,8 @@ codec and a G.711 call is heard as its 8 kHz wave, interpolated.
 """
 
 import dataclasses
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pjsua2
@@ -16,8 +17,9 @@ from agent.leg import CallAnswered, CallProgressed, Party
 from agent.sip.call import Call, response
 from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
-from agent.sip.leg import SipLeg
+from agent.sip.leg import Ending, SipLeg
 from agent.sip.options import SipOptions
+from simulator.black_hole import BlackHole
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
 
 _log = structlog.get_logger(__name__)
@@ -25,6 +27,7 @@ _log = structlog.get_logger(__name__)
 _POLL_MS = 1.0
 """Signalling is stamped when it is polled: a millisecond is the error of `answer_ms`."""
 
+_OK = 200
 _BAD_REQUEST = 400
 _REQUEST_TERMINATED = 487
 
@@ -59,14 +62,16 @@ class CallerEndpoint(SipStation):
         return self._lines.pop() if self._lines else Line(self)
 
     def release_line(self, line: "Line") -> None:
-        """Give a line back, unless it was cut."""
-        if not line.is_cut:
+        """Give a line back; one that was cut is of no more use."""
+        if line.is_cut:
+            line.close()
+        else:
             self._lines.append(line)
 
     def drop_accounts(self) -> None:
         """See `SipStation`."""
         for line in self._lines:
-            line.account.shutdown()
+            line.close()
         self._lines.clear()
 
 
@@ -74,18 +79,30 @@ class Line:
     """A SIP port and an account of its own, so that one call can be cut off and no other hears."""
 
     def __init__(self, endpoint: CallerEndpoint) -> None:
-        self.is_cut = False
         self._stack = endpoint.stack
         self._transport = self._stack.open_line()
+        self._hole: BlackHole | None = None
         config = self._stack.account_config()
         config.sipConfig.transportId = self._transport
         self.account = pjsua2.Account()
         self.account.create(config)
 
-    def cut(self) -> None:
-        """Close the port under the call."""
-        self.is_cut = True
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing passes any more."""
+        return self._hole is not None
+
+    def cut(self, rtp_ports: Iterable[int]) -> None:
+        """Let nothing pass any more: neither SIP on the line's own port nor RTP on the call's."""
+        self._hole = BlackHole()
+        self._hole.swallow({self._stack.line_port(self._transport), *rtp_ports})
+
+    def close(self) -> None:
+        """Give up the port and the account."""
+        self.account.shutdown()
         self._stack.close_line(self._transport)
+        if self._hole is not None:
+            self._hole.close()
 
 
 class SipCallerLeg(SipLeg):
@@ -141,17 +158,18 @@ class SipCallerLeg(SipLeg):
 
     def vanish(self) -> None:
         """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
-        if self._is_over or self._line is None:
+        if self._is_over or self._line is None or self._call is None:
             return
-        self._line.cut()
-        super().hang_up()
+        self._line.cut(_rtp_ports(self._call))
+        at_ns = time.monotonic_ns()
+        self._end(Ending(by=self.us, at_ns=at_ns, status=_OK, reason="vanished"))
 
-    def release(self) -> None:
+    def release(self) -> Call | None:
         """See `SipLeg`; the line is free for another call."""
-        super().release()
         if self._line is not None:
             self._endpoint.release_line(self._line)
             self._line = None
+        return super().release()
 
     def on_progress(self, info: Any) -> None:
         """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""
@@ -174,3 +192,13 @@ class SipCallerLeg(SipLeg):
     def _give_up(self, status: int, reason: str) -> None:
         self._tell_end(by="caller", status=status, reason=reason)
         self._endpoint.forget(self)
+
+
+def _rtp_ports(call: Call) -> set[int]:
+    """The call's own RTP and RTCP ports."""
+    ports = set()
+    for index in range(len(call.getInfo().media)):
+        transport = call.getMedTransportInfo(index)
+        for name in (transport.localRtpName, transport.localRtcpName):
+            ports.add(int(name.rpartition(":")[2] or 0))
+    return ports - {0}

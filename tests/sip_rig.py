@@ -265,7 +265,7 @@ class _Child:
         return len(self._legs)
 
     def on_told(self, call: int) -> list[Told]:
-        return self._told[call]
+        return self._told[call] if call < len(self._told) else []
 
     def on_recorded(self, call: int) -> Recorded:
         leg = self._legs[call]

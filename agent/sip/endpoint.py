@@ -46,6 +46,7 @@ class SipStation:
         self.options = options
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
+        self._spent: list[pjsua2.Call] = []
         self._pool: PortPool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
@@ -95,6 +96,7 @@ class SipStation:
             self._poll_timer.cancel()
         for leg in tuple(self.legs):
             self._drop(leg)
+        self._spent.clear()
         self.drop_accounts()
         if self._pool is not None:
             self._pool.close()
@@ -131,8 +133,18 @@ class SipStation:
         else:
             self._at_rest.set()
 
+    def bury(self, call: pjsua2.Call) -> None:
+        """Keep the object of a call that is over until its place is empty.
+
+        PJSUA2's destructor hangs up whatever call has its number, and that may be the next one
+        already: both can happen within one poll.
+        """
+        self._spent.append(call)
+
     def _drop(self, leg: SipLeg) -> None:
-        leg.release()
+        call = leg.release()
+        if call is not None:
+            self.bury(call)
         with contextlib.suppress(ValueError):  # `stop` has dropped them all
             self.legs.remove(leg)
         self.note_rest()
@@ -144,6 +156,8 @@ class SipStation:
             self.stack.poll()
         except pjsua2.Error as error:
             _log.warning("sip_poll_failed", reason=error.reason)
+        if self._spent:
+            self._spent = [call for call in self._spent if call.isActive()]
         now_ns = time.monotonic_ns()
         if now_ns - self._checked_ns >= _CHECK_NS:
             self._checked_ns = now_ns
@@ -155,7 +169,8 @@ class SipEndpoint(SipStation):
     """The agent's side: incoming calls become `SipCallLeg`s.
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
-    return. `on_registration` is told each change of our place at the registrar, with its status.
+    return. `on_registration` is told each change of our place at the registrar, with its status;
+    `on_refused` the status of each call that never became a leg.
     """
 
     def __init__(
@@ -163,15 +178,16 @@ class SipEndpoint(SipStation):
         options: SipOptions,
         on_call: Callable[[SipCallLeg], None],
         on_registration: Callable[[bool, int, str], None] | None = None,
+        on_refused: Callable[[int], None] | None = None,
     ) -> None:
         super().__init__(options)
         self.registered: bool | None = None
         """Whether the registrar knows us; None without a registration, or before its answer."""
         self._on_call = on_call
         self._on_registration = on_registration
+        self._on_refused = on_refused
         self._peers = PeerList(options.allowed_peers)
         self._accounts: list[_Account] = []
-        self._refused: list[Any] = []
         self._refuse_status = 0
 
     def refuse_calls(self, status: int = 503) -> None:
@@ -192,7 +208,6 @@ class SipEndpoint(SipStation):
 
     def drop_accounts(self) -> None:
         """See `SipStation`."""
-        self._refused.clear()
         for account in self._accounts:
             account.shutdown()
         self._accounts.clear()
@@ -237,11 +252,11 @@ class SipEndpoint(SipStation):
         return _BUSY if len(self.legs) >= self.options.max_calls else 0
 
     def _refuse(self, account: Any, call_id: int, status: int) -> None:
-        """Answer with `status`; the call's object is kept until the stack is done with it."""
-        self._refused = [call for call in self._refused if call.isActive()]
         call = pjsua2.Call(account, call_id)
-        self._refused.append(call)
         call.hangup(response(status, self.options.retry_after_s))
+        self.bury(call)
+        if self._on_refused is not None:
+            self._on_refused(status)
 
 
 def parties(invite: str) -> tuple[str, str]:

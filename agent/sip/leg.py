@@ -69,7 +69,7 @@ class LegHost(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Ending:
+class Ending:
     """An end that we began; what we do not know yet comes from the stack."""
 
     by: Party
@@ -99,7 +99,7 @@ class SipLeg:
         self._call: Call | None = None
         self._codec: str | None = None
         self._rtp = RtpCounter()
-        self._ending: _Ending | None = None
+        self._ending: Ending | None = None
         self._told_end = False
 
     # ---- the door: called by the call's driver
@@ -124,7 +124,7 @@ class SipLeg:
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
-        self._end(_Ending(by=self.us, at_ns=time.monotonic_ns()), status)
+        self._end(Ending(by=self.us, at_ns=time.monotonic_ns()), status)
 
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
@@ -153,7 +153,7 @@ class SipLeg:
             quiet_ms = self._rtp.quiet_ns(now_ns) // NS_PER_MS
             if limit_ms and quiet_ms >= limit_ms:
                 self._end(
-                    _Ending(
+                    Ending(
                         by="network",
                         at_ns=now_ns,
                         status=_REQUEST_TIMEOUT,
@@ -161,10 +161,11 @@ class SipLeg:
                     )
                 )
 
-    def release(self) -> None:
-        """Let go of the stack's object, which must not outlive the stack, and of what waits."""
-        self._call = None
+    def release(self) -> Call | None:
+        """Let go of what waits and of the stack's object, which the endpoint sees to."""
+        call, self._call = self._call, None
         self._media.drop()
+        return call
 
     # ---- see `agent.sip.call.CallListener`
 
@@ -176,9 +177,7 @@ class SipLeg:
             self.on_progress(info)
 
     def on_progress(self, info: Any) -> None:
-        """The call has come further; the agent's side is up when its 200 OK is acknowledged."""
-        if info.state == pjsua2.PJSIP_INV_STATE_CONFIRMED:
-            self._inbox.post(CallAnswered())
+        """The call has come further."""
 
     def on_media(self, info: Any) -> None:
         """The first audio stream is ours; there is no other in what we offer and answer."""
@@ -250,7 +249,7 @@ class SipLeg:
             self._codec = codec
             self._inbox.post(MediaReady(codec=codec))
 
-    def _end(self, ending: _Ending, status: int = 0) -> None:
+    def _end(self, ending: Ending, status: int = 0) -> None:
         if self._is_over or self._call is None:
             return
         self._rtp.read(self._call)  # the stack tells nothing of a stream that we end ourselves
@@ -297,3 +296,16 @@ class SipCallLeg(SipLeg):
         self._call = Call(self, account, call_id)
         sip_call_id = str(self._call.getInfo().callIdString)
         self._inbox.post(CallReceived(called=called, caller=caller, sip_call_id=sip_call_id))
+        self._is_acknowledged = False
+
+    def on_progress(self, info: Any) -> None:
+        """The call is up, with its media, when our 200 OK is acknowledged."""
+        if info.state == pjsua2.PJSIP_INV_STATE_CONFIRMED and not self._is_acknowledged:
+            self._is_acknowledged = True
+            self._inbox.post(CallAnswered())
+            self.on_media(info)
+
+    def on_media(self, info: Any) -> None:
+        """Before the ACK the caller may not have read our answer, and would not hear all of it."""
+        if self._is_acknowledged:
+            super().on_media(info)

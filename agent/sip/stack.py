@@ -109,6 +109,11 @@ class Stack:
         config.boundAddress = self.options.listen_host
         return int(self._endpoint.transportCreate(_TRANSPORTS["udp"], config))
 
+    def line_port(self, transport: int) -> int:
+        """The port that such a line is bound to."""
+        info = self._endpoint.transportGetInfo(transport)
+        return int(info.localAddress.rpartition(":")[2])
+
     def close_line(self, transport: int) -> None:
         """Close such a port: nothing is sent or received by it any more."""
         self._endpoint.transportClose(transport)

@@ -221,6 +221,17 @@ def test_recorded_time_is_the_marks_time(agent: Phone, caller: Phone) -> None:
     assert span_ms == pytest.approx((len(frames) - 1) * 20, abs=40)
 
 
+def test_a_call_that_comes_as_another_goes_keeps_its_place(agent: Phone, caller: Phone) -> None:
+    """A BYE and the next INVITE within one poll: the stack gives the same place to both."""
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    for _ in range(30):
+        caller.wait_for(ours, MediaReady)
+        caller.do(ours, "hang_up")
+        ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    caller.wait_for(ours, MediaReady)
+    caller.do(ours, "hang_up")
+
+
 def test_fifty_short_calls_leave_nothing_behind(agent: Phone, caller: Phone) -> None:
     agent.behave(sing_at_once)
     for _ in range(10):  # until every pool and cache has been filled

@@ -1,0 +1,55 @@
+"""Cuts a process's own UDP ports off, as pulling a telephone's plug does: nothing in, nothing out.
+
+A SIP stack cannot be told to leave a call without a word, so its sockets are taken from under it.
+What it sends from now on goes into a socket that leads nowhere, and fails; what is sent to it is
+dropped by the kernel at the port, which stays bound, so that no ICMP message gives it away.
+Linux only, and unprivileged.
+"""
+
+import ctypes
+import os
+import socket
+import struct
+from collections.abc import Iterable
+
+import psutil
+
+_SO_ATTACH_FILTER = 26
+"""Of asm-generic/socket.h; Python has no name for it."""
+
+_BPF_RETURN = 0x06
+"""BPF_RET | BPF_K: how many bytes of a packet to keep. None."""
+
+
+class BlackHole:
+    """Ports that have been cut off; they stay bound until `close`."""
+
+    def __init__(self) -> None:
+        self._kept: list[socket.socket] = []
+
+    def swallow(self, ports: Iterable[int]) -> None:
+        """Cut off those UDP ports of this process that are in `ports`."""
+        wanted = frozenset(ports)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
+            for connection in psutil.Process().net_connections("udp"):
+                if connection.laddr and connection.laddr.port in wanted:
+                    self._cut(connection.fd, nowhere)
+
+    def close(self) -> None:
+        """Give the ports free."""
+        for kept in self._kept:
+            kept.close()
+        self._kept.clear()
+
+    def _cut(self, descriptor: int, nowhere: socket.socket) -> None:
+        kept = socket.socket(fileno=os.dup(descriptor))
+        self._kept.append(kept)
+        _drop_everything(kept)
+        os.dup2(nowhere.fileno(), descriptor)
+
+
+def _drop_everything(port: socket.socket) -> None:
+    """Attach a packet filter that accepts no packet (struct sock_fprog of linux/filter.h)."""
+    instruction = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    program = struct.pack("HL", 1, ctypes.addressof(instruction))
+    port.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
