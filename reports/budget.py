@@ -5,7 +5,7 @@ The default is `budget.yaml` beside this file; a scenario's own limits replace s
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from reports import stats
+from reports.calibration import Calibration
 from reports.measurement import Measurement
 
 Verdict = Literal["passed", "failed", "unlimited"]
@@ -136,16 +137,17 @@ def judge(
     measurements: Iterable[Measurement],
     limits: Limits,
     *,
-    errors_ms: Mapping[str, float] | None = None,
+    calibration: Calibration | None = None,
 ) -> list[Judged]:
     """Hold every number to its limit; a metric without one is `unlimited`.
 
     Args:
         measurements: of one call.
         limits: by metric.
-        errors_ms: the harness's own error (p95) by metric, from a calibration.
+        calibration: the harness's own errors; a bias is taken off the values.
     """
-    errors = errors_ms or {}
+    errors = calibration.errors_ms if calibration else {}
+    biases = calibration.biases_ms if calibration else {}
     by_name: dict[str, list[Measurement]] = defaultdict(list)
     for measurement in measurements:
         by_name[measurement.name].append(measurement)
@@ -153,10 +155,19 @@ def judge(
     judged = []
     for name in sorted(by_name, key=lambda n: order.get(n, len(order))):
         limit = limits.get(name, Limit())
-        found = by_name[name]
+        found = [_corrected(one, biases.get(name, 0.0)) for one in by_name[name]]
         judged += [_judge(one, limit.of(one.variant), errors.get(name)) for one in found]
         judged += _judge_percentiles(name, found, limit, errors.get(name))
     return judged
+
+
+def _corrected(one: Measurement, bias: float) -> Measurement:
+    """The value without the harness's constant error, and a word about that."""
+    if not bias:
+        return one
+    word = f"the harness's bias of {bias:+.1f} {one.unit} is taken off"
+    detail = f"{one.detail}; {word}" if one.detail else word
+    return replace(one, value=one.value - bias, detail=detail)
 
 
 def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:

@@ -17,6 +17,8 @@ from reports.files import write_atomically
 
 VERSION = 1
 
+_WORTH_CORRECTING = 1.0
+
 
 class CalibrationError(ValueError):
     """A calibration that cannot be read."""
@@ -58,8 +60,11 @@ class Calibration:
 
     @property
     def biases_ms(self) -> dict[str, float]:
-        """What to take off each metric."""
-        return {m.name: m.bias for m in self.metrics}
+        """What to take off: biases of a millisecond or a hertz at least.
+
+        Smaller ones are those of the sounds that were used: how hard their edges are.
+        """
+        return {m.name: m.bias for m in self.metrics if abs(m.bias) >= _WORTH_CORRECTING}
 
     @property
     def line(self) -> str:

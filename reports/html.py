@@ -98,7 +98,7 @@ def _headline(calls: int, wrong: int) -> str:
 
 def _calibration(info: RunInfo) -> str:
     if info.calibration:
-        return f"The harness's own error: {info.calibration}."
+        return f"The harness's own error: {info.calibration.line}."
     return "The harness's own error was not calibrated for this run."
 
 

@@ -29,7 +29,7 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         for s in summarise(calls)
     ]
     if info.calibration:
-        lines += ["", f"The harness's own error: {info.calibration}."]
+        lines += ["", f"The harness's own error: {info.calibration.line}."]
     return "\n".join(lines) + "\n"
 
 

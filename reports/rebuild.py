@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.timeline import merge, read_timeline
+from reports.calibration import from_data
 from reports.evidence import TIMELINE, CallEvidence, CallInfo, EvidenceError, load_evidence
 from reports.results import CallResult, RunInfo
 from reports.stored import StoredError, load_results
@@ -57,4 +58,6 @@ def _run_info(directory: Path) -> RunInfo:
     except StoredError:
         return RunInfo(started_at="")
     known = {field for field in RunInfo.__dataclass_fields__ if field in run}
-    return RunInfo(**{field: run[field] for field in known})
+    fields = {field: run[field] for field in known - {"calibration"}}
+    calibration = run["calibration"] and from_data(run["calibration"])
+    return RunInfo(**fields, calibration=calibration)

@@ -8,6 +8,7 @@ from typing import Any
 
 from reports import stats
 from reports.budget import UNITS, Judged, judge, limits_for
+from reports.calibration import Calibration, to_data
 from reports.evidence import CallEvidence, Verdict
 from reports.metrics import Measured, measure
 
@@ -29,10 +30,8 @@ class RunInfo:
     concurrency: int = 1
     """How many calls went on at once."""
     duration_s: float | None = None
-    errors_ms: dict[str, float] = field(default_factory=dict)
-    """The harness's own error by metric (p95), from a calibration at this concurrency."""
-    calibration: str = ""
-    """Where that was measured: one line."""
+    calibration: Calibration | None = None
+    """How true the harness is on this machine, if that was measured."""
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -72,14 +71,20 @@ class Summary:
     """How many values are beyond their limits."""
 
 
-def judge_call(evidence: CallEvidence, *, errors_ms: dict[str, float] | None = None) -> CallResult:
-    """Measure a call and hold it to its budget.
+def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -> CallResult:
+    """Measure a call and hold it to its budget, with the harness's own error in view.
+
+    The error was measured over SIP and RTP, and is not that of a virtual call.
 
     Raises:
         BudgetError: the call's own limits cannot be understood.
     """
     measured = measure(evidence)
-    judged = judge(measured.measurements, limits_for(evidence.info.limits), errors_ms=errors_ms)
+    judged = judge(
+        measured.measurements,
+        limits_for(evidence.info.limits),
+        calibration=None if evidence.info.lane == "virtual" else calibration,
+    )
     beyond = [one for one in judged if one.verdict == "failed"]
     verdict: Verdict = evidence.info.verdict
     detail = evidence.info.detail
@@ -130,8 +135,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
             "concurrency": info.concurrency,
             "duration_s": info.duration_s,
             "verdict": overall(calls),
-            "calibration": info.calibration,
-            "errors_ms": info.errors_ms,
+            "calibration": None if info.calibration is None else to_data(info.calibration),
             "environment": info.environment,
         },
         "summary": [

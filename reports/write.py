@@ -25,7 +25,7 @@ def write_run(out_dir: Path, info: RunInfo, calls: Iterable[CallEvidence]) -> li
     Raises:
         BudgetError: a call's own limits cannot be understood.
     """
-    judged = [judge_call(evidence, errors_ms=info.errors_ms) for evidence in calls]
+    judged = [judge_call(evidence, info.calibration) for evidence in calls]
     write_judged(out_dir, info, judged)
     return judged
 

@@ -11,12 +11,23 @@ from reports.budget import (
     limits_for,
     parse_limits,
 )
+from reports.calibration import Calibration, MetricError
 from reports.measurement import Measurement
 
 
-def only(measurement: Measurement, spec: object, **errors: float) -> Judged:
-    (judged,) = judge([measurement], parse_limits({measurement.name: spec}), errors_ms=errors)
+def only(measurement: Measurement, spec: object, calibration: Calibration | None = None) -> Judged:
+    limits = parse_limits({measurement.name: spec})
+    (judged,) = judge([measurement], limits, calibration=calibration)
     return judged
+
+
+def calibrated(p95: float, bias: float = 0) -> Calibration:
+    error = MetricError(
+        name="answer_ms", unit="ms", count=9, bias=bias, p50=p95 / 2, p95=p95, p99=p95
+    )
+    return Calibration(
+        measured_at="", machine="", calls=9, concurrency=4, metrics=(error,), path_ms={}
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,9 +85,17 @@ def test_a_greeting_has_a_limit_by_its_origin() -> None:
 
 def test_a_verdict_within_the_harness_error_is_unsure() -> None:
     measurement = Measurement(name="answer_ms", value=495)
-    assert not only(measurement, 500, answer_ms=8).sure
-    assert only(measurement, 500, answer_ms=4).sure
+    assert not only(measurement, 500, calibrated(8)).sure
+    assert only(measurement, 500, calibrated(4)).sure
     assert only(measurement, 500).sure
+
+
+def test_a_known_bias_is_taken_off_and_said() -> None:
+    judged = only(Measurement(name="answer_ms", value=503), 500, calibrated(1, bias=4.5))
+    assert (judged.value, judged.verdict) == (498.5, "passed")
+    assert "bias of +4.5 ms" in judged.detail
+    small = only(Measurement(name="answer_ms", value=503), 500, calibrated(1, bias=0.4))
+    assert (small.value, small.detail) == (503, "")
 
 
 def test_a_scenario_replaces_single_limits() -> None:
