@@ -38,9 +38,12 @@ class Client:
         *,
         request: ConnectionRequested | None = None,
         observation: Observation | None = None,
+        session_number: int = 1,
     ) -> None:
         self.session = (
-            script if isinstance(script, ReplaySession) else _scripted(script, observation)
+            script
+            if isinstance(script, ReplaySession)
+            else _scripted(script, observation, session_number)
         )
         self.now_ns = 0
         self.recorded: list[Entry] = []
@@ -127,11 +130,18 @@ class Client:
 
 
 def _scripted(
-    script: Mapping[str, Any] | Script | Repertoire | None, observation: Observation | None
+    script: Mapping[str, Any] | Script | Repertoire | None,
+    observation: Observation | None,
+    session_number: int,
 ) -> RealtimeSession:
     if not isinstance(script, Repertoire):
         model = script if isinstance(script, Script) else Script.model_validate(script or {})
         script = prepare(model)
     return RealtimeSession(
-        script, call="test", rng=random.Random(7), unix_time_s=1_000, observation=observation
+        script,
+        call="test",
+        rng=random.Random(7),
+        unix_time_s=1_000,
+        session_number=session_number,
+        observation=observation,
     )
