@@ -6,6 +6,7 @@ a constant that can be taken off; what remains is given as percentiles of its si
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from reports import stats
 from reports.files import write_atomically
 
 VERSION = 1
+
+_log = logging.getLogger(__name__)
 
 _WORTH_CORRECTING = 1.0
 
@@ -118,6 +121,15 @@ def load(path: Path) -> Calibration | None:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CalibrationError(f"{path}: {error}: calibrate again, or remove it") from None
+
+
+def kept() -> Calibration | None:
+    """This machine's calibration, if there is one that can be read."""
+    try:
+        return load(default_path())
+    except CalibrationError as error:
+        _log.warning("%s", error)
+        return None
 
 
 def from_data(data: dict[str, Any]) -> Calibration:

@@ -8,7 +8,6 @@ machine, and every later report shows it.
 
 import asyncio
 import json
-import os
 import platform
 import random
 from collections import defaultdict
@@ -29,11 +28,9 @@ from reports.calibration import Calibration, error_of
 from reports.evidence import TIMELINE, EvidenceError, load_evidence
 from reports.files import write_atomically
 from simulator.calibration_truth import TruthError, errors_of, load_heard
-from simulator.cell import CALLS_IN_A_CELL
-from simulator.processes import ChildProcess
+from simulator.cell import CALLS_IN_A_CELL, child
 from simulator.recording import CALLER_RATE_HZ
 from simulator.responder import Behaviour, hard_edged
-from simulator.sip_setup import child_environment
 
 CALLS = 24
 CALL_LIMIT_S = 60.0
@@ -122,8 +119,9 @@ async def _place(
         if "verdict" in message and future is not None and not future.done():
             future.set_result(message)
 
-    responder = _child(directory, "responder", [str(directory / "reply.wav"), str(directory)])
-    caller = _child(directory, "caller", [], told)
+    speaks = [str(directory / "reply.wav"), str(directory)]
+    responder = child("responder", ["-m", "simulator.responder_process", *speaks], directory)
+    caller = child("caller", ["-m", "simulator.caller_process"], directory, told)
     try:
         await asyncio.gather(responder.start(), caller.start())
         uri = responder.ready_line.split()[-1]
@@ -146,21 +144,6 @@ async def _place(
         ) from None
     finally:
         await asyncio.gather(caller.stop(), responder.stop())
-
-
-def _child(
-    directory: Path,
-    name: str,
-    arguments: list[str],
-    on_line: Callable[[str], None] | None = None,
-) -> ChildProcess:
-    return ChildProcess(
-        name,
-        ["-m", f"simulator.{name}_process", *arguments],
-        log_path=directory / f"{name}.log",
-        environment=child_environment(os.environ),
-        on_line=on_line,
-    )
 
 
 def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:

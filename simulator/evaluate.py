@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.timeline import TimelineError
 from reports.budget import BudgetError
+from reports.calibration import kept
 from reports.evidence import INFO, CallInfo, EvidenceError, Verdict, load_evidence
 from reports.files import write_atomically
 from reports.results import CallResult, judge_call
@@ -40,7 +41,7 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))
             evidence = load_evidence(played.directory)
-        result = judge_call(evidence)
+        result = judge_call(evidence, kept())
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)

@@ -14,6 +14,7 @@ from typing import Any, get_args
 from rich.console import Console
 
 from reports.budget import UNITS
+from reports.calibration import kept
 from reports.results import CallResult, RunInfo, results
 from reports.write import write_judged
 from simulator.cell import CALLS_IN_A_CELL
@@ -102,6 +103,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
         seed=options.seed,
         concurrency=options.jobs,
         duration_s=done.duration_s,
+        calibration=kept() if options.lane == "sip" else None,
         environment={
             "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}",

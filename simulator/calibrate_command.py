@@ -1,0 +1,71 @@
+"""`earshot calibrate`."""
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TypeAlias
+
+from reports.calibration import default_path, save, table, to_data
+from simulator.calibrate import CALLS, CalibrateError, calibrate
+from simulator.cell import CALLS_IN_A_CELL
+from simulator.processes import ProcessError
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
+
+GOAL_MS = 10.0
+"""The most that the error of a turn may be (p95) for the numbers to be worth their name."""
+
+EXIT_GOOD, EXIT_TOO_FAR_OFF, EXIT_COULD_NOT_RUN = 0, 1, 2
+
+
+def add_command(commands: Commands) -> None:
+    """Add `calibrate` to a command line."""
+    parser = commands.add_parser(
+        "calibrate",
+        help="measure the harness's own error, metric by metric",
+        description="Calls a responder whose behaviour is known to the sample, over real SIP and "
+        "RTP, and prints how far off the harness was: bias, p50, p95, p99. The result is kept "
+        f"for this machine and shown in every later report. Exits 1 when turn_ms is off by more "
+        f"than {GOAL_MS:g} ms (p95).",
+    )
+    parser.add_argument("--calls", type=int, default=CALLS, help="default: %(default)s")
+    parser.add_argument(
+        "--jobs", type=int, default=CALLS_IN_A_CELL, help="calls at once (default: %(default)s)"
+    )
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the calls' evidence there")
+    parser.add_argument("--json", action="store_true", help="print JSON, nothing else")
+    parser.set_defaults(command=_calibrate)
+
+
+def _calibrate(given: argparse.Namespace) -> int:
+    if given.calls < 1 or not 1 <= given.jobs <= CALLS_IN_A_CELL:
+        print(f"expected at least 1 call, and 1 to {CALLS_IN_A_CELL} at once", file=sys.stderr)
+        return EXIT_COULD_NOT_RUN
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    with tempfile.TemporaryDirectory(prefix="earshot-calibrate-") as scratch:
+        try:
+            calibration = asyncio.run(
+                calibrate(
+                    given.keep or Path(scratch),
+                    calls=given.calls,
+                    concurrency=given.jobs,
+                    progress=progress,
+                )
+            )
+        except (CalibrateError, ProcessError) as error:
+            print(error, file=sys.stderr)
+            return EXIT_COULD_NOT_RUN
+    save(calibration, default_path())
+    if given.json:
+        print(json.dumps(to_data(calibration), indent=2))
+    else:
+        print(table(calibration))
+        print(f"Kept in {default_path()}; later reports show it.")
+    turn_ms = calibration.errors_ms.get("turn_ms", GOAL_MS + 1)
+    return EXIT_GOOD if turn_ms <= GOAL_MS else EXIT_TOO_FAR_OFF
