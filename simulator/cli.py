@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import reports.cli
 from reports.budget import BudgetError
-from simulator import authoring_commands, run_command
+from simulator import authoring_commands, fuzz_command, run_command
 from simulator.loader import ScenarioError
 from simulator.runner import EXIT_COULD_NOT_RUN, RunError
 
@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run_command.add_command(commands)
     authoring_commands.add_commands(commands)
+    fuzz_command.add_command(commands)
     reports.cli.add_commands(commands)
     return parser
 

@@ -29,7 +29,7 @@ FINAL_QUESTION = "Are you still there?"
 
 _MAX_STEPS = 6
 _MAX_FAULTS = 2
-_TURNS = (1, 2, 3)
+_MAX_REPLIES = 3
 _CALM_MS = 25_000
 """Longer than every fault and every watchdog: what has not recovered by then never will."""
 _ANSWER_MS = 40_000
@@ -37,8 +37,8 @@ _ANSWER_MS = 40_000
 
 def generate(choices: Choices) -> dict[str, Any]:
     """A scenario as YAML would give it."""
-    faults = _faults(choices)
     steps = [*_opening(choices), *_wild_steps(choices)]
+    faults = _faults(choices, turns=sum("say" in step for step in steps))
     if faults:
         steps.append({"pause": _CALM_MS})
     call: dict[str, Any] = {
@@ -135,7 +135,7 @@ def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
     if chance(choices, 6):
         timing["delta_ms"] = one_of(choices, (20, 1000))
     replies: list[Any] = []
-    while len(replies) < len(_TURNS) and choices.up_to(3):
+    while len(replies) < _MAX_REPLIES and choices.up_to(3):
         replies.append({"say": one_of(choices, REPLIES)})
     realtime = {"timing": timing, "replies": replies, "faults": faults}
     return {key: value for key, value in realtime.items() if value}
@@ -158,23 +158,25 @@ def _network(choices: Choices) -> dict[str, Any]:
     return network
 
 
-def _faults(choices: Choices) -> list[Any]:
+def _faults(choices: Choices, *, turns: int) -> list[Any]:
+    """What goes wrong, all of it before the calm: in the wild part's turns, or before them."""
     faults: list[Any] = []
     while len(faults) < _MAX_FAULTS and choices.up_to(2):
-        faults.append(_fault(choices))
+        faults.append(_fault(choices, turns))
     return faults
 
 
-def _fault(choices: Choices) -> dict[str, Any]:
+def _fault(choices: Choices, turns: int) -> dict[str, Any]:
     kind = one_of(choices, tuple(_FAULTS))
     model = FAULT_MODELS[kind]
     fault: dict[str, Any] = {"fault": kind}
-    place = one_of(choices, [place for place in _PLACES if place in model.places])
+    possible = _PLACES if turns else _PLACES_WITHOUT_TURNS
+    place = one_of(choices, [place for place in possible if place in model.places])
     later = _later(choices) if model.delayable and place != "connect" else ""
     if place == "event":
-        fault["at"] = f"event {between(choices, 1, 40)}{later}"
+        fault["at"] = f"event {between(choices, 1, _EVENTS_A_TURN * (1 + turns))}{later}"
     elif place in ("turn", "reply"):
-        fault["at"] = f"{place} {one_of(choices, _TURNS)}{later}"
+        fault["at"] = f"{place} {between(choices, 1, turns)}{later}"
     else:
         fault["at"] = f"{place}{later}"
     for name, values in _FAULTS[kind].items():
@@ -188,6 +190,9 @@ def _later(choices: Choices) -> str:
 
 
 _PLACES = ("reply", "turn", "greeting", "connect", "event")
+_PLACES_WITHOUT_TURNS = ("greeting", "connect", "event")
+_EVENTS_A_TURN = 10
+"""At least, so that the event that is named comes before the calm."""
 _FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {
     "error": {},
     "fail": {"code": ("inference_rate_limit_exceeded", "insufficient_quota")},

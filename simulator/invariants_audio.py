@@ -24,6 +24,7 @@ _STOP_LIMIT_NS = 40 * NS_PER_MS
 """Two frames: one may be on its way into the network when the interruption becomes known."""
 _LINE_LIMIT_MS = 300
 """What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""
+_STORY = "story"
 _SNIPPET_MS = 15
 _SNIPPET_LEVEL = 300
 """A snippet to look for must not be silence: silence is everywhere."""
@@ -51,8 +52,11 @@ class Story:
 
 
 def retell(witness: Witness) -> Story:
-    """Count from the tape what left of each item."""
-    return _Teller(witness).tell()
+    """Count from the tape what left of each item; once for each witness."""
+    story: Story | None = witness.__dict__.get(_STORY)
+    if story is None:
+        story = witness.__dict__[_STORY] = _Teller(witness).tell()
+    return story
 
 
 class _Teller:

@@ -1,0 +1,137 @@
+"""`earshot fuzz`: generated calls in the virtual lane, progress, findings, and what was reached."""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from simulator.choosing import Commands
+from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz
+
+EXIT_FINE, EXIT_FOUND = 0, 1
+
+
+def add_command(commands: Commands) -> None:
+    """Add it to a command line."""
+    parser = commands.add_parser(
+        "fuzz",
+        help="make calls nobody thought of, and check what must be true of every call",
+        description="Makes calls that nobody thought of, plays them in the virtual lane as fast as "
+        "the machine allows, and checks what must be true of every call. A call that breaks it is "
+        "shrunk and written as a small scenario.",
+        epilog="Example: earshot fuzz --seeds 10000 --jobs 2. A seed makes the same call again "
+        "with the same version: earshot fuzz --first-seed 1234 --seeds 1. Exit codes: 0 nothing "
+        "found; 1 a call broke an invariant; 2 could not run.",
+    )
+    parser.add_argument(
+        "--seeds", type=_positive, default=1000, metavar="N", help="calls (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--first-seed", type=int, default=0, metavar="N", help="where to begin (default: 0)"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: one for each core)",
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="do not stop at the first failure"
+    )
+    parser.add_argument(
+        "--found",
+        type=Path,
+        default=Path("out/found"),
+        metavar="DIR",
+        help="where scenarios of failures go (default: out/found)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.set_defaults(command=_fuzz)
+
+
+def _fuzz(arguments: argparse.Namespace) -> int:
+    """Fuzz as the arguments say; returns the exit code."""
+    options = FuzzOptions(
+        seeds=arguments.seeds,
+        first_seed=arguments.first_seed,
+        jobs=arguments.jobs,
+        keep_going=arguments.keep_going,
+        found=arguments.found,
+    )
+    console = Console(stderr=True)
+    with Live(Text("starting"), console=console, transient=True) as live:
+        summary = fuzz(options, lambda so_far: live.update(_progress(so_far, options.seeds)))
+    if arguments.json:
+        sys.stdout.write(json.dumps(as_json(summary), indent=2) + "\n")
+    else:
+        sys.stdout.write(as_text(summary))
+    return EXIT_FOUND if summary.failed else EXIT_FINE
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """The summary for programs."""
+    return {
+        "version": version("earshot"),
+        "first_seed": summary.first_seed,
+        "calls": summary.calls,
+        "virtual_s": round(summary.virtual_s, 3),
+        "took_s": round(summary.took_s, 3),
+        "calls_a_second": round(summary.calls_a_second, 1),
+        "failed": dict(summary.failed),
+        "findings": [{**asdict(f), "path": str(f.path)} for f in summary.findings],
+        "reached": sorted(summary.reached),
+        "never_reached": summary.never_reached,
+    }
+
+
+def as_text(summary: Summary) -> str:
+    """The summary for people."""
+    last = summary.first_seed + summary.calls - 1
+    hours = summary.virtual_s / 3600
+    told = (
+        f"earshot {version('earshot')}: {summary.calls} calls (seeds {summary.first_seed} to "
+        f"{last}), {hours:.1f} h of telephone in {summary.took_s:.0f} s "
+        f"({summary.calls_a_second:.1f} calls a second)"
+    )
+    lines = [told]
+    lines += [line for finding in summary.findings for line in _told(finding)]
+    if not summary.failed:
+        lines.append("no invariant was broken")
+    elif len(summary.failed) > 1 or summary.failed.total() > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in summary.failed.most_common())
+        lines.append(f"calls that failed, by what they broke first: {counts}")
+    if summary.never_reached:
+        lines.append(f"never reached: {', '.join(summary.never_reached)}")
+    return "\n".join(lines) + "\n"
+
+
+def _told(finding: Finding) -> list[str]:
+    return [
+        f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",
+        f"  play it again: earshot run --lane virtual {finding.path}",
+        f"  or for real:   earshot run --lane sip {finding.path}",
+    ]
+
+
+def _progress(summary: Summary, seeds: int) -> Text:
+    failed = f", {summary.failed.total()} failed" if summary.failed else ""
+    return Text(
+        f"{summary.calls} of {seeds} calls, {summary.calls_a_second:.1f} a second, "
+        f"{len(summary.reached)} points reached{failed}"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return number
