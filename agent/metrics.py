@@ -56,11 +56,14 @@ class AgentMetrics:
         self._call_metrics, self._turn_metrics = groups[0], groups[1]
         self._refused = Counter(
             "earshot_calls_refused",
-            "Calls turned away before they had a timeline.",
-            ["reason"],
+            "Calls turned away before they had a timeline, by the SIP status they got.",
+            ["status"],
             registry=self.registry,
         )
         self._refusal = BoundedLabel()
+        self._lines = Gauge(
+            "earshot_lines", "Calls that can be up at once.", registry=self.registry
+        )
         self._draining = Gauge(
             "earshot_draining",
             "1 while new calls are turned away because the process is about to stop.",
@@ -81,9 +84,13 @@ class AgentMetrics:
         if mark.name == "call_ended":
             self._forget(mark.call)
 
-    def call_refused(self, reason: str) -> None:
-        """Count a call that was turned away: `draining`, `limit`, `peer`, ..."""
-        self._refused.labels(self._refusal(reason)).inc()
+    def call_refused(self, status: int) -> None:
+        """Count a call that was turned away: 403 (not allowed), 486 (full), 503 (draining)."""
+        self._refused.labels(self._refusal(status)).inc()
+
+    def set_lines(self, lines: int) -> None:
+        """Tell how many calls can be up at once."""
+        self._lines.set(lines)
 
     def set_draining(self, *, draining: bool) -> None:
         """Tell whether the process is draining."""

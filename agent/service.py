@@ -61,7 +61,11 @@ class Service:
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._endpoint = SipEndpoint(_sip_options(settings, secrets), self._accept)
+        self._endpoint = SipEndpoint(
+            _sip_options(settings, secrets),
+            self._accept,
+            on_refused=lambda status: self.on_refused(status),
+        )
         self._drivers: dict[str, CallDriver] = {}
         self._tools = load_toolboxes(settings)
         self._prompt_work = Background("prompts", _PROMPT_THREADS)
@@ -69,6 +73,8 @@ class Service:
         self._clock: LoopClock | None = None
         self.on_calls_changed: Callable[[int], None] = lambda _active: None
         """Told the number of calls that are up, whenever it changes."""
+        self.on_refused: Callable[[int], None] = lambda _status: None
+        """Told the SIP status of each call that is refused before it begins."""
 
     @property
     def active_calls(self) -> int:

@@ -131,9 +131,11 @@ def test_tools(metrics: AgentMetrics, call: Call) -> None:
 
 
 def test_refusals_and_draining(metrics: AgentMetrics) -> None:
-    metrics.call_refused("draining")
+    metrics.call_refused(503)
+    metrics.set_lines(4)
     metrics.set_draining(draining=True)
-    assert value(metrics, "calls_refused_total", reason="draining") == 1
+    assert value(metrics, "calls_refused_total", status="503") == 1
+    assert value(metrics, "lines") == 4
     assert value(metrics, "draining") == 1
 
 

@@ -103,6 +103,7 @@ def test_draining_lets_calls_finish_and_takes_no_new_ones(phone: Phone, serve: S
     assert phone.wait_for(refused, HungUp).status == 503
     assert is_up(phone, number)
     assert agent.metric("earshot_draining") == 1
+    assert agent.metric("earshot_calls_refused_total", status="503") == 1
     hang_up(phone, number)
     assert agent.wait() == 0
     assert len(agent.records()) == 1

@@ -1,0 +1,237 @@
+"""What ships for production is what the agent really has: units, rules, dashboards, images."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.metrics import AgentMetrics
+from agent.settings import Settings
+from agent.supervisor import STOP_MARGIN_MS
+from agent.workers import WorkerPool
+from agent.workers_pages import own_metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "agent" / "deploy"
+
+
+def run(*command: str, **options: Any) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, **options
+    )
+
+
+def needed(program: str, package: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"{program} is not installed (Debian: apt install {package})")
+    return path
+
+
+def families() -> dict[str, str]:
+    """Every metric that the pages can show: its name and its type."""
+    pool = WorkerPool(1, lambda *_: [], drain_limit_ms=0, on_ready=lambda _: None)
+    page = AgentMetrics().page() + own_metrics(pool)
+    return {family.name: family.type for family in text_string_to_metric_families(page.decode())}
+
+
+def samples() -> set[str]:
+    """Every name that a query can ask for."""
+    suffixes = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
+    return {
+        name + suffix for name, kind in families().items() for suffix in suffixes.get(kind, [""])
+    }
+
+
+def alerts() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text())
+    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+
+
+def queries() -> Iterator[str]:
+    for panel in panels():
+        for target in panel["targets"]:
+            yield target["expr"]
+
+
+def names_in(query: str) -> set[str]:
+    return set(re.findall(r"\b(?:earshot|process)_\w+", query))
+
+
+def test_the_dashboard_asks_for_metrics_that_exist() -> None:
+    asked = {name for query in queries() for name in names_in(query)}
+    assert asked - samples() == set()
+
+
+def test_the_dashboard_shows_every_metric_of_the_agent() -> None:
+    shown = " ".join(queries())
+    own = [name for name in families() if name.startswith("earshot_")]
+    assert [name for name in own if name not in shown] == []
+
+
+def test_the_alerts_watch_metrics_that_exist() -> None:
+    asked = {name for rule in alerts() for name in names_in(rule["expr"])}
+    assert asked - samples() == set()
+
+
+def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
+    for rule in alerts():
+        assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
+        assert rule["annotations"].keys() == {"summary", "what_to_do"}, rule["alert"]
+
+
+def test_panels_do_not_overlap() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in json.loads((DEPLOY / "grafana.json").read_text())["panels"]:
+        at = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert at["x"] + at["w"] <= 24
+        taken |= cells
+
+
+@pytest.mark.peer
+def test_prometheus_accepts_the_rules_and_they_fire_when_they_should(tmp_path: Path) -> None:
+    promtool = needed("promtool", "prometheus")
+    for name in ("alerts.yml", "prometheus.yml"):
+        shutil.copy(DEPLOY / name, tmp_path)
+    checked = run(promtool, "check", "config", str(tmp_path / "prometheus.yml"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (tmp_path / "tests.yml").write_text(ALERT_TESTS)
+    tested = run(promtool, "test", "rules", str(tmp_path / "tests.yml"))
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+ALERT_TESTS = """
+rule_files: [alerts.yml]
+evaluation_interval: 30s
+tests:
+  - name: a worker that dies again and again
+    interval: 30s
+    input_series:
+      - series: 'earshot_worker_restarts_total{worker="1", instance="a"}'
+        values: '0+1x20'
+      - series: 'earshot_worker_restarts_total{worker="0", instance="a"}'
+        values: '0x20'
+    alert_rule_test:
+      - alertname: EarshotWorkerKeepsDying
+        eval_time: 5m
+        exp_alerts:
+          - exp_labels: {severity: page, worker: '1', instance: a}
+            exp_annotations:
+              summary: Worker 1 on a keeps dying, with its calls.
+              what_to_do: Look for `worker_died` and `worker_hangs` in the log.
+  - name: every connection fails, then none
+    interval: 30s
+    input_series:
+      - series: 'earshot_realtime_connects_total{worker="0"}'
+        values: '0+10x80'
+      - series: 'earshot_realtime_failures_total{worker="0", status="401"}'
+        values: '0+10x30 300x50'
+    alert_rule_test:
+      - alertname: EarshotRealtimeFails
+        eval_time: 40m
+        exp_alerts: []
+  - name: slow answers
+    interval: 30s
+    input_series:
+      - series: 'earshot_turn_seconds_bucket{le="3.0"}'
+        values: '0+9x60'
+      - series: 'earshot_turn_seconds_bucket{le="5.0"}'
+        values: '0+10x60'
+      - series: 'earshot_turn_seconds_bucket{le="+Inf"}'
+        values: '0+10x60'
+    alert_rule_test:
+      - alertname: EarshotSlowAnswers
+        eval_time: 30m
+        exp_alerts:
+          - exp_labels: {severity: ticket}
+            exp_annotations:
+              summary: One answer in twenty comes later than 3 s after the caller's last word.
+              what_to_do: See in the dashboard which hop of the turn has grown.
+  - name: a healthy agent
+    interval: 30s
+    input_series:
+      - {series: 'up{job="earshot", instance="a"}', values: '1x60'}
+      - {series: 'earshot_worker_up{worker="0", instance="a"}', values: '1x60'}
+      - {series: 'earshot_calls_active{worker="0", instance="a"}', values: '2x60'}
+      - {series: 'earshot_lines{worker="0", instance="a"}', values: '4x60'}
+      - {series: 'earshot_calls_refused_total{status="486", instance="a"}', values: '7x60'}
+      - {series: 'earshot_rtp_packets_lost_total{instance="a"}', values: '0+1x60'}
+      - {series: 'earshot_rtp_packets_received_total{instance="a"}', values: '0+1000x60'}
+      - {series: 'earshot_playout_missing_seconds_total{instance="a"}', values: '0x60'}
+      - {series: 'earshot_draining{instance="a"}', values: '0x60'}
+    alert_rule_test:
+      - {alertname: EarshotDown, eval_time: 20m, exp_alerts: []}
+      - {alertname: EarshotNoWorker, eval_time: 20m, exp_alerts: []}
+      - {alertname: EarshotNoLineFree, eval_time: 20m, exp_alerts: []}
+      - {alertname: EarshotNearlyFull, eval_time: 20m, exp_alerts: []}
+      - {alertname: EarshotPacketsLost, eval_time: 20m, exp_alerts: []}
+      - {alertname: EarshotSoundHasHoles, eval_time: 20m, exp_alerts: []}
+      - {alertname: EarshotDrainsForLong, eval_time: 20m, exp_alerts: []}
+"""
+
+
+@pytest.mark.peer
+def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    promtool = needed("promtool", "prometheus")
+    filled = [query.replace("$__rate_interval", "1m") for query in queries()]
+    rules = [{"record": f"q:{number}", "expr": query} for number, query in enumerate(filled)]
+    path = tmp_path / "queries.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
+    checked = run(promtool, "check", "rules", "--lint=none", str(path))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.peer
+def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
+    analyze = needed("systemd-analyze", "systemd")
+    text = (DEPLOY / "earshot-agent.service").read_text()
+    program = Path(sys.executable).parent / "earshot-agent"
+    unit = tmp_path / "earshot-agent.service"
+    unit.write_text(text.replace("/opt/earshot/bin/earshot-agent", str(program)))
+    verified = run(analyze, "verify", "--man=no", str(unit))
+    complaints = [line for line in verified.stderr.splitlines() if unit.name in line]
+    assert (verified.returncode, complaints) == (0, [])
+
+
+@pytest.mark.peer
+def test_the_unit_leaves_little_to_attack(tmp_path: Path) -> None:
+    analyze = needed("systemd-analyze", "systemd")
+    shutil.copy(DEPLOY / "earshot-agent.service", tmp_path)
+    unit = str(tmp_path / "earshot-agent.service")
+    judged = run(analyze, "security", "--offline=true", "--threshold=25", "--no-pager", unit)
+    assert judged.returncode == 0, judged.stdout.splitlines()[-1:]
+
+
+def test_the_unit_waits_for_longer_than_a_drain_takes() -> None:
+    text = (DEPLOY / "earshot-agent.service").read_text()
+    found = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
+    assert found is not None
+    drain_ms = Settings.model_validate({}).drain.limit_ms
+    assert int(found[1]) * 1000 > drain_ms + STOP_MARGIN_MS
+
+
+def test_the_image_copies_what_exists_and_does_not_run_as_root() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--" not in line]
+    assert copied
+    assert [name for names in copied for name in names if not (ROOT / name).exists()] == []
+    assert any(line.startswith("USER ") and "root" not in line for line in lines)
