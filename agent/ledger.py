@@ -26,6 +26,8 @@ class Segment:
     kind: Kind
     item: str | None = None
     response: str | None = None
+    interruptible: bool = True
+    """The caller's voice stops it."""
     origin: str = ""
     """Of a greeting: `cache` or `generated`. Of a prompt: which."""
     queued: int = 0
@@ -81,6 +83,11 @@ class Ledger:
     def head(self) -> Segment | None:
         """What is heard now, or next."""
         return self._queue[0] if self._queue else None
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What is heard now, or will be."""
+        return list(self._queue)
 
     @property
     def waiting_samples(self) -> int:

@@ -90,7 +90,7 @@ class Opening:
         beep = self._settings.beep
         if beep.enabled and beep.length_ms:
             pcm = tone(beep.hz, beep.length_ms, self._rate_hz, level_dbfs=beep.level_dbfs)
-            self._player.play(Segment(kind=Kind.BEEP), pcm)
+            self._player.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)
         delay_ms = self._settings.greeting.delay_ms if self._settings.greeting.enabled else 0
         self._out.set_timer(Timer.GREETING_DUE, delay_ms)
 
@@ -167,7 +167,8 @@ class Opening:
     def _proceed(self) -> None:
         if self._cached is not None and self._cached.pcm:
             self.phase = Phase.PLAYING
-            self._segment = Segment(kind=Kind.GREETING, origin="cache")
+            interruptible = self._settings.greeting.interruptible
+            self._segment = Segment(kind=Kind.GREETING, origin="cache", interruptible=interruptible)
             self._player.play(self._segment, self._cached.pcm)
         elif self._lookup_done and self._session_ready:
             self.phase = Phase.MAKING

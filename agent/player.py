@@ -1,6 +1,8 @@
 """The agent's mouth: hands audio to the leg, keeps the ledger, and marks what the caller heard.
 
-Every mark about playing is written when the frame has left, not when it was queued.
+Every mark about playing is written when the frame has left, not when it was queued. The leg can
+only drop everything at once, so what may be interrupted is kept back here while something plays
+that may not.
 """
 
 from agent.audio import BYTES_PER_SAMPLE
@@ -8,6 +10,9 @@ from agent.effects import ClearPlayout, Play
 from agent.ledger import Fact, Happening, Kind, Ledger, Segment
 from agent.leg import FRAME_MS, FramePlayed
 from agent.outbox import Outbox
+
+_LEAD_MS = 60
+"""What is kept back is handed over so early that there is no gap."""
 
 
 class Player:
@@ -18,12 +23,17 @@ class Player:
         self._rate_hz = rate_hz
         self._max_samples = max_ms * rate_hz // 1000
         self._ledger = Ledger(rate_hz * FRAME_MS // 1000)
+        self._lead_samples = _LEAD_MS * rate_hz // 1000
         self._over: list[Segment] = []
+        self._held: list[tuple[Segment, bytes]] = []
+        """Waits behind something that must be heard to its end, where it can still be dropped."""
+        self._protected: dict[Segment, bytes] = {}
+        """What must be heard to its end, to be queued again if it had to be cleared."""
 
     @property
     def idle(self) -> bool:
         """Everything there was has been heard or dropped."""
-        return not len(self._ledger)
+        return not len(self._ledger) and not self._held
 
     @property
     def head(self) -> Segment | None:
@@ -33,13 +43,17 @@ class Player:
     def write(self, segment: Segment, pcm: bytes) -> None:
         """Queue more of a segment; what does not fit the bound, the newest, is dropped."""
         samples = len(pcm) // BYTES_PER_SAMPLE
-        room = self._max_samples - self._ledger.waiting_samples
+        held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
+        room = self._max_samples - self._ledger.waiting_samples - held
         if samples > room:
             self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
             samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
-        if samples:
-            self._ledger.add(segment, samples)
-            self._out.add(Play(pcm=pcm))
+        if not samples:
+            return
+        if self._held or (segment.interruptible and self._protects()):
+            self._held.append((segment, pcm))
+        else:
+            self._hand_over(segment, pcm)
 
     def complete(self, segment: Segment) -> None:
         """Nothing more of this segment will come."""
@@ -47,6 +61,8 @@ class Player:
 
     def play(self, segment: Segment, pcm: bytes) -> None:
         """Queue a segment as a whole."""
+        if not segment.interruptible:
+            self._protected[segment] = pcm
         self.write(segment, pcm)
         self.complete(segment)
 
@@ -55,6 +71,8 @@ class Player:
         facts = self._ledger.frame_played(frame.samples, frame.at_ns)
         if facts:
             self._tell(facts)
+        if self._held and self._ledger.waiting_samples <= self._lead_samples:
+            self._release()
         return bool(self._over)
 
     def take_over(self) -> list[Segment]:
@@ -68,35 +86,58 @@ class Player:
         self._ledger.overflowed(samples)
         self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
 
-    def clear(self) -> None:
-        """Drop what has not been heard; `cleared` tells what that was."""
-        self._ledger.clear()
-        self._out.add(ClearPlayout())
+    def interrupt(self) -> None:
+        """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
+        held, self._held = self._held, []
+        for segment in dict.fromkeys(segment for segment, _ in held):
+            samples = sum(len(pcm) for owner, pcm in held if owner is segment) // BYTES_PER_SAMPLE
+            segment.queued += samples
+            self._mark_cleared(segment)
+            self._over.append(segment)
+        if any(segment.interruptible for segment in self._ledger.segments):
+            self._ledger.clear()
+            self._out.add(ClearPlayout())
 
     def cleared(self) -> list[Segment]:
-        """The leg has dropped it, and every frame that left before has been counted."""
-        segments = self._ledger.cleared()
-        self._over += segments
-        for segment in segments:
-            fields = {
-                "played_ms": self.ms(segment.played),
-                "dropped_ms": self.ms(segment.queued - segment.played),
-            }
-            item = {"item": segment.item} if segment.item else {}
-            self._out.mark("playout_cleared", {**item, **fields})
-            if segment.kind is Kind.GREETING:
-                self._mark_greeting_ended(segment, self._out.now_ns, interrupted=True)
-        return segments
+        """The leg has dropped it, and every frame that left before has been counted.
+
+        Answers what was dropped. What must be heard and was only waiting behind it is queued again.
+        """
+        dropped = []
+        for segment in self._ledger.cleared():
+            pcm = self._protected.get(segment)
+            if pcm is not None and not segment.played:
+                segment.queued = 0
+                self.play(segment, pcm)
+                continue
+            dropped.append(segment)
+            self._mark_cleared(segment)
+        self._over += dropped
+        return dropped
 
     def ms(self, samples: int) -> float:
         """Samples as milliseconds."""
         return samples * 1000 / self._rate_hz
+
+    def _protects(self) -> bool:
+        """Something is queued that must be heard to its end."""
+        return any(not segment.interruptible for segment in self._ledger.segments)
+
+    def _hand_over(self, segment: Segment, pcm: bytes) -> None:
+        self._ledger.add(segment, len(pcm) // BYTES_PER_SAMPLE)
+        self._out.add(Play(pcm=pcm))
+
+    def _release(self) -> None:
+        held, self._held = self._held, []
+        for segment, pcm in held:
+            self._hand_over(segment, pcm)
 
     def _tell(self, facts: list[Fact]) -> None:
         for fact in facts:
             self._mark(fact)
             if fact.what is Happening.ENDED:
                 self._over.append(fact.segment)
+                self._protected.pop(fact.segment, None)
 
     def _mark(self, fact: Fact) -> None:
         segment = fact.segment
@@ -131,6 +172,17 @@ class Player:
         elif segment.kind is Kind.PROMPT:
             fields = {"prompt": segment.origin, "played_ms": played_ms}
             self._out.mark("prompt_ended", fields, at_ns=at_ns)
+
+    def _mark_cleared(self, segment: Segment) -> None:
+        fields: dict[str, object] = {
+            "played_ms": self.ms(segment.played),
+            "dropped_ms": self.ms(segment.queued - segment.played),
+        }
+        item = {"item": segment.item} if segment.item else {}
+        self._out.mark("playout_cleared", {**item, **fields})
+        self._protected.pop(segment, None)
+        if segment.kind is Kind.GREETING:
+            self._mark_greeting_ended(segment, self._out.now_ns, interrupted=True)
 
     def _mark_greeting_ended(self, segment: Segment, at_ns: int, *, interrupted: bool) -> None:
         fields = {"played_ms": self.ms(segment.played), "interrupted": interrupted}

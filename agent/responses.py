@@ -264,6 +264,7 @@ class Responses:
             kind=Kind.GREETING if greeting else Kind.RESPONSE,
             item=item_id,
             response=response.id,
+            interruptible=not greeting or self._settings.greeting.interruptible,
             origin="generated" if greeting else "",
         )
         if not response.segments:

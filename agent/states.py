@@ -84,6 +84,8 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.ENDED: State.ENDED,
         },
         State.CONNECTING_OPENAI: {
+            # Media was up before the caller's ACK, and there was nothing to play.
+            Trigger.ANSWERED: State.CONNECTING_OPENAI,
             Trigger.MEDIA_UP: State.MEDIA_READY,
             Trigger.GREETING_BEGUN: State.SENDING_GREETING,
             Trigger.TURNS_OPENED: State.LISTENING,

@@ -83,8 +83,8 @@ class Trouble:
         if self._closing.wanted:
             return
         transfer_to = self._settings.failure.transfer_to
-        self._say(HOLD if transfer_to else FAREWELL)
         self._closing.after_last_word(reason, transfer_to=transfer_to)
+        self._say(HOLD if transfer_to else FAREWELL)
 
     def response_done(self, response: Response, status: str, reason: str | None) -> None:
         """A failed response is silence to the caller: say something, try once more, then end."""
@@ -107,7 +107,11 @@ class Trouble:
 
     def _say(self, name: str) -> None:
         pcm = self._prompts.get(name)
-        segment = Segment(kind=Kind.PROMPT, origin=name if pcm else "tone")
+        segment = Segment(
+            kind=Kind.PROMPT,
+            origin=name if pcm else "tone",
+            interruptible=not self._closing.wanted,
+        )
         self._player.play(segment, pcm or self._congestion_tone())
 
     def _congestion_tone(self) -> bytes:

@@ -7,7 +7,7 @@ stands behind each step that the server might leave out.
 """
 
 from agent.inputs import Timer
-from agent.ledger import Kind, Segment
+from agent.ledger import Segment
 from agent.outbox import Outbox, StateChart
 from agent.player import Player
 from agent.realtime.events import Committed, SpeechStarted, SpeechStopped, Truncated
@@ -37,7 +37,6 @@ class Turns:
         self._responses = responses
         self._uplink = uplink
         self._settings = settings.turns
-        self._interruptible_greeting = settings.greeting.interruptible
         self._commit_id: str | None = None
         self._retried = False
         self._detector = VoiceDetector(settings.turns.local_vad)
@@ -179,8 +178,7 @@ class Turns:
 
     def _interrupt(self, *, heard_by_server: bool) -> None:
         self._responses.interrupt(heard_by_server=heard_by_server)
-        if self._may_interrupt(self._player.head):
-            self._player.clear()
+        self._player.interrupt()
 
     def _commit(self) -> None:
         self._uplink.flush()
@@ -199,10 +197,3 @@ class Turns:
     def _watch(self, timer: Timer, limit_ms: int) -> None:
         if limit_ms:
             self._out.set_timer(timer, limit_ms)
-
-    def _may_interrupt(self, head: Segment | None) -> bool:
-        if head is None:
-            return False
-        if head.kind is Kind.GREETING:
-            return self._interruptible_greeting
-        return head.kind is Kind.RESPONSE

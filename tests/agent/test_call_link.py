@@ -9,7 +9,7 @@ from call_rig import NO_GREETING, CallRig, with_settings
 from agent import effects
 from agent.greeting import Prompt, prompt_key
 from agent.inputs import Timer
-from agent.leg import HungUp, TransferProgressed
+from agent.leg import CallAnswered, CallReceived, HungUp, TransferProgressed
 from agent.settings import CallSettings
 from agent.states import State
 
@@ -301,3 +301,43 @@ def test_the_history_is_bounded() -> None:
     items = rig.sent("conversation.item.create")
     assert len(items) == 201
     assert "answer 249" in str(items[-2])
+
+
+def test_the_callers_voice_stops_what_waits_behind_a_prompt_too() -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "f"})
+    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig.wait(100)
+    rig.respond("r1", item="a1", audio_ms=3000)
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
+    assert len(rig.asked(effects.ClearPlayout)) == 1
+    rig.wait(5000)
+    assert not rig.marks("playout_started")
+
+
+def test_the_last_words_are_said_even_if_the_caller_speaks() -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.respond("r1", audio_ms=2000)
+    rig.wait(100)
+    rig.event("response.created", response={"id": "f"})
+    rig.response_done("f", status="failed", details={"error": {"code": "insufficient_quota"}})
+    rig.wait(100)
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
+    assert [fields["item"] for fields in rig.marks("playout_cleared")] == ["a1"]
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
+    rig.wait(2500)
+    assert rig.marks("prompt_ended") == [{"prompt": "farewell", "played_ms": 2000.0}]
+    assert rig.marks("hang_up_sent")
+
+
+def test_an_answer_to_the_invite_may_be_acknowledged_at_any_moment() -> None:
+    rig = CallRig(NO_GREETING)
+    rig.tell(CallReceived(called="100", caller="200", sip_call_id="s1"))
+    rig.media()
+    rig.wait(10)
+    assert rig.state == State.CONNECTING_OPENAI
+    rig.tell(CallAnswered())
+    rig.connect()
+    assert rig.state == State.LISTENING

@@ -462,7 +462,6 @@ EVENTS: dict[str, dict[str, Any]] = {
     "input_audio_buffer.committed": {"item_id": "u1"},
     "response.created": {"response": {"id": "r1"}},
     "response.output_audio.delta": {"response_id": "r1", "item_id": "a1", "delta": b"\1\0" * 480},
-    "response.output_audio.done": {"response_id": "r1", "item_id": "a1"},
     "response.done": {"response": {"id": "r1", "status": "completed"}},
 }
 
@@ -482,3 +481,43 @@ def test_no_order_of_server_events_stops_a_call() -> None:
         assert rig.state == State.LISTENING, order
         rig.hang_up()
         assert rig.finished
+
+
+def test_a_response_behind_an_uninterruptible_greeting_can_still_be_interrupted() -> None:
+    settings = {"beep": {"enabled": False}}
+    rig = CallRig(settings).ring().media().connect()
+    rig.wait(500)
+    rig.respond("g1", item="gi", audio_ms=2000, purpose="greeting")
+    rig.wait(100)
+    rig.turn()
+    rig.respond("r1", item="a1", audio_ms=1000)
+    rig.wait(100)
+    speaking(rig)
+    assert rig.marks("playout_cleared") == [{"item": "a1", "played_ms": 0.0, "dropped_ms": 1000.0}]
+    assert not rig.asked(effects.ClearPlayout), "the greeting plays on"
+    assert not rig.sent("conversation.item.truncate")
+    rig.wait(2500)
+    assert rig.marks("greeting_ended") == [{"played_ms": 2000.0, "interrupted": False}]
+    assert [fields["item"] for fields in rig.marks("playout_started")] == ["gi"]
+
+
+def test_what_waits_behind_an_uninterruptible_greeting_follows_without_a_gap() -> None:
+    settings = {"beep": {"enabled": False}}
+    rig = CallRig(settings).ring().media().connect()
+    rig.wait(500)
+    rig.respond("g1", item="gi", audio_ms=990, purpose="greeting")
+    rig.turn()
+    rig.respond("r1", item="a1", audio_ms=500, done=None)
+    rig.delta(400)
+    rig.response_done("r1")
+    rig.wait(2000)
+    (started,) = rig.mark_times_ms("greeting_started")
+    (ended,) = [
+        at
+        for at, fields in zip(
+            rig.mark_times_ms("playout_ended"), rig.marks("playout_ended"), strict=True
+        )
+        if fields["item"] == "a1"
+    ]
+    assert ended - started == pytest.approx(990 + 900, abs=20)
+    assert rig.state == State.LISTENING
