@@ -62,6 +62,7 @@ class Refuse(BaseFault):
 
     fault: Literal["refuse"]
     at: At = "connect"
+    """The handshake."""
     status: Literal[401, 403, 404, 429, 500, 502, 503] = 503
     """HTTP status."""
 
@@ -74,6 +75,7 @@ class AcceptLate(BaseFault):
 
     fault: Literal["accept_late"]
     at: At = "connect"
+    """The handshake."""
     by_ms: float = Field(default=3000, gt=0, le=600_000)
     """How late."""
 

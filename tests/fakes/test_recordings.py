@@ -1,0 +1,204 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from recorded import cassettes, needs_recordings
+
+from agent.audio import AudioFormat, to_samples
+from fakes.cassette import read_cassette
+from fakes.narrate import narrate
+from fakes.recording import (
+    Entry,
+    Header,
+    Recording,
+    RecordingError,
+    RecordingWriter,
+    read_recording,
+    write_recording,
+)
+from fakes.voice import synthesise
+
+HEADER = '{"format":"realtime-recording","version":1}\n'
+PCM = synthesise("Hello.")
+TELEPHONE = {
+    "type": "session.updated",
+    "session": {
+        "audio": {
+            "input": {"format": {"type": "audio/pcmu"}},
+            "output": {"format": {"type": "audio/pcm"}},
+        }
+    },
+}
+
+
+def call(client_audio: bytes = PCM) -> Recording:
+    return Recording(
+        Header(model="gpt-realtime-2.1", recorded_at="2026-08-01T12:00:00+00:00"),
+        (
+            Entry(0.0, "server", {"type": "session.created", "session": {}}),
+            Entry(0.5, "client", {"type": "input_audio_buffer.append", "audio": client_audio}),
+            Entry(1.25, "server", {"type": "response.output_audio.delta", "delta": PCM}),
+            Entry(1.25, "server", {"type": "response.done", "response": {"status": "completed"}}),
+        ),
+    )
+
+
+@pytest.mark.parametrize("audio_files", [False, True])
+def test_what_was_written_is_read_again(tmp_path: Path, audio_files: bool) -> None:
+    path = tmp_path / "call.realtime"
+    write_recording(path, call(), audio_files=audio_files)
+    assert read_recording(path) == call()
+    names = {file.name for file in tmp_path.iterdir()}
+    sounds = {"call.client.pcm.wav", "call.server.pcm.wav"} if audio_files else set()
+    assert names == {"call.realtime"} | sounds
+
+
+def test_telephone_audio_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    wire = AudioFormat("pcmu").encode(PCM[: len(PCM) // 4 * 2])
+    recording = call(wire)
+    entries = (Entry(0.0, "server", TELEPHONE), *recording.entries)
+    path = tmp_path / "call.realtime"
+    write_recording(path, Recording(recording.header, entries), audio_files=True)
+    assert read_recording(path).entries[2].event["audio"] == wire
+    assert (tmp_path / "call.client.pcmu.wav").exists()
+
+
+def test_secrets_are_removed(tmp_path: Path) -> None:
+    tool = {"type": "mcp", "authorization": "sk-1", "headers": {"X-Key": "sk-2"}, "name": "x"}
+    event = {"type": "session.update", "session": {"tools": [tool], "api_key": "sk-3"}}
+    path = tmp_path / "call.realtime"
+    write_recording(path, Recording(Header(), (Entry(0.0, "client", event),)))
+    assert "sk-" not in path.read_text()
+    (entry,) = read_recording(path).entries
+    assert entry.event["session"]["tools"][0]["authorization"] == "[removed]"
+
+
+def test_a_recording_survives_the_death_of_its_writer(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    writer = RecordingWriter(path, Header())
+    writer.write(0.0, "client", {"type": "response.create"})
+    assert len(read_recording(path).entries) == 1
+    writer.close()
+    with path.open("a") as file:
+        file.write('{"at": 1.0, "from": "cli')
+    assert len(read_recording(path).entries) == 1
+
+
+def line(**changes: Any) -> str:
+    entry = {"at": 1.0, "from": "client", "event": {"type": "response.create"}} | changes
+    return json.dumps({key: value for key, value in entry.items() if value is not None}) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "1: empty; expected a header"),
+        ("{}\n", "1: no recording"),
+        ("[]\n", "1: expected a JSON object"),
+        ("{\n", "1: Expecting property name"),
+        ('{"format":"realtime-recording","version":2}\n', "1: version 2 of the format, expected 1"),
+        (
+            '{"format":"realtime-recording","version":1,"colour":"red"}\n',
+            "1: the header has unknown keys: colour",
+        ),
+        (
+            '{"format":"realtime-recording","version":1,"dialect":"old"}\n',
+            "1: dialect 'old', expected ga or beta",
+        ),
+        (HEADER + line(at=None), "2: expected the keys at, from and event"),
+        (HEADER + line(at=-1), "2: at -1, expected seconds"),
+        (HEADER + line(at="now"), "2: at 'now', expected seconds"),
+        (HEADER + line() + line(at=0.5), "3: at 0.5 is before the line above"),
+        (HEADER + line(**{"from": "agent"}), "2: from 'agent', expected client or server"),
+        (HEADER + line(event={}), "2: event: expected an object with a type"),
+        (
+            HEADER + line(event={"type": "input_audio_buffer.append", "audio": "%"}),
+            "2: ",
+        ),
+        (
+            HEADER + line(event={"type": "input_audio_buffer.append"}),
+            "2: audio: expected base64, or encoding, samples, start, wav",
+        ),
+        (
+            HEADER
+            + line(
+                event={
+                    "type": "input_audio_buffer.append",
+                    "audio": {"wav": "../x.wav", "start": 0, "samples": 1, "encoding": "pcm"},
+                }
+            ),
+            "2: wav '../x.wav': expected a file beside the recording",
+        ),
+    ],
+)
+def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "bad.realtime"
+    path.write_text(text)
+    with pytest.raises(RecordingError) as error:
+        read_recording(path)
+    assert str(error.value).startswith(f"{path}:{expected}")
+
+
+def test_a_reference_beyond_its_file_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    write_recording(path, call(), audio_files=True)
+    path.write_text(path.read_text().replace('"start":0', '"start":999999'))
+    with pytest.raises(RecordingError, match="has no samples 999999 to"):
+        read_recording(path)
+
+
+def test_a_cassette_becomes_a_recording(tmp_path: Path) -> None:
+    interactions = [
+        {"direction": "received", "data": {"type": "session.created", "session": {"model": "m"}}},
+        {"direction": "sent", "data": {"type": "input_audio_buffer.append", "audio": "AAAAAAA"}},
+    ]
+    path = tmp_path / "call.yaml"
+    path.write_text(yaml.safe_dump({"version": 1, "interactions": interactions}))
+    recording = read_cassette(path)
+    assert recording.header == Header(model="m", timed=False, source="call.yaml")
+    assert [entry.sender for entry in recording.entries] == ["server", "client"]
+    assert recording.entries[1].event["audio"] == bytes(2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [\n", "no YAML"),
+        ("a: 1\n", "expected a mapping with a list of interactions"),
+        ("interactions: [1]\n", "interaction 1: expected a mapping"),
+        (
+            "interactions: [{direction: up}]\n",
+            "interaction 1: direction: expected sent or received",
+        ),
+        ("interactions: [{direction: sent, data: 1}]\n", "interaction 1: data: expected an event"),
+    ],
+)
+def test_what_is_no_cassette(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(RecordingError, match=expected):
+        read_cassette(path)
+
+
+def test_a_recording_reads_like_a_conversation() -> None:
+    lines = list(narrate(call()))
+    seconds = len(to_samples(PCM)) / 24_000
+    assert lines == [
+        "gpt-realtime-2.1, ga dialect, recorded 2026-08-01T12:00:00+00:00",
+        "    0.000  <--  session.created",
+        f"    0.500  -->  input_audio_buffer.append: {seconds:.2f} s of audio",
+        f"    1.250  <--  response.output_audio.delta: {seconds:.2f} s of audio",
+        "    1.250  <--  response.done: completed",
+    ]
+
+
+@needs_recordings
+@pytest.mark.parametrize("path", cassettes(), ids=lambda path: path.stem)
+def test_real_recordings_are_converted_and_read(tmp_path: Path, path: Path) -> None:
+    recording = read_cassette(path)
+    assert recording.header.model == "gpt-realtime"
+    write_recording(tmp_path / "call.realtime", recording)
+    assert read_recording(tmp_path / "call.realtime") == recording
+    assert len(list(narrate(recording))) < len(recording.entries)

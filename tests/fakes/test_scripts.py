@@ -1,0 +1,146 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from agent.audio import AudioFileError, AudioFormat, silence, tone, write_wav
+from agent.audio import to_samples as samples_of
+from fakes.load import ScriptError, load_script
+from fakes.points import Point, parse_point
+from fakes.repertoire import prepare
+from fakes.script import Reply, Script
+from fakes.voice import VoiceError
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "script.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_empty_script_is_a_script(tmp_path: Path) -> None:
+    assert load_script(written(tmp_path, "# nothing\n")) == Script()
+
+
+def test_a_script_as_it_is_written(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        """
+greeting: {say: "Hello, this is the Hotel Bellevue.", voice: en-gb, speed_wpm: 150}
+replies:
+  - say: We open at nine.
+    think_ms: 300
+    heard: What time do you open?
+  - function_call: {name: book_table, arguments: {people: 4}}
+  - wav: sounds/laugh.wav
+    transcript: (laughs)
+timing: {think_ms: 400, pace: 8}
+vad: silero
+seed: 7
+faults:
+  - {fault: stall, at: reply 1 + 800ms, for_ms: 3000}
+""",
+    )
+    script = load_script(path)
+    assert script.vad.engine == "silero"
+    assert script.replies[2].wav == tmp_path / "sounds" / "laugh.wav"
+    assert script.faults[0].point == Point("reply", 1, 800)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("greeting: {sya: Hello.}\n", "1: greeting.sya: there is no such key"),
+        ("replies:\n  - say: One.\n  - {}\n", "3: replies[1]: a reply has exactly one of say, wav"),
+        ("replies:\n  - {say: One., wav: x.wav}\n", "here is say and wav"),
+        ("timing:\n  pace: fast\n", "2: timing.pace: Input should be a valid number"),
+        ("timing:\n  think_ms: -1\n", "greater than or equal to 0"),
+        ("vad: ears\n", "1: vad: Input should be 'energy' or 'silero'"),
+        ("seed: one\n", "1: seed: Input should be a valid integer"),
+        ("faults:\n  - {fault: nap, at: turn 1}\n", "2: faults[0]: Input tag 'nap'"),
+        ("faults:\n  - fault: drop\n    at: noon\n", "3: faults[0].at: 'noon' is no point"),
+        ("replies: [\n", "no YAML"),
+        ("- say: Hello.\n", "1: Input should be a valid dictionary"),
+    ],
+)
+def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ScriptError) as error:
+        load_script(path)
+    assert str(error.value).startswith(f"{path}:")
+    assert expected in str(error.value)
+
+
+def test_every_error_is_told_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path, "sede: 1\nvad: ears\n")
+    with pytest.raises(ScriptError) as error:
+        load_script(path)
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_a_script_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ScriptError, match="cannot be read"):
+        load_script(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ScriptError, match="cannot be read"):
+        load_script(tmp_path / "binary.yaml")
+    (tmp_path / "huge.yaml").write_text("# " + "x" * 2**20)
+    with pytest.raises(ScriptError, match="that is no script"):
+        load_script(tmp_path / "huge.yaml")
+
+
+@pytest.mark.parametrize(
+    "reply", [{"wav": "x.wav", "voice": "de"}, {"say": ""}, {"say": "Hello.", "think_ms": "soon"}]
+)
+def test_a_reply_that_makes_no_sense(reply: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Reply.model_validate(reply)
+
+
+def test_the_schema_describes_every_field() -> None:
+    schema = Script.model_json_schema()
+    for definition in (schema, *schema["$defs"].values()):
+        for name, field in definition.get("properties", {}).items():
+            described = "description" in field or "const" in field or "$ref" in json.dumps(field)
+            assert described, f"{definition['title']}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("text", "point"),
+    [
+        ("connect", Point("connect")),
+        ("greeting + 200ms", Point("greeting", 0, 200)),
+        ("turn 2", Point("turn", 2)),
+        ("reply 1 + 800ms", Point("reply", 1, 800)),
+        ("reply 12+1.5s", Point("reply", 12, 1500)),
+        ("  event 12 ", Point("event", 12)),
+    ],
+)
+def test_points(text: str, point: Point) -> None:
+    assert parse_point(text) == point
+    assert parse_point(str(point)) == point
+
+
+def test_lines_are_ready_to_be_sent(tmp_path: Path) -> None:
+    sound = tone(440, 500, 16_000)
+    write_wav(tmp_path / "beep.wav", samples_of(sound), 16_000)
+    script = Script.model_validate({"replies": [{"wav": "beep.wav"}, {"say": "Nine."}]})
+    repertoire = prepare(script, tmp_path)
+    beep = repertoire.reply(1)
+    assert len(beep.wire(AudioFormat())) == 500 * 48
+    assert len(beep.wire(AudioFormat("pcmu"))) == 500 * 8
+    assert beep.transcript == ""
+    assert repertoire.reply(2).transcript == "Nine."
+    assert repertoire.reply(3) is repertoire.default
+
+
+def test_what_cannot_be_performed_is_found_before_the_call(tmp_path: Path) -> None:
+    with pytest.raises(AudioFileError, match=r"none\.wav"):
+        prepare(Script.model_validate({"replies": [{"wav": "none.wav"}]}), tmp_path)
+    with pytest.raises(VoiceError, match="no voice 'martian'"):
+        prepare(Script.model_validate({"replies": [{"say": "Hi.", "voice": "martian"}]}))
+    write_wav(tmp_path / "empty.wav", samples_of(silence(0, 8000)), 8000)
+    with pytest.raises(AudioFileError, match="holds no sound"):
+        prepare(Script.model_validate({"replies": [{"wav": "empty.wav"}]}), tmp_path)
