@@ -2,7 +2,7 @@
 
 A reference is `{"wav": NAME, "start": SAMPLE, "samples": COUNT, "encoding": "pcm|pcmu|pcma"}`. The
 files hold PCM16; G.711 is decoded on its way in and encoded again on its way out, which brings back
-the same bytes (but for µ-law's second zero).
+the same bytes, but for µ-law's two zeros, which sound alike.
 """
 
 import base64

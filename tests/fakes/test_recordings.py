@@ -55,13 +55,16 @@ def test_what_was_written_is_read_again(tmp_path: Path, audio_files: bool) -> No
     assert names == {"call.realtime"} | sounds
 
 
-def test_telephone_audio_comes_back_byte_for_byte(tmp_path: Path) -> None:
-    wire = AudioFormat("pcmu").encode(PCM[: len(PCM) // 4 * 2])
+def test_telephone_audio_comes_back_as_it_was(tmp_path: Path) -> None:
+    pcmu = AudioFormat("pcmu")
+    wire = pcmu.encode(PCM[: len(PCM) // 4 * 2])
     recording = call(wire)
-    entries = (Entry(0.0, "server", TELEPHONE), *recording.entries)
+    created, *others = recording.entries
+    entries = (created, Entry(0.0, "server", TELEPHONE), *others)
     path = tmp_path / "call.realtime"
     write_recording(path, Recording(recording.header, entries), audio_files=True)
-    assert read_recording(path).entries[2].event["audio"] == wire
+    read = read_recording(path).entries[2].event["audio"]
+    assert pcmu.decode(read) == pcmu.decode(wire)  # µ-law has two zeros: they are not told apart
     assert (tmp_path / "call.client.pcmu.wav").exists()
 
 
