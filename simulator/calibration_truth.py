@@ -26,6 +26,7 @@ from reports.metrics import measure
 from simulator.responder import Behaviour, Said
 
 _AROUND_MS = 300
+_PIECE_MS = 250  # of a known sound, to find an end of it: the path may shift the rest
 _FRAMES_A_SECOND = 50
 
 Samples = NDArray[np.int16]
@@ -136,7 +137,7 @@ def _turns(
     evidence: CallEvidence, heard: Heard, phrase: Samples, behaviour: Behaviour
 ) -> Iterator[Turn]:
     reply = audio.to_samples(behaviour.reply)
-    opening = reply[: round(behaviour.hole_at_ms * heard.rate_hz / 1000)]
+    opening = reply[: _PIECE_MS * heard.rate_hz // 1000]
     rate_hz = evidence.rate_hz
     answers = [said for said in heard.said if said.name != "beep" and said.start >= 0]
     for mark, said in zip(evidence.find("caller", "utterance_started"), answers, strict=False):
@@ -162,9 +163,10 @@ def _turns(
 
 def _there(heard: Heard, said: Said, phrase: Samples) -> int:
     """Where the phrase that an answer answers ended in what the responder heard."""
-    earliest = said.start - phrase.size - 2 * heard.rate_hz
-    ear = heard.recording[:, 1]
-    return _find(phrase, ear, earliest, said.start - phrase.size, "phrase there") + phrase.size
+    tail = phrase[-_PIECE_MS * heard.rate_hz // 1000 :]
+    latest = said.start - tail.size
+    earliest = latest - 2 * heard.rate_hz
+    return _find(tail, heard.recording[:, 1], earliest, latest, "phrase there") + tail.size
 
 
 def _find(piece: Samples, channel: Samples, low: int, high: int, what: str) -> int:

@@ -145,8 +145,7 @@ class ResponderMachine:
         delays = self.behaviour.delays_ms
         target = heard_end + self._samples(delays[self._turn % len(delays)])
         self._turn += 1
-        next_frame = len(self.mouth) // 2 + self.rate_hz // 50
-        pad = max(0, target - next_frame)
+        pad = max(0, target - len(self.mouth) // 2)
         pcm = self.behaviour.reply
         if self._turn == self.behaviour.hole_in:
             at = 2 * self._samples(self.behaviour.hole_at_ms)
