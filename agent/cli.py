@@ -14,7 +14,7 @@ from pathlib import Path
 from agent import logs
 from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
 from agent.kamailio import KamailioError, proxy_for, render, write
-from agent.serve import check_ports, run_supervisor, worker_settings
+from agent.serve import check_ports, run_alone, run_supervisor, worker_settings
 from agent.settings import Settings
 from agent.settings_operating import MAX_WORKERS
 from agent.sip.errors import SipError
@@ -166,13 +166,9 @@ def _serve(options: argparse.Namespace) -> int:
     if options.worker is not None:
         return asyncio.run(_run_one_of_several(options, settings, secrets))
     if settings.workers > 1:
-        return asyncio.run(run_supervisor(settings, options.config, _say_ready))
-    return asyncio.run(_run_alone(options, settings, secrets))
-
-
-async def _run_alone(options: argparse.Namespace, settings: Settings, secrets: Secrets) -> int:
+        return asyncio.run(run_supervisor(settings, secrets, options.config, _say_ready))
     load_again = partial(_load, options.config, secrets)
-    return await run_worker(settings, secrets, load_again, on_ready=lambda at: _say_ready([at]))
+    return asyncio.run(run_alone(settings, secrets, load_again, _say_ready))
 
 
 async def _run_one_of_several(

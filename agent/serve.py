@@ -1,17 +1,27 @@
 """`earshot-agent serve`: this process takes calls itself, or supervises workers that do."""
 
+import asyncio
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from agent.config import ConfigError
+import structlog
+
+from agent.config import ConfigError, Secrets
 from agent.process import signals
 from agent.settings import Settings
-from agent.worker import serving
+from agent.warm import Outcome, warm
+from agent.worker import run_worker, serving
 from agent.workers import WorkerPool
 from agent.workers_pages import supervisor_pages
 
 MAX_PORT = 65535
+
+OnReady = Callable[[Sequence[str]], None]
+"""Told the addresses that take calls, once all do."""
+
+_log = structlog.get_logger(__name__)
 
 
 def check_ports(settings: Settings) -> None:
@@ -53,20 +63,72 @@ def worker_command(config: Path, index: int, socket: Path) -> list[str]:
     ]
 
 
+async def run_alone(
+    settings: Settings, secrets: Secrets, load: Callable[[], Settings], on_ready: OnReady
+) -> int:
+    """Take calls in this process until told to stop; returns the exit code.
+
+    Raises:
+        SipError, ToolError, OSError: see `run_worker`.
+    """
+    async with _warming(settings, secrets) as begin_warming:
+
+        def ready(address: str) -> None:
+            on_ready([address])
+            begin_warming()
+
+        return await run_worker(settings, secrets, load, on_ready=ready)
+
+
 async def run_supervisor(
-    settings: Settings, config: Path, on_ready: Callable[[Sequence[str]], None]
+    settings: Settings, secrets: Secrets, config: Path, on_ready: OnReady
 ) -> int:
     """Keep the workers alive until told to stop; returns the exit code.
 
     Raises:
         OSError: the pages cannot be served.
     """
-    pool = WorkerPool(
-        settings.workers,
-        lambda index, socket: worker_command(config, index, socket),
-        drain_limit_ms=settings.drain.limit_ms,
-        on_ready=on_ready,
-    )
-    async with serving(supervisor_pages(pool), settings):
-        with signals(stop=pool.stop, reload=pool.reload):
-            return await pool.run()
+    async with _warming(settings, secrets) as begin_warming:
+
+        def ready(addresses: Sequence[str]) -> None:
+            on_ready(addresses)
+            begin_warming()
+
+        pool = WorkerPool(
+            settings.workers,
+            lambda index, socket: worker_command(config, index, socket),
+            drain_limit_ms=settings.drain.limit_ms,
+            on_ready=ready,
+        )
+        async with serving(supervisor_pages(pool), settings):
+            with signals(stop=pool.stop, reload=pool.reload):
+                return await pool.run()
+
+
+@contextlib.asynccontextmanager
+async def _warming(settings: Settings, secrets: Secrets) -> AsyncIterator[Callable[[], None]]:
+    """What makes the missing prompts in the background, if that was asked for; off at the end."""
+    tasks: list[asyncio.Task[bool]] = []
+
+    def begin() -> None:
+        if any(route.settings.greeting.warm_at_start for route in settings.routes):
+            tasks.append(asyncio.create_task(warm(settings, secrets, _log_outcome)))
+
+    try:
+        yield begin
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _log_outcome(outcome: Outcome) -> None:
+    wanted = outcome.wanted
+    if outcome.problem is not None:
+        _log.warning(
+            "prompt_not_made", called=wanted.called, what=wanted.what, problem=outcome.problem
+        )
+    else:
+        _log.info(
+            "prompt_ready", called=wanted.called, what=wanted.what, made_ms=round(outcome.made_ms)
+        )

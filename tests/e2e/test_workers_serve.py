@@ -1,5 +1,6 @@
 """`earshot-agent serve` as it is operated: drained, reloaded, killed, watched and recorded."""
 
+import json
 import os
 import signal
 import socket
@@ -201,6 +202,28 @@ def test_a_production_call_can_be_replayed(phone: Phone, serve: Serve, tmp_path:
         finally:
             again.close()
     assert "greeting_started" in again.marks("556")
+
+
+def test_greetings_are_made_before_the_first_call(phone: Phone, serve: Serve) -> None:
+    agent = serve(greeting={"warm_at_start": True, "instructions": "Say hello, for a test."})
+    until(lambda: len(agent.logged("prompt_ready")) == 3, "greeting, hold and farewell")
+    number = call(phone, agent.addresses[0], "777")
+    phone.wait_for(number, AudioReceived, count=60)
+    hang_up(phone, number)
+    until(agent.records, "the record")
+    (path,) = (agent.folder / "timelines").iterdir()
+    marks = [json.loads(line) for line in path.read_text().splitlines()]
+    (greeting,) = [mark for mark in marks if mark["name"] == "greeting_started"]
+    assert greeting["fields"]["origin"] == "cache"
+
+
+def test_greetings_that_cannot_be_made_hold_up_nobody(phone: Phone, serve: Serve) -> None:
+    nobody = {"url": "ws://127.0.0.1:9/v1/realtime"}
+    agent = serve("--workers", "2", greeting={"warm_at_start": True}, realtime=nobody)
+    until(lambda: agent.logged("prompt_not_made"), "the complaint")
+    number = call(phone, agent.addresses[0])
+    assert is_up(phone, number)
+    hang_up(phone, number)
 
 
 def loudest_hz(channel: Any, rate_hz: int) -> float:
