@@ -41,6 +41,9 @@ def _add_report(commands: Commands) -> None:
     )
     parser.add_argument("directory", type=Path, metavar="DIR")
     parser.add_argument("--out", type=Path, help="where to (default: in place, or DIR/report)")
+    parser.add_argument(
+        "--recordings", type=Path, metavar="DIR", help="where an agent's recordings are (*.wav)"
+    )
     parser.set_defaults(command=_report)
 
 
@@ -105,7 +108,7 @@ def _tolerance(text: str) -> tuple[str | None, float]:
 
 def _report(given: argparse.Namespace) -> int:
     try:
-        where, calls = rebuild(given.directory, given.out)
+        where, calls = rebuild(given.directory, given.out, given.recordings)
     except (StoredError, EvidenceError, TimelineError, BudgetError) as error:
         return _bad_input(error)
     verdict = overall(calls)

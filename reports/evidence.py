@@ -152,7 +152,9 @@ def load_evidence(directory: Path) -> CallEvidence:
     if not timeline.is_file():
         raise EvidenceError(f"{timeline}: no such file: a call's directory holds its {TIMELINE}")
     marks = merge([read_timeline(timeline)])
-    recording, rate_hz = _read_recording(directory / RECORDING)
+    recording, rate_hz = np.zeros((0, 2), np.int16), 8000
+    if (directory / RECORDING).is_file():
+        recording, rate_hz = read_recording(directory / RECORDING)
     started = next((m for m in marks if m.name == "recording_started"), None)
     if len(recording) and started is None:
         raise EvidenceError(
@@ -170,6 +172,20 @@ def load_evidence(directory: Path) -> CallEvidence:
     )
 
 
+def read_recording(path: Path) -> tuple[Samples, int]:
+    """A recording of two channels, shape (n, 2), and its rate.
+
+    Raises:
+        EvidenceError: it is none.
+    """
+    samples, rate_hz = _read_wav(path)
+    if samples.shape[1] != 2:
+        raise EvidenceError(
+            f"{path}: {samples.shape[1]} channels, expected two: what the caller said, and heard"
+        )
+    return samples, rate_hz
+
+
 def _read_info(path: Path, name: str) -> CallInfo:
     if not path.is_file():
         return CallInfo(name=name, lane="production")
@@ -179,17 +195,6 @@ def _read_info(path: Path, name: str) -> CallInfo:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise EvidenceError(f"{path}: {where}: {first['msg']}") from None
-
-
-def _read_recording(path: Path) -> tuple[Samples, int]:
-    if not path.is_file():
-        return np.zeros((0, 2), np.int16), 8000
-    samples, rate_hz = _read_wav(path)
-    if samples.shape[1] != 2:
-        raise EvidenceError(
-            f"{path}: {samples.shape[1]} channels, expected two: what the caller said, and heard"
-        )
-    return samples, rate_hz
 
 
 def _read_audio(path: Path) -> Audio | None:

@@ -83,10 +83,10 @@ def _heard_errors(
             low_ms, high_ms = answer.heard_between_ms()
             how = "what was sent was found in what was heard"
         else:
-            heard_ms = _audible_ms(evidence, scene, truncate)
-            if heard_ms is None:
+            audible = _audible_ms(evidence, scene, truncate)
+            if audible is None:
                 continue
-            low_ms = high_ms = heard_ms
+            low_ms, high_ms = audible
             how = "by the length of what was audible"
         error_ms = told_ms - min(max(told_ms, low_ms), high_ms)
         yield Measurement(
@@ -96,8 +96,11 @@ def _heard_errors(
         )
 
 
-def _audible_ms(evidence: CallEvidence, scene: Scene, truncate: Mark) -> float | None:
-    """How long an item was audible, from its first sound to its last."""
+def _audible_ms(evidence: CallEvidence, scene: Scene, truncate: Mark) -> tuple[float, float] | None:
+    """How long an item was heard: up to its last sound, and up to the truncation.
+
+    Where the two lie apart it was cut in a pause of its own, of which nobody knows how much counts.
+    """
     started = _playout_of(evidence, truncate)
     if started is None:
         return None
@@ -110,7 +113,9 @@ def _audible_ms(evidence: CallEvidence, scene: Scene, truncate: Mark) -> float |
     ]
     if not heard:
         return None
-    return (heard[-1].end_ns - max(heard[0].start_ns, started.at_ns)) / NS_PER_MS
+    onset_ns = max(heard[0].start_ns, started.at_ns)
+    low_ms = (heard[-1].end_ns - onset_ns) / NS_PER_MS
+    return low_ms, max(low_ms, (truncate.at_ns - onset_ns) / NS_PER_MS)
 
 
 def _playout_of(evidence: CallEvidence, truncate: Mark) -> Mark | None:

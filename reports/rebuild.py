@@ -6,17 +6,27 @@ from typing import Any
 
 from agent.timeline import merge, read_timeline
 from reports.calibration import from_data
-from reports.evidence import TIMELINE, CallEvidence, CallInfo, EvidenceError, load_evidence
+from reports.evidence import (
+    TIMELINE,
+    CallEvidence,
+    CallInfo,
+    EvidenceError,
+    load_evidence,
+    read_recording,
+)
 from reports.results import CallResult, RunInfo
 from reports.stored import StoredError, load_results
 from reports.write import CALLS, write_run
 
 
-def rebuild(directory: Path, out_dir: Path | None = None) -> tuple[Path, list[CallResult]]:
+def rebuild(
+    directory: Path, out_dir: Path | None = None, recordings: Path | None = None
+) -> tuple[Path, list[CallResult]]:
     """Make a report again from what is in a directory; nothing is measured that is not there.
 
     `directory` is a run's (with `calls/`), a call's (with `timeline.jsonl`), or one into which an
-    agent wrote its timelines (`*.jsonl`). A run's report is replaced; others go to `report/` in it.
+    agent wrote timelines (`*.jsonl`; its recordings, `*.wav`, lie there too or in `recordings`).
+    A run's report is replaced; others go to `report/` in it.
 
     Returns:
         Where the report is, and its calls.
@@ -33,7 +43,8 @@ def rebuild(directory: Path, out_dir: Path | None = None) -> tuple[Path, list[Ca
     if (directory / TIMELINE).is_file():
         evidence = [load_evidence(directory)]
     else:
-        evidence = [_production(path) for path in sorted(directory.glob("*.jsonl"))]
+        timelines = sorted(directory.glob("*.jsonl"))
+        evidence = [_production(path, recordings or directory) for path in timelines]
     if not evidence:
         raise StoredError(
             f"{directory}: nothing to report: expected {CALLS}/*/{TIMELINE} (a run), {TIMELINE} "
@@ -43,12 +54,27 @@ def rebuild(directory: Path, out_dir: Path | None = None) -> tuple[Path, list[Ca
     return target, write_run(target, RunInfo(started_at="", lane=lane), evidence)
 
 
-def _production(path: Path) -> CallEvidence:
-    """A call that an agent took, from its timeline alone."""
+def _production(path: Path, recordings: Path) -> CallEvidence:
+    """A call that an agent took: its timeline, and the recording of the same name if there is one.
+
+    The agent records where it stands: left the caller as it arrived, right what it played.
+    """
     marks = merge([read_timeline(path)])
     if not marks:
         raise EvidenceError(f"{path}: an empty timeline")
-    return CallEvidence(info=CallInfo(name=path.stem, lane="production"), marks=marks)
+    info = CallInfo(name=path.stem, lane="production")
+    started = next((mark for mark in marks if mark.name == "recording_started"), None)
+    recording = recordings / f"{path.stem}.wav"
+    if started is None or not recording.is_file():
+        return CallEvidence(info=info, marks=marks)
+    samples, rate_hz = read_recording(recording)
+    return CallEvidence(
+        info=info,
+        marks=marks,
+        recording=samples,
+        rate_hz=rate_hz,
+        recording_start_ns=started.at_ns,
+    )
 
 
 def _run_info(directory: Path) -> RunInfo:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import reports.cli
 from reports.budget import BudgetError
-from simulator import authoring_commands, fuzz_command, run_command
+from simulator import authoring_commands, calibrate_command, fuzz_command, run_command
 from simulator.loader import ScenarioError
 from simulator.runner import EXIT_COULD_NOT_RUN, RunError
 
@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     authoring_commands.add_commands(commands)
     fuzz_command.add_command(commands)
     reports.cli.add_commands(commands)
+    calibrate_command.add_command(commands)
     return parser
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import soundfile
 from synthetic_call import SyntheticCall, TurnTruth
 
 from agent.timeline import Mark
@@ -80,6 +81,21 @@ def test_an_agents_timelines_are_a_report_too(tmp_path: Path) -> None:
         "100-b": "production",
     }
     jsonschema.validate(data, json.loads(SCHEMA.read_text()))
+
+
+def test_an_agents_recording_is_measured_with_its_timeline(tmp_path: Path) -> None:
+    full = SyntheticCall().build()
+    started = replace(next(m for m in full.marks if m.name == "recording_started"), source="agent")
+    marks = [started, *(m for m in full.marks if m.source == "agent")]
+    lines = "".join(m.to_json() + "\n" for m in marks)
+    (tmp_path / "100-a.jsonl").write_text(lines)
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    soundfile.write(folder / "100-a.wav", full.recording, full.rate_hz, subtype="PCM_16")
+    assert earshot("report", tmp_path, "--recordings", folder) == 0
+    data = json.loads((tmp_path / "report" / "results.json").read_text())
+    turns = [m for m in data["scenarios"][0]["metrics"] if m["name"] == "turn_ms"]
+    assert [turn["value"] for turn in turns] == [pytest.approx(847, abs=6)] * 2
 
 
 def test_nothing_to_report_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
