@@ -1,0 +1,160 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from agent.timeline import read_timeline
+from fakes.cli import main
+from fakes.recording import read_recording
+
+COMMAND = [sys.executable, "-m", "fakes.cli"]
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A command that serves, and the address that it prints."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("ready ws://127.0.0.1:"), (line, process.stderr)
+        yield process, line.removeprefix("ready ").strip()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def exit_code(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    script = tmp_path / "hotel.yaml"
+    script.write_text("greeting: {say: Hotel Bellevue.}\ntiming: {think_ms: 10, pace: 100}\n")
+    out = tmp_path / "out"
+    with running("serve", "--scripts", str(tmp_path), "--timelines", str(out)) as (process, url):
+        with connect(url.replace("/v1", "/hotel/v1")) as client:
+            assert json.loads(client.recv(timeout=10))["type"] == "session.created"
+            process.send_signal(signal.SIGTERM)
+            with pytest.raises(Exception, match="1001"):
+                client.recv(timeout=10)
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "hotel: session opened" in log
+    assert read_timeline(out / "hotel.realtime.jsonl")[-1].name == "session_closed"
+
+
+def test_faults_can_be_asked_for() -> None:
+    with running("serve", "--fault", "refuse status=429") as (_, url):
+        with pytest.raises(InvalidStatus) as refused:
+            connect(url)
+        assert refused.value.response.status_code == 429
+        with connect(url) as client:  # the second session is spared
+            client.recv(timeout=10)
+
+
+def test_a_call_is_recorded_inspected_and_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "call.realtime"
+    with (
+        running("serve") as (_, url),
+        running("record", "--upstream", url, "--to", str(path)) as (_, proxy_url),
+        connect(proxy_url) as client,
+    ):
+        client.recv(timeout=10)
+        client.send('{"type": "input_audio_buffer.clear"}')
+        client.recv(timeout=10)
+    assert len(read_recording(path).entries) == 3
+    assert exit_code("inspect", str(path)) == 0
+    assert "<--  input_audio_buffer.cleared" in capsys.readouterr().out
+    with (
+        running("serve", "--recording", str(path), "--strict") as (_, url),
+        connect(url) as client,
+    ):
+        client.recv(timeout=10)
+        client.send('{"type": "response.create"}')
+        assert "departed_from_recording" in str(client.recv(timeout=10))
+
+
+def test_a_cassette_is_converted_and_replayed(tmp_path: Path) -> None:
+    interactions = [{"direction": "received", "data": {"type": "session.created", "session": {}}}]
+    cassette = tmp_path / "call.yaml"
+    cassette.write_text(yaml.safe_dump({"interactions": interactions}))
+    path = tmp_path / "call.realtime"
+    assert exit_code("convert", str(cassette), "--to", str(path)) == 0
+    with running("serve", "--recording", str(path)) as (_, url), connect(url) as client:
+        assert "session.created" in str(client.recv(timeout=10))
+
+
+def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert exit_code("serve", "--port", str(port)) == 2
+    assert capsys.readouterr().err == (
+        f"fake-realtime: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["serve", "--script", "none.yaml"], "none.yaml: cannot be read"),
+        (["serve", "--script", "bad.yaml"], "bad.yaml:1: sede: there is no such key"),
+        (["serve", "--recording", "bad.yaml"], "bad.yaml:1: "),
+        (["serve", "--recording", "untimed", "--timing", "recorded"], "timing fast"),
+        (["serve", "--strict"], "they need --recording FILE"),
+        (["serve", "--keep-audio"], "--keep-audio needs --timelines DIR"),
+        (["serve", "--scripts", "nowhere"], "nowhere: no such folder"),
+        (["serve", "--fault", "nap"], "no such fault; expected one of refuse"),
+        (["serve", "--port", "70000"], "expected 0 to 65535"),
+        (["record", "--upstream", "http://x", "--to", "y"], "expected a URL of ws:// or wss://"),
+        (["convert", "none.yaml", "--to", "y"], "none.yaml: cannot be read"),
+        (["inspect", "bad.yaml"], "expected a mapping with a list of interactions"),
+        ([], "COMMAND"),
+    ],
+)
+def test_bad_input_is_told_and_exit_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.yaml").write_text("sede: 1\n")
+    Path("untimed").write_text('{"format":"realtime-recording","version":1,"timed":false}\n')
+    assert exit_code(*arguments) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    lines = ['{"format":"realtime-recording","version":1}']
+    lines += [f'{{"at":{n},"from":"client","event":{{"type":"t{n}"}}}}' for n in range(20_000)]
+    path = tmp_path / "long.realtime"
+    path.write_text("\n".join(lines) + "\n")
+    command = f"{sys.executable} -m fakes.cli inspect {path} | head -1"
+    run = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("command", ["serve", "record", "convert", "inspect"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(command, "--help") == 0
+    assert "usage: fake-realtime" in capsys.readouterr().out

@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import pytest
+from official import connected
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from fakes.faults import parse_fault
+from fakes.proxy import RecordingProxy
+from fakes.recording import read_recording
+from fakes.replay import ReplayOptions
+from fakes.script import Script
+from fakes.server import FakeRealtime
+
+QUICK = {"think_ms": 20, "pace": 1000}
+SCRIPT = Script.model_validate({"replies": [{"say": "We open at nine."}], "timing": QUICK})
+
+
+def written(folder: Path) -> str:
+    return "".join(path.read_text() for path in folder.iterdir())
+
+
+async def test_a_call_is_recorded_and_can_be_replayed(tmp_path: Path) -> None:
+    """A client, the proxy, a server; then the recording in the server's place."""
+    path = tmp_path / "call.realtime"
+    async with (
+        FakeRealtime(SCRIPT) as server,
+        RecordingProxy(server.url, path) as proxy,
+        connected(proxy.base_url) as client,
+    ):
+        await client.configure(instructions="Be brief.")
+        await client.say()
+        await client.until("rate_limits.updated")
+    recording = read_recording(path)
+    assert recording.header.model == "gpt-realtime-2.1"
+    assert recording.header.timed
+    sent = [entry.type for entry in recording.entries if entry.sender == "server"]
+    assert sent == client.types
+
+    fast = ReplayOptions(timing="fast", strict=True)
+    async with (
+        FakeRealtime(recording=recording, replay=fast) as replaying,
+        connected(replaying.base_url) as replayed,
+    ):
+        await replayed.configure(instructions="Be brief.")
+        await replayed.say("Do tell me when you open in the morning.")
+        await replayed.until("rate_limits.updated")
+    assert replayed.types == client.types
+
+
+async def test_each_session_has_its_own_file(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    async with FakeRealtime(SCRIPT) as server, RecordingProxy(server.url, path) as proxy:
+        for _ in range(2):
+            async with connect(proxy.url) as socket:
+                await socket.recv()
+    assert len(read_recording(path).entries) == 1
+
+
+async def test_keys_are_passed_on_and_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    async def upstream(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        seen.append(socket.request.headers["Authorization"])
+        seen.append(socket.request.path)
+        await socket.send('{"type": "session.created"}')
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    path = tmp_path / "call.realtime"
+    async with serve(upstream, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with RecordingProxy(f"ws://127.0.0.1:{port}/v1/realtime", path) as proxy:
+            url = f"{proxy.url}?model=gpt-realtime"
+            key = {"Authorization": "Bearer sk-client"}
+            async with connect(url, additional_headers=key) as socket:
+                await socket.recv()
+            async with connect(url) as socket:
+                await socket.recv()
+    assert seen == [
+        "Bearer sk-client",
+        "/v1/realtime?model=gpt-realtime",
+        "Bearer sk-environment",
+        "/v1/realtime?model=gpt-realtime",
+    ]
+    assert "session.created" in written(tmp_path)
+    assert "sk-" not in written(tmp_path)
+
+
+async def test_a_refusal_is_passed_on(tmp_path: Path) -> None:
+    refusing = SCRIPT.model_copy(update={"faults": (parse_fault("refuse status=429"),)})
+    async with (
+        FakeRealtime(refusing) as server,
+        RecordingProxy(server.url, tmp_path / "call.realtime") as proxy,
+    ):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(proxy.url)
+        assert refused.value.response.status_code == 429
+
+
+async def test_a_server_that_is_not_there_is_a_bad_gateway(tmp_path: Path) -> None:
+    async with RecordingProxy("ws://127.0.0.1:1/v1/realtime", tmp_path / "x.realtime") as proxy:
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(proxy.url)
+        assert refused.value.response.status_code == 502
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [("close code=4000 reason=why at=connect + 1ms", 4000), ("drop at=connect + 1ms", 1011)],
+)
+async def test_the_end_of_a_session_is_passed_on(tmp_path: Path, fault: str, code: int) -> None:
+    ending = SCRIPT.model_copy(update={"faults": (parse_fault(fault),)})
+    async with (
+        FakeRealtime(ending) as server,
+        RecordingProxy(server.url, tmp_path / "call.realtime") as proxy,
+        connect(proxy.url) as socket,
+    ):
+        await socket.recv()
+        with pytest.raises(ConnectionClosed):
+            await socket.recv()
+        assert socket.close_code == code
+
+
+async def test_what_is_no_event_is_passed_on_but_not_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    async with (
+        FakeRealtime(SCRIPT) as server,
+        RecordingProxy(server.url, path) as proxy,
+        connect(proxy.url) as socket,
+    ):
+        await socket.recv()
+        await socket.send("{")
+        assert "not valid JSON" in str(await socket.recv())
+    assert [entry.sender for entry in read_recording(path).entries] == ["server", "server"]
