@@ -18,6 +18,12 @@ from simulator.collecting import collect
 from simulator.processes import ChildProcess
 from simulator.sip_setup import agent_config, write_scripts, write_yaml
 from simulator.stage import Played, Stage
+from simulator.steps import Vanish
+
+UNANSWERED_BYE_S = 33.0
+"""How long PJSUA2 keeps the place of a call whose BYE nobody answers (RFC 3261: timer F, 32 s).
+
+Until then an agent has one call less to give, and a fourth call would be refused."""
 
 
 class SipLane:
@@ -104,6 +110,8 @@ class SipLane:
             verdict, detail = await cell.play(stage, directory)
             work = None if self._agent_uri else self._work
             missing = await asyncio.to_thread(collect, stage.name, directory, work)
+            if any(isinstance(step, Vanish) for step in stage.scenario.all_steps):
+                await asyncio.sleep(UNANSWERED_BYE_S)
         finally:
             cell.busy -= 1
         if missing and verdict == "passed":
