@@ -152,7 +152,8 @@ class Ledger:
                 if segment.played and segment.played >= segment.queued:
                     segment.missing += silent
                 break
-        return facts + self._pop_whole(queue)
+            facts += self._pop_whole(queue)
+        return facts
 
     @staticmethod
     def _advance(segment: Segment, samples: int, at_ns: int) -> list[Fact]:

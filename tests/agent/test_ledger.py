@@ -36,8 +36,8 @@ def test_a_frame_can_hold_the_end_of_one_segment_and_the_start_of_the_next() -> 
     facts = ledger.frame_played(FRAME, 1)
     assert whats(facts) == [
         (Happening.STARTED, "a"),
-        (Happening.STARTED, "b"),
         (Happening.ENDED, "a"),
+        (Happening.STARTED, "b"),
     ]
     assert (first.played, second.played) == (100, 380)
 
