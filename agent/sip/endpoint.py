@@ -86,7 +86,7 @@ class SipStation:
 
     async def stop(self) -> None:
         """Hang up what is left, wait a moment for the good-byes, and free the stack."""
-        for leg in self.legs:
+        for leg in tuple(self.legs):
             leg.hang_up()
         self.begin_goodbyes()
         self.note_rest()
@@ -95,7 +95,8 @@ class SipStation:
         if self._poll_timer is not None:
             self._poll_timer.cancel()
         for leg in tuple(self.legs):
-            self._drop(leg)
+            self.forget(leg)
+        await asyncio.sleep(0)  # in which they are released
         self._spent.clear()
         self.drop_accounts()
         if self._pool is not None:
@@ -109,9 +110,13 @@ class SipStation:
         return Inbox(self._loop)
 
     def forget(self, leg: SipLeg) -> None:
-        """See `LegHost`; the call's object must outlive the callback that tells its end."""
-        if self._loop is not None:
-            self._loop.call_soon(self._drop, leg)
+        """See `LegHost`. The place is free at once: the next INVITE may be in the same poll.
+
+        The call's object must outlive the callback that tells its end.
+        """
+        if leg in self.legs and self._loop is not None:
+            self.legs.remove(leg)
+            self._loop.call_soon(self._release, leg)
 
     def add_accounts(self) -> None:
         """Make the accounts that calls belong to."""
@@ -141,12 +146,10 @@ class SipStation:
         """
         self._spent.append(call)
 
-    def _drop(self, leg: SipLeg) -> None:
+    def _release(self, leg: SipLeg) -> None:
         call = leg.release()
         if call is not None:
             self.bury(call)
-        with contextlib.suppress(ValueError):  # `stop` has dropped them all
-            self.legs.remove(leg)
         self.note_rest()
 
     def _poll(self) -> None:

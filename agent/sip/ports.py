@@ -16,6 +16,7 @@ from agent.audio import BYTES_PER_SAMPLE
 from agent.leg import FRAME_MS
 from agent.sip.errors import NoFreeCallError
 from agent.sip.frames import fastest_copier
+from agent.sip.priority import hurry
 
 _log = structlog.get_logger(__name__)
 
@@ -28,6 +29,12 @@ class Tap(Protocol):
 
     def hand_frame(self, pcm: bytes, at_ns: int) -> None:
         """The frame that was received in the same tick."""
+
+
+class _MediaClock:
+    """Whether the clock's thread, which the stack starts when it likes, is in a hurry yet."""
+
+    is_hurried = False
 
 
 class MediaPort(pjsua2.AudioMediaPort):  # type: ignore[misc] # the bindings have no types
@@ -55,6 +62,9 @@ class MediaPort(pjsua2.AudioMediaPort):  # type: ignore[misc] # the bindings hav
 
     def onFrameRequested(self, frame: Any) -> None:  # noqa: N802 - PJSUA2's name
         """The bridge wants 20 ms to send."""
+        if not _MediaClock.is_hurried:
+            _MediaClock.is_hurried = True
+            hurry()
         tap, pcm = self._tap, self._silence
         try:
             if tap is not None:
