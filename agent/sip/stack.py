@@ -21,6 +21,7 @@ import structlog
 from agent.leg import FRAME_MS
 from agent.sip.errors import PortTakenError, SipError
 from agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions
+from agent.sip.priority import hurried_threads
 
 _log = structlog.get_logger(__name__)
 
@@ -78,10 +79,11 @@ class Stack:
         try:
             with _quiet_stdout():  # PJLIB greets there, before it can be told where to log
                 self._endpoint.libCreate()
-            self._endpoint.libInit(self._endpoint_config())
-            self._endpoint.audDevManager().setNullDev()  # its clock is the media clock
-            self._bind()
-            self._endpoint.libStart()
+            with hurried_threads():
+                self._endpoint.libInit(self._endpoint_config())
+                self._endpoint.audDevManager().setNullDev()  # its clock is the media clock
+                self._bind()
+                self._endpoint.libStart()
             self.choose_codecs(self.options.codecs)
         except pjsua2.Error as error:
             self.destroy()
