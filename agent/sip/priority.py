@@ -1,9 +1,10 @@
 """Threads that must not wait: the stack's own, which receive RTP and keep the media clock.
 
-A tick that comes late makes the other side's jitter buffer grow by whole frames, and PJSIP's shrinks
-slowly or, by a frame, never: every answer of the rest of the call is heard 20 ms later. So these
-threads ask the system for real-time scheduling. They are short and mostly asleep. Linux grants it to
-root, and to processes with CAP_SYS_NICE or a limit on `rtprio`; without it they run as before.
+A tick that comes late makes the other side's jitter buffer grow by whole frames, and PJSIP's
+shrinks slowly or, by a frame, never: every answer of the rest of the call is heard 20 ms later. So
+these threads ask the system for real-time scheduling. They are short and mostly asleep. Linux
+grants it to root, and to processes with CAP_SYS_NICE or a limit on `rtprio`; without it they run as
+before.
 """
 
 import contextlib
