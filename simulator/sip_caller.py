@@ -6,8 +6,9 @@ codec and a G.711 call is heard as its 8 kHz wave, interpolated.
 """
 
 import dataclasses
+import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pjsua2
@@ -20,12 +21,16 @@ from agent.sip.errors import NoFreeCallError
 from agent.sip.leg import Ending, SipLeg
 from agent.sip.options import SipOptions
 from simulator.black_hole import BlackHole
+from simulator.impairments import Impairer
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
+from simulator.relay import RelayAddresses, RelayedCall
 
 _log = structlog.get_logger(__name__)
 
 _POLL_MS = 1.0
 """Signalling is stamped when it is polled: a millisecond is the error of `answer_ms`."""
+
+_AUDIO_PORT = re.compile(r"^m=audio (\d+)", re.MULTILINE)
 
 _OK = 200
 _BAD_REQUEST = 400
@@ -33,27 +38,51 @@ _REQUEST_TERMINATED = 487
 
 
 class CallerEndpoint(SipStation):
-    """Places calls, up to four at once. One in a process, at whose end it is stopped."""
+    """Places calls, up to four at once. One in a process, at whose end it is stopped.
 
-    def __init__(self, options: SipOptions | None = None) -> None:
+    With `relay`, every call's RTP goes through a relay in this process, where it can be impaired;
+    the agent has to advertise `relay.agent` in its SDP (`rtp_public_host`).
+    """
+
+    def __init__(
+        self, options: SipOptions | None = None, relay: RelayAddresses | None = None
+    ) -> None:
         chosen = options or SipOptions(user_agent="earshot-caller")
         super().__init__(
-            dataclasses.replace(chosen, sample_rate_hz=CALLER_RATE_HZ, poll_ms=_POLL_MS)
+            dataclasses.replace(
+                chosen,
+                sample_rate_hz=CALLER_RATE_HZ,
+                poll_ms=_POLL_MS,
+                rtp_public_host=relay.caller if relay else chosen.rtp_public_host,
+            )
         )
+        self.relay = relay
         self._lines: list[Line] = []
 
     def new_call(
-        self, user: str = "caller", codec: str | None = None, max_recording_ms: float = 600_000
+        self,
+        user: str = "caller",
+        codec: str | None = None,
+        max_recording_ms: float = 600_000,
+        *,
+        to_agent: Impairer | None = None,
+        to_caller: Impairer | None = None,
     ) -> "SipCallerLeg":
         """A call to dial, from `user`, offering only `codec` if one is given.
 
+        `to_agent` and `to_caller` decide what becomes of its RTP packets; they need a relay.
+
         Raises:
             NoFreeCallError: four calls are up.
+            ValueError: packets cannot be impaired without a relay.
         """
+        if self.relay is None and (to_agent or to_caller):
+            raise ValueError("this caller was started without a relay: it cannot impair packets")
         if len(self.legs) >= self.options.max_calls:
             raise NoFreeCallError(f"{len(self.legs)} calls are up, and a process holds no more")
         recorder = CallRecorder(CALLER_RATE_HZ, max_recording_ms)
         leg = SipCallerLeg(self, user=user, codec=codec, recorder=recorder)
+        leg.impair(to_agent, to_caller)
         self.legs.append(leg)
         return leg
 
@@ -125,6 +154,17 @@ class SipCallerLeg(SipLeg):
         self._user = user
         self._only_codec = codec
         self._line: Line | None = None
+        self._impairers: tuple[Impairer | None, Impairer | None] = (None, None)
+        self._relayed: RelayedCall | None = None
+
+    def impair(self, to_agent: Impairer | None, to_caller: Impairer | None) -> None:
+        """Before dialling: what decides the fate of the call's packets."""
+        self._impairers = (to_agent, to_caller)
+
+    @property
+    def impairments_applied(self) -> dict[str, Mapping[str, int]]:
+        """Packets so far, by direction and by what befell them; empty without a relay."""
+        return self._relayed.applied() if self._relayed is not None else {}
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400."""
@@ -169,7 +209,27 @@ class SipCallerLeg(SipLeg):
         if self._line is not None:
             self._endpoint.release_line(self._line)
             self._line = None
+        if self._relayed is not None:
+            self._relayed.close()
         return super().release()
+
+    def on_media(self, info: Any) -> None:
+        """See `SipLeg`; the relay learns where the agent's RTP goes."""
+        if self._relayed is not None and self._call is not None:
+            for media in info.media:
+                if media.audioConfSlot != pjsua2.INVALID_ID:
+                    stream = self._call.getStreamInfo(media.index)
+                    self._relayed.connect(int(stream.remoteRtpAddress.rpartition(":")[2]))
+        super().on_media(info)
+
+    def on_local_sdp(self, sdp: str) -> None:
+        """Open the relay before the other side can send: it will send there."""
+        port = _AUDIO_PORT.search(sdp)
+        if self._endpoint.relay is not None and self._relayed is None and port is not None:
+            to_agent, to_caller = self._impairers
+            self._relayed = RelayedCall(
+                self._endpoint.relay, int(port[1]), to_agent=to_agent, to_caller=to_caller
+            )
 
     def on_progress(self, info: Any) -> None:
         """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,6 +22,7 @@ from agent.leg import AudioReceived, CallReceived, FramePlayed, LegInput
 from agent.sip.endpoint import SipEndpoint, SipStation
 from agent.sip.leg import SipLeg
 from agent.sip.options import SipOptions
+from simulator.relay import RelayAddresses
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
 
 T = TypeVar("T", bound=LegInput)
@@ -64,10 +65,12 @@ class Facts:
 class Phone:
     """One telephone in its own process: the agent's (takes calls) or the caller's (places them)."""
 
-    def __init__(self, kind: str, options: SipOptions) -> None:
+    def __init__(self, kind: str, options: SipOptions, relay: RelayAddresses | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_main, args=(kind, options, theirs), daemon=True)
+        self.process = context.Process(
+            target=_main, args=(kind, options, relay, theirs), daemon=True
+        )
         self.process.start()
         theirs.close()
         self.port: int = self._reply()
@@ -104,6 +107,11 @@ class Phone:
         """A caller's recording so far."""
         recording: Recorded = self._ask("recorded", call)
         return recording
+
+    def impaired(self, call: int) -> dict[str, Mapping[str, int]]:
+        """What the relay has done to a caller's packets so far."""
+        applied: dict[str, Mapping[str, int]] = self._ask("impaired", call)
+        return applied
 
     def facts(self) -> Facts:
         """What the process holds now."""
@@ -187,12 +195,14 @@ def _is_audio(item: LegInput) -> bool:
 # ---- the child process
 
 
-def _main(kind: str, options: SipOptions, pipe: Connection) -> None:
-    asyncio.run(_Child(kind, options, pipe).run())
+def _main(kind: str, options: SipOptions, relay: RelayAddresses | None, pipe: Connection) -> None:
+    asyncio.run(_Child(kind, options, relay, pipe).run())
 
 
 class _Child:
-    def __init__(self, kind: str, options: SipOptions, pipe: Connection) -> None:
+    def __init__(
+        self, kind: str, options: SipOptions, relay: RelayAddresses | None, pipe: Connection
+    ) -> None:
         self._pipe = pipe
         self._legs: list[SipLeg] = []
         self._told: list[list[Told]] = []
@@ -200,7 +210,7 @@ class _Child:
         self._stopped = asyncio.Event()
         self._calling = False
         self._station: SipStation = (
-            SipEndpoint(options, self._add) if kind == "agent" else CallerEndpoint(options)
+            SipEndpoint(options, self._add) if kind == "agent" else CallerEndpoint(options, relay)
         )
 
     async def run(self) -> None:
@@ -272,6 +282,11 @@ class _Child:
         assert isinstance(leg, SipCallerLeg)
         mouth, ear = leg.recorder.channels()
         return Recorded(leg.recorder.rate_hz, leg.recorder.started_at_ns, mouth, ear)
+
+    def on_impaired(self, call: int) -> dict[str, Mapping[str, int]]:
+        leg = self._legs[call]
+        assert isinstance(leg, SipCallerLeg)
+        return leg.impairments_applied
 
     def on_facts(self) -> Facts:
         process = psutil.Process()

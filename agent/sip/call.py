@@ -25,6 +25,9 @@ class CallListener(Protocol):
     def on_media(self, info: Any) -> None:
         """Media came up, changed, was held or resumed (RFC 3264)."""
 
+    def on_local_sdp(self, sdp: str) -> None:
+        """What we are about to offer or answer."""
+
     def on_stream_destroyed(self) -> None:
         """A stream ends; its statistics can be read for the last time."""
 
@@ -54,6 +57,11 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
         """See `CallListener.on_media`."""
         with reported("onCallMediaState"):
             self._listener.on_media(self.getInfo())
+
+    def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_local_sdp`."""
+        with reported("onCallSdpCreated"):
+            self._listener.on_local_sdp(prm.sdp.wholeSdp)
 
     def onStreamDestroyed(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
         """See `CallListener.on_stream_destroyed`."""

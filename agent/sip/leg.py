@@ -188,6 +188,9 @@ class SipLeg:
                 self._on_audio(media)
                 return
 
+    def on_local_sdp(self, sdp: str) -> None:
+        """Nothing in it is news to us."""
+
     def on_stream_destroyed(self) -> None:
         """A re-INVITE ends one stream and begins another: keep the first one's numbers."""
         if self._call is not None:

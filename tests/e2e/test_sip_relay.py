@@ -1,0 +1,118 @@
+"""Real RTP through the relay: what it is told to do to packets is what happens to them."""
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from sip_rig import Phone, wait_until
+
+from agent.audio import level_dbfs, to_samples, tone
+from agent.leg import AudioReceived, CallReceived, HungUp, LegInput, MediaReady, RtpMeasured
+from agent.sip.leg import SipLeg
+from agent.sip.options import SipOptions
+from simulator.impairments import Impairer, Impairment
+from simulator.relay import RelayAddresses
+
+pytestmark = pytest.mark.e2e
+
+SEED = 11
+FRAMES = 150
+
+
+def answer_and_sing(leg: SipLeg, item: LegInput) -> None:
+    if isinstance(item, CallReceived):
+        leg.answer()
+    if isinstance(item, MediaReady):
+        leg.play(tone(440, 1_000, leg.sample_rate_hz))
+
+
+@pytest.fixture(scope="module")
+def phones() -> Iterator[tuple[Phone, Phone]]:
+    addresses = RelayAddresses()
+    agent = Phone("agent", SipOptions(rtp_public_host=addresses.agent))
+    caller = Phone("caller", SipOptions(), addresses)
+    agent.behave(answer_and_sing)
+    yield agent, caller
+    assert (agent.close(), caller.close()) == (0, 0)
+
+
+def call(
+    phones: tuple[Phone, Phone], to_agent: Impairment | None, to_caller: Impairment | None
+) -> tuple[int, int]:
+    """One call of three seconds; its number at the agent and at the caller."""
+    agent, caller = phones
+    theirs = agent.calls()
+    ours = caller.dial(
+        f"sip:100@127.0.0.1:{agent.port}",
+        to_agent=to_agent and Impairer(to_agent, random.Random(SEED)),
+        to_caller=to_caller and Impairer(to_caller, random.Random(SEED)),
+    )
+    caller.wait_for(ours, AudioReceived, count=FRAMES)
+    caller.do(ours, "hang_up")
+    caller.wait_for(ours, HungUp)
+    agent.wait_for(theirs, HungUp)
+    return theirs, ours
+
+
+def voiced_from_to_ms(pcm: bytes) -> tuple[int, int]:
+    blocks = to_samples(pcm)
+    blocks = blocks[: len(blocks) // 160 * 160].reshape(-1, 160)
+    loud = np.flatnonzero([level_dbfs(block) > -40 for block in blocks])
+    return 10 * int(loud[0]), 10 * int(loud[-1] + 1)
+
+
+def test_a_clean_relay_passes_everything_both_ways(phones: tuple[Phone, Phone]) -> None:
+    agent, caller = phones
+    theirs, ours = call(phones, None, None)
+    for phone, number in ((agent, theirs), (caller, ours)):
+        measured = phone.wait_for(number, RtpMeasured)
+        assert measured.received_packets >= FRAMES - 30
+        assert measured.lost_packets == 0
+    begin, end = voiced_from_to_ms(caller.recorded(ours).ear)
+    assert end - begin == pytest.approx(1_000, abs=100)
+    assert caller.impaired(ours) == {}
+
+
+def test_each_direction_loses_its_own_share(phones: tuple[Phone, Phone]) -> None:
+    agent, caller = phones
+    theirs, ours = call(phones, Impairment(loss=0.3), Impairment(loss=0.1))
+    applied = caller.impaired(ours)
+    at_agent = agent.wait_for(theirs, RtpMeasured)
+    at_caller = caller.wait_for(ours, RtpMeasured)
+    assert at_agent.lost_packets == pytest.approx(applied["to_agent"]["loss"], abs=4)
+    assert at_caller.lost_packets == pytest.approx(applied["to_caller"]["loss"], abs=4)
+    assert at_agent.lost_packets > 1.5 * at_caller.lost_packets > 0
+
+
+def test_delay_arrives_as_delay(phones: tuple[Phone, Phone]) -> None:
+    _, caller = phones
+    _, plain = call(phones, None, None)
+    _, late = call(phones, None, Impairment(delay_ms=200))
+    at_once, _ = voiced_from_to_ms(caller.recorded(plain).ear)
+    delayed, _ = voiced_from_to_ms(caller.recorded(late).ear)
+    assert delayed - at_once == pytest.approx(200, abs=60)
+
+
+def test_in_a_dead_interval_nothing_is_heard(phones: tuple[Phone, Phone]) -> None:
+    _, caller = phones
+    _, ours = call(phones, None, Impairment(dead_ms=((300, 800),)))
+    assert caller.impaired(ours)["to_caller"]["dead"] == pytest.approx(25, abs=2)
+    pcm = to_samples(caller.recorded(ours).ear)
+    blocks = pcm[: len(pcm) // 160 * 160].reshape(-1, 160)
+    quiet = [level_dbfs(block) < -60 for block in blocks[:110]]
+    assert sum(quiet) >= 35  # the decoder conceals the first of the 500 ms
+
+
+def test_jitter_is_measured_as_jitter(phones: tuple[Phone, Phone]) -> None:
+    agent, _ = phones
+    theirs, _ = call(phones, Impairment(jitter_ms=40), None)
+    assert agent.wait_for(theirs, RtpMeasured).jitter_ms > 5
+
+
+def test_without_a_relay_packets_cannot_be_impaired() -> None:
+    caller = Phone("caller", SipOptions())
+    with pytest.raises(RuntimeError, match="without a relay"):
+        caller.dial("sip:100@127.0.0.1", to_agent=Impairer(Impairment(), random.Random(SEED)))
+    wait_until(lambda: caller.facts().active_calls == 0, "nothing")
+    assert caller.close() == 0
