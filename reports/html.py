@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from reports import stats
 from reports.budget import Judged
 from reports.compare import Change
+from reports.knee import Knee, charts
 from reports.results import CallResult, RunInfo, overall, summarise
 from reports.scene import NS_PER_MS, Scene
 from reports.turns import SERVERS_HOPS
@@ -79,6 +80,11 @@ def call_page(info: RunInfo, call: CallResult) -> str:
         hints=_hints(call),
         calibration=_calibration(info),
     )
+
+
+def knee_page(knee: Knee) -> str:
+    """The page of a knee."""
+    return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee))
 
 
 def _problem(call: CallResult) -> str:

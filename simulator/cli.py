@@ -6,7 +6,13 @@ from collections.abc import Callable, Sequence
 
 import reports.cli
 from reports.budget import BudgetError
-from simulator import authoring_commands, calibrate_command, fuzz_command, run_command
+from simulator import (
+    authoring_commands,
+    calibrate_command,
+    fuzz_command,
+    knee_command,
+    run_command,
+)
 from simulator.loader import ScenarioError
 from simulator.runner import EXIT_COULD_NOT_RUN, RunError
 
@@ -37,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     fuzz_command.add_command(commands)
     reports.cli.add_commands(commands)
     calibrate_command.add_command(commands)
+    knee_command.add_command(commands)
     return parser
 
 

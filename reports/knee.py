@@ -1,0 +1,194 @@
+"""The knee: how many calls at once an agent carries before its callers notice. Pure: no calls here.
+
+Each step is so many calls at once. The knee is the last step at which p95 of `agent_overhead_ms`
+(the turn less the server's own delay) is within the budget.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from reports import stats
+from reports.budget import default_limits
+from reports.chart import Chart, Series, line_chart
+from reports.results import CallResult
+
+VERSION = 1
+HARNESS_LAG_MS = 20.0
+"""A caller's process that is later than this measures itself."""
+SATURATED = 0.9
+"""Share of the machine's cores from which it, and nobody in particular, is what gave way."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """What a group of processes used during a step."""
+
+    cpu_cores: float
+    """Mean, in cores."""
+    memory_mib: float
+    """Resident, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """So many calls at once, and what came of it."""
+
+    calls: int
+    finished: int
+    """Calls that went as scripted (whatever their latency)."""
+    turns: int
+    turn_ms: dict[str, float]
+    """p50, p95, p99."""
+    overhead_ms: dict[str, float]
+    harness_lag_ms: float
+    """p95 over the calls of the harness's own worst lag."""
+    agent: Load
+    harness: Load
+    """The callers and the fake server together."""
+    within: bool
+    """Whether every call finished and the overhead's p95 is within the budget."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knee:
+    """All steps, up to the first that is not within the budget, or the last that was asked for."""
+
+    measured_at: str
+    machine: str
+    cores: int
+    limit_ms: float
+    steps: tuple[Step, ...]
+    version: int = field(default=VERSION)
+
+    @property
+    def calls(self) -> int:
+        """How many calls at once the agent carries; 0 if not even the first step."""
+        return max((step.calls for step in self.steps if step.within), default=0)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict, and who gave way first."""
+        broken = next((step for step in self.steps if not step.within), None)
+        within = f"{self.calls} calls at once are within the budget"
+        if broken is None:
+            return f"{within}; the knee is beyond them."
+        return f"{within}; at {broken.calls} {self._who(broken)}."
+
+    def _who(self, step: Step) -> str:
+        used = step.agent.cpu_cores + step.harness.cpu_cores
+        if used >= SATURATED * self.cores:
+            return (
+                f"the machine gave way: agent and harness share its {self.cores} cores and used "
+                f"{used:.1f} of them (agent {step.agent.cpu_cores:.1f})"
+            )
+        if step.harness_lag_ms > HARNESS_LAG_MS:
+            return f"the harness gave way first: it was {step.harness_lag_ms:.0f} ms late itself"
+        return "the agent gave way first"
+
+
+def step_of(calls: int, results: Sequence[CallResult], agent: Load, harness: Load) -> Step:
+    """A step's numbers from its calls."""
+    turns = _values(results, "turn_ms")
+    overhead = _values(results, "agent_overhead_ms")
+    lags = _values(results, "harness_lag_ms")
+    finished = sum(result.evidence.info.verdict == "passed" for result in results)
+    limits = _percentiles(overhead)
+    return Step(
+        calls=calls,
+        finished=finished,
+        turns=len(turns),
+        turn_ms=_percentiles(turns),
+        overhead_ms=limits,
+        harness_lag_ms=stats.percentile(lags, 95) if lags else 0.0,
+        agent=agent,
+        harness=harness,
+        within=finished == calls and bool(overhead) and limits["p95"] <= limit_ms(),
+    )
+
+
+def limit_ms() -> float:
+    """The budget's limit for the agent's part of a turn."""
+    high = default_limits()["agent_overhead_ms"].high
+    if high is None:
+        raise ValueError("the default budget has no upper limit for agent_overhead_ms")
+    return high
+
+
+def charts(knee: Knee) -> list[Chart]:
+    """Latency, CPU and memory against concurrency."""
+    x_label = "calls at once"
+
+    def latency(which: str) -> list[Series]:
+        return [
+            Series(p, [(s.calls, getattr(s, which)[p]) for s in knee.steps if s.turns], p)
+            for p in ("p50", "p95", "p99")
+        ]
+
+    def load(what: str) -> list[Series]:
+        return [
+            Series(who, [(s.calls, getattr(getattr(s, who), what)) for s in knee.steps], who)
+            for who in ("agent", "harness")
+        ]
+
+    return [
+        line_chart(
+            "agent's part of a turn, ms", x_label, latency("overhead_ms"), limit=knee.limit_ms
+        ),
+        line_chart("turn, ms", x_label, latency("turn_ms")),
+        line_chart("CPU, cores", x_label, load("cpu_cores"), limit=float(knee.cores)),
+        line_chart("memory, MiB", x_label, load("memory_mib")),
+    ]
+
+
+def table(knee: Knee) -> str:
+    """For people."""
+    head = (
+        "calls",
+        "done",
+        "turn p50",
+        "p95",
+        "p99",
+        "agent p95",
+        "lag",
+        "CPU agent",
+        "harness",
+        "MiB agent",
+    )
+    lines = ["  ".join(f"{name:>9}" for name in head)]
+    for s in knee.steps:
+        cells = (
+            f"{s.calls}",
+            f"{s.finished}",
+            *(f"{s.turn_ms[p]:.0f}" for p in ("p50", "p95", "p99")),
+            f"{s.overhead_ms['p95']:.1f}",
+            f"{s.harness_lag_ms:.0f}",
+            f"{s.agent.cpu_cores:.2f}",
+            f"{s.harness.cpu_cores:.2f}",
+            f"{s.agent.memory_mib:.0f}",
+        )
+        lines.append("  ".join(f"{cell:>9}" for cell in cells))
+    return "\n".join([*lines, knee.sentence])
+
+
+def to_json(knee: Knee) -> str:
+    """`knee.json`."""
+    data: dict[str, Any] = asdict(knee) | {"calls": knee.calls, "sentence": knee.sentence}
+    return json.dumps(data, indent=2)
+
+
+def _values(results: Sequence[CallResult], name: str) -> list[float]:
+    return [
+        one.value
+        for result in results
+        for one in result.judged
+        if one.name == name and one.statistic is None
+    ]
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    return {
+        f"p{percent}": round(stats.percentile(values, percent), 1) if values else 0.0
+        for percent in (50, 95, 99)
+    }

@@ -1,0 +1,156 @@
+"""`earshot knee`: more and more calls at once, until the callers notice.
+
+Every step starts its processes anew: a fake server, and for every four calls an agent's process and
+a caller's (what PJSUA2 carries in one process; an agent's workers are such processes too). CPU and
+memory are read from the operating system for agent and harness apart, so that the page can say
+whose limit was reached.
+"""
+
+import asyncio
+import os
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from reports.knee import Knee, Load, Step, limit_ms, step_of
+from reports.results import CallResult
+from simulator import loader
+from simulator.evaluate import evaluate
+from simulator.phrases import prepare
+from simulator.recording import CALLER_RATE_HZ
+from simulator.scenario import Scenario
+from simulator.sip_lane import SipLane
+from simulator.stage import Played, Stage
+
+STEPS = (1, 2, 4, 8, 12, 16, 24, 32)
+SAMPLE_S = 0.5
+SPREAD_S = 1.0
+"""Over which the calls of a step begin, so that their turns do not fall together."""
+
+_MIB = 1 << 20
+
+
+@dataclass
+class _Meter:
+    """CPU and memory of some processes and their children, sampled while calls run."""
+
+    pids: Sequence[int]
+    started_s: float = 0.0
+    cpu_at_start_s: float = 0.0
+    memory_bytes: int = 0
+    _known: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def start(self, now_s: float) -> None:
+        self.started_s = now_s
+        self.cpu_at_start_s = self._cpu_s()
+
+    def sample(self) -> None:
+        total = 0
+        for process in self._processes():
+            try:
+                total += process.memory_info().rss
+            except psutil.Error:
+                continue
+        self.memory_bytes = max(self.memory_bytes, total)
+
+    def load(self, now_s: float) -> Load:
+        used_s = self._cpu_s() - self.cpu_at_start_s
+        return Load(
+            cpu_cores=round(used_s / max(1e-3, now_s - self.started_s), 3),
+            memory_mib=round(self.memory_bytes / _MIB, 1),
+        )
+
+    def _cpu_s(self) -> float:
+        total = 0.0
+        for process in self._processes():
+            try:
+                times = process.cpu_times()
+            except psutil.Error:
+                continue
+            total += times.user + times.system
+        return total
+
+    def _processes(self) -> Iterable[psutil.Process]:
+        for pid in self.pids:
+            try:
+                parent = self._known.setdefault(pid, psutil.Process(pid))
+                yield parent
+                yield from parent.children(recursive=True)
+            except psutil.Error:
+                continue
+
+
+async def find_knee(
+    scenario_path: Path,
+    directory: Path,
+    *,
+    steps: Sequence[int] = STEPS,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Knee:
+    """Raise the number of calls step by step, up to the first step beyond the budget.
+
+    Raises:
+        ScenarioError: the scenario cannot be read.
+        ProcessError: a process died, or did not start.
+    """
+    (scenario,) = loader.load([scenario_path])
+    await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
+    done: list[Step] = []
+    for calls in steps:
+        step = await _step(scenario, directory / f"{calls:03}", calls)
+        done.append(step)
+        progress(
+            f"{calls} calls: agent's part of a turn p95 {step.overhead_ms['p95']:.1f} ms, "
+            f"{step.finished} finished"
+        )
+        if not step.within:
+            break
+    return Knee(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=f"{platform.system()} {platform.machine()}",
+        cores=os.cpu_count() or 1,
+        limit_ms=limit_ms(),
+        steps=tuple(done),
+    )
+
+
+async def _step(scenario: Scenario, directory: Path, calls: int) -> Step:
+    stages = [
+        Stage(name=f"call{number}", scenario=scenario, seed=number, greeting_cache="knee")
+        for number in range(1, calls + 1)
+    ]
+    lane = SipLane(stages, directory, lambda *_: None, calls_at_once=calls)
+    async with lane:
+        pids = {process.name: process.pid for process in lane.processes if process.pid}
+        agent = _Meter([pid for name, pid in pids.items() if name.startswith("agent")])
+        harness = _Meter([pid for name, pid in pids.items() if not name.startswith("agent")])
+        loop = asyncio.get_running_loop()
+        for meter in (agent, harness):
+            meter.start(loop.time())
+        sampler = asyncio.create_task(_sample((agent, harness)))
+        played = await asyncio.gather(*(_play(lane, stage, calls) for stage in stages))
+        loads = agent.load(loop.time()), harness.load(loop.time())
+        sampler.cancel()
+    results = await asyncio.to_thread(_judge, played)
+    return step_of(calls, results, *loads)
+
+
+async def _play(lane: SipLane, stage: Stage, calls: int) -> Played:
+    await asyncio.sleep(SPREAD_S * stage.seed / calls)
+    return await lane.play(stage)
+
+
+async def _sample(meters: Sequence[_Meter]) -> None:
+    while True:
+        for meter in meters:
+            meter.sample()
+        await asyncio.sleep(SAMPLE_S)
+
+
+def _judge(played: Sequence[Played]) -> list[CallResult]:
+    judged = (evaluate(one, "sip").result for one in played)
+    return [result for result in judged if result is not None]
