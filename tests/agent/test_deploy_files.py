@@ -14,8 +14,10 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.metrics import AgentMetrics
+from agent.records import CallRecords
 from agent.settings import Settings
 from agent.supervisor import STOP_MARGIN_MS
+from agent.timeline import Mark
 from agent.workers import WorkerPool
 from agent.workers_pages import own_metrics
 
@@ -80,6 +82,27 @@ def test_the_dashboard_shows_every_metric_of_the_agent() -> None:
     shown = " ".join(queries())
     own = [name for name in families() if name.startswith("earshot_")]
     assert [name for name in own if name not in shown] == []
+
+
+def test_the_page_about_operating_lists_every_metric_and_no_other() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    listed = set(re.findall(r"^\| `(earshot_\w+)` \|", page, re.MULTILINE))
+    own = {
+        f"{name}_total" if kind == "counter" else name
+        for name, kind in families().items()
+        if name.startswith("earshot_")
+    }
+    assert listed == own
+
+
+def test_the_page_about_operating_lists_every_field_of_a_record() -> None:
+    page = (ROOT / "docs" / "operating.md").read_text()
+    table = page.partition("## Call records")[2].partition("##")[0]
+    written: list[dict[str, Any]] = []
+    CallRecords(written.append)(
+        Mark(at_ns=0, source="agent", call="c", name="call_ended", fields={})
+    )
+    assert [name for name in written[0] if f"`{name}`" not in table] == []
 
 
 def test_the_alerts_watch_metrics_that_exist() -> None:
