@@ -27,12 +27,14 @@ REPLIES = (
 )
 FINAL_QUESTION = "Are you still there?"
 
-_MAX_STEPS = 6
+_MAX_STEPS = 8
 _MAX_FAULTS = 2
 _MAX_REPLIES = 3
-_CALM_MS = 25_000
-"""Longer than every fault and every watchdog: what has not recovered by then never will."""
-_ANSWER_MS = 40_000
+_PATIENCE = {"connect_timeout_ms": 2000, "response_end_ms": 4000}
+"""The agent's own long waits, made short, so that calls are short as well."""
+_CALM_MS = 10_000
+"""Longer than every fault and every wait: what has not recovered by then never will."""
+_ANSWER_MS = 15_000
 
 
 def generate(choices: Choices) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def generate(choices: Choices) -> dict[str, Any]:
         "caller": {"codec": one_of(choices, ("PCMU", "PCMA", "G722"))},
         "network": _network(choices),
         "steps": steps + _ending(choices),
-        "time_limit": 240_000,
+        "time_limit": 120_000,
     }
     return {key: value for key, value in call.items() if value}
 
@@ -59,9 +61,9 @@ def _opening(choices: Choices) -> list[Any]:
     return one_of(
         choices,
         (
-            [{"pause": 5000}],
-            [{"pause": 600}],
-            [{"pause": 0}],
+            [{"pause": 4000}],
+            [{"pause": 1000}],
+            [{"pause": 400}],
             [{"pause": 2000}],
         ),
     )
@@ -73,7 +75,7 @@ def _wild_steps(choices: Choices) -> list[Any]:
     while len(steps) < _MAX_STEPS and choices.up_to(3):
         step = _wild_step(choices, held=held)
         held = (held or "hold" in step) and "resume" not in step
-        steps += [step, {"pause": between(choices, 0, 6000, 100)}]
+        steps += [step, {"pause": between(choices, 0, 4000, 100)}]
     return [*steps, "resume"] if held else steps
 
 
@@ -93,7 +95,7 @@ def _ending(choices: Choices) -> list[Any]:
     if chance(choices, 5):
         return [one_of(choices, ("hang_up", "vanish"))]
     return [
-        {"pause": 3000},
+        {"pause": 2000},
         {"say": FINAL_QUESTION},
         {"expect": "reply", "within": _ANSWER_MS},
         "hang_up",
@@ -102,20 +104,23 @@ def _ending(choices: Choices) -> list[Any]:
 
 def _agent(choices: Choices) -> dict[str, Any]:
     """Settings that change what the agent does; most calls leave them alone."""
-    agent: dict[str, Any] = {}
+    agent: dict[str, Any] = {
+        "realtime": {"connect_timeout_ms": _PATIENCE["connect_timeout_ms"]},
+        "turns": {"watchdogs": {"response_end_ms": _PATIENCE["response_end_ms"]}},
+    }
     policy = one_of(choices, ("server", "server", "client"))
     if policy != "server":
-        agent["turns"] = {"policy": policy}
+        agent["turns"]["policy"] = policy
     if chance(choices, 6):
-        agent.setdefault("turns", {})["append_interval_ms"] = one_of(choices, (100, 60))
+        agent["turns"]["append_interval_ms"] = one_of(choices, (100, 60))
     if chance(choices, 6):
-        agent.setdefault("turns", {})["vad"] = one_of(
+        agent["turns"]["vad"] = one_of(
             choices,
             ({"create_response": False}, {"interrupt_response": False}),
         )
-    if chance(choices, 6):
+    if chance(choices, 3):
         agent["greeting"] = one_of(
-            choices, ({"enabled": False}, {"interruptible": True}, {"delay_ms": 0})
+            choices, ({"interruptible": True}, {"enabled": False}, {"delay_ms": 0})
         )
     if chance(choices, 12):
         agent["playout"] = {"max_ms": 1000}
@@ -125,13 +130,13 @@ def _agent(choices: Choices) -> dict[str, Any]:
 def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
     timing: dict[str, Any] = {}
     if chance(choices, 3):
-        timing["think_ms"] = one_of(choices, (0, 100, 3000, 9000))
+        timing["think_ms"] = one_of(choices, (0, 100, 2500))
     if chance(choices, 4):
         timing["pace"] = one_of(choices, (1.1, 3, 200))
     if chance(choices, 5):
         timing["jitter_ms"] = one_of(choices, (50, 400))
     if chance(choices, 5):
-        timing["connect_delay_ms"] = one_of(choices, (100, 1500, 4000, 7000))
+        timing["connect_delay_ms"] = one_of(choices, (100, 800, 1500, 3000))
     if chance(choices, 6):
         timing["delta_ms"] = one_of(choices, (20, 1000))
     replies: list[Any] = []
@@ -196,12 +201,12 @@ _EVENTS_A_TURN = 10
 _FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {
     "error": {},
     "fail": {"code": ("inference_rate_limit_exceeded", "insufficient_quota")},
-    "stall": {"for_ms": (500, 3000, 12_000)},
+    "stall": {"for_ms": (500, 2000, 6000)},
     "drop": {},
     "close": {"code": (1011, 1001, 4000)},
     "expire": {},
     "refuse": {"status": (503, 429, 401)},
-    "accept_late": {"by_ms": (1000, 4000, 8000)},
+    "accept_late": {"by_ms": (500, 1500, 4000)},
     "never_done": {},
     "slow": {"pace": (0.8, 0.3)},
     "duplicate": {"events": (1, 5)},

@@ -66,6 +66,7 @@ class _Teller:
         self._witness = witness
         self._rate_hz = witness.call.recorder.rate_hz
         self._story = Story()
+        self._items: dict[int, str] = {}  # by the identity of a delta's bytes, which the tape keeps
         self._waiting: deque[list[Any]] = deque()  # [item or "", samples]
         self._played: defaultdict[str, int] = defaultdict(int)
         self._interrupted: dict[str, int] = {}
@@ -73,9 +74,10 @@ class _Teller:
 
     def tell(self) -> Story:
         for step in self._witness.tape:
-            item = self._take_in(step)
+            self._take_in(step)
             for effect in step.effects:
                 if isinstance(effect, effects.Play):
+                    item = self._items.get(id(effect.pcm), "")
                     self._waiting.append([item, len(effect.pcm) // 2])
                 elif isinstance(effect, effects.ClearPlayout):
                     self._waiting.clear()
@@ -83,8 +85,7 @@ class _Teller:
                     self._note_cut(step.at_ns, effect.event)
         return self._story
 
-    def _take_in(self, step: Step) -> str:
-        """Follow an input; answers the item whose audio it brought, if any."""
+    def _take_in(self, step: Step) -> None:
         given = step.given
         if isinstance(given, FramePlayed):
             self._leave(given.samples, given.at_ns)
@@ -95,10 +96,10 @@ class _Teller:
             if kind in _DELTAS:
                 item = str(given.event["item_id"])
                 self._story.received[item] += given.event["delta"]
-                return item
-            if kind == "input_audio_buffer.speech_started":
+                # By identity: the same words may come in two items, as the same bytes.
+                self._items[id(given.event["delta"])] = item
+            elif kind == "input_audio_buffer.speech_started":
                 self._note_interruption(step.at_ns)
-        return ""
 
     def _leave(self, samples: int, at_ns: int) -> None:
         while samples and self._waiting:
