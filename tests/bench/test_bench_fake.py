@@ -1,0 +1,211 @@
+"""The fake server under load, and the cost of a session without any network.
+
+With `--benchmark-enable` a hundred clients talk to one server process in real time; otherwise three
+do, for a moment, so that this file is known to work.
+"""
+
+import asyncio
+import base64
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from websockets.asyncio.client import connect
+
+from agent.timeline import Mark, read_timeline
+from fakes.door import ClientEvent, ConnectionRequested, SetTimer, TimerFired
+from fakes.proxy import RecordingProxy
+from fakes.repertoire import Repertoire, prepare
+from fakes.script import Script
+from fakes.server import FakeRealtime
+from fakes.session import RealtimeSession
+from fakes.voice import synthesise
+
+Result = TypeVar("Result")
+
+FRAME_MS = 20
+FRAME_BYTES = FRAME_MS * 48
+LIMIT_P99_MS = 20.0
+SCRIPT = """
+timing: {think_ms: 300, pace: 4}
+replies: [{say: "We are open from nine in the morning until six in the evening."}]
+"""
+
+
+def _once(benchmark: BenchmarkFixture, work: Callable[[], Result]) -> Result:
+    """Run a benchmark that takes its own measurements."""
+    result: Result = benchmark.pedantic(work, rounds=1)  # type: ignore[no-untyped-call]
+    return result
+
+
+def spoken_turn(length_s: float) -> list[str]:
+    """A question and then silence, as messages of 20 ms each."""
+    pcm = synthesise("What time do you open on Saturday?")
+    pcm += bytes(max(0, round(length_s * 48_000) - len(pcm)))
+    frames = [pcm[start : start + FRAME_BYTES] for start in range(0, len(pcm), FRAME_BYTES)]
+    return [
+        json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(frame).decode()})
+        for frame in frames
+    ]
+
+
+@dataclass
+class Caller:
+    """One client in real time: when each of its audio deltas arrived."""
+
+    arrivals_ns: list[int] = field(default_factory=list)
+
+    async def call(self, url: str, messages: list[str], start_after_s: float) -> None:
+        async with connect(url, compression=None, open_timeout=60) as socket:
+            hearing = asyncio.create_task(self._hear(socket))
+            begun_s = time.monotonic() + start_after_s
+            for number, message in enumerate(messages):
+                await asyncio.sleep(max(0.0, begun_s + number * FRAME_MS / 1000 - time.monotonic()))
+                await socket.send(message)
+            hearing.cancel()
+
+    async def _hear(self, socket: Any) -> None:
+        async for message in socket:
+            if message.startswith('{"type":"response.output_audio.delta"'):
+                self.arrivals_ns.append(time.monotonic_ns())
+
+
+def planned_ns(marks: list[Mark]) -> Iterator[int]:
+    """When each delta of a session's one response should have been sent."""
+    planned = next(mark for mark in marks if mark.name == "response_planned")
+    first_ns = planned.at_ns + round(planned.fields["think_ms"] * 1e6)
+    for mark in marks:
+        if mark.name == "delta_sent":
+            before = mark.fields["total_samples"] - mark.fields["samples"]
+            yield first_ns + round(before / 24 / 4 * 1e6)
+
+
+def errors_ms(folder: Path, callers: list[Caller]) -> dict[str, float]:
+    """How late deltas were sent, and arrived."""
+    sent: list[float] = []
+    arrived: list[float] = []
+    for number, caller in enumerate(callers):
+        marks = read_timeline(folder / f"s{number}.realtime.jsonl")
+        due_ns = list(planned_ns(marks))
+        sent_ns = [mark.at_ns for mark in marks if mark.name == "delta_sent"]
+        assert len(due_ns) == len(caller.arrivals_ns) > 5
+        sent += [(at - due) / 1e6 for at, due in zip(sent_ns, due_ns, strict=True)]
+        arrived += [(at - due) / 1e6 for at, due in zip(caller.arrivals_ns, due_ns, strict=True)]
+    return {
+        f"{name}_p{share}_ms": round(float(np.percentile(values, share)), 2)
+        for name, values in (("sent", sent), ("arrived", arrived))
+        for share in (50, 99, 100)
+    }
+
+
+def test_many_sessions_in_real_time(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    sessions, length_s = (3, 4.5) if benchmark.disabled else (100, 8.0)
+    scripts, out = tmp_path / "scripts", tmp_path / "out"
+    scripts.mkdir()
+    for number in range(sessions):
+        (scripts / f"s{number}.yaml").write_text(SCRIPT)
+    command = [sys.executable, "-m", "fakes.cli", "--quiet", "serve"]
+    options = ["--scripts", str(scripts), "--timelines", str(out)]
+    server = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        url = server.stdout.readline().removeprefix("ready ").strip()
+        callers = [Caller() for _ in range(sessions)]
+        messages = spoken_turn(length_s)
+
+        async def call_all() -> None:
+            async with asyncio.TaskGroup() as group:
+                for number, caller in enumerate(callers):
+                    path = url.replace("/v1", f"/s{number}/v1")
+                    spread_s = 0.5 + number / sessions  # callers do not begin at once
+                    group.create_task(caller.call(path, messages, spread_s))
+
+        _once(benchmark, lambda: asyncio.run(call_all()))
+    finally:
+        server.terminate()
+        server.communicate(timeout=30)
+    errors = errors_ms(out, callers)
+    benchmark.extra_info.update(errors)
+    if not benchmark.disabled:
+        print(f"\n{sessions} sessions: lateness of deltas {errors}")  # noqa: T201 - reported
+        assert errors["arrived_p99_ms"] < LIMIT_P99_MS
+
+
+@pytest.fixture(scope="module")
+def repertoire() -> Repertoire:
+    return prepare(Script.model_validate({"replies": [{"say": "We open at nine."}] * 10}))
+
+
+def test_a_minute_in_memory(benchmark: BenchmarkFixture, repertoire: Repertoire) -> None:
+    """Sixty seconds of a call, 3,000 appends and 8 turns, as the virtual lane has them."""
+    turn = synthesise("What time do you open on Saturday?") + bytes(48_000 * 5)
+    pcm = (turn * 10)[: 60 * 48_000]
+    appends = [
+        ClientEvent(
+            {"type": "input_audio_buffer.append", "audio": pcm[start : start + FRAME_BYTES]}
+        )
+        for start in range(0, len(pcm), FRAME_BYTES)
+    ]
+
+    def minute() -> int:
+        session = RealtimeSession(repertoire, call="bench", rng=random.Random(1))
+        session.handle(ConnectionRequested(), 0)
+        timers: dict[str, int] = {}
+        effects_seen = 0
+        for number, append in enumerate(appends):
+            now_ns = number * FRAME_MS * 1_000_000
+            for name in [name for name, at_ns in timers.items() if at_ns <= now_ns]:
+                del timers[name]
+                for effect in session.handle(TimerFired(name), now_ns):
+                    effects_seen += 1
+                    if isinstance(effect, SetTimer):
+                        timers[effect.name] = effect.at_ns
+            for effect in session.handle(append, now_ns):
+                effects_seen += 1
+                if isinstance(effect, SetTimer):
+                    timers[effect.name] = effect.at_ns
+        return effects_seen
+
+    assert benchmark(minute) > 300
+
+
+def test_what_the_recording_proxy_adds(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """Round trips of a request and its answer, straight and through the proxy."""
+    rounds = 20 if benchmark.disabled else 2000
+
+    async def round_trips_ms(url: str) -> list[float]:
+        took_ms = []
+        async with connect(url, compression=None) as socket:
+            await socket.recv()
+            for _ in range(rounds):
+                begun_ns = time.perf_counter_ns()
+                await socket.send('{"type":"input_audio_buffer.clear"}')
+                await socket.recv()
+                took_ms.append((time.perf_counter_ns() - begun_ns) / 1e6)
+        return took_ms
+
+    async def compare() -> dict[str, float]:
+        path = tmp_path / "call.realtime"
+        async with FakeRealtime() as server, RecordingProxy(server.url, path) as proxy:
+            straight = await round_trips_ms(server.url)
+            recorded = await round_trips_ms(proxy.url)
+        return {
+            f"p{share}_ms": round(
+                (np.percentile(recorded, share) - np.percentile(straight, share)) / 2, 3
+            )
+            for share in (50, 99)
+        }
+
+    added = _once(benchmark, lambda: asyncio.run(compare()))
+    benchmark.extra_info.update(added)
+    if not benchmark.disabled:
+        print(f"\nthe proxy adds to each event {added}")  # noqa: T201 - reported
