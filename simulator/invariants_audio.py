@@ -223,6 +223,18 @@ def greetings_are_whole_or_marked(witness: Witness) -> Iterator[str]:
                 yield f"a greeting of {played_ms:.0f} ms was called whole; there are {known} ms"
 
 
+def only_whole_greetings_are_kept(witness: Witness) -> Iterator[str]:
+    """What is cached was completed by the server: half a prompt would greet every later caller."""
+    for step in witness.turning_points:
+        for effect in step.effects:
+            if not isinstance(effect, effects.StorePrompt):
+                continue
+            event = step.given.event if isinstance(step.given, RealtimeEvent) else {}
+            status = event.get("response", {}).get("status")
+            if status != "completed":
+                yield f"a prompt was cached at {_ms(step.at_ns)}, its response being {status}"
+
+
 ALL: Mapping[str, Invariant] = {
     **SAFETY,
     "truncations_are_true": truncations_are_true,
@@ -230,6 +242,7 @@ ALL: Mapping[str, Invariant] = {
     "truncated_audio_is_not_heard": truncated_audio_is_not_heard,
     "nothing_appended_is_lost": nothing_appended_is_lost,
     "greetings_are_whole_or_marked": greetings_are_whole_or_marked,
+    "only_whole_greetings_are_kept": only_whole_greetings_are_kept,
 }
 """Every invariant of safety."""
 
