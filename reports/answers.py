@@ -15,6 +15,10 @@ from reports.measurement import Measurement
 from reports.scene import NS_PER_MS, Scene, Sound
 from reports.turns import Turn
 
+COMPARED_HZ = 6400
+"""What was heard and what was sent are compared at this rate: up to 3 kHz, which every codec and
+filter of a telephone lets through. An s lies above that, and would look like a hole."""
+
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
 
 
@@ -33,13 +37,14 @@ class Answer:
 
     @cached_property
     def alignment(self) -> Alignment:
-        """How the heard follows the sent."""
+        """How the heard follows the sent, at `COMPARED_HZ`."""
+        end = self.evidence.sample_at(self.sounds[-1].end_ns)
+        heard = self.evidence.channel(EAR)[self._start : end]
+        rate_hz = self.evidence.rate_hz
         return align(
-            self.sent,
-            self.evidence.channel(EAR)[
-                self._start : self.evidence.sample_at(self.sounds[-1].end_ns)
-            ],
-            self.evidence.rate_hz,
+            _at_rate(self.sent, rate_hz, COMPARED_HZ),
+            _at_rate(heard, rate_hz, COMPARED_HZ),
+            COMPARED_HZ,
         )
 
     @property
@@ -54,9 +59,11 @@ class Answer:
         the pause was heard.
         """
         rate_hz = self.evidence.rate_hz
+        scale = rate_hz / COMPARED_HZ
         end = self.evidence.sample_at(self.sounds[-1].end_ns) - self._start
-        place = min(self.sent.size, max(0, self.alignment.sent_place(end)))
-        rest = segments(self.sent[place:], rate_hz)
+        place = round(self.alignment.sent_place(round(end / scale)) * scale)
+        place = min(self.sent.size, max(0, place))
+        rest = segments(self.sent[place:], rate_hz, clean=True)
         silent = rest[0].start if rest else self.sent.size - place
         first_ms = self.lead_ms + place * 1000 / rate_hz
         return first_ms, first_ms + silent * 1000 / rate_hz
@@ -100,7 +107,7 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
         if not alignment.found:
             continue
         turn = numbers.get(answer.response)
-        to_ms = 1000 / answer.evidence.rate_hz
+        to_ms = 1000 / COMPARED_HZ
         detail = f"{len(alignment.holes)} holes, likeness {alignment.likeness:.2f}"
         for name, samples in (
             ("gap_ms", alignment.longest_hole()),
@@ -129,10 +136,15 @@ def _voiced(evidence: CallEvidence, start: int, past: int) -> tuple[NDArray[np.i
     sent = evidence.server_sent
     if sent is None:
         return np.zeros(0, np.int16), 0.0
-    wave = sent.samples[start:past]
-    if sent.rate_hz != evidence.rate_hz and wave.size:
-        raw = soxr.resample(wave.astype(np.float32), sent.rate_hz, evidence.rate_hz)
-        wave = np.clip(np.rint(raw), -32768, 32767).astype(np.int16)
-    sounds = segments(wave, evidence.rate_hz)
+    wave = _at_rate(sent.samples[start:past], sent.rate_hz, evidence.rate_hz)
+    sounds = segments(wave, evidence.rate_hz, clean=True)
     lead = sounds[0].start if sounds else wave.size
     return wave[lead:], lead * 1000 / evidence.rate_hz
+
+
+def _at_rate(wave: NDArray[np.int16], rate_hz: int, wanted_hz: int) -> NDArray[np.int16]:
+    if rate_hz == wanted_hz or not wave.size:
+        return wave
+    raw = soxr.resample(wave.astype(np.float32), rate_hz, wanted_hz)
+    samples: NDArray[np.int16] = np.clip(np.rint(raw), -32768, 32767).astype(np.int16)
+    return samples

@@ -79,9 +79,16 @@ class Segment:
     hz: float | None = None
 
 
-def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Segment]:
-    """Everything heard in a recording of one channel, in order, down to pauses of `hangover_ms`."""
-    ears = Ears(rate_hz, hangover_ms=hangover_ms, floor_dbfs=_opening_floor_dbfs(samples, rate_hz))
+def segments(
+    samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60, clean: bool = False
+) -> list[Segment]:
+    """Everything heard in a recording of one channel, in order, down to pauses of `hangover_ms`.
+
+    In a `clean` recording there is no noise at the beginning to be learnt from: it may begin with
+    speech.
+    """
+    floor_dbfs = None if clean else _opening_floor_dbfs(samples, rate_hz)
+    ears = Ears(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
     found = []
     onset = 0
     for heard in [*ears.feed(samples), *ears.finish()]:

@@ -7,7 +7,7 @@ the hops between the instants add up to the whole by construction.
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -111,7 +111,10 @@ class Turn:
         points = [("mouth", self.end_ns)]
         points += [(name, self.instants[name]) for name in HOPS if name in self.instants]
         points.append(("ear", self.answer_ns))
-        return [Hop(HOPS[name], start, end) for (_, start), (name, end) in pairwise(points)]
+        hops = [Hop(HOPS[name], start, end) for (_, start), (name, end) in pairwise(points)]
+        if "heard" not in self.instants:
+            hops[0] = replace(hops[0], name=f"mouth to {hops[0].name.split(' to ')[-1]}")
+        return hops
 
 
 def turns_of(evidence: CallEvidence, scene: Scene) -> list[Turn]:
@@ -304,6 +307,7 @@ def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:
     for mark in evidence.find("realtime", "delta_sent"):
         if mark.fields.get(key) == value:
             start = int(mark.fields["total_samples"]) - int(mark.fields["samples"])
-            sounds = segments(sent.samples[start : start + 2 * sent.rate_hz], sent.rate_hz)
+            opening = sent.samples[start : start + 2 * sent.rate_hz]
+            sounds = segments(opening, sent.rate_hz, clean=True)
             return sounds[0].start * 1000 / sent.rate_hz if sounds else 0.0
     return 0.0

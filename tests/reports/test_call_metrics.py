@@ -155,7 +155,7 @@ def test_a_hole_in_an_answer_is_a_gap() -> None:
     full = SyntheticCall(turns=[TurnTruth()]).build()
     onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
     recording = full.recording.copy()
-    recording[onset + 3200 : onset + 3520, 1] = 0
+    recording[onset + 3840 : onset + 4160, 1] = 0
     found = numbers(replace(full, recording=recording))
     assert found["gap_ms", 1].value == pytest.approx(40, abs=6)
     assert numbers(full)["gap_ms", 1].value == 0
