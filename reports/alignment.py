@@ -20,6 +20,8 @@ _SURE_WINDOW_MS = 160  # for a new lag: voices repeat themselves every few milli
 _OPENING_MS = 400  # of the sent audio, to find where it begins
 _BACK_MS, _AHEAD_MS = 80, 1500  # how far a lag may jump
 _IN_STEP = 0.7  # correlation at the present lag that needs no better one
+_SURELY_IN_STEP = 0.85
+_LOOK_AHEAD = 4  # windows
 _AS_GOOD = 0.97  # of the best correlation: of such places the nearest is taken
 _ENERGY_MS = 5
 _SHORTEST_HOLE_STEPS = 2
@@ -108,7 +110,7 @@ def _follow(a: Wave, b: Wave, lag: int, rate_hz: int) -> list[tuple[int, int]]:
         now = b[place + lag : place + lag + window]
         if now.size < window:
             break
-        if _likeness(piece, now) >= _IN_STEP:
+        if _likeness(piece, now) >= _IN_STEP or _in_step_again(a, b, place, lag, window):
             continue
         longer = a[place : place + sure]
         low = max(0, place + lag - back)
@@ -118,6 +120,16 @@ def _follow(a: Wave, b: Wave, lag: int, rate_hz: int) -> list[tuple[int, int]]:
             lag = low + found - place
             lags.append((_change(a, b, place, lags[-1][1], lag, window), lag))
     return lags
+
+
+def _in_step_again(a: Wave, b: Wave, place: int, lag: int, window: int) -> bool:
+    """Whether the present lag fits again soon: then something is damaged here, but not shifted."""
+    for start in range(place + window, place + (_LOOK_AHEAD + 1) * window, window):
+        piece, now = a[start : start + window], b[start + lag : start + lag + window]
+        whole = piece.size == now.size == window and not _is_quiet(piece)
+        if whole and _likeness(piece, now) >= _SURELY_IN_STEP:
+            return True
+    return False
 
 
 def _nearest(likeness: Wave, place: int) -> int | None:
