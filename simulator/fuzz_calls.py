@@ -40,7 +40,7 @@ _ANSWER_MS = 15_000
 def generate(choices: Choices) -> dict[str, Any]:
     """A scenario as YAML would give it."""
     steps = [*_opening(choices), *_wild_steps(choices)]
-    faults = _faults(choices, turns=sum("say" in step for step in steps))
+    faults = generate_faults(choices, turns=sum("say" in step for step in steps))
     if faults:
         steps.append({"pause": _CALM_MS})
     call: dict[str, Any] = {
@@ -49,7 +49,7 @@ def generate(choices: Choices) -> dict[str, Any]:
         "agent": _agent(choices),
         "realtime": _realtime(choices, faults),
         "caller": {"codec": one_of(choices, ("PCMU", "PCMA", "G722"))},
-        "network": _network(choices),
+        "network": generate_network(choices),
         "steps": steps + _ending(choices),
         "time_limit": 120_000,
     }
@@ -127,7 +127,8 @@ def _agent(choices: Choices) -> dict[str, Any]:
     return agent
 
 
-def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
+def generate_timing(choices: Choices) -> dict[str, Any]:
+    """A `timing:` section of the fake; empty for the pace of recorded sessions."""
     timing: dict[str, Any] = {}
     if chance(choices, 3):
         timing["think_ms"] = one_of(choices, (0, 100, 2500))
@@ -139,6 +140,11 @@ def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
         timing["connect_delay_ms"] = one_of(choices, (100, 800, 1500, 3000))
     if chance(choices, 6):
         timing["delta_ms"] = one_of(choices, (20, 1000))
+    return timing
+
+
+def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
+    timing = generate_timing(choices)
     replies: list[Any] = []
     while len(replies) < _MAX_REPLIES and choices.up_to(3):
         replies.append({"say": one_of(choices, REPLIES)})
@@ -146,7 +152,8 @@ def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
     return {key: value for key, value in realtime.items() if value}
 
 
-def _network(choices: Choices) -> dict[str, Any]:
+def generate_network(choices: Choices) -> dict[str, Any]:
+    """A `network:` section; empty for a clean line."""
     network: dict[str, Any] = {}
     if chance(choices, 6):
         network["loss"] = one_of(choices, (0.01, 0.05, 0.2))
@@ -163,7 +170,7 @@ def _network(choices: Choices) -> dict[str, Any]:
     return network
 
 
-def _faults(choices: Choices, *, turns: int) -> list[Any]:
+def generate_faults(choices: Choices, *, turns: int) -> list[Any]:
     """What goes wrong, all of it before the calm: in the wild part's turns, or before them."""
     faults: list[Any] = []
     while len(faults) < _MAX_FAULTS and choices.up_to(2):
