@@ -17,6 +17,7 @@ from agent.kamailio import KamailioError, proxy_for, render, write
 from agent.serve import check_ports, run_alone, run_supervisor, worker_settings
 from agent.settings import Settings
 from agent.settings_operating import MAX_WORKERS
+from agent.settings_page import render as render_settings
 from agent.sip.errors import SipError
 from agent.toolbox import ToolError
 from agent.warm import Outcome, warm
@@ -97,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     greet.add_argument("--config", type=Path, required=True, metavar="FILE", help="as for serve")
     greet.set_defaults(run=_greet)
+    page = commands.add_parser("settings", help="print the page of all settings, as Markdown")
+    page.set_defaults(run=_settings_page)
     _add_kamailio(commands)
     return parser
 
@@ -140,6 +143,11 @@ def _greet(options: argparse.Namespace) -> int:
     settings, secrets = _configure(options.config, None)
     well = asyncio.run(warm(settings, secrets, _say_outcome))
     return EXIT_OK if well else EXIT_FAILED
+
+
+def _settings_page(_options: argparse.Namespace) -> int:
+    print(render_settings(), end="")
+    return EXIT_OK
 
 
 def _say_outcome(outcome: Outcome) -> None:

@@ -14,53 +14,12 @@ from pydantic import Field, field_validator, model_validator
 
 from agent.audio import AudioFormat
 from agent.leg import FRAME_MS
-from agent.settings_base import Milliseconds, Model, Port, UserPath
+from agent.settings_base import Milliseconds, Model, UserPath
 from agent.settings_operating import OperatingSettings, RecordingSettings
+from agent.settings_sip import SipSettings
 
 Dialect = Literal["ga", "beta"]
 TurnPolicy = Literal["server", "client", "local"]
-
-
-class RegistrationSettings(Model):
-    """Registration with a PBX or a trunk; the password is `EARSHOT_SIP_PASSWORD`, never here."""
-
-    registrar: str
-    """Host, or host:port."""
-    user: str
-    auth_user: str = ""
-    """Of the digest; empty: the same as `user`."""
-    realm: str = "*"
-    transport: Literal["udp", "tcp"] = "udp"
-    expires_s: int = Field(300, ge=30, le=86400)
-    retry_s: int = Field(10, ge=1, le=3600)
-    """Between a failed attempt and the next."""
-
-
-class SipSettings(Model):
-    """The telephone's side of a worker."""
-
-    host: str = "127.0.0.1"
-    port: Port = 5060
-    """0: any free one"""
-    transports: list[Literal["udp", "tcp"]] = Field(["udp", "tcp"], min_length=1)
-    rtp_port: Port = 0
-    """First port of RTP and RTCP; 0: a free block is found at start."""
-    rtp_port_count: int = Field(40, ge=2, le=2000)
-    public_host: str | None = None
-    """Advertised in Contact, behind NAT."""
-    rtp_public_host: str | None = None
-    """Advertised in SDP, behind NAT; `public_host` if not given."""
-    codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
-    sample_rate_hz: Literal[8000, 24000] = 24000
-    """Of the audio between telephone and API: 8000 sends G.711 straight through."""
-    max_calls: int = Field(4, ge=1, le=4)
-    """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
-    rtp_timeout_ms: Milliseconds = 60_000
-    """A call whose caller sends nothing for so long is over; 0: never."""
-    retry_after_s: int = Field(5, ge=0, le=3600)
-    allowed_peers: list[str] = Field(default=[])
-    """Networks (CIDR) that may call; empty: everybody."""
-    registration: RegistrationSettings | None = None
 
 
 class ReconnectSettings(Model):
@@ -69,6 +28,7 @@ class ReconnectSettings(Model):
     attempts: int = Field(4, ge=0, le=100)
     """Tries in a row after the first failure; a session that lasts ten seconds ends the row."""
     first_delay_ms: Milliseconds = 250
+    """Before the first of these tries."""
     max_delay_ms: Milliseconds = 4_000
     """The delay doubles up to this."""
 
@@ -79,6 +39,7 @@ class RealtimeSettings(Model):
     url: str = "wss://api.openai.com/v1/realtime"
     """`{called}` in it stands for the called number."""
     model: str = "gpt-realtime-2.1"
+    """Goes into the query of the URL."""
     dialect: Dialect = "ga"
     """`beta`: the event names and session shape before general availability."""
     connect_timeout_ms: Milliseconds = 5_000
@@ -86,8 +47,11 @@ class RealtimeSettings(Model):
     transcription_model: str | None = None
     """Transcribes the caller, for instance `gpt-4o-mini-transcribe`."""
     noise_reduction: Literal["near_field", "far_field"] | None = None
+    """The server's, of the caller's audio; `far_field` for speaker phones."""
     speed: float | None = Field(None, ge=0.25, le=1.5)
+    """Of the voice."""
     max_output_tokens: int | None = Field(None, ge=1, le=4096)
+    """Of one response; a second of audio is 20."""
     session_move_ms: Milliseconds = 55 * 60_000
     """Move to a new session at this age; the API ends them at 60 minutes."""
     reconnect: ReconnectSettings = ReconnectSettings()
@@ -110,12 +74,17 @@ class VadSettings(Model):
     """The server's turn detection, as the API names it."""
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    """`semantic_vad` waits for the end of the thought; the next four are of `server_vad` only."""
     threshold: float = Field(0.5, ge=0, le=1)
+    """How sure it must be that it hears speech; higher for noisy lines."""
     prefix_padding_ms: Milliseconds = 300
+    """Audio from before the speech that belongs to the turn."""
     silence_duration_ms: Milliseconds = 500
+    """Silence that ends a turn."""
     idle_timeout_ms: int | None = Field(None, ge=5_000, le=30_000)
+    """Silence after which the model speaks up by itself."""
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
-    """Of `semantic_vad` only."""
+    """Of `semantic_vad` only: how soon it takes a turn for finished."""
     create_response: bool = True
     """False: the agent asks for the response once the turn is committed."""
     interrupt_response: bool = True
@@ -130,6 +99,7 @@ class LocalVadSettings(Model):
     above_noise_db: float = Field(12.0, ge=3, le=40)
     """Speech is so much louder than the noise floor, which follows the line."""
     min_speech_ms: Milliseconds = 60
+    """Anything shorter is a click."""
     silence_duration_ms: Milliseconds = 400
     """Silence that ends a turn."""
 
@@ -151,6 +121,7 @@ class TurnSettings(Model):
     policy: TurnPolicy = "server"
     """server: it commits. client: we commit on its `speech_stopped`. local: our own VAD decides."""
     append_interval_ms: int = Field(20, ge=FRAME_MS, le=100, multiple_of=FRAME_MS)
+    """Caller audio goes out this often."""
     vad: VadSettings = VadSettings()
     local_vad: LocalVadSettings = LocalVadSettings()
     barge_in: bool = True
@@ -162,10 +133,13 @@ class GreetingSettings(Model):
     """The first words."""
 
     enabled: bool = True
+    """False: the caller speaks first."""
     instructions: str = Field("Greet the caller briefly and ask how you can help.", min_length=1)
+    """What the model is asked to say."""
     delay_ms: Milliseconds = 500
     """After media is available."""
     interruptible: bool = False
+    """Whether the caller's voice stops it."""
     cached: bool = True
     """False: made anew for every call, and not kept."""
     cache_dir: UserPath | None = None
@@ -178,9 +152,13 @@ class BeepSettings(Model):
     """The tone that tells the caller that the line is up."""
 
     enabled: bool = True
+    """False: the greeting is the first thing that is heard."""
     hz: float = Field(440.0, ge=100, le=3_400)
+    """Its pitch."""
     length_ms: Milliseconds = 400
+    """Its length; the greeting waits for its end."""
     level_dbfs: float = Field(-12.0, ge=-60, le=0)
+    """Its loudness: of the sine's peak, against full scale."""
 
 
 class PlayoutSettings(Model):
@@ -219,6 +197,7 @@ class FailureSettings(Model):
     retries: int = Field(1, ge=0, le=10)
     """How many failed responses in a row are asked for again before the call ends."""
     retry_delay_ms: Milliseconds = 1_000
+    """Before a failed response is asked for again."""
     transfer_to: str | None = None
     """A SIP URI: send the caller there instead of hanging up."""
 
@@ -227,12 +206,13 @@ class LimitSettings(Model):
     """Bounds of a call; 0 is no limit."""
 
     call_ms: Milliseconds = 60 * 60_000
+    """The call has lasted so long."""
     silence_ms: Milliseconds = 60_000
     """Nobody has said anything for so long."""
     goodbye_instructions: str = Field(
         "Say goodbye in one short sentence: the call must end now.", min_length=1
     )
-    """What the model says when one of these two is reached."""
+    """What the model is asked to say when one of these two is reached."""
     capture_ms: int = Field(30_000, ge=1_000, le=120_000)
     """Caller audio kept while there is no session; the oldest is dropped."""
     media_ms: int = Field(10_000, ge=500, le=120_000)
@@ -249,9 +229,11 @@ class ToolSettings(Model):
     module: str | None = None
     """The user's own module, as Python imports it: each public function in it is a tool."""
     hang_up: bool = True
+    """The model may end the call, once its last word has been heard."""
     transfer: list[str] = Field(default=[])
     """SIP URIs that the model may transfer to; empty: it may not."""
     send_dtmf: bool = False
+    """The model may press keys towards the caller."""
 
 
 class TimelineSettings(Model):
@@ -267,7 +249,9 @@ class CallSettings(Model):
     """Everything that shapes one call."""
 
     instructions: str = "You are a friendly voice on the telephone. Answer briefly."
+    """What the model is told about itself and its work."""
     voice: str = "marin"
+    """One of the model's voices."""
     realtime: RealtimeSettings = RealtimeSettings()
     turns: TurnSettings = TurnSettings()
     greeting: GreetingSettings = GreetingSettings()

@@ -16,4 +16,6 @@ UserPath = Annotated[
 class Model(BaseModel):
     """The base of every model of settings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
+    )

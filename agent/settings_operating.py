@@ -12,6 +12,7 @@ class HttpSettings(Model):
     """The pages for monitoring: `/healthz`, `/readyz`, `/metrics`."""
 
     host: str = "127.0.0.1"
+    """Address of the pages."""
     port: Port | None = None
     """None: there are no pages; 0: any free port, told in the log."""
 
@@ -46,7 +47,9 @@ class LogSettings(Model):
     """The log on standard error."""
 
     format: LogFormat = "auto"
+    """`auto`: for people on a terminal, else one JSON object a line."""
     level: LogLevel = "info"
+    """The least that is shown."""
     words: bool = False
     """Show what callers say and type."""
 

@@ -1,0 +1,58 @@
+"""Settings of the telephone's side of a worker."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from agent.settings_base import Milliseconds, Model, Port
+
+
+class RegistrationSettings(Model):
+    """Registration with a PBX or a trunk; the password is `EARSHOT_SIP_PASSWORD`, never here."""
+
+    registrar: str
+    """Host, or host:port."""
+    user: str
+    """Who we are there."""
+    auth_user: str = ""
+    """Of the digest; empty: the same as `user`."""
+    realm: str = "*"
+    """Of the digest; `*`: any."""
+    transport: Literal["udp", "tcp"] = "udp"
+    """To the registrar."""
+    expires_s: int = Field(300, ge=30, le=86400)
+    """How long a registration holds; it is refreshed before."""
+    retry_s: int = Field(10, ge=1, le=3600)
+    """Between a failed attempt and the next."""
+
+
+class SipSettings(Model):
+    """The telephone's side of a worker."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every interface."""
+    port: Port = 5060
+    """Of SIP; 0: any free one."""
+    transports: list[Literal["udp", "tcp"]] = Field(["udp", "tcp"], min_length=1)
+    """Over which calls may come."""
+    rtp_port: Port = 0
+    """First port of RTP and RTCP; 0: a free block is found at start."""
+    rtp_port_count: int = Field(40, ge=2, le=2000)
+    """How many ports there are; a call takes two."""
+    public_host: str | None = None
+    """Advertised in Contact, behind NAT."""
+    rtp_public_host: str | None = None
+    """Advertised in SDP, behind NAT; `public_host` if not given."""
+    codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
+    """In order of preference."""
+    sample_rate_hz: Literal[8000, 24000] = 24000
+    """Of the audio between telephone and API: 8000 sends G.711 straight through."""
+    max_calls: int = Field(4, ge=1, le=4)
+    """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
+    rtp_timeout_ms: Milliseconds = 60_000
+    """A call whose caller sends nothing for so long is over; 0: never."""
+    retry_after_s: int = Field(5, ge=0, le=3600)
+    """Told to callers who are refused."""
+    allowed_peers: list[str] = Field(default=[])
+    """Networks (CIDR) that may call; empty: everybody."""
+    registration: RegistrationSettings | None = None
