@@ -54,6 +54,9 @@ from agent.realtime.door import (
 from agent.settings import CallSettings, audio_format
 from agent.states import State, Trigger
 
+_AFTER_HANGING_UP = frozenset({FramePlayed, PlayoutCleared, RtpMeasured, TimerFired, HungUp})
+"""What still matters once we have hung up: the leg's last words, and the wait for them."""
+
 
 class CallMachine:
     """One call, from INVITE to BYE."""
@@ -102,11 +105,12 @@ class CallMachine:
         out.now_ns = now_ns
         if self._chart.state is State.ENDED:
             return []
+        if self._closing.hanging_up and type(event) not in _AFTER_HANGING_UP:
+            return []
         if type(event) is AudioReceived:  # 50 times a second, as is the next
-            if not self._closing.hanging_up:
-                self._uplink.feed(event.pcm)
-                if self._own_ear:
-                    self._listen(event.pcm)
+            self._uplink.feed(event.pcm)
+            if self._own_ear:
+                self._listen(event.pcm)
             return out.take()
         if type(event) is FramePlayed:
             if self._player.frame_played(event):
