@@ -1,0 +1,265 @@
+"""Callers that are rude, broken or merely unusual get the right answer, and the agent lives."""
+
+import random
+import socket
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from raw_sip import RTP_FRAME_BYTES, RawPhone
+from sip_rig import Phone, wait_until
+
+from agent.audio import AudioFormat, level_dbfs, to_samples, tone
+from agent.leg import (
+    AudioReceived,
+    CallReceived,
+    DtmfReceived,
+    HungUp,
+    LegInput,
+    MediaHeld,
+    MediaReady,
+)
+from agent.sip.leg import SipLeg
+from agent.sip.options import SipOptions
+
+pytestmark = pytest.mark.e2e
+
+SILENCE = b"\xff" * RTP_FRAME_BYTES
+"""Of µ-law."""
+
+
+def answer_and_sing(leg: SipLeg, item: LegInput) -> None:
+    if isinstance(item, CallReceived):
+        leg.answer()
+    if isinstance(item, MediaReady):
+        leg.play(tone(440, 3_000, leg.sample_rate_hz))
+
+
+def refuse(leg: SipLeg, item: LegInput) -> None:
+    if isinstance(item, CallReceived):
+        leg.hang_up(404)
+
+
+@pytest.fixture(scope="module")
+def agent() -> Iterator[Phone]:
+    phone = Phone("agent", SipOptions(sample_rate_hz=8_000))
+    phone.behave(answer_and_sing)
+    yield phone
+    assert phone.close() == 0
+
+
+@pytest.fixture
+def raw(agent: Phone) -> Iterator[RawPhone]:
+    with RawPhone(agent.port) as phone:
+        yield phone
+    for call in range(agent.calls()):  # what a failed test has left
+        agent.do(call, "hang_up")
+
+
+def hang_up(agent: Phone, raw: RawPhone, call: int) -> None:
+    assert raw.request("BYE") == 200
+    assert agent.wait_for(call, HungUp).by == "caller"
+
+
+def frames(agent: Phone, call: int) -> list[AudioReceived]:
+    return [t.input for t in agent.told(call) if isinstance(t.input, AudioReceived)]
+
+
+def test_frames_come_though_the_caller_sends_nothing(agent: Phone, raw: RawPhone) -> None:
+    call = agent.calls()
+    assert raw.call(raw.sdp()).status == 200
+    agent.wait_for(call, AudioReceived, count=50)
+    heard = frames(agent, call)
+    assert not any(np.any(to_samples(frame.pcm)) for frame in heard)
+    hang_up(agent, raw, call)
+
+
+def test_holes_of_a_caller_that_saves_its_silence_are_filled(agent: Phone, raw: RawPhone) -> None:
+    """DTX: packets stop in a pause and go on after it; the clock of what is heard does not stop."""
+    call = agent.calls()
+    port = raw.call(raw.sdp()).audio_port
+    agent.wait_for(call, MediaReady)
+    voice = AudioFormat("pcmu").encode(tone(1_000, 20, 8_000))
+    begun = time.monotonic()
+    for n in range(75):
+        if not 25 <= n < 50:
+            raw.send_rtp(voice, port)
+        else:
+            raw._rtp_sequence += 1  # time goes on, packets do not
+        time.sleep(max(0.0, begun + (n + 1) * 0.02 - time.monotonic()))
+    agent.wait_for(call, AudioReceived, count=len(frames(agent, call)) + 10)
+    heard = frames(agent, call)
+    span_ms = (heard[-1].at_ns - heard[0].at_ns) / 1e6
+    assert len(heard) == pytest.approx(span_ms / 20, abs=4)
+    loud = [level_dbfs(to_samples(frame.pcm)) > -40 for frame in heard]
+    first, last = loud.index(True), len(loud) - 1 - loud[::-1].index(True)
+    assert last - first == pytest.approx(75, abs=8)
+    assert loud[first:last].count(False) >= 15, "the pause is silence, but for what is concealed"
+    hang_up(agent, raw, call)
+
+
+def test_comfort_noise_packets_do_no_harm(agent: Phone, raw: RawPhone) -> None:
+    """RFC 3389: payload type 13, whether or not it was agreed upon."""
+    call = agent.calls()
+    port = raw.call(raw.sdp(codecs="0 13")).audio_port
+    agent.wait_for(call, MediaReady)
+    for _ in range(25):
+        raw.send_rtp(b"\x40", port, payload_type=13)
+    agent.wait_for(call, AudioReceived, count=len(frames(agent, call)) + 25)
+    hang_up(agent, raw, call)
+
+
+def test_an_invite_without_an_offer_is_answered_with_one(agent: Phone, raw: RawPhone) -> None:
+    """Late offer (RFC 3264 §3.1): the offer is in the 200 OK, the answer in the ACK."""
+    call = agent.calls()
+    raw.send("INVITE")
+    offer = raw.final()
+    assert offer.status == 200
+    assert offer.audio_port
+    raw.send("ACK", raw.sdp(), cseq=1)
+    assert agent.wait_for(call, MediaReady).codec == "PCMU"
+    agent.wait_for(call, AudioReceived, count=5)
+    hang_up(agent, raw, call)
+
+
+def test_rtp_goes_where_rtp_comes_from(agent: Phone, raw: RawPhone) -> None:
+    """Symmetric RTP: behind NAT, the SDP names a port that nobody can reach."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as elsewhere:
+        elsewhere.bind(("127.0.0.1", 0))
+        call = agent.calls()
+        port = raw.call(raw.sdp(port=elsewhere.getsockname()[1])).audio_port
+        agent.wait_for(call, MediaReady)
+        for _ in range(60):
+            raw.send_rtp(SILENCE, port)
+            time.sleep(0.02)
+        raw.rtp.settimeout(2)
+        assert len(raw.rtp.recv(2048)) == 12 + RTP_FRAME_BYTES
+    hang_up(agent, raw, call)
+
+
+def test_hold_and_resume_by_re_invite(agent: Phone, raw: RawPhone) -> None:
+    call = agent.calls()
+    assert raw.call(raw.sdp()).status == 200
+    agent.wait_for(call, MediaReady)
+    assert raw.request("INVITE", raw.sdp(attributes="a=sendonly").replace(" 1 1 ", " 1 2 ")) == 200
+    agent.wait_for(call, MediaHeld)
+    assert raw.request("INVITE", raw.sdp().replace(" 1 1 ", " 1 3 ")) == 200
+    agent.wait_for(call, MediaReady, count=2)
+    hang_up(agent, raw, call)
+
+
+def test_a_re_invite_can_change_the_codec(agent: Phone, raw: RawPhone) -> None:
+    call = agent.calls()
+    assert raw.call(raw.sdp(codecs="0")).status == 200
+    assert agent.wait_for(call, MediaReady).codec == "PCMU"
+    assert raw.request("INVITE", raw.sdp(codecs="8").replace(" 1 1 ", " 1 2 ")) == 200
+    assert agent.wait_for(call, MediaReady, count=2).codec == "PCMA"
+    hang_up(agent, raw, call)
+
+
+@pytest.mark.parametrize("body", ["Signal=5\r\nDuration=160\r\n", "Signal= 5\r\nDuration= 160\r\n"])
+def test_key_presses_come_as_info(agent: Phone, raw: RawPhone, body: str) -> None:
+    call = agent.calls()
+    assert raw.call(raw.sdp()).status == 200
+    agent.wait_for(call, MediaReady)
+    assert raw.request("INFO", body, {"Content-Type": "application/dtmf-relay"}) == 200
+    assert agent.wait_for(call, DtmfReceived) == DtmfReceived(digit="5", method="info")
+    hang_up(agent, raw, call)
+
+
+def test_g711_is_not_touched_on_its_way(agent: Phone, raw: RawPhone) -> None:
+    """At 8 kHz every value that arrives as µ-law is heard as exactly that value."""
+    call = agent.calls()
+    port = raw.call(raw.sdp()).audio_port
+    agent.wait_for(call, MediaReady)
+    agent.wait_for(call, AudioReceived, count=5)
+    codes = bytes(range(128, 256)) + bytes(range(32))
+    for _ in range(10):
+        raw.send_rtp(codes, port)
+        time.sleep(0.02)
+    expected = 3 * AudioFormat("pcmu").decode(codes)
+    wait_until(
+        lambda: expected in b"".join(frame.pcm for frame in frames(agent, call)),
+        "three frames as they were sent",
+    )
+    hang_up(agent, raw, call)
+
+
+@pytest.mark.parametrize(
+    "sdp",
+    [
+        pytest.param("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n", id="no media"),
+        pytest.param(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+            "m=video 5000 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n",
+            id="video only",
+        ),
+        pytest.param(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+            "m=audio 5000 RTP/AVP 96\r\na=rtpmap:96 NOSUCH/8000\r\n",
+            id="unknown codec",
+        ),
+        pytest.param("this is no SDP at all\r\n", id="not SDP"),
+        pytest.param("v=0\r\n" + "a=x\r\n" * 2000, id="long and pointless"),
+    ],
+)
+def test_an_offer_that_cannot_be_met_is_refused(agent: Phone, raw: RawPhone, sdp: str) -> None:
+    status = raw.call(sdp).status
+    assert 400 <= status < 700
+    wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
+    _still_answers(agent)
+
+
+def test_garbage_on_the_sip_port_is_survived(agent: Phone, raw: RawPhone) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201 - shown by pytest when the test fails
+    rng = random.Random(seed)
+    whole = (
+        b"INVITE sip:100@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bK1\r\n"
+        b"From: <sip:a@b>;tag=1\r\nTo: <sip:100@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n"
+        b"Contact: <sip:a@127.0.0.1:9>\r\nContent-Length: 0\r\n\r\n"
+    )
+    agent.behave(refuse)  # or one that is answered lasts until nobody has acknowledged it for 32 s
+    for _ in range(300):
+        raw.send_bytes(rng.randbytes(rng.randrange(1, 1_400)))
+        at = rng.randrange(len(whole))
+        raw.send_bytes(whole[:at])
+        raw.send_bytes(whole[:at] + rng.randbytes(8) + whole[at:])
+    raw.send_bytes(b"\r\n\r\n")
+    raw.send_bytes(b"INVITE " + b"A" * 3_000 + b" SIP/2.0\r\n\r\n")
+    wait_until(lambda: agent.facts().active_calls == 0, "calls of garbage to end")
+    agent.behave(answer_and_sing)
+    _still_answers(agent)
+
+
+def test_garbage_on_the_rtp_port_is_survived(agent: Phone, raw: RawPhone) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201 - shown by pytest when the test fails
+    rng = random.Random(seed)
+    call = agent.calls()
+    port = raw.call(raw.sdp()).audio_port
+    agent.wait_for(call, MediaReady)
+    for _ in range(300):
+        raw.rtp.sendto(rng.randbytes(rng.randrange(1, 1_400)), ("127.0.0.1", port))
+        raw.rtp.sendto(rng.randbytes(rng.randrange(1, 200)), ("127.0.0.1", port + 1))
+    for payload_type in range(128):
+        raw.send_rtp(rng.randbytes(rng.randrange(400)), port, payload_type)
+    agent.wait_for(call, AudioReceived, count=len(frames(agent, call)) + 10)
+    hang_up(agent, raw, call)
+
+
+def test_requests_of_no_call_are_answered_and_forgotten(agent: Phone, raw: RawPhone) -> None:
+    raw.send("OPTIONS")
+    assert raw.final("OPTIONS").status == 200
+    raw._to_tag = "of-no-call"
+    raw.send("BYE")
+    assert raw.final("BYE").status == 481
+
+
+def _still_answers(agent: Phone) -> None:
+    call = agent.calls()
+    with RawPhone(agent.port) as phone:
+        assert phone.call(phone.sdp()).status == 200
+        agent.wait_for(call, AudioReceived, count=3)
+        hang_up(agent, phone, call)

@@ -1,0 +1,158 @@
+"""A telephone of a few lines that says exactly what a test wants it to say, right or wrong.
+
+Real SIP stacks are too well-behaved to send what the agent has to survive.
+"""
+
+import re
+import socket
+import struct
+import time
+import uuid
+from collections.abc import Mapping
+from types import TracebackType
+
+WAIT_S = 10.0
+RTP_FRAME_BYTES = 160
+
+
+class RawPhone:
+    """One call over UDP, and one RTP socket."""
+
+    def __init__(self, agent_port: int, bind_host: str = "127.0.0.1") -> None:
+        self.host = bind_host
+        self._agent = ("127.0.0.1", agent_port)
+        self._sip = _udp(bind_host)
+        self.rtp = _udp(bind_host)
+        self._call_id = uuid.uuid4().hex
+        self._to_tag = ""
+        self._cseq = 1
+        self._rtp_sequence = 0
+
+    def __enter__(self) -> "RawPhone":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._sip.close()
+        self.rtp.close()
+
+    @property
+    def rtp_port(self) -> int:
+        """Where our RTP really is."""
+        port: int = self.rtp.getsockname()[1]
+        return port
+
+    def sdp(
+        self, *, codecs: str = "0", attributes: str = "a=sendrecv", port: int | None = None
+    ) -> str:
+        """An offer of one audio stream."""
+        shown = self.rtp_port if port is None else port
+        return (
+            f"v=0\r\no=raw 1 1 IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\nt=0 0\r\n"
+            f"m=audio {shown} RTP/AVP {codecs}\r\n{attributes}\r\n"
+        )
+
+    def send_bytes(self, datagram: bytes) -> None:
+        """Anything at all, to the agent's SIP port."""
+        self._sip.sendto(datagram, self._agent)
+
+    def send(
+        self, method: str, body: str = "", headers: Mapping[str, str] | None = None, cseq: int = 0
+    ) -> None:
+        """A request of this call."""
+        sip_port = self._sip.getsockname()[1]
+        lines = [
+            f"{method} sip:100@127.0.0.1:{self._agent[1]} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self.host}:{sip_port};rport;branch=z9hG4bK{uuid.uuid4().hex}",
+            "Max-Forwards: 70",
+            f"From: <sip:raw@{self.host}>;tag=raw",
+            f"To: <sip:100@127.0.0.1>{';tag=' + self._to_tag if self._to_tag else ''}",
+            f"Call-ID: {self._call_id}",
+            f"CSeq: {cseq or self._cseq} {method}",
+            f"Contact: <sip:raw@{self.host}:{sip_port}>",
+            *(f"{name}: {value}" for name, value in (headers or {}).items()),
+        ]
+        if body and not headers:
+            lines.append("Content-Type: application/sdp")
+        lines += [f"Content-Length: {len(body)}", "", body]
+        self.send_bytes("\r\n".join(lines).encode())
+
+    def final(self, method: str = "INVITE", within_s: float = WAIT_S) -> "Response":
+        """The final response to a request of ours."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            response = self._receive(deadline)
+            if response and response.status >= 200 and response.method == method:
+                self._to_tag = response.to_tag or self._to_tag
+                return response
+        raise TimeoutError(f"no final response to {method} in {within_s} s")
+
+    def call(self, body: str) -> "Response":
+        """INVITE, and ACK of whatever comes of it."""
+        self.send("INVITE", body)
+        response = self.final()
+        self.send("ACK", cseq=self._cseq)
+        return response
+
+    def request(self, method: str, body: str = "", headers: Mapping[str, str] | None = None) -> int:
+        """One more request of the call; returns the final status."""
+        self._cseq += 1
+        self.send(method, body, headers)
+        status = self.final(method).status
+        if method == "INVITE":
+            self.send("ACK", cseq=self._cseq)
+        return status
+
+    def send_rtp(self, payload: bytes, to_port: int, payload_type: int = 0) -> None:
+        """One RTP packet (RFC 3550 §5.1); what is not sent in between is left out of time."""
+        self._rtp_sequence += 1
+        header = struct.pack(
+            "!BBHII",
+            0x80,
+            payload_type,
+            self._rtp_sequence & 0xFFFF,
+            (self._rtp_sequence * RTP_FRAME_BYTES) & 0xFFFFFFFF,
+            0x5EED,
+        )
+        self.rtp.sendto(header + payload, ("127.0.0.1", to_port))
+
+    def _receive(self, deadline: float) -> "Response | None":
+        self._sip.settimeout(max(0.01, deadline - time.monotonic()))
+        try:
+            message = self._sip.recv(65536).decode(errors="replace")
+        except TimeoutError:
+            return None
+        return Response(message) if message.startswith("SIP/2.0") else None
+
+
+class Response:
+    """A SIP response, as far as the tests look at it."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self.status = int(message.split(" ", 2)[1])
+        self.method = self.header("CSeq").rpartition(" ")[2]
+        tag = re.search(r";tag=([^;\r\n]+)", self.header("To"))
+        self.to_tag = tag[1] if tag else ""
+
+    def header(self, name: str) -> str:
+        """A header's value; empty if it is not there."""
+        found = re.search(rf"^{name}\s*:\s*(.*?)\r?$", self.message, re.IGNORECASE | re.MULTILINE)
+        return found[1] if found else ""
+
+    @property
+    def audio_port(self) -> int:
+        """Of the SDP; 0 without one, or when the stream is refused."""
+        found = re.search(r"^m=audio (\d+)", self.message, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+
+def _udp(host: str) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.bind((host, 0))
+    opened.settimeout(WAIT_S)
+    return opened
