@@ -3,6 +3,9 @@
 A call never waits for the synthesiser, and the same scenario always sounds the same.
 """
 
+from agent.audio import BYTES_PER_SAMPLE, to_samples
+from agent.leg import FRAME_MS
+from reports.ears import segments
 from simulator.line import NOISE
 from simulator.noise import make_noise
 from simulator.scenario import Scenario
@@ -25,7 +28,8 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
     for position, step in enumerate(scenario.all_steps):
         match step:
             case Say():
-                audio[position] = speak(step.say, caller, scenario.folder, rate_hz)
+                pcm = speak(step.say, caller, scenario.folder, rate_hz)
+                audio[position] = end_mid_frame(pcm, rate_hz)
             case MakeSound():
                 pcm = make_sound(step.sound, rate_hz, voice=caller.voice)
                 audio[position] = at_level(pcm, rate_hz, caller.level_dbfs)
@@ -34,3 +38,17 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
             case _:
                 pass
     return audio
+
+
+def end_mid_frame(pcm: bytes, rate_hz: int) -> bytes:
+    """A phrase behind as much silence as lets its last voiced sample fall mid-frame.
+
+    A packet carries 20 ms. Where in its last packet a phrase ends is an accident of its length that
+    moves every latency by up to 10 ms either way; so all phrases end where they would on average.
+    """
+    voiced = [one for one in segments(to_samples(pcm), rate_hz) if one.kind == "speech"]
+    if not voiced:
+        return pcm
+    frame = rate_hz * FRAME_MS // 1000
+    lead = (frame // 2 - voiced[-1].end) % frame
+    return bytes(BYTES_PER_SAMPLE * lead) + pcm

@@ -84,6 +84,7 @@ class Stack:
                 self._endpoint.audDevManager().setNullDev()  # its clock is the media clock
                 self._bind()
                 self._endpoint.libStart()
+            self._set_concealment()
             self.choose_codecs(self.options.codecs)
         except pjsua2.Error as error:
             self.destroy()
@@ -104,6 +105,13 @@ class Stack:
             if name in codecs:
                 priority = _HIGHEST_PRIORITY - codecs.index(name)
             self._endpoint.codecSetPriority(info.codecId, priority)
+
+    def _set_concealment(self) -> None:
+        for info in self._endpoint.codecEnum2():
+            if info.codecId.partition("/")[0] in self.options.codecs:
+                codec = self._endpoint.codecGetParam(info.codecId)
+                codec.setting.plc = self.options.conceal_loss
+                self._endpoint.codecSetParam(info.codecId, codec)
 
     def open_line(self) -> int:
         """One more UDP port for SIP, any free one; returns the transport's id."""
