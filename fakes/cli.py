@@ -5,6 +5,7 @@ Exit codes: 0 all went well, 2 it could not begin (bad input, port in use).
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -247,6 +248,8 @@ async def _listen_until_stopped(server: AbstractAsyncContextManager[_Listening])
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with server as listening:
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it again would make deltas late
         print(f"ready {listening.url}", flush=True)
         await stopping.wait()
 

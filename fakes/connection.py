@@ -18,6 +18,7 @@ from agent.timeline import Mark, MarkSink, TimelineWriter
 from fakes.door import (
     AcceptConnection,
     CancelTimer,
+    ClientEvent,
     CloseConnection,
     ConnectionLost,
     ConnectionRequested,
@@ -34,7 +35,8 @@ from fakes.door import (
     SetTimer,
     TimerFired,
 )
-from fakes.wire import decode, encode
+from fakes.requests import APPEND
+from fakes.wire import decode, encode, pieces
 
 _OUTGOING_LIMIT = 4096
 
@@ -99,12 +101,19 @@ class Connection:
         await self._accepted.wait()
         return self._refusal
 
-    async def receive(self, message: str | bytes) -> None:
+    def receive(self, message: str | bytes) -> None:
         """Take a message of the client's."""
-        for number, given in enumerate(decode(message)):
-            if number:
-                await asyncio.sleep(0)  # the others' turn
+        self._feed(decode(message))
+
+    async def receive_large(self, message: str | bytes) -> None:
+        """Take one that is longer than `LARGE_CHARS`, leaving the others their turns."""
+        given = decode(message)
+        if not isinstance(given, ClientEvent) or given.event.get("type") != APPEND:
             self._feed(given)
+            return
+        for piece in pieces(given):
+            self._feed(piece)
+            await asyncio.sleep(0)
 
     def lost(self, code: int, reason: str) -> None:
         """The connection is over."""
@@ -122,8 +131,8 @@ class Connection:
         if self._timeline is not None:
             self._timeline.close()
         kept, self._kept = self._kept, {}
-        for what, (rate_hz, pieces) in kept.items():
-            pcm = b"".join(pieces)
+        for what, (rate_hz, chunks) in kept.items():
+            pcm = b"".join(chunks)
             await asyncio.to_thread(self._files.write_audio, what, pcm, rate_hz)
 
     def _feed(self, given: Input) -> None:

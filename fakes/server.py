@@ -38,6 +38,7 @@ from fakes.session import RealtimeSession
 from fakes.shelf import Shelf
 from fakes.state import Observation
 from fakes.voice import VoiceError
+from fakes.wire import LARGE_CHARS
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
@@ -188,7 +189,10 @@ class FakeRealtime:
         sender = asyncio.create_task(_send_all(socket, connection.outgoing))
         try:
             async for message in socket:
-                await connection.receive(message)
+                if len(message) > LARGE_CHARS:
+                    await connection.receive_large(message)
+                else:
+                    connection.receive(message)
         except ConnectionClosed:
             pass
         finally:

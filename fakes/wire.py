@@ -10,7 +10,9 @@ from fakes.door import ClientEvent, ClientGarbage, Event
 from fakes.recording import AUDIO_FIELDS
 from fakes.requests import APPEND
 
-# A large append is taken in pieces, so that no client makes the others wait.
+LARGE_CHARS = 2**17
+"""A message that is longer may hold an append that is better taken in pieces."""
+
 _PIECE_BYTES = 2**16
 
 
@@ -22,31 +24,31 @@ def encode(event: Event) -> str:
     return json.dumps(event, separators=(",", ":"), ensure_ascii=False)
 
 
-def decode(message: str | bytes) -> Iterator[ClientEvent | ClientGarbage]:
-    """What a client sent: one input; more for a large append, none of them large."""
+def decode(message: str | bytes) -> ClientEvent | ClientGarbage:
+    """What a client sent."""
     try:
         event = json.loads(message)
     except (ValueError, RecursionError):
-        yield ClientGarbage("The message is not valid JSON.")
-        return
+        return ClientGarbage("The message is not valid JSON.")
     if not isinstance(event, dict):
-        yield ClientGarbage("Expected a JSON object.")
-        return
+        return ClientGarbage("Expected a JSON object.")
     if event.get("type") != APPEND:
-        yield ClientEvent(event)
-        return
+        return ClientEvent(event)
     event_id = event.get("event_id")
     known_id = event_id if isinstance(event_id, str) else None
-    audio = audio_as_bytes(event).get("audio")
-    if audio is None:
-        yield ClientGarbage("Missing required parameter: 'audio'.", "audio", known_id)
-    elif not isinstance(audio, bytes):
-        yield ClientGarbage("Invalid 'audio'. Expected base64-encoded audio.", "audio", known_id)
-    elif len(audio) <= _PIECE_BYTES:
-        yield ClientEvent({**event, "audio": audio})
-    else:
-        for start in range(0, len(audio), _PIECE_BYTES):
-            yield ClientEvent({**event, "audio": audio[start : start + _PIECE_BYTES]})
+    if "audio" not in event:
+        return ClientGarbage("Missing required parameter: 'audio'.", "audio", known_id)
+    event = audio_as_bytes(event)
+    if not isinstance(event["audio"], bytes):
+        return ClientGarbage("Invalid 'audio'. Expected base64-encoded audio.", "audio", known_id)
+    return ClientEvent(event)
+
+
+def pieces(given: ClientEvent) -> Iterator[ClientEvent]:
+    """A large append as several, so that no client makes the others wait."""
+    audio = given.event["audio"]
+    for start in range(0, len(audio), _PIECE_BYTES):
+        yield ClientEvent({**given.event, "audio": audio[start : start + _PIECE_BYTES]})
 
 
 def audio_as_bytes(event: dict[str, Any]) -> dict[str, Any]:
