@@ -1,0 +1,40 @@
+"""The harness measures itself over real SIP and RTP, and finds the knee of an agent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from simulator.cli import main
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+
+def test_calibrate_tells_the_harness_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    code = main(["calibrate", "--calls", "2", "--jobs", "1", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    kept = json.loads((tmp_path / "earshot" / "calibration.json").read_text())
+    assert told == kept
+    errors = {metric["name"]: metric for metric in told["metrics"]}
+    assert errors.keys() >= {"turn_ms", "agent_overhead_ms", "beep_ms", "beep_hz", "gap_ms"}
+    assert errors["beep_hz"]["p99"] < 1
+    assert abs(errors["turn_ms"]["bias"]) < 5
+    assert code == (0 if errors["turn_ms"]["p95"] <= 10 else 1)
+
+
+@pytest.mark.parametrize("arguments", [["--calls", "0"], ["--jobs", "9"]])
+def test_calibrate_refuses_what_cannot_be(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", *arguments]) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", ["4,1", "x", "0,1", "1,1", "1,65", ""])
+def test_knee_refuses_steps_that_do_not_rise(steps: str) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["knee", "--steps", steps])
+    assert exit_.value.code == 2

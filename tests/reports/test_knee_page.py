@@ -1,0 +1,97 @@
+"""The knee: verdicts, charts and the page, from made-up steps."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from synthetic_call import SyntheticCall, TurnTruth
+
+from reports.chart import HEIGHT, WIDTH, Series, line_chart
+from reports.html import knee_page
+from reports.knee import Knee, Load, Step, charts, step_of, table, to_json
+from reports.results import judge_call
+
+
+def step(
+    calls: int, p95: float, *, lag: float = 3, agent: float = 0.2, harness: float = 0.2
+) -> Step:
+    return Step(
+        calls=calls,
+        finished=calls,
+        turns=2 * calls,
+        turn_ms={"p50": 900, "p95": 950, "p99": 990},
+        overhead_ms={"p50": p95 / 2, "p95": p95, "p99": p95 + 3},
+        harness_lag_ms=lag,
+        agent=Load(cpu_cores=agent, memory_mib=70),
+        harness=Load(cpu_cores=harness, memory_mib=150),
+        within=p95 <= 40,
+    )
+
+
+def knee(*steps: Step) -> Knee:
+    return Knee(
+        measured_at="2026-08-01T12:00:00+00:00",
+        machine="Linux x86_64",
+        cores=4,
+        limit_ms=40,
+        steps=steps,
+    )
+
+
+def test_the_knee_is_the_last_step_within_the_budget() -> None:
+    found = knee(step(1, 20), step(4, 39), step(8, 55))
+    assert found.calls == 4
+    assert "at 8 the agent gave way first" in found.sentence
+    assert knee(step(1, 20)).sentence.endswith("the knee is beyond them.")
+    assert knee(step(1, 50)).calls == 0
+
+
+def test_it_says_who_gave_way() -> None:
+    late = knee(step(1, 20), step(8, 55, lag=60))
+    assert "the harness gave way first: it was 60 ms late itself" in late.sentence
+    full = knee(step(1, 20), step(8, 55, agent=2.2, harness=1.6))
+    assert "the machine gave way" in full.sentence
+
+
+def test_a_step_is_made_of_its_calls() -> None:
+    calls = [
+        judge_call(SyntheticCall(turns=[TurnTruth(downlink_ms=ms)]).build()) for ms in (15, 20, 25)
+    ]
+    load = Load(cpu_cores=0.1, memory_mib=70)
+    found = step_of(3, calls, load, load)
+    assert (found.finished, found.turns, found.within) == (3, 3, True)
+    assert found.overhead_ms["p50"] == pytest.approx(12 + 20, abs=1)
+    assert found.overhead_ms["p95"] == pytest.approx(12 + 25, abs=1)
+    assert not step_of(4, calls, load, load).within, "a call is missing"
+    nothing = step_of(1, [], load, load)
+    assert (nothing.finished, nothing.turns, nothing.within) == (0, 0, False)
+
+
+def test_the_page_the_table_and_the_json_tell_the_same() -> None:
+    found = knee(step(1, 20), step(4, 39), step(8, 55))
+    page = knee_page(found)
+    assert found.sentence in page
+    assert page.count("<figure") == 4
+    assert "https://" not in page
+    assert table(found).splitlines()[-1] == found.sentence
+    data = json.loads(to_json(found))
+    assert (data["calls"], data["version"], len(data["steps"])) == (4, 1, 3)
+
+
+def test_everything_in_a_chart_lies_within_it() -> None:
+    for chart in charts(knee(step(1, 20), step(4, 39), step(32, 900))):
+        for line in chart.lines:
+            assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in line.dots)
+        assert [label for _, label in chart.x_ticks] == ["1", "4", "32"]
+        assert len(chart.y_ticks) <= 8
+
+
+def test_a_chart_of_one_point_or_of_none_is_drawn() -> None:
+    assert line_chart("t", "x", [Series("a", [(4, 0)])]).lines[0].dots
+    assert line_chart("t", "x", [Series("a", [])]).lines[0].path == ""
+
+
+def test_labels_at_the_ends_do_not_overlap() -> None:
+    lines = line_chart("t", "x", [Series(n, [(1, 5), (2, 9)]) for n in "abc"]).lines
+    places = sorted(line.label_y for line in lines)
+    assert min(b - a for a, b in pairwise(places)) >= 14
