@@ -294,6 +294,7 @@ def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
         max_calls=sip.max_calls,
         # The calls' own bounds are the machine's business: the leg holds the widest.
         max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
+        conceal_loss=sip.conceal_loss,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),

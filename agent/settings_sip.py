@@ -49,6 +49,9 @@ class SipSettings(Model):
     """Of the audio between telephone and API: 8000 sends G.711 straight through."""
     max_calls: int = Field(4, ge=1, le=4)
     """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
+    conceal_loss: bool = False
+    """Fill lost packets with what was said before. It delays every packet of the call by 5 ms, so
+    it is for networks that lose some; without it what is lost is silence."""
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)

@@ -41,7 +41,7 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))
             evidence = load_evidence(played.directory)
-        result = judge_call(evidence, kept())
+        result = judge_call(evidence, kept() if lane == "sip" else None)
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)

@@ -52,7 +52,6 @@ class CallerEndpoint(SipStation):
             dataclasses.replace(
                 chosen,
                 sample_rate_hz=CALLER_RATE_HZ,
-                conceal_loss=False,  # the ear hears what arrived, and nothing made up
                 poll_ms=_POLL_MS,
                 rtp_public_host=relay.caller if relay else chosen.rtp_public_host,
             )

@@ -55,7 +55,7 @@ class SipOptions:
     """Of a leg's audio. At 8 kHz, G.711 passes through as it is (and G722 is narrowed)."""
     max_calls: int = CALLS_PER_PROCESS
     max_playout_ms: int = 120_000
-    conceal_loss: bool = True
+    conceal_loss: bool = False
     """Fill what was lost with what was said before. The concealer (WSOLA) needs 5 ms of delay."""
     rtp_timeout_ms: int = 60_000
     """A call whose caller has sent no RTP for so long, and is not on hold, is over; 0: never."""
