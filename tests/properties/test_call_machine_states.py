@@ -41,6 +41,8 @@ from agent.states import TRANSITIONS, State
 
 FRAME = bytes(960)
 MOST_EFFECTS = 200
+LONG_ENOUGH = 20
+"""Events of the API, before which a call does not end: most would be over at once."""
 
 
 class CallMachineModel(RuleBasedStateMachine):
@@ -59,15 +61,17 @@ class CallMachineModel(RuleBasedStateMachine):
         self.clearing: list[int] = []
         self.hung_up = self.finished = False
         self.made = 0
+        self.keys: list[str] = []
 
     @initialize(
         policy=st.sampled_from(["server", "client", "local"]),
         greeting=st.booleans(),
         interruptible=st.booleans(),
         answers=st.booleans(),
+        ready=st.sampled_from([True, True, True, False]),
     )
     def call_comes_in(
-        self, policy: str, greeting: bool, interruptible: bool, answers: bool
+        self, policy: str, greeting: bool, interruptible: bool, answers: bool, ready: bool
     ) -> None:
         call_settings = CallSettings.model_validate(
             {
@@ -77,6 +81,16 @@ class CallMachineModel(RuleBasedStateMachine):
         )
         self.machine = CallMachine(call_settings, called="shop", sample_rate_hz=24_000)
         self.tell(CallReceived(called="shop", caller="ann", sip_call_id="1"))
+        if ready:  # most calls come so far, and what is interesting comes after
+            self.is_answered()
+            self.media_is_ready()
+            self.connects()
+            self.session_is_created()
+            self.session_is_updated()
+            self.the_cache_answers(known=True, damage=None)
+            self.fire(Timer.GREETING_DUE)
+            while self.queued:
+                self.frames_pass(1)
 
     def tell(self, given: CallInput) -> None:
         """Give the machine an input, and hold what it asks for to the table."""
@@ -110,11 +124,17 @@ class CallMachineModel(RuleBasedStateMachine):
                 self.timers[timer] = at_ns
             case effects.CancelTimer(timer=timer):
                 self.timers.pop(timer, None)
+            case effects.LoadPrompt(key=key):
+                self.keys.append(key)
             case effects.HangUp():
                 self.hung_up = True
             case effects.Finish():
                 self.finished = True
                 self.timers.clear()
+
+    def fire(self, timer: Timer) -> None:
+        self.now_ns = max(self.now_ns, self.timers.pop(timer))
+        self.tell(TimerFired(timer=timer))
 
     def event(self, kind: str, **fields: Any) -> None:
         self.made += 1
@@ -129,10 +149,6 @@ class CallMachineModel(RuleBasedStateMachine):
     @rule()
     def media_is_ready(self) -> None:
         self.tell(MediaReady(codec="PCMU"))
-
-    @rule()
-    def is_held(self) -> None:
-        self.tell(MediaHeld())
 
     @rule(frames=st.integers(1, 20))
     def frames_pass(self, frames: int) -> None:
@@ -153,9 +169,18 @@ class CallMachineModel(RuleBasedStateMachine):
         self.queued -= 480
         self.tell(PlayoutOverflowed(dropped_samples=480))
 
-    @rule(digit=st.sampled_from("15*#"))
-    def a_key_is_pressed(self, digit: str) -> None:
-        self.tell(DtmfReceived(digit=digit, method="rfc4733"))
+    @rule(
+        given=st.sampled_from(
+            [
+                MediaHeld(),
+                DtmfReceived(digit="1", method="rfc4733"),
+                DtmfReceived(digit="#", method="info"),
+                RealtimeGarbage(reason="not JSON"),
+            ]
+        )
+    )
+    def something_small_happens(self, given: CallInput) -> None:
+        self.tell(given)
 
     # What the Realtime API may do, in any order.
 
@@ -166,10 +191,6 @@ class CallMachineModel(RuleBasedStateMachine):
     @rule(code=st.sampled_from([1000, 1006, 1011]))
     def connection_is_lost(self, code: int) -> None:
         self.tell(RealtimeClosed(reason="gone", code=code))
-
-    @rule()
-    def garbage_comes(self) -> None:
-        self.tell(RealtimeGarbage(reason="not JSON"))
 
     @rule()
     def session_is_created(self) -> None:
@@ -192,6 +213,12 @@ class CallMachineModel(RuleBasedStateMachine):
     @rule()
     def turn_is_committed(self) -> None:
         self.event("input_audio_buffer.committed", item_id="user", previous_item_id=None)
+
+    @rule()
+    def a_turn_is_taken(self) -> None:
+        self.speech_starts()
+        self.speech_stops()
+        self.turn_is_committed()
 
     @rule(target=responses, purpose=st.sampled_from([None, "greeting", "turn", "nonsense"]))
     def response_is_created(self, purpose: str | None) -> str:
@@ -242,20 +269,21 @@ class CallMachineModel(RuleBasedStateMachine):
     @precondition(lambda self: self.timers)
     @rule(data=st.data())
     def a_timer_fires(self, data: st.DataObject) -> None:
-        timer = data.draw(st.sampled_from(sorted(self.timers)))
-        self.now_ns = max(self.now_ns, self.timers.pop(timer))
-        self.tell(TimerFired(timer=timer))
+        self.fire(data.draw(st.sampled_from(sorted(self.timers))))
 
     @rule(known=st.booleans(), damage=st.sampled_from([None, "cut short"]))
     def the_cache_answers(self, known: bool, damage: str | None) -> None:
         pcm = bytes(9600) if known and not damage else None
-        self.tell(PromptLoaded(key="any", pcm=pcm, damage=damage))
-        self.tell(PromptStored(key="any"))
+        for key in self.keys or ["never asked for"]:
+            self.tell(PromptLoaded(key=key, pcm=pcm, damage=damage))
+            self.tell(PromptStored(key=key))
 
+    @precondition(lambda self: self.made > LONG_ENOUGH)
     @rule()
     def the_end_is_asked_for(self) -> None:
         self.tell(EndRequested(reason="drain"))
 
+    @precondition(lambda self: self.made > LONG_ENOUGH)
     @rule(by=st.sampled_from(["caller", "agent", "network"]))
     def the_leg_is_over(self, by: Any) -> None:
         self.tell(HungUp(by=by, status=200, reason="bye"))
@@ -281,5 +309,5 @@ def _response(name: str, status: str, metadata: dict[str, str] | None) -> dict[s
 
 TestCallMachineStates = CallMachineModel.TestCase
 TestCallMachineStates.settings = settings(
-    max_examples=60, stateful_step_count=60, deadline=None, derandomize=True
+    max_examples=150, stateful_step_count=80, deadline=None, derandomize=True
 )
