@@ -16,6 +16,7 @@ from agent.realtime.door import RealtimeClosed, RealtimeEvent, RealtimeGarbage
 from agent.responses import Purpose, Response
 from agent.states import State, Trigger
 
+_ALREADY_ACTIVE = "conversation_already_has_active_response"
 _BEFORE_TURNS = frozenset({State.MEDIA_READY, State.SENDING_GREETING, State.CONNECTING_OPENAI})
 TURN_STATES = frozenset(
     {
@@ -62,6 +63,8 @@ class Conversation:
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
+        if self._parts.closing.hanging_up:
+            return
         self._parts.link.lost(event)
         self._session_lost()
 
@@ -126,11 +129,12 @@ class Conversation:
     def _session_lost(self) -> None:
         parts = self._parts
         parts.uplink.close()
+        greeting = parts.responses.active
         turn_owed = parts.turns.lose_session()
         response_owed = parts.responses.lose_session()
         self._answer_owed = self._answer_owed or turn_owed or response_owed
         parts.history.lose_session()
-        parts.opening.session_lost()
+        parts.opening.session_lost(greeting)
         if self._chart.state in TURN_STATES:
             self._chart.move(Trigger.SESSION_MISSED)
         if parts.link.failed:
@@ -148,11 +152,22 @@ class Conversation:
         if parts.link.refused(event.event_id, event.message):
             self._session_lost()
         elif not parts.turns.commit_refused(event.event_id):
-            request = parts.responses.refused(event.event_id)
-            if request is not None and request.purpose is Purpose.GREETING:
-                parts.opening.request_failed()
+            self._request_refused(event)
+
+    def _request_refused(self, event: events.ApiError) -> None:
+        parts = self._parts
+        request = parts.responses.refused(event.event_id)
+        if request is None:
+            return
+        if request.purpose is Purpose.GREETING:
+            parts.opening.request_failed()
+        elif event.code == _ALREADY_ACTIVE:
+            parts.responses.ask_again(request)
+        else:
+            parts.turns.dismiss()
 
     def _response_created(self, event: events.ResponseCreated) -> None:
+        self._out.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
         self._parts.turns.answered()
         self._parts.responses.created(event)
 

@@ -122,11 +122,17 @@ class Opening:
         if self.phase is Phase.WANTED:
             self._proceed()
 
-    def session_lost(self) -> None:
-        """The session is gone; a greeting of which nothing was heard is asked for again."""
+    def session_lost(self, running: Response | None) -> None:
+        """The session is gone; a greeting of which nothing had arrived is asked for again.
+
+        Args:
+            running: the response that the session was making.
+        """
         self._session_ready = False
         self._spoiled = True
         if self.phase is Phase.MAKING:
+            if running is not None and running.purpose is Purpose.GREETING:
+                self._segment = next(iter(running.segments.values()), None)
             self.phase = Phase.PLAYING if self._segment else Phase.WANTED
             self._end_if_heard()
 

@@ -6,7 +6,7 @@ nothing that is sent about it can hit the one after it.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from agent.audio import AudioFormat
@@ -26,6 +26,10 @@ from agent.realtime.session import cancel, response_create
 from agent.settings import CallSettings
 from agent.states import Trigger
 
+_MAX_TRIES = 3
+"""Of one request that the server refuses because it is making another response."""
+_MAX_INTERRUPTED = 64
+"""Interrupted responses of which more may come; a server tells the end of each."""
 _MAX_WAITING = 8
 """Requests that may wait for the running response: more are a loop somewhere."""
 
@@ -45,6 +49,7 @@ class Request:
 
     purpose: Purpose
     instructions: str | None = None
+    tries: int = 1
 
 
 class Response:
@@ -80,9 +85,11 @@ class Responses:
         self._live = False
         self._waiting: deque[Request] = deque()
         self._requested: Request | None = None
+        self._last_request: Request | None = None
         self._request_id: str | None = None
+        """Of the last request, while the server may still refuse it."""
         self._active: Response | None = None
-        self._interrupted: set[str] = set()
+        self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
 
     @property
     def active(self) -> Response | None:
@@ -131,8 +138,8 @@ class Responses:
     def abandon_request(self) -> Request | None:
         """Wait no longer for the response that was asked for last; answers what that was."""
         abandoned = self._requested
+        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         self._requested = None
-        self._request_id = None
         self._send_next()
         return abandoned
 
@@ -140,7 +147,16 @@ class Responses:
         """An `error` names an event of ours: answers the request, if it was that."""
         if event_id is None or event_id != self._request_id:
             return None
-        return self.abandon_request()
+        refused = self._last_request
+        self._request_id = None
+        self.abandon_request()
+        return refused
+
+    def ask_again(self, request: Request) -> None:
+        """The server was making another response: ask again when that is done."""
+        if request.tries < _MAX_TRIES:
+            self._waiting.appendleft(replace(request, tries=request.tries + 1))
+            self._send_next()
 
     def created(self, event: ResponseCreated) -> Response:
         """`response.created`."""
@@ -148,7 +164,10 @@ class Responses:
         purpose = self._purpose(event)
         if self._requested and self._requested.purpose is purpose:
             self._requested = None
-            self._request_id = None
+            if event.purpose is not None:
+                self._request_id = None  # else it may be the server's own, and ours be refused yet
+        if self._active is not None:  # its end was not told
+            self._complete_segments(self._active)
         self._active = Response(event.response_id, purpose)
         self._out.mark("response_created", {"response": event.response_id})
         self.progressed(event.response_id)
@@ -192,7 +211,8 @@ class Responses:
     def done(self, event: ResponseDone) -> Response | None:
         """`response.done`: answers the response, or None if we do not know it."""
         self._mark_done(event)
-        self._interrupted.discard(event.response_id)
+        if event.response_id in self._interrupted:
+            self._interrupted.remove(event.response_id)
         response = self._active
         if response is None or response.id != event.response_id:
             return None
@@ -212,13 +232,13 @@ class Responses:
         if response is None or response.interrupted:
             return
         response.interrupted = True
-        self._interrupted.add(response.id)
+        self._interrupted.append(response.id)
         if not (heard_by_server and self._settings.turns.vad.interrupt_response):
             self.cancel(response)
 
     def cancel(self, response: Response) -> None:
         """Tell the server to stop a response that is still running."""
-        self._interrupted.add(response.id)
+        self._interrupted.append(response.id)
         self._out.send(cancel(response.id))
         self._out.mark("cancel_sent", {"response": response.id})
 
@@ -236,7 +256,7 @@ class Responses:
         if not self._live or self._active or self._requested or not self._waiting:
             return
         request = self._waiting.popleft()
-        self._requested = request
+        self._requested = self._last_request = request
         settings = self._settings
         event = response_create(
             request.purpose.value,

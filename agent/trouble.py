@@ -102,7 +102,9 @@ class Trouble:
         self._out.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
 
     def retry(self) -> None:
-        """Ask again for what failed."""
+        """Ask again for what failed, unless something else is being asked already."""
+        if self._responses.expected:
+            return
         self._responses.request(Purpose.TURN, self._retry_instructions)
 
     def _say(self, name: str) -> None:

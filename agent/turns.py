@@ -131,7 +131,7 @@ class Turns:
         """No `committed` came: commit ourselves; the second time, give the turn up."""
         self._out.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
         if self._retried:
-            self._dismiss()
+            self.dismiss()
             return
         self._retried = True
         self._commit()
@@ -142,7 +142,7 @@ class Turns:
         self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
         if self._responses.abandon_request() or self._retried:
             if not self.committing:
-                self._dismiss()
+                self.dismiss()
             return
         self._retried = True
         self._responses.request(Purpose.TURN)
@@ -153,8 +153,17 @@ class Turns:
             return False
         self._commit_id = None
         if self.committing:
-            self._dismiss()
+            self.dismiss()
         return True
+
+    def dismiss(self) -> None:
+        """What sounded like a turn leads to nothing."""
+        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        self.committing = False
+        self.answer_due = False
+        self._commit_id = None
+        self._chart.move(Trigger.SPEECH_DISMISSED)
 
     def cleared(self, segments: list[Segment]) -> None:
         """Playout stopped: tell the server what the caller heard of each item that it knows."""
@@ -184,15 +193,6 @@ class Turns:
         self._uplink.flush()
         self._commit_id = self._out.send(commit())
         self._out.mark("commit_sent")
-
-    def _dismiss(self) -> None:
-        """What sounded like a turn leads to nothing."""
-        self._out.cancel_timer(Timer.COMMIT_LIMIT)
-        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
-        self.committing = False
-        self.answer_due = False
-        self._commit_id = None
-        self._chart.move(Trigger.SPEECH_DISMISSED)
 
     def _watch(self, timer: Timer, limit_ms: int) -> None:
         if limit_ms:

@@ -367,3 +367,38 @@ def test_a_drain_lets_the_last_word_be_heard() -> None:
     assert not rig.asked(effects.HangUp)
     rig.wait(1000)
     assert rig.marks("hang_up_sent") == [{"reason": "draining"}]
+
+
+def test_a_request_that_meets_a_running_response_is_made_again_after_it() -> None:
+    rig = calling(listening(), call("opening_hours", {}))
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    (request,) = rig.sent("response.create")
+    rig.event("response.created", response={"id": "r2"})
+    error = {"code": "conversation_already_has_active_response", "message": "busy"}
+    rig.event("error", error={**error, "event_id": request["event_id"]})
+    assert len(rig.sent("response.create")) == 1
+    rig.delta(100, response="r2", item="a2")
+    rig.response_done("r2", item="a2")
+    assert len(rig.sent("response.create")) == 2
+
+
+def test_a_server_that_is_always_busy_is_not_asked_for_ever() -> None:
+    rig = calling(listening(), call("opening_hours", {}))
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    error = {"code": "conversation_already_has_active_response", "message": "busy"}
+    for _ in range(10):
+        request = rig.sent("response.create")[-1]
+        rig.event("error", error={**error, "event_id": request["event_id"]})
+    assert len(rig.sent("response.create")) == 3
+
+
+def test_a_response_whose_end_is_never_told_does_not_block_the_next() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond("r1", audio_ms=100, done=None)
+    rig.event("response.created", response={"id": "r2"})
+    rig.delta(100, response="r2", item="a2")
+    rig.response_done("r2", item="a2")
+    rig.wait(500)
+    assert [fields["item"] for fields in rig.marks("playout_ended")] == ["a1", "a2"]
+    assert rig.state == State.LISTENING

@@ -341,3 +341,40 @@ def test_an_answer_to_the_invite_may_be_acknowledged_at_any_moment() -> None:
     rig.tell(CallAnswered())
     rig.connect()
     assert rig.state == State.LISTENING
+
+
+def test_a_greeting_that_was_cut_by_a_lost_session_is_not_begun_again() -> None:
+    rig = CallRig({"beep": {"enabled": False}}).ring().media().connect()
+    rig.wait(500)
+    rig.respond("g1", item="gi", audio_ms=400, purpose="greeting", done=None)
+    rig.wait(100)
+    rig.lose("gone")
+    reconnect(rig)
+    rig.wait(1000)
+    assert len(rig.sent("response.create")) == 1
+    assert rig.marks("greeting_ended") == [{"played_ms": 400.0, "interrupted": False}]
+    assert not rig.stored
+    assert rig.state == State.LISTENING
+
+
+def test_a_greeting_of_which_nothing_had_arrived_is_asked_of_the_next_session() -> None:
+    rig = CallRig({"beep": {"enabled": False}}).ring().media().connect()
+    rig.wait(500)
+    rig.lose("gone")
+    reconnect(rig)
+    assert len(rig.sent("response.create")) == 2
+    rig.respond("g2", item="gi", audio_ms=400, purpose="greeting")
+    rig.wait(500)
+    assert rig.marks("greeting_started") == [{"origin": "generated"}]
+    assert rig.state == State.LISTENING
+
+
+def test_a_caller_who_speaks_again_needs_no_retry() -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "f"})
+    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig.turn("u2")
+    rig.respond("r2")
+    rig.wait(5000)
+    assert not rig.sent("response.create")

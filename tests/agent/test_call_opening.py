@@ -188,6 +188,8 @@ def test_a_refused_greeting_does_not_stop_the_call() -> None:
     rig.event("error", error=error)
     assert rig.marks("realtime_error") == [{"code": "invalid_value", "message": "no such voice"}]
     assert rig.state == State.LISTENING
+    rig.wait(20_000)
+    assert len(rig.sent("response.create")) == 1, "nothing is asked that nobody wants"
 
 
 def test_a_greeting_that_never_comes_is_given_up() -> None:
