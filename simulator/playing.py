@@ -53,20 +53,15 @@ async def play_all(
 ) -> None:
     """Play, measure and judge every stage: `jobs` at once, each after its forerunner.
 
-    `jobs` must be enough for the callers of one scenario to call together.
+    Callers of one scenario call together where `jobs` is enough for all of them.
 
     What is done is added to `done`, which in the end has the order of `stages`.
 
     Raises:
         ProcessError: a process died; nothing more can be played.
     """
-    places = asyncio.Semaphore(jobs)
+    places = _Places(stages, jobs)
     over = {stage.name: asyncio.Event() for stage in stages}
-    # Callers of one scenario call together: each waits until all of them have a place.
-    together = {
-        key: asyncio.Barrier(count)
-        for key, count in Counter(stage.together for stage in stages).items()
-    }
     loop = asyncio.get_running_loop()
     judge = ThreadPoolExecutor(1, "judge", initializer=_give_way)
 
@@ -74,11 +69,13 @@ async def play_all(
         if stage.after:
             await over[stage.after].wait()
         for number in range(1, MOST_ATTEMPTS + 1):
-            async with places:
+            await places.take(stage, together=number == 1)
+            try:
                 if number == 1:
-                    await together[stage.together].wait()
                     await asyncio.sleep(stage.start_delay_ms / 1000)
                 played = await play(attempt(stage, number))
+            finally:
+                places.give_back()
             call = await loop.run_in_executor(judge, evaluate, played, lane)
             if not is_bent(call):
                 break
@@ -99,6 +96,43 @@ async def play_all(
         judge.shutdown(cancel_futures=True)
         place = {name: index for index, name in enumerate(over)}
         done.sort(key=lambda call: place[call.stage.again or call.stage.name])
+
+
+class _Places:
+    """So many calls at once. Callers of one scenario call together: they get their places at once.
+
+    One taker at a time waits for what it needs, so that no two scenarios hold half of theirs.
+    """
+
+    def __init__(self, stages: Sequence[Stage], count: int) -> None:
+        self._free = asyncio.Semaphore(count)
+        self._taking = asyncio.Lock()
+        self._groups = Counter(stage.together for stage in stages)
+        self._count = count
+        self._have_places: dict[str, asyncio.Event] = {}
+
+    async def take(self, stage: Stage, *, together: bool) -> None:
+        """Wait for a place; `together` with the other callers, where there is room for all."""
+        needed = self._groups[stage.together] if together else 1
+        if needed > self._count:
+            needed = 1
+        if needed == 1:
+            await self._take(1)
+        elif stage.together in self._have_places:
+            await self._have_places[stage.together].wait()
+        else:
+            self._have_places[stage.together] = asyncio.Event()
+            await self._take(needed)
+            self._have_places[stage.together].set()
+
+    def give_back(self) -> None:
+        """A call is over."""
+        self._free.release()
+
+    async def _take(self, needed: int) -> None:
+        async with self._taking:
+            for _ in range(needed):
+                await self._free.acquire()
 
 
 def is_bent(call: Evaluated) -> bool:

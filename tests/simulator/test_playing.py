@@ -128,3 +128,21 @@ async def test_callers_of_one_scenario_wait_until_all_have_a_place(
     assert sorted(machine.played) == ["c0", "c1", "c2", "x", "y"]
     assert machine.most_at_once == 3
     assert len(done) == 5
+
+
+async def test_callers_of_one_scenario_all_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = [stage(f"g{n}", together="g") for n in range(3)]
+    machine, done = await played(monkeypatch, [stage("a"), *group, stage("b")], {}, jobs=3)
+    assert len(done) == 5
+    assert machine.most_at_once == 3
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("jobs", [1, 2, 3, 4, 5])
+async def test_scenarios_with_many_callers_never_wait_for_each_others_places(
+    monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    groups = [stage(f"{group}{n}", together=group) for n in range(3) for group in "xyz"]
+    machine, done = await played(monkeypatch, [*groups, stage("a")], {}, jobs=jobs)
+    assert len(done) == 10
+    assert machine.most_at_once <= jobs
