@@ -52,8 +52,8 @@ class TurnTracker:
             return None
         if mark.name == "call_ended":
             return self._end()
-        hop = self._next_hop(self._turn)
-        if mark.name != HOPS[hop] or not self._belongs(mark):
+        hop = self._hop_ended_by(mark, self._turn)
+        if hop is None or not self._belongs(mark):
             return None
         self._turn.hops_ms[hop] = ns_to_ms(mark.at_ns - self._hop_began_ns)
         self._hop_began_ns = mark.at_ns
@@ -80,5 +80,14 @@ class TurnTracker:
         return mark.name != "playout_started" or mark.fields.get("item") == self._answer_item
 
     @staticmethod
-    def _next_hop(turn: Turn) -> str:
-        return list(HOPS)[len(turn.hops_ms)]
+    def _hop_ended_by(mark: Mark, turn: Turn) -> str | None:
+        """The hop that this mark ends: the turn's next one, or the response without a commit.
+
+        A server that never says `committed` answers all the same; nothing else may be skipped, as
+        that would let the tail of an older answer in.
+        """
+        left = [hop for hop in HOPS if hop not in turn.hops_ms]
+        if "response" in turn.hops_ms and left[0] == "commit":
+            left = left[1:]
+        may_end = left[:2] if left[0] == "commit" else left[:1]
+        return next((hop for hop in may_end if HOPS[hop] == mark.name), None)

@@ -43,6 +43,28 @@ def test_the_tail_of_an_older_answer_is_not_taken_for_this_one() -> None:
     assert turn.turn_ms == 520
 
 
+def test_a_server_that_never_says_committed_answers_all_the_same() -> None:
+    (turn,) = turns_of(
+        mark("speech_stopped", 1000, item="u1"),
+        mark("response_created", 1030, response="r1"),
+        mark("committed", 1040, item="u1"),
+        mark("first_delta", 1500, response="r1", item="a1"),
+        mark("playout_started", 1520, item="a1"),
+    )
+    assert turn.turn_ms == 520
+    assert turn.hops_ms == {"response": 30, "first_delta": 470, "playout": 20}
+
+
+def test_a_late_first_delta_of_an_older_response_is_not_this_turns() -> None:
+    (turn,) = turns_of(
+        mark("speech_stopped", 1000, item="u1"),
+        mark("first_delta", 1005, response="r0", item="old"),
+        mark("playout_started", 1010, item="old"),
+        mark("call_ended", 1100),
+    )
+    assert turn.turn_ms is None
+
+
 def test_a_caller_who_goes_on_begins_a_new_turn() -> None:
     first, second = turns_of(
         mark("speech_stopped", 1000, item="u1"),

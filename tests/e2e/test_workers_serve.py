@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 import yaml
@@ -250,6 +251,25 @@ def test_a_worker_that_dies_takes_only_its_own_calls(phone: Phone, serve: Serve)
     phone.do(lost, "vanish")
     until(lambda: len(agent.records()) == 2, "the records of those that were not lost")
     assert {record["ended"]["status"] for record in agent.records()} == {200}
+
+
+def test_workers_do_not_outlive_their_supervisor(phone: Phone, serve: Serve) -> None:
+    agent = serve("--workers", "2")
+    number = call(phone, agent.addresses[0])
+    pids = agent.worker_pids()
+    agent.signal(signal.SIGKILL)
+    until(lambda: has_ended(pids[1]), "the idle one has gone")
+    assert is_up(phone, number)
+    hang_up(phone, number)
+    until(lambda: has_ended(pids[0]), "the other one, too")
+
+
+def has_ended(pid: int) -> bool:
+    """Where nobody reaps orphans, a process that has ended is still listed."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def test_several_workers_drain_as_one(phone: Phone, serve: Serve) -> None:
