@@ -7,8 +7,8 @@ codec and a G.711 call is heard as its 8 kHz wave, interpolated.
 
 import dataclasses
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import pjsua2
@@ -19,7 +19,7 @@ from agent.sip.call import Call, response
 from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
 from agent.sip.leg import Ending, SipLeg
-from agent.sip.options import SipOptions
+from agent.sip.options import CALLS_PER_PROCESS, SipOptions
 from simulator.black_hole import BlackHole
 from simulator.impairments import Impairer
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
@@ -31,6 +31,9 @@ _POLL_MS = 1.0
 """Signalling is stamped when it is polled: a millisecond is the error of `answer_ms`."""
 
 _AUDIO_PORT = re.compile(r"^m=audio (\d+)", re.MULTILINE)
+
+_PLACE_WAIT_MS = 10
+_PLACE_TRIES = 300  # three seconds
 
 _OK = 200
 _BAD_REQUEST = 400
@@ -167,8 +170,19 @@ class SipCallerLeg(SipLeg):
         return self._relayed.applied() if self._relayed is not None else {}
 
     def dial(self, uri: str) -> None:
-        """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400."""
-        if self._is_over or self._call is not None:
+        """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400.
+
+        Where the good-bye of an earlier call still takes its place in the stack, this one waits.
+        """
+        if not self._is_over and self._call is None:
+            self._dial_when_possible(uri, _PLACE_TRIES)
+
+    def _dial_when_possible(self, uri: str, tries: int) -> None:
+        if self._is_over:
+            return
+        if tries and self._endpoint.places_taken > CALLS_PER_PROCESS:
+            again = partial(self._dial_when_possible, uri, tries - 1)
+            self._endpoint.call_later(_PLACE_WAIT_MS, again)
             return
         self._line = self._endpoint.lease_line()
         self._call = Call(self, self._line.account)
@@ -201,8 +215,7 @@ class SipCallerLeg(SipLeg):
         if self._is_over or self._line is None or self._call is None:
             return
         self._line.cut(_rtp_ports(self._call))
-        at_ns = time.monotonic_ns()
-        self._end(Ending(by=self.us, at_ns=at_ns, status=_OK, reason="vanished"))
+        self._end(Ending(by=self.us, status=_OK, reason="vanished"))
 
     def release(self) -> Call | None:
         """See `SipLeg`; the line is free for another call."""

@@ -113,6 +113,11 @@ class Phone:
         applied: dict[str, Mapping[str, int]] = self._ask("impaired", call)
         return applied
 
+    def registered(self) -> bool | None:
+        """What the agent knows of its place at the registrar."""
+        registered: bool | None = self._ask("registered")
+        return registered
+
     def facts(self) -> Facts:
         """What the process holds now."""
         facts: Facts = self._ask("facts")
@@ -287,6 +292,10 @@ class _Child:
         leg = self._legs[call]
         assert isinstance(leg, SipCallerLeg)
         return leg.impairments_applied
+
+    def on_registered(self) -> bool | None:
+        assert isinstance(self._station, SipEndpoint)
+        return self._station.registered
 
     def on_facts(self) -> Facts:
         process = psutil.Process()

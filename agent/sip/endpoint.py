@@ -6,11 +6,9 @@ media clock's two callbacks happens on the loop's thread.
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote
 
 import pjsua2
 import structlog
@@ -21,6 +19,7 @@ from agent.sip.errors import SipError
 from agent.sip.inbox import Inbox
 from agent.sip.leg import SipCallLeg, SipLeg
 from agent.sip.options import PeerList, SipOptions
+from agent.sip.parties import parties
 from agent.sip.ports import PortPool
 from agent.sip.stack import Stack
 
@@ -35,8 +34,6 @@ _CHECK_NS = 250 * NS_PER_MS
 
 _STOP_S = 1.0
 """For how long `stop` waits for the BYEs of the last calls and the un-REGISTER."""
-
-_MAX_USER_CHARS = 128
 
 
 class SipStation:
@@ -60,8 +57,18 @@ class SipStation:
 
     @property
     def active_calls(self) -> int:
-        """Calls that take a place, until their last message is exchanged."""
+        """Calls that are not over."""
         return len(self.legs)
+
+    @property
+    def places_taken(self) -> int:
+        """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too."""
+        return len(self.legs) + len(self._spent)
+
+    def call_later(self, delay_ms: float, callback: Callable[[], None]) -> None:
+        """Call back on the loop, some time later."""
+        if self._loop is not None:
+            self._loop.call_later(delay_ms / 1000, callback)
 
     @property
     def ports(self) -> PortPool:
@@ -133,7 +140,7 @@ class SipStation:
 
     def note_rest(self) -> None:
         """See whether anything is left that `stop` has to wait for."""
-        if self.legs or not self.goodbyes_done():
+        if self.legs or self._spent or not self.goodbyes_done():
             self._at_rest.clear()
         else:
             self._at_rest.set()
@@ -161,6 +168,7 @@ class SipStation:
             _log.warning("sip_poll_failed", reason=error.reason)
         if self._spent:
             self._spent = [call for call in self._spent if call.isActive()]
+            self.note_rest()
         now_ns = time.monotonic_ns()
         if now_ns - self._checked_ns >= _CHECK_NS:
             self._checked_ns = now_ns
@@ -256,30 +264,10 @@ class SipEndpoint(SipStation):
 
     def _refuse(self, account: Any, call_id: int, status: int) -> None:
         call = pjsua2.Call(account, call_id)
-        call.hangup(response(status, self.options.retry_after_s))
+        call.answer(response(status, self.options.retry_after_s))
         self.bury(call)
         if self._on_refused is not None:
             self._on_refused(status)
-
-
-def parties(invite: str) -> tuple[str, str]:
-    """Whom an INVITE calls and who calls: the user parts of its request line and its From.
-
-    Whatever is wrong with them becomes an empty string: the call is then nobody's we know.
-    """
-    return _user(_REQUEST_URI, invite), _user(_FROM_URI, invite)
-
-
-def _user(pattern: re.Pattern[str], message: str) -> str:
-    found = pattern.search(message)
-    user = unquote(found[1]) if found else ""
-    return "".join(c for c in user if c.isprintable())[:_MAX_USER_CHARS]
-
-
-_REQUEST_URI = re.compile(r"^INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
-_FROM_URI = re.compile(
-    r"^(?:From|f)\s*:[^\r\n]*?(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE | re.MULTILINE
-)
 
 
 class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no types

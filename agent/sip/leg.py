@@ -39,10 +39,8 @@ _log = structlog.get_logger(__name__)
 
 _REQUEST_TIMEOUT = 408
 _DECLINE = 603
+_FINAL = 200  # and above
 _REFUSAL = 300  # and above
-
-_GOODBYE_NS = 2_000 * NS_PER_MS
-"""For how long our BYE may go unanswered before the call is told to be over all the same."""
 
 _ON_HOLD = (pjsua2.PJSUA_CALL_MEDIA_LOCAL_HOLD, pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD)
 
@@ -73,7 +71,6 @@ class Ending:
     """An end that we began; what we do not know yet comes from the stack."""
 
     by: Party
-    at_ns: int
     status: int | None = None
     reason: str | None = None
 
@@ -109,8 +106,7 @@ class SipLeg:
         self._inbox.start(on_input)
 
     def answer(self, status: int = 200) -> None:
-        """See `CallLeg.answer`."""
-        self._attempt("answer", lambda call: call.answer(response(status)))
+        """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
 
     def play(self, pcm: bytes) -> None:
         """See `CallLeg.play`."""
@@ -124,7 +120,7 @@ class SipLeg:
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
-        self._end(Ending(by=self.us, at_ns=time.monotonic_ns()), status)
+        self._end(Ending(by=self.us), status)
 
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
@@ -143,23 +139,15 @@ class SipLeg:
     # ---- the endpoint, now and then
 
     def check(self, now_ns: int) -> None:
-        """End what has to end: a call without RTP, and one whose BYE nobody answers."""
-        if self._ending is not None:
-            if now_ns - self._ending.at_ns >= _GOODBYE_NS:
-                self._tell_end(by=self.us, status=_REQUEST_TIMEOUT, reason="BYE not answered")
-        elif self._call is not None and self._media.is_live:
-            self._rtp.read(self._call)
-            limit_ms = self._host.options.rtp_timeout_ms
-            quiet_ms = self._rtp.quiet_ns(now_ns) // NS_PER_MS
-            if limit_ms and quiet_ms >= limit_ms:
-                self._end(
-                    Ending(
-                        by="network",
-                        at_ns=now_ns,
-                        status=_REQUEST_TIMEOUT,
-                        reason=f"no RTP for {quiet_ms} ms",
-                    )
-                )
+        """End the call if its other side has sent no RTP for too long."""
+        if self._call is None or not self._media.is_live:
+            return
+        self._rtp.read(self._call)
+        limit_ms = self._host.options.rtp_timeout_ms
+        quiet_ms = self._rtp.quiet_ns(now_ns) // NS_PER_MS
+        if limit_ms and quiet_ms >= limit_ms:
+            reason = f"no RTP for {quiet_ms} ms"
+            self._end(Ending(by="network", status=_REQUEST_TIMEOUT, reason=reason))
 
     def release(self) -> Call | None:
         """Let go of what waits and of the stack's object, which the endpoint sees to."""
@@ -191,6 +179,10 @@ class SipLeg:
     def on_local_sdp(self, sdp: str) -> None:
         """Nothing in it is news to us."""
 
+    def terminate(self, call: Call, status: int) -> None:  # noqa: ARG002 - only a refusal has one
+        """BYE or CANCEL, whichever fits; the stack tells us the end within this call."""
+        call.hangup(response(0))
+
     def on_stream_destroyed(self) -> None:
         """A re-INVITE ends one stream and begins another: keep the first one's numbers."""
         if self._call is not None:
@@ -220,13 +212,9 @@ class SipLeg:
         return self._told_end or self._ending is not None
 
     def _attempt(self, what: str, operation: Callable[[Call], object]) -> None:
-        """Run an operation; one that the call's state does not allow is logged, not raised."""
-        if self._is_over or self._call is None:
-            return
-        try:
-            operation(self._call)
-        except pjsua2.Error as error:
-            _log.warning("sip_operation_failed", operation=what, reason=error.reason)
+        call = self._call
+        if call is not None and not self._is_over:
+            _tried(what, lambda: operation(call))
 
     def _on_audio(self, media: Any) -> None:
         assert self._call is not None  # noqa: S101 - only a call has media
@@ -258,11 +246,8 @@ class SipLeg:
         self._rtp.read(self._call)  # the stack tells nothing of a stream that we end ourselves
         self._media.disconnect()
         self._ending = ending
-        code = status if status >= _REFUSAL else 0  # 0: what fits, BYE, CANCEL or 603
-        try:
-            self._call.hangup(response(code, self._host.options.retry_after_s))
-        except pjsua2.Error as error:  # it is over already, and we shall be told
-            _log.warning("sip_operation_failed", operation="hang up", reason=error.reason)
+        call = self._call
+        _tried("hang up", lambda: self.terminate(call, status))
 
     def _on_disconnected(self, info: Any, event: Any) -> None:
         assert self._call is not None  # noqa: S101 - it is the call that calls
@@ -299,7 +284,21 @@ class SipCallLeg(SipLeg):
         self._call = Call(self, account, call_id)
         sip_call_id = str(self._call.getInfo().callIdString)
         self._inbox.post(CallReceived(called=called, caller=caller, sip_call_id=sip_call_id))
+        self._is_answered = False
         self._is_acknowledged = False
+
+    def answer(self, status: int = 200) -> None:
+        """See `CallLeg.answer`."""
+        self._is_answered |= status >= _FINAL
+        self._attempt("answer", lambda call: call.answer(response(status)))
+
+    def terminate(self, call: Call, status: int) -> None:
+        """See `SipLeg`; before an answer it is a refusal, of status 603 if not told otherwise."""
+        if self._is_answered:
+            super().terminate(call, status)
+        else:
+            code = status if status >= _REFUSAL else _DECLINE
+            call.answer(response(code, self._host.options.retry_after_s))
 
     def on_progress(self, info: Any) -> None:
         """The call is up, with its media, when our 200 OK is acknowledged."""
@@ -312,3 +311,11 @@ class SipCallLeg(SipLeg):
         """Before the ACK the caller may not have read our answer, and would not hear all of it."""
         if self._is_acknowledged:
             super().on_media(info)
+
+
+def _tried(what: str, operation: Callable[[], object]) -> None:
+    """Run what the state of the call may not allow: that is logged, not raised."""
+    try:
+        operation()
+    except pjsua2.Error as error:
+        _log.warning("sip_operation_failed", operation=what, reason=error.reason)
