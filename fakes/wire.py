@@ -57,6 +57,6 @@ def audio_as_bytes(event: dict[str, Any]) -> dict[str, Any]:
     if name is None or not isinstance(event.get(name), str):
         return event
     try:
-        return {**event, name: base64.b64decode(event[name], validate=True)}
-    except (ValueError, binascii.Error):
+        return {**event, name: binascii.a2b_base64(event[name], strict_mode=True)}
+    except ValueError:
         return event

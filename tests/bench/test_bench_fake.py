@@ -101,7 +101,7 @@ def planned_ns(marks: list[Mark]) -> Iterator[int]:
 
 
 def errors_ms(folder: Path, callers: list[Caller]) -> dict[str, float]:
-    """How late deltas were sent, and arrived."""
+    """How late deltas were sent, and how late they arrived: the second includes the callers'."""
     sent: list[float] = []
     arrived: list[float] = []
     for number, caller in enumerate(callers):
@@ -154,7 +154,7 @@ def test_many_sessions_in_real_time(benchmark: BenchmarkFixture, tmp_path: Path)
     benchmark.extra_info.update(errors)
     if not benchmark.disabled:
         print(f"\n{sessions} sessions: lateness of deltas {errors}")  # noqa: T201 - reported
-        assert errors["arrived_p99_ms"] < LIMIT_P99_MS
+        assert errors["sent_p99_ms"] < LIMIT_P99_MS
 
 
 @pytest.fixture(scope="module")
