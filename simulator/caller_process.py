@@ -1,5 +1,7 @@
 """The caller's process: one pjsua2 endpoint, up to four scripted calls at once.
 
+With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it.
+
 It is told on standard input, one JSON object a line, which calls to make:
 
     {"stage": "...", "path": "scenarios/x.yaml", "scenario": "x", "uri": "sip:...", "seed": 1,
@@ -27,10 +29,12 @@ from agent.timeline import Mark, TimelineWriter
 from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish
+from simulator.impairments import Impairer
 from simulator.lag import LagWatch
 from simulator.loader import load
 from simulator.phrases import prepare
 from simulator.recording import CALLER_RATE_HZ
+from simulator.relay import RelayAddresses
 from simulator.scenario import Scenario
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
 
@@ -52,8 +56,8 @@ class Order:
 class CallerProcess:
     """Takes orders and makes calls."""
 
-    def __init__(self) -> None:
-        self._endpoint = CallerEndpoint()
+    def __init__(self, relay: RelayAddresses | None = None) -> None:
+        self._endpoint = CallerEndpoint(relay=relay)
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -106,6 +110,7 @@ class CallerProcess:
                 user=scenario.caller.user,
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
+                **_impairers(scenario, order.seed),
             )
         except SipError as error:
             timeline.close()
@@ -155,8 +160,23 @@ class CallerProcess:
                 timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
             )
             await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
+        for direction, applied in leg.impairments_applied.items():
+            for what, packets in applied.items():
+                fields = {"what": what, "at": direction, "packets": packets}
+                _mark(timeline, now_ns, stage, "impairment_applied", **fields)
         _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()
+
+
+def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
+    """What befalls the call's packets; as in the virtual lane, each direction has its own dice."""
+    if scenario.network is None:
+        return {}
+    to_agent, to_caller = scenario.network.impairments()
+    return {
+        "to_agent": Impairer(to_agent, random.Random(f"{seed}/network to_agent")),
+        "to_caller": Impairer(to_caller, random.Random(f"{seed}/network to_caller")),
+    }
 
 
 @cache
@@ -175,4 +195,4 @@ def _tell(message: dict[str, Any], *, prefix: str = "") -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(CallerProcess().run())
+    asyncio.run(CallerProcess(RelayAddresses() if "--relay" in sys.argv else None).run())

@@ -34,19 +34,22 @@ class Cell:
         *,
         config: Path | None = None,
         agent_uri: str = "",
+        relayed: bool = False,
     ) -> None:
         self._on_phase = on_phase
         self._agent_uri = agent_uri
+        self._places = asyncio.Semaphore(CALLS_IN_A_CELL)
         self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
+        self.relayed = relayed
+        """Whether RTP passes a relay of the caller's, where it can be impaired."""
         self.busy = 0
-        """Calls under way."""
+        """Calls under way, and those that wait for a place."""
         self.agent: ChildProcess | None = None
         if config is not None:
             arguments = ["-m", "agent.cli", "serve", "--config", str(config)]
             self.agent = child(f"agent{name}", arguments, logs)
-        self.caller = child(
-            f"caller{name}", ["-m", "simulator.caller_process"], logs, self._on_caller_line
-        )
+        arguments = ["-m", "simulator.caller_process", *(["--relay"] if relayed else [])]
+        self.caller = child(f"caller{name}", arguments, logs, self._on_caller_line)
 
     @property
     def processes(self) -> list[ChildProcess]:
@@ -73,6 +76,10 @@ class Cell:
         Raises:
             ProcessError: a process of the cell has died.
         """
+        async with self._places:
+            return await self._play(stage, directory)
+
+    async def _play(self, stage: Stage, directory: Path) -> tuple[Verdict, str]:
         result = asyncio.get_running_loop().create_future()
         self._results[stage.name] = result
         self.caller.send_line(json.dumps(self._order(stage, directory)))

@@ -53,17 +53,24 @@ class SipLane:
         self._agent_uri = agent_uri
         self._fake: ChildProcess | None = None
         count = -(-calls_at_once // CALLS_IN_A_CELL)
-        config = None if agent_uri else self._work / "agent.yaml"
         self._cells = [
-            Cell(
-                str(number) if count > 1 else "",
-                self._work / "logs",
-                on_phase,
-                config=config,
-                agent_uri=agent_uri or "",
-            )
-            for number in range(1, count + 1)
+            self._cell(str(number) if count > 1 else "", on_phase) for number in range(1, count + 1)
         ]
+        if any(stage.scenario.network for stage in stages):
+            self._cells.append(self._cell("-relayed", on_phase, relayed=True))
+
+    def _cell(self, name: str, on_phase: PhaseSink, *, relayed: bool = False) -> Cell:
+        return Cell(
+            name,
+            self._work / "logs",
+            on_phase,
+            config=None if self._agent_uri else self._config(relayed),
+            agent_uri=self._agent_uri or "",
+            relayed=relayed,
+        )
+
+    def _config(self, relayed: bool) -> Path:
+        return self._work / ("agent-relayed.yaml" if relayed else "agent.yaml")
 
     @property
     def processes(self) -> list[ChildProcess]:
@@ -104,7 +111,8 @@ class SipLane:
         started = time.monotonic()
         directory = self._calls / stage.name
         directory.mkdir(parents=True, exist_ok=True)
-        cell = min(self._cells, key=lambda cell: cell.busy)
+        fit = [cell for cell in self._cells if cell.relayed == bool(stage.scenario.network)]
+        cell = min(fit, key=lambda cell: cell.busy)
         cell.busy += 1
         try:
             verdict, detail = await cell.play(stage, directory)
@@ -135,7 +143,9 @@ class SipLane:
         self._fake = child("fake-realtime", arguments, self._work / "logs")
         await self._fake.start()
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
-        write_yaml(self._work / "agent.yaml", agent_config(self._stages, base, self._work))
+        for relayed in {cell.relayed for cell in self._cells}:
+            config = agent_config(self._stages, base, self._work, relayed=relayed)
+            write_yaml(self._config(relayed), config)
 
     async def _stop(self) -> None:
         await asyncio.gather(*(cell.stop() for cell in self._cells))

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from simulator.relay import RelayAddresses
 from simulator.stage import Stage
 
 
@@ -18,10 +19,18 @@ def write_scripts(stages: Sequence[Stage], folder: Path) -> None:
         write_yaml(folder / f"{stage.name}.yaml", data)
 
 
-def agent_config(stages: Sequence[Stage], realtime_base: str, work: Path) -> dict[str, Any]:
-    """The agent's configuration for a run: one route for each stage, each at its own path."""
+def agent_config(
+    stages: Sequence[Stage], realtime_base: str, work: Path, *, relayed: bool = False
+) -> dict[str, Any]:
+    """The agent's configuration for a run: one route for each stage, each at its own path.
+
+    `relayed`: the caller's relay stands between, where the agent says that it is.
+    """
+    sip: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "rtp_port": 0}
+    if relayed:
+        sip["rtp_public_host"] = RelayAddresses().agent
     return {
-        "sip": {"host": "127.0.0.1", "port": 0, "rtp_port": 0},
+        "sip": sip,
         "realtime": {"url": realtime_base + "/{called}/v1/realtime"},
         "timeline": {"dir": str(work / "agent"), "trace_audio": True},
         "routes": [
