@@ -44,6 +44,11 @@ def _add_report(commands: Commands) -> None:
     parser.add_argument(
         "--recordings", type=Path, metavar="DIR", help="where an agent's recordings are (*.wav)"
     )
+    parser.add_argument(
+        "--against",
+        metavar="NAME",
+        help="show what changed against this baseline (default: against the run before)",
+    )
     parser.set_defaults(command=_report)
 
 
@@ -108,7 +113,12 @@ def _tolerance(text: str) -> tuple[str | None, float]:
 
 def _report(given: argparse.Namespace) -> int:
     try:
-        where, calls = rebuild(given.directory, given.out, given.recordings)
+        where, calls = rebuild(
+            given.directory,
+            given.out,
+            recordings=given.recordings,
+            against=baseline_path(given.against) if given.against else None,
+        )
     except (StoredError, EvidenceError, TimelineError, BudgetError) as error:
         return _bad_input(error)
     verdict = overall(calls)

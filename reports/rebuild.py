@@ -20,13 +20,18 @@ from reports.write import CALLS, write_run
 
 
 def rebuild(
-    directory: Path, out_dir: Path | None = None, recordings: Path | None = None
+    directory: Path,
+    out_dir: Path | None = None,
+    *,
+    recordings: Path | None = None,
+    against: Path | None = None,
 ) -> tuple[Path, list[CallResult]]:
     """Make a report again from what is in a directory; nothing is measured that is not there.
 
     `directory` is a run's (with `calls/`), a call's (with `timeline.jsonl`), or one into which an
     agent wrote timelines (`*.jsonl`; its recordings, `*.wav`, lie there too or in `recordings`).
-    A run's report is replaced; others go to `report/` in it.
+    A run's report is replaced; others go to `report/` in it. `against` are results to show changes
+    from, instead of the run before.
 
     Returns:
         Where the report is, and its calls.
@@ -38,7 +43,8 @@ def rebuild(
     calls = sorted(path.parent for path in directory.glob(f"{CALLS}/*/{TIMELINE}"))
     if calls:
         target = out_dir or directory
-        return target, write_run(target, _run_info(directory), map(load_evidence, calls))
+        evidence = list(map(load_evidence, calls))
+        return target, write_run(target, _run_info(directory), evidence, against=against)
     target = out_dir or directory / "report"
     if (directory / TIMELINE).is_file():
         evidence = [load_evidence(directory)]
@@ -51,7 +57,8 @@ def rebuild(
             "(a call), or *.jsonl (an agent's timelines)"
         )
     lane = evidence[0].info.lane
-    return target, write_run(target, RunInfo(started_at="", lane=lane), evidence)
+    info = RunInfo(started_at="", lane=lane)
+    return target, write_run(target, info, evidence, against=against)
 
 
 def _production(path: Path, recordings: Path) -> CallEvidence:

@@ -16,21 +16,32 @@ from reports.stored import StoredError, load_results, previous_run
 CALLS = "calls"
 
 
-def write_run(out_dir: Path, info: RunInfo, calls: Iterable[CallEvidence]) -> list[CallResult]:
+def write_run(
+    out_dir: Path, info: RunInfo, calls: Iterable[CallEvidence], *, against: Path | None = None
+) -> list[CallResult]:
     """Judge every call and write the whole report of a run.
 
     Evidence that is not in its directory (`call_directory`) yet is saved there. Every file is
     whole or absent; `results.json` comes last, so whoever sees it sees everything.
 
+    Args:
+        out_dir: the run's directory.
+        info: what is known about the run as a whole.
+        calls: the evidence.
+        against: results to show changes from; by default those of the run before, beside this one.
+
     Raises:
         BudgetError: a call's own limits cannot be understood.
+        StoredError: `against` cannot be read.
     """
     judged = [judge_call(evidence, info.calibration) for evidence in calls]
-    write_judged(out_dir, info, judged)
+    write_judged(out_dir, info, judged, against=against)
     return judged
 
 
-def write_judged(out_dir: Path, info: RunInfo, judged: Sequence[CallResult]) -> None:
+def write_judged(
+    out_dir: Path, info: RunInfo, judged: Sequence[CallResult], *, against: Path | None = None
+) -> None:
     """Write the report of a run whose calls are judged already, as `write_run` does."""
     for call in judged:
         directory = call_directory(out_dir, call.slug)
@@ -38,15 +49,17 @@ def write_judged(out_dir: Path, info: RunInfo, judged: Sequence[CallResult]) -> 
             save_evidence(call.evidence, directory)
         write_atomically(directory / "call.html", html.call_page(info, call).encode())
     data = results(info, judged)
-    index = html.index_page(info, judged, _changes(out_dir, data))
+    index = html.index_page(info, judged, _changes(out_dir, data, against))
     write_atomically(out_dir / "index.html", index.encode())
     write_atomically(out_dir / "junit.xml", junit(info, judged))
     write_atomically(out_dir / "summary.md", markdown(info, judged).encode())
     write_atomically(out_dir / RESULTS, to_json(data))
 
 
-def _changes(out_dir: Path, data: dict[str, Any]) -> html.Changes | None:
-    """What changed against the run before; nothing if there is none that can be read."""
+def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:
+    """What changed; nothing if there is no run before this one that can be read."""
+    if against is not None:
+        return html.Changes(against=against.stem, rows=compare(load_results(against), data))
     previous = previous_run(out_dir)
     if previous is None:
         return None

@@ -174,6 +174,17 @@ def test_the_index_says_what_changed_since_the_run_before(tmp_path: Path) -> Non
     assert "worse" in second
 
 
+def test_a_report_can_show_what_changed_against_a_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good, bad = make_run(tmp_path / "a" / "good"), make_run(tmp_path / "b" / "bad", downlink_ms=60)
+    assert earshot("baseline", "save", "main", good) == 0
+    assert earshot("report", bad, "--against", "main") == 1, "its downlink is over budget"
+    assert "What changed against main" in (bad / "index.html").read_text()
+    assert earshot("report", bad, "--against", "none") == 2
+
+
 def test_a_run_before_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "20260801-110000").mkdir()
     (tmp_path / "20260801-110000" / "results.json").write_text("{")
