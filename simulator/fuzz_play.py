@@ -13,7 +13,7 @@ from simulator import phrases
 from simulator.fuzz_calls import generate
 from simulator.fuzz_choices import ReplayedChoices, SeededChoices
 from simulator.fuzz_coverage import reached
-from simulator.fuzz_shrink import shrink
+from simulator.fuzz_shrink import shrink, simplicity
 from simulator.invariants import Breach, Invariant, Witness, check, recovers
 from simulator.invariants_audio import ALL
 from simulator.scenario import Scenario
@@ -24,6 +24,9 @@ from simulator.virtual_tape import TapedMachine
 CRASHED = "no_exceptions"
 """The invariant that a machine or adapter that raised an exception has broken."""
 INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
+
+MAX_PLAYS = 150
+"""For shrinking one call: a minute or so."""
 
 MakeMachine = Callable[..., TapedMachine]
 
@@ -115,17 +118,28 @@ def _crash(error: Exception) -> str:
     return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
-def shrink_outcome(outcome: Outcome, make_machine: MakeMachine = TapedMachine) -> Outcome:
+def shrink_outcome(
+    outcome: Outcome, make_machine: MakeMachine = TapedMachine, *, max_plays: int = MAX_PLAYS
+) -> Outcome:
     """The simplest call found that breaks the same invariant as the first breach of `outcome`."""
     wanted = outcome.breaches[0].invariant
-    best = [outcome]
+    simplest = outcome
+    seen = {tuple(outcome.choices)}
 
-    def fails(choices: Sequence[int]) -> Sequence[int] | None:
-        tried = play_choices(outcome.name, ReplayedChoices(choices), make_machine)
+    def fails(candidate: Sequence[int]) -> Sequence[int] | None:
+        nonlocal simplest
+        choices = ReplayedChoices(candidate)
+        generate(choices)
+        made = tuple(choices.made)
+        if made in seen or len(seen) > max_plays:
+            return None
+        seen.add(made)
+        tried = play_choices(outcome.name, ReplayedChoices(made), make_machine)
         if all(breach.invariant != wanted for breach in tried.breaches):
             return None
-        best.append(tried)
-        return tried.choices
+        if simplicity(made) < simplicity(simplest.choices):
+            simplest = tried
+        return made
 
-    simplest = shrink(outcome.choices, fails)
-    return next(tried for tried in reversed(best) if list(tried.choices) == simplest)
+    shrink(outcome.choices, fails)
+    return simplest

@@ -12,7 +12,7 @@ Fails = Callable[[Sequence[int]], Sequence[int] | None]
 """Plays the call of these choices: those it really used if it fails alike, else None."""
 
 
-def shrink(choices: Sequence[int], fails: Fails, *, max_tries: int = 400) -> list[int]:
+def shrink(choices: Sequence[int], fails: Fails, *, max_tries: int = 20_000) -> list[int]:
     """The simplest choices found that still fail.
 
     Args:
@@ -33,16 +33,16 @@ def shrink(choices: Sequence[int], fails: Fails, *, max_tries: int = 400) -> lis
                 return best
             tries += 1
             used = fails(candidate)
-            if used is not None and _simplicity(used) < _simplicity(best):
+            if used is not None and simplicity(used) < simplicity(best):
                 best = list(used)
                 improved = True
                 break
     return best
 
 
-def _simplicity(choices: Sequence[int]) -> tuple[int, int, Sequence[int]]:
-    """Fewer choices (a shorter call), then fewer that are not 0 (a plainer one), then smaller."""
-    return len(choices), sum(1 for choice in choices if choice), choices
+def simplicity(choices: Sequence[int]) -> tuple[int, int, tuple[int, ...]]:
+    """What to sort by: fewer choices (a shorter call), fewer that are not 0 (a plainer one)."""
+    return len(choices), sum(1 for choice in choices if choice), tuple(choices)
 
 
 def _simpler(choices: Sequence[int]) -> Iterator[list[int]]:

@@ -1,0 +1,111 @@
+import functools
+import json
+from pathlib import Path
+
+import pytest
+
+import simulator.fuzz
+from agent import effects
+from agent.effects import Effect
+from agent.inputs import CallInput
+from simulator import cli, loader
+from simulator.fuzz import FuzzOptions, Summary, fuzz, write_up
+from simulator.fuzz_coverage import expected
+from simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
+from simulator.virtual_tape import TapedMachine
+
+
+class NoFlushAtBargeIn(TapedMachine):
+    """An agent that speaks on when it is interrupted."""
+
+    def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
+        asked = super().handle(event, now_ns)
+        asked[:] = [effect for effect in asked if not isinstance(effect, effects.ClearPlayout)]
+        return asked
+
+
+@pytest.fixture
+def broken_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every call is played with an agent that does not stop when it is interrupted."""
+    monkeypatch.setattr(
+        simulator.fuzz, "play_seed", functools.partial(play_seed, make_machine=NoFlushAtBargeIn)
+    )
+    monkeypatch.setattr(
+        simulator.fuzz,
+        "shrink_outcome",
+        functools.partial(shrink_outcome, make_machine=NoFlushAtBargeIn, max_plays=40),
+    )
+
+
+def test_plays_the_seeds_it_is_given_and_says_what_it_reached(tmp_path: Path) -> None:
+    progress: list[int] = []
+    options = FuzzOptions(seeds=4, first_seed=100, found=tmp_path)
+    summary = fuzz(options, lambda so_far: progress.append(so_far.calls))
+    assert (summary.calls, summary.first_seed, summary.failed.total()) == (4, 100, 0)
+    assert progress == [4]
+    assert summary.virtual_s > 20
+    assert "PROCESSING to STREAMING_RESPONSE" in summary.reached
+    assert set(summary.never_reached) == expected() - summary.reached
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_processes_find_the_same_as_one(tmp_path: Path) -> None:
+    def summary(jobs: int) -> Summary:
+        return fuzz(FuzzOptions(seeds=12, jobs=jobs, found=tmp_path), lambda _: None)
+
+    one, two = summary(1), summary(2)
+    assert (one.calls, one.reached, one.virtual_s) == (two.calls, two.reached, two.virtual_s)
+
+
+def test_a_seed_is_enough_to_play_a_call_again() -> None:
+    assert play_seed(11) == play_seed(11)
+
+
+@pytest.mark.usefixtures("broken_agent")
+def test_stops_at_the_first_failure_and_writes_it_as_a_small_scenario(tmp_path: Path) -> None:
+    summary = fuzz(FuzzOptions(seeds=500, found=tmp_path), lambda _: None)
+    assert summary.calls < 500
+    (finding,) = summary.findings
+    assert finding.invariant == "interrupted_audio_stops"
+    (scenario,) = loader.load([finding.path])
+    assert scenario.network is None
+    assert scenario.realtime.faults == ()
+    assert len(scenario.steps) < 12
+    again = play_scenario(scenario, {}, make_machine=NoFlushAtBargeIn)
+    assert finding.invariant in {breach.invariant for breach in again.breaches}
+    text = finding.path.read_text(encoding="utf-8")
+    assert text.startswith(f"# Found by the fuzzer, seed {finding.seed}: interrupted_audio_stops:")
+
+
+def test_a_seed_that_does_not_fail_is_not_written_up(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="seed 5 does not fail"):
+        write_up(5, tmp_path)
+
+
+@pytest.mark.usefixtures("broken_agent")
+def test_the_command_tells_what_it_found_and_exits_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["fuzz", "--seeds", "40", "--jobs", "1", "--found", str(tmp_path)]
+    assert cli.main(given) == 1
+    told = capsys.readouterr().out
+    assert "broke interrupted_audio_stops" in told
+    assert f"earshot run --lane virtual {tmp_path}" in told
+    assert "never reached:" in told
+
+
+def test_the_command_is_content_and_speaks_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["fuzz", "--seeds", "2", "--jobs", "1", "--json", "--found", str(tmp_path)]
+    assert cli.main(given) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["calls"], told["failed"], told["findings"]) == (2, {}, [])
+    assert told["never_reached"]
+
+
+def test_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["fuzz", "--seeds", "0"])
+    assert caught.value.code == 2
+    assert "expected 1 or more" in capsys.readouterr().err

@@ -1,0 +1,184 @@
+"""Each invariant holds in a good call, and is broken by a call that breaks it.
+
+The eight bugs of tests/properties/test_planted_bugs.py break the others; here are those that no
+small bug of the agent breaks, by evidence that was tampered with.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from agent import effects
+from agent.audio import to_bytes
+from agent.clock import NS_PER_S
+from agent.greeting import MemoryPrompts
+from agent.leg import FramePlayed
+from agent.settings import CallSettings
+from agent.timeline import Mark
+from simulator import phrases
+from simulator.invariants import Witness, check, recovers
+from simulator.invariants_audio import ALL, retell
+from simulator.recording import CallRecorder
+from simulator.scenario import Scenario
+from simulator.virtual_stage import VirtualCall, play_call
+
+BARGE_IN: dict[str, Any] = {
+    "about": "A barge-in.",
+    "realtime": {
+        "replies": [
+            {
+                "say": "We have three branches. The main branch is open from Monday to Saturday, "
+                "the one at the harbour from Tuesday to Friday."
+            },
+            {"say": "The harbour branch opens at ten."},
+        ]
+    },
+    "steps": [
+        {"expect": "greeting"},
+        {"say": "When are you open?"},
+        {"say": "Sorry, I only want to know about the harbour.", "when": "reply + 1500ms"},
+        {"expect": "reply"},
+        "hang_up",
+    ],
+}
+
+
+def play(data: dict[str, Any]) -> Witness:
+    scenario = Scenario.model_validate(data).named("call")
+    settings = CallSettings()
+    call = play_call(
+        scenario,
+        phrases.prepare(scenario, 24_000),
+        stage="call",
+        seed=1,
+        settings=settings,
+        prompts=MemoryPrompts(),
+    )
+    return Witness(scenario=scenario, settings=settings, call=call)
+
+
+@pytest.fixture(scope="module")
+def good() -> Witness:
+    return play(BARGE_IN)
+
+
+def tampered(good: Witness, **changes: Any) -> Witness:
+    return Witness(
+        scenario=good.scenario, settings=good.settings, call=replace(good.call, **changes)
+    )
+
+
+def broken(witness: Witness) -> set[str]:
+    return {breach.invariant for breach in check(witness, {**ALL, "recovers": recovers})}
+
+
+def test_everything_holds_in_a_good_call(good: Witness) -> None:
+    assert broken(good) == set()
+    assert len(retell(good).cuts) == 1
+
+
+def changed_marks(good: Witness, change: Callable[[Mark], Mark | None]) -> Witness:
+    marks = [changed for mark in good.call.agent_marks if (changed := change(mark))]
+    return tampered(good, agent_marks=marks)
+
+
+def test_a_leap_between_states_is_found(good: Witness) -> None:
+    def leap(mark: Mark) -> Mark | None:
+        return None if mark.fields.get("to") == "PROCESSING" else mark
+
+    assert broken(changed_marks(good, leap)) == {"only_legal_transitions"}
+
+
+def test_a_trigger_out_of_place_is_found_unless_a_fault_explains_it(good: Witness) -> None:
+    dropped = Mark(
+        at_ns=NS_PER_S,
+        source="agent",
+        call="call",
+        name="event_dropped",
+        fields={"type": "speech_started", "reason": "not legal"},
+    )
+    marks = [*good.call.agent_marks, dropped]
+    assert broken(tampered(good, agent_marks=marks)) == {"only_legal_transitions"}
+    realtime = {**BARGE_IN["realtime"], "faults": [{"fault": "reorder", "at": "event 99"}]}
+    excused = Scenario.model_validate({**BARGE_IN, "realtime": realtime})
+    call = replace(good.call, agent_marks=marks)
+    assert broken(Witness(scenario=excused, settings=good.settings, call=call)) == set()
+
+
+@pytest.mark.parametrize("changes", [{"finish": None}, {"agent_ended": False}])
+def test_a_call_without_an_end_is_found(good: Witness, changes: dict[str, Any]) -> None:
+    assert broken(tampered(good, **changes)) == {"ends_in_bounded_time"}
+
+
+def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
+    def late(mark: Mark) -> Mark:
+        ended = mark.name == "call_ended"
+        return replace(mark, at_ns=mark.at_ns + NS_PER_S) if ended else mark
+
+    assert broken(changed_marks(good, late)) == {"ends_in_bounded_time"}
+
+
+def test_a_flood_of_effects_is_found(good: Witness) -> None:
+    tape = list(good.tape)
+    mark = effects.EmitMark(name="state", at_ns=0)
+    tape[10] = replace(tape[10], effects=[*tape[10].effects, *[mark] * 501])
+    assert broken(tampered(good, tape=tape)) == {"queues_stay_bounded"}
+
+
+def test_a_greeting_that_was_cut_and_called_whole_is_found(good: Witness) -> None:
+    def shorter(mark: Mark) -> Mark:
+        if mark.name != "greeting_ended":
+            return mark
+        return replace(mark, fields={**mark.fields, "played_ms": 800.0})
+
+    assert broken(changed_marks(good, shorter)) == {"greetings_are_whole_or_marked"}
+
+
+def test_a_greeting_without_an_end_is_found(good: Witness) -> None:
+    last = next(i for i, m in enumerate(good.call.agent_marks) if m.name == "greeting_started")
+    marks = good.call.agent_marks[: last + 1]
+    assert "greetings_are_whole_or_marked" in broken(tampered(good, agent_marks=marks))
+
+
+def test_audio_of_a_truncated_item_at_the_ear_is_found(good: Witness) -> None:
+    (cut,) = retell(good).cuts
+    recorder = good.call.recorder
+    mouth, ear = recorder.channels()
+    unheard = bytes(retell(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
+    spoiled = CallRecorder(recorder.rate_hz)
+    line = _as_heard(unheard)
+    assert recorder.started_at_ns is not None
+    spoiled.tick(mouth + bytes(len(line)), ear + line, recorder.started_at_ns)
+    assert broken(tampered(good, recorder=spoiled)) == {"truncated_audio_is_not_heard"}
+
+
+def test_a_truncation_past_what_was_played_is_found(good: Witness) -> None:
+    tape = [
+        replace(step, given=replace(step.given, samples=0))
+        if isinstance(step.given, FramePlayed)
+        else step
+        for step in good.tape
+    ]
+    assert "truncations_are_true" in broken(tampered(good, tape=tape))
+
+
+def test_a_caller_who_is_never_answered_is_found() -> None:
+    unanswered = {
+        **BARGE_IN,
+        "agent": {},
+        "steps": [{"expect": "reply", "within": 500}, "hang_up"],
+    }
+    assert broken(play(unanswered)) == {"recovers"}
+
+
+def _as_heard(pcm: bytes) -> bytes:
+    from agent.audio import AudioFormat, to_samples
+
+    pcmu = AudioFormat("pcmu")
+    return to_bytes(to_samples(pcmu.decode(pcmu.encode(pcm))))
+
+
+def test_the_evidence_of_a_call_has_defaults() -> None:
+    assert VirtualCall().tape == []
