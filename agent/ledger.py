@@ -36,6 +36,8 @@ class Segment:
     """Left so far."""
     complete: bool = False
     """Nothing more will be queued."""
+    cut_short: bool = False
+    """Some of it did not fit the buffer. What came after that would be heard in the wrong place."""
     missing: int = 0
     """Length of the hole that is open now: silence while more was to come."""
     last_played_ns: int = 0
@@ -111,6 +113,7 @@ class Ledger:
         for segment in reversed(self._queue):
             dropped = min(samples, segment.queued - segment.played)
             segment.queued -= dropped
+            segment.cut_short = segment.cut_short or bool(dropped)
             samples -= dropped
             if not samples:
                 return

@@ -41,11 +41,18 @@ class Player:
         return self._ledger.head
 
     def write(self, segment: Segment, pcm: bytes) -> None:
-        """Queue more of a segment; what does not fit the bound, the newest, is dropped."""
+        """Queue more of a segment.
+
+        What does not fit the bound, the newest, is dropped, and the rest of its segment with it: the
+        caller hears whole words up to there, and what was heard is still a place in the item.
+        """
         samples = len(pcm) // BYTES_PER_SAMPLE
         held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
         room = self._max_samples - self._ledger.waiting_samples - held
+        if segment.cut_short:
+            room = 0
         if samples > room:
+            segment.cut_short = True
             self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
             samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
         if not samples:

@@ -370,6 +370,9 @@ def test_the_playout_buffer_is_bounded() -> None:
     rig.respond(audio_ms=900, done=None)
     rig.delta(300)
     assert rig.marks("playout_overflowed") == [{"dropped_ms": 200.0}]
+    rig.wait(500)
+    rig.delta(100)
+    assert rig.marks("playout_overflowed")[1:] == [{"dropped_ms": 100.0}], "no hole in the words"
     rig.response_done()
     rig.wait(1200)
     assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 1000.0}]
