@@ -43,8 +43,8 @@ class Player:
     def write(self, segment: Segment, pcm: bytes) -> None:
         """Queue more of a segment.
 
-        What does not fit the bound, the newest, is dropped, and the rest of its segment with it: the
-        caller hears whole words up to there, and what was heard is still a place in the item.
+        What does not fit the bound, the newest, is dropped, and the rest of its segment with it:
+        the caller hears whole words up to there, and what was heard is still a place in the item.
         """
         samples = len(pcm) // BYTES_PER_SAMPLE
         held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
