@@ -60,4 +60,4 @@ def test_a_file_beside_the_scenario_is_found(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     path.write_text("about: x\nsteps: [{say: {wav: own.wav}}]\n")
     (audio,) = prepare(load_file(path)[0], 16_000).values()
-    assert len(audio) == pytest.approx(16_000, abs=20)
+    assert len(audio) == pytest.approx(16_000, abs=1000)  # 500 ms, and up to a frame
