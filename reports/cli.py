@@ -1,4 +1,4 @@
-"""The commands of `earshot` that read what a run has written: report, compare, baseline."""
+"""The commands that read what has been written: report, compare, baseline, bench."""
 
 import argparse
 import json
@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from agent.timeline import TimelineError
+from reports.bench import BenchError, load_benches, newest
 from reports.budget import UNITS, BudgetError
 from reports.compare import TOLERANCE, Change, compare, regressions
 from reports.evidence import EvidenceError
+from reports.files import write_atomically
+from reports.html import bench_page
 from reports.markdown import changes_table
 from reports.rebuild import rebuild
 from reports.results import overall
@@ -22,13 +25,15 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 EXIT_FINE, EXIT_WORSE, EXIT_BAD_INPUT = 0, 1, 2
 
 _LATEST = Path("out/latest")
+_BENCHMARKS = Path(".benchmarks")
 
 
 def add_commands(commands: Commands) -> None:
-    """Add `report`, `compare` and `baseline` to a command line; each sets `command`."""
+    """Add them to a command line; each sets `command`."""
     _add_report(commands)
     _add_compare(commands)
     _add_baseline(commands)
+    _add_bench(commands)
 
 
 def _add_report(commands: Commands) -> None:
@@ -86,6 +91,19 @@ def _add_baseline(commands: Commands) -> None:
     check.set_defaults(command=_check)
 
 
+def _add_bench(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="the page of the last benchmarks",
+        description="Makes bench.html of what `nox -s bench` measured last.",
+    )
+    parser.add_argument(
+        "file", type=Path, nargs="?", metavar="JSON", help="default: the newest in .benchmarks"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/bench.html"), metavar="FILE")
+    parser.set_defaults(command=_bench)
+
+
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance",
@@ -124,6 +142,16 @@ def _report(given: argparse.Namespace) -> int:
     verdict = overall(calls)
     print(f"{len(calls)} calls, {verdict}: {where / 'index.html'}")
     return {"passed": EXIT_FINE, "failed": EXIT_WORSE}.get(verdict, EXIT_BAD_INPUT)
+
+
+def _bench(given: argparse.Namespace) -> int:
+    try:
+        benches = load_benches(given.file or newest(_BENCHMARKS))
+    except BenchError as error:
+        return _bad_input(error)
+    write_atomically(given.out, bench_page(benches).encode())
+    print(given.out)
+    return EXIT_FINE
 
 
 def _compare(given: argparse.Namespace) -> int:

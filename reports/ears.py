@@ -141,15 +141,15 @@ class Ears:
 
     def feed(self, audio: bytes | NDArray[np.int16]) -> list[Heard]:
         """Hear some more audio (PCM, 16 bit, mono), of any length, and tell what became clear."""
+        if self._hears_nothing_in(audio):
+            self._skip(len(audio) // 2)
+            return []
         samples = np.frombuffer(audio, "<i2") if isinstance(audio, bytes) else audio
         if self._rest.size:
             samples = np.concatenate((self._rest, samples))
         whole = samples.size - samples.size % self._hop
         self._rest = samples[whole:]
         heard: list[Heard] = []
-        if not (samples.any() or self._tones.open or self._speech.busy):
-            self._skip(whole)  # digital silence, the commonest frame of a simulated call
-            return heard
         wave = samples[:whole].astype(np.float32)
         for start in range(0, whole, self._hop):
             self._hear(wave[start : start + self._hop], heard)
@@ -161,6 +161,15 @@ class Ears:
         self._tell(*self._tones.close(), heard)
         self._speech.close(heard)
         return heard
+
+    def _hears_nothing_in(self, audio: bytes | NDArray[np.int16]) -> bool:
+        """Whether it is digital silence, the commonest frame of a simulated call, amid silence."""
+        return (
+            isinstance(audio, bytes)
+            and audio == bytes(len(audio))
+            and not len(audio) % (2 * self._hop)
+            and not (self._rest.size or self._tones.open or self._speech.busy)
+        )
 
     def _skip(self, whole: int) -> None:
         hops = whole // self._hop

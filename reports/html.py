@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import stats
+from reports.bench import Benches
 from reports.budget import Judged
 from reports.compare import Change
 from reports.knee import Knee, charts
@@ -85,6 +86,11 @@ def call_page(info: RunInfo, call: CallResult) -> str:
 def knee_page(knee: Knee) -> str:
     """The page of a knee."""
     return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee))
+
+
+def bench_page(benches: Benches) -> str:
+    """The page of the benchmarks."""
+    return _PAGES.get_template("bench.html").render(benches=benches)
 
 
 def _problem(call: CallResult) -> str:

@@ -42,6 +42,9 @@ class Step:
     turn_ms: dict[str, float]
     """p50, p95, p99."""
     overhead_ms: dict[str, float]
+    """The agent's part of them."""
+    barge_in_stop_ms: dict[str, float]
+    """Zeros where nobody interrupted."""
     harness_lag_ms: float
     """p95 over the calls of the harness's own worst lag."""
     agent: Load
@@ -101,6 +104,7 @@ def step_of(calls: int, results: Sequence[CallResult], agent: Load, harness: Loa
         turns=len(turns),
         turn_ms=_percentiles(turns),
         overhead_ms=limits,
+        barge_in_stop_ms=_percentiles(_values(results, "barge_in_stop_ms")),
         harness_lag_ms=stats.percentile(lags, 95) if lags else 0.0,
         agent=agent,
         harness=harness,

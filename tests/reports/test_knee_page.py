@@ -21,6 +21,7 @@ def step(
         turns=2 * calls,
         turn_ms={"p50": 900, "p95": 950, "p99": 990},
         overhead_ms={"p50": p95 / 2, "p95": p95, "p99": p95 + 3},
+        barge_in_stop_ms={"p50": 90, "p95": 110, "p99": 120},
         harness_lag_ms=lag,
         agent=Load(cpu_cores=agent, memory_mib=70),
         harness=Load(cpu_cores=harness, memory_mib=150),
