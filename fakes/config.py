@@ -4,7 +4,8 @@ import copy
 from typing import Any
 
 from agent.audio import AudioFormat, Encoding
-from fakes.requests import Generation, RequestError, ResponseFields, SessionFields
+from fakes.requests import RequestError
+from fakes.shapes import Generation, ResponseFields, SessionFields
 
 _PCM = {"type": "audio/pcm", "rate": 24000}
 _ENCODINGS: dict[str, Encoding] = {"audio/pcm": "pcm", "audio/pcmu": "pcmu", "audio/pcma": "pcma"}

@@ -76,7 +76,7 @@ class AcceptLate(BaseFault):
     fault: Literal["accept_late"]
     at: At = "connect"
     """The handshake."""
-    by_ms: float = Field(default=3000, gt=0, le=600_000)
+    by_ms: float = Field(default=3000, gt=0, le=60_000)
     """How late."""
 
 

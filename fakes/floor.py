@@ -6,9 +6,10 @@ from fakes.config import ResponseConfig
 from fakes.mischief import Mischief
 from fakes.plan import Trigger, make_plan, perform
 from fakes.repertoire import Line
-from fakes.requests import RequestError, ResponseFields
+from fakes.requests import RequestError
 from fakes.response import CancelReason, Response
 from fakes.script import Reply
+from fakes.shapes import ResponseFields
 from fakes.state import SessionState
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
@@ -112,7 +113,15 @@ class Floor:
         if config.in_conversation:
             self._active = response
         audio_format = None if config.modalities == ["text"] else config.output_format
-        plan = make_plan(performance, trigger, audio_format, state.timing, state.rng)
+        limit = config.max_output_tokens
+        plan = make_plan(
+            performance,
+            trigger,
+            audio_format,
+            state.timing,
+            state.rng,
+            max_tokens=None if limit == "inf" else limit,
+        )
         response.start(plan, state.out.now_ns)
         self._advance(response)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.audio import AudioFormat
+from fakes.conversation import MS_PER_OUTPUT_TOKEN
 from fakes.repertoire import Line
 from fakes.script import FunctionCall, Timing
 
@@ -87,13 +88,18 @@ class Complete:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """The response has used up its tokens: it ends incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
     """The response fails with this code."""
 
     code: str
 
 
-Step = Begin | AddItem | AddPart | Word | Audio | Arguments | EndAudio | Complete | Fail
+Step = Begin | AddItem | AddPart | Word | Audio | Arguments | EndAudio | Complete | Stop | Fail
 Plan = list[tuple[float, Step]]
 """Steps, each with its time in ms after the response was asked for; in order."""
 
@@ -138,8 +144,12 @@ def make_plan(
     audio_format: AudioFormat | None,
     timing: Timing,
     rng: random.Random,
+    max_tokens: int | None = None,
 ) -> Plan:
-    """The plan of a response; `audio_format` is None for one that is to be text."""
+    """The plan of a response; `audio_format` is None for one that is to be text.
+
+    Beyond `max_tokens`, a token being 50 ms of audio or a word of text, it is cut off.
+    """
     think_ms = performance.think_ms
     item_ms = think_ms * _ITEM_SHARE[trigger]
     plan: Plan = [(think_ms * _CREATED_SHARE[trigger], Begin())]
@@ -156,7 +166,23 @@ def make_plan(
             plan.extend(_text_steps(performance))
         else:
             plan.extend(_audio_steps(performance, plan[-1][0], audio_format, timing, rng))
+    if max_tokens is not None:
+        plan = list(_within(plan, max_tokens))
     return plan[:-1] if performance.never_done else plan
+
+
+def _within(plan: Plan, max_tokens: int) -> Iterator[tuple[float, Step]]:
+    left = float(max_tokens)
+    has_audio = any(isinstance(step, Audio) for _, step in plan)
+    for at_ms, step in plan:
+        if isinstance(step, Audio):
+            left -= step.length_ms / MS_PER_OUTPUT_TOKEN
+        elif isinstance(step, Arguments) or (isinstance(step, Word) and not has_audio):
+            left -= 1
+        if left < 0:
+            yield at_ms, Stop()
+            return
+        yield at_ms, step
 
 
 def _call_steps(call: FunctionCall, think_ms: float) -> Iterator[tuple[float, Step]]:

@@ -22,6 +22,7 @@ from fakes.plan import (
     Performance,
     Plan,
     Step,
+    Stop,
     Trigger,
     Word,
 )
@@ -123,7 +124,11 @@ class Response:
             case EndAudio():
                 self._end_audio()
             case Complete():
-                self._complete()
+                self._end_item("completed")
+                self._finish("completed", None)
+            case Stop():
+                self._end_item("incomplete")
+                self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
             case Fail(code):
                 error = {"type": "server_error", "code": code, "message": _FAILURES.get(code, code)}
                 self._finish("failed", {"type": "failed", "error": error})
@@ -218,10 +223,6 @@ class Response:
             delta=text,
             obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
         )
-
-    def _complete(self) -> None:
-        self._end_item("completed")
-        self._finish("completed", None)
 
     def _end_item(self, status: Literal["completed", "incomplete"]) -> None:
         item = self._item

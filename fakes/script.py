@@ -45,6 +45,8 @@ class Reply(ScriptModel):
     """What the transcript says; by default the text of `say`, and nothing for `wav`."""
     heard: str | None = None
     """What input transcription makes of the caller's turn that this reply answers."""
+    unheard: bool = False
+    """Input transcription of that turn fails."""
     think_ms: float | None = Field(default=None, ge=0, le=600_000)
     """From commit (or `response.create`) to the first audio delta; overrides `timing.think_ms`."""
     delta_ms: float | None = Field(default=None, ge=10, le=10_000)
@@ -70,7 +72,7 @@ class Reply(ScriptModel):
 class Timing(ScriptModel):
     """When things happen. The defaults are those of recorded gpt-realtime-2.1-mini sessions."""
 
-    connect_delay_ms: float = Field(default=0, ge=0, le=600_000)
+    connect_delay_ms: float = Field(default=0, ge=0, le=60_000)
     """From the client's handshake to its acceptance, and to `session.created`."""
     think_ms: float = Field(default=500, ge=0, le=600_000)
     """From commit (or `response.create`) to the first audio delta."""

@@ -42,7 +42,7 @@ from fakes.wire import LARGE_CHARS
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
-_HANDSHAKE_LIMIT_S = 660  # the longest delay that a script can ask for, and some room
+_HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
 _STOP_LIMIT_S = 5
 
 log = logging.getLogger("fakes.server")
@@ -71,6 +71,8 @@ class ServerOptions:
     keep_audio: bool = False
     """Whether to write `{stage}.heard.wav` there too."""
     max_sessions: int = 1000
+    ping_every_s: float = 20
+    """A client that does not answer a ping within the same time is closed with 1011."""
 
 
 class FakeRealtime:
@@ -132,6 +134,8 @@ class FakeRealtime:
             self._options.port,
             process_request=self._process_request,
             max_size=_MAX_MESSAGE_BYTES,
+            ping_interval=self._options.ping_every_s,
+            ping_timeout=self._options.ping_every_s,
             compression=None,  # audio as base64 on a loopback: not worth the time
             open_timeout=_HANDSHAKE_LIMIT_S,
             server_header=None,

@@ -5,10 +5,13 @@ The same session serves real clients over a WebSocket and simulated ones in memo
 in a script; when it says it, too; what it hears, it really hears.
 """
 
+import binascii
 import random
 from collections import deque
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
+from agent.audio import duration_ms
 from fakes.config import SessionConfig
 from fakes.conversation import Conversation, Item
 from fakes.dialects import Beta, Ga
@@ -273,7 +276,22 @@ class RealtimeSession:
             data["status"] = "completed"
         if data["type"] == "function_call":
             data.setdefault("call_id", f"call_{self._out.ids.letters(16)}")
-        self._state.add_item(Item(data), request.previous_item_id)
+        pcm = self._take_audio(data.get("content", ()))
+        audio_ms = duration_ms(pcm, self._state.config.input_format.rate_hz)
+        self._state.add_item(Item(data, audio_ms=audio_ms, pcm=pcm), request.previous_item_id)
+
+    def _take_audio(self, content: Sequence[dict[str, Any]]) -> bytes:
+        """The audio of a created item, as PCM16, taken out of its content."""
+        pcm = b""
+        for index, part in enumerate(content):
+            try:
+                wire = binascii.a2b_base64(part.pop("audio", ""), strict_mode=True)
+            except ValueError:
+                path = f"item.content[{index}].audio"
+                message = f"Invalid value for '{path}': expected base64."
+                raise RequestError("invalid_value", message, path) from None
+            pcm += self._state.config.input_format.decode(wire)
+        return pcm
 
     def _truncate(self, request: Truncate) -> None:
         self._state.conversation.truncate(

@@ -38,7 +38,7 @@ class Turns:
         self._commit_end_ms: float | None = None
         self._idle_from_ms: float | None = None
         self._idle_timeout_ms: int | None = None
-        self._heard: dict[str, tuple[str, float]] = {}
+        self._heard: dict[str, tuple[str | None, float]] = {}
 
     @property
     def commit_pending(self) -> bool:
@@ -118,10 +118,17 @@ class Turns:
     def send_transcription(self, item_id: str) -> None:
         """The timer `transcription` of an item is due."""
         text, audio_ms = self._heard.pop(item_id)
+        shared = {"item_id": item_id, "content_index": 0}
+        if text is None:
+            error = {"type": "transcription_error", "code": "audio_unintelligible"}
+            error |= {"message": "The audio could not be transcribed."}
+            self._state.out.send(
+                "conversation.item.input_audio_transcription.failed", **shared, error=error
+            )
+            return
         conversation = self._state.conversation
         if item_id in conversation:
             conversation.get(item_id, "").data["content"][0]["transcript"] = text
-        shared = {"item_id": item_id, "content_index": 0}
         for word in text.split(" ") if text else ():
             self._state.out.send(
                 "conversation.item.input_audio_transcription.delta", **shared, delta=f" {word}"
@@ -188,7 +195,8 @@ class Turns:
         content = {"type": "input_audio", "transcript": None}
         self._state.add_item(Item(_message(item_id, "user", content), audio_ms=audio_ms, pcm=pcm))
         if self._state.config.transcribes:
-            self._heard[item_id] = (self.floor.upcoming.heard or "", audio_ms)
+            upcoming = self.floor.upcoming
+            self._heard[item_id] = (None if upcoming.unheard else upcoming.heard or "", audio_ms)
             out.set_timer(
                 f"transcription:{item_id}",
                 self._state.in_ms(self._state.timing.transcription_ms),

@@ -5,16 +5,15 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from openai.types.realtime import RealtimeServerEvent
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from fakes.voice import synthesise
 
-_ADAPTER: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 _LIMIT_S = 10
 
 # Fields that recorded sessions carry and the SDK's types do not name.
@@ -31,9 +30,21 @@ RECORDED_EXTRAS = {
 
 def check(event: dict[str, Any]) -> None:
     """Fail on a field that is missing, has a wrong type, or is unknown, at any depth."""
-    model = _ADAPTER.validate_python(event, strict=True)
-    assert model.type == event["type"]
-    unknown = set(_unknown(model)) - RECORDED_EXTRAS
+    strictly(_MODELS, event, RECORDED_EXTRAS)
+
+
+def models_by_type(union: Any) -> dict[str, type[BaseModel]]:
+    """The models of a union of events, by the event's type."""
+    members = get_args(get_args(union)[0] if get_origin(union) is Annotated else union)
+    return {get_args(model.model_fields["type"].annotation)[0]: model for model in members}
+
+
+def strictly(
+    models: dict[str, type[BaseModel]], event: dict[str, Any], extras: set[tuple[str, str]]
+) -> None:
+    """The same for any types; `extras` are fields that they do not name, by their model's name."""
+    model = models[event["type"]].model_validate(event, strict=True)
+    unknown = set(_unknown(model)) - extras
     assert not unknown, f"{event['type']} has unknown fields: {sorted(unknown)}"
 
 
@@ -46,6 +57,9 @@ def _unknown(value: Any) -> list[tuple[str, str]]:
     for name in type(value).model_fields:
         found += _unknown(getattr(value, name))
     return found
+
+
+_MODELS = models_by_type(RealtimeServerEvent)
 
 
 class OfficialClient:

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import json
 import subprocess
 import sys
@@ -193,6 +194,24 @@ async def test_a_large_append_is_taken_in_pieces() -> None:
         await socket.send(append)
         await socket.send('{"type": "input_audio_buffer.commit"}')
         assert (await receive(socket))["type"] == "input_audio_buffer.committed"
+
+
+async def test_a_client_that_answers_no_ping_is_closed() -> None:
+    marks: list[Mark] = []
+    options = ServerOptions(ping_every_s=0.1)
+    async with FakeRealtime(QUICK, options=options, on_mark=marks.append) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        key = base64.b64encode(bytes(16)).decode()
+        writer.write(
+            b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: " + key.encode() + b"\r\n\r\n"
+        )
+        async with asyncio.timeout(15):
+            everything = await reader.read()  # until the server hangs up
+        writer.close()
+    assert b"101 Switching Protocols" in everything
+    assert [mark.name for mark in marks] == ["session_opened", "session_closed"]
 
 
 async def test_a_client_that_does_not_read_is_dropped() -> None:

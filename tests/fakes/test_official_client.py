@@ -15,6 +15,7 @@ from fakes.server import FakeRealtime
 from fakes.voice import synthesise
 
 QUICK = {"think_ms": 20, "pace": 1000, "commit_ms": 5, "transcription_ms": 5}
+LONG = "We open at nine on every day of the week, and on holidays as well, but not at Easter."
 HUNDRED_MS = bytes(4800)
 
 
@@ -351,6 +352,57 @@ async def test_the_voice_stays_once_it_has_been_heard(client: OfficialClient) ->
 async def test_a_session_expires() -> None:
     async with serving(timing={"expires_after_s": 0.05}) as client:
         assert (await client.error())["code"] == "session_expired"
+
+
+async def test_a_failed_response_is_told_in_the_types_of_the_api() -> None:
+    fault = {"fault": "fail", "at": "reply 1", "code": "insufficient_quota"}
+    async with serving(faults=[fault]) as client:
+        await client.say()
+        response = (await client.until("response.done"))["response"]
+        assert response["status_details"]["error"]["code"] == "insufficient_quota"
+
+
+@pytest.mark.parametrize("modalities", [["audio"], ["text"]])
+async def test_a_response_ends_when_its_tokens_are_used_up(modalities: list[str]) -> None:
+    async with serving(replies=[{"say": LONG}]) as client:
+        await client.turn_detection(None)
+        await client.say()
+        await client.connection.input_audio_buffer.commit()
+        limits: Any = {"max_output_tokens": 12, "output_modalities": modalities}
+        await client.connection.response.create(response=limits)
+        response = (await client.until("response.done"))["response"]
+        assert response["status"] == "incomplete"
+        assert response["status_details"]["reason"] == "max_output_tokens"
+        assert response["output"][0]["status"] == "incomplete"
+        tokens = response["usage"]["output_token_details"]
+        assert tokens["audio_tokens" if modalities == ["audio"] else "text_tokens"] <= 12
+
+
+async def test_input_transcription_can_fail() -> None:
+    async with serving(replies=[{"say": "Sorry?", "unheard": True, "think_ms": 100}]) as client:
+        await client.configure(audio={"input": {"transcription": {"model": "whisper-1"}}})
+        await client.say()
+        failed = await client.until("conversation.item.input_audio_transcription.failed")
+        assert failed["error"]["message"] == "The audio could not be transcribed."
+
+
+async def test_audio_can_be_put_into_the_conversation(client: OfficialClient) -> None:
+    spoken = synthesise("Hello.")
+    content: Any = [{"type": "input_audio", "audio": base64.b64encode(spoken).decode()}]
+    items = client.connection.conversation.item
+    await items.create(item={"type": "message", "role": "user", "id": "a", "content": content})
+    added = (await client.until("conversation.item.added"))["item"]
+    assert added["content"] == [{"type": "input_audio"}]
+    await items.retrieve(item_id="a")
+    retrieved = (await client.until("conversation.item.retrieved"))["item"]
+    assert base64.b64decode(retrieved["content"][0]["audio"]) == spoken
+    await client.connection.response.create()
+    usage = (await client.until("response.done"))["response"]["usage"]
+    tokens = usage["input_token_details"]["audio_tokens"]
+    assert tokens == pytest.approx(len(spoken) / 48 / 100, abs=1)
+    content[0]["audio"] = "%"
+    await items.create(item={"type": "message", "role": "user", "content": content})
+    assert (await client.error())["param"] == "item.content[0].audio"
 
 
 async def test_an_unknown_event_is_refused(client: OfficialClient) -> None:
