@@ -304,3 +304,36 @@ def test_steps_meanwhile_run_beside_the_others(tmp_path: Path) -> None:
     waited_ms = call.at_ms("dtmf_sent") - call.at_ms("beep_heard")
     assert waited_ms == pytest.approx(1000, abs=21)
     assert call.marks("step_started")[1].fields["step"] == 2
+
+
+def test_on_a_noisy_line_there_is_always_sound_and_turns_are_marked_all_the_same(
+    tmp_path: Path,
+) -> None:
+    quiet = Call(scenario(tmp_path, TWO_TURNS), ANSWERS).play()
+    noisy_text = "    caller: {noise: {kind: pink, snr_db: 20}}\n" + TWO_TURNS
+    noisy = Call(scenario(tmp_path, noisy_text), ANSWERS).play()
+
+    assert noisy.verdict == "passed"
+    played = b"".join(effect.pcm for effect in noisy.effects if isinstance(effect, Play))
+    up_ms = noisy.at_ms("hang_up_sent") - noisy.at_ms("media_ready")
+    assert audio.duration_ms(played, RATE_HZ) == pytest.approx(up_ms, abs=100)
+    for name in ("utterance_started", "utterance_ended"):
+        assert len(noisy.marks(name)) == len(quiet.marks(name)) == 2
+    for call in (quiet, noisy):
+        call_ms = call.at_ms("utterance_ended") - call.at_ms("utterance_started")
+        said = next(effect for effect in quiet.effects if isinstance(effect, Play))
+        assert call_ms == pytest.approx(audio.duration_ms(said.pcm, RATE_HZ), abs=20)
+
+
+def test_two_tracks_speak_at_the_same_time(tmp_path: Path) -> None:
+    text = """
+        steps: [{say: "What time do you open on Saturday?", when: greeting end}]
+        meanwhile: [{say: "Psst, over here.", when: greeting end + 1200ms}]
+    """
+    call = Call(scenario(tmp_path, text), FLOW).play()
+
+    assert call.verdict == "passed"
+    started = [mark.at_ns / 1e6 for mark in call.marks("utterance_started")]
+    # The first begins when the greeting's end is sure, 700 ms after it.
+    assert started[1] - started[0] == pytest.approx(1200 - 700, abs=61)
+    assert started[1] < call.at_ms("utterance_ended")
