@@ -32,6 +32,9 @@ MAX_WAITING_EVENTS = 3_000
 """A minute of 20 ms appends: a socket that takes nothing for so long is dead."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _CLOSE_TIMEOUT_S = 2.0
+_PING_INTERVAL_S = 5.0
+_PING_TIMEOUT_S = 10.0
+"""A socket that is dead without a word is found out in 15 s: its caller hears nothing meanwhile."""
 _AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 
 
@@ -110,6 +113,8 @@ class WebSocketConnection:
                 additional_headers=self._headers,
                 open_timeout=self._timeout_s,
                 close_timeout=_CLOSE_TIMEOUT_S,
+                ping_interval=_PING_INTERVAL_S,
+                ping_timeout=_PING_TIMEOUT_S,
                 compression=None,  # audio does not shrink, and waiting for it costs latency
                 max_size=MAX_MESSAGE_BYTES,
                 proxy=None if _is_loopback(self._url) else True,
