@@ -17,7 +17,7 @@ _CALLS = "test_bench_calls_over_sip"
 _BRIDGE_ROWS = (
     ("uplink_ms", "from the caller's mouth to the append, mean, ms"),
     ("uplink_worst_ms", "the same, worst, ms"),
-    ("downlink_ms", "from the first delta to its first frame, ms"),
+    ("downlink_ms", "from the first delta to its first frame, mean, ms"),
     ("gap_ms", "longest hole in the answer, ms"),
 )
 

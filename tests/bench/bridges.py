@@ -7,6 +7,7 @@ that the latencies are those of the designs and not of the machine; the files ar
 the CPU.
 """
 
+import os
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from agent.playout import PlayoutBuffer
 
 FRAME_MS = 20
 POLL_MS = 100
+HEADER_BYTES = 44
 RATE_HZ = 24_000
 FRAME_BYTES = 2 * RATE_HZ * FRAME_MS // 1000
 
@@ -33,6 +35,9 @@ class Bridge(Protocol):
 
     def poll(self, now_ms: int) -> None:
         """A millisecond has passed."""
+
+    def close(self) -> None:
+        """The call is over."""
 
 
 class FrameBridge:
@@ -53,23 +58,26 @@ class FrameBridge:
     def poll(self, now_ms: int) -> None:
         """Nothing is ever waited for."""
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 class FileBridge:
-    """Through WAV files that are looked at every 100 ms."""
+    """Through WAV files that are looked at every 100 ms; close it when done."""
 
     def __init__(self, append: Append, folder: Path) -> None:
         self._append = append
         self._folder = folder
-        self._recording = folder / "caller.wav"
-        self._recorded = bytearray()
+        self._recording = (folder / "caller.wav").open("w+b", buffering=0)
+        self._recording.write(bytes(HEADER_BYTES))  # filled in when a recorder is closed
         self._sent = 0
         self._deltas = 0
         self._next = 0
         self._playing = b""
 
     def frame(self, heard: bytes) -> bytes:
-        self._recorded += heard
-        _write(self._recording, bytes(self._recorded))
+        self._recording.seek(0, os.SEEK_END)
+        self._recording.write(heard)
         frame, self._playing = self._playing[:FRAME_BYTES], self._playing[FRAME_BYTES:]
         return frame.ljust(FRAME_BYTES, b"\0")
 
@@ -80,16 +88,19 @@ class FileBridge:
     def poll(self, now_ms: int) -> None:
         if now_ms % POLL_MS:
             return
-        if self._recording.exists():
-            audio = _read(self._recording)
-            if len(audio) > self._sent:
-                self._append(audio[self._sent :])
-                self._sent = len(audio)
+        self._recording.seek(HEADER_BYTES + self._sent)
+        audio = self._recording.read()
+        if audio:
+            self._append(audio)
+            self._sent += len(audio)
         path = self._folder / f"delta{self._next}.wav"
         if not self._playing and path.exists():
             self._playing = _read(path)
             path.unlink()
             self._next += 1
+
+    def close(self) -> None:
+        self._recording.close()
 
 
 def _write(path: Path, pcm: bytes) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ DELTA_MS = 255
 DELTAS = 12
 PACE = 12
 """Deltas come so much faster than they are spoken, as recorded sessions do."""
+PHASES_MS = (3, 28, 53, 78)
+"""When an answer begins, against the clocks of 20 and of 100 ms."""
 LOUD = np.full(RATE_HZ * DELTA_MS // 1000, 1000, "<i2").tobytes()
 
 
@@ -32,15 +35,26 @@ class Carried:
 
 
 def carry(make: Callable[[Append], Bridge]) -> Carried:
-    """One turn: the caller speaks for three seconds, and an answer of three seconds comes."""
+    """A turn at each of some phases against the clocks: means, and the worst of what is worst."""
+    turns = [_turn(make, phase_ms) for phase_ms in PHASES_MS]
+    return Carried(
+        uplink_ms=mean(turn.uplink_ms for turn in turns),
+        uplink_worst_ms=max(turn.uplink_worst_ms for turn in turns),
+        downlink_ms=mean(turn.downlink_ms for turn in turns),
+        gap_ms=max(turn.gap_ms for turn in turns),
+    )
+
+
+def _turn(make: Callable[[Append], Bridge], phase_ms: int) -> Carried:
+    """The caller speaks for three seconds, and an answer of three seconds comes."""
     appended: list[tuple[int, int]] = []
     now_ms = 0
     bridge = make(lambda pcm: appended.append((now_ms, len(pcm))))
     spoken: list[int] = []
     heard: list[tuple[int, bool]] = []
-    arrivals = [LISTEN_MS + round(n * DELTA_MS / PACE) for n in range(DELTAS)]
-    end_ms = LISTEN_MS + DELTAS * DELTA_MS * 2
-    for now_ms in range(end_ms):
+    answer_ms = LISTEN_MS + phase_ms
+    arrivals = [answer_ms + round(n * DELTA_MS / PACE) for n in range(DELTAS)]
+    for now_ms in range(answer_ms + DELTAS * DELTA_MS * 2):
         if now_ms % FRAME_MS == 0:
             frame = bridge.frame(LOUD[:FRAME_BYTES])
             spoken.append(now_ms)
@@ -48,11 +62,15 @@ def carry(make: Callable[[Append], Bridge]) -> Carried:
         for _ in range(arrivals.count(now_ms)):
             bridge.delta(LOUD)
         bridge.poll(now_ms)
-    return _carried(appended, spoken, heard)
+    bridge.close()
+    return _carried(appended, spoken, heard, answer_ms)
 
 
 def _carried(
-    appended: list[tuple[int, int]], spoken: list[int], heard: list[tuple[int, bool]]
+    appended: list[tuple[int, int]],
+    spoken: list[int],
+    heard: list[tuple[int, bool]],
+    answer_ms: int,
 ) -> Carried:
     late = []
     total = 0
@@ -65,7 +83,7 @@ def _carried(
     return Carried(
         uplink_ms=sum(late) / len(late),
         uplink_worst_ms=max(late),
-        downlink_ms=loud[0] - LISTEN_MS,
+        downlink_ms=loud[0] - answer_ms,
         gap_ms=max(gaps),
     )
 
