@@ -134,6 +134,7 @@ class Conversation:
         response_owed = parts.responses.lose_session()
         self._answer_owed = self._answer_owed or turn_owed or response_owed
         parts.history.lose_session()
+        parts.player.forget_items()
         parts.opening.session_lost(greeting)
         if self._chart.state in TURN_STATES:
             self._chart.move(Trigger.SESSION_MISSED)

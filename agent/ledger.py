@@ -25,7 +25,8 @@ class Segment:
 
     kind: Kind
     item: str | None = None
-    response: str | None = None
+    forgotten: bool = False
+    """The session that made it is gone: nobody knows its item any more."""
     interruptible: bool = True
     """The caller's voice stops it."""
     origin: str = ""

@@ -122,6 +122,11 @@ class Player:
         self._over += dropped
         return dropped
 
+    def forget_items(self) -> None:
+        """The session that made what is queued is gone; the caller hears it all the same."""
+        for segment in [*self._ledger.segments, *(segment for segment, _ in self._held)]:
+            segment.forgotten = True
+
     def ms(self, samples: int) -> float:
         """Samples as milliseconds."""
         return samples * 1000 / self._rate_hz

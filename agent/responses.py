@@ -283,7 +283,6 @@ class Responses:
         segment = Segment(
             kind=Kind.GREETING if greeting else Kind.RESPONSE,
             item=item_id,
-            response=response.id,
             interruptible=not greeting or self._settings.greeting.interruptible,
             origin="generated" if greeting else "",
         )

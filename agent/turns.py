@@ -168,7 +168,9 @@ class Turns:
     def cleared(self, segments: list[Segment]) -> None:
         """Playout stopped: tell the server what the caller heard of each item that it knows."""
         for segment in segments:
-            if segment.item and segment.played and not segment.whole:
+            if not segment.item or segment.forgotten:
+                continue
+            if segment.played and not segment.whole:
                 # Never more than has arrived: the server refuses what is past the audio it sent.
                 heard_ms = int(self._player.ms(min(segment.played, segment.queued)))
                 self._out.send(truncate(segment.item, heard_ms))
