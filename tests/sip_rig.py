@@ -93,6 +93,10 @@ class Phone:
         """React to inputs within the process, for tests in which a round trip would be too late."""
         self._ask("behave", reaction)
 
+    def keep_audio(self, keep: bool) -> None:
+        """Whether to keep the frames that legs tell, and their legs: for tests that measure."""
+        self._ask("keep_audio", keep)
+
     def calls(self) -> int:
         """How many calls there have been."""
         count: int = self._ask("calls")
@@ -214,6 +218,7 @@ class _Child:
         self._reaction: Reaction | None = None
         self._stopped = asyncio.Event()
         self._calling = False
+        self._keeps_audio = True
         self._station: SipStation = (
             SipEndpoint(options, self._add) if kind == "agent" else CallerEndpoint(options, relay)
         )
@@ -252,7 +257,8 @@ class _Child:
         self._told.append(told)
 
         def on_input(item: LegInput) -> None:
-            told.append(Told(time.monotonic_ns(), item, self._calling))
+            if self._keeps_audio or not _is_audio(item):
+                told.append(Told(time.monotonic_ns(), item, self._calling))
             if self._reaction is not None:
                 self._reaction(leg, item)
 
@@ -272,6 +278,9 @@ class _Child:
 
     def on_station(self, method: str, arguments: tuple[Any, ...]) -> Any:
         return getattr(self._station, method)(*arguments)
+
+    def on_keep_audio(self, keep: bool) -> None:
+        self._keeps_audio = keep
 
     def on_behave(self, reaction: Reaction | None) -> None:
         self._reaction = reaction

@@ -43,8 +43,8 @@ class Inbox:
         if wake:
             self._wake()
 
-    def post(self, item: LegInput) -> None:
-        """Queue one input behind those that wait."""
+    def post(self, item: LegInput, *, wake: bool = True) -> None:
+        """Queue one input behind those that wait; without `wake`, one that follows soon will do."""
         with self._lock:
             if len(self._waiting) < _MAX_WAITING or not isinstance(
                 item, AudioReceived | FramePlayed
@@ -54,7 +54,7 @@ class Inbox:
                 self._owed_samples += item.samples
             else:
                 self.dropped_frames += 1
-            wake = self._must_wake()
+            wake = wake and self._must_wake()
         if wake:
             self._wake()
 

@@ -99,7 +99,8 @@ class LegMedia:
             pcm, played = self._silence, 0
             if not self._held:
                 pcm, played = self._playout.read(self._frame_samples)
-            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns))
+            # The frame heard in this tick follows, and one wake-up of the loop is enough for both.
+            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
         self._last_left = pcm
         return pcm
 
