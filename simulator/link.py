@@ -10,7 +10,10 @@ import heapq
 from collections.abc import Callable
 
 Network = Callable[[int], tuple[int, ...]]
-"""When a packet that is sent at this nanosecond arrives: never (lost), once, or twice (doubled)."""
+"""When a packet that is sent at this nanosecond arrives: never (lost), once, or twice (doubled).
+
+A good network may be given as a number: the nanoseconds that every packet takes.
+"""
 
 _MAX_BUFFERED_FRAMES = 10
 """200 ms (`jbMax` of the sip lane): beyond that the oldest are given up."""
@@ -29,7 +32,7 @@ class MediaLink:
         interval_ns: time between two frames as the sender's clock counts them, for the jitter.
     """
 
-    def __init__(self, network: Network, frame_bytes: int, interval_ns: int) -> None:
+    def __init__(self, network: Network | int, frame_bytes: int, interval_ns: int) -> None:
         self._network = network
         self._silence = bytes(frame_bytes)
         self._interval_ns = interval_ns
@@ -64,7 +67,11 @@ class MediaLink:
         """Put one frame on its way."""
         sequence = self._next_to_send
         self._next_to_send += 1
-        for arrival_ns in self._network(now_ns):
+        network = self._network
+        if isinstance(network, int):
+            heapq.heappush(self._flying, (now_ns + network, sequence, frame))
+            return
+        for arrival_ns in network(now_ns):
             heapq.heappush(self._flying, (arrival_ns, sequence, frame))
 
     def receive(self, now_ns: int) -> bytes:

@@ -39,6 +39,7 @@ class VirtualClock:
     def __init__(self, start_ns: int = 0) -> None:
         self._now_ns = start_ns
         self._sequence = 0
+        self._stopped = False
         self._heap: list[tuple[int, int, VirtualTimer]] = []
 
     def now_ns(self) -> int:
@@ -61,33 +62,39 @@ class VirtualClock:
         Raises:
             VirtualTimeError: more than `max_callbacks` were due.
         """
-        ran = self._run(when_ns, max_callbacks, None)
+        ran = self._run(when_ns, max_callbacks)
         self._now_ns = max(self._now_ns, when_ns)
         return ran
 
-    def run(
-        self,
-        until_ns: int,
-        *,
-        done: Callable[[], bool],
-        max_callbacks: int = _MAX_CALLBACKS,
-    ) -> bool:
-        """Run until `done()` is true, asked after each callback, at the longest up to `until_ns`.
+    def again_at(self, when_ns: int, timer: VirtualTimer, callback: Callable[[], None]) -> None:
+        """Use a timer that has fired once more: `call_at` for what comes fifty times a second."""
+        timer.callback = callback
+        self._sequence += 1
+        heapq.heappush(self._heap, (max(when_ns, self._now_ns), self._sequence, timer))
+
+    def run(self, until_ns: int, *, max_callbacks: int = _MAX_CALLBACKS) -> bool:
+        """Run until a callback calls `stop`, at the longest up to `until_ns`.
 
         Returns:
-            Whether it was done; if not, nothing more is due up to `until_ns`.
+            Whether it was stopped; if not, nothing more is due up to `until_ns`.
 
         Raises:
             VirtualTimeError: more than `max_callbacks` were due.
         """
-        self._run(until_ns, max_callbacks, done)
-        return done()
+        self._run(until_ns, max_callbacks)
+        return self._stopped
 
-    def _run(self, until_ns: int, max_callbacks: int, done: Callable[[], bool] | None) -> int:
+    def stop(self) -> None:
+        """Let `run` return once the callback that runs now has returned."""
+        self._stopped = True
+
+    def _run(self, until_ns: int, max_callbacks: int) -> int:
         heap = self._heap
+        heappop = heapq.heappop
         ran = 0
+        self._stopped = False
         while heap and heap[0][0] <= until_ns:
-            when_ns, _, timer = heapq.heappop(heap)
+            when_ns, _, timer = heappop(heap)
             callback = timer.callback
             if callback is None:
                 continue
@@ -100,6 +107,6 @@ class VirtualClock:
             timer.callback = None
             callback()
             ran += 1
-            if done is not None and done():
+            if self._stopped:
                 break
         return ran

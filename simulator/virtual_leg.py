@@ -38,7 +38,6 @@ from simulator.virtual_media import FRAME_NS, VirtualMedia
 
 _DIGIT_MS = 200
 """A key press and the pause behind it, as pjsua sends them."""
-_CALLER_PLAYOUT_MS = 600_000
 _ACK_TIMEOUT_MS = 32_000
 """Timer H, 64 T1 (RFC 3261 §13.3.1.4): an answer that nobody acknowledges ends the call."""
 
@@ -68,7 +67,8 @@ class LineOptions:
         signalling_ms: one way of a SIP message, handling included.
         phase_ms: by how much the caller's media clock ticks later than the agent's.
         drift_ppm: by how much the caller's media clock is slow (fast if negative).
-        max_playout_ms: bound of the agent's playout buffer.
+        max_playout_ms: bound of each playout buffer.
+        caller_playout_ms: bound of the caller's, if it is to be another.
         rtp_timeout_ms: an end that hears no RTP for so long gives the call up.
         max_recording_ms: bound of the caller's recording.
     """
@@ -79,6 +79,7 @@ class LineOptions:
     phase_ms: float = 7.0
     drift_ppm: float = 0.0
     max_playout_ms: int = 120_000
+    caller_playout_ms: int | None = None
     rtp_timeout_ms: int = 60_000
     max_recording_ms: int = 600_000
 
@@ -106,7 +107,8 @@ class VirtualLeg:
             hears=hears,
             rate_hz=options.sample_rate_hz,
             codec=options.codec,
-            max_playout_ms=options.max_playout_ms if side == "agent" else _CALLER_PLAYOUT_MS,
+            max_playout_ms=(side == "caller" and options.caller_playout_ms)
+            or options.max_playout_ms,
             phase_ns=ms_to_ns(options.phase_ms) if side == "caller" else 0,
             frame_ns=round(FRAME_NS * (1 + drift)),
             timeout_ms=options.rtp_timeout_ms,
@@ -242,8 +244,9 @@ class VirtualLeg:
 
     def _on_frame(self, *, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
         del sent
-        self._tell(AudioReceived(pcm=heard, at_ns=at_ns))
-        self._tell(FramePlayed(samples=played_samples, at_ns=at_ns))
+        tell = self._on_input or self._tell
+        tell(AudioReceived(pcm=heard, at_ns=at_ns))
+        tell(FramePlayed(samples=played_samples, at_ns=at_ns))
 
     def _on_timeout(self) -> None:
         self._send(partial(self._peer.take_hang_up, self._side, 200))

@@ -27,8 +27,8 @@ class VirtualLine:
         clock: VirtualClock,
         options: LineOptions,
         *,
-        to_agent: Network,
-        to_caller: Network,
+        to_agent: Network | int,
+        to_caller: Network | int,
         on_call: Callable[["VirtualLeg"], None],
     ) -> None:
         frame_bytes = options.sample_rate_hz // 1000 * FRAME_MS * 2

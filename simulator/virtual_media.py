@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from agent.audio import AudioFormat, Encoding
-from agent.clock import NS_PER_MS, Clock, Timer
+from agent.clock import NS_PER_MS
 from agent.leg import FRAME_MS
 from agent.playout import PlayoutBuffer
 from simulator.link import MediaLink
+from simulator.virtual_clock import VirtualClock, VirtualTimer
 
 FRAME_NS = FRAME_MS * NS_PER_MS
 
@@ -45,7 +46,7 @@ class VirtualMedia:
 
     def __init__(
         self,
-        clock: Clock,
+        clock: VirtualClock,
         *,
         sends: MediaLink,
         hears: MediaLink,
@@ -60,7 +61,7 @@ class VirtualMedia:
     ) -> None:
         self.hears = hears
         self.silent = False
-        """On hold: frames still leave, with nothing in them, and nothing is heard."""
+        """On hold: empty frames leave, what is to be played waits, and nothing is heard."""
         self._clock = clock
         self._sends = sends
         self._frame_samples = rate_hz // 1000 * FRAME_MS
@@ -73,7 +74,7 @@ class VirtualMedia:
         self._timeout_ns = timeout_ms * NS_PER_MS
         self._on_frame = on_frame
         self._on_timeout = on_timeout
-        self._timer: Timer | None = None
+        self._timer: VirtualTimer | None = None
         self._tick_ns = 0
         self._playing = False  # False: there is nothing to read
         self._packets_seen = 0
@@ -111,15 +112,16 @@ class VirtualMedia:
     def _tick(self) -> None:
         at_ns = self._tick_ns
         self._tick_ns += self._frame_ns
-        self._timer = self._clock.call_at(self._tick_ns, self._tick)
-        if self._playing:
+        if self._timer is not None:
+            self._clock.again_at(self._tick_ns, self._timer, self._tick)
+        if self._playing and not self.silent:
             sent, played = self._playout.read(self._frame_samples)
             self._playing = played == self._frame_samples
         else:
             sent, played = self._silence, 0
         heard = self.hears.receive(at_ns)
         if self.silent:
-            sent, heard = self._silence, self._silence
+            heard = self._silence
         self._sends.send(sent, at_ns)
         if self.hears.received_packets != self._packets_seen:
             self._packets_seen = self.hears.received_packets

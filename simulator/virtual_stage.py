@@ -8,7 +8,6 @@ recording, byte for byte, on any machine.
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 from agent.clock import NS_PER_S, ms_to_ns
 from agent.driver import CallDriver, run_inline
@@ -62,6 +61,7 @@ def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> Virtua
         codec=scenario.caller.codec,
         phase_ms=random.Random(f"{seed}/phase").uniform(0, FRAME_MS),
         max_playout_ms=settings.playout.max_ms,
+        caller_playout_ms=round(scenario.time_limit),
         max_recording_ms=round(scenario.time_limit) + _RECORDING_MARGIN_MS,
     )
     return VirtualOptions(line=line)
@@ -171,16 +171,16 @@ class _Stage:
             self._clock,
             self._call.caller_marks.append,
             call=stage,
-            on_finish=partial(setattr, self._call, "finish"),
+            on_finish=self._finish,
         )
 
     def play(self) -> VirtualCall:
         call = self._call
         limit_ns = self._clock.now_ns() + ms_to_ns(self._scenario.time_limit + _AFTERWARDS_MS)
         self._caller.start()
-        self._clock.run(limit_ns, done=lambda: call.finish is not None)
-        limit_ns = self._clock.now_ns() + ms_to_ns(_AFTERWARDS_MS)
-        self._clock.run(limit_ns, done=lambda: call.agent_ended)
+        self._clock.run(limit_ns)
+        if not call.agent_ended:
+            self._clock.run(self._clock.now_ns() + ms_to_ns(_AFTERWARDS_MS))
         self._clock.run_until(self._clock.now_ns() + _LAST_MESSAGES_NS)
         self._server.stop()
         self._clock.run_until(self._clock.now_ns() + _LAST_MESSAGES_NS)
@@ -205,8 +205,17 @@ class _Stage:
             self._call.agent_marks.append,
             call=self._stage,
             background=run_inline,
-            on_end=partial(setattr, self._call, "agent_ended", True),
+            on_end=self._agent_ended,
         ).start()
+
+    def _finish(self, finish: Finish) -> None:
+        self._call.finish = finish
+        self._clock.stop()
+
+    def _agent_ended(self) -> None:
+        self._call.agent_ended = True
+        if self._call.finish is not None:
+            self._clock.stop()
 
     def _connect(self, effect: ConnectRealtime) -> VirtualRealtimeConnection:
         return self._server.connect(
@@ -219,6 +228,7 @@ class _Stage:
             self._repertoire,
             call=self._stage,
             rng=self._random(f"session {self._sessions}"),
+            session_number=self._sessions,
             observation=Observation(trace_audio=True, keep_audio=True),
         )
 
@@ -252,9 +262,9 @@ class _Stage:
         return random.Random(f"{self._seed}/{purpose}")
 
 
-def _network(impairer: Impairer | None, packet_ns: int) -> Network:
+def _network(impairer: Impairer | None, packet_ns: int) -> Network | int:
     """The way of one packet: the line's own time, and what befalls it besides."""
     if impairer is None:
-        return lambda sent_ns: (sent_ns + packet_ns,)
+        return packet_ns
     arrivals = impairer.arrivals
     return lambda sent_ns: tuple(at_ns + packet_ns for at_ns in arrivals(sent_ns))

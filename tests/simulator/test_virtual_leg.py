@@ -227,7 +227,7 @@ def test_a_transfer_is_told_to_the_caller_and_its_end_to_the_agent() -> None:
     assert call.signals("agent")[-1] == TransferProgressed(status=200)
 
 
-def test_on_hold_nothing_is_heard_and_playout_goes_on() -> None:
+def test_on_hold_nothing_is_heard_and_what_is_to_be_played_waits() -> None:
     call = Call().up()
     call.caller.hold()
     call.pass_ms(40)
@@ -239,12 +239,12 @@ def test_on_hold_nothing_is_heard_and_playout_goes_on() -> None:
     call.pass_ms(400)
     assert not any(call.heard("agent"))
     assert not any(call.heard("caller"))
-    assert call.played("agent") == 1600
+    assert call.played("agent") == 0
     call.caller.resume()
     call.pass_ms(40)
     assert call.signals("agent")[-1] == MediaReady(codec="PCMU")
-    call.agent.play(tone(440, 200, RATE_HZ))
     call.pass_ms(400)
+    assert call.played("agent") == 1600
     assert any(call.heard("caller"))
 
 
