@@ -86,11 +86,14 @@ class CallDriver:
 
     def feed(self, event: CallInput) -> None:
         """Tell the machine something, and do what it asks for."""
-        self._inbox.append(event)
         if self._busy:
+            self._inbox.append(event)
+            return
+        if self._over:
             return
         self._busy = True
         try:
+            self._step(event)
             while self._inbox and not self._over:
                 self._step(self._inbox.popleft())
         finally:

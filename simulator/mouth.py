@@ -78,7 +78,7 @@ class Mouth:
 
     def more_audio(self) -> bytes:
         """What is to be played next, to be handed to the leg at once; empty for nothing."""
-        if not self._open:
+        if not self._open or not (self._by_frames or self._said):
             return b""
         return self._frames_ahead() if self._by_frames else self._whole_utterances()
 
