@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from agent.clock import ns_to_ms
 from agent.latency import Turn, TurnTracker
 from agent.timeline import Mark
@@ -23,6 +25,8 @@ MAX_TRACKED_CALLS = 256
 
 MAX_TURNS = 1000
 """Turns listed in one record; those beyond are counted only."""
+
+_log = structlog.get_logger(__name__)
 
 _COUNTED = {
     "playout_cleared": "barge_ins",
@@ -166,6 +170,18 @@ class RecordFile:
             os.write(descriptor, line.encode())
         finally:
             os.close(descriptor)
+
+
+def record_writer(file: RecordFile) -> Callable[[dict[str, Any]], None]:
+    """Writes records; one that the disk does not take is told in the log, whole."""
+
+    def write(record: dict[str, Any]) -> None:
+        try:
+            file(record)
+        except OSError as error:
+            _log.error("record_lost", file=str(file.path), error=str(error), record=record)
+
+    return write
 
 
 def _turn(turn: Turn) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import json
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -31,7 +30,7 @@ from agent.health import JSON, PROMETHEUS, HttpServer, Page, Pages
 from agent.logs import MarkLog
 from agent.metrics import AgentMetrics
 from agent.process import end_of_input, signals
-from agent.records import CallRecords, RecordFile
+from agent.records import CallRecords, RecordFile, record_writer
 from agent.service import Service
 from agent.settings import Settings
 from agent.timeline import MarkSink
@@ -161,7 +160,7 @@ class Worker:
     def _sinks(self, settings: Settings) -> list[MarkSink]:
         sinks: list[MarkSink] = [self.metrics, MarkLog()]
         if settings.records.file is not None:
-            sinks.append(CallRecords(_record_writer(RecordFile(settings.records.file))))
+            sinks.append(CallRecords(record_writer(RecordFile(settings.records.file))))
         return sinks
 
     def _tell(self, happened: DrainInput) -> None:
@@ -183,15 +182,3 @@ class Worker:
                 if left_behind:
                     _log.error("calls_left_behind", calls=left_behind)
                 self._stopped.set_result(EXIT_FAILED if left_behind else EXIT_OK)
-
-
-def _record_writer(file: RecordFile) -> Callable[[dict[str, Any]], None]:
-    """Write records; one that the disk does not take is told in the log, whole."""
-
-    def write(record: dict[str, Any]) -> None:
-        try:
-            file(record)
-        except OSError as error:
-            _log.error("record_lost", file=str(file.path), error=str(error), record=record)
-
-    return write

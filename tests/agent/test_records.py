@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from agent.clock import NS_PER_MS
-from agent.records import MAX_TRACKED_CALLS, MAX_TURNS, CallRecords, RecordFile
+from agent.records import MAX_TRACKED_CALLS, MAX_TURNS, CallRecords, RecordFile, record_writer
 from agent.timeline import Mark
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -136,3 +137,13 @@ def test_a_file_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         RecordFile(tmp_path / "file" / "calls.jsonl")({"call": "c1"})
+
+
+def test_a_record_that_the_disk_does_not_take_is_in_the_log(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    write = record_writer(RecordFile(tmp_path / "file" / "calls.jsonl"))
+    with structlog.testing.capture_logs() as logged:
+        write({"call": "c1", "length_ms": 12.0})
+    (line,) = logged
+    assert line["event"] == "record_lost"
+    assert line["record"] == {"call": "c1", "length_ms": 12.0}
