@@ -227,7 +227,8 @@ class ToolSettings(Model):
     """Functions that the model may call."""
 
     module: str | None = None
-    """The user's own module, as Python imports it: each public function in it is a tool."""
+    """The user's own module, as Python imports it, also from the working directory: each public
+    function in it is a tool."""
     hang_up: bool = True
     """The model may end the call, once its last word has been heard."""
     transfer: list[str] = Field(default=[])

@@ -16,7 +16,9 @@ import importlib
 import inspect
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
@@ -70,11 +72,16 @@ class Tool:
 def load_tools(module_name: str | None) -> dict[str, Tool]:
     """The public functions that the user's module defines, by name.
 
+    The module is looked for where Python looks, and in the working directory.
+
     Raises:
         ToolError: the module cannot be imported, or a function in it cannot be offered.
     """
     if module_name is None:
         return {}
+    working_directory = str(Path.cwd())
+    if working_directory not in sys.path:
+        sys.path.append(working_directory)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # the user's code may raise anything

@@ -126,7 +126,8 @@ def test_what_cannot_be_offered_is_a_clear_error() -> None:
 
 
 def test_a_module_of_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)  # as somebody does who runs the agent beside the module
     source = '''
 from os.path import join  # imported: not a tool
 
