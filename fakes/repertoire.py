@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from agent.audio import AudioFormat, Encoding, read_wav, resample
-from fakes.script import Reply, Script
+from agent.audio import AudioFileError, AudioFormat, Encoding, read_wav, resample
+from fakes.recorded_turn import read_turn
+from fakes.recording import RecordingError
+from fakes.script import RecordedReply, Reply, Script
 from fakes.voice import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
 
 _RATE_HZ = 24_000
@@ -51,7 +53,7 @@ def prepare(script: Script, folder: Path | None = None) -> Repertoire:
 
     Raises:
         VoiceError: a text cannot be spoken.
-        AudioFileError: a sound file cannot be read.
+        AudioFileError: a sound file or a recording cannot be read, or has no such turn.
     """
     if folder is not None:
         script = script.resolved(folder)
@@ -68,9 +70,24 @@ def _line(reply: Reply) -> Line:
         return Line(reply, b"", reply.transcript or "")
     if reply.wav is not None:
         return Line(reply, read_wav(reply.wav, _RATE_HZ), reply.transcript or "")
+    if reply.recording is not None:
+        return _recorded(reply, reply.recording)
     text = reply.say or ""
     pcm = _spoken(text, reply.voice or DEFAULT_VOICE, reply.speed_wpm or DEFAULT_SPEED_WPM)
     return Line(reply, pcm, text if reply.transcript is None else reply.transcript)
+
+
+def _recorded(reply: Reply, recording: RecordedReply) -> Line:
+    try:
+        turn = read_turn(recording.file, recording.turn)
+    except RecordingError as error:
+        raise AudioFileError(str(error)) from None
+    words = turn.transcript if reply.transcript is None else reply.transcript
+    if not turn.pcm and not words:
+        raise AudioFileError(
+            f"{recording.file}: response {recording.turn} has neither audio nor transcript"
+        )
+    return Line(reply, turn.pcm or _spoken(words, DEFAULT_VOICE, DEFAULT_SPEED_WPM), words)
 
 
 @lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ from fakes.model import ScriptModel
 Dialect = Literal["ga", "beta"]
 VadEngine = Literal["energy", "silero"]
 
-_CONTENT = ("say", "wav", "function_call")
+_CONTENT = ("say", "wav", "recording", "function_call")
 
 
 class FunctionCall(ScriptModel):
@@ -28,13 +28,27 @@ class FunctionCall(ScriptModel):
     """Its arguments."""
 
 
+class RecordedReply(ScriptModel):
+    """A response that was recorded (`fake-realtime record`), to be said again."""
+
+    file: Annotated[Path, Field(strict=False)]
+    """The recording, relative to the file that this stands in."""
+    turn: int = Field(default=1, ge=1)
+    """Which of its spoken responses, counted from 1."""
+
+
 class Reply(ScriptModel):
-    """One response of the model. Exactly one of `say`, `wav` and `function_call` is its content."""
+    """One response of the model. Its content is one of `say`, `wav`, `recording`, `function_call`.
+
+    A recording that has lost its audio is spoken anew from its transcript.
+    """
 
     say: str | None = Field(default=None, min_length=1, max_length=4000)
     """Text that is spoken by a synthetic voice."""
     wav: Annotated[Path, Field(strict=False)] | None = None
     """A sound file of any rate, relative to the file that this stands in."""
+    recording: RecordedReply | None = None
+    """A turn of a recording."""
     function_call: FunctionCall | None = None
     """A function call instead of speech."""
     voice: str | None = None
@@ -42,7 +56,7 @@ class Reply(ScriptModel):
     speed_wpm: int | None = Field(default=None, ge=80, le=450)
     """Speed of `say`, in words a minute."""
     transcript: str | None = None
-    """What the transcript says; by default the text of `say`, and nothing for `wav`."""
+    """What the transcript says; by default the text of `say` or of the recording, else nothing."""
     heard: str | None = None
     """What input transcription makes of the caller's turn that this reply answers."""
     unheard: bool = False
@@ -140,12 +154,16 @@ class Script(ScriptModel):
     """What goes wrong, and where."""
 
     def resolved(self, folder: Path) -> "Script":
-        """The same script with every `wav` path made absolute against `folder`."""
+        """The same script with every path of a file made absolute against `folder`."""
 
         def resolve(reply: Reply) -> Reply:
-            return (
-                reply if reply.wav is None else reply.model_copy(update={"wav": folder / reply.wav})
-            )
+            if reply.wav is not None:
+                return reply.model_copy(update={"wav": folder / reply.wav})
+            if reply.recording is not None:
+                file = folder / reply.recording.file
+                recording = reply.recording.model_copy(update={"file": file})
+                return reply.model_copy(update={"recording": recording})
+            return reply
 
         return self.model_copy(
             update={

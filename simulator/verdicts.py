@@ -12,7 +12,6 @@ from typing import Any
 
 from agent.clock import ms_to_ns
 from agent.timeline import Mark
-from fakes.script import Script
 from simulator.happenings import (
     DetailedHappening,
     Dtmf,
@@ -54,17 +53,17 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
         since_ns = _last_turn_ns(begun_ns, marks)
         until_ns = begun_ns + ms_to_ns(limit_ms)
         window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
-        if not occurrences(step.expect, window, scenario.realtime):
+        if not occurrences(step.expect, window):
             yield (
                 f"step {number + 1}: expected {step.target} within {format_duration(limit_ms)}, "
-                f"but {_instead(step.expect, window, scenario.realtime)}"
+                f"but {_instead(step.expect, window)}"
             )
 
 
 def _broken(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
     answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), None)
     for happening in scenario.never:
-        times = occurrences(happening, marks, scenario.realtime)
+        times = occurrences(happening, marks)
         if times:
             what = happening.replace("_", " ") if isinstance(happening, str) else str(happening)
             when = ""
@@ -74,15 +73,12 @@ def _broken(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
             yield f"never: {what}, and yet it happened{when}{more}"
 
 
-def occurrences(
-    happening: Heard | DetailedHappening, marks: Sequence[Mark], script: Script
-) -> list[int]:
+def occurrences(happening: Heard | DetailedHappening, marks: Sequence[Mark]) -> list[int]:
     """When something happened, as the marks tell, in nanoseconds.
 
     Args:
         happening: what is looked for.
         marks: where.
-        script: of the fake, which knows the words of what it was told to say.
     """
     match happening:
         case str():
@@ -93,7 +89,7 @@ def occurrences(
             return [
                 mark.at_ns
                 for mark in _named(marks, "response_planned", "realtime")
-                if words.lower() in _transcript_of(mark, script).lower()
+                if words.lower() in str(mark.fields.get("text", "")).lower()
             ]
         case _:
             name, source, fields = _as_mark(happening)
@@ -159,19 +155,6 @@ def _fits(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def _transcript_of(planned: Mark, script: Script) -> str:
-    """What the fake was told to say in a response; its plan names the line of the script."""
-    line = str(planned.fields.get("reply", ""))
-    kind, _, number = line.partition(" ")
-    if kind == "greeting":
-        reply = script.greeting
-    elif kind == "reply" and number.isdigit() and int(number) <= len(script.replies):
-        reply = script.replies[int(number) - 1]
-    else:
-        reply = script.default_reply
-    return reply.transcript or reply.say or ""
-
-
 def _step_began_ns(number: int, marks: Iterable[Mark]) -> int | None:
     steps = (m for m in marks if m.name == "step_started" and m.fields.get("step") == number)
     return next((mark.at_ns for mark in steps), None)
@@ -189,7 +172,7 @@ def _last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
     return max(turns, default=0)
 
 
-def _instead(happening: DetailedHappening, window: Sequence[Mark], script: Script) -> str:
+def _instead(happening: DetailedHappening, window: Sequence[Mark]) -> str:
     """What there was of that kind."""
     match happening:
         case FunctionCall():
@@ -202,7 +185,7 @@ def _instead(happening: DetailedHappening, window: Sequence[Mark], script: Scrip
             return f"states entered: {', '.join(states) or 'none'}"
         case Transcript():
             plans = _named(window, "response_planned", "realtime")
-            texts = [f'"{_transcript_of(mark, script)}"' for mark in plans]
+            texts = [f'"{mark.fields.get("text", "")}"' for mark in plans]
             return f"what was said: {', '.join(texts) or 'nothing'}"
         case MarkFound(mark=name):
             others = [str(dict(mark.fields)) for mark in window if mark.name == name]

@@ -16,19 +16,20 @@ def mark(at_ms: float, source: Source, name: str, /, **fields: Any) -> Mark:
     return Mark(at_ns=ms_to_ns(at_ms), source=source, call="c", name=name, fields=fields)
 
 
+SAID = "A table for four on Monday it is."
 CALL = [
     mark(0, "caller", "call_dialed", uri="sip:x"),
     mark(100, "caller", "call_answered", status=200),
     mark(120, "agent", "state_changed", **{"from": "ANSWERING_CALL", "to": "MEDIA_READY"}),
     mark(600, "caller", "beep_heard", hz=440.0, length_ms=400.0),
-    mark(700, "realtime", "response_planned", response="r0", reply="greeting", think_ms=1),
+    mark(700, "realtime", "response_planned", response="r0", reply="greeting", text="Hello."),
     mark(1000, "caller", "speech_heard"),
     mark(3000, "caller", "silence_heard"),
     mark(4000, "caller", "utterance_started", turn=1, text="A table for four."),
     mark(6000, "caller", "utterance_ended", turn=1),
     mark(6000, "caller", "step_started", step=1, kind="expect", text="expect something"),
     mark(6500, "realtime", "function_called", name="book", arguments={"people": 4, "day": "Mon"}),
-    mark(7000, "realtime", "response_planned", response="r1", reply="reply 1", think_ms=1),
+    mark(7000, "realtime", "response_planned", response="r1", reply="reply 1", text=SAID),
     mark(8000, "caller", "speech_heard"),
     mark(9000, "caller", "silence_heard"),
     mark(9500, "caller", "hang_up_sent", how="bye"),
@@ -38,7 +39,6 @@ CALL = [
 
 def complaints(folder: Path, expected: str, extra: str = "") -> list[str]:
     text = f"""
-        realtime: {{replies: [{{say: "A table for four on Monday it is."}}]}}
         steps:
           - say: "A table for four."
           - expect: {expected}

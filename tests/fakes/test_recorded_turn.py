@@ -1,0 +1,73 @@
+"""A turn of a recording as a reply of a script."""
+
+from pathlib import Path
+
+import pytest
+
+from agent import audio
+from agent.audio import AudioFileError
+from fakes import repertoire
+from fakes.recorded_turn import read_turn
+from fakes.recording import Entry, Header, Recording, RecordingError, write_recording
+from fakes.script import Script
+
+TONE = audio.tone(300, 500, 24_000)
+
+
+def spoken(response: str, pcm: bytes, words: str, *, beta: bool = False) -> list[Entry]:
+    prefix = "response.audio" if beta else "response.output_audio"
+    half = len(pcm) // 4 * 2
+    return [
+        Entry(1.0, "server", {"type": f"{prefix}.delta", "response_id": response, "delta": part})
+        for part in (pcm[:half], pcm[half:])
+    ] + [
+        Entry(
+            1.0,
+            "server",
+            {"type": f"{prefix}_transcript.done", "response_id": response, "transcript": words},
+        )
+    ]
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    path = tmp_path / "call.jsonl"
+    entries = [*spoken("a", TONE, "One."), *spoken("b", TONE[:32], "Two.", beta=True)]
+    write_recording(path, Recording(Header(), tuple(entries)))
+    return path
+
+
+def script(path: Path, turn: int) -> Script:
+    replies = [{"recording": {"file": path.name, "turn": turn}}]
+    return Script.model_validate({"replies": replies})
+
+
+def test_a_response_is_said_again_as_it_was_recorded(recorded: Path) -> None:
+    line = repertoire.prepare(script(recorded, 1), recorded.parent).reply(1)
+    assert line.pcm == TONE
+    assert line.transcript == "One."
+
+
+def test_audio_that_was_cut_out_is_spoken_anew_from_the_transcript(recorded: Path) -> None:
+    assert read_turn(recorded, 2).pcm == b""
+    line = repertoire.prepare(script(recorded, 2), recorded.parent).reply(1)
+    assert audio.duration_ms(line.pcm, 24_000) > 150
+    assert line.transcript == "Two."
+
+
+def test_g711_becomes_pcm(tmp_path: Path) -> None:
+    wire = audio.AudioFormat("pcmu").encode(audio.tone(300, 500, 8000))
+    session = {"audio": {"output": {"format": {"type": "audio/pcmu"}}}}
+    opened = Entry(0.0, "server", {"type": "session.updated", "session": session})
+    path = tmp_path / "call.jsonl"
+    write_recording(path, Recording(Header(), (opened, *spoken("a", wire, "One."))))
+    assert audio.duration_ms(read_turn(path, 1).pcm, 24_000) == pytest.approx(500, abs=2)
+
+
+def test_a_turn_that_is_not_there_is_told(recorded: Path) -> None:
+    with pytest.raises(RecordingError, match="has 2 spoken responses, and no number 3"):
+        read_turn(recorded, 3)
+    with pytest.raises(AudioFileError, match="no number 3"):
+        repertoire.prepare(script(recorded, 3), recorded.parent)
+    with pytest.raises(AudioFileError, match=r"none\.jsonl"):
+        repertoire.prepare(script(recorded.with_name("none.jsonl"), 1), recorded.parent)
