@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from types import TracebackType
 
 WAIT_S = 10.0
+RETRANSMIT_S = 0.5
+"""T1 of RFC 3261."""
 RTP_FRAME_BYTES = 160
 
 
@@ -26,6 +28,7 @@ class RawPhone:
         self._call_id = uuid.uuid4().hex
         self._to_tag = ""
         self._cseq = 1
+        self._last = b""
         self._rtp_sequence = 0
 
     def __enter__(self) -> "RawPhone":
@@ -79,14 +82,17 @@ class RawPhone:
         if body and not headers:
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
-        self.send_bytes("\r\n".join(lines).encode())
+        self._last = "\r\n".join(lines).encode()
+        self.send_bytes(self._last)
 
     def final(self, method: str = "INVITE", within_s: float = WAIT_S) -> "Response":
-        """The final response to a request of ours."""
+        """The final response to the last request, which is sent again until there is an answer."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            response = self._receive(deadline)
-            if response and response.status >= 200 and response.method == method:
+            response = self._receive()
+            if response is None:
+                self.send_bytes(self._last)
+            elif response.status >= 200 and response.method == method:
                 self._to_tag = response.to_tag or self._to_tag
                 return response
         raise TimeoutError(f"no final response to {method} in {within_s} s")
@@ -120,13 +126,16 @@ class RawPhone:
         )
         self.rtp.sendto(header + payload, ("127.0.0.1", to_port))
 
-    def _receive(self, deadline: float) -> "Response | None":
-        self._sip.settimeout(max(0.01, deadline - time.monotonic()))
-        try:
-            message = self._sip.recv(65536).decode(errors="replace")
-        except TimeoutError:
-            return None
-        return Response(message) if message.startswith("SIP/2.0") else None
+    def _receive(self) -> "Response | None":
+        """The next response; None if there is none for a while."""
+        self._sip.settimeout(RETRANSMIT_S)
+        while True:
+            try:
+                message = self._sip.recv(65536).decode(errors="replace")
+            except TimeoutError:
+                return None
+            if message.startswith("SIP/2.0"):
+                return Response(message)
 
 
 class Response:
