@@ -1,0 +1,36 @@
+"""A port in the black hole sends nothing, hears nothing, and stays taken."""
+
+import socket
+
+import pytest
+
+from simulator.black_hole import BlackHole
+
+
+def udp() -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.bind(("127.0.0.1", 0))
+    opened.settimeout(0.05)
+    return opened
+
+
+def test_nothing_passes_in_either_direction_and_others_are_left_alone() -> None:
+    hole = BlackHole()
+    with udp() as cut, udp() as other, udp() as peer:
+        address = cut.getsockname()
+        hole.swallow([address[1]])
+        with pytest.raises(OSError, match="Invalid argument"):
+            cut.sendto(b"out", peer.getsockname())
+        peer.sendto(b"in", address)
+        with pytest.raises(TimeoutError):
+            peer.recv(10)  # not even an ICMP error
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late,
+            pytest.raises(OSError, match="in use"),
+        ):
+            late.bind(address)
+        other.sendto(b"passes", peer.getsockname())
+        assert peer.recv(10) == b"passes"
+    hole.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(address)
