@@ -23,7 +23,21 @@ WITHOUT_CLOCK_OR_LUCK = {
     "agent": ("call.py", "states.py", "effects.py", "inputs.py", "driver.py"),
     "fakes": ("session.py", "script.py"),
     "reports": ("ears.py", "metrics.py", "budget.py"),
-    "simulator": ("caller.py", "scenario.py", "caller_driver.py", "virtual_clock.py"),
+    "simulator": (
+        "caller.py",
+        "track.py",
+        "expecting.py",
+        "call_facts.py",
+        "hearing.py",
+        "mouth.py",
+        "line.py",
+        "scenario.py",
+        "steps.py",
+        "happenings.py",
+        "verdicts.py",
+        "caller_driver.py",
+        "virtual_clock.py",
+    ),
 }
 CLOCKS_AND_LUCK = ("time", "asyncio", "random")
 
