@@ -125,6 +125,8 @@ class Connection:
 
     async def close(self) -> None:
         """Let go of everything, and write down what is still unwritten."""
+        if not self._accepted.is_set():  # the client has not waited for it
+            self._settle(DropConnection())
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -147,8 +149,6 @@ class Connection:
                 self._put(encode(event))
             case SendText(text):
                 self._put(text)
-            case CloseConnection() | DropConnection():
-                self._put(effect)
             case SetTimer(name, at_ns):
                 self._set_timer(name, at_ns)
             case CancelTimer(name):
@@ -157,9 +157,21 @@ class Connection:
                 self._keep("heard", pcm, rate_hz)
             case KeepSent(pcm, rate_hz):
                 self._keep("sent", pcm, rate_hz)
-            case AcceptConnection() | RefuseConnection():
-                self._refusal = None if isinstance(effect, AcceptConnection) else effect
-                self._accepted.set()
+            case AcceptConnection() | RefuseConnection() | CloseConnection() | DropConnection():
+                self._settle(effect)
+
+    def _settle(
+        self, effect: AcceptConnection | RefuseConnection | CloseConnection | DropConnection
+    ) -> None:
+        """The handshake's outcome, or the connection's end, which may come before it."""
+        if isinstance(effect, CloseConnection | DropConnection):
+            if self._accepted.is_set():
+                self._put(effect)
+            else:
+                self._refusal = RefuseConnection(503, "the session has ended")
+        elif isinstance(effect, RefuseConnection):
+            self._refusal = effect
+        self._accepted.set()
 
     def _keep(self, what: str, pcm: bytes, rate_hz: int) -> None:
         """Keep audio for its file; when its rate changes, only what comes after fits one file."""

@@ -44,6 +44,7 @@ _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtim
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
 _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
 _STOP_LIMIT_S = 5
+_LOST = 1006  # RFC 6455 §7.4.1: there was no close frame
 
 log = logging.getLogger("fakes.server")
 
@@ -106,6 +107,7 @@ class FakeRealtime:
         self._on_mark = on_mark
         self._server: Server | None = None
         self._connections: dict[ServerConnection, Connection] = {}
+        self._endings: set[asyncio.Task[None]] = set()
         self._sessions: Counter[str] = Counter()
 
     async def __aenter__(self) -> Self:
@@ -145,14 +147,13 @@ class FakeRealtime:
         """Close every session with 1001, and listen no more; bounded in time."""
         if self._server is None:
             return
-        sockets = list(self._connections)
         for connection in list(self._connections.values()):
             connection.stop()
-        closing = [asyncio.create_task(socket.wait_closed()) for socket in sockets]
-        if closing:
-            await asyncio.wait(closing, timeout=_STOP_LIMIT_S)
+        if self._endings:
+            await asyncio.wait(list(self._endings), timeout=_STOP_LIMIT_S)
         self._server.close()
         await self._server.wait_closed()
+        await asyncio.gather(*self._endings)
         self._server = None
 
     @property
@@ -181,9 +182,11 @@ class FakeRealtime:
             log.warning("refused %s: %s", request.path, refused.reason)
             return socket.respond(HTTPStatus(refused.status), refused.reason + "\n")
         self._connections[socket] = connection
+        ending = asyncio.create_task(self._put_away(socket, connection))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
         refusal = await connection.handshake(_requested(request))
         if refusal is not None:
-            del self._connections[socket]
             return socket.respond(HTTPStatus(refusal.status), refusal.body + "\n")
         return None
 
@@ -200,10 +203,14 @@ class FakeRealtime:
         except ConnectionClosed:
             pass
         finally:
-            connection.lost(socket.close_code or 1006, socket.close_reason or "")
             sender.cancel()
-            await connection.close()
-            del self._connections[socket]
+
+    async def _put_away(self, socket: ServerConnection, connection: Connection) -> None:
+        """Once a connection is over, however far it came: end its session, write the rest down."""
+        await socket.wait_closed()
+        connection.lost(socket.close_code or _LOST, socket.close_reason or "")
+        await connection.close()
+        del self._connections[socket]
 
     async def _make_connection(self, request: Request) -> Connection:
         match = _PATH.fullmatch(urlsplit(request.path).path)

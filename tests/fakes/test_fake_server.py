@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agent.audio import read_wav, to_samples
 from agent.timeline import Mark, read_timeline
+from fakes.faults import parse_fault
 from fakes.script import Script
 from fakes.server import FakeRealtime, ServerOptions
 from fakes.voice import synthesise
@@ -114,6 +115,42 @@ async def test_a_stopping_server_says_good_bye() -> None:
         with pytest.raises(ConnectionClosed):
             await receive(socket)
         assert socket.close_code == 1001
+
+
+def with_fault(fault: str) -> Script:
+    return QUICK.model_copy(update={"faults": (parse_fault(fault),)})
+
+
+async def test_a_refused_handshake_is_on_the_timeline(tmp_path: Path) -> None:
+    options = ServerOptions(timelines=tmp_path)
+    async with FakeRealtime(with_fault("refuse status=401"), options=options) as server:
+        assert (await status_of(server.url))[0] == 401
+    names = [mark.name for mark in read_timeline(tmp_path / "session-1.realtime.jsonl")]
+    assert names == ["fault_applied", "session_closed"]
+
+
+async def test_a_client_that_goes_before_it_is_accepted_leaves_nothing_behind() -> None:
+    marks: list[Mark] = []
+    options = ServerOptions(max_sessions=1)
+    late = with_fault("accept_late by_ms=400")
+    async with FakeRealtime(late, options=options, on_mark=marks.append) as server:
+        with pytest.raises(TimeoutError):
+            await connect(server.url, open_timeout=0.2)
+        async with asyncio.timeout(5):
+            while "session_closed" not in [mark.name for mark in marks]:  # noqa: ASYNC110 - theirs
+                await asyncio.sleep(0.01)
+        async with connect(server.url) as second:
+            await receive(second)
+
+
+async def test_a_server_stops_while_clients_wait_to_be_accepted() -> None:
+    server = FakeRealtime(with_fault("accept_late by_ms=60000"))
+    await server.start()
+    waiting = asyncio.create_task(status_of(server.url))
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        await server.stop()
+        assert (await waiting)[0] == 503
 
 
 async def test_the_beta_is_refused_as_the_real_one_does() -> None:
