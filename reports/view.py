@@ -360,6 +360,8 @@ def _sip_label(mark: Mark) -> str:
 
 def _describe(mark: Mark) -> str:
     """A mark in a few words: its name, and the field that matters most."""
+    if mark.name == "step_started":
+        return str(mark.fields.get("text", "step"))
     for key in ("text", "what", "fault", "code", "reason", "status", "name", "hz", "audio_end_ms"):
         value = mark.fields.get(key)
         if value not in (None, ""):

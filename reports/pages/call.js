@@ -64,14 +64,16 @@
         const label = event.querySelector("b");
         const x = (parseFloat(event.style.left) / 100) * width;
         const length = label.textContent.length * LABEL_PX + 12;
-        const row = until.findIndex((end) => end <= x);
+        const flipped = x + length > width;
+        const start = flipped ? x - length : x;
+        const row = until.findIndex((end) => end <= start);
         const minor = event.classList.contains("minor") && zoom < 16;
-        event.classList.toggle("shown", row >= 0 && !minor);
-        const end = x + length > width;
-        label.style.left = end ? "auto" : "";
-        label.style.right = end ? "6px" : "";
+        const shown = row >= 0 && !minor;
+        event.classList.toggle("shown", shown);
+        label.style.left = flipped ? "auto" : "";
+        label.style.right = flipped ? "6px" : "";
         label.style.top = `${FIRST_ROW_PX + Math.max(0, row) * ROW_PX}px`;
-        if (row >= 0 && !minor) until[row] = x + length;
+        if (shown) until[row] = start + length;
       }
     }
   }
