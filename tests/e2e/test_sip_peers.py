@@ -13,7 +13,15 @@ import pytest
 from sip_rig import Phone, wait_until
 
 from agent.audio import level_dbfs, read_wav, to_samples, tone, write_wav
-from agent.leg import AudioReceived, CallReceived, DtmfReceived, HungUp, LegInput, MediaReady
+from agent.leg import (
+    AudioReceived,
+    CallReceived,
+    DtmfReceived,
+    HungUp,
+    LegInput,
+    MediaReady,
+    TransferProgressed,
+)
 from agent.sip.leg import SipLeg
 from agent.sip.options import Registration, SipOptions
 
@@ -121,16 +129,38 @@ def baresip_modules() -> str:
     pytest.skip("baresip's modules are not where they are expected")
 
 
+def write_baresip_config(folder: Path, codec: str) -> None:
+    config = BARESIP.format(folder=folder, modules=baresip_modules(), codec=codec)
+    (folder / "config").write_text(config)
+    (folder / "accounts").write_text("<sip:bare@127.0.0.1>;regint=0\n")
+    (folder / "contacts").write_text("")
+    write_wav(folder / "tone.wav", to_samples(tone(1_000, 20_000, RATE_HZ)), RATE_HZ)
+
+
+@needs("baresip")
+def test_baresip_is_transferred_and_tells_how_it_went(
+    agent: Phone, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """REFER and its NOTIFYs (RFC 3515); the target is a second call to the same agent."""
+    write_baresip_config(tmp_path, "g711")
+    call = agent.calls()
+    uri = f"sip:100@127.0.0.1:{agent.port}"
+    start("baresip", "-f", str(tmp_path), "-e", f"/dial {uri}", "-t", "20", cwd=tmp_path)
+    agent.wait_for(call, AudioReceived, count=10)
+    agent.do(call, "transfer", f"sip:operator@127.0.0.1:{agent.port}")
+    assert agent.wait_for(call, TransferProgressed).status == 200
+    assert agent.wait_for_call(call + 1).called == "operator"
+    for number in (call, call + 1):
+        agent.do(number, "hang_up")
+        agent.wait_for(number, HungUp)
+
+
 @needs("baresip")
 @pytest.mark.parametrize("codec", ["g711", "g722"])
 def test_baresip_talks_and_listens(
     agent: Phone, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], codec: str
 ) -> None:
-    config = BARESIP.format(folder=tmp_path, modules=baresip_modules(), codec=codec)
-    (tmp_path / "config").write_text(config)
-    (tmp_path / "accounts").write_text("<sip:bare@127.0.0.1>;regint=0\n")
-    (tmp_path / "contacts").write_text("")
-    write_wav(tmp_path / "tone.wav", to_samples(tone(1_000, 20_000, RATE_HZ)), RATE_HZ)
+    write_baresip_config(tmp_path, codec)
     call = agent.calls()
     uri = f"sip:100@127.0.0.1:{agent.port}"
     baresip = start("baresip", "-f", str(tmp_path), "-e", f"/dial {uri}", "-t", "12", cwd=tmp_path)
