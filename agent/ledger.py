@@ -38,7 +38,7 @@ class Segment:
     complete: bool = False
     """Nothing more will be queued."""
     cut_short: bool = False
-    """Some of it did not fit the buffer. What came after that would be heard in the wrong place."""
+    """Not all of it is here: it did not fit the buffer, or its session is gone."""
     missing: int = 0
     """Length of the hole that is open now: silence while more was to come."""
     last_played_ns: int = 0

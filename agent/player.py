@@ -180,7 +180,7 @@ class Player:
         if segment.kind is Kind.BEEP:
             self._out.mark("beep_ended", at_ns=at_ns)
         elif segment.kind is Kind.GREETING:
-            self._mark_greeting_ended(segment, at_ns, interrupted=False)
+            self._mark_greeting_ended(segment, at_ns, interrupted=segment.cut_short)
         elif segment.kind is Kind.PROMPT:
             fields = {"prompt": segment.origin, "played_ms": played_ms}
             self._out.mark("prompt_ended", fields, at_ns=at_ns)

@@ -116,7 +116,7 @@ class Responses:
             self._out.cancel_timer(timer)
         owed = self._requested is not None and self._requested.purpose is Purpose.TURN
         if self._active is not None:
-            self._complete_segments(self._active)
+            self._cut(self._active)
             owed = self._active.purpose is Purpose.TURN and not self._active.interrupted
         self._live = False
         self._active = None
@@ -248,7 +248,7 @@ class Responses:
         if response is not None:
             self.cancel(response)
             self._active = None
-            self._complete_segments(response)
+            self._cut(response)
             self._send_next()
         return response
 
@@ -301,6 +301,12 @@ class Responses:
         reason = f"response {response_id} is not running"
         self._out.mark("event_dropped", {"type": event_type, "reason": reason})
         return None
+
+    def _cut(self, response: Response) -> None:
+        """Nothing more will come, although there was more to say."""
+        for segment in response.segments.values():
+            segment.cut_short = segment.cut_short or not segment.complete
+        self._complete_segments(response)
 
     def _complete_segments(self, response: Response) -> None:
         for segment in response.segments.values():

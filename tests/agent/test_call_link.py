@@ -352,7 +352,7 @@ def test_a_greeting_that_was_cut_by_a_lost_session_is_not_begun_again() -> None:
     reconnect(rig)
     rig.wait(1000)
     assert len(rig.sent("response.create")) == 1
-    assert rig.marks("greeting_ended") == [{"played_ms": 400.0, "interrupted": False}]
+    assert rig.marks("greeting_ended") == [{"played_ms": 400.0, "interrupted": True}]
     assert not rig.stored
     assert rig.state == State.LISTENING
 

@@ -323,3 +323,13 @@ def test_hanging_up_at_any_moment_ends_everything(moment: str) -> None:
     assert rig.asked(effects.CloseRealtime)
     assert rig.marks("call_ended") == [{"by": "caller", "status": 200, "reason": "OK"}]
     assert rig.caller_audio(20) == [], "nothing matters after the end"
+
+
+def test_a_greeting_that_stalls_is_told_as_cut() -> None:
+    rig = CallRig(NO_BEEP).ring().media().connect()
+    rig.wait(500)
+    rig.respond("g1", item="gi", audio_ms=400, purpose="greeting", done=None)
+    rig.wait(20_000)
+    assert rig.marks("greeting_ended") == [{"played_ms": 400.0, "interrupted": True}]
+    assert not rig.stored
+    assert rig.state == State.LISTENING
