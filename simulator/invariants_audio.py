@@ -77,13 +77,20 @@ class _Teller:
             self._take_in(step)
             for effect in step.effects:
                 if isinstance(effect, effects.Play):
-                    item = self._items.get(id(effect.pcm), "")
-                    self._waiting.append([item, len(effect.pcm) // 2])
+                    self._waiting.append([self._item_of(effect.pcm), len(effect.pcm) // 2])
                 elif isinstance(effect, effects.ClearPlayout):
                     self._waiting.clear()
                 elif isinstance(effect, effects.SendEvent):
                     self._note_cut(step.at_ns, effect.event)
         return self._story
+
+    def _item_of(self, pcm: bytes) -> str:
+        """Whose audio is played: a whole delta, or as much of the newest one as found room."""
+        item = self._items.get(id(pcm))
+        if item is None:
+            received = self._story.received
+            item = next((name for name in reversed(received) if pcm in received[name]), "")
+        return item
 
     def _take_in(self, step: Step) -> None:
         given = step.given
