@@ -95,10 +95,6 @@ class CallFacts:
         heard = ", ".join(beeps + talks) or "nothing"
         return f"heard since the answer: {heard}"
 
-    def since_answer(self, at_ns: int) -> str:
-        """A time for people."""
-        return self._s(at_ns)
-
     def _event_ns(self, moment: Moment) -> int | None:
         match moment.event:
             case None:

@@ -24,7 +24,7 @@ from fakes.script import Script
 from reports.budget import BudgetError, parse_limits
 from simulator.happenings import Happening
 from simulator.network import Network
-from simulator.steps import Say, Step, Steps
+from simulator.steps import Step, Steps
 from simulator.strict import Strict
 from simulator.values import DurationMs
 from simulator.yaml_source import Source
@@ -185,11 +185,6 @@ class Scenario(Steps):
     def all_steps(self) -> tuple[Step, ...]:
         """Both tracks; the position in here is a step's number in marks."""
         return (*self.steps, *self.meanwhile)
-
-    @property
-    def phrases(self) -> list[Say]:
-        """The steps that speak, in order; a phrase's position here and 1 is its turn."""
-        return [step for step in self.all_steps if isinstance(step, Say)]
 
     @property
     def greets(self) -> bool:

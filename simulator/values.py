@@ -36,7 +36,7 @@ def parse_duration_ms(value: Any) -> float:
 
 def format_duration(duration_ms: float) -> str:
     """Milliseconds as people say them: `800 ms`, `2.5 s`."""
-    return f"{duration_ms:.0f} ms" if duration_ms < 1000 else f"{duration_ms / 1000:g} s"
+    return f"{duration_ms:.0f} ms" if duration_ms < 1000 else f"{round(duration_ms / 1000, 2):g} s"
 
 
 DurationMs = Annotated[
