@@ -65,6 +65,7 @@ class RecordingProxy:
         self._server: Server | None = None
         self._sessions = 0
         self._peers: dict[ServerConnection, ClientConnection] = {}
+        self._endings: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await serve(
@@ -88,6 +89,7 @@ class RecordingProxy:
         if self._server is not None:
             self._server.close()
             await self._server.wait_closed()
+            await asyncio.gather(*self._endings)
 
     @property
     def base_url(self) -> str:
@@ -107,7 +109,7 @@ class RecordingProxy:
         query = urlsplit(request.path).query
         url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
         try:
-            self._peers[socket] = await connect(
+            upstream = await connect(
                 url if query else self._upstream,
                 additional_headers=_headers(request.headers),
                 max_size=_MAX_MESSAGE_BYTES,
@@ -122,7 +124,17 @@ class RecordingProxy:
         except (OSError, TimeoutError, WebSocketException) as error:
             log.warning("cannot connect to %s: %s", self._upstream, error)
             return socket.respond(502, f"cannot connect upstream: {error}\n")
+        self._peers[socket] = upstream
+        ending = asyncio.create_task(self._hang_up(socket, upstream))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
         return None
+
+    async def _hang_up(self, client: ServerConnection, upstream: ClientConnection) -> None:
+        """A client that goes, however far its handshake came, leaves no connection behind."""
+        await client.wait_closed()
+        await upstream.close()
+        self._peers.pop(client, None)
 
     async def _serve(self, client: ServerConnection) -> None:
         upstream = self._peers.pop(client)
