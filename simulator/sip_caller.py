@@ -19,7 +19,7 @@ from agent.sip.call import Call, response
 from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
 from agent.sip.leg import Ending, SipLeg
-from agent.sip.options import CALLS_PER_PROCESS, SipOptions
+from agent.sip.options import CALLS_PER_PROCESS, SipOptions, Transport
 from simulator.black_hole import BlackHole
 from simulator.impairments import Impairer
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
@@ -60,7 +60,7 @@ class CallerEndpoint(SipStation):
             )
         )
         self.relay = relay
-        self._lines: list[Line] = []
+        self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
 
     def new_call(
         self,
@@ -89,33 +89,40 @@ class CallerEndpoint(SipStation):
         self.legs.append(leg)
         return leg
 
-    def lease_line(self) -> "Line":
+    def lease_line(self, transport: Transport) -> "Line":
         """A telephone line that no other call uses."""
-        return self._lines.pop() if self._lines else Line(self)
+        free = self._lines[transport]
+        return free.pop() if free else Line(self, transport)
 
     def release_line(self, line: "Line") -> None:
         """Give a line back; one that was cut is of no more use."""
         if line.is_cut:
             line.close()
         else:
-            self._lines.append(line)
+            self._lines[line.transport].append(line)
 
     def drop_accounts(self) -> None:
         """See `SipStation`."""
-        for line in self._lines:
-            line.close()
-        self._lines.clear()
+        for lines in self._lines.values():
+            for line in lines:
+                line.close()
+            lines.clear()
 
 
 class Line:
-    """A SIP port and an account of its own, so that one call can be cut off and no other hears."""
+    """An account of its own and, over UDP, a SIP port: so that one call alone can be cut off.
 
-    def __init__(self, endpoint: CallerEndpoint) -> None:
+    Over TCP the stack makes a connection when it needs one; cutting such a line stops its RTP only.
+    """
+
+    def __init__(self, endpoint: CallerEndpoint, transport: Transport) -> None:
+        self.transport = transport
         self._stack = endpoint.stack
-        self._transport = self._stack.open_line()
+        self._port_id = self._stack.open_line() if transport == "udp" else None
         self._hole: BlackHole | None = None
         config = self._stack.account_config()
-        config.sipConfig.transportId = self._transport
+        if self._port_id is not None:
+            config.sipConfig.transportId = self._port_id
         self.account = pjsua2.Account()
         self.account.create(config)
 
@@ -127,12 +134,14 @@ class Line:
     def cut(self, rtp_ports: Iterable[int]) -> None:
         """Let nothing pass any more: neither SIP on the line's own port nor RTP on the call's."""
         self._hole = BlackHole()
-        self._hole.swallow({self._stack.line_port(self._transport), *rtp_ports})
+        own = () if self._port_id is None else (self._stack.line_port(self._port_id),)
+        self._hole.swallow((*own, *rtp_ports))
 
     def close(self) -> None:
         """Give up the port and the account."""
         self.account.shutdown()
-        self._stack.close_line(self._transport)
+        if self._port_id is not None:
+            self._stack.close_line(self._port_id)
         if self._hole is not None:
             self._hole.close()
 
@@ -184,7 +193,8 @@ class SipCallerLeg(SipLeg):
             again = partial(self._dial_when_possible, uri, tries - 1)
             self._endpoint.call_later(_PLACE_WAIT_MS, again)
             return
-        self._line = self._endpoint.lease_line()
+        is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
+        self._line = self._endpoint.lease_line("tcp" if is_tcp else "udp")
         self._call = Call(self, self._line.account)
         parameters = response(0)
         host = self._endpoint.options.listen_host

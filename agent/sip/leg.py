@@ -254,9 +254,7 @@ class SipLeg:
         by = self.us
         if self._ending is None:
             self._rtp.read(self._call)
-            lost = (pjsua2.PJSIP_EVENT_TIMER, pjsua2.PJSIP_EVENT_TRANSPORT_ERROR)
-            silent = event.type == pjsua2.PJSIP_EVENT_TSX_STATE and event.body.tsxState.type in lost
-            by = "network" if silent else self.them
+            by = "network" if _is_ours(event) else self.them
         self._media.disconnect()
         self._tell_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
         self._host.forget(self)
@@ -311,6 +309,14 @@ class SipCallLeg(SipLeg):
         """Before the ACK the caller may not have read our answer, and would not hear all of it."""
         if self._is_acknowledged:
             super().on_media(info)
+
+
+def _is_ours(event: Any) -> bool:
+    """Whether the stack ended a call by itself: a timer, or a transport that failed."""
+    if event.type != pjsua2.PJSIP_EVENT_TSX_STATE:
+        return bool(event.type != pjsua2.PJSIP_EVENT_RX_MSG)
+    lost = (pjsua2.PJSIP_EVENT_TIMER, pjsua2.PJSIP_EVENT_TRANSPORT_ERROR)
+    return event.body.tsxState.type in lost
 
 
 def _tried(what: str, operation: Callable[[], object]) -> None:

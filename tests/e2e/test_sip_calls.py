@@ -148,6 +148,21 @@ def test_who_calls_whom_is_told(agent: Phone, caller: Phone) -> None:
     caller.do(ours, "hang_up")
 
 
+def test_a_call_can_be_placed_over_tcp(agent: Phone, caller: Phone) -> None:
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port};transport=tcp")
+    caller.wait_for(ours, AudioReceived, count=5)
+    agent.wait_for(theirs, AudioReceived, count=5)
+    caller.do(ours, "hang_up")
+    assert agent.wait_for(theirs, HungUp).by == "caller"
+
+
+def test_nobody_at_the_other_end_is_the_networks_doing(caller: Phone) -> None:
+    ours = caller.dial("sip:100@127.0.0.1:1;transport=tcp")
+    ended = caller.wait_for(ours, HungUp)
+    assert (ended.by, ended.status) == ("network", 503)
+
+
 def test_clear_stops_the_audio_and_accounts_for_every_sample(agent: Phone, caller: Phone) -> None:
     theirs, ours = dial(agent, caller)
     pcm = tone(440, 4_000, AGENT_HZ)
