@@ -71,23 +71,20 @@ def _opening(choices: Choices) -> list[Any]:
 
 def _wild_steps(choices: Choices) -> list[Any]:
     steps: list[Any] = []
-    held = False
     while len(steps) < _MAX_STEPS and choices.up_to(3):
-        step = _wild_step(choices, held=held)
-        held = (held or "hold" in step) and "resume" not in step
-        steps += [step, {"pause": between(choices, 0, 4000, 100)}]
-    return [*steps, "resume"] if held else steps
+        steps += [*_wild_step(choices), {"pause": between(choices, 0, 4000, 100)}]
+    return steps
 
 
-def _wild_step(choices: Choices, *, held: bool) -> Any:
+def _wild_step(choices: Choices) -> list[Any]:
     kind = one_of(choices, ("say", "say", "say", "sound", "press", "hold"))
     if kind == "say":
-        return {"say": one_of(choices, PHRASES)}
+        return [{"say": one_of(choices, PHRASES)}]
     if kind == "sound":
-        return {"sound": one_of(choices, ("mm-hmm", "cough", "breath"))}
+        return [{"sound": one_of(choices, ("mm-hmm", "cough", "breath"))}]
     if kind == "press":
-        return {"press": one_of(choices, ("1", "42#", "*"))}
-    return "resume" if held else "hold"
+        return [{"press": one_of(choices, ("1", "42#", "*"))}]
+    return ["hold", {"pause": between(choices, 0, 4000, 100)}, "resume"]
 
 
 def _ending(choices: Choices) -> list[Any]:
