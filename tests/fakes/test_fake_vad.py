@@ -168,6 +168,21 @@ def turn_of(vad: Any, detection: dict[str, Any] | None = None) -> dict[str, Any]
     return fields
 
 
+@pytest.mark.parametrize("encoding", ["audio/pcm", "audio/pcmu"])
+def test_a_session_hears_with_silero_too(encoding: str) -> None:
+    client = Client({"vad": "silero"})
+    client.update(audio={"input": {"format": {"type": encoding}}})
+    audio_format = AudioFormat("pcm" if encoding == "audio/pcm" else "pcmu")
+    rate_hz = audio_format.rate_hz
+    pcm = silence(1024, rate_hz) + synthesise("Hello there.", rate_hz=rate_hz)
+    client.send(
+        "input_audio_buffer.append", audio=audio_format.encode(pcm + silence(1000, rate_hz))
+    )
+    started = client.only("input_audio_buffer.speech_started")["audio_start_ms"]
+    assert started + 300 == pytest.approx(1024, abs=2 * FRAME_MS)
+    assert "input_audio_buffer.committed" in client.types
+
+
 def test_padding_and_silence_are_what_the_session_asks_for() -> None:
     fields = turn_of({}, {"prefix_padding_ms": 96, "silence_duration_ms": 992})
     assert fields["audio_start_ms"] == 2000 // 32 * 32 - 96
