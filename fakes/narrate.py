@@ -1,8 +1,7 @@
 """Prints a recording as a conversation that people can read."""
 
 import json
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agent.audio import AudioFormat
@@ -13,18 +12,32 @@ _LONGEST = 100
 
 
 def narrate(recording: Recording) -> Iterator[str]:
-    """The lines: a title, then one for each event, or for each run of events of one type."""
+    """The lines: a title, then one for each event, and for what flowed between two of them."""
     header = recording.header
     when = f", recorded {header.recorded_at}" if header.recorded_at else ""
     yield f"{header.model or 'unknown model'}, {header.dialect} dialect{when}"
     if not header.timed:
         yield "(its times are made up: only the order is known)"
     formats = {"client": AudioFormat(), "server": AudioFormat()}
-    for (sender, kind), run in groupby(recording.entries, lambda e: (e.sender, e.type)):
-        entries = list(run)
-        _follow(formats, entries[-1])
-        arrow = "-->" if sender == "client" else "<--"
-        yield f"{entries[0].at_s:9.3f}  {arrow}  {kind}{_detail(entries, formats[sender])}"
+    for entries in _runs(recording.entries):
+        first = entries[0]
+        _follow(formats, first)
+        arrow = "-->" if first.sender == "client" else "<--"
+        detail = _detail(entries, formats[first.sender])
+        yield f"{first.at_s:9.3f}  {arrow}  {first.type}{detail}"
+
+
+def _runs(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    """Single events, and what flows between two of them (audio, words) gathered by its type."""
+    flowing: dict[tuple[str, str], list[Entry]] = {}
+    for entry in entries:
+        if entry.type in AUDIO_FIELDS or entry.type.endswith(".delta"):
+            flowing.setdefault((entry.sender, entry.type), []).append(entry)
+            continue
+        yield from flowing.values()
+        flowing.clear()
+        yield [entry]
+    yield from flowing.values()
 
 
 def _follow(formats: dict[str, AudioFormat], entry: Entry) -> None:

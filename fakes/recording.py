@@ -77,7 +77,8 @@ class RecordingWriter:
     """Writes a recording event by event, so that what has been written survives a crash.
 
     Audio is kept in the events, or, with `audio_files`, in two WAV files beside the recording
-    (`NAME.client.pcm.wav`, `NAME.server.pcm.wav`), to which the events then refer.
+    (`NAME.client.pcm.wav`, `NAME.server.pcm.wav`), to which the events then refer; those are whole
+    only once the writer has been closed.
     """
 
     def __init__(self, path: Path, header: Header, *, audio_files: bool = False) -> None:

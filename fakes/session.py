@@ -49,6 +49,7 @@ from fakes.requests import (
     Truncate,
     read,
 )
+from fakes.response import Response
 from fakes.state import Observation, SessionState
 from fakes.turns import Turns
 
@@ -90,9 +91,8 @@ class RealtimeSession:
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
         self._mischief = Mischief(faults, self._out, self._end_by_fault)
-        self._turns = Turns(self._state, self._mischief)
-        self._floor = Floor(self._state, self._mischief, self._turns.on_response_done)
-        self._turns.floor = self._floor
+        self._floor = Floor(self._state, self._mischief, self._on_response_done)
+        self._turns = Turns(self._state, self._mischief, self._floor)
         self._waiting: deque[Event] = deque()
 
     @property
@@ -187,6 +187,9 @@ class RealtimeSession:
                 self._end(1006, "dropped by the script")
             case Expire():
                 self._expire()
+
+    def _on_response_done(self, response: Response) -> None:
+        self._turns.on_response_done(response)
 
     def _on_timer(self, name: str) -> None:
         kind, _, argument = name.partition(":")

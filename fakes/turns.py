@@ -24,14 +24,13 @@ CommittedBy = Literal["vad", "client", "idle_timeout"]
 class Turns:
     """Hears, detects turns, commits, and transcribes."""
 
-    def __init__(self, state: SessionState, mischief: Mischief) -> None:
+    def __init__(self, state: SessionState, mischief: Mischief, floor: Floor) -> None:
         self._state = state
         self._mischief = mischief
         self._observation = state.observation
         self._observes = self._observation.trace_audio or self._observation.keep_audio
         self._audio = InputAudio(state.script.vad)
-        self.floor: Floor
-        """Who answers; given after both have been made."""
+        self._floor = floor
         self._committed = 0
         self._item_id: str | None = None
         self._start_ms = 0
@@ -51,7 +50,7 @@ class Turns:
         self._audio.configure(
             self._state.config.input_format,
             detection,
-            unfinished=self.floor.upcoming.unfinished,
+            unfinished=self._floor.upcoming.unfinished,
         )
         self._idle_timeout_ms = None if detection is None else detection.get("idle_timeout_ms")
 
@@ -161,7 +160,7 @@ class Turns:
         out.mark("speech_started", item=self._item_id, audio_start_ms=self._start_ms)
         detection = self._state.config.turn_detection
         if detection is not None and detection["interrupt_response"]:
-            self.floor.interrupt()
+            self._floor.interrupt()
 
     def _on_stopped(self, heard: SpeechStopped) -> None:
         out = self._state.out
@@ -180,7 +179,7 @@ class Turns:
     def _ask_for_answer(self) -> None:
         detection = self._state.config.turn_detection
         if detection is not None and detection["create_response"]:
-            self.floor.answer("vad")
+            self._floor.answer("vad")
 
     def _commit(self, by: CommittedBy, start_ms: float, end_ms: float) -> None:
         out = self._state.out
@@ -195,7 +194,7 @@ class Turns:
         content = {"type": "input_audio", "transcript": None}
         self._state.add_item(Item(_message(item_id, "user", content), audio_ms=audio_ms, pcm=pcm))
         if self._state.config.transcribes:
-            upcoming = self.floor.upcoming
+            upcoming = self._floor.upcoming
             self._heard[item_id] = (None if upcoming.unheard else upcoming.heard or "", audio_ms)
             out.set_timer(
                 f"transcription:{item_id}",
@@ -223,7 +222,7 @@ class Turns:
         content = {"type": "input_text", "text": _IDLE_MESSAGE}
         self._state.add_item(Item(_message(out.ids.new("item"), "system", content)))
         self._commit("idle_timeout", start_ms, clock_ms)
-        self.floor.answer("idle_timeout")
+        self._floor.answer("idle_timeout")
 
 
 def _message(item_id: str, role: str, content: dict[str, Any]) -> dict[str, Any]:
