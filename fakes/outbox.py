@@ -44,6 +44,7 @@ class Outbox:
         self._call = call
         self._translator = translator
         self._effects: list[Effect] = []
+        self._ended = False
 
     def take(self) -> list[Effect]:
         """All effects since the last time."""
@@ -51,8 +52,13 @@ class Outbox:
         return effects
 
     def put(self, effect: Effect) -> None:
-        """Add an effect as it is."""
-        self._effects.append(effect)
+        """Add an effect as it is; nothing comes after the end."""
+        if not self._ended:
+            self._effects.append(effect)
+
+    def end(self) -> None:
+        """The session is over, perhaps in the middle of what it was doing."""
+        self._ended = True
 
     def send(self, event_type: str, /, **fields: Any) -> None:
         """Send a server event, given in GA; the client gets it in its own dialect."""
@@ -87,7 +93,7 @@ class Outbox:
 
     def mark(self, name: str, /, **fields: Any) -> None:
         """Put a fact on the timeline."""
-        self._effects.append(EmitMark(self._mark(name, fields)))
+        self.put(EmitMark(self._mark(name, fields)))
 
     def mark_sent(self, name: str, /, **fields: Any) -> None:
         """Put on the timeline that the event before has been sent: when it really is."""
@@ -98,8 +104,8 @@ class Outbox:
 
     def set_timer(self, name: str, at_ns: int) -> None:
         """Ask to be woken."""
-        self._effects.append(SetTimer(name, at_ns))
+        self.put(SetTimer(name, at_ns))
 
     def cancel_timer(self, name: str) -> None:
         """Ask not to be woken."""
-        self._effects.append(CancelTimer(name))
+        self.put(CancelTimer(name))

@@ -170,6 +170,7 @@ class RealtimeSession:
     def _end(self, code: int, reason: str) -> None:
         self._phase = "over"
         self._out.mark("session_closed", code=code, reason=reason)
+        self._out.end()
 
     def _expire(self) -> None:
         minutes = self._state.timing.expires_after_s / 60

@@ -12,6 +12,7 @@ from fakes.door import (
     AcceptConnection,
     CloseConnection,
     DropConnection,
+    EmitMark,
     RefuseConnection,
     SendEvent,
     SendText,
@@ -179,6 +180,16 @@ def test_fault_expire() -> None:
     assert error["code"] == "session_expired"
     assert error["message"] == "Your session hit the maximum duration of 60 minutes."
     assert client.closed == CloseConnection(1001, "session_expired")
+
+
+@pytest.mark.parametrize("fault", ["close at=event 6", "drop at=event 6", "expire at=event 6"])
+def test_nothing_comes_after_the_end(fault: str) -> None:
+    """The sixth event is one of a burst, whose others are not sent any more."""
+    client = whole_turn(fault)
+    assert len(client.events) == 6 + ("expire" in fault)
+    last = client.effects[-1]
+    assert isinstance(last, EmitMark)
+    assert last.mark.name == "session_closed"
 
 
 def test_a_fault_strikes_once() -> None:
