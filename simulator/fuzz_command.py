@@ -1,6 +1,7 @@
 """`earshot fuzz`: generated calls in the virtual lane, progress, findings, and what was reached."""
 
 import argparse
+import asyncio
 import json
 import os
 import sys
@@ -9,12 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from simulator import runner
 from simulator.choosing import Commands
 from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz
+from simulator.runner import RunOptions
 
 EXIT_FINE, EXIT_FOUND = 0, 1
 
@@ -54,6 +58,9 @@ def add_command(commands: Commands) -> None:
         metavar="DIR",
         help="where scenarios of failures go (default: out/found)",
     )
+    parser.add_argument(
+        "--sip", action="store_true", help="try what was found in the sip lane as well"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.set_defaults(command=_fuzz)
 
@@ -70,11 +77,32 @@ def _fuzz(arguments: argparse.Namespace) -> int:
     console = Console(stderr=True)
     with Live(Text("starting"), console=console, transient=True) as live:
         summary = fuzz(options, lambda so_far: live.update(_progress(so_far, options.seeds)))
+    tried = [try_over_sip(finding) for finding in summary.findings] if arguments.sip else []
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(summary), indent=2) + "\n")
     else:
-        sys.stdout.write(as_text(summary))
+        sys.stdout.write(as_text(summary) + "".join(f"{line}\n" for line in tried))
     return EXIT_FOUND if summary.failed else EXIT_FINE
+
+
+def try_over_sip(finding: Finding) -> str:
+    """Play a found scenario for real, in real time; answers a line that says how it went.
+
+    Raises:
+        RunError: no call could be placed.
+    """
+    directory = finding.path.parent / "sip"
+    directory.mkdir(exist_ok=True)
+    copy = directory / finding.path.name
+    data = yaml.safe_load(finding.path.read_text(encoding="utf-8"))
+    del data["lanes"]  # it was made for the virtual lane, and says so
+    copy.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    options = RunOptions(paths=[copy], lane="sip", out=directory / "out")
+    done = asyncio.run(runner.run(options, Console(stderr=True)))
+    if done.failure or not done.calls:
+        return f"seed {finding.seed} over SIP: could not be played: {done.failure}"
+    call = done.calls[0]
+    return f"seed {finding.seed} over SIP: {call.verdict}: {call.sentence} ({done.directory})"
 
 
 def as_json(summary: Summary) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 import functools
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import simulator.fuzz
+import simulator.runner
 from agent import effects
 from agent.effects import Effect
 from agent.inputs import CallInput
@@ -12,6 +15,7 @@ from simulator import cli, loader
 from simulator.fuzz import FuzzOptions, Summary, fuzz, write_up
 from simulator.fuzz_coverage import expected
 from simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
+from simulator.runner import Run, RunOptions
 from simulator.virtual_tape import TapedMachine
 
 
@@ -109,3 +113,22 @@ def test_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["fuzz", "--seeds", "0"])
     assert caught.value.code == 2
     assert "expected 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("broken_agent")
+def test_what_was_found_is_tried_over_sip_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played: list[RunOptions] = []
+
+    async def play(options: RunOptions, console: Console) -> Run:
+        played.append(options)
+        return Run(directory=tmp_path, started_at=datetime.now(UTC), failure="no telephone here")
+
+    monkeypatch.setattr(simulator.runner, "run", play)
+    assert cli.main(["fuzz", "--jobs", "1", "--sip", "--found", str(tmp_path)]) == 1
+    (options,) = played
+    (scenario,) = loader.load(options.paths)
+    assert options.lane == "sip"
+    assert "sip" in scenario.lanes
+    assert "over SIP: could not be played: no telephone here" in capsys.readouterr().out
