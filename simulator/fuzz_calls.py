@@ -43,11 +43,12 @@ def generate(choices: Choices) -> dict[str, Any]:
     faults = generate_faults(choices, turns=sum("say" in step for step in steps))
     if faults:
         steps.append({"pause": _CALM_MS})
+    agent = _agent(choices)
     call: dict[str, Any] = {
         "about": "A call that the fuzzer made.",
         "lanes": ["virtual"],
-        "agent": _agent(choices),
-        "realtime": _realtime(choices, faults),
+        "agent": agent,
+        "realtime": _realtime(choices, agent["turns"].get("policy"), faults),
         "caller": {"codec": one_of(choices, ("PCMU", "PCMA", "G722"))},
         "network": generate_network(choices),
         "steps": steps + _ending(choices),
@@ -57,14 +58,15 @@ def generate(choices: Choices) -> dict[str, Any]:
 
 
 def _opening(choices: Choices) -> list[Any]:
-    """Wait for the greeting, as most do; or talk into it; or give up before it."""
+    """Wait for the greeting, as most do; or talk into it; or into the beep; or at once."""
     return one_of(
         choices,
         (
             [{"pause": 4000}],
             [{"pause": 1000}],
-            [{"pause": 400}],
+            [{"pause": 300}],
             [{"pause": 2000}],
+            [{"pause": 0}],
         ),
     )
 
@@ -121,6 +123,8 @@ def _agent(choices: Choices) -> dict[str, Any]:
         )
     if chance(choices, 12):
         agent["playout"] = {"max_ms": 1000}
+    if chance(choices, 8):
+        agent["limits"] = {"capture_ms": 1000, "farewell_ms": 1000}
     return agent
 
 
@@ -140,12 +144,14 @@ def generate_timing(choices: Choices) -> dict[str, Any]:
     return timing
 
 
-def _realtime(choices: Choices, faults: list[Any]) -> dict[str, Any]:
+def _realtime(choices: Choices, policy: str | None, faults: list[Any]) -> dict[str, Any]:
     timing = generate_timing(choices)
     replies: list[Any] = []
     while len(replies) < _MAX_REPLIES and choices.up_to(3):
         replies.append({"say": one_of(choices, REPLIES)})
-    realtime = {"timing": timing, "replies": replies, "faults": faults}
+    # A server that waits for the client's commit serves none but a client that commits.
+    commits = "client" if policy == "client" and chance(choices, 2) else None
+    realtime = {"timing": timing, "replies": replies, "faults": faults, "commits": commits}
     return {key: value for key, value in realtime.items() if value}
 
 
