@@ -105,7 +105,8 @@ def play_call(
         audio: the caller's phrases (`simulator.phrases.prepare`) at the line's rate.
         stage: name of the call, in marks and as the called number.
         seed: everything random comes from it.
-        settings: of the agent, for this call.
+        settings: of the agent, for this call; with `timeline.trace_audio`, the server tells of
+            every append as well, and keeps what it hears.
         prompts: the agent's cache, which outlives the call.
         options: what the call stands on.
         make_machine: makes the agent's machine; another than its own is for those who test us.
@@ -224,12 +225,13 @@ class _Stage:
 
     def _open_session(self) -> RealtimeSession:
         self._sessions += 1
+        observed = self._settings.timeline.trace_audio
         return RealtimeSession(
             self._repertoire,
             call=self._stage,
             rng=self._random(f"session {self._sessions}"),
             session_number=self._sessions,
-            observation=Observation(trace_audio=True, keep_audio=True),
+            observation=Observation(trace_audio=observed, keep_audio=observed),
         )
 
     def _impair(self) -> dict[str, Impairer]:

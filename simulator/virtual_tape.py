@@ -4,17 +4,15 @@ Marks say what the agent thinks it did. The tape says what it really asked for, 
 invariants (`simulator.invariants`) do not have to take its word.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.call import CallMachine
 from agent.effects import Effect
 from agent.inputs import CallInput
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One input and what the machine answered."""
+class Step(NamedTuple):
+    """One input and what the machine answered; a tuple, as there are a hundred a second."""
 
     at_ns: int
     given: CallInput

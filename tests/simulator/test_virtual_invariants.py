@@ -123,7 +123,7 @@ def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
 def test_a_flood_of_effects_is_found(good: Witness) -> None:
     tape = list(good.tape)
     mark = effects.EmitMark(name="state", at_ns=0)
-    tape[10] = replace(tape[10], effects=[*tape[10].effects, *[mark] * 501])
+    tape[10] = tape[10]._replace(effects=[*tape[10].effects, *[mark] * 501])
     assert broken(tampered(good, tape=tape)) == {"queues_stay_bounded"}
 
 
@@ -156,7 +156,7 @@ def test_audio_of_a_truncated_item_at_the_ear_is_found(good: Witness) -> None:
 
 def test_a_truncation_past_what_was_played_is_found(good: Witness) -> None:
     tape = [
-        replace(step, given=replace(step.given, samples=0))
+        step._replace(given=replace(step.given, samples=0))
         if isinstance(step.given, FramePlayed)
         else step
         for step in good.tape
