@@ -30,6 +30,8 @@ _HANG_UP_LIMIT_S = 12
 """From the agent's hanging up to the end of its call: 10 s for the leg, and messages."""
 _MAX_EFFECTS_A_STEP = 500
 _MOST_EFFECTS_OF_A_FRAME = 2
+_MAX_BREACHES = 3
+"""Of one invariant in one call: the first tells the most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +88,6 @@ def check(witness: Witness, invariants: Mapping[str, Invariant]) -> list[Breach]
         for _, detail in zip(range(_MAX_BREACHES), invariant(witness), strict=False):
             found.append(Breach(invariant=name, detail=detail))
     return found
-
-
-_MAX_BREACHES = 3
-"""Of one invariant in one call: the first tells the most."""
 
 
 def only_legal_transitions(witness: Witness) -> Iterator[str]:

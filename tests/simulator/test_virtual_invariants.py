@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent import effects
-from agent.audio import to_bytes
+from agent.audio import AudioFormat
 from agent.clock import NS_PER_S
 from agent.greeting import MemoryPrompts
 from agent.leg import FramePlayed
@@ -22,7 +22,7 @@ from simulator.invariants import Witness, check, recovers
 from simulator.invariants_audio import ALL, retell
 from simulator.recording import CallRecorder
 from simulator.scenario import Scenario
-from simulator.virtual_stage import VirtualCall, play_call
+from simulator.virtual_stage import play_call
 
 BARGE_IN: dict[str, Any] = {
     "about": "A barge-in.",
@@ -174,11 +174,5 @@ def test_a_caller_who_is_never_answered_is_found() -> None:
 
 
 def _as_heard(pcm: bytes) -> bytes:
-    from agent.audio import AudioFormat, to_samples
-
     pcmu = AudioFormat("pcmu")
-    return to_bytes(to_samples(pcmu.decode(pcmu.encode(pcm))))
-
-
-def test_the_evidence_of_a_call_has_defaults() -> None:
-    assert VirtualCall().tape == []
+    return pcmu.decode(pcmu.encode(pcm))
