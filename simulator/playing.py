@@ -86,7 +86,10 @@ async def play_all(
         over[stage.name].set()
         progress.finished(stage.name, call.verdict, call.sentence, played.took_s)
 
-    tasks = [asyncio.create_task(one(stage)) for stage in stages]
+    # Those who need many places at once go first, while all are free: nobody waits for them then.
+    groups = Counter(stage.together for stage in stages)
+    order = sorted(stages, key=lambda stage: -groups[stage.together])
+    tasks = [asyncio.create_task(one(stage)) for stage in order]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -125,7 +125,7 @@ async def test_callers_of_one_scenario_wait_until_all_have_a_place(
 ) -> None:
     stages = [stage("x"), *(stage(f"c{n}", together="c") for n in range(3)), stage("y")]
     machine, done = await played(monkeypatch, stages, {}, jobs=3)
-    assert sorted(machine.played) == ["c0", "c1", "c2", "x", "y"]
+    assert machine.played[:3] == ["c0", "c1", "c2"]
     assert machine.most_at_once == 3
     assert len(done) == 5
 
