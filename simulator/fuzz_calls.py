@@ -170,6 +170,8 @@ def generate_network(choices: Choices) -> dict[str, Any]:
         network["reorder"] = one_of(choices, (0.02, 0.2))
     if chance(choices, 10):
         network["duplicate"] = one_of(choices, (0.05, 0.5))
+    if chance(choices, 8):
+        network["drift_ppm"] = one_of(choices, (50, -50, 1000, -1000))
     return network
 
 

@@ -82,6 +82,12 @@ class Network(Direction):
 
     to_agent: Direction | None = Field(None, description="Instead of what is stated for both.")
     to_caller: Direction | None = Field(None, description="Instead of what is stated for both.")
+    drift_ppm: float = Field(
+        0.0,
+        ge=-1000,
+        le=1000,
+        description="How slow the caller's media clock is, in millionths; in memory only.",
+    )
 
     def impairments(self) -> tuple[Impairment, Impairment]:
         """Towards the agent, and towards the caller."""

@@ -161,6 +161,14 @@ class Scenario(Steps):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _only_a_virtual_clock_drifts(self) -> "Scenario":
+        if self.network is not None and self.network.drift_ppm and "sip" in self.lanes:
+            raise PydanticCustomError(
+                "drift", "drift_ppm can be played in memory only: it needs lanes: [virtual]", {}
+            )
+        return self
+
     @property
     def name(self) -> str:
         """The file's stem, and the cell in brackets if it has a matrix."""
