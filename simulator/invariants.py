@@ -209,7 +209,9 @@ def queues_stay_bounded(witness: Witness) -> Iterator[str]:
 def recovers(witness: Witness) -> Iterator[str]:
     """Liveness: once the faults have stopped, the caller is answered, or the call has ended."""
     finish = witness.call.finish
-    if finish is not None and finish.verdict == "failed" and not _agent_hung_up(witness):
+    if finish is None or finish.verdict == "passed":
+        return
+    if not _agent_hung_up(witness) and not _was_answered(witness):
         yield finish.detail
 
 
@@ -231,6 +233,15 @@ def _is_routine(effect: effects.Effect) -> bool:
 
 def _agent_hung_up(witness: Witness) -> bool:
     return any(witness.agent("hang_up_sent"))
+
+
+def _was_answered(witness: Witness) -> bool:
+    """Whether an answer began after the last question.
+
+    The caller cannot tell one that follows other words of the agent without a pause.
+    """
+    spoken = [m.at_ns for m in witness.call.caller_marks if m.name == "utterance_ended"]
+    return any(mark.at_ns > max(spoken, default=0) for mark in witness.agent("playout_started"))
 
 
 def _server_event(step: Step) -> Mapping[str, Any]:

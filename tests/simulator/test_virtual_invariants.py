@@ -168,7 +168,12 @@ def test_a_caller_who_is_never_answered_is_found() -> None:
     unanswered = {
         **BARGE_IN,
         "agent": {},
-        "steps": [{"expect": "reply", "within": 500}, "hang_up"],
+        "steps": [
+            {"expect": "greeting"},
+            {"say": "When are you open?"},
+            {"expect": "reply", "within": 500},
+            "hang_up",
+        ],
     }
     assert broken(play(unanswered)) == {"recovers"}
 
