@@ -26,7 +26,7 @@ realtime:
   greeting: {say: "Hello."}
   timing: {think_ms: 100}
 steps:
-  - expect: beep
+  - pause: 800ms
   - hang_up
 """
 

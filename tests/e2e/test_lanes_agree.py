@@ -6,7 +6,7 @@ by itself.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +36,11 @@ FOLDER = Path(__file__).parents[2] / "scenarios"
 TOLERANCE_MS = 150.0
 """Between two neighbouring marks. Over SIP each crossing of the line takes 20 to 60 ms more (two
 processes, their polling, real jitter buffers), and a test machine does other things as well."""
+TOLERANCE_SHARE = 0.03
+"""And of the time itself: in three seconds of talk there is about one such crossing."""
+TRUSTED_LAG_MS = 20.0
+ATTEMPTS = 3
+"""A call during which the machine stalled says nothing about the lanes, and is played again."""
 
 ONLY_SIP = {
     "call_progressed": "SIP answers 100 Trying by itself; in memory nobody rings",
@@ -113,9 +118,28 @@ STORIES: Mapping[str, tuple[str, frozenset[str]]] = {
 }
 
 
-def play(lane: Lane, out: Path) -> dict[str, tuple[str, list[Mark]]]:
+def play_undisturbed(lane: Lane, out: Path) -> dict[str, tuple[str, list[Mark]]]:
+    """As `play`; calls during which the machine stalled are played again."""
+    played = play(lane, out)
+    for _ in range(ATTEMPTS - 1):
+        disturbed = [name for name, (_, marks) in played.items() if _lag_ms(marks) > TRUSTED_LAG_MS]
+        if not disturbed:
+            break
+        # Whoever follows another call is not played without it.
+        names = [*disturbed, *(["first_call"] if "second_call" in disturbed else [])]
+        played |= play(lane, out, sorted(set(names)))
+    return played
+
+
+def _lag_ms(marks: list[Mark]) -> float:
+    return max(float(m.fields["worst_ms"]) for m in marks if m.name == "scheduling_lag")
+
+
+def play(
+    lane: Lane, out: Path, names: Sequence[str] = SHIPPED
+) -> dict[str, tuple[str, list[Mark]]]:
     """Verdict of the caller and timeline of each scenario."""
-    paths = [FOLDER / f"{name}.yaml" for name in SHIPPED]
+    paths = [FOLDER / f"{name}.yaml" for name in names]
     done = asyncio.run(run(RunOptions(paths=paths, lane=lane, out=out), Console(quiet=True)))
     assert done.failure is None
     # The stage that counts: a call that a busy machine bent was played again, under another name.
@@ -135,7 +159,7 @@ def _verdict(marks: list[Mark]) -> str:
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Lanes:
     return {
-        "sip": play("sip", tmp_path_factory.mktemp("sip")),
+        "sip": play_undisturbed("sip", tmp_path_factory.mktemp("sip")),
         "virtual": play("virtual", tmp_path_factory.mktemp("virtual")),
     }
 
@@ -163,7 +187,7 @@ def test_the_same_time_passes_between_them(lanes: Lanes, name: str, story: str) 
     apart = [
         f"{earlier} to {later}: {sip_ms:.0f} ms over SIP, {virtual_ms:.0f} ms in memory"
         for earlier, later, sip_ms, virtual_ms in _intervals(lanes, name, story)
-        if abs(sip_ms - virtual_ms) > TOLERANCE_MS
+        if abs(sip_ms - virtual_ms) > TOLERANCE_MS + TOLERANCE_SHARE * virtual_ms
     ]
     assert apart == []
 

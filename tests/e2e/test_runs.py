@@ -173,6 +173,6 @@ def complaint(mark: Mark, documented: dict[tuple[str, str], tuple[set[str], set[
 def test_the_page_about_marks_can_be_read() -> None:
     documented = documented_marks()
     assert documented["caller", "beep_heard"][0] == {"hz", "length_ms"}
-    assert documented["agent", "response_done"] == (
-        {"response", "status"}, {"response", "status", "reason"},
-    )  # fmt: skip
+    required, allowed = documented["agent", "response_done"]
+    assert required >= {"response", "status"}
+    assert allowed - required >= {"reason"}
