@@ -50,8 +50,11 @@ class Shelf:
 
     def _prepare(self, path: Path) -> Repertoire:
         modified_ns = _modified_ns(path)
-        repertoire = prepare(load_script(path))
-        vad.reserve(repertoire.script.vad.engine)
+        # Many stages may have the same script: its sounds are in memory once.
+        script = load_script(path)
+        known = (made for _, made in self._ready.values() if made.script == script)
+        repertoire = next(known, None) or prepare(script)
+        vad.reserve(script.vad.engine)
         self._ready[path] = modified_ns, repertoire
         return repertoire
 

@@ -15,6 +15,7 @@ _TONE_GAP_HOPS = 5  # a lost packet or two do not end a beep
 _BEEP_HOPS = 10  # shorter tones occur in speech
 _BEEP_COHERENCE = 0.85  # share of a beep's energy at one constant frequency: a sung vowel has less
 _BEEP_ANALYSED_HOPS = 100
+_COHERENT_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,23 @@ def _steady_tone(wave: Wave, near_hz: float, rate_hz: int) -> tuple[float, float
     base = wave[: 2 * half] * _carrier(hz, 2 * half, rate_hz)
     turn = float(np.angle(base[half:].sum() * np.conj(base[:half].sum())))
     hz += turn * rate_hz / (2 * math.pi * half)
-    explained = 2 * abs(np.dot(wave, _carrier(hz, wave.size, rate_hz))) ** 2 / wave.size
-    return hz, float(explained / np.dot(wave, wave))
+    return hz, _coherence(wave, _carrier(hz, wave.size, rate_hz), rate_hz)
+
+
+def _coherence(wave: Wave, carrier: NDArray[np.complex128], rate_hz: int) -> float:
+    """The share of the energy that the carrier explains, in pieces of some 100 ms.
+
+    In pieces, because a jitter buffer that drops or inserts a frame shifts the phase of what
+    follows, and it is a beep all the same.
+    """
+    pieces = max(1, round(wave.size / (_COHERENT_S * rate_hz)))
+    explained = sum(
+        2 * abs(np.dot(piece, turning)) ** 2 / piece.size
+        for piece, turning in zip(
+            np.array_split(wave, pieces), np.array_split(carrier, pieces), strict=True
+        )
+    )
+    return float(explained / np.dot(wave, wave))
 
 
 def _carrier(hz: float, count: int, rate_hz: int) -> NDArray[np.complex128]:

@@ -20,7 +20,7 @@ from simulator.stage import Lane, Played, Stage
 
 VOUCHED_LAG_MS = 10.0
 """Half a frame: what is later than that can make a jitter buffer grow by a frame, for long."""
-MOST_ATTEMPTS = 3
+MOST_ATTEMPTS = 5
 
 _LOWEST_PRIORITY = 19
 

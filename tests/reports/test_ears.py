@@ -238,3 +238,16 @@ def test_a_beep_parts_utterances() -> None:
 def test_a_rate_that_has_no_whole_hops_is_refused(rate_hz: int) -> None:
     with pytest.raises(ValueError, match="multiple of 100"):
         Ears(rate_hz)
+
+
+@pytest.mark.parametrize("shift_ms", [5.0, 10.0, 13.0, 20.0])
+def test_a_beep_that_a_jitter_buffer_has_shifted_is_a_beep(shift_ms: float) -> None:
+    """A frame dropped from its middle moves the phase of the rest."""
+    rate_hz = 16_000
+    whole = np.round(8000 * np.sin(2 * np.pi * 440 * np.arange(0.4 * rate_hz) / rate_hz))
+    cut = int(shift_ms / 1000 * rate_hz)
+    silence = np.zeros(rate_hz // 2)
+    shifted = np.concatenate([silence, whole[: rate_hz // 5], whole[rate_hz // 5 + cut :], silence])
+    found = segments(shifted.astype(np.int16), rate_hz)
+    assert [one.kind for one in found] == ["beep"]
+    assert found[0].hz == pytest.approx(440, abs=3)
