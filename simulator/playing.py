@@ -18,9 +18,9 @@ from simulator.evaluate import Evaluated, evaluate
 from simulator.progress import Progress
 from simulator.stage import Lane, Played, Stage
 
-VOUCHED_LAG_MS = 10.0
-"""Half a frame: what is later than that can make a jitter buffer grow by a frame, for long."""
-MOST_ATTEMPTS = 5
+VOUCHED_LAG_MS = 5.0
+"""A quarter of a frame: what is later can make a jitter buffer grow by a frame, for long."""
+MOST_ATTEMPTS = 8
 
 _LOWEST_PRIORITY = 19
 

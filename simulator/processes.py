@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-READY_TIMEOUT_S = 20.0
+READY_TIMEOUT_S = 60.0
 _NICENESS = -10
 STOP_TIMEOUT_S = 6.0
 """After SIGTERM; pjsua2's own shutdown takes a second or more."""
