@@ -1,7 +1,7 @@
 """Playing the stages of a run: how many at once, in which order, and which ones once more.
 
 A machine that is too busy bends what is heard and measured on it. The caller's process notes its
-own lag; a call that fails while the harness itself lagged by more than a frame is not held against
+own lag; a call that fails while the harness itself lagged by more than half a frame is not held against
 the agent but played again, under a name of its own, and if that does not help it is an error of the
 run. A call that fails on a machine that kept time is never played again.
 """
@@ -18,9 +18,9 @@ from simulator.evaluate import Evaluated, evaluate
 from simulator.progress import Progress
 from simulator.stage import Lane, Played, Stage
 
-VOUCHED_LAG_MS = 5.0
-"""A quarter of a frame: what is later can make a jitter buffer grow by a frame, for long."""
-MOST_ATTEMPTS = 8
+VOUCHED_LAG_MS = 10.0
+"""Half a frame: what is later can make a jitter buffer grow by a frame, for long."""
+MOST_ATTEMPTS = 5
 
 _LOWEST_PRIORITY = 19
 

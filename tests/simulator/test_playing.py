@@ -106,7 +106,7 @@ async def test_a_call_that_is_always_bent_is_an_error_of_the_run(
     machine, (call,) = await played(monkeypatch, [stage("a")], bent)
     assert machine.played == attempts
     assert call.verdict == "error"
-    assert "up to 80 ms late in each of 8 attempts" in call.sentence
+    assert "up to 80 ms late in each of 5 attempts" in call.sentence
 
 
 async def test_a_failure_on_a_quiet_machine_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
