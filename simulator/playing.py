@@ -1,7 +1,7 @@
 """Playing the stages of a run: how many at once, in which order, and which ones once more.
 
 A machine that is too busy bends what is heard and measured on it. The caller's process notes its
-own lag; a call that fails while the harness itself lagged by more than half a frame is not held against
+own lag; a call that fails while the harness lagged by more than half a frame is not held against
 the agent but played again, under a name of its own, and if that does not help it is an error of the
 run. A call that fails on a machine that kept time is never played again.
 """
