@@ -11,6 +11,7 @@ MS_PER_INPUT_TOKEN = 100
 MS_PER_OUTPUT_TOKEN = 50
 _CHARS_PER_TEXT_TOKEN = 4
 
+AUDIO_CONTENT = ("input_audio", "output_audio")
 _FRONT = "root"  # as `previous_item_id`: before all others
 
 
@@ -47,7 +48,8 @@ class Item:
             return dict(self.data)
         content = [dict(part) for part in self.data["content"]]
         if with_audio and self.pcm:
-            content[0]["audio"] = base64.b64encode(self.pcm).decode("ascii")
+            spoken = next(part for part in content if part["type"] in AUDIO_CONTENT)
+            spoken["audio"] = base64.b64encode(self.pcm).decode("ascii")
         return {**self.data, "content": content}
 
     @property
@@ -109,7 +111,8 @@ class Conversation:
         elif after == _FRONT:
             position = 0
         else:
-            position = self._position(after, "item_create_invalid_previous_item_id") + 1
+            code = "item_create_invalid_previous_item_id"
+            position = self._position(after, code, "previous_item_id") + 1
         self._items.insert(position, item)
         self._bound_audio()
         return self._items[position - 1].id if position else None
@@ -175,11 +178,11 @@ class Conversation:
         )
         return sum(item.text_tokens for item in self._items), math.ceil(audio_ms)
 
-    def _position(self, item_id: str, code: str) -> int:
+    def _position(self, item_id: str, code: str, param: str = "item_id") -> int:
         for position, item in enumerate(self._items):
             if item.id == item_id:
                 return position
-        raise RequestError(code, f"Item with item_id '{item_id}' does not exist.", "item_id")
+        raise RequestError(code, f"Item with item_id '{item_id}' does not exist.", param)
 
     def _bound_audio(self) -> None:
         total = 0

@@ -106,6 +106,8 @@ AnyRequest = (
 
 APPEND = "input_audio_buffer.append"
 """The one client event that is not read here: there are fifty of them a second."""
+MAX_APPEND_BYTES = 15 * 2**20
+TOO_LARGE = "Invalid value for 'audio': expected base64 of at most 15 MiB of audio."
 
 _ADAPTER: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="type")])
 _TYPES = (

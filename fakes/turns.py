@@ -8,14 +8,14 @@ from fakes.door import Event, KeepAudio
 from fakes.floor import Floor
 from fakes.hearing import InputAudio
 from fakes.mischief import Mischief
-from fakes.requests import RequestError
+from fakes.requests import MAX_APPEND_BYTES, TOO_LARGE, RequestError
 from fakes.response import Response
 from fakes.state import SessionState
 from fakes.vad import SpeechStarted, SpeechStopped
 
-MAX_APPEND_BYTES = 15 * 2**20
 MIN_COMMIT_MS = 100
 
+_APPEND_KEYS = {"type", "event_id", "audio"}
 _IDLE_MESSAGE = "The user has not said anything for a while."
 
 CommittedBy = Literal["vad", "client", "idle_timeout"]
@@ -58,11 +58,11 @@ class Turns:
         """Take an append; fifty times a second."""
         audio = event.get("audio")
         if not isinstance(audio, bytes) or len(audio) > MAX_APPEND_BYTES:
-            raise RequestError(
-                "invalid_value",
-                "Invalid value for 'audio': expected base64 of at most 15 MiB of audio.",
-                "audio",
-            )
+            raise RequestError("invalid_value", TOO_LARGE, "audio")
+        unknown = event.keys() - _APPEND_KEYS
+        if unknown:
+            name = min(unknown)
+            raise RequestError("unknown_parameter", f"Unknown parameter: '{name}'.", name)
         all_heard = self._audio.append(audio)
         if self._observes:
             self._observe()
