@@ -6,7 +6,7 @@ from typing import Any
 
 from agent.audio import AudioFormat
 from fakes.recorded_sound import encoding_of
-from fakes.recording import AUDIO_FIELDS, Entry, Recording
+from fakes.recording import AUDIO_FIELDS, Entry, Recording, part_of
 
 _LONGEST = 100
 
@@ -64,17 +64,18 @@ def _facts(event: Any) -> Iterator[str]:
     for key in ("audio_start_ms", "audio_end_ms", "transcript", "text", "name", "arguments"):
         if event.get(key) is not None:
             yield f"{key} {_short(event[key])}"
-    error = event.get("error")
-    if isinstance(error, dict):
+    error = part_of(event, "error")
+    if error:
         yield f"{error.get('code')}: {_short(error.get('message'))}"
-    response = event.get("response")
-    if isinstance(response, dict) and response.get("status"):
+    response = part_of(event, "response")
+    if response.get("status"):
         yield str(response["status"])
-    item = event.get("item")
-    if isinstance(item, dict):
+    item = part_of(event, "item")
+    if item:
         yield " ".join(str(item[key]) for key in ("role", "type") if item.get(key))
-        for part in item.get("content") or ():
-            text = part.get("text") or part.get("transcript")
+        content = item.get("content")
+        for part in content if isinstance(content, list) else ():
+            text = part.get("text") or part.get("transcript") if isinstance(part, dict) else None
             if text:
                 yield _short(text)
 

@@ -30,10 +30,16 @@ _REFERENCE_KEYS = {"wav", "start", "samples", "encoding"}
 def encoding_of(event: Mapping[str, Any], sender: Sender) -> Encoding:
     """How this side's audio is encoded after a `session.created` or `.updated`, of any dialect."""
     side = "input" if sender == "client" else "output"
-    session = event.get("session", {})
+    session = _object(event.get("session"))
     name = session.get(f"{side}_audio_format")
-    name = name or session.get("audio", {}).get(side, {}).get("format", {}).get("type")
-    return _ENCODINGS.get(name, "pcm")
+    if name is None:
+        name = _object(_object(_object(session.get("audio")).get(side)).get("format")).get("type")
+    return _ENCODINGS.get(str(name), "pcm")
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    """An object of a recorded event; a recording holds whatever was said."""
+    return value if isinstance(value, Mapping) else {}
 
 
 class SoundWriter:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from fakes.door import ClientEvent, ClientGarbage, Event
-from fakes.recording import AUDIO_FIELDS
+from fakes.recording import AUDIO_FIELDS, to_json
 from fakes.requests import APPEND, MAX_APPEND_BYTES, TOO_LARGE
 
 Decoded = ClientEvent | ClientGarbage
@@ -26,10 +26,7 @@ def encode(event: Event) -> str:
     delta = event.get("delta")
     if isinstance(delta, bytes):
         event = {**event, "delta": base64.b64encode(delta).decode("ascii")}
-    text = json.dumps(event, separators=(",", ":"), ensure_ascii=False)
-    if not text.isascii() and not _is_unicode(text):
-        return json.dumps(event, separators=(",", ":"))  # half a surrogate pair, from the client
-    return text
+    return to_json(event)
 
 
 def decode(message: str | bytes) -> Decoded:
@@ -115,14 +112,6 @@ def _no_number(text: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_deeper(value: object, levels: int) -> bool:

@@ -214,8 +214,8 @@ def test_a_sample_may_come_in_halves() -> None:
         client.send("input_audio_buffer.append", audio=pcm[start : start + 961])
     whole.send("input_audio_buffer.append", audio=pcm)
     for kind in ("speech_started", "speech_stopped"):
-        assert [m.fields | {"item": 0} for m in client.marked(kind)] == [
-            m.fields | {"item": 0} for m in whole.marked(kind)
+        assert [{**mark.fields, "item": 0} for mark in client.marked(kind)] == [
+            {**mark.fields, "item": 0} for mark in whole.marked(kind)
         ]
 
 
