@@ -58,18 +58,25 @@ class SoundWriter:
             self._encodings[sender] = encoding_of(event, sender)
 
     def add(self, sender: Sender, audio: bytes) -> dict[str, Any]:
-        """Append audio to its file; returns the reference to it."""
+        """Append audio to its file; returns the reference to it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         encoding = self._encodings[sender]
         audio_format = AudioFormat(encoding)
         key = sender, encoding
         path = self._recording.with_suffix(f".{sender}.{encoding}.wav")
-        if key not in self._files:
-            self._files[key] = soundfile.SoundFile(
-                path, "w", samplerate=audio_format.rate_hz, channels=1, subtype="PCM_16"
-            )
         samples = to_samples(audio_format.decode(audio))
-        start = self._files[key].frames
-        self._files[key].write(samples)
+        try:
+            if key not in self._files:
+                self._files[key] = soundfile.SoundFile(
+                    path, "w", samplerate=audio_format.rate_hz, channels=1, subtype="PCM_16"
+                )
+            start = self._files[key].frames
+            self._files[key].write(samples)
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{path}: {error}") from None
         return {"wav": path.name, "start": start, "samples": len(samples), "encoding": encoding}
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ In memory, audio (`audio` of an append, `delta` of an audio delta) is `bytes`, a
 """
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,7 +96,12 @@ class RecordingWriter:
         self._path = path
         self._sounds = SoundWriter(path) if audio_files else None
         self._file: IO[str] | None = path.open("w", encoding="utf-8")
-        self._write({"format": FORMAT, "version": VERSION, **asdict(header)})
+        try:
+            self._write({"format": FORMAT, "version": VERSION, **asdict(header)})
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -123,12 +129,18 @@ class RecordingWriter:
         self._write({"at": round(at_s, 6), "from": sender, "event": event})
 
     def close(self) -> None:
-        """End the recording; twice does no harm."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if self._sounds is not None:
-            self._sounds.close()
+        """End the recording; twice does no harm.
+
+        Raises:
+            OSError: the end of it cannot be written.
+        """
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        finally:
+            if self._sounds is not None:
+                self._sounds.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file is not None:

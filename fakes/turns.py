@@ -31,6 +31,7 @@ class Turns:
         self._observes = self._observation.trace_audio or self._observation.keep_audio
         self._audio = InputAudio(state.script.vad)
         self._floor = floor
+        self._spoken = 0
         self._committed = 0
         self._item_id: str | None = None
         self._start_ms = 0
@@ -158,6 +159,8 @@ class Turns:
             item_id=self._item_id,
         )
         out.mark("speech_started", item=self._item_id, audio_start_ms=self._start_ms)
+        self._spoken += 1
+        self._mischief.reached(f"speech {self._spoken}")
         detection = self._state.config.turn_detection
         if detection is not None and detection["interrupt_response"]:
             self._floor.interrupt()

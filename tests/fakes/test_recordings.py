@@ -204,6 +204,10 @@ def test_a_cassette_becomes_a_recording(tmp_path: Path) -> None:
             "interactions: [{direction: up}]\n",
             "interaction 1: direction: expected sent or received",
         ),
+        (
+            "interactions: [{direction: sent, data: {type: a, when: 2026-01-01}}]\n",
+            "interaction 1: data: Object of type date is not JSON serializable",
+        ),
         ("interactions: [{direction: sent, data: 1}]\n", "interaction 1: data: expected an event"),
     ],
 )
