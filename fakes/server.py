@@ -101,10 +101,12 @@ class FakeRealtime:
         Raises:
             VoiceError: a text of the script cannot be spoken.
             AudioFileError: a sound file of the script cannot be read.
-            ValueError: the recording cannot be replayed in that way.
+            ValueError: the recording cannot be replayed in that way, or the script's voice activity
+                detection is not installed.
         """
         self._options = options or ServerOptions()
         self._default = prepare(script or Script())
+        vad.reserve(self._default.script.vad.engine)
         self._recording = recording
         self._replay = replay
         if recording is not None:
