@@ -215,7 +215,10 @@ _TOLD: dict[str, Callable[[Mark], str]] = {
     ),
     "error_sent": lambda mark: f"error {mark.fields['code']}: {mark.fields['message']}",
     "fault_applied": lambda mark: f"fault {mark.fields['fault']}",
+    "departed": lambda mark: (
+        f"departed from the recording: expected {mark.fields['expected']}, got {mark.fields['got']}"
+    ),
     "session_closed": lambda mark: (
-        f"session closed ({mark.fields['code']} {mark.fields['reason']})"
+        f"session closed ({mark.fields['code']} {mark.fields['reason']}".rstrip() + ")"
     ),
 }

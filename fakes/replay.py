@@ -117,6 +117,8 @@ class ReplaySession:
             case TimerFired():
                 self._send_due()
             case ConnectionLost(code, reason):
+                if self._expected != _NO_MORE:
+                    self._mark("departed", expected=self._expected, got=_NO_MORE)
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")

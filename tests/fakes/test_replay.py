@@ -6,7 +6,7 @@ from in_memory import Client
 
 from fakes.causes import Act, find_acts
 from fakes.difference import first_difference
-from fakes.door import KeepSent
+from fakes.door import ConnectionLost, KeepSent
 from fakes.recording import Entry, Header, Recording
 from fakes.replay import ReplayOptions, ReplaySession
 from fakes.state import Observation
@@ -150,6 +150,18 @@ def test_a_client_that_says_something_else_has_departed(recording: Recording) ->
         "got session.update with session.tools []."
     )
     assert strict.types == ["session.created", "error"]
+
+
+def test_a_client_that_goes_before_the_end_has_departed(recording: Recording) -> None:
+    client = replay(recording)
+    client.update(instructions="Be brief.")
+    client.feed(ConnectionLost(1000))
+    (departed,) = client.marked("departed")
+    assert departed.fields == {"expected": "response.create", "got": "nothing more"}
+    whole = replay(recording)
+    act_like_the_recorded_client(whole)
+    whole.feed(ConnectionLost(1000))
+    assert not whole.marked("departed")
 
 
 @pytest.mark.parametrize(
