@@ -216,6 +216,9 @@ class FakeRealtime:
                     begun_s = time.monotonic()
         except ConnectionClosed:
             pass
+        except Exception:
+            log.exception("a session has failed: please report it")
+            raise
         finally:
             sender.cancel()
 

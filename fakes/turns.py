@@ -60,9 +60,8 @@ class Turns:
         audio = event.get("audio")
         if not isinstance(audio, bytes) or len(audio) > MAX_APPEND_BYTES:
             raise RequestError("invalid_value", TOO_LARGE, "audio")
-        unknown = event.keys() - _APPEND_KEYS
-        if unknown:
-            name = min(unknown)
+        if not event.keys() <= _APPEND_KEYS:
+            name = min(event.keys() - _APPEND_KEYS)
             raise RequestError("unknown_parameter", f"Unknown parameter: '{name}'.", name)
         all_heard = self._audio.append(audio)
         if self._observes:
