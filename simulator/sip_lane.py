@@ -6,18 +6,21 @@ script, its own path at the server, its own route at the agent.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.timeline import Mark
 from reports.write import CALLS
 from simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, child
 from simulator.collecting import collect
 from simulator.processes import ChildProcess
 from simulator.sip_setup import agent_config, write_scripts, write_yaml
 from simulator.stage import Played, Stage
+from simulator.stalls import StallWatch
 from simulator.steps import Vanish
 
 UNANSWERED_S = 66.0
@@ -51,6 +54,8 @@ class SipLane:
         self._work = directory / "work"
         self._agent_uri = agent_uri
         self._fake: ChildProcess | None = None
+        self._stalls = StallWatch()
+        self._watching = contextlib.AsyncExitStack()
         count = -(-calls_at_once // CALLS_IN_A_CELL)
         self._cells = [
             self._cell(str(number) if count > 1 else "", on_phase) for number in range(1, count + 1)
@@ -84,6 +89,7 @@ class SipLane:
             ProcessError: one of them could not be started.
         """
         try:
+            await self._watching.enter_async_context(self._stalls)
             if self._agent_uri is None:
                 await self._start_fake()
             await asyncio.gather(*(cell.start() for cell in self._cells))
@@ -107,7 +113,7 @@ class SipLane:
         Raises:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
-        started = time.monotonic()
+        started_ns = time.monotonic_ns()
         directory = self._calls / stage.name
         directory.mkdir(parents=True, exist_ok=True)
         kind = _kind_for(stage)
@@ -117,7 +123,8 @@ class SipLane:
         try:
             verdict, detail = await cell.play(stage, directory)
             work = None if self._agent_uri else self._work
-            missing = await asyncio.to_thread(collect, stage.name, directory, work)
+            stalls = self._stall_marks(stage, started_ns)
+            missing = await asyncio.to_thread(collect, stage.name, directory, work, stalls)
         finally:
             cell.busy -= 1
             release_s = UNANSWERED_S if _vanishes(stage) else 0
@@ -132,8 +139,21 @@ class SipLane:
             verdict=verdict,
             detail=detail,
             ours=self._agent_uri is None,
-            took_s=time.monotonic() - started,
+            took_s=(time.monotonic_ns() - started_ns) / 1e9,
         )
+
+    def _stall_marks(self, stage: Stage, since_ns: int) -> list[Mark]:
+        """What the machine did to a call that began then and is over."""
+        return [
+            Mark(
+                at_ns=stall.at_ns,
+                source="caller",
+                call=stage.name,
+                name="machine_stalled",
+                fields={"late_ms": stall.late_ms, "cpu": stall.cpu},
+            )
+            for stall in self._stalls.between(since_ns, time.monotonic_ns())
+        ]
 
     async def _start_fake(self) -> None:
         scripts, timelines = self._work / "scripts", self._work / "realtime"
@@ -152,6 +172,7 @@ class SipLane:
         await asyncio.gather(*(cell.stop() for cell in self._cells))
         if self._fake is not None:
             await self._fake.stop()
+        await self._watching.aclose()
 
 
 def _kind_for(stage: Stage) -> Kind:
