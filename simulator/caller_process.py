@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import LoopClock
+from agent.process import keep_what_is_there
 from agent.sip.errors import SipError
 from agent.timeline import Mark, TimelineWriter
 from simulator.caller import CallerMachine
@@ -69,6 +70,7 @@ class CallerProcess:
             loop.add_signal_handler(number, stop.set)
         port = await self._endpoint.start()
         self._lag.start()
+        keep_what_is_there()
         _tell({}, prefix=f"ready sip:127.0.0.1:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()

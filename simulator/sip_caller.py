@@ -24,6 +24,7 @@ from simulator.black_hole import BlackHole
 from simulator.impairments import Impairer
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
 from simulator.relay import RelayAddresses, RelayedCall
+from simulator.sip_setup import CALLER_CLOCK_PHASE_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class CallerEndpoint(SipStation):
                 chosen,
                 sample_rate_hz=CALLER_RATE_HZ,
                 poll_ms=_POLL_MS,
+                clock_phase_ms=CALLER_CLOCK_PHASE_MS,
                 rtp_public_host=relay.caller if relay else chosen.rtp_public_host,
             )
         )

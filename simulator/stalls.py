@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass
 
 from agent.clock import NS_PER_MS
 
-TICK_S = 0.0025
+TICK_S = 0.004
 STALL_MS = 3.0
 """What is shorter costs less than a frame's slack, and happens all the time."""
 MOST_CPUS = 8
-"""Watched of a large machine: each costs half a percent of itself."""
+"""Watched of a large machine: watching costs each about one percent."""
 KEPT_STALLS = 10_000
 
 _PRIORITY = 20
@@ -130,10 +130,10 @@ def main() -> None:
         threading.Thread(target=watch, args=(cpu, tell, over.is_set), daemon=True)
         for cpu in _cpus()
     ]
-    for thread in threads:
-        thread.start()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+    for thread in threads:
+        thread.start()
     with contextlib.suppress(KeyboardInterrupt):
         sys.stdin.read()
     over.set()
