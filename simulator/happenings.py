@@ -5,6 +5,7 @@ of a mark or a state that does not exist is refused: it would be awaited in vain
 nothing.
 """
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, get_args
 
@@ -27,6 +28,11 @@ def _one_of(word: str, what: str, words: Collection[str]) -> str:
         "there is no such {what}: expected {known}",
         {"what": what, "known": ", ".join(known), "word": word, "words": known},
     )
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a text fits a pattern in which `*` stands for anything, and all else for itself."""
+    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL))
 
 
 class Silence(Strict):

@@ -44,6 +44,26 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
     return scenarios
 
 
+def with_forerunners_beside(scenarios: Sequence[Scenario]) -> list[Scenario]:
+    """The scenarios, and those of the files beside them that they come `after`.
+
+    Raises:
+        ScenarioError: all mistakes of such a file.
+    """
+    known = {scenario.name: scenario for scenario in scenarios}
+    queue = list(scenarios)
+    while queue:
+        scenario = queue.pop()
+        if scenario.after is None or scenario.after in known:
+            continue
+        path = scenario.folder / f"{scenario.after.partition('[')[0]}.yaml"
+        for other in load_file(path) if path.is_file() else ():
+            if other.name not in known:
+                known[other.name] = other
+                queue.append(other)
+    return list(known.values())
+
+
 def load_file(path: Path) -> list[Scenario]:
     """The scenario of a file, or one for each cell of its matrix.
 

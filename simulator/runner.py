@@ -15,10 +15,12 @@ from rich.console import Console
 from simulator import loader
 from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
+from simulator.lengths import longest_first
 from simulator.playing import play_all, with_attempts
 from simulator.processes import ProcessError
 from simulator.progress import Progress, make_progress
 from simulator.recording import CALLER_RATE_HZ
+from simulator.repeats import evaluate_together
 from simulator.scenario import Scenario
 from simulator.selection import SelectionError, select
 from simulator.sip_lane import SipLane
@@ -77,8 +79,9 @@ def choose(
         RunError: a file cannot be read, or nothing is left.
     """
     try:
-        everything = loader.load(paths)
-        chosen = select(everything, expression) if expression else everything
+        loaded = loader.load(paths)
+        chosen = select(loaded, expression) if expression else loaded
+        everything = loader.with_forerunners_beside(loaded)
     except (loader.ScenarioError, SelectionError) as error:
         raise RunError(str(error)) from None
     chosen = [s for s in with_forerunners(chosen, everything) if lane in (None, *s.lanes)]
@@ -123,7 +126,12 @@ async def play_run(
     """Play and judge stages in the lane that `options` name; the calls go into `done`."""
     await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
     play = _play_virtual if options.lane == "virtual" else _play_sip
-    await play(stages, options, done, progress)
+    try:
+        await play(longest_first(stages), options, done, progress)
+    finally:
+        place = {stage.name: index for index, stage in enumerate(stages)}
+        done.calls.sort(key=lambda call: place[call.stage.again or call.stage.name])
+        done.calls[:] = evaluate_together(done.calls)
     done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 
