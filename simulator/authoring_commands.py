@@ -66,8 +66,12 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    for scenario in choose(given.paths, given.expression):
-        print(f"{scenario.name:<32} {scenario.about}")
+    scenarios = choose(given.paths, given.expression)
+    width = max(len(scenario.name) for scenario in scenarios)
+    for scenario in scenarios:
+        only = f" ({scenario.lanes[0]} lane only)" if len(set(scenario.lanes)) == 1 else ""
+        tags = "".join(f" #{tag}" for tag in scenario.tags)
+        print(f"{scenario.name:<{width}}  {scenario.about}{only}{tags}")
     return EXIT_FINE
 
 

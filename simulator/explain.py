@@ -55,7 +55,9 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     if kind == "string_type" and isinstance(value, (int, float, bool)):
         return f'{name}: expected text; put quotes around it: "{value}"'
     if kind.endswith("_type"):
-        return f"{name}: {_plain(details['msg'])}"
+        unit = " of milliseconds" if name.endswith("_ms") else ""
+        found = f', not "{value}"' if isinstance(value, str) else ""
+        return f"{name}: {_plain(details['msg'])}{unit}{found}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         words = re.findall(r"'([^']*)'", context.get("expected_tags", ""))
         key = context["discriminator"].strip("'")
@@ -82,7 +84,8 @@ def _name(where: Path_) -> str:
         case ():
             return "the file"
         case (*_, str() as parent, int() as position):
-            return f"{parent.removesuffix('s')} {position + 1}"
+            one = f"{parent[:-3]}y" if parent.endswith("ies") else parent.removesuffix("s")
+            return f"{one} {position + 1}"
         case _:
             return str(where[-1])
 
@@ -115,7 +118,7 @@ def _plain(text: str) -> str:
     plain = _lower(text)
     for theirs, ours in _PLAIN.items():
         plain = plain.replace(theirs, ours)
-    return plain
+    return re.sub(r" or instance of \w+", "", plain)
 
 
 def _data_path(data: Any, location: tuple[int | str, ...]) -> Path_:

@@ -17,16 +17,20 @@ from simulator.known_marks import known_marks
 from simulator.strict import Strict
 from simulator.values import DurationMs, format_duration
 
+_MOST_TOLD = 20
+"""Of words, in a message: there are some eighty marks."""
+
 
 def _one_of(word: str, what: str, words: Collection[str]) -> str:
     """The word, if it is among them."""
     if word in words:
         return word
     known = sorted(words)
+    told = ", ".join(known) if len(known) <= _MOST_TOLD else "one of docs/marks.md"
     raise PydanticCustomError(
         "unknown_word",
         "there is no such {what}: expected {known}",
-        {"what": what, "known": ", ".join(known), "word": word, "words": known},
+        {"what": what, "known": told, "word": word, "words": known},
     )
 
 

@@ -96,8 +96,12 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
             if not found:
                 mistakes.append(f"{path}: no *.yaml in this folder")
             files += found
-        else:
+        elif path.exists():
             files.append(path)
+        else:
+            mistakes.append(
+                f"{path}: no such file or folder; earshot new NAME writes a scenario to start from"
+            )
     return list(dict.fromkeys(files))
 
 
@@ -167,7 +171,7 @@ def _with_value(data: Any, path: Path_, value: Any) -> Any:
     if data is None or isinstance(data, dict):
         old = data or {}
         return {**old, head: _with_value(old.get(head), tuple(rest), value)}
-    raise LookupError(f"{head} cannot stand in {data!r}")
+    raise LookupError(f"{data!r} is no mapping, in which {head} could stand")
 
 
 def _cell_word(value: Any) -> str:

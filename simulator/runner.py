@@ -87,7 +87,9 @@ def choose(
     chosen = [s for s in with_forerunners(chosen, everything) if lane in (None, *s.lanes)]
     if not chosen:
         where = ", ".join(map(str, paths))
-        raise RunError(f"{where}: no scenario there is for this lane and fits what was asked for")
+        wanted = [f"that the {lane} lane plays"] if lane else []
+        wanted += [f"that fits -k {expression!r}"] if expression else []
+        raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
     return chosen
 
 

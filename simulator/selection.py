@@ -34,8 +34,7 @@ def compile_expression(expression: str) -> Callable[..., bool]:
         tree = ast.parse(readable, mode="eval").body
     except SyntaxError as error:
         raise SelectionError(
-            f"-k {expression!r}: cannot be read at column {error.offset}; "
-            "expected words joined by and, or, not and parentheses"
+            f"-k {expression!r}: {error.msg}; expected words joined by and, or, not and parentheses"
         ) from None
     return _compile(tree, expression)
 
