@@ -7,16 +7,15 @@ waits for, a fault that never strikes, a call that cannot fit into its time limi
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from agent.audio import AudioFileError
+from agent.audio import AudioFileError, duration_ms
 from agent.settings import CallSettings
 from fakes.repertoire import prepare as prepare_script
 from fakes.script import Reply, Script
 from fakes.voice import VoiceError
 from simulator.happenings import Silence
-from simulator.lengths import least_ms
 from simulator.phrases import background, phrase
 from simulator.scenario import Scenario
-from simulator.steps import Expect, MakeSound, Press, Say, Step
+from simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
 from simulator.values import format_duration
 
 _RATE_HZ = 16_000
@@ -159,13 +158,22 @@ def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
 
 
 def _too_long(scenario: Scenario) -> Iterator[str]:
-    least = least_ms(scenario)
-    if least > scenario.time_limit:
+    least_ms = sum(map(partial(_step_ms, scenario), scenario.steps))
+    if least_ms > scenario.time_limit:
         yield (
             f"{scenario.at('time_limit')}: the caller's own steps take "
-            f"{format_duration(least)}, longer than the time limit of "
+            f"{format_duration(least_ms)}, longer than the time limit of "
             f"{format_duration(scenario.time_limit)}"
         )
+
+
+def _step_ms(scenario: Scenario, step: Step) -> float:
+    own_ms = duration_ms(phrase(scenario, step, _RATE_HZ) or b"", _RATE_HZ)
+    if isinstance(step, Pause):
+        own_ms = step.pause
+    if isinstance(step, Expect) and isinstance(step.expect, Silence):
+        own_ms = step.expect.silence
+    return own_ms + (step.when.offset_ms if step.when else 0.0)
 
 
 def _settings(scenario: Scenario) -> CallSettings:

@@ -26,6 +26,9 @@ from simulator.runner import Run, RunError, RunOptions, point_latest_at, run
 from simulator.stage import Lane
 from simulator.verdicts import unseen
 
+LOG_WIDTH = 140
+"""Of the closing table where no terminal says how wide it is."""
+
 _SIP_URI = re.compile(r"sips?:[^@\s;]+@[^@\s;]+(;\S*)?", re.IGNORECASE)
 
 _UNTOLD = {"agent", "realtime", "after"}
@@ -82,7 +85,10 @@ def _sip_uri(text: str) -> str:
 def _run(given: argparse.Namespace) -> int:
     if given.agent and given.lane != "sip":
         raise RunError("--agent is called over SIP: it needs --lane sip")
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=given.json)
+    in_log = not sys.stdout.isatty()
+    console = Console(
+        highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
+    )
     options = RunOptions(
         paths=given.paths,
         expression=given.expression,

@@ -15,7 +15,6 @@ from rich.console import Console
 from simulator import loader
 from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
-from simulator.lengths import longest_first
 from simulator.playing import play_all, with_attempts
 from simulator.processes import ProcessError
 from simulator.progress import Progress, make_progress
@@ -129,10 +128,8 @@ async def play_run(
     await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
-        await play(longest_first(stages), options, done, progress)
+        await play(stages, options, done, progress)
     finally:
-        place = {stage.name: index for index, stage in enumerate(stages)}
-        done.calls.sort(key=lambda call: place[call.stage.again or call.stage.name])
         done.calls[:] = evaluate_together(done.calls)
     done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
