@@ -13,7 +13,7 @@ from synthetic_call import SyntheticCall, TurnTruth
 from agent.timeline import TimelineError
 from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from reports.html import call_page, index_page
-from reports.results import RunInfo, judge_call, overall, results, summarise
+from reports.results import RunInfo, judge_call, judge_together, overall, results, summarise
 from reports.stats import percentile
 from reports.write import call_directory, write_run
 
@@ -74,6 +74,29 @@ def test_a_call_fails_by_its_own_verdict_or_by_the_budget() -> None:
     assert judge_call(slow_call(verdict="error", detail="lost").build()).detail == "lost"
     relaxed = {"agent_overhead_ms": 120, "turn_ms": 2000, "downlink_ms": 100}
     assert judge_call(slow_call(limits=relaxed).build()).verdict == "passed"
+
+
+def test_percentiles_are_judged_over_all_calls_of_a_scenario() -> None:
+    """Four fast turns and two slow ones: half of them, and no single call, say so."""
+    lifted = {"agent_overhead_ms": "off", "turn_ms": "off"}
+
+    def fate(limit: object) -> list[tuple[str, str]]:
+        info = {"limits": {**lifted, "downlink_ms": limit}}
+        fast = SyntheticCall(name="many", info=info).build()
+        slow = SyntheticCall(
+            name="many", turns=[TurnTruth(downlink_ms=90), TurnTruth(downlink_ms=95)], info=info
+        ).build()
+        calls = judge_together([judge_call(call) for call in (slow, fast, fast)])
+        again = judge_together(calls)
+        assert [call.judged for call in again] == [call.judged for call in calls]
+        return [(call.verdict, call.detail) for call in again]
+
+    assert [verdict for verdict, _ in fate({"p50": 60, "p95": 100})] == ["passed"] * 3
+    *others, (verdict, detail) = fate({"p50": 60, "p95": 80})
+    assert [one for one, _ in others] == ["passed", "passed"]
+    assert verdict == "failed"
+    assert detail.startswith("over budget: downlink_ms p95 of ")
+    assert detail.endswith("limit 80.0 ms")
 
 
 def test_a_run_is_as_good_as_its_worst_call() -> None:
