@@ -1,19 +1,20 @@
 """The pages: `index.html` of a run and `call.html` of a call. One file each, no network."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import stats
+from reports.axis import Span
 from reports.bench import Benches
 from reports.budget import Judged
 from reports.compare import Change
 from reports.knee import Knee, charts
 from reports.results import CallResult, RunInfo, overall, summarise
 from reports.scene import NS_PER_MS, Scene
-from reports.turns import SERVERS_HOPS
-from reports.view import Span, view_of
+from reports.view import view_of
 
 _PAGES = Environment(
     loader=PackageLoader("reports", "pages"),
@@ -23,6 +24,7 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _SPARK_WIDTH = 1000
+_STEP = re.compile(r"\bstep (\d+): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ def _hints(call: CallResult) -> list[Hint]:
         if one.verdict == "failed":
             beyond.setdefault(one.turn, []).append(one)
     turns = {turn.number: turn for turn in call.measured.turns}
-    hints = []
+    hints = list(_where_it_stopped(call, start_ns))
     for number, found in beyond.items():
         text = "; ".join(
             f"{one.name} {one.value:.1f} {one.unit}, expected {_bounds(one.low, one.high)}"
@@ -173,13 +175,24 @@ def _hints(call: CallResult) -> list[Hint]:
         if turn is None:
             hints.append(Hint(f"{text}.", None))
             continue
-        ours = [hop for hop in turn.hops if hop.name not in SERVERS_HOPS]
+        ours = [hop for hop in turn.hops if hop.party != "server"]
         longest = max(ours, key=lambda hop: hop.length_ms, default=None)
         slow = (
             f" Slowest on the way: {longest.name}, {longest.length_ms:.1f} ms." if longest else ""
         )
         hints.append(Hint(f"Turn {number}: {text}.{slow}", (turn.start_ns - start_ns) / NS_PER_MS))
     return hints
+
+
+def _where_it_stopped(call: CallResult, start_ns: int) -> Iterator[Hint]:
+    """When the step began that the call's own sentence complains about (`step 3: expected ...`)."""
+    for number in dict.fromkeys(_STEP.findall(call.evidence.info.detail)):
+        step = int(number) - 1
+        for mark in call.evidence.find("caller", "step_started"):
+            if mark.fields.get("step") == step:
+                at_ms = (mark.at_ns - start_ns) / NS_PER_MS
+                text = f"Step {number} began here: {mark.fields.get('text', '')}."
+                yield Hint(text, at_ms)
 
 
 def _bounds(low: float | None, high: float | None) -> str:
