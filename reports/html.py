@@ -11,7 +11,7 @@ from reports.axis import Span
 from reports.bench import Benches
 from reports.budget import Judged
 from reports.compare import Change
-from reports.knee import Knee, charts
+from reports.knee import PARTIES, Knee, charts
 from reports.results import CallResult, RunInfo, overall, summarise
 from reports.scene import NS_PER_MS, Scene
 from reports.view import view_of
@@ -87,7 +87,7 @@ def call_page(info: RunInfo, call: CallResult) -> str:
 
 def knee_page(knee: Knee) -> str:
     """The page of a knee."""
-    return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee))
+    return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
 
 
 def bench_page(benches: Benches) -> str:
