@@ -19,6 +19,9 @@ from reports.turns import WAY
 VERSION = 2
 HARNESS_LAG_MS = 20.0
 """A caller's process that is later than this measures itself."""
+_READERS = {"append to server": "harness", "playout to ear": "harness"}
+"""Who reads at a hop's end, if not the agent. On one machine the way itself takes no time: what
+arrives late was read late, by a loop or by a media clock."""
 SATURATED = 0.9
 """Share of the machine's cores from which it, and nobody in particular, is what gave way."""
 
@@ -105,17 +108,13 @@ class Knee:
             return f"{step.placed - step.finished} of {step.placed} calls did not go as scripted"
         if not step.hops_ms:
             return "no turn was heard"
-        hop, before_ms, now_ms = self._grown(step)
-        # On one machine the network takes no time: an append that arrives late was read late.
-        who = "harness" if PARTIES.get(hop) == "network" else "agent"
-        grew = f"{hop} took {now_ms:.0f} ms (p95), and {before_ms:.0f} before"
-        return f"the {who} gave way first: {grew}"
-
-    def _grown(self, step: Step) -> tuple[str, float, float]:
-        """The hop that grew most since the first step: its name, then and now."""
         first = self.steps[0].hops_ms if self.steps[0] is not step else {}
         hop = max(step.hops_ms, key=lambda name: step.hops_ms[name] - first.get(name, 0.0))
-        return hop, first.get(hop, 0.0), step.hops_ms[hop]
+        before = f", and {first[hop]:.0f} with {self.steps[0].calls}" if hop in first else ""
+        return (
+            f"the {_READERS.get(hop, 'agent')} gave way first: "
+            f"{hop} took {step.hops_ms[hop]:.0f} ms (p95){before}"
+        )
 
 
 PARTIES = {point.hop: point.party for point in WAY.values()}

@@ -37,6 +37,7 @@ Result = TypeVar("Result")
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * 48
 LIMIT_P99_MS = 20.0
+SESSIONS = (1, 10, 100)
 SCRIPT = """
 timing: {think_ms: 300, pace: 4}
 replies: [{say: "We are open from nine in the morning until six in the evening."}]
@@ -118,8 +119,18 @@ def errors_ms(folder: Path, callers: list[Caller]) -> dict[str, float]:
     }
 
 
-def test_many_sessions_in_real_time(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    sessions, length_s = (3, 4.5) if benchmark.disabled else (100, 8.0)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """As a test a few sessions must do: that it works at all."""
+    if "sessions" in metafunc.fixturenames:
+        enabled = metafunc.config.getoption("benchmark_enable")
+        metafunc.parametrize("sessions", SESSIONS if enabled else (3,))
+
+
+def test_many_sessions_in_real_time(
+    sessions: int, benchmark: BenchmarkFixture, tmp_path: Path
+) -> None:
+    """How late the fake sends its deltas, with so many clients at once."""
+    length_s = 4.5 if benchmark.disabled else 8.0
     scripts, out = tmp_path / "scripts", tmp_path / "out"
     scripts.mkdir()
     for number in range(sessions):

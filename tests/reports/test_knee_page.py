@@ -69,7 +69,11 @@ def test_it_says_who_gave_way() -> None:
     assert "the machine gave way" in full.sentence
     for hop, who in (("agent to append", "agent"), ("append to server", "harness")):
         slow = knee(step(1, 20), step(8, 55, hops_ms=HOPS_MS | {hop: 31.0}))
-        assert f"the {who} gave way first: {hop} took 31 ms (p95), and 0 before" in slow.sentence
+        assert (
+            f"at 8 the {who} gave way first: {hop} took 31 ms (p95), and 0 with 1." in slow.sentence
+        )
+    alone = knee(step(1, 55, hops_ms={"RTP to agent": 24.0})).sentence
+    assert alone.endswith("at 1 the agent gave way first: RTP to agent took 24 ms (p95).")
     assert "no turn was heard" in knee(step(1, 99, hops_ms={})).sentence
     lost = knee(step(1, 20), replace(step(8, 30, finished=6), within=False))
     assert "at 8 2 of 8 calls did not go as scripted" in lost.sentence
