@@ -55,6 +55,16 @@ class Changes:
     against: str
     rows: Sequence[Change]
 
+    @property
+    def seen(self) -> list[Change]:
+        """Those that are better or worse."""
+        return [change for change in self.rows if change.verdict in ("better", "worse")]
+
+    @property
+    def unseen(self) -> list[Change]:
+        """All others."""
+        return [change for change in self.rows if change not in self.seen]
+
 
 def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | None = None) -> str:
     """The page of a run."""

@@ -44,7 +44,7 @@
     follow();
     if (!audio) return;
     audio.currentTime = Math.max(0, (atMs - page.recording_offset_ms) / 1000);
-    if (start) audio.play();
+    if (start) audio.play().catch(() => {}); // a browser may refuse; the button still says Play
   }
 
   function toggle() {
@@ -61,7 +61,7 @@
     panel.textContent = JSON.stringify(mark, null, 2);
   }
 
-  const widths = new Map([...document.querySelectorAll(".event b")].map((label) => [label, label.offsetWidth]));
+  const widths = new Map([...document.querySelectorAll(".event b, .due")].map((label) => [label, label.offsetWidth]));
 
   // Labels that would run into one another are left out until there is room for them.
   function place() {
@@ -86,6 +86,18 @@
     }
   }
 
+  function placeDue() {
+    const until = {};
+    for (const label of document.querySelectorAll(".due")) {
+      const x = (parseFloat(label.style.left) / 100) * track.clientWidth;
+      const start = label.classList.contains("inside") ? x - widths.get(label) : x;
+      const row = label.style.getPropertyValue("--row");
+      const shown = start >= (until[row] ?? -Infinity);
+      label.style.visibility = shown ? "" : "hidden";
+      if (shown) until[row] = start + widths.get(label);
+    }
+  }
+
   function setZoom(wanted, aroundMs) {
     const before = zoom;
     zoom = clamp(wanted, 1, MOST_ZOOM);
@@ -94,6 +106,7 @@
     const x = share * track.clientWidth - axis.scrollLeft;
     axis.style.setProperty("--zoom", zoom);
     axis.scrollLeft = share * track.clientWidth - x;
+    placeDue();
     document.getElementById("zoom").textContent = `${zoom < 10 ? zoom.toFixed(1).replace(".0", "") : Math.round(zoom)}×`;
     place();
   }
@@ -154,9 +167,17 @@
       audio.addEventListener(name, () => { play.textContent = "Play"; });
     }
   }
-  new ResizeObserver(place).observe(axis);
-  window.addEventListener("beforeprint", () => setZoom(1, 0));
+  new ResizeObserver(() => { place(); placeDue(); }).observe(axis);
+  const PAPER_PX = 1020; // A4 on its side, less the margins that base.css gives it
+  window.addEventListener("beforeprint", () => {
+    setZoom(1, 0);
+    axis.style.width = `${PAPER_PX}px`;
+    place();
+    placeDue();
+  });
+  window.addEventListener("afterprint", () => { axis.style.width = ""; });
   show(0);
   place();
+  placeDue();
   document.documentElement.dataset.ready = "true";
 })();
