@@ -50,7 +50,7 @@ WAY = {
     "delta_sent": Point("first delta sent", "server thinks", "server"),
     "delta_received": Point("first delta", "delta to agent", "agent"),
     "playout_started": Point("playout", "delta to playout", "agent"),
-    "lead_in": Point("the answer's own silence", "silence that the answer begins with", "server"),
+    "lead_in": Point("the answer's own silence", "answer's leading silence", "server"),
     "ear": Point("ear", "playout to ear", "telephone"),
 }
 

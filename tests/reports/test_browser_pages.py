@@ -227,7 +227,7 @@ def test_everything_lies_on_one_axis(browser: Browser, run: Path) -> None:
     length_ms = browser.run("JSON.parse(document.getElementById('page').textContent).length_ms")
 
     def at_ms(selector: str) -> float:
-        left = browser.run(f"document.querySelector({json.dumps(selector)}).style.left")
+        left = str(browser.run(f"document.querySelector({json.dumps(selector)}).style.left"))
         return float(left.removesuffix("%")) * length_ms / 100
 
     assert at_ms(".event[aria-label='fault applied: stall']") == pytest.approx(2500, abs=1)
