@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from agent.timeline import Mark, Source
 from reports import stats
-from reports.answers import answers_of, faults_in
+from reports.answers import Answer, answers_of, faults_in
 from reports.evidence import CallEvidence
 from reports.interruptions import interruptions
 from reports.measurement import Measurement
@@ -20,6 +20,7 @@ class Measured:
 
     scene: Scene
     turns: list[Turn]
+    answers: list[Answer]
     measurements: list[Measurement]
 
 
@@ -38,7 +39,7 @@ def measure(evidence: CallEvidence) -> Measured:
         *_flow(evidence, scene),
         *_transport(evidence),
     ]
-    return Measured(scene, turns, found)
+    return Measured(scene, turns, answers, found)
 
 
 def _setup(evidence: CallEvidence) -> Iterator[Measurement]:

@@ -165,10 +165,15 @@ class CallerProcess:
                 timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
             )
             await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
-        for direction, applied in leg.impairments_applied.items():
-            for what, packets in applied.items():
-                fields = {"what": what, "at": direction, "packets": packets}
-                _mark(timeline, now_ns, stage, "impairment_applied", **fields)
+        for direction, episodes in leg.impairments.items():
+            for struck in episodes:
+                _mark(
+                    timeline,
+                    struck.first_ns,
+                    stage,
+                    "impairment_applied",
+                    **struck.fields(direction),
+                )
         _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()
 

@@ -33,7 +33,8 @@ def collect(stage: str, directory: Path, work: Path | None, also: Sequence[Mark]
         work: where agent and server write; None when they are not ours.
         also: what the run itself has to say about the call, in order of time.
     """
-    caller = _read(directory / CALLER_TIMELINE)
+    # By time: what befell its packets is written when the call is over.
+    caller = merge([_read(directory / CALLER_TIMELINE)])
     needed = [("caller", caller, "scenario_ended")]
     timelines = [caller]
     if work is not None:

@@ -305,7 +305,13 @@ class _Child:
     def on_impaired(self, call: int) -> dict[str, Mapping[str, int]]:
         leg = self._legs[call]
         assert isinstance(leg, SipCallerLeg)
-        return leg.impairments_applied
+        return {
+            direction: {
+                what: sum(one.packets for one in struck if one.what == what)
+                for what in {one.what for one in struck}
+            }
+            for direction, struck in leg.impairments.items()
+        }
 
     def on_registered(self) -> bool | None:
         assert isinstance(self._station, SipEndpoint)
