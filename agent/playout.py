@@ -20,7 +20,9 @@ class PlayoutBuffer:
         if max_samples <= 0:
             raise ValueError(f"max_samples must be positive, not {max_samples}")
         self._max_bytes = max_samples * BYTES_PER_SAMPLE
-        self._chunks: deque[memoryview] = deque()
+        self._chunks: deque[bytes] = deque()
+        self._head_taken = 0
+        """Bytes of the first chunk that have left."""
         self._size = 0
         self._lock = threading.Lock()
 
@@ -42,7 +44,7 @@ class PlayoutBuffer:
         with self._lock:
             kept = min(len(pcm), self._max_bytes - self._size)
             if kept:
-                self._chunks.append(memoryview(pcm)[:kept])
+                self._chunks.append(pcm if kept == len(pcm) else pcm[:kept])
                 self._size += kept
         return (len(pcm) - kept) // BYTES_PER_SAMPLE
 
@@ -54,30 +56,30 @@ class PlayoutBuffer:
         """
         wanted = frame_samples * BYTES_PER_SAMPLE
         with self._lock:
-            parts = self._take(wanted)
-        played = sum(map(len, parts))
-        if played < wanted:
-            parts.append(memoryview(bytes(wanted - played)))
-        return b"".join(parts), played // BYTES_PER_SAMPLE
+            pcm = self._take(wanted)
+        played = len(pcm)
+        return pcm + bytes(wanted - played), played // BYTES_PER_SAMPLE
 
     def clear(self) -> int:
         """Drop everything that waits; returns how many samples that was."""
         with self._lock:
             dropped = self._size // BYTES_PER_SAMPLE
             self._chunks.clear()
-            self._size = 0
+            self._head_taken = self._size = 0
         return dropped
 
-    def _take(self, wanted: int) -> list[memoryview]:
+    def _take(self, wanted: int) -> bytes:
+        """The next `wanted` bytes, or as many as wait."""
+        wanted = min(wanted, self._size)
+        self._size -= wanted
         parts = []
-        while wanted and self._chunks:
-            chunk = self._chunks[0]
-            if len(chunk) <= wanted:
+        while wanted:
+            start, head = self._head_taken, self._chunks[0]
+            part = head[start : start + wanted]
+            wanted -= len(part)
+            self._head_taken += len(part)
+            if self._head_taken == len(head):
                 self._chunks.popleft()
-            else:
-                self._chunks[0] = chunk[wanted:]
-                chunk = chunk[:wanted]
-            parts.append(chunk)
-            wanted -= len(chunk)
-            self._size -= len(chunk)
-        return parts
+                self._head_taken = 0
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -61,7 +61,7 @@ class Uplink:
         self._forget()
 
     def feed(self, pcm: bytes) -> None:
-        """One frame of the caller's audio, at the leg's rate."""
+        """One frame of the caller's audio, at the leg's rate; or several, each worth an append."""
         if self._is_open and self._frames_an_append == 1:
             self._append(pcm)
             return
@@ -91,7 +91,10 @@ class Uplink:
 
     def _bound(self) -> None:
         while self._kept_bytes > self._max_kept_bytes:
-            dropped = len(self._frames.popleft())
+            oldest = self._frames.popleft()
+            dropped = min(len(oldest), self._kept_bytes - self._max_kept_bytes)
+            if dropped < len(oldest):
+                self._frames.appendleft(oldest[dropped:])
             self._kept_bytes -= dropped
             self._dropped_bytes += dropped
 

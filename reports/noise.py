@@ -46,6 +46,9 @@ class Floor:
 
     def update_silent(self, hops: int) -> None:
         """The next hops are digital silence."""
+        if not self._smooth and not self._lowest and self._in_block + hops < _FLOOR_BLOCK_HOPS:
+            self._in_block += hops
+            return
         for _ in range(hops):
             self.update(0.0)
 

@@ -111,6 +111,15 @@ class CallerMachine:
             return "over"
         return "hanging up" if self._outcome else self._main.phase
 
+    def routine_samples(self, *, silent: bool) -> int:
+        """So many samples may be heard, and leave, at once: nothing can come of them.
+
+        Args:
+            silent: what is heard is digital silence.
+        """
+        routine = self._facts.mouth.routine_samples
+        return min(routine, self._facts.hearing.routine_samples(silent=silent)) if routine else 0
+
     def handle(self, event: CallerInput, now_ns: int) -> list[Effect]:
         """Take one input and answer with what is to be done; nothing after `Finish`."""
         if self._finished:

@@ -90,6 +90,10 @@ class Hearing:
                     self.talks[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
         return noticed
 
+    def routine_samples(self, *, silent: bool) -> int:
+        """So much more audio may be heard at once, as nothing can become sure by it."""
+        return self._ears.routine_samples(silent=silent)
+
     def notice_silence(self, now_ns: int) -> list[Noticed]:
         """End a talk whose silence has lasted; call at `silence_sure_ns`."""
         due_ns = self.silence_sure_ns()
