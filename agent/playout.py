@@ -9,6 +9,7 @@ Written by the loop's thread, read by the media clock's.
 
 import threading
 from collections import deque
+from itertools import islice
 
 from agent.audio import BYTES_PER_SAMPLE
 
@@ -59,6 +60,22 @@ class PlayoutBuffer:
             pcm = self._take(wanted)
         played = len(pcm)
         return pcm + bytes(wanted - played), played // BYTES_PER_SAMPLE
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, which go on waiting; fewer if fewer wait."""
+        with self._lock:
+            if not self._chunks:
+                return b""
+            start, head = self._head_taken, self._chunks[0]
+            if start + size <= len(head):
+                return head[start : start + size]
+            parts, missing = [head[start:]], size - (len(head) - start)
+            for chunk in islice(self._chunks, 1, None):
+                if missing <= 0:
+                    break
+                parts.append(chunk[:missing])
+                missing -= len(parts[-1])
+        return b"".join(parts)
 
     def clear(self) -> int:
         """Drop everything that waits; returns how many samples that was."""

@@ -25,7 +25,6 @@ from reports.tones import BeepHeard, Tones, ToneTest
 PAUSE_MS = 400
 """Silence up to this long does not end an utterance: people and synthesisers pause for commas."""
 
-_MANY_SAMPLES = 1 << 40  # more than any recording has
 _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
 
 __all__ = [
@@ -132,6 +131,7 @@ class Ears:
         self._waiting: list[NDArray[np.int16]] = []
         self._waiting_samples = 0
         self._enough_samples = self._hop
+        self._known_samples = 0
         self._hops_fed = 0
         self._floor = Floor(self._hop, floor_dbfs)
         self._tones = Tones(rate_hz)
@@ -148,6 +148,9 @@ class Ears:
         Audio that cannot make anything clear, whatever is in it, waits until so much has come that
         the rest might: hops are cheaper by the dozen, and nothing is told any later for it.
         """
+        if self._known_samples:
+            known, self._known_samples = self._known_samples, 0
+            audio = audio[2 * known if isinstance(audio, bytes) else known :]
         if self._hears_nothing_in(audio):
             self._skip(len(audio) // 2)
             return []
@@ -158,13 +161,28 @@ class Ears:
             return []
         return self._hear_waiting()
 
-    def routine_samples(self, *, silent: bool) -> int:
-        """So much more audio tells nothing, whatever is in it, or if it is digitally `silent`."""
+    def routine_samples(self, coming: bytes, frame_samples: int) -> int:
+        """How much of the audio that is coming tells nothing.
+
+        Args:
+            coming: what is fed next, in one piece, if it is as much as is answered here.
+            frame_samples: the answer is a multiple of it; a multiple of 10 ms.
+        """
         if self._waiting_samples >= self._hop:
             self._hear_waiting()  # it tells nothing, or it would not have waited
-        if silent and self._is_idle:
-            return _MANY_SAMPLES
-        return self._enough_samples - self._waiting_samples - 1
+        start = self._known_samples
+        if not start and self._hears_nothing_in(coming):
+            return len(coming) // 2
+        samples = np.frombuffer(coming, "<i2")
+        while start < samples.size and not self._waiting:
+            unclear = (self._enough_samples - self._hop) // frame_samples * frame_samples
+            self._waiting = [samples[start : start + unclear]]
+            start += self._waiting[0].size
+            self._hear_waiting()
+            if not unclear:
+                break
+        self._known_samples = start
+        return start
 
     def finish(self) -> list[Heard]:
         """The audio is over: tell what was still open."""
@@ -179,13 +197,8 @@ class Ears:
             isinstance(audio, bytes)
             and audio == bytes(len(audio))
             and not len(audio) % (2 * self._hop)
-            and self._is_idle
+            and not (self._waiting or self._tones.open or self._speech.busy)
         )
-
-    @property
-    def _is_idle(self) -> bool:
-        """Whether nothing sounds, or has sounded a moment ago."""
-        return not (self._waiting or self._tones.open or self._speech.busy)
 
     def _skip(self, whole: int) -> None:
         hops = whole // self._hop

@@ -111,14 +111,17 @@ class CallerMachine:
             return "over"
         return "hanging up" if self._outcome else self._main.phase
 
-    def routine_samples(self, *, silent: bool) -> int:
-        """So many samples may be heard, and leave, at once: nothing can come of them.
+    @property
+    def routine_frames(self) -> int:
+        """So many frames may leave at once: nothing comes of it."""
+        return self._facts.mouth.routine_frames
 
-        Args:
-            silent: what is heard is digital silence.
+    def routine_heard(self, coming: bytes) -> int:
+        """How many of the frames that are coming may be heard at once: nothing comes of them.
+
+        So many of them must then come, in one `AudioReceived`, before anything else happens.
         """
-        routine = self._facts.mouth.routine_samples
-        return min(routine, self._facts.hearing.routine_samples(silent=silent)) if routine else 0
+        return self._facts.hearing.routine_frames(coming)
 
     def handle(self, event: CallerInput, now_ns: int) -> list[Effect]:
         """Take one input and answer with what is to be done; nothing after `Finish`."""

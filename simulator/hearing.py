@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.clock import NS_PER_S, ms_to_ns
+from agent.leg import FRAME_MS
 from reports.ears import BeepHeard, Ears, SpeechEnded, SpeechStarted
 
 HANGOVER_MS = 200
@@ -90,9 +91,10 @@ class Hearing:
                     self.talks[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
         return noticed
 
-    def routine_samples(self, *, silent: bool) -> int:
-        """So much more audio may be heard at once, as nothing can become sure by it."""
-        return self._ears.routine_samples(silent=silent)
+    def routine_frames(self, coming: bytes) -> int:
+        """How many of the frames that are coming may be heard at once: nothing comes of them."""
+        frame = self._rate_hz * FRAME_MS // 1000
+        return self._ears.routine_samples(coming, frame) // frame
 
     def notice_silence(self, now_ns: int) -> list[Noticed]:
         """End a talk whose silence has lasted; call at `silence_sure_ns`."""

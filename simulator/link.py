@@ -63,12 +63,6 @@ class MediaLink:
         """How many frames wait in the jitter buffer."""
         return len(self._buffered)
 
-    @property
-    def is_silent(self) -> bool:
-        """Whether nothing but silence is on its way."""
-        silence = self._silence
-        return all(frame == silence for _, _, frame in self._flying)
-
     def in_step(self, send_ns: int, receive_ns: int) -> bool:
         """Whether each coming `receive` gets just the frame that is next, nothing lost or late.
 
@@ -83,6 +77,14 @@ class MediaLink:
             first_ns + len(flying) * self._interval_ns == send_ns + network
         )
         return in_order and first_ns <= receive_ns < first_ns + self._interval_ns
+
+    def coming(self, pcm: bytes) -> bytes:
+        """What is received next, if `pcm` is sent next."""
+        flying = self._flying
+        if not flying:
+            return pcm
+        kept = len(pcm) - len(flying) * len(self._silence)
+        return b"".join([*(frame for _, _, frame in flying), pcm[: max(0, kept)]])
 
     def carry(self, pcm: bytes, frames: int) -> bytes:
         """As many `send` of the frames in `pcm`, and `receive`, of a link that is `in_step`.

@@ -68,8 +68,8 @@ class Mouth:
         self._open = True
 
     @property
-    def routine_samples(self) -> int:
-        """So much more may leave before an utterance begins or ends with it."""
+    def routine_frames(self) -> int:
+        """So many frames may leave before an utterance begins or ends with one."""
         if self._by_frames:
             return 0
         routine = _MANY_SAMPLES
@@ -79,7 +79,7 @@ class Mouth:
                 return 0
             turning = first if utterance.started_ns is None else end - 1
             routine = min(routine, turning - self._left_samples)
-        return routine
+        return routine // self._frame
 
     def hear(self, pcm: bytes) -> None:
         """What the agent says, for the echo."""

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from simulator.virtual_clock import NEVER_NS, VirtualClock
 from simulator.virtual_media import FRAME_NS, VirtualMedia
 
-Patience = Callable[[bool], int]
-"""How many frames may be told to an end at once, as nothing can come of them; 1: none but the next.
+_MOST_FRAMES = 500
+"""At once: ten seconds."""
 
-It is told whether the audio that they bring is digital silence.
+Patience = Callable[[bytes], int]
+"""Asked how many of the frames that are coming may be told at once; 1: none but the next.
+
+What is asked has to come: whoever is asked last has the last word.
 """
 
 
-def impatient(_silent: bool) -> int:
+def impatient(_coming: bytes) -> int:
     """The `Patience` of who wants every frame by itself."""
     return 1
 
@@ -72,14 +75,11 @@ class LineBeat:
         frames = (before_ns - 1 - later_ns) // FRAME_NS + 1
         if frames < 2 or later_ns == NEVER_NS or agent.due_ns == caller.due_ns:
             return 1
-        frames = min(frames, agent.frames_alike, caller.frames_alike)
+        frames = min(frames, _MOST_FRAMES, agent.frames_alike, caller.frames_alike)
         if frames < 2 or not self._in_step():
             return 1
-        uplink, downlink = agent.hears, caller.hears
-        frames = min(frames, self.agent_patience(caller.is_quiet and uplink.is_silent))
-        if frames < 2:
-            return 1
-        return min(frames, self.caller_patience(agent.is_quiet and downlink.is_silent))
+        frames = min(frames, self.agent_patience(caller.coming(frames)))
+        return self.caller_patience(agent.coming(frames)) if frames > 1 else 1
 
     def _in_step(self) -> bool:
         """Whether every tick brings exactly one frame to either end, and will go on so."""

@@ -133,14 +133,14 @@ class VirtualMedia:
     # Several ticks at once
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether nothing is being played."""
-        return not self._playing
-
-    @property
     def frames_alike(self) -> int:
         """So many frames will leave alike: whole ones from the playout buffer, or silent ones."""
         return len(self._playout) // self._frame_samples if self._playing else MANY_FRAMES
+
+    def coming(self, frames: int) -> bytes:
+        """What the other end hears next, if so many frames leave here; `frames_alike` at most."""
+        size = 2 * frames * self._frame_samples
+        return self.sends.coming(self._playout.peek(size) if self._playing else bytes(size))
 
     def take_frames(self, frames: int) -> bytes:
         """The next frames that leave; no more than `frames_alike`."""

@@ -173,10 +173,9 @@ class _Stage:
         self._agent: TapedMachine | None = None
         self._connection: VirtualRealtimeConnection | None = None
         self._machine = machine
-        self._frame_samples = options.line.sample_rate_hz * FRAME_MS // 1000
         self._patient = not options.frame_by_frame
         if self._patient:
-            self._line.beat.caller_patience = self._caller_patience
+            self._line.beat.caller_patience = machine.routine_heard
         self._caller = CallerDriver(
             machine,
             self._line.caller,
@@ -226,19 +225,15 @@ class _Stage:
             on_end=self._agent_ended,
         ).start()
 
-    def _agent_patience(self, silent: bool) -> int:
-        """How many frames may be told to the agent, and appended, at once."""
+    def _agent_patience(self, coming: bytes) -> int:
+        """How many frames may be told to the agent, and appended, and leave the caller, at once."""
         machine, connection = self._agent, self._connection
         routine = machine.routine_frames if machine else 0
         if routine > 1 and machine and machine.is_appending and connection:
-            session_ms = connection.routine_ms(silent=silent)
+            session_ms = connection.routine_ms(silent=coming == bytes(len(coming)))
             if session_ms != math.inf:
                 routine = min(routine, math.ceil(session_ms / FRAME_MS) - 1)
-        return routine
-
-    def _caller_patience(self, silent: bool) -> int:
-        """How many frames may be told to the caller at once."""
-        return self._machine.routine_samples(silent=silent) // self._frame_samples
+        return min(routine, self._machine.routine_frames)
 
     def _finish(self, finish: Finish) -> None:
         self._call.finish = finish
