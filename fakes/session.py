@@ -113,9 +113,10 @@ class RealtimeSession:
         if self._phase == "over":
             return []
         self._out.now_ns = now_ns
+        if type(given) is ClientEvent:  # most are: fifty appends a second
+            self._on_event(given.event)
+            return self._out.take()
         match given:
-            case ClientEvent(event):
-                self._on_event(event)
             case TimerFired(name):
                 self._on_timer(name)
             case ConnectionRequested():

@@ -8,6 +8,7 @@ Silero's neural network. `TurnDetector` makes turns of their judgements.
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -49,10 +50,14 @@ class EnergyJudge:
 
     def probability(self, frame: bytes | bytearray) -> float:
         """See `Judge.probability`: one half at the background plus 10 dB, within bounds."""
-        return self._judge(_levels_dbfs(frame, len(frame))[0])
+        return self.probabilities(frame, len(frame))[0]
 
     def probabilities(self, pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
         """See `Judge.probabilities`."""
+        if pcm == bytes(len(pcm)):  # the background, from now on
+            self._background_dbfs = _SILENCE_DBFS
+            self._levels.extend(repeat(_SILENCE_DBFS, len(pcm) // frame_bytes))
+            return [0.0] * (len(pcm) // frame_bytes)
         return [self._judge(level_dbfs) for level_dbfs in _levels_dbfs(pcm, frame_bytes)]
 
     def _judge(self, level_dbfs: float) -> float:
@@ -71,8 +76,6 @@ class EnergyJudge:
 
 def _levels_dbfs(pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
     """Root-mean-square level of each frame; -120 for digital silence. Quick: it hears all audio."""
-    if pcm == bytes(len(pcm)):
-        return [_SILENCE_DBFS] * (len(pcm) // frame_bytes)
     rows = np.frombuffer(pcm, np.int16).reshape(-1, frame_bytes // 2).astype(np.float32)
     full_scale = frame_bytes // 2 * _FULL_SCALE_SQUARED
     return [

@@ -138,6 +138,13 @@ class Ears:
         self._speech = _Speech(hangover_ms // HOP_MS, min_speech_ms // HOP_MS)
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing sounds, or did a moment ago: digital silence tells nothing for ever."""
+        return not (
+            self._waiting or self._known_samples or self._tones.open or self._speech.busy
+        )
+
+    @property
     def speaking(self) -> bool:
         """Whether speech has started and not ended."""
         return self._speech.speaking
@@ -197,7 +204,7 @@ class Ears:
             isinstance(audio, bytes)
             and audio == bytes(len(audio))
             and not len(audio) % (2 * self._hop)
-            and not (self._waiting or self._tones.open or self._speech.busy)
+            and self.idle
         )
 
     def _skip(self, whole: int) -> None:
@@ -220,22 +227,27 @@ class Ears:
 
     def _hear_rows(self, rows: NDArray[np.float32], heard: list[Heard]) -> None:
         """Hear hops. Most are amid speech or amid silence, and change nothing but the floor."""
-        floor, tones, speech = self._floor, self._tones, self._speech
-        plain = 0
-        threshold = 0.0
-        for number, energy in enumerate(np.vecdot(rows, rows).tolist()):
-            active = energy > floor.threshold
-            if not tones.open and (active if speech.speaking else not (active or speech.busy)):
-                threshold = floor.threshold
-                floor.update(energy)
-                plain += 1
-                continue
-            if plain:
-                self._pass_by(plain, rows[number - 1], threshold)
-                plain = 0
-            self._hear(rows[number], energy, heard)
-        if plain:
-            self._pass_by(plain, rows[-1], threshold)
+        floor = self._floor
+        energies = np.vecdot(rows, rows).tolist()
+        number = 0
+        while number < len(energies):
+            first, threshold, ordinary = number, floor.threshold, self._ordinary
+            last = min(len(energies), first + floor.steady_hops)
+            while number < last and (energies[number] > threshold) is ordinary:
+                number += 1
+            if number > first:
+                floor.update_all(energies[first:number])
+                self._pass_by(number - first, rows[number - 1], threshold)
+            else:
+                self._hear(rows[number], energies[number], heard)
+                number += 1
+
+    @property
+    def _ordinary(self) -> bool | None:
+        """Whether it is active hops that change nothing, or others, or (None) none at all."""
+        if self._tones.open or self._speech.busy != self._speech.speaking:
+            return None
+        return self._speech.speaking
 
     def _pass_by(self, count: int, row: Wave, threshold: float) -> None:
         """Take note of hops that have changed nothing; `row` and `threshold` are of the last."""

@@ -116,12 +116,12 @@ class CallerMachine:
         """So many frames may leave at once: nothing comes of it."""
         return self._facts.mouth.routine_frames
 
-    def routine_heard(self, coming: bytes) -> int:
-        """How many of the frames that are coming may be heard at once: nothing comes of them.
+    def routine_heard(self, frames: int, coming: bytes | None) -> int:
+        """How many of the `frames` that are `coming` may be heard at once: nothing comes of them.
 
-        So many of them must then come, in one `AudioReceived`, before anything else happens.
+        None stands for digital silence. So many must then come before anything else happens.
         """
-        return self._facts.hearing.routine_frames(coming)
+        return self._facts.hearing.routine_frames(frames, coming)
 
     def handle(self, event: CallerInput, now_ns: int) -> list[Effect]:
         """Take one input and answer with what is to be done; nothing after `Finish`."""

@@ -91,10 +91,12 @@ class Hearing:
                     self.talks[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
         return noticed
 
-    def routine_frames(self, coming: bytes) -> int:
-        """How many of the frames that are coming may be heard at once: nothing comes of them."""
+    def routine_frames(self, frames: int, coming: bytes | None) -> int:
+        """How many of the frames that are coming may be heard at once; None: they are silent."""
         frame = self._rate_hz * FRAME_MS // 1000
-        return self._ears.routine_samples(coming, frame) // frame
+        if coming is None and self._ears.idle:
+            return frames
+        return self._ears.routine_samples(coming or bytes(2 * frames * frame), frame) // frame
 
     def notice_silence(self, now_ns: int) -> list[Noticed]:
         """End a talk whose silence has lasted; call at `silence_sure_ns`."""

@@ -78,6 +78,12 @@ class MediaLink:
         )
         return in_order and first_ns <= receive_ns < first_ns + self._interval_ns
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing but silence is on its way."""
+        silence = self._silence
+        return all(frame == silence for _, _, frame in self._flying)
+
     def coming(self, pcm: bytes) -> bytes:
         """What is received next, if `pcm` is sent next."""
         flying = self._flying

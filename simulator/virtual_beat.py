@@ -14,14 +14,14 @@ from simulator.virtual_media import FRAME_NS, VirtualMedia
 _MOST_FRAMES = 500
 """At once: ten seconds."""
 
-Patience = Callable[[bytes], int]
-"""Asked how many of the frames that are coming may be told at once; 1: none but the next.
+Patience = Callable[[int, bytes | None], int]
+"""Asked how many of the frames that are coming may be told at once; 1 or less: none but the next.
 
-What is asked has to come: whoever is asked last has the last word.
+It is told how many are coming, and what is in them, or None for silence. So many must then come.
 """
 
 
-def impatient(_coming: bytes) -> int:
+def impatient(_frames: int, _coming: bytes | None) -> int:
     """The `Patience` of who wants every frame by itself."""
     return 1
 
@@ -78,8 +78,8 @@ class LineBeat:
         frames = min(frames, _MOST_FRAMES, agent.frames_alike, caller.frames_alike)
         if frames < 2 or not self._in_step():
             return 1
-        frames = min(frames, self.agent_patience(caller.coming(frames)))
-        return self.caller_patience(agent.coming(frames)) if frames > 1 else 1
+        frames = self.agent_patience(frames, caller.coming(frames))
+        return self.caller_patience(frames, agent.coming(frames)) if frames > 1 else 1
 
     def _in_step(self) -> bool:
         """Whether every tick brings exactly one frame to either end, and will go on so."""

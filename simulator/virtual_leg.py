@@ -248,14 +248,13 @@ class VirtualLeg:
 
     def _on_frames(self, _sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
         tell = self._on_input or self._tell
-        size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
-        if self.tells_each_frame and len(heard) > size:
-            frame_ns = self.media.frame_ns
-            told_ns = at_ns - (len(heard) // size - 1) * frame_ns
+        if self.tells_each_frame:
+            size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
+            told_ns = at_ns - (len(heard) // size - 1) * self.media.frame_ns
             for start in range(0, len(heard), size):
                 self._clock.skip_to(told_ns)
                 tell(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
-                told_ns += frame_ns
+                told_ns += self.media.frame_ns
         else:
             tell(AudioReceived(pcm=heard, at_ns=at_ns))
         tell(FramePlayed(samples=played_samples, at_ns=at_ns))

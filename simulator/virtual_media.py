@@ -137,8 +137,10 @@ class VirtualMedia:
         """So many frames will leave alike: whole ones from the playout buffer, or silent ones."""
         return len(self._playout) // self._frame_samples if self._playing else MANY_FRAMES
 
-    def coming(self, frames: int) -> bytes:
-        """What the other end hears next, if so many frames leave here; `frames_alike` at most."""
+    def coming(self, frames: int) -> bytes | None:
+        """What the other end hears next, if so many frames leave here; None for silence."""
+        if not self._playing and self.sends.is_silent:
+            return None
         size = 2 * frames * self._frame_samples
         return self.sends.coming(self._playout.peek(size) if self._playing else bytes(size))
 

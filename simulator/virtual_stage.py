@@ -225,15 +225,16 @@ class _Stage:
             on_end=self._agent_ended,
         ).start()
 
-    def _agent_patience(self, coming: bytes) -> int:
+    def _agent_patience(self, frames: int, coming: bytes | None) -> int:
         """How many frames may be told to the agent, and appended, and leave the caller, at once."""
         machine, connection = self._agent, self._connection
-        routine = machine.routine_frames if machine else 0
+        routine = min(frames, self._machine.routine_frames)
+        routine = min(routine, machine.routine_frames) if machine else 0
         if routine > 1 and machine and machine.is_appending and connection:
-            session_ms = connection.routine_ms(silent=coming == bytes(len(coming)))
+            session_ms = connection.routine_ms(silent=coming is None)
             if session_ms != math.inf:
                 routine = min(routine, math.ceil(session_ms / FRAME_MS) - 1)
-        return min(routine, self._machine.routine_frames)
+        return routine
 
     def _finish(self, finish: Finish) -> None:
         self._call.finish = finish
