@@ -62,7 +62,10 @@ class Uplink:
         self._forget()
 
     def feed(self, pcm: bytes, heard_ns: int) -> None:
-        """One frame of the caller's audio, at the leg's rate; when the media clock took it."""
+        """One frame of the caller's audio, at the leg's rate; or several, each worth an append.
+
+        `heard_ns`: when the media clock took the last of them.
+        """
         if self._is_open and self._frames_an_append == 1:
             self._append(pcm, heard_ns)
             return
@@ -98,7 +101,10 @@ class Uplink:
 
     def _bound(self) -> None:
         while self._kept_bytes > self._max_kept_bytes:
-            dropped = len(self._frames.popleft()[0])
+            oldest, heard_ns = self._frames.popleft()
+            dropped = min(len(oldest), self._kept_bytes - self._max_kept_bytes)
+            if dropped < len(oldest):
+                self._frames.appendleft((oldest[dropped:], heard_ns))
             self._kept_bytes -= dropped
             self._dropped_bytes += dropped
 
