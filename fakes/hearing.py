@@ -4,6 +4,7 @@ The audio clock counts the audio received since the session began. Turns, `audio
 `audio_end_ms` and the idle timer live on it; the wall clock plays no part.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -103,6 +104,16 @@ class InputAudio:
             return ()
         return self._listen()
 
+    def routine_ms(self, *, silent: bool) -> float:
+        """So much audio more tells nothing, whatever is in it, or if it is `silent`."""
+        if self._detector is None:
+            return math.inf
+        sure = self._vad.engine == "energy" and self._detector.hearing.threshold > 0
+        if silent and sure and not self._detector.speaking:
+            rest = self._buffer[self._judged_at - self._buffer_at :]
+            return math.inf if rest == bytes(len(rest)) else 0.0
+        return max(0.0, self._detector.earliest_ms - self.clock_ms)
+
     def _listen(self) -> list[SpeechStarted | SpeechStopped]:
         """Judge the whole frames of what has come in."""
         all_heard: list[SpeechStarted | SpeechStopped] = []
@@ -111,8 +122,8 @@ class InputAudio:
         whole = (len(self._buffer) - start) // frame_bytes
         if self._detector is not None and self._judge is not None:
             start_ms = round(self._to_ms(self._judged_at))
-            for offset in range(start, start + whole * frame_bytes, frame_bytes):
-                probability = self._judge.probability(self._buffer[offset : offset + frame_bytes])
+            frames = self._buffer[start : start + whole * frame_bytes]
+            for probability in self._judge.probabilities(frames, frame_bytes):
                 heard = self._detector.hear(probability, start_ms)
                 if heard is not None:
                     all_heard.append(heard)

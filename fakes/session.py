@@ -101,14 +101,23 @@ class RealtimeSession:
         """Whether the session has ended; it does nothing any more."""
         return self._phase == "over"
 
+    def routine_ms(self, *, silent: bool) -> float:
+        """So much audio may be appended at once, as nothing can come of it, whatever is in it.
+
+        Args:
+            silent: nothing is in it.
+        """
+        return self._turns.routine_ms(silent=silent) if self._phase == "open" else 0.0
+
     def handle(self, given: Input, now_ns: int) -> list[Effect]:
         """Take one input; returns what should be done about it, in order."""
         if self._phase == "over":
             return []
         self._out.now_ns = now_ns
+        if type(given) is ClientEvent:  # most are: fifty appends a second
+            self._on_event(given.event)
+            return self._out.take()
         match given:
-            case ClientEvent(event):
-                self._on_event(event)
             case TimerFired(name):
                 self._on_timer(name)
             case ConnectionRequested():

@@ -74,6 +74,11 @@ class Turns:
         if self._idle_from_ms is not None:
             self._check_idle(self._idle_from_ms)
 
+    def routine_ms(self, *, silent: bool) -> float:
+        """See `fakes.session.RealtimeSession.routine_ms`."""
+        is_timed = self._idle_from_ms is not None and self._idle_timeout_ms is not None
+        return 0.0 if is_timed else self._audio.routine_ms(silent=silent)
+
     def clear(self) -> None:
         """`input_audio_buffer.clear`."""
         self._audio.clear()

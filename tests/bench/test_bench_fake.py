@@ -40,6 +40,7 @@ FLOOD = Path(__file__).parents[1] / "fakes" / "flood.py"
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * 48
 LIMIT_P99_MS = 20.0
+SESSIONS = (1, 10, 100)
 SCRIPT = """
 timing: {think_ms: 300, pace: 4}
 default_reply: {say: "We are open from nine in the morning until six in the evening."}
@@ -132,8 +133,18 @@ def serving(scripts: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.
         server.communicate(timeout=30)
 
 
-def test_many_sessions_in_real_time(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
-    sessions, length_s = (3, 4.5) if benchmark.disabled else (100, 8.0)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """As a test a few sessions must do: that it works at all."""
+    if "sessions" in metafunc.fixturenames:
+        enabled = metafunc.config.getoption("benchmark_enable")
+        metafunc.parametrize("sessions", SESSIONS if enabled else (3,))
+
+
+def test_many_sessions_in_real_time(
+    sessions: int, benchmark: BenchmarkFixture, tmp_path: Path
+) -> None:
+    """How late the fake sends its deltas, with so many clients at once."""
+    length_s = 4.5 if benchmark.disabled else 8.0
     callers = {f"s{number}": Caller() for number in range(sessions)}
     messages = spoken_turn(length_s)
     with serving(dict.fromkeys(callers, SCRIPT), tmp_path) as (server, url):

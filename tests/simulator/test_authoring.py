@@ -113,18 +113,38 @@ def test_every_shipped_scenario_can_work() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:8: the caller cannot say this: "),
-        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:8: the caller cannot say this: "),
+        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:9: the caller cannot say this: "),
+        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:9: the caller cannot say this: "),
         (
             "realtime: {replies: [{wav: none.wav}]}\nsteps: [hang_up]",
-            "one.yaml:2:11: the server cannot say this: ",
+            "one.yaml:2:22: the server cannot say this: ",
+        ),
+        (
+            "realtime: {greeting: {recording: {file: none.jsonl}}}\nsteps: [hang_up]",
+            "one.yaml:2:22: the server cannot say this: ",
+        ),
+        (
+            "caller: {noise: {wav: none.wav, snr_db: 9}}\nsteps: [hang_up]",
+            "one.yaml:2:17: there is no such noise: ",
+        ),
+        (
+            "steps: [hang_up]\nmeanwhile: [{say: {wav: none.wav}}]",
+            "one.yaml:3:13: the caller cannot say this: ",
+        ),
+        (
+            "agent: {beep: {enabled: false}}\nsteps: [hang_up]\nmeanwhile: [{pause: 1,when: beep}]",
+            "one.yaml:4:13: there is no beep",
+        ),
+        (
+            "steps:\n  - expect: beep\nnever: [hang_up, beep]",
+            "one.yaml:4:18: beep must never happen, and is expected in line 3",
         ),
         (
             "agent: {greeting: {enabled: false}}\nsteps: [{expect: greeting}]",
             "one.yaml:3:9: there is no greeting: agent.greeting.enabled is false",
         ),
         (
-            "agent: {beep: {enabled: false}}\nsteps: [{pause: 1s, when: beep}]",
+            "agent: {beep: {enabled: false}}\nsteps: [{pause: 1, when: beep}]",
             "one.yaml:3:9: there is no beep",
         ),
         (
