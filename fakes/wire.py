@@ -37,14 +37,20 @@ def decode(message: str | bytes) -> Decoded:
         return ClientGarbage("The message is not valid JSON.")
     if not isinstance(event, dict):
         return ClientGarbage("Expected a JSON object.")
+    if event.get("type") == APPEND:
+        return _decode_append(event)
     if _is_deeper(event, _DEEPEST):
         return ClientGarbage(f"The message is nested deeper than {_DEEPEST} levels.")
-    if event.get("type") != APPEND:
-        return ClientEvent(event)
+    return ClientEvent(event)
+
+
+def _decode_append(event: dict[str, Any]) -> Decoded:
+    """Fifty times a second for every session: kept lean."""
     if "audio" not in event:
         return _bad_audio(event, "Missing required parameter: 'audio'.")
-    event = audio_as_bytes(event)
-    if not isinstance(event["audio"], bytes):
+    try:
+        event["audio"] = binascii.a2b_base64(event["audio"], strict_mode=True)
+    except (ValueError, TypeError):
         return _bad_audio(event, "Invalid 'audio'. Expected base64-encoded audio.")
     return ClientEvent(event)
 
