@@ -8,7 +8,7 @@ from fakes.door import Event, KeepAudio
 from fakes.floor import Floor
 from fakes.hearing import InputAudio
 from fakes.mischief import Mischief
-from fakes.requests import MAX_APPEND_BYTES, TOO_LARGE, RequestError
+from fakes.requests import COMMIT_EMPTY, MAX_APPEND_BYTES, TOO_LARGE, RequestError
 from fakes.response import Response
 from fakes.state import SessionState
 from fakes.vad import SpeechStarted, SpeechStopped
@@ -93,7 +93,7 @@ class Turns:
         buffered_ms = self._audio.uncommitted_ms
         if buffered_ms < MIN_COMMIT_MS:
             raise RequestError(
-                "input_audio_buffer_commit_empty",
+                COMMIT_EMPTY,
                 "Error committing input audio buffer: buffer too small. Expected at least "
                 f"{MIN_COMMIT_MS}ms of audio, but buffer only has {buffered_ms:.2f}ms of audio.",
             )

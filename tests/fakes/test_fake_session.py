@@ -277,6 +277,24 @@ def test_out_of_band_responses_run_beside_the_conversation() -> None:
     assert not client.all("error")
 
 
+def test_the_error_of_an_empty_commit_may_come_late() -> None:
+    client = Client({"timing": {"commit_error_ms": 900}})
+    client.send("input_audio_buffer.commit", event_id="first")
+    client.wait(100)
+    client.send("input_audio_buffer.commit", event_id="second")
+    client.send("response.cancel")
+    assert [event["error"]["code"] for event in client.all("error")] == [
+        "response_cancel_not_active"
+    ]
+    client.wait(799)
+    assert len(client.all("error")) == 1
+    client.wait(1)
+    assert client.all("error")[1]["error"]["event_id"] == "first"
+    client.wait(100)
+    assert client.all("error")[2]["error"]["event_id"] == "second"
+    assert client.all("error")[2]["error"]["code"] == "input_audio_buffer_commit_empty"
+
+
 def test_limits_are_told_after_each_response() -> None:
     client = Client({"timing": {"think_ms": 100}})
     for number in range(2):
