@@ -201,14 +201,21 @@ class Turns:
         content = {"type": "input_audio", "transcript": None}
         self._state.add_item(Item(_message(item_id, "user", content), audio_ms=audio_ms, pcm=pcm))
         if self._state.config.transcribes:
-            upcoming = self._floor.upcoming
-            self._heard[item_id] = (None if upcoming.unheard else upcoming.heard or "", audio_ms)
+            self._heard[item_id] = self._words(by), audio_ms
             out.set_timer(
                 f"transcription:{item_id}",
                 self._state.in_ms(self._state.timing.transcription_ms),
             )
         self._committed += 1
         self._mischief.reached(f"turn {self._committed}")
+
+    def _words(self, by: CommittedBy) -> str | None:
+        """What is made of a turn by input transcription; None: it fails."""
+        detects = self._state.config.turn_detection is not None
+        if by == "client" and detects and self._state.script.commits == "server":
+            return ""  # not the turn that the script means, but what came after one
+        upcoming = self._floor.upcoming
+        return None if upcoming.unheard else upcoming.heard or ""
 
     def _check_idle(self, start_ms: float) -> None:
         """The idle timer runs on the audio clock."""

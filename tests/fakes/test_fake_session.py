@@ -218,6 +218,19 @@ def test_a_server_that_waits_for_the_clients_commit() -> None:
     assert client.marked("response_planned")[0].fields["reply"] == "reply 1"
 
 
+def test_a_junk_item_has_no_words() -> None:
+    client = Client({"replies": [{"say": "Nine."}, {"say": "Yes.", "heard": "Every day?"}]})
+    client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    client.say()
+    client.wait(2000)
+    client.send("input_audio_buffer.commit")
+    client.wait(2000)
+    client.say()
+    client.wait(2000)
+    completed = client.all("conversation.item.input_audio_transcription.completed")
+    assert [event["transcript"] for event in completed] == ["", "", "Every day?"]
+
+
 def test_no_response_is_made_when_none_is_to_be() -> None:
     client = Client()
     client.turn_detection({"type": "server_vad", "create_response": False})
