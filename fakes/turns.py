@@ -11,7 +11,7 @@ from fakes.mischief import Mischief
 from fakes.requests import COMMIT_EMPTY, MAX_APPEND_BYTES, TOO_LARGE, RequestError
 from fakes.response import Response
 from fakes.state import SessionState
-from fakes.vad import SpeechStarted, SpeechStopped
+from fakes.vad import FRAME_MS, SpeechStarted, SpeechStopped
 
 MIN_COMMIT_MS = 100
 
@@ -218,9 +218,11 @@ class Turns:
         return None if upcoming.unheard else upcoming.heard or ""
 
     def _check_idle(self, start_ms: float) -> None:
-        """The idle timer runs on the audio clock."""
-        clock_ms = self._audio.clock_ms
-        if self._idle_timeout_ms is None or clock_ms < start_ms + self._idle_timeout_ms:
+        """The idle timer runs on the audio clock, and is looked at once a frame."""
+        if self._idle_timeout_ms is None:
+            return
+        end_ms = math.ceil((start_ms + self._idle_timeout_ms) / FRAME_MS) * FRAME_MS
+        if self._audio.clock_ms < end_ms:
             return
         self._idle_from_ms = None
         if self._audio.speaking:
@@ -230,12 +232,12 @@ class Turns:
         out.send(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=round(start_ms),
-            audio_end_ms=round(clock_ms),
+            audio_end_ms=end_ms,
             item_id=self._item_id,
         )
         content = {"type": "input_text", "text": _IDLE_MESSAGE}
         self._state.add_item(Item(_message(out.ids.new("item"), "system", content)))
-        self._commit("idle_timeout", start_ms, clock_ms)
+        self._commit("idle_timeout", start_ms, end_ms)
         self._floor.answer("idle_timeout")
 
 
