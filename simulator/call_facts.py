@@ -84,6 +84,8 @@ class CallFacts:
 
     def heard_so_far(self) -> str:
         """What was heard, in words; times count from the answer."""
+        if self.answered_ns is None:
+            return "the call is not answered"
         beeps = [
             f"a beep of {beep.hz:.0f} Hz at {self._s(beep.start_ns)}" for beep in self.hearing.beeps
         ]
