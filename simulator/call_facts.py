@@ -118,5 +118,4 @@ class CallFacts:
         return talk.start_ns if moment.edge == "start" else talk.end_ns
 
     def _s(self, at_ns: int) -> str:
-        zero_ns = self.answered_ns if self.answered_ns is not None else self.dialed_ns or at_ns
-        return f"{ns_to_ms(at_ns - zero_ns) / 1000:.2f} s"
+        return f"{ns_to_ms(at_ns - (self.answered_ns or at_ns)) / 1000:.2f} s"
