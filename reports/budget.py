@@ -37,6 +37,7 @@ UNITS = {
     "gap_ms": "ms",
     "missing_ms": "ms",
     "repeated_ms": "ms",
+    "intelligibility": "%",
     "dead_air_ms": "ms",
     "talk_over_ms": "ms",
     "append_interval_ms": "ms",

@@ -7,8 +7,8 @@ the hops between the instants add up to the whole by construction.
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import soxr
@@ -21,28 +21,38 @@ from reports.scene import NS_PER_MS, Scene, Utterance
 
 _TEMPLATE_MS = 800  # of the caller's speech, to find it again in what the server received
 _SEARCH_MS = 1500  # around where the marks say that it is
+_FRAME_NS = 20 * NS_PER_MS
+_FRAMES_A_SECOND = 50
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
 
-# The instants of a turn, in the order of its way, and what the hop that ends there is called.
-HOPS = {
-    "heard": "mouth to agent (RTP)",
-    "appended": "agent to append",
-    "received": "append to server",
-    "speech_stopped": "server hears the end (VAD)",
-    "committed": "commit",
-    "response_created": "response created",
-    "delta_sent": "server thinks",
-    "delta_received": "delta to agent",
-    "playout_started": "delta to playout",
-    "lead_in": "silence that the answer begins with",
-    "ear": "playout to ear",
-}
+Party = Literal["telephone", "agent", "network", "server"]
+"""Whose time a hop is. On one machine the network takes none: there it is the reader's lateness."""
 
-SERVERS_HOPS = {
-    HOPS[name]
-    for name in ("speech_stopped", "committed", "response_created", "delta_sent", "lead_in")
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An instant that a turn's way passes, and the hop that ends there."""
+
+    name: str
+    hop: str
+    party: Party
+
+
+# In the order of the way. What comes after a point that is not known begins at the one before.
+WAY = {
+    "left": Point("RTP sent", "mouth to RTP", "telephone"),
+    "heard": Point("RTP received", "RTP to agent", "telephone"),
+    "appended": Point("append", "agent to append", "agent"),
+    "received": Point("the server's receipt", "append to server", "network"),
+    "speech_stopped": Point("speech_stopped", "server hears the end (VAD)", "server"),
+    "committed": Point("committed", "commit", "server"),
+    "response_created": Point("response_created", "response created", "server"),
+    "delta_sent": Point("first delta sent", "server thinks", "server"),
+    "delta_received": Point("first delta", "delta to agent", "agent"),
+    "playout_started": Point("playout", "delta to playout", "agent"),
+    "lead_in": Point("the answer's own silence", "answer's leading silence", "server"),
+    "ear": Point("ear", "playout to ear", "telephone"),
 }
-"""Those that are the server's own delay."""
 
 _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("response_created", "realtime", "response_created", "response"),
@@ -60,6 +70,8 @@ class Hop:
     name: str
     start_ns: int
     end_ns: int
+    party: Party | None = None
+    """Whose time it is; None where it is several parts in one, of different parties."""
 
     @property
     def length_ms(self) -> float:
@@ -81,7 +93,7 @@ class Turn:
     response: str | None = None
     item: str | None = None
     instants: dict[str, int] = field(default_factory=dict)
-    """When the turn passed the points of `HOPS`, as far as they are known."""
+    """When the turn passed the points of `WAY`, as far as they are known."""
     lead_ms: float = 0.0
     """Silence at the beginning of the answer as the server sent it."""
     detail: str = ""
@@ -108,12 +120,23 @@ class Turn:
         """The parts of `turn_ms`, in order; where an instant is unknown two parts are one."""
         if self.answer_ns is None:
             return []
-        points = [("mouth", self.end_ns)]
-        points += [(name, self.instants[name]) for name in HOPS if name in self.instants]
-        points.append(("ear", self.answer_ns))
-        hops = [Hop(HOPS[name], start, end) for (_, start), (name, end) in pairwise(points)]
-        if "heard" not in self.instants:
-            hops[0] = replace(hops[0], name=f"mouth to {hops[0].name.split(' to ')[-1]}")
+        hops, names = [], list(WAY)
+        start_ns, start_name, first = self.end_ns, "mouth", 0
+        for last, name in enumerate(names):
+            end_ns = self.answer_ns if name == "ear" else self.instants.get(name)
+            if end_ns is None:
+                continue
+            parts = [WAY[part] for part in names[first : last + 1]]
+            parties = {part.party for part in parts}
+            hops.append(
+                Hop(
+                    parts[0].hop if len(parts) == 1 else f"{start_name} to {parts[-1].name}",
+                    start_ns,
+                    end_ns,
+                    parties.pop() if len(parties) == 1 else None,
+                )
+            )
+            start_ns, start_name, first = end_ns, parts[-1].name, last + 1
         return hops
 
 
@@ -148,12 +171,21 @@ class ServerStream:
         appended = self._appended.of(sample)
         if appended is not None:
             if "heard_ns" in appended.fields:
-                instants["heard"] = int(appended.fields["heard_ns"])
+                instants["heard"] = self._heard_ns(appended, sample)
             instants["appended"] = appended.at_ns
         received = self._received.of(sample)
         if received is not None:
             instants["received"] = received.at_ns
         return instants, detail
+
+    def _heard_ns(self, appended: Mark, sample: int) -> int:
+        """When the frame with a sample was taken, of which the append may hold several.
+
+        The append tells of its last frame; the others came a frame's time apart before it.
+        """
+        frame = self._stream_hz() // _FRAMES_A_SECOND
+        frames_behind = (int(appended.fields["total_samples"]) - 1 - sample) // frame
+        return int(appended.fields["heard_ns"]) - frames_behind * _FRAME_NS
 
     def _sample(self, utterance: Utterance) -> tuple[int | None, str]:
         """The stream's index of the last voiced sample."""
@@ -231,13 +263,13 @@ def _turn(
     until_ns: int,
 ) -> Turn:
     where, detail = stream.locate(said)
-    instants = where | _answer_instants(evidence, said.end_ns, until_ns)
+    instants = _left(evidence, said) | where | _answer_instants(evidence, said.end_ns, until_ns)
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
     answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
     lead_ms = lead_ms_of(evidence, "response", response)
-    if lead_ms and "playout_started" in instants:
+    if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
     return Turn(
         number=said.turn,
@@ -251,6 +283,18 @@ def _turn(
         lead_ms=lead_ms,
         detail=detail,
     )
+
+
+def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
+    """When the packet with the last voiced sample left: with the beginning of its frame.
+
+    The recording is the caller's own, a frame for every tick; another's does not tell.
+    """
+    if not evidence.first("caller", "recording_started"):
+        return {}
+    frame = evidence.rate_hz // _FRAMES_A_SECOND
+    last_sample = evidence.sample_at(said.end_ns) - 1
+    return {"left": evidence.at_ns(last_sample // frame * frame)}
 
 
 def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import LoopClock
+from agent.process import keep_what_is_there
 from agent.sip.errors import SipError
 from agent.timeline import Mark, TimelineWriter
 from simulator.caller import CallerMachine
@@ -71,6 +72,7 @@ class CallerProcess:
             loop.add_signal_handler(number, stop.set)
         port = await self._endpoint.start()
         self._lag.start()
+        keep_what_is_there()
         _tell({}, prefix=f"ready sip:127.0.0.1:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()
@@ -163,10 +165,15 @@ class CallerProcess:
                 timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
             )
             await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
-        for direction, applied in leg.impairments_applied.items():
-            for what, packets in applied.items():
-                fields = {"what": what, "at": direction, "packets": packets}
-                _mark(timeline, now_ns, stage, "impairment_applied", **fields)
+        for direction, episodes in leg.impairments.items():
+            for struck in episodes:
+                _mark(
+                    timeline,
+                    struck.first_ns,
+                    stage,
+                    "impairment_applied",
+                    **struck.fields(direction),
+                )
         _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()
 

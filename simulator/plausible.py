@@ -150,7 +150,7 @@ def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
         return  # the server takes turns by itself
     for number, fault in enumerate(scenario.realtime.faults):
         point = fault.point
-        if point.place in ("turn", "reply") and point.number > turns:
+        if point.place in ("speech", "turn", "reply") and point.number > turns:
             yield (
                 f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
                 f"the caller takes {turns} turn{'' if turns == 1 else 's'}"

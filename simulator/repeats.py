@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from reports.results import CallResult, judge_together
 from simulator.evaluate import Evaluated
-from simulator.playing import VOUCHED_LAG_MS, lag_ms
+from simulator.vouching import VOUCHED_LAG_MS, disturbance
 
 
 def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:
     """The calls of a run, with limits of percentiles judged over all calls of each scenario.
 
-    Where they are not kept and the harness itself was late in one of the calls, that is an error
-    of the run: nobody knows whose fault it is.
+    Where they are not kept and the machine stood still in one of the calls, that is an error of the
+    run: nobody knows whose fault it is.
     """
     judged = iter(judge_together([call.result for call in calls if call.result is not None]))
     together = []
@@ -25,15 +25,16 @@ def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:
         if result is None or result.verdict == call.verdict:
             together.append(replace(call, result=result))
             continue
-        lags = [lag_ms(c) for c in calls if c.stage.scenario.name == call.stage.scenario.name]
-        together.append(_with_verdict(call, result, max(lags)))
+        these = [c for c in calls if c.stage.scenario.name == call.stage.scenario.name]
+        worst_ms = max(disturbance(c).worst_ms for c in these)
+        together.append(_with_verdict(call, result, worst_ms))
     return together
 
 
-def _with_verdict(call: Evaluated, result: CallResult, worst_lag_ms: float) -> Evaluated:
-    if worst_lag_ms > VOUCHED_LAG_MS:
+def _with_verdict(call: Evaluated, result: CallResult, worst_ms: float) -> Evaluated:
+    if worst_ms > VOUCHED_LAG_MS:
         sentence = (
-            f"not measured: the harness itself was up to {worst_lag_ms:.0f} ms late in these calls "
+            f"not measured: this machine stood still for up to {worst_ms:.0f} ms in these calls "
             f"(trusted: {VOUCHED_LAG_MS:.0f} ms). They were {result.detail}"
         )
         result = replace(result, verdict="error", detail=sentence)

@@ -103,6 +103,8 @@ def _run(given: argparse.Namespace) -> int:
     written = write_report(done, options, " ".join(["earshot", *sys.argv[1:]]))
     if given.json:
         print(json.dumps(written, indent=2))
+        if done.failure:
+            print(f"The run could not go on: {done.failure}", file=sys.stderr)
     _show(console, done, options)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())

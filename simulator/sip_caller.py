@@ -7,7 +7,7 @@ codec and a G.711 call is heard as its 8 kHz wave, interpolated.
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,11 +20,12 @@ from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
 from agent.sip.leg import Ending, SipLeg
 from agent.sip.options import CALLS_PER_PROCESS, SipOptions, Transport
-from simulator.impairments import Impairer
+from simulator.impairments import Impairer, Struck
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
 from simulator.refer import ReferTap
 from simulator.relay import RelayAddresses, RelayedCall
 from simulator.sip_line import Line, transfer_worked
+from simulator.sip_setup import CALLER_CLOCK_PHASE_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -57,6 +58,7 @@ class CallerEndpoint(SipStation):
                 chosen,
                 sample_rate_hz=CALLER_RATE_HZ,
                 poll_ms=_POLL_MS,
+                clock_phase_ms=CALLER_CLOCK_PHASE_MS,
                 rtp_public_host=relay.caller if relay else chosen.rtp_public_host,
             )
         )
@@ -150,9 +152,9 @@ class SipCallerLeg(SipLeg):
         self._impairers = (to_agent, to_caller)
 
     @property
-    def impairments_applied(self) -> dict[str, Mapping[str, int]]:
-        """Packets so far, by direction and by what befell them; empty without a relay."""
-        return self._relayed.applied() if self._relayed is not None else {}
+    def impairments(self) -> dict[str, Sequence[Struck]]:
+        """What befell packets so far, by direction; empty without a relay."""
+        return self._relayed.struck() if self._relayed is not None else {}
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400.

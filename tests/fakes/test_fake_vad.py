@@ -207,6 +207,18 @@ def test_the_size_of_appends_changes_nothing(frame_ms: int) -> None:
     assert [mark.fields["audio_end_ms"] for mark in client.marked("speech_stopped")] == expected
 
 
+def test_a_sample_may_come_in_halves() -> None:
+    pcm = silence(1000, 24_000) + synthesise("Hello there.") + silence(1000, 24_000)
+    client, whole = Client(), Client()
+    for start in range(0, len(pcm), 961):
+        client.send("input_audio_buffer.append", audio=pcm[start : start + 961])
+    whole.send("input_audio_buffer.append", audio=pcm)
+    for kind in ("speech_started", "speech_stopped"):
+        assert [{**mark.fields, "item": 0} for mark in client.marked(kind)] == [
+            {**mark.fields, "item": 0} for mark in whole.marked(kind)
+        ]
+
+
 def test_the_clock_runs_on_when_the_format_changes() -> None:
     client = Client()
     client.hear(silence(1600, 24_000))

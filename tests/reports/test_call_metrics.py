@@ -12,6 +12,7 @@ from agent.timeline import Mark
 from reports.evidence import CallEvidence
 from reports.measurement import Measurement
 from reports.metrics import measure
+from reports.turns import WAY
 
 TOLERANCE_MS = 2
 
@@ -71,7 +72,44 @@ def test_the_hops_of_a_turn_add_up_to_it_exactly() -> None:
         assert turn.hops[0].start_ns == turn.end_ns
         assert turn.hops[-1].end_ns == turn.answer_ns
         assert sum(h.end_ns - h.start_ns for h in turn.hops) == turn.answer_ns - turn.end_ns
-        assert len(turn.hops) == 11
+        assert [h.name for h in turn.hops] == [point.hop for point in WAY.values()]
+
+
+def test_the_way_of_the_sound_is_told_at_both_ends_of_the_rtp() -> None:
+    """The last voiced sample leaves with the beginning of its frame, 20 ms earlier here."""
+    turn = measure(SyntheticCall(turns=[TurnTruth(uplink_ms=12)]).build()).turns[0]
+    lengths = {hop.name: hop.length_ms for hop in turn.hops}
+    assert lengths["mouth to RTP"] == pytest.approx(-20, abs=0.2)
+    assert lengths["RTP to agent"] == pytest.approx(20 + 12 - 4, abs=0.2)
+    assert lengths["agent to append"] == pytest.approx(2, abs=0.2)
+    assert lengths["append to server"] == pytest.approx(2, abs=0.2)
+
+
+def test_an_append_of_many_frames_tells_when_each_was_taken() -> None:
+    full = SyntheticCall(turns=[TurnTruth()]).build()
+    frames = [m for m in full.marks if m.name == "audio_appended"]
+    joined = [
+        replace(last, fields={**last.fields, "samples": 5 * last.fields["samples"]})
+        for last in frames[4::5]
+    ]
+    marks = [m for m in full.marks if m.name != "audio_appended"] + joined
+    evidence = replace(full, marks=sorted(marks, key=lambda m: m.at_ns))
+    one, other = measure(full).turns[0].instants, measure(evidence).turns[0].instants
+    assert other["heard"] == pytest.approx(one["heard"], abs=1000)
+    assert other["appended"] >= one["appended"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(known=st.sets(st.sampled_from([name for name in WAY if name != "ear"])))
+def test_hops_add_up_whatever_is_known(known: set[str]) -> None:
+    (turn,) = measure(SyntheticCall(turns=[TurnTruth()]).build()).turns
+    less = replace(turn, instants={k: v for k, v in turn.instants.items() if k in known})
+    assert turn.answer_ns is not None
+    assert sum(h.end_ns - h.start_ns for h in less.hops) == turn.answer_ns - turn.end_ns
+    assert len(less.hops) == len(known) + 1
+    whole = {hop.name for hop in turn.hops}
+    for hop in less.hops:
+        assert hop.name in whole or " to " in hop.name
 
 
 def test_the_servers_vad_stands_in_where_its_audio_was_not_kept() -> None:
@@ -159,6 +197,40 @@ def test_a_hole_in_an_answer_is_a_gap() -> None:
     found = numbers(replace(full, recording=recording))
     assert found["gap_ms", 1].value == pytest.approx(40, abs=6)
     assert numbers(full)["gap_ms", 1].value == 0
+
+
+def test_how_well_an_answer_could_be_understood() -> None:
+    full = SyntheticCall(turns=[TurnTruth(answer_length_ms=2500)]).build()
+    assert numbers(full)["intelligibility", 1].value > 99
+    onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
+    rng = np.random.default_rng(1)
+    values = []
+    for noise_db in (-30, -5):
+        recording = full.recording.copy()
+        ear = recording[onset:, 1].astype(float)
+        loud = np.sqrt(np.mean(ear**2)) * 10 ** (noise_db / 20)
+        recording[onset:, 1] = np.clip(ear + rng.normal(0, loud, ear.size), -32768, 32767)
+        values.append(numbers(replace(full, recording=recording))["intelligibility", 1].value)
+    assert values[0] > 95
+    assert values[1] < values[0]
+
+
+def test_too_short_an_answer_has_no_intelligibility() -> None:
+    found = numbers(SyntheticCall(turns=[TurnTruth(answer_length_ms=300)]).build())
+    assert ("gap_ms", 1) in found
+    assert ("intelligibility", 1) not in found
+
+
+def test_the_more_is_lost_the_less_is_understood() -> None:
+    full = SyntheticCall(turns=[TurnTruth(answer_length_ms=2500)]).build()
+    onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
+    values = []
+    for length_ms in (0, 60, 600):
+        recording = full.recording.copy()
+        recording[onset + 4000 : onset + 4000 + length_ms * 8, 1] = 0
+        values.append(numbers(replace(full, recording=recording))["intelligibility", 1].value)
+    assert values == sorted(values, reverse=True)
+    assert values[1] > 90 > values[2]
 
 
 def test_dead_air_is_the_longest_silence_of_both() -> None:
