@@ -20,6 +20,7 @@ _COUNTED = {"audio_appended", "audio_received"}
 
 _TROUBLE = {
     "impairment_applied",
+    "machine_stalled",
     "fault_applied",
     "realtime_failed",
     "realtime_error",
@@ -82,6 +83,7 @@ _TOLD = {
     "name": "",
     "hz": "Hz",
     "audio_end_ms": "ms",
+    "late_ms": "ms",
 }
 """Fields that say the most of a mark, the first that it has, with their units."""
 
@@ -276,8 +278,9 @@ def _transcript(call: CallResult, axis: Axis) -> list[Line]:
 
 
 def _kind_of_trouble(mark: Mark) -> str:
-    """What befell packets strikes often, and is drawn small."""
-    return "trouble minor" if mark.name == "impairment_applied" else "trouble"
+    """What strikes often is drawn small."""
+    often = mark.name in ("impairment_applied", "machine_stalled")
+    return "trouble minor" if often else "trouble"
 
 
 def _describe(mark: Mark) -> str:
