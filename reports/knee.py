@@ -14,7 +14,7 @@ from reports import stats
 from reports.budget import default_limits
 from reports.chart import Chart, Series, line_chart
 from reports.results import CallResult
-from reports.turns import WAY
+from reports.way import WAY
 
 VERSION = 2
 HARNESS_LAG_MS = 20.0
