@@ -107,8 +107,7 @@ def _have_priority(cpu: int | None) -> None:
     with contextlib.suppress(OSError):
         if cpu is not None:
             os.sched_setaffinity(thread, {cpu})
-        # Whatever is started from here must not have it, too.
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what it starts shall not have it
         os.sched_setscheduler(thread, policy, os.sched_param(_PRIORITY))
 
 
