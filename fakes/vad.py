@@ -37,11 +37,11 @@ class Judge(Protocol):
     def probability(self, frame: bytes | bytearray) -> float:
         """How likely it is (0 to 1) that this frame of PCM16 holds speech."""
 
-    def restart(self, rate_hz: int) -> None:
-        """The stream goes on at another rate."""
-
     def probabilities(self, pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
         """The same of each of several frames."""
+
+    def restart(self, rate_hz: int) -> None:
+        """The stream goes on at another rate."""
 
 
 class EnergyJudge:

@@ -28,9 +28,9 @@ SHIPPED = (
     "function_call",
     "server_closes",
     "mission_profile",
+    "transfer",
 )
-"""Of each kind one: the whole library takes ten minutes over SIP. Not the transfer: over SIP the
-NOTIFY that ends it takes so long that the model begins another answer."""
+"""Of each kind one: the whole library takes ten minutes over SIP."""
 FOLDER = Path(__file__).parents[2] / "scenarios"
 
 TOLERANCE_MS = 150.0
