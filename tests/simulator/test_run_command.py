@@ -85,6 +85,18 @@ def test_arguments_that_cannot_be_are_exit_2(earshot: Earshot, arguments: list[s
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"), [(["rum"], "run"), (["run", "--lane", "virtul"], "virtual")]
+)
+def test_a_word_that_is_none_has_the_nearest_right_one_beside_it(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], arguments: list[str], word: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        earshot(*arguments)
+    assert ended.value.code == 2
+    assert f'did you mean "{word}"?' in capsys.readouterr().err
+
+
 def test_words_choose_by_name_and_by_tag(earshot: Earshot) -> None:
     assert run_virtual(earshot, "-k", "smoke or nothing") == 0
     assert verdicts() == {"good": "passed"}
