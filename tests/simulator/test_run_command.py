@@ -133,6 +133,18 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
     assert "4 passed, 1 failed" in capsys.readouterr().out
 
 
+def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(
+    earshot: Earshot,
+) -> None:
+    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 1}, answer_ms: 500}\n")
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: off}\n")
+    assert run_virtual(earshot, "--repeat", "2") == 1
+    data = json.loads(Path("out/latest/results.json").read_text())
+    details = {scenario["name"]: scenario["detail"] for scenario in data["scenarios"]}
+    assert details["good"].startswith("over budget: beep_ms p50 of 2 values is ")
+    assert verdicts()["other"] == "passed"
+
+
 def test_a_matrix_and_callers_are_calls_of_their_own(earshot: Earshot) -> None:
     Path("scenarios/good.yaml").write_text(
         GOOD + STEPS + "callers: {count: 3, spread: 2s}\nmatrix: {caller.codec: [PCMU, PCMA]}\n"
