@@ -4,6 +4,7 @@ It knows no socket: `fakes.server` takes from `outgoing` and hands messages to `
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -100,8 +101,7 @@ class Connection:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        if self._timeline is not None:
-            self._timeline.close()
+        self._close_timeline()
         for sound in self._sounds.values():
             await asyncio.to_thread(sound.close)
         self._sounds.clear()
@@ -190,9 +190,19 @@ class Connection:
         del self._timers[name]
         self._feed(TimerFired(name))
 
+    def _close_timeline(self) -> None:
+        timeline, self._timeline = self._timeline, None
+        if timeline is not None:
+            with contextlib.suppress(OSError):
+                timeline.close()
+
     def _write_mark(self, mark: Mark) -> None:
         if self._timeline is not None:
-            self._timeline(mark)
+            try:
+                self._timeline(mark)
+            except OSError as error:
+                log.warning("%s ends here: %s", self._timeline.path, error.strerror)
+                self._close_timeline()
         if self._on_mark is not None:
             self._on_mark(mark)
         _log_mark(mark)

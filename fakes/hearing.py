@@ -193,7 +193,8 @@ class InputAudio:
         self._stream_ms = self.clock_ms
         self._format = audio_format
         self._frame_bytes = self._to_bytes(FRAME_MS)
-        self._judge = None
+        if self._judge is not None:
+            self._judge.restart(self.rate_hz)
         self._buffer.clear()
         self._half = b""
         self._buffer_at = self._judged_at = self._committed_at = 0

@@ -85,14 +85,20 @@ class SoundFile:
         self._write()
         if self._file is None or self._partial is None:
             return
-        self._file.close()
+        try:
+            self._take_place(self._file, self._partial)
+        except (OSError, soundfile.LibsndfileError) as error:
+            self._give_up(str(error))
+
+    def _take_place(self, file: soundfile.SoundFile, partial: Path) -> None:
+        file.close()
         path = self._folder / f"{self._stem}.wav"
         number = 2
         while path.exists():
             path = self._folder / f"{self._stem}-{number}.wav"
             number += 1
-        self._partial.chmod(0o644)
-        self._partial.replace(path)
+        partial.chmod(0o644)
+        partial.replace(path)
 
     def _write(self) -> None:
         if self._file is None:

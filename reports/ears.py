@@ -25,6 +25,7 @@ from reports.tones import BeepHeard, Tones, ToneTest
 PAUSE_MS = 400
 """Silence up to this long does not end an utterance: people and synthesisers pause for commas."""
 
+_MANY_HOPS = 1 << 40  # more than any recording has
 _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
 
 __all__ = [
@@ -229,8 +230,9 @@ class Ears:
         energies = np.vecdot(rows, rows).tolist()
         number = 0
         while number < len(energies):
-            first, threshold, ordinary = number, floor.threshold, self._ordinary
-            last = min(len(energies), first + floor.steady_hops)
+            first, threshold = number, floor.threshold
+            ordinary, most = (None, 0) if self._tones.open else self._speech.ordinary
+            last = min(len(energies), first + floor.steady_hops, first + most)
             while number < last and (energies[number] > threshold) is ordinary:
                 number += 1
             if number > first:
@@ -240,17 +242,11 @@ class Ears:
                 self._hear(rows[number], energies[number], heard)
                 number += 1
 
-    @property
-    def _ordinary(self) -> bool | None:
-        """Whether it is active hops that change nothing, or others, or (None) none at all."""
-        if self._tones.open or self._speech.busy != self._speech.speaking:
-            return None
-        return self._speech.speaking
-
     def _pass_by(self, count: int, row: Wave, threshold: float) -> None:
-        """Take note of hops that have changed nothing; `row` and `threshold` are of the last."""
+        """Take note of ordinary hops; `row` and `threshold` are of the last."""
         self._hops_fed += count
-        last = Hop(self._hops_fed - 1, row, self._speech.speaking, threshold)
+        active = self._speech.ordinary[0] is True
+        last = Hop(self._hops_fed - 1, row, active, threshold)
         self._tones.before = last
         self._speech.pass_by(count, last)
 
@@ -309,12 +305,25 @@ class _Speech:
             self._silent(self._last, hop, heard)
         self._before = hop
 
-    def pass_by(self, count: int, last: Hop) -> None:
-        """Several hops more, all active amid speech, or all silent amid silence."""
+    @property
+    def ordinary(self) -> tuple[bool | None, int]:
+        """Which hops begin and end nothing now, active ones or others, and how many in a row.
+
+        Active ones amid speech, others amid silence or a pause, and (None) none at other times.
+        """
         if self.speaking:
+            if not self._quiet:
+                return True, _MANY_HOPS
+            return False, self._hangover_hops - self._quiet - 1
+        return (None, 0) if self.busy else (False, _MANY_HOPS)
+
+    def pass_by(self, count: int, last: Hop) -> None:
+        """Several `ordinary` hops more."""
+        if last.active:
             self._last = last
-            self._quiet = 0
             self._active_hops += count
+        elif self.speaking:
+            self._quiet += count
         self._before = last
 
     def close(self, heard: list[Heard]) -> None:

@@ -14,7 +14,7 @@ from reports import stats
 from reports.budget import default_limits
 from reports.chart import Chart, Series, line_chart
 from reports.results import CallResult
-from reports.turns import WAY
+from reports.way import WAY
 
 VERSION = 2
 HARNESS_LAG_MS = 20.0
@@ -22,6 +22,8 @@ HARNESS_LAG_MS = 20.0
 _READERS = {"append to server": "harness", "playout to ear": "harness"}
 """Who reads at a hop's end, if not the agent. On one machine the way itself takes no time: what
 arrives late was read late, by a loop or by a media clock."""
+STALLED_MS = 10.0
+"""A machine that stood still for longer at a time bends what is measured on it."""
 SATURATED = 0.9
 """Share of the machine's cores from which it, and nobody in particular, is what gave way."""
 
@@ -53,6 +55,8 @@ class Step:
     """Zeros where nobody interrupted."""
     harness_lag_ms: float
     """p95 over the calls of the harness's own worst lag."""
+    stalled_ms: float
+    """The longest time for which the machine stood still, by its own account (docs/marks.md)."""
     hops_ms: dict[str, float]
     """p95 of each of the turns' hops that are not the server's own delay."""
     workers: int
@@ -63,6 +67,11 @@ class Step:
     """The callers and the fake server together."""
     within: bool
     """Whether every call finished and the overhead's p95 is within the budget."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the machine bent it, by standing still without being busy."""
+        return self.stalled_ms > STALLED_MS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +111,10 @@ class Knee:
                 f"the machine gave way: agent and harness share its {self.cores} cores and used "
                 f"{used:.1f} of them (agent {step.agent.cpu_cores:.1f})"
             )
+        if step.disturbed:
+            return (
+                f"nobody gave way: the machine stood still for {step.stalled_ms:.0f} ms at a time"
+            )
         if step.harness_lag_ms > HARNESS_LAG_MS:
             return f"the harness gave way first: it was {step.harness_lag_ms:.0f} ms late itself"
         if step.finished < step.placed and step.overhead_ms["p95"] <= self.limit_ms:
@@ -132,7 +145,11 @@ def step_of(
     """A step's numbers from its calls: `calls` at once, so many times over."""
     turns = _values(results, "turn_ms")
     overhead = _values(results, "agent_overhead_ms")
-    lags = _values(results, "harness_lag_ms")
+    lags = [
+        float(mark.fields["worst_ms"])
+        for result in results
+        for mark in result.evidence.find("caller", "scheduling_lag")
+    ]
     finished = sum(result.evidence.info.verdict == "passed" for result in results)
     limits = _percentiles(overhead)
     return Step(
@@ -144,6 +161,7 @@ def step_of(
         overhead_ms=limits,
         barge_in_stop_ms=_percentiles(_values(results, "barge_in_stop_ms")),
         harness_lag_ms=stats.percentile(lags, 95) if lags else 0.0,
+        stalled_ms=_stalled_ms(results),
         hops_ms=_hops(results),
         workers=workers,
         agent=agent,
@@ -229,6 +247,15 @@ def _values(results: Sequence[CallResult], name: str) -> list[float]:
         for one in result.judged
         if one.name == name and one.statistic is None
     ]
+
+
+def _stalled_ms(results: Sequence[CallResult]) -> float:
+    stalls = (
+        float(mark.fields["late_ms"])
+        for result in results
+        for mark in result.evidence.find("caller", "machine_stalled")
+    )
+    return max(stalls, default=0.0)
 
 
 def _hops(results: Sequence[CallResult]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What `call.html` shows: a call's evidence as lanes on one axis of time. No HTML here."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from reports.deadlines import Deadline, deadlines_of, rows
 from reports.drawing import EmbeddedAudio, embedded_audio, waveform
 from reports.evidence import EAR, MOUTH, CallEvidence
 from reports.ladder import Ladder, ladder_of
+from reports.lanes import Lane, lanes_of, states_of, troubles_of
 from reports.metrics import first_speech
 from reports.results import CallResult
 from reports.scene import NS_PER_MS, Sound
@@ -17,81 +18,6 @@ from reports.waterfall import TurnView, turn_view
 
 _COUNTED = {"audio_appended", "audio_received"}
 """Marks that come fifty times a second: a page says how many there were, and draws none."""
-
-_TROUBLE = {
-    "impairment_applied",
-    "fault_applied",
-    "realtime_failed",
-    "realtime_error",
-    "error_sent",
-    "capture_overflowed",
-    "playout_overflowed",
-    "playout_underrun",
-    "event_dropped",
-    "watchdog_fired",
-    "greeting_damaged",
-    "departed",
-}
-_LANES = (
-    ("Caller", "caller", {"step_started", "beep_heard", "speech_heard", "silence_heard"}),
-    (
-        "Agent",
-        "agent",
-        {
-            "beep_started",
-            "greeting_requested",
-            "greeting_started",
-            "greeting_ended",
-            "commit_sent",
-            "response_requested",
-            "first_delta",
-            "playout_started",
-            "playout_ended",
-            "playout_cleared",
-            "truncate_sent",
-            "cancel_sent",
-            "tool_called",
-            "tool_finished",
-        },
-    ),
-    (
-        "Realtime",
-        "realtime",
-        {
-            "session_opened",
-            "session_updated",
-            "speech_started",
-            "speech_stopped",
-            "committed",
-            "response_created",
-            "delta_sent",
-            "response_done",
-            "truncated",
-            "function_called",
-            "session_closed",
-        },
-    ),
-)
-_TOLD = {
-    "text": "",
-    "what": "",
-    "fault": "",
-    "code": "",
-    "reason": "",
-    "status": "",
-    "name": "",
-    "hz": "Hz",
-    "audio_end_ms": "ms",
-}
-"""Fields that say the most of a mark, the first that it has, with their units."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """A row of events."""
-
-    title: str
-    events: list[Event] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +81,9 @@ def view_of(call: CallResult) -> CallView:
         deadlines=deadlines,
         deadline_rows=rows(deadlines),
         ladder=ladder_of(evidence, numbered, axis),
-        states=_states(shown, axis),
-        lanes=list(_lanes(numbered, axis)),
-        troubles=[
-            Event(axis.left(mark.at_ns), _describe(mark), index, _kind_of_trouble(mark))
-            for index, mark in numbered
-            if mark.name in _TROUBLE
-        ],
+        states=states_of(shown, axis),
+        lanes=list(lanes_of(numbered, axis)),
+        troubles=troubles_of(numbered, axis),
         turns=[turn_view(turn, axis) for turn in call.measured.turns],
         transcript=_transcript(call, axis),
         marks=[_mark_json(mark, axis) for mark in shown],
@@ -228,32 +150,6 @@ def _wave(
     return Wave(title, path, columns, place.left, place.width, heard, notes)
 
 
-def _lanes(numbered: list[tuple[int, Mark]], axis: Axis) -> Iterator[Lane]:
-    for title, source, names in _LANES:
-        events = [
-            Event(
-                axis.left(mark.at_ns),
-                _describe(mark),
-                index,
-                "minor" if mark.name == "delta_sent" else "",
-            )
-            for index, mark in numbered
-            if mark.source == source and mark.name in names
-        ]
-        if events:
-            yield Lane(title, events=events)
-
-
-def _states(marks: Iterable[Mark], axis: Axis) -> list[Span]:
-    changes = [mark for mark in marks if mark.source == "agent" and mark.name == "state_changed"]
-    ends = [mark.at_ns for mark in changes] + [axis.end_ns]
-    spans = []
-    for mark, end_ns in zip(changes, ends[1:], strict=True):
-        state = str(mark.fields.get("to", "?"))
-        spans.append(axis.span(mark.at_ns, end_ns, state, state.lower()))
-    return spans
-
-
 def _transcript(call: CallResult, axis: Axis) -> list[Line]:
     lines = [
         Line("caller", axis.ms(said.start_ns), said.text)
@@ -273,23 +169,6 @@ def _transcript(call: CallResult, axis: Axis) -> list[Line]:
         if text and heard is not None:
             lines.append(Line("agent", axis.ms(heard), text))
     return sorted(lines, key=lambda line: line.at_ms)
-
-
-def _kind_of_trouble(mark: Mark) -> str:
-    """What befell packets strikes often, and is drawn small."""
-    return "trouble minor" if mark.name == "impairment_applied" else "trouble"
-
-
-def _describe(mark: Mark) -> str:
-    """A mark in a few words: its name, and the field that matters most."""
-    if mark.name == "step_started":
-        return str(mark.fields.get("text", "step"))
-    name = mark.name.replace("_", " ")
-    for key, unit in _TOLD.items():
-        value = mark.fields.get(key)
-        if value not in (None, ""):
-            return f"{name}: {value:.0f} {unit}" if unit else f"{name}: {value}"
-    return name
 
 
 def _mark_json(mark: Mark, axis: Axis) -> dict[str, Any]:

@@ -5,6 +5,7 @@ channel left in the very tick in which sample n of the right one was heard. Late
 the two is therefore free of any clock of ours, and `started_at_ns` ties it to the marks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,24 +20,25 @@ CALLER_RATE_HZ = 16_000
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A recording that is over: both channels as PCM of equal length.
+    """A recording that is over.
 
     `started_at_ns` is None where nothing was recorded.
     """
 
     rate_hz: int
     started_at_ns: int | None = None
-    mouth: bytes = b""
-    ear: bytes = b""
+    mouth: Sequence[bytes] = ()
+    ear: Sequence[bytes] = ()
+    """In pieces, which are only put together when somebody asks."""
 
     @property
     def samples(self) -> int:
         """The length of each channel."""
-        return len(self.mouth) // BYTES_PER_SAMPLE
+        return sum(map(len, self.mouth)) // BYTES_PER_SAMPLE
 
     def channels(self) -> tuple[bytes, bytes]:
-        """Mouth and ear."""
-        return self.mouth, self.ear
+        """Mouth and ear, as PCM of equal length."""
+        return b"".join(self.mouth), b"".join(self.ear)
 
 
 class CallRecorder:

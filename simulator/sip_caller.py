@@ -136,7 +136,7 @@ class SipCallerLeg(SipLeg):
         codec: str | None,
         recorder: CallRecorder,
     ) -> None:
-        super().__init__(endpoint, on_tick=recorder.tick)
+        super().__init__(endpoint, CALLER_RATE_HZ, on_tick=recorder.tick)
         self.recorder = recorder
         self._endpoint = endpoint
         self._user = user

@@ -107,7 +107,8 @@ def _have_priority(cpu: int | None) -> None:
     with contextlib.suppress(OSError):
         if cpu is not None:
             os.sched_setaffinity(thread, {cpu})
-        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what it starts shall not have it
+        os.sched_setscheduler(thread, policy, os.sched_param(_PRIORITY))
 
 
 def _cpus() -> list[int | None]:

@@ -66,8 +66,8 @@ class VirtualCallerLeg(VirtualLeg):
         return Recording(
             rate_hz=self.sample_rate_hz,
             started_at_ns=self._recording_since_ns,
-            mouth=b"".join(self._mouth)[: self._max_recording_bytes],
-            ear=b"".join(self._ear)[: self._max_recording_bytes],
+            mouth=self._mouth,
+            ear=self._ear,
         )
 
     def dial(self, uri: str) -> None:
@@ -97,8 +97,9 @@ class VirtualCallerLeg(VirtualLeg):
     def _on_frames(self, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
         if self._recording_since_ns is None:
             self._recording_since_ns = at_ns
-        if self._recorded_bytes < self._max_recording_bytes:
+        room = self._max_recording_bytes - self._recorded_bytes
+        if room > 0:
             self._recorded_bytes += len(sent)
-            self._mouth.append(sent)
-            self._ear.append(heard)
+            self._mouth.append(sent[:room])
+            self._ear.append(heard[:room])
         super()._on_frames(sent, played_samples, heard, at_ns)

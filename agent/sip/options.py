@@ -14,6 +14,12 @@ CODECS = ("PCMU", "PCMA", "G722")
 
 Transport = Literal["udp", "tcp"]
 
+NARROW_HZ, WIDE_HZ = 8_000, 24_000
+"""Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
+
+_BRIDGE_HZ = 16_000
+"""G.722's own rate, and twice G.711's (see `agent.sip.rate`)."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Registration:
@@ -53,8 +59,9 @@ class SipOptions:
     """Advertised in SDP; `public_host` if not given."""
     codecs: tuple[str, ...] = CODECS
     """In order of preference."""
-    sample_rate_hz: int = 24_000
-    """Of a leg's audio. At 8 kHz, G.711 passes through as it is (and G722 is narrowed)."""
+    sample_rate_hz: int | None = 24_000
+    """Of every leg's audio. None: of each leg by its codec, 8 kHz for G.711, which passes through
+    as it is, and 24 kHz for G722."""
     max_calls: int = CALLS_PER_PROCESS
     max_playout_ms: int = 120_000
     conceal_loss: bool = False
@@ -90,9 +97,10 @@ class SipOptions:
                 f"max_calls: expected 1 to {CALLS_PER_PROCESS} (a process holds no more; "
                 f"start more workers), got {self.max_calls}"
             )
-        if self.sample_rate_hz not in SAMPLE_RATES_HZ:
+        if self.sample_rate_hz is not None and self.sample_rate_hz not in SAMPLE_RATES_HZ:
             raise ValueError(
-                f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ}, got {self.sample_rate_hz}"
+                f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ} or None, "
+                f"got {self.sample_rate_hz}"
             )
         if self.clock_phase_ms is not None and not 0 <= self.clock_phase_ms < FRAME_MS:
             raise ValueError(
@@ -100,6 +108,15 @@ class SipOptions:
             )
         for peer in self.allowed_peers:
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it
+
+    @property
+    def bridge_rate_hz(self) -> int:
+        """Of the conference bridge and of the media ports, through which all audio goes."""
+        return self.sample_rate_hz or _BRIDGE_HZ
+
+    def leg_rate_hz(self, codec: str) -> int:
+        """Of the audio of a call that will have this codec."""
+        return self.sample_rate_hz or (WIDE_HZ if codec == "G722" else NARROW_HZ)
 
 
 SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)

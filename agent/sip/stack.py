@@ -43,6 +43,10 @@ _RESAMPLER_QUALITY = 4
 RESAMPLER_GAIN = 10 ** (1.02 / 20)
 """What makes up for the small filter's loss."""
 
+_STRAIGHT_QUALITY = 2
+"""The bridge's linear interpolation, for legs whose rate the codec chooses: no sample that it makes
+up is ever heard (see `agent.sip.rate`)."""
+
 _THREAD_SWITCH_S = 0.0005
 """How long Python may make the media clock's thread wait while the loop's thread runs. With the
 default of 5 ms ticks come late, and jitter buffers grow by whole frames to make up for it."""
@@ -173,10 +177,12 @@ class Stack:
         config.uaConfig.maxCalls = CALLS_PER_PROCESS  # we refuse what is above `max_calls`
         config.uaConfig.userAgent = self.options.user_agent
         media = config.medConfig
-        # The bridge runs at the legs' rate, so that audio changes its rate once, at the codec.
-        media.clockRate = media.sndClockRate = self.options.sample_rate_hz
+        # With one rate for all legs the bridge has it too, so that audio changes its rate once, at
+        # the codec.
+        media.clockRate = media.sndClockRate = self.options.bridge_rate_hz
         media.ptime = media.audioFramePtime = FRAME_MS
-        media.quality = _RESAMPLER_QUALITY
+        one_rate = self.options.sample_rate_hz is not None
+        media.quality = _RESAMPLER_QUALITY if one_rate else _STRAIGHT_QUALITY
         media.noVad = True  # a stream without holes, whatever is in it
         media.ecTailLen = 0  # there is no loudspeaker whose echo to cancel
         media.sndAutoCloseTime = -1  # keep the clock running between calls

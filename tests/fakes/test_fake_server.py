@@ -116,6 +116,22 @@ async def test_what_was_heard_and_when_is_written_down(tmp_path: Path) -> None:
     ]
 
 
+async def test_a_disk_that_is_full_ends_the_timeline_and_not_the_session(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "session-1.realtime.jsonl").symlink_to("/dev/full")
+    script = Script.model_validate({"timing": {"think_ms": 10, "pace": 1000, "delta_ms": 10}})
+    options = ServerOptions(timelines=tmp_path)
+    async with (
+        FakeRealtime(script, options=options) as server,
+        connected(server.base_url) as client,
+    ):
+        for _ in range(2):
+            await client.say()
+            await client.until("response.done")
+    assert "session-1.realtime.jsonl ends here: No space left" in caplog.text
+
+
 async def test_a_stopping_server_says_good_bye() -> None:
     server = FakeRealtime(QUICK)
     await server.start()
@@ -329,11 +345,19 @@ async def test_a_client_that_does_not_read_is_dropped(size: int) -> None:
 def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:
     (tmp_path / "test_elsewhere.py").write_text(
         "from websockets.sync.client import connect\n"
+        "from fakes.recording import Entry, Header, Recording\n"
+        "from fakes.replay import ReplayOptions\n"
         "def test_it(fake_realtime):\n"
         "    server = fake_realtime({'greeting': {'say': 'Hello.'}})\n"
         "    with connect(server.url) as socket:\n"
         "        assert 'session.created' in socket.recv(timeout=10)\n"
         "    assert server.marked('session_opened')\n"
+        "def test_a_replay(fake_realtime):\n"
+        "    entry = Entry(0, 'server', {'type': 'session.created', 'session': {'id': 'theirs'}})\n"
+        "    strict = ReplayOptions(strict=True)\n"
+        "    server = fake_realtime(recording=Recording(Header(), (entry,)), replay=strict)\n"
+        "    with connect(server.url) as socket:\n"
+        "        assert 'theirs' in socket.recv(timeout=10)\n"
     )
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "fakes.pytest_plugin", "."],

@@ -5,6 +5,7 @@ import pytest
 from in_memory import Client
 
 from agent.audio import AudioFormat, resample, silence, to_bytes, to_samples
+from fakes import vad
 from fakes.hearing import SEMANTIC_LONGEST_WAIT_MS
 from fakes.vad import (
     FRAME_MS,
@@ -180,6 +181,23 @@ def test_a_session_hears_with_silero_too(encoding: str) -> None:
     )
     started = client.only("input_audio_buffer.speech_started")["audio_start_ms"]
     assert started + 300 == pytest.approx(1024, abs=2 * FRAME_MS)
+    assert "input_audio_buffer.committed" in client.types
+
+
+def test_no_second_model_is_loaded_when_the_format_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client({"vad": "silero"})
+
+    def too_late() -> None:
+        raise AssertionError("it takes 0.1 s, in which no other session is served")
+
+    monkeypatch.setattr(vad, "_load_model", too_late)
+    monkeypatch.setattr(vad, "_SPARE_MODELS", [])
+    for encoding in ("audio/pcmu", "audio/pcm", "audio/pcma"):
+        client.update(audio={"input": {"format": {"type": encoding}}})
+    pcm = silence(1024, 8000) + synthesise("Hello there.", rate_hz=8000) + silence(1000, 8000)
+    client.send("input_audio_buffer.append", audio=AudioFormat("pcma").encode(pcm))
     assert "input_audio_buffer.committed" in client.types
 
 

@@ -1,6 +1,7 @@
 """The numbers against synthetic calls whose truth is known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth
 
 from agent.timeline import Mark
+from reports.budget import UNITS
 from reports.evidence import CallEvidence
 from reports.measurement import Measurement
 from reports.metrics import measure
-from reports.turns import WAY
+from reports.way import WAY
 
 TOLERANCE_MS = 2
 
@@ -274,3 +276,12 @@ def test_a_silent_recording_has_dead_air_and_nothing_else_heard() -> None:
     found = numbers(replace(full, recording=np.zeros((RATE_HZ * 10, 2), np.int16)))
     assert found["dead_air_ms", None].value == pytest.approx(10_000, abs=50)
     assert not {"beep_ms", "greeting_ms", "turn_ms"} & {name for name, _ in found}
+
+
+def test_every_metric_and_every_hop_is_explained_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert [name for name in UNITS if f"`{name}`" not in page] == []
+    hops = page.split("## Hops")[1].split("## ")[0]
+    assert [point.name for point in WAY.values() if point.name not in hops] == []
+    for party in {point.party for point in WAY.values()}:
+        assert f"| {party} |" in hops

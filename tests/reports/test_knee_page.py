@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 from synthetic_call import SyntheticCall, TurnTruth
 
+from agent.timeline import Mark
 from reports.chart import HEIGHT, WIDTH, Series, line_chart
 from reports.html import knee_page
 from reports.knee import Knee, Load, Step, charts, step_of, table, to_json
@@ -20,6 +21,7 @@ def step(
     lag: float = 3,
     agent: float = 0.2,
     harness: float = 0.2,
+    stalled_ms: float = 0,
     finished: int | None = None,
     hops_ms: dict[str, float] | None = None,
 ) -> Step:
@@ -32,6 +34,7 @@ def step(
         overhead_ms={"p50": p95 / 2, "p95": p95, "p99": p95 + 3},
         barge_in_stop_ms={"p50": 90, "p95": 110, "p99": 120},
         harness_lag_ms=lag,
+        stalled_ms=stalled_ms,
         hops_ms=HOPS_MS if hops_ms is None else hops_ms,
         workers=-(-calls // 4),
         agent=Load(cpu_cores=agent, memory_mib=70),
@@ -40,6 +43,7 @@ def step(
     )
 
 
+STALL = {"late_ms": 12.5, "cpu": 0}
 HOPS_MS = {"RTP to agent": 12.0, "agent to append": 0.5, "append to server": 0.4}
 
 
@@ -65,6 +69,8 @@ def test_the_knee_is_the_last_step_within_the_budget() -> None:
 def test_it_says_who_gave_way() -> None:
     late = knee(step(1, 20), step(8, 55, lag=60))
     assert "the harness gave way first: it was 60 ms late itself" in late.sentence
+    bent = knee(step(1, 20), step(8, 55, stalled_ms=43.0)).sentence
+    assert "at 8 nobody gave way: the machine stood still for 43 ms at a time." in bent
     full = knee(step(1, 20), step(8, 55, agent=2.2, harness=1.6))
     assert "the machine gave way" in full.sentence
     for hop, who in (("agent to append", "agent"), ("append to server", "harness")):
@@ -97,6 +103,10 @@ def test_a_step_is_made_of_its_calls() -> None:
     assert found.hops_ms["agent to append"] == pytest.approx(2, abs=0.1)
     assert "server thinks" not in found.hops_ms
     assert step_of(1, calls, load, load, rounds=3).within
+    stall = Mark(at_ns=1, source="caller", call="x", name="machine_stalled", fields=STALL)
+    bent = replace(calls[0].evidence, marks=[stall, *calls[0].evidence.marks])
+    assert step_of(1, [judge_call(bent)], load, load).disturbed
+    assert not found.disturbed
     assert found.overhead_ms["p50"] == pytest.approx(12 + 20, abs=1)
     assert found.overhead_ms["p95"] == pytest.approx(12 + 25, abs=1)
     assert not step_of(4, calls, load, load).within, "a call is missing"

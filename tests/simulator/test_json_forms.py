@@ -27,6 +27,7 @@ def step(calls: int, *, within: bool) -> Step:
         overhead_ms=PERCENTILES,
         barge_in_stop_ms=PERCENTILES,
         harness_lag_ms=2,
+        stalled_ms=0,
         hops_ms={"RTP to agent": 12.0},
         workers=1,
         agent=LOAD,

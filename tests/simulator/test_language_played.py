@@ -264,7 +264,7 @@ def test_the_network_befalls_packets_in_both_directions(
     assert {(m.fields["at"], m.fields["what"]) for m in applied} == {
         (direction, one) for direction in ("to_agent", "to_caller") for one in what
     }
-    if what == {"delay"}:
+    if "delay" in what:
         measured = call.first("rtp_measured").fields
         assert 3 < measured["jitter_ms"] < 30
 

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -21,17 +23,36 @@ def test_a_tick_that_comes_late_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     ticks = iter([False, False, False, True])
     told: list[Stall] = []
     before_ns = time.monotonic_ns()
-    # In a thread of its own: real-time scheduling is the thread's, and would be inherited by every
-    # process that a later test starts.
-    ours = os.sched_getscheduler(0)
+    # In a thread of its own: it takes a priority above everything, and would keep it for the tests.
     watching = threading.Thread(target=watch, args=(None, told.append, lambda: next(ticks)))
     watching.start()
     watching.join()
-    assert os.sched_getscheduler(0) == ours
     late = [stall for stall in told if stall.late_ms >= 45]
     assert late, "the second tick was 49 ms late"
     assert late[0].cpu == -1
     assert before_ns + 50_000_000 <= late[0].at_ns <= time.monotonic_ns()
+
+
+def test_nothing_else_gets_the_watchers_priority() -> None:
+    before = os.sched_getscheduler(0)
+    inherited: list[int] = []
+    ticks = iter([True])
+
+    def watching() -> None:
+        watch(None, lambda _: None, lambda: next(ticks))
+        child = subprocess.run(
+            [sys.executable, "-c", "import os; print(os.sched_getscheduler(0))"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        inherited.append(int(child.stdout))
+
+    thread = threading.Thread(target=watching)
+    thread.start()
+    thread.join()
+    assert os.sched_getscheduler(0) == before
+    assert inherited == [os.SCHED_OTHER]
 
 
 async def test_the_watcher_runs_beside_the_run_and_ends_with_it() -> None:

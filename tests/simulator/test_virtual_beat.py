@@ -50,7 +50,7 @@ def evidence(call: VirtualCall) -> dict[str, object]:
     marks = [*call.agent_marks, *call.caller_marks, *call.realtime_marks]
     return {
         "marks": [mark.to_json() for mark in marks],
-        "recording": call.recorder,
+        "recording": (call.recorder.started_at_ns, call.recorder.channels()),
         "heard by the server": call.heard_by_server,
         "ended": (call.ended_ns, call.agent_ended, call.finish),
     }
