@@ -19,7 +19,7 @@ _MOST_SAMPLES = 20 * RATE_HZ  # of an answer: more says nothing new, and takes i
 
 
 def load() -> None:
-    """Load what computes it, which takes a second or two: before calls begin, not while they run."""
+    """Load what computes it, which takes a second or two: before calls begin, not during them."""
     import pystoi  # noqa: F401 - loaded is what it is for
 
 

@@ -100,11 +100,12 @@ def test_what_was_cut_at_the_end_is_not_missing() -> None:
 @pytest.mark.parametrize("damage", ["noise", "clipped", "faint"])
 def test_damaged_audio_is_laid_in_step_all_the_same(damage: str) -> None:
     rng = np.random.default_rng(3)
-    received = {
+    damaged: dict[str, NDArray[np.float64]] = {
         "noise": SENT + rng.normal(0, SENT.std() / 4, SENT.size),
-        "clipped": np.clip(SENT, -SENT.std(), SENT.std()),
+        "clipped": np.clip(SENT.astype(float), -SENT.std(), SENT.std()),
         "faint": SENT / 4,
-    }[damage].astype(np.int16)
+    }
+    received = damaged[damage].astype(np.int16)
     at = 9000
     found = align(SENT, heard(received[:at], silence(90), received[at:]), RATE_HZ)
     assert found.longest_hole() / 8 == pytest.approx(90, abs=12)
