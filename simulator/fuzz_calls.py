@@ -54,7 +54,16 @@ def generate(choices: Choices) -> dict[str, Any]:
         "steps": steps + _ending(choices),
         "time_limit": 120_000,
     }
+    _make_rare(choices, call)
     return {key: value for key, value in call.items() if value}
+
+
+def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
+    """What leads into states that a call seldom sees, or sees for a moment only."""
+    if chance(choices, 12):  # the caller acknowledges the answer before there is media
+        call["network"]["media_delay"] = one_of(choices, (20, 700))
+    if chance(choices, 12):  # a server that waits for a commit, which a watchdog then sends
+        call["realtime"]["commits"] = "client"
 
 
 def _opening(choices: Choices) -> list[Any]:

@@ -64,6 +64,7 @@ def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> Virtua
         codec=scenario.caller.codec,
         phase_ms=random.Random(f"{seed}/phase").uniform(0, FRAME_MS),
         drift_ppm=scenario.network.drift_ppm if scenario.network else 0.0,
+        media_delay_ms=scenario.network.media_delay if scenario.network else 0.0,
         max_playout_ms=settings.playout.max_ms,
         caller_playout_ms=round(scenario.time_limit),
         max_recording_ms=round(scenario.time_limit) + _RECORDING_MARGIN_MS,
