@@ -126,7 +126,7 @@ class CallMachine:
         if self._closing.hanging_up and type(event) not in _AFTER_HANGING_UP:
             return []
         if type(event) is AudioReceived:  # 50 times a second, as is the next
-            self._uplink.feed(event.pcm)
+            self._uplink.feed(event.pcm, event.at_ns)
             if self._own_ear:
                 self._listen(event.pcm)
             return out.take()

@@ -9,16 +9,16 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import soundfile
 
-from agent.audio import to_samples
+from agent.audio import resample, to_samples
 from agent.settings import CallSettings
 
-_KEY_VERSION = 1
+_KEY_VERSION = 2
 """Raise it when the same settings come to mean another sound."""
 
 MAX_TRANSCRIPT_BYTES = 1_800
@@ -41,22 +41,25 @@ class PromptStore(Protocol):
     """Where prompts are kept between calls."""
 
     def load(self, key: str, rate_hz: int) -> Prompt | None:
-        """The prompt, or None if it is not kept.
+        """The prompt at that rate, whatever it was stored at, or None if it is not kept.
 
         Raises:
             DamagedPromptError: it is kept, but is not what was stored.
         """
 
     def store(self, key: str, prompt: Prompt, rate_hz: int) -> None:
-        """Keep a prompt.
+        """Keep a prompt, in place of one of another rate.
 
         Raises:
             OSError: it cannot be written.
         """
 
 
-def prompt_key(settings: CallSettings, instructions: str, rate_hz: int) -> str:
-    """The name of what `instructions` sound like with these settings: 32 hexadecimal digits."""
+def prompt_key(settings: CallSettings, instructions: str) -> str:
+    """The name of what `instructions` sound like with these settings: 32 hexadecimal digits.
+
+    One for all rates, as calls of every codec hear the same words.
+    """
     shape = {
         "version": _KEY_VERSION,
         "instructions": settings.instructions,
@@ -64,7 +67,6 @@ def prompt_key(settings: CallSettings, instructions: str, rate_hz: int) -> str:
         "voice": settings.voice,
         "speed": settings.realtime.speed,
         "model": settings.realtime.model,
-        "rate_hz": rate_hz,
     }
     return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -90,11 +92,11 @@ class PromptCache:
         """See `PromptStore.load`."""
         try:
             with self.path(key).open("rb") as raw, soundfile.SoundFile(raw) as file:
-                if file.samplerate != rate_hz or file.channels != 1:
-                    found = f"{file.samplerate} Hz and {file.channels} channels"
-                    raise DamagedPromptError(f"{found}, expected {rate_hz} Hz and 1 channel")
-                pcm: bytes = file.read(dtype="int16").tobytes()
-                transcript = _check(file.comment, pcm)
+                if file.channels != 1:
+                    raise DamagedPromptError(f"{file.channels} channels, expected 1")
+                stored: bytes = file.read(dtype="int16").tobytes()
+                transcript = _check(file.comment, stored, file.samplerate)
+                pcm = resample(stored, file.samplerate, rate_hz)
         except FileNotFoundError:
             return None
         except (OSError, soundfile.LibsndfileError) as error:
@@ -112,7 +114,7 @@ class PromptCache:
                     raw, "w", samplerate=rate_hz, channels=1, format="WAV", subtype="PCM_16"
                 ) as file,
             ):
-                file.comment = f"{_checksum(prompt.pcm)}\n{_cut(prompt.transcript)}"
+                file.comment = f"{_checksum(prompt.pcm, rate_hz)}\n{_cut(prompt.transcript)}"
                 file.write(to_samples(prompt.pcm))
             Path(temporary).replace(self.path(key))
         except soundfile.LibsndfileError as error:
@@ -127,15 +129,18 @@ class MemoryPrompts:
     """A `PromptStore` that lasts as long as the process."""
 
     def __init__(self) -> None:
-        self._prompts: dict[tuple[str, int], Prompt] = {}
+        self._prompts: dict[str, tuple[Prompt, int]] = {}
 
     def load(self, key: str, rate_hz: int) -> Prompt | None:
         """See `PromptStore.load`."""
-        return self._prompts.get((key, rate_hz))
+        prompt, stored_hz = self._prompts.get(key, (None, rate_hz))
+        if prompt is None:
+            return None
+        return replace(prompt, pcm=resample(prompt.pcm, stored_hz, rate_hz))
 
     def store(self, key: str, prompt: Prompt, rate_hz: int) -> None:
         """See `PromptStore.store`."""
-        self._prompts[key, rate_hz] = prompt
+        self._prompts[key] = prompt, rate_hz
 
 
 def _cut(transcript: str) -> str:
@@ -144,15 +149,15 @@ def _cut(transcript: str) -> str:
     return words.encode()[:MAX_TRANSCRIPT_BYTES].decode(errors="ignore")
 
 
-def _checksum(pcm: bytes) -> str:
-    return f"sha256:{hashlib.sha256(pcm).hexdigest()}"
+def _checksum(pcm: bytes, rate_hz: int) -> str:
+    return f"sha256:{hashlib.sha256(pcm + str(rate_hz).encode()).hexdigest()}"
 
 
-def _check(comment: str, pcm: bytes) -> str:
-    """The transcript, if the checksum is that of `pcm`."""
+def _check(comment: str, pcm: bytes, rate_hz: int) -> str:
+    """The transcript, if the checksum is that of `pcm` at this rate."""
     checksum, separator, transcript = comment.partition("\n")
     if not separator:
         raise DamagedPromptError("not a file of ours: no checksum in its comment")
-    if checksum != _checksum(pcm):
+    if checksum != _checksum(pcm, rate_hz):
         raise DamagedPromptError("the samples do not match their checksum")
     return transcript

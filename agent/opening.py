@@ -19,6 +19,9 @@ from agent.responses import Purpose, Response, Responses
 from agent.settings import CallSettings
 from agent.states import Trigger
 
+_LOOKUP_LIMIT_MS = 1_000
+"""For the cache's answer, once the greeting is due: a disk that hangs must not silence the call."""
+
 
 class Phase(Enum):
     """How far the opening has come."""
@@ -54,7 +57,7 @@ class Opening:
         self._history = history
         self._settings = settings
         self._rate_hz = rate_hz
-        self._key = prompt_key(settings, settings.greeting.instructions, rate_hz)
+        self._key = prompt_key(settings, settings.greeting.instructions)
         self._lookup_done = not (settings.greeting.enabled and settings.greeting.cached)
         self._cached: PromptLoaded | None = None
         self._session_ready = False
@@ -108,13 +111,19 @@ class Opening:
             self._proceed()
 
     def due(self) -> None:
-        """The delay after media has passed."""
+        """The delay after media has passed, or the cache has been waited for long enough."""
         if not self._settings.greeting.enabled:
             self.phase = Phase.OVER
-            return
-        self._chart.move(Trigger.GREETING_BEGUN)
-        self.phase = Phase.WANTED
-        self._proceed()
+        elif self.phase is Phase.BEFORE:
+            self._chart.move(Trigger.GREETING_BEGUN)
+            self.phase = Phase.WANTED
+            if not self._lookup_done:
+                self._out.set_timer(Timer.GREETING_DUE, _LOOKUP_LIMIT_MS)
+            self._proceed()
+        elif self.phase is Phase.WANTED and not self._lookup_done:
+            self._out.mark("watchdog_fired", {"what": Timer.GREETING_DUE.value})
+            self._lookup_done = True
+            self._proceed()
 
     def session_ready(self) -> None:
         """A session that may have to make the greeting."""
@@ -140,6 +149,7 @@ class Opening:
         """There will be no session to make it."""
         if self.phase in (Phase.WANTED, Phase.MAKING):
             self.phase = Phase.OVER
+            self._responses.greeting_settled()
 
     def response_done(self, response: Response, status: str) -> None:
         """The greeting's response is done: cache it if it is whole."""
@@ -176,10 +186,12 @@ class Opening:
             interruptible = self._settings.greeting.interruptible
             self._segment = Segment(kind=Kind.GREETING, origin="cache", interruptible=interruptible)
             self._player.play(self._segment, self._cached.pcm)
+            self._responses.greeting_settled()
         elif self._lookup_done and self._session_ready:
             self.phase = Phase.MAKING
             self._responses.request(Purpose.GREETING, self._settings.greeting.instructions)
             self._out.mark("greeting_requested")
+            self._responses.greeting_settled()
 
     def _end_if_heard(self) -> None:
         if self.phase is Phase.PLAYING and self._segment and self._segment.whole:

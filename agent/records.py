@@ -8,7 +8,7 @@ Fields: docs/operating.md.
 import json
 import os
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +39,10 @@ _COUNTED = {
     "dtmf_received": "digits_received",
 }
 """Mark -> the field of the record that counts it."""
+
+
+_NOTED = frozenset({"call_received", "answered", "media_ready", "playout_ended", "rtp_measured"})
+"""Marks after which there is something new to note of a call that is up."""
 
 
 def utc_now() -> datetime:
@@ -124,10 +128,15 @@ class CallRecords:
     """A mark sink that hands over a record when a call has ended."""
 
     def __init__(
-        self, write: Callable[[dict[str, Any]], None], now: Callable[[], datetime] = utc_now
+        self,
+        write: Callable[[dict[str, Any]], None],
+        now: Callable[[], datetime] = utc_now,
+        note: Callable[[Iterable[dict[str, Any]]], None] = lambda _: None,
     ) -> None:
+        """`note` is told what is known of each call that is up, whenever that is something new."""
         self._write = write
         self._now = now
+        self._note = note
         self._calls: OrderedDict[str, CallSummary] = OrderedDict()
 
     def __call__(self, mark: Mark) -> None:
@@ -142,9 +151,15 @@ class CallRecords:
             self._finish(mark.call)
         elif len(self._calls) > MAX_TRACKED_CALLS:
             self._finish(next(iter(self._calls)))
+        elif mark.name in _NOTED:
+            self._note_open()
 
     def _finish(self, call: str) -> None:
         self._write(self._calls.pop(call).record())
+        self._note_open()
+
+    def _note_open(self) -> None:
+        self._note(summary.record() for summary in self._calls.values())
 
 
 class RecordFile:

@@ -83,6 +83,7 @@ class Responses:
         self._settings = settings
         self._format = AudioFormat("pcm")
         self._live = False
+        self._greets_first = settings.greeting.enabled
         self._waiting: deque[Request] = deque()
         self._requested: Request | None = None
         self._last_request: Request | None = None
@@ -132,7 +133,16 @@ class Responses:
                 "event_dropped", {"type": "response.create", "reason": "too many requests wait"}
             )
             return
-        self._waiting.append(Request(purpose=purpose, instructions=instructions))
+        request = Request(purpose=purpose, instructions=instructions)
+        if purpose is Purpose.GREETING:
+            self._waiting.appendleft(request)
+        else:
+            self._waiting.append(request)
+        self._send_next()
+
+    def greeting_settled(self) -> None:
+        """The greeting is asked for, or needs no asking: what has waited behind it may be asked."""
+        self._greets_first = False
         self._send_next()
 
     def abandon_request(self) -> Request | None:
@@ -226,10 +236,10 @@ class Responses:
         """The caller barges in: the running response, if any, is dead from now on.
 
         Under `interrupt_response` the server cancels at speech that it heard; a cancel of ours
-        could come late and hit the response after it.
+        could come late and hit the response after it. A greeting may be past interrupting.
         """
         response = self._active
-        if response is None or response.interrupted:
+        if response is None or response.interrupted or self._is_protected(response):
             return
         response.interrupted = True
         self._interrupted.append(response.id)
@@ -255,6 +265,8 @@ class Responses:
     def _send_next(self) -> None:
         if not self._live or self._active or self._requested or not self._waiting:
             return
+        if self._greets_first and self._waiting[0].purpose is Purpose.TURN:
+            return  # a key was pressed before the greeting: it is answered after it
         request = self._waiting.popleft()
         self._requested = self._last_request = request
         settings = self._settings
@@ -268,6 +280,11 @@ class Responses:
         self._out.mark("response_requested")
         if settings.turns.watchdogs.response_ms:
             self._out.set_timer(Timer.RESPONSE_LIMIT, settings.turns.watchdogs.response_ms)
+
+    def _is_protected(self, response: Response) -> bool:
+        """It must be heard to its end."""
+        greeting = response.purpose is Purpose.GREETING
+        return greeting and not self._settings.greeting.interruptible
 
     def _purpose(self, event: ResponseCreated) -> Purpose:
         """What a response is for: what its metadata says, else what we asked for last."""
@@ -283,7 +300,7 @@ class Responses:
         segment = Segment(
             kind=Kind.GREETING if greeting else Kind.RESPONSE,
             item=item_id,
-            interruptible=not greeting or self._settings.greeting.interruptible,
+            interruptible=not self._is_protected(response),
             origin="generated" if greeting else "",
         )
         if not response.segments:

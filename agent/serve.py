@@ -9,7 +9,9 @@ from pathlib import Path
 import structlog
 
 from agent.config import ConfigError, Secrets
+from agent.open_calls import lost_calls
 from agent.process import signals
+from agent.records import RecordFile, record_writer
 from agent.settings import Settings
 from agent.warm import Outcome, warm
 from agent.worker import run_worker, serving
@@ -71,6 +73,7 @@ async def run_alone(
     Raises:
         SipError, ToolError, OSError: see `run_worker`.
     """
+    record_lost_calls(settings)
     async with _warming(settings, secrets) as begin_warming:
 
         def ready(address: str) -> None:
@@ -88,6 +91,7 @@ async def run_supervisor(
     Raises:
         OSError: the pages cannot be served.
     """
+    record_lost_calls(settings)
     async with _warming(settings, secrets) as begin_warming:
 
         def ready(addresses: Sequence[str]) -> None:
@@ -99,10 +103,21 @@ async def run_supervisor(
             lambda index, socket: worker_command(config, index, socket),
             drain_limit_ms=settings.drain.limit_ms,
             on_ready=ready,
+            on_exit=lambda pid: record_lost_calls(settings, pid),
         )
         async with serving(supervisor_pages(pool), settings):
             with signals(stop=pool.stop, reload=pool.reload):
                 return await pool.run()
+
+
+def record_lost_calls(settings: Settings, pid: int | None = None) -> None:
+    """Write the records of calls whose process was killed: of `pid`, or of any that is gone."""
+    file = settings.records.file
+    if file is not None:
+        write = record_writer(RecordFile(file))
+        for record in lost_calls(file, pid):
+            _log.warning("call_lost", call=record["call"], sip_call_id=record["sip_call_id"])
+            write(record)
 
 
 @contextlib.asynccontextmanager

@@ -290,11 +290,12 @@ def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
         public_host=sip.public_host,
         rtp_public_host=sip.rtp_public_host,
         codecs=tuple(sip.codecs),
-        sample_rate_hz=sip.sample_rate_hz,
+        sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
         max_calls=sip.max_calls,
         # The calls' own bounds are the machine's business: the leg holds the widest.
         max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
         conceal_loss=sip.conceal_loss,
+        clock_phase_ms=sip.clock_phase_ms,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),

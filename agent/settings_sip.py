@@ -45,13 +45,18 @@ class SipSettings(Model):
     """Advertised in SDP, behind NAT; `public_host` if not given."""
     codecs: list[Literal["PCMU", "PCMA", "G722"]] = Field(["PCMU", "PCMA", "G722"], min_length=1)
     """In order of preference."""
-    sample_rate_hz: Literal[8000, 24000] = 24000
-    """Of the audio between telephone and API: 8000 sends G.711 straight through."""
+    sample_rate_hz: Literal["auto", 8000, 24000] = "auto"
+    """Of the audio between telephone and API. `auto`: of each call by its codec, G.711 straight
+    through, as µ-law or A-law, and 24 kHz PCM for G722; 24000: always PCM, for servers that do
+    not speak G.711; 8000: always G.711."""
     max_calls: int = Field(4, ge=1, le=4)
     """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
     conceal_loss: bool = False
     """Fill lost packets with what was said before. It delays every packet of the call by 5 ms, so
     it is for networks that lose some; without it what is lost is silence."""
+    clock_phase_ms: float | None = Field(None, ge=0, lt=20)
+    """When the media clock ticks, after every whole 20 ms of the system's monotonic clock: for
+    benchmarks, whose caller is on the same machine and ticks 10 ms later; null: at any time."""
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)

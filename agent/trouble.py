@@ -45,8 +45,8 @@ class Trouble:
         self._rate_hz = rate_hz
         failure = settings.failure
         self._keys = {
-            prompt_key(settings, failure.hold_instructions, rate_hz): HOLD,
-            prompt_key(settings, failure.farewell_instructions, rate_hz): FAREWELL,
+            prompt_key(settings, failure.hold_instructions): HOLD,
+            prompt_key(settings, failure.farewell_instructions): FAREWELL,
         }
         self._prompts: dict[str, bytes] = {}
         self._failed_responses = 0

@@ -29,6 +29,9 @@ from agent.realtime.door import (
 from agent.realtime.session import Event, response_create, session_update
 from agent.settings import CallSettings, Settings, audio_format, realtime_url
 
+WIDE_HZ = 24_000
+"""At which prompts are made for calls of every codec: narrow ones hear them at their own rate."""
+
 PROMPT_TIMEOUT_S = 30.0
 """From opening the socket to the last word of one prompt."""
 
@@ -124,10 +127,11 @@ async def warm(settings: Settings, secrets: Secrets, tell: Callable[[Outcome], N
         tell: told of each prompt, as soon as it is known what became of it.
     """
     connect = _connector(secrets)
+    rate_hz = WIDE_HZ if settings.sip.sample_rate_hz == "auto" else settings.sip.sample_rate_hz
     well = True
     for wanted in wanted_prompts(settings):
         store = PromptCache(wanted.settings.greeting.cache_dir or default_cache_dir())
-        outcome = await make(wanted, settings.sip.sample_rate_hz, store, connect)
+        outcome = await make(wanted, rate_hz, store, connect)
         well = well and outcome.problem is None
         tell(outcome)
     return well
@@ -135,7 +139,6 @@ async def warm(settings: Settings, secrets: Secrets, tell: Callable[[Outcome], N
 
 def wanted_prompts(settings: Settings) -> Iterator[WantedPrompt]:
     """All prompts of all routes, each once."""
-    rate_hz = settings.sip.sample_rate_hz
     known: set[tuple[str, str]] = set()
     for route in settings.routes:
         call = route.settings
@@ -146,7 +149,7 @@ def wanted_prompts(settings: Settings) -> Iterator[WantedPrompt]:
         if call.greeting.enabled and call.greeting.cached:
             texts.insert(0, ("greeting", call.greeting.instructions))
         for what, instructions in texts:
-            key = prompt_key(call, instructions, rate_hz)
+            key = prompt_key(call, instructions)
             place = (str(call.greeting.cache_dir), key)
             if place not in known:
                 known.add(place)

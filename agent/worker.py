@@ -29,7 +29,8 @@ from agent.drain import (
 from agent.health import JSON, PROMETHEUS, HttpServer, Page, Pages
 from agent.logs import MarkLog
 from agent.metrics import AgentMetrics
-from agent.process import end_of_input, signals
+from agent.open_calls import OpenCalls
+from agent.process import end_of_input, keep_what_is_there, signals
 from agent.records import CallRecords, RecordFile, record_writer
 from agent.service import Service
 from agent.settings import Settings
@@ -69,12 +70,14 @@ async def run_worker(
     """
     worker = Worker(settings, secrets, load)
     async with contextlib.AsyncExitStack() as stack:
+        stack.callback(worker.close)
         await stack.enter_async_context(serving(worker.pages(), settings, socket))
         port = await worker.service.start()
         stack.push_async_callback(worker.service.stop)
         stack.enter_context(signals(stop=worker.drain, reload=worker.reload))
         if socket is not None:
             stack.enter_context(end_of_input(worker.drain))
+        keep_what_is_there()
         on_ready(f"sip:{settings.sip.host}:{port}")
         return await worker.until_stopped()
 
@@ -101,6 +104,7 @@ class Worker:
 
     def __init__(self, settings: Settings, secrets: Secrets, load: Callable[[], Settings]) -> None:
         self.metrics = AgentMetrics()
+        self._open_calls: OpenCalls | None = None
         self.service = Service(settings, secrets, sinks=self._sinks(settings))
         self.service.on_calls_changed = lambda active: self._tell(CallsChanged(active))
         self.service.on_refused = self.metrics.call_refused
@@ -115,6 +119,11 @@ class Worker:
     async def until_stopped(self) -> int:
         """Wait for the drain's end; returns the exit code."""
         return await self._stopped
+
+    def close(self) -> None:
+        """The service has stopped: nothing is owed any more."""
+        if self._open_calls is not None:
+            self._open_calls.close()
 
     def drain(self) -> None:
         """Begin to stop; asked again, be quick about it."""
@@ -159,8 +168,10 @@ class Worker:
 
     def _sinks(self, settings: Settings) -> list[MarkSink]:
         sinks: list[MarkSink] = [self.metrics, MarkLog()]
-        if settings.records.file is not None:
-            sinks.append(CallRecords(record_writer(RecordFile(settings.records.file))))
+        file = settings.records.file
+        if file is not None:
+            self._open_calls = OpenCalls(file)
+            sinks.append(CallRecords(record_writer(RecordFile(file)), note=self._open_calls))
         return sinks
 
     def _tell(self, happened: DrainInput) -> None:

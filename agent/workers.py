@@ -67,11 +67,16 @@ class WorkerPool:
         *,
         drain_limit_ms: int,
         on_ready: Callable[[tuple[str, ...]], None],
+        on_exit: Callable[[int], None] = lambda _pid: None,
     ) -> None:
-        """`on_ready` is told every worker's address, once, when all have become ready."""
+        """`on_ready` is told every worker's address, once, when all have become ready.
+
+        `on_exit` is told the process id of each worker that has ended, however it did.
+        """
         self.policy = Supervisor(count, drain_limit_ms=drain_limit_ms)
         self._command = command
         self._on_ready = on_ready
+        self._on_exit = on_exit
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._folder = Path()
@@ -152,6 +157,7 @@ class WorkerPool:
         await self._read_output(index, process)
         status = await process.wait()
         del self._processes[index]
+        self._on_exit(process.pid)
         self._tell(WorkerExited(index, status))
 
     async def _read_output(self, index: int, process: asyncio.subprocess.Process) -> None:

@@ -35,7 +35,7 @@ class BaseFault(ScriptModel):
     delayable: ClassVar[bool] = True
 
     at: At
-    """Where it strikes: `connect`, `greeting`, `turn 2`, `reply 1 + 800ms`, `event 12`."""
+    """Where it strikes: `connect`, `greeting`, `speech 2`, `turn 2`, `reply 1 + 1s`, `event 9`."""
     sessions: int = Field(default=1, ge=1, le=1_000_000)
     """In how many sessions of a path it strikes, from the first on: a reconnect may be spared."""
 

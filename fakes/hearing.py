@@ -44,6 +44,7 @@ class InputAudio:
         # the beginning of the stream, which is the session's, or that of its present format.
         self._stream_ms = 0.0
         self._buffer = bytearray()
+        self._half = b""  # of a sample, whose other half comes with the next append
         self._buffer_at = 0
         self._judged_at = 0
         self._committed_at = 0
@@ -94,6 +95,9 @@ class InputAudio:
 
         Fifty times a second for every session: kept lean.
         """
+        if self._half or (len(wire) % 2 and self._format.encoding == "pcm"):
+            wire = self._half + wire
+            self._half = wire[len(wire) // 2 * 2 :]
         self.newest = pcm = self._format.decode(wire)
         self._buffer += pcm
         if len(self._buffer) + self._buffer_at - self._judged_at < self._frame_bytes:
@@ -149,6 +153,7 @@ class InputAudio:
 
     def clear(self) -> None:
         """Forget what has been buffered, and the turn that is going on."""
+        self._half = b""
         self._committed_at = self._end_at
         self._forget(self._end_at)
         self.forget_turn()
@@ -188,8 +193,10 @@ class InputAudio:
         self._stream_ms = self.clock_ms
         self._format = audio_format
         self._frame_bytes = self._to_bytes(FRAME_MS)
-        self._judge = None
+        if self._judge is not None:
+            self._judge.restart(self.rate_hz)
         self._buffer.clear()
+        self._half = b""
         self._buffer_at = self._judged_at = self._committed_at = 0
         self.forget_turn()
 

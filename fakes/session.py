@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from agent.audio import duration_ms
 from fakes.config import SessionConfig
-from fakes.conversation import Conversation, Item
+from fakes.conversation import AUDIO_CONTENT, Conversation, Item
 from fakes.dialects import Beta, Ga
 from fakes.door import (
     AcceptConnection,
@@ -80,6 +80,7 @@ class RealtimeSession:
         self._out = Outbox(call, ids, self._translator)
         self._unix_time_s = unix_time_s
         self._request = ConnectionRequested()
+        self._connect_delay_ms = 0.0
         self._phase: Literal["waiting", "open", "over"] = "waiting"
         self._state = SessionState(
             out=self._out,
@@ -137,6 +138,7 @@ class RealtimeSession:
             self._end(refusal.status, refusal.body)
             return
         delay_ms = self._state.timing.connect_delay_ms + self._mischief.lateness_ms()
+        self._connect_delay_ms = delay_ms
         if delay_ms:
             self._out.set_timer("accept", self._state.in_ms(delay_ms))
         else:
@@ -157,6 +159,7 @@ class RealtimeSession:
             path=self._request.path,
             model=self._request.model,
             session=config.values["id"],
+            delay_ms=self._connect_delay_ms,
         )
         if self._request.beta_header and self._state.script.dialect == "ga":
             self._refuse_beta()
@@ -289,22 +292,13 @@ class RealtimeSession:
             data["status"] = "completed"
         if data["type"] == "function_call":
             data.setdefault("call_id", f"call_{self._out.ids.letters(16)}")
-        pcm = self._take_audio(data.get("content", ()))
-        audio_ms = duration_ms(pcm, self._state.config.input_format.rate_hz)
+        config = self._state.config
+        # An assistant's audio is in the session's output format (the SDK's types).
+        is_users = data.get("role") == "user"
+        audio_format = config.input_format if is_users else config.output_format
+        pcm = audio_format.decode(_take_audio(data.get("content", ())))
+        audio_ms = duration_ms(pcm, audio_format.rate_hz)
         self._state.add_item(Item(data, audio_ms=audio_ms, pcm=pcm), request.previous_item_id)
-
-    def _take_audio(self, content: Sequence[dict[str, Any]]) -> bytes:
-        """The audio of a created item, as PCM16, taken out of its content."""
-        pcm = b""
-        for index, part in enumerate(content):
-            try:
-                wire = binascii.a2b_base64(part.pop("audio", ""), strict_mode=True)
-            except ValueError:
-                path = f"item.content[{index}].audio"
-                message = f"Invalid value for '{path}': expected base64."
-                raise RequestError("invalid_value", message, path) from None
-            pcm += self._state.config.input_format.decode(wire)
-        return pcm
 
     def _truncate(self, request: Truncate) -> None:
         self._state.conversation.truncate(
@@ -317,3 +311,19 @@ class RealtimeSession:
             audio_end_ms=request.audio_end_ms,
         )
         self._out.mark("truncated", item=request.item_id, audio_end_ms=request.audio_end_ms)
+
+
+def _take_audio(content: Sequence[dict[str, Any]]) -> bytes:
+    """The audio of a created item, taken out of its content."""
+    wire = b""
+    for index, part in enumerate(content):
+        path = f"item.content[{index}].audio"
+        audio = part.pop("audio", "")
+        if audio and part["type"] not in AUDIO_CONTENT:
+            raise RequestError("unknown_parameter", f"Unknown parameter: '{path}'.", path)
+        try:
+            wire += binascii.a2b_base64(audio, strict_mode=True)
+        except ValueError:
+            message = f"Invalid value for '{path}': expected base64."
+            raise RequestError("invalid_value", message, path) from None
+    return wire

@@ -8,14 +8,14 @@ from fakes.door import Event, KeepAudio
 from fakes.floor import Floor
 from fakes.hearing import InputAudio
 from fakes.mischief import Mischief
-from fakes.requests import RequestError
+from fakes.requests import MAX_APPEND_BYTES, TOO_LARGE, RequestError
 from fakes.response import Response
 from fakes.state import SessionState
 from fakes.vad import SpeechStarted, SpeechStopped
 
-MAX_APPEND_BYTES = 15 * 2**20
 MIN_COMMIT_MS = 100
 
+_APPEND_KEYS = {"type", "event_id", "audio"}
 _IDLE_MESSAGE = "The user has not said anything for a while."
 
 CommittedBy = Literal["vad", "client", "idle_timeout"]
@@ -31,6 +31,7 @@ class Turns:
         self._observes = self._observation.trace_audio or self._observation.keep_audio
         self._audio = InputAudio(state.script.vad)
         self._floor = floor
+        self._spoken = 0
         self._committed = 0
         self._item_id: str | None = None
         self._start_ms = 0
@@ -58,11 +59,10 @@ class Turns:
         """Take an append; fifty times a second."""
         audio = event.get("audio")
         if not isinstance(audio, bytes) or len(audio) > MAX_APPEND_BYTES:
-            raise RequestError(
-                "invalid_value",
-                "Invalid value for 'audio': expected base64 of at most 15 MiB of audio.",
-                "audio",
-            )
+            raise RequestError("invalid_value", TOO_LARGE, "audio")
+        if not event.keys() <= _APPEND_KEYS:
+            name = min(event.keys() - _APPEND_KEYS)
+            raise RequestError("unknown_parameter", f"Unknown parameter: '{name}'.", name)
         all_heard = self._audio.append(audio)
         if self._observes:
             self._observe()
@@ -163,6 +163,8 @@ class Turns:
             item_id=self._item_id,
         )
         out.mark("speech_started", item=self._item_id, audio_start_ms=self._start_ms)
+        self._spoken += 1
+        self._mischief.reached(f"speech {self._spoken}")
         detection = self._state.config.turn_detection
         if detection is not None and detection["interrupt_response"]:
             self._floor.interrupt()

@@ -40,11 +40,18 @@ class Judge(Protocol):
     def probabilities(self, pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
         """The same of each of several frames."""
 
+    def restart(self, rate_hz: int) -> None:
+        """The stream goes on at another rate."""
+
 
 class EnergyJudge:
     """Speech is what is clearly louder than the background of the last second and a half."""
 
     def __init__(self) -> None:
+        self.restart(24_000)
+
+    def restart(self, rate_hz: int) -> None:  # noqa: ARG002 - levels know no rate
+        """See `Judge.restart`."""
         self._levels = deque([0.0], maxlen=_WINDOW_FRAMES)
         self._background_dbfs = 0.0
 
@@ -91,6 +98,10 @@ class SileroJudge:
 
     def __init__(self, rate_hz: int) -> None:
         self._model: Any = _SPARE_MODELS.pop() if _SPARE_MODELS else _load_model()
+        self.restart(rate_hz)
+
+    def restart(self, rate_hz: int) -> None:
+        """See `Judge.restart`; the model stays, for loading one takes 0.1 s of everybody's time."""
         self._step = rate_hz // 8000
         self._tail: NDArray[np.float32] = np.zeros(self._TAPS - 1, dtype=np.float32)
         self._filter = _low_pass(self._TAPS, 0.9 / self._step).astype(np.float32)

@@ -141,9 +141,7 @@ class Ears:
     @property
     def idle(self) -> bool:
         """Whether nothing sounds, or did a moment ago: digital silence tells nothing for ever."""
-        return not (
-            self._waiting or self._known_samples or self._tones.open or self._speech.busy
-        )
+        return not (self._waiting or self._known_samples or self._tones.open or self._speech.busy)
 
     @property
     def speaking(self) -> bool:

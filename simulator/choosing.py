@@ -18,7 +18,10 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         help="scenario files or folders of them (default: scenarios)",
     )
     parser.add_argument(
-        "-k", dest="expression", metavar="EXPR", help="only names that fit: 'barge and not late'"
+        "-k",
+        dest="expression",
+        metavar="EXPR",
+        help="only those whose name or tag fits: 'barge and not late'",
     )
 
 

@@ -88,7 +88,8 @@ def expected() -> frozenset[str]:
         for target in row.values()
         if source is not target
     }
-    return frozenset((moves - set(UNREACHABLE)) | set(_RARE_MARKS) | {f"fault {name}" for name in FAULT_MODELS})
+    faults = {f"fault {name}" for name in FAULT_MODELS}
+    return frozenset((moves - set(UNREACHABLE)) | set(_RARE_MARKS) | faults)
 
 
 def _points(marks: Iterable[Mark]) -> Iterable[str]:

@@ -34,11 +34,29 @@ Codec = Literal["PCMU", "PCMA", "G722"]
 
 
 def _checked_budget(value: Any) -> Any:
-    try:
-        parse_limits(value)
-    except BudgetError as error:
-        raise PydanticCustomError("budget", "{why}", {"why": str(error)}) from None
+    for name, limit in value.items():
+        try:
+            parse_limits({name: limit})
+        except BudgetError as error:
+            context = {"why": str(error), "key": name}
+            raise PydanticCustomError("budget", "{why}", context) from None
     return value
+
+
+_PYTESTS_OWN = frozenset(
+    {"filterwarnings", "parametrize", "skip", "skipif", "timeout", "usefixtures", "xfail"}
+)
+
+
+def _checked_tag(tag: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", tag):
+        raise PydanticCustomError("tag", "expected a word of letters, digits, _ and -", {})
+    if tag in _PYTESTS_OWN:
+        raise PydanticCustomError("tag", "pytest gives this word a meaning of its own", {})
+    return tag
+
+
+TagName = Annotated[str, AfterValidator(_checked_tag)]
 
 
 class Noise(Strict):
@@ -118,7 +136,9 @@ class Scenario(Steps):
     after: str | None = Field(
         None, description="Name of a scenario that runs before, and shares its greeting cache."
     )
-    tags: tuple[str, ...] = Field((), strict=False, description="For -k, and markers in pytest.")
+    tags: tuple[TagName, ...] = Field(
+        (), strict=False, description="For -k, and markers in pytest."
+    )
     lanes: tuple[Lane, ...] = Field(
         ("sip", "virtual"),
         min_length=1,

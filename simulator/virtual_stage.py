@@ -280,8 +280,8 @@ class _Stage:
         if recorder.started_at_ns is not None:
             self._mark(recorder.started_at_ns, "recording_started", sample_rate_hz=recorder.rate_hz)
         for direction, impairer in self._impairers.items():
-            for what, packets in impairer.applied.items():
-                self._mark(over_ns, "impairment_applied", what=what, at=direction, packets=packets)
+            for struck in impairer.struck:
+                self._mark(struck.first_ns, "impairment_applied", **struck.fields(direction))
         self._mark(over_ns, "scheduling_lag", worst_ms=0.0)
 
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:

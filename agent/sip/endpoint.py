@@ -16,8 +16,10 @@ import structlog
 from agent.clock import NS_PER_MS
 from agent.sip.call import reported, response
 from agent.sip.errors import SipError
+from agent.sip.gate import Gate
 from agent.sip.inbox import Inbox
 from agent.sip.leg import SipCallLeg, SipLeg
+from agent.sip.offer import expected_codec
 from agent.sip.options import PeerList, SipOptions
 from agent.sip.parties import parties
 from agent.sip.ports import PortPool
@@ -86,7 +88,7 @@ class SipStation:
         """
         self._loop = asyncio.get_running_loop()
         self.stack.start()
-        self._pool = PortPool(self.options.max_calls, self.options.sample_rate_hz)
+        self._pool = PortPool(self.options.max_calls, self.options.bridge_rate_hz)
         self.add_accounts()
         self._poll()
         return self.port
@@ -200,6 +202,15 @@ class SipEndpoint(SipStation):
         self._peers = PeerList(options.allowed_peers)
         self._accounts: list[_Account] = []
         self._refuse_status = 0
+        self._gate = Gate(
+            options.retry_after_s, lambda: self._refuse_status or _BUSY, self._note_refusal
+        )
+
+    async def start(self) -> int:
+        """See `SipStation.start`."""
+        port = await super().start()
+        self._gate.open()
+        return port
 
     def refuse_calls(self, status: int = 503) -> None:
         """Refuse every new call from now on, with `Retry-After`; those that are up stay."""
@@ -237,11 +248,11 @@ class SipEndpoint(SipStation):
         """An INVITE: refuse it, or hand it over."""
         status = self._refusal_of(source)
         if status:
-            _log.info("sip_call_refused", source=source, status=status)
-            self._refuse(account, call_id, status)
+            self._refuse(account, call_id, status, source)
             return
         called, caller = parties(message)
-        leg = SipCallLeg(self, account, call_id, called=called, caller=caller)
+        rate_hz = self.options.leg_rate_hz(expected_codec(message, self.options.codecs))
+        leg = SipCallLeg(self, account, call_id, called=called, caller=caller, rate_hz=rate_hz)
         self.legs.append(leg)
         self._on_call(leg)
 
@@ -262,10 +273,14 @@ class SipEndpoint(SipStation):
             return self._refuse_status
         return _BUSY if len(self.legs) >= self.options.max_calls else 0
 
-    def _refuse(self, account: Any, call_id: int, status: int) -> None:
+    def _refuse(self, account: Any, call_id: int, status: int, source: str) -> None:
         call = pjsua2.Call(account, call_id)
         call.answer(response(status, self.options.retry_after_s))
         self.bury(call)
+        self._note_refusal(status, source)
+
+    def _note_refusal(self, status: int, source: str) -> None:
+        _log.info("sip_call_refused", source=source, status=status)
         if self._on_refused is not None:
             self._on_refused(status)
 

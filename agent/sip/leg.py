@@ -33,7 +33,6 @@ from agent.sip.media import LegMedia, OnTick
 from agent.sip.options import SipOptions
 from agent.sip.ports import PortPool
 from agent.sip.rtp import RtpCounter
-from agent.sip.stack import RESAMPLER_GAIN
 
 _log = structlog.get_logger(__name__)
 
@@ -81,15 +80,15 @@ class SipLeg:
     us: Party = "agent"
     them: Party = "caller"
 
-    def __init__(self, host: LegHost, on_tick: OnTick | None = None) -> None:
+    def __init__(self, host: LegHost, rate_hz: int, on_tick: OnTick | None = None) -> None:
         options = host.options
-        self.sample_rate_hz = options.sample_rate_hz
+        self.sample_rate_hz = rate_hz
         self._host = host
         self._inbox = host.new_inbox()
         self._media = LegMedia(
             self._inbox,
             host.ports,
-            rate_hz=options.sample_rate_hz,
+            rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
             on_tick=on_tick,
         )
@@ -232,9 +231,8 @@ class SipLeg:
         fresh = not self._media.is_live
         stream = call.getStreamInfo(media_index)
         codec = str(stream.codecName)
-        is_resampled = stream.audCodecParam.info.clockRate != self.sample_rate_hz
-        gain = RESAMPLER_GAIN if is_resampled else 1.0
-        self._media.connect(call.getAudioMedia(media_index), gain)
+        codec_hz = int(stream.audCodecParam.info.clockRate)
+        self._media.connect(call.getAudioMedia(media_index), codec_hz)
         self._rtp.begin(media_index, time.monotonic_ns())
         if fresh or codec != self._codec:
             self._codec = codec
@@ -276,9 +274,16 @@ class SipCallLeg(SipLeg):
     """An incoming call: `agent.leg.CallLeg`. Its first input is `CallReceived`."""
 
     def __init__(
-        self, host: LegHost, account: Any, call_id: int, *, called: str, caller: str
+        self,
+        host: LegHost,
+        account: Any,
+        call_id: int,
+        *,
+        called: str,
+        caller: str,
+        rate_hz: int,
     ) -> None:
-        super().__init__(host)
+        super().__init__(host, rate_hz)
         self._call = Call(self, account, call_id)
         sip_call_id = str(self._call.getInfo().callIdString)
         self._inbox.post(CallReceived(called=called, caller=caller, sip_call_id=sip_call_id))

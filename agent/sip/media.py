@@ -14,6 +14,7 @@ from agent.leg import FRAME_MS, AudioReceived, FramePlayed, PlayoutCleared, Play
 from agent.playout import PlayoutBuffer
 from agent.sip.inbox import Inbox
 from agent.sip.ports import MediaPort, PortPool
+from agent.sip.rate import bridge_gain, tap_behind
 
 OnTick = Callable[[bytes, bytes, int], None]
 """Told of each tick what left, what was heard, and when; on the media clock's thread."""
@@ -33,6 +34,8 @@ class LegMedia:
     ) -> None:
         self._inbox = inbox
         self._ports = ports
+        self._rate_hz = rate_hz
+        self._codec_hz = 0
         self._frame_samples = rate_hz * FRAME_MS // 1000
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
@@ -58,12 +61,19 @@ class LegMedia:
         with self._playing:
             self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
 
-    def connect(self, audio: Any, gain: float = 1.0) -> None:
+    def connect(self, audio: Any, codec_hz: int) -> None:
         """Join the call's stream, a new one or the one there was, in both directions."""
+        port_hz = self._ports.rate_hz
+        gain = bridge_gain(self._rate_hz, codec_hz, port_hz)
         audio.adjustRxLevel(gain)
         audio.adjustTxLevel(gain)
-        if self._port is None:
-            self._port = self._ports.lease(self)
+        if self._port is None or codec_hz != self._codec_hz:
+            self._codec_hz = codec_hz
+            tap = tap_behind(self, self._rate_hz, codec_hz, port_hz)
+            if self._port is None:
+                self._port = self._ports.lease(tap)
+            else:  # a re-INVITE has brought another codec
+                self._port.attach(tap)
         self._end_hold(self._port)
         audio.startTransmit(self._port)
         self._port.startTransmit(audio)

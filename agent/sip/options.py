@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
+from agent.leg import FRAME_MS
+
 CALLS_PER_PROCESS = 4
 """`PJSUA_MAX_CALLS` as the wheel was compiled: a fifth call needs another process."""
 
@@ -11,6 +13,12 @@ CODECS = ("PCMU", "PCMA", "G722")
 """What can be offered, by the names of RFC 3551."""
 
 Transport = Literal["udp", "tcp"]
+
+NARROW_HZ, WIDE_HZ = 8_000, 24_000
+"""Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
+
+_BRIDGE_HZ = 16_000
+"""G.722's own rate, and twice G.711's (see `agent.sip.rate`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,8 +59,9 @@ class SipOptions:
     """Advertised in SDP; `public_host` if not given."""
     codecs: tuple[str, ...] = CODECS
     """In order of preference."""
-    sample_rate_hz: int = 24_000
-    """Of a leg's audio. At 8 kHz, G.711 passes through as it is (and G722 is narrowed)."""
+    sample_rate_hz: int | None = 24_000
+    """Of every leg's audio. None: of each leg by its codec, 8 kHz for G.711, which passes through
+    as it is, and 24 kHz for G722."""
     max_calls: int = CALLS_PER_PROCESS
     max_playout_ms: int = 120_000
     conceal_loss: bool = False
@@ -65,6 +74,10 @@ class SipOptions:
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
     user_agent: str = "earshot"
+    clock_phase_ms: float | None = None
+    """When the media clock ticks: so much after every whole 20 ms of the system's monotonic clock.
+    None: wherever it happened to start. Two ends on one machine whose clocks tick 10 ms apart leave
+    each other half a frame for a packet to come late; if they tick together, no time at all."""
     poll_ms: float = 4.0
     """How often the SIP stack is looked at: what signalling can be late by."""
     stack_log_level: int = 2
@@ -84,12 +97,26 @@ class SipOptions:
                 f"max_calls: expected 1 to {CALLS_PER_PROCESS} (a process holds no more; "
                 f"start more workers), got {self.max_calls}"
             )
-        if self.sample_rate_hz not in SAMPLE_RATES_HZ:
+        if self.sample_rate_hz is not None and self.sample_rate_hz not in SAMPLE_RATES_HZ:
             raise ValueError(
-                f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ}, got {self.sample_rate_hz}"
+                f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ} or None, "
+                f"got {self.sample_rate_hz}"
+            )
+        if self.clock_phase_ms is not None and not 0 <= self.clock_phase_ms < FRAME_MS:
+            raise ValueError(
+                f"clock_phase_ms: expected 0 to below {FRAME_MS}, got {self.clock_phase_ms}"
             )
         for peer in self.allowed_peers:
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it
+
+    @property
+    def bridge_rate_hz(self) -> int:
+        """Of the conference bridge and of the media ports, through which all audio goes."""
+        return self.sample_rate_hz or _BRIDGE_HZ
+
+    def leg_rate_hz(self, codec: str) -> int:
+        """Of the audio of a call that will have this codec."""
+        return self.sample_rate_hz or (WIDE_HZ if codec == "G722" else NARROW_HZ)
 
 
 SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)

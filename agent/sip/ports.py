@@ -100,6 +100,7 @@ class PortPool:
     """
 
     def __init__(self, count: int, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
         self._free = deque(MediaPort(f"leg{index}", rate_hz) for index in range(count))
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pjsua2
 import structlog
 
+from agent.clock import NS_PER_MS
 from agent.leg import FRAME_MS
 from agent.sip.errors import PortTakenError, SipError
 from agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions
@@ -40,6 +42,10 @@ _RESAMPLER_QUALITY = 4
 
 RESAMPLER_GAIN = 10 ** (1.02 / 20)
 """What makes up for the small filter's loss."""
+
+_STRAIGHT_QUALITY = 2
+"""The bridge's linear interpolation, for legs whose rate the codec chooses: no sample that it makes
+up is ever heard (see `agent.sip.rate`)."""
 
 _THREAD_SWITCH_S = 0.0005
 """How long Python may make the media clock's thread wait while the loop's thread runs. With the
@@ -84,7 +90,7 @@ class Stack:
                 self._endpoint.libCreate()
             with hurried_threads():
                 self._endpoint.libInit(self._endpoint_config())
-                self._endpoint.audDevManager().setNullDev()  # its clock is the media clock
+                self._start_clock()
                 self._bind()
                 self._endpoint.libStart()
             self._set_concealment()
@@ -108,6 +114,15 @@ class Stack:
             if name in codecs:
                 priority = _HIGHEST_PRIORITY - codecs.index(name)
             self._endpoint.codecSetPriority(info.codecId, priority)
+
+    def _start_clock(self) -> None:
+        """The null device's clock is the media clock; it ticks every 20 ms from now on."""
+        phase_ms = self.options.clock_phase_ms
+        if phase_ms is not None:
+            frame_ns = FRAME_MS * NS_PER_MS
+            wait_ns = (round(phase_ms * NS_PER_MS) - time.monotonic_ns()) % frame_ns
+            time.sleep(wait_ns / 1e9)
+        self._endpoint.audDevManager().setNullDev()
 
     def _set_concealment(self) -> None:
         for info in self._endpoint.codecEnum2():
@@ -162,10 +177,12 @@ class Stack:
         config.uaConfig.maxCalls = CALLS_PER_PROCESS  # we refuse what is above `max_calls`
         config.uaConfig.userAgent = self.options.user_agent
         media = config.medConfig
-        # The bridge runs at the legs' rate, so that audio changes its rate once, at the codec.
-        media.clockRate = media.sndClockRate = self.options.sample_rate_hz
+        # With one rate for all legs the bridge has it too, so that audio changes its rate once, at
+        # the codec.
+        media.clockRate = media.sndClockRate = self.options.bridge_rate_hz
         media.ptime = media.audioFramePtime = FRAME_MS
-        media.quality = _RESAMPLER_QUALITY
+        one_rate = self.options.sample_rate_hz is not None
+        media.quality = _RESAMPLER_QUALITY if one_rate else _STRAIGHT_QUALITY
         media.noVad = True  # a stream without holes, whatever is in it
         media.ecTailLen = 0  # there is no loudspeaker whose echo to cancel
         media.sndAutoCloseTime = -1  # keep the clock running between calls

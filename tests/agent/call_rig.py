@@ -59,6 +59,7 @@ class CallRig:
         self.effects: list[effects.Effect] = []
         self.timers: dict[Timer, int] = {}
         self.playing = 0
+        self.loads_prompts = True
         self.told: list[CallInput] = []
         self.finished = False
 
@@ -248,7 +249,7 @@ class CallRig:
             self.timers[effect.timer] = effect.at_ns
         elif isinstance(effect, effects.CancelTimer):
             self.timers.pop(effect.timer, None)
-        elif isinstance(effect, effects.LoadPrompt):
+        elif isinstance(effect, effects.LoadPrompt) and self.loads_prompts:
             prompt = self.prompts.get(effect.key)
             pcm, transcript = (prompt.pcm, prompt.transcript) if prompt else (None, "")
             return [PromptLoaded(key=effect.key, pcm=pcm, transcript=transcript)]

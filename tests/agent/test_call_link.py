@@ -20,10 +20,8 @@ def with_prompts(settings: dict[str, Any] | None = None) -> CallRig:
     resolved = CallSettings.model_validate(settings or NO_GREETING)
     failure = resolved.failure
     prompts = {
-        prompt_key(resolved, failure.hold_instructions, 24_000): Prompt(pcm=SECOND, transcript=""),
-        prompt_key(resolved, failure.farewell_instructions, 24_000): Prompt(
-            pcm=SECOND * 2, transcript=""
-        ),
+        prompt_key(resolved, failure.hold_instructions): Prompt(pcm=SECOND, transcript=""),
+        prompt_key(resolved, failure.farewell_instructions): Prompt(pcm=SECOND * 2, transcript=""),
     }
     return CallRig(settings or NO_GREETING, prompts=prompts)
 

@@ -8,7 +8,7 @@ from call_rig import CallRig, with_settings
 from agent import effects
 from agent.greeting import Prompt, prompt_key
 from agent.inputs import PromptLoaded
-from agent.leg import CallAnswered, CallReceived, HungUp, MediaReady
+from agent.leg import CallAnswered, CallReceived, DtmfReceived, HungUp, MediaReady
 from agent.settings import CallSettings
 from agent.states import State
 
@@ -17,13 +17,13 @@ NO_BEEP = {"beep": {"enabled": False}}
 
 def cached(settings: CallSettings | None = None, transcript: str = "Good day.") -> CallRig:
     settings = settings or CallSettings()
-    key = prompt_key(settings, settings.greeting.instructions, 24_000)
+    key = prompt_key(settings, settings.greeting.instructions)
     prompt = Prompt(pcm=b"\3\0" * 24_000, transcript=transcript)
     return CallRig(settings.model_dump(), prompts={key: prompt})
 
 
 def greeting_key(rig: CallRig) -> str:
-    return prompt_key(rig.settings, rig.settings.greeting.instructions, rig.rate_hz)
+    return prompt_key(rig.settings, rig.settings.greeting.instructions)
 
 
 def test_the_call_is_answered_before_anything_else_and_the_api_is_called_meanwhile() -> None:
@@ -333,3 +333,65 @@ def test_a_greeting_that_stalls_is_told_as_cut() -> None:
     assert rig.marks("greeting_ended") == [{"played_ms": 400.0, "interrupted": True}]
     assert not rig.stored
     assert rig.state == State.LISTENING
+
+
+def test_a_disk_that_hangs_does_not_silence_the_call() -> None:
+    rig = CallRig(NO_BEEP)
+    rig.loads_prompts = False
+    rig.ring().media().connect()
+    rig.wait(1_499)
+    assert not rig.sent("response.create")
+    rig.wait(1)
+    assert rig.marks("watchdog_fired") == [{"what": "greeting_due"}]
+    assert len(rig.sent("response.create")) == 1
+    rig.respond("g1", item="gi", purpose="greeting")
+    rig.wait(200)
+    assert rig.state == State.LISTENING
+    greeting = PromptLoaded(key=greeting_key(rig), pcm=b"\3\0" * 24_000, transcript="Late.")
+    rig.tell(greeting)
+    rig.wait(1_000)
+    assert len(rig.marks("greeting_started")) == 1, "what comes late is not played as well"
+
+
+@pytest.mark.parametrize("is_cached", [True, False])
+def test_a_key_pressed_before_the_greeting_is_answered_after_it(is_cached: bool) -> None:
+    rig = cached() if is_cached else CallRig()
+    rig.ring().media().connect()
+    rig.wait(100)
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    assert "I pressed #" in str(rig.sent("conversation.item.create")), "the model knows at once"
+    assert not rig.sent("response.create")
+    rig.wait(400)
+    purposes = [
+        request["response"]["metadata"]["purpose"] for request in rig.sent("response.create")
+    ]
+    assert purposes == ["turn" if is_cached else "greeting"]
+    if not is_cached:
+        rig.respond("g1", item="gi", audio_ms=100, purpose="greeting")
+        assert len(rig.sent("response.create")) == 2
+    rig.respond("r1", item="a1", audio_ms=100, purpose="turn")
+    rig.wait(1_500)
+    (greeted_ms,), started_ms = (
+        rig.mark_times_ms("greeting_ended"),
+        rig.mark_times_ms("playout_started"),
+    )
+    assert started_ms[-1] >= greeted_ms
+    assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize("policy", ["server", "local"])
+def test_neither_a_key_nor_a_voice_cuts_a_greeting_that_is_being_made(policy: str) -> None:
+    rig = CallRig({**NO_BEEP, "turns": {"policy": policy}}).ring().media().connect()
+    rig.wait(500)
+    rig.respond("g1", item="gi", audio_ms=400, purpose="greeting", done=None)
+    rig.tell(DtmfReceived(digit="1", method="rfc4733"))
+    if policy == "local":
+        rig.caller_audio(200, b"\0\0")
+        rig.caller_audio(400, b"\0\x40")
+        assert rig.marks("speech_started")
+    assert not rig.marks("cancel_sent")
+    rig.delta(400, response="g1", item="gi")
+    rig.response_done("g1", item="gi")
+    rig.wait(1_000)
+    assert rig.marks("greeting_ended") == [{"played_ms": 800, "interrupted": False}]
+    assert rig.stored

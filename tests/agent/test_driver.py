@@ -212,7 +212,7 @@ def test_an_input_that_comes_while_effects_run_waits_for_its_turn() -> None:
 def test_prompts_are_loaded_and_stored_in_the_background() -> None:
     waiting: list[tuple[Work, Callable[[CallInput], None]]] = []
     settings = CallSettings()
-    key = prompt_key(settings, settings.greeting.instructions, 24_000)
+    key = prompt_key(settings, settings.greeting.instructions)
     prompts = MemoryPrompts()
     prompts.store(key, Prompt(pcm=b"\1\0" * 480, transcript="Hi"), 24_000)
     bench = Bench(prompts=prompts, background=lambda work, done: waiting.append((work, done)))

@@ -4,11 +4,12 @@ import contextlib
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
 from agent import greeting
-from agent.audio import read_wav
+from agent.audio import duration_ms, read_wav, to_samples, tone
 from agent.greeting import DamagedPromptError, MemoryPrompts, Prompt, PromptCache, prompt_key
 from agent.settings import CallSettings
 
@@ -42,7 +43,7 @@ def test_a_transcript_that_does_not_fit_is_cut_not_lost(cache: PromptCache, lett
     assert len(prompt.transcript) > 400
 
 
-@pytest.mark.parametrize("position", [0, 20, 44, 3000, 20_000, -3])
+@pytest.mark.parametrize("position", [0, 20, 24, 44, 3000, 20_000, -3])
 def test_a_changed_byte_is_found_out(cache: PromptCache, position: int) -> None:
     cache.store("k", PROMPT, 24_000)
     content = bytearray(cache.path("k").read_bytes())
@@ -61,10 +62,20 @@ def test_a_file_that_was_cut_short_is_found_out(cache: PromptCache, keep: int) -
         cache.load("k", 24_000)
 
 
-def test_a_file_of_another_rate_or_another_maker_is_not_played(cache: PromptCache) -> None:
-    cache.store("k", PROMPT, 8_000)
-    with pytest.raises(DamagedPromptError, match="8000 Hz"):
-        cache.load("k", 24_000)
+@pytest.mark.parametrize("store", ["files", "memory"])
+def test_calls_of_every_codec_hear_the_same_prompt(cache: PromptCache, store: str) -> None:
+    prompts = cache if store == "files" else MemoryPrompts()
+    prompts.store("k", Prompt(pcm=tone(440, 200, 24_000), transcript="Hello."), 24_000)
+    narrow = prompts.load("k", 8_000)
+    assert narrow is not None
+    assert narrow.transcript == "Hello."
+    assert duration_ms(narrow.pcm, 8_000) == 200
+    spectrum = np.abs(np.fft.rfft(to_samples(narrow.pcm).astype(float)))
+    assert float(spectrum.argmax()) * 8_000 / (len(narrow.pcm) // 2) == pytest.approx(440, abs=5)
+
+
+def test_a_file_of_another_maker_is_not_played(cache: PromptCache) -> None:
+    cache.directory.mkdir()
     soundfile.write(cache.path("k"), [0.0] * 100, 24_000, format="WAV", subtype="PCM_16")
     with pytest.raises(DamagedPromptError, match="no checksum"):
         cache.load("k", 24_000)
@@ -107,14 +118,11 @@ def test_only_its_owner_can_read_it(cache: PromptCache) -> None:
     ],
 )
 def test_the_key_changes_with_everything_that_shapes_the_sound(change: dict[str, object]) -> None:
-    base = prompt_key(CallSettings(), "Say hello.", 24_000)
-    assert prompt_key(CallSettings.model_validate(change), "Say hello.", 24_000) != base
-    assert prompt_key(CallSettings(), "Say hi.", 24_000) != base
-    assert prompt_key(CallSettings(), "Say hello.", 8_000) != base
-    assert (
-        prompt_key(CallSettings.model_validate({"limits": {"call_ms": 1}}), "Say hello.", 24_000)
-        == base
-    )
+    base = prompt_key(CallSettings(), "Say hello.")
+    assert prompt_key(CallSettings.model_validate(change), "Say hello.") != base
+    assert prompt_key(CallSettings(), "Say hi.") != base
+    other_call = CallSettings.model_validate({"limits": {"call_ms": 1}})
+    assert prompt_key(other_call, "Say hello.") == base
 
 
 def test_the_cache_is_under_the_users_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,4 +137,4 @@ def test_memory_prompts() -> None:
     store = MemoryPrompts()
     store.store("k", PROMPT, 24_000)
     assert store.load("k", 24_000) == PROMPT
-    assert store.load("k", 8_000) is None
+    assert store.load("other", 24_000) is None

@@ -35,6 +35,7 @@ FEW = (
     "function_call",
     "server_closes",
     "mission_profile",
+    "transfer",
 )
 """Of each kind one, for when there is no run over SIP of all of them: that takes minutes."""
 FOLDER = Path(__file__).parents[2] / "scenarios"

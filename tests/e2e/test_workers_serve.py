@@ -20,6 +20,7 @@ from sip_rig import Phone
 
 from agent.audio import tone
 from agent.leg import AudioReceived, CallAnswered, HungUp, MediaReady
+from agent.open_calls import LOST
 from agent.sip.options import SipOptions
 from fakes.recording import read_recording
 
@@ -249,8 +250,31 @@ def test_a_worker_that_dies_takes_only_its_own_calls(phone: Phone, serve: Serve)
     hang_up(phone, call(phone, agent.workers()[0]["address"]))
     hang_up(phone, kept)
     phone.do(lost, "vanish")
-    until(lambda: len(agent.records()) == 2, "the records of those that were not lost")
-    assert {record["ended"]["status"] for record in agent.records()} == {200}
+    until(lambda: len(agent.records()) == 3, "a record of each, also of the one that was lost")
+    first_written, *others = agent.records()
+    assert first_written["ended"] == LOST
+    assert first_written["called"] == "100"
+    assert first_written["codec"] == "PCMU"
+    assert {record["ended"]["status"] for record in others} == {200}
+    assert agent.logged("call_lost")[0]["call"] == first_written["call"]
+
+
+def test_a_call_whose_process_was_killed_is_recorded_at_the_next_start(
+    phone: Phone, serve: Serve
+) -> None:
+    agent = serve()
+    number = call(phone, agent.addresses[0], "lost")
+    agent.signal(signal.SIGKILL)
+    agent.wait()
+    phone.do(number, "vanish")
+    again = serve()
+    (record,) = again.records()
+    assert (record["called"], record["ended"]) == ("lost", LOST)
+    hang_up(phone, call(phone, again.addresses[0]))
+    until(lambda: len(again.records()) == 2, "the next one's")
+    again.signal(signal.SIGTERM)
+    assert again.wait() == 0
+    assert not list(again.folder.glob(".*.open")), "nothing is owed"
 
 
 def test_workers_do_not_outlive_their_supervisor(phone: Phone, serve: Serve) -> None:

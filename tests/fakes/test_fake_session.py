@@ -277,6 +277,43 @@ def test_out_of_band_responses_run_beside_the_conversation() -> None:
     assert not client.all("error")
 
 
+def test_limits_are_told_after_each_response() -> None:
+    client = Client({"timing": {"think_ms": 100}})
+    for number in range(2):
+        client.send("response.create", response={"conversation": "none"})
+        client.wait(10 * (1 - number))
+    client.wait(5000)
+    assert len(client.all("rate_limits.updated")) == 2
+
+
+def test_what_was_decided_is_on_the_timeline() -> None:
+    timing = {"connect_delay_ms": 250, "think_jitter_ms": 100}
+    client = Client({"replies": [{"say": "Nine.", "pace": 3}], "timing": timing})
+    client.wait(250)
+    client.say()
+    client.wait(1000)
+    assert client.marked("session_opened")[0].fields["delay_ms"] == 250
+    planned = client.marked("response_planned")[0]
+    assert (planned.fields["pace"], planned.fields["delta_ms"]) == (3, 255)
+    deltas = client.marked("delta_sent")
+    think_ms = (deltas[0].at_ns - client.marked("committed")[0].at_ns) / 1e6
+    assert planned.fields["think_ms"] == pytest.approx(think_ms)
+    assert {mark.fields["late_ms"] for mark in deltas} == {0}
+
+
+def test_a_delta_that_is_sent_late_says_so() -> None:
+    client = Client()
+    client.say(then_silence_ms=600)
+    client.now_ns += 70_000_000  # the machine has other things to do when the first one is due
+    client.hear(SILENCE)
+    client.now_ns += 700_000_000
+    due_ns = client.marked("committed")[0].at_ns + 500_000_000
+    client.wait(10)
+    first = client.marked("delta_sent")[0]
+    assert first.fields["late_ms"] == pytest.approx((first.at_ns - due_ns) / 1e6)
+    assert first.fields["late_ms"] > 0
+
+
 def test_the_number_of_responses_is_bounded() -> None:
     client = Client()
     for _ in range(17):

@@ -75,6 +75,25 @@ def test_fault_drop() -> None:
     assert client.marked("session_closed")[0].fields["code"] == 1006
 
 
+def test_the_connection_can_be_lost_while_the_user_speaks() -> None:
+    client = client_with("drop at=speech 1 + 300ms")
+    client.say()
+    (dropped,) = client.marked("fault_applied")
+    assert dropped.at_ns - client.marked("speech_started")[0].at_ns == 300_000_000
+    assert client.types[-1] == "input_audio_buffer.speech_started"
+    assert client.session.over
+
+
+def test_a_client_that_asks_for_ever_more_during_a_stall_is_dropped() -> None:
+    client = client_with("stall for_ms=600000 at=connect")
+    for _ in range(9_999):
+        client.send("input_audio_buffer.clear")
+    assert DropConnection() not in client.effects
+    for _ in range(9_999):
+        client.send("input_audio_buffer.clear")
+    assert client.effects.count(DropConnection()) == 1
+
+
 def test_fault_stall() -> None:
     client = client_with("stall for_ms=3000 at=reply 1 + 300ms")
     client.say()

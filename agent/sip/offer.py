@@ -1,0 +1,34 @@
+"""Which codec a call will have, read from its INVITE before it is answered.
+
+The audio between telephone and API gets its rate with the call's first input, before the stack has
+negotiated anything. PJSIP answers with the first codec of the caller's list that we know (RFC 3264
+§6.1 lets the caller's order decide); an INVITE without an offer gets ours. Where this guess is
+wrong the call is converted to another rate and nothing else is.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+_AUDIO = re.compile(r"^m=audio[ \t]+\d+(?:/\d+)?[ \t]+\S+[ \t]+([\d \t]+?)[ \t]*\r?$", re.MULTILINE)
+_RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/", re.MULTILINE)
+_STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
+"""RFC 3551 §6: these need no `rtpmap`."""
+
+
+def expected_codec(invite: str, codecs: Sequence[str]) -> str:
+    """The codec that a call will have.
+
+    Args:
+        invite: as it came over the wire.
+        codecs: ours, in order of preference.
+    """
+    return next((name for name in _offered(invite) if name in codecs), codecs[0])
+
+
+def _offered(invite: str) -> Iterator[str]:
+    audio = _AUDIO.search(invite)
+    if audio is None:
+        return
+    names = {**_STATIC, **{number: name.upper() for number, name in _RTPMAP.findall(invite)}}
+    for number in audio[1].split():
+        yield names.get(number, "")
