@@ -234,7 +234,9 @@ class _Stage:
         if routine > 1 and machine and machine.is_appending and connection:
             session_ms = connection.routine_ms(silent=coming is None)
             if session_ms != math.inf:
-                routine = min(routine, math.ceil(session_ms / FRAME_MS) - 1)
+                # Up to an interval less a frame may wait already to be appended with the next.
+                appended_ms = session_ms - self._settings.turns.append_interval_ms + FRAME_MS
+                routine = min(routine, math.ceil(appended_ms / FRAME_MS) - 1)
         return routine
 
     def _finish(self, finish: Finish) -> None:

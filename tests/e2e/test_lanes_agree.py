@@ -48,8 +48,10 @@ TOLERANCE_SHARE = 0.03
 """And of the time itself: in three seconds of talk there is about one such crossing."""
 TRUSTED_LAG_MS = 20.0
 ATTEMPTS = 3
-"""A call during which the machine stalled says nothing about times, and is played again; if the
-machine never keeps still, the order of the marks is compared, and not the time between them."""
+"""A call during which the machine stalled says nothing about order and times. It is played again, if
+it is played here; if the machine never keeps still, verdicts are compared and nothing else."""
+LEAST_COMPARED = 0.5
+"""Of the calls of a whole run: with fewer, nothing was shown."""
 
 ONLY_SIP = {
     "call_progressed": "SIP answers 100 Trying by itself; in memory nobody rings",
@@ -58,8 +60,26 @@ ONLY_SIP = {
 }
 """Marks that only the sip lane can show, and why; left out of every story."""
 
-APART: dict[str, str] = {}
-"""Calls whose stories may differ, and why: what only one lane can show."""
+_RACE = "the caller leaves while the API connects: how far that has come is a race of two sockets"
+_DICE = "a network that is bad by chance: the dice fall at other packets, as the calls begin apart"
+APART = {
+    "cancel": "a real CANCEL takes longer, and media may be up before it arrives",
+    "no_ack": "an answer that nobody acknowledges: in memory media does not wait for the ACK",
+    "hold": "over SIP the re-INVITE that resumes tells the caller, too, that there is media",
+    "hang_up_anywhere-answer": _RACE,
+    "hang_up_anywhere-answer-200ms": _RACE,
+    "hang_up_anywhere-beep-100ms": _RACE,
+    "hang_up_anywhere-greeting-500ms": _RACE,
+    "hang_up_connecting": _RACE,
+    "burst_loss": _DICE,
+    "jitter-30ms": _DICE,
+    "jitter-60ms": _DICE,
+    "loss-1": _DICE,
+    "loss-3": _DICE,
+    "loss-10": _DICE,
+    "slow_connect": "the caller talks over the hold sound, and is cut by a cached word or is not",
+}
+"""Calls whose stories may differ, and why: what only one lane can show. Verdicts are compared."""
 
 Call = tuple[str, list[Mark]]
 """The caller's verdict, and all marks."""
@@ -212,13 +232,13 @@ def test_the_same_marks_come_in_the_same_order(
         for sip, memory in [_names(over_sip[name], in_memory[name], story)]
         if sip != memory
     ]
-    assert apart == [] or name in APART, apart
+    assert apart == [] or _is_excused(name, over_sip[name]), apart
 
 
 def test_the_same_time_passes_between_them(
     over_sip: dict[str, Call], in_memory: dict[str, Call], name: str
 ) -> None:
-    if _lag_ms(over_sip[name][1]) > TRUSTED_LAG_MS or name in APART:
+    if _is_excused(name, over_sip[name]):
         return
     apart = [
         f"{earlier} to {later}: {sip_ms:.0f} ms over SIP, {memory_ms:.0f} ms in memory"
@@ -229,8 +249,16 @@ def test_the_same_time_passes_between_them(
     assert apart == []
 
 
-def test_nothing_is_excused_that_is_not_there(in_memory: dict[str, Call]) -> None:
-    assert not SIP_RUN or set(APART) <= set(in_memory)
+def test_a_whole_run_was_compared(over_sip: dict[str, Call], in_memory: dict[str, Call]) -> None:
+    if SIP_RUN:
+        excused = [name for name, call in over_sip.items() if _is_excused(name, call)]
+        assert len(excused) <= (1 - LEAST_COMPARED) * len(over_sip), excused
+        assert set(APART) <= set(in_memory)
+
+
+def _is_excused(name: str, sip: Call) -> bool:
+    """Whether a call's story may differ: it is told otherwise by nature, or the machine stalled."""
+    return name in APART or _lag_ms(sip[1]) > TRUSTED_LAG_MS
 
 
 def _names(sip: Call, memory: Call, story: str) -> tuple[list[str], list[str]]:
