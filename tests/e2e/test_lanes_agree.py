@@ -48,10 +48,13 @@ TOLERANCE_SHARE = 0.03
 """And of the time itself: in three seconds of talk there is about one such crossing."""
 TRUSTED_LAG_MS = 20.0
 ATTEMPTS = 3
-"""A call during which the machine stalled says nothing about order and times. It is played again, if
-it is played here; if the machine never keeps still, verdicts are compared and nothing else."""
+"""A call during which the machine stalled says nothing about times, and is played again, if it is
+played here; if the machine never keeps still, the order of the marks is compared, and not the time
+between them."""
+STALLED_MS = 100.0
+"""A machine that stood still for so long says nothing about order either: a verdict is compared."""
 LEAST_COMPARED = 0.5
-"""Of the calls of a whole run: with fewer, nothing was shown."""
+"""Of the calls of a whole run, in their order: with fewer, nothing was shown."""
 
 ONLY_SIP = {
     "call_progressed": "SIP answers 100 Trying by itself; in memory nobody rings",
@@ -77,7 +80,8 @@ APART = {
     "loss-1": _DICE,
     "loss-3": _DICE,
     "loss-10": _DICE,
-    "slow_connect": "the caller talks over the hold sound, and is cut by a cached word or is not",
+    "slow_connect": "a whole question goes up at once when the session is ready, and the hold sound"
+    " is dropped before its answer is created, or just after",
 }
 """Calls whose stories may differ, and why: what only one lane can show. Verdicts are compared."""
 
@@ -232,13 +236,13 @@ def test_the_same_marks_come_in_the_same_order(
         for sip, memory in [_names(over_sip[name], in_memory[name], story)]
         if sip != memory
     ]
-    assert apart == [] or _is_excused(name, over_sip[name]), apart
+    assert apart == [] or _is_excused(name, over_sip[name], STALLED_MS), apart
 
 
 def test_the_same_time_passes_between_them(
     over_sip: dict[str, Call], in_memory: dict[str, Call], name: str
 ) -> None:
-    if _is_excused(name, over_sip[name]):
+    if _is_excused(name, over_sip[name], TRUSTED_LAG_MS):
         return
     apart = [
         f"{earlier} to {later}: {sip_ms:.0f} ms over SIP, {memory_ms:.0f} ms in memory"
@@ -251,14 +255,14 @@ def test_the_same_time_passes_between_them(
 
 def test_a_whole_run_was_compared(over_sip: dict[str, Call], in_memory: dict[str, Call]) -> None:
     if SIP_RUN:
-        excused = [name for name, call in over_sip.items() if _is_excused(name, call)]
+        excused = [name for name, call in over_sip.items() if _is_excused(name, call, STALLED_MS)]
         assert len(excused) <= (1 - LEAST_COMPARED) * len(over_sip), excused
         assert set(APART) <= set(in_memory)
 
 
-def _is_excused(name: str, sip: Call) -> bool:
+def _is_excused(name: str, sip: Call, stalled_ms: float) -> bool:
     """Whether a call's story may differ: it is told otherwise by nature, or the machine stalled."""
-    return name in APART or _lag_ms(sip[1]) > TRUSTED_LAG_MS
+    return name in APART or _lag_ms(sip[1]) > stalled_ms
 
 
 def _names(sip: Call, memory: Call, story: str) -> tuple[list[str], list[str]]:
