@@ -5,8 +5,11 @@ of agent and harness, and how fast a barge-in silences the agent.
 """
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from agent.call import CallMachine
 from agent.greeting import MemoryPrompts
 from agent.settings import Settings
 from simulator.knee import SCENARIO, find_knee
+from simulator.loader import load
 from simulator.phrases import prepare
 from simulator.scenario import Scenario
 from simulator.virtual_leg import LineOptions
@@ -26,23 +30,23 @@ CALLS = ((1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 4))
 """Calls at once, and how many of them a worker takes: up to four in one, then over several."""
 
 
-def player(path: Path) -> Callable[[], VirtualCall]:
+def player(
+    scenario: Scenario, *, traced: bool = False, frame_by_frame: bool = False
+) -> Callable[[], VirtualCall]:
     """Plays a scenario's call in memory."""
-    (scenario,) = load([path])
-    settings = Settings.model_validate({}).for_call("bench")
-    stage = Stage(name="bench", scenario=scenario, seed=1, greeting_cache="bench")
-    options = options_for(scenario, settings, stage.seed)
+    settings = Settings.model_validate({"timeline": {"trace_audio": traced}}).for_call("bench")
+    options = options_for(scenario, settings, seed=1)
     audio = prepare(scenario, options.line.sample_rate_hz)
 
     def play() -> VirtualCall:
         return play_call(
             scenario,
             audio,
-            stage=stage.name,
-            seed=stage.seed,
+            stage="bench",
+            seed=1,
             settings=settings,
             prompts=MemoryPrompts(),
-            options=options,
+            options=replace(options, frame_by_frame=frame_by_frame),
         )
 
     return play
@@ -50,7 +54,7 @@ def player(path: Path) -> Callable[[], VirtualCall]:
 
 def test_bench_the_call_machine(benchmark: Any) -> None:
     """The agent's machine alone, told again all that happened in a call of six turns."""
-    tape = player(SCENARIO)().tape
+    tape = player(load([SCENARIO])[0], frame_by_frame=True)().tape  # as a telephone tells it
     settings = Settings.model_validate({}).for_call("bench")
     rate_hz = LineOptions().sample_rate_hz
 
@@ -111,22 +115,7 @@ def test_bench_a_minute_in_memory(traced: bool, benchmark: Any) -> None:
     append, fifty a second, as they do in `earshot run`.
     """
     scenario = Scenario.model_validate(A_MINUTE).named("bench")
-    settings = Settings.model_validate({"timeline": {"trace_audio": traced}}).for_call("bench")
-    options = options_for(scenario, settings, seed=1)
-    audio = prepare(scenario, options.line.sample_rate_hz)
-
-    def play() -> Any:
-        return play_call(
-            scenario,
-            audio,
-            stage="bench",
-            seed=1,
-            settings=settings,
-            prompts=MemoryPrompts(),
-            options=options,
-        )
-
-    call = benchmark(play)
+    call = benchmark(player(scenario, traced=traced))
     assert call.finish is not None
     assert call.finish.verdict == "passed"
     call_s = call.recorder.samples / call.recorder.rate_hz
@@ -139,7 +128,7 @@ def test_bench_a_minute_in_memory(traced: bool, benchmark: Any) -> None:
 
 
 def test_bench_the_library_in_memory(benchmark: Any, tmp_path: Path) -> None:
-    """`earshot run --lane virtual scenarios`: a process from its start to the report's last page."""
+    """`earshot run --lane virtual scenarios`, from the process's start to the last page."""
     command = [sys.executable, "-m", "simulator.cli", "run", "--lane", "virtual", "--out"]
     names = [] if benchmark.enabled else ["-k", "first_call"]
 
