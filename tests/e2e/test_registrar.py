@@ -6,8 +6,8 @@ import signal
 import socketserver
 import threading
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import pytest
 from agent_rig import Agent, until
@@ -77,7 +77,7 @@ class Registrar:
         return f"200 OK\r\nContact: {contact[1]};expires={GRANTED_S}"
 
 
-def _next_message(stream: IO[bytes]) -> str:
+def _next_message(stream: BufferedIOBase) -> str:
     """Up to its empty line; nothing when the connection is over."""
     lines: list[str] = []
     while line := stream.readline().decode():
