@@ -90,7 +90,11 @@ class SipStation:
         self._loop = asyncio.get_running_loop()
         self.stack.start()
         self._pool = PortPool(self.options.max_calls, self.options.bridge_rate_hz)
-        self.add_accounts()
+        try:
+            self.add_accounts()
+        except SipError:
+            await self.stop()
+            raise
         self._poll()
         return self.port
 
@@ -109,6 +113,7 @@ class SipStation:
         await asyncio.sleep(0)  # in which they are released
         self._spent.clear()
         self.drop_accounts()
+        self.stack.stop_media()  # or a tick could meet a port that is being dropped
         if self._pool is not None:
             self._pool.close()
         self.stack.destroy()
@@ -225,12 +230,23 @@ class SipEndpoint(SipStation):
         self._refuse_status = 0
 
     def add_accounts(self) -> None:
-        """One for calls that come from anywhere; one more at the registrar, if there is one."""
+        """One for calls that come from anywhere; one more at the registrar, if there is one.
+
+        Raises:
+            SipError: the registrar's name or ours there cannot be used.
+        """
         self._accounts = [_Account(self)]
         self._accounts[0].create(self.stack.account_config(), True)
-        if self.options.registration is not None:
+        registration = self.options.registration
+        if registration is not None:
             self._accounts.append(_Account(self))
-            self._accounts[1].create(self.stack.account_config(self.options.registration))
+            try:
+                self._accounts[1].create(self.stack.account_config(registration))
+            except pjsua2.Error as error:
+                raise SipError(
+                    f"cannot register as {registration.user} at {registration.registrar}: "
+                    f"{error.reason}"
+                ) from None
 
     def drop_accounts(self) -> None:
         """See `SipStation`."""
