@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reports import quality
 from simulator import loader
 from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
@@ -126,6 +127,8 @@ async def play_run(
 ) -> None:
     """Play and judge stages in the lane that `options` name; the calls go into `done`."""
     await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
+    if options.lane == "sip":
+        await asyncio.to_thread(quality.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
         await play(stages, options, done, progress)
