@@ -152,7 +152,7 @@ async def _play_sip(
             agent_uri=options.agent_uri,
         ) as lane:
             await play_all(
-                stages, lane.play, jobs=places, lane="sip", progress=progress, done=done.calls
+                stages, lane.play, jobs=options.jobs, lane="sip", progress=progress, done=done.calls
             )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
