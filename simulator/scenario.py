@@ -182,11 +182,14 @@ class Scenario(Steps):
         return self
 
     @model_validator(mode="after")
-    def _only_a_virtual_clock_drifts(self) -> "Scenario":
-        if self.network is not None and self.network.drift_ppm and "sip" in self.lanes:
-            raise PydanticCustomError(
-                "drift", "drift_ppm can be played in memory only: it needs lanes: [virtual]", {}
-            )
+    def _what_only_memory_can_do(self) -> "Scenario":
+        for name in ("drift_ppm", "media_delay"):
+            if self.network is not None and getattr(self.network, name) and "sip" in self.lanes:
+                raise PydanticCustomError(
+                    "memory",
+                    "{name} can be played in memory only: it needs lanes: [virtual]",
+                    {"name": name},
+                )
         return self
 
     @property

@@ -69,6 +69,7 @@ class LineOptions:
         signalling_ms: one way of a SIP message, handling included.
         phase_ms: by how much the caller's media clock ticks later than the agent's.
         drift_ppm: by how much the caller's media clock is slow (fast if negative).
+        media_delay_ms: how long after its answer the agent's media comes up.
         max_playout_ms: bound of each playout buffer.
         caller_playout_ms: bound of the caller's, if it is to be another.
         rtp_timeout_ms: an end that hears no RTP for so long gives the call up.
@@ -80,6 +81,7 @@ class LineOptions:
     signalling_ms: float = 1.0
     phase_ms: float = 7.0
     drift_ppm: float = 0.0
+    media_delay_ms: float = 0.0
     max_playout_ms: int = 120_000
     caller_playout_ms: int | None = None
     rtp_timeout_ms: int = 60_000
@@ -143,7 +145,8 @@ class VirtualLeg:
         else:
             self._state = "answered"
             self._send(partial(self._peer.take_answer, status))
-            self._clock.call_at(self._clock.now_ns(), self._start_media)
+            media_ns = self._clock.now_ns() + ms_to_ns(self._options.media_delay_ms)
+            self._clock.call_at(media_ns, self._start_media)
             give_up_ns = self._clock.now_ns() + _ACK_TIMEOUT_MS * NS_PER_MS
             self._ack_timer = self._clock.call_at(give_up_ns, self._on_no_ack)
 

@@ -64,6 +64,7 @@ def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> Virtua
         codec=scenario.caller.codec,
         phase_ms=random.Random(f"{seed}/phase").uniform(0, FRAME_MS),
         drift_ppm=scenario.network.drift_ppm if scenario.network else 0.0,
+        media_delay_ms=scenario.network.media_delay if scenario.network else 0.0,
         max_playout_ms=settings.playout.max_ms,
         caller_playout_ms=round(scenario.time_limit),
         max_recording_ms=round(scenario.time_limit) + _RECORDING_MARGIN_MS,
@@ -233,7 +234,9 @@ class _Stage:
         if routine > 1 and machine and machine.is_appending and connection:
             session_ms = connection.routine_ms(silent=coming is None)
             if session_ms != math.inf:
-                routine = min(routine, math.ceil(session_ms / FRAME_MS) - 1)
+                # Up to an interval less a frame may wait already to be appended with the next.
+                appended_ms = session_ms - self._settings.turns.append_interval_ms + FRAME_MS
+                routine = min(routine, math.ceil(appended_ms / FRAME_MS) - 1)
         return routine
 
     def _finish(self, finish: Finish) -> None:

@@ -119,6 +119,15 @@ def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
     assert broken(changed_marks(good, late)) == {"ends_in_bounded_time"}
 
 
+def test_an_answer_that_was_asked_for_before_the_greeting_is_found(good: Witness) -> None:
+    asked = {"type": "response.create", "response": {"metadata": {"purpose": "turn"}}}
+    tape = list(good.tape)
+    place = next(i for i, step in enumerate(tape) if step.effects and step.at_ns > NS_PER_S)
+    early = effects.SendEvent(event={**asked, "event_id": "early"})
+    tape[place] = tape[place]._replace(effects=[*tape[place].effects, early])
+    assert "greets_first" in broken(tampered(good, tape=tape))
+
+
 def test_a_flood_of_effects_is_found(good: Witness) -> None:
     tape = list(good.tape)
     mark = effects.EmitMark(name="state", at_ns=0)
