@@ -57,6 +57,14 @@ def scenarios(session: nox.Session) -> None:
 
 
 @nox.session
+def lanes(session: nox.Session) -> None:
+    """Every call of the last run over SIP (`nox -s scenarios`), compared with itself in memory."""
+    _install(session, "sim,test")
+    run = session.posargs[0] if session.posargs else "out/latest"
+    session.run("pytest", "tests/e2e/test_lanes_agree.py", env={"EARSHOT_SIP_RUN": run})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks; results are kept as JSON under .benchmarks/ and compare between commits."""
     _install(session, "sim,test")

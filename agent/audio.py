@@ -44,6 +44,13 @@ class AudioFormat:
         samples = np.frombuffer(pcm, dtype="<i2").view(np.uint16)
         return _encode_table(self.encoding)[samples].tobytes()
 
+    def quantise(self, pcm: bytes) -> bytes:
+        """PCM as it comes out at the other end: `decode(encode(pcm))`, in one step."""
+        if self.encoding == "pcm":
+            return pcm
+        samples = np.frombuffer(pcm, dtype="<i2").view(np.uint16)
+        return _round_trip_table(self.encoding).take(samples, mode="clip").tobytes()
+
     def decode(self, wire: bytes) -> bytes:
         """What came over the wire, as PCM at `rate_hz`; an odd last byte of PCM is dropped."""
         if self.encoding == "pcm":
@@ -140,6 +147,12 @@ def _decode_table(encoding: Encoding) -> NDArray[np.int16]:
     mantissa = (code & 0x0F) << 4
     value = np.where(exponent == 0, mantissa + 8, (mantissa + 0x108) << np.maximum(exponent - 1, 0))
     return np.where(code & 0x80, value, -value).astype("<i2")
+
+
+@cache
+def _round_trip_table(encoding: Encoding) -> NDArray[np.int16]:
+    """65,536 entries: what becomes of each sample, indexed as an unsigned number."""
+    return _decode_table(encoding)[_encode_table(encoding)]
 
 
 @cache

@@ -99,6 +99,24 @@ class CallMachine:
         """What the call is doing."""
         return self._chart.state
 
+    @property
+    def is_appending(self) -> bool:
+        """Whether what the caller says goes on to the API at once."""
+        return self._uplink.is_open
+
+    @property
+    def routine_frames(self) -> int:
+        """Of so many frames nothing comes but the appends of their audio.
+
+        One `FramePlayed` may then count all their samples, all frames ours or all silent, with the
+        last one's time; and where each frame is an append and none is traced, one `AudioReceived`
+        may hold them all. In simulations that saves most of the work; a telephone's frames come
+        one by one.
+        """
+        if self._own_ear or self._closing.hanging_up or self._chart.state is State.ENDED:
+            return 0
+        return self._player.routine_frames
+
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
         """What is to be done now that `event` happened at `now_ns`."""
         out = self._out
@@ -108,7 +126,7 @@ class CallMachine:
         if self._closing.hanging_up and type(event) not in _AFTER_HANGING_UP:
             return []
         if type(event) is AudioReceived:  # 50 times a second, as is the next
-            self._uplink.feed(event.pcm)
+            self._uplink.feed(event.pcm, event.at_ns)
             if self._own_ear:
                 self._listen(event.pcm)
             return out.take()

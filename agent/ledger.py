@@ -68,6 +68,7 @@ class Fact:
 
 
 _NOTHING: list[Fact] = []
+_MANY_FRAMES = 1 << 30
 
 
 class Ledger:
@@ -97,6 +98,16 @@ class Ledger:
         """Queued and not heard yet."""
         return sum(segment.queued - segment.played for segment in self._queue)
 
+    @property
+    def routine_frames(self) -> int:
+        """So many frames more, whole ones of ours or silent ones, are no event for any segment."""
+        if not self._queue and not self._clearing:
+            return _MANY_FRAMES
+        head = self._queue[0] if self._queue else None
+        if self._clearing or head is None or not head.played or head.missing:
+            return 0
+        return max(0, (head.queued - head.played - 1) // self._frame_samples)
+
     def add(self, segment: Segment, samples: int) -> None:
         """Count audio of `segment`, which goes behind everything else when it is new."""
         if segment not in self._queue:
@@ -120,12 +131,12 @@ class Ledger:
                 return
 
     def frame_played(self, samples: int, at_ns: int) -> list[Fact]:
-        """A frame left at `at_ns`, and `samples` of it were ours."""
+        """A frame left at `at_ns`, and `samples` of it were ours; or several `routine_frames`."""
         queue = self._clearing or self._queue
         if not queue:
             return _NOTHING
         head = queue[0]
-        if samples == self._frame_samples and head.played and not head.missing:
+        if samples >= self._frame_samples and head.played and not head.missing:
             played = head.played + samples
             if played < head.queued:  # the ordinary frame, in the middle of a segment
                 head.played = played

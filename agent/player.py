@@ -82,6 +82,11 @@ class Player:
             self._release()
         return bool(self._over)
 
+    @property
+    def routine_frames(self) -> int:
+        """So many frames may leave, all ours or all silent, before anything comes of one."""
+        return 0 if self._held or self._over else self._ledger.routine_frames
+
     def take_over(self) -> list[Segment]:
         """The segments that were heard to their end, or cut, since the last time."""
         over = self._over

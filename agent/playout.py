@@ -9,6 +9,7 @@ Written by the loop's thread, read by the media clock's.
 
 import threading
 from collections import deque
+from itertools import islice
 
 from agent.audio import BYTES_PER_SAMPLE
 
@@ -20,7 +21,9 @@ class PlayoutBuffer:
         if max_samples <= 0:
             raise ValueError(f"max_samples must be positive, not {max_samples}")
         self._max_bytes = max_samples * BYTES_PER_SAMPLE
-        self._chunks: deque[memoryview] = deque()
+        self._chunks: deque[bytes] = deque()
+        self._head_taken = 0
+        """Bytes of the first chunk that have left."""
         self._size = 0
         self._lock = threading.Lock()
 
@@ -42,7 +45,7 @@ class PlayoutBuffer:
         with self._lock:
             kept = min(len(pcm), self._max_bytes - self._size)
             if kept:
-                self._chunks.append(memoryview(pcm)[:kept])
+                self._chunks.append(pcm if kept == len(pcm) else pcm[:kept])
                 self._size += kept
         return (len(pcm) - kept) // BYTES_PER_SAMPLE
 
@@ -54,30 +57,46 @@ class PlayoutBuffer:
         """
         wanted = frame_samples * BYTES_PER_SAMPLE
         with self._lock:
-            parts = self._take(wanted)
-        played = sum(map(len, parts))
-        if played < wanted:
-            parts.append(memoryview(bytes(wanted - played)))
-        return b"".join(parts), played // BYTES_PER_SAMPLE
+            pcm = self._take(wanted)
+        played = len(pcm)
+        return pcm + bytes(wanted - played), played // BYTES_PER_SAMPLE
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, which go on waiting; fewer if fewer wait."""
+        with self._lock:
+            if not self._chunks:
+                return b""
+            start, head = self._head_taken, self._chunks[0]
+            if start + size <= len(head):
+                return head[start : start + size]
+            parts, missing = [head[start:]], size - (len(head) - start)
+            for chunk in islice(self._chunks, 1, None):
+                if missing <= 0:
+                    break
+                parts.append(chunk[:missing])
+                missing -= len(parts[-1])
+        return b"".join(parts)
 
     def clear(self) -> int:
         """Drop everything that waits; returns how many samples that was."""
         with self._lock:
             dropped = self._size // BYTES_PER_SAMPLE
             self._chunks.clear()
-            self._size = 0
+            self._head_taken = self._size = 0
         return dropped
 
-    def _take(self, wanted: int) -> list[memoryview]:
+    def _take(self, wanted: int) -> bytes:
+        """The next `wanted` bytes, or as many as wait."""
+        wanted = min(wanted, self._size)
+        self._size -= wanted
         parts = []
-        while wanted and self._chunks:
-            chunk = self._chunks[0]
-            if len(chunk) <= wanted:
+        while wanted:
+            start, head = self._head_taken, self._chunks[0]
+            part = head[start : start + wanted]
+            wanted -= len(part)
+            self._head_taken += len(part)
+            if self._head_taken == len(head):
                 self._chunks.popleft()
-            else:
-                self._chunks[0] = chunk[wanted:]
-                chunk = chunk[:wanted]
-            parts.append(chunk)
-            wanted -= len(chunk)
-            self._size -= len(chunk)
-        return parts
+                self._head_taken = 0
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)

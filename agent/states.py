@@ -87,7 +87,6 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             # Media was up before the caller's ACK, and there was nothing to play.
             Trigger.ANSWERED: State.CONNECTING_OPENAI,
             Trigger.MEDIA_UP: State.MEDIA_READY,
-            Trigger.GREETING_BEGUN: State.SENDING_GREETING,
             Trigger.TURNS_OPENED: State.LISTENING,
             Trigger.ENDED: State.ENDED,
         },

@@ -5,6 +5,7 @@ must not be interrupted (server VAD would cancel it). What is kept is bounded: t
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 from agent.audio import BYTES_PER_SAMPLE, AudioFormat
 from agent.effects import SendEvent
@@ -13,8 +14,8 @@ from agent.outbox import Outbox
 from agent.realtime.session import append
 from agent.settings import CallSettings
 
-_BACKLOG_CHUNK_MS = 1_000
-"""Kept audio goes out in appends of this length: few events, each far below the API's 15 MiB."""
+_BACKLOG_CHUNK_FRAMES = 50
+"""Kept audio goes out in appends of a second: few events, each far below the API's 15 MiB."""
 
 
 class Uplink:
@@ -28,7 +29,8 @@ class Uplink:
         self._max_kept_bytes = _bytes(settings.limits.capture_ms, rate_hz)
         self._format = AudioFormat("pcm")
         self._is_open = False
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[tuple[bytes, int]] = deque()
+        """What is kept, each frame with the time at which the media clock took it."""
         self._kept_bytes = 0
         self._dropped_bytes = 0
         self._total_samples = 0
@@ -45,11 +47,10 @@ class Uplink:
         self._is_open = True
         self._format = audio_format
         self._mark_dropped()
-        kept = b"".join(self._frames)
+        kept = list(self._frames)
         self._forget()
-        step = _bytes(_BACKLOG_CHUNK_MS, self._rate_hz)
-        for start in range(0, len(kept), step):
-            self._append(kept[start : start + step])
+        for start in range(0, len(kept), _BACKLOG_CHUNK_FRAMES):
+            self._append_all(kept[start : start + _BACKLOG_CHUNK_FRAMES])
 
     def close(self) -> None:
         """Keep what comes from now on."""
@@ -60,38 +61,50 @@ class Uplink:
         self._mark_dropped()
         self._forget()
 
-    def feed(self, pcm: bytes) -> None:
-        """One frame of the caller's audio, at the leg's rate."""
+    def feed(self, pcm: bytes, heard_ns: int) -> None:
+        """One frame of the caller's audio, at the leg's rate; or several, each worth an append.
+
+        `heard_ns`: when the media clock took the last of them.
+        """
         if self._is_open and self._frames_an_append == 1:
-            self._append(pcm)
+            self._append(pcm, heard_ns)
             return
-        self._frames.append(pcm)
+        self._frames.append((pcm, heard_ns))
         self._kept_bytes += len(pcm)
         if not self._is_open:
             self._bound()
         elif len(self._frames) >= self._frames_an_append:
-            audio = b"".join(self._frames)
-            self._forget()
-            self._append(audio)
+            self.flush()
 
     def flush(self) -> None:
         """Send what waits for the append interval to be full."""
         if self._is_open and self._frames:
-            audio = b"".join(self._frames)
+            frames = list(self._frames)
             self._forget()
-            self._append(audio)
+            self._append_all(frames)
 
-    def _append(self, pcm: bytes) -> None:
+    def _append_all(self, frames: Sequence[tuple[bytes, int]]) -> None:
+        self._append(b"".join(pcm for pcm, _ in frames), frames[-1][1])
+
+    def _append(self, pcm: bytes, heard_ns: int) -> None:
+        """One append; `heard_ns` is that of the last frame in it."""
         self._out.add(SendEvent(event=append(self._format.encode(pcm))))
         samples = len(pcm) // BYTES_PER_SAMPLE
         self._total_samples += samples
         if self._trace:
-            fields = {"samples": samples, "total_samples": self._total_samples}
+            fields = {
+                "samples": samples,
+                "total_samples": self._total_samples,
+                "heard_ns": heard_ns,
+            }
             self._out.mark("audio_appended", fields)
 
     def _bound(self) -> None:
         while self._kept_bytes > self._max_kept_bytes:
-            dropped = len(self._frames.popleft())
+            oldest, heard_ns = self._frames.popleft()
+            dropped = min(len(oldest), self._kept_bytes - self._max_kept_bytes)
+            if dropped < len(oldest):
+                self._frames.appendleft((oldest[dropped:], heard_ns))
             self._kept_bytes -= dropped
             self._dropped_bytes += dropped
 

@@ -30,7 +30,7 @@ from agent.health import JSON, PROMETHEUS, HttpServer, Page, Pages
 from agent.logs import MarkLog
 from agent.metrics import AgentMetrics
 from agent.open_calls import OpenCalls
-from agent.process import end_of_input, signals
+from agent.process import end_of_input, keep_what_is_there, signals
 from agent.records import CallRecords, RecordFile, record_writer
 from agent.service import Service
 from agent.settings import Settings
@@ -77,6 +77,7 @@ async def run_worker(
         stack.enter_context(signals(stop=worker.drain, reload=worker.reload))
         if socket is not None:
             stack.enter_context(end_of_input(worker.drain))
+        keep_what_is_there()
         on_ready(f"sip:{settings.sip.host}:{port}")
         return await worker.until_stopped()
 

@@ -7,6 +7,7 @@ their audio has been cut to a few bytes a frame; both are told by the header.
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ def read_cassette(path: Path) -> Recording:
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordingError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = 1 if mark is None else mark.line + 1
@@ -51,6 +54,10 @@ def _entry(path: Path, number: int, interaction: object) -> Entry:
         raise RecordingError(f"{where}: direction: expected sent or received")
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise RecordingError(f"{where}: data: expected an event with a type")
+    try:
+        json.dumps(event)
+    except TypeError as error:  # YAML knows more than JSON, such as dates
+        raise RecordingError(f"{where}: data: {error}") from None
     name = AUDIO_FIELDS.get(event["type"])
     if name is not None:
         event = {**event, name: _whole_bytes(str(event.get(name, "")))}

@@ -7,10 +7,11 @@ something else is still coming in.
 """
 
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes.recording import Entry, Recording
+from fakes.recording import Entry, Recording, part_of, text_of
 
 CONNECTED = "connect"
 SPEECH_STARTED = "input_audio_buffer.speech_started"
@@ -44,6 +45,8 @@ class Act:
     kind: str
     """The type of a client event, of a speech event, or `connect`."""
     at_s: float
+    event: Mapping[str, Any] | None = None
+    """What the client sent; None for speech, and for the connection."""
     answers: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     """Server events, each with the seconds from the act to it."""
 
@@ -72,13 +75,12 @@ class _Tracer:
     def _on_client(self, entry: Entry) -> None:
         if entry.type == _APPEND:
             return
-        act = self._begin(entry.type, entry.at_s)
+        act = self._begin(entry.type, entry.at_s, entry.event)
         self._unanswered[entry.type].append(act)
-        if isinstance(entry.event.get("event_id"), str):
-            self._by_event_id[entry.event["event_id"]] = act
+        self._by_event_id[text_of(entry.event, "event_id")] = act
 
-    def _begin(self, kind: str, at_s: float) -> Act:
-        act = Act(kind, at_s)
+    def _begin(self, kind: str, at_s: float, event: Mapping[str, Any] | None = None) -> Act:
+        act = Act(kind, at_s, event)
         self.acts.append(act)
         for response_id in self._by_response:
             if self._cancelled.get(response_id) == kind:
@@ -89,20 +91,21 @@ class _Tracer:
         event = entry.event
         if entry.type in (SPEECH_STARTED, SPEECH_STOPPED):
             self._turn = self._begin(entry.type, entry.at_s)
-            self._by_item[event["item_id"]] = self._turn
+            self._by_item[text_of(event, "item_id")] = self._turn
             return self._turn
-        response_id = event.get("response_id") or event.get("response", {}).get("id")
-        if response_id is not None:
+        response_id = text_of(event, "response_id") or text_of(part_of(event, "response"), "id")
+        if response_id:
             return self._cause_of_response(entry, response_id)
         if entry.type == "rate_limits.updated":
             return self._finished
         if entry.type == "error":
-            client_event_id = event.get("error", {}).get("event_id")
-            return self._by_event_id.get(client_event_id, self.acts[-1])
-        item_id = event.get("item_id") or event.get("item", {}).get("id")
-        known = None if entry.type in _ASKED_FOR else self._by_item.get(item_id or "")
+            client_event_id = text_of(part_of(event, "error"), "event_id")
+            known = self._by_event_id.get(client_event_id) if client_event_id else None
+            return known or self.acts[-1]
+        item_id = text_of(event, "item_id") or text_of(part_of(event, "item"), "id")
+        known = None if entry.type in _ASKED_FOR else self._by_item.get(item_id)
         act = known or self._take_unanswered(entry.type) or self._fallback(entry.type)
-        if item_id is not None:
+        if item_id:
             self._by_item.setdefault(item_id, act)
         if entry.type == "input_audio_buffer.committed":
             self._turn = act
@@ -112,8 +115,9 @@ class _Tracer:
         if response_id not in self._by_response:
             self._by_response[response_id] = self._take_unanswered(entry.type) or self._turn
         act = self._by_response[response_id]
-        if "item" in entry.event:
-            self._by_item.setdefault(entry.event["item"]["id"], act)
+        item_id = text_of(part_of(entry.event, "item"), "id")
+        if item_id:
+            self._by_item.setdefault(item_id, act)
         if entry.type == "response.done":
             self._finished = act
         return act
@@ -133,8 +137,8 @@ def _cancellations(entries: tuple[Entry, ...]) -> list[tuple[str, str]]:
     found = []
     for entry in entries:
         if entry.type == "response.done":
-            response = entry.event["response"]
-            reason = (response.get("status_details") or {}).get("reason")
+            response = part_of(entry.event, "response")
+            reason = text_of(part_of(response, "status_details"), "reason")
             if reason in _CANCELLED_BY:
-                found.append((response["id"], _CANCELLED_BY[reason]))
+                found.append((text_of(response, "id"), _CANCELLED_BY[reason]))
     return found

@@ -6,10 +6,12 @@ Exit codes: 0 all went well, 2 it could not begin (bad input, port in use).
 import argparse
 import asyncio
 import gc
+import io
 import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -18,6 +20,14 @@ from typing import Protocol
 from agent.audio import AudioFileError
 from fakes.cassette import read_cassette
 from fakes.faults import parse_fault
+from fakes.help_texts import (
+    BEGIN_HERE,
+    CONVERT_EXAMPLES,
+    INSPECT_EXAMPLES,
+    OVERVIEW,
+    RECORD_EXAMPLES,
+    SERVE_EXAMPLES,
+)
 from fakes.load import ScriptError, load_script
 from fakes.narrate import narrate
 from fakes.proxy import RecordingProxy
@@ -29,33 +39,6 @@ from fakes.voice import VoiceError
 
 _UNUSABLE = 2
 _HIGHEST_PORT = 65_535
-
-_OVERVIEW = """\
-A fake server of the OpenAI Realtime API: it hears, takes turns and speaks, needs no key and costs
-nothing. Any client of the API can be pointed at it, such as the official one:
-
-  AsyncOpenAI(api_key="none", websocket_base_url="ws://127.0.0.1:9000/v1")
-"""
-
-_SERVE_EXAMPLES = """\
-examples:
-  fake-realtime serve --port 9000
-      answers every turn with a short sentence at ws://127.0.0.1:9000/v1/realtime
-  fake-realtime serve --port 9000 --script hotel.yaml
-      says what the script says; the least script is
-          replies:
-            - say: We open at nine.
-  fake-realtime serve --scripts stages/ --timelines out/
-      ws://.../hotel/v1/realtime performs stages/hotel.yaml and writes out/hotel.realtime.jsonl
-  fake-realtime serve --recording call.realtime
-      replays a recorded session, at the pace of its new client
-  fake-realtime serve --fault "drop at=reply 1 + 800ms" --fault "error code=server_error at=turn 2"
-      makes things go wrong, each in the first session of a path unless it has sessions=N; faults:
-      refuse status=  accept_late by_ms=  drop  stall for_ms=  slow pace=  duplicate events=
-      reorder  malformed  unknown_event  oversized size_bytes=  error code=  fail code=
-      never_done  close code=  expire
-      points: connect, greeting, turn N, reply N, event N, each perhaps with "+ 800ms"
-"""
 
 
 class _Listening(Protocol):
@@ -84,30 +67,54 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fake-realtime",
-        description=_OVERVIEW,
+        description=OVERVIEW,
+        epilog=BEGIN_HERE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_record(commands)
-    convert = commands.add_parser("convert", help="make a recording of a YAML cassette")
-    convert.add_argument("cassette", type=Path, metavar="FILE.yaml")
+    convert = _add(
+        commands, "convert", "make a recording of a YAML cassette", epilog=CONVERT_EXAMPLES
+    )
+    convert.add_argument("cassette", type=Path, metavar="FILE.yaml", help="the cassette")
     convert.add_argument("--to", type=Path, required=True, metavar="FILE", help="the recording")
     convert.set_defaults(run=_convert)
-    inspect = commands.add_parser("inspect", help="print a recording as a conversation")
+    inspect = _add(
+        commands, "inspect", "print a recording as a conversation", epilog=INSPECT_EXAMPLES
+    )
     inspect.add_argument("recording", type=Path, metavar="FILE", help="a recording, or a cassette")
     inspect.set_defaults(run=_inspect)
     return parser
 
 
-def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    serve = commands.add_parser(
-        "serve",
-        help="serve sessions",
-        description="Serve sessions until SIGTERM or Ctrl-C. Prints one line when it is ready.",
-        epilog=_SERVE_EXAMPLES,
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    what: str,
+    *,
+    description: str | None = None,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    """A command that explains itself."""
+    return commands.add_parser(
+        name,
+        help=what,
+        description=description or f"{what[0].upper()}{what[1:]}.",
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    serve = _add(
+        commands,
+        "serve",
+        "serve sessions",
+        description="Serve sessions until SIGTERM or Ctrl-C. Prints one line when it is ready,\n"
+        "and logs one for every turn on standard error.",
+        epilog=SERVE_EXAMPLES,
     )
     _add_address(serve)
     what = serve.add_mutually_exclusive_group()
@@ -135,11 +142,13 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _add_record(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    record = commands.add_parser(
+    record = _add(
+        commands,
         "record",
-        help="record sessions of any client with any server",
-        description="Pass sessions on to another server, and write them down. A client that sends "
+        "record sessions of any client with any server",
+        description="Pass sessions on to another server, and write them down. A client that sends\n"
         "no key uses OPENAI_API_KEY. Keys are never written.",
+        epilog=RECORD_EXAMPLES,
     )
     _add_address(record)
     record.add_argument(
@@ -196,15 +205,29 @@ def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeR
         recording = read_recording(arguments.recording)
         timing: Pace = arguments.timing or ("recorded" if recording.header.timed else "fast")
         replay = ReplayOptions(timing=timing, strict=arguments.strict)
-        return FakeRealtime(recording=recording, replay=replay, options=options)
+        try:
+            return FakeRealtime(recording=recording, replay=replay, options=options)
+        except ValueError as error:
+            raise RecordingError(f"{arguments.recording}: {error}") from None
     script = Script() if arguments.script is None else load_script(arguments.script)
     faults = (*script.faults, *map(parse_fault, arguments.fault))
-    return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
+    try:
+        return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
+    except ValueError as error:  # a voice, a sound or an engine that there is not
+        where = "" if arguments.script is None else f"{arguments.script}: "
+        raise ScriptError(f"{where}{error}") from None
 
 
 def _record(arguments: argparse.Namespace) -> int:
     if not arguments.upstream.startswith(("ws://", "wss://")):
         return _refuse(f"--upstream {arguments.upstream}: expected a URL of ws:// or wss://")
+    folder: Path = arguments.to.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return _refuse(f"{arguments.to}: cannot be written: {error.strerror}")
     proxy = RecordingProxy(
         arguments.upstream,
         arguments.to,
@@ -228,6 +251,8 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _inspect(arguments: argparse.Namespace) -> int:
     path: Path = arguments.recording
     recording = (read_cassette if path.suffix in (".yaml", ".yml") else read_recording)(path)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # whatever was said can be printed
     for line in narrate(recording):
         print(line)
     return 0

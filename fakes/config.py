@@ -67,6 +67,11 @@ class SessionConfig:
         return _audio_format(self.values["audio"]["input"]["format"])
 
     @property
+    def output_format(self) -> AudioFormat:
+        """Format of the audio that responses have, if they do not say otherwise."""
+        return _audio_format(self._output["format"])
+
+    @property
     def turn_detection(self) -> dict[str, Any] | None:
         """Effective turn detection; None when it is off."""
         detection: dict[str, Any] | None = self.values["audio"]["input"]["turn_detection"]

@@ -4,21 +4,16 @@ It knows no socket: `fakes.server` takes from `outgoing` and hands messages to `
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
-import numpy as np
-
-from agent.audio import to_samples, write_wav
 from agent.clock import LoopClock, Timer
-from agent.timeline import Mark, MarkSink, TimelineWriter
+from agent.timeline import Mark, MarkSink
 from fakes.door import (
     AcceptConnection,
     CancelTimer,
-    ClientEvent,
     CloseConnection,
     ConnectionLost,
     ConnectionRequested,
@@ -35,10 +30,11 @@ from fakes.door import (
     SetTimer,
     TimerFired,
 )
-from fakes.requests import APPEND
-from fakes.wire import decode, encode, pieces
+from fakes.session_files import SessionFiles, SoundFile
+from fakes.wire import decode_in_steps, encode
 
 _OUTGOING_LIMIT = 4096
+_OUTGOING_LIMIT_CHARS = 2**26
 
 log = logging.getLogger("fakes.server")
 
@@ -52,37 +48,12 @@ class Session(Protocol):
         """Take one input; returns what should be done about it, in order."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionFiles:
-    """Where a session's evidence goes; nowhere when `folder` is None."""
-
-    folder: Path | None
-    name: str
-
-    def timeline(self) -> TimelineWriter | None:
-        """A writer for its marks."""
-        if self.folder is None:
-            return None
-        return TimelineWriter(self.folder / f"{self.name}.realtime.jsonl")
-
-    def write_audio(self, what: str, pcm: bytes, rate_hz: int) -> None:
-        """Write `NAME.WHAT.wav`; what a second session of the same name leaves gets a number."""
-        if self.folder is None:
-            return
-        path = self.folder / f"{self.name}.{what}.wav"
-        number = 2
-        while path.exists():
-            path = self.folder / f"{self.name}.{what}-{number}.wav"
-            number += 1
-        write_wav(path, np.asarray(to_samples(pcm)), rate_hz)
-
-
 class Connection:
     """One client's session, running."""
 
     def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
-        self.outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_OUTGOING_LIMIT)
-        """What is to be sent, in order; a close or a drop is the last."""
+        self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_OUTGOING_LIMIT)
+        self._outgoing_chars = 0
         self.abort: Callable[[], None] = lambda: None
         """Called when what is to be sent has become too much: to end the connection at once."""
         self._session = session
@@ -93,7 +64,14 @@ class Connection:
         self._timers: dict[str, Timer] = {}
         self._accepted = asyncio.Event()
         self._refusal: RefuseConnection | None = None
-        self._kept: dict[str, tuple[int, list[bytes]]] = {}
+        self._sounds: dict[str, SoundFile] = {}
+
+    async def outgoing(self) -> Outgoing:
+        """What is to be sent next; a close or a drop is the last."""
+        following = await self._outgoing.get()
+        if isinstance(following, str):
+            self._outgoing_chars -= len(following)
+        return following
 
     async def handshake(self, request: ConnectionRequested) -> RefuseConnection | None:
         """Ask the session for admission; a script may make it wait. Returns a refusal, or None."""
@@ -101,19 +79,12 @@ class Connection:
         await self._accepted.wait()
         return self._refusal
 
-    def receive(self, message: str | bytes) -> None:
-        """Take a message of the client's."""
-        self._feed(decode(message))
-
-    async def receive_large(self, message: str | bytes) -> None:
-        """Take one that is longer than `LARGE_CHARS`, leaving the others their turns."""
-        given = decode(message)
-        if not isinstance(given, ClientEvent) or given.event.get("type") != APPEND:
-            self._feed(given)
-            return
-        for piece in pieces(given):
-            self._feed(piece)
-            await asyncio.sleep(0)
+    def receive(self, message: str | bytes) -> Iterator[None]:
+        """Take a message of the client's, in steps: after each the others may have their turn."""
+        for given in decode_in_steps(message):
+            if given is not None:
+                self._feed(given)
+            yield
 
     def lost(self, code: int, reason: str) -> None:
         """The connection is over."""
@@ -130,16 +101,23 @@ class Connection:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        if self._timeline is not None:
-            self._timeline.close()
-        kept, self._kept = self._kept, {}
-        for what, (rate_hz, chunks) in kept.items():
-            pcm = b"".join(chunks)
-            await asyncio.to_thread(self._files.write_audio, what, pcm, rate_hz)
+        self._close_timeline()
+        for sound in self._sounds.values():
+            await asyncio.to_thread(sound.close)
+        self._sounds.clear()
 
     def _feed(self, given: Input) -> None:
-        for effect in self._session.handle(given, self._clock.now_ns()):
-            self._run(effect)
+        effects = iter(self._session.handle(given, self._clock.now_ns()))
+        try:
+            for effect in effects:
+                self._run(effect)
+        except asyncio.QueueFull:
+            for effect in effects:
+                if isinstance(effect, EmitMark):  # what is marked has happened
+                    self._write_mark(effect.mark)
+            log.warning("a client does not read: its connection is dropped")
+            self.lost(1008, "the client does not read")
+            self.abort()
 
     def _run(self, effect: Effect) -> None:
         match effect:
@@ -174,18 +152,30 @@ class Connection:
         self._accepted.set()
 
     def _keep(self, what: str, pcm: bytes, rate_hz: int) -> None:
-        """Keep audio for its file; when its rate changes, only what comes after fits one file."""
-        if what not in self._kept or self._kept[what][0] != rate_hz:
-            self._kept[what] = rate_hz, []
-        self._kept[what][1].append(pcm)
+        """Write audio to its file; when its rate changes, only what comes after fits one file."""
+        sound = self._sounds.get(what)
+        if sound is not None and sound.rate_hz != rate_hz:
+            sound.discard()
+            sound = None
+        if sound is None:
+            sound = self._files.sound(what, rate_hz)
+            if sound is None:
+                return
+            self._sounds[what] = sound
+        sound.add(pcm)
 
     def _put(self, outgoing: Outgoing) -> None:
-        try:
-            self.outgoing.put_nowait(outgoing)
-        except asyncio.QueueFull:
-            log.warning("a client does not read: its connection is dropped")
-            self.lost(1008, "the client does not read")
-            self.abort()
+        """Queue what is to be sent; a single message may be as long as it likes.
+
+        Raises:
+            asyncio.QueueFull: it has become too much.
+        """
+        if isinstance(outgoing, str):
+            waiting = self._outgoing_chars
+            if waiting and waiting + len(outgoing) > _OUTGOING_LIMIT_CHARS:
+                raise asyncio.QueueFull
+            self._outgoing_chars += len(outgoing)
+        self._outgoing.put_nowait(outgoing)
 
     def _set_timer(self, name: str, at_ns: int) -> None:
         self._cancel_timer(name)
@@ -200,9 +190,19 @@ class Connection:
         del self._timers[name]
         self._feed(TimerFired(name))
 
+    def _close_timeline(self) -> None:
+        timeline, self._timeline = self._timeline, None
+        if timeline is not None:
+            with contextlib.suppress(OSError):
+                timeline.close()
+
     def _write_mark(self, mark: Mark) -> None:
         if self._timeline is not None:
-            self._timeline(mark)
+            try:
+                self._timeline(mark)
+            except OSError as error:
+                log.warning("%s ends here: %s", self._timeline.path, error.strerror)
+                self._close_timeline()
         if self._on_mark is not None:
             self._on_mark(mark)
         _log_mark(mark)
@@ -225,7 +225,10 @@ _TOLD: dict[str, Callable[[Mark], str]] = {
     ),
     "error_sent": lambda mark: f"error {mark.fields['code']}: {mark.fields['message']}",
     "fault_applied": lambda mark: f"fault {mark.fields['fault']}",
+    "departed": lambda mark: (
+        f"departed from the recording: expected {mark.fields['expected']}, got {mark.fields['got']}"
+    ),
     "session_closed": lambda mark: (
-        f"session closed ({mark.fields['code']} {mark.fields['reason']})"
+        f"session closed ({mark.fields['code']} {mark.fields['reason']}".rstrip() + ")"
     ),
 }

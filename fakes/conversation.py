@@ -11,6 +11,7 @@ MS_PER_INPUT_TOKEN = 100
 MS_PER_OUTPUT_TOKEN = 50
 _CHARS_PER_TEXT_TOKEN = 4
 
+AUDIO_CONTENT = ("input_audio", "output_audio")
 _FRONT = "root"  # as `previous_item_id`: before all others
 
 
@@ -22,6 +23,8 @@ class Item:
     audio_ms: float = 0.0
     pcm: bytes = b""
     """What the user said (PCM16 at the input's rate), as far as it is kept."""
+    added_chars: int = 0
+    """`chars` when it was added."""
 
     @property
     def id(self) -> str:
@@ -47,8 +50,17 @@ class Item:
             return dict(self.data)
         content = [dict(part) for part in self.data["content"]]
         if with_audio and self.pcm:
-            content[0]["audio"] = base64.b64encode(self.pcm).decode("ascii")
+            spoken = next(part for part in content if part["type"] in AUDIO_CONTENT)
+            spoken["audio"] = base64.b64encode(self.pcm).decode("ascii")
         return {**self.data, "content": content}
+
+    @property
+    def chars(self) -> int:
+        """Characters of its text, and of its images."""
+        texts = [self.data.get("arguments"), self.data.get("output")]
+        for part in self.data.get("content", ()):
+            texts += [part.get("text"), part.get("transcript"), part.get("image_url")]
+        return sum(len(text) for text in texts if text)
 
     @property
     def text_tokens(self) -> int:
@@ -65,11 +77,17 @@ def text_tokens(text: str) -> int:
 
 @dataclass
 class Conversation:
-    """Items in order. `kept_audio_bytes` bounds the memory that their audio takes."""
+    """Items in order. What they take is bounded: the oldest, or their audio, is forgotten.
+
+    No call comes near these bounds, but a flood does.
+    """
 
     id: str
     kept_audio_bytes: int = 2**24
+    kept_items: int = 10_000
+    kept_chars: int = 2**24
     _items: list[Item] = field(default_factory=list)
+    _chars: int = 0
 
     def __contains__(self, item_id: str) -> bool:
         return any(item.id == item_id for item in self._items)
@@ -109,10 +127,13 @@ class Conversation:
         elif after == _FRONT:
             position = 0
         else:
-            position = self._position(after, "item_create_invalid_previous_item_id") + 1
+            code = "item_create_invalid_previous_item_id"
+            position = self._position(after, code, "previous_item_id") + 1
+        previous = self._items[position - 1].id if position else None
         self._items.insert(position, item)
+        self._bound_items(item)
         self._bound_audio()
-        return self._items[position - 1].id if position else None
+        return previous
 
     def previous_of_done(self, item_id: str) -> str | None:
         """`previous_item_id` in the `conversation.item.done` of a response's item.
@@ -137,7 +158,8 @@ class Conversation:
         Raises:
             RequestError: `item_delete_invalid_item_id`.
         """
-        del self._items[self._position(item_id, "item_delete_invalid_item_id")]
+        item = self._items.pop(self._position(item_id, "item_delete_invalid_item_id"))
+        self._chars -= item.added_chars
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
         """Shorten an assistant's audio, and drop its transcript, which says too much now.
@@ -175,11 +197,20 @@ class Conversation:
         )
         return sum(item.text_tokens for item in self._items), math.ceil(audio_ms)
 
-    def _position(self, item_id: str, code: str) -> int:
+    def _position(self, item_id: str, code: str, param: str = "item_id") -> int:
         for position, item in enumerate(self._items):
             if item.id == item_id:
                 return position
-        raise RequestError(code, f"Item with item_id '{item_id}' does not exist.", "item_id")
+        raise RequestError(code, f"Item with item_id '{item_id}' does not exist.", param)
+
+    def _bound_items(self, newest: Item) -> None:
+        newest.added_chars = newest.chars
+        self._chars += newest.added_chars
+        while len(self._items) > 1 and (
+            len(self._items) > self.kept_items or self._chars > self.kept_chars
+        ):
+            oldest = self._items.pop(1 if self._items[0] is newest else 0)
+            self._chars -= oldest.added_chars
 
     def _bound_audio(self) -> None:
         total = 0

@@ -26,6 +26,21 @@ _FORMATS_BACK = {beta: ga for ga, beta in _FORMATS.items()}
 # Fields of the beta's flat session that mean the same in GA.
 _SHARED = ("instructions", "tools", "tool_choice", "model", "tracing")
 _NO_MEANING_IN_GA = ("temperature",)
+# Where a flat session has what GA nests, the longest path first.
+_PATHS = (
+    ("session.audio.input.transcription", "session.input_audio_transcription"),
+    ("session.audio.input.noise_reduction", "session.input_audio_noise_reduction"),
+    ("session.audio.input.turn_detection", "session.turn_detection"),
+    ("session.audio.input.format", "session.input_audio_format"),
+    ("session.audio.output.format", "session.output_audio_format"),
+    ("session.audio.output", "session"),
+    ("session.max_output_tokens", "session.max_response_output_tokens"),
+    ("session.output_modalities", "session.modalities"),
+    ("response.audio.output.format", "response.output_audio_format"),
+    ("response.audio.output", "response"),
+    ("response.max_output_tokens", "response.max_response_output_tokens"),
+    ("response.output_modalities", "response.modalities"),
+)
 
 
 class Translator(Protocol):
@@ -64,6 +79,8 @@ class Beta:
             event["item"] = _beta_item(event["item"])
         if "response" in event:
             event["response"] = _beta_response(event["response"])
+        if event["type"] == "error":
+            event["error"] = _beta_error(event["error"])
         return [event]
 
     def incoming(self, event: Event) -> Event:
@@ -137,6 +154,8 @@ def _ga_response(response: Mapping[str, Any]) -> dict[str, Any]:
     ga = dict(response)
     if "modalities" in ga:
         ga["output_modalities"] = _ga_modalities(ga.pop("modalities"))
+    if "max_response_output_tokens" in ga:
+        ga["max_output_tokens"] = ga.pop("max_response_output_tokens")
     output: dict[str, Any] = {}
     if "voice" in ga:
         output["voice"] = ga.pop("voice")
@@ -165,6 +184,17 @@ def _with_content_types(item: Mapping[str, Any], names: Mapping[str, str]) -> di
         if isinstance(part, dict) and part.get("type") in names:
             part["type"] = names[part["type"]]
     return translated
+
+
+def _beta_error(error: Mapping[str, Any]) -> dict[str, Any]:
+    """An error that names its parameter as the client wrote it."""
+    param = error["param"] or ""
+    for ga, beta in _PATHS:
+        if param == ga or param.startswith((f"{ga}.", f"{ga}[")):
+            written = beta + param.removeprefix(ga)
+            message = error["message"].replace(f"'{param}'", f"'{written}'")
+            return {**error, "param": written, "message": message}
+    return dict(error)
 
 
 def _beta_response(response: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class Floor:
             self._advance(response)
 
     def send_rate_limits(self) -> None:
-        """The timer `rate_limits` is due."""
+        """The timer `rate_limits` of a response is due."""
         self._state.out.send(
             "rate_limits.updated",
             rate_limits=[
@@ -148,7 +148,8 @@ class Floor:
 
     def _retire(self, response: Response) -> None:
         del self._responses[response.id]
-        self._state.out.set_timer("rate_limits", self._state.in_ms(_RATE_LIMITS_AFTER_MS))
+        due_ns = self._state.in_ms(_RATE_LIMITS_AFTER_MS)
+        self._state.out.set_timer(f"rate_limits:{response.id}", due_ns)
         if response is not self._active:
             return
         self._active = None

@@ -4,6 +4,7 @@ The audio clock counts the audio received since the session began. Turns, `audio
 `audio_end_ms` and the idle timer live on it; the wall clock plays no part.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -43,6 +44,7 @@ class InputAudio:
         # the beginning of the stream, which is the session's, or that of its present format.
         self._stream_ms = 0.0
         self._buffer = bytearray()
+        self._half = b""  # of a sample, whose other half comes with the next append
         self._buffer_at = 0
         self._judged_at = 0
         self._committed_at = 0
@@ -93,11 +95,24 @@ class InputAudio:
 
         Fifty times a second for every session: kept lean.
         """
+        if self._half or (len(wire) % 2 and self._format.encoding == "pcm"):
+            wire = self._half + wire
+            self._half = wire[len(wire) // 2 * 2 :]
         self.newest = pcm = self._format.decode(wire)
         self._buffer += pcm
         if len(self._buffer) + self._buffer_at - self._judged_at < self._frame_bytes:
             return ()
         return self._listen()
+
+    def routine_ms(self, *, silent: bool) -> float:
+        """So much audio more tells nothing, whatever is in it, or if it is `silent`."""
+        if self._detector is None:
+            return math.inf
+        sure = self._vad.engine == "energy" and self._detector.hearing.threshold > 0
+        if silent and sure and not self._detector.speaking:
+            rest = self._buffer[self._judged_at - self._buffer_at :]
+            return math.inf if rest == bytes(len(rest)) else 0.0
+        return max(0.0, self._detector.earliest_ms - self.clock_ms)
 
     def _listen(self) -> list[SpeechStarted | SpeechStopped]:
         """Judge the whole frames of what has come in."""
@@ -107,8 +122,8 @@ class InputAudio:
         whole = (len(self._buffer) - start) // frame_bytes
         if self._detector is not None and self._judge is not None:
             start_ms = round(self._to_ms(self._judged_at))
-            for offset in range(start, start + whole * frame_bytes, frame_bytes):
-                probability = self._judge.probability(self._buffer[offset : offset + frame_bytes])
+            frames = self._buffer[start : start + whole * frame_bytes]
+            for probability in self._judge.probabilities(frames, frame_bytes):
                 heard = self._detector.hear(probability, start_ms)
                 if heard is not None:
                     all_heard.append(heard)
@@ -138,6 +153,7 @@ class InputAudio:
 
     def clear(self) -> None:
         """Forget what has been buffered, and the turn that is going on."""
+        self._half = b""
         self._committed_at = self._end_at
         self._forget(self._end_at)
         self.forget_turn()
@@ -177,8 +193,10 @@ class InputAudio:
         self._stream_ms = self.clock_ms
         self._format = audio_format
         self._frame_bytes = self._to_bytes(FRAME_MS)
-        self._judge = None
+        if self._judge is not None:
+            self._judge.restart(self.rate_hz)
         self._buffer.clear()
+        self._half = b""
         self._buffer_at = self._judged_at = self._committed_at = 0
         self.forget_turn()
 

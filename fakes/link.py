@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from fakes.door import Effect, EmitMark, KeepSent, SendEvent, SendText
+from fakes.door import DropConnection, Effect, EmitMark, KeepSent, SendEvent, SendText
+
+_MOST_HELD = 10_000
 
 Sent = SendEvent | SendText | EmitMark | KeepSent
 
@@ -24,7 +26,11 @@ class Link:
     def push(self, sent: Sent) -> None:
         """Send, now or when the link works again."""
         if self._stalled:
-            if self._keeps:
+            if len(self._held) >= _MOST_HELD:
+                self._held.clear()
+                self._keeps = False
+                self._deliver(DropConnection())  # its client asks for ever more meanwhile
+            elif self._keeps:
                 self._held.append(sent)
         else:
             self._deliver(sent)

@@ -1,13 +1,13 @@
 """Reading a script from a YAML file, with errors that say where and what was expected."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from fakes.script import Script
+from fakes.script import Reply, Script
 
 _MAX_BYTES = 2**20
 
@@ -26,8 +26,10 @@ def load_script(path: Path) -> Script:
         if path.stat().st_size > _MAX_BYTES:
             raise ScriptError(f"{path}: larger than {_MAX_BYTES} bytes: that is no script")
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ScriptError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ScriptError(f"{path}: cannot be read: it is no text: {error.reason}") from None
+    except OSError as error:
+        raise ScriptError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
@@ -38,7 +40,26 @@ def load_script(path: Path) -> Script:
     except ValidationError as error:
         lines = [_describe(path, root, dict(problem)) for problem in error.errors()]
         raise ScriptError("\n".join(lines)) from None
-    return script.resolved(path.parent)
+    script = script.resolved(path.parent)
+    missing = [_describe(path, root, problem) for problem in _missing_files(script)]
+    if missing:
+        raise ScriptError("\n".join(missing))
+    return script
+
+
+def _missing_files(script: Script) -> Iterator[dict[str, Any]]:
+    """Files that are not there, as problems with their places."""
+    replies: dict[tuple[str | int, ...], Reply] = {
+        ("greeting",): script.greeting,
+        ("default_reply",): script.default_reply,
+        **{("replies", number): reply for number, reply in enumerate(script.replies)},
+    }
+    for loc, reply in replies.items():
+        file, where = reply.wav, (*loc, "wav")
+        if reply.recording is not None:
+            file, where = reply.recording.file, (*loc, "recording", "file")
+        if file is not None and not file.is_file():
+            yield {"loc": where, "type": "missing_file", "msg": f"{file}: no such file"}
 
 
 def _describe(path: Path, root: yaml.Node | None, problem: dict[str, Any]) -> str:

@@ -1,12 +1,12 @@
 """Prints a recording as a conversation that people can read."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from agent.audio import AudioFormat
 from fakes.recorded_sound import encoding_of
-from fakes.recording import AUDIO_FIELDS, Entry, Recording
+from fakes.recording import AUDIO_FIELDS, Entry, Recording, part_of, text_of
 
 _LONGEST = 100
 
@@ -64,19 +64,39 @@ def _facts(event: Any) -> Iterator[str]:
     for key in ("audio_start_ms", "audio_end_ms", "transcript", "text", "name", "arguments"):
         if event.get(key) is not None:
             yield f"{key} {_short(event[key])}"
-    error = event.get("error")
-    if isinstance(error, dict):
+    session = part_of(event, "session")
+    if session:
+        yield from _told_of_session(session)
+    error = part_of(event, "error")
+    if error:
         yield f"{error.get('code')}: {_short(error.get('message'))}"
-    response = event.get("response")
-    if isinstance(response, dict) and response.get("status"):
+    response = part_of(event, "response")
+    if response.get("status"):
         yield str(response["status"])
-    item = event.get("item")
-    if isinstance(item, dict):
+    yield from _told_of_item(part_of(event, "item"))
+
+
+def _told_of_item(item: Mapping[str, Any]) -> Iterator[str]:
+    """Whose it is, and what is in it."""
+    if item:
         yield " ".join(str(item[key]) for key in ("role", "type") if item.get(key))
-        for part in item.get("content") or ():
-            text = part.get("text") or part.get("transcript")
-            if text:
-                yield _short(text)
+    for key in ("name", "arguments", "output"):
+        if item.get(key):
+            yield f"{key} {_short(item[key])}"
+    content = item.get("content")
+    for part in content if isinstance(content, list) else ():
+        text = part.get("text") or part.get("transcript") if isinstance(part, dict) else None
+        if text:
+            yield _short(text)
+
+
+def _told_of_session(session: Mapping[str, Any]) -> Iterator[str]:
+    """How turns are taken, and what the model was told."""
+    inside = part_of(part_of(session, "audio"), "input") or session
+    if "turn_detection" in inside:
+        yield f"turns by {text_of(part_of(inside, 'turn_detection'), 'type') or 'the client'}"
+    if session.get("instructions"):
+        yield f"instructions {_short(session['instructions'])}"
 
 
 def _short(value: object) -> str:

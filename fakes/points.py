@@ -2,6 +2,7 @@
 
 connect            the handshake
 greeting           the first audio of the greeting
+speech 2           the user begins to speak for the second time
 turn 2             the commit of the second user turn
 reply 1            the first audio of the response to the first turn
 event 12           the twelfth server event
@@ -12,13 +13,15 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-Place = Literal["connect", "greeting", "turn", "reply", "event"]
+Place = Literal["connect", "greeting", "speech", "turn", "reply", "event"]
 
-_NUMBERED = ("turn", "reply", "event")
+_NUMBERED = ("speech", "turn", "reply", "event")
 _PATTERN = re.compile(
     r"(?P<place>[a-z]+)(?:\s+(?P<number>\d+))?(?:\s*\+\s*(?P<offset>\d+(?:\.\d+)?)\s*(?P<unit>ms|s))?"
 )
-_EXPECTED = "'connect', 'greeting', 'turn N', 'reply N' or 'event N', and perhaps '+ 800ms'"
+_EXPECTED = (
+    "'connect', 'greeting', 'speech N', 'turn N', 'reply N' or 'event N', and perhaps '+ 800ms'"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ inside events is removed.
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from fakes.recorded_sound import Sender
 from fakes.recording import Header, RecordingWriter
@@ -63,7 +65,6 @@ class RecordingProxy:
         self._port = port
         self._audio_files = audio_files
         self._server: Server | None = None
-        self._sessions = 0
         self._peers: dict[ServerConnection, ClientConnection] = {}
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -73,6 +74,7 @@ class RecordingProxy:
             self._host,
             self._port,
             process_request=self._process_request,
+            select_subprotocol=self._select_subprotocol,
             max_size=_MAX_MESSAGE_BYTES,
             compression=None,
             open_timeout=_CONNECT_LIMIT_S + 5,
@@ -115,6 +117,7 @@ class RecordingProxy:
                 max_size=_MAX_MESSAGE_BYTES,
                 open_timeout=_CONNECT_LIMIT_S,
                 compression=None,
+                subprotocols=_offered(request.headers),
                 user_agent_header=request.headers.get("User-Agent"),
             )
         except InvalidStatus as error:
@@ -129,6 +132,12 @@ class RecordingProxy:
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
         return None
+
+    def _select_subprotocol(
+        self, socket: ServerConnection, _offered: Sequence[Subprotocol]
+    ) -> Subprotocol | None:
+        """What the upstream server has chosen."""
+        return self._peers[socket].subprotocol
 
     async def _hang_up(self, client: ServerConnection, upstream: ClientConnection) -> None:
         """A client that goes, however far its handshake came, leaves no connection behind."""
@@ -147,25 +156,65 @@ class RecordingProxy:
             source=urlsplit(self._upstream).hostname or "",
         )
         path = self._next_path()
-        with RecordingWriter(path, header, audio_files=self._audio_files) as writer:
-            began_s = time.monotonic()
-
-            def write(sender: Sender, message: str | bytes) -> None:
-                event = _event(message)
-                if event is not None:
-                    writer.write(time.monotonic() - began_s, sender, event)
-
+        tape = Tape(path, header, audio_files=self._audio_files)
+        try:
             await asyncio.gather(
-                _pump(client, upstream, lambda message: write("client", message)),
-                _pump(upstream, client, lambda message: write("server", message)),
+                _pump(client, upstream, lambda message: tape.add("client", message)),
+                _pump(upstream, client, lambda message: tape.add("server", message)),
             )
-        log.info("recorded %s", path)
+        finally:
+            tape.close()
 
     def _next_path(self) -> Path:
-        self._sessions += 1
-        if self._sessions == 1:
-            return self._to
-        return self._to.with_stem(f"{self._to.stem}-{self._sessions}")
+        """The first that is free: a recording costs money, and is never overwritten."""
+        path = self._to
+        number = 1
+        while path.exists():
+            number += 1
+            path = self._to.with_stem(f"{self._to.stem}-{number}")
+        return path
+
+
+class Tape:
+    """One session's recording; a disk that fails ends it, and never the session."""
+
+    def __init__(self, path: Path, header: Header, *, audio_files: bool) -> None:
+        self._path = path
+        self._began_s = time.monotonic()
+        self._writer: RecordingWriter | None = None
+        try:
+            self._writer = RecordingWriter(path, header, audio_files=audio_files)
+        except OSError as error:
+            self._give_up(error)
+
+    def add(self, sender: Sender, message: str | bytes) -> None:
+        """Write down a message that has just been passed on."""
+        if self._writer is None:
+            return
+        event = _event(message)
+        if event is None:
+            return
+        try:
+            self._writer.write(time.monotonic() - self._began_s, sender, event)
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """End the recording."""
+        writer, self._writer = self._writer, None
+        try:
+            if writer is not None:
+                writer.close()
+                log.info("recorded %s", self._path)
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        log.error("%s is not recorded any further: %s", self._path, error.strerror or error)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()
 
 
 async def _pump(source: Peer, target: Peer, write: Callable[[str | bytes], None]) -> None:
@@ -180,13 +229,19 @@ async def _pump(source: Peer, target: Peer, write: Callable[[str | bytes], None]
     await target.close(_LOST if code in _NEVER_SENT else code, source.close_reason or "")
 
 
+def _offered(given: Headers) -> list[Subprotocol] | None:
+    """A browser sends its key as a subprotocol."""
+    values = given.get_all("Sec-WebSocket-Protocol")
+    return [Subprotocol(part.strip()) for value in values for part in value.split(",")] or None
+
+
 def _headers(given: Headers) -> Headers:
     headers = Headers()
     for name in (*_PASSED_ON, _BETA):
         for value in given.get_all(name):
             headers[name] = value
     key = os.environ.get("OPENAI_API_KEY")
-    if key and "Authorization" not in headers:
+    if key and "Authorization" not in headers and not _offered(given):
         headers["Authorization"] = f"Bearer {key}"
     return headers
 

@@ -19,7 +19,7 @@ import pytest
 
 from agent.timeline import Mark
 from fakes.script import Script
-from fakes.server import FakeRealtime, ServerOptions
+from fakes.server import FakeRealtime
 
 _LIMIT_S = 30
 
@@ -48,7 +48,10 @@ class RunningServer:
 
 @pytest.fixture
 def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers: call it with a `Script`, or with a mapping as in a script's YAML."""
+    """Starts servers: call it with a `Script`, or with a mapping as in a script's YAML.
+
+    Keywords go to `FakeRealtime`: `recording`, `replay`, `options`.
+    """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fake-realtime", daemon=True)
     thread.start()
@@ -57,11 +60,11 @@ def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
     def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, loop).result(_LIMIT_S)
 
-    def start(script: Script | Mapping[str, Any] | None = None) -> RunningServer:
+    def start(script: Script | Mapping[str, Any] | None = None, **how: Any) -> RunningServer:
         if not isinstance(script, Script):
             script = Script.model_validate(dict(script or {}))
         marks: list[Mark] = []
-        server = FakeRealtime(script, options=ServerOptions(), on_mark=marks.append)
+        server = FakeRealtime(script, on_mark=marks.append, **how)
         wait_for(server.start())
         servers.append(server)
         return RunningServer(server, marks)

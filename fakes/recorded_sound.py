@@ -30,10 +30,16 @@ _REFERENCE_KEYS = {"wav", "start", "samples", "encoding"}
 def encoding_of(event: Mapping[str, Any], sender: Sender) -> Encoding:
     """How this side's audio is encoded after a `session.created` or `.updated`, of any dialect."""
     side = "input" if sender == "client" else "output"
-    session = event.get("session", {})
+    session = _object(event.get("session"))
     name = session.get(f"{side}_audio_format")
-    name = name or session.get("audio", {}).get(side, {}).get("format", {}).get("type")
-    return _ENCODINGS.get(name, "pcm")
+    if name is None:
+        name = _object(_object(_object(session.get("audio")).get(side)).get("format")).get("type")
+    return _ENCODINGS.get(str(name), "pcm")
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    """An object of a recorded event; a recording holds whatever was said."""
+    return value if isinstance(value, Mapping) else {}
 
 
 class SoundWriter:
@@ -52,18 +58,25 @@ class SoundWriter:
             self._encodings[sender] = encoding_of(event, sender)
 
     def add(self, sender: Sender, audio: bytes) -> dict[str, Any]:
-        """Append audio to its file; returns the reference to it."""
+        """Append audio to its file; returns the reference to it.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         encoding = self._encodings[sender]
         audio_format = AudioFormat(encoding)
         key = sender, encoding
         path = self._recording.with_suffix(f".{sender}.{encoding}.wav")
-        if key not in self._files:
-            self._files[key] = soundfile.SoundFile(
-                path, "w", samplerate=audio_format.rate_hz, channels=1, subtype="PCM_16"
-            )
         samples = to_samples(audio_format.decode(audio))
-        start = self._files[key].frames
-        self._files[key].write(samples)
+        try:
+            if key not in self._files:
+                self._files[key] = soundfile.SoundFile(
+                    path, "w", samplerate=audio_format.rate_hz, channels=1, subtype="PCM_16"
+                )
+            start = self._files[key].frames
+            self._files[key].write(samples)
+        except soundfile.LibsndfileError as error:
+            raise OSError(f"{path}: {error}") from None
         return {"wav": path.name, "start": start, "samples": len(samples), "encoding": encoding}
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ def read_turn(path: Path, number: int) -> RecordedTurn:
         RecordingError: the recording cannot be read, or has fewer spoken responses.
     """
     audio_format = AudioFormat()
-    spoken: dict[str, list[bytes]] = {}
+    spoken: dict[str, tuple[AudioFormat, list[bytes]]] = {}
     words: dict[str, str] = {}
     for entry in read_recording(path).entries:
         if entry.sender != "server":
@@ -37,16 +37,14 @@ def read_turn(path: Path, number: int) -> RecordedTurn:
         if entry.type in ("session.created", "session.updated"):
             audio_format = AudioFormat(encoding_of(entry.event, "server"))
         elif entry.type in _DELTAS:
-            pcm = audio_format.decode(entry.event["delta"])
-            spoken.setdefault(_response(entry), []).append(
-                resample(pcm, audio_format.rate_hz, RATE_HZ)
-            )
+            spoken.setdefault(_response(entry), (audio_format, []))[1].append(entry.event["delta"])
         elif entry.type in _TRANSCRIPTS:
             words[_response(entry)] = str(entry.event.get("transcript", ""))
     if number > len(spoken):
         raise RecordingError(f"{path}: has {len(spoken)} spoken responses, and no number {number}")
     response = list(spoken)[number - 1]
-    pcm = b"".join(spoken[response])
+    spoken_format, deltas = spoken[response]
+    pcm = resample(spoken_format.decode(b"".join(deltas)), spoken_format.rate_hz, RATE_HZ)
     whole = duration_ms(pcm, RATE_HZ) >= _SHORTEST_MS
     return RecordedTurn(pcm if whole else b"", words.get(response, ""))
 

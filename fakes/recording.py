@@ -10,7 +10,9 @@ In memory, audio (`audio` of an append, `delta` of an audio delta) is `bytes`, a
 """
 
 import base64
+import contextlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -30,7 +32,10 @@ AUDIO_FIELDS = {
     "response.audio.delta": "delta",
 }
 _SECRET_KEYS = {"authorization", "api_key", "client_secret", "headers"}
+_SECRET_TEXT = re.compile(r"\b(?:sk-|ek_)[\w-]{8,}|\bBearer\s+\S+")  # keys of the API
 _REMOVED = "[removed]"
+_LATEST_S = 1e6
+_KINDS = {str: "a text", bool: "true or false"}
 
 
 class RecordingError(ValueError):
@@ -91,7 +96,12 @@ class RecordingWriter:
         self._path = path
         self._sounds = SoundWriter(path) if audio_files else None
         self._file: IO[str] | None = path.open("w", encoding="utf-8")
-        self._write({"format": FORMAT, "version": VERSION, **asdict(header)})
+        try:
+            self._write({"format": FORMAT, "version": VERSION, **asdict(header)})
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -119,17 +129,46 @@ class RecordingWriter:
         self._write({"at": round(at_s, 6), "from": sender, "event": event})
 
     def close(self) -> None:
-        """End the recording; twice does no harm."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        if self._sounds is not None:
-            self._sounds.close()
+        """End the recording; twice does no harm.
+
+        Raises:
+            OSError: the end of it cannot be written.
+        """
+        file, self._file = self._file, None
+        try:
+            if file is not None:
+                file.close()
+        finally:
+            if self._sounds is not None:
+                self._sounds.close()
 
     def _write(self, line: Mapping[str, Any]) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
+            self._file.write(to_json(line) + "\n")
             self._file.flush()
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """An event or a line as JSON, on one line."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair: no Unicode, but JSON can say it
+            return json.dumps(value, separators=(",", ":"))
+    return text
+
+
+def part_of(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """An object inside an event, empty if there is none: a recording holds whatever was said."""
+    part = event.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def text_of(event: Mapping[str, Any], name: str) -> str:
+    """A text inside an event, empty if there is none."""
+    text = event.get(name)
+    return text if isinstance(text, str) else ""
 
 
 def write_recording(path: Path, recording: Recording, *, audio_files: bool = False) -> None:
@@ -151,13 +190,15 @@ def read_recording(path: Path) -> Recording:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordingError(f"{path}: cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
     if not lines:
         raise RecordingError(f"{path}:1: empty; expected a header with format {FORMAT!r}")
     try:
         header = _parse_header(lines[0])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise RecordingError(f"{path}:1: {error}") from None
     return Recording(header, tuple(_read_entries(path, lines)))
 
@@ -170,7 +211,7 @@ def _read_entries(path: Path, lines: Sequence[str]) -> Iterator[Entry]:
             return
         try:
             entry = _parse_entry(line, sounds)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise RecordingError(f"{path}:{number}: {error}") from None
         if entry.at_s < last_s:
             raise RecordingError(f"{path}:{number}: at {entry.at_s} is before the line above")
@@ -195,6 +236,10 @@ def _parse_header(line: str) -> Header:
     unknown = data.keys() - {known.name for known in fields(Header)}
     if unknown:
         raise ValueError(f"the header has unknown keys: {', '.join(sorted(unknown))}")
+    for known in fields(Header):
+        given = data.get(known.name, known.default)
+        if not isinstance(given, type(known.default)):
+            raise TypeError(f"{known.name} {given!r}, expected {_KINDS[type(known.default)]}")
     header = Header(**data)
     if header.dialect not in get_args(Dialect):
         raise ValueError(f"dialect {header.dialect!r}, expected ga or beta")
@@ -206,7 +251,7 @@ def _parse_entry(line: str, sounds: SoundReader) -> Entry:
     if data.keys() != {"at", "from", "event"}:
         raise ValueError(f"expected the keys at, from and event, not {', '.join(data)}")
     at_s, sender, event = data["at"], data["from"], data["event"]
-    if isinstance(at_s, bool) or not isinstance(at_s, int | float) or at_s < 0:
+    if isinstance(at_s, bool) or not isinstance(at_s, int | float) or not 0 <= at_s <= _LATEST_S:
         raise ValueError(f"at {at_s!r}, expected seconds since the beginning")
     if sender not in get_args(Sender):
         raise ValueError(f"from {sender!r}, expected client or server")
@@ -230,4 +275,4 @@ def _without_secrets(value: Any) -> Any:
         }
     if isinstance(value, list):
         return [_without_secrets(part) for part in value]
-    return value
+    return _SECRET_TEXT.sub(_REMOVED, value) if isinstance(value, str) else value

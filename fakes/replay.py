@@ -5,6 +5,7 @@ speech as the voice activity detection hears it. A client that acts otherwise th
 has departed: that is marked, and with `strict` it is told, and the session ends.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
@@ -14,6 +15,7 @@ from agent.audio import BYTES_PER_SAMPLE, AudioFormat
 from agent.clock import NS_PER_S
 from agent.timeline import Mark
 from fakes.causes import CONNECTED, SPEECH_STARTED, SPEECH_STOPPED, Act, find_acts
+from fakes.difference import first_difference
 from fakes.door import (
     AcceptConnection,
     ClientEvent,
@@ -26,14 +28,15 @@ from fakes.door import (
     Event,
     Input,
     KeepAudio,
+    KeepSent,
     SendEvent,
     ServerStopping,
     SetTimer,
     TimerFired,
 )
-from fakes.hearing import InputAudio
+from fakes.hearing import SEMANTIC_LONGEST_WAIT_MS, InputAudio
 from fakes.recorded_sound import encoding_of
-from fakes.recording import AUDIO_FIELDS, Recording
+from fakes.recording import AUDIO_FIELDS, Recording, part_of, text_of
 from fakes.script import Vad
 from fakes.state import Observation
 from fakes.vad import SpeechStarted
@@ -41,6 +44,7 @@ from fakes.vad import SpeechStarted
 Pace = Literal["recorded", "fast"]
 
 _APPEND = "input_audio_buffer.append"
+_DEFAULTS = {"threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
 _NO_MORE = "nothing more"
 
 
@@ -109,10 +113,12 @@ class ReplaySession:
             case ClientEvent(event):
                 self._on_event(event)
             case ClientGarbage(message):
-                self._depart(message)
+                self._depart(self._expected, message)
             case TimerFired():
                 self._send_due()
             case ConnectionLost(code, reason):
+                if self._expected != _NO_MORE:
+                    self._mark("departed", expected=self._expected, got=_NO_MORE)
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")
@@ -123,7 +129,7 @@ class ReplaySession:
         if event.get("type") == _APPEND:
             self._on_append(event.get("audio"))
         else:
-            self._act(str(event.get("type")))
+            self._act(str(event.get("type")), event)
 
     def _on_append(self, audio: object) -> None:
         if not isinstance(audio, bytes):
@@ -142,14 +148,18 @@ class ReplaySession:
                 self._committed_by = "vad"
                 self._act(SPEECH_STOPPED, audio_end_ms=heard.end_ms)
 
-    def _act(self, kind: str, **live: int) -> None:
+    def _act(self, kind: str, event: Event | None = None, **live: int) -> None:
         """The live client did something: release what the recorded server answered to it."""
         if kind == "input_audio_buffer.commit":
             self._committed_by = "client"
-        if self._expected != kind:
-            self._depart(kind)
         later = range(self._next, len(self._acts))
         found = next((number for number in later if self._acts[number].kind == kind), None)
+        if found is None or found > self._next:
+            self._depart(self._expected, kind)
+        elif event is not None:
+            difference = first_difference(self._acts[found].event, event)
+            if difference is not None:
+                self._depart(*(f"{kind} with {side}" for side in difference))
         if found is None or self.over:
             return
         self._next = found + 1
@@ -159,11 +169,11 @@ class ReplaySession:
     def _expected(self) -> str:
         return self._acts[self._next].kind if self._next < len(self._acts) else _NO_MORE
 
-    def _depart(self, got: str) -> None:
-        self._mark("departed", expected=self._expected, got=got)
+    def _depart(self, expected: str, got: str) -> None:
+        self._mark("departed", expected=expected, got=got)
         if not self._options.strict:
             return
-        message = f"This is a replay: expected {self._expected} as act {self._next}, got {got}."
+        message = f"This is a replay: expected {expected} as act {self._next}, got {got}."
         error = {
             "type": "invalid_request_error",
             "code": "departed_from_recording",
@@ -200,56 +210,56 @@ class ReplaySession:
 
     def _follow(self, event: dict[str, Any]) -> None:
         """Hear as the recorded session was configured to."""
-        session = event["session"]
-        side = session.get("audio", {}).get("input", session)
-        detection = side.get("turn_detection")
+        session = part_of(event, "session")
+        side = part_of(part_of(session, "audio"), "input") or session
         self._format = AudioFormat(encoding_of(event, "server"))
         self._audio.configure(
-            AudioFormat(encoding_of(event, "client")), detection, unfinished=False
+            AudioFormat(encoding_of(event, "client")),
+            _detection(side.get("turn_detection")),
+            unfinished=False,
         )
 
     def _facts(self, event: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         """What of an event belongs on the timeline: the name of the mark, and its fields."""
-        match event:
-            case {"type": "input_audio_buffer.speech_started"}:
-                fields = {"item": event["item_id"], "audio_start_ms": event["audio_start_ms"]}
-                return "speech_started", fields
-            case {"type": "input_audio_buffer.speech_stopped"}:
-                fields = {"item": event["item_id"], "audio_end_ms": event["audio_end_ms"]}
-                return "speech_stopped", fields | {"last_voiced_ms": self._last_voiced_ms}
-            case {"type": "input_audio_buffer.committed"}:
-                return "committed", {"item": event["item_id"], "by": self._committed_by}
-            case {"type": "conversation.item.truncated"}:
-                fields = {"item": event["item_id"], "audio_end_ms": event["audio_end_ms"]}
-                return "truncated", fields
-            case {"type": "error", "error": error}:
+        item = {"item": text_of(event, "item_id")}
+        match event["type"]:
+            case "input_audio_buffer.speech_started":
+                return "speech_started", item | {"audio_start_ms": event.get("audio_start_ms")}
+            case "input_audio_buffer.speech_stopped":
+                ends = {"audio_end_ms": event.get("audio_end_ms")}
+                return "speech_stopped", item | ends | {"last_voiced_ms": self._last_voiced_ms}
+            case "input_audio_buffer.committed":
+                return "committed", item | {"by": self._committed_by}
+            case "conversation.item.truncated":
+                return "truncated", item | {"audio_end_ms": event.get("audio_end_ms")}
+            case "error":
+                error = part_of(event, "error")
                 return "error_sent", {"code": error.get("code"), "message": error.get("message")}
             case _:
                 return self._response_facts(event)
 
     def _response_facts(self, event: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
-        match event:
-            case {"type": "response.created", "response": response}:
-                return "response_created", {"response": response["id"]}
-            case {"type": "response.done", "response": response}:
-                details = response.get("status_details") or {}
-                reason = details.get("reason") or (details.get("error") or {}).get("code")
-                extra = {"reason": reason} if reason else {}
-                return "response_done", {
-                    "response": response["id"],
-                    "status": response["status"],
-                    **extra,
-                }
-            case {"type": kind, "delta": bytes(wire)} if kind in AUDIO_FIELDS:
-                item = event["item_id"]
-                samples = len(self._format.decode(wire)) // BYTES_PER_SAMPLE
-                self._sent_samples += samples
-                return "delta_sent", {
-                    "response": event["response_id"],
-                    "item": item,
-                    "samples": samples,
-                    "total_samples": self._sent_samples,
-                }
+        response = part_of(event, "response")
+        kind, wire = event["type"], event.get("delta")
+        if kind == "response.created":
+            return "response_created", {"response": text_of(response, "id")}
+        if kind == "response.done":
+            details = part_of(response, "status_details")
+            reason = text_of(details, "reason") or text_of(part_of(details, "error"), "code")
+            facts = {"response": text_of(response, "id"), "status": text_of(response, "status")}
+            return "response_done", facts | ({"reason": reason} if reason else {})
+        if kind in AUDIO_FIELDS and isinstance(wire, bytes):
+            pcm = self._format.decode(wire)
+            if self._observation.keep_audio:
+                self._effects.append(KeepSent(pcm, self._format.rate_hz))
+            samples = len(pcm) // BYTES_PER_SAMPLE
+            self._sent_samples += samples
+            return "delta_sent", {
+                "response": text_of(event, "response_id"),
+                "item": text_of(event, "item_id"),
+                "samples": samples,
+                "total_samples": self._sent_samples,
+            }
         return None
 
     def _close(self, code: int, reason: str) -> None:
@@ -265,3 +275,15 @@ class ReplaySession:
             at_ns=self._now_ns, source="realtime", call=self._call, name=name, fields=fields
         )
         self._effects.append(EmitMark(mark))
+
+
+def _detection(recorded: object) -> dict[str, Any] | None:
+    """How the recorded session detected turns; what it does not say is as the API has it."""
+    if not isinstance(recorded, Mapping):
+        return None
+    kind, eagerness = recorded.get("type"), recorded.get("eagerness")
+    if kind not in ("server_vad", "semantic_vad"):
+        return None
+    said = {key: recorded[key] for key in _DEFAULTS if isinstance(recorded.get(key), int | float)}
+    known = eagerness if eagerness in SEMANTIC_LONGEST_WAIT_MS else "auto"
+    return {**_DEFAULTS, **said, "type": kind, "eagerness": known}

@@ -106,9 +106,12 @@ AnyRequest = (
 
 APPEND = "input_audio_buffer.append"
 """The one client event that is not read here: there are fifty of them a second."""
+COMMIT_EMPTY = "input_audio_buffer_commit_empty"
+MAX_APPEND_BYTES = 15 * 2**20
+TOO_LARGE = "Invalid value for 'audio': expected base64 of at most 15 MiB of audio."
 
 _ADAPTER: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="type")])
-_TYPES = (
+CLIENT_EVENTS = (
     "session.update",
     APPEND,
     "input_audio_buffer.commit",
@@ -129,9 +132,9 @@ def read(event: Event) -> AnyRequest:
         RequestError: with the API's `code` (`unknown_parameter`, `missing_required_parameter`,
             `invalid_type`, `invalid_value`) and the path of the wrong field as `param`.
     """
-    if event.get("type") not in _TYPES:
+    if event.get("type") not in CLIENT_EVENTS:
         given = event.get("type")
-        expected = ", ".join(f"'{name}'" for name in _TYPES)
+        expected = ", ".join(f"'{name}'" for name in CLIENT_EVENTS)
         raise RequestError(
             "invalid_value", f"Invalid value: {given!r}. Supported values are: {expected}.", "type"
         )

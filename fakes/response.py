@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from agent.clock import ms_to_ns
+from agent.clock import ms_to_ns, ns_to_ms
 from fakes.config import ResponseConfig
 from fakes.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
 from fakes.door import KeepSent
@@ -63,6 +63,7 @@ class Response:
         self._conversation = state.conversation
         self._config = config
         self._steps: deque[tuple[int, Step]] = deque()
+        self._late_ms = 0.0
         self._begun = False
         self._item: Item | None = None
         self._part: Literal["audio", "text"] | None = None
@@ -92,6 +93,8 @@ class Response:
             "response_planned",
             response=self.id,
             think_ms=self.performance.think_ms,
+            delta_ms=self.performance.delta_ms,
+            pace=self.performance.pace,
             reply=self.performance.name,
             trigger=self.trigger,
             **({"text": text} if text else {}),
@@ -101,7 +104,9 @@ class Response:
     def advance(self, now_ns: int) -> None:
         """Do everything that is due."""
         while self._steps and self._steps[0][0] <= now_ns:
-            self._do(self._steps.popleft()[1])
+            due_ns, step = self._steps.popleft()
+            self._late_ms = ns_to_ms(now_ns - due_ns)
+            self._do(step)
 
     def cancel(self, reason: CancelReason) -> None:
         """Stop it where it is; what has begun is ended properly."""
@@ -205,6 +210,7 @@ class Response:
             item=self._current.id,
             samples=audio.samples,
             total_samples=self._state.sent_samples,
+            late_ms=round(self._late_ms, 3),
         )
         if self._state.observation.keep_audio:
             audio_format = self._config.output_format

@@ -14,6 +14,7 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -24,27 +25,31 @@ from urllib.parse import parse_qs, urlsplit
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
 
 from agent.audio import AudioFileError
 from agent.timeline import MarkSink
 from fakes import vad
-from fakes.connection import Connection, Outgoing, Session, SessionFiles
+from fakes.connection import Connection, Session
 from fakes.door import CloseConnection, ConnectionRequested, DropConnection
+from fakes.fairness import READ_BYTES, FairShare
 from fakes.load import ScriptError
 from fakes.recording import Recording
 from fakes.repertoire import Repertoire, prepare
 from fakes.replay import ReplayOptions, ReplaySession
 from fakes.script import Script
 from fakes.session import RealtimeSession
+from fakes.session_files import SessionFiles
 from fakes.shelf import Shelf
 from fakes.state import Observation
 from fakes.voice import VoiceError
-from fakes.wire import LARGE_CHARS
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
 _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
 _STOP_LIMIT_S = 5
+_SUBPROTOCOL = Subprotocol("realtime")
+_BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 _LOST = 1006  # RFC 6455 §7.4.1: there was no close frame
 
 log = logging.getLogger("fakes.server")
@@ -96,10 +101,12 @@ class FakeRealtime:
         Raises:
             VoiceError: a text of the script cannot be spoken.
             AudioFileError: a sound file of the script cannot be read.
-            ValueError: the recording cannot be replayed in that way.
+            ValueError: the recording cannot be replayed in that way, or the script's voice activity
+                detection is not installed.
         """
         self._options = options or ServerOptions()
         self._default = prepare(script or Script())
+        vad.reserve(self._default.script.vad.engine)
         self._recording = recording
         self._replay = replay
         if recording is not None:
@@ -141,6 +148,7 @@ class FakeRealtime:
             ping_timeout=self._options.ping_every_s,
             compression=None,  # audio as base64 on a loopback: not worth the time
             open_timeout=_HANDSHAKE_LIMIT_S,
+            select_subprotocol=_select_subprotocol,
             server_header=None,
         )
 
@@ -194,15 +202,23 @@ class FakeRealtime:
     async def _serve_session(self, socket: ServerConnection) -> None:
         connection = self._connections[socket]
         connection.abort = socket.transport.abort
-        sender = asyncio.create_task(_send_all(socket, connection.outgoing))
+        # asyncio reads 256 KiB at once: 5,000 tiny messages, and nobody else's turn for 50 ms.
+        socket.transport.max_size = READ_BYTES  # type: ignore[attr-defined]
+        share = FairShare()
+        sender = asyncio.create_task(_send_all(socket, connection))
         try:
             async for message in socket:
-                if len(message) > LARGE_CHARS:
-                    await connection.receive_large(message)
-                else:
-                    connection.receive(message)
+                begun_s = time.monotonic()
+                for _ in connection.receive(message):
+                    rest_s = share.rest_s(begun_s, time.monotonic())
+                    if rest_s:
+                        await asyncio.sleep(rest_s)
+                    begun_s = time.monotonic()
         except ConnectionClosed:
             pass
+        except Exception:
+            log.exception("a session has failed: please report it")
+            raise
         finally:
             sender.cancel()
 
@@ -261,11 +277,11 @@ class FakeRealtime:
         return found
 
 
-async def _send_all(socket: ServerConnection, outgoing: "asyncio.Queue[Outgoing]") -> None:
+async def _send_all(socket: ServerConnection, connection: Connection) -> None:
     """Send what the session says, in order, until it ends or the client is gone."""
     try:
         while True:
-            match await outgoing.get():
+            match await connection.outgoing():
                 case str(text):
                     await socket.send(text)
                 case CloseConnection(code, reason):
@@ -278,8 +294,21 @@ async def _send_all(socket: ServerConnection, outgoing: "asyncio.Queue[Outgoing]
         return
 
 
+def _select_subprotocol(
+    _socket: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """A browser cannot send headers: it offers `realtime`, its key and the beta as subprotocols.
+
+    It gives up if none of them is taken.
+    """
+    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None
+
+
 def _requested(request: Request) -> ConnectionRequested:
     url = urlsplit(request.path)
     model = parse_qs(url.query).get("model", ["gpt-realtime-2.1"])[0]
-    beta = any("realtime=v1" in value for value in request.headers.get_all("OpenAI-Beta"))
+    headers = request.headers
+    beta = any("realtime=v1" in value for value in headers.get_all("OpenAI-Beta")) or any(
+        _BETA_SUBPROTOCOL in value for value in headers.get_all("Sec-WebSocket-Protocol")
+    )
     return ConnectionRequested(path=url.path, model=model, beta_header=beta)

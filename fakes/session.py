@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from agent.audio import duration_ms
 from fakes.config import SessionConfig
-from fakes.conversation import Conversation, Item
+from fakes.conversation import AUDIO_CONTENT, Conversation, Item
 from fakes.dialects import Beta, Ga
 from fakes.door import (
     AcceptConnection,
@@ -36,6 +36,7 @@ from fakes.outbox import Ids, Outbox
 from fakes.repertoire import Repertoire
 from fakes.requests import (
     APPEND,
+    COMMIT_EMPTY,
     AnyRequest,
     CancelResponse,
     ClearBuffer,
@@ -80,6 +81,7 @@ class RealtimeSession:
         self._out = Outbox(call, ids, self._translator)
         self._unix_time_s = unix_time_s
         self._request = ConnectionRequested()
+        self._connect_delay_ms = 0.0
         self._phase: Literal["waiting", "open", "over"] = "waiting"
         self._state = SessionState(
             out=self._out,
@@ -94,20 +96,31 @@ class RealtimeSession:
         self._floor = Floor(self._state, self._mischief, self._on_response_done)
         self._turns = Turns(self._state, self._mischief, self._floor)
         self._waiting: deque[Event] = deque()
+        self._late_errors: deque[tuple[RequestError, str | None]] = deque()
+        self._late_errors_told = 0
 
     @property
     def over(self) -> bool:
         """Whether the session has ended; it does nothing any more."""
         return self._phase == "over"
 
+    def routine_ms(self, *, silent: bool) -> float:
+        """So much audio may be appended at once, as nothing can come of it, whatever is in it.
+
+        Args:
+            silent: nothing is in it.
+        """
+        return self._turns.routine_ms(silent=silent) if self._phase == "open" else 0.0
+
     def handle(self, given: Input, now_ns: int) -> list[Effect]:
         """Take one input; returns what should be done about it, in order."""
         if self._phase == "over":
             return []
         self._out.now_ns = now_ns
+        if type(given) is ClientEvent:  # most are: fifty appends a second
+            self._on_event(given.event)
+            return self._out.take()
         match given:
-            case ClientEvent(event):
-                self._on_event(event)
             case TimerFired(name):
                 self._on_timer(name)
             case ConnectionRequested():
@@ -128,6 +141,7 @@ class RealtimeSession:
             self._end(refusal.status, refusal.body)
             return
         delay_ms = self._state.timing.connect_delay_ms + self._mischief.lateness_ms()
+        self._connect_delay_ms = delay_ms
         if delay_ms:
             self._out.set_timer("accept", self._state.in_ms(delay_ms))
         else:
@@ -148,6 +162,7 @@ class RealtimeSession:
             path=self._request.path,
             model=self._request.model,
             session=config.values["id"],
+            delay_ms=self._connect_delay_ms,
         )
         if self._request.beta_header and self._state.script.dialect == "ga":
             self._refuse_beta()
@@ -210,6 +225,8 @@ class RealtimeSession:
                 self._expire()
             case "fault":
                 self._mischief.strike(int(argument))
+            case "late_error":
+                self._tell_late_error()
             case "stall":
                 self._out.link.release(self._out.now_ns)
 
@@ -235,12 +252,23 @@ class RealtimeSession:
                 self._dispatch(read(self._translator.incoming(event)))
         except RequestError as error:
             client_id = event.get("event_id")
-            self._out.error(
-                error.code,
-                error.message,
-                param=error.param,
-                client_event_id=client_id if isinstance(client_id, str) else None,
-            )
+            refused = error, client_id if isinstance(client_id, str) else None
+            late_ms = self._state.timing.commit_error_ms if error.code == COMMIT_EMPTY else 0
+            if late_ms and len(self._late_errors) < _MAX_WAITING_EVENTS:
+                self._late_errors.append(refused)
+                number = self._late_errors_told + len(self._late_errors)
+                self._out.set_timer(f"late_error:{number}", self._state.in_ms(late_ms))
+            else:
+                self._refuse(*refused)
+
+    def _refuse(self, error: RequestError, client_event_id: str | None) -> None:
+        self._out.error(
+            error.code, error.message, param=error.param, client_event_id=client_event_id
+        )
+
+    def _tell_late_error(self) -> None:
+        self._late_errors_told += 1
+        self._refuse(*self._late_errors.popleft())
 
     def _dispatch(self, request: AnyRequest) -> None:
         conversation = self._state.conversation
@@ -280,22 +308,13 @@ class RealtimeSession:
             data["status"] = "completed"
         if data["type"] == "function_call":
             data.setdefault("call_id", f"call_{self._out.ids.letters(16)}")
-        pcm = self._take_audio(data.get("content", ()))
-        audio_ms = duration_ms(pcm, self._state.config.input_format.rate_hz)
+        config = self._state.config
+        # An assistant's audio is in the session's output format (the SDK's types).
+        is_users = data.get("role") == "user"
+        audio_format = config.input_format if is_users else config.output_format
+        pcm = audio_format.decode(_take_audio(data.get("content", ())))
+        audio_ms = duration_ms(pcm, audio_format.rate_hz)
         self._state.add_item(Item(data, audio_ms=audio_ms, pcm=pcm), request.previous_item_id)
-
-    def _take_audio(self, content: Sequence[dict[str, Any]]) -> bytes:
-        """The audio of a created item, as PCM16, taken out of its content."""
-        pcm = b""
-        for index, part in enumerate(content):
-            try:
-                wire = binascii.a2b_base64(part.pop("audio", ""), strict_mode=True)
-            except ValueError:
-                path = f"item.content[{index}].audio"
-                message = f"Invalid value for '{path}': expected base64."
-                raise RequestError("invalid_value", message, path) from None
-            pcm += self._state.config.input_format.decode(wire)
-        return pcm
 
     def _truncate(self, request: Truncate) -> None:
         self._state.conversation.truncate(
@@ -308,3 +327,19 @@ class RealtimeSession:
             audio_end_ms=request.audio_end_ms,
         )
         self._out.mark("truncated", item=request.item_id, audio_end_ms=request.audio_end_ms)
+
+
+def _take_audio(content: Sequence[dict[str, Any]]) -> bytes:
+    """The audio of a created item, taken out of its content."""
+    wire = b""
+    for index, part in enumerate(content):
+        path = f"item.content[{index}].audio"
+        audio = part.pop("audio", "")
+        if audio and part["type"] not in AUDIO_CONTENT:
+            raise RequestError("unknown_parameter", f"Unknown parameter: '{path}'.", path)
+        try:
+            wire += binascii.a2b_base64(audio, strict_mode=True)
+        except ValueError:
+            message = f"Invalid value for '{path}': expected base64."
+            raise RequestError("invalid_value", message, path) from None
+    return wire

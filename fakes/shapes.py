@@ -4,15 +4,32 @@ This is the fakes' own reading of the protocol; it shares nothing with the agent
 mistake cannot hide in both.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class Part(BaseModel):
     """A part of a request: no unknown keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Settings(Part):
+    """Settings, of which None here means "not given"; a client may say null only where it is known.
+
+    The SDK's types and the official guide name those: what null switches off.
+    """
+
+    nullable: ClassVar[frozenset[str]] = frozenset()
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_not_null(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name not in cls.nullable:
+            raise PydanticCustomError("null_type", "expected a value, but got null instead")
+        return value
 
 
 class Pcm(Part):
@@ -88,8 +105,10 @@ class VoiceId(Part):
 Voice = str | VoiceId
 
 
-class AudioInput(Part):
+class AudioInput(Settings):
     """`session.audio.input`."""
+
+    nullable = frozenset({"transcription", "noise_reduction", "turn_detection"})
 
     format: Format | None = None
     transcription: Transcription | None = None
@@ -97,7 +116,7 @@ class AudioInput(Part):
     turn_detection: TurnDetection | None = None
 
 
-class AudioOutput(Part):
+class AudioOutput(Settings):
     """`session.audio.output`."""
 
     format: Format | None = None
@@ -105,7 +124,7 @@ class AudioOutput(Part):
     speed: float | None = Field(default=None, ge=0.25, le=1.5)
 
 
-class SessionAudio(Part):
+class SessionAudio(Settings):
     """`session.audio`."""
 
     input: AudioInput | None = None
@@ -116,8 +135,10 @@ Modalities = Annotated[list[Literal["text", "audio"]], Field(min_length=1, max_l
 MaxTokens = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
 
 
-class Generation(Part):
+class Generation(Settings):
     """What a session and a single response have in common."""
+
+    nullable = frozenset({"prompt"})
 
     instructions: str | None = None
     output_modalities: Modalities | None = None
@@ -132,6 +153,8 @@ class Generation(Part):
 class SessionFields(Generation):
     """`session` of `session.update`."""
 
+    nullable = Generation.nullable | {"tracing"}
+
     type: Literal["realtime"]
     model: str | None = None
     audio: SessionAudio | None = None
@@ -140,7 +163,7 @@ class SessionFields(Generation):
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
 
 
-class ResponseAudio(Part):
+class ResponseAudio(Settings):
     """`response.audio`."""
 
     output: AudioOutput | None = None
@@ -148,6 +171,8 @@ class ResponseAudio(Part):
 
 class ResponseFields(Generation):
     """`response` of `response.create`."""
+
+    nullable = Generation.nullable | {"metadata"}
 
     audio: ResponseAudio | None = None
     conversation: Literal["auto", "none"] = "auto"

@@ -8,6 +8,7 @@ Silero's neural network. `TurnDetector` makes turns of their judgements.
 import math
 from collections import deque
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -27,7 +28,7 @@ _LOWEST_DBFS = -42.0
 _HIGHEST_DBFS = -28.0
 _SLOPE_DB = 4.0
 _FULL_SCALE_SQUARED = 32768.0**2
-_SILENCE = bytes(2 * 24 * FRAME_MS)
+_SILENCE_DBFS = -120.0
 
 
 class Judge(Protocol):
@@ -36,17 +37,37 @@ class Judge(Protocol):
     def probability(self, frame: bytes | bytearray) -> float:
         """How likely it is (0 to 1) that this frame of PCM16 holds speech."""
 
+    def probabilities(self, pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
+        """The same of each of several frames."""
+
+    def restart(self, rate_hz: int) -> None:
+        """The stream goes on at another rate."""
+
 
 class EnergyJudge:
     """Speech is what is clearly louder than the background of the last second and a half."""
 
     def __init__(self) -> None:
+        self.restart(24_000)
+
+    def restart(self, rate_hz: int) -> None:  # noqa: ARG002 - levels know no rate
+        """See `Judge.restart`."""
         self._levels = deque([0.0], maxlen=_WINDOW_FRAMES)
         self._background_dbfs = 0.0
 
     def probability(self, frame: bytes | bytearray) -> float:
         """See `Judge.probability`: one half at the background plus 10 dB, within bounds."""
-        level_dbfs = _level_dbfs(frame)
+        return self.probabilities(frame, len(frame))[0]
+
+    def probabilities(self, pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
+        """See `Judge.probabilities`."""
+        if pcm == bytes(len(pcm)):  # the background, from now on
+            self._background_dbfs = _SILENCE_DBFS
+            self._levels.extend(repeat(_SILENCE_DBFS, len(pcm) // frame_bytes))
+            return [0.0] * (len(pcm) // frame_bytes)
+        return [self._judge(level_dbfs) for level_dbfs in _levels_dbfs(pcm, frame_bytes)]
+
+    def _judge(self, level_dbfs: float) -> float:
         leaving_dbfs = self._levels[0]
         self._levels.append(level_dbfs)
         if level_dbfs <= self._background_dbfs:
@@ -60,12 +81,14 @@ class EnergyJudge:
         return 1 / (1 + math.exp((even_dbfs - level_dbfs) / _SLOPE_DB))
 
 
-def _level_dbfs(frame: bytes | bytearray) -> float:
-    """Root-mean-square level; -120 for digital silence. Quick: it runs for every frame."""
-    if frame == _SILENCE[: len(frame)]:
-        return -120.0
-    wave = np.frombuffer(frame, np.int16).astype(np.float32)
-    return 10 * math.log10(float(wave.dot(wave)) / (wave.size * _FULL_SCALE_SQUARED))
+def _levels_dbfs(pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
+    """Root-mean-square level of each frame; -120 for digital silence. Quick: it hears all audio."""
+    rows = np.frombuffer(pcm, np.int16).reshape(-1, frame_bytes // 2).astype(np.float32)
+    full_scale = frame_bytes // 2 * _FULL_SCALE_SQUARED
+    return [
+        10 * math.log10(energy / full_scale) if energy else _SILENCE_DBFS
+        for energy in np.vecdot(rows, rows).tolist()
+    ]
 
 
 class SileroJudge:
@@ -75,6 +98,10 @@ class SileroJudge:
 
     def __init__(self, rate_hz: int) -> None:
         self._model: Any = _SPARE_MODELS.pop() if _SPARE_MODELS else _load_model()
+        self.restart(rate_hz)
+
+    def restart(self, rate_hz: int) -> None:
+        """See `Judge.restart`; the model stays, for loading one takes 0.1 s of everybody's time."""
         self._step = rate_hz // 8000
         self._tail: NDArray[np.float32] = np.zeros(self._TAPS - 1, dtype=np.float32)
         self._filter = _low_pass(self._TAPS, 0.9 / self._step).astype(np.float32)
@@ -87,6 +114,11 @@ class SileroJudge:
             self._tail = longer[-(self._TAPS - 1) :]
             wave = np.convolve(longer, self._filter, mode="valid")[:: self._step]
         return float(self._model.process(wave.astype(np.float32).tobytes()))
+
+    def probabilities(self, pcm: bytes | bytearray, frame_bytes: int) -> list[float]:
+        """See `Judge.probabilities`."""
+        starts = range(0, len(pcm), frame_bytes)
+        return [self.probability(pcm[start : start + frame_bytes]) for start in starts]
 
 
 _SPARE_MODELS: list[Any] = []
@@ -158,6 +190,11 @@ class TurnDetector:
         self._onset_ms = 0
         self._voiced_ms = 0
         self._last_voiced_ms = 0
+
+    @property
+    def earliest_ms(self) -> float:
+        """The next event may come when so much audio has been judged: at once, if 0."""
+        return self._last_voiced_ms + self.hearing.silence_ms if self.speaking else 0.0
 
     def reset(self) -> None:
         """Forget a turn that has been ended by other means."""

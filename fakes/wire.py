@@ -3,52 +3,84 @@
 import base64
 import binascii
 import json
-from collections.abc import Iterator
-from typing import Any
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
 
 from fakes.door import ClientEvent, ClientGarbage, Event
-from fakes.recording import AUDIO_FIELDS
-from fakes.requests import APPEND
+from fakes.recording import AUDIO_FIELDS, to_json
+from fakes.requests import APPEND, MAX_APPEND_BYTES, TOO_LARGE
 
-LARGE_CHARS = 2**17
-"""A message that is longer may hold an append that is better taken in pieces."""
+Decoded = ClientEvent | ClientGarbage
 
-_PIECE_BYTES = 2**16
+_LARGE_CHARS = 2**17
+_PIECE_BYTES = 3 * 2**14
+_PIECE_CHARS = _PIECE_BYTES // 3 * 4
+_MOST_CHARS = -(-MAX_APPEND_BYTES // 3) * 4
+_DEEPEST = 50  # no event of the API is nested half as deep; a tool's JSON Schema may be
+_AUDIO = re.compile(r'"audio"\s*:\s*"')
 
 
 def encode(event: Event) -> str:
     """A server event as text."""
     delta = event.get("delta")
-    if isinstance(delta, bytes):
-        event = {**event, "delta": base64.b64encode(delta).decode("ascii")}
-    return json.dumps(event, separators=(",", ":"), ensure_ascii=False)
+    if not isinstance(delta, bytes):
+        return to_json(event)
+    # Base64 needs no escaping, and looking for what does takes longer than all the rest.
+    text = to_json({key: value for key, value in event.items() if key != "delta"} | {"delta": ""})
+    return f'{text[:-2]}{base64.b64encode(delta).decode("ascii")}"}}'
 
 
-def decode(message: str | bytes) -> ClientEvent | ClientGarbage:
+def decode(message: str | bytes) -> Decoded:
     """What a client sent."""
     try:
-        event = json.loads(message)
+        event = _DECODER.decode(message if isinstance(message, str) else message.decode())
     except (ValueError, RecursionError):
         return ClientGarbage("The message is not valid JSON.")
     if not isinstance(event, dict):
         return ClientGarbage("Expected a JSON object.")
-    if event.get("type") != APPEND:
-        return ClientEvent(event)
-    event_id = event.get("event_id")
-    known_id = event_id if isinstance(event_id, str) else None
-    if "audio" not in event:
-        return ClientGarbage("Missing required parameter: 'audio'.", "audio", known_id)
-    event = audio_as_bytes(event)
-    if not isinstance(event["audio"], bytes):
-        return ClientGarbage("Invalid 'audio'. Expected base64-encoded audio.", "audio", known_id)
+    if event.get("type") == APPEND:
+        return _decode_append(event)
+    if _is_deeper(event, _DEEPEST):
+        return ClientGarbage(f"The message is nested deeper than {_DEEPEST} levels.")
     return ClientEvent(event)
 
 
-def pieces(given: ClientEvent) -> Iterator[ClientEvent]:
-    """A large append as several, so that no client makes the others wait."""
-    audio = given.event["audio"]
-    for start in range(0, len(audio), _PIECE_BYTES):
-        yield ClientEvent({**given.event, "audio": audio[start : start + _PIECE_BYTES]})
+def _decode_append(event: dict[str, Any]) -> Decoded:
+    """Fifty times a second for every session: kept lean."""
+    if "audio" not in event:
+        return _bad_audio(event, "Missing required parameter: 'audio'.")
+    try:
+        event["audio"] = binascii.a2b_base64(event["audio"], strict_mode=True)
+    except (ValueError, TypeError):
+        return _bad_audio(event, "Invalid 'audio'. Expected base64-encoded audio.")
+    return ClientEvent(event)
+
+
+def decode_in_steps(message: str | bytes) -> Iterator[Decoded | None]:
+    """The same, so that nobody waits for all of a long one: None is a step without a result.
+
+    A large append becomes several, once it is known that all of it is good.
+    """
+    cut = _cut_out_audio(message) if len(message) > _LARGE_CHARS else None
+    if cut is None:
+        yield decode(message)
+        return
+    event, encoded = cut
+    if len(encoded) > _MOST_CHARS:
+        yield _bad_audio(event, TOO_LARGE)
+        return
+    pieces = []
+    for start in range(0, len(encoded), _PIECE_CHARS):
+        yield None
+        try:
+            piece = encoded[start : start + _PIECE_CHARS]
+            pieces.append(binascii.a2b_base64(piece, strict_mode=True))
+        except ValueError:
+            yield _bad_audio(event, "Invalid 'audio'. Expected base64-encoded audio.")
+            return
+    for audio in pieces:
+        yield ClientEvent({**event, "audio": audio})
 
 
 def audio_as_bytes(event: dict[str, Any]) -> dict[str, Any]:
@@ -60,3 +92,41 @@ def audio_as_bytes(event: dict[str, Any]) -> dict[str, Any]:
         return {**event, name: binascii.a2b_base64(event[name], strict_mode=True)}
     except ValueError:
         return event
+
+
+def _cut_out_audio(message: str | bytes) -> tuple[dict[str, Any], str] | None:
+    """An append without its audio, and that; None if it is none, or is written in an odd way."""
+    try:
+        text = message if isinstance(message, str) else message.decode()
+    except ValueError:
+        return None
+    found = _AUDIO.search(text)
+    end = text.find('"', found.end()) if found else -1
+    if found is None or end < 0 or text.find("\\", found.end(), end) >= 0:
+        return None
+    rest = decode(text[: found.end()] + text[end:])
+    if isinstance(rest, ClientEvent) and rest.event.get("type") == APPEND:
+        return dict(rest.event), text[found.end() : end]
+    return None
+
+
+def _bad_audio(event: Mapping[str, Any], message: str) -> ClientGarbage:
+    event_id = event.get("event_id")
+    return ClientGarbage(message, "audio", event_id if isinstance(event_id, str) else None)
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")  # but Python reads it
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether a value is nested deeper than that; what is copied and validated must not be."""
+    if not isinstance(value, dict | list):
+        return False
+    if levels == 0:
+        return True
+    parts = value.values() if isinstance(value, dict) else value
+    return any(_is_deeper(part, levels - 1) for part in parts)

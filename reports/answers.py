@@ -8,6 +8,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from reports import quality
 from reports.alignment import Alignment, align
 from reports.ears import segments
 from reports.evidence import EAR, CallEvidence
@@ -52,6 +53,21 @@ class Answer:
         """How well what was heard fits what was sent (1: the same)."""
         return self.alignment.likeness
 
+    @cached_property
+    def intelligibility(self) -> float | None:
+        """STOI of what was heard of it, in percent; silence that was put in is left out."""
+        rate_hz = self.evidence.rate_hz
+        end = self.evidence.sample_at(self.sounds[-1].end_ns)
+        heard = _at_rate(self.evidence.channel(EAR)[self._start : end], rate_hz, quality.RATE_HZ)
+        sent = _at_rate(self.sent, rate_hz, quality.RATE_HZ)
+        scale = quality.RATE_HZ / COMPARED_HZ
+        places = np.arange(sent.size)
+        for place, lag in self.alignment.lags:
+            start = round(place * scale)
+            places[start:] = np.arange(start, sent.size) + round(lag * scale)
+        known = (places >= 0) & (places < heard.size)
+        return quality.intelligibility(sent[known], heard[places[known]])
+
     def heard_between_ms(self) -> tuple[float, float]:
         """How much of the answer was heard: from its last voiced sample heard to the next one.
 
@@ -67,6 +83,15 @@ class Answer:
         silent = rest[0].start if rest else self.sent.size - place
         first_ms = self.lead_ms + place * 1000 / rate_hz
         return first_ms, first_ms + silent * 1000 / rate_hz
+
+    def holes_ns(self) -> list[tuple[int, int]]:
+        """When the answer was silent as heard, and not as sent."""
+        scale = self.evidence.rate_hz / COMPARED_HZ
+
+        def at_ns(sample: int) -> int:
+            return self.evidence.at_ns(self._start + sample * scale)
+
+        return [(at_ns(hole.start), at_ns(hole.end)) for hole in self.alignment.holes]
 
     @property
     def _start(self) -> int:
@@ -100,7 +125,7 @@ def answers_of(evidence: CallEvidence, scene: Scene) -> list[Answer]:
 
 
 def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Measurement]:
-    """`gap_ms`, `missing_ms` and `repeated_ms` of every answer that is recognised."""
+    """What became of every answer that is recognised, between server and ear."""
     numbers = {turn.response: turn.number for turn in turns}
     for answer in answers:
         alignment = answer.alignment
@@ -115,6 +140,10 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
             ("repeated_ms", alignment.repeated),
         ):
             yield Measurement(name=name, value=samples * to_ms, turn=turn, detail=detail)
+        if answer.intelligibility is not None:
+            yield Measurement(
+                name="intelligibility", value=answer.intelligibility, unit="%", turn=turn
+            )
 
 
 def _responses(

@@ -6,7 +6,7 @@ Benchmarks leave their own figures in `extra_info`; those of whole calls are the
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,13 @@ class Row:
     """Between the quartiles."""
     rounds: int
     extra: str
+    before_ms: float | None = None
+    """The median of another commit."""
+
+    @property
+    def change_percent(self) -> float | None:
+        """How much longer it takes than before."""
+        return None if not self.before_ms else 100 * (self.median_ms / self.before_ms - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,10 @@ class Benches:
     rows: list[Row]
     sides: list[Side]
     charts: list[Chart]
+    steps: list[dict[str, Any]]
+    """Those of calls over SIP, as `reports.knee.Step` has them."""
+    before: str = ""
+    """The other commit, if there is one to compare with."""
 
 
 def load_benches(path: Path) -> Benches:
@@ -75,20 +86,28 @@ def load_benches(path: Path) -> Benches:
             f"Python {data['machine_info']['python_version']}",
             rows=[_row(one) for one in benchmarks],
             sides=_sides(benchmarks),
-            charts=_charts(benchmarks),
+            charts=_charts(_steps(benchmarks)),
+            steps=_steps(benchmarks),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BenchError(f"{path}: not the JSON of pytest-benchmark: {error!r}") from None
 
 
-def newest(folder: Path) -> Path:
-    """The newest file that `--benchmark-autosave` left below a folder.
+def beside(benches: Benches, others: Benches) -> Benches:
+    """The benchmarks with the medians of another commit beside theirs."""
+    before = {row.name: row.median_ms for row in others.rows}
+    rows = [replace(row, before_ms=before.get(row.name)) for row in benches.rows]
+    return replace(benches, rows=rows, before=others.commit or others.measured_at)
+
+
+def saved(folder: Path) -> list[Path]:
+    """The files that `--benchmark-autosave` left below a folder, the newest first.
 
     Raises:
         BenchError: there is none.
     """
-    found = max(folder.glob("*/*.json"), default=None, key=lambda path: path.stat().st_mtime)
-    if found is None:
+    found = sorted(folder.glob("*/*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    if not found:
         raise BenchError(f"{folder}: no benchmarks there; `nox -s bench` makes some")
     return found
 
@@ -122,11 +141,14 @@ def _sides(benchmarks: Sequence[Mapping[str, Any]]) -> list[Side]:
     return [*figures, cpu]
 
 
-def _charts(benchmarks: Sequence[Mapping[str, Any]]) -> list[Chart]:
-    steps = sorted(
-        (one["extra_info"] for one in benchmarks if one["name"].startswith(f"{_CALLS}[")),
-        key=lambda step: step["calls"],
-    )
+def _steps(benchmarks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    found = [one["extra_info"] for one in benchmarks if one["name"].startswith(f"{_CALLS}[")]
+    return sorted(found, key=lambda step: (step["calls"], step["workers"]))
+
+
+def _charts(all_steps: Sequence[Mapping[str, Any]]) -> list[Chart]:
+    """Against concurrency, with no more workers than it takes."""
+    steps = list({step["calls"]: step for step in reversed(all_steps)}.values())[::-1]
     if not steps:
         return []
 

@@ -37,6 +37,7 @@ UNITS = {
     "gap_ms": "ms",
     "missing_ms": "ms",
     "repeated_ms": "ms",
+    "intelligibility": "%",
     "dead_air_ms": "ms",
     "talk_over_ms": "ms",
     "append_interval_ms": "ms",
@@ -92,6 +93,8 @@ class Judged:
     statistic: str | None = None
     """`p95` and the like, where this is not a single value."""
     own_ms: float | None = None
+    variant: str | None = None
+    """Which kind of the metric this is, as `cached`."""
     detail: str = ""
 
     @property
@@ -141,6 +144,8 @@ def judge(
 ) -> list[Judged]:
     """Hold every number to its limit; a metric without one is `unlimited`.
 
+    Limits of percentiles are another matter: a call is one of many (`judge_percentiles`).
+
     Args:
         measurements: of one call.
         limits: by metric.
@@ -157,8 +162,28 @@ def judge(
         limit = limits.get(name, Limit())
         found = [_corrected(one, biases.get(name, 0.0)) for one in by_name[name]]
         judged += [_judge(one, limit.of(one.variant), errors.get(name)) for one in found]
-        judged += _judge_percentiles(name, found, limit, errors.get(name))
     return judged
+
+
+def judge_percentiles(judged: Iterable[Judged], limits: Limits) -> list[Judged]:
+    """Hold the percentiles of all calls of a scenario to their limits.
+
+    Args:
+        judged: what `judge` made of the calls; of each metric that has such limits, all values
+            count, whichever call or turn they are of.
+        limits: by metric.
+    """
+    by_name: dict[str, list[Judged]] = defaultdict(list)
+    for one in judged:
+        if one.statistic is None:
+            by_name[one.name].append(one)
+    percentiles = []
+    for name, limit in limits.items():
+        percentiles += _judge_percentiles(by_name[name], limit)
+        for variant, own in limit.variants:
+            found = [one for one in by_name[name] if one.variant == variant]
+            percentiles += _judge_percentiles(found, own, f" ({variant})")
+    return percentiles
 
 
 def _corrected(one: Measurement, bias: float) -> Measurement:
@@ -187,27 +212,27 @@ def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:
         margin=margin,
         error_ms=error_ms,
         own_ms=one.own_ms,
+        variant=one.variant,
         detail=one.detail or (one.variant or ""),
     )
 
 
-def _judge_percentiles(
-    name: str, found: list[Measurement], limit: Limit, error_ms: float | None
-) -> list[Judged]:
+def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:
     judged = []
-    for statistic, high in limit.percentiles:
-        value = stats.percentile([m.value for m in found], _PERCENTILES[statistic])
+    for statistic, high in limit.percentiles if found else ():
+        value = stats.percentile([one.value for one in found], _PERCENTILES[statistic])
         judged.append(
             Judged(
-                name=name,
+                name=found[0].name,
                 value=value,
                 unit=found[0].unit,
                 verdict=_verdict(high - value),
                 limit=high,
                 high=high,
                 margin=high - value,
-                error_ms=error_ms,
+                error_ms=found[0].error_ms,
                 statistic=statistic,
+                detail=f"of {len(found)} value{'' if len(found) == 1 else 's'}{of_what}",
             )
         )
     return judged
@@ -236,9 +261,12 @@ def _nearer_bound(
 def _known(name: str) -> str:
     if name in UNITS:
         return name
-    near = get_close_matches(name, UNITS, 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise BudgetError(f"no metric is called {name!r}{hint} Known: {', '.join(UNITS)}")
+    raise BudgetError(f"no metric is called {name!r}{_hint(name, UNITS)} Known: {', '.join(UNITS)}")
+
+
+def _hint(word: str, words: Iterable[str]) -> str:
+    near = get_close_matches(word, list(words), 1)
+    return f"; did you mean {near[0]}?" if near else "."
 
 
 def _parse(name: str, value: Any) -> Limit:
@@ -248,12 +276,13 @@ def _parse(name: str, value: Any) -> Limit:
         return Limit(high=float(value))
     if not isinstance(value, Mapping) or not value:
         raise BudgetError(f"{name}: {value!r}, expected a number, `off`, or a mapping of limits")
-    unknown = value.keys() - {*_BOUNDS, *_VARIANTS, *_PERCENTILES}
-    if unknown:
-        raise BudgetError(
-            f"{name}: {', '.join(sorted(map(str, unknown)))}: expected one of "
-            f"{', '.join((*_BOUNDS, *_PERCENTILES, *_VARIANTS))}"
-        )
+    known = (*_BOUNDS, *_PERCENTILES, *_VARIANTS)
+    for key in value:
+        if key not in known:
+            raise BudgetError(
+                f"{name}: no limit is called {key!r}{_hint(str(key), known)} "
+                f"Known: {', '.join(known)}"
+            )
     if ("target" in value) != ("within" in value):
         raise BudgetError(f"{name}: target and within belong together")
     for key, number in value.items():

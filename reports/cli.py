@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from agent.timeline import TimelineError
-from reports.bench import BenchError, load_benches, newest
+from reports.bench import BenchError, beside, load_benches, saved
 from reports.budget import UNITS, BudgetError
 from reports.compare import TOLERANCE, Change, compare, regressions
 from reports.evidence import EvidenceError
@@ -95,10 +95,14 @@ def _add_bench(commands: Commands) -> None:
     parser = commands.add_parser(
         "bench",
         help="the page of the last benchmarks",
-        description="Makes bench.html of what `nox -s bench` measured last.",
+        description="Makes bench.html of what `nox -s bench` measured last, beside what it "
+        "measured before that.",
     )
     parser.add_argument(
         "file", type=Path, nargs="?", metavar="JSON", help="default: the newest in .benchmarks"
+    )
+    parser.add_argument(
+        "--against", type=Path, metavar="JSON", help="default: the one before, if there is one"
     )
     parser.add_argument("--out", type=Path, default=Path("out/bench.html"), metavar="FILE")
     parser.set_defaults(command=_bench)
@@ -146,7 +150,11 @@ def _report(given: argparse.Namespace) -> int:
 
 def _bench(given: argparse.Namespace) -> int:
     try:
-        benches = load_benches(given.file or newest(_BENCHMARKS))
+        files = [given.file] if given.file else saved(_BENCHMARKS)
+        against = given.against or next(iter(files[1:]), None)
+        benches = load_benches(files[0])
+        if against is not None:
+            benches = beside(benches, load_benches(against))
     except BenchError as error:
         return _bad_input(error)
     write_atomically(given.out, bench_page(benches).encode())

@@ -22,6 +22,8 @@ Verdict = Literal["better", "worse", "no difference seen", "too few to tell"]
 TOLERANCE = 5.0
 """In the metric's unit: a change for the worse of no more than this is no regression."""
 
+MORE_IS_BETTER = {"intelligibility"}
+
 _ROUNDS = 2000
 _LOW_PERCENT, _HIGH_PERCENT = 2.5, 97.5
 _NOISE = 1e-6
@@ -165,6 +167,8 @@ def _mean(cells: Values) -> float:
 
 def _badness(name: str, cells: Values) -> Values:
     """The values such that less is better: for a metric with a target, the distance from it."""
+    if name in MORE_IS_BETTER:
+        return {cell: [-value for value in values] for cell, values in cells.items()}
     limit = default_limits().get(name)
     if limit is None or limit.low is None or limit.high is None:
         return cells

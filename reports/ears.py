@@ -25,6 +25,7 @@ from reports.tones import BeepHeard, Tones, ToneTest
 PAUSE_MS = 400
 """Silence up to this long does not end an utterance: people and synthesisers pause for commas."""
 
+_MANY_HOPS = 1 << 40  # more than any recording has
 _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
 
 __all__ = [
@@ -128,11 +129,19 @@ class Ears:
             raise ValueError(f"rate {rate_hz} Hz, expected a multiple of 100 from 8000 up")
         self._hop = rate_hz * HOP_MS // 1000
         self._tone_test = ToneTest(rate_hz)
-        self._rest = np.empty(0, np.int16)
+        self._waiting: list[NDArray[np.int16]] = []
+        self._waiting_samples = 0
+        self._enough_samples = self._hop
+        self._known_samples = 0
         self._hops_fed = 0
         self._floor = Floor(self._hop, floor_dbfs)
         self._tones = Tones(rate_hz)
         self._speech = _Speech(hangover_ms // HOP_MS, min_speech_ms // HOP_MS)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing sounds, or did a moment ago: digital silence tells nothing for ever."""
+        return not (self._waiting or self._known_samples or self._tones.open or self._speech.busy)
 
     @property
     def speaking(self) -> bool:
@@ -140,24 +149,50 @@ class Ears:
         return self._speech.speaking
 
     def feed(self, audio: bytes | NDArray[np.int16]) -> list[Heard]:
-        """Hear some more audio (PCM, 16 bit, mono), of any length, and tell what became clear."""
+        """Hear some more audio (PCM, 16 bit, mono), of any length, and tell what became clear.
+
+        Audio that cannot make anything clear, whatever is in it, waits until so much has come that
+        the rest might: hops are cheaper by the dozen, and nothing is told any later for it.
+        """
+        if self._known_samples:
+            known, self._known_samples = self._known_samples, 0
+            audio = audio[2 * known if isinstance(audio, bytes) else known :]
         if self._hears_nothing_in(audio):
             self._skip(len(audio) // 2)
             return []
         samples = np.frombuffer(audio, "<i2") if isinstance(audio, bytes) else audio
-        if self._rest.size:
-            samples = np.concatenate((self._rest, samples))
-        whole = samples.size - samples.size % self._hop
-        self._rest = samples[whole:]
-        heard: list[Heard] = []
-        wave = samples[:whole].astype(np.float32)
-        for start in range(0, whole, self._hop):
-            self._hear(wave[start : start + self._hop], heard)
-        return heard
+        self._waiting.append(samples)
+        self._waiting_samples += samples.size
+        if self._waiting_samples < self._enough_samples:
+            return []
+        return self._hear_waiting()
+
+    def routine_samples(self, coming: bytes, frame_samples: int) -> int:
+        """How much of the audio that is coming tells nothing.
+
+        Args:
+            coming: what is fed next, in one piece, if it is as much as is answered here.
+            frame_samples: the answer is a multiple of it; a multiple of 10 ms.
+        """
+        if self._waiting_samples >= self._hop:
+            self._hear_waiting()  # it tells nothing, or it would not have waited
+        start = self._known_samples
+        if not start and self._hears_nothing_in(coming):
+            return len(coming) // 2
+        samples = np.frombuffer(coming, "<i2")
+        while start < samples.size and not self._waiting:
+            unclear = (self._enough_samples - self._hop) // frame_samples * frame_samples
+            self._waiting = [samples[start : start + unclear]]
+            start += self._waiting[0].size
+            self._hear_waiting()
+            if not unclear:
+                break
+        self._known_samples = start
+        return start
 
     def finish(self) -> list[Heard]:
         """The audio is over: tell what was still open."""
-        heard: list[Heard] = []
+        heard = self._hear_waiting() if self._waiting else []
         self._tell(*self._tones.close(), heard)
         self._speech.close(heard)
         return heard
@@ -168,7 +203,7 @@ class Ears:
             isinstance(audio, bytes)
             and audio == bytes(len(audio))
             and not len(audio) % (2 * self._hop)
-            and not (self._rest.size or self._tones.open or self._speech.busy)
+            and self.idle
         )
 
     def _skip(self, whole: int) -> None:
@@ -176,8 +211,46 @@ class Ears:
         self._hops_fed += hops
         self._floor.update_silent(hops)
 
-    def _hear(self, row: Wave, heard: list[Heard]) -> None:
-        energy = float(row.dot(row))
+    def _hear_waiting(self) -> list[Heard]:
+        """Hear every whole hop that waits."""
+        heard: list[Heard] = []
+        samples = np.concatenate(self._waiting)
+        whole = samples.size - samples.size % self._hop
+        rows = samples[:whole].reshape(-1, self._hop).astype(np.float32)
+        self._hear_rows(rows, heard)
+        self._waiting = [samples[whole:]] if whole < samples.size else []
+        self._waiting_samples = samples.size - whole
+        unclear = self._tones.unclear_hops if self._tones.open else self._speech.unclear_hops
+        self._enough_samples = (unclear + 1) * self._hop
+        return heard
+
+    def _hear_rows(self, rows: NDArray[np.float32], heard: list[Heard]) -> None:
+        """Hear hops. Most are amid speech or amid silence, and change nothing but the floor."""
+        floor = self._floor
+        energies = np.vecdot(rows, rows).tolist()
+        number = 0
+        while number < len(energies):
+            first, threshold = number, floor.threshold
+            ordinary, most = (None, 0) if self._tones.open else self._speech.ordinary
+            last = min(len(energies), first + floor.steady_hops, first + most)
+            while number < last and (energies[number] > threshold) is ordinary:
+                number += 1
+            if number > first:
+                floor.update_all(energies[first:number])
+                self._pass_by(number - first, rows[number - 1], threshold)
+            else:
+                self._hear(rows[number], energies[number], heard)
+                number += 1
+
+    def _pass_by(self, count: int, row: Wave, threshold: float) -> None:
+        """Take note of ordinary hops; `row` and `threshold` are of the last."""
+        self._hops_fed += count
+        active = self._speech.ordinary[0] is True
+        last = Hop(self._hops_fed - 1, row, active, threshold)
+        self._tones.before = last
+        self._speech.pass_by(count, last)
+
+    def _hear(self, row: Wave, energy: float, heard: list[Heard]) -> None:
         hop = Hop(self._hops_fed, row, energy > self._floor.threshold, self._floor.threshold)
         self._hops_fed += 1
         hz = None
@@ -218,12 +291,40 @@ class _Speech:
         """Whether something has sounded that may be speech, or speech has not ended."""
         return self._last is not None
 
+    @property
+    def unclear_hops(self) -> int:
+        """So many hops more make nothing clear, whatever is in them."""
+        if self.speaking:
+            return self._hangover_hops - self._quiet - 1
+        return self._min_hops - self._active_hops - 1
+
     def hear(self, hop: Hop, heard: list[Heard]) -> None:
         if hop.active:
             self._voiced(hop, heard)
         elif self._last is not None:
             self._silent(self._last, hop, heard)
         self._before = hop
+
+    @property
+    def ordinary(self) -> tuple[bool | None, int]:
+        """Which hops begin and end nothing now, active ones or others, and how many in a row.
+
+        Active ones amid speech, others amid silence or a pause, and (None) none at other times.
+        """
+        if self.speaking:
+            if not self._quiet:
+                return True, _MANY_HOPS
+            return False, self._hangover_hops - self._quiet - 1
+        return (None, 0) if self.busy else (False, _MANY_HOPS)
+
+    def pass_by(self, count: int, last: Hop) -> None:
+        """Several `ordinary` hops more."""
+        if last.active:
+            self._last = last
+            self._active_hops += count
+        elif self.speaking:
+            self._quiet += count
+        self._before = last
 
     def close(self, heard: list[Heard]) -> None:
         """The audio is over."""

@@ -1,19 +1,20 @@
 """The pages: `index.html` of a run and `call.html` of a call. One file each, no network."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from reports import stats
+from reports.axis import Span
 from reports.bench import Benches
 from reports.budget import Judged
 from reports.compare import Change
-from reports.knee import Knee, charts
+from reports.knee import PARTIES, Knee, charts
 from reports.results import CallResult, RunInfo, overall, summarise
 from reports.scene import NS_PER_MS, Scene
-from reports.turns import SERVERS_HOPS
-from reports.view import Span, view_of
+from reports.view import view_of
 
 _PAGES = Environment(
     loader=PackageLoader("reports", "pages"),
@@ -23,6 +24,7 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _SPARK_WIDTH = 1000
+_STEP = re.compile(r"\bstep (\d+): ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,16 @@ class Changes:
 
     against: str
     rows: Sequence[Change]
+
+    @property
+    def seen(self) -> list[Change]:
+        """Those that are better or worse."""
+        return [change for change in self.rows if change.verdict in ("better", "worse")]
+
+    @property
+    def unseen(self) -> list[Change]:
+        """All others."""
+        return [change for change in self.rows if change not in self.seen]
 
 
 def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | None = None) -> str:
@@ -85,7 +97,7 @@ def call_page(info: RunInfo, call: CallResult) -> str:
 
 def knee_page(knee: Knee) -> str:
     """The page of a knee."""
-    return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee))
+    return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
 
 
 def bench_page(benches: Benches) -> str:
@@ -163,7 +175,7 @@ def _hints(call: CallResult) -> list[Hint]:
         if one.verdict == "failed":
             beyond.setdefault(one.turn, []).append(one)
     turns = {turn.number: turn for turn in call.measured.turns}
-    hints = []
+    hints = list(_where_it_stopped(call, start_ns))
     for number, found in beyond.items():
         text = "; ".join(
             f"{one.name} {one.value:.1f} {one.unit}, expected {_bounds(one.low, one.high)}"
@@ -173,13 +185,24 @@ def _hints(call: CallResult) -> list[Hint]:
         if turn is None:
             hints.append(Hint(f"{text}.", None))
             continue
-        ours = [hop for hop in turn.hops if hop.name not in SERVERS_HOPS]
+        ours = [hop for hop in turn.hops if hop.party != "server"]
         longest = max(ours, key=lambda hop: hop.length_ms, default=None)
         slow = (
             f" Slowest on the way: {longest.name}, {longest.length_ms:.1f} ms." if longest else ""
         )
         hints.append(Hint(f"Turn {number}: {text}.{slow}", (turn.start_ns - start_ns) / NS_PER_MS))
     return hints
+
+
+def _where_it_stopped(call: CallResult, start_ns: int) -> Iterator[Hint]:
+    """When the step began that the call's own sentence complains about (`step 3: expected ...`)."""
+    for number in dict.fromkeys(_STEP.findall(call.evidence.info.detail)):
+        step = int(number) - 1
+        for mark in call.evidence.find("caller", "step_started"):
+            if mark.fields.get("step") == step:
+                at_ms = (mark.at_ns - start_ns) / NS_PER_MS
+                text = f"Step {number} began here: {mark.fields.get('text', '')}."
+                yield Hint(text, at_ms)
 
 
 def _bounds(low: float | None, high: float | None) -> str:

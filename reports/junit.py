@@ -20,6 +20,9 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
         time=f"{sum(map(_seconds, calls)):.3f}",
         timestamp=info.started_at[:19],
     )
+    properties = ET.SubElement(suite, "properties")
+    told = info.calibration.line if info.calibration else "not calibrated"
+    ET.SubElement(properties, "property", name="harness_error", value=told)
     for call in calls:
         suite.append(_case(call))
     root = ET.Element("testsuites")

@@ -1,7 +1,8 @@
 """The knee: how many calls at once an agent carries before its callers notice. Pure: no calls here.
 
-Each step is so many calls at once. The knee is the last step at which p95 of `agent_overhead_ms`
-(the turn less the server's own delay) is within the budget.
+Each step is so many calls at once. The budget allows a turn its server's own delay and 40 ms more;
+the knee is the last step at which p95 of that rest, `agent_overhead_ms`, is within them. Who gave
+way at the step after it is read off the hops: whose part of the turns grew most.
 """
 
 import json
@@ -13,10 +14,16 @@ from reports import stats
 from reports.budget import default_limits
 from reports.chart import Chart, Series, line_chart
 from reports.results import CallResult
+from reports.way import WAY
 
-VERSION = 1
+VERSION = 2
 HARNESS_LAG_MS = 20.0
 """A caller's process that is later than this measures itself."""
+_READERS = {"append to server": "harness", "playout to ear": "harness"}
+"""Who reads at a hop's end, if not the agent. On one machine the way itself takes no time: what
+arrives late was read late, by a loop or by a media clock."""
+STALLED_MS = 10.0
+"""A machine that stood still for longer at a time bends what is measured on it."""
 SATURATED = 0.9
 """Share of the machine's cores from which it, and nobody in particular, is what gave way."""
 
@@ -37,7 +44,8 @@ class Step:
 
     calls: int
     finished: int
-    """Calls that went as scripted (whatever their latency)."""
+    """Calls that went as scripted (whatever their latency), of `placed`."""
+    placed: int
     turns: int
     turn_ms: dict[str, float]
     """p50, p95, p99."""
@@ -47,11 +55,23 @@ class Step:
     """Zeros where nobody interrupted."""
     harness_lag_ms: float
     """p95 over the calls of the harness's own worst lag."""
+    stalled_ms: float
+    """The longest time for which the machine stood still, by its own account (docs/marks.md)."""
+    hops_ms: dict[str, float]
+    """p95 of each of the turns' hops that are not the server's own delay."""
+    workers: int
+    """Of the agent, each a process."""
     agent: Load
+    """Its workers, and what keeps them alive."""
     harness: Load
     """The callers and the fake server together."""
     within: bool
     """Whether every call finished and the overhead's p95 is within the budget."""
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the machine bent it, by standing still without being busy."""
+        return self.stalled_ms > STALLED_MS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +83,8 @@ class Knee:
     cores: int
     limit_ms: float
     steps: tuple[Step, ...]
+    error_ms: float | None = None
+    """The harness's own error in `agent_overhead_ms` (p95), if this machine was calibrated."""
     version: int = field(default=VERSION)
 
     @property
@@ -77,7 +99,10 @@ class Knee:
         within = f"{self.calls} calls at once are within the budget"
         if broken is None:
             return f"{within}; the knee is beyond them."
-        return f"{within}; at {broken.calls} {self._who(broken)}."
+        unsure = ""
+        if self.error_ms and abs(broken.overhead_ms["p95"] - self.limit_ms) < self.error_ms:
+            unsure = f" (closer to the limit than the harness's own error, {self.error_ms:.1f} ms)"
+        return f"{within}; at {broken.calls} {self._who(broken)}{unsure}."
 
     def _who(self, step: Step) -> str:
         used = step.agent.cpu_cores + step.harness.cpu_cores
@@ -86,29 +111,62 @@ class Knee:
                 f"the machine gave way: agent and harness share its {self.cores} cores and used "
                 f"{used:.1f} of them (agent {step.agent.cpu_cores:.1f})"
             )
+        if step.disturbed:
+            return (
+                f"nobody gave way: the machine stood still for {step.stalled_ms:.0f} ms at a time"
+            )
         if step.harness_lag_ms > HARNESS_LAG_MS:
             return f"the harness gave way first: it was {step.harness_lag_ms:.0f} ms late itself"
-        return "the agent gave way first"
+        if step.finished < step.placed and step.overhead_ms["p95"] <= self.limit_ms:
+            return f"{step.placed - step.finished} of {step.placed} calls did not go as scripted"
+        if not step.hops_ms:
+            return "no turn was heard"
+        first = self.steps[0].hops_ms if self.steps[0] is not step else {}
+        hop = max(step.hops_ms, key=lambda name: step.hops_ms[name] - first.get(name, 0.0))
+        before = f", and {first[hop]:.0f} with {self.steps[0].calls}" if hop in first else ""
+        return (
+            f"the {_READERS.get(hop, 'agent')} gave way first: "
+            f"{hop} took {step.hops_ms[hop]:.0f} ms (p95){before}"
+        )
 
 
-def step_of(calls: int, results: Sequence[CallResult], agent: Load, harness: Load) -> Step:
-    """A step's numbers from its calls."""
+PARTIES = {point.hop: point.party for point in WAY.values()}
+
+
+def step_of(
+    calls: int,
+    results: Sequence[CallResult],
+    agent: Load,
+    harness: Load,
+    *,
+    workers: int = 1,
+    rounds: int = 1,
+) -> Step:
+    """A step's numbers from its calls: `calls` at once, so many times over."""
     turns = _values(results, "turn_ms")
     overhead = _values(results, "agent_overhead_ms")
-    lags = _values(results, "harness_lag_ms")
+    lags = [
+        float(mark.fields["worst_ms"])
+        for result in results
+        for mark in result.evidence.find("caller", "scheduling_lag")
+    ]
     finished = sum(result.evidence.info.verdict == "passed" for result in results)
     limits = _percentiles(overhead)
     return Step(
         calls=calls,
         finished=finished,
+        placed=calls * rounds,
         turns=len(turns),
         turn_ms=_percentiles(turns),
         overhead_ms=limits,
         barge_in_stop_ms=_percentiles(_values(results, "barge_in_stop_ms")),
         harness_lag_ms=stats.percentile(lags, 95) if lags else 0.0,
+        stalled_ms=_stalled_ms(results),
+        hops_ms=_hops(results),
+        workers=workers,
         agent=agent,
         harness=harness,
-        within=finished == calls and bool(overhead) and limits["p95"] <= limit_ms(),
+        within=finished == calls * rounds and bool(overhead) and limits["p95"] <= limit_ms(),
     )
 
 
@@ -164,7 +222,7 @@ def table(knee: Knee) -> str:
     for s in knee.steps:
         cells = (
             f"{s.calls}",
-            f"{s.finished}",
+            f"{s.finished}/{s.placed}",
             *(f"{s.turn_ms[p]:.0f}" for p in ("p50", "p95", "p99")),
             f"{s.overhead_ms['p95']:.1f}",
             f"{s.harness_lag_ms:.0f}",
@@ -189,6 +247,25 @@ def _values(results: Sequence[CallResult], name: str) -> list[float]:
         for one in result.judged
         if one.name == name and one.statistic is None
     ]
+
+
+def _stalled_ms(results: Sequence[CallResult]) -> float:
+    stalls = (
+        float(mark.fields["late_ms"])
+        for result in results
+        for mark in result.evidence.find("caller", "machine_stalled")
+    )
+    return max(stalls, default=0.0)
+
+
+def _hops(results: Sequence[CallResult]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for result in results:
+        for turn in result.measured.turns:
+            for hop in turn.hops:
+                if hop.party != "server":
+                    found.setdefault(hop.name, []).append(hop.length_ms)
+    return {name: round(stats.percentile(lengths, 95), 1) for name, lengths in found.items()}
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:

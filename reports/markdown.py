@@ -28,8 +28,8 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         f"| {_number(s.limit)} | {_number(s.margin, sign=True)}{' ❌' if s.failed else ''} |"
         for s in summarise(calls)
     ]
-    if info.calibration:
-        lines += ["", f"The harness's own error: {info.calibration.line}."]
+    error = info.calibration.line if info.calibration else "not calibrated for this run"
+    lines += ["", f"The harness's own error: {error}."]
     return "\n".join(lines) + "\n"
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from agent.timeline import Mark, Source
 from reports import stats
-from reports.answers import answers_of, faults_in
+from reports.answers import Answer, answers_of, faults_in
 from reports.evidence import CallEvidence
 from reports.interruptions import interruptions
 from reports.measurement import Measurement
@@ -20,6 +20,7 @@ class Measured:
 
     scene: Scene
     turns: list[Turn]
+    answers: list[Answer]
     measurements: list[Measurement]
 
 
@@ -38,7 +39,7 @@ def measure(evidence: CallEvidence) -> Measured:
         *_flow(evidence, scene),
         *_transport(evidence),
     ]
-    return Measured(scene, turns, found)
+    return Measured(scene, turns, answers, found)
 
 
 def _setup(evidence: CallEvidence) -> Iterator[Measurement]:
@@ -170,9 +171,21 @@ def _transport(evidence: CallEvidence) -> Iterator[Measurement]:
     if rtp:
         yield Measurement(name="rtp_lost", value=float(rtp.fields["lost_packets"]), unit="packets")
         yield Measurement(name="rtp_jitter_ms", value=float(rtp.fields["jitter_ms"]))
+    yield from _disturbed(evidence)
+
+
+def _disturbed(evidence: CallEvidence) -> Iterator[Measurement]:
+    """How late the harness was at worst: by its own doing, or because the machine stood still."""
     lag = evidence.last("caller", "scheduling_lag")
-    if lag:
-        yield Measurement(name="harness_lag_ms", value=float(lag.fields["worst_ms"]))
+    if lag is None:
+        return
+    stalls = [float(m.fields["late_ms"]) for m in evidence.find("caller", "machine_stalled")]
+    detail = f"the machine stood still {len(stalls)} times, {sum(stalls):.0f} ms in all"
+    yield Measurement(
+        name="harness_lag_ms",
+        value=max([float(lag.fields["worst_ms"]), *stalls]),
+        detail=detail if stalls else "",
+    )
 
 
 def _answered(evidence: CallEvidence) -> Mark | None:

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,22 +33,36 @@ class Floor:
         self.threshold = 0.0
         self._set_threshold()
 
+    @property
+    def steady_hops(self) -> int:
+        """For so many hops the threshold stays what it is."""
+        return _FLOOR_BLOCK_HOPS - self._in_block
+
     def update(self, energy: float) -> None:
         """One more hop that may be noise: its energy."""
-        self._smooth += (1 - _SMOOTHING) * (energy - self._smooth)
-        if self._smooth < self._lowest:
-            self._lowest = self._smooth
-        self._in_block += 1
+        self.update_all([energy])
+
+    def update_all(self, energies: Sequence[float]) -> None:
+        """Several more: `steady_hops` at most."""
+        smooth, lowest = self._smooth, self._lowest
+        for energy in energies:
+            smooth += (1 - _SMOOTHING) * (energy - smooth)
+            if smooth < lowest:
+                lowest = smooth
+        self._smooth, self._lowest = smooth, lowest
+        self._in_block += len(energies)
         if self._in_block == _FLOOR_BLOCK_HOPS:
-            self._blocks.append(self._lowest)
+            self._blocks.append(lowest)
             self._lowest = math.inf
             self._in_block = 0
             self._set_threshold()
 
     def update_silent(self, hops: int) -> None:
         """The next hops are digital silence."""
-        for _ in range(hops):
-            self.update(0.0)
+        while hops:
+            step = min(hops, self.steady_hops)
+            self.update_all([0.0] * step)
+            hops -= step
 
     def _set_threshold(self) -> None:
         floor = min(min(self._blocks), self._highest_floor)

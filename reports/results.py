@@ -3,11 +3,11 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reports import stats
-from reports.budget import UNITS, Judged, judge, limits_for
+from reports.budget import UNITS, Judged, judge, judge_percentiles, limits_for
 from reports.calibration import Calibration, to_data
 from reports.evidence import CallEvidence, Verdict
 from reports.metrics import Measured, measure
@@ -74,7 +74,8 @@ class Summary:
 def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -> CallResult:
     """Measure a call and hold it to its budget, with the harness's own error in view.
 
-    The error was measured over SIP and RTP, and is not that of a virtual call.
+    The error was measured over SIP and RTP, and is not that of a virtual call. Limits of
+    percentiles are for all calls of a scenario: see `judge_together`.
 
     Raises:
         BudgetError: the call's own limits cannot be understood.
@@ -85,20 +86,45 @@ def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -
         limits_for(evidence.info.limits),
         calibration=None if evidence.info.lane == "virtual" else calibration,
     )
-    beyond = [one for one in judged if one.verdict == "failed"]
-    verdict: Verdict = evidence.info.verdict
-    detail = evidence.info.detail
-    if verdict == "passed" and beyond:
-        verdict = "failed"
-        detail = "over budget: " + "; ".join(describe(one) for one in beyond)
+    verdict, detail = _verdict(evidence.info.verdict, evidence.info.detail, judged)
     return CallResult(
         evidence=evidence, measured=measured, judged=judged, verdict=verdict, detail=detail
     )
 
 
+def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
+    """The calls, with the percentiles of each scenario judged over all of its calls.
+
+    What is found stands with the scenario's last call, and may be what that one fails by.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for position, call in enumerate(calls):
+        groups[call.evidence.info.name].append(position)
+    together = list(calls)
+    for positions in groups.values():
+        last = calls[positions[-1]]
+        values = [one for position in positions for one in calls[position].judged]
+        found = judge_percentiles(values, limits_for(last.evidence.info.limits))
+        if found:
+            single = [one for one in last.judged if one.statistic is None]
+            verdict, detail = _verdict(last.verdict, last.detail, found)
+            together[positions[-1]] = replace(
+                last, judged=[*single, *found], verdict=verdict, detail=detail
+            )
+    return together
+
+
+def _verdict(verdict: Verdict, detail: str, judged: Sequence[Judged]) -> tuple[Verdict, str]:
+    """A verdict and its reason, in view of what is over its limit."""
+    beyond = [one for one in judged if one.verdict == "failed"]
+    if verdict != "passed" or not beyond:
+        return verdict, detail
+    return "failed", "over budget: " + "; ".join(describe(one) for one in beyond)
+
+
 def describe(one: Judged) -> str:
     """A judged number as a phrase: `turn_ms of turn 2 is 812.0 ms, limit 640.0 ms`."""
-    what = f"{one.name} {one.statistic}" if one.statistic else one.name
+    what = f"{one.name} {one.statistic} {one.detail}" if one.statistic else one.name
     where = f" of turn {one.turn}" if one.turn is not None else ""
     limit = f", limit {one.limit:.1f} {one.unit}" if one.limit is not None else ""
     return f"{what}{where} is {one.value:.1f} {one.unit}{limit}"
@@ -180,7 +206,8 @@ def _scenario(call: CallResult) -> dict[str, Any]:
                 "turn_ms": _round(turn.turn_ms),
                 "own_ms": _round(turn.own_ms),
                 "hops": [
-                    {"name": hop.name, "length_ms": _round(hop.length_ms)} for hop in turn.hops
+                    {"name": hop.name, "length_ms": _round(hop.length_ms), "party": hop.party}
+                    for hop in turn.hops
                 ],
             }
             for turn in call.measured.turns

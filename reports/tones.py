@@ -44,6 +44,11 @@ class Tones:
         """Whether something that may become a beep goes on."""
         return bool(self._held)
 
+    @property
+    def unclear_hops(self) -> int:
+        """So many hops more end no tone that is open, whatever is in them."""
+        return _TONE_GAP_HOPS - len(self._tail) - 1
+
     def hear(self, hop: Hop, hz: float | None) -> tuple[BeepHeard | None, list[Hop]]:
         """Take a hop, with its frequency if it is tonal.
 

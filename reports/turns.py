@@ -5,44 +5,17 @@ sample of the answer is at the ear. Between them every mark of the answer's way 
 the hops between the instants add up to the whole by construction.
 """
 
-from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-
-import numpy as np
-import soxr
+from dataclasses import dataclass, field
 
 from agent.timeline import Mark, Source
 from reports.ears import segments
-from reports.evidence import MOUTH, Audio, CallEvidence
-from reports.matching import find
+from reports.evidence import CallEvidence
 from reports.scene import NS_PER_MS, Scene, Utterance
+from reports.server_stream import ServerStream
+from reports.way import Hop, hops_of
 
-_TEMPLATE_MS = 800  # of the caller's speech, to find it again in what the server received
-_SEARCH_MS = 1500  # around where the marks say that it is
+_FRAMES_A_SECOND = 50
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
-
-# The instants of a turn, in the order of its way, and what the hop that ends there is called.
-HOPS = {
-    "heard": "mouth to agent (RTP)",
-    "appended": "agent to append",
-    "received": "append to server",
-    "speech_stopped": "server hears the end (VAD)",
-    "committed": "commit",
-    "response_created": "response created",
-    "delta_sent": "server thinks",
-    "delta_received": "delta to agent",
-    "playout_started": "delta to playout",
-    "lead_in": "silence that the answer begins with",
-    "ear": "playout to ear",
-}
-
-SERVERS_HOPS = {
-    HOPS[name]
-    for name in ("speech_stopped", "committed", "response_created", "delta_sent", "lead_in")
-}
-"""Those that are the server's own delay."""
 
 _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("response_created", "realtime", "response_created", "response"),
@@ -51,20 +24,6 @@ _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("playout_started", "agent", "playout_started", "item"),
 )
 """Instant, and the mark that tells it: the first whose field is that of the first delta."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """One part of a turn's way. Its length may be a little negative: see docs/metrics.md."""
-
-    name: str
-    start_ns: int
-    end_ns: int
-
-    @property
-    def length_ms(self) -> float:
-        """How long it took."""
-        return (self.end_ns - self.start_ns) / NS_PER_MS
 
 
 @dataclass(frozen=True)
@@ -81,7 +40,7 @@ class Turn:
     response: str | None = None
     item: str | None = None
     instants: dict[str, int] = field(default_factory=dict)
-    """When the turn passed the points of `HOPS`, as far as they are known."""
+    """When the turn passed the points of `WAY`, as far as they are known."""
     lead_ms: float = 0.0
     """Silence at the beginning of the answer as the server sent it."""
     detail: str = ""
@@ -108,13 +67,7 @@ class Turn:
         """The parts of `turn_ms`, in order; where an instant is unknown two parts are one."""
         if self.answer_ns is None:
             return []
-        points = [("mouth", self.end_ns)]
-        points += [(name, self.instants[name]) for name in HOPS if name in self.instants]
-        points.append(("ear", self.answer_ns))
-        hops = [Hop(HOPS[name], start, end) for (_, start), (name, end) in pairwise(points)]
-        if "heard" not in self.instants:
-            hops[0] = replace(hops[0], name=f"mouth to {hops[0].name.split(' to ')[-1]}")
-        return hops
+        return hops_of(self.end_ns, self.instants, self.answer_ns)
 
 
 def turns_of(evidence: CallEvidence, scene: Scene) -> list[Turn]:
@@ -129,100 +82,6 @@ def turns_of(evidence: CallEvidence, scene: Scene) -> list[Turn]:
     ]
 
 
-class ServerStream:
-    """The caller's audio as the server received it, and when."""
-
-    def __init__(self, evidence: CallEvidence) -> None:
-        self._evidence = evidence
-        self._received = _Arrivals(evidence.find("realtime", "audio_received"))
-        self._appended = _Arrivals(evidence.find("agent", "audio_appended"))
-
-    def locate(self, utterance: Utterance) -> tuple[dict[str, int], str]:
-        """When an utterance's last voiced sample was heard, appended, received; and how we know."""
-        if not self._received.totals:
-            return {}, "no server's marks: its own delay is unknown"
-        sample, detail = self._sample(utterance)
-        if sample is None:
-            return {}, detail
-        instants = {}
-        appended = self._appended.of(sample)
-        if appended is not None:
-            if "heard_ns" in appended.fields:
-                instants["heard"] = int(appended.fields["heard_ns"])
-            instants["appended"] = appended.at_ns
-        received = self._received.of(sample)
-        if received is not None:
-            instants["received"] = received.at_ns
-        return instants, detail
-
-    def _sample(self, utterance: Utterance) -> tuple[int | None, str]:
-        """The stream's index of the last voiced sample."""
-        heard = self._evidence.server_heard
-        if heard is not None:
-            sample = self._match(heard, utterance)
-            if sample is not None:
-                return sample, "last voiced sample found in what the server received"
-        stopped = self._evidence.first("realtime", "speech_stopped", after_ns=utterance.end_ns)
-        if stopped is None or "last_voiced_ms" not in stopped.fields:
-            return None, "the last voiced sample was not found at the server"
-        rate_hz = self._stream_hz()
-        sample = round(float(stopped.fields["last_voiced_ms"]) * rate_hz / 1000)
-        return sample, "last voiced sample as the server's VAD has it (frames of 32 ms)"
-
-    def _stream_hz(self) -> int:
-        """The rate of the stream: from its recording, else from the pace of its appends."""
-        if self._evidence.server_heard is not None:
-            return self._evidence.server_heard.rate_hz
-        return 24_000 if self._received.per_second() > 16_000 else 8_000
-
-    def _match(self, heard: Audio, utterance: Utterance) -> int | None:
-        evidence = self._evidence
-        end = evidence.sample_at(utterance.end_ns)
-        start = max(
-            0,
-            evidence.sample_at(utterance.start_ns),
-            end - _TEMPLATE_MS * evidence.rate_hz // 1000,
-        )
-        piece = evidence.channel(MOUTH)[start:end]
-        ratio = heard.rate_hz / evidence.rate_hz
-        expected = self._received.total_at(utterance.end_ns) - round((end - start) * ratio)
-        margin = _SEARCH_MS * heard.rate_hz // 1000
-        low = max(0, expected - margin)
-        high = expected + round((end - start) * ratio) + margin
-        window = heard.samples[low:high].astype(np.float32)
-        if ratio != 1 and window.size:
-            window = soxr.resample(window, heard.rate_hz, evidence.rate_hz)
-        match = find(piece, window)
-        if not match.found:
-            return None
-        return low + round((match.offset + piece.size) * ratio) - 1
-
-
-class _Arrivals:
-    """A stream that came in pieces: which sample came when."""
-
-    def __init__(self, marks: Iterable[Mark]) -> None:
-        self._marks = list(marks)
-        self.totals = [int(mark.fields["total_samples"]) for mark in self._marks]
-
-    def of(self, sample: int) -> Mark | None:
-        """The piece that carried a sample."""
-        index = bisect_left(self.totals, sample + 1)
-        return self._marks[index] if index < len(self._marks) else None
-
-    def total_at(self, at_ns: int) -> int:
-        """How much had come by an instant."""
-        index = bisect_left(self._marks, at_ns, key=lambda mark: mark.at_ns)
-        return self.totals[index - 1] if index else 0
-
-    def per_second(self) -> float:
-        """Samples a second, over the whole."""
-        if len(self._marks) < 2:
-            return 0.0
-        span_ns = self._marks[-1].at_ns - self._marks[0].at_ns
-        return (self.totals[-1] - self.totals[0]) * 1e9 / max(1, span_ns)
-
-
 def _turn(
     evidence: CallEvidence,
     scene: Scene,
@@ -231,13 +90,13 @@ def _turn(
     until_ns: int,
 ) -> Turn:
     where, detail = stream.locate(said)
-    instants = where | _answer_instants(evidence, said.end_ns, until_ns)
+    instants = _left(evidence, said) | where | _answer_instants(evidence, said.end_ns, until_ns)
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
     answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
     lead_ms = lead_ms_of(evidence, "response", response)
-    if lead_ms and "playout_started" in instants:
+    if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
     return Turn(
         number=said.turn,
@@ -251,6 +110,18 @@ def _turn(
         lead_ms=lead_ms,
         detail=detail,
     )
+
+
+def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
+    """When the packet with the last voiced sample left: with the beginning of its frame.
+
+    The recording is the caller's own, a frame for every tick; another's does not tell.
+    """
+    if not evidence.first("caller", "recording_started"):
+        return {}
+    frame = evidence.rate_hz // _FRAMES_A_SECOND
+    last_sample = evidence.sample_at(said.end_ns) - 1
+    return {"left": evidence.at_ns(last_sample // frame * frame)}
 
 
 def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:

@@ -10,7 +10,15 @@ from reports.evidence import TIMELINE, CallEvidence, save_evidence
 from reports.files import write_atomically
 from reports.junit import junit
 from reports.markdown import markdown
-from reports.results import RESULTS, CallResult, RunInfo, judge_call, results, to_json
+from reports.results import (
+    RESULTS,
+    CallResult,
+    RunInfo,
+    judge_call,
+    judge_together,
+    results,
+    to_json,
+)
 from reports.stored import StoredError, load_results, previous_run
 
 CALLS = "calls"
@@ -34,7 +42,7 @@ def write_run(
         BudgetError: a call's own limits cannot be understood.
         StoredError: `against` cannot be read.
     """
-    judged = [judge_call(evidence, info.calibration) for evidence in calls]
+    judged = judge_together([judge_call(evidence, info.calibration) for evidence in calls])
     write_judged(out_dir, info, judged, against=against)
     return judged
 

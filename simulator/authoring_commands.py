@@ -10,6 +10,7 @@ from simulator import authoring
 from simulator.choosing import Commands, add_choice
 from simulator.plausible import all_problems
 from simulator.runner import choose
+from simulator.stage import PlanError, plan
 
 EXIT_FINE, EXIT_BAD_INPUT = 0, 2
 
@@ -53,6 +54,10 @@ def _new(given: argparse.Namespace) -> int:
 
 def _check(given: argparse.Namespace) -> int:
     scenarios = choose(given.paths, given.expression)
+    try:
+        plan(scenarios, repeat=None, seed=0)
+    except PlanError as error:
+        return _bad_input(error)
     problems = all_problems(scenarios)
     if problems:
         return _bad_input("\n".join(problems))
@@ -61,8 +66,12 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _list(given: argparse.Namespace) -> int:
-    for scenario in choose(given.paths, given.expression):
-        print(f"{scenario.name:<32} {scenario.about}")
+    scenarios = choose(given.paths, given.expression)
+    width = max(len(scenario.name) for scenario in scenarios)
+    for scenario in scenarios:
+        only = f" ({scenario.lanes[0]} lane only)" if len(set(scenario.lanes)) == 1 else ""
+        tags = "".join(f" #{tag}" for tag in scenario.tags)
+        print(f"{scenario.name:<{width}}  {scenario.about}{only}{tags}")
     return EXIT_FINE
 
 

@@ -61,6 +61,8 @@ class Turn:
     """Of the responder, on its own media clock."""
     own_ms: float
     """From the frame with the last voiced sample to the answer's first sample, as stamped."""
+    said_ns: int
+    """When the responder said the answer's first sample."""
 
 
 def load_heard(path: Path) -> Heard:
@@ -99,6 +101,9 @@ def errors_of(
         matched_ms = (turn.answer_start - turn.phrase_end) * ms
         note("turn_ms", turn.number, matched_ms)
         note("agent_overhead_ms", turn.number, matched_ms - turn.own_ms)
+        said_ms = (turn.said_ns - evidence.at_ns(turn.phrase_end)) / NS_PER_MS
+        note("uplink_ms", turn.number, said_ms - turn.own_ms)
+        note("downlink_ms", turn.number, matched_ms - said_ms)
         path["there and back"].append(matched_ms - turn.delay_ms)
         has_hole = turn.number == behaviour.hole_in
         heard_ms = (turn.answer_end - turn.answer_start) * ms
@@ -108,6 +113,7 @@ def errors_of(
         if later.phrase_start < earlier.answer_end:
             stop_ms = (earlier.answer_end - later.phrase_start) * ms
             note("barge_in_stop_ms", later.number, stop_ms)
+            note("talk_over_ms", None, stop_ms)
     _note_beep(evidence, heard, behaviour, found, errors)
     return dict(errors), dict(path)
 
@@ -158,6 +164,7 @@ def _turns(
             answer_end=answer + said.end - said.start,
             delay_ms=told,
             own_ms=(said_ns - heard.heard_ns[frame]) / NS_PER_MS,
+            said_ns=said_ns,
         )
 
 

@@ -84,6 +84,8 @@ class CallFacts:
 
     def heard_so_far(self) -> str:
         """What was heard, in words; times count from the answer."""
+        if self.answered_ns is None:
+            return "the call is not answered"
         beeps = [
             f"a beep of {beep.hz:.0f} Hz at {self._s(beep.start_ns)}" for beep in self.hearing.beeps
         ]
@@ -116,5 +118,4 @@ class CallFacts:
         return talk.start_ns if moment.edge == "start" else talk.end_ns
 
     def _s(self, at_ns: int) -> str:
-        zero_ns = self.answered_ns if self.answered_ns is not None else self.dialed_ns or at_ns
-        return f"{ns_to_ms(at_ns - zero_ns) / 1000:.2f} s"
+        return f"{ns_to_ms(at_ns - (self.answered_ns or at_ns)) / 1000:.2f} s"

@@ -111,6 +111,18 @@ class CallerMachine:
             return "over"
         return "hanging up" if self._outcome else self._main.phase
 
+    @property
+    def routine_frames(self) -> int:
+        """So many frames may leave at once: nothing comes of it."""
+        return self._facts.mouth.routine_frames
+
+    def routine_heard(self, frames: int, coming: bytes | None) -> int:
+        """How many of the `frames` that are `coming` may be heard at once: nothing comes of them.
+
+        None stands for digital silence. So many must then come before anything else happens.
+        """
+        return self._facts.hearing.routine_frames(frames, coming)
+
     def handle(self, event: CallerInput, now_ns: int) -> list[Effect]:
         """Take one input and answer with what is to be done; nothing after `Finish`."""
         if self._finished:

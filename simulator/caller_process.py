@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from agent.clock import LoopClock
+from agent.process import keep_what_is_there
 from agent.sip.errors import SipError
 from agent.timeline import Mark, TimelineWriter
 from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish
+from simulator.happenings import Transfer
 from simulator.impairments import Impairer
 from simulator.lag import LagWatch
 from simulator.loader import load
@@ -37,6 +39,7 @@ from simulator.recording import CALLER_RATE_HZ
 from simulator.relay import RelayAddresses
 from simulator.scenario import Scenario
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
+from simulator.steps import Expect
 
 PHASE_TICK_S = 0.1
 
@@ -69,6 +72,7 @@ class CallerProcess:
             loop.add_signal_handler(number, stop.set)
         port = await self._endpoint.start()
         self._lag.start()
+        keep_what_is_there()
         _tell({}, prefix=f"ready sip:127.0.0.1:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()
@@ -110,6 +114,7 @@ class CallerProcess:
                 user=scenario.caller.user,
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
+                lets_itself_be_transferred=_expects_transfer(scenario),
                 **_impairers(scenario, order.seed),
             )
         except SipError as error:
@@ -160,10 +165,15 @@ class CallerProcess:
                 timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
             )
             await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
-        for direction, applied in leg.impairments_applied.items():
-            for what, packets in applied.items():
-                fields = {"what": what, "at": direction, "packets": packets}
-                _mark(timeline, now_ns, stage, "impairment_applied", **fields)
+        for direction, episodes in leg.impairments.items():
+            for struck in episodes:
+                _mark(
+                    timeline,
+                    struck.first_ns,
+                    stage,
+                    "impairment_applied",
+                    **struck.fields(direction),
+                )
         _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()
 
@@ -177,6 +187,13 @@ def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
         "to_agent": Impairer(to_agent, random.Random(f"{seed}/network to_agent")),
         "to_caller": Impairer(to_caller, random.Random(f"{seed}/network to_caller")),
     }
+
+
+def _expects_transfer(scenario: Scenario) -> bool:
+    return any(
+        isinstance(step, Expect) and isinstance(step.expect, Transfer)
+        for step in scenario.all_steps
+    )
 
 
 @cache

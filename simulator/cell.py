@@ -1,7 +1,7 @@
-"""A cell of the sip lane: one agent and one caller, each its own process, and the calls between.
+"""A cell of the sip lane: a caller's process, the agent that it calls, and the calls between.
 
-PJSUA2 carries four calls in a process, so a run with more at once has several cells. A cell may
-also do without an agent of ours and dial one that somebody else runs.
+PJSUA2 carries four calls in a process, so a run with more at once has several cells. The agent is
+the cell's own process, or a worker of one that several cells share, or one that somebody else runs.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ be impaired; calls whose caller vanishes, for their places are lost for a while.
 
 
 class Cell:
-    """One caller's process and, unless `agent_uri` names another one, one agent's."""
+    """One caller's process, and where it calls: a worker of `agent`, or else `agent_uri`."""
 
     def __init__(
         self,
@@ -37,43 +37,28 @@ class Cell:
         logs: Path,
         on_phase: PhaseSink,
         *,
-        config: Path | None = None,
+        agent: ChildProcess | None = None,
+        worker: int = 0,
         agent_uri: str = "",
         kind: Kind = "",
     ) -> None:
         self._on_phase = on_phase
-        self._agent_uri = agent_uri
+        self._worker = worker
+        self._foreign_uri = agent_uri
         self.places = asyncio.Semaphore(CALLS_IN_A_CELL)
         """Taken and given back by whoever plays: a call may hold its place longer than it lasts."""
         self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
         self.kind = kind
         self.busy = 0
         """Calls under way, and those that wait for a place."""
-        self.agent: ChildProcess | None = None
-        if config is not None:
-            arguments = ["-m", "agent.cli", "serve", "--config", str(config)]
-            self.agent = child(f"agent{name}", arguments, logs)
+        self.agent = agent
         arguments = ["-m", "simulator.caller_process", *(["--relay"] if kind == "relayed" else [])]
         self.caller = child(f"caller{name}", arguments, logs, self._on_caller_line)
 
     @property
     def processes(self) -> list[ChildProcess]:
-        """Those of this cell."""
+        """Those of this cell, whoever started them."""
         return [process for process in (self.agent, self.caller) if process is not None]
-
-    async def start(self) -> None:
-        """Start the processes.
-
-        Raises:
-            ProcessError: one of them could not be started.
-        """
-        await asyncio.gather(*(process.start() for process in self.processes))
-        if self.agent is not None:
-            self._agent_uri = self.agent.ready_line.split()[-1]
-
-    async def stop(self) -> None:
-        """Stop the processes."""
-        await asyncio.gather(*(process.stop() for process in self.processes))
 
     async def play(self, stage: Stage, directory: Path) -> tuple[Verdict, str]:
         """Have the caller play a stage; its verdict and its sentence about it.
@@ -114,13 +99,15 @@ class Cell:
         return (about or lines)[-count:]
 
     def _order(self, stage: Stage, directory: Path) -> dict[str, object]:
-        # Our own agent is told by the called number which stage this is.
-        number = f"sip:{stage.name}@" if self.agent else "sip:"
+        uri = self._foreign_uri
+        if self.agent is not None:  # told by the called number which stage this is
+            address = self.agent.ready_line.split()[1 + self._worker]
+            uri = address.replace("sip:", f"sip:{stage.name}@", 1)
         return {
             "stage": stage.name,
             "path": str(stage.scenario.path),
             "scenario": stage.scenario.name,
-            "uri": self._agent_uri.replace("sip:", number, 1),
+            "uri": uri,
             "seed": stage.seed,
             "directory": str(directory),
         }
@@ -133,6 +120,12 @@ class Cell:
                 self._on_phase(stage, message["phase"])
             elif (result := self._results.get(stage)) and not result.done():
                 result.set_result((message["verdict"], message["detail"]))
+
+
+def agent_process(name: str, config: Path, logs: Path, *, workers: int = 1) -> ChildProcess:
+    """An agent of ours; with several workers, a supervisor and they."""
+    arguments = ["-m", "agent.cli", "serve", "--config", str(config)]
+    return child(f"agent{name}", [*arguments, "--workers", str(workers)], logs)
 
 
 def child(

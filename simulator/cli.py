@@ -13,13 +13,14 @@ from simulator import (
     knee_command,
     run_command,
 )
+from simulator.choosing import Parser
 from simulator.loader import ScenarioError
 from simulator.runner import EXIT_COULD_NOT_RUN, RunError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.command
     try:
         return command(given)
@@ -31,20 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_COULD_NOT_RUN
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    earshot: argparse.ArgumentParser = Parser(
         prog="earshot",
         description="Judges a voice agent on the telephone by what the caller hears.",
         epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run.",
     )
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = earshot.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run_command.add_command(commands)
     authoring_commands.add_commands(commands)
     fuzz_command.add_command(commands)
     reports.cli.add_commands(commands)
     calibrate_command.add_command(commands)
     knee_command.add_command(commands)
-    return parser
+    return earshot
 
 
 if __name__ == "__main__":

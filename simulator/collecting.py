@@ -24,15 +24,17 @@ _TAIL_MARKS = 20
 _POLL_S = 0.05
 
 
-def collect(stage: str, directory: Path, work: Path | None) -> list[str]:
+def collect(stage: str, directory: Path, work: Path | None, also: Sequence[Mark] = ()) -> list[str]:
     """Bring together what was written about a stage; returns what is missing. Blocks.
 
     Args:
         stage: the stage's name.
         directory: of the call; the caller's timeline and recording are there already.
         work: where agent and server write; None when they are not ours.
+        also: what the run itself has to say about the call, in order of time.
     """
-    caller = _read(directory / CALLER_TIMELINE)
+    # By time: what befell its packets is written when the call is over.
+    caller = merge([_read(directory / CALLER_TIMELINE)])
     needed = [("caller", caller, "scenario_ended")]
     timelines = [caller]
     if work is not None:
@@ -53,7 +55,7 @@ def collect(stage: str, directory: Path, work: Path | None) -> list[str]:
         needed += [("agent", agent, "call_ended")] if answered or vanished else []
         needed += [("server", server, "session_closed")] if connected else []
         _move_audio(stage, directory, work)
-    lines = "".join(mark.to_json() + "\n" for mark in merge(timelines))
+    lines = "".join(mark.to_json() + "\n" for mark in merge([*timelines, also]))
     (directory / TIMELINE).write_text(lines, encoding="utf-8")
     (directory / CALLER_TIMELINE).unlink(missing_ok=True)
     return [

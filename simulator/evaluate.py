@@ -36,7 +36,7 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
     try:
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
-        complaints = check(played.stage.scenario, evidence.marks) if played.ours else []
+        complaints = check(played.stage.scenario, evidence.marks, ours=played.ours)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))

@@ -1,11 +1,10 @@
 """Judges what the caller expects to hear: not yet, heard, or failed with a sentence for why."""
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from agent.clock import ms_to_ns, ns_to_ms
 from simulator.call_facts import CallFacts
-from simulator.happenings import Dtmf, Refused, Silence, Transfer
+from simulator.happenings import Dtmf, Refused, Silence, Transfer, matches
 from simulator.hearing import Talk
 from simulator.steps import Expect
 from simulator.values import format_duration
@@ -64,7 +63,7 @@ class _Expectation:
             case Dtmf(dtmf=digits):
                 return self._event(self._digits_ns(digits))
             case Transfer(transfer=pattern):
-                times = [at_ns for at_ns, uri in facts.transfers if fnmatchcase(uri, pattern)]
+                times = [at_ns for at_ns, uri in facts.transfers if matches(pattern, uri)]
                 return self._event(times[0] if times else None)
             case _:
                 return None  # looked up on the timelines after the call

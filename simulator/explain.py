@@ -26,7 +26,10 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> l
     found = []
     for details in error.errors(include_url=False):
         where = _data_path(source.data, details["loc"])
-        place = source.place(where, key=details["type"] == "extra_forbidden")
+        at_key = details.get("ctx", {}).get("key")
+        if at_key is not None:
+            where = (*where, at_key)
+        place = source.place(where, key=details["type"] == "extra_forbidden" or bool(at_key))
         found.append((place.line, place.column, _sentence(details, source.data, where, schema)))
     return [f"{source.path}:{line}:{column}: {text}" for line, column, text in sorted(set(found))]
 
@@ -52,13 +55,27 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     if kind == "string_type" and isinstance(value, (int, float, bool)):
         return f'{name}: expected text; put quotes around it: "{value}"'
     if kind.endswith("_type"):
-        return f"{name}: {_lower(details['msg']).replace('input should be', 'expected')}"
+        unit = " of milliseconds" if name.endswith("_ms") else ""
+        found = f', not "{value}"' if isinstance(value, str) else ""
+        return f"{name}: {_plain(details['msg'])}{unit}{found}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        words = re.findall(r"'([^']*)'", context.get("expected_tags", ""))
+        key = context["discriminator"].strip("'")
+        given = value.get(key) if isinstance(value, dict) else value
+        near = f': "{given}"{nearest(str(given), words)}' if given is not None else " is missing"
+        return f"{key}{near} (expected {', '.join(words)})"
+    if kind == "string_pattern_mismatch" and (told := _description(schema, data, where)):
+        return f"{name}: {value!r}: expected {told}"
     if "words" in context:
         word = str(context.get("word", ""))
         return f'{name}: "{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
     says_value = isinstance(value, (dict, list)) or kind == "value_error" or "value" in context
     shown = "" if says_value else f" {value!r}:"
-    return f"{name}:{shown} {_lower(details['msg'].removeprefix('Value error, '))}"
+    message = details["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and isinstance(value, str):
+        words = re.findall(r"'([a-z]+)", message.partition("expected ")[2])
+        return f"{name}: {message}{nearest(value.split(' ')[0], words)}"
+    return f"{name}:{shown} {_plain(message)}"
 
 
 def _name(where: Path_) -> str:
@@ -67,7 +84,8 @@ def _name(where: Path_) -> str:
         case ():
             return "the file"
         case (*_, str() as parent, int() as position):
-            return f"{parent.removesuffix('s')} {position + 1}"
+            one = f"{parent[:-3]}y" if parent.endswith("ies") else parent.removesuffix("s")
+            return f"{one} {position + 1}"
         case _:
             return str(where[-1])
 
@@ -79,6 +97,28 @@ def _in_what(where: Path_) -> str:
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+_PLAIN = {
+    "input should be greater": "expected a number greater",
+    "input should be less": "expected a number less",
+    "input should be": "expected",
+    "a valid dictionary": "a mapping",
+    "a valid list": "a list",
+    "a valid tuple": "a list",
+    "a valid string": "text",
+    "a valid number": "a number",
+    "a valid integer": "a whole number",
+    "a valid boolean": "true or false",
+}
+
+
+def _plain(text: str) -> str:
+    """Pydantic's sentence in the words of YAML."""
+    plain = _lower(text)
+    for theirs, ours in _PLAIN.items():
+        plain = plain.replace(theirs, ours)
+    return re.sub(r" or instance of \w+", "", plain)
 
 
 def _data_path(data: Any, location: tuple[int | str, ...]) -> Path_:
@@ -112,6 +152,18 @@ def _has(data: Any, key: int | str) -> bool:
 
 def _known_keys(schema: Mapping[str, Any], data: Any, where: Path_) -> set[str]:
     """The keys that the schema allows at a place: of the branches that fit the data there."""
+    return {key for branch in _fitting(schema, data, where) for key in branch["properties"]}
+
+
+def _description(schema: Mapping[str, Any], data: Any, where: Path_) -> str:
+    """What the schema says of the value at a place, as part of a sentence; empty for nothing."""
+    branches = _fitting(schema, data, where[:-1]) if where else []
+    told = [branch["properties"].get(where[-1], {}).get("description", "") for branch in branches]
+    return _lower(next(filter(None, told), ""))
+
+
+def _fitting(schema: Mapping[str, Any], data: Any, where: Path_) -> list[Mapping[str, Any]]:
+    """The schemas of the mapping at a place: those that fit its data, or else all."""
     branches = [schema]
     for part in where:
         data = data[part]
@@ -123,8 +175,7 @@ def _known_keys(schema: Mapping[str, Any], data: Any, where: Path_) -> set[str]:
         ]
     objects = [branch for branch in branches if "properties" in branch]
     keys = set(data) if isinstance(data, dict) else set()
-    fitting = [branch for branch in objects if set(branch.get("required", ())) <= keys]
-    return {key for branch in fitting or objects for key in branch["properties"]}
+    return [branch for branch in objects if set(branch.get("required", ())) <= keys] or objects
 
 
 def _children(branch: Mapping[str, Any], part: int | str) -> list[Mapping[str, Any]]:

@@ -35,6 +35,12 @@ _PATIENCE = {"connect_timeout_ms": 2000, "response_end_ms": 4000}
 _CALM_MS = 10_000
 """Longer than every fault and every wait: what has not recovered by then never will."""
 _ANSWER_MS = 15_000
+_QUESTION: list[Any] = [
+    {"pause": 2000},
+    {"say": FINAL_QUESTION},
+    {"expect": "reply", "within": _ANSWER_MS},
+    "hang_up",
+]
 
 
 def generate(choices: Choices) -> dict[str, Any]:
@@ -54,7 +60,38 @@ def generate(choices: Choices) -> dict[str, Any]:
         "steps": steps + _ending(choices),
         "time_limit": 120_000,
     }
+    _make_rare(choices, call)
     return {key: value for key, value in call.items() if value}
+
+
+def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
+    """What leads into states that a call seldom sees, or sees for a moment only."""
+    if chance(choices, 12):  # the caller acknowledges the answer before there is media
+        call["network"]["media_delay"] = one_of(choices, (20, 700))
+    if chance(choices, 12):
+        _make_commits_late(choices, call)
+
+
+def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
+    """A server that waits for a commit, which a watchdog sends: much can happen until then."""
+    call["realtime"]["commits"] = "client"
+    what = one_of(choices, ("", "hang_up", "drop", "stall", "answer"))
+    if not what:
+        return
+    spoken: list[Any] = [{"pause": 5000}, {"say": PHRASES[0]}]
+    call["network"] = {}
+    call["realtime"]["faults"] = []
+    if what == "hang_up":
+        call["steps"] = [*spoken, {"pause": 900}, "hang_up"]
+        return
+    if what == "answer":  # to a key that was pressed before
+        spoken.insert(1, {"press": "1#"})
+        call["agent"]["turns"]["barge_in"] = False
+        call["realtime"]["timing"] = {"think_ms": 2500}
+    else:
+        for_ms = {"for_ms": 6000} if what == "stall" else {}
+        call["realtime"]["faults"] = [{"fault": what, "at": "greeting + 6200ms", **for_ms}]
+    call["steps"] = [*spoken, {"pause": _CALM_MS}, *_QUESTION]
 
 
 def _opening(choices: Choices) -> list[Any]:
@@ -91,14 +128,7 @@ def _wild_step(choices: Choices) -> list[Any]:
 
 def _ending(choices: Choices) -> list[Any]:
     """The question that must be answered; or the caller leaves in the middle of everything."""
-    if chance(choices, 5):
-        return [one_of(choices, ("hang_up", "vanish"))]
-    return [
-        {"pause": 2000},
-        {"say": FINAL_QUESTION},
-        {"expect": "reply", "within": _ANSWER_MS},
-        "hang_up",
-    ]
+    return [one_of(choices, ("hang_up", "vanish"))] if chance(choices, 5) else _QUESTION
 
 
 def _agent(choices: Choices) -> dict[str, Any]:

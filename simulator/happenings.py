@@ -5,6 +5,7 @@ of a mark or a state that does not exist is refused: it would be awaited in vain
 nothing.
 """
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, get_args
 
@@ -16,17 +17,26 @@ from simulator.known_marks import known_marks
 from simulator.strict import Strict
 from simulator.values import DurationMs, format_duration
 
+_MOST_TOLD = 20
+"""Of words, in a message: there are some eighty marks."""
+
 
 def _one_of(word: str, what: str, words: Collection[str]) -> str:
     """The word, if it is among them."""
     if word in words:
         return word
     known = sorted(words)
+    told = ", ".join(known) if len(known) <= _MOST_TOLD else "one of docs/marks.md"
     raise PydanticCustomError(
         "unknown_word",
         "there is no such {what}: expected {known}",
-        {"what": what, "known": ", ".join(known), "word": word, "words": known},
+        {"what": what, "known": told, "word": word, "words": known},
     )
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether a text fits a pattern in which `*` stands for anything, and all else for itself."""
+    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL))
 
 
 class Silence(Strict):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agent.clock import NS_PER_S, ms_to_ns
+from agent.leg import FRAME_MS
 from reports.ears import BeepHeard, Ears, SpeechEnded, SpeechStarted
 
 HANGOVER_MS = 200
@@ -89,6 +90,13 @@ class Hearing:
                 case SpeechEnded():
                     self.talks[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
         return noticed
+
+    def routine_frames(self, frames: int, coming: bytes | None) -> int:
+        """How many of the frames that are coming may be heard at once; None: they are silent."""
+        frame = self._rate_hz * FRAME_MS // 1000
+        if coming is None and self._ears.idle:
+            return frames
+        return self._ears.routine_samples(coming or bytes(2 * frames * frame), frame) // frame
 
     def notice_silence(self, now_ns: int) -> list[Noticed]:
         """End a talk whose silence has lasted; call at `silence_sure_ns`."""

@@ -6,8 +6,7 @@ when it arrives - never, once, or twice.
 """
 
 import random
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.clock import NS_PER_MS, ms_to_ns
@@ -17,6 +16,11 @@ REORDER_MS = 30
 
 DUPLICATE_MS = 5
 """How long after the first the second copy of a packet arrives."""
+
+_SOON_NS = 30 * NS_PER_MS
+"""Packets that fare alike within this time of one another, neighbours, are told of as one."""
+_MOST_STRUCK = 1000
+"""So many are told apart; from then on, each kind is counted to its latest."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +71,26 @@ class Impairment:
         return self.burst_loss / (1 - self.burst_loss) / self.burst_packets
 
 
+@dataclass(kw_only=True, slots=True)
+class Struck:
+    """Packets of one direction that the same thing befell, one soon after another."""
+
+    what: str
+    first_ns: int
+    last_ns: int
+    packets: int = 1
+
+    def fields(self, direction: str) -> dict[str, object]:
+        """Of its `impairment_applied` mark, which is at `first_ns`."""
+        lasted_ms = (self.last_ns - self.first_ns) / NS_PER_MS
+        return {
+            "what": self.what,
+            "at": direction,
+            "packets": self.packets,
+            "lasted_ms": round(lasted_ms, 3),
+        }
+
+
 class Impairer:
     """Decides the fate of each packet of one direction, in the order in which they are sent.
 
@@ -77,15 +101,16 @@ class Impairer:
     def __init__(self, impairment: Impairment, rng: random.Random) -> None:
         self._settings = impairment
         self._draws = {what: random.Random(rng.getrandbits(64)) for what in _EFFECTS}
-        self._applied: Counter[str] = Counter()
+        self._struck: list[Struck] = []
+        self._latest: dict[str, Struck] = {}
         self._first_ns: int | None = None
         self._latest_ns = 0
         self._in_burst = False
 
     @property
-    def applied(self) -> Mapping[str, int]:
-        """Packets so far, by what befell them: the `what` and `packets` of `impairment_applied`."""
-        return dict(self._applied)
+    def struck(self) -> Sequence[Struck]:
+        """What befell the packets so far, and when: what `impairment_applied` tells."""
+        return tuple(self._struck)
 
     def arrivals(self, sent_ns: int) -> tuple[int, ...]:
         """When the packet sent at `sent_ns` arrives: at no time, once, or twice."""
@@ -94,7 +119,7 @@ class Impairer:
         draw = {what: rng.random() for what, rng in self._draws.items()}
         fate = self._fate(sent_ns, draw)
         if fate is not None:
-            self._applied[fate] += 1
+            self._note(fate, sent_ns)
             return ()
         return self._delivered(sent_ns, draw)
 
@@ -110,15 +135,27 @@ class Impairer:
     def _delivered(self, sent_ns: int, draw: Mapping[str, float]) -> tuple[int, ...]:
         late_ms = self._settings.delay_ms + draw["jitter"] * self._settings.jitter_ms
         arrival_ns = sent_ns + ms_to_ns(late_ms)
+        if late_ms:
+            self._note("delay", sent_ns)
         if draw["reorder"] < self._settings.reorder:
-            self._applied["reorder"] += 1
+            self._note("reorder", sent_ns)
             arrival_ns += REORDER_MS * NS_PER_MS
         else:
             arrival_ns = self._latest_ns = max(arrival_ns, self._latest_ns)
         if draw["duplicate"] < self._settings.duplicate:
-            self._applied["duplicate"] += 1
+            self._note("duplicate", sent_ns)
             return arrival_ns, arrival_ns + DUPLICATE_MS * NS_PER_MS
         return (arrival_ns,)
+
+    def _note(self, what: str, sent_ns: int) -> None:
+        latest = self._latest.get(what)
+        full = len(self._struck) >= _MOST_STRUCK
+        if latest is not None and (full or sent_ns - latest.last_ns <= _SOON_NS):
+            latest.last_ns = sent_ns
+            latest.packets += 1
+        else:
+            self._latest[what] = Struck(what=what, first_ns=sent_ns, last_ns=sent_ns)
+            self._struck.append(self._latest[what])
 
     def _is_dead(self, sent_ns: int) -> bool:
         assert self._first_ns is not None  # noqa: S101 - set by the only caller

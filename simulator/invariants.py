@@ -12,7 +12,7 @@ from typing import Any
 
 from agent import effects
 from agent.clock import NS_PER_S, ns_to_ms
-from agent.inputs import TimerFired
+from agent.inputs import PromptLoaded, TimerFired
 from agent.leg import AudioReceived, FramePlayed, HungUp
 from agent.realtime.door import RealtimeConnected, RealtimeEvent
 from agent.settings import CallSettings
@@ -187,6 +187,27 @@ def one_commit_a_turn(witness: Witness) -> Iterator[str]:
                 may_commit = False
 
 
+def greets_first(witness: Witness) -> Iterator[str]:
+    """Where there is to be a greeting, no turn is answered on our asking before it is settled.
+
+    It is when it has been asked for, came from the cache, or can no more be made.
+    """
+    if not witness.settings.greeting.enabled:
+        return
+    given_up_ns = next((mark.at_ns for mark in witness.agent("realtime_failed")), None)
+    for step in witness.turning_points:
+        if given_up_ns is not None and step.at_ns >= given_up_ns:
+            return
+        if isinstance(step.given, PromptLoaded) and step.given.pcm:
+            return
+        for sent in _client_events(step):
+            if sent["type"] == "response.create":
+                purpose = sent["response"]["metadata"]["purpose"]
+                if purpose == "turn":
+                    yield f"a turn's answer was asked for before the greeting, at {_ms(step.at_ns)}"
+                return
+
+
 def queues_stay_bounded(witness: Witness) -> Iterator[str]:
     """No input leads to a flood, and what is kept for a session stays within its limit."""
     interval_ms = witness.settings.turns.append_interval_ms
@@ -221,6 +242,7 @@ SAFETY: Mapping[str, Invariant] = {
     "nothing_after_the_end": nothing_after_the_end,
     "one_response_at_a_time": one_response_at_a_time,
     "one_commit_a_turn": one_commit_a_turn,
+    "greets_first": greets_first,
     "queues_stay_bounded": queues_stay_bounded,
 }
 

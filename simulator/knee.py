@@ -1,9 +1,8 @@
 """`earshot knee`: more and more calls at once, until the callers notice.
 
-Every step starts its processes anew: a fake server, and for every four calls an agent's process and
-a caller's (what PJSUA2 carries in one process; an agent's workers are such processes too). CPU and
-memory are read from the operating system for agent and harness apart, so that the page can say
-whose limit was reached.
+Every step starts its processes anew: a fake server, one agent with as many supervised workers as
+it needs for so many calls, and as many callers. CPU and memory are read from the operating system
+for agent and harness apart, so that the page can say whose limit was reached.
 """
 
 import asyncio
@@ -16,9 +15,11 @@ from pathlib import Path
 
 import psutil
 
+from reports import quality
 from reports.knee import Knee, Load, Step, limit_ms, step_of
 from reports.results import CallResult
 from simulator import loader
+from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import evaluate
 from simulator.phrases import prepare
 from simulator.recording import CALLER_RATE_HZ
@@ -27,6 +28,11 @@ from simulator.sip_lane import SipLane
 from simulator.stage import Played, Stage
 
 STEPS = (1, 2, 4, 8, 12, 16, 24, 32)
+LEAST_CALLS = 4
+"""In a step: fewer at once call again, so that its p95 is more than the worst of some turns."""
+MOST_ATTEMPTS = 3
+"""At a step that is beyond the budget while the machine stood still."""
+SCENARIO = Path(__file__).parent / "knee.yaml"
 SAMPLE_S = 0.5
 SPREAD_S = 1.0
 """Over which the calls of a step begin, so that their turns do not fall together."""
@@ -89,9 +95,19 @@ async def find_knee(
     directory: Path,
     *,
     steps: Sequence[int] = STEPS,
+    calls_a_worker: int = CALLS_IN_A_CELL,
+    error_ms: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Knee:
     """Raise the number of calls step by step, up to the first step beyond the budget.
+
+    Args:
+        scenario_path: what every caller does.
+        directory: where the evidence goes.
+        steps: how many calls at once, rising.
+        calls_a_worker: how many of them each of the agent's workers takes.
+        error_ms: the harness's own error, as calibrated.
+        progress: told a line after each step.
 
     Raises:
         ScenarioError: the scenario cannot be read.
@@ -99,14 +115,16 @@ async def find_knee(
     """
     (scenario,) = loader.load([scenario_path])
     await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
+    await asyncio.to_thread(quality.load)
     done: list[Step] = []
     for calls in steps:
-        step = await _step(scenario, directory / f"{calls:03}", calls)
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            folder = directory / f"{calls:03}-{attempt}"
+            step = await _step(scenario, folder, calls, calls_a_worker)
+            progress(_told(step))
+            if step.within or not step.disturbed:
+                break
         done.append(step)
-        progress(
-            f"{calls} calls: agent's part of a turn p95 {step.overhead_ms['p95']:.1f} ms, "
-            f"{step.finished} finished"
-        )
         if not step.within:
             break
     return Knee(
@@ -115,33 +133,49 @@ async def find_knee(
         cores=os.cpu_count() or 1,
         limit_ms=limit_ms(),
         steps=tuple(done),
+        error_ms=error_ms,
     )
 
 
-async def _step(scenario: Scenario, directory: Path, calls: int) -> Step:
+def _told(step: Step) -> str:
+    stood = f", the machine stood still for {step.stalled_ms:.0f} ms" if step.disturbed else ""
+    return (
+        f"{step.calls} at once: agent's part of a turn p95 {step.overhead_ms['p95']:.1f} ms, "
+        f"{step.finished} of {step.placed} calls finished{stood}"
+    )
+
+
+async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker: int) -> Step:
+    rounds = -(-LEAST_CALLS // calls)
     stages = [
-        Stage(name=f"call{number}", scenario=scenario, seed=number, greeting_cache="knee")
-        for number in range(1, calls + 1)
+        Stage(name=f"call{caller}-{number}", scenario=scenario, seed=caller, greeting_cache="knee")
+        for caller in range(1, calls + 1)
+        for number in range(1, rounds + 1)
     ]
-    lane = SipLane(stages, directory, lambda *_: None, calls_at_once=calls)
+    lane = SipLane(
+        stages, directory, lambda *_: None, calls_at_once=calls, calls_a_worker=calls_a_worker
+    )
     async with lane:
         pids = {process.name: process.pid for process in lane.processes if process.pid}
-        agent = _Meter([pid for name, pid in pids.items() if name.startswith("agent")])
-        harness = _Meter([pid for name, pid in pids.items() if not name.startswith("agent")])
+        agent = _Meter([pid for name, pid in pids.items() if name == "agent"])
+        harness = _Meter([pid for name, pid in pids.items() if name != "agent"])
         loop = asyncio.get_running_loop()
         for meter in (agent, harness):
             meter.start(loop.time())
         sampler = asyncio.create_task(_sample((agent, harness)))
-        played = await asyncio.gather(*(_play(lane, stage, calls) for stage in stages))
+        callers = (stages[first : first + rounds] for first in range(0, len(stages), rounds))
+        played = await asyncio.gather(*(_play(lane, mine, calls) for mine in callers))
         loads = agent.load(loop.time()), harness.load(loop.time())
         sampler.cancel()
-    results = await asyncio.to_thread(_judge, played)
-    return step_of(calls, results, *loads)
+    results = await asyncio.to_thread(_judge, [one for mine in played for one in mine])
+    workers = -(-calls // calls_a_worker)
+    return step_of(calls, results, *loads, workers=workers, rounds=rounds)
 
 
-async def _play(lane: SipLane, stage: Stage, calls: int) -> Played:
-    await asyncio.sleep(SPREAD_S * stage.seed / calls)
-    return await lane.play(stage)
+async def _play(lane: SipLane, stages: Sequence[Stage], calls: int) -> list[Played]:
+    """One caller's calls, one after another."""
+    await asyncio.sleep(SPREAD_S * stages[0].seed / calls)
+    return [await lane.play(stage) for stage in stages]
 
 
 async def _sample(meters: Sequence[_Meter]) -> None:

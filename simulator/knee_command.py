@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from reports.calibration import kept
 from reports.files import write_atomically
 from reports.html import knee_page
 from reports.knee import table, to_json
-from simulator.knee import STEPS, find_knee
+from simulator.cell import CALLS_IN_A_CELL
+from simulator.knee import SCENARIO, STEPS, find_knee
 from simulator.processes import ProcessError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -33,9 +35,9 @@ def add_command(commands: Commands) -> None:
         "scenario",
         type=Path,
         nargs="?",
-        default=Path("scenarios/first_call.yaml"),
+        default=SCENARIO,
         metavar="PATH",
-        help="what every caller does (default: %(default)s)",
+        help="what every caller does (default: six short questions, and one interruption)",
     )
     parser.add_argument(
         "--steps",
@@ -43,6 +45,14 @@ def add_command(commands: Commands) -> None:
         default=STEPS,
         metavar="N,N,...",
         help=f"calls at once (default: {','.join(map(str, STEPS))})",
+    )
+    parser.add_argument(
+        "--calls-a-worker",
+        type=int,
+        choices=range(1, CALLS_IN_A_CELL + 1),
+        default=CALLS_IN_A_CELL,
+        metavar="N",
+        help="how many calls each of the agent's workers takes (default: %(default)s)",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
     parser.add_argument("--json", action="store_true", help="print knee.json, nothing else")
@@ -59,6 +69,11 @@ def _steps(text: str) -> tuple[int, ...]:
     return steps
 
 
+def _error_ms() -> float | None:
+    calibration = kept()
+    return calibration.errors_ms.get("agent_overhead_ms") if calibration else None
+
+
 def _knee(given: argparse.Namespace) -> int:
     directory = given.out.resolve() / f"knee-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
@@ -67,7 +82,14 @@ def _knee(given: argparse.Namespace) -> int:
 
     try:
         knee = asyncio.run(
-            find_knee(given.scenario, directory, steps=given.steps, progress=progress)
+            find_knee(
+                given.scenario,
+                directory,
+                steps=given.steps,
+                calls_a_worker=given.calls_a_worker,
+                error_ms=_error_ms(),
+                progress=progress,
+            )
         )
     except ProcessError as error:
         print(error, file=sys.stderr)

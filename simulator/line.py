@@ -9,11 +9,13 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.audio import to_bytes, to_samples
+from agent.audio import Samples, to_bytes, to_samples
 from agent.clock import NS_PER_S, ms_to_ns
 from simulator.scenario import Caller
 
 Wave = NDArray[np.float64]
+
+_FULL_SCALE = 32767
 
 NOISE = -1
 """Where the loop of noise stands among the audio of the steps, which begin at 0."""
@@ -31,7 +33,7 @@ class Line:
 
     def __init__(self, caller: Caller, noise: bytes, rate_hz: int, rng: random.Random) -> None:
         self._gain = 10 ** (caller.gain_db / 20)
-        self._ceiling = 32767 * 10 ** (caller.clip_dbfs / 20)
+        self._ceiling = _FULL_SCALE * 10 ** (caller.clip_dbfs / 20)
         self._noise = to_samples(noise).astype(np.float64)
         self._noise_at = rng.randrange(len(self._noise)) if noise else 0
         self._echo_gain, self._echo_delay = 0.0, 0
@@ -57,6 +59,12 @@ class Line:
         positions = np.arange(self._heard_count, self._heard_count + len(frame))
         self._heard[positions % len(self._heard)] = frame
         self._heard_count += len(frame)
+
+    def carry_whole(self, voice: Samples) -> bytes:
+        """What leaves of a whole utterance, on a line that does not sound by itself."""
+        if self._gain == 1 and self._ceiling == _FULL_SCALE:
+            return np.maximum(voice, -_FULL_SCALE).astype("<i2").tobytes()
+        return self.carry(voice.astype(np.float64), 0)
 
     def carry(self, voice: Wave, ahead: int) -> bytes:
         """What leaves, of so much voice.

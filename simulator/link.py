@@ -63,6 +63,58 @@ class MediaLink:
         """How many frames wait in the jitter buffer."""
         return len(self._buffered)
 
+    def in_step(self, send_ns: int, receive_ns: int) -> bool:
+        """Whether each coming `receive` gets just the frame that is next, nothing lost or late.
+
+        So it is on a good network when both ends go on at this link's interval, `send` from
+        `send_ns` on and `receive` from `receive_ns` on.
+        """
+        network, flying = self._network, self._flying
+        if not isinstance(network, int) or self._buffered or self._jitter_ns:
+            return False
+        first_ns, sequence = flying[0][:2] if flying else (send_ns + network, self._next_to_send)
+        in_order = sequence == self._next_to_play and (
+            first_ns + len(flying) * self._interval_ns == send_ns + network
+        )
+        return in_order and first_ns <= receive_ns < first_ns + self._interval_ns
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing but silence is on its way."""
+        silence = self._silence
+        return all(frame == silence for _, _, frame in self._flying)
+
+    def coming(self, pcm: bytes) -> bytes:
+        """What is received next, if `pcm` is sent next."""
+        flying = self._flying
+        if not flying:
+            return pcm
+        kept = len(pcm) - len(flying) * len(self._silence)
+        return b"".join([*(frame for _, _, frame in flying), pcm[: max(0, kept)]])
+
+    def carry(self, pcm: bytes, frames: int) -> bytes:
+        """As many `send` of the frames in `pcm`, and `receive`, of a link that is `in_step`.
+
+        Returns:
+            What was received, frame after frame.
+        """
+        size, flying = len(self._silence), self._flying
+        shift_ns = frames * self._interval_ns
+        whole = b"".join([*(frame for _, _, frame in flying), pcm])
+        pieces = range(frames * size, len(whole), size)
+        self._flying = [
+            (at_ns + shift_ns, sequence + frames, whole[start : start + size])
+            for (at_ns, sequence, _), start in zip(flying, pieces, strict=True)
+        ]
+        self._next_to_send += frames
+        self._next_to_play = self._next_to_send - len(flying)
+        self._highest_arrived = self._next_to_play - 1
+        self.received_packets += frames
+        self._rich_frames = self._concealed = 0
+        heard = whole[: frames * size]
+        self._last_played = heard[-size:]
+        return heard
+
     def send(self, frame: bytes, now_ns: int) -> None:
         """Put one frame on its way."""
         sequence = self._next_to_send

@@ -44,6 +44,26 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
     return scenarios
 
 
+def with_forerunners_beside(scenarios: Sequence[Scenario]) -> list[Scenario]:
+    """The scenarios, and those of the files beside them that they come `after`.
+
+    Raises:
+        ScenarioError: all mistakes of such a file.
+    """
+    known = {scenario.name: scenario for scenario in scenarios}
+    queue = list(scenarios)
+    while queue:
+        scenario = queue.pop()
+        if scenario.after is None or scenario.after in known:
+            continue
+        path = scenario.folder / f"{scenario.after.partition('[')[0]}.yaml"
+        for other in load_file(path) if path.is_file() else ():
+            if other.name not in known:
+                known[other.name] = other
+                queue.append(other)
+    return list(known.values())
+
+
 def load_file(path: Path) -> list[Scenario]:
     """The scenario of a file, or one for each cell of its matrix.
 
@@ -76,8 +96,12 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
             if not found:
                 mistakes.append(f"{path}: no *.yaml in this folder")
             files += found
-        else:
+        elif path.exists():
             files.append(path)
+        else:
+            mistakes.append(
+                f"{path}: no such file or folder; earshot new NAME writes a scenario to start from"
+            )
     return list(dict.fromkeys(files))
 
 
@@ -147,7 +171,7 @@ def _with_value(data: Any, path: Path_, value: Any) -> Any:
     if data is None or isinstance(data, dict):
         old = data or {}
         return {**old, head: _with_value(old.get(head), tuple(rest), value)}
-    raise LookupError(f"{head} cannot stand in {data!r}")
+    raise LookupError(f"{data!r} is no mapping, in which {head} could stand")
 
 
 def _cell_word(value: Any) -> str:

@@ -15,6 +15,8 @@ from agent.audio import to_samples
 from agent.leg import FRAME_MS
 from simulator.line import Line
 
+_MANY_SAMPLES = 1 << 40
+
 LEAD_FRAMES = 3
 """How far ahead frames are made: what the process may be late without a hole in the voice."""
 
@@ -65,6 +67,20 @@ class Mouth:
         """Audio can flow now; nothing is made before."""
         self._open = True
 
+    @property
+    def routine_frames(self) -> int:
+        """So many frames may leave before an utterance begins or ends with one."""
+        if self._by_frames:
+            return 0
+        routine = _MANY_SAMPLES
+        for utterance in self._said:
+            first, end = utterance.first_sample, utterance.end_sample
+            if first is None or end is None:
+                return 0
+            turning = first if utterance.started_ns is None else end - 1
+            routine = min(routine, turning - self._left_samples)
+        return routine // self._frame
+
     def hear(self, pcm: bytes) -> None:
         """What the agent says, for the echo."""
         if self._line.echoes:
@@ -109,7 +125,7 @@ class Mouth:
             if utterance.first_sample is None:
                 utterance.first_sample = self._made_samples
                 self._made_samples += len(utterance.samples)
-                audio.append(self._line.carry(utterance.samples.astype(np.float64), 0))
+                audio.append(self._line.carry_whole(utterance.samples))
         return b"".join(audio)
 
     def _frames_ahead(self) -> bytes:

@@ -88,6 +88,11 @@ class Network(Direction):
         le=1000,
         description="How slow the caller's media clock is, in millionths; in memory only.",
     )
+    media_delay: DurationMs = Field(
+        0.0,
+        le=5000,
+        description="How long after its answer the agent's media comes up; in memory only.",
+    )
 
     def impairments(self) -> tuple[Impairment, Impairment]:
         """Towards the agent, and towards the caller."""

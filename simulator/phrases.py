@@ -10,7 +10,7 @@ from simulator.line import NOISE
 from simulator.noise import make_noise
 from simulator.scenario import Scenario
 from simulator.sounds import make_sound
-from simulator.steps import MakeSound, Press, Say
+from simulator.steps import MakeSound, Press, Say, Step
 from simulator.voice import at_level, dtmf, speak
 
 
@@ -22,22 +22,37 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
         agent.audio.AudioFileError: a sound file cannot be read.
     """
     audio = {}
-    caller = scenario.caller
-    if caller.noise is not None:
-        audio[NOISE] = make_noise(caller.noise, caller.level_dbfs, scenario.folder, rate_hz)
+    noise = background(scenario, rate_hz)
+    if noise:
+        audio[NOISE] = noise
     for position, step in enumerate(scenario.all_steps):
-        match step:
-            case Say():
-                pcm = speak(step.say, caller, scenario.folder, rate_hz)
-                audio[position] = end_mid_frame(pcm, rate_hz)
-            case MakeSound():
-                pcm = make_sound(step.sound, rate_hz, voice=caller.voice)
-                audio[position] = at_level(pcm, rate_hz, caller.level_dbfs)
-            case Press(method="inband"):
-                audio[position] = dtmf(step.press, rate_hz)
-            case _:
-                pass
+        pcm = phrase(scenario, step, rate_hz)
+        if pcm is not None:
+            audio[position] = pcm
     return audio
+
+
+def background(scenario: Scenario, rate_hz: int) -> bytes:
+    """The loop of noise behind the caller, empty for none; raises as `prepare` does."""
+    caller = scenario.caller
+    if caller.noise is None:
+        return b""
+    return make_noise(caller.noise, caller.level_dbfs, scenario.folder, rate_hz)
+
+
+def phrase(scenario: Scenario, step: Step, rate_hz: int) -> bytes | None:
+    """What a step of the scenario makes heard, if it does; raises as `prepare` does."""
+    caller = scenario.caller
+    match step:
+        case Say():
+            return end_mid_frame(speak(step.say, caller, scenario.folder, rate_hz), rate_hz)
+        case MakeSound():
+            pcm = make_sound(step.sound, rate_hz, voice=caller.voice)
+            return at_level(pcm, rate_hz, caller.level_dbfs)
+        case Press(method="inband"):
+            return dtmf(step.press, rate_hz)
+        case _:
+            return None
 
 
 def end_mid_frame(pcm: bytes, rate_hz: int) -> bytes:

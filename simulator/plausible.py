@@ -4,20 +4,23 @@ A text that no voice can speak, a sound file that is not there, a wait that is s
 waits for, a fault that never strikes, a call that cannot fit into its time limit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from agent.audio import AudioFileError, duration_ms
 from agent.settings import CallSettings
 from fakes.repertoire import prepare as prepare_script
-from fakes.script import Reply
+from fakes.script import Reply, Script
 from fakes.voice import VoiceError
-from simulator import phrases
 from simulator.happenings import Silence
+from simulator.phrases import background, phrase
 from simulator.scenario import Scenario
 from simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
 from simulator.values import format_duration
 
 _RATE_HZ = 16_000
+
+Where = tuple[str | int, ...]
 
 
 def problems(scenario: Scenario) -> list[str]:
@@ -27,6 +30,7 @@ def problems(scenario: Scenario) -> list[str]:
         return unspeakable
     return [
         *_absent(scenario),
+        *_contradictory(scenario),
         *_impatient(scenario),
         *_faults_that_never_strike(scenario),
         *_too_long(scenario),
@@ -34,27 +38,61 @@ def problems(scenario: Scenario) -> list[str]:
 
 
 def _unspeakable(scenario: Scenario) -> Iterator[str]:
+    noise = partial(background, scenario, _RATE_HZ)
+    yield from _tried(scenario, ("caller", "noise"), "there is no such noise", noise)
+    for where, step in _placed(scenario):
+        speak = partial(phrase, scenario, step, _RATE_HZ)
+        yield from _tried(scenario, where, "the caller cannot say this", speak)
+    script = scenario.realtime
+    lines: list[tuple[Where, Reply]] = [
+        (("realtime", "greeting"), script.greeting),
+        *((("realtime", "replies", n), reply) for n, reply in enumerate(script.replies)),
+        (("realtime", "default_reply"), script.default_reply),
+    ]
+    for where, reply in lines:
+        alone = Script(greeting=reply, default_reply=reply)
+        answer = partial(prepare_script, alone, scenario.folder)
+        yield from _tried(scenario, where, "the server cannot say this", answer)
+
+
+def _tried(
+    scenario: Scenario, where: Where, what: str, make: Callable[[], object]
+) -> Iterator[str]:
     try:
-        phrases.prepare(scenario, _RATE_HZ)
+        make()
     except (VoiceError, AudioFileError) as error:
-        yield f"{scenario.at('steps')}: the caller cannot say this: {error}"
-    try:
-        prepare_script(scenario.realtime, scenario.folder)
-    except (VoiceError, AudioFileError) as error:
-        yield f"{scenario.at('realtime')}: the server cannot say this: {error}"
+        yield f"{scenario.at(*where)}: {what}: {error}"
+
+
+def _placed(scenario: Scenario) -> Iterator[tuple[Where, Step]]:
+    """Each step, with its place in the file."""
+    for track, steps in (("steps", scenario.steps), ("meanwhile", scenario.meanwhile)):
+        for number, step in enumerate(steps):
+            yield (track, number), step
 
 
 def _absent(scenario: Scenario) -> Iterator[str]:
     """What is waited for although the agent is told not to do it."""
     settings = _settings(scenario)
     switches = {"greeting": settings.greeting.enabled, "beep": settings.beep.enabled}
-    for number, step in enumerate(scenario.steps):
+    for where, step in _placed(scenario):
         awaited = str(step.expect) if isinstance(step, Expect) else ""
         event = step.when.event if step.when else None
         for what, enabled in switches.items():
             if not enabled and (awaited.split(" ")[0] == what or event == what):
-                place = scenario.at("steps", number)
-                yield f"{place}: there is no {what}: agent.{what}.enabled is false"
+                yield f"{scenario.at(*where)}: there is no {what}: agent.{what}.enabled is false"
+
+
+def _contradictory(scenario: Scenario) -> Iterator[str]:
+    """What is expected and forbidden, in the same words."""
+    for where, step in _placed(scenario):
+        if not isinstance(step, Expect) or isinstance(step.expect, Silence):
+            continue  # the silence that is expected is the agent's alone, the other is dead air
+        if step.expect in scenario.never:
+            number = scenario.never.index(step.expect)
+            place = scenario.at("never", number)
+            line = scenario.at(*where).split(":")[-2]
+            yield f"{place}: {step.target} must never happen, and is expected in line {line}"
 
 
 def _impatient(scenario: Scenario) -> Iterator[str]:
@@ -64,16 +102,16 @@ def _impatient(scenario: Scenario) -> Iterator[str]:
     for number, step in enumerate(scenario.steps):
         turn += isinstance(step, Say)
         if isinstance(step, Expect) and step.within is not None:
-            least_ms, why = _least_ms(scenario, step, turn, previous)
-            if least_ms > step.within:
+            needed_ms, why = _needed_ms(scenario, step, turn, previous)
+            if needed_ms > step.within:
                 yield (
                     f"{scenario.at('steps', number, 'within')}: {format_duration(step.within)} "
-                    f"cannot be met: {why} takes {format_duration(least_ms)}"
+                    f"cannot be met: {why} takes {format_duration(needed_ms)}"
                 )
         previous = step
 
 
-def _least_ms(
+def _needed_ms(
     scenario: Scenario, step: Expect, turn: int, previous: Step | None
 ) -> tuple[float, str]:
     """The least time that what is expected takes to come, and why."""
@@ -112,7 +150,7 @@ def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
         return  # the server takes turns by itself
     for number, fault in enumerate(scenario.realtime.faults):
         point = fault.point
-        if point.place in ("turn", "reply") and point.number > turns:
+        if point.place in ("speech", "turn", "reply") and point.number > turns:
             yield (
                 f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
                 f"the caller takes {turns} turn{'' if turns == 1 else 's'}"
@@ -120,8 +158,7 @@ def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
 
 
 def _too_long(scenario: Scenario) -> Iterator[str]:
-    audio = phrases.prepare(scenario, _RATE_HZ)
-    least_ms = sum(_step_ms(step, audio.get(n, b"")) for n, step in enumerate(scenario.steps))
+    least_ms = sum(map(partial(_step_ms, scenario), scenario.steps))
     if least_ms > scenario.time_limit:
         yield (
             f"{scenario.at('time_limit')}: the caller's own steps take "
@@ -130,8 +167,8 @@ def _too_long(scenario: Scenario) -> Iterator[str]:
         )
 
 
-def _step_ms(step: Step, pcm: bytes) -> float:
-    own_ms = duration_ms(pcm, _RATE_HZ)
+def _step_ms(scenario: Scenario, step: Step) -> float:
+    own_ms = duration_ms(phrase(scenario, step, _RATE_HZ) or b"", _RATE_HZ)
     if isinstance(step, Pause):
         own_ms = step.pause
     if isinstance(step, Expect) and isinstance(step.expect, Silence):

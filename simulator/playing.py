@@ -1,9 +1,8 @@
 """Playing the stages of a run: how many at once, in which order, and which ones once more.
 
-A machine that is too busy bends what is heard and measured on it. The caller's process notes its
-own lag; a call that fails while the harness lagged by more than half a frame is not held against
-the agent but played again, under a name of its own, and if that does not help it is an error of the
-run. A call that fails on a machine that kept time is never played again.
+A call that fails on a machine that stood still, by no more than that explains, is not held against
+the agent (`simulator.vouching`) but played again, under a name of its own, and if that does not
+help it is an error of the run. A call that fails on a machine that kept time is never played again.
 """
 
 import asyncio
@@ -17,9 +16,8 @@ from dataclasses import replace
 from simulator.evaluate import Evaluated, evaluate
 from simulator.progress import Progress
 from simulator.stage import Lane, Played, Stage
+from simulator.vouching import is_bent, not_vouched
 
-VOUCHED_LAG_MS = 10.0
-"""Half a frame: what is later can make a jitter buffer grow by a frame, for long."""
 MOST_ATTEMPTS = 5
 
 _LOWEST_PRIORITY = 19
@@ -79,9 +77,9 @@ async def play_all(
             call = await loop.run_in_executor(judge, evaluate, played, lane)
             if not is_bent(call):
                 break
-            progress.phase(stage.name, "once more: this machine was too busy to measure")
+            progress.phase(stage.name, "once more: this machine stood still")
         else:
-            call = not_vouched(call)
+            call = not_vouched(call, MOST_ATTEMPTS)
         done.append(call)
         over[stage.name].set()
         progress.finished(stage.name, call.verdict, call.sentence, played.took_s)
@@ -136,28 +134,6 @@ class _Places:
         async with self._taking:
             for _ in range(needed):
                 await self._free.acquire()
-
-
-def is_bent(call: Evaluated) -> bool:
-    """Whether a call failed while the harness lagged too much to vouch for what it heard."""
-    return call.verdict == "failed" and lag_ms(call) > VOUCHED_LAG_MS
-
-
-def lag_ms(call: Evaluated) -> float:
-    """The harness's own worst lag during a call."""
-    judged = call.result.judged if call.result else []
-    return max((one.value for one in judged if one.name == "harness_lag_ms"), default=0.0)
-
-
-def not_vouched(call: Evaluated) -> Evaluated:
-    """A call whose numbers the harness cannot vouch for, as an error of the run."""
-    sentence = (
-        f"not measured: the harness itself was up to {lag_ms(call):.0f} ms late in each of "
-        f"{MOST_ATTEMPTS} attempts (trusted: {VOUCHED_LAG_MS:.0f} ms); run fewer calls at once "
-        f"(--jobs), or on a machine that does less. It was {call.sentence}"
-    )
-    result = call.result and replace(call.result, verdict="error", detail=sentence)
-    return replace(call, verdict="error", sentence=sentence, result=result)
 
 
 def _give_way() -> None:

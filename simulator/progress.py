@@ -76,13 +76,18 @@ class LiveProgress:
         """See `Progress.finished`."""
         self._done += 1
         self._phases.pop(stage, None)
-        self._console.print(_line(self._done, self._total, stage, verdict, sentence, took_s))
         self._show()
+        self.refresh()  # else the line is printed above what was shown before
+        self._console.print(_line(self._done, self._total, stage, verdict, sentence, took_s))
+
+    def refresh(self) -> None:
+        """Draw now, and not with the next frame."""
+        self._live.refresh()
 
     def _show(self) -> None:
         table = Table.grid(padding=(0, 2))
         for stage, phase in self._phases.items():
-            table.add_row(Text("…", style="cyan"), stage, Text(phase, style="dim"))
+            table.add_row(Text("…", style="cyan"), Text(stage), Text(phase, style="dim"))
         self._live.update(table)
 
     def __enter__(self) -> Self:
@@ -103,12 +108,12 @@ def make_progress(console: Console, total: int) -> Progress:
 def summary_table(rows: Sequence[tuple[str, str, Sequence[str]]], columns: Sequence[str]) -> Table:
     """The closing table: a row (stage, verdict, cells) for each call, `columns` name the cells."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("call")
+    table.add_column("call", no_wrap=True, min_width=max((len(row[0]) for row in rows), default=0))
     table.add_column("verdict")
     for column in columns:
         table.add_column(column, justify="right")
     for stage, verdict, cells in rows:
-        table.add_row(stage, Text(verdict, style=VERDICT_STYLE[verdict]), *cells)
+        table.add_row(Text(stage), Text(verdict, style=VERDICT_STYLE[verdict]), *cells)
     return table
 
 

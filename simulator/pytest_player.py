@@ -11,8 +11,8 @@ from typing import Self
 
 from reports.write import call_directory
 from simulator import loader
-from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
+from simulator.repeats import evaluate_together
 from simulator.run_command import write_report
 from simulator.runner import RunError, RunOptions, begin_run, play_run
 from simulator.scenario import Scenario
@@ -45,14 +45,12 @@ class Player:
         self, scenarios: Sequence[Scenario], *, lane: Lane, seed: int, jobs: int, out: Path
     ) -> None:
         self.report: Path | None = None
-        self._options = RunOptions(
-            lane=lane, seed=seed, jobs=max(1, min(jobs, CALLS_IN_A_CELL)), out=out
-        )
+        self._options = RunOptions(lane=lane, seed=seed, jobs=max(1, jobs), out=out)
         try:
-            chosen = with_forerunners(scenarios, _with_siblings(scenarios))
+            chosen = with_forerunners(scenarios, loader.with_forerunners_beside(scenarios))
             self._stages = plan(chosen, repeat=None, seed=seed)
             self._run = begin_run(out)
-        except (PlanError, RunError) as error:
+        except (PlanError, RunError, loader.ScenarioError) as error:
             raise PlayerError(str(error)) from None
         self._done: dict[str, Future[Evaluated]] = {stage.name: Future() for stage in self._stages}
         self._loop = asyncio.new_event_loop()
@@ -67,7 +65,7 @@ class Player:
             PlayerError: the run ended before.
         """
         names = [stage.name for stage in self._stages if stage.scenario.name == scenario.name]
-        return [self._done[name].result(_ANSWER_LIMIT_S) for name in names]
+        return evaluate_together([self._done[name].result(_ANSWER_LIMIT_S) for name in names])
 
     def page(self, call: Evaluated) -> Path:
         """Where the page of a call is, or will be when the run is over."""
@@ -134,18 +132,3 @@ class _Tell:
         trace: TracebackType | None,
     ) -> None:
         """See `Progress.__exit__`."""
-
-
-def _with_siblings(scenarios: Sequence[Scenario]) -> list[Scenario]:
-    """The scenarios, and those of their folders that they come after."""
-    known = {scenario.name: scenario for scenario in scenarios}
-    queue = list(scenarios)
-    while queue:
-        scenario = queue.pop()
-        if scenario.after is None or scenario.after in known:
-            continue
-        path = scenario.folder / f"{scenario.after}.yaml"
-        for sibling in loader.load_file(path) if path.is_file() else ():
-            known.setdefault(sibling.name, sibling)
-            queue.append(sibling)
-    return list(known.values())

@@ -3,7 +3,7 @@
 A YAML file is a scenario if it lies in a folder named `scenarios`, or has `about` and `steps`. All
 that was collected and not deselected is played as one run, several calls at once where the lane
 allows it; each test waits for its own call. `-k` chooses by name, a scenario's `tags` are markers
-for `-m`, JUnit carries the metrics as properties, and a failure names the call's page.
+for `-m`, JUnit carries the metrics and the call's page as properties, and a failure names the page.
 """
 
 import re
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--earshot-seed", type=int, default=0, help="of everything random (default: 0)")
     group.addoption(
-        "--earshot-jobs", type=int, default=4, metavar="N", help="calls at once (default, most: 4)"
+        "--earshot-jobs", type=int, default=4, metavar="N", help="calls at once (default: 4)"
     )
     group.addoption(
         "--earshot-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
@@ -100,12 +100,17 @@ class ScenarioItem(pytest.Item):
         for tag in scenario.tags:
             self.config.addinivalue_line("markers", f"{tag}: a tag of scenarios")
             self.add_marker(tag)
+        if self.config.pluginmanager.has_plugin("timeout"):
+            # A test waits for its turn among the calls; these end by their own limits.
+            self.add_marker(pytest.mark.timeout(0))
 
     def runtest(self) -> None:
         """Wait for the call, or calls, and judge them."""
         player = _player(self.session)
         calls = player.calls_of(self.scenario)
-        self.user_properties += list(_properties(calls))
+        self.user_properties += list(_properties(calls, player))
+        pages = "\n".join(str(player.page(call)) for call in calls)
+        self.add_report_section("call", "report", pages)
         wrong = [call for call in calls if call.verdict != "passed"]
         if wrong:
             raise ScenarioFailedError(
@@ -145,10 +150,12 @@ def _player(session: pytest.Session) -> "Player":
     return stash[_PLAYER]
 
 
-def _properties(calls: Sequence["Evaluated"]) -> Iterable[tuple[str, object]]:
-    """Each metric's worst value of each call, for JUnit."""
+def _properties(calls: Sequence["Evaluated"], player: "Player") -> Iterable[tuple[str, object]]:
+    """Each call's page and numbers, for JUnit; named as `junit.xml` of a run names them."""
     for call in calls:
         prefix = f"{call.stage.name}." if len(calls) > 1 else ""
+        yield f"{prefix}report", str(player.page(call))
         for one in call.result.judged if call.result else ():
-            turn = f"[{one.turn}]" if one.turn is not None else ""
-            yield f"{prefix}{one.name}{turn}", round(one.value, 3)
+            turn = f".turn{one.turn}" if one.turn is not None else ""
+            statistic = f".{one.statistic}" if one.statistic else ""
+            yield f"{prefix}{one.name}{turn}{statistic}", round(one.value, 3)

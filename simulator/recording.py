@@ -5,6 +5,8 @@ channel left in the very tick in which sample n of the right one was heard. Late
 the two is therefore free of any clock of ours, and `started_at_ns` ties it to the marks.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,29 @@ from agent.clock import NS_PER_S
 
 CALLER_RATE_HZ = 16_000
 """Of the caller's audio in the sip lane: wide enough for G.722, and G.711 fits in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A recording that is over.
+
+    `started_at_ns` is None where nothing was recorded.
+    """
+
+    rate_hz: int
+    started_at_ns: int | None = None
+    mouth: Sequence[bytes] = ()
+    ear: Sequence[bytes] = ()
+    """In pieces, which are only put together when somebody asks."""
+
+    @property
+    def samples(self) -> int:
+        """The length of each channel."""
+        return sum(map(len, self.mouth)) // BYTES_PER_SAMPLE
+
+    def channels(self) -> tuple[bytes, bytes]:
+        """Mouth and ear, as PCM of equal length."""
+        return b"".join(self.mouth), b"".join(self.ear)
 
 
 class CallRecorder:

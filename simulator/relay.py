@@ -11,11 +11,11 @@ The fate of each RTP packet is `simulator.impairments`' business; RTCP (the odd 
 import asyncio
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.clock import NS_PER_S
-from simulator.impairments import Impairer
+from simulator.impairments import Impairer, Struck
 
 _MAX_PACKET_BYTES = 2048
 _MAX_WAITING_PACKETS = 500
@@ -54,10 +54,10 @@ class RelayedCall:
         for offset, pair in enumerate(self._streams):
             pair.connect(agent_port + offset)
 
-    def applied(self) -> dict[str, Mapping[str, int]]:
-        """What befell how many packets, by direction: `to_agent`, `to_caller`."""
+    def struck(self) -> dict[str, Sequence[Struck]]:
+        """What befell the packets and when, by direction: `to_agent`, `to_caller`."""
         return {
-            name: impairer.applied
+            name: impairer.struck
             for name, impairer in (("to_agent", self._to_agent), ("to_caller", self._to_caller))
             if impairer is not None
         }

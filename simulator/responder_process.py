@@ -21,6 +21,7 @@ from agent.sip.options import SipOptions
 from reports.files import write_atomically
 from simulator.recording import CALLER_RATE_HZ
 from simulator.responder import Answer, Behaviour, Clear, Play, ResponderMachine, streams
+from simulator.sip_setup import AGENT_CLOCK_PHASE_MS
 
 
 class _Call:
@@ -66,7 +67,11 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     calls: list[_Call] = []
     endpoint = SipEndpoint(
-        SipOptions(sample_rate_hz=CALLER_RATE_HZ, user_agent="earshot-responder"),
+        SipOptions(
+            sample_rate_hz=CALLER_RATE_HZ,
+            user_agent="earshot-responder",
+            clock_phase_ms=AGENT_CLOCK_PHASE_MS,
+        ),
         on_call=lambda leg: calls.append(_Call(leg, behaviour, directory)),
     )
     port = await endpoint.start()

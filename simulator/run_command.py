@@ -5,9 +5,11 @@ import asyncio
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,8 +22,17 @@ from reports.write import write_judged
 from simulator.cell import CALLS_IN_A_CELL
 from simulator.choosing import Commands, add_choice, positive
 from simulator.progress import summary_table
-from simulator.runner import Run, RunOptions, point_latest_at, run
+from simulator.runner import Run, RunError, RunOptions, point_latest_at, run
 from simulator.stage import Lane
+from simulator.verdicts import unseen
+
+LOG_WIDTH = 140
+"""Of the closing table where no terminal says how wide it is."""
+
+_SIP_URI = re.compile(r"sips?:[^@\s;]+@[^@\s;]+(;\S*)?", re.IGNORECASE)
+
+_UNTOLD = {"agent", "realtime", "after"}
+"""Sections of a scenario that nobody tells an agent which is not ours."""
 
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
 
@@ -54,6 +65,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--agent",
         metavar="URI",
+        type=_sip_uri,
         help="dial this agent (sip:number@host) instead of starting one; what only our own agent "
         "and server could tell is then not measured",
     )
@@ -63,8 +75,20 @@ def add_command(commands: Commands) -> None:
     parser.set_defaults(command=_run)
 
 
+def _sip_uri(text: str) -> str:
+    """An address that a telephone can dial, for `type=` of an argument."""
+    if not _SIP_URI.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected sip:number@host, or host:port")
+    return text
+
+
 def _run(given: argparse.Namespace) -> int:
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), quiet=given.json)
+    if given.agent and given.lane != "sip":
+        raise RunError("--agent is called over SIP: it needs --lane sip")
+    in_log = not sys.stdout.isatty()
+    console = Console(
+        highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
+    )
     options = RunOptions(
         paths=given.paths,
         expression=given.expression,
@@ -79,6 +103,8 @@ def _run(given: argparse.Namespace) -> int:
     written = write_report(done, options, " ".join(["earshot", *sys.argv[1:]]))
     if given.json:
         print(json.dumps(written, indent=2))
+        if done.failure:
+            print(f"The run could not go on: {done.failure}", file=sys.stderr)
     _show(console, done, options)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
@@ -127,17 +153,22 @@ def _show(console: Console, done: Run, options: RunOptions) -> None:
     if done.failure:
         console.print(f"The run could not go on: {done.failure}", style="bold red")
     if options.agent_uri:
-        console.print(_not_measured(done, options.agent_uri))
+        console.print("\n".join(_not_known(done, options.agent_uri)))
     counts = {v: sum(c.verdict == v for c in done.calls) for v in ("passed", "failed", "error")}
     told = ", ".join(f"{n} {v}" for v, n in counts.items() if n or v == "passed")
     console.print(f"{told}   {done.directory.parent / 'latest' / 'index.html'}")
 
 
-def _not_measured(done: Run, agent_uri: str) -> str:
+def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
     """What only an agent and a server of ours could have told."""
     measured = {one.name for call in done.calls if call.result for one in call.result.judged}
     missing = ", ".join(name for name in UNITS if name not in measured)
-    return f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
+    yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
+    scenarios = {call.stage.scenario.name: call.stage.scenario for call in done.calls}
+    for name, scenario in scenarios.items():
+        unchecked = [*unseen(scenario), *(_UNTOLD & scenario.model_fields_set)]
+        if unchecked:
+            yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
 
 
 def _worst(result: CallResult | None, name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reports import quality
 from simulator import loader
 from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
@@ -19,6 +20,7 @@ from simulator.playing import play_all, with_attempts
 from simulator.processes import ProcessError
 from simulator.progress import Progress, make_progress
 from simulator.recording import CALLER_RATE_HZ
+from simulator.repeats import evaluate_together
 from simulator.scenario import Scenario
 from simulator.selection import SelectionError, select
 from simulator.sip_lane import SipLane
@@ -77,14 +79,17 @@ def choose(
         RunError: a file cannot be read, or nothing is left.
     """
     try:
-        everything = loader.load(paths)
-        chosen = select(everything, expression) if expression else everything
+        loaded = loader.load(paths)
+        chosen = select(loaded, expression) if expression else loaded
+        everything = loader.with_forerunners_beside(loaded)
     except (loader.ScenarioError, SelectionError) as error:
         raise RunError(str(error)) from None
     chosen = [s for s in with_forerunners(chosen, everything) if lane in (None, *s.lanes)]
     if not chosen:
         where = ", ".join(map(str, paths))
-        raise RunError(f"{where}: no scenario there is for this lane and fits what was asked for")
+        wanted = [f"that the {lane} lane plays"] if lane else []
+        wanted += [f"that fits -k {expression!r}"] if expression else []
+        raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
     return chosen
 
 
@@ -122,8 +127,13 @@ async def play_run(
 ) -> None:
     """Play and judge stages in the lane that `options` name; the calls go into `done`."""
     await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
+    if options.lane == "sip":
+        await asyncio.to_thread(quality.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
-    await play(stages, options, done, progress)
+    try:
+        await play(stages, options, done, progress)
+    finally:
+        done.calls[:] = evaluate_together(done.calls)
     done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 

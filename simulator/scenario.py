@@ -34,11 +34,29 @@ Codec = Literal["PCMU", "PCMA", "G722"]
 
 
 def _checked_budget(value: Any) -> Any:
-    try:
-        parse_limits(value)
-    except BudgetError as error:
-        raise PydanticCustomError("budget", "{why}", {"why": str(error)}) from None
+    for name, limit in value.items():
+        try:
+            parse_limits({name: limit})
+        except BudgetError as error:
+            context = {"why": str(error), "key": name}
+            raise PydanticCustomError("budget", "{why}", context) from None
     return value
+
+
+_PYTESTS_OWN = frozenset(
+    {"filterwarnings", "parametrize", "skip", "skipif", "timeout", "usefixtures", "xfail"}
+)
+
+
+def _checked_tag(tag: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", tag):
+        raise PydanticCustomError("tag", "expected a word of letters, digits, _ and -", {})
+    if tag in _PYTESTS_OWN:
+        raise PydanticCustomError("tag", "pytest gives this word a meaning of its own", {})
+    return tag
+
+
+TagName = Annotated[str, AfterValidator(_checked_tag)]
 
 
 class Noise(Strict):
@@ -118,7 +136,9 @@ class Scenario(Steps):
     after: str | None = Field(
         None, description="Name of a scenario that runs before, and shares its greeting cache."
     )
-    tags: tuple[str, ...] = Field((), strict=False, description="For -k, and markers in pytest.")
+    tags: tuple[TagName, ...] = Field(
+        (), strict=False, description="For -k, and markers in pytest."
+    )
     lanes: tuple[Lane, ...] = Field(
         ("sip", "virtual"),
         min_length=1,
@@ -162,11 +182,14 @@ class Scenario(Steps):
         return self
 
     @model_validator(mode="after")
-    def _only_a_virtual_clock_drifts(self) -> "Scenario":
-        if self.network is not None and self.network.drift_ppm and "sip" in self.lanes:
-            raise PydanticCustomError(
-                "drift", "drift_ppm can be played in memory only: it needs lanes: [virtual]", {}
-            )
+    def _what_only_memory_can_do(self) -> "Scenario":
+        for name in ("drift_ppm", "media_delay"):
+            if self.network is not None and getattr(self.network, name) and "sip" in self.lanes:
+                raise PydanticCustomError(
+                    "memory",
+                    "{name} can be played in memory only: it needs lanes: [virtual]",
+                    {"name": name},
+                )
         return self
 
     @property

@@ -7,23 +7,25 @@ codec and a G.711 call is heard as its 8 kHz wave, interpolated.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import pjsua2
 import structlog
 
-from agent.leg import CallAnswered, CallProgressed, Party
+from agent.leg import CallAnswered, CallProgressed, Party, TransferRequested
 from agent.sip.call import Call, response
 from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
 from agent.sip.leg import Ending, SipLeg
 from agent.sip.options import CALLS_PER_PROCESS, SipOptions, Transport
-from simulator.black_hole import BlackHole
-from simulator.impairments import Impairer
+from simulator.impairments import Impairer, Struck
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
+from simulator.refer import ReferTap
 from simulator.relay import RelayAddresses, RelayedCall
+from simulator.sip_line import Line, transfer_worked
+from simulator.sip_setup import CALLER_CLOCK_PHASE_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +58,7 @@ class CallerEndpoint(SipStation):
                 chosen,
                 sample_rate_hz=CALLER_RATE_HZ,
                 poll_ms=_POLL_MS,
+                clock_phase_ms=CALLER_CLOCK_PHASE_MS,
                 rtp_public_host=relay.caller if relay else chosen.rtp_public_host,
             )
         )
@@ -70,10 +73,12 @@ class CallerEndpoint(SipStation):
         *,
         to_agent: Impairer | None = None,
         to_caller: Impairer | None = None,
+        lets_itself_be_transferred: bool = False,
     ) -> "SipCallerLeg":
         """A call to dial, from `user`, offering only `codec` if one is given.
 
-        `to_agent` and `to_caller` decide what becomes of its RTP packets; they need a relay.
+        `to_agent` and `to_caller` decide what becomes of its RTP packets; they need a relay. Who
+        does not let itself be transferred declines; over TCP everybody does.
 
         Raises:
             NoFreeCallError: four calls are up.
@@ -86,15 +91,23 @@ class CallerEndpoint(SipStation):
         recorder = CallRecorder(CALLER_RATE_HZ, max_recording_ms)
         leg = SipCallerLeg(self, user=user, codec=codec, recorder=recorder)
         leg.impair(to_agent, to_caller)
+        leg.lets_itself_be_transferred = lets_itself_be_transferred
         self.legs.append(leg)
         return leg
 
-    def lease_line(self, transport: Transport) -> "Line":
+    def _poll(self) -> None:
+        """Transfers first: what the stack sees of them it declines."""
+        for leg in self.legs:
+            if isinstance(leg, SipCallerLeg):
+                leg.take_transfer()
+        super()._poll()
+
+    def lease_line(self, transport: Transport) -> Line:
         """A telephone line that no other call uses."""
         free = self._lines[transport]
-        return free.pop() if free else Line(self, transport)
+        return free.pop() if free else Line(self.stack, transport)
 
-    def release_line(self, line: "Line") -> None:
+    def release_line(self, line: Line) -> None:
         """Give a line back; one that was cut is of no more use."""
         if line.is_cut:
             line.close()
@@ -107,43 +120,6 @@ class CallerEndpoint(SipStation):
             for line in lines:
                 line.close()
             lines.clear()
-
-
-class Line:
-    """An account of its own and, over UDP, a SIP port: so that one call alone can be cut off.
-
-    Over TCP the stack makes a connection when it needs one; cutting such a line stops its RTP only.
-    """
-
-    def __init__(self, endpoint: CallerEndpoint, transport: Transport) -> None:
-        self.transport = transport
-        self._stack = endpoint.stack
-        self._port_id = self._stack.open_line() if transport == "udp" else None
-        self._hole: BlackHole | None = None
-        config = self._stack.account_config()
-        if self._port_id is not None:
-            config.sipConfig.transportId = self._port_id
-        self.account = pjsua2.Account()
-        self.account.create(config)
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether nothing passes any more."""
-        return self._hole is not None
-
-    def cut(self, rtp_ports: Iterable[int]) -> None:
-        """Let nothing pass any more: neither SIP on the line's own port nor RTP on the call's."""
-        self._hole = BlackHole()
-        own = () if self._port_id is None else (self._stack.line_port(self._port_id),)
-        self._hole.swallow((*own, *rtp_ports))
-
-    def close(self) -> None:
-        """Give up the port and the account."""
-        self.account.shutdown()
-        if self._port_id is not None:
-            self._stack.close_line(self._port_id)
-        if self._hole is not None:
-            self._hole.close()
 
 
 class SipCallerLeg(SipLeg):
@@ -168,15 +144,17 @@ class SipCallerLeg(SipLeg):
         self._line: Line | None = None
         self._impairers: tuple[Impairer | None, Impairer | None] = (None, None)
         self._relayed: RelayedCall | None = None
+        self._tap: ReferTap | None = None
+        self.lets_itself_be_transferred = False
 
     def impair(self, to_agent: Impairer | None, to_caller: Impairer | None) -> None:
         """Before dialling: what decides the fate of the call's packets."""
         self._impairers = (to_agent, to_caller)
 
     @property
-    def impairments_applied(self) -> dict[str, Mapping[str, int]]:
-        """Packets so far, by direction and by what befell them; empty without a relay."""
-        return self._relayed.applied() if self._relayed is not None else {}
+    def impairments(self) -> dict[str, Sequence[Struck]]:
+        """What befell packets so far, by direction; empty without a relay."""
+        return self._relayed.struck() if self._relayed is not None else {}
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400.
@@ -195,6 +173,8 @@ class SipCallerLeg(SipLeg):
             return
         is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
         self._line = self._endpoint.lease_line("tcp" if is_tcp else "udp")
+        if self.lets_itself_be_transferred:
+            self._tap = self._line.tap()
         self._call = Call(self, self._line.account)
         parameters = response(0)
         host = self._endpoint.options.listen_host
@@ -227,8 +207,18 @@ class SipCallerLeg(SipLeg):
         self._line.cut(_rtp_ports(self._call))
         self._end(Ending(by=self.us, status=_OK, reason="vanished"))
 
+    def take_transfer(self) -> None:
+        """Be transferred, if the other side has asked for it: it worked."""
+        uri = self._tap.take() if self._tap is not None else None
+        if uri is not None:
+            self._inbox.post(TransferRequested(uri=uri))
+            self._attempt("tell of a transfer", lambda call: call.sendRequest(transfer_worked()))
+
     def release(self) -> Call | None:
         """See `SipLeg`; the line is free for another call."""
+        if self._tap is not None:
+            self._tap.close()
+            self._tap = None
         if self._line is not None:
             self._endpoint.release_line(self._line)
             self._line = None

@@ -1,23 +1,26 @@
 """The sip lane: real SIP, real RTP, real WebSocket, real time, on this machine's loopback.
 
-A fake Realtime server, and as many cells (an agent and a caller, each a process) as there are to be
+A fake Realtime server, and as many cells (a caller's process and an agent's) as there are to be
 calls at once. They are connected by files and lines (docs/architecture.md): each stage has its own
 script, its own path at the server, its own route at the agent.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agent.timeline import Mark
 from reports.write import CALLS
-from simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, child
+from simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, agent_process, child
 from simulator.collecting import collect
 from simulator.processes import ChildProcess
 from simulator.sip_setup import agent_config, write_scripts, write_yaml
 from simulator.stage import Played, Stage
+from simulator.stalls import StallWatch
 from simulator.steps import Vanish
 
 UNANSWERED_S = 66.0
@@ -33,6 +36,8 @@ class SipLane:
         directory: of the run; absolute, for it is told to the processes.
         on_phase: told (stage, phase) while calls run.
         calls_at_once: how many places there must be.
+        calls_a_worker: one agent with workers that take so many calls each, instead of an agent
+            of its own for every cell.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
     """
@@ -44,6 +49,7 @@ class SipLane:
         on_phase: PhaseSink,
         *,
         calls_at_once: int = CALLS_IN_A_CELL,
+        calls_a_worker: int | None = None,
         agent_uri: str | None = None,
     ) -> None:
         self._stages = stages
@@ -51,31 +57,50 @@ class SipLane:
         self._work = directory / "work"
         self._agent_uri = agent_uri
         self._fake: ChildProcess | None = None
-        count = -(-calls_at_once // CALLS_IN_A_CELL)
+        self._stalls = StallWatch()
+        self._watching = contextlib.AsyncExitStack()
+        count = -(-calls_at_once // (calls_a_worker or CALLS_IN_A_CELL))
+        shared = self._agent("", "", count) if calls_a_worker else None
         self._cells = [
-            self._cell(str(number) if count > 1 else "", on_phase) for number in range(1, count + 1)
+            self._cell(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
+            for number in range(count)
         ]
         kinds = {_kind_for(stage) for stage in stages} - {""}
         self._cells += [self._cell(f"-{kind}", on_phase, kind) for kind in sorted(kinds)]
 
-    def _cell(self, name: str, on_phase: PhaseSink, kind: Kind = "") -> Cell:
+    def _cell(
+        self,
+        name: str,
+        on_phase: PhaseSink,
+        kind: Kind = "",
+        *,
+        agent: ChildProcess | None = None,
+        worker: int = 0,
+    ) -> Cell:
         return Cell(
             name,
             self._work / "logs",
             on_phase,
-            config=None if self._agent_uri else self._config(kind),
+            agent=agent or self._agent(name, kind),
+            worker=worker if agent else 0,
             agent_uri=self._agent_uri or "",
             kind=kind,
         )
+
+    def _agent(self, name: str, kind: Kind, workers: int = 1) -> ChildProcess | None:
+        if self._agent_uri is not None:
+            return None
+        return agent_process(name, self._config(kind), self._work / "logs", workers=workers)
 
     def _config(self, kind: Kind) -> Path:
         return self._work / ("agent-relayed.yaml" if kind == "relayed" else "agent.yaml")
 
     @property
     def processes(self) -> list[ChildProcess]:
-        """All of them."""
+        """All of them, each once."""
         fake = [self._fake] if self._fake else []
-        return fake + [process for cell in self._cells for process in cell.processes]
+        ours = [process for cell in self._cells for process in cell.processes]
+        return [*fake, *dict.fromkeys(ours)]
 
     async def __aenter__(self) -> Self:
         """Start the processes.
@@ -84,9 +109,11 @@ class SipLane:
             ProcessError: one of them could not be started.
         """
         try:
+            await self._watching.enter_async_context(self._stalls)
             if self._agent_uri is None:
                 await self._start_fake()
-            await asyncio.gather(*(cell.start() for cell in self._cells))
+            others = [process for process in self.processes if process is not self._fake]
+            await asyncio.gather(*(process.start() for process in others))
         except BaseException:
             await self._stop()
             raise
@@ -107,7 +134,7 @@ class SipLane:
         Raises:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
-        started = time.monotonic()
+        started_ns = time.monotonic_ns()
         directory = self._calls / stage.name
         directory.mkdir(parents=True, exist_ok=True)
         kind = _kind_for(stage)
@@ -117,7 +144,8 @@ class SipLane:
         try:
             verdict, detail = await cell.play(stage, directory)
             work = None if self._agent_uri else self._work
-            missing = await asyncio.to_thread(collect, stage.name, directory, work)
+            stalls = self._stall_marks(stage, started_ns)
+            missing = await asyncio.to_thread(collect, stage.name, directory, work, stalls)
         finally:
             cell.busy -= 1
             release_s = UNANSWERED_S if _vanishes(stage) else 0
@@ -132,8 +160,21 @@ class SipLane:
             verdict=verdict,
             detail=detail,
             ours=self._agent_uri is None,
-            took_s=time.monotonic() - started,
+            took_s=(time.monotonic_ns() - started_ns) / 1e9,
         )
+
+    def _stall_marks(self, stage: Stage, since_ns: int) -> list[Mark]:
+        """What the machine did to a call that began then and is over."""
+        return [
+            Mark(
+                at_ns=stall.at_ns,
+                source="caller",
+                call=stage.name,
+                name="machine_stalled",
+                fields={"late_ms": stall.late_ms, "cpu": stall.cpu},
+            )
+            for stall in self._stalls.between(since_ns, time.monotonic_ns())
+        ]
 
     async def _start_fake(self) -> None:
         scripts, timelines = self._work / "scripts", self._work / "realtime"
@@ -149,9 +190,11 @@ class SipLane:
             write_yaml(self._config(kind), config)
 
     async def _stop(self) -> None:
-        await asyncio.gather(*(cell.stop() for cell in self._cells))
+        others = [process for process in self.processes if process is not self._fake]
+        await asyncio.gather(*(process.stop() for process in others))
         if self._fake is not None:
             await self._fake.stop()
+        await self._watching.aclose()
 
 
 def _kind_for(stage: Stage) -> Kind:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from simulator.explain import nearest
 from simulator.scenario import Scenario
 
 Lane = Literal["sip", "virtual"]
@@ -69,7 +70,7 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
     for scenario in scenarios:
         if scenario.name in by_name:
             raise PlanError(
-                f"{scenario.path}: a scenario named {scenario.name} is in "
+                f"{scenario.at()}: a scenario named {scenario.name} is in "
                 f"{by_name[scenario.name].path} already; rename one of the files"
             )
         by_name[scenario.name] = scenario
@@ -119,13 +120,13 @@ def _append_after_its_forerunners(
     if scenario in ordered:
         return
     if scenario.name in waiting:
-        raise PlanError(f"{scenario.path}: comes after itself: {' after '.join(waiting)}")
+        raise PlanError(f"{scenario.at('after')}: comes after itself: {' after '.join(waiting)}")
     if scenario.after is not None:
         forerunner = by_name.get(scenario.after)
         if forerunner is None:
             raise PlanError(
-                f"{scenario.path}: comes after {scenario.after}, which is not among the scenarios "
-                f"of this run: {', '.join(sorted(by_name))}"
+                f"{scenario.at('after')}: after: there is no scenario {scenario.after!r} here"
+                f"{nearest(scenario.after, by_name)} (expected {', '.join(sorted(by_name))})"
             )
         _append_after_its_forerunners(forerunner, by_name, ordered, (*waiting, scenario.name))
     ordered.append(scenario)

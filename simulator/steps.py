@@ -188,6 +188,16 @@ _STEPS: tuple[type[_Step], ...] = (
 ACTIONS = {model.action: model for model in _STEPS}
 
 
+_EXAMPLES = {
+    "say": 'say: "Hello."',
+    "sound": "sound: cough",
+    "press": 'press: "12#"',
+    "pause": "pause: 500ms",
+    "expect": "expect: reply",
+}
+"""Of the actions that cannot stand alone."""
+
+
 def _step_tag(value: Any) -> str | None:
     if isinstance(value, _Step):
         return value.action
@@ -202,6 +212,12 @@ def _step_from_word(value: Any) -> Any:
         value = {value: None}
     found = [key for key in value if key in ACTIONS] if isinstance(value, dict) else []
     if len(found) == 1:
+        action = found[0]
+        if value[action] is None and action in _EXAMPLES:
+            raise PydanticCustomError(
+                "bare", "needs to be told what, as in {example}",
+                {"value": "", "example": _EXAMPLES[action], "key": action},
+            )  # fmt: skip
         return value
     if len(found) > 1:
         raise PydanticCustomError(

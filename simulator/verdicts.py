@@ -7,7 +7,6 @@ what happened between the beginning of the caller's last turn before it and the 
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 from agent.clock import ms_to_ns
@@ -23,7 +22,9 @@ from simulator.happenings import (
     State,
     Transcript,
     Transfer,
+    matches,
 )
+from simulator.known_marks import known_marks
 from simulator.quiet import dead_air
 from simulator.scenario import Scenario
 from simulator.steps import Expect
@@ -32,19 +33,41 @@ from simulator.values import format_duration
 _LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)
 
 
-def check(scenario: Scenario, marks: Sequence[Mark]) -> list[str]:
+def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> list[str]:
     """Everything that was expected and is not there, and that must not be and is: a sentence each.
 
     Args:
         scenario: what was played.
         marks: of all parties, in order of time.
+        ours: whether agent and server are ours; without their marks, what `unseen` tells is left
+            out.
     """
-    return [*_unmet(scenario, marks), *_broken(scenario, marks)]
+    return [*_unmet(scenario, marks, ours=ours), *_broken(scenario, marks, ours=ours)]
 
 
-def _unmet(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+def unseen(scenario: Scenario) -> list[str]:
+    """What of a scenario the caller's marks do not show: `step 3 (expect state PROCESSING)`."""
+    steps = [
+        f"step {number + 1} ({step.what()})"
+        for number, step in enumerate(scenario.all_steps)
+        if isinstance(step, Expect) and not _is_seen(step.expect)
+    ]
+    return [*steps, *(f"never {one}" for one in scenario.never if not _is_seen(one))]
+
+
+def _is_seen(happening: Heard | DetailedHappening) -> bool:
+    """Whether the caller's own marks tell of it."""
+    if isinstance(happening, MarkFound):
+        sources = {source for source, marks in known_marks().items() if happening.mark in marks}
+        return (happening.source or "") == "caller" or sources == {"caller"}
+    return not isinstance(happening, _LOOKED_UP)
+
+
+def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
     for number, step in enumerate(scenario.all_steps):
         if not isinstance(step, Expect) or not isinstance(step.expect, _LOOKED_UP):
+            continue
+        if not (ours or _is_seen(step.expect)):
             continue
         begun_ns = _step_began_ns(number, marks)
         if begun_ns is None:
@@ -60,9 +83,11 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
             )
 
 
-def _broken(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+def _broken(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
     answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), None)
     for happening in scenario.never:
+        if not (ours or _is_seen(happening)):
+            continue
         times = occurrences(happening, marks)
         if times:
             what = happening.replace("_", " ") if isinstance(happening, str) else str(happening)
@@ -85,6 +110,8 @@ def occurrences(happening: Heard | DetailedHappening, marks: Sequence[Mark]) -> 
             return [mark.at_ns for mark in _heard_marks(happening, marks)]
         case Silence(silence=length_ms):
             return [gap.start_ns for gap in dead_air(marks) if gap.length_ms >= length_ms]
+        case Dtmf(dtmf=digits):
+            return _keys(digits, _named(marks, "dtmf_heard", "caller"))
         case Transcript(transcript=words):
             return [
                 mark.at_ns
@@ -102,6 +129,17 @@ def occurrences(happening: Heard | DetailedHappening, marks: Sequence[Mark]) -> 
             ]
 
 
+def _keys(digits: str, heard: Sequence[Mark]) -> list[int]:
+    """When the last of some keys that follow one another was heard."""
+    all_digits = "".join(str(mark.fields.get("digit", "")) for mark in heard)
+    found = []
+    position = all_digits.find(digits)
+    while position >= 0:
+        found.append(heard[position + len(digits) - 1].at_ns)
+        position = all_digits.find(digits, position + 1)
+    return found
+
+
 def _as_mark(happening: DetailedHappening) -> tuple[str, str | None, Mapping[str, Any]]:
     """Name, source and fields of the mark that tells of it."""
     match happening:
@@ -113,8 +151,6 @@ def _as_mark(happening: DetailedHappening) -> tuple[str, str | None, Mapping[str
             return "function_called", "realtime", {"name": name, "arguments": arguments}
         case Refused(refused=status):
             return "call_ended", "caller", {"status": status}
-        case Dtmf(dtmf=digit):
-            return "dtmf_heard", "caller", {"digit": digit}
         case Transfer(transfer=pattern):
             return "transfer_heard", "caller", {"uri": pattern}
     raise AssertionError(happening)
@@ -151,7 +187,7 @@ def _fits(wanted: Any, found: Any) -> bool:
             key in whole and _fits(value, whole[key]) for key, value in wanted.items()
         )
     if isinstance(wanted, str) and isinstance(found, str):
-        return fnmatchcase(found, wanted)
+        return matches(wanted, found)
     return bool(wanted == found)
 
 

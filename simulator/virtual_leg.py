@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from agent.audio import BYTES_PER_SAMPLE
 from agent.clock import NS_PER_MS, Timer, ms_to_ns
 from agent.leg import (
+    FRAME_MS,
     AudioReceived,
     CallAnswered,
     CallProgressed,
@@ -67,6 +69,7 @@ class LineOptions:
         signalling_ms: one way of a SIP message, handling included.
         phase_ms: by how much the caller's media clock ticks later than the agent's.
         drift_ppm: by how much the caller's media clock is slow (fast if negative).
+        media_delay_ms: how long after its answer the agent's media comes up.
         max_playout_ms: bound of each playout buffer.
         caller_playout_ms: bound of the caller's, if it is to be another.
         rtp_timeout_ms: an end that hears no RTP for so long gives the call up.
@@ -78,6 +81,7 @@ class LineOptions:
     signalling_ms: float = 1.0
     phase_ms: float = 7.0
     drift_ppm: float = 0.0
+    media_delay_ms: float = 0.0
     max_playout_ms: int = 120_000
     caller_playout_ms: int | None = None
     rtp_timeout_ms: int = 60_000
@@ -96,12 +100,14 @@ class VirtualLeg:
         hears: MediaLink,
     ) -> None:
         self.sample_rate_hz = options.sample_rate_hz
+        self.tells_each_frame = False
+        """What is heard is told frame by frame, even where several pass at once."""
         self._clock = clock
         self._options = options
         self._side: Side = side
         self._state: State = "idle"
         drift = options.drift_ppm / 1_000_000 if side == "caller" else 0.0
-        self._media = VirtualMedia(
+        self.media = VirtualMedia(
             clock,
             sends=sends,
             hears=hears,
@@ -112,7 +118,7 @@ class VirtualLeg:
             phase_ns=ms_to_ns(options.phase_ms) if side == "caller" else 0,
             frame_ns=round(FRAME_NS * (1 + drift)),
             timeout_ms=options.rtp_timeout_ms,
-            on_frame=self._on_frame,
+            on_frames=self._on_frames,
             on_timeout=self._on_timeout,
         )
         self._ack_timer: Timer | None = None
@@ -139,7 +145,8 @@ class VirtualLeg:
         else:
             self._state = "answered"
             self._send(partial(self._peer.take_answer, status))
-            self._clock.call_at(self._clock.now_ns(), self._start_media)
+            media_ns = self._clock.now_ns() + ms_to_ns(self._options.media_delay_ms)
+            self._clock.call_at(media_ns, self._start_media)
             give_up_ns = self._clock.now_ns() + _ACK_TIMEOUT_MS * NS_PER_MS
             self._ack_timer = self._clock.call_at(give_up_ns, self._on_no_ack)
 
@@ -147,14 +154,14 @@ class VirtualLeg:
         """See `CallLeg.play`."""
         if self._state == "over":
             return
-        dropped = self._media.play(pcm)
+        dropped = self.media.play(pcm)
         if dropped:
             self._tell_soon(PlayoutOverflowed(dropped_samples=dropped))
 
     def clear(self) -> None:
         """See `CallLeg.clear`."""
         if self._state != "over":
-            self._tell_soon(PlayoutCleared(dropped_samples=self._media.clear()))
+            self._tell_soon(PlayoutCleared(dropped_samples=self.media.clear()))
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`."""
@@ -223,7 +230,7 @@ class VirtualLeg:
     def take_hold(self, held: bool) -> None:
         """A re-INVITE that holds this end, or takes it off hold."""
         if self._state == "up":
-            self._media.silent = held
+            self.media.silent = held
             self._tell(MediaHeld() if held else MediaReady(codec=self._options.codec))
 
     def take_hang_up(self, by: Side, status: int) -> None:
@@ -238,14 +245,21 @@ class VirtualLeg:
     # What happens at this end
 
     def _start_media(self) -> None:
-        if self._state in ("answered", "up") and not self._media.running:
-            self._media.start()
+        if self._state in ("answered", "up") and not self.media.running:
+            self.media.start()
             self._tell(MediaReady(codec=self._options.codec))
 
-    def _on_frame(self, *, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
-        del sent
+    def _on_frames(self, _sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
         tell = self._on_input or self._tell
-        tell(AudioReceived(pcm=heard, at_ns=at_ns))
+        if self.tells_each_frame:
+            size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
+            told_ns = at_ns - (len(heard) // size - 1) * self.media.frame_ns
+            for start in range(0, len(heard), size):
+                self._clock.skip_to(told_ns)
+                tell(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
+                told_ns += self.media.frame_ns
+        else:
+            tell(AudioReceived(pcm=heard, at_ns=at_ns))
         tell(FramePlayed(samples=played_samples, at_ns=at_ns))
 
     def _on_timeout(self) -> None:
@@ -261,9 +275,9 @@ class VirtualLeg:
         """The stream's statistics, and that the call is over; nothing is told after that."""
         if self._state in ("idle", "over"):
             return
-        if self._media.running:
-            self._media.stop()
-            hears = self._media.hears
+        if self.media.running:
+            self.media.stop()
+            hears = self.media.hears
             measured = RtpMeasured(
                 received_packets=hears.received_packets,
                 lost_packets=hears.lost_packets,

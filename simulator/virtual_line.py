@@ -5,7 +5,8 @@ from functools import partial
 
 from agent.leg import FRAME_MS, HungUp
 from simulator.link import MediaLink, Network
-from simulator.recording import CallRecorder
+from simulator.recording import Recording
+from simulator.virtual_beat import LineBeat
 from simulator.virtual_clock import VirtualClock
 from simulator.virtual_leg import LineOptions, Side, VirtualLeg
 from simulator.virtual_media import FRAME_NS
@@ -38,6 +39,7 @@ class VirtualLine:
         self.caller = VirtualCallerLeg(clock, options, "caller", self.uplink, self.downlink)
         self.agent.connect(self.caller, on_call)
         self.caller.connect(self.agent, on_call)
+        self.beat = LineBeat(clock, self.agent.media, self.caller.media)
 
 
 class VirtualCallerLeg(VirtualLeg):
@@ -54,16 +56,19 @@ class VirtualCallerLeg(VirtualLeg):
         super().__init__(clock, options, side, sends, hears)
         self._max_recording_bytes = options.sample_rate_hz * options.max_recording_ms // 500
         self._recording_since_ns: int | None = None
-        self._mouth = bytearray()
-        self._ear = bytearray()
+        self._recorded_bytes = 0
+        self._mouth: list[bytes] = []
+        self._ear: list[bytes] = []
 
     @property
-    def recorder(self) -> CallRecorder:
+    def recorder(self) -> Recording:
         """What has been recorded so far."""
-        recorder = CallRecorder(self.sample_rate_hz, self._options.max_recording_ms)
-        if self._recording_since_ns is not None:
-            recorder.tick(bytes(self._mouth), bytes(self._ear), self._recording_since_ns)
-        return recorder
+        return Recording(
+            rate_hz=self.sample_rate_hz,
+            started_at_ns=self._recording_since_ns,
+            mouth=self._mouth,
+            ear=self._ear,
+        )
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`."""
@@ -86,13 +91,15 @@ class VirtualCallerLeg(VirtualLeg):
 
     def _hold(self, held: bool) -> None:
         if self._state == "up":
-            self._media.silent = held
+            self.media.silent = held
             self._send(partial(self._peer.take_hold, held))
 
-    def _on_frame(self, *, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
+    def _on_frames(self, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
         if self._recording_since_ns is None:
             self._recording_since_ns = at_ns
-        if len(self._mouth) < self._max_recording_bytes:
-            self._mouth += sent
-            self._ear += heard
-        super()._on_frame(sent=sent, played_samples=played_samples, heard=heard, at_ns=at_ns)
+        room = self._max_recording_bytes - self._recorded_bytes
+        if room > 0:
+            self._recorded_bytes += len(sent)
+            self._mouth.append(sent[:room])
+            self._ear.append(heard[:room])
+        super()._on_frames(sent, played_samples, heard, at_ns)

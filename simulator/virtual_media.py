@@ -3,28 +3,27 @@
 Each tick takes a frame from the playout buffer and puts it on the network, takes one out of the
 jitter buffer, and tells the leg of both. The codec's loss is applied where audio is queued, in long
 pieces: G.711 quantises every sample by itself, so that frames would give the same for more work.
+`simulator.virtual_beat` makes both ends tick, and several frames at once where that is the same.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 from agent.audio import AudioFormat, Encoding
 from agent.clock import NS_PER_MS
 from agent.leg import FRAME_MS
 from agent.playout import PlayoutBuffer
 from simulator.link import MediaLink
-from simulator.virtual_clock import VirtualClock, VirtualTimer
+from simulator.virtual_clock import NEVER_NS, VirtualClock
 
 FRAME_NS = FRAME_MS * NS_PER_MS
+MANY_FRAMES = 1 << 30
+"""More than any call has."""
 
 _QUANTISED: dict[str, Encoding] = {"PCMU": "pcmu", "PCMA": "pcma"}
 
-
-class FrameListener(Protocol):
-    """Who is told of each tick."""
-
-    def __call__(self, *, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
-        """What left, how many samples of it came from `play`, and what was heard."""
+OnFrames = Callable[[bytes, int, bytes, int], None]
+"""Told of each tick, or of several: what left, how many samples of it came from `play`, what was
+heard, and when the (last) tick was."""
 
 
 class VirtualMedia:
@@ -40,7 +39,7 @@ class VirtualMedia:
         phase_ns: when, within 20 ms, this end's media clock ticks.
         frame_ns: its period: 20 ms, but for drift.
         timeout_ms: hearing nothing for so long is a dead call.
-        on_frame: told of each tick.
+        on_frames: told of each tick.
         on_timeout: told, once, that nothing has been heard for so long.
     """
 
@@ -56,26 +55,27 @@ class VirtualMedia:
         phase_ns: int,
         frame_ns: int,
         timeout_ms: int,
-        on_frame: FrameListener,
+        on_frames: OnFrames,
         on_timeout: Callable[[], None],
     ) -> None:
         self.hears = hears
+        self.sends = sends
         self.silent = False
         """On hold: empty frames leave, what is to be played waits, and nothing is heard."""
+        self.due_ns = NEVER_NS
+        """When the next tick is."""
+        self.sequence = 0
+        self.frame_ns = frame_ns
         self._clock = clock
-        self._sends = sends
         self._frame_samples = rate_hz // 1000 * FRAME_MS
         self._silence = bytes(2 * self._frame_samples)
         self._playout = PlayoutBuffer(rate_hz // 1000 * max_playout_ms)
         encoding = _QUANTISED.get(codec)
         self._codec = AudioFormat(encoding) if encoding else None
         self._phase_ns = phase_ns
-        self._frame_ns = frame_ns
         self._timeout_ns = timeout_ms * NS_PER_MS
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_timeout = on_timeout
-        self._timer: VirtualTimer | None = None
-        self._tick_ns = 0
         self._playing = False  # False: there is nothing to read
         self._packets_seen = 0
         self._heard_at_ns = 0
@@ -83,25 +83,23 @@ class VirtualMedia:
     @property
     def running(self) -> bool:
         """Whether it ticks."""
-        return self._timer is not None
+        return self.due_ns != NEVER_NS
 
     def start(self) -> None:
         """Tick from now on; the clock has run since before the call, so its ticks fall anywhere."""
         now_ns = self._clock.now_ns()
         self._heard_at_ns = now_ns
-        self._tick_ns = now_ns + (self._phase_ns - now_ns) % self._frame_ns
-        self._timer = self._clock.call_at(self._tick_ns, self._tick)
+        self.due_ns = now_ns + (self._phase_ns - now_ns) % self.frame_ns
+        self.sequence = self._clock.take_sequence()
 
     def stop(self) -> None:
         """Tick no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.due_ns = NEVER_NS
 
     def play(self, pcm: bytes) -> int:
         """Queue audio; returns how many samples found no room."""
         if self._codec is not None:
-            pcm = self._codec.decode(self._codec.encode(pcm))
+            pcm = self._codec.quantise(pcm)
         self._playing = True
         return self._playout.write(pcm)
 
@@ -109,11 +107,11 @@ class VirtualMedia:
         """Drop what waits; returns how many samples that was."""
         return self._playout.clear()
 
-    def _tick(self) -> None:
-        at_ns = self._tick_ns
-        self._tick_ns += self._frame_ns
-        if self._timer is not None:
-            self._clock.again_at(self._tick_ns, self._timer, self._tick)
+    def tick(self) -> None:
+        """One frame leaves, one is heard."""
+        at_ns = self.due_ns
+        self.due_ns += self.frame_ns
+        self.sequence = self._clock.take_sequence()
         if self._playing and not self.silent:
             sent, played = self._playout.read(self._frame_samples)
             self._playing = played == self._frame_samples
@@ -122,7 +120,7 @@ class VirtualMedia:
         heard = self.hears.receive(at_ns)
         if self.silent:
             heard = self._silence
-        self._sends.send(sent, at_ns)
+        self.sends.send(sent, at_ns)
         if self.hears.received_packets != self._packets_seen:
             self._packets_seen = self.hears.received_packets
             self._heard_at_ns = at_ns
@@ -130,4 +128,33 @@ class VirtualMedia:
             self.stop()
             self._on_timeout()
             return
-        self._on_frame(sent=sent, played_samples=played, heard=heard, at_ns=at_ns)
+        self._on_frames(sent, played, heard, at_ns)
+
+    # Several ticks at once
+
+    @property
+    def frames_alike(self) -> int:
+        """So many frames will leave alike: whole ones from the playout buffer, or silent ones."""
+        return len(self._playout) // self._frame_samples if self._playing else MANY_FRAMES
+
+    def coming(self, frames: int) -> bytes | None:
+        """What the other end hears next, if so many frames leave here; None for silence."""
+        if not self._playing and self.sends.is_silent:
+            return None
+        size = 2 * frames * self._frame_samples
+        return self.sends.coming(self._playout.peek(size) if self._playing else bytes(size))
+
+    def take_frames(self, frames: int) -> bytes:
+        """The next frames that leave; no more than `frames_alike`."""
+        if self._playing:
+            return self._playout.read(frames * self._frame_samples)[0]
+        return bytes(2 * frames * self._frame_samples)
+
+    def pass_frames(self, sent: bytes, heard: bytes, frames: int) -> None:
+        """Tick so many times at once; `sent` is what `take_frames` gave."""
+        last_ns = self._heard_at_ns = self.due_ns + (frames - 1) * self.frame_ns
+        self.due_ns = last_ns + self.frame_ns
+        self._clock.skip_to(last_ns)
+        self.sequence = self._clock.take_sequence()
+        self._packets_seen = self.hears.received_packets
+        self._on_frames(sent, len(sent) // 2 if self._playing else 0, heard, last_ns)

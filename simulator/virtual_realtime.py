@@ -36,6 +36,9 @@ class Session(Protocol):
     def handle(self, event: door.Input, now_ns: int) -> list[door.Effect]:
         """Told what happened and when, answers with what should be done."""
 
+    def routine_ms(self, *, silent: bool) -> float:
+        """How much audio may be appended at once."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ApiPath:
@@ -149,6 +152,12 @@ class VirtualRealtimeConnection:
         else:
             reason = f"{MAX_WAITING_EVENTS} events waited to be sent"
             self._end_client(RealtimeClosed(reason=reason))
+
+    def routine_ms(self, *, silent: bool) -> float:
+        """So much audio may be appended at once; see `fakes.session.RealtimeSession.routine_ms`."""
+        if self._to_server_ns or self._unsent is not None or not self._server_open:
+            return 0.0
+        return self._session.routine_ms(silent=silent)
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""

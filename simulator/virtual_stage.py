@@ -5,6 +5,7 @@ The three machines and the two drivers are those of the sip lane; what they stan
 recording, byte for byte, on any machine.
 """
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish
 from simulator.impairments import Impairer
 from simulator.link import Network
-from simulator.recording import CallRecorder
+from simulator.recording import Recording
 from simulator.scenario import Scenario
 from simulator.virtual_clock import VirtualClock
 from simulator.virtual_leg import LineOptions, VirtualLeg
@@ -48,11 +49,13 @@ class VirtualOptions:
         line: the telephone line.
         path: the network between agent and Realtime API.
         packet_ms: one way of an RTP packet.
+        frame_by_frame: no two frames pass at once, which takes longer and changes nothing.
     """
 
     line: LineOptions = field(default_factory=LineOptions)
     path: ApiPath = field(default_factory=ApiPath)
     packet_ms: float = 0.5
+    frame_by_frame: bool = False
 
 
 def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> VirtualOptions:
@@ -61,6 +64,7 @@ def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> Virtua
         codec=scenario.caller.codec,
         phase_ms=random.Random(f"{seed}/phase").uniform(0, FRAME_MS),
         drift_ppm=scenario.network.drift_ppm if scenario.network else 0.0,
+        media_delay_ms=scenario.network.media_delay if scenario.network else 0.0,
         max_playout_ms=settings.playout.max_ms,
         caller_playout_ms=round(scenario.time_limit),
         max_recording_ms=round(scenario.time_limit) + _RECORDING_MARGIN_MS,
@@ -83,7 +87,7 @@ class VirtualCall:
     realtime_marks: list[Mark] = field(default_factory=list)
     tape: list[Step] = field(default_factory=list)
     """Of the agent's machine; empty if the agent was never called."""
-    recorder: CallRecorder = field(default_factory=lambda: CallRecorder(24_000))
+    recorder: Recording = field(default_factory=lambda: Recording(rate_hz=24_000))
     heard_by_server: bytes = b""
     heard_rate_hz: int = 0
 
@@ -167,6 +171,12 @@ class _Stage:
             rate_hz=options.line.sample_rate_hz,
             rng=self._random("caller"),
         )
+        self._agent: TapedMachine | None = None
+        self._connection: VirtualRealtimeConnection | None = None
+        self._machine = machine
+        self._patient = not options.frame_by_frame
+        if self._patient:
+            self._line.beat.caller_patience = machine.routine_heard
         self._caller = CallerDriver(
             machine,
             self._line.caller,
@@ -198,6 +208,12 @@ class _Stage:
             self._settings, called=self._stage, sample_rate_hz=leg.sample_rate_hz
         )
         self._call.tape = machine.tape
+        self._agent = machine
+        if self._patient:
+            self._line.beat.agent_patience = self._agent_patience
+        leg.tells_each_frame = self._settings.timeline.trace_audio or (
+            self._settings.turns.append_interval_ms != FRAME_MS
+        )
         CallDriver(
             machine,
             leg,
@@ -210,6 +226,19 @@ class _Stage:
             on_end=self._agent_ended,
         ).start()
 
+    def _agent_patience(self, frames: int, coming: bytes | None) -> int:
+        """How many frames may be told to the agent, and appended, and leave the caller, at once."""
+        machine, connection = self._agent, self._connection
+        routine = min(frames, self._machine.routine_frames)
+        routine = min(routine, machine.routine_frames) if machine else 0
+        if routine > 1 and machine and machine.is_appending and connection:
+            session_ms = connection.routine_ms(silent=coming is None)
+            if session_ms != math.inf:
+                # Up to an interval less a frame may wait already to be appended with the next.
+                appended_ms = session_ms - self._settings.turns.append_interval_ms + FRAME_MS
+                routine = min(routine, math.ceil(appended_ms / FRAME_MS) - 1)
+        return routine
+
     def _finish(self, finish: Finish) -> None:
         self._call.finish = finish
         self._clock.stop()
@@ -220,9 +249,10 @@ class _Stage:
             self._clock.stop()
 
     def _connect(self, effect: ConnectRealtime) -> VirtualRealtimeConnection:
-        return self._server.connect(
+        self._connection = self._server.connect(
             model=effect.model, dialect=effect.dialect, timeout_ms=effect.timeout_ms
         )
+        return self._connection
 
     def _open_session(self) -> RealtimeSession:
         self._sessions += 1
@@ -252,8 +282,8 @@ class _Stage:
         if recorder.started_at_ns is not None:
             self._mark(recorder.started_at_ns, "recording_started", sample_rate_hz=recorder.rate_hz)
         for direction, impairer in self._impairers.items():
-            for what, packets in impairer.applied.items():
-                self._mark(over_ns, "impairment_applied", what=what, at=direction, packets=packets)
+            for struck in impairer.struck:
+                self._mark(struck.first_ns, "impairment_applied", **struck.fields(direction))
         self._mark(over_ns, "scheduling_lag", worst_ms=0.0)
 
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:

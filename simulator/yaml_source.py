@@ -51,7 +51,7 @@ class Source:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
-            raise self.error(place, f"not YAML: {error.problem or error.context}") from None
+            raise self.error(place, f"not YAML: {_in_words(error)}") from None
         except yaml.YAMLError as error:
             raise self.error(Place(1, 1), f"not YAML: {' '.join(str(error).split())}") from None
 
@@ -114,6 +114,25 @@ def read(path: Path) -> Source:
         raise YamlError(f"{path}: not a text file in UTF-8") from None
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror or error}") from None
+
+
+_HINTS = {
+    "mapping values are not allowed": "a text with a colon in it needs quotes",
+    "\\t": "indent with spaces",
+    "expected <block end>": "the lines of one list or mapping begin in one column",
+    "another document": "a file is one scenario",
+    "end of stream": "a quote or a bracket is not closed",
+}
+"""What people mostly did, by what the parser says."""
+
+
+def _in_words(error: yaml.MarkedYAMLError) -> str:
+    """What the parser found, where it was then, and a way out."""
+    problem = error.problem or error.context or "cannot be read"
+    mark = error.context_mark
+    since = f", {error.context} from line {mark.line + 1} on" if error.context and mark else ""
+    hint = next((hint for words, hint in _HINTS.items() if words in problem), "")
+    return f"{problem}{since}{': ' if hint else ''}{hint}"
 
 
 def _place(node: yaml.Node) -> Place:

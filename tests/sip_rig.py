@@ -6,6 +6,7 @@ All that is timed is read from stamps, never from how long the test itself took.
 """
 
 import asyncio
+import dataclasses
 import multiprocessing
 import os
 import time
@@ -24,6 +25,7 @@ from agent.sip.leg import SipLeg
 from agent.sip.options import SipOptions
 from simulator.relay import RelayAddresses
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
+from simulator.sip_setup import AGENT_CLOCK_PHASE_MS
 
 T = TypeVar("T", bound=LegInput)
 
@@ -219,9 +221,12 @@ class _Child:
         self._stopped = asyncio.Event()
         self._calling = False
         self._keeps_audio = True
-        self._station: SipStation = (
-            SipEndpoint(options, self._add) if kind == "agent" else CallerEndpoint(options, relay)
-        )
+        if kind == "agent":
+            # As in a run: packets have half a frame to come late.
+            options = dataclasses.replace(options, clock_phase_ms=AGENT_CLOCK_PHASE_MS)
+            self._station: SipStation = SipEndpoint(options, self._add)
+        else:
+            self._station = CallerEndpoint(options, relay)
 
     async def run(self) -> None:
         try:
@@ -300,7 +305,13 @@ class _Child:
     def on_impaired(self, call: int) -> dict[str, Mapping[str, int]]:
         leg = self._legs[call]
         assert isinstance(leg, SipCallerLeg)
-        return leg.impairments_applied
+        return {
+            direction: {
+                what: sum(one.packets for one in struck if one.what == what)
+                for what in {one.what for one in struck}
+            }
+            for direction, struck in leg.impairments.items()
+        }
 
     def on_registered(self) -> bool | None:
         assert isinstance(self._station, SipEndpoint)

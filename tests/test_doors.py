@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "simulator": ROOMS,
 }
 ONLY_IN = {
-    "pjsua2": ("agent/sip/", "simulator/sip_caller.py"),
+    "pjsua2": ("agent/sip/", "simulator/sip_caller.py", "simulator/sip_line.py"),
     "websockets": ("agent/realtime/connection.py", "fakes/server.py", "fakes/proxy.py"),
 }
 WITHOUT_CLOCK_OR_LUCK = {

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
+from agent.leg import FRAME_MS
+
 CALLS_PER_PROCESS = 4
 """`PJSUA_MAX_CALLS` as the wheel was compiled: a fifth call needs another process."""
 
@@ -72,6 +74,10 @@ class SipOptions:
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
     user_agent: str = "earshot"
+    clock_phase_ms: float | None = None
+    """When the media clock ticks: so much after every whole 20 ms of the system's monotonic clock.
+    None: wherever it happened to start. Two ends on one machine whose clocks tick 10 ms apart leave
+    each other half a frame for a packet to come late; if they tick together, no time at all."""
     poll_ms: float = 4.0
     """How often the SIP stack is looked at: what signalling can be late by."""
     stack_log_level: int = 2
@@ -95,6 +101,10 @@ class SipOptions:
             raise ValueError(
                 f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ} or None, "
                 f"got {self.sample_rate_hz}"
+            )
+        if self.clock_phase_ms is not None and not 0 <= self.clock_phase_ms < FRAME_MS:
+            raise ValueError(
+                f"clock_phase_ms: expected 0 to below {FRAME_MS}, got {self.clock_phase_ms}"
             )
         for peer in self.allowed_peers:
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it

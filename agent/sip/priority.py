@@ -36,7 +36,9 @@ def hurry(thread: int = 0) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        # Not for what the thread may start: that has no frame to be in time for.
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(thread, policy, os.sched_param(_PRIORITY))
     except OSError as error:
         _log.debug("no_real_time_scheduling", reason=str(error))
         return False

@@ -11,6 +11,7 @@ import random
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pjsua2
 import structlog
 
+from agent.clock import NS_PER_MS
 from agent.leg import FRAME_MS
 from agent.sip.errors import PortTakenError, SipError
 from agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions
@@ -88,7 +90,7 @@ class Stack:
                 self._endpoint.libCreate()
             with hurried_threads():
                 self._endpoint.libInit(self._endpoint_config())
-                self._endpoint.audDevManager().setNullDev()  # its clock is the media clock
+                self._start_clock()
                 self._bind()
                 self._endpoint.libStart()
             self._set_concealment()
@@ -112,6 +114,15 @@ class Stack:
             if name in codecs:
                 priority = _HIGHEST_PRIORITY - codecs.index(name)
             self._endpoint.codecSetPriority(info.codecId, priority)
+
+    def _start_clock(self) -> None:
+        """The null device's clock is the media clock; it ticks every 20 ms from now on."""
+        phase_ms = self.options.clock_phase_ms
+        if phase_ms is not None:
+            frame_ns = FRAME_MS * NS_PER_MS
+            wait_ns = (round(phase_ms * NS_PER_MS) - time.monotonic_ns()) % frame_ns
+            time.sleep(wait_ns / 1e9)
+        self._endpoint.audDevManager().setNullDev()
 
     def _set_concealment(self) -> None:
         for info in self._endpoint.codecEnum2():

@@ -8,7 +8,8 @@
   const play = document.getElementById("play");
   const panel = document.getElementById("event");
   const audio = document.getElementById("audio");
-  const LABEL_PX = 6.1, ROWS = 3, ROW_PX = 15, FIRST_ROW_PX = 20, MOST_ZOOM = 256;
+  const ROWS = 3, ROW_PX = 16, FIRST_ROW_PX = 16, MOST_ZOOM = 256;
+  const says = [...document.querySelectorAll(".says button")];
   let zoom = 1, atMs = 0;
 
   // The audio is in the page; a Blob lets every browser seek in it.
@@ -24,6 +25,11 @@
     atMs = clamp(ms, 0, page.length_ms);
     cursor.style.left = `${(100 * atMs) / page.length_ms}%`;
     clock.textContent = `${(atMs / 1000).toFixed(3)} s`;
+    const said = says.findLast((line) => Number(line.dataset.ms) <= atMs);
+    for (const line of says) {
+      if (line === said) line.setAttribute("aria-current", "true");
+      else line.removeAttribute("aria-current");
+    }
   }
 
   function follow() {
@@ -38,7 +44,7 @@
     follow();
     if (!audio) return;
     audio.currentTime = Math.max(0, (atMs - page.recording_offset_ms) / 1000);
-    if (start) audio.play();
+    if (start) audio.play().catch(() => {}); // a browser may refuse; the button still says Play
   }
 
   function toggle() {
@@ -55,15 +61,17 @@
     panel.textContent = JSON.stringify(mark, null, 2);
   }
 
+  const widths = new Map([...document.querySelectorAll(".event b, .due")].map((label) => [label, label.offsetWidth]));
+
   // Labels that would run into one another are left out until there is room for them.
   function place() {
     const width = track.clientWidth;
-    for (const lane of document.querySelectorAll(".events, .troubles")) {
+    for (const lane of document.querySelectorAll(".events")) {
       const until = new Array(ROWS).fill(-Infinity);
       for (const event of lane.querySelectorAll(".event")) {
         const label = event.querySelector("b");
         const x = (parseFloat(event.style.left) / 100) * width;
-        const length = label.textContent.length * LABEL_PX + 12;
+        const length = widths.get(label) + 8;
         const flipped = x + length > width;
         const start = flipped ? x - length : x;
         const row = until.findIndex((end) => end <= start);
@@ -78,6 +86,18 @@
     }
   }
 
+  function placeDue() {
+    const until = {};
+    for (const label of document.querySelectorAll(".due")) {
+      const x = (parseFloat(label.style.left) / 100) * track.clientWidth;
+      const start = label.classList.contains("inside") ? x - widths.get(label) : x;
+      const row = label.style.getPropertyValue("--row");
+      const shown = start >= (until[row] ?? -Infinity);
+      label.style.visibility = shown ? "" : "hidden";
+      if (shown) until[row] = start + widths.get(label);
+    }
+  }
+
   function setZoom(wanted, aroundMs) {
     const before = zoom;
     zoom = clamp(wanted, 1, MOST_ZOOM);
@@ -86,6 +106,7 @@
     const x = share * track.clientWidth - axis.scrollLeft;
     axis.style.setProperty("--zoom", zoom);
     axis.scrollLeft = share * track.clientWidth - x;
+    placeDue();
     document.getElementById("zoom").textContent = `${zoom < 10 ? zoom.toFixed(1).replace(".0", "") : Math.round(zoom)}×`;
     place();
   }
@@ -146,9 +167,17 @@
       audio.addEventListener(name, () => { play.textContent = "Play"; });
     }
   }
-  new ResizeObserver(place).observe(axis);
-  window.addEventListener("beforeprint", () => setZoom(1, 0));
+  new ResizeObserver(() => { place(); placeDue(); }).observe(axis);
+  const PAPER_PX = 1020; // A4 on its side, less the margins that base.css gives it
+  window.addEventListener("beforeprint", () => {
+    setZoom(1, 0);
+    axis.style.width = `${PAPER_PX}px`;
+    place();
+    placeDue();
+  });
+  window.addEventListener("afterprint", () => { axis.style.width = ""; });
   show(0);
   place();
+  placeDue();
   document.documentElement.dataset.ready = "true";
 })();

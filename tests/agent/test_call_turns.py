@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 import pytest
-from call_rig import NO_GREETING, CallRig, with_settings
+from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 
 from agent import effects
 from agent.leg import PlayoutOverflowed
@@ -95,6 +95,33 @@ def test_when_the_server_does_not_answer_by_itself_the_agent_asks() -> None:
     rig.respond(purpose="turn")
     rig.wait(200)
     assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_a_traced_append_tells_when_the_last_of_its_frames_was_heard(frames: int) -> None:
+    settings = {"turns": {"append_interval_ms": 20 * frames}, "timeline": {"trace_audio": True}}
+    rig = listening(with_settings(NO_GREETING, settings))
+    heard_ns = []
+    for _ in range(10):
+        rig.now_ns += FRAME_NS
+        heard_ns.append(rig.now_ns)
+        rig.caller_audio(20)
+    told = rig.marks("audio_appended")
+    assert [fields["heard_ns"] for fields in told] == heard_ns[frames - 1 :: frames]
+    assert [fields["samples"] for fields in told] == [480 * frames] * (10 // frames)
+
+
+def test_what_was_kept_tells_when_it_was_heard_too() -> None:
+    settings = {"timeline": {"trace_audio": True}}
+    rig = CallRig(with_settings(NO_GREETING, settings)).ring().media()
+    for _ in range(75):
+        rig.now_ns += FRAME_NS
+        rig.caller_audio(20)
+    heard_ns = rig.now_ns
+    rig.connect()
+    first, second = rig.marks("audio_appended")
+    assert (first["samples"], second["samples"]) == (24_000, 12_000)
+    assert (first["heard_ns"], second["heard_ns"]) == (heard_ns - 25 * FRAME_NS, heard_ns)
 
 
 @pytest.mark.parametrize("interval_ms", [20, 40, 60, 100])

@@ -17,6 +17,8 @@ from agent.sip.options import PeerList, Registration, SipOptions
         ({"transports": ()}, "transports"),
         ({"max_calls": 5}, "max_calls"),
         ({"max_calls": 0}, "max_calls"),
+        ({"clock_phase_ms": 20}, "clock_phase_ms"),
+        ({"clock_phase_ms": -1}, "clock_phase_ms"),
         ({"sample_rate_hz": 44_100}, "sample_rate_hz"),
         ({"allowed_peers": ("10.0.0.0/33",)}, "10.0.0.0/33"),
     ],

@@ -1,72 +1,172 @@
-"""Whole calls: in memory, and over SIP at rising concurrency.
+"""The call machine alone, whole calls in memory, and over SIP at rising concurrency.
 
 Over SIP, the figures are read off what the caller heard: the agent's part of a turn, CPU and memory
 of agent and harness, and how fast a barge-in silences the agent.
 """
 
 import asyncio
-from dataclasses import asdict
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.call import CallMachine
 from agent.greeting import MemoryPrompts
 from agent.settings import Settings
-from simulator.knee import find_knee
+from simulator.knee import SCENARIO, find_knee
 from simulator.loader import load
 from simulator.phrases import prepare
-from simulator.stage import Stage
-from simulator.virtual_stage import options_for, play_call
+from simulator.scenario import Scenario
+from simulator.virtual_leg import LineOptions
+from simulator.virtual_stage import VirtualCall, options_for, play_call
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
-CALLS = (1, 2, 4, 8, 16)
-"""Up to four in one of the agent's processes, then over several."""
+CALLS = ((1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 4))
+"""Calls at once, and how many of them a worker takes: up to four in one, then over several."""
 
 
-def test_bench_a_virtual_call(benchmark: Any) -> None:
-    """The three machines and all between them, for a call of some twenty seconds."""
-    (scenario,) = load([SCENARIOS / "first_call.yaml"])
-    settings = Settings.model_validate({}).for_call("bench")
-    stage = Stage(name="bench", scenario=scenario, seed=1, greeting_cache="bench")
-    options = options_for(scenario, settings, stage.seed)
+def player(
+    scenario: Scenario, *, traced: bool = False, frame_by_frame: bool = False
+) -> Callable[[], VirtualCall]:
+    """Plays a scenario's call in memory."""
+    settings = Settings.model_validate({"timeline": {"trace_audio": traced}}).for_call("bench")
+    options = options_for(scenario, settings, seed=1)
     audio = prepare(scenario, options.line.sample_rate_hz)
 
-    def play() -> Any:
+    def play() -> VirtualCall:
         return play_call(
             scenario,
             audio,
-            stage=stage.name,
-            seed=stage.seed,
+            stage="bench",
+            seed=1,
             settings=settings,
             prompts=MemoryPrompts(),
-            options=options,
+            options=replace(options, frame_by_frame=frame_by_frame),
         )
 
-    call = benchmark(play)
+    return play
+
+
+def test_bench_the_call_machine(benchmark: Any) -> None:
+    """The agent's machine alone, told again all that happened in a call of six turns."""
+    tape = player(load([SCENARIO])[0], frame_by_frame=True)().tape  # as a telephone tells it
+    settings = Settings.model_validate({}).for_call("bench")
+    rate_hz = LineOptions().sample_rate_hz
+
+    def handle_all() -> int:
+        machine = CallMachine(settings, called="bench", sample_rate_hz=rate_hz)
+        return sum(len(machine.handle(step.given, step.at_ns)) for step in tape)
+
+    assert benchmark(handle_all) == sum(len(step.effects) for step in tape) > len(tape) / 4
+    benchmark.extra_info["inputs"] = len(tape)
+    if not benchmark.disabled:
+        benchmark.extra_info["inputs_a_second"] = len(tape) / benchmark.stats.stats.median
+
+
+LIMIT_OF_A_MINUTE_S = 0.060
+"""A thousand times real time, on one core, with the energy VAD."""
+LIMIT_OF_THE_LIBRARY_S = 10.0
+BRANCHES = (
+    "We have three branches. The main branch is open from Monday to Saturday, the one at the "
+    "harbour from Tuesday to Friday, and the one at the station every day of the week."
+)
+A_MINUTE = {
+    "about": "A call of about a minute: five questions, five answers, two of them long.",
+    "realtime": {
+        "greeting": {"say": "Hello, this is the city library. How can I help you?"},
+        "replies": [
+            {"say": "On Saturday we open at nine in the morning and close at five."},
+            {"say": BRANCHES},
+            {"say": "Indeed, we are closed on Sundays and on public holidays."},
+            {"say": BRANCHES},
+            {"say": "Always welcome."},
+        ],
+    },
+    "steps": [
+        {"expect": "beep"},
+        {"expect": "greeting"},
+        {"say": "Hello. What time do you open on Saturday?"},
+        {"expect": "reply"},
+        {"say": "Could you tell me about your branches, and when each of them is open?"},
+        {"expect": "reply"},
+        {"say": "And are you closed on Sunday?"},
+        {"expect": "reply"},
+        {"pause": 2000},
+        {"say": "Please tell me about the branches again."},
+        {"expect": "reply"},
+        {"say": "Thank you."},
+        {"expect": "reply"},
+        "hang_up",
+    ],
+    "time_limit": 120_000,
+}
+
+
+@pytest.mark.parametrize("traced", [False, True], ids=["plain", "every append traced"])
+def test_bench_a_minute_in_memory(traced: bool, benchmark: Any) -> None:
+    """A call: the three machines, the line, the ears, the marks, the tape and the recording.
+
+    Not its report: that is measured with the library. Traced, both ends of the API mark each
+    append, fifty a second, as they do in `earshot run`.
+    """
+    scenario = Scenario.model_validate(A_MINUTE).named("bench")
+    call = benchmark(player(scenario, traced=traced))
     assert call.finish is not None
     assert call.finish.verdict == "passed"
-    recorder = call.recorder
-    benchmark.extra_info["call_s"] = recorder.samples / recorder.rate_hz
+    call_s = call.recorder.samples / call.recorder.rate_hz
+    assert call_s > 50
+    if benchmark.stats is None:
+        return
+    minute_s = benchmark.stats.stats.min * 60 / call_s
+    benchmark.extra_info.update(call_s=call_s, minute_s=minute_s, times_real_time=60 / minute_s)
+    assert traced or minute_s <= LIMIT_OF_A_MINUTE_S
+
+
+def test_bench_the_library_in_memory(benchmark: Any, tmp_path: Path) -> None:
+    """`earshot run --lane virtual scenarios`, from the process's start to the last page."""
+    command = [sys.executable, "-m", "simulator.cli", "run", "--lane", "virtual", "--out"]
+    names = [] if benchmark.enabled else ["-k", "first_call"]
+
+    def run() -> Any:
+        return subprocess.run(
+            [*command, str(tmp_path), str(SCENARIOS), *names],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(SCENARIOS.parent)},
+        )
+
+    run()  # what is said for the first time has to be synthesised
+    benchmark.pedantic(run, rounds=3 if benchmark.enabled else 1)
+    if benchmark.stats is not None:
+        assert benchmark.stats.stats.min <= LIMIT_OF_THE_LIBRARY_S
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """As a test one call must do: that it works at all. The figures are `nox -s bench`'s."""
-    if "calls" in metafunc.fixturenames:
+    if "calls_a_worker" in metafunc.fixturenames:
         enabled = metafunc.config.getoption("benchmark_enable")
-        metafunc.parametrize("calls", CALLS if enabled else CALLS[:1])
+        metafunc.parametrize(("calls", "calls_a_worker"), CALLS if enabled else CALLS[:1])
 
 
 @pytest.mark.e2e
 @pytest.mark.timeout(600)
-def test_bench_calls_over_sip(calls: int, benchmark: Any, tmp_path: Path) -> None:
+def test_bench_calls_over_sip(
+    calls: int, calls_a_worker: int, benchmark: Any, tmp_path: Path
+) -> None:
     def place() -> Any:
-        return asyncio.run(find_knee(SCENARIOS / "barge_in.yaml", tmp_path, steps=(calls,)))
+        return asyncio.run(
+            find_knee(SCENARIO, tmp_path, steps=(calls,), calls_a_worker=calls_a_worker)
+        )
 
     knee = benchmark.pedantic(place, rounds=1)
     (step,) = knee.steps
-    assert step.calls == calls
-    assert 1 <= step.finished <= calls, "beyond the knee not all of them do"
+    assert (step.calls, step.workers) == (calls, -(-calls // calls_a_worker))
+    assert 1 <= step.finished <= step.placed, "beyond the knee not all of them do"
     assert step.turns >= step.finished
     assert step.agent.memory_mib > 0
     benchmark.extra_info.update(asdict(step))

@@ -109,6 +109,9 @@ class MemoryPeer:
         self._mode = mode
         self._received = received
 
+    def routine_ms(self, *, silent: bool) -> float:
+        return 0.0
+
     def handle(self, given: door.Input, now_ns: int) -> list[door.Effect]:
         del now_ns
         if isinstance(given, door.ConnectionRequested):

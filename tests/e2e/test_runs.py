@@ -176,3 +176,21 @@ def test_the_page_about_marks_can_be_read() -> None:
     required, allowed = documented["agent", "response_done"]
     assert required >= {"response", "status"}
     assert allowed - required >= {"reason"}
+
+
+def test_eight_callers_at_once_need_two_agents(tmp_path: Path) -> None:
+    (tmp_path / "eight.yaml").write_text(
+        "about: Eight callers within a second.\n"
+        "callers: {count: 8, spread: 1s}\n"
+        "steps:\n  - expect: beep\n  - expect: greeting\n  - hang_up\n"
+        "budget: {beep_ms: off, beep_length_ms: off, gap_ms: off, append_interval_ms: off}\n"
+    )
+    done = earshot("run", "eight.yaml", cwd=tmp_path)
+    out = tmp_path / "out" / "latest"
+    timelines = [read_timeline(path) for path in sorted(out.glob("calls/eight-c?/timeline.jsonl"))]
+    assert len(timelines) == 8, done.stdout + done.stderr
+    dialed = [next(m.at_ns for m in t if m.name == "call_dialed") for t in timelines]
+    ended = [next(m.at_ns for m in t if m.name == "hang_up_sent") for t in timelines]
+    assert max(dialed) < min(ended), "all eight were in a call at the same time"
+    assert (max(dialed) - min(dialed)) / 1e9 == pytest.approx(1.0, abs=0.3)
+    assert len(list((out / "work" / "logs").glob("agent*.log"))) == 2

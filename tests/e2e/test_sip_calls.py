@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ AGENT_HZ = 24_000
 CALLER_HZ = 16_000
 CONCEALED_BLOCKS = 8
 """Of 10 ms: a packet that a busy machine delivers late is concealed, which lengthens the sound."""
+LATE_TICK_NS = 24_000_000
+"""Between two ticks of a media clock that are meant to be 20 ms apart."""
 
 
 def answer_at_once(leg: SipLeg, item: LegInput) -> None:
@@ -93,6 +96,12 @@ def received(phone: Phone, call: int) -> bytes:
     return b"".join(t.input.pcm for t in told if isinstance(t.input, AudioReceived))
 
 
+def late_ticks(phone: Phone, call: int) -> int:
+    """How often the media clock of a telephone stood still for more than a frame's time."""
+    ticks = [t.input.at_ns for t in phone.told(call) if isinstance(t.input, AudioReceived)]
+    return sum(later - earlier > LATE_TICK_NS for earlier, later in pairwise(ticks))
+
+
 def more_frames(phone: Phone, call: int, count: int) -> None:
     """Until so many more frames have been heard than now."""
     heard = sum(isinstance(told.input, AudioReceived) for told in phone.told(call))
@@ -110,13 +119,17 @@ def test_each_end_hears_what_the_other_plays(agent: Phone, caller: Phone, codec:
     caller.do(ours, "hang_up")
     caller.wait_for(ours, HungUp)
 
+    # A jitter buffer that starts empty runs dry once until it knows how far apart the two clocks
+    # are; every tick that came late may make it run dry again.
+    excused = 1 + late_ticks(agent, theirs) + late_ticks(caller, ours)
     for pcm, rate_hz, hz in (
         (caller.recorded(ours).ear, CALLER_HZ, 440),
         (received(agent, theirs), AGENT_HZ, 1_000),
     ):
         heard = np.flatnonzero(voiced(pcm, rate_hz))
-        assert 97 <= len(heard) <= 103 + CONCEALED_BLOCKS
-        assert heard[-1] - heard[0] == len(heard) - 1, "a hole in the tone"
+        holes = np.diff(heard)[np.diff(heard) > 1] - 1
+        assert 97 - 2 * excused <= len(heard) <= 103 + CONCEALED_BLOCKS
+        assert len(holes) <= excused, f"{holes} blocks of the tone are missing"
         middle = slice(2 * rate_hz // 100 * int(heard[20]), 2 * rate_hz // 100 * int(heard[80]))
         assert pitch_hz(pcm[middle], rate_hz) == pytest.approx(hz, abs=3)
         assert level_dbfs(to_samples(pcm[middle])) == pytest.approx(-15, abs=1)
@@ -234,6 +247,17 @@ def test_recorded_time_is_the_marks_time(agent: Phone, caller: Phone) -> None:
     assert recorded.ear == b"".join(frame.pcm for frame in frames)
     span_ms = (frames[-1].at_ns - frames[0].at_ns) / 1e6
     assert span_ms == pytest.approx((len(frames) - 1) * 20, abs=40)
+
+
+def test_the_media_clocks_tick_when_they_are_told_to(agent: Phone, caller: Phone) -> None:
+    """Half a frame apart: as far as can be from when the other end's packets come."""
+    theirs, ours = dial(agent, caller)
+    for phone, call, phase_ms in ((agent, theirs, 0.0), (caller, ours, 10.0)):
+        phone.wait_for(call, AudioReceived, count=51)
+        ticks = [t.input.at_ns for t in phone.told(call) if isinstance(t.input, AudioReceived)]
+        off_ms = sorted((at_ns / 1e6 - phase_ms + 10) % 20 - 10 for at_ns in ticks)
+        assert abs(off_ms[len(off_ms) // 2]) < 4
+    caller.do(ours, "hang_up")
 
 
 def test_a_call_that_comes_as_another_goes_keeps_its_place(caller: Phone) -> None:

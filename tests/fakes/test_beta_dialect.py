@@ -109,6 +109,44 @@ def test_what_that_time_did_not_know_is_refused_by_name() -> None:
     assert client.all("error")[1]["error"]["code"] == "invalid_value"
 
 
+@pytest.mark.parametrize(
+    ("session", "param"),
+    [
+        ({"input_audio_format": "mp3"}, "session.input_audio_format"),
+        ({"output_audio_format": "mp3"}, "session.output_audio_format"),
+        ({"voice": 5}, "session.voice"),
+        ({"modalities": ["smell"]}, "session.modalities[0]"),
+        ({"max_response_output_tokens": 0}, "session.max_response_output_tokens"),
+        (
+            {"turn_detection": {"type": "server_vad", "threshold": 2}},
+            "session.turn_detection.threshold",
+        ),
+        (
+            {"input_audio_transcription": {"model": 1}},
+            "session.input_audio_transcription.model",
+        ),
+    ],
+)
+def test_a_bad_value_is_refused_by_the_path_of_that_time(
+    session: dict[str, Any], param: str
+) -> None:
+    client = beta()
+    client.send("session.update", session=session)
+    error = client.only("error")["error"]
+    assert error["param"].startswith(param)
+    assert param in error["message"]
+    assert "audio.input" not in error["message"]
+
+
+def test_a_responses_tokens_are_limited_in_the_words_of_that_time() -> None:
+    client = beta(replies=[{"say": "We open at nine on every day of the week."}])
+    client.send("response.create", response={"max_response_output_tokens": 5})
+    client.wait(3000)
+    assert client.only("response.done")["response"]["status"] == "incomplete"
+    client.send("response.create", response={"max_response_output_tokens": 0})
+    assert client.only("error")["error"]["param"].startswith("response.max_response_output_tokens")
+
+
 def test_the_beta_header_is_welcome_here() -> None:
     client = Client({"dialect": "beta"}, request=ConnectionRequested(beta_header=True))
     assert client.types == ["session.created"]

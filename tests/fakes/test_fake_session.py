@@ -218,6 +218,19 @@ def test_a_server_that_waits_for_the_clients_commit() -> None:
     assert client.marked("response_planned")[0].fields["reply"] == "reply 1"
 
 
+def test_a_junk_item_has_no_words() -> None:
+    client = Client({"replies": [{"say": "Nine."}, {"say": "Yes.", "heard": "Every day?"}]})
+    client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    client.say()
+    client.wait(2000)
+    client.send("input_audio_buffer.commit")
+    client.wait(2000)
+    client.say()
+    client.wait(2000)
+    completed = client.all("conversation.item.input_audio_transcription.completed")
+    assert [event["transcript"] for event in completed] == ["", "", "Every day?"]
+
+
 def test_no_response_is_made_when_none_is_to_be() -> None:
     client = Client()
     client.turn_detection({"type": "server_vad", "create_response": False})
@@ -275,6 +288,61 @@ def test_out_of_band_responses_run_beside_the_conversation() -> None:
     client.wait(5000)
     assert len(client.all("response.done")) == 2
     assert not client.all("error")
+
+
+def test_the_error_of_an_empty_commit_may_come_late() -> None:
+    client = Client({"timing": {"commit_error_ms": 900}})
+    client.send("input_audio_buffer.commit", event_id="first")
+    client.wait(100)
+    client.send("input_audio_buffer.commit", event_id="second")
+    client.send("response.cancel")
+    assert [event["error"]["code"] for event in client.all("error")] == [
+        "response_cancel_not_active"
+    ]
+    client.wait(799)
+    assert len(client.all("error")) == 1
+    client.wait(1)
+    assert client.all("error")[1]["error"]["event_id"] == "first"
+    client.wait(100)
+    assert client.all("error")[2]["error"]["event_id"] == "second"
+    assert client.all("error")[2]["error"]["code"] == "input_audio_buffer_commit_empty"
+
+
+def test_limits_are_told_after_each_response() -> None:
+    client = Client({"timing": {"think_ms": 100}})
+    for number in range(2):
+        client.send("response.create", response={"conversation": "none"})
+        client.wait(10 * (1 - number))
+    client.wait(5000)
+    assert len(client.all("rate_limits.updated")) == 2
+
+
+def test_what_was_decided_is_on_the_timeline() -> None:
+    timing = {"connect_delay_ms": 250, "think_jitter_ms": 100}
+    client = Client({"replies": [{"say": "Nine.", "pace": 3}], "timing": timing})
+    client.wait(250)
+    client.say()
+    client.wait(1000)
+    assert client.marked("session_opened")[0].fields["delay_ms"] == 250
+    planned = client.marked("response_planned")[0]
+    assert (planned.fields["pace"], planned.fields["delta_ms"]) == (3, 255)
+    deltas = client.marked("delta_sent")
+    think_ms = (deltas[0].at_ns - client.marked("committed")[0].at_ns) / 1e6
+    assert planned.fields["think_ms"] == pytest.approx(think_ms)
+    assert {mark.fields["late_ms"] for mark in deltas} == {0}
+
+
+def test_a_delta_that_is_sent_late_says_so() -> None:
+    client = Client()
+    client.say(then_silence_ms=600)
+    client.now_ns += 70_000_000  # the machine has other things to do when the first one is due
+    client.hear(SILENCE)
+    client.now_ns += 700_000_000
+    due_ns = client.marked("committed")[0].at_ns + 500_000_000
+    client.wait(10)
+    first = client.marked("delta_sent")[0]
+    assert first.fields["late_ms"] == pytest.approx((first.at_ns - due_ns) / 1e6)
+    assert first.fields["late_ms"] > 0
 
 
 def test_the_number_of_responses_is_bounded() -> None:

@@ -5,6 +5,7 @@ import pytest
 from in_memory import Client
 
 from agent.audio import AudioFormat, resample, silence, to_bytes, to_samples
+from fakes import vad
 from fakes.hearing import SEMANTIC_LONGEST_WAIT_MS
 from fakes.vad import (
     FRAME_MS,
@@ -183,6 +184,23 @@ def test_a_session_hears_with_silero_too(encoding: str) -> None:
     assert "input_audio_buffer.committed" in client.types
 
 
+def test_no_second_model_is_loaded_when_the_format_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = Client({"vad": "silero"})
+
+    def too_late() -> None:
+        raise AssertionError("it takes 0.1 s, in which no other session is served")
+
+    monkeypatch.setattr(vad, "_load_model", too_late)
+    monkeypatch.setattr(vad, "_SPARE_MODELS", [])
+    for encoding in ("audio/pcmu", "audio/pcm", "audio/pcma"):
+        client.update(audio={"input": {"format": {"type": encoding}}})
+    pcm = silence(1024, 8000) + synthesise("Hello there.", rate_hz=8000) + silence(1000, 8000)
+    client.send("input_audio_buffer.append", audio=AudioFormat("pcma").encode(pcm))
+    assert "input_audio_buffer.committed" in client.types
+
+
 def test_padding_and_silence_are_what_the_session_asks_for() -> None:
     fields = turn_of({}, {"prefix_padding_ms": 96, "silence_duration_ms": 992})
     assert fields["audio_start_ms"] == 2000 // 32 * 32 - 96
@@ -205,6 +223,32 @@ def test_the_size_of_appends_changes_nothing(frame_ms: int) -> None:
     whole.send("input_audio_buffer.append", audio=pcm)
     expected = [mark.fields["audio_end_ms"] for mark in whole.marked("speech_stopped")]
     assert [mark.fields["audio_end_ms"] for mark in client.marked("speech_stopped")] == expected
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20, 100, 999])
+def test_the_size_of_appends_does_not_move_the_idle_timeout(frame_ms: int) -> None:
+    client = Client({"timing": {"think_ms": 10}})
+    client.turn_detection({"type": "server_vad", "idle_timeout_ms": 5000})
+    client.say(then_silence_ms=1500)
+    client.wait(500)
+    pcm = silence(9000, 24_000)
+    for start in range(0, len(pcm), frame_ms * 48):
+        client.send("input_audio_buffer.append", audio=pcm[start : start + frame_ms * 48])
+    timeout = client.all("input_audio_buffer.timeout_triggered")[0]
+    assert timeout["audio_end_ms"] % FRAME_MS == 0
+    assert 0 <= timeout["audio_end_ms"] - timeout["audio_start_ms"] - 5000 < FRAME_MS
+
+
+def test_a_sample_may_come_in_halves() -> None:
+    pcm = silence(1000, 24_000) + synthesise("Hello there.") + silence(1000, 24_000)
+    client, whole = Client(), Client()
+    for start in range(0, len(pcm), 961):
+        client.send("input_audio_buffer.append", audio=pcm[start : start + 961])
+    whole.send("input_audio_buffer.append", audio=pcm)
+    for kind in ("speech_started", "speech_stopped"):
+        assert [{**mark.fields, "item": 0} for mark in client.marked(kind)] == [
+            {**mark.fields, "item": 0} for mark in whole.marked(kind)
+        ]
 
 
 def test_the_clock_runs_on_when_the_format_changes() -> None:

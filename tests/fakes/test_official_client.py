@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from official import OfficialClient, check, connected
+from openai import AsyncOpenAI
 from pydantic import ValidationError
+from websockets.exceptions import ConnectionClosed
 
 from agent.audio import AudioFormat, resample
 from fakes.script import Script
@@ -75,6 +77,10 @@ async def test_a_session_is_updated(client: OfficialClient) -> None:
         ),
         ({"output_modalities": ["audio", "text"]}, "invalid_value", "session.output_modalities"),
         ({"instructions": 5}, "invalid_type", "session.instructions"),
+        ({"instructions": None}, "invalid_type", "session.instructions"),
+        ({"audio": None}, "invalid_type", "session.audio"),
+        ({"audio": {"input": {"format": None}}}, "invalid_type", "session.audio.input.format"),
+        ({"audio": {"output": {"voice": None}}}, "invalid_type", "session.audio.output.voice"),
     ],
 )
 async def test_a_bad_value_is_refused_by_its_path(
@@ -85,6 +91,12 @@ async def test_a_bad_value_is_refused_by_its_path(
     )
     error = await client.error()
     assert (error["code"], error["param"], error["event_id"]) == (code, param, "mine")
+
+
+async def test_null_switches_off_what_can_be_switched_off(client: OfficialClient) -> None:
+    off: Any = {"transcription": None, "noise_reduction": None, "turn_detection": None}
+    session = await client.configure(audio={"input": off}, prompt=None, tracing=None)
+    assert off.items() <= session["audio"]["input"].items()
 
 
 async def test_several_spoken_turns(client: OfficialClient) -> None:
@@ -180,7 +192,7 @@ async def test_a_silent_caller_is_addressed(client: OfficialClient) -> None:
     await client.until("response.done")
     await client.hear(bytes(48 * 8000))
     timeout = await client.until("input_audio_buffer.timeout_triggered")
-    assert timeout["audio_end_ms"] - timeout["audio_start_ms"] == pytest.approx(5000, abs=101)
+    assert timeout["audio_end_ms"] - timeout["audio_start_ms"] == pytest.approx(5016, abs=16)
     system = (await client.until("conversation.item.added"))["item"]
     assert system["role"] == "system"
     committed = await client.until("input_audio_buffer.committed")
@@ -203,6 +215,20 @@ async def test_speech_interrupts() -> None:
         }
         assert done["response"]["output"][0]["status"] == "incomplete"
         assert "response.output_audio.done" in client.types
+
+
+async def test_an_interruption_before_the_first_audio_leaves_nothing_to_truncate() -> None:
+    async with serving(replies=[{"say": "We open at nine.", "think_ms": 3000}]) as client:
+        await client.say()
+        added = await client.until("response.content_part.added")
+        await client.say("Wait.", then_silence_ms=0)
+        response = (await client.until("response.done"))["response"]
+        assert response["status_details"]["reason"] == "turn_detected"
+        truncate = client.connection.conversation.item.truncate
+        await truncate(item_id=added["item_id"], content_index=0, audio_end_ms=1)
+        assert "Audio content of 0ms is already shorter" in (await client.error())["message"]
+        await truncate(item_id=added["item_id"], content_index=0, audio_end_ms=0)
+        await client.until("conversation.item.truncated")
 
 
 async def test_speech_does_not_interrupt_when_it_may_not() -> None:
@@ -352,14 +378,35 @@ async def test_the_voice_stays_once_it_has_been_heard(client: OfficialClient) ->
 async def test_a_session_expires() -> None:
     async with serving(timing={"expires_after_s": 0.05}) as client:
         assert (await client.error())["code"] == "session_expired"
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.next()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1001
 
 
-async def test_a_failed_response_is_told_in_the_types_of_the_api() -> None:
-    fault = {"fault": "fail", "at": "reply 1", "code": "insufficient_quota"}
-    async with serving(faults=[fault]) as client:
+async def test_the_beta_header_is_refused() -> None:
+    async with (
+        FakeRealtime() as server,
+        AsyncOpenAI(api_key="none", websocket_base_url=server.base_url) as openai,
+        openai.realtime.connect(
+            model="gpt-realtime-2.1", extra_headers={"OpenAI-Beta": "realtime=v1"}
+        ) as connection,
+    ):
+        client = OfficialClient(connection)
+        assert (await client.next())["error"]["code"] == "beta_api_shape_disabled"
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.next()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4000
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "inference_rate_limit_exceeded"])
+async def test_a_failed_response_is_told_in_the_types_of_the_api(code: str) -> None:
+    async with serving(faults=[{"fault": "fail", "at": "reply 1", "code": code}]) as client:
         await client.say()
         response = (await client.until("response.done"))["response"]
-        assert response["status_details"]["error"]["code"] == "insufficient_quota"
+        assert response["status"] == "failed"
+        assert response["status_details"]["error"]["code"] == code
 
 
 @pytest.mark.parametrize("modalities", [["audio"], ["text"]])
@@ -403,6 +450,45 @@ async def test_audio_can_be_put_into_the_conversation(client: OfficialClient) ->
     content[0]["audio"] = "%"
     await items.create(item={"type": "message", "role": "user", "content": content})
     assert (await client.error())["param"] == "item.content[0].audio"
+
+
+async def test_audio_is_found_among_the_parts_of_an_item(client: OfficialClient) -> None:
+    audio = base64.b64encode(HUNDRED_MS).decode()
+    parts: Any = [{"type": "input_text", "text": "Hear:"}, {"type": "input_audio", "audio": audio}]
+    items = client.connection.conversation.item
+    await items.create(item={"type": "message", "role": "user", "id": "a", "content": parts})
+    await items.retrieve(item_id="a")
+    assert (await client.until("conversation.item.retrieved"))["item"]["content"] == parts
+    parts[0]["audio"] = audio
+    await items.create(item={"type": "message", "role": "user", "id": "b", "content": parts})
+    assert (await client.error())["param"] == "item.content[0].audio"
+
+
+async def test_an_assistants_audio_is_in_the_format_of_the_output(client: OfficialClient) -> None:
+    telephone: Any = {"format": {"type": "audio/pcmu"}}
+    await client.configure(audio={"output": telephone})
+    audio = base64.b64encode(bytes(8000)).decode()  # a second of it
+    content: Any = [{"type": "output_audio", "audio": audio}]
+    items = client.connection.conversation.item
+    await items.create(item={"type": "message", "role": "assistant", "id": "a", "content": content})
+    await items.truncate(item_id="a", content_index=0, audio_end_ms=1001)
+    assert "Audio content of 1000ms is already shorter" in (await client.error())["message"]
+    await items.truncate(item_id="a", content_index=0, audio_end_ms=1000)
+    await client.until("conversation.item.truncated")
+
+
+async def test_what_is_not_there_is_refused_by_the_field_that_names_it(
+    client: OfficialClient,
+) -> None:
+    items = client.connection.conversation.item
+    content: Any = [{"type": "input_text", "text": "Hello."}]
+    message: Any = {"type": "message", "role": "user", "content": content}
+    await items.create(item=message, previous_item_id="none")
+    assert (await client.error())["param"] == "previous_item_id"
+    await items.delete(item_id="none")
+    assert (await client.error())["param"] == "item_id"
+    await items.truncate(item_id="none", content_index=0, audio_end_ms=0)
+    assert (await client.error())["param"] == "item_id"
 
 
 async def test_an_unknown_event_is_refused(client: OfficialClient) -> None:

@@ -1,14 +1,20 @@
+import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from official import connected
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.typing import Subprotocol
 
+from fakes import proxy as proxy_module
 from fakes.faults import parse_fault
 from fakes.proxy import RecordingProxy
-from fakes.recording import read_recording
+from fakes.recorded_sound import Sender
+from fakes.recording import RecordingWriter, read_recording
 from fakes.replay import ReplayOptions
 from fakes.script import Script
 from fakes.server import FakeRealtime
@@ -56,6 +62,63 @@ async def test_each_session_has_its_own_file(tmp_path: Path) -> None:
             async with connect(proxy.url) as socket:
                 await socket.recv()
     assert len(read_recording(path).entries) == 1
+    assert len(read_recording(tmp_path / "call-2.realtime").entries) == 1
+
+
+async def test_no_recording_is_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    path.write_text("dear\n")
+    async with (
+        FakeRealtime(SCRIPT) as server,
+        RecordingProxy(server.url, path) as proxy,
+        connect(proxy.url) as socket,
+    ):
+        await socket.recv()
+    assert path.read_text() == "dear\n"
+    assert len(read_recording(tmp_path / "call-2.realtime").entries) == 1
+
+
+class FillsUp(RecordingWriter):
+    def write(self, at_s: float, sender: Sender, event: Mapping[str, Any]) -> None:
+        if at_s > 0.1:
+            raise OSError(28, "No space left on device")
+        super().write(at_s, sender, event)
+
+
+@pytest.mark.parametrize("full", ["at once", "later"])
+async def test_a_disk_that_is_full_does_not_end_the_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, full: str
+) -> None:
+    path = tmp_path / "call.realtime"
+    if full == "at once":
+        monkeypatch.setattr(RecordingProxy, "_next_path", lambda _proxy: Path("/dev/full"))
+    else:
+        monkeypatch.setattr(proxy_module, "RecordingWriter", FillsUp)
+    async with (
+        FakeRealtime(SCRIPT) as server,
+        RecordingProxy(server.url, path) as proxy,
+        connected(proxy.base_url) as client,
+    ):
+        await asyncio.sleep(0.1)
+        await client.configure(instructions="Be brief.")
+        await client.say()
+        await client.until("response.done")
+    assert "is not recorded any further: No space left on device" in caplog.text
+    if full == "later":
+        assert len(read_recording(path).entries) == 1
+
+
+async def test_a_browser_can_be_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    offered = [Subprotocol("realtime"), Subprotocol("openai-insecure-api-key.sk-1234567890")]
+    async with (
+        FakeRealtime(SCRIPT) as server,
+        RecordingProxy(server.url, path) as proxy,
+        connect(proxy.url, subprotocols=offered) as socket,
+    ):
+        assert socket.subprotocol == "realtime"
+        await socket.recv()
+    assert "sk-" not in written(tmp_path)
 
 
 async def test_keys_are_passed_on_and_never_written(

@@ -78,6 +78,26 @@ def test_secrets_are_removed(tmp_path: Path) -> None:
     assert entry.event["session"]["tools"][0]["authorization"] == "[removed]"
 
 
+def test_keys_are_removed_from_texts(tmp_path: Path) -> None:
+    error = {"message": "Incorrect API key provided: sk-proj-1234567890. Ask again."}
+    texts = ["Bearer abc.def", "an ek_1234567890abcdef in words", "a risk-free task_force"]
+    events = ({"type": "error", "error": error}, {"type": "note", "texts": texts})
+    path = tmp_path / "call.realtime"
+    entries = tuple(Entry(0.0, "server", event) for event in events)
+    write_recording(path, Recording(Header(), entries))
+    first, second = read_recording(path).entries
+    assert first.event["error"]["message"] == "Incorrect API key provided: [removed]. Ask again."
+    assert second.event["texts"] == ["[removed]", "an [removed] in words", "a risk-free task_force"]
+
+
+def test_text_that_is_no_unicode_is_written_and_read(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    events = [{"type": "a", "text": "\ud800 and é"}, {"type": "b", "text": "é"}]
+    entries = tuple(Entry(0.0, "client", event) for event in events)
+    write_recording(path, Recording(Header(), entries))
+    assert read_recording(path).entries == entries
+
+
 def test_a_recording_survives_the_death_of_its_writer(tmp_path: Path) -> None:
     path = tmp_path / "call.realtime"
     writer = RecordingWriter(path, Header())
@@ -110,6 +130,15 @@ def line(**changes: Any) -> str:
             '{"format":"realtime-recording","version":1,"dialect":"old"}\n',
             "1: dialect 'old', expected ga or beta",
         ),
+        (
+            '{"format":"realtime-recording","version":1,"timed":"yes"}\n',
+            "1: timed 'yes', expected true or false",
+        ),
+        ('{"format":"realtime-recording","version":1,"model":5}\n', "1: model 5, expected a text"),
+        ("[" * 100_000 + "\n", "1: "),
+        (HEADER + "[" * 100_000 + "\n", "2: "),
+        (HEADER + line(at=float("nan")), "2: at nan, expected seconds"),
+        (HEADER + line(at=float("inf")), "2: at inf, expected seconds"),
         (HEADER + line(at=None), "2: expected the keys at, from and event"),
         (HEADER + line(at=-1), "2: at -1, expected seconds"),
         (HEADER + line(at="now"), "2: at 'now', expected seconds"),
@@ -174,6 +203,10 @@ def test_a_cassette_becomes_a_recording(tmp_path: Path) -> None:
         (
             "interactions: [{direction: up}]\n",
             "interaction 1: direction: expected sent or received",
+        ),
+        (
+            "interactions: [{direction: sent, data: {type: a, when: 2026-01-01}}]\n",
+            "interaction 1: data: Object of type date is not JSON serializable",
         ),
         ("interactions: [{direction: sent, data: 1}]\n", "interaction 1: data: expected an event"),
     ],

@@ -5,8 +5,11 @@ import pytest
 from in_memory import Client
 
 from fakes.causes import Act, find_acts
+from fakes.difference import first_difference
+from fakes.door import ConnectionLost, KeepSent
 from fakes.recording import Entry, Header, Recording
 from fakes.replay import ReplayOptions, ReplaySession
+from fakes.state import Observation
 
 FAST = ReplayOptions(timing="fast")
 STRICT = ReplayOptions(strict=True)
@@ -78,10 +81,20 @@ def test_answers_keep_their_distance_from_their_cause(recording: Recording) -> N
     assert deltas_ms[0] - stopped_ms == pytest.approx(320, abs=0.01)
 
 
+def test_what_a_replay_sends_is_kept(recording: Recording) -> None:
+    options = Observation(keep_audio=True)
+    client = Client(ReplaySession(recording, call="test", options=FAST, observation=options))
+    client.update(instructions="Be brief.")
+    client.send("response.create")
+    kept = b"".join(effect.pcm for effect in client.effects if isinstance(effect, KeepSent))
+    assert kept == b"".join(event["delta"] for event in client.all("response.output_audio.delta"))
+    assert kept
+
+
 def test_fast_answers_come_at_once(recording: Recording) -> None:
     client = replay(recording, FAST)
     client.wait(100)
-    client.update()
+    client.update(instructions="Be brief.")
     client.send("response.create")
     assert client.types[-1] == "rate_limits.updated"
     assert client.times_ms[-1] == 100
@@ -114,11 +127,64 @@ def test_a_departure_is_marked_and_the_replay_goes_on_from_there(recording: Reco
 def test_what_the_recording_does_not_know_is_marked_and_ignored(recording: Recording) -> None:
     client = replay(recording)
     client.send("input_audio_buffer.clear")
-    client.update()
+    client.update(instructions="Be brief.")
     assert [mark.fields["got"] for mark in client.marked("departed")] == [
         "input_audio_buffer.clear"
     ]
     assert client.types == ["session.created", "session.updated"]
+
+
+def test_a_client_that_says_something_else_has_departed(recording: Recording) -> None:
+    client = replay(recording)
+    client.update(instructions="Be terse.", tools=[])
+    (departed,) = client.marked("departed")
+    assert departed.fields == {
+        "expected": "session.update with session.instructions 'Be brief.'",
+        "got": "session.update with session.instructions 'Be terse.'",
+    }
+    assert client.types == ["session.created", "session.updated"]
+    strict = replay(recording, STRICT)
+    strict.update(instructions="Be brief.", tools=[])
+    assert strict.only("error")["error"]["message"] == (
+        "This is a replay: expected session.update with session.tools nothing as act 1, "
+        "got session.update with session.tools []."
+    )
+    assert strict.types == ["session.created", "error"]
+
+
+def test_a_client_that_goes_before_the_end_has_departed(recording: Recording) -> None:
+    client = replay(recording)
+    client.update(instructions="Be brief.")
+    client.feed(ConnectionLost(1000))
+    (departed,) = client.marked("departed")
+    assert departed.fields == {"expected": "response.create", "got": "nothing more"}
+    whole = replay(recording)
+    act_like_the_recorded_client(whole)
+    whole.feed(ConnectionLost(1000))
+    assert not whole.marked("departed")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "live", "expected"),
+    [
+        ({"event_id": "a", "item": {"id": "x"}}, {"item": {"id": "y"}}, None),
+        ({"audio": b"a"}, {"audio": b"b"}, None),
+        ({"audio_end_ms": 5}, {"audio_end_ms": 6}, None),
+        ({"session": {"audio": {"input": {}}}}, {"session": {"audio": {"input": {}}}}, None),
+        ({"tools": [{"n": 1}]}, {"tools": [{"n": 2}]}, ("tools[0].n 1", "tools[0].n 2")),
+        ({"tools": [1]}, {"tools": [1, 2]}, ("tools[1] nothing", "tools[1] 2")),
+        ({"a": "x" * 99}, {}, (f"a '{'x' * 58}…", "a nothing")),
+        (
+            {"audio": {"output": {"voice": "a"}}},
+            {},
+            ("audio {'output': {'voice': 'a'}}", "audio nothing"),
+        ),
+    ],
+)
+def test_differences_are_found_but_for_what_no_two_sessions_share(
+    recorded: dict[str, Any], live: dict[str, Any], expected: tuple[str, str] | None
+) -> None:
+    assert first_difference(recorded, live) == expected
 
 
 def test_a_strict_replay_names_the_first_difference_and_ends(recording: Recording) -> None:

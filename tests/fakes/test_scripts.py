@@ -25,6 +25,8 @@ def test_the_empty_script_is_a_script(tmp_path: Path) -> None:
 
 
 def test_a_script_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "laugh.wav").touch()
     path = written(
         tmp_path,
         """
@@ -62,6 +64,9 @@ faults:
         ("faults:\n  - {fault: nap, at: turn 1}\n", "2: faults[0]: Input tag 'nap'"),
         ("faults:\n  - fault: drop\n    at: noon\n", "3: faults[0].at: 'noon' is no point"),
         ("replies: [\n", "no YAML"),
+        ("replies:\n  - say: One.\n  - wav: x.wav\n", "3: replies[1].wav: "),
+        ("greeting:\n  recording:\n    file: y.realtime\n", "3: greeting.recording.file: "),
+        ("default_reply: {wav: x.wav}\n", "x.wav: no such file"),
         ("- say: Hello.\n", "1: Input should be a valid dictionary"),
     ],
 )

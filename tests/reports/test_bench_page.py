@@ -2,12 +2,13 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reports.bench import BenchError, load_benches, newest
+from reports.bench import BenchError, load_benches, saved
 from reports.cli import add_commands
 from reports.html import bench_page
 
@@ -21,11 +22,13 @@ def bench(name: str, median_s: float, *, params: Any = None, **extra: Any) -> di
     }
 
 
-def step(calls: int) -> dict[str, Any]:
+def step(calls: int, workers: int = 1) -> dict[str, Any]:
     percentiles = {"p50": 30.0, "p95": 35.0, "p99": 38.0}
     load = {"cpu_cores": 0.05 * calls, "memory_mib": 60.0 + 10 * calls}
     return {
         "calls": calls,
+        "workers": workers,
+        "turns": 6 * calls,
         "overhead_ms": percentiles,
         "barge_in_stop_ms": percentiles,
         "agent": load,
@@ -44,8 +47,9 @@ def written(path: Path) -> Path:
         "benchmarks": [
             bench(f"{bridge}[files]", 1.2, params={"way": "files"}, **figures),
             bench(f"{bridge}[frames]", 0.01, params={"way": "frames"}, **nothing),
-            bench("test_bench_calls_over_sip[4]", 22.0, params={"calls": 4}, **step(4)),
-            bench("test_bench_calls_over_sip[1]", 21.0, params={"calls": 1}, **step(1)),
+            bench("test_bench_calls_over_sip[4-2]", 22.0, **step(4, workers=2)),
+            bench("test_bench_calls_over_sip[4-4]", 22.0, **step(4)),
+            bench("test_bench_calls_over_sip[1-4]", 21.0, **step(1)),
             bench("test_bench_a_virtual_call", 0.05, call_s=21.5),
         ],
     }
@@ -67,6 +71,7 @@ def test_the_page_shows_what_the_design_bought(tmp_path: Path) -> None:
     assert "What the design bought" in page
     assert page.count("<figure") == 4
     assert [label for _, label in benches.charts[0].x_ticks] == ["1", "4"]
+    assert [(s["calls"], s["workers"]) for s in benches.steps] == [(1, 1), (4, 1), (4, 2)]
     assert "call_s 21.5" in page
 
 
@@ -87,12 +92,25 @@ def test_what_is_no_benchmark_is_refused(tmp_path: Path, text: str) -> None:
         load_benches(tmp_path / "b.json")
 
 
-def test_the_command_takes_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_takes_the_newest_and_compares_it_with_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers())
     given = parser.parse_args(["bench"])
     assert given.command(given) == 2
-    assert newest(written(tmp_path / ".benchmarks" / "Linux" / "0001_x.json").parents[1])
+    first = written(tmp_path / ".benchmarks" / "Linux" / "0001_x.json")
     assert given.command(given) == 0
-    assert (tmp_path / "out" / "bench.html").is_file()
+    page = tmp_path / "out" / "bench.html"
+    assert "change" not in page.read_text()
+    data = json.loads(first.read_text())
+    data["commit_info"]["id"] = "fedcba9876"
+    data["benchmarks"][-1]["stats"]["median"] = 0.06
+    second = first.with_name("0002_y.json")
+    second.write_text(json.dumps(data))
+    os.utime(first, (1, 1))
+    assert saved(tmp_path / ".benchmarks") == [second, first]
+    assert given.command(given) == 0
+    assert "0123456789" in page.read_text()
+    assert "+20 %" in page.read_text()

@@ -9,13 +9,15 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_call import SyntheticCall, TurnTruth
+from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
 from websockets.sync.client import ClientConnection, connect
 
+from agent.timeline import Mark, Source
 from reports.results import RunInfo
 from reports.write import write_run
 
@@ -106,11 +108,23 @@ class Browser:
             self.complaints.append(json.dumps(params))
 
 
+def mark(at_ms: float, source: Source, name: str, **fields: Any) -> Mark:
+    at_ns = START_NS + round(at_ms * MS)
+    return Mark(at_ns=at_ns, source=source, call="slow", name=name, fields=fields)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     turns = [TurnTruth(), TurnTruth(barge_in_after_ms=600), TurnTruth(downlink_ms=90)]
-    calls = [SyntheticCall(name="good").build(), SyntheticCall(name="slow", turns=turns).build()]
+    slow = SyntheticCall(name="slow", turns=turns).build()
+    troubles = [
+        mark(2500, "realtime", "fault_applied", fault="stall", at="delta"),
+        mark(1200, "caller", "impairment_applied", what="loss", at="to_caller", packets=3),
+        mark(9000, "agent", "rtp_measured", received_packets=420, lost_packets=3, jitter_ms=0.7),
+    ]
+    marks = sorted([*slow.marks, *troubles], key=lambda m: m.at_ns)
+    calls = [SyntheticCall(name="good").build(), replace(slow, marks=marks)]
     write_run(folder, RunInfo(started_at="2026-08-01T12:00:00+00:00"), calls)
     return folder
 
@@ -126,6 +140,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
             "--no-sandbox",
             "--disable-gpu",
             "--mute-audio",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
             "--remote-debugging-port=0",
             f"--user-data-dir={profile}",
             "about:blank",
@@ -174,6 +192,83 @@ def test_an_event_tells_its_json(browser: Browser, run: Path) -> None:
     told = json.loads(browser.run("document.getElementById('event').textContent"))
     assert (told["source"], told["name"]) == ("realtime", "response_created")
     assert told["fields"]["response"].startswith("resp_")
+
+
+def test_a_failure_leads_to_where_it_can_be_heard(browser: Browser, run: Path) -> None:
+    browser.open(run / "calls" / "slow" / "call.html")
+    told = browser.run("document.querySelector('.wrong').innerText")
+    assert "numbers are beyond the limit" in told
+    assert re.search(r"Turn 3: turn_ms \d+\.\d ms, expected at most \d+", told)
+    assert "Slowest on the way: playout to ear" in told
+    browser.wait(lambda: browser.run("document.getElementById('audio').readyState >= 2"))
+    browser.click(".wrong button")
+    browser.wait(lambda: not browser.run("document.getElementById('audio').paused"))
+    wanted_ms = browser.run("Number(document.querySelector('.wrong button').dataset.ms)")
+    at_s = browser.run("document.getElementById('audio').currentTime")
+    assert at_s == pytest.approx(wanted_ms / 1000, abs=1.5)
+    browser.press("k", "k")
+
+
+def test_the_transcript_is_heard_and_followed(browser: Browser, run: Path) -> None:
+    browser.open(run / "calls" / "slow" / "call.html")
+    second = "document.querySelectorAll('.says button')[1]"
+    assert browser.run(f"{second}.innerText").endswith("utterance 2")
+    assert browser.run(f"{second}.getAttribute('aria-current')") is None
+    browser.wait(lambda: browser.run("document.getElementById('audio').readyState >= 2"))
+    browser.click(".says button:nth-of-type(2)")
+    assert browser.run(f"{second}.getAttribute('aria-current')") == "true"
+    browser.press("k", "k")
+    browser.wait(lambda: browser.run("document.getElementById('audio').paused"))
+
+
+def test_everything_lies_on_one_axis(browser: Browser, run: Path) -> None:
+    """The ladder, RTP loss, faults, states, the budget and the hops, at their instants."""
+    browser.open(run / "calls" / "slow" / "call.html")
+    length_ms = browser.run("JSON.parse(document.getElementById('page').textContent).length_ms")
+
+    def at_ms(selector: str) -> float:
+        left = str(browser.run(f"document.querySelector({json.dumps(selector)}).style.left"))
+        return float(left.removesuffix("%")) * float(length_ms) / 100
+
+    assert at_ms(".event[aria-label='fault applied: stall']") == pytest.approx(2500, abs=1)
+    assert at_ms(".strike") == pytest.approx(2500, abs=1)
+    assert at_ms(".lost.to_caller") == pytest.approx(1200, abs=1)
+    assert at_ms(".event[aria-label^='INVITE']") == pytest.approx(0, abs=1)
+    assert at_ms(".head.down") == pytest.approx(8, abs=1)
+    assert browser.run("document.querySelectorAll('.hops .hop').length") >= 20
+    assert browser.run("document.querySelectorAll('.deadline.failed').length") == 1
+    assert "3 lost" in browser.run("document.querySelector('.rtp').innerText")
+    assert browser.run("document.querySelectorAll('.state').length") >= 4
+
+
+def test_labels_do_not_lie_upon_one_another(browser: Browser, run: Path) -> None:
+    browser.open(run / "calls" / "slow" / "call.html")
+    script = """(() => {
+      const seen = (label) => getComputedStyle(label).visibility === "visible";
+      const boxes = (name) => [...document.querySelectorAll(name)].filter(seen)
+        .map((label) => label.getBoundingClientRect());
+      const upon = (a, b) => a.left < b.right && b.left < a.right
+        && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+      return [".event.shown b", ".due"].map((name) => boxes(name)
+        .filter((a, i, all) => all.some((b, j) => j > i && upon(a, b))).length);
+    })()"""
+    assert browser.run(script) == [0, 0]
+    browser.click("#in")
+    browser.click("#in")
+    assert browser.run(script) == [0, 0]
+
+
+@pytest.mark.parametrize("width", [420, 900, 1600])
+def test_a_page_fits_screens_of_all_widths(browser: Browser, run: Path, width: int) -> None:
+    size = {"height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, **size)
+    for page in ("index.html", "calls/slow/call.html"):
+        browser.open(run / page)
+        assert browser.run("document.documentElement.scrollWidth") <= width
+    beside = "document.querySelector('aside').getBoundingClientRect().top"
+    axis = "document.querySelector('.axis').getBoundingClientRect().top"
+    assert (browser.run(beside) < browser.run(axis)) == (width > 1150), "beside it, or below"
+    browser.call("Emulation.setDeviceMetricsOverride", width=WIDTH, **size)
 
 
 def test_the_keyboard_zooms_steps_and_returns(browser: Browser, run: Path) -> None:
@@ -236,8 +331,11 @@ def test_a_page_is_drawn_in_light_and_dark(
 
 def test_a_page_prints(browser: Browser, run: Path) -> None:
     browser.open(run / "calls" / "slow" / "call.html")
-    pdf = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
+    pdf = base64.b64decode(
+        browser.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)["data"]
+    )
     assert io.BytesIO(pdf).read(5) == b"%PDF-"
+    assert re.search(rb"/MediaBox \[0 0 8\d\d\.?\d* 59\d", pdf), "the axis lies on its side"
     browser.call("Emulation.setEmulatedMedia", media="print")
     hidden = browser.run("getComputedStyle(document.querySelector('.controls')).display")
     browser.call("Emulation.setEmulatedMedia", media="")

@@ -8,6 +8,7 @@ from reports.budget import (
     Judged,
     default_limits,
     judge,
+    judge_percentiles,
     limits_for,
     parse_limits,
 )
@@ -62,16 +63,27 @@ def test_without_the_servers_delay_such_a_limit_does_not_apply() -> None:
     assert judged.verdict == "unlimited"
 
 
-def test_percentiles_are_judged_over_a_calls_values() -> None:
-    values = [Measurement(name="turn_ms", value=v, turn=i) for i, v in enumerate((10, 20, 30), 1)]
-    judged = judge(values, parse_limits({"turn_ms": {"p50": 20, "p95": 25, "max": 100}}))
-    assert [(j.statistic, j.value, j.verdict) for j in judged] == [
-        (None, 10, "passed"),
-        (None, 20, "passed"),
-        (None, 30, "passed"),
-        ("p50", 20, "passed"),
-        ("p95", 30, "failed"),
+def test_percentiles_are_judged_over_the_values_of_all_calls() -> None:
+    limits = parse_limits({"turn_ms": {"p50": 20, "p95": 25, "max": 100}})
+    calls = [
+        judge([Measurement(name="turn_ms", value=value) for value in values], limits)
+        for values in ((10, 20), (30,))
     ]
+    assert [j.verdict for call in calls for j in call] == ["passed"] * 3
+    percentiles = judge_percentiles([one for call in calls for one in call], limits)
+    assert [(j.statistic, j.value, j.verdict, j.detail) for j in percentiles] == [
+        ("p50", 20, "passed", "of 3 values"),
+        ("p95", 30, "failed", "of 3 values"),
+    ]
+    assert judge_percentiles([], limits) == []
+
+
+def test_percentiles_of_one_kind_of_a_metric_are_its_own() -> None:
+    limits = parse_limits({"greeting_ms": {"cached": {"p50": 600}}})
+    greetings = [("cached", 590), ("cached", 595), ("generated", 3000)]
+    values = [Measurement(name="greeting_ms", value=v, variant=kind) for kind, v in greetings]
+    (one,) = judge_percentiles(judge(values, limits), limits)
+    assert (one.value, one.verdict, one.detail) == (590, "passed", "of 2 values (cached)")
 
 
 def test_a_greeting_has_a_limit_by_its_origin() -> None:
@@ -117,7 +129,7 @@ def test_every_default_limit_is_of_a_known_metric() -> None:
         ({"turn_ms": "fast"}, "turn_ms: 'fast', expected a number"),
         ({"turn_ms": {}}, "expected a number"),
         ({"turn_ms": True}, "expected a number"),
-        ({"turn_ms": {"p90": 3}}, "p90: expected one of"),
+        ({"turn_ms": {"p90": 3}}, "no limit is called 'p90'; did you mean p99"),
         ({"turn_ms": {"max": "3"}}, "turn_ms: max: '3', expected a number"),
         ({"beep_hz": {"target": 440}}, "target and within belong together"),
         ({"greeting_ms": {"cached": "x"}}, "greeting_ms: 'x'"),

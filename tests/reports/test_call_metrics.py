@@ -1,6 +1,7 @@
 """The numbers against synthetic calls whose truth is known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth
 
 from agent.timeline import Mark
+from reports.budget import UNITS
 from reports.evidence import CallEvidence
 from reports.measurement import Measurement
 from reports.metrics import measure
+from reports.way import WAY
 
 TOLERANCE_MS = 2
 
@@ -71,7 +74,44 @@ def test_the_hops_of_a_turn_add_up_to_it_exactly() -> None:
         assert turn.hops[0].start_ns == turn.end_ns
         assert turn.hops[-1].end_ns == turn.answer_ns
         assert sum(h.end_ns - h.start_ns for h in turn.hops) == turn.answer_ns - turn.end_ns
-        assert len(turn.hops) == 11
+        assert [h.name for h in turn.hops] == [point.hop for point in WAY.values()]
+
+
+def test_the_way_of_the_sound_is_told_at_both_ends_of_the_rtp() -> None:
+    """The last voiced sample leaves with the beginning of its frame, 20 ms earlier here."""
+    turn = measure(SyntheticCall(turns=[TurnTruth(uplink_ms=12)]).build()).turns[0]
+    lengths = {hop.name: hop.length_ms for hop in turn.hops}
+    assert lengths["mouth to RTP"] == pytest.approx(-20, abs=0.2)
+    assert lengths["RTP to agent"] == pytest.approx(20 + 12 - 4, abs=0.2)
+    assert lengths["agent to append"] == pytest.approx(2, abs=0.2)
+    assert lengths["append to server"] == pytest.approx(2, abs=0.2)
+
+
+def test_an_append_of_many_frames_tells_when_each_was_taken() -> None:
+    full = SyntheticCall(turns=[TurnTruth()]).build()
+    frames = [m for m in full.marks if m.name == "audio_appended"]
+    joined = [
+        replace(last, fields={**last.fields, "samples": 5 * last.fields["samples"]})
+        for last in frames[4::5]
+    ]
+    marks = [m for m in full.marks if m.name != "audio_appended"] + joined
+    evidence = replace(full, marks=sorted(marks, key=lambda m: m.at_ns))
+    one, other = measure(full).turns[0].instants, measure(evidence).turns[0].instants
+    assert other["heard"] == pytest.approx(one["heard"], abs=1000)
+    assert other["appended"] >= one["appended"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(known=st.sets(st.sampled_from([name for name in WAY if name != "ear"])))
+def test_hops_add_up_whatever_is_known(known: set[str]) -> None:
+    (turn,) = measure(SyntheticCall(turns=[TurnTruth()]).build()).turns
+    less = replace(turn, instants={k: v for k, v in turn.instants.items() if k in known})
+    assert turn.answer_ns is not None
+    assert sum(h.end_ns - h.start_ns for h in less.hops) == turn.answer_ns - turn.end_ns
+    assert len(less.hops) == len(known) + 1
+    whole = {hop.name for hop in turn.hops}
+    for hop in less.hops:
+        assert hop.name in whole or " to " in hop.name
 
 
 def test_the_servers_vad_stands_in_where_its_audio_was_not_kept() -> None:
@@ -161,6 +201,40 @@ def test_a_hole_in_an_answer_is_a_gap() -> None:
     assert numbers(full)["gap_ms", 1].value == 0
 
 
+def test_how_well_an_answer_could_be_understood() -> None:
+    full = SyntheticCall(turns=[TurnTruth(answer_length_ms=2500)]).build()
+    assert numbers(full)["intelligibility", 1].value > 99
+    onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
+    rng = np.random.default_rng(1)
+    values = []
+    for noise_db in (-30, -5):
+        recording = full.recording.copy()
+        ear = recording[onset:, 1].astype(float)
+        loud = np.sqrt(np.mean(ear**2)) * 10 ** (noise_db / 20)
+        recording[onset:, 1] = np.clip(ear + rng.normal(0, loud, ear.size), -32768, 32767)
+        values.append(numbers(replace(full, recording=recording))["intelligibility", 1].value)
+    assert values[0] > 95
+    assert values[1] < values[0]
+
+
+def test_too_short_an_answer_has_no_intelligibility() -> None:
+    found = numbers(SyntheticCall(turns=[TurnTruth(answer_length_ms=300)]).build())
+    assert ("gap_ms", 1) in found
+    assert ("intelligibility", 1) not in found
+
+
+def test_the_more_is_lost_the_less_is_understood() -> None:
+    full = SyntheticCall(turns=[TurnTruth(answer_length_ms=2500)]).build()
+    onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
+    values = []
+    for length_ms in (0, 60, 600):
+        recording = full.recording.copy()
+        recording[onset + 4000 : onset + 4000 + length_ms * 8, 1] = 0
+        values.append(numbers(replace(full, recording=recording))["intelligibility", 1].value)
+    assert values == sorted(values, reverse=True)
+    assert values[1] > 90 > values[2]
+
+
 def test_dead_air_is_the_longest_silence_of_both() -> None:
     turns = [TurnTruth(), TurnTruth(pause_before_ms=3300)]
     found = numbers(SyntheticCall(turns=turns).build())
@@ -202,3 +276,12 @@ def test_a_silent_recording_has_dead_air_and_nothing_else_heard() -> None:
     found = numbers(replace(full, recording=np.zeros((RATE_HZ * 10, 2), np.int16)))
     assert found["dead_air_ms", None].value == pytest.approx(10_000, abs=50)
     assert not {"beep_ms", "greeting_ms", "turn_ms"} & {name for name, _ in found}
+
+
+def test_every_metric_and_every_hop_is_explained_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert [name for name in UNITS if f"`{name}`" not in page] == []
+    hops = page.split("## Hops")[1].split("## ")[0]
+    assert [point.name for point in WAY.values() if point.name not in hops] == []
+    for party in {point.party for point in WAY.values()}:
+        assert f"| {party} |" in hops

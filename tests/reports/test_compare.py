@@ -75,6 +75,13 @@ def test_a_target_is_missed_on_either_side() -> None:
     )
 
 
+def test_of_intelligibility_more_is_better() -> None:
+    change = only(run("intelligibility", [99.0], [99.2]), run("intelligibility", [80.0], [80.2]))
+    assert (change.verdict, change.regression) == ("worse", True)
+    assert (change.before, change.after) == pytest.approx((99.1, 80.1))
+    assert change.difference == pytest.approx(19)
+
+
 def test_without_repeats_turns_are_drawn() -> None:
     change = only(run("turn_ms", [800, 820, 790]), run("turn_ms", [830, 851, 822]))
     assert (change.by, change.verdict) == ("scenarios", "worse")

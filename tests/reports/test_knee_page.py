@@ -1,11 +1,13 @@
 """The knee: verdicts, charts and the page, from made-up steps."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from synthetic_call import SyntheticCall, TurnTruth
 
+from agent.timeline import Mark
 from reports.chart import HEIGHT, WIDTH, Series, line_chart
 from reports.html import knee_page
 from reports.knee import Knee, Load, Step, charts, step_of, table, to_json
@@ -13,29 +15,46 @@ from reports.results import judge_call
 
 
 def step(
-    calls: int, p95: float, *, lag: float = 3, agent: float = 0.2, harness: float = 0.2
+    calls: int,
+    p95: float,
+    *,
+    lag: float = 3,
+    agent: float = 0.2,
+    harness: float = 0.2,
+    stalled_ms: float = 0,
+    finished: int | None = None,
+    hops_ms: dict[str, float] | None = None,
 ) -> Step:
     return Step(
         calls=calls,
-        finished=calls,
+        finished=calls if finished is None else finished,
+        placed=calls,
         turns=2 * calls,
         turn_ms={"p50": 900, "p95": 950, "p99": 990},
         overhead_ms={"p50": p95 / 2, "p95": p95, "p99": p95 + 3},
         barge_in_stop_ms={"p50": 90, "p95": 110, "p99": 120},
         harness_lag_ms=lag,
+        stalled_ms=stalled_ms,
+        hops_ms=HOPS_MS if hops_ms is None else hops_ms,
+        workers=-(-calls // 4),
         agent=Load(cpu_cores=agent, memory_mib=70),
         harness=Load(cpu_cores=harness, memory_mib=150),
         within=p95 <= 40,
     )
 
 
-def knee(*steps: Step) -> Knee:
+STALL = {"late_ms": 12.5, "cpu": 0}
+HOPS_MS = {"RTP to agent": 12.0, "agent to append": 0.5, "append to server": 0.4}
+
+
+def knee(*steps: Step, error_ms: float | None = None) -> Knee:
     return Knee(
         measured_at="2026-08-01T12:00:00+00:00",
         machine="Linux x86_64",
         cores=4,
         limit_ms=40,
         steps=steps,
+        error_ms=error_ms,
     )
 
 
@@ -50,8 +69,28 @@ def test_the_knee_is_the_last_step_within_the_budget() -> None:
 def test_it_says_who_gave_way() -> None:
     late = knee(step(1, 20), step(8, 55, lag=60))
     assert "the harness gave way first: it was 60 ms late itself" in late.sentence
+    bent = knee(step(1, 20), step(8, 55, stalled_ms=43.0)).sentence
+    assert "at 8 nobody gave way: the machine stood still for 43 ms at a time." in bent
     full = knee(step(1, 20), step(8, 55, agent=2.2, harness=1.6))
     assert "the machine gave way" in full.sentence
+    for hop, who in (("agent to append", "agent"), ("append to server", "harness")):
+        slow = knee(step(1, 20), step(8, 55, hops_ms=HOPS_MS | {hop: 31.0}))
+        assert (
+            f"at 8 the {who} gave way first: {hop} took 31 ms (p95), and 0 with 1." in slow.sentence
+        )
+    alone = knee(step(1, 55, hops_ms={"RTP to agent": 24.0})).sentence
+    assert alone.endswith("at 1 the agent gave way first: RTP to agent took 24 ms (p95).")
+    assert "no turn was heard" in knee(step(1, 99, hops_ms={})).sentence
+    lost = knee(step(1, 20), replace(step(8, 30, finished=6), within=False))
+    assert "at 8 2 of 8 calls did not go as scripted" in lost.sentence
+
+
+def test_what_the_harness_may_be_off_by_is_kept_in_view() -> None:
+    close = knee(step(1, 20), step(8, 42), error_ms=3.0)
+    assert "closer to the limit than the harness's own error, 3.0 ms" in close.sentence
+    assert "closer" not in knee(step(1, 20), step(8, 55), error_ms=3.0).sentence
+    assert "own error is 3.0 ms" in knee_page(close)
+    assert "was not calibrated" in knee_page(knee(step(1, 20)))
 
 
 def test_a_step_is_made_of_its_calls() -> None:
@@ -60,7 +99,14 @@ def test_a_step_is_made_of_its_calls() -> None:
     ]
     load = Load(cpu_cores=0.1, memory_mib=70)
     found = step_of(3, calls, load, load)
-    assert (found.finished, found.turns, found.within) == (3, 3, True)
+    assert (found.finished, found.placed, found.turns, found.within) == (3, 3, 3, True)
+    assert found.hops_ms["agent to append"] == pytest.approx(2, abs=0.1)
+    assert "server thinks" not in found.hops_ms
+    assert step_of(1, calls, load, load, rounds=3).within
+    stall = Mark(at_ns=1, source="caller", call="x", name="machine_stalled", fields=STALL)
+    bent = replace(calls[0].evidence, marks=[stall, *calls[0].evidence.marks])
+    assert step_of(1, [judge_call(bent)], load, load).disturbed
+    assert not found.disturbed
     assert found.overhead_ms["p50"] == pytest.approx(12 + 20, abs=1)
     assert found.overhead_ms["p95"] == pytest.approx(12 + 25, abs=1)
     assert not step_of(4, calls, load, load).within, "a call is missing"
@@ -76,7 +122,7 @@ def test_the_page_the_table_and_the_json_tell_the_same() -> None:
     assert "https://" not in page
     assert table(found).splitlines()[-1] == found.sentence
     data = json.loads(to_json(found))
-    assert (data["calls"], data["version"], len(data["steps"])) == (4, 1, 3)
+    assert (data["calls"], data["version"], len(data["steps"])) == (4, 2, 3)
 
 
 def test_everything_in_a_chart_lies_within_it() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from synthetic_call import SyntheticCall, TurnTruth
 
-from agent.timeline import TimelineError
+from agent.timeline import Mark, TimelineError
+from reports.calibration import Calibration, error_of
 from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from reports.html import call_page, index_page
-from reports.results import RunInfo, judge_call, overall, results, summarise
+from reports.results import RunInfo, judge_call, judge_together, overall, results, summarise
 from reports.stats import percentile
 from reports.write import call_directory, write_run
 
@@ -76,6 +77,29 @@ def test_a_call_fails_by_its_own_verdict_or_by_the_budget() -> None:
     assert judge_call(slow_call(limits=relaxed).build()).verdict == "passed"
 
 
+def test_percentiles_are_judged_over_all_calls_of_a_scenario() -> None:
+    """Four fast turns and two slow ones: half of them, and no single call, say so."""
+    lifted = {"agent_overhead_ms": "off", "turn_ms": "off"}
+
+    def fate(limit: object) -> list[tuple[str, str]]:
+        info = {"limits": {**lifted, "downlink_ms": limit}}
+        fast = SyntheticCall(name="many", info=info).build()
+        slow = SyntheticCall(
+            name="many", turns=[TurnTruth(downlink_ms=90), TurnTruth(downlink_ms=95)], info=info
+        ).build()
+        calls = judge_together([judge_call(call) for call in (slow, fast, fast)])
+        again = judge_together(calls)
+        assert [call.judged for call in again] == [call.judged for call in calls]
+        return [(call.verdict, call.detail) for call in again]
+
+    assert [verdict for verdict, _ in fate({"p50": 60, "p95": 100})] == ["passed"] * 3
+    *others, (verdict, detail) = fate({"p50": 60, "p95": 80})
+    assert [one for one, _ in others] == ["passed", "passed"]
+    assert verdict == "failed"
+    assert detail.startswith("over budget: downlink_ms p95 of ")
+    assert detail.endswith("limit 80.0 ms")
+
+
 def test_a_run_is_as_good_as_its_worst_call() -> None:
     good, bad = judge_call(SyntheticCall().build()), judge_call(slow_call().build())
     error = judge_call(SyntheticCall(info={"verdict": "error"}).build())
@@ -121,7 +145,7 @@ def test_junit_has_a_case_a_call_with_every_number(tmp_path: Path) -> None:
     write_run(tmp_path, INFO, [SyntheticCall().build(), failed, error])
     suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 - our own file
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
-    good, bad, broken = suite
+    good, bad, broken = suite.iter("testcase")
     assert {p.get("name") for p in good.iter("property")} >= {"beep_hz", "turn_ms.turn1"}
     failure = bad.find("failure")
     assert failure is not None
@@ -130,6 +154,38 @@ def test_junit_has_a_case_a_call_with_every_number(tmp_path: Path) -> None:
     problem = broken.find("error")
     assert problem is not None
     assert problem.get("message") == "no answer"
+
+
+def test_a_failed_step_leads_to_its_place() -> None:
+    detail = "step 4: expected reply within 1 s, but it came after 1.2 s; heard: beep, greeting"
+    full = SyntheticCall(info={"verdict": "failed", "detail": detail}).build()
+    at_ns = full.marks[0].at_ns + 2_500_000_000
+    fields = {"step": 3, "kind": "expect", "text": "expect reply"}
+    step = Mark(at_ns=at_ns, source="caller", call="x", name="step_started", fields=fields)
+    page = call_page(
+        INFO, judge_call(replace(full, marks=sorted([*full.marks, step], key=by_time)))
+    )
+    assert detail in page
+    assert "Step 4 began here: expect reply" in page
+    assert 'data-ms="2500.0">hear it at 2.50 s' in page
+
+
+def by_time(mark: Mark) -> int:
+    return mark.at_ns
+
+
+def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
+    error = error_of("turn_ms", "ms", [1.0, 2.0])
+    told = Calibration(
+        measured_at="2026-08-01", machine="", calls=2, concurrency=4, metrics=(error,), path_ms={}
+    )
+    for calibration, expected in ((told, "1.0 ms for turn_ms (p95)"), (None, "not calibrated")):
+        folder = tmp_path / str(bool(calibration))
+        write_run(folder, replace(INFO, calibration=calibration), [SyntheticCall().build()])
+        for name in ("index.html", "calls/synthetic/call.html", "junit.xml", "summary.md"):
+            assert expected in (folder / name).read_text(), name
+        data = json.loads((folder / "results.json").read_text())["run"]["calibration"]
+        assert (data is None) == (calibration is None)
 
 
 def test_the_summary_shows_the_tightest_margin() -> None:

@@ -76,7 +76,7 @@ def test_the_schema_for_editors_is_generated_from_the_models() -> None:
     )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
     if path.name != "suite.yaml":
         jsonschema.validate(yaml_source.read(path).data, SCHEMA)
@@ -113,18 +113,38 @@ def test_every_shipped_scenario_can_work() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:8: the caller cannot say this: "),
-        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:8: the caller cannot say this: "),
+        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:9: the caller cannot say this: "),
+        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:9: the caller cannot say this: "),
         (
             "realtime: {replies: [{wav: none.wav}]}\nsteps: [hang_up]",
-            "one.yaml:2:11: the server cannot say this: ",
+            "one.yaml:2:22: the server cannot say this: ",
+        ),
+        (
+            "realtime: {greeting: {recording: {file: none.jsonl}}}\nsteps: [hang_up]",
+            "one.yaml:2:22: the server cannot say this: ",
+        ),
+        (
+            "caller: {noise: {wav: none.wav, snr_db: 9}}\nsteps: [hang_up]",
+            "one.yaml:2:17: there is no such noise: ",
+        ),
+        (
+            "steps: [hang_up]\nmeanwhile: [{say: {wav: none.wav}}]",
+            "one.yaml:3:13: the caller cannot say this: ",
+        ),
+        (
+            "agent: {beep: {enabled: false}}\nsteps: [hang_up]\nmeanwhile: [{pause: 1,when: beep}]",
+            "one.yaml:4:13: there is no beep",
+        ),
+        (
+            "steps:\n  - expect: beep\nnever: [hang_up, beep]",
+            "one.yaml:4:18: beep must never happen, and is expected in line 3",
         ),
         (
             "agent: {greeting: {enabled: false}}\nsteps: [{expect: greeting}]",
             "one.yaml:3:9: there is no greeting: agent.greeting.enabled is false",
         ),
         (
-            "agent: {beep: {enabled: false}}\nsteps: [{pause: 1s, when: beep}]",
+            "agent: {beep: {enabled: false}}\nsteps: [{pause: 1, when: beep}]",
             "one.yaml:3:9: there is no beep",
         ),
         (

@@ -188,7 +188,10 @@ def test_nobody_answers(tmp_path: Path) -> None:
     call = Call(scenario(tmp_path, text), answered=False).play()
 
     assert call.verdict == "failed"
-    assert "the time limit of 20 s was reached at step 1 (expect greeting)" in call.detail
+    assert (
+        "the time limit of 20 s was reached at step 1 (expect greeting); the call is not"
+        in call.detail
+    )
     assert call.marks("hang_up_sent")[0].fields["how"] == "cancel"
 
 

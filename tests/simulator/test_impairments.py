@@ -1,6 +1,7 @@
 """The network model keeps its promises: shares, bursts, order, dead intervals, seeds."""
 
 import random
+from collections import Counter
 from itertools import groupby, pairwise
 
 import pytest
@@ -77,13 +78,44 @@ def test_one_effect_leaves_the_others_decisions_alone() -> None:
     assert [not fate for fate in alone] == [not fate for fate in joined]
 
 
+def counted(impairer: Impairer) -> Counter[str]:
+    packets: Counter[str] = Counter()
+    for struck in impairer.struck:
+        packets[struck.what] += struck.packets
+    return packets
+
+
 def test_what_was_applied_is_counted() -> None:
     impairer = Impairer(Impairment(loss=0.5, duplicate=0.5), random.Random(SEED))
     fates = [impairer.arrivals(n * 20 * NS_PER_MS) for n in range(200)]
-    assert impairer.applied == {
+    assert counted(impairer) == {
         "loss": sum(not fate for fate in fates),
         "duplicate": sum(len(fate) == 2 for fate in fates),
     }
+
+
+def test_it_tells_when_packets_were_struck() -> None:
+    impairer = Impairer(Impairment(dead_ms=((100, 200), (700, 740))), random.Random(SEED))
+    for n in range(50):
+        impairer.arrivals(n * 20 * NS_PER_MS)
+    first, second = (struck.fields("to_agent") for struck in impairer.struck)
+    assert first == {"what": "dead", "at": "to_agent", "packets": 5, "lasted_ms": 80.0}
+    assert (second["packets"], impairer.struck[1].first_ns) == (2, 700 * NS_PER_MS)
+
+
+def test_a_delay_of_every_packet_is_told_once() -> None:
+    impairer = Impairer(Impairment(delay_ms=30), random.Random(SEED))
+    for n in range(500):
+        impairer.arrivals(n * 20 * NS_PER_MS)
+    (struck,) = impairer.struck
+    assert (struck.what, struck.packets, struck.last_ns) == ("delay", 500, 499 * 20 * NS_PER_MS)
+
+
+def test_what_is_told_is_bounded_and_nothing_is_lost_of_the_count() -> None:
+    impairer = Impairer(Impairment(loss=0.5), random.Random(SEED))
+    lost = sum(not impairer.arrivals(n * 200 * NS_PER_MS) for n in range(5000))
+    assert len(impairer.struck) == 1000
+    assert counted(impairer) == {"loss": lost}
 
 
 @pytest.mark.parametrize(

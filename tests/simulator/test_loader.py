@@ -41,8 +41,11 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "time_limit: 3 hours", "3:13: time_limit: '3 hours' is no duration"),
         (HEAD + "time_limit: -1", "3:13: time_limit: -1 is no duration"),
         (HEAD + "caller: {codec: PCM}", '3:17: codec: "PCM"; did you mean "PCMU"?'),
-        (HEAD + "caller: {speed_wpm: 10}", "3:21: speed_wpm: 10: input should be greater"),
-        (HEAD + "repeat: 0", "3:9: repeat: 0: input should be greater than or equal to 1"),
+        (
+            HEAD + "caller: {speed_wpm: 10}",
+            "3:21: speed_wpm: 10: expected a number greater than or equal to 80",
+        ),
+        (HEAD + "repeat: 0", "3:9: repeat: 0: expected a number greater than or equal to 1"),
         (HEAD + "realtime:\n  replis: []", '4:3: unknown key "replis"; did you mean "replies"?'),
         (HEAD + "realtime: {replies: [{say: a, wav: b}]}", "exactly one of say, wav"),
         (HEAD + "never: [{stat: x}]", '3:9: never 1: "stat"; did you mean "state"?'),
@@ -56,8 +59,24 @@ HEAD = "about: x\nsteps: [hang_up]\n"
             HEAD + "agent: {turns: {polisy: local}}",
             '3:17: unknown key "polisy"; did you mean "policy"?',
         ),
-        (HEAD + "agent: {beep: {hz: 5}}", "3:20: hz: 5: input should be greater"),
-        (HEAD + "budget: {turn: 500}", "3:9: budget: "),
+        (HEAD + "agent: {beep: {hz: 5}}", "3:20: hz: 5: expected a number greater"),
+        (HEAD + "budget: {turn: 500}", "3:10: turn: no metric is called 'turn'"),
+        (HEAD + "budget: {gap_ms: off, turm_ms: 500}", "3:23: turm_ms: no metric"),
+        (HEAD + "budget: {turn: 500}", "did you mean turn_ms?"),
+        (HEAD + "budget: {turn_ms: {maxi: 500}}", "did you mean max?"),
+        (HEAD + "tags: [smoke test]", "3:8: tag 1: 'smoke test': expected a word of letters"),
+        (HEAD + "tags: [skip]", "3:8: tag 1: 'skip': pytest gives this word a meaning"),
+        (
+            HEAD + "realtime: {faults: [{fault: stal, at: greeting}]}",
+            '3:21: fault: "stal"; did you mean "stall"? (expected refuse, accept_late, drop',
+        ),
+        (HEAD + "realtime: {faults: [{at: greeting}]}", "3:21: fault is missing (expected"),
+        (
+            HEAD + "realtime: {faults: [{fault: drop, at: repli 1}]}",
+            "'reply N' or 'event N', and perhaps '+ 800ms'; did you mean \"reply\"?",
+        ),
+        (HEAD + "caller: 3", "3:9: caller: expected a mapping"),
+        (HEAD + "time_limit: 2hours", "3:13: time_limit: '2hours' is no duration"),
         (HEAD + "network: {loss: 3}", "3:17: loss: 3 is no share of packets: expected 3%"),
         (HEAD + "network: {to_agnt: {}}", '3:11: unknown key "to_agnt"; did you mean "to_agent"?'),
         (HEAD + "caller: {noise: {snr_db: 3}}", "3:17: noise: expected either kind or wav"),
@@ -78,7 +97,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
             "about: x\nsteps: [{press: 123}]",
             '2:17: press: expected text; put quotes around it: "123"',
         ),
-        ("about: x\nsteps: [{press: 'x'}]", "2:17: press: 'x': string should match pattern"),
+        ("about: x\nsteps: [{press: 'x'}]", "2:17: press: 'x': expected keys: 0-9, *, #, A-D"),
         ("about: x\nsteps: [{hang_up: 3s}]", "2:19: hang_up: "),
         ("about: x\nsteps: [{expect: {silence: 2x}}]", "2:28: silence: '2x' is no duration"),
     ],
@@ -123,7 +142,7 @@ def test_a_mistake_in_a_cell_is_told_at_the_matrix(tmp_path: Path) -> None:
 
 
 def test_an_absent_folder_and_an_empty_one(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="No such file"):
+    with pytest.raises(ScenarioError, match="no such file"):
         load([tmp_path / "none.yaml"])
     with pytest.raises(ScenarioError, match=r"no \*.yaml in this folder"):
         load([tmp_path])

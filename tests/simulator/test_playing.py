@@ -52,7 +52,8 @@ class Machine:
         lag = Mark(
             at_ns=1, source="caller", call="", name="scheduling_lag", fields={"worst_ms": lag_ms}
         )
-        evidence = CallEvidence(info=CallInfo(name=played.stage.name), marks=[lag])
+        info = CallInfo(name=played.stage.name, verdict=cast("Verdict", verdict))
+        evidence = CallEvidence(info=info, marks=[lag])
         return Evaluated(
             stage=played.stage,
             verdict=cast("Verdict", verdict),
@@ -106,7 +107,7 @@ async def test_a_call_that_is_always_bent_is_an_error_of_the_run(
     machine, (call,) = await played(monkeypatch, [stage("a")], bent)
     assert machine.played == attempts
     assert call.verdict == "error"
-    assert "up to 80 ms late in each of 5 attempts" in call.sentence
+    assert "in each of 5 attempts (for 80 ms at most" in call.sentence
 
 
 async def test_a_failure_on_a_quiet_machine_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def test_each_file_and_each_cell_is_a_test(calls: Path, run: Run) -> None:
     cases = ET.parse(calls.parent / "junit.xml").iter("testcase")  # noqa: S314 - our own file
     metrics = {case.get("name"): {p.get("name") for p in case.iter("property")} for case in cases}
     assert set(metrics) == {"good", "codecs[PCMU]", "codecs[G722]"}
-    assert all({"answer_ms", "beep_hz"} <= names for names in metrics.values())
+    assert all({"answer_ms", "beep_hz", "report"} <= names for names in metrics.values())
     report = re.search(r"earshot report: (\S+)", told)
     assert report is not None
     assert (calls.parent / report[1]).is_file()
@@ -84,6 +84,38 @@ def test_a_failure_says_what_was_expected_and_where_its_page_is(calls: Path, run
     page = re.search(r"see (\S+call\.html)", told)
     assert page is not None
     assert (calls.parent / page[1]).is_file()
+
+
+def test_each_test_has_the_link_of_its_own_page(calls: Path, run: Run) -> None:
+    (calls / "codecs.yaml").write_text(MATRIX)
+    code, told = run("-rP", "--junitxml=junit.xml")
+
+    assert code == 0, told
+    cases = ET.parse(calls.parent / "junit.xml").iter("testcase")  # noqa: S314 - our own file
+    pages = {
+        case.get("name"): str(p.get("value"))
+        for case in cases
+        for p in case.iter("property")
+        if p.get("name") == "report"
+    }
+    for name, codec in (("codecs[PCMU]", "PCMU"), ("codecs[G722]", "G722")):
+        assert pages[name].endswith(f"/calls/codecs-{codec}/call.html")
+        assert (calls.parent / pages[name]).is_file()
+        assert pages[name] in told
+
+
+def test_percentiles_are_judged_over_the_calls_of_the_test(calls: Path, run: Run) -> None:
+    (calls / "many.yaml").write_text(PASSES + "repeat: 3\nbudget: {beep_ms: {p50: 1}}\n")
+    code, told = run()
+    assert code == 1
+    assert "many-r3: over budget: beep_ms p50 of 3 values is " in told
+
+
+def test_waiting_for_other_calls_is_no_timeout(calls: Path, run: Run) -> None:
+    """A call ends by its own limits; pytest-timeout would count the calls before it as well."""
+    (calls / "good.yaml").write_text(PASSES)
+    code, told = run("--timeout=0.01")
+    assert code == 0, told
 
 
 def test_names_and_tags_choose(calls: Path, run: Run) -> None:

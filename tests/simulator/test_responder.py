@@ -149,7 +149,16 @@ def test_it_stops_when_it_is_talked_over() -> None:
 def test_the_harness_is_found_to_err_by_less_than_a_millisecond_here() -> None:
     call = Call({FIRST: PHRASE, SECOND: PHRASE})
     errors, path = errors_of(call.evidence([FIRST, SECOND]), call.heard(), PHRASE, BEHAVIOUR)
-    for name in ("turn_ms", "agent_overhead_ms", "beep_ms", "beep_length_ms", "beep_hz"):
+    for name in (
+        "turn_ms",
+        "agent_overhead_ms",
+        "uplink_ms",
+        "downlink_ms",
+        "beep_ms",
+        "beep_length_ms",
+        "beep_hz",
+    ):
+        assert errors[name]
         assert all(abs(error) < 1 for error in errors[name]), (name, errors[name])
     assert all(abs(error) <= 10 for error in errors["gap_ms"])
     assert path["there and back"] == [pytest.approx(80, abs=0.1)] * 2
@@ -171,6 +180,7 @@ def test_a_barge_in_is_part_of_it() -> None:
     call = Call({FIRST: PHRASE, onset: PHRASE})
     errors, _ = errors_of(call.evidence([FIRST, onset]), call.heard(), PHRASE, BEHAVIOUR)
     assert errors["barge_in_stop_ms"] == [pytest.approx(0, abs=2)]
+    assert errors["talk_over_ms"] == [pytest.approx(0, abs=2)]
 
 
 def test_a_call_in_which_nothing_is_recognised_is_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from agent.audio import to_samples, tone, write_wav
+from simulator.cli import parser
 from simulator.happenings import DETAILED_HAPPENINGS, Heard
 from simulator.loader import load_file
 from simulator.phrases import prepare
@@ -51,8 +52,20 @@ def test_every_word_of_the_language_is_on_the_page(word: str) -> None:
 def test_the_workflow_runs_commands_that_exist() -> None:
     workflow = yaml.safe_load((DOCS / "github-actions.yml").read_text())
     steps = workflow["jobs"]["calls"]["steps"]
-    commands = [step["run"].split()[1] for step in steps if "earshot" in step.get("run", "")[:7]]
-    assert commands == ["check", "run", "run"]
+    commands = [step["run"].split() for step in steps if step.get("run", "").startswith("earshot")]
+    given = [parser().parse_args(command[1:]) for command in commands]
+    assert [command[1] for command in commands] == ["check", "run", "run"]
+    assert [(one.lane, str(one.out)) for one in given[1:]] == [
+        ("virtual", "out/virtual"),
+        ("sip", "out/sip"),
+    ]
+
+
+def test_the_workflow_shows_the_summary_and_keeps_the_report_whatever_happened() -> None:
+    workflow = yaml.safe_load((DOCS / "github-actions.yml").read_text())
+    steps = {step.get("name"): step for step in workflow["jobs"]["calls"]["steps"]}
+    assert steps["Summary"]["if"] == steps["Report"]["if"] == "always()"
+    assert steps["Summary"]["run"].endswith('summary.md >> "$GITHUB_STEP_SUMMARY"')
 
 
 def test_a_file_beside_the_scenario_is_found(tmp_path: Path) -> None:

@@ -22,6 +22,13 @@ def test_words_choose(expression: str, chosen: list[str]) -> None:
     assert [name for name in NAMES if matches(name)] == chosen
 
 
+def test_a_word_may_be_in_a_tag() -> None:
+    matches = compile_expression("smoke and not late")
+    assert matches("barge_in_early", "slow", "smoke")
+    assert not matches("barge_in_late", "smoke")
+    assert not matches("barge_in_early")
+
+
 @pytest.mark.parametrize("expression", ["", "barge and", "1 + 2", "f(x)", "barge late", "(barge"])
 def test_an_expression_that_is_none_is_refused(expression: str) -> None:
     with pytest.raises(SelectionError, match="expected words joined by"):

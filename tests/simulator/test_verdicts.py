@@ -8,8 +8,9 @@ from hand_played import scenario
 
 from agent.clock import ms_to_ns
 from agent.timeline import Mark, Source
+from simulator.happenings import Dtmf, Transfer
 from simulator.quiet import dead_air
-from simulator.verdicts import check
+from simulator.verdicts import check, occurrences, unseen
 
 
 def mark(at_ms: float, source: Source, name: str, /, **fields: Any) -> Mark:
@@ -124,6 +125,49 @@ def test_what_must_never_happen(tmp_path: Path, never: str, sentence: str | None
         assert found == []
     else:
         assert sentence in found[0]
+
+
+KEYS = [mark(1000 * n, "caller", "dtmf_heard", digit=digit) for n, digit in enumerate("4242#", 1)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "times_ms"), [("4", [1000, 3000]), ("42", [2000, 4000]), ("2#", [5000]), ("9", [])]
+)
+def test_keys_are_found_as_they_follow_one_another(keys: str, times_ms: list[float]) -> None:
+    assert occurrences(Dtmf(dtmf=keys), KEYS) == [ms_to_ns(at) for at in times_ms]
+
+
+def test_only_an_asterisk_stands_for_something_else(tmp_path: Path) -> None:
+    marks = [mark(0, "caller", "transfer_heard", uri="<sip:desk[1]@host?x=1>")]
+    assert occurrences(Transfer(transfer="*sip:desk[1]@host?x=1*"), marks)
+    assert not occurrences(Transfer(transfer="*sip:desk?1?@host*"), marks)
+
+
+FOREIGN = """
+    steps:
+      - say: "A table for four."
+      - expect: {function_call: look_up}
+      - expect: {mark: beep_heard}
+      - expect: {mark: media_ready, source: agent}
+      - expect: {transfer: "*"}
+    never: [beep, {state: ENDED}, {transcript: Monday}]
+"""
+
+
+def test_of_an_agent_that_is_not_ours_only_what_the_caller_notices_is_checked(
+    tmp_path: Path,
+) -> None:
+    played = scenario(tmp_path, FOREIGN)
+    mine = [one for one in CALL if one.source == "caller"]
+    assert check(played, mine, ours=False) == [
+        "never: beep, and yet it happened, 500 ms after the answer"
+    ]
+    assert unseen(played) == [
+        "step 2 (expect function call look_up)",
+        "step 4 (expect mark media_ready)",
+        "never state ENDED",
+        'never the transcript "Monday"',
+    ]
 
 
 def test_dead_air_is_where_nobody_speaks() -> None:

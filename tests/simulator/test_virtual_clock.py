@@ -41,17 +41,31 @@ def test_what_is_due_after_the_bound_waits() -> None:
     assert clock.run(101)
 
 
-def test_a_timer_that_has_fired_can_be_used_again() -> None:
+class Beat:
+    """Ticks every 10 ns, and notes when it did and how far it might have gone by itself."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.due_ns, self.sequence = 10, clock.take_sequence()
+        self.beats: list[tuple[int, int]] = []
+        self._clock = clock
+
+    def beat(self, before_ns: int) -> None:
+        self.beats.append((self._clock.now_ns(), before_ns))
+        self.due_ns += 10
+        self.sequence = self._clock.take_sequence()
+
+
+def test_a_metronome_beats_in_its_turn_and_knows_what_is_due_next() -> None:
     clock = VirtualClock()
-    seen: list[int] = []
-    timer = clock.call_at(5, lambda: seen.append(clock.now_ns()))
-    clock.run_until(6)
-    clock.again_at(9, timer, lambda: seen.append(-clock.now_ns()))
-    clock.run_until(10)
-    clock.again_at(11, timer, lambda: seen.append(clock.now_ns()))
-    timer.cancel()
-    clock.run_until(20)
-    assert seen == [5, -9]
+    clock.metronome = beat = Beat(clock)
+    order: list[str] = []
+    clock.call_at(20, lambda: order.append(f"asked for after {len(beat.beats)} beats"))
+    clock.call_at(25, lambda: None).cancel()
+    clock.call_at(28, lambda: order.append(f"{len(beat.beats)} beats before 28"))
+    clock.run_until(35)
+    # At 20 the callback is first: it was asked for before the beat at 10 took its next place.
+    assert order == ["asked for after 1 beats", "2 beats before 28"]
+    assert beat.beats == [(10, 20), (20, 28), (30, 36)]
 
 
 def test_a_callback_that_asks_for_itself_for_ever_is_an_error() -> None:

@@ -20,7 +20,6 @@ from agent.timeline import Mark
 from simulator import phrases
 from simulator.invariants import Witness, check, recovers
 from simulator.invariants_audio import ALL, retell
-from simulator.recording import CallRecorder
 from simulator.scenario import Scenario
 from simulator.virtual_stage import play_call
 
@@ -120,6 +119,15 @@ def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
     assert broken(changed_marks(good, late)) == {"ends_in_bounded_time"}
 
 
+def test_an_answer_that_was_asked_for_before_the_greeting_is_found(good: Witness) -> None:
+    asked = {"type": "response.create", "response": {"metadata": {"purpose": "turn"}}}
+    tape = list(good.tape)
+    place = next(i for i, step in enumerate(tape) if step.effects and step.at_ns > NS_PER_S)
+    early = effects.SendEvent(event={**asked, "event_id": "early"})
+    tape[place] = tape[place]._replace(effects=[*tape[place].effects, early])
+    assert "greets_first" in broken(tampered(good, tape=tape))
+
+
 def test_a_flood_of_effects_is_found(good: Witness) -> None:
     tape = list(good.tape)
     mark = effects.EmitMark(name="state", at_ns=0)
@@ -147,10 +155,8 @@ def test_audio_of_a_truncated_item_at_the_ear_is_found(good: Witness) -> None:
     recorder = good.call.recorder
     mouth, ear = recorder.channels()
     unheard = bytes(retell(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
-    spoiled = CallRecorder(recorder.rate_hz)
     line = _as_heard(unheard)
-    assert recorder.started_at_ns is not None
-    spoiled.tick(mouth + bytes(len(line)), ear + line, recorder.started_at_ns)
+    spoiled = replace(recorder, mouth=[mouth, bytes(len(line))], ear=[ear, line])
     assert broken(tampered(good, recorder=spoiled)) == {"truncated_audio_is_not_heard"}
 
 

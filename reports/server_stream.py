@@ -1,0 +1,120 @@
+"""The caller's audio as the server received it: which of its samples came when, and how we know."""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+
+import numpy as np
+import soxr
+
+from agent.timeline import Mark
+from reports.evidence import MOUTH, Audio, CallEvidence
+from reports.matching import find
+from reports.scene import NS_PER_MS, Utterance
+
+_TEMPLATE_MS = 800  # of the caller's speech, to find it again in what the server received
+_SEARCH_MS = 1500  # around where the marks say that it is
+_FRAME_NS = 20 * NS_PER_MS
+_FRAMES_A_SECOND = 50
+
+
+class ServerStream:
+    """The caller's audio as the server received it, and when."""
+
+    def __init__(self, evidence: CallEvidence) -> None:
+        self._evidence = evidence
+        self._received = _Arrivals(evidence.find("realtime", "audio_received"))
+        self._appended = _Arrivals(evidence.find("agent", "audio_appended"))
+
+    def locate(self, utterance: Utterance) -> tuple[dict[str, int], str]:
+        """When an utterance's last voiced sample was heard, appended, received; and how we know."""
+        if not self._received.totals:
+            return {}, "no server's marks: its own delay is unknown"
+        sample, detail = self._sample(utterance)
+        if sample is None:
+            return {}, detail
+        instants = {}
+        appended = self._appended.of(sample)
+        if appended is not None:
+            if "heard_ns" in appended.fields:
+                instants["heard"] = self._heard_ns(appended, sample)
+            instants["appended"] = appended.at_ns
+        received = self._received.of(sample)
+        if received is not None:
+            instants["received"] = received.at_ns
+        return instants, detail
+
+    def _heard_ns(self, appended: Mark, sample: int) -> int:
+        """When the frame with a sample was taken, of which the append may hold several.
+
+        The append tells of its last frame; the others came a frame's time apart before it.
+        """
+        frame = self._stream_hz() // _FRAMES_A_SECOND
+        frames_behind = (int(appended.fields["total_samples"]) - 1 - sample) // frame
+        return int(appended.fields["heard_ns"]) - frames_behind * _FRAME_NS
+
+    def _sample(self, utterance: Utterance) -> tuple[int | None, str]:
+        """The stream's index of the last voiced sample."""
+        heard = self._evidence.server_heard
+        if heard is not None:
+            sample = self._match(heard, utterance)
+            if sample is not None:
+                return sample, "last voiced sample found in what the server received"
+        stopped = self._evidence.first("realtime", "speech_stopped", after_ns=utterance.end_ns)
+        if stopped is None or "last_voiced_ms" not in stopped.fields:
+            return None, "the last voiced sample was not found at the server"
+        rate_hz = self._stream_hz()
+        sample = round(float(stopped.fields["last_voiced_ms"]) * rate_hz / 1000)
+        return sample, "last voiced sample as the server's VAD has it (frames of 32 ms)"
+
+    def _stream_hz(self) -> int:
+        """The rate of the stream: from its recording, else from the pace of its appends."""
+        if self._evidence.server_heard is not None:
+            return self._evidence.server_heard.rate_hz
+        return 24_000 if self._received.per_second() > 16_000 else 8_000
+
+    def _match(self, heard: Audio, utterance: Utterance) -> int | None:
+        evidence = self._evidence
+        end = evidence.sample_at(utterance.end_ns)
+        start = max(
+            0,
+            evidence.sample_at(utterance.start_ns),
+            end - _TEMPLATE_MS * evidence.rate_hz // 1000,
+        )
+        piece = evidence.channel(MOUTH)[start:end]
+        ratio = heard.rate_hz / evidence.rate_hz
+        expected = self._received.total_at(utterance.end_ns) - round((end - start) * ratio)
+        margin = _SEARCH_MS * heard.rate_hz // 1000
+        low = max(0, expected - margin)
+        high = expected + round((end - start) * ratio) + margin
+        window = heard.samples[low:high].astype(np.float32)
+        if ratio != 1 and window.size:
+            window = soxr.resample(window, heard.rate_hz, evidence.rate_hz)
+        match = find(piece, window)
+        if not match.found:
+            return None
+        return low + round((match.offset + piece.size) * ratio) - 1
+
+
+class _Arrivals:
+    """A stream that came in pieces: which sample came when."""
+
+    def __init__(self, marks: Iterable[Mark]) -> None:
+        self._marks = list(marks)
+        self.totals = [int(mark.fields["total_samples"]) for mark in self._marks]
+
+    def of(self, sample: int) -> Mark | None:
+        """The piece that carried a sample."""
+        index = bisect_left(self.totals, sample + 1)
+        return self._marks[index] if index < len(self._marks) else None
+
+    def total_at(self, at_ns: int) -> int:
+        """How much had come by an instant."""
+        index = bisect_left(self._marks, at_ns, key=lambda mark: mark.at_ns)
+        return self.totals[index - 1] if index else 0
+
+    def per_second(self) -> float:
+        """Samples a second, over the whole."""
+        if len(self._marks) < 2:
+            return 0.0
+        span_ns = self._marks[-1].at_ns - self._marks[0].at_ns
+        return (self.totals[-1] - self.totals[0]) * 1e9 / max(1, span_ns)

@@ -1,0 +1,73 @@
+"""`earshot run --agent`: an agent that we did not start; only what the caller hears is known."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from agent_rig import Agent, fake_realtime, free_port
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+SCENARIO = """\
+about: A question to an agent that runs somewhere.
+realtime: {replies: [{say: "Nobody tells that agent's model to say this."}]}
+steps:
+  - expect: beep
+  - expect: greeting
+  - say: "What time do you open?"
+  - expect: reply
+  - expect: {function_call: look_up}
+  - hang_up
+never: [hang_up, {state: PROCESSING}]
+"""
+
+
+@pytest.fixture(scope="module")
+def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+    folder = tmp_path_factory.mktemp("staging")
+    with fake_realtime(folder) as url:
+        agent = Agent(folder, {"realtime": {"url": url}})
+        yield agent
+        agent.close()
+
+
+def earshot(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
+    (folder / "ask.yaml").write_text(SCENARIO)
+    return subprocess.run(
+        [sys.executable, "-m", "simulator.cli", "run", "ask.yaml", "--agent", uri],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_what_the_caller_hears_is_measured_and_what_is_missing_is_said(
+    staging: Agent, tmp_path: Path
+) -> None:
+    host = staging.addresses[0].removeprefix("sip:")
+    done = earshot(tmp_path, f"sip:100@{host}")
+    out = tmp_path / "out" / "latest"
+    (call,) = json.loads((out / "results.json").read_text())["scenarios"]
+    measured = {metric["name"] for metric in call["metrics"]}
+    assert call["verdict"] == "passed" or "over budget" in call["detail"], done.stdout
+    ear_side = {"answer_ms", "beep_ms", "beep_hz", "beep_length_ms", "greeting_ms", "turn_ms"}
+    assert ear_side <= measured
+    told = " ".join(done.stdout.split())
+    missing = re.search(r"Not measured: ([a-z_, ]+)", told)
+    assert missing is not None
+    ours = {"connect_ms", "media_ready_ms", "ready_ms", "agent_overhead_ms", "uplink_ms"}
+    assert ours <= set(re.findall(r"\w+", missing[1]))
+    assert not measured & set(re.findall(r"\w+", missing[1]))
+    assert "step 5 (expect function call look_up), never state PROCESSING, realtime" in told
+
+
+def test_nobody_there_is_a_call_that_was_not_answered(tmp_path: Path) -> None:
+    done = earshot(tmp_path, f"sip:100@127.0.0.1:{free_port()}")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "expected beep within 10 s, but the call is not answered" in done.stdout

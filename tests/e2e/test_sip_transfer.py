@@ -1,0 +1,82 @@
+"""A caller that is asked to call somebody else (REFER): one that obeys, and one that does not."""
+
+from collections.abc import Iterator
+
+import pytest
+from sip_rig import Phone
+
+from agent.leg import (
+    AudioReceived,
+    CallReceived,
+    HungUp,
+    LegInput,
+    TransferProgressed,
+    TransferRequested,
+)
+from agent.sip.leg import SipLeg
+from agent.sip.options import SipOptions
+
+pytestmark = pytest.mark.e2e
+
+DESK = "sip:desk@127.0.0.1"
+
+
+def answer_at_once(leg: SipLeg, item: LegInput) -> None:
+    if isinstance(item, CallReceived):
+        leg.answer()
+
+
+@pytest.fixture(scope="module")
+def phones() -> Iterator[tuple[Phone, Phone]]:
+    agent, caller = Phone("agent", SipOptions()), Phone("caller", SipOptions())
+    agent.behave(answer_at_once)
+    yield agent, caller
+    assert (agent.close(), caller.close()) == (0, 0)
+
+
+@pytest.mark.parametrize("who_ends_it", ["agent", "caller"])
+def test_a_caller_lets_itself_be_transferred_and_the_call_can_be_ended_as_ever(
+    phones: tuple[Phone, Phone], who_ends_it: str
+) -> None:
+    agent, caller = phones
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}", lets_itself_be_transferred=True)
+    agent.wait_for(theirs, AudioReceived, count=5)
+    agent.do(theirs, "transfer", DESK)
+    assert DESK in caller.wait_for(ours, TransferRequested).uri
+    assert agent.wait_for(theirs, TransferProgressed).status == 200
+    if who_ends_it == "agent":
+        agent.do(theirs, "hang_up")
+    else:
+        caller.do(ours, "hang_up")
+    for phone, number in ((agent, theirs), (caller, ours)):
+        ended = phone.wait_for(number, HungUp)
+        assert (ended.by, ended.status) == (who_ends_it, 200)
+
+
+def test_four_calls_can_be_transferred_at_the_same_time(phones: tuple[Phone, Phone]) -> None:
+    agent, caller = phones
+    first = agent.calls()
+    uri = f"sip:100@127.0.0.1:{agent.port}"
+    ours = [caller.dial(uri, lets_itself_be_transferred=True) for _ in range(4)]
+    for number in range(first, first + 4):
+        agent.wait_for(number, AudioReceived, count=5)
+    for number in range(first, first + 4):
+        agent.do(number, "transfer", DESK)
+    for number in range(first, first + 4):
+        assert agent.wait_for(number, TransferProgressed).status == 200
+    for number in ours:
+        caller.do(number, "hang_up")
+        caller.wait_for(number, HungUp)
+
+
+def test_a_caller_who_expects_no_transfer_declines(phones: tuple[Phone, Phone]) -> None:
+    agent, caller = phones
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    agent.wait_for(theirs, AudioReceived, count=5)
+    agent.do(theirs, "transfer", DESK)
+    assert DESK in caller.wait_for(ours, TransferRequested).uri
+    assert agent.wait_for(theirs, TransferProgressed).status == 603
+    caller.do(ours, "hang_up")
+    agent.wait_for(theirs, HungUp)

@@ -1,0 +1,75 @@
+"""Every event of the API is known: those that are not are named here, with the reason."""
+
+import json
+
+from in_memory import Client
+from official import check, models_by_type
+from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
+
+from fakes.requests import CLIENT_EVENTS
+from fakes.wire import encode
+
+NOT_OVER_A_WEBSOCKET = {
+    "output_audio_buffer.clear",
+    "output_audio_buffer.started",
+    "output_audio_buffer.stopped",
+    "output_audio_buffer.cleared",
+    "input_audio_buffer.dtmf_event_received",
+}
+OF_THE_BETA = {"conversation.created", "conversation.item.created"}
+OF_TOOLS_THAT_THE_SERVER_CALLS = {
+    "mcp_list_tools.in_progress",
+    "mcp_list_tools.completed",
+    "mcp_list_tools.failed",
+    "response.mcp_call_arguments.delta",
+    "response.mcp_call_arguments.done",
+    "response.mcp_call.in_progress",
+    "response.mcp_call.completed",
+    "response.mcp_call.failed",
+}
+OF_TRANSCRIPTION_WITH_SPEAKERS = {"conversation.item.input_audio_transcription.segment"}
+
+LEFT_OUT = (
+    NOT_OVER_A_WEBSOCKET
+    | OF_THE_BETA
+    | OF_TOOLS_THAT_THE_SERVER_CALLS
+    | OF_TRANSCRIPTION_WITH_SPEAKERS
+)
+
+
+def test_every_client_event_is_understood() -> None:
+    assert set(CLIENT_EVENTS) == models_by_type(RealtimeClientEvent).keys() - LEFT_OUT
+
+
+def long_session() -> Client:
+    """A session in which everything happens."""
+    call = {"name": "hours", "arguments": {"day": "Saturday"}}
+    replies = [
+        {"say": "At nine.", "heard": "When do you open?"},
+        {"say": "Pardon?", "unheard": True},
+        {"function_call": call},
+    ]
+    client = Client({"replies": replies, "timing": {"think_ms": 50, "transcription_ms": 20}})
+    detection = {"type": "server_vad", "idle_timeout_ms": 5000}
+    audio_in = {"transcription": {"model": "whisper-1"}, "turn_detection": detection}
+    client.update(audio={"input": audio_in})
+    for _ in range(3):
+        client.say()
+        client.wait(1000)
+    client.hear(bytes(48 * 8000))
+    client.wait(3000)
+    client.send("response.create", response={"output_modalities": ["text"]})
+    client.wait(3000)
+    spoken = client.all("response.output_audio.done")[0]["item_id"]
+    client.send("conversation.item.truncate", item_id=spoken, content_index=0, audio_end_ms=10)
+    for kind in ("retrieve", "delete", "delete"):
+        client.send(f"conversation.item.{kind}", item_id=spoken)
+    client.send("input_audio_buffer.clear")
+    return client
+
+
+def test_every_server_event_is_sent_as_the_sdk_has_it() -> None:
+    client = long_session()
+    for event in client.events:
+        check(json.loads(encode(event)))
+    assert set(client.types) == models_by_type(RealtimeServerEvent).keys() - LEFT_OUT

@@ -1,0 +1,32 @@
+"""What the processes wrote about a call, brought into one directory."""
+
+from pathlib import Path
+from typing import Any
+
+from agent.timeline import Mark, read_timeline
+from simulator.collecting import CALLER_TIMELINE, collect
+
+
+def mark(at_ms: int, name: str, **fields: Any) -> Mark:
+    return Mark(at_ns=at_ms * 1_000_000, source="caller", call="x", name=name, fields=fields)
+
+
+def written(directory: Path, *marks: Mark) -> None:
+    lines = "".join(one.to_json() + "\n" for one in marks)
+    (directory / CALLER_TIMELINE).write_text(lines)
+
+
+def test_what_befell_packets_is_told_last_and_put_where_it_belongs(tmp_path: Path) -> None:
+    struck = [mark(100 + n, "impairment_applied", what="loss") for n in range(200)]
+    ended = mark(5000, "scenario_ended", verdict="passed", detail="")
+    written(tmp_path, mark(0, "call_dialed", uri="sip:x"), ended, *struck)
+    assert collect("x", tmp_path, None) == []
+    timeline = read_timeline(tmp_path / "timeline.jsonl")
+    assert [one.at_ns for one in timeline] == sorted(one.at_ns for one in timeline)
+    assert timeline[-1].name == "scenario_ended"
+    assert not (tmp_path / CALLER_TIMELINE).exists()
+
+
+def test_a_caller_that_came_to_no_end_is_missed(tmp_path: Path) -> None:
+    written(tmp_path, mark(0, "call_dialed", uri="sip:x"))
+    assert collect("x", tmp_path, None) == ["the caller's timeline has no scenario_ended mark"]

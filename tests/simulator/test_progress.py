@@ -1,0 +1,64 @@
+"""What is seen while calls run: phases on a terminal, one line a call anywhere else."""
+
+import io
+import re
+
+from rich.console import Console
+
+from simulator.progress import LiveProgress, PlainProgress, make_progress, summary_table
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def terminal() -> tuple[Console, io.StringIO]:
+    screen = io.StringIO()
+    return Console(file=screen, force_terminal=True, width=100, height=40), screen
+
+
+def test_a_terminal_shows_the_phase_of_each_call_while_it_runs() -> None:
+    console, screen = terminal()
+    progress = make_progress(console, 2)
+    assert isinstance(progress, LiveProgress)
+    with progress:
+        progress.phase("first_call", "expect greeting")
+        progress.phase("barge_in", 'say "Stop."')
+        progress.refresh()
+        shown = ESCAPE.sub("", screen.getvalue())
+        assert re.search(r"first_call +expect greeting", shown)
+        assert re.search(r'barge_in +say "Stop."', shown)
+        screen.truncate(0)
+        progress.finished("barge_in", "failed", "expected a reply", 3.14)
+        progress.refresh()
+        shown = ESCAPE.sub("", screen.getvalue())
+        assert "1/2  failed  barge_in  3.1 s  expected a reply" in shown
+        assert re.search(r"first_call +expect greeting", shown)
+        assert not re.search(r'barge_in +say "Stop."', shown)
+
+
+def test_what_a_scenario_says_is_never_read_as_markup() -> None:
+    console, screen = terminal()
+    with make_progress(console, 1) as progress:
+        progress.phase("codecs[PCMU]", "say [bold]")
+        progress.finished("codecs[PCMU]", "error", "no [wav] there", 0.0)
+    assert "codecs[PCMU]" in ESCAPE.sub("", screen.getvalue())
+    assert "no [wav] there" in ESCAPE.sub("", screen.getvalue())
+
+
+def test_a_log_has_one_line_a_call_and_no_escapes() -> None:
+    log = io.StringIO()
+    progress = make_progress(Console(file=log, soft_wrap=True), 10)
+    assert isinstance(progress, PlainProgress)
+    with progress:
+        progress.phase("first_call", "expect greeting")
+        progress.finished("first_call", "passed", "every step went as written", 1.26)
+    assert log.getvalue() == " 1/10  passed  first_call  1.3 s  every step went as written\n"
+
+
+def test_the_closing_table_keeps_names_whole() -> None:
+    log = io.StringIO()
+    name = "hang_up_anywhere-greeting-end-2300ms"
+    table = summary_table(
+        [(name, "passed", ["1", "2", "3", "4"])], ["a_ms", "b_ms", "c_ms", "d_ms"]
+    )
+    Console(file=log, width=80).print(table)
+    assert name in log.getvalue()

@@ -1,0 +1,83 @@
+"""Percentiles over all calls of a scenario, and whose fault it is when they are not kept."""
+
+from pathlib import Path
+
+import pytest
+from hand_played import scenario
+
+from agent.clock import ms_to_ns
+from agent.timeline import Mark
+from reports.evidence import CallEvidence, CallInfo, Verdict
+from reports.results import judge_call
+from simulator.evaluate import Evaluated
+from simulator.repeats import evaluate_together
+from simulator.stage import plan
+
+LIMITS = {"answer_ms": {"p50": 100, "p95": 200}}
+
+
+def mark(at_ms: float, name: str, **fields: object) -> Mark:
+    return Mark(at_ns=ms_to_ns(at_ms), source="caller", call="c", name=name, fields=fields)
+
+
+def calls(
+    folder: Path, answers_ms: list[float], lag_ms: float = 1.0, verdict: Verdict = "passed"
+) -> list[Evaluated]:
+    """One scenario's calls, each answered after so long."""
+    one = scenario(folder, f"repeat: {len(answers_ms)}\nsteps: [hang_up]\n")
+    done = []
+    for stage, answer_ms in zip(plan([one], repeat=None, seed=1), answers_ms, strict=True):
+        marks = [
+            mark(0, "call_dialed", uri="sip:x"),
+            mark(answer_ms, "call_answered", status=200),
+            mark(answer_ms + 1, "scheduling_lag", worst_ms=lag_ms),
+        ]
+        info = CallInfo(name=one.name, stage=stage.name, limits=LIMITS, verdict=verdict)
+        result = judge_call(CallEvidence(info=info, marks=marks))
+        done.append(
+            Evaluated(
+                stage=stage,
+                verdict=result.verdict,
+                sentence=result.detail,
+                took_s=1.0,
+                result=result,
+            )
+        )
+    return done
+
+
+def test_no_single_call_is_held_to_a_percentile(tmp_path: Path) -> None:
+    assert [call.verdict for call in calls(tmp_path, [50, 900, 60])] == ["passed"] * 3
+
+
+def test_percentiles_that_are_kept_stand_with_the_last_call(tmp_path: Path) -> None:
+    together = evaluate_together(calls(tmp_path, [150, 50, 60]))
+    assert [call.verdict for call in together] == ["passed"] * 3
+    shown = [
+        [one.statistic for one in call.result.judged if one.statistic]
+        for call in together
+        if call.result
+    ]
+    assert shown == [[], [], ["p50", "p95"]]
+
+
+def test_a_percentile_that_is_not_kept_fails_the_last_call(tmp_path: Path) -> None:
+    *others, last = evaluate_together(calls(tmp_path, [50, 900, 60]))
+    assert [call.verdict for call in others] == ["passed", "passed"]
+    assert last.verdict == "failed"
+    sentence = "over budget: answer_ms p95 of 3 values is 900.0 ms, limit 200.0 ms"
+    assert last.sentence == sentence
+    assert last.result is not None
+    assert last.result.detail == sentence
+
+
+@pytest.mark.parametrize("lag_ms", [30.0])
+def test_where_the_harness_was_late_it_is_nobodys_failure(tmp_path: Path, lag_ms: float) -> None:
+    *_, last = evaluate_together(calls(tmp_path, [50, 900, 60], lag_ms))
+    assert last.verdict == "error"
+    assert last.sentence.startswith("not measured: this machine stood still for up to 30 ms")
+
+
+def test_a_call_that_failed_before_keeps_its_reason(tmp_path: Path) -> None:
+    *_, last = evaluate_together(calls(tmp_path, [50, 900, 60], verdict="failed"))
+    assert (last.verdict, last.sentence) == ("failed", "")

@@ -1,0 +1,223 @@
+"""The command line, from the arguments to the exit code, in the virtual lane."""
+
+import json
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from simulator.cli import main
+
+GOOD = "about: A call that goes well.\ntags: [smoke]\nagent: {greeting: {enabled: false}}\n"
+STEPS = "steps: [{expect: beep}, hang_up]\n"
+
+Earshot = Callable[..., int]
+
+
+@pytest.fixture
+def earshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Earshot:
+    """Run a command in a folder of its own, where `scenarios/` has two calls."""
+    monkeypatch.chdir(tmp_path)
+    Path("scenarios").mkdir()
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS)
+    Path("scenarios/other.yaml").write_text(GOOD.replace("smoke", "slow") + STEPS)
+    return lambda *arguments: main(arguments)
+
+
+def verdicts() -> dict[str, str]:
+    data = json.loads(Path("out/latest/results.json").read_text())
+    return {scenario["name"]: scenario["verdict"] for scenario in data["scenarios"]}
+
+
+def run_virtual(earshot: Earshot, *arguments: str) -> int:
+    return earshot("run", *arguments, "--lane", "virtual")
+
+
+def test_a_run_that_passes_is_exit_0_and_leaves_its_pages(earshot: Earshot) -> None:
+    assert run_virtual(earshot) == 0
+    assert verdicts() == {"good": "passed", "other": "passed"}
+    for name in ("index.html", "junit.xml", "summary.md", "calls/good/call.html"):
+        assert Path("out/latest", name).stat().st_size > 0
+
+
+def test_a_call_that_fails_is_exit_1_and_the_summary_says_why(earshot: Earshot) -> None:
+    Path("scenarios/bad.yaml").write_text(
+        GOOD + "caller: {patience: 1s}\nsteps: [{expect: {silence: 1s}}, {expect: reply}]\n"
+    )
+    assert run_virtual(earshot) == 1
+    summary = Path("out/latest/summary.md").read_text()
+    assert "2 of 3 calls passed (virtual lane)." in summary
+    assert "- **bad**: step 2: expected reply within 1 s, but heard" in summary
+
+
+def test_a_limit_that_is_not_kept_is_exit_1(earshot: Earshot) -> None:
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: 1}\n")
+    assert run_virtual(earshot) == 1
+    assert verdicts() == {"good": "failed", "other": "passed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere"], "nowhere: no such file or folder"),
+        (["-k", "nothing"], "no scenario that the virtual lane plays and that fits -k 'nothing'"),
+        (["-k", "a and"], "expected words joined by and, or, not and parentheses"),
+        (["--agent", "sip:1@127.0.0.1"], "--agent is called over SIP: it needs --lane sip"),
+    ],
+)
+def test_what_cannot_be_run_is_exit_2_with_the_reason(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    assert run_virtual(earshot, *arguments) == 2
+    assert complaint in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--agent", "shop"], ["--agent", "sip:127.0.0.1"], ["--jobs", "0"], ["--lane", "both"]],
+)
+def test_arguments_that_cannot_be_are_exit_2(earshot: Earshot, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        earshot("run", *arguments)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), [(["rum"], "run"), (["run", "--lane", "virtul"], "virtual")]
+)
+def test_a_word_that_is_none_has_the_nearest_right_one_beside_it(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], arguments: list[str], word: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        earshot(*arguments)
+    assert ended.value.code == 2
+    assert f'did you mean "{word}"?' in capsys.readouterr().err
+
+
+def test_words_choose_by_name_and_by_tag(earshot: Earshot) -> None:
+    assert run_virtual(earshot, "-k", "smoke or nothing") == 0
+    assert verdicts() == {"good": "passed"}
+    assert run_virtual(earshot, "-k", "not good") == 0
+    assert verdicts() == {"other": "passed"}
+
+
+def test_a_file_by_itself_brings_the_one_that_it_comes_after(earshot: Earshot) -> None:
+    Path("scenarios/later.yaml").write_text(GOOD + "after: good\n" + STEPS)
+    assert run_virtual(earshot, "scenarios/later.yaml") == 0
+    assert verdicts() == {"good": "passed", "later": "passed"}
+
+
+def test_repeats_and_the_seed_are_as_asked_for(earshot: Earshot) -> None:
+    assert run_virtual(earshot, "scenarios/good.yaml", "--repeat", "3", "--seed", "7") == 0
+    assert sorted(path.name for path in Path("out/latest/calls").iterdir()) == [
+        "good-r1",
+        "good-r2",
+        "good-r3",
+    ]
+    assert json.loads(Path("out/latest/results.json").read_text())["run"]["seed"] == 7
+
+
+def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/good.yaml").write_text(
+        GOOD + STEPS + "repeat: 5\nbudget: {beep_ms: {p50: 1000, p95: 1, max: 500}}\n"
+    )
+    assert run_virtual(earshot, "scenarios/good.yaml") == 1
+    assert "over budget: beep_ms p95 of 5 values is " in Path("out/latest/summary.md").read_text()
+    suite = ET.parse("out/latest/junit.xml").getroot()[0]  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("failures")) == ("5", "1")
+    assert "4 passed, 1 failed" in capsys.readouterr().out
+
+
+def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(
+    earshot: Earshot,
+) -> None:
+    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 1}, answer_ms: 500}\n")
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: off}\n")
+    assert run_virtual(earshot, "--repeat", "2") == 1
+    data = json.loads(Path("out/latest/results.json").read_text())
+    details = {scenario["name"]: scenario["detail"] for scenario in data["scenarios"]}
+    assert details["good"].startswith("over budget: beep_ms p50 of 2 values is ")
+    assert verdicts()["other"] == "passed"
+
+
+def test_a_matrix_and_callers_are_calls_of_their_own(earshot: Earshot) -> None:
+    Path("scenarios/good.yaml").write_text(
+        GOOD + STEPS + "callers: {count: 3, spread: 2s}\nmatrix: {caller.codec: [PCMU, PCMA]}\n"
+    )
+    assert run_virtual(earshot, "scenarios/good.yaml") == 0
+    names = {path.name for path in Path("out/latest/calls").iterdir()}
+    assert names == {f"good-{codec}-c{n}" for codec in ("PCMU", "PCMA") for n in (1, 2, 3)}
+
+
+def test_out_open_and_json(
+    earshot: Earshot, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert run_virtual(earshot, "-k", "good", "--out", "elsewhere", "--open", "--json") == 0
+    (page,) = opened
+    assert page.startswith("file:///")
+    assert page.endswith("/index.html")
+    assert json.loads(capsys.readouterr().out)["run"]["verdict"] == "passed"
+    assert Path("elsewhere/latest/index.html").is_file()
+
+
+def test_checking_tells_every_mistake_and_makes_no_call(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert earshot("check") == 0
+    assert "2 scenarios are well-formed" in capsys.readouterr().out
+    Path("scenarios/good.yaml").write_text(GOOD + "steps: [{expct: beep}]\n")
+    Path("scenarios/other.yaml").write_text(GOOD + "steps: [hang_up]\nrepeat: 0\n")
+    assert earshot("check") == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(" ")[0] for line in told] == [
+        "scenarios/good.yaml:4:9:",
+        "scenarios/other.yaml:5:9:",
+    ]
+    assert not Path("out").exists()
+
+
+def test_checking_tells_of_a_forerunner_that_is_not_there(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/later.yaml").write_text(GOOD + "after: god\n" + STEPS)
+    assert earshot("check") == 2
+    told = capsys.readouterr().err
+    assert "scenarios/later.yaml:4:8: after: there is no scenario 'god' here" in told
+    assert 'did you mean "good"?' in told
+
+
+def test_the_list_says_what_each_is_about_and_where_it_can_be_played(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "lanes: [virtual]\n")
+    assert earshot("list") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "good   A call that goes well. #smoke",
+        "other  A call that goes well. (virtual lane only) #smoke",
+    ]
+
+
+def test_new_check_and_run_are_five_minutes_of_a_newcomer(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert earshot("new", "my_call") == 0
+    assert "earshot check scenarios/my_call.yaml" in capsys.readouterr().out
+    assert earshot("check", "scenarios/my_call.yaml") == 0
+    assert run_virtual(earshot, "-k", "my_call") == 0
+    assert verdicts() == {"my_call": "passed"}
+    assert earshot("new", "my_call") == 2
+
+
+def test_a_text_is_spoken_into_a_file(earshot: Earshot, capsys: pytest.CaptureFixture[str]) -> None:
+    assert earshot("say", "Good morning.", "-o", "x.wav", "--voice", "en-us+f3") == 0
+    assert capsys.readouterr().out.startswith("x.wav: ")
+    assert Path("x.wav").stat().st_size > 10_000
+    assert earshot("say", "Good morning.", "-o", "y.wav", "--voice", "xx") == 2
+    assert "xx" in capsys.readouterr().err

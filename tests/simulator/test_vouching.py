@@ -1,0 +1,81 @@
+"""What a machine that stands still excuses, and what it does not."""
+
+from dataclasses import replace
+
+import pytest
+
+from agent.timeline import Mark
+from reports.budget import Judged
+from reports.evidence import CallEvidence, CallInfo, Verdict
+from reports.results import judge_call
+from simulator.evaluate import Evaluated
+from simulator.stage import Stage
+from simulator.vouching import disturbance, is_bent, not_vouched
+
+
+def mark(name: str, **fields: float) -> Mark:
+    return Mark(at_ns=1, source="caller", call="a", name=name, fields=fields)
+
+
+def stalled(*lengths_ms: float) -> list[Mark]:
+    return [mark("machine_stalled", late_ms=late_ms, cpu=0) for late_ms in lengths_ms]
+
+
+def over_budget(by_ms: float, unit: str = "ms", name: str = "turn_ms") -> Judged:
+    return Judged(name=name, value=1.0, unit=unit, verdict="failed", margin=-by_ms)
+
+
+def failed(marks: list[Mark], *beyond: Judged, scripted: Verdict = "passed") -> Evaluated:
+    """A failed call: over its budget, or (`scripted` is "failed") otherwise than scripted."""
+    evidence = CallEvidence(info=CallInfo(name="a", verdict=scripted), marks=marks)
+    result = replace(judge_call(evidence), judged=list(beyond), verdict="failed")
+    # The stage is only carried along.
+    stage = Stage(name="a", scenario=None, seed=1, greeting_cache="a")  # type: ignore[arg-type]
+    return Evaluated(stage=stage, verdict="failed", sentence="too late", took_s=1.0, result=result)
+
+
+@pytest.mark.parametrize(
+    ("marks", "by_ms", "bent"),
+    [
+        pytest.param([], 1, False, id="a machine that kept time excuses nothing"),
+        pytest.param([mark("scheduling_lag", worst_ms=9)], 1, False, id="nor does a usual lag"),
+        pytest.param(stalled(5), 44, True, id="its length and a frame each way"),
+        pytest.param(stalled(5), 46, False, id="no more than that"),
+        pytest.param(stalled(5, 30), 74, True, id="stalls add up"),
+        pytest.param([mark("scheduling_lag", worst_ms=25)], 64, True, id="the harness was late"),
+        pytest.param([mark("scheduling_lag", worst_ms=25)], 66, False, id="but not so late"),
+    ],
+)
+def test_a_stall_excuses_what_it_explains(marks: list[Mark], by_ms: float, bent: bool) -> None:
+    assert is_bent(failed(marks, over_budget(by_ms))) is bent
+
+
+def test_every_number_that_is_beyond_must_be_explained() -> None:
+    assert not is_bent(failed(stalled(5), over_budget(10), over_budget(100)))
+
+
+@pytest.mark.parametrize(("late_ms", "bent"), [(9.0, False), (11.0, True)])
+def test_a_call_that_went_otherwise_is_excused_by_a_long_stall_only(
+    late_ms: float, bent: bool
+) -> None:
+    assert is_bent(failed(stalled(late_ms), scripted="failed")) is bent
+    wrong_tone = over_budget(20, unit="Hz", name="beep_hz")
+    assert is_bent(failed(stalled(late_ms), wrong_tone)) is bent
+
+
+@pytest.mark.parametrize("verdict", ["passed", "error"])
+def test_only_failures_are_excused(verdict: Verdict) -> None:
+    assert not is_bent(replace(failed(stalled(50), over_budget(1)), verdict=verdict))
+
+
+def test_what_cannot_be_vouched_for_is_an_error_that_says_why() -> None:
+    call = failed([*stalled(12, 30), mark("scheduling_lag", worst_ms=4)], over_budget(1))
+    assert (disturbance(call).worst_ms, disturbance(call).total_ms) == (30, 42)
+    judged = not_vouched(call, attempts=5)
+    assert judged.verdict == "error"
+    assert judged.result is not None
+    assert judged.result.verdict == "error"
+    assert "in each of 5 attempts (for 30 ms at most in the last one, 42 ms in all)" in (
+        judged.sentence
+    )
+    assert judged.sentence.endswith("It was too late")
