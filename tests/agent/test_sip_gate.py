@@ -3,14 +3,13 @@
 import pytest
 from structlog.testing import capture_logs
 
-from agent.sip import gate
 from agent.sip.gate import Gate
 
 
 def test_without_pjsips_functions_calls_are_taken_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gate.ctypes, "CDLL", lambda _path: object())
+    monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
     refused: list[int] = []
     with capture_logs() as logs:
         Gate(5, lambda: 486, lambda status, _what: refused.append(status)).open()
