@@ -173,9 +173,11 @@ def _serve(options: argparse.Namespace) -> int:
     check_ports(settings)
     if options.worker is not None:
         return asyncio.run(_run_one_of_several(options, settings, secrets))
-    if settings.workers > 1:
-        return asyncio.run(run_supervisor(settings, secrets, options.config, _say_ready))
     load_again = partial(_load, options.config, secrets)
+    if settings.workers > 1:
+        return asyncio.run(
+            run_supervisor(settings, secrets, options.config, load_again, _say_ready)
+        )
     return asyncio.run(run_alone(settings, secrets, load_again, _say_ready))
 
 

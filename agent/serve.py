@@ -1,9 +1,8 @@
 """`earshot-agent serve`: this process takes calls itself, or supervises workers that do."""
 
-import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -13,7 +12,7 @@ from agent.open_calls import lost_calls
 from agent.process import signals
 from agent.records import RecordFile, record_writer
 from agent.settings import Settings
-from agent.warm import Outcome, warm
+from agent.warming import Warming
 from agent.worker import run_worker, serving
 from agent.workers import WorkerPool
 from agent.workers_pages import supervisor_pages
@@ -74,17 +73,29 @@ async def run_alone(
         SipError, ToolError, OSError: see `run_worker`.
     """
     record_lost_calls(settings)
-    async with _warming(settings, secrets) as begin_warming:
+    warming = Warming(secrets)
 
-        def ready(address: str) -> None:
-            on_ready([address])
-            begin_warming()
+    def ready(address: str) -> None:
+        on_ready([address])
+        warming.begin(settings)
 
-        return await run_worker(settings, secrets, load, on_ready=ready)
+    def load_and_warm() -> Settings:
+        fresh = load()
+        warming.begin(fresh)
+        return fresh
+
+    try:
+        return await run_worker(settings, secrets, load_and_warm, on_ready=ready)
+    finally:
+        await warming.stop()
 
 
 async def run_supervisor(
-    settings: Settings, secrets: Secrets, config: Path, on_ready: OnReady
+    settings: Settings,
+    secrets: Secrets,
+    config: Path,
+    load: Callable[[], Settings],
+    on_ready: OnReady,
 ) -> int:
     """Keep the workers alive until told to stop; returns the exit code.
 
@@ -92,22 +103,30 @@ async def run_supervisor(
         OSError: the pages cannot be served.
     """
     record_lost_calls(settings)
-    async with _warming(settings, secrets) as begin_warming:
+    warming = Warming(secrets)
 
-        def ready(addresses: Sequence[str]) -> None:
-            on_ready(addresses)
-            begin_warming()
+    def ready(addresses: Sequence[str]) -> None:
+        on_ready(addresses)
+        warming.begin(settings)
 
-        pool = WorkerPool(
-            settings.workers,
-            lambda index, socket: worker_command(config, index, socket),
-            drain_limit_ms=settings.drain.limit_ms,
-            on_ready=ready,
-            on_exit=lambda pid: record_lost_calls(settings, pid),
-        )
+    def reload() -> None:
+        pool.reload()
+        with contextlib.suppress(ConfigError):  # each worker says so
+            warming.begin(load())
+
+    pool = WorkerPool(
+        settings.workers,
+        lambda index, socket: worker_command(config, index, socket),
+        drain_limit_ms=settings.drain.limit_ms,
+        on_ready=ready,
+        on_exit=lambda pid: record_lost_calls(settings, pid),
+    )
+    try:
         async with serving(supervisor_pages(pool), settings):
-            with signals(stop=pool.stop, reload=pool.reload):
+            with signals(stop=pool.stop, reload=reload):
                 return await pool.run()
+    finally:
+        await warming.stop()
 
 
 def record_lost_calls(settings: Settings, pid: int | None = None) -> None:
@@ -118,32 +137,3 @@ def record_lost_calls(settings: Settings, pid: int | None = None) -> None:
         for record in lost_calls(file, pid):
             _log.warning("call_lost", call=record["call"], sip_call_id=record["sip_call_id"])
             write(record)
-
-
-@contextlib.asynccontextmanager
-async def _warming(settings: Settings, secrets: Secrets) -> AsyncIterator[Callable[[], None]]:
-    """What makes the missing prompts in the background, if that was asked for; off at the end."""
-    tasks: list[asyncio.Task[bool]] = []
-
-    def begin() -> None:
-        if any(route.settings.greeting.warm_at_start for route in settings.routes):
-            tasks.append(asyncio.create_task(warm(settings, secrets, _log_outcome)))
-
-    try:
-        yield begin
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _log_outcome(outcome: Outcome) -> None:
-    wanted = outcome.wanted
-    if outcome.problem is not None:
-        _log.warning(
-            "prompt_not_made", called=wanted.called, what=wanted.what, problem=outcome.problem
-        )
-    else:
-        _log.info(
-            "prompt_ready", called=wanted.called, what=wanted.what, made_ms=round(outcome.made_ms)
-        )

@@ -144,8 +144,9 @@ class GreetingSettings(Model):
     """False: made anew for every call, and not kept."""
     cache_dir: UserPath | None = None
     """Default: `earshot` in the user's cache directory."""
-    warm_at_start: bool = False
-    """Make what is not cached while calls are answered; `earshot-agent greet` does it before."""
+    warm_at_start: bool = True
+    """At start and after a reload, have what is not cached made while calls are answered: the
+    greeting, and what is said when the API fails. `earshot-agent greet` does it before."""
 
 
 class BeepSettings(Model):
@@ -186,12 +187,12 @@ class FailureSettings(Model):
         "Say in one short sentence that there is a short technical delay and ask to hold on.",
         min_length=1,
     )
-    """Spoken when the connection is lost; made beforehand and cached like the greeting."""
+    """Spoken when the connection is lost; made and cached like the greeting."""
     farewell_instructions: str = Field(
         "Say in one short sentence that, with our apologies, a fault forces us to end the call.",
         min_length=1,
     )
-    """Spoken before the call ends; made beforehand and cached like the greeting."""
+    """Spoken before the call ends; made and cached like the greeting."""
     hold_after_ms: Milliseconds = 2_000
     """How long a caller waits for a session before being asked to hold on."""
     retries: int = Field(1, ge=0, le=10)

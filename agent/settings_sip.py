@@ -1,8 +1,9 @@
 """Settings of the telephone's side of a worker."""
 
+from ipaddress import ip_network
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from agent.settings_base import Milliseconds, Model, Port
 
@@ -10,9 +11,9 @@ from agent.settings_base import Milliseconds, Model, Port
 class RegistrationSettings(Model):
     """Registration with a PBX or a trunk; the password is `EARSHOT_SIP_PASSWORD`, never here."""
 
-    registrar: str
+    registrar: str = Field(pattern=r"^[^\s@/;]+$")
     """Host, or host:port."""
-    user: str
+    user: str = Field(pattern=r"^[^\s@]+$")
     """Who we are there."""
     auth_user: str = ""
     """Of the digest; empty: the same as `user`."""
@@ -64,3 +65,15 @@ class SipSettings(Model):
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
     registration: RegistrationSettings | None = None
+
+    @field_validator("allowed_peers")
+    @classmethod
+    def _are_networks(cls, peers: list[str]) -> list[str]:
+        for peer in peers:
+            try:
+                ip_network(peer, strict=False)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; expected an address or a network, such as 192.0.2.0/24"
+                ) from None
+        return peers

@@ -86,12 +86,20 @@ async def run_worker(
 async def serving(
     pages: Pages, settings: Settings, socket: Path | None = None
 ) -> AsyncIterator[None]:
-    """Serve pages on a Unix socket, or where the settings say, or (no port) nowhere."""
+    """Serve pages on a Unix socket, or where the settings say, or (no port) nowhere.
+
+    Raises:
+        OSError: they cannot be served there; says where.
+    """
     server = HttpServer(pages)
     if socket is not None:
         await server.start_unix(socket)
     elif settings.http.port is not None:
-        port = await server.start(settings.http.host, settings.http.port)
+        try:
+            port = await server.start(settings.http.host, settings.http.port)
+        except OSError as error:
+            where = f"{settings.http.host}:{settings.http.port}"
+            raise OSError(f"http: the pages cannot be served on {where}: {error}") from None
         _log.info("pages_served", url=f"http://{settings.http.host}:{port}/", pages=list(pages))
     try:
         yield

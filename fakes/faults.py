@@ -220,17 +220,21 @@ def parse_fault(text: str) -> Fault:
         ValueError: it is none; the message says why.
     """
     head, _, point = text.partition(" at=")
-    name, *pairs = head.split()
+    name, *pairs = head.split() or [""]
+    if name not in FAULTS:
+        raise ValueError(f"{text!r}: no such fault; expected one of {', '.join(FAULTS)}")
+    known = FAULTS[name].model_fields
     fields: dict[str, Any] = {"fault": name}
+    if "=" in point:
+        raise ValueError(f"{text!r}: 'at' comes last, and its point has no '='")
     if point:
         fields["at"] = point
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"{text!r}: expected KEY=VALUE, not {pair!r}")
-        fields[key] = _number_or_text(value)
-    if name not in FAULTS:
-        raise ValueError(f"{text!r}: no such fault; expected one of {', '.join(FAULTS)}")
+        is_text = key in known and known[key].annotation is str
+        fields[key] = value if is_text else _number_or_text(value)
     try:
         return _ADAPTER.validate_python(fields)
     except ValidationError as error:

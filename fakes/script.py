@@ -102,6 +102,8 @@ class Timing(ScriptModel):
     """How much shorter or longer the think time may be."""
     commit_ms: float = Field(default=150, ge=0, le=10_000)
     """From a client's commit to `committed`, with turn detection off."""
+    commit_error_ms: float = Field(default=0, ge=0, le=10_000)
+    """From a client's commit of nearly nothing to its error; real ones took up to a second."""
     transcription_ms: float = Field(default=400, ge=0, le=60_000)
     """From commit to the completed input transcription."""
     expires_after_s: float = Field(default=3600, gt=0, le=86_400)

@@ -36,6 +36,7 @@ from fakes.outbox import Ids, Outbox
 from fakes.repertoire import Repertoire
 from fakes.requests import (
     APPEND,
+    COMMIT_EMPTY,
     AnyRequest,
     CancelResponse,
     ClearBuffer,
@@ -95,6 +96,8 @@ class RealtimeSession:
         self._floor = Floor(self._state, self._mischief, self._on_response_done)
         self._turns = Turns(self._state, self._mischief, self._floor)
         self._waiting: deque[Event] = deque()
+        self._late_errors: deque[tuple[RequestError, str | None]] = deque()
+        self._late_errors_told = 0
 
     @property
     def over(self) -> bool:
@@ -222,6 +225,8 @@ class RealtimeSession:
                 self._expire()
             case "fault":
                 self._mischief.strike(int(argument))
+            case "late_error":
+                self._tell_late_error()
             case "stall":
                 self._out.link.release(self._out.now_ns)
 
@@ -247,12 +252,23 @@ class RealtimeSession:
                 self._dispatch(read(self._translator.incoming(event)))
         except RequestError as error:
             client_id = event.get("event_id")
-            self._out.error(
-                error.code,
-                error.message,
-                param=error.param,
-                client_event_id=client_id if isinstance(client_id, str) else None,
-            )
+            refused = error, client_id if isinstance(client_id, str) else None
+            late_ms = self._state.timing.commit_error_ms if error.code == COMMIT_EMPTY else 0
+            if late_ms and len(self._late_errors) < _MAX_WAITING_EVENTS:
+                self._late_errors.append(refused)
+                number = self._late_errors_told + len(self._late_errors)
+                self._out.set_timer(f"late_error:{number}", self._state.in_ms(late_ms))
+            else:
+                self._refuse(*refused)
+
+    def _refuse(self, error: RequestError, client_event_id: str | None) -> None:
+        self._out.error(
+            error.code, error.message, param=error.param, client_event_id=client_event_id
+        )
+
+    def _tell_late_error(self) -> None:
+        self._late_errors_told += 1
+        self._refuse(*self._late_errors.popleft())
 
     def _dispatch(self, request: AnyRequest) -> None:
         conversation = self._state.conversation

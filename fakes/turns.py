@@ -8,10 +8,10 @@ from fakes.door import Event, KeepAudio
 from fakes.floor import Floor
 from fakes.hearing import InputAudio
 from fakes.mischief import Mischief
-from fakes.requests import MAX_APPEND_BYTES, TOO_LARGE, RequestError
+from fakes.requests import COMMIT_EMPTY, MAX_APPEND_BYTES, TOO_LARGE, RequestError
 from fakes.response import Response
 from fakes.state import SessionState
-from fakes.vad import SpeechStarted, SpeechStopped
+from fakes.vad import FRAME_MS, SpeechStarted, SpeechStopped
 
 MIN_COMMIT_MS = 100
 
@@ -93,7 +93,7 @@ class Turns:
         buffered_ms = self._audio.uncommitted_ms
         if buffered_ms < MIN_COMMIT_MS:
             raise RequestError(
-                "input_audio_buffer_commit_empty",
+                COMMIT_EMPTY,
                 "Error committing input audio buffer: buffer too small. Expected at least "
                 f"{MIN_COMMIT_MS}ms of audio, but buffer only has {buffered_ms:.2f}ms of audio.",
             )
@@ -201,8 +201,7 @@ class Turns:
         content = {"type": "input_audio", "transcript": None}
         self._state.add_item(Item(_message(item_id, "user", content), audio_ms=audio_ms, pcm=pcm))
         if self._state.config.transcribes:
-            upcoming = self._floor.upcoming
-            self._heard[item_id] = (None if upcoming.unheard else upcoming.heard or "", audio_ms)
+            self._heard[item_id] = self._words(by), audio_ms
             out.set_timer(
                 f"transcription:{item_id}",
                 self._state.in_ms(self._state.timing.transcription_ms),
@@ -210,10 +209,20 @@ class Turns:
         self._committed += 1
         self._mischief.reached(f"turn {self._committed}")
 
+    def _words(self, by: CommittedBy) -> str | None:
+        """What is made of a turn by input transcription; None: it fails."""
+        detects = self._state.config.turn_detection is not None
+        if by == "client" and detects and self._state.script.commits == "server":
+            return ""  # not the turn that the script means, but what came after one
+        upcoming = self._floor.upcoming
+        return None if upcoming.unheard else upcoming.heard or ""
+
     def _check_idle(self, start_ms: float) -> None:
-        """The idle timer runs on the audio clock."""
-        clock_ms = self._audio.clock_ms
-        if self._idle_timeout_ms is None or clock_ms < start_ms + self._idle_timeout_ms:
+        """The idle timer runs on the audio clock, and is looked at once a frame."""
+        if self._idle_timeout_ms is None:
+            return
+        end_ms = math.ceil((start_ms + self._idle_timeout_ms) / FRAME_MS) * FRAME_MS
+        if self._audio.clock_ms < end_ms:
             return
         self._idle_from_ms = None
         if self._audio.speaking:
@@ -223,12 +232,12 @@ class Turns:
         out.send(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=round(start_ms),
-            audio_end_ms=round(clock_ms),
+            audio_end_ms=end_ms,
             item_id=self._item_id,
         )
         content = {"type": "input_text", "text": _IDLE_MESSAGE}
         self._state.add_item(Item(_message(out.ids.new("item"), "system", content)))
-        self._commit("idle_timeout", start_ms, clock_ms)
+        self._commit("idle_timeout", start_ms, end_ms)
         self._floor.answer("idle_timeout")
 
 

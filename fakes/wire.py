@@ -24,9 +24,11 @@ _AUDIO = re.compile(r'"audio"\s*:\s*"')
 def encode(event: Event) -> str:
     """A server event as text."""
     delta = event.get("delta")
-    if isinstance(delta, bytes):
-        event = {**event, "delta": base64.b64encode(delta).decode("ascii")}
-    return to_json(event)
+    if not isinstance(delta, bytes):
+        return to_json(event)
+    # Base64 needs no escaping, and looking for what does takes longer than all the rest.
+    text = to_json({key: value for key, value in event.items() if key != "delta"} | {"delta": ""})
+    return f'{text[:-2]}{base64.b64encode(delta).decode("ascii")}"}}'
 
 
 def decode(message: str | bytes) -> Decoded:
@@ -37,14 +39,20 @@ def decode(message: str | bytes) -> Decoded:
         return ClientGarbage("The message is not valid JSON.")
     if not isinstance(event, dict):
         return ClientGarbage("Expected a JSON object.")
+    if event.get("type") == APPEND:
+        return _decode_append(event)
     if _is_deeper(event, _DEEPEST):
         return ClientGarbage(f"The message is nested deeper than {_DEEPEST} levels.")
-    if event.get("type") != APPEND:
-        return ClientEvent(event)
+    return ClientEvent(event)
+
+
+def _decode_append(event: dict[str, Any]) -> Decoded:
+    """Fifty times a second for every session: kept lean."""
     if "audio" not in event:
         return _bad_audio(event, "Missing required parameter: 'audio'.")
-    event = audio_as_bytes(event)
-    if not isinstance(event["audio"], bytes):
+    try:
+        event["audio"] = binascii.a2b_base64(event["audio"], strict_mode=True)
+    except (ValueError, TypeError):
         return _bad_audio(event, "Invalid 'audio'. Expected base64-encoded audio.")
     return ClientEvent(event)
 

@@ -18,6 +18,11 @@ _LEAST_SAMPLES = RATE_HZ // 2
 _MOST_SAMPLES = 20 * RATE_HZ  # of an answer: more says nothing new, and takes its time
 
 
+def load() -> None:
+    """Load what computes it, which takes a second or two: before calls begin, not during them."""
+    import pystoi  # noqa: F401 - loaded is what it is for
+
+
 def intelligibility(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> float | None:
     """STOI in percent, 100 for the same; both at `RATE_HZ`, in step, and equally long.
 
@@ -25,7 +30,7 @@ def intelligibility(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> float 
     """
     if sent.size < _LEAST_SAMPLES:
         return None
-    from pystoi import stoi  # takes a second to load, which most users of reports need not spend
+    from pystoi import stoi  # see `load`
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)

@@ -206,7 +206,8 @@ def _scenario(call: CallResult) -> dict[str, Any]:
                 "turn_ms": _round(turn.turn_ms),
                 "own_ms": _round(turn.own_ms),
                 "hops": [
-                    {"name": hop.name, "length_ms": _round(hop.length_ms)} for hop in turn.hops
+                    {"name": hop.name, "length_ms": _round(hop.length_ms), "party": hop.party}
+                    for hop in turn.hops
                 ],
             }
             for turn in call.measured.turns

@@ -1,10 +1,24 @@
 """What commands that work on scenarios have in common: which ones, from where."""
 
 import argparse
+import re
 from pathlib import Path
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
+
+from simulator.explain import nearest
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
+
+
+class Parser(argparse.ArgumentParser):
+    """One that names the nearest right word for a command or a choice that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2 and the message."""
+        if found := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            words = re.findall(r"[\w-]+", found[2])
+            message += nearest(found[1], words)
+        super().error(message)
 
 
 def add_choice(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from simulator import (
     knee_command,
     run_command,
 )
+from simulator.choosing import Parser
 from simulator.loader import ScenarioError
 from simulator.runner import EXIT_COULD_NOT_RUN, RunError
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """What the command line takes."""
-    earshot = argparse.ArgumentParser(
+    earshot: argparse.ArgumentParser = Parser(
         prog="earshot",
         description="Judges a voice agent on the telephone by what the caller hears.",
         epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run.",

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from reports import quality
 from reports.knee import Knee, Load, Step, limit_ms, step_of
 from reports.results import CallResult
 from simulator import loader
@@ -114,6 +115,7 @@ async def find_knee(
     """
     (scenario,) = loader.load([scenario_path])
     await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
+    await asyncio.to_thread(quality.load)
     done: list[Step] = []
     for calls in steps:
         for attempt in range(1, MOST_ATTEMPTS + 1):

@@ -54,7 +54,7 @@ async def play_all(
 ) -> None:
     """Play, measure and judge every stage: `jobs` at once, each after its forerunner.
 
-    Callers of one scenario call together where `jobs` is enough for all of them.
+    Callers of one scenario call together; where `jobs` is not enough for them, nobody else does.
 
     What is done is added to `done`, which in the end has the order of `stages`.
 
@@ -76,7 +76,7 @@ async def play_all(
                     await asyncio.sleep(stage.start_delay_ms / 1000)
                 played = await play(attempt(stage, number))
             finally:
-                places.give_back()
+                places.give_back(stage, together=number == 1)
             call = await loop.run_in_executor(judge, evaluate, played, lane)
             if not is_bent(call):
                 break
@@ -116,7 +116,8 @@ def _judge(lane: Lane, calls: int) -> Executor:
 class _Places:
     """So many calls at once. Callers of one scenario call together: they get their places at once.
 
-    One taker at a time waits for what it needs, so that no two scenarios hold half of theirs.
+    One taker at a time waits for what it needs, so that no two scenarios hold half of theirs. A
+    scenario with more callers than there are places has all places, until its last call is over.
     """
 
     def __init__(self, stages: Sequence[Stage], count: int) -> None:
@@ -125,24 +126,31 @@ class _Places:
         self._groups = Counter(stage.together for stage in stages)
         self._count = count
         self._have_places: dict[str, asyncio.Event] = {}
+        self._left: dict[str, int] = {}
+        """Of the groups that have all places: how many of their calls are not over."""
 
     async def take(self, stage: Stage, *, together: bool) -> None:
-        """Wait for a place; `together` with the other callers, where there is room for all."""
+        """Wait for a place; `together` with the other callers."""
         needed = self._groups[stage.together] if together else 1
-        if needed > self._count:
-            needed = 1
         if needed == 1:
             await self._take(1)
         elif stage.together in self._have_places:
             await self._have_places[stage.together].wait()
         else:
             self._have_places[stage.together] = asyncio.Event()
-            await self._take(needed)
+            await self._take(min(needed, self._count))
+            if needed > self._count:
+                self._left[stage.together] = needed
             self._have_places[stage.together].set()
 
-    def give_back(self) -> None:
-        """A call is over."""
-        self._free.release()
+    def give_back(self, stage: Stage, *, together: bool) -> None:
+        """A call is over, which took its place so."""
+        given = 1
+        if together and stage.together in self._left:
+            self._left[stage.together] -= 1
+            given = 0 if self._left[stage.together] else self._count
+        for _ in range(given):
+            self._free.release()
 
     async def _take(self, needed: int) -> None:
         async with self._taking:

@@ -25,6 +25,7 @@ class ReferTap:
 
     def __init__(self, port: int) -> None:
         self._socket = _socket_of(port)
+        self._answered = ""
 
     def take(self) -> str | None:
         """Where a REFER that has arrived sends us; it is taken, and answered with 202."""
@@ -39,7 +40,9 @@ class ReferTap:
             self._socket.sendto(answer.encode(), source)
         except OSError:  # nothing there, or the line was cut
             return None
-        return uri
+        sent_again = answer == self._answered  # an answer that came late (RFC 3261 §17.1.2)
+        self._answered = answer
+        return None if sent_again else uri
 
     def close(self) -> None:
         """Look no more; the port stays as it is."""

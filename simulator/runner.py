@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from reports import quality
 from simulator import loader
 from simulator.cell import CALLS_IN_A_CELL
 from simulator.evaluate import Evaluated
@@ -128,6 +129,8 @@ async def play_run(
     """Play and judge stages in the lane that `options` name; the calls go into `done`."""
     rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
     await asyncio.to_thread(prepare_all, stages, rate_hz)
+    if options.lane == "sip":
+        await asyncio.to_thread(quality.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
         await play(stages, options, done, progress)
@@ -151,7 +154,7 @@ async def _play_sip(
             agent_uri=options.agent_uri,
         ) as lane:
             await play_all(
-                stages, lane.play, jobs=places, lane="sip", progress=progress, done=done.calls
+                stages, lane.play, jobs=options.jobs, lane="sip", progress=progress, done=done.calls
             )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"

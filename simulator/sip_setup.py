@@ -45,6 +45,7 @@ def agent_config(
     return {
         "sip": sip,
         "realtime": {"url": realtime_base + "/{called}/v1/realtime"},
+        "greeting": {"warm_at_start": False},  # each session at the fake is one of the script's
         "timeline": {"dir": str(work / "agent"), "trace_audio": True},
         "routes": [
             {"called": stage.name, **_with_cache(stage.scenario.agent, work, stage.greeting_cache)}

@@ -79,6 +79,7 @@ class Agent(Program):
             "timeline": {"dir": str(folder / "timelines")},
             "logs": {"format": "json"},
             **settings,
+            "greeting": {"warm_at_start": False, **settings.get("greeting", {})},
         }
         self.folder = folder
         self.config = folder / "agent.yaml"

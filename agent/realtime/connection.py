@@ -35,6 +35,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _PING_INTERVAL_S = 5.0
 _PING_TIMEOUT_S = 10.0
 """A socket that is dead without a word is found out in 15 s: its caller hears nothing meanwhile."""
+_APPEND = "input_audio_buffer.append"
 _AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 
 
@@ -170,9 +171,13 @@ class WebSocketConnection:
 
 def _encode(event: Event) -> str:
     audio = event.get("audio")
-    if isinstance(audio, bytes):
-        event = {**event, "audio": base64.b64encode(audio).decode("ascii")}
-    return json.dumps(event, separators=(",", ":"))
+    if not isinstance(audio, bytes):
+        return json.dumps(event, separators=(",", ":"))
+    text = base64.b64encode(audio).decode("ascii")
+    if len(event) == 2 and event["type"] == _APPEND:
+        # Fifty times a second and call: a sixth of the time of the encoder, and the same text.
+        return f'{{"type":"{_APPEND}","audio":"{text}"}}'
+    return json.dumps({**event, "audio": text}, separators=(",", ":"))
 
 
 def _decode(message: str | bytes) -> RealtimeInput:

@@ -23,6 +23,7 @@ from agent.sip.offer import expected_codec
 from agent.sip.options import PeerList, SipOptions
 from agent.sip.parties import parties
 from agent.sip.ports import PortPool
+from agent.sip.registration import RefusalRetry
 from agent.sip.stack import Stack
 
 _log = structlog.get_logger(__name__)
@@ -89,7 +90,11 @@ class SipStation:
         self._loop = asyncio.get_running_loop()
         self.stack.start()
         self._pool = PortPool(self.options.max_calls, self.options.bridge_rate_hz)
-        self.add_accounts()
+        try:
+            self.add_accounts()
+        except SipError:
+            await self.stop()
+            raise
         self._poll()
         return self.port
 
@@ -108,6 +113,7 @@ class SipStation:
         await asyncio.sleep(0)  # in which they are released
         self._spent.clear()
         self.drop_accounts()
+        self.stack.stop_media()  # or a tick could meet a port that is being dropped
         if self._pool is not None:
             self._pool.close()
         self.stack.destroy()
@@ -202,6 +208,9 @@ class SipEndpoint(SipStation):
         self._peers = PeerList(options.allowed_peers)
         self._accounts: list[_Account] = []
         self._refuse_status = 0
+        registration = options.registration
+        self._refusals = RefusalRetry(registration.retry_s) if registration else None
+        self._is_leaving = False
         self._gate = Gate(
             options.retry_after_s, lambda: self._refuse_status or _BUSY, self._note_refusal
         )
@@ -221,12 +230,23 @@ class SipEndpoint(SipStation):
         self._refuse_status = 0
 
     def add_accounts(self) -> None:
-        """One for calls that come from anywhere; one more at the registrar, if there is one."""
+        """One for calls that come from anywhere; one more at the registrar, if there is one.
+
+        Raises:
+            SipError: the registrar's name or ours there cannot be used.
+        """
         self._accounts = [_Account(self)]
         self._accounts[0].create(self.stack.account_config(), True)
-        if self.options.registration is not None:
+        registration = self.options.registration
+        if registration is not None:
             self._accounts.append(_Account(self))
-            self._accounts[1].create(self.stack.account_config(self.options.registration))
+            try:
+                self._accounts[1].create(self.stack.account_config(registration))
+            except pjsua2.Error as error:
+                raise SipError(
+                    f"cannot register as {registration.user} at {registration.registrar}: "
+                    f"{error.reason}"
+                ) from None
 
     def drop_accounts(self) -> None:
         """See `SipStation`."""
@@ -236,6 +256,7 @@ class SipEndpoint(SipStation):
 
     def begin_goodbyes(self) -> None:
         """Un-REGISTER (RFC 3261 §10.2.2)."""
+        self._is_leaving = True
         if self.registered:
             with contextlib.suppress(pjsua2.Error):
                 self._accounts[1].setRegistration(False)
@@ -263,7 +284,22 @@ class SipEndpoint(SipStation):
         log("sip_registration", registered=self.registered, status=status, reason=reason)
         if self._on_registration is not None:
             self._on_registration(self.registered, status, reason)
+        self._retry_if_refused(status)
         self.note_rest()
+
+    def _retry_if_refused(self, status: int) -> None:
+        if self._refusals is None or self._is_leaving:
+            return
+        wait_s = self._refusals.next_s(status, registered=bool(self.registered))
+        if wait_s is not None:
+            _log.info("sip_registration_again", in_s=wait_s)
+            self.call_later(wait_s * 1000, self._register)
+
+    def _register(self) -> None:
+        if self.registered or self._is_leaving:
+            return
+        with contextlib.suppress(pjsua2.Error):  # one is under way
+            self._accounts[1].setRegistration(True)
 
     def _refusal_of(self, source: str) -> int:
         """The status to refuse a call from `source` with; 0 to take it."""

@@ -162,6 +162,11 @@ class Stack:
             self._register(config, registration)
         return config
 
+    def stop_media(self) -> None:
+        """Stop the media clock: no port is called any more."""
+        with contextlib.suppress(pjsua2.Error):
+            self._endpoint.audDevManager().setNoDev()
+
     def destroy(self) -> None:
         """Free everything; nothing of PJSUA2 may be used afterwards. Takes a second or so."""
         gc.collect()  # what Python still holds would call into a library that is gone
@@ -199,6 +204,7 @@ class Stack:
         config.writer = writer.__disown__()  # the library deletes it
 
     def _bind(self) -> None:
+        _check_host(self.options.listen_host)
         self._rtp_port = self.options.rtp_port or _free_block(
             self.options.listen_host, 2 * self.options.max_calls
         )
@@ -276,6 +282,22 @@ def _quiet_stdout() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def _check_host(host: str) -> None:
+    """See that this machine can listen there at all.
+
+    Raises:
+        SipError: it cannot; says why.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        with socket.socket(found[0][0], socket.SOCK_DGRAM) as probe:
+            probe.bind(found[0][4])
+    except OSError as error:
+        raise SipError(
+            f"sip.host {host!r} is no address of this machine: {error.strerror}"
+        ) from None
 
 
 def _free_block(host: str, count: int) -> int:

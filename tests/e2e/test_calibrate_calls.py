@@ -7,6 +7,18 @@ import pytest
 
 from simulator.cli import main
 
+SHORT = """
+about: One question, one answer.
+realtime:
+  greeting: {say: "Hello."}
+  replies: [{say: "We open at nine.", think_ms: 300}]
+steps:
+  - expect: greeting
+  - say: "When do you open?"
+  - expect: reply
+  - hang_up
+"""
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
@@ -38,3 +50,22 @@ def test_knee_refuses_steps_that_do_not_rise(steps: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["knee", "--steps", steps])
     assert exit_.value.code == 2
+
+
+def test_knee_loads_one_agent_with_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = tmp_path / "short.yaml"
+    short.write_text(SHORT)
+    arguments = [str(short), "--steps", "2", "--calls-a-worker", "1", "--json"]
+    code = main(["knee", *arguments, "--out", str(tmp_path)])
+    told = json.loads(capsys.readouterr().out)
+    (step,) = told["steps"]
+    assert (step["calls"], step["workers"]) == (2, 2)
+    assert (step["finished"], step["placed"], step["turns"]) == (4, 4, 4)
+    assert step["agent"]["memory_mib"] > 100, "a supervisor and two workers"
+    assert step["hops_ms"].keys() >= {"RTP to agent", "agent to append", "playout to ear"}
+    assert code == (0 if step["within"] else 1)
+    agents = list(tmp_path.glob("knee-*/*/work/logs/agent.log"))
+    assert agents
+    assert '"worker": 1' in agents[0].read_text()

@@ -341,6 +341,27 @@ def test_a_port_that_is_taken_is_said_in_words(tmp_path: Path, options: tuple[st
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("sip", "said"),
+    [
+        ({"host": "203.0.113.7"}, "sip.host '203.0.113.7' is no address of this machine"),
+        ({"host": "nonsense.invalid"}, "sip.host 'nonsense.invalid' is no address"),
+        (
+            {"registration": {"registrar": "pbx:port", "user": "a"}},
+            "cannot register as a at pbx:port",
+        ),
+    ],
+)
+def test_an_address_that_cannot_be_is_said_in_words(
+    tmp_path: Path, sip: dict[str, Any], said: str
+) -> None:
+    done = run(tmp_path, {"sip": {"port": 0, **sip}})
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_pages_that_cannot_be_served_are_said_in_words(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -348,6 +369,7 @@ def test_pages_that_cannot_be_served_are_said_in_words(tmp_path: Path) -> None:
         done = run(tmp_path, {"sip": {"port": 0}, "http": {"port": taken.getsockname()[1]}})
     assert done.returncode == 2
     assert "in use" in done.stderr
+    assert "http: the pages cannot be served on 127.0.0.1:" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -218,6 +218,19 @@ def test_a_server_that_waits_for_the_clients_commit() -> None:
     assert client.marked("response_planned")[0].fields["reply"] == "reply 1"
 
 
+def test_a_junk_item_has_no_words() -> None:
+    client = Client({"replies": [{"say": "Nine."}, {"say": "Yes.", "heard": "Every day?"}]})
+    client.update(audio={"input": {"transcription": {"model": "whisper-1"}}})
+    client.say()
+    client.wait(2000)
+    client.send("input_audio_buffer.commit")
+    client.wait(2000)
+    client.say()
+    client.wait(2000)
+    completed = client.all("conversation.item.input_audio_transcription.completed")
+    assert [event["transcript"] for event in completed] == ["", "", "Every day?"]
+
+
 def test_no_response_is_made_when_none_is_to_be() -> None:
     client = Client()
     client.turn_detection({"type": "server_vad", "create_response": False})
@@ -275,6 +288,24 @@ def test_out_of_band_responses_run_beside_the_conversation() -> None:
     client.wait(5000)
     assert len(client.all("response.done")) == 2
     assert not client.all("error")
+
+
+def test_the_error_of_an_empty_commit_may_come_late() -> None:
+    client = Client({"timing": {"commit_error_ms": 900}})
+    client.send("input_audio_buffer.commit", event_id="first")
+    client.wait(100)
+    client.send("input_audio_buffer.commit", event_id="second")
+    client.send("response.cancel")
+    assert [event["error"]["code"] for event in client.all("error")] == [
+        "response_cancel_not_active"
+    ]
+    client.wait(799)
+    assert len(client.all("error")) == 1
+    client.wait(1)
+    assert client.all("error")[1]["error"]["event_id"] == "first"
+    client.wait(100)
+    assert client.all("error")[2]["error"]["event_id"] == "second"
+    assert client.all("error")[2]["error"]["code"] == "input_audio_buffer_commit_empty"
 
 
 def test_limits_are_told_after_each_response() -> None:

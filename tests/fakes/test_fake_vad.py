@@ -225,6 +225,20 @@ def test_the_size_of_appends_changes_nothing(frame_ms: int) -> None:
     assert [mark.fields["audio_end_ms"] for mark in client.marked("speech_stopped")] == expected
 
 
+@pytest.mark.parametrize("frame_ms", [10, 20, 100, 999])
+def test_the_size_of_appends_does_not_move_the_idle_timeout(frame_ms: int) -> None:
+    client = Client({"timing": {"think_ms": 10}})
+    client.turn_detection({"type": "server_vad", "idle_timeout_ms": 5000})
+    client.say(then_silence_ms=1500)
+    client.wait(500)
+    pcm = silence(9000, 24_000)
+    for start in range(0, len(pcm), frame_ms * 48):
+        client.send("input_audio_buffer.append", audio=pcm[start : start + frame_ms * 48])
+    timeout = client.all("input_audio_buffer.timeout_triggered")[0]
+    assert timeout["audio_end_ms"] % FRAME_MS == 0
+    assert 0 <= timeout["audio_end_ms"] - timeout["audio_start_ms"] - 5000 < FRAME_MS
+
+
 def test_a_sample_may_come_in_halves() -> None:
     pcm = silence(1000, 24_000) + synthesise("Hello there.") + silence(1000, 24_000)
     client, whole = Client(), Client()

@@ -17,7 +17,7 @@ from fakes.door import (
     SendEvent,
     SendText,
 )
-from fakes.faults import FAULTS, parse_fault
+from fakes.faults import FAULTS, Close, parse_fault
 from fakes.script import Script
 
 REPLY = {"say": "We open at nine on Saturday.", "pace": 2, "think_ms": 100}
@@ -43,6 +43,18 @@ def applied(client: Client) -> list[str]:
 def test_every_fault_has_a_test() -> None:
     tested = {word for word in globals() if word.startswith("test_fault_")}
     assert {f"test_fault_{name}" for name in FAULTS} == tested
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_fault_is_on_the_timeline_where_it_struck(name: str) -> None:
+    places = FAULTS[name].places
+    place = "connect" if places == {"connect"} else "reply 1"
+    client = whole_turn(f"{name} at={place}")
+    (mark,) = client.marked("fault_applied")
+    assert (mark.fields["fault"], mark.fields["at"]) == (name, place)
+    reached = client.marked("delta_sent")
+    if place == "reply 1" and reached and FAULTS[name].delayable:
+        assert mark.at_ns == reached[0].at_ns
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
@@ -262,11 +274,19 @@ def test_a_session_without_faults_sends_events_one_by_one() -> None:
         ("stall for_ms at=turn 1", "expected KEY=VALUE, not 'for_ms'"),
         ("stall long=5 at=turn 1", "long: Extra inputs are not permitted"),
         ("refuse status=200", "status: Input should be"),
+        ("stall at=turn 1 for_ms=5", "'at' comes last"),
+        ("", "no such fault; expected one of"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match=re.escape(expected)):
         parse_fault(text)
+
+
+def test_a_number_may_be_a_text() -> None:
+    assert parse_fault("close code=4000 reason=42 at=turn 1") == Close(
+        fault="close", code=4000, reason="42", at="turn 1"
+    )
 
 
 def test_faults_of_a_script_are_checked_too() -> None:

@@ -97,6 +97,29 @@ def test_what_was_cut_at_the_end_is_not_missing() -> None:
     assert found.sent_place(BEFORE + 7000) == 7000
 
 
+@pytest.mark.parametrize("damage", ["noise", "clipped", "faint"])
+def test_damaged_audio_is_laid_in_step_all_the_same(damage: str) -> None:
+    rng = np.random.default_rng(3)
+    damaged: dict[str, NDArray[np.float64]] = {
+        "noise": SENT + rng.normal(0, SENT.std() / 4, SENT.size),
+        "clipped": np.clip(SENT.astype(float), -SENT.std(), SENT.std()),
+        "faint": SENT / 4,
+    }
+    received = damaged[damage].astype(np.int16)
+    at = 9000
+    found = align(SENT, heard(received[:at], silence(90), received[at:]), RATE_HZ)
+    assert found.longest_hole() / 8 == pytest.approx(90, abs=12)
+    assert (found.missing, found.repeated) == (0, 0)
+    assert found.sent_place(BEFORE + 720 + 12_000) == pytest.approx(12_000, abs=4)
+
+
+@pytest.mark.parametrize("level", [0, 30])
+def test_silence_and_noise_are_no_answer(level: int) -> None:
+    rng = np.random.default_rng(4)
+    nothing = (rng.normal(0, 1, SENT.size) * level).astype(np.int16)
+    assert not align(SENT, heard(nothing), RATE_HZ).found
+
+
 def test_places_are_told_behind_a_hole() -> None:
     found = align(SENT, heard(SENT[:8000], silence(100), SENT[8000:]), RATE_HZ)
     assert found.sent_place(BEFORE + 800 + 12_000) == 12_000

@@ -142,7 +142,7 @@ def test_a_mistake_in_a_cell_is_told_at_the_matrix(tmp_path: Path) -> None:
 
 
 def test_an_absent_folder_and_an_empty_one(tmp_path: Path) -> None:
-    with pytest.raises(ScenarioError, match="No such file"):
+    with pytest.raises(ScenarioError, match="no such file"):
         load([tmp_path / "none.yaml"])
     with pytest.raises(ScenarioError, match=r"no \*.yaml in this folder"):
         load([tmp_path])

@@ -147,4 +147,4 @@ async def test_scenarios_with_many_callers_never_wait_for_each_others_places(
     groups = [stage(f"{group}{n}", together=group) for n in range(3) for group in "xyz"]
     machine, done = await played(monkeypatch, [*groups, stage("a")], {}, jobs=jobs)
     assert len(done) == 10
-    assert machine.most_at_once <= jobs
+    assert 3 <= machine.most_at_once <= max(jobs, 3)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import numpy.fft  # as below: numpy loads it when it is first used
+import numpy.random  # noqa: F401 - as above
 import pytest
 
 import simulator.pytest_player  # noqa: F401 - a run within forgets what it imports; numpy must stay

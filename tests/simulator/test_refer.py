@@ -72,6 +72,20 @@ def test_a_refer_is_taken_and_what_comes_behind_it_is_not(
     assert ours.recv(2000) == b"OPTIONS"
 
 
+def test_a_refer_that_is_sent_again_is_answered_again_and_told_once(
+    ports: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = ports
+    tap = ReferTap(ours.getsockname()[1])
+    told = []
+    for message in (REFER, REFER, REFER.replace("4711", "4712")):
+        theirs.sendto(message.encode(), ours.getsockname())
+        told.append(tap.take())
+        assert theirs.recv(2000).startswith(b"SIP/2.0 202 Accepted\r\n")
+    assert told == ["<sip:desk@127.0.0.1>", None, "<sip:desk@127.0.0.1>"]
+    tap.close()
+
+
 def test_a_port_of_nobody_is_said() -> None:
     with pytest.raises(LookupError, match="no socket of this process has the port 1"):
         ReferTap(1)

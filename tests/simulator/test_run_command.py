@@ -85,6 +85,18 @@ def test_arguments_that_cannot_be_are_exit_2(earshot: Earshot, arguments: list[s
     assert ended.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "word"), [(["rum"], "run"), (["run", "--lane", "virtul"], "virtual")]
+)
+def test_a_word_that_is_none_has_the_nearest_right_one_beside_it(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], arguments: list[str], word: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        earshot(*arguments)
+    assert ended.value.code == 2
+    assert f'did you mean "{word}"?' in capsys.readouterr().err
+
+
 def test_words_choose_by_name_and_by_tag(earshot: Earshot) -> None:
     assert run_virtual(earshot, "-k", "smoke or nothing") == 0
     assert verdicts() == {"good": "passed"}
@@ -119,6 +131,18 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
     suite = ET.parse("out/latest/junit.xml").getroot()[0]  # noqa: S314 - our own file
     assert (suite.get("tests"), suite.get("failures")) == ("5", "1")
     assert "4 passed, 1 failed" in capsys.readouterr().out
+
+
+def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(
+    earshot: Earshot,
+) -> None:
+    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 1}, answer_ms: 500}\n")
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: off}\n")
+    assert run_virtual(earshot, "--repeat", "2") == 1
+    data = json.loads(Path("out/latest/results.json").read_text())
+    details = {scenario["name"]: scenario["detail"] for scenario in data["scenarios"]}
+    assert details["good"].startswith("over budget: beep_ms p50 of 2 values is ")
+    assert verdicts()["other"] == "passed"
 
 
 def test_a_matrix_and_callers_are_calls_of_their_own(earshot: Earshot) -> None:

@@ -1,0 +1,166 @@
+"""A registrar that wants a digest, grants little time, refuses, dies, and comes back."""
+
+import hashlib
+import re
+import signal
+import socketserver
+import threading
+from collections.abc import Iterator
+from io import BufferedIOBase
+from pathlib import Path
+
+import pytest
+from agent_rig import Agent, until
+
+pytestmark = pytest.mark.e2e
+
+SECRET = "correct horse"  # of a registrar that lives for one test
+GRANTED_S = 8
+"""PJSIP refreshes 5 s before the end."""
+
+
+class Registrar:
+    """As much of RFC 3261 §10 and RFC 2617 as a user agent notices."""
+
+    def __init__(self) -> None:
+        self.accepted = 0
+        self.left = 0
+        self.refuses = False
+        """Answers 403, as a PBX may while it restarts."""
+        self.dies_in_the_middle = False
+        """Asks for the digest, and is gone when it comes."""
+        self._nonces = 0
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,))
+        self._thread.start()
+
+    def close(self) -> None:
+        """For good."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def _handler(self) -> type[socketserver.StreamRequestHandler]:
+        registrar = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                """Messages of one connection; a REGISTER has no body."""
+                while message := _next_message(self.rfile):
+                    answer = registrar._answer(message)
+                    if answer is None:
+                        return
+                    self.wfile.write(_reply(message, answer))
+
+        return Handler
+
+    def _answer(self, message: str) -> str | None:
+        if self.refuses:
+            return "403 Forbidden"
+        digest = re.search(r"^Authorization: Digest (.*)$", message, re.MULTILINE)
+        if digest is None:
+            self._nonces += 1
+            challenge = f'Digest realm="pbx", nonce="n{self._nonces}", algorithm=MD5'
+            return f"401 Unauthorized\r\nWWW-Authenticate: {challenge}"
+        if self.dies_in_the_middle:
+            return None
+        if not _is_right(dict(re.findall(r'(\w+)="([^"]*)"', digest[1]))):
+            return "403 Forbidden"
+        if "expires=0" in message.lower() or re.search(r"^Expires: 0", message, re.MULTILINE):
+            self.left += 1
+            return "200 OK"
+        self.accepted += 1
+        contact = re.search(r"^Contact: (<[^>]*>)", message, re.MULTILINE)
+        assert contact is not None
+        return f"200 OK\r\nContact: {contact[1]};expires={GRANTED_S}"
+
+
+def _next_message(stream: BufferedIOBase) -> str:
+    """Up to its empty line; nothing when the connection is over."""
+    lines: list[str] = []
+    while line := stream.readline().decode():
+        if line.strip():
+            lines.append(line)
+        elif lines:
+            return "".join(lines)
+    return ""
+
+
+def _is_right(digest: dict[str, str]) -> bool:
+    """RFC 2617 §3.2.2, without qop."""
+
+    def md5(text: str) -> str:
+        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+    who = md5(f"200:pbx:{SECRET}")
+    what = md5(f"REGISTER:{digest['uri']}")
+    return digest["response"] == md5(f"{who}:{digest['nonce']}:{what}")
+
+
+def _reply(request: str, answer: str) -> bytes:
+    kept = re.findall(r"^((?:Via|From|To|Call-ID|CSeq):.*?)\r?$", request, re.MULTILINE)
+    kept = [f"{line};tag=registrar" if line.startswith("To:") else line for line in kept]
+    return "\r\n".join([f"SIP/2.0 {answer}", *kept, "Content-Length: 0", "", ""]).encode()
+
+
+@pytest.fixture
+def registrar() -> Iterator[Registrar]:
+    registrar = Registrar()
+    yield registrar
+    registrar.close()
+
+
+def serve(folder: Path, registrar: Registrar) -> Agent:
+    registration = {
+        "registrar": f"127.0.0.1:{registrar.port}",
+        "user": "200",
+        "retry_s": 1,
+        "transport": "tcp",
+    }
+    nobody = {"url": "ws://127.0.0.1:9/v1/realtime"}
+    return Agent(folder, {"realtime": nobody, "sip": {"port": 0, "registration": registration}})
+
+
+def test_registered_refreshed_lost_and_found_again(
+    tmp_path: Path, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARSHOT_SIP_PASSWORD", SECRET)
+    agent = serve(tmp_path, registrar)
+    try:
+        until(lambda: agent.get("/readyz")[0] == 200, "the registration")
+        until(lambda: registrar.accepted >= 3, "two refreshes")
+        assert agent.get("/readyz")[0] == 200
+        registrar.dies_in_the_middle = True
+        until(lambda: agent.get("/readyz")[0] == 503, "its loss")
+        assert agent.get("/healthz")[0] == 200
+        accepted = registrar.accepted
+        registrar.dies_in_the_middle = False
+        until(lambda: agent.get("/readyz")[0] == 200, "its return")
+        assert registrar.accepted > accepted
+        registrar.refuses = True
+        until(lambda: agent.get("/readyz")[0] == 503, "a refusal")
+        registrar.refuses = False
+        until(lambda: agent.get("/readyz")[0] == 200, "what was refused is tried again")
+        agent.signal(signal.SIGTERM)
+        assert agent.wait() == 0
+        assert registrar.left == 1, "it says goodbye"
+    finally:
+        agent.close()
+
+
+def test_a_wrong_password_is_said_and_is_no_attack(
+    tmp_path: Path, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARSHOT_SIP_PASSWORD", "wrong horse")
+    agent = serve(tmp_path, registrar)
+    try:
+        until(lambda: len(agent.logged("sip_registration_again")) == 2, "the second try's refusal")
+        waits_s = [line["in_s"] for line in agent.logged("sip_registration_again")]
+        assert waits_s == [6, 12]
+        assert {line["status"] for line in agent.logged("sip_registration")} == {403}
+        assert agent.get("/readyz")[0] == 503
+        assert "wrong horse" not in agent.log_path.read_text()
+    finally:
+        agent.close()

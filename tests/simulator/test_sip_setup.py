@@ -1,0 +1,70 @@
+"""What the processes of the sip lane are told is what the scenario says."""
+
+from pathlib import Path
+
+import yaml
+
+from agent.audio import to_samples, tone, write_wav
+from agent.settings import CallSettings, Settings
+from fakes.load import load_script
+from fakes.recording import Entry, Header, Recording, write_recording
+from fakes.repertoire import prepare
+from simulator.loader import load_file
+from simulator.sip_setup import agent_config, child_environment, write_scripts
+from simulator.stage import Stage, plan
+
+SCENARIO = """\
+about: Everything that a script may hold.
+agent: {turns: {vad: {silence_duration_ms: 700}}, greeting: {interruptible: true}}
+realtime:
+  timing: {think_ms: 300, pace: 3}
+  vad: {engine: silero, threshold: 0.7}
+  dialect: beta
+  commits: client
+  greeting: {wav: own.wav, transcript: "A tone."}
+  replies:
+    - {say: "At nine.", voice: en-us+f3, think_ms: 100, heard: "When?"}
+    - {function_call: {name: look_up, arguments: {day: Monday}}}
+    - {recording: {file: call.jsonl, turn: 1}}
+    - {wav: own.wav, unheard: true}
+  faults: [{fault: stall, at: reply 1 + 500ms, for_ms: 2000}]
+steps: [hang_up]
+"""
+
+
+def stages(folder: Path) -> list[Stage]:
+    write_wav(folder / "own.wav", to_samples(tone(300, 300, 44_100)), 44_100)
+    sound = tone(300, 300, 24_000)
+    said = {"type": "response.output_audio.delta", "response_id": "a", "delta": sound}
+    write_recording(folder / "call.jsonl", Recording(Header(), (Entry(1.0, "server", said),)))
+    (folder / "one.yaml").write_text(SCENARIO)
+    return plan(load_file(folder / "one.yaml"), repeat=2, seed=1)
+
+
+def test_the_server_reads_the_script_of_each_stage_as_it_was_written(tmp_path: Path) -> None:
+    told = stages(tmp_path)
+    write_scripts(told, tmp_path / "scripts")
+    for stage in told:
+        read = load_script(tmp_path / "scripts" / f"{stage.name}.yaml")
+        assert read == stage.scenario.realtime.resolved(tmp_path)
+        assert [bool(line.pcm) for line in prepare(read).replies] == [True, False, True, True]
+
+
+def test_the_agent_has_the_settings_of_each_stage_by_the_called_number(tmp_path: Path) -> None:
+    told = stages(tmp_path)
+    config = yaml.safe_load(yaml.safe_dump(agent_config(told, "ws://127.0.0.1:9", tmp_path)))
+    settings = Settings.model_validate(config)
+    for stage in told:
+        own = settings.for_call(stage.name)
+        wanted = CallSettings.model_validate(stage.scenario.agent)
+        assert own.turns == wanted.turns
+        assert own.greeting.interruptible
+        assert str(own.greeting.cache_dir).endswith(f"greetings/{stage.greeting_cache}")
+
+
+def test_no_key_and_no_setting_of_ours_reaches_a_child() -> None:
+    given = {"PATH": "/bin", "OPENAI_API_KEY": "sk-secret", "EARSHOT_SIP__PORT": "1"}
+    told = child_environment(given)
+    assert told["PATH"] == "/bin"
+    assert "EARSHOT_SIP__PORT" not in told
+    assert "secret" not in str(told)
