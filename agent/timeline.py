@@ -18,6 +18,8 @@ from typing import IO, Any, Literal, get_args
 Source = Literal["agent", "caller", "realtime"]
 
 _FLUSH_EVERY_MARKS = 64
+_SOURCES = get_args(Source)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,15 +34,14 @@ class Mark:
 
     def to_json(self) -> str:
         """The mark as one line of JSON, without the line's end."""
-        return json.dumps(
+        return _encode(
             {
                 "at_ns": self.at_ns,
                 "source": self.source,
                 "call": self.call,
                 "name": self.name,
                 "fields": dict(self.fields),
-            },
-            separators=(",", ":"),
+            }
         )
 
 
@@ -113,10 +114,8 @@ def _parse(line: str) -> Mark:
     missing = {"at_ns", "source", "call", "name"} - data.keys()
     if missing:
         raise ValueError(f"missing {', '.join(sorted(missing))}")
-    if data["source"] not in get_args(Source):
-        raise ValueError(
-            f"source {data['source']!r}, expected one of {', '.join(get_args(Source))}"
-        )
+    if data["source"] not in _SOURCES:
+        raise ValueError(f"source {data['source']!r}, expected one of {', '.join(_SOURCES)}")
     if not isinstance(data["at_ns"], int):
         raise ValueError(f"at_ns {data['at_ns']!r}, expected whole nanoseconds")  # noqa: TRY004
     return Mark(

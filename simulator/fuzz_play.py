@@ -73,7 +73,7 @@ def play_scenario(
     try:
         call = play_call(
             scenario,
-            _phrases(scenario, options.line.sample_rate_hz),
+            phrases.prepare(scenario, options.line.sample_rate_hz),
             stage=stage.name,
             seed=stage.seed,
             settings=settings,
@@ -93,23 +93,6 @@ def play_scenario(
         reached=reached(call) if call else frozenset(),
         virtual_s=call.ended_ns / NS_PER_S if call else 0.0,
     )
-
-
-def _phrases(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
-    """As `simulator.phrases.prepare`, but each phrase is prepared once a process."""
-    audio = {}
-    for position, step in enumerate(scenario.all_steps):
-        key = (step.model_dump_json(), scenario.caller.model_dump_json(exclude={"codec"}), rate_hz)
-        if key not in _PREPARED:
-            alone = scenario.model_copy(update={"steps": [step], "meanwhile": ()})
-            _PREPARED[key] = phrases.prepare(alone, rate_hz)
-        prepared = _PREPARED[key]
-        if 0 in prepared:
-            audio[position] = prepared[0]
-    return audio
-
-
-_PREPARED: dict[tuple[str, str, int], dict[int, bytes]] = {}
 
 
 def _crash(error: Exception) -> str:

@@ -3,6 +3,8 @@
 A call never waits for the synthesiser, and the same scenario always sounds the same.
 """
 
+from pathlib import Path
+
 from agent.audio import BYTES_PER_SAMPLE, to_samples
 from agent.leg import FRAME_MS
 from reports.ears import segments
@@ -42,6 +44,20 @@ def background(scenario: Scenario, rate_hz: int) -> bytes:
 
 def phrase(scenario: Scenario, step: Step, rate_hz: int) -> bytes | None:
     """What a step of the scenario makes heard, if it does; raises as `prepare` does."""
+    key = (step.model_dump_json(), scenario.caller.model_dump_json(), scenario.folder, rate_hz)
+    if key not in _made:
+        if len(_made) >= _MOST_MADE:
+            _made.clear()
+        _made[key] = _make(scenario, step, rate_hz)
+    return _made[key]
+
+
+_MOST_MADE = 500
+_made: dict[tuple[str, str, Path, int], bytes | None] = {}
+"""What has been made in this process: most phrases are said in many calls."""
+
+
+def _make(scenario: Scenario, step: Step, rate_hz: int) -> bytes | None:
     caller = scenario.caller
     match step:
         case Say():

@@ -27,6 +27,7 @@ from simulator.sip_lane import SipLane
 from simulator.speech import prepare_all
 from simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
 from simulator.virtual_lane import VirtualLane
+from simulator.virtual_leg import LineOptions
 
 EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 
@@ -126,7 +127,8 @@ async def play_run(
     stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
 ) -> None:
     """Play and judge stages in the lane that `options` name; the calls go into `done`."""
-    await asyncio.to_thread(prepare_all, stages, CALLER_RATE_HZ)
+    rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
+    await asyncio.to_thread(prepare_all, stages, rate_hz)
     if options.lane == "sip":
         await asyncio.to_thread(quality.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
