@@ -22,6 +22,7 @@ from simulator.sip_setup import agent_config, write_scripts, write_yaml
 from simulator.stage import Played, Stage
 from simulator.stalls import StallWatch
 from simulator.steps import Vanish
+from simulator.waits import WaitWatch
 
 UNANSWERED_S = 66.0
 """How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,
@@ -114,6 +115,8 @@ class SipLane:
                 await self._start_fake()
             others = [process for process in self.processes if process is not self._fake]
             await asyncio.gather(*(process.start() for process in others))
+            waits = WaitWatch(self._pids, self._stalls.add)
+            await self._watching.enter_async_context(waits)
         except BaseException:
             await self._stop()
             raise
@@ -171,10 +174,13 @@ class SipLane:
                 source="caller",
                 call=stage.name,
                 name="machine_stalled",
-                fields={"late_ms": stall.late_ms, "cpu": stall.cpu},
+                fields={"late_ms": stall.late_ms, "cpu": stall.cpu, "process": stall.process},
             )
             for stall in self._stalls.between(since_ns, time.monotonic_ns())
         ]
+
+    def _pids(self) -> dict[str, int]:
+        return {one.name: one.pid for one in self.processes if one.pid is not None}
 
     async def _start_fake(self) -> None:
         scripts, timelines = self._work / "scripts", self._work / "realtime"

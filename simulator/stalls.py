@@ -36,11 +36,15 @@ _START_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """A time in which a processor did nothing for us. It ended at `at_ns`."""
+    """A time in which a processor did nothing for us, or for one of our processes.
+
+    It ended at `at_ns`; `cpu` is -1 where it was not one processor's.
+    """
 
     at_ns: int
     late_ms: float
-    cpu: int
+    cpu: int = -1
+    process: str = ""
 
 
 class StallWatch:
@@ -78,13 +82,17 @@ class StallWatch:
         if self._reader is not None:
             await asyncio.wait([self._reader])
 
+    def add(self, stall: Stall) -> None:
+        """Keep what another watcher has seen."""
+        self._stalls.append(stall)
+
     def between(self, start_ns: int, end_ns: int) -> list[Stall]:
         """The stalls that ended in a time, in order; of those that are known so far."""
         return [stall for stall in self._stalls if start_ns <= stall.at_ns <= end_ns]
 
     async def _read(self, lines: asyncio.StreamReader) -> None:
         async for line in lines:
-            self._stalls.append(Stall(**json.loads(line)))
+            self.add(Stall(**json.loads(line)))
 
 
 def watch(cpu: int | None, tell: Callable[[Stall], None], until: Callable[[], bool]) -> None:
