@@ -96,12 +96,16 @@ class Knee:
     def sentence(self) -> str:
         """The verdict, and who gave way first."""
         broken = next((step for step in self.steps if not step.within), None)
-        within = f"{self.calls} calls at once are within the budget"
+        within = f"{_calls(self.calls)} at once within the budget"
         if broken is None:
-            return f"{within}; the knee is beyond them."
+            return f"{within}; the knee is beyond."
         unsure = ""
         if self.error_ms and abs(broken.overhead_ms["p95"] - self.limit_ms) < self.error_ms:
             unsure = f" (closer to the limit than the harness's own error, {self.error_ms:.1f} ms)"
+        if not self.calls:
+            return (
+                f"Not even {_calls(broken.calls)} within the budget: {self._who(broken)}{unsure}."
+            )
         return f"{within}; at {broken.calls} {self._who(broken)}{unsure}."
 
     def _who(self, step: Step) -> str:
@@ -128,6 +132,10 @@ class Knee:
             f"the {_READERS.get(hop, 'agent')} gave way first: "
             f"{hop} took {step.hops_ms[hop]:.0f} ms (p95){before}"
         )
+
+
+def _calls(count: int) -> str:
+    return "1 call" if count == 1 else f"{count} calls"
 
 
 PARTIES = {point.hop: point.party for point in WAY.values()}

@@ -40,7 +40,7 @@ def rebuild(
         StoredError: there is no timeline.
         EvidenceError, TimelineError, BudgetError: evidence that cannot be used.
     """
-    calls = sorted(path.parent for path in directory.glob(f"{CALLS}/*/{TIMELINE}"))
+    calls = _calls_of(directory)
     if calls:
         target = out_dir or directory
         evidence = list(map(load_evidence, calls))
@@ -59,6 +59,21 @@ def rebuild(
     lane = evidence[0].info.lane
     info = RunInfo(started_at="", lane=lane)
     return target, write_run(target, info, evidence, against=against)
+
+
+def _calls_of(directory: Path) -> list[Path]:
+    """The calls of a run, as its results list them; all there are, where there are no results.
+
+    A call that was played again, because the machine stood still, has directories for the attempts
+    that do not count as well.
+    """
+    found = sorted(path.parent for path in directory.glob(f"{CALLS}/*/{TIMELINE}"))
+    try:
+        scenarios = load_results(directory)["scenarios"]
+    except StoredError:
+        return found
+    counted = [directory / Path(scenario["artifacts"]["timeline"]).parent for scenario in scenarios]
+    return [call for call in counted if call in found]
 
 
 def _production(path: Path, recordings: Path) -> CallEvidence:

@@ -69,6 +69,8 @@ class Summary:
     """The limit where the margin is smallest."""
     failed: int
     """How many values are beyond their limits."""
+    unsure: int
+    """How many are closer to their limits than the harness's own error."""
 
 
 def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -> CallResult:
@@ -176,6 +178,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
                 "limit": _round(s.limit),
                 "margin": _round(s.margin),
                 "failed": s.failed,
+                "unsure": s.unsure,
             }
             for s in summarise(calls)
         ],
@@ -257,6 +260,7 @@ def _summary(name: str, found: list[Judged]) -> Summary:
         margin=tightest.margin if tightest else None,
         limit=tightest.limit if tightest else None,
         failed=sum(one.verdict == "failed" for one in found),
+        unsure=sum(not one.sure for one in found),
     )
 
 

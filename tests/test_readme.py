@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from agent import config
+from reports.budget import UNITS
 from simulator import loader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,3 +38,16 @@ def test_links_and_pictures_lead_to_files() -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", README)
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_measured_table_is_of_real_metrics_and_its_command_of_real_scenarios() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    assert len(rows) >= 8
+    assert [name for name in rows if name not in UNITS] == []
+    (command,) = [block for block in blocks("console") if "earshot run" in block]
+    files = [word for word in command.split() if word.endswith(".yaml")]
+    assert [scenario.name for scenario in loader.load([ROOT / name for name in files])] == [
+        "first_call",
+        "second_call",
+        "barge_in",
+    ]

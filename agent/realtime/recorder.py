@@ -29,7 +29,7 @@ FORMAT = "realtime-recording"
 VERSION = 1
 SOURCE = "a call taken by earshot-agent"
 
-_SECRETS = frozenset({"client_secret", "authorization", "api_key"})
+_SECRETS = frozenset({"client_secret", "authorization", "api_key", "headers"})
 _log = structlog.get_logger(__name__)
 
 

@@ -9,7 +9,7 @@ wrong the call is converted to another rate and nothing else is.
 import re
 from collections.abc import Iterator, Sequence
 
-_AUDIO = re.compile(r"^m=audio[ \t]+\d+(?:/\d+)?[ \t]+\S+[ \t]+([\d \t]+?)[ \t]*\r?$", re.MULTILINE)
+_AUDIO = re.compile(r"^m=audio \S+ \S+ ([^\r\n]*)", re.MULTILINE)
 _RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/", re.MULTILINE)
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""

@@ -95,12 +95,13 @@ def test_it_ends_with_the_connection(rig: Rig) -> None:
 
 
 def test_no_secrets_and_nobody_elses_eyes(rig: Rig) -> None:
-    session = {"client_secret": {"value": "ek_123"}, "tools": [{"api_key": "sk-1"}]}
+    tools = [{"api_key": "sk-1"}, {"type": "mcp", "headers": {"X-Key": "sk-2"}}]
+    session = {"client_secret": {"value": "ek_123"}, "tools": tools}
     rig.inner.tell(RealtimeEvent(event={"type": "session.created", "session": session}))
     rig.connection.close()
     text = rig.path.read_text()
     assert "ek_123" not in text
-    assert "sk-1" not in text
+    assert "sk-" not in text
     assert stat.S_IMODE(rig.path.stat().st_mode) == 0o600
 
 

@@ -25,6 +25,7 @@ def invite(*media: str) -> str:
         (["m=video 4000 RTP/AVP 9", "m=audio 4002 RTP/AVP 8"], "PCMA"),
         (["m=audio 4000 RTP/AVP 3"], "PCMU"),
         (["m=audio nonsense"], "PCMU"),
+        (["m=audio 4000 RTP/AVP " + " " * 3_000 + "x 8"], "PCMA"),
         ([], "PCMU"),
     ],
 )

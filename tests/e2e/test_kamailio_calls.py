@@ -15,6 +15,7 @@ from sip_rig import Phone
 
 from agent.audio import level_dbfs, to_samples, tone, write_wav
 from agent.leg import CallAnswered, HungUp, LegInput, MediaReady, RtpMeasured
+from agent.open_calls import LOST
 from agent.sip.options import SipOptions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
@@ -215,7 +216,8 @@ def test_twelve_calls_over_three_workers_one_killed(
         assert caller.hang_up().status == 200
     assert [caller.lost_packets() for caller in kept] == [0] * len(kept)
     ended_well = 1 + len(kept) + len(instead) + len(again)
-    until(lambda: len(agent.records()) == ended_well, "a record of every call but the lost ones")
+    until(lambda: len(agent.records()) == ended_well + len(lost), "a record of every call")
+    assert [record["ended"] for record in agent.records()].count(LOST) == len(lost)
 
 
 @pytest.mark.timeout(300)

@@ -15,8 +15,8 @@ from agent_rig import Agent, until
 pytestmark = pytest.mark.e2e
 
 SECRET = "correct horse"  # of a registrar that lives for one test
-GRANTED_S = 8
-"""PJSIP refreshes 5 s before the end."""
+GRANTED_S = 6
+"""PJSIP refreshes before the end, and not sooner than after 5 s."""
 
 
 class Registrar:
@@ -130,7 +130,7 @@ def test_registered_refreshed_lost_and_found_again(
     agent = serve(tmp_path, registrar)
     try:
         until(lambda: agent.get("/readyz")[0] == 200, "the registration")
-        until(lambda: registrar.accepted >= 3, "two refreshes")
+        until(lambda: registrar.accepted >= 2, "a refresh")
         assert agent.get("/readyz")[0] == 200
         registrar.dies_in_the_middle = True
         until(lambda: agent.get("/readyz")[0] == 503, "its loss")
@@ -156,9 +156,8 @@ def test_a_wrong_password_is_said_and_is_no_attack(
     monkeypatch.setenv("EARSHOT_SIP_PASSWORD", "wrong horse")
     agent = serve(tmp_path, registrar)
     try:
-        until(lambda: len(agent.logged("sip_registration_again")) == 2, "the second try's refusal")
-        waits_s = [line["in_s"] for line in agent.logged("sip_registration_again")]
-        assert waits_s == [6, 12]
+        until(lambda: agent.logged("sip_registration_again"), "the refusal")
+        assert agent.logged("sip_registration_again")[0]["in_s"] == 6
         assert {line["status"] for line in agent.logged("sip_registration")} == {403}
         assert agent.get("/readyz")[0] == 503
         assert "wrong horse" not in agent.log_path.read_text()

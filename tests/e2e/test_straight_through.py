@@ -1,10 +1,14 @@
 """Where the codec chooses the rate: G.711 is not touched in either direction, G.722 is wide."""
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from agent_rig import Agent, fake_realtime, until
 from raw_sip import RTP_FRAME_BYTES, RawPhone
 from sip_rig import Phone, wait_until
 
@@ -126,3 +130,39 @@ def test_a_re_invite_that_widens_the_codec_leaves_the_call_at_its_rate(agent: Ph
         assert {len(pcm) for pcm in heard(agent, call)} == {8_000 // 50 * 2}
         assert raw.request("BYE") == 200
     agent.wait_for(call, HungUp)
+
+
+def session_formats(recordings: Path, called: str) -> list[dict[str, Any]]:
+    """What the agent asked for as the audio's format, in both directions."""
+    (path,) = recordings.glob(f"{called}-*.realtime")
+    events = [json.loads(line).get("event", {}) for line in path.read_text().splitlines()]
+    (session,) = [event["session"] for event in events if event.get("type") == "session.update"]
+    return [session["audio"][way]["format"] for way in ("input", "output")]
+
+
+def test_the_realtime_session_speaks_what_the_telephone_speaks(
+    caller: Phone, tmp_path: Path
+) -> None:
+    """One agent as it is by default, three calls."""
+    wanted = {
+        "PCMU": {"type": "audio/pcmu"},
+        "PCMA": {"type": "audio/pcma"},
+        "G722": {"type": "audio/pcm", "rate": 24_000},
+    }
+    recordings = {"dir": str(tmp_path / "recordings"), "audio": False}
+    with fake_realtime(tmp_path) as url:
+        agent = Agent(tmp_path, {"realtime": {"url": url}, "recordings": recordings})
+        try:
+            for codec in wanted:
+                uri = agent.addresses[0].replace("sip:", f"sip:{codec}@")
+                call = caller.dial(uri, codec=codec)
+                caller.wait_for(call, AudioReceived, count=75)
+                caller.do(call, "hang_up")
+                caller.wait_for(call, HungUp)
+            until(lambda: len(agent.records()) == len(wanted), "every record")
+            assert [record["codec"] for record in agent.records()] == list(wanted)
+            for codec, audio_format in wanted.items():
+                assert session_formats(tmp_path / "recordings", codec) == [audio_format] * 2
+                assert "greeting_started" in agent.marks(codec)
+        finally:
+            agent.close()

@@ -62,7 +62,7 @@ def test_the_knee_is_the_last_step_within_the_budget() -> None:
     found = knee(step(1, 20), step(4, 39), step(8, 55))
     assert found.calls == 4
     assert "at 8 the agent gave way first" in found.sentence
-    assert knee(step(1, 20)).sentence.endswith("the knee is beyond them.")
+    assert knee(step(1, 20)).sentence == "1 call at once within the budget; the knee is beyond."
     assert knee(step(1, 50)).calls == 0
 
 
@@ -79,7 +79,10 @@ def test_it_says_who_gave_way() -> None:
             f"at 8 the {who} gave way first: {hop} took 31 ms (p95), and 0 with 1." in slow.sentence
         )
     alone = knee(step(1, 55, hops_ms={"RTP to agent": 24.0})).sentence
-    assert alone.endswith("at 1 the agent gave way first: RTP to agent took 24 ms (p95).")
+    assert alone == (
+        "Not even 1 call within the budget: "
+        "the agent gave way first: RTP to agent took 24 ms (p95)."
+    )
     assert "no turn was heard" in knee(step(1, 99, hops_ms={})).sentence
     lost = knee(step(1, 20), replace(step(8, 30, finished=6), within=False))
     assert "at 8 2 of 8 calls did not go as scripted" in lost.sentence

@@ -13,6 +13,7 @@ from synthetic_call import SyntheticCall, TurnTruth
 
 from agent.timeline import Mark
 from reports.cli import add_commands
+from reports.evidence import save_evidence
 from reports.markdown import markdown
 from reports.results import RunInfo, judge_call, results
 from reports.write import write_run
@@ -67,6 +68,21 @@ def test_a_run_is_built_anew_from_its_evidence(
     assert (run / "results.json").read_bytes() == before
     assert "3 calls, passed" in capsys.readouterr().out
     assert len(list(run.rglob("call.html"))) == 3
+
+
+def test_an_attempt_that_does_not_count_stays_out_of_the_new_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run")
+    before = (run / "results.json").read_bytes()
+    late = SyntheticCall(name="late", turns=[TurnTruth(downlink_ms=900)])
+    save_evidence(late.build(), run / "calls" / "late-again1")
+    assert earshot("report", run) == 0
+    assert "3 calls, passed" in capsys.readouterr().out
+    assert (run / "results.json").read_bytes() == before
+    (run / "results.json").unlink()
+    assert earshot("report", run) == 1, "nobody knows any more which calls count"
+    assert "4 calls, failed" in capsys.readouterr().out
 
 
 def test_an_agents_timelines_are_a_report_too(tmp_path: Path) -> None:

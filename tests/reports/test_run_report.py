@@ -188,6 +188,24 @@ def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
         assert (data is None) == (calibration is None)
 
 
+def test_what_is_closer_than_the_harness_error_is_unsure_everywhere(tmp_path: Path) -> None:
+    error = replace(error_of("agent_overhead_ms", "ms", [0.0]), p95=20.0)
+    calibration = Calibration(
+        measured_at="2026-08-01", machine="", calls=2, concurrency=4, metrics=(error,), path_ms={}
+    )
+    info = replace(INFO, calibration=calibration)
+    write_run(
+        tmp_path, info, [SyntheticCall(turns=[TurnTruth(), TurnTruth(downlink_ms=1)]).build()]
+    )
+    data = json.loads((tmp_path / "results.json").read_text())
+    metrics = [m for m in data["scenarios"][0]["metrics"] if m["name"] == "agent_overhead_ms"]
+    assert [m["sure"] for m in metrics] == [False, True]
+    summary = next(s for s in data["summary"] if s["name"] == "agent_overhead_ms")
+    assert (summary["failed"], summary["unsure"]) == (0, 1)
+    assert "1 unsure" in (tmp_path / "index.html").read_text()
+    assert ">unsure<" in (tmp_path / "calls" / "synthetic" / "call.html").read_text()
+
+
 def test_the_summary_shows_the_tightest_margin() -> None:
     calls = [judge_call(SyntheticCall().build()), judge_call(slow_call().build())]
     overhead = next(s for s in summarise(calls) if s.name == "agent_overhead_ms")
