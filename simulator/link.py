@@ -86,7 +86,7 @@ class MediaLink:
 
     def coming(self, pcm: bytes) -> bytes:
         """What is received next, if `pcm` is sent next."""
-        flying = self._flying
+        flying = sorted(self._flying)
         if not flying:
             return pcm
         kept = len(pcm) - len(flying) * len(self._silence)
@@ -98,7 +98,7 @@ class MediaLink:
         Returns:
             What was received, frame after frame.
         """
-        size, flying = len(self._silence), self._flying
+        size, flying = len(self._silence), sorted(self._flying)
         shift_ns = frames * self._interval_ns
         whole = b"".join([*(frame for _, _, frame in flying), pcm])
         pieces = range(frames * size, len(whole), size)

@@ -40,6 +40,14 @@ def test_g711_error_is_within_half_a_step(value: int) -> None:
         assert abs(back - value) <= max(16, abs(value) // 16 + 16, 32768 - 32124)
 
 
+@pytest.mark.parametrize("encoding", ["pcm", "pcmu", "pcma"])
+def test_quantising_is_encoding_and_decoding(encoding: audio.Encoding) -> None:
+    every_sample = np.arange(-32768, 32768).astype("<i2").tobytes()
+    audio_format = audio.AudioFormat(encoding)
+    there_and_back = audio_format.decode(audio_format.encode(every_sample))
+    assert audio_format.quantise(every_sample) == there_and_back
+
+
 def test_pcm_drops_half_a_sample() -> None:
     assert audio.AudioFormat("pcm").decode(b"abc") == b"ab"
 

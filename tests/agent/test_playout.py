@@ -23,6 +23,18 @@ def test_a_frame_of_what_was_written_comes_out_in_order() -> None:
     assert len(buffer) == 2
 
 
+def test_what_waits_can_be_looked_at_and_goes_on_waiting() -> None:
+    buffer = PlayoutBuffer(100)
+    assert buffer.peek(4) == b""
+    for start in (1, 4, 7):
+        buffer.write(ramp(3, start=start))
+    buffer.read(2)
+    assert buffer.peek(2) == ramp(1, start=3)
+    assert buffer.peek(10) == ramp(5, start=3)
+    assert buffer.peek(100) == ramp(7, start=3)
+    assert buffer.read(7) == (ramp(7, start=3), 7)
+
+
 def test_a_frame_that_is_not_full_is_padded_and_says_so() -> None:
     buffer = PlayoutBuffer(100)
     buffer.write(ramp(3))

@@ -72,18 +72,20 @@ APART = {
     "hang_up_anywhere-answer": _RACE,
     "hang_up_anywhere-answer-200ms": _RACE,
     "hang_up_anywhere-beep-100ms": _RACE,
-    "hang_up_anywhere-greeting-500ms": _RACE,
-    "hang_up_connecting": _RACE,
     "burst_loss": _DICE,
     "jitter-30ms": _DICE,
     "jitter-60ms": _DICE,
-    "loss-1": _DICE,
-    "loss-3": _DICE,
     "loss-10": _DICE,
     "slow_connect": "a whole question goes up at once when the session is ready, and the hold sound"
     " is dropped before its answer is created, or just after",
 }
 """Calls whose stories may differ, and why: what only one lane can show. Verdicts are compared."""
+
+_BAND = (
+    "noise is 12 kHz wide in memory and 4 kHz over G.711: a neural VAD hears another end of speech"
+)
+OTHER_TIMES = {"noise-5": _BAND, "noise-10": _BAND, "noise-20": _BAND}
+"""Calls that tell the same story at other times, and why."""
 
 Call = tuple[str, list[Mark]]
 """The caller's verdict, and all marks."""
@@ -242,7 +244,7 @@ def test_the_same_marks_come_in_the_same_order(
 def test_the_same_time_passes_between_them(
     over_sip: dict[str, Call], in_memory: dict[str, Call], name: str
 ) -> None:
-    if _is_excused(name, over_sip[name], TRUSTED_LAG_MS):
+    if name in OTHER_TIMES or _is_excused(name, over_sip[name], TRUSTED_LAG_MS):
         return
     apart = [
         f"{earlier} to {later}: {sip_ms:.0f} ms over SIP, {memory_ms:.0f} ms in memory"
@@ -257,7 +259,7 @@ def test_a_whole_run_was_compared(over_sip: dict[str, Call], in_memory: dict[str
     if SIP_RUN:
         excused = [name for name, call in over_sip.items() if _is_excused(name, call, STALLED_MS)]
         assert len(excused) <= (1 - LEAST_COMPARED) * len(over_sip), excused
-        assert set(APART) <= set(in_memory)
+        assert set(APART) | set(OTHER_TIMES) <= set(in_memory)
 
 
 def _is_excused(name: str, sip: Call, stalled_ms: float) -> bool:

@@ -191,6 +191,28 @@ def test_it_does_not_matter_in_what_pieces_audio_comes(cuts: list[int], seed: in
     assert [type(h) for h in heard] == [BeepHeard, SpeechStarted, SpeechEnded]
 
 
+@settings(max_examples=30, deadline=None)
+@given(asked=st.lists(st.integers(1, 40), min_size=1, max_size=30), seed=st.integers(0, 2**16))
+def test_listening_ahead_tells_no_less_and_nothing_too_early(asked: list[int], seed: int) -> None:
+    recording = joined(quiet(200), tone(440, 400), quiet(300), speech(500, seed), quiet(700))
+    frames = [recording[start : start + 160].tobytes() for start in range(0, recording.size, 160)]
+    ears, told = Ears(8000), live(recording)
+    heard: list[Heard] = []
+    place = 0
+    for number in range(len(frames)):
+        if place >= len(frames):
+            break
+        coming = b"".join(frames[place : place + asked[number % len(asked)]])
+        routine = ears.routine_samples(coming, 160) // 160
+        assert ears.feed(b"".join(frames[place : place + routine])) == []
+        place += routine
+        if not routine:
+            heard += ears.feed(frames[place])
+            place += 1
+    assert place == len(frames)
+    assert heard + ears.finish() == told
+
+
 def test_live_and_afterwards_agree() -> None:
     recording = joined(quiet(200), tone(440, 400), quiet(300), speech(900, 4), quiet(700))
     beep, started, ended = live(recording)

@@ -129,3 +129,27 @@ def test_jitter_is_near_the_mean_difference_of_transit_times() -> None:
         link.send(frame(tick + 1), tick * FRAME_NS)
         link.receive(tick * FRAME_NS + 16_000_000)
     assert 3.0 < link.jitter_ms < 7.0, f"seed {seed}"  # |a - b| of two uniform 0-15 ms: 5 ms
+
+
+@pytest.mark.parametrize("phase_ns", [2_000_000, 19_000_000])
+@pytest.mark.parametrize("network_ns", [0, 1_000_000, 45_000_000])
+def test_frames_that_are_carried_at_once_are_those_sent_one_by_one(
+    network_ns: int, phase_ns: int
+) -> None:
+    def play(at_once: int) -> tuple[list[bytes], int, int]:
+        link = MediaLink(network_ns, 4, FRAME_NS)
+        out: list[bytes] = []
+        while len(out) < 60:
+            tick = len(out)
+            sent = [frame(number) for number in range(tick + 1, tick + 1 + min(at_once, 60 - tick))]
+            if len(sent) > 1 and link.in_step(tick * FRAME_NS, tick * FRAME_NS + phase_ns):
+                coming = link.coming(b"".join(sent))
+                heard = link.carry(b"".join(sent), len(sent))
+                assert coming == heard
+                out += [heard[start : start + 4] for start in range(0, len(heard), 4)]
+            else:
+                link.send(sent[0], tick * FRAME_NS)
+                out.append(link.receive(tick * FRAME_NS + phase_ns))
+        return out, link.received_packets, link.lost_packets
+
+    assert play(5) == play(1)
