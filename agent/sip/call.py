@@ -28,6 +28,9 @@ class CallListener(Protocol):
     def on_local_sdp(self, sdp: str) -> None:
         """What we are about to offer or answer."""
 
+    def on_stream_created(self, stream: int) -> None:
+        """A stream begins; `stream` is the address of PJMEDIA's object, until it is destroyed."""
+
     def on_stream_destroyed(self) -> None:
         """A stream ends; its statistics can be read for the last time."""
 
@@ -62,6 +65,11 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
         """See `CallListener.on_local_sdp`."""
         with reported("onCallSdpCreated"):
             self._listener.on_local_sdp(prm.sdp.wholeSdp)
+
+    def onStreamCreated(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_stream_created`."""
+        with reported("onStreamCreated"):
+            self._listener.on_stream_created(int(prm.stream))
 
     def onStreamDestroyed(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
         """See `CallListener.on_stream_destroyed`."""

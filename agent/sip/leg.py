@@ -29,6 +29,7 @@ from agent.leg import (
 from agent.sip import dtmf
 from agent.sip.call import Call, response
 from agent.sip.inbox import Inbox
+from agent.sip.jitter import JitterTrim, trim_of
 from agent.sip.media import LegMedia, OnTick
 from agent.sip.options import SipOptions
 from agent.sip.ports import PortPool
@@ -95,6 +96,7 @@ class SipLeg:
         self._call: Call | None = None
         self._codec: str | None = None
         self._rtp = RtpCounter()
+        self._trim: JitterTrim | None = None
         self._ending: Ending | None = None
         self._told_end = False
 
@@ -182,8 +184,18 @@ class SipLeg:
         """BYE or CANCEL, whichever fits; the stack tells us the end within this call."""
         call.hangup(response(0))
 
+    def on_stream_created(self, stream: int) -> None:
+        """Its jitter buffer is watched."""
+        self._trim = trim_of(stream)
+
+    def look_at_buffer(self, now_ns: int) -> None:
+        """With every poll: see that the other side is heard no later than it has to be."""
+        if self._trim is not None:
+            self._trim.look(now_ns)
+
     def on_stream_destroyed(self) -> None:
         """A re-INVITE ends one stream and begins another: keep the first one's numbers."""
+        self._trim = None
         if self._call is not None:
             self._rtp.read(self._call)
             self._rtp.next_stream()

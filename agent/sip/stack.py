@@ -51,6 +51,10 @@ _THREAD_SWITCH_S = 0.0005
 """How long Python may make the media clock's thread wait while the loop's thread runs. With the
 default of 5 ms ticks come late, and jitter buffers grow by whole frames to make up for it."""
 
+_CLOCK_STARTS = 50
+"""A second's worth: a machine that never starts it in time has other troubles."""
+_CLOCK_LATE_NS = NS_PER_MS
+
 _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
 
@@ -116,13 +120,22 @@ class Stack:
             self._endpoint.codecSetPriority(info.codecId, priority)
 
     def _start_clock(self) -> None:
-        """The null device's clock is the media clock; it ticks every 20 ms from now on."""
+        """The null device's clock is the media clock; it ticks every 20 ms from now on.
+
+        Its phase is that of its start, so a start that came late is made again.
+        """
+        devices = self._endpoint.audDevManager()
         phase_ms = self.options.clock_phase_ms
-        if phase_ms is not None:
-            frame_ns = FRAME_MS * NS_PER_MS
-            wait_ns = (round(phase_ms * NS_PER_MS) - time.monotonic_ns()) % frame_ns
-            time.sleep(wait_ns / 1e9)
-        self._endpoint.audDevManager().setNullDev()
+        if phase_ms is None:
+            devices.setNullDev()
+            return
+        frame_ns, phase_ns = FRAME_MS * NS_PER_MS, round(phase_ms * NS_PER_MS)
+        for _ in range(_CLOCK_STARTS):
+            time.sleep((phase_ns - time.monotonic_ns()) % frame_ns / 1e9)
+            devices.setNullDev()
+            if (time.monotonic_ns() - phase_ns) % frame_ns < _CLOCK_LATE_NS:
+                return
+        _log.warning("media_clock_out_of_phase", wanted_ms=phase_ms, starts=_CLOCK_STARTS)
 
     def _set_concealment(self) -> None:
         for info in self._endpoint.codecEnum2():
