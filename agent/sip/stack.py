@@ -32,9 +32,9 @@ _DISABLED = 0
 
 _JITTER_MS = {"jbInit": 0, "jbMinPre": 20, "jbMaxPre": 40, "jbMax": 200}
 """The jitter buffer: starts empty, and holds back what late packets demand. What it has grown to in
-a stall it gives away slowly: measured after one of 240 ms, 190 ms at first and below 40 ms after
-5 s (with jbMaxPre 80 it stayed at 100 ms). What does not fit is dropped: words from before the
-stall are of less use than an answer in time."""
+a stall PJSIP gives away slowly: measured after one of 240 ms, 190 ms at first and below 40 ms after
+5 s (with jbMaxPre 80 it stayed at 100 ms); `agent.sip.jitter` is quicker. What does not fit is
+dropped: words from before the stall are of less use than an answer in time."""
 
 _RESAMPLER_QUALITY = 4
 """The bridge's small filter. Measured on noise, for each change of rate: 0.9 ms and -1 dB (see
