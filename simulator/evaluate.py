@@ -29,6 +29,8 @@ class Evaluated:
     sentence: str
     took_s: float
     result: CallResult | None
+    unmeasured: bool = False
+    """An error because the machine stood still: nothing else is said about the call."""
 
 
 def evaluate(played: Played, lane: Lane) -> Evaluated:

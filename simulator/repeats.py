@@ -32,10 +32,17 @@ def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:
 
 
 def _with_verdict(call: Evaluated, result: CallResult, worst_ms: float) -> Evaluated:
-    if worst_ms > VOUCHED_LAG_MS:
+    unmeasured = worst_ms > VOUCHED_LAG_MS
+    if unmeasured:
         sentence = (
             f"not measured: this machine stood still for up to {worst_ms:.0f} ms in these calls "
             f"(trusted: {VOUCHED_LAG_MS:.0f} ms). They were {result.detail}"
         )
         result = replace(result, verdict="error", detail=sentence)
-    return replace(call, result=result, verdict=result.verdict, sentence=result.detail)
+    return replace(
+        call,
+        result=result,
+        verdict=result.verdict,
+        sentence=result.detail,
+        unmeasured=unmeasured,
+    )

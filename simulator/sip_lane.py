@@ -137,6 +137,8 @@ class SipLane:
         Raises:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
+        if stage.again is not None:
+            await self._stalls.calm()
         started_ns = time.monotonic_ns()
         directory = self._calls / stage.name
         directory.mkdir(parents=True, exist_ok=True)

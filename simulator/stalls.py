@@ -28,6 +28,10 @@ STALL_MS = 3.0
 MOST_CPUS = 8
 """Watched of a large machine: watching costs each about one percent."""
 KEPT_STALLS = 10_000
+LONG_STALL_MS = 10.0
+"""Half a frame."""
+CALM_S = 3.0
+MOST_WAIT_S = 60.0
 
 _PRIORITY = 20
 """Above the media threads of the parties (`agent.sip.priority`)."""
@@ -89,6 +93,16 @@ class StallWatch:
     def between(self, start_ns: int, end_ns: int) -> list[Stall]:
         """The stalls that ended in a time, in order; of those that are known so far."""
         return [stall for stall in self._stalls if start_ns <= stall.at_ns <= end_ns]
+
+    async def calm(self) -> None:
+        """Wait until the machine has kept still for a while; for so long at most."""
+        deadline = time.monotonic() + MOST_WAIT_S
+        while time.monotonic() < deadline:
+            now_ns = time.monotonic_ns()
+            latest = self.between(now_ns - round(CALM_S * 1e9), now_ns)
+            if all(stall.late_ms < LONG_STALL_MS for stall in latest):
+                return
+            await asyncio.sleep(CALM_S / 4)
 
     async def _read(self, lines: asyncio.StreamReader) -> None:
         async for line in lines:

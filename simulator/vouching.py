@@ -65,7 +65,7 @@ def not_vouched(call: Evaluated, attempts: int) -> Evaluated:
         f"{call.sentence}"
     )
     result = call.result and replace(call.result, verdict="error", detail=sentence)
-    return replace(call, verdict="error", sentence=sentence, result=result)
+    return replace(call, verdict="error", sentence=sentence, result=result, unmeasured=True)
 
 
 def _is_time(one: Judged) -> bool:

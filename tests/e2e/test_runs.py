@@ -43,7 +43,8 @@ def shipped_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("run")
     before = our_processes()
     done = earshot("run", *SHIPPED, cwd=folder)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
+    # Whether its numbers can be trusted on this machine is for `nox -s scenarios` to say.
+    assert (folder / "out" / "latest" / "results.json").exists(), done.stdout + done.stderr
     assert our_processes() <= before, "a process of the run is left"
     return folder / "out" / "latest", done.stdout
 

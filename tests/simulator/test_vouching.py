@@ -1,6 +1,8 @@
 """What a machine that stands still excuses, and what it does not."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,7 @@ from reports.budget import Judged
 from reports.evidence import CallEvidence, CallInfo, Verdict
 from reports.results import judge_call
 from simulator.evaluate import Evaluated
+from simulator.runner import Run
 from simulator.stage import Stage
 from simulator.vouching import disturbance, is_bent, not_vouched
 
@@ -79,3 +82,23 @@ def test_what_cannot_be_vouched_for_is_an_error_that_says_why() -> None:
         judged.sentence
     )
     assert judged.sentence.endswith("It was too late")
+
+
+@pytest.mark.parametrize(
+    ("passed", "unmeasured", "excuse", "code"),
+    [(4, 0, False, 0), (3, 1, False, 2), (3, 1, True, 0), (2, 2, True, 2)],
+)
+def test_a_shared_machine_may_be_excused_for_a_quarter_of_the_calls(
+    passed: int, unmeasured: int, excuse: bool, code: int
+) -> None:
+    call = failed(stalled(30), over_budget(1))
+    calls = [replace(call, verdict="passed")] * passed + [not_vouched(call, 5)] * unmeasured
+    run = Run(directory=Path(), started_at=datetime.now(UTC), calls=calls, excuse_machine=excuse)
+    assert run.exit_code == code
+
+
+def test_what_was_measured_is_not_excused() -> None:
+    call = failed([], over_budget(1))
+    calls = [replace(call, verdict="passed")] * 3 + [call]
+    run = Run(directory=Path(), started_at=datetime.now(UTC), calls=calls, excuse_machine=True)
+    assert run.exit_code == 1
