@@ -31,7 +31,9 @@ KEPT_STALLS = 10_000
 LONG_STALL_MS = 10.0
 """Half a frame."""
 CALM_S = 3.0
-MOST_WAIT_S = 60.0
+MOST_WAIT_S = 30.0
+PATIENCE_S = 120.0
+"""For calm, of all waits together: a machine that is never still shall not hold up a run."""
 
 _PRIORITY = 20
 """Above the media threads of the parties (`agent.sip.priority`)."""
@@ -61,6 +63,7 @@ class StallWatch:
         self._stalls: deque[Stall] = deque(maxlen=KEPT_STALLS)
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._patience_s = PATIENCE_S
 
     async def __aenter__(self) -> "StallWatch":
         """Start watching. Where the watcher cannot be started, there is nothing to tell."""
@@ -95,14 +98,17 @@ class StallWatch:
         return [stall for stall in self._stalls if start_ns <= stall.at_ns <= end_ns]
 
     async def calm(self) -> None:
-        """Wait until the machine has kept still for a while; for so long at most."""
-        deadline = time.monotonic() + MOST_WAIT_S
-        while time.monotonic() < deadline:
-            now_ns = time.monotonic_ns()
-            latest = self.between(now_ns - round(CALM_S * 1e9), now_ns)
-            if all(stall.late_ms < LONG_STALL_MS for stall in latest):
-                return
-            await asyncio.sleep(CALM_S / 4)
+        """Wait until the machine has kept still for a while, as far as there is patience."""
+        nap_s = CALM_S / 4
+        left_s = min(MOST_WAIT_S, self._patience_s)
+        while left_s > 0 and not self._is_calm(time.monotonic_ns()):
+            await asyncio.sleep(nap_s)
+            left_s -= nap_s
+            self._patience_s -= nap_s
+
+    def _is_calm(self, now_ns: int) -> bool:
+        latest = self.between(now_ns - round(CALM_S * 1e9), now_ns)
+        return all(stall.late_ms < LONG_STALL_MS for stall in latest)
 
     async def _read(self, lines: asyncio.StreamReader) -> None:
         async for line in lines:

@@ -75,3 +75,21 @@ async def test_stalls_are_kept_by_time_and_not_without_end() -> None:
     assert [stall.at_ns for stall in watching.between(7, 9)] == [7, 8, 9]
     assert watching.between(5, 5) == [Stall(at_ns=5, late_ms=4.0, cpu=1)]
     assert len(watching.between(0, KEPT_STALLS + 5)) == KEPT_STALLS
+
+
+async def test_it_waits_for_calm_as_long_as_there_is_patience(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stalls, "CALM_S", 0.04)
+    monkeypatch.setattr(stalls, "MOST_WAIT_S", 0.1)
+    monkeypatch.setattr(stalls, "PATIENCE_S", 0.15)
+    watching = StallWatch()
+    watching.add(
+        Stall(at_ns=time.monotonic_ns() + 10**12, late_ms=50.0)
+    )  # of the future: no matter
+    await watching.calm()
+    assert watching._patience_s == 0.15
+    monkeypatch.setattr(watching, "_is_calm", lambda _now_ns: False)
+    for left_s in (0.05, 0.0, 0.0):
+        await watching.calm()
+        assert watching._patience_s == pytest.approx(left_s, abs=0.011)
