@@ -175,7 +175,7 @@ class CallLeg(Protocol):
         """BYE, CANCEL or a refusal with `status`, whichever fits the call's state."""
 
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
-        """Send key presses."""
+        """Send key presses: the first one at once, the others 200 ms one after the other."""
 
     def transfer(self, uri: str) -> None:
         """REFER the other side to `uri` (RFC 3515); `TransferProgressed` follows."""

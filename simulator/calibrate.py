@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import yaml
@@ -28,7 +28,8 @@ from reports.calibration import Calibration, error_of
 from reports.evidence import TIMELINE, EvidenceError, load_evidence
 from reports.files import write_atomically
 from simulator.calibration_truth import TruthError, errors_of, load_heard
-from simulator.cell import CALLS_IN_A_CELL, child
+from simulator.cell import CALLS_IN_A_CELL, calls_at_once, child
+from simulator.processes import ChildProcess
 from simulator.recording import CALLER_RATE_HZ
 from simulator.responder import Behaviour, hard_edged
 
@@ -69,15 +70,22 @@ async def calibrate(
     directory: Path,
     *,
     calls: int = CALLS,
-    concurrency: int = CALLS_IN_A_CELL,
+    concurrency: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Calibration:
     """Place the calls, and compute the harness's errors. Evidence stays in `directory`.
+
+    Args:
+        directory: where the calls' evidence goes.
+        calls: how many.
+        concurrency: how many at once; as many as a run places, if not told.
+        progress: told a line after each call.
 
     Raises:
         CalibrateError: too few of the calls could serve.
         ProcessError: a process died, or did not start.
     """
+    concurrency = concurrency or calls_at_once()
     phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
     await _place(directory, scenario, names, concurrency, progress)
@@ -119,31 +127,53 @@ async def _place(
         if "verdict" in message and future is not None and not future.done():
             future.set_result(message)
 
-    speaks = [str(directory / "reply.wav"), str(directory)]
-    responder = child("responder", ["-m", "simulator.responder_process", *speaks], directory)
-    caller = child("caller", ["-m", "simulator.caller_process"], directory, told)
+    pairs = [
+        _pair(directory, str(number), told)
+        for number in range(1, -(-concurrency // CALLS_IN_A_CELL) + 1)
+    ]
+    processes = [process for pair in pairs for process in pair]
     try:
-        await asyncio.gather(responder.start(), caller.start())
-        uri = responder.ready_line.split()[-1]
-        room = asyncio.Semaphore(concurrency)
+        await asyncio.gather(*(process.start() for process in processes))
+        places: asyncio.Queue[_Pair] = asyncio.Queue()
+        for number in range(concurrency):
+            places.put_nowait(pairs[number % len(pairs)])
         rng = random.Random(0)
 
         async def call(name: str) -> None:
-            async with room:
-                await asyncio.sleep(rng.uniform(0, 0.5))  # so that no two begin on the same tick
-                waiting[name] = asyncio.get_running_loop().create_future()
-                caller.send_line(_order(name, scenario, uri, directory / name))
+            pair = await places.get()
+            await asyncio.sleep(rng.uniform(0, 0.5))  # so that no two begin on the same tick
+            waiting[name] = asyncio.get_running_loop().create_future()
+            uri = pair.responder.ready_line.split()[-1]
+            pair.caller.send_line(_order(name, scenario, uri, directory / name))
+            try:
                 message = await asyncio.wait_for(waiting[name], CALL_LIMIT_S)
-                progress(f"{name}: {message['verdict']}: {message['detail']}")
+            except TimeoutError:
+                raise CalibrateError(
+                    f"{name} was not over after {CALL_LIMIT_S:.0f} s; the caller's last words: "
+                    f"{pair.caller.last_words()}"
+                ) from None
+            progress(f"{name}: {message['verdict']}: {message['detail']}")
+            places.put_nowait(pair)
 
         await asyncio.gather(*map(call, names))
-    except TimeoutError:
-        raise CalibrateError(
-            f"a call was not over after {CALL_LIMIT_S:.0f} s; the caller's last words: "
-            f"{caller.last_words()}"
-        ) from None
     finally:
-        await asyncio.gather(caller.stop(), responder.stop())
+        await asyncio.gather(*(process.stop() for process in processes))
+
+
+class _Pair(NamedTuple):
+    """A caller's process and a responder's: PJSUA2 carries four calls in each."""
+
+    caller: ChildProcess
+    responder: ChildProcess
+
+
+def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
+    speaks = [str(directory / "reply.wav"), str(directory)]
+    arguments = ["-m", "simulator.responder_process", *speaks]
+    return _Pair(
+        caller=child(f"caller{name}", ["-m", "simulator.caller_process"], directory, told),
+        responder=child(f"responder{name}", arguments, directory),
+    )
 
 
 def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from reports.calibration import default_path, save, table, to_data
 from simulator.calibrate import CALLS, CalibrateError, calibrate
-from simulator.cell import CALLS_IN_A_CELL
+from simulator.cell import MOST_CALLS_AT_ONCE, calls_at_once
 from simulator.processes import ProcessError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -38,7 +38,11 @@ def add_command(commands: Commands) -> None:
         help="as many calls as go on at once, in half a minute; p95 is then the worst of a dozen",
     )
     parser.add_argument(
-        "--jobs", type=int, default=CALLS_IN_A_CELL, help="calls at once (default: %(default)s)"
+        "--jobs",
+        type=int,
+        default=calls_at_once(),
+        metavar="N",
+        help="calls at once (default: as many as `earshot run` places, here %(default)s)",
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the calls' evidence there")
     parser.add_argument("--json", action="store_true", help="print JSON, nothing else")
@@ -47,8 +51,8 @@ def add_command(commands: Commands) -> None:
 
 def _calibrate(given: argparse.Namespace) -> int:
     calls = given.calls if given.calls is not None else given.jobs if given.quick else CALLS
-    if calls < 1 or not 1 <= given.jobs <= CALLS_IN_A_CELL:
-        print(f"expected at least 1 call, and 1 to {CALLS_IN_A_CELL} at once", file=sys.stderr)
+    if calls < 1 or not 1 <= given.jobs <= MOST_CALLS_AT_ONCE:
+        print(f"expected at least 1 call, and 1 to {MOST_CALLS_AT_ONCE} at once", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
 
     def progress(line: str) -> None:

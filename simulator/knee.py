@@ -27,7 +27,7 @@ from simulator.scenario import Scenario
 from simulator.sip_lane import SipLane
 from simulator.stage import Played, Stage
 
-STEPS = (1, 2, 4, 8, 12, 16, 24, 32)
+STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 LEAST_CALLS = 4
 """In a step: fewer at once call again, so that its p95 is more than the worst of some turns."""
 MOST_ATTEMPTS = 3

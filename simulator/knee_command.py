@@ -17,7 +17,7 @@ from simulator.processes import ProcessError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
-MOST_CALLS = 64
+MOST_CALLS = 96
 EXIT_FINE, EXIT_NOT_EVEN_ONE, EXIT_COULD_NOT_RUN = 0, 1, 2
 
 

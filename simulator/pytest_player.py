@@ -11,6 +11,7 @@ from typing import Self
 
 from reports.write import call_directory
 from simulator import loader
+from simulator.cell import calls_at_once
 from simulator.evaluate import Evaluated
 from simulator.repeats import evaluate_together
 from simulator.run_command import write_report
@@ -34,7 +35,7 @@ class Player:
         scenarios: what pytest is going to test.
         lane: where to play.
         seed: of everything random.
-        jobs: calls at once, where the lane allows it.
+        jobs: calls at once, where the lane allows it; None: as many as this machine can carry.
         out: where reports go.
 
     Raises:
@@ -42,10 +43,12 @@ class Player:
     """
 
     def __init__(
-        self, scenarios: Sequence[Scenario], *, lane: Lane, seed: int, jobs: int, out: Path
+        self, scenarios: Sequence[Scenario], *, lane: Lane, seed: int, jobs: int | None, out: Path
     ) -> None:
         self.report: Path | None = None
-        self._options = RunOptions(lane=lane, seed=seed, jobs=max(1, jobs), out=out)
+        self._options = RunOptions(
+            lane=lane, seed=seed, jobs=max(1, jobs or calls_at_once()), out=out
+        )
         try:
             chosen = with_forerunners(scenarios, loader.with_forerunners_beside(scenarios))
             self._stages = plan(chosen, repeat=None, seed=seed)

@@ -41,7 +41,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--earshot-seed", type=int, default=0, help="of everything random (default: 0)")
     group.addoption(
-        "--earshot-jobs", type=int, default=4, metavar="N", help="calls at once (default: 4)"
+        "--earshot-jobs",
+        type=int,
+        metavar="N",
+        help="calls at once (default: as many as `earshot run` places here)",
     )
     group.addoption(
         "--earshot-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"

@@ -19,7 +19,7 @@ from reports.budget import UNITS
 from reports.calibration import kept
 from reports.results import CallResult, RunInfo, results
 from reports.write import write_judged
-from simulator.cell import CALLS_IN_A_CELL
+from simulator.cell import calls_at_once
 from simulator.choosing import Commands, add_choice, positive
 from simulator.progress import summary_table
 from simulator.runner import Run, RunError, RunOptions, point_latest_at, run
@@ -61,9 +61,10 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--jobs",
         type=positive,
-        default=CALLS_IN_A_CELL,
+        default=calls_at_once(),
         metavar="N",
-        help="calls at once (default: %(default)s); more than a machine can carry are not measured",
+        help="calls at once (default: %(default)s, for this machine's cores); more than a machine "
+        "can carry are not measured",
     )
     parser.add_argument(
         "--agent",

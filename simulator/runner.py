@@ -14,7 +14,7 @@ from rich.console import Console
 
 from reports import quality
 from simulator import loader
-from simulator.cell import CALLS_IN_A_CELL
+from simulator.cell import calls_at_once
 from simulator.evaluate import Evaluated
 from simulator.playing import play_all, with_attempts
 from simulator.processes import ProcessError
@@ -47,7 +47,7 @@ class RunOptions:
     lane: Lane = "sip"
     seed: int = 0
     repeat: int | None = None
-    jobs: int = CALLS_IN_A_CELL
+    jobs: int = field(default_factory=calls_at_once)
     out: Path = Path("out")
     excuse_machine: bool = False
     """Calls that a machine that stood still left unmeasured do not decide the exit code."""

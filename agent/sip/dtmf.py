@@ -1,8 +1,11 @@
-"""Key presses as sound: the two tones of each key (ITU-T Q.23), for lines that carry only that."""
+"""Key presses: their two tones (ITU-T Q.23), for lines that carry only sound, and their pace."""
+
+from collections import deque
 
 import numpy as np
 
 from agent.audio import silence, to_bytes, to_samples, tone
+from agent.clock import NS_PER_MS
 
 TONE_MS = 100
 PAUSE_MS = 100
@@ -20,6 +23,34 @@ TONES_HZ = {
 """Row and column frequency of each key."""
 
 DIGITS = frozenset(TONES_HZ)
+
+
+MOST_WAITING = 32
+"""As many keys as PJMEDIA keeps for RFC 4733."""
+
+
+class PacedKeys:
+    """Keys that are to go out as messages of their own (SIP INFO), no faster than a hand presses.
+
+    The stack would send all of them at once, and over UDP they might overtake each other.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[str] = deque()
+        self._next_ns = 0
+
+    def press(self, digits: str) -> str:
+        """Add keys; what is returned found no room."""
+        room = MOST_WAITING - len(self._waiting)
+        self._waiting.extend(digits[:room])
+        return digits[room:]
+
+    def due(self, now_ns: int) -> str | None:
+        """The key that is to be sent now, if one is."""
+        if not self._waiting or now_ns < self._next_ns:
+            return None
+        self._next_ns = now_ns + (TONE_MS + PAUSE_MS) * NS_PER_MS
+        return self._waiting.popleft()
 
 
 def tones(digits: str, rate_hz: int) -> bytes:

@@ -179,7 +179,7 @@ class SipStation:
             self.note_rest()
         now_ns = time.monotonic_ns()
         for leg in self.legs:
-            leg.look_at_buffer(now_ns)
+            leg.tick(now_ns)
         if now_ns - self._checked_ns >= _CHECK_NS:
             self._checked_ns = now_ns
             for leg in tuple(self.legs):

@@ -97,6 +97,7 @@ class SipLeg:
         self._codec: str | None = None
         self._rtp = RtpCounter()
         self._trim: JitterTrim | None = None
+        self._keys = dtmf.PacedKeys()
         self._ending: Ending | None = None
         self._told_end = False
 
@@ -127,7 +128,14 @@ class SipLeg:
         """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
         if method == "inband":
             self.play(dtmf.tones(digits, self.sample_rate_hz))
-            return
+        elif method == "info":
+            lost = self._keys.press(digits)
+            if lost:
+                _log.warning("dtmf_dropped", keys=len(lost), waiting=dtmf.MOST_WAITING)
+        else:
+            self._send_keys(digits, method)
+
+    def _send_keys(self, digits: str, method: DtmfMethod) -> None:
         parameters = pjsua2.CallSendDtmfParam()
         parameters.digits = digits
         parameters.method = _DTMF_METHODS[method]
@@ -188,10 +196,13 @@ class SipLeg:
         """Its jitter buffer is watched."""
         self._trim = trim_of(stream)
 
-    def look_at_buffer(self, now_ns: int) -> None:
-        """With every poll: see that the other side is heard no later than it has to be."""
+    def tick(self, now_ns: int) -> None:
+        """With every poll: trim the jitter buffer, and send the key that is due."""
         if self._trim is not None:
             self._trim.look(now_ns)
+        key = self._keys.due(now_ns)
+        if key is not None:
+            self._send_keys(key, "info")
 
     def on_stream_destroyed(self) -> None:
         """A re-INVITE ends one stream and begins another: keep the first one's numbers."""

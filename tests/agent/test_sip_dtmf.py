@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from agent.audio import level_dbfs, to_samples
+from agent.clock import NS_PER_MS
 from agent.sip import dtmf
 
 RATE_HZ = 16_000
@@ -25,6 +26,19 @@ def test_keys_are_apart_and_do_not_clip() -> None:
     assert len(samples) == 2 * length
     assert level_dbfs(samples[length - RATE_HZ // 20 : length]) == -120
     assert np.abs(samples.astype(int)).max() < 32_000
+
+
+def test_keys_go_out_one_by_one() -> None:
+    keys = dtmf.PacedKeys()
+    assert keys.press("12") == ""
+    sent = [(ms, keys.due(ms * NS_PER_MS)) for ms in range(1_000, 1_500, 10)]
+    assert [one for one in sent if one[1]] == [(1_000, "1"), (1_200, "2")]
+    keys.press("3")
+    assert keys.due(2_000 * NS_PER_MS) == "3"
+
+
+def test_keys_that_find_no_room_are_told() -> None:
+    assert dtmf.PacedKeys().press("1" * dtmf.MOST_WAITING + "23") == "23"
 
 
 def test_what_is_not_on_the_keypad_is_refused() -> None:

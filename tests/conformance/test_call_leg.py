@@ -415,6 +415,9 @@ def test_hold_keeps_the_clock_and_keeps_what_waits(call: Call) -> None:
 def test_key_presses_arrive_in_order(call: Call, side: Side, method: DtmfMethod) -> None:
     call.connect()
     call.rig.do(side, "send_dtmf", "159#", method)
+    call.wait(OTHER[side], DtmfReceived)
+    call.more_frames(10)
+    assert len(call.inputs(OTHER[side], DtmfReceived)) < 4, "they came all at once"
     call.wait(OTHER[side], DtmfReceived, 4)
     call.more_frames(10)
     pressed = call.inputs(OTHER[side], DtmfReceived)

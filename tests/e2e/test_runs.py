@@ -55,6 +55,12 @@ def results(shipped_run: tuple[Path, str]) -> dict[str, Any]:
     return data
 
 
+def artifact(out: Path, results: dict[str, Any], scenario: str, kind: str) -> Path:
+    """Of the attempt that counted: a call that a busy machine bent was played again."""
+    call = next(s for s in results["scenarios"] if s["name"] == scenario)
+    return out / str(call["artifacts"][kind])
+
+
 def test_every_call_goes_as_scripted(results: dict[str, Any]) -> None:
     """The budget is judged by `nox -s scenarios`, on a machine that does nothing else."""
     off_script = {
@@ -87,15 +93,17 @@ def test_the_evidence_is_there(shipped_run: tuple[Path, str], results: dict[str,
     suite = ET.fromstring((out / "junit.xml").read_bytes()).find("testsuite")  # noqa: S314 - ours
     assert suite is not None
     assert suite.get("tests") == "3"
-    assert "<svg" in (out / "calls" / "first_call" / "call.html").read_text()
+    assert "<svg" in artifact(shipped_run[0], results, "first_call", "page").read_text()
     assert "first_call" in (out / "index.html").read_text()
 
 
-def test_the_second_call_got_its_greeting_from_the_cache(shipped_run: tuple[Path, str]) -> None:
+def test_the_second_call_got_its_greeting_from_the_cache(
+    shipped_run: tuple[Path, str], results: dict[str, Any]
+) -> None:
     origins = {
         name: next(
             mark.fields["origin"]
-            for mark in read_timeline(shipped_run[0] / "calls" / name / "timeline.jsonl")
+            for mark in read_timeline(artifact(shipped_run[0], results, name, "timeline"))
             if mark.name == "greeting_started"
         )
         for name in ("first_call", "second_call")

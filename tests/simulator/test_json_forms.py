@@ -10,6 +10,7 @@ import pytest
 from reports.calibration import Calibration, error_of
 from reports.knee import Knee, Load, Step
 from simulator import calibrate_command, cli, knee_command
+from simulator.cell import calls_at_once
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = ROOT / "scenarios" / "first_call.yaml"
@@ -89,10 +90,10 @@ def test_knee_prints_what_is_in_knee_json(
 @pytest.mark.parametrize(
     ("given", "calls", "at_once"),
     [
-        ([], 24, 4),
-        (["--quick"], 4, 4),
+        ([], 24, calls_at_once()),
+        (["--quick"], calls_at_once(), calls_at_once()),
         (["--quick", "--jobs", "2"], 2, 2),
-        (["--calls", "6"], 6, 4),
+        (["--calls", "6"], 6, calls_at_once()),
     ],
 )
 @pytest.mark.parametrize(("error_ms", "code"), [(3.0, 0), (30.0, 1)])
