@@ -87,13 +87,13 @@ def test_each_call_shows_the_numbers_that_it_can_show(results: dict[str, Any]) -
 def test_the_evidence_is_there(shipped_run: tuple[Path, str], results: dict[str, Any]) -> None:
     out, printed = shipped_run
     for scenario in results["scenarios"]:
-        for artifact in scenario["artifacts"].values():
-            assert (out / artifact).stat().st_size > 0
+        for path in scenario["artifacts"].values():
+            assert (out / path).stat().st_size > 0
         assert f"  {scenario['name']}" in printed
     suite = ET.fromstring((out / "junit.xml").read_bytes()).find("testsuite")  # noqa: S314 - ours
     assert suite is not None
     assert suite.get("tests") == "3"
-    assert "<svg" in artifact(shipped_run[0], results, "first_call", "page").read_text()
+    assert "<svg" in artifact(out, results, "first_call", "page").read_text()
     assert "first_call" in (out / "index.html").read_text()
 
 
