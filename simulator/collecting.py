@@ -16,6 +16,8 @@ CALLER_TIMELINE = "caller.jsonl"
 
 EVIDENCE_TIMEOUT_S = 5.0
 """How long the agent and the server may take to close their timelines after a call."""
+UNCONNECTED_TIMEOUT_S = 1.0
+"""How long a server may take to tell of a connection that came to nothing; it may know of none."""
 VANISHED_TIMEOUT_S = 45.0
 """The same after a caller that vanished: the agent must notice first (RFC 3261: 32 s at most for
 a missing ACK). Until then it still has one call less to give."""
@@ -45,11 +47,14 @@ def collect(stage: str, directory: Path, work: Path | None, also: Sequence[Mark]
             "call_ended",
             VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
         )
-        connected = any(mark.name == "realtime_connected" for mark in agent)
+        tried, connected = (
+            any(mark.name == name for mark in agent)
+            for name in ("realtime_connecting", "realtime_connected")
+        )
         server = _wait_for(
             lambda: [work / "realtime" / f"{stage}.realtime.jsonl"],
             "session_closed",
-            EVIDENCE_TIMEOUT_S if connected else 0.0,
+            EVIDENCE_TIMEOUT_S if connected else UNCONNECTED_TIMEOUT_S if tried else 0.0,
         )
         timelines = [agent, server, caller]
         needed += [("agent", agent, "call_ended")] if answered or vanished else []

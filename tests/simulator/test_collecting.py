@@ -1,5 +1,6 @@
 """What the processes wrote about a call, brought into one directory."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -30,3 +31,19 @@ def test_what_befell_packets_is_told_last_and_put_where_it_belongs(tmp_path: Pat
 def test_a_caller_that_came_to_no_end_is_missed(tmp_path: Path) -> None:
     written(tmp_path, mark(0, "call_dialed", uri="sip:x"))
     assert collect("x", tmp_path, None) == ["the caller's timeline has no scenario_ended mark"]
+
+
+def test_what_a_server_tells_late_of_a_connection_that_came_to_nothing(tmp_path: Path) -> None:
+    """The agent gave up while it connected: the server may hear of that last of all."""
+    written(tmp_path, mark(0, "call_dialed", uri="sip:x"), mark(9, "scenario_ended"))
+    for name in ("agent", "realtime"):
+        (tmp_path / name).mkdir()
+    trying = [mark(1, "realtime_connecting", attempt=1), mark(9, "call_ended")]
+    lines = "".join(one.to_json() + "\n" for one in trying)
+    (tmp_path / "agent" / "x-1.jsonl").write_text(lines)
+    told = mark(10, "session_closed", code=1006).to_json() + "\n"
+    later = threading.Timer(0.2, (tmp_path / "realtime" / "x.realtime.jsonl").write_text, [told])
+    later.start()
+    assert collect("x", tmp_path, tmp_path) == []
+    later.join()
+    assert read_timeline(tmp_path / "timeline.jsonl")[-1].name == "session_closed"
