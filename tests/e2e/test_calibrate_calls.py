@@ -26,7 +26,7 @@ def test_calibrate_tells_the_harness_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    code = main(["calibrate", "--calls", "2", "--jobs", "1", "--json"])
+    code = main(["calibrate", "--calls", "5", "--jobs", "5", "--json"])
     told = json.loads(capsys.readouterr().out)
     kept = json.loads((tmp_path / "earshot" / "calibration.json").read_text())
     assert told == kept
@@ -37,7 +37,7 @@ def test_calibrate_tells_the_harness_error(
     assert code == (0 if errors["turn_ms"]["p95"] <= 10 else 1)
 
 
-@pytest.mark.parametrize("arguments", [["--calls", "0"], ["--jobs", "9"]])
+@pytest.mark.parametrize("arguments", [["--calls", "0"], ["--jobs", "13"]])
 def test_calibrate_refuses_what_cannot_be(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,7 +45,7 @@ def test_calibrate_refuses_what_cannot_be(
     assert "expected" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("steps", ["4,1", "x", "0,1", "1,1", "1,65", ""])
+@pytest.mark.parametrize("steps", ["4,1", "x", "0,1", "1,1", "1,97", ""])
 def test_knee_refuses_steps_that_do_not_rise(steps: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["knee", "--steps", steps])
