@@ -14,6 +14,7 @@ from reports.ears import segments
 from reports.evidence import EAR, CallEvidence
 from reports.measurement import Measurement
 from reports.scene import NS_PER_MS, Scene, Sound
+from reports.server_stream import counted
 from reports.turns import Turn
 
 COMPARED_HZ = 6400
@@ -151,10 +152,10 @@ def _responses(
 ) -> Iterator[tuple[str, str, tuple[int, int], int]]:
     """Response, item, (first sample sent, when), and the sample after the last."""
     spans: dict[tuple[str, str], tuple[tuple[int, int], int]] = {}
-    for mark in evidence.find("realtime", "delta_sent"):
+    for mark, total in counted(evidence.find("realtime", "delta_sent")):
         key = str(mark.fields.get("response")), str(mark.fields.get("item"))
-        total, samples = int(mark.fields["total_samples"]), int(mark.fields["samples"])
-        first = spans[key][0] if key in spans else (total - samples, mark.at_ns)
+        start = total - int(mark.fields["samples"])
+        first = spans[key][0] if key in spans else (start, mark.at_ns)
         spans[key] = first, total
     for (response, item), (first, past) in spans.items():
         yield response, item, first, past

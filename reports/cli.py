@@ -115,8 +115,8 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="N or METRIC=N",
         type=_tolerance,
-        help=f"how much worse is no regression, in the metric's unit (default: {TOLERANCE:g}); "
-        "may be given again for single metrics",
+        help=f"how much worse is no regression, in the metric's unit (default: {TOLERANCE:g}, and "
+        "some have their own: docs/metrics.md); may be given again for single metrics",
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
@@ -209,7 +209,9 @@ def _table(changes: list[Change]) -> str:
     lines = [f"{'metric':<20} {'before':>9} {'after':>9} {'difference':>11}  95 % interval"]
     for c in changes:
         interval = f"{c.low:+.1f} … {c.high:+.1f}" if c.by != "nothing" else "one value each"
-        verdict = f"{c.verdict}, REGRESSION" if c.regression else c.verdict
+        verdict = (
+            f"{c.verdict}, REGRESSION (by more than {c.tolerance:g})" if c.regression else c.verdict
+        )
         lines.append(
             f"{c.name:<20} {c.before:>9.1f} {c.after:>9.1f} {c.difference:>+11.1f}  "
             f"{interval:<19} {verdict}"

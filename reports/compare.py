@@ -5,6 +5,9 @@ or the scenario), of the later run's mean less the earlier one's. Its 95 % inter
 bootstrap: calls of the same scenario are drawn again, with replacement, in both runs; where no
 scenario was repeated, scenarios and turns are drawn instead. For a metric that should hit a target
 (a beep of 440 Hz) the distance from the target is compared.
+
+Runs of the same agent differ, too: what stops a release must be worse surely, by more than is
+tolerated, and by more than the harness may err.
 """
 
 from collections import defaultdict
@@ -19,8 +22,20 @@ from reports.budget import UNITS, default_limits
 
 Verdict = Literal["better", "worse", "no difference seen", "too few to tell"]
 
-TOLERANCE = 5.0
-"""In the metric's unit: a change for the worse of no more than this is no regression."""
+TOLERANCE = 10.0
+"""A change for the worse of no more than this is no regression: half a packet's 20 ms, and what the
+harness may err by. Runs of the same agent, with four to eight calls at once, differ by up to 4 ms
+in nearly all that has a limit."""
+TOLERANCES: Mapping[str, float | None] = {
+    "beep_hz": 1.0,
+    "intelligibility": 2.0,
+    "dead_air_ms": 100.0,
+    "talk_over_ms": 100.0,
+    "rtp_lost": 5.0,
+    "harness_lag_ms": None,
+}
+"""Metrics with a tolerance of their own, in their unit. Silence and double talk hang on when single
+calls happen to end; and what befell the harness (None) says nothing about the agent."""
 
 MORE_IS_BETTER = {"intelligibility"}
 
@@ -50,8 +65,10 @@ class Change:
     by: Literal["repeats", "scenarios", "nothing"]
     """What the bootstrap drew from."""
     verdict: Verdict
+    tolerance: float | None
+    """What had to be exceeded: what is tolerated, or the harness's own error; None: nothing can."""
     regression: bool
-    """Worse, surely, and by more than is tolerated."""
+    """Worse, surely, and by more than that."""
 
 
 def compare(
@@ -67,11 +84,12 @@ def compare(
     Args:
         before: the earlier run.
         after: the later one.
-        tolerance: by how much a metric may get worse, in its unit.
-        tolerances: the same for single metrics.
+        tolerance: by how much a metric may get worse that has no tolerance of its own.
+        tolerances: for single metrics, instead of `TOLERANCES`.
         seed: of the bootstrap.
     """
-    allowed = tolerances or {}
+    allowed = {**TOLERANCES, **(tolerances or {})}
+    errors = _errors(before), _errors(after)
     earlier, later = _values(before), _values(after)
     changes = []
     for name in UNITS:
@@ -82,7 +100,10 @@ def compare(
         if cells:
             one, other = ({cell: runs[name][cell] for cell in cells} for runs in (earlier, later))
             rng = np.random.default_rng(seed)
-            changes.append(_change(name, one, other, allowed.get(name, tolerance), rng))
+            limit = allowed.get(name, tolerance)
+            if limit is not None:
+                limit = max(limit, *(error.get(name, 0.0) for error in errors))
+            changes.append(_change(name, one, other, limit, rng))
     return changes
 
 
@@ -101,8 +122,15 @@ def _values(results: Mapping[str, Any]) -> dict[str, Values]:
     return found
 
 
+def _errors(results: Mapping[str, Any]) -> dict[str, float]:
+    """The harness's own error (p95) by metric; a virtual call has none of it."""
+    run = results.get("run", {})
+    calibration = None if run.get("lane") == "virtual" else run.get("calibration")
+    return {one["name"]: float(one["p95"]) for one in (calibration or {}).get("metrics", ())}
+
+
 def _change(
-    name: str, before: Values, after: Values, tolerance: float, rng: np.random.Generator
+    name: str, before: Values, after: Values, tolerance: float | None, rng: np.random.Generator
 ) -> Change:
     one, other = _badness(name, before), _badness(name, after)
     difference = _mean(other) - _mean(one)
@@ -119,7 +147,8 @@ def _change(
         count=sum(map(len, after.values())),
         by=by,
         verdict=verdict,
-        regression=verdict == "worse" and difference > tolerance,
+        tolerance=tolerance,
+        regression=verdict == "worse" and tolerance is not None and difference > tolerance,
     )
 
 

@@ -90,7 +90,8 @@ class CallEvidence:
     which the media clock took the frame.
 
     `server_heard` is everything that the server received, and `server_sent` every audio delta that
-    it sent, each as one stream whose samples the server's marks count.
+    it sent, each as one stream whose samples the server's marks count; where a call had several
+    sessions, one after another, so do their streams.
     """
 
     info: CallInfo

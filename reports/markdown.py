@@ -22,10 +22,10 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         lines.append(f"- and {len(wrong) - _MOST_WRONG} more")
     if wrong:
         lines.append("")
-    lines += ["| metric | p50 | p95 | max | limit | margin |", "|---|--:|--:|--:|--:|--:|"]
+    lines += ["| metric | p50 | p95 | max | limit | least margin |", "|---|--:|--:|--:|--:|--:|"]
     lines += [
         f"| `{s.name}` | {s.p50:.1f} | {s.p95:.1f} | {s.max:.1f} {s.unit} "
-        f"| {_number(s.limit)} | {_number(s.margin, sign=True)}{' ❌' if s.failed else ''} |"
+        f"| {s.limits} | {_margin(s.margin)}{' ❌' if s.failed else ''} |"
         for s in summarise(calls)
     ]
     error = info.calibration.line if info.calibration else "not calibrated for this run"
@@ -45,10 +45,8 @@ def changes_table(changes: Sequence[Change]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _number(value: float | None, *, sign: bool = False) -> str:
-    if value is None:
-        return ""
-    return f"{value:+.1f}" if sign else f"{value:.1f}"
+def _margin(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
 
 
 def _cell(text: str) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reports import stats
-from reports.budget import UNITS, Judged, judge, judge_percentiles, limits_for
+from reports.budget import Judged, judge, judge_percentiles, limits_for
 from reports.calibration import Calibration, to_data
 from reports.evidence import CallEvidence, Verdict
 from reports.metrics import Measured, measure
+from reports.summary import Summary, summary_of
 
 RESULTS = "results.json"
 VERSION = 1
@@ -50,27 +50,6 @@ class CallResult:
         """The name of the call's directory."""
         info = self.evidence.info
         return info.stage or (info.name if info.repeat == 1 else f"{info.name}-{info.repeat}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """One metric over all calls."""
-
-    name: str
-    unit: str
-    count: int
-    p50: float
-    p95: float
-    p99: float
-    max: float
-    margin: float | None
-    """The smallest of all calls."""
-    limit: float | None
-    """The limit where the margin is smallest."""
-    failed: int
-    """How many values are beyond their limits."""
-    unsure: int
-    """How many are closer to their limits than the harness's own error."""
 
 
 def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -> CallResult:
@@ -134,12 +113,7 @@ def describe(one: Judged) -> str:
 
 def summarise(calls: Sequence[CallResult]) -> list[Summary]:
     """Every metric over all calls, in the order of the budget."""
-    by_name: dict[str, list[Judged]] = defaultdict(list)
-    for call in calls:
-        for one in call.judged:
-            if one.statistic is None:
-                by_name[one.name].append(one)
-    return [_summary(name, by_name[name]) for name in UNITS if name in by_name]
+    return summary_of(one for call in calls for one in call.judged)
 
 
 def overall(calls: Sequence[CallResult]) -> Verdict:
@@ -177,6 +151,9 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
                 "max": _round(s.max),
                 "limit": _round(s.limit),
                 "margin": _round(s.margin),
+                "low": s.low and [_round(bound) for bound in s.low],
+                "high": s.high and [_round(bound) for bound in s.high],
+                "unlimited": s.unlimited,
                 "failed": s.failed,
                 "unsure": s.unsure,
             }
@@ -240,28 +217,6 @@ def _metric(one: Judged) -> dict[str, Any]:
         "detail": one.detail or None,
     }
     return metric | {key: value for key, value in optional.items() if value is not None}
-
-
-def _summary(name: str, found: list[Judged]) -> Summary:
-    values = [one.value for one in found]
-    tightest = min(
-        (one for one in found if one.margin is not None),
-        key=lambda one: one.margin or 0.0,
-        default=None,
-    )
-    return Summary(
-        name=name,
-        unit=found[0].unit,
-        count=len(values),
-        p50=stats.percentile(values, 50),
-        p95=stats.percentile(values, 95),
-        p99=stats.percentile(values, 99),
-        max=max(values),
-        margin=tightest.margin if tightest else None,
-        limit=tightest.limit if tightest else None,
-        failed=sum(one.verdict == "failed" for one in found),
-        unsure=sum(not one.sure for one in found),
-    )
 
 
 def _round(value: float | None) -> float | None:

@@ -1,7 +1,12 @@
-"""The caller's audio as the server received it: which of its samples came when, and how we know."""
+"""The caller's audio as the server received it: which of its samples came when, and how we know.
 
-from bisect import bisect_left
-from collections.abc import Iterable
+A call may have several sessions, one after another: when a connection is lost, the agent makes
+another. Each counts its samples from zero; here they follow one another, as in the recordings of
+what the server received and sent.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import soxr
@@ -17,6 +22,14 @@ _FRAME_NS = 20 * NS_PER_MS
 _FRAMES_A_SECOND = 50
 
 
+def counted(marks: Iterable[Mark]) -> Iterator[tuple[Mark, int]]:
+    """Each piece of a stream, and how many samples came up to its end, over all sessions."""
+    total = 0
+    for mark in marks:
+        total += int(mark.fields["samples"])
+        yield mark, total
+
+
 class ServerStream:
     """The caller's audio as the server received it, and when."""
 
@@ -24,6 +37,7 @@ class ServerStream:
         self._evidence = evidence
         self._received = _Arrivals(evidence.find("realtime", "audio_received"))
         self._appended = _Arrivals(evidence.find("agent", "audio_appended"))
+        self._connected_ns = [m.at_ns for m in evidence.find("agent", "realtime_connected")]
 
     def locate(self, utterance: Utterance) -> tuple[dict[str, int], str]:
         """When an utterance's last voiced sample was heard, appended, received; and how we know."""
@@ -33,23 +47,35 @@ class ServerStream:
         if sample is None:
             return {}, detail
         instants = {}
-        appended = self._appended.of(sample)
+        sent_sample = self._as_sent(sample)
+        appended = self._appended.of(sent_sample)
         if appended is not None:
-            if "heard_ns" in appended.fields:
-                instants["heard"] = self._heard_ns(appended, sample)
-            instants["appended"] = appended.at_ns
+            mark, total = appended
+            if "heard_ns" in mark.fields:
+                instants["heard"] = self._heard_ns(mark, total - 1 - sent_sample)
+            instants["appended"] = mark.at_ns
         received = self._received.of(sample)
         if received is not None:
-            instants["received"] = received.at_ns
+            instants["received"] = received[0].at_ns
         return instants, detail
 
-    def _heard_ns(self, appended: Mark, sample: int) -> int:
+    def _as_sent(self, sample: int) -> int:
+        """A sample that the server received, in the agent's count.
+
+        They differ by what was sent into a connection that was lost, and never came.
+        """
+        base, begun_ns = self._received.session_of(sample)
+        made = bisect_right(self._connected_ns, begun_ns)
+        if not made:
+            return sample
+        return sample - base + self._appended.total_at(self._connected_ns[made - 1])
+
+    def _heard_ns(self, appended: Mark, samples_behind: int) -> int:
         """When the frame with a sample was taken, of which the append may hold several.
 
         The append tells of its last frame; the others came a frame's time apart before it.
         """
-        frame = self._stream_hz() // _FRAMES_A_SECOND
-        frames_behind = (int(appended.fields["total_samples"]) - 1 - sample) // frame
+        frames_behind = samples_behind // (self._stream_hz() // _FRAMES_A_SECOND)
         return int(appended.fields["heard_ns"]) - frames_behind * _FRAME_NS
 
     def _sample(self, utterance: Utterance) -> tuple[int | None, str]:
@@ -62,8 +88,8 @@ class ServerStream:
         stopped = self._evidence.first("realtime", "speech_stopped", after_ns=utterance.end_ns)
         if stopped is None or "last_voiced_ms" not in stopped.fields:
             return None, "the last voiced sample was not found at the server"
-        rate_hz = self._stream_hz()
-        sample = round(float(stopped.fields["last_voiced_ms"]) * rate_hz / 1000)
+        in_session = round(float(stopped.fields["last_voiced_ms"]) * self._stream_hz() / 1000)
+        sample = self._received.base_at(stopped.at_ns) + in_session
         return sample, "last voiced sample as the server's VAD has it (frames of 32 ms)"
 
     def _stream_hz(self) -> int:
@@ -99,18 +125,35 @@ class _Arrivals:
     """A stream that came in pieces: which sample came when."""
 
     def __init__(self, marks: Iterable[Mark]) -> None:
-        self._marks = list(marks)
-        self.totals = [int(mark.fields["total_samples"]) for mark in self._marks]
+        pieces = list(counted(marks))
+        self._marks = [mark for mark, _ in pieces]
+        self.totals = [total for _, total in pieces]
+        self._sessions = [
+            (total - int(mark.fields["samples"]), mark.at_ns)
+            for mark, total in pieces
+            if mark.fields["total_samples"] == mark.fields["samples"]
+        ]
+        """Where each session's own count began: after how many samples, and when."""
 
-    def of(self, sample: int) -> Mark | None:
-        """The piece that carried a sample."""
+    def of(self, sample: int) -> tuple[Mark, int] | None:
+        """The piece that carried a sample, and the count at its end."""
         index = bisect_left(self.totals, sample + 1)
-        return self._marks[index] if index < len(self._marks) else None
+        return (self._marks[index], self.totals[index]) if index < len(self._marks) else None
 
     def total_at(self, at_ns: int) -> int:
         """How much had come by an instant."""
         index = bisect_left(self._marks, at_ns, key=lambda mark: mark.at_ns)
         return self.totals[index - 1] if index else 0
+
+    def session_of(self, sample: int) -> tuple[int, int]:
+        """The session with a sample: what had come before it, and when its first piece came."""
+        found = [session for session in self._sessions if session[0] <= sample]
+        return found[-1] if found else (0, 0)
+
+    def base_at(self, at_ns: int) -> int:
+        """What had come before the session that went on at an instant."""
+        found = [base for base, begun_ns in self._sessions if begun_ns <= at_ns]
+        return found[-1] if found else 0
 
     def per_second(self) -> float:
         """Samples a second, over the whole."""

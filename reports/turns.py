@@ -11,7 +11,7 @@ from agent.timeline import Mark, Source
 from reports.ears import segments
 from reports.evidence import CallEvidence
 from reports.scene import NS_PER_MS, Scene, Utterance
-from reports.server_stream import ServerStream
+from reports.server_stream import ServerStream, counted
 from reports.way import Hop, hops_of
 
 _FRAMES_A_SECOND = 50
@@ -175,9 +175,9 @@ def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:
     sent = evidence.server_sent
     if sent is None or value is None:
         return 0.0
-    for mark in evidence.find("realtime", "delta_sent"):
+    for mark, total in counted(evidence.find("realtime", "delta_sent")):
         if mark.fields.get(key) == value:
-            start = int(mark.fields["total_samples"]) - int(mark.fields["samples"])
+            start = total - int(mark.fields["samples"])
             opening = sent.samples[start : start + 2 * sent.rate_hz]
             sounds = segments(opening, sent.rate_hz, clean=True)
             return sounds[0].start * 1000 / sent.rate_hz if sounds else 0.0

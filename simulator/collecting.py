@@ -4,10 +4,14 @@ The directory is what `reports.evidence` reads: one merged timeline, the recordi
 server heard and sent.
 """
 
+import glob
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
+import soundfile
 
 from agent.timeline import Mark, TimelineError, merge, read_timeline
 from reports.evidence import HEARD, SENT, TIMELINE
@@ -77,10 +81,34 @@ def _agent_timelines(work: Path, stage: str) -> list[Path]:
 
 
 def _move_audio(stage: str, directory: Path, work: Path) -> None:
+    """One file of each kind, where a session that followed another left a file of its own.
+
+    A session is told to be over a moment before its sound is written to the end.
+    """
+    deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
+    unfinished = f".{glob.escape(stage)}.*.part"
+    while any((work / "realtime").glob(unfinished)) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
     for suffix, name in (("heard", HEARD), ("sent", SENT)):
-        audio = work / "realtime" / f"{stage}.{suffix}.wav"
-        if audio.exists():
-            shutil.move(audio, directory / name)
+        first = work / "realtime" / f"{stage}.{suffix}.wav"
+        if not first.exists():
+            continue
+        later = list(_later_sessions(first))
+        if not later:
+            shutil.move(first, directory / name)
+            continue
+        pieces = [soundfile.read(path, dtype="int16") for path in (first, *later)]
+        audio = np.concatenate([samples for samples, _ in pieces])
+        soundfile.write(directory / name, audio, pieces[0][1], subtype="PCM_16")
+        for path in (first, *later):
+            path.unlink()
+
+
+def _later_sessions(first: Path) -> Iterator[Path]:
+    number = 2
+    while (path := first.with_name(f"{first.stem}-{number}.wav")).exists():
+        yield path
+        number += 1
 
 
 def _wait_for(paths: Callable[[], list[Path]], last_mark: str, timeout_s: float) -> list[Mark]:

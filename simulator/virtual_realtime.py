@@ -76,7 +76,7 @@ class VirtualRealtimeServer:
         self._marks = marks
         self._connections: list[VirtualRealtimeConnection] = []
         self.heard = bytearray()
-        """PCM16 that the latest session received, at `heard_rate_hz`."""
+        """PCM16 that the sessions received, one after another, at `heard_rate_hz`."""
         self.heard_rate_hz = 0
 
     def connect(self, *, model: str, dialect: str, timeout_ms: int) -> "VirtualRealtimeConnection":
@@ -91,7 +91,6 @@ class VirtualRealtimeServer:
             keep=self._keep,
         )
         self._connections.append(connection)
-        self.heard.clear()
         return connection
 
     def stop(self) -> None:

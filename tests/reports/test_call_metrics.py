@@ -285,3 +285,75 @@ def test_every_metric_and_every_hop_is_explained_in_the_docs() -> None:
     assert [point.name for point in WAY.values() if point.name not in hops] == []
     for party in {point.party for point in WAY.values()}:
         assert f"| {party} |" in hops
+
+
+def in_two_sessions(call: CallEvidence, *, lost: int) -> CallEvidence:
+    """The call as if its connection had been lost and made anew between its two turns.
+
+    The new session counts from zero; `lost` appends before that never came.
+    """
+    utterances = call.find("caller", "utterance_ended", "utterance_started")
+    end, start = [mark.at_ns for mark in utterances][1:3]
+    anew_ns = (end + start) // 2 + 1500 * MS
+    arrived = [m for m in call.find("realtime", "audio_received") if m.at_ns < anew_ns]
+    gone = {id(mark) for mark in arrived[len(arrived) - lost :]}
+    before = {"audio_received": 0, "delta_sent": 0}
+    marks = []
+    for mark in call.marks:
+        if id(mark) in gone:
+            continue
+        if mark.name not in before:
+            marks.append(mark)
+        elif mark.at_ns < anew_ns:
+            marks.append(mark)
+            before[mark.name] = int(mark.fields["total_samples"])
+        else:
+            past = before[mark.name] + (
+                lost * int(mark.fields["samples"]) if mark.name == "audio_received" else 0
+            )
+            total = int(mark.fields["total_samples"]) - past
+            marks.append(replace(mark, fields={**mark.fields, "total_samples": total}))
+    made = Mark(at_ns=anew_ns, source="agent", call=call.name, name="realtime_connected", fields={})
+    heard = call.server_heard
+    assert heard is not None
+    step = int(arrived[-1].fields["samples"])
+    cut = np.arange(before["audio_received"], before["audio_received"] + lost * step)
+    return replace(
+        call,
+        marks=sorted([*marks, made], key=lambda mark: mark.at_ns),
+        server_heard=replace(heard, samples=np.delete(heard.samples, cut)),
+    )
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["audio kept", "by the VAD"])
+@pytest.mark.parametrize("lost", [0, 10])
+def test_a_connection_made_anew_takes_nothing_from_the_numbers(lost: int, kept: bool) -> None:
+    whole = SyntheticCall(turns=[TurnTruth(), TurnTruth(pause_before_ms=3000)]).build()
+    torn = in_two_sessions(whole, lost=lost)
+    if not kept:
+        marks = [in_the_sessions_own_time(torn, mark) for mark in torn.marks]
+        torn, whole = (
+            replace(torn, marks=marks, server_heard=None),
+            replace(whole, server_heard=None),
+        )
+    one, other = numbers(whole), numbers(torn)
+    for name in ("turn_ms", "agent_overhead_ms", "uplink_ms", "downlink_ms", "gap_ms"):
+        for turn in (1, 2):
+            assert other[name, turn].value == pytest.approx(one[name, turn].value, abs=0.1), name
+
+
+def in_the_sessions_own_time(call: CallEvidence, mark: Mark) -> Mark:
+    """`last_voiced_ms` on the audio clock of the session that it is told in."""
+    begun = [
+        m
+        for m in call.find("realtime", "audio_received")
+        if m.fields["total_samples"] == m.fields["samples"] and m.at_ns <= mark.at_ns
+    ]
+    if mark.name != "speech_stopped" or len(begun) < 2:
+        return mark
+    first = next(
+        m for m in call.find("agent", "audio_appended") if m.at_ns >= begun[-1].at_ns - 5 * MS
+    )
+    past_ms = (int(first.fields["total_samples"]) - int(first.fields["samples"])) / 24
+    last_ms = float(mark.fields["last_voiced_ms"]) - past_ms
+    return replace(mark, fields={**mark.fields, "last_voiced_ms": last_ms})

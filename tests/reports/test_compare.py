@@ -1,11 +1,13 @@
 """Two runs beside each other."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from reports.compare import Change, compare, regressions
+from reports.budget import UNITS
+from reports.compare import TOLERANCE, TOLERANCES, Change, compare, regressions
 
 
 def run(name: str, *calls: list[float]) -> dict[str, Any]:
@@ -64,6 +66,53 @@ def test_worse_within_the_tolerance_is_no_regression() -> None:
     assert not only(before, after, tolerance=5).regression
     assert only(before, after, tolerance=1).regression
     assert only(before, after, tolerance=50, tolerances={"turn_ms": 1}).regression
+
+
+def test_the_defaults_find_fifteen_milliseconds_and_pass_over_four() -> None:
+    """Of one value a turn in sixty scenarios, as in a run of the library."""
+
+    def library(mean: float, seed: int) -> dict[str, Any]:
+        scenarios = []
+        for number, (value,) in enumerate(sample(mean, 60, seed)):
+            metrics = [{"name": "turn_ms", "turn": 1, "value": value + 20 * number}]
+            scenarios.append({"name": f"scenario{number}", "metrics": metrics})
+        return {"scenarios": scenarios}
+
+    found = [only(library(800, 1), library(800 + more, 2)) for more in (0, 4, 15)]
+    assert [change.regression for change in found] == [False, False, True]
+    assert found[1].verdict == "worse"
+
+
+def test_what_befell_the_harness_is_no_regression_of_the_agent() -> None:
+    before, after = run("harness_lag_ms", *sample(10, 9, 1)), run("harness_lag_ms", [90], [91])
+    assert (only(before, after).verdict, only(before, after).regression) == ("worse", False)
+    assert only(before, after).tolerance is None
+    assert only(before, after, tolerances={"harness_lag_ms": 20}).regression
+
+
+def test_a_regression_is_more_than_the_harness_may_err() -> None:
+    calibration = {"metrics": [{"name": "turn_ms", "p95": 25.0}]}
+    before, after = run("turn_ms", *sample(800, 20, 1)), run("turn_ms", *sample(820, 20, 2))
+    assert only(before, after).regression
+    for one, other in ((calibration, None), (None, calibration)):
+        told = (
+            {**results, "run": {"lane": "sip", "calibration": c}}
+            for results, c in ((before, one), (after, other))
+        )
+        change = only(*told)
+        assert (change.verdict, change.tolerance, change.regression) == ("worse", 25.0, False)
+    virtual = {"lane": "virtual", "calibration": calibration}
+    assert only({**before, "run": virtual}, {**after, "run": virtual}).regression
+
+
+def test_every_tolerance_is_of_a_metric_and_told_in_the_docs() -> None:
+    docs = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    table = docs[docs.index("| metric | tolerance |") :]
+    for name, tolerance in TOLERANCES.items():
+        assert name in UNITS
+        line = next(line for line in table.splitlines() if f"`{name}`" in line)
+        assert "never" in line if tolerance is None else f"| {tolerance:g} " in line
+    assert f"| all others | {TOLERANCE:g} ms" in table
 
 
 def test_a_target_is_missed_on_either_side() -> None:

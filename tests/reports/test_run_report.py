@@ -4,6 +4,7 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -212,6 +213,37 @@ def test_the_summary_shows_the_tightest_margin() -> None:
     assert (overhead.count, overhead.failed) == (4, 1)
     assert overhead.max > 90
     assert overhead.margin == pytest.approx(40 - overhead.max)
+
+
+def limits_told(*limits: Any) -> str:
+    calls = [judge_call(SyntheticCall(info={"limits": {"beep_ms": one}}).build()) for one in limits]
+    return next(s for s in summarise(calls) if s.name == "beep_ms").limits
+
+
+def test_the_summary_tells_all_limits_where_they_differ() -> None:
+    assert limits_told(700) == limits_told(700, 700) == "≤ 700.0"
+    assert limits_told(700, 3500) == "≤ 700.0 … 3500.0"
+    assert limits_told({"min": 5}, {"min": 9}) == "≥ 5.0 … 9.0"
+    assert limits_told({"target": 400, "within": 20}) == "380.0 … 420.0"
+    assert limits_told({"target": 400, "within": 20}, {"target": 160, "within": 20}) == (
+        "≥ 140.0 … 380.0, ≤ 180.0 … 420.0"
+    )
+    assert limits_told(700, "off") == "≤ 700.0, or none"
+    assert limits_told("off", "off") == ""
+
+
+def test_every_form_of_a_run_tells_the_range_of_limits(tmp_path: Path) -> None:
+    calls = [
+        SyntheticCall(name=f"limit{limit}", info={"limits": {"beep_ms": limit}}).build()
+        for limit in (700, 3500)
+    ]
+    write_run(tmp_path, INFO, calls)
+    for name in ("index.html", "summary.md"):
+        assert "≤ 700.0 … 3500.0" in (tmp_path / name).read_text(), name
+    data = json.loads((tmp_path / "results.json").read_text())
+    beep = next(s for s in data["summary"] if s["name"] == "beep_ms")
+    assert (beep["low"], beep["high"], beep["unlimited"]) == (None, [700, 3500], 0)
+    assert beep["margin"] == pytest.approx(700 - beep["max"])
 
 
 def test_pages_are_whole_and_need_no_network() -> None:

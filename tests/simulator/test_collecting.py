@@ -4,6 +4,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
+
 from agent.timeline import Mark, read_timeline
 from simulator.collecting import CALLER_TIMELINE, collect
 
@@ -47,3 +50,40 @@ def test_what_a_server_tells_late_of_a_connection_that_came_to_nothing(tmp_path:
     assert collect("x", tmp_path, tmp_path) == []
     later.join()
     assert read_timeline(tmp_path / "timeline.jsonl")[-1].name == "session_closed"
+
+
+def told_to_be_over(directory: Path, work: Path) -> None:
+    """All timelines of stage x, whose server's session is over."""
+    written(directory, mark(0, "call_dialed", uri="sip:x"), mark(9, "scenario_ended"))
+    for name, marks in (
+        ("agent/x-1.jsonl", [mark(1, "realtime_connected"), mark(9, "call_ended")]),
+        ("realtime/x.realtime.jsonl", [mark(8, "session_closed", code=1000)]),
+    ):
+        (work / name).parent.mkdir()
+        (work / name).write_text("".join(one.to_json() + "\n" for one in marks))
+
+
+def sound(path: Path, *samples: int) -> None:
+    soundfile.write(path, np.array(samples, np.int16), 24_000, subtype="PCM_16", format="WAV")
+
+
+def test_sessions_that_followed_one_another_make_one_recording(tmp_path: Path) -> None:
+    told_to_be_over(tmp_path, tmp_path)
+    for number, name in enumerate(("x.heard", "x.heard-2", "x.heard-3", "x.sent"), start=1):
+        sound(tmp_path / "realtime" / f"{name}.wav", number, number)
+    assert collect("x", tmp_path, tmp_path) == []
+    for name, expected in (("server_heard", [1, 1, 2, 2, 3, 3]), ("server_sent", [4, 4])):
+        samples, rate_hz = soundfile.read(tmp_path / f"{name}.wav", dtype="int16")
+        assert (samples.tolist(), rate_hz) == (expected, 24_000)
+    assert list((tmp_path / "realtime").glob("*.wav")) == []
+
+
+def test_sound_that_is_still_being_written_is_waited_for(tmp_path: Path) -> None:
+    told_to_be_over(tmp_path, tmp_path)
+    partial = tmp_path / "realtime" / ".x.heard.abc.part"
+    sound(partial, 7, 7)
+    later = threading.Timer(0.2, partial.replace, [tmp_path / "realtime" / "x.heard.wav"])
+    later.start()
+    assert collect("x", tmp_path, tmp_path) == []
+    later.join()
+    assert soundfile.read(tmp_path / "server_heard.wav", dtype="int16")[0].tolist() == [7, 7]
