@@ -3,27 +3,19 @@
 from collections.abc import Iterator
 
 import pytest
-from sip_rig import Phone
+from sip_rig import Phone, answer_at_once
 
 from agent.leg import (
     AudioReceived,
-    CallReceived,
     HungUp,
-    LegInput,
     TransferProgressed,
     TransferRequested,
 )
-from agent.sip.leg import SipLeg
 from agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 
 DESK = "sip:desk@127.0.0.1"
-
-
-def answer_at_once(leg: SipLeg, item: LegInput) -> None:
-    if isinstance(item, CallReceived):
-        leg.answer()
 
 
 @pytest.fixture(scope="module", params=["", ";transport=tcp"], ids=["udp", "tcp"])

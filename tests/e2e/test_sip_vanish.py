@@ -4,20 +4,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from sip_rig import Phone, wait_until
+from sip_rig import Phone, answer_at_once, wait_until
 
-from agent.leg import AudioReceived, CallReceived, HungUp, LegInput, MediaReady, RtpMeasured
-from agent.sip.leg import SipLeg
+from agent.leg import AudioReceived, HungUp, MediaReady, RtpMeasured
 from agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 
 RTP_TIMEOUT_MS = 1_500
-
-
-def answer_at_once(leg: SipLeg, item: LegInput) -> None:
-    if isinstance(item, CallReceived):
-        leg.answer()
 
 
 @pytest.fixture(scope="module", params=["", ";transport=tcp"], ids=["udp", "tcp"])
