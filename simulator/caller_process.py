@@ -30,7 +30,6 @@ from agent.timeline import Mark, TimelineWriter
 from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish
-from simulator.happenings import Transfer
 from simulator.impairments import Impairer
 from simulator.lag import LagWatch
 from simulator.loader import load
@@ -39,7 +38,6 @@ from simulator.recording import CALLER_RATE_HZ
 from simulator.relay import RelayAddresses
 from simulator.scenario import Scenario
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
-from simulator.steps import Expect
 
 PHASE_TICK_S = 0.1
 
@@ -114,7 +112,7 @@ class CallerProcess:
                 user=scenario.caller.user,
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
-                lets_itself_be_transferred=_expects_transfer(scenario),
+                lets_itself_be_transferred=scenario.expects_transfer,
                 **_impairers(scenario, order.seed),
             )
         except SipError as error:
@@ -187,13 +185,6 @@ def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
         "to_agent": Impairer(to_agent, random.Random(f"{seed}/network to_agent")),
         "to_caller": Impairer(to_caller, random.Random(f"{seed}/network to_caller")),
     }
-
-
-def _expects_transfer(scenario: Scenario) -> bool:
-    return any(
-        isinstance(step, Expect) and isinstance(step.expect, Transfer)
-        for step in scenario.all_steps
-    )
 
 
 @cache

@@ -22,9 +22,9 @@ from pydantic_core import PydanticCustomError, core_schema
 from agent.settings import CallSettings
 from fakes.script import Script
 from reports.budget import BudgetError, parse_limits
-from simulator.happenings import Happening
+from simulator.happenings import Happening, Transfer
 from simulator.network import Network
-from simulator.steps import Step, Steps
+from simulator.steps import Expect, Step, Steps
 from simulator.strict import Strict
 from simulator.values import DurationMs
 from simulator.yaml_source import Source
@@ -221,6 +221,14 @@ class Scenario(Steps):
     def greets(self) -> bool:
         """Whether the agent is set to greet the caller."""
         return bool(self.agent.get("greeting", {}).get("enabled", True))
+
+    @property
+    def expects_transfer(self) -> bool:
+        """Whether the caller lets itself be transferred."""
+        return any(
+            isinstance(step, Expect) and isinstance(step.expect, Transfer)
+            for step in self.all_steps
+        )
 
     def at(self, *where: str | int) -> str:
         """Where something stands in the file, as `file:line:column`; the name, if it is in none."""

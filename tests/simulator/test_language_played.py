@@ -96,6 +96,30 @@ def test_a_sound_file_of_any_rate_is_heard_at_its_own_pitch(
     assert np.argmax(spectrum) * call.rate_hz / len(heard) == pytest.approx(600, abs=3)
 
 
+def test_the_agent_is_told_the_callers_own_number(play: Play) -> None:
+    call = play("caller: {user: '+4930123'}\nsteps: [{expect: greeting}, hang_up]\n")
+    assert call.first("call_received", "agent").fields["caller"] == "+4930123"
+
+
+@pytest.mark.parametrize(
+    ("expected", "status"), [('{transfer: "*desk*"}', 200), ("{mark: transfer_heard}", 603)]
+)
+def test_only_who_expects_a_transfer_accepts_it(play: Play, expected: str, status: int) -> None:
+    text = f"""
+        agent: {{tools: {{transfer: ["sip:desk@127.0.0.1"]}}}}
+        realtime:
+          replies:
+            - {{function_call: {{name: transfer, arguments: {{uri: "sip:desk@127.0.0.1"}}}}}}
+        steps:
+          - expect: greeting
+          - say: "Can I speak to a person?"
+          - expect: {expected}
+          - pause: 3s
+          - hang_up
+    """
+    assert play(text).first("transfer_ended", "agent").fields["status"] == status
+
+
 @pytest.mark.parametrize("method", ["rfc4733", "info"])
 def test_keys_reach_the_agent(play: Play, method: str) -> None:
     call = play(f'steps: [{{expect: greeting}}, {{press: "1A#", method: {method}}}, hang_up]\n')
