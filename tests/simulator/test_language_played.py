@@ -415,3 +415,27 @@ def test_what_must_never_happen_fails_the_call(play: Play, never: str) -> None:
     call = play(TURN + f"never: [{never}]\n")
     assert call.verdict == "failed"
     assert call.sentence.startswith("never: ")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "last", "sentence"),
+    [
+        ("{pause: 1s, when: greeting end + 9s}", "hang_up", "(pause 1 s (when greeting end + 9 s)"),
+        ("{expect: hang_up}", "hang_up", "step 5 (expect hang up) of meanwhile was still to be"),
+        ("{pause: 1s, when: greeting end}", "hang_up", ""),
+        ("{pause: 1s, when: greeting end + 9s}", "{hang_up: , when: silence 1s}", ""),
+    ],
+)
+def test_what_is_left_of_meanwhile_fails_a_call_that_was_not_left_on_purpose(
+    play: Play, meanwhile: str, last: str, sentence: str
+) -> None:
+    steps = f'{{expect: greeting}}, {{say: "What time do you open?"}}, {{expect: reply}}, {last}'
+    call = play(f"meanwhile: [{meanwhile}]\nsteps: [{steps}]\n")
+    assert call.verdict == ("failed" if sentence else "passed"), call.sentence
+    assert sentence in call.sentence
+
+
+def test_a_fault_that_never_struck_fails_the_call(play: Play) -> None:
+    call = play('realtime: {faults: [{fault: drop, at: "event 900"}]}\n' + TURN)
+    assert call.verdict == "failed"
+    assert "the fault drop at event 900 never struck" in call.sentence
