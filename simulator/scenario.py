@@ -17,7 +17,7 @@ from pydantic import (
     PrivateAttr,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
 from agent.settings import CallSettings
 from fakes.script import Script
@@ -34,12 +34,17 @@ Codec = Literal["PCMU", "PCMA", "G722"]
 
 
 def _checked_budget(value: Any) -> Any:
+    mistakes = []
     for name, limit in value.items():
         try:
             parse_limits({name: limit})
         except BudgetError as error:
-            context = {"why": str(error), "key": name}
-            raise PydanticCustomError("budget", "{why}", context) from None
+            why = str(error).removeprefix(f"{name}: ")
+            context = {"why": why, "key": name, "value": ""}
+            kind = PydanticCustomError("budget", "{why}", context)
+            mistakes.append(InitErrorDetails(type=kind, input=limit))
+    if mistakes:
+        raise ValidationError.from_exception_data("budget", mistakes)
     return value
 
 
@@ -174,10 +179,12 @@ class Scenario(Steps):
 
     @model_validator(mode="after")
     def _background_does_not_end_the_call(self) -> "Scenario":
-        for step in self.meanwhile:
+        for number, step in enumerate(self.meanwhile):
             if step.action in ("hang_up", "vanish"):
                 raise PydanticCustomError(
-                    "unreachable", "{action} belongs into steps", {"action": step.action}
+                    "unreachable",
+                    "{action} belongs into steps",
+                    {"action": step.action, "key": ("meanwhile", number), "value": ""},
                 )
         return self
 
@@ -188,7 +195,7 @@ class Scenario(Steps):
                 raise PydanticCustomError(
                     "memory",
                     "{name} can be played in memory only: it needs lanes: [virtual]",
-                    {"name": name},
+                    {"name": name, "key": ("network", name), "value": ""},
                 )
         return self
 
