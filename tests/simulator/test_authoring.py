@@ -135,6 +135,10 @@ def test_the_schema_for_editors_refuses_mistakes(data: dict[str, Any]) -> None:
         jsonschema.validate(data, SCHEMA)
 
 
+NO_GREETING = "agent: {greeting: {enabled: false}}\n"
+LOOKS_UP = "realtime: {replies: [{function_call: {name: look_up}}]}\n"
+
+
 def test_every_shipped_scenario_can_work() -> None:
     assert all_problems(load([ROOT / "scenarios"])) == []
 
@@ -195,8 +199,7 @@ def test_every_shipped_scenario_can_work() -> None:
         ("steps: [{pause: 3s}]\ntime_limit: 2s", "one.yaml:3:13: the caller's own steps take 3 s"),
         ("steps: [hold, {pause: 61s}]", "one.yaml:2:15: the caller's own steps take 61 s"),
         (
-            "realtime: {faults: [{fault: drop, at: greeting}]}\nsteps: [{say: a}]\n"
-            + "agent: {greeting: {enabled: false}}",
+            "realtime: {faults: [{fault: drop, at: greeting}]}\nsteps: [hang_up]\n" + NO_GREETING,
             "one.yaml:2:21: greeting never comes: agent.greeting.enabled is false",
         ),
         ("steps: [{expect: reply}, {say: a}]", "one.yaml:2:18: there is no reply yet"),
@@ -206,9 +209,8 @@ def test_every_shipped_scenario_can_work() -> None:
         ("steps: [resume]", "one.yaml:2:9: the call is not on hold"),
         ("steps: [hold, hold]", "one.yaml:2:15: the call is on hold already"),
         (
-            "realtime: {replies: [{function_call: {name: look_up}}]}\n"
-            + "steps: [{say: a}, {expect: {function_call: lookup}}]",
-            'one.yaml:3:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
+            LOOKS_UP + "steps: [{say: a}, {expect: {function_call: lookup}}]",
+            '3:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
         ),
         ("steps: [{say: a}, {expect: {transcript: b}}]", '28: no reply of realtime says "b"'),
     ],
