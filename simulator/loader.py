@@ -38,7 +38,7 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
             scenarios += load_file(file)
         except ScenarioError as error:
             mistakes.append(str(error))
-    mistakes += _stages_that_clash(scenarios)
+    mistakes += clashes(scenarios)
     if mistakes:
         raise ScenarioError("\n".join(mistakes))
     return scenarios
@@ -109,7 +109,8 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _stages_that_clash(scenarios: list[Scenario]) -> Iterator[str]:
+def clashes(scenarios: Sequence[Scenario]) -> Iterator[str]:
+    """One line for each scenario whose name another has: a name is all that a call is known by."""
     seen: dict[str, Scenario] = {}
     for scenario in scenarios:
         other = seen.setdefault(scenario.stage, scenario)

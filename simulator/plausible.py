@@ -30,9 +30,8 @@ Where = tuple[str | int, ...]
 
 def problems(scenario: Scenario) -> list[str]:
     """One line for everything that cannot work, each with file, line and column."""
-    unspeakable = list(_unspeakable(scenario))
-    if unspeakable:
-        return unspeakable
+    if told := list(unspeakable(scenario)):
+        return told
     return [
         *_absent(scenario),
         *_contradictory(scenario),
@@ -45,7 +44,8 @@ def problems(scenario: Scenario) -> list[str]:
     ]
 
 
-def _unspeakable(scenario: Scenario) -> Iterator[str]:
+def unspeakable(scenario: Scenario) -> Iterator[str]:
+    """One line for everything that neither caller nor server can say, with its place."""
     noise = partial(background, scenario, _RATE_HZ)
     yield from _tried(scenario, ("caller", "noise"), "there is no such noise", noise)
     for where, step in _placed(scenario):

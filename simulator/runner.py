@@ -24,7 +24,7 @@ from simulator.repeats import evaluate_together
 from simulator.scenario import Scenario
 from simulator.selection import SelectionError, select
 from simulator.sip_lane import SipLane
-from simulator.speech import prepare_all
+from simulator.speech import SpeechError, prepare_all
 from simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
 from simulator.virtual_lane import VirtualLane
 from simulator.virtual_leg import LineOptions
@@ -140,9 +140,17 @@ def begin_run(out: Path) -> Run:
 async def play_run(
     stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    """Play and judge stages in the lane that `options` name; the calls go into `done`."""
+    """Play and judge stages in the lane that `options` name; the calls go into `done`.
+
+    Raises:
+        RunError: something that is to be said cannot be; nothing was played.
+    """
     rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
-    await asyncio.to_thread(prepare_all, stages, rate_hz)
+    try:
+        await asyncio.to_thread(prepare_all, stages, rate_hz)
+    except SpeechError as error:
+        done.directory.rmdir()
+        raise RunError(str(error)) from None
     if options.lane == "sip":
         await asyncio.to_thread(quality.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
@@ -190,6 +198,8 @@ def _new_directory(out: Path, started_at: datetime) -> Path:
             directory.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as error:
+            raise RunError(f"{out}: cannot write reports there: {error.strerror}") from None
         return directory
     raise RunError(f"{out}: cannot make a directory for this run")
 

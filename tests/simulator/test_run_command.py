@@ -75,6 +75,28 @@ def test_what_cannot_be_run_is_exit_2_with_the_reason(
     assert not Path("out").exists()
 
 
+def test_what_cannot_be_said_is_told_before_a_call_is_made(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/mute.yaml").write_text(
+        "about: x\nrealtime: {replies: [{wav: no.wav}]}\nsteps: [{say: {wav: none.wav}}]\n"
+    )
+    assert run_virtual(earshot) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in told] == [
+        "scenarios/mute.yaml:3:15",
+        "scenarios/mute.yaml:2:22",
+    ]
+    assert not list(Path("out").iterdir()), "no run was begun"
+
+
+def test_a_place_that_cannot_be_written_to_is_told(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_virtual(earshot, "--out", "scenarios/good.yaml") == 2
+    assert "scenarios/good.yaml: cannot write reports there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--agent", "shop"], ["--agent", "sip:127.0.0.1"], ["--jobs", "0"], ["--lane", "both"]],
