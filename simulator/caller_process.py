@@ -1,6 +1,7 @@
 """The caller's process: one pjsua2 endpoint, up to four scripted calls at once.
 
-With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it.
+With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it. `--host` is
+the address of this machine to call from, 127.0.0.1 without it.
 
 It is told on standard input, one JSON object a line, which calls to make:
 
@@ -12,6 +13,7 @@ and tells on standard output, likewise, `{"stage", "phase"}` while a call runs a
 its standard input does, or at SIGTERM.
 """
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -26,6 +28,7 @@ from typing import Any
 from agent.clock import LoopClock
 from agent.process import keep_what_is_there
 from agent.sip.errors import SipError
+from agent.sip.options import SipOptions
 from agent.timeline import Mark, TimelineWriter
 from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
@@ -57,8 +60,11 @@ class Order:
 class CallerProcess:
     """Takes orders and makes calls."""
 
-    def __init__(self, relay: RelayAddresses | None = None) -> None:
-        self._endpoint = CallerEndpoint(relay=relay)
+    def __init__(self, host: str = "127.0.0.1", relay: RelayAddresses | None = None) -> None:
+        self._host = host
+        self._endpoint = CallerEndpoint(
+            SipOptions(user_agent="earshot-caller", listen_host=host), relay
+        )
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -71,7 +77,7 @@ class CallerProcess:
         port = await self._endpoint.start()
         self._lag.start()
         keep_what_is_there()
-        _tell({}, prefix=f"ready sip:127.0.0.1:{port}")
+        _tell({}, prefix=f"ready sip:{self._host}:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()
         reader.cancel()
@@ -202,5 +208,14 @@ def _tell(message: dict[str, Any], *, prefix: str = "") -> None:
         sys.stdout.flush()
 
 
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--relay", action="store_true")
+    parser.add_argument("--host", default="127.0.0.1")
+    given = parser.parse_args()
+    relay = RelayAddresses() if given.relay else None
+    asyncio.run(CallerProcess(given.host, relay).run())
+
+
 if __name__ == "__main__":
-    asyncio.run(CallerProcess(RelayAddresses() if "--relay" in sys.argv else None).run())
+    _main()

@@ -90,6 +90,21 @@ def test_what_cannot_be_said_is_told_before_a_call_is_made(
     assert not list(Path("out").iterdir()), "no run was begun"
 
 
+@pytest.mark.parametrize(
+    ("uri", "complaint"),
+    [
+        ("sip:1@nowhere.invalid", "sip:1@nowhere.invalid: cannot be dialled from here: "),
+        ("sip:1@127.0.0.1", "scenarios/bad_line.yaml:6:10: bad_line"),
+    ],
+)
+def test_what_cannot_be_played_to_another_agent_is_refused(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], uri: str, complaint: str
+) -> None:
+    Path("scenarios/bad_line.yaml").write_text(GOOD + "\n" + STEPS + "network: {loss: 1%}\n")
+    assert earshot("run", "--agent", uri) == 2
+    assert complaint in capsys.readouterr().err
+
+
 def test_a_place_that_cannot_be_written_to_is_told(
     earshot: Earshot, capsys: pytest.CaptureFixture[str]
 ) -> None:
