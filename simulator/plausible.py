@@ -37,6 +37,7 @@ def problems(scenario: Scenario) -> list[str]:
         *_contradictory(scenario),
         *_impatient(scenario),
         *_replies_to_nothing(scenario),
+        *_limits_of_no_wait(scenario),
         *_done_on_hold(scenario),
         *_never_scripted(scenario),
         *_faults_that_never_strike(scenario),
@@ -134,6 +135,14 @@ def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
             return
         if isinstance(step, _TURNS):
             return
+
+
+def _limits_of_no_wait(scenario: Scenario) -> Iterator[str]:
+    """A `within` where nothing is waited for, and which would have no effect."""
+    for where, step in _placed(scenario):
+        if step.within is not None and step.when is None and not isinstance(step, Expect):
+            place = scenario.at(*where, "within")
+            yield f"{place}: within limits a wait: it belongs to expect, or beside when"
 
 
 def _done_on_hold(scenario: Scenario) -> Iterator[str]:

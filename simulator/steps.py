@@ -68,7 +68,7 @@ class _Step(Strict):
 
     when: Moment | None = Field(None, description="Do it at this moment; at once without it.")
     within: DurationMs | None = Field(
-        None, description="Fail when it takes longer, counted from the beginning of the step."
+        None, description="Fail when what is waited for takes longer, from the step's beginning."
     )
 
     def what(self) -> str:

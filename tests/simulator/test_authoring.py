@@ -206,6 +206,7 @@ def test_every_shipped_scenario_can_work() -> None:
         ("steps: [{say: a, when: reply}]", "one.yaml:2:24: there is no reply yet"),
         ("steps: [hold, {say: a}, resume]", 'one.yaml:2:15: could not say "a": the call is on'),
         ("steps: [hold, {expect: greeting}]", "one.yaml:2:15: greeting is not heard: the call is"),
+        ("steps: [{say: a, within: 1s}]", "one.yaml:2:26: within limits a wait: it belongs to"),
         ("steps: [resume]", "one.yaml:2:9: the call is not on hold"),
         ("steps: [hold, hold]", "one.yaml:2:15: the call is on hold already"),
         (
