@@ -111,6 +111,8 @@ def read_wav(path: Path, rate_hz: int) -> bytes:
     Raises:
         AudioFileError: there is no such file, it is no sound file, or it is empty.
     """
+    if not path.is_file():
+        raise AudioFileError(f"{path}: there is no such file")
     try:
         data, file_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:

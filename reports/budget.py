@@ -275,7 +275,9 @@ def _parse(name: str, value: Any) -> Limit:
     if _is_number(value):
         return Limit(high=float(value))
     if not isinstance(value, Mapping) or not value:
-        raise BudgetError(f"{name}: {value!r}, expected a number, `off`, or a mapping of limits")
+        raise BudgetError(
+            f"{name}: {value!r}, expected a number ({UNITS[name]}), `off`, or a mapping of limits"
+        )
     known = (*_BOUNDS, *_PERCENTILES, *_VARIANTS)
     for key in value:
         if key not in known:

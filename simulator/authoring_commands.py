@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.audio import AudioFileError
 from fakes.voice import VoiceError
 from simulator import authoring
-from simulator.choosing import Commands, add_choice
+from simulator.choosing import Commands, add_choice, positive
 from simulator.plausible import all_problems
 from simulator.runner import choose
 from simulator.stage import PlanError, plan
@@ -34,13 +34,28 @@ def add_commands(commands: Commands) -> None:
     listing.set_defaults(command=_list)
     say = commands.add_parser("say", help="speak a text to a WAV file, as a scenario would")
     say.add_argument("text", metavar="TEXT")
-    say.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    say.add_argument("-o", "--output", type=_wav_file, required=True, metavar="FILE")
     say.add_argument("--voice", default="en-gb", help="an espeak-ng voice (default: en-gb)")
-    say.add_argument("--speed", type=int, default=160, metavar="WPM", help="default: 160")
-    say.add_argument("--rate", type=int, default=24_000, metavar="HZ", help="default: 24000")
+    say.add_argument("--speed", type=_speed, default=160, metavar="WPM", help="default: 160")
+    say.add_argument("--rate", type=positive, default=24_000, metavar="HZ", help="default: 24000")
     say.set_defaults(command=_say)
     schema = commands.add_parser("schema", help="print the JSON Schema of scenarios, for editors")
     schema.set_defaults(command=_schema)
+
+
+def _speed(text: str) -> int:
+    """Words a minute, as a scenario takes them."""
+    if not 80 <= int(text) <= 450:
+        raise argparse.ArgumentTypeError(f"{text}: expected 80 to 450 words a minute")
+    return int(text)
+
+
+def _wav_file(text: str) -> Path:
+    """A file to write sound to; nothing but WAV is written."""
+    path = Path(text)
+    if path.suffix.lower() != ".wav":
+        raise argparse.ArgumentTypeError(f"{text}: expected a name that ends with .wav")
+    return path
 
 
 def _new(given: argparse.Namespace) -> int:

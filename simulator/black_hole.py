@@ -1,9 +1,9 @@
-"""Cuts a process's own UDP ports off, as pulling a telephone's plug does: nothing in, nothing out.
+"""Cuts a process's own ports off, as pulling a telephone's plug does: nothing in, nothing out.
 
 A SIP stack cannot be told to leave a call without a word, so its sockets are taken from under it.
 What it sends from now on goes into a socket that leads nowhere, and fails; what is sent to it is
-dropped by the kernel at the port, which stays bound, so that no ICMP message gives it away.
-Linux only, and unprivileged.
+dropped by the kernel at the port, which stays bound, so that neither ICMP nor a TCP reset gives it
+away; of what comes over TCP nothing is acknowledged. Linux only, and unprivileged.
 """
 
 import ctypes
@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterable
 
 import psutil
+
+from agent.sip.options import Transport
 
 _SO_ATTACH_FILTER = 26
 """Of asm-generic/socket.h; Python has no name for it."""
@@ -27,16 +29,16 @@ class BlackHole:
     def __init__(self) -> None:
         self._kept: list[socket.socket] = []
 
-    def swallow(self, ports: Iterable[int]) -> None:
-        """Cut off those UDP ports of this process that are in `ports`."""
+    def swallow(self, transport: Transport, ports: Iterable[int]) -> None:
+        """Cut off those UDP ports, or TCP connections, whose own port is in `ports`."""
         wanted = frozenset(ports)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
-            for connection in psutil.Process().net_connections("udp"):
+        with _nowhere(transport) as nowhere:
+            for connection in psutil.Process().net_connections(transport):
                 if connection.laddr and connection.laddr.port in wanted:
                     self._cut(connection.fd, nowhere)
 
     def close(self) -> None:
-        """Give the ports free."""
+        """Give the ports free, which the other side may notice."""
         for kept in self._kept:
             kept.close()
         self._kept.clear()
@@ -46,6 +48,15 @@ class BlackHole:
         self._kept.append(kept)
         _drop_everything(kept)
         os.dup2(nowhere.fileno(), descriptor)
+
+
+def _nowhere(transport: Transport) -> socket.socket:
+    """What takes a socket's place: of a connection the stack must see the end, or it uses it on."""
+    if transport == "udp":
+        return socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return ours
 
 
 def _drop_everything(port: socket.socket) -> None:

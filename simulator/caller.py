@@ -167,7 +167,7 @@ class CallerMachine:
                     break
             else:
                 if self._main.done:
-                    self._end("passed", "every step went as written", now_ns)
+                    self._done(now_ns)
                 elif self._facts.ended is not None:
                     self._end("failed", self._cut_short(), now_ns)
         if self._outcome is not None and self._facts.ended is not None:
@@ -269,6 +269,14 @@ class CallerMachine:
             else:
                 name = "speech_heard" if thing.what == "talk started" else "silence_heard"
                 self._mark(thing.at_ns, name)
+
+    def _done(self, now_ns: int) -> None:
+        """All of `steps` is done; who leaves at a moment of his own leaves in the middle."""
+        if self._meanwhile.undone and self._scenario.steps[-1].when is None:
+            detail = f"{self._meanwhile.where} of meanwhile was still to be done when steps were"
+            self._end("failed", f"{detail}; {self._facts.heard_so_far()}", now_ns)
+        else:
+            self._end("passed", "every step went as written", now_ns)
 
     def _cut_short(self) -> str:
         ended = self._facts.ended

@@ -1,6 +1,7 @@
 """The caller's process: one pjsua2 endpoint, up to four scripted calls at once.
 
-With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it.
+With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it. `--host` is
+the address of this machine to call from, 127.0.0.1 without it.
 
 It is told on standard input, one JSON object a line, which calls to make:
 
@@ -12,6 +13,7 @@ and tells on standard output, likewise, `{"stage", "phase"}` while a call runs a
 its standard input does, or at SIGTERM.
 """
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -26,11 +28,11 @@ from typing import Any
 from agent.clock import LoopClock
 from agent.process import keep_what_is_there
 from agent.sip.errors import SipError
+from agent.sip.options import SipOptions
 from agent.timeline import Mark, TimelineWriter
 from simulator.caller import CallerMachine
 from simulator.caller_driver import CallerDriver
 from simulator.caller_effects import Finish
-from simulator.happenings import Transfer
 from simulator.impairments import Impairer
 from simulator.lag import LagWatch
 from simulator.loader import load
@@ -39,7 +41,6 @@ from simulator.recording import CALLER_RATE_HZ
 from simulator.relay import RelayAddresses
 from simulator.scenario import Scenario
 from simulator.sip_caller import CallerEndpoint, SipCallerLeg
-from simulator.steps import Expect
 
 PHASE_TICK_S = 0.1
 
@@ -59,8 +60,11 @@ class Order:
 class CallerProcess:
     """Takes orders and makes calls."""
 
-    def __init__(self, relay: RelayAddresses | None = None) -> None:
-        self._endpoint = CallerEndpoint(relay=relay)
+    def __init__(self, host: str = "127.0.0.1", relay: RelayAddresses | None = None) -> None:
+        self._host = host
+        self._endpoint = CallerEndpoint(
+            SipOptions(user_agent="earshot-caller", listen_host=host), relay
+        )
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -73,7 +77,7 @@ class CallerProcess:
         port = await self._endpoint.start()
         self._lag.start()
         keep_what_is_there()
-        _tell({}, prefix=f"ready sip:127.0.0.1:{port}")
+        _tell({}, prefix=f"ready sip:{self._host}:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()
         reader.cancel()
@@ -114,7 +118,7 @@ class CallerProcess:
                 user=scenario.caller.user,
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
-                lets_itself_be_transferred=_expects_transfer(scenario),
+                lets_itself_be_transferred=scenario.expects_transfer,
                 **_impairers(scenario, order.seed),
             )
         except SipError as error:
@@ -189,13 +193,6 @@ def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
     }
 
 
-def _expects_transfer(scenario: Scenario) -> bool:
-    return any(
-        isinstance(step, Expect) and isinstance(step.expect, Transfer)
-        for step in scenario.all_steps
-    )
-
-
 @cache
 def _scenario(path: str, name: str) -> Scenario:
     return next(scenario for scenario in load([Path(path)]) if scenario.name == name)
@@ -211,5 +208,14 @@ def _tell(message: dict[str, Any], *, prefix: str = "") -> None:
         sys.stdout.flush()
 
 
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--relay", action="store_true")
+    parser.add_argument("--host", default="127.0.0.1")
+    given = parser.parse_args()
+    relay = RelayAddresses() if given.relay else None
+    asyncio.run(CallerProcess(given.host, relay).run())
+
+
 if __name__ == "__main__":
-    asyncio.run(CallerProcess(RelayAddresses() if "--relay" in sys.argv else None).run())
+    _main()

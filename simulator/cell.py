@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from simulator.processes import ChildProcess, ProcessError
-from simulator.sip_setup import child_environment
+from simulator.sip_setup import address_towards, child_environment
 from simulator.stage import Stage, Verdict
 
 CALLS_IN_A_CELL = 4
@@ -63,6 +63,8 @@ class Cell:
         """Calls under way, and those that wait for a place."""
         self.agent = agent
         arguments = ["-m", "simulator.caller_process", *(["--relay"] if kind == "relayed" else [])]
+        if agent_uri:
+            arguments += ["--host", address_towards(agent_uri)]
         self.caller = child(f"caller{name}", arguments, logs, self._on_caller_line)
 
     @property

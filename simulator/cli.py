@@ -1,6 +1,7 @@
 """`earshot`: the command line of the harness."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -23,13 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.command
     try:
-        return command(given)
+        code = command(given)
+        sys.stdout.flush()
     except (RunError, ScenarioError, BudgetError) as error:
         print(error, file=sys.stderr)
+        return EXIT_COULD_NOT_RUN
+    except BrokenPipeError:  # whoever reads has had enough, as in `earshot list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -24,14 +24,24 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> l
     """
     schema = model.model_json_schema()
     found = []
-    for details in error.errors(include_url=False):
+    for details in _first_hand(error.errors(include_url=False)):
         where = _data_path(source.data, details["loc"])
         at_key = details.get("ctx", {}).get("key")
         if at_key is not None:
-            where = (*where, at_key)
-        place = source.place(where, key=details["type"] == "extra_forbidden" or bool(at_key))
+            where = (*where, *(at_key if isinstance(at_key, tuple) else (at_key,)))
+        of_key = details["type"] == "extra_forbidden" or isinstance(at_key, str)
+        place = source.place(where, key=of_key)
         found.append((place.line, place.column, _sentence(details, source.data, where, schema)))
     return [f"{source.path}:{line}:{column}: {text}" for line, column, text in sorted(set(found))]
+
+
+def _first_hand(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without those that say that a list is too short because its items are wrong."""
+
+    def has_more_to_say(place: tuple[int | str, ...]) -> bool:
+        return any(e["loc"][: len(place)] == place and e["loc"] != place for e in errors)
+
+    return [e for e in errors if e["type"] != "too_short" or not has_more_to_say(e["loc"])]
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
@@ -48,7 +58,7 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
         words = sorted(_known_keys(schema, data, where[:-1]))
         return f'unknown key "{name}"{nearest(name, words)} (expected {", ".join(words)})'
     if kind == "missing":
-        return f"{details['loc'][-1]} is missing{_in_what(where)}"
+        return _missing(details["loc"][-1], where)
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", context["expected"])
         return f'{name}: "{value}"{nearest(str(value), words)} (expected {", ".join(words)})'
@@ -90,6 +100,12 @@ def _name(where: Path_) -> str:
             return str(where[-1])
 
 
+def _missing(what: int | str, where: Path_) -> str:
+    if isinstance(what, int):
+        return f"{_name(where)}: expected {what + 1} values"
+    return f"{what} is missing{_in_what(where)}"
+
+
 def _in_what(where: Path_) -> str:
     parents = [str(part) for part in where if isinstance(part, str)]
     return f" in {parents[-1]}" if parents else ""
@@ -100,6 +116,9 @@ def _lower(text: str) -> str:
 
 
 _PLAIN = {
+    "string should have at least 1 character": "expected a word at least",
+    "list should have at least 1 item after validation, not 0": "expected at least one",
+    "tuple should have at least 1 item after validation, not 0": "expected at least one",
     "input should be greater": "expected a number greater",
     "input should be less": "expected a number less",
     "input should be": "expected",

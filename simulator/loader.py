@@ -38,7 +38,7 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
             scenarios += load_file(file)
         except ScenarioError as error:
             mistakes.append(str(error))
-    mistakes += _stages_that_clash(scenarios)
+    mistakes += clashes(scenarios)
     if mistakes:
         raise ScenarioError("\n".join(mistakes))
     return scenarios
@@ -93,9 +93,13 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
     for path in paths:
         if path.is_dir():
             found = sorted(p for p in path.rglob("*.yaml") if p.name != SUITE_FILE)
-            if not found:
+            if not found and not any(path.rglob("*.yml")):
                 mistakes.append(f"{path}: no *.yaml in this folder")
             files += found
+            mistakes += [
+                f"{other}: scenarios are named *.yaml: rename it, or it is not found"
+                for other in sorted(path.rglob("*.yml"))
+            ]
         elif path.exists():
             files.append(path)
         else:
@@ -105,11 +109,19 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
     return list(dict.fromkeys(files))
 
 
-def _stages_that_clash(scenarios: list[Scenario]) -> Iterator[str]:
+def clashes(scenarios: Sequence[Scenario]) -> Iterator[str]:
+    """One line for each scenario whose name another has: a name is all that a call is known by."""
     seen: dict[str, Scenario] = {}
     for scenario in scenarios:
         other = seen.setdefault(scenario.stage, scenario)
-        if other is not scenario:
+        if other is scenario:
+            continue
+        if other.path == scenario.path:
+            yield (
+                f"{scenario.at('matrix')}: two cells would be called {scenario.stage}: "
+                f"{other.name} and {scenario.name}; letters and digits must differ"
+            )
+        else:
             yield f"{scenario.path}:1:1: the name {scenario.stage} is taken by {other.path}"
 
 

@@ -6,53 +6,65 @@ waits for, a fault that never strikes, a call that cannot fit into its time limi
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from agent.audio import AudioFileError, duration_ms
 from agent.settings import CallSettings
 from fakes.repertoire import prepare as prepare_script
 from fakes.script import Reply, Script
 from fakes.voice import VoiceError
-from simulator.happenings import Silence
+from simulator.explain import nearest
+from simulator.happenings import FunctionCall, Silence, Transcript
 from simulator.phrases import background, phrase
 from simulator.scenario import Scenario
-from simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
+from simulator.steps import Expect, Hold, MakeSound, Pause, Press, Resume, Say, Step
 from simulator.values import format_duration
 
 _RATE_HZ = 16_000
+
+_TURNS = (Say, MakeSound, Press)
+"""What may take the turn."""
 
 Where = tuple[str | int, ...]
 
 
 def problems(scenario: Scenario) -> list[str]:
     """One line for everything that cannot work, each with file, line and column."""
-    unspeakable = list(_unspeakable(scenario))
-    if unspeakable:
-        return unspeakable
+    if told := list(unspeakable(scenario)):
+        return told
     return [
         *_absent(scenario),
         *_contradictory(scenario),
         *_impatient(scenario),
+        *_replies_to_nothing(scenario),
+        *_limits_of_no_wait(scenario),
+        *_done_on_hold(scenario),
+        *_never_scripted(scenario),
         *_faults_that_never_strike(scenario),
         *_too_long(scenario),
     ]
 
 
-def _unspeakable(scenario: Scenario) -> Iterator[str]:
+def unspeakable(scenario: Scenario) -> Iterator[str]:
+    """One line for everything that neither caller nor server can say, with its place."""
     noise = partial(background, scenario, _RATE_HZ)
     yield from _tried(scenario, ("caller", "noise"), "there is no such noise", noise)
     for where, step in _placed(scenario):
         speak = partial(phrase, scenario, step, _RATE_HZ)
-        yield from _tried(scenario, where, "the caller cannot say this", speak)
-    script = scenario.realtime
-    lines: list[tuple[Where, Reply]] = [
+        yield from _tried(scenario, (*where, "say"), "the caller cannot say this", speak)
+    for where, reply in _lines(scenario.realtime):
+        alone = Script(greeting=reply, default_reply=reply)
+        answer = partial(prepare_script, alone, scenario.folder)
+        yield from _tried(scenario, where, "the server cannot say this", answer)
+
+
+def _lines(script: Script) -> list[tuple[Where, Reply]]:
+    """All that the server may say, with its place in the file."""
+    return [
         (("realtime", "greeting"), script.greeting),
         *((("realtime", "replies", n), reply) for n, reply in enumerate(script.replies)),
         (("realtime", "default_reply"), script.default_reply),
     ]
-    for where, reply in lines:
-        alone = Script(greeting=reply, default_reply=reply)
-        answer = partial(prepare_script, alone, scenario.folder)
-        yield from _tried(scenario, where, "the server cannot say this", answer)
 
 
 def _tried(
@@ -60,8 +72,18 @@ def _tried(
 ) -> Iterator[str]:
     try:
         make()
-    except (VoiceError, AudioFileError) as error:
+    except AudioFileError as error:
+        yield f"{scenario.at(*where)}: {what}: {error}{_files_like(str(error))}"
+    except VoiceError as error:
         yield f"{scenario.at(*where)}: {what}: {error}"
+
+
+def _files_like(complaint: str) -> str:
+    """`; did you mean "..."?` for a file that is not there, and one of nearly that name that is."""
+    path = Path(complaint.partition(": ")[0])
+    if path.exists() or not path.parent.is_dir():
+        return ""
+    return nearest(path.name, (other.name for other in path.parent.glob(f"*{path.suffix}")))
 
 
 def _placed(scenario: Scenario) -> Iterator[tuple[Where, Step]]:
@@ -93,6 +115,68 @@ def _contradictory(scenario: Scenario) -> Iterator[str]:
             place = scenario.at("never", number)
             line = scenario.at(*where).split(":")[-2]
             yield f"{place}: {step.target} must never happen, and is expected in line {line}"
+
+
+def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
+    """Replies that are waited for although the caller has said nothing until then."""
+    by_itself = {"limits", "failure"} & scenario.agent.keys() or scenario.realtime.faults
+    if by_itself or _server_takes_turns(scenario) or not scenario.greets:
+        return  # the agent may speak again unasked
+    if any(isinstance(step, _TURNS) for step in scenario.meanwhile):
+        return
+    for number, step in enumerate(scenario.steps):
+        awaited = isinstance(step, Expect) and step.expect in ("reply", "reply start")
+        if awaited or (step.when is not None and step.when.event == "reply"):
+            key = "expect" if awaited else "when"
+            yield (
+                f"{scenario.at('steps', number, key)}: there is no reply yet: "
+                "the caller has said nothing before"
+            )
+            return
+        if isinstance(step, _TURNS):
+            return
+
+
+def _limits_of_no_wait(scenario: Scenario) -> Iterator[str]:
+    """A `within` where nothing is waited for, and which would have no effect."""
+    for where, step in _placed(scenario):
+        if step.within is not None and step.when is None and not isinstance(step, Expect):
+            place = scenario.at(*where, "within")
+            yield f"{place}: within limits a wait: it belongs to expect, or beside when"
+
+
+def _done_on_hold(scenario: Scenario) -> Iterator[str]:
+    """What nobody hears, as the call is on hold then."""
+    if any(isinstance(step, (Hold, Resume)) for step in scenario.meanwhile):
+        return
+    held = False
+    for number, step in enumerate(scenario.steps):
+        place = scenario.at("steps", number)
+        awaited = step.expect if isinstance(step, Expect) else None
+        if isinstance(step, (Say, MakeSound)) and held:
+            yield f"{place}: could not {step.what()}: the call is on hold; resume goes before"
+        elif held and isinstance(awaited, str) and awaited.split(" ")[0] in ("greeting", "reply"):
+            yield f"{place}: {awaited} is not heard: the call is on hold; resume goes before"
+        elif isinstance(step, (Hold, Resume)) and held == isinstance(step, Hold):
+            yield f"{place}: the call is {'on hold already' if held else 'not on hold'}"
+        held = isinstance(step, Hold) or (held and not isinstance(step, Resume))
+
+
+def _never_scripted(scenario: Scenario) -> Iterator[str]:
+    """Functions and words that are expected and that no reply of the script has."""
+    replies = [reply for _, reply in _lines(scenario.realtime)]
+    if any(reply.recording for reply in replies):
+        return  # its turn may have them
+    functions = {reply.function_call.name for reply in replies if reply.function_call}
+    texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
+    for where, step in _placed(scenario):
+        place = scenario.at(*where, "expect")
+        match step.expect if isinstance(step, Expect) else None:
+            case FunctionCall(function_call=name) if name not in functions:
+                near = nearest(name, functions)
+                yield f'{place}: no reply of realtime calls the function "{name}"{near}'
+            case Transcript(transcript=words) if not any(words.lower() in text for text in texts):
+                yield f'{place}: no reply of realtime says "{words}"'
 
 
 def _impatient(scenario: Scenario) -> Iterator[str]:
@@ -145,11 +229,16 @@ def _silence_ms(scenario: Scenario) -> float:
 
 
 def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
-    turns = sum(isinstance(step, (Say, MakeSound, Press)) for step in scenario.all_steps)
-    if _settings(scenario).turns.vad.idle_timeout_ms is not None:
-        return  # the server takes turns by itself
+    turns = sum(isinstance(step, _TURNS) for step in scenario.all_steps)
+    if _server_takes_turns(scenario):
+        return
     for number, fault in enumerate(scenario.realtime.faults):
         point = fault.point
+        if point.place == "greeting" and not scenario.greets:
+            yield (
+                f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
+                "agent.greeting.enabled is false"
+            )
         if point.place in ("speech", "turn", "reply") and point.number > turns:
             yield (
                 f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
@@ -157,11 +246,20 @@ def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
             )
 
 
+def _server_takes_turns(scenario: Scenario) -> bool:
+    """Whether the server may speak without being spoken to."""
+    return _settings(scenario).turns.vad.idle_timeout_ms is not None
+
+
 def _too_long(scenario: Scenario) -> Iterator[str]:
-    least_ms = sum(map(partial(_step_ms, scenario), scenario.steps))
+    lengths_ms = [_step_ms(scenario, step) for step in scenario.steps]
+    least_ms = sum(lengths_ms)
     if least_ms > scenario.time_limit:
+        where: Where = ("steps", lengths_ms.index(max(lengths_ms)))
+        if "time_limit" in scenario.model_fields_set:
+            where = ("time_limit",)
         yield (
-            f"{scenario.at('time_limit')}: the caller's own steps take "
+            f"{scenario.at(*where)}: the caller's own steps take "
             f"{format_duration(least_ms)}, longer than the time limit of "
             f"{format_duration(scenario.time_limit)}"
         )

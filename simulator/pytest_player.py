@@ -49,6 +49,8 @@ class Player:
         self._options = RunOptions(
             lane=lane, seed=seed, jobs=max(1, jobs or calls_at_once()), out=out
         )
+        if told := "\n".join(loader.clashes(scenarios)):
+            raise PlayerError(told)
         try:
             chosen = with_forerunners(scenarios, loader.with_forerunners_beside(scenarios))
             self._stages = plan(chosen, repeat=None, seed=seed)
@@ -97,6 +99,8 @@ class Player:
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
             pass
+        except RunError as error:
+            reason = str(error)
         except Exception as error:  # whatever it is, the tests that wait must hear of it
             reason = f"the run broke down: {type(error).__name__}: {error}"
         finally:

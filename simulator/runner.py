@@ -24,7 +24,8 @@ from simulator.repeats import evaluate_together
 from simulator.scenario import Scenario
 from simulator.selection import SelectionError, select
 from simulator.sip_lane import SipLane
-from simulator.speech import prepare_all
+from simulator.sip_setup import address_towards
+from simulator.speech import SpeechError, prepare_all
 from simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
 from simulator.virtual_lane import VirtualLane
 from simulator.virtual_leg import LineOptions
@@ -120,11 +121,27 @@ async def run(options: RunOptions, console: Console) -> Run:
         stages = plan(chosen, repeat=options.repeat, seed=options.seed)
     except PlanError as error:
         raise RunError(str(error)) from None
+    if options.agent_uri is not None:
+        _see_that_it_can_be_dialled(options.agent_uri, chosen)
     done = begin_run(options.out)
     done.excuse_machine = options.excuse_machine
     with make_progress(console, len(stages)) as progress:
         await play_run(stages, options, done, progress)
     return done
+
+
+def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:
+    try:
+        address_towards(uri)
+    except OSError as error:
+        raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
+    bad = [scenario for scenario in chosen if scenario.network is not None]
+    if bad:
+        told = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)
+        raise RunError(
+            f"with --agent no network is made bad, as its packets would have to pass here first; "
+            f"leave these out (-k 'not ...'):{told}"
+        )
 
 
 def begin_run(out: Path) -> Run:
@@ -140,9 +157,17 @@ def begin_run(out: Path) -> Run:
 async def play_run(
     stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    """Play and judge stages in the lane that `options` name; the calls go into `done`."""
+    """Play and judge stages in the lane that `options` name; the calls go into `done`.
+
+    Raises:
+        RunError: something that is to be said cannot be; nothing was played.
+    """
     rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
-    await asyncio.to_thread(prepare_all, stages, rate_hz)
+    try:
+        await asyncio.to_thread(prepare_all, stages, rate_hz)
+    except SpeechError as error:
+        done.directory.rmdir()
+        raise RunError(str(error)) from None
     if options.lane == "sip":
         await asyncio.to_thread(quality.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
@@ -190,6 +215,8 @@ def _new_directory(out: Path, started_at: datetime) -> Path:
             directory.mkdir(parents=True)
         except FileExistsError:
             continue
+        except OSError as error:
+            raise RunError(f"{out}: cannot write reports there: {error.strerror}") from None
         return directory
     raise RunError(f"{out}: cannot make a directory for this run")
 

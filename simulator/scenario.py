@@ -17,14 +17,14 @@ from pydantic import (
     PrivateAttr,
     model_validator,
 )
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
 from agent.settings import CallSettings
 from fakes.script import Script
 from reports.budget import BudgetError, parse_limits
-from simulator.happenings import Happening
+from simulator.happenings import Happening, Transfer
 from simulator.network import Network
-from simulator.steps import Step, Steps
+from simulator.steps import Expect, Step, Steps
 from simulator.strict import Strict
 from simulator.values import DurationMs
 from simulator.yaml_source import Source
@@ -34,12 +34,17 @@ Codec = Literal["PCMU", "PCMA", "G722"]
 
 
 def _checked_budget(value: Any) -> Any:
+    mistakes = []
     for name, limit in value.items():
         try:
             parse_limits({name: limit})
         except BudgetError as error:
-            context = {"why": str(error), "key": name}
-            raise PydanticCustomError("budget", "{why}", context) from None
+            why = str(error).removeprefix(f"{name}: ")
+            context = {"why": why, "key": name, "value": ""}
+            kind = PydanticCustomError("budget", "{why}", context)
+            mistakes.append(InitErrorDetails(type=kind, input=limit))
+    if mistakes:
+        raise ValidationError.from_exception_data("budget", mistakes)
     return value
 
 
@@ -174,10 +179,12 @@ class Scenario(Steps):
 
     @model_validator(mode="after")
     def _background_does_not_end_the_call(self) -> "Scenario":
-        for step in self.meanwhile:
+        for number, step in enumerate(self.meanwhile):
             if step.action in ("hang_up", "vanish"):
                 raise PydanticCustomError(
-                    "unreachable", "{action} belongs into steps", {"action": step.action}
+                    "unreachable",
+                    "{action} belongs into steps",
+                    {"action": step.action, "key": ("meanwhile", number), "value": ""},
                 )
         return self
 
@@ -188,7 +195,7 @@ class Scenario(Steps):
                 raise PydanticCustomError(
                     "memory",
                     "{name} can be played in memory only: it needs lanes: [virtual]",
-                    {"name": name},
+                    {"name": name, "key": ("network", name), "value": ""},
                 )
         return self
 
@@ -221,6 +228,14 @@ class Scenario(Steps):
     def greets(self) -> bool:
         """Whether the agent is set to greet the caller."""
         return bool(self.agent.get("greeting", {}).get("enabled", True))
+
+    @property
+    def expects_transfer(self) -> bool:
+        """Whether the caller lets itself be transferred."""
+        return any(
+            isinstance(step, Expect) and isinstance(step.expect, Transfer)
+            for step in self.all_steps
+        )
 
     def at(self, *where: str | int) -> str:
         """Where something stands in the file, as `file:line:column`; the name, if it is in none."""

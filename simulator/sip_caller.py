@@ -7,6 +7,7 @@ codec and a G.711 call is heard as its 8 kHz wave, interpolated.
 
 import dataclasses
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from agent.sip.endpoint import SipStation
 from agent.sip.errors import NoFreeCallError
 from agent.sip.leg import Ending, SipLeg
 from agent.sip.options import CALLS_PER_PROCESS, SipOptions, Transport
+from simulator.black_hole import BlackHole
 from simulator.impairments import Impairer, Struck
 from simulator.recording import CALLER_RATE_HZ, CallRecorder
 from simulator.refer import ReferTap
@@ -36,6 +38,10 @@ _AUDIO_PORT = re.compile(r"^m=audio (\d+)", re.MULTILINE)
 
 _PLACE_WAIT_MS = 10
 _PLACE_TRIES = 300  # three seconds
+
+_GONE_MS = 90_000
+"""How long a telephone that vanished stays gone: as long as one may wait for its ACK or its answer
+to a BYE (64 s, RFC 3261: timers H and F), or for its RTP (60 s, `rtp_timeout_ms`), and more."""
 
 _OK = 200
 _BAD_REQUEST = 400
@@ -64,6 +70,7 @@ class CallerEndpoint(SipStation):
         )
         self.relay = relay
         self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
+        self._holes: deque[BlackHole] = deque()
 
     def new_call(
         self,
@@ -78,7 +85,7 @@ class CallerEndpoint(SipStation):
         """A call to dial, from `user`, offering only `codec` if one is given.
 
         `to_agent` and `to_caller` decide what becomes of its RTP packets; they need a relay. Who
-        does not let itself be transferred declines; over TCP everybody does.
+        does not let itself be transferred declines.
 
         Raises:
             NoFreeCallError: four calls are up.
@@ -103,16 +110,22 @@ class CallerEndpoint(SipStation):
         super()._poll()
 
     def lease_line(self, transport: Transport) -> Line:
-        """A telephone line that no other call uses."""
+        """A telephone line that no other call uses.
+
+        Raises:
+            pjsua2.Error: PJSUA has room for eight SIP ports: four lines of both kinds are too many.
+        """
         free = self._lines[transport]
         return free.pop() if free else Line(self.stack, transport)
 
     def release_line(self, line: Line) -> None:
-        """Give a line back; one that was cut is of no more use."""
-        if line.is_cut:
-            line.close()
-        else:
+        """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
+        if line.hole is None:
             self._lines[line.transport].append(line)
+            return
+        line.close()
+        self._holes.append(line.hole)
+        self.call_later(_GONE_MS, self._close_oldest_hole)
 
     def drop_accounts(self) -> None:
         """See `SipStation`."""
@@ -120,6 +133,12 @@ class CallerEndpoint(SipStation):
             for line in lines:
                 line.close()
             lines.clear()
+        while self._holes:
+            self._close_oldest_hole()
+
+    def _close_oldest_hole(self) -> None:
+        if self._holes:
+            self._holes.popleft().close()
 
 
 class SipCallerLeg(SipLeg):
@@ -173,14 +192,14 @@ class SipCallerLeg(SipLeg):
             return
         is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
         self._line = self._endpoint.lease_line("tcp" if is_tcp else "udp")
-        if self.lets_itself_be_transferred:
-            self._tap = self._line.tap()
         self._call = Call(self, self._line.account)
         parameters = response(0)
         host = self._endpoint.options.listen_host
         parameters.txOption.localUri = f"sip:{self._user}@{host}:{self._endpoint.port}"
         try:
             self._offer(lambda call: call.makeCall(uri, parameters))
+            if self.lets_itself_be_transferred:
+                self._tap = self._line.tap(self._call)
         except pjsua2.Error as error:
             self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
 
@@ -204,7 +223,7 @@ class SipCallerLeg(SipLeg):
         """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
         if self._is_over or self._line is None or self._call is None:
             return
-        self._line.cut(_rtp_ports(self._call))
+        self._line.cut(self._call)
         self._end(Ending(by=self.us, status=_OK, reason="vanished"))
 
     def take_transfer(self) -> None:
@@ -265,13 +284,3 @@ class SipCallerLeg(SipLeg):
     def _give_up(self, status: int, reason: str) -> None:
         self._tell_end(by="caller", status=status, reason=reason)
         self._endpoint.forget(self)
-
-
-def _rtp_ports(call: Call) -> set[int]:
-    """The call's own RTP and RTCP ports."""
-    ports = set()
-    for index in range(len(call.getInfo().media)):
-        transport = call.getMedTransportInfo(index)
-        for name in (transport.localRtpName, transport.localRtcpName):
-            ports.add(int(name.rpartition(":")[2] or 0))
-    return ports - {0}

@@ -1,58 +1,70 @@
-"""One telephone line of the scripted caller: a place in the SIP stack, with a port of its own.
+"""One telephone line of the scripted caller: a place in the SIP stack, with sockets of its own.
 
 The stack cannot be told to leave one call without a word, or to be transferred without placing
-another call; with a port for each call, both are done at that port.
+another call; with sockets for each call, both are done at these.
 """
 
-from collections.abc import Iterable
+import re
 
 import pjsua2
 
+from agent.sip.call import Call
 from agent.sip.options import Transport
 from agent.sip.stack import Stack
+from simulator import refer
 from simulator.black_hole import BlackHole
-from simulator.refer import ReferTap
+
+_CONTACT_PORT = re.compile(r":(\d+)[;>]")
 
 
 class Line:
-    """An account of its own and, over UDP, a SIP port: so that one call alone can be cut off.
+    """An account and a SIP port of its own: so that one call alone can be cut off.
 
-    Over TCP the stack makes a connection when it needs one; cutting such a line stops its RTP only.
+    Over TCP the stack makes a connection for the line when it needs one, from a port that the
+    call's Contact tells; at the line's own port it would take one from the other side.
     """
 
     def __init__(self, stack: Stack, transport: Transport) -> None:
         self.transport = transport
         self._stack = stack
-        self._port_id = self._stack.open_line() if transport == "udp" else None
-        self._hole: BlackHole | None = None
+        self._port_id = self._stack.open_line(transport)
+        self.hole: BlackHole | None = None
+        """Into which all goes since the line was cut."""
         config = self._stack.account_config()
-        if self._port_id is not None:
-            config.sipConfig.transportId = self._port_id
+        config.sipConfig.transportId = self._port_id
         self.account = pjsua2.Account()
         self.account.create(config)
 
-    @property
-    def is_cut(self) -> bool:
-        """Whether nothing passes any more."""
-        return self._hole is not None
+    def tap(self, call: Call) -> refer.ReferTap:
+        """What looks for a REFER where the call's requests come in; it has been dialled."""
+        return refer.tap(self.transport, self._signalling_port(call))
 
-    def tap(self) -> ReferTap | None:
-        """What looks for a REFER on the line's own port, if it has one."""
-        return None if self._port_id is None else ReferTap(self._stack.line_port(self._port_id))
-
-    def cut(self, rtp_ports: Iterable[int]) -> None:
-        """Let nothing pass any more: neither SIP on the line's own port nor RTP on the call's."""
-        self._hole = BlackHole()
-        own = () if self._port_id is None else (self._stack.line_port(self._port_id),)
-        self._hole.swallow((*own, *rtp_ports))
+    def cut(self, call: Call) -> None:
+        """Let nothing of the call pass any more, neither SIP nor RTP."""
+        self.hole = BlackHole()
+        self.hole.swallow(self.transport, {self._signalling_port(call)})
+        self.hole.swallow("udp", _rtp_ports(call))
 
     def close(self) -> None:
-        """Give up the port and the account."""
+        """Give up the port and the account; what was cut off stays so until its hole is closed."""
         self.account.shutdown()
-        if self._port_id is not None:
-            self._stack.close_line(self._port_id)
-        if self._hole is not None:
-            self._hole.close()
+        self._stack.close_line(self._port_id)
+
+    def _signalling_port(self, call: Call) -> int:
+        if self.transport == "udp":
+            return self._stack.line_port(self._port_id)
+        told = _CONTACT_PORT.search(call.getInfo().localContact)
+        return int(told[1]) if told else 0
+
+
+def _rtp_ports(call: Call) -> set[int]:
+    """The call's own RTP and RTCP ports."""
+    ports = set()
+    for index in range(len(call.getInfo().media)):
+        transport = call.getMedTransportInfo(index)
+        for name in (transport.localRtpName, transport.localRtcpName):
+            ports.add(int(name.rpartition(":")[2] or 0))
+    return ports - {0}
 
 
 def transfer_worked() -> pjsua2.CallSendRequestParam:

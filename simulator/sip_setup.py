@@ -1,5 +1,6 @@
 """What the processes of the sip lane are given: scripts, configuration, environment."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ import yaml
 
 from simulator.relay import RelayAddresses
 from simulator.stage import Stage
+
+_SIP_PORT = 5060
 
 AGENT_CLOCK_PHASE_MS = 0.0
 CALLER_CLOCK_PHASE_MS = 10.0
@@ -52,6 +55,18 @@ def agent_config(
             for stage in stages
         ],
     }
+
+
+def address_towards(uri: str) -> str:
+    """This machine's own address (IPv4) for calls to a SIP URI: the one the way there begins at.
+
+    Raises:
+        OSError: the host has no address, or there is no way to it.
+    """
+    host, _, port = uri.partition("@")[2].partition(";")[0].partition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, int(port or _SIP_PORT)))  # sends nothing
+        return str(probe.getsockname()[0])
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:

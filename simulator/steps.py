@@ -46,7 +46,14 @@ class Phrase(Strict):
 
 
 def _phrase_from_text(value: Any) -> Any:
-    return {"text": value} if isinstance(value, str) else value
+    if isinstance(value, str):
+        return {"text": value}
+    if not isinstance(value, (dict, Phrase)):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        quoted = f'; put quotes around it: "{value}"' if number else ""
+        message = f"expected text, or a mapping with text or wav{quoted}"
+        raise PydanticCustomError("phrase", "{what}", {"what": message, "value": ""})
+    return value
 
 
 Sayable = Annotated[Phrase, BeforeValidator(_phrase_from_text, json_schema_input_type=str | Phrase)]
@@ -61,7 +68,7 @@ class _Step(Strict):
 
     when: Moment | None = Field(None, description="Do it at this moment; at once without it.")
     within: DurationMs | None = Field(
-        None, description="Fail when it takes longer, counted from the beginning of the step."
+        None, description="Fail when what is waited for takes longer, from the step's beginning."
     )
 
     def what(self) -> str:
@@ -225,6 +232,12 @@ def _step_from_word(value: Any) -> Any:
             "a step does one thing, and this one has {found}: make each a step of its own",
             {"found": " and ".join(found)},
         )
+    if value is None or (isinstance(value, dict) and set(value) <= {"when", "within"}):
+        raise PydanticCustomError(
+            "action",
+            "does nothing: expected one of {actions}",
+            {"actions": ", ".join(ACTIONS), "value": ""},
+        )
     word = str(next(iter(value), "")) if isinstance(value, dict) else str(value)
     raise PydanticCustomError(
         "action",
@@ -261,11 +274,11 @@ class Steps(Strict):
     @field_validator("steps")
     @classmethod
     def _nothing_after_the_end(cls, steps: list[Step]) -> list[Step]:
-        for step in steps[:-1]:
+        for number, step in enumerate(steps[:-1], start=1):
             if step.action in LAST_ACTIONS:
                 raise PydanticCustomError(
                     "unreachable",
                     "{action} ends the call: no step can follow it",
-                    {"action": step.action},
+                    {"action": step.action, "key": number, "value": ""},
                 )
         return steps

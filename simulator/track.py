@@ -77,6 +77,14 @@ class Track:
         """The step that is being done, with its number as people count."""
         return f"step {self._number + 1} ({self.phase})"
 
+    @property
+    def undone(self) -> bool:
+        """Whether a step has not been begun, or what it expects has not come."""
+        if self._position == len(self._steps):
+            return False
+        begun = self._progress is not None and self._progress.acted_ns is not None
+        return not begun or isinstance(self._step, Expect)
+
     def go_on(self, now_ns: int) -> list[Effect]:
         """Go as far as the facts allow; call again at `wake_ns` at the latest."""
         self._effects = []

@@ -68,6 +68,11 @@ MOMENT_PATTERN = (
 )
 
 
+def _unknown(word: str, words: list[str]) -> dict[str, Any]:
+    """For the nearest right word, if this one is not right itself."""
+    return {} if word in words else {"word": word, "words": words}
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When something is to be done: so long after an event, or after so much silence.
@@ -102,6 +107,9 @@ class Moment:
             return cls(None, offset_ms=parse_duration_ms(silence["length"]))
         found = _MOMENT.fullmatch(text)
         if not found or found["event"] not in _EVENTS:
+            word, _, offset = text.partition("+")
+            if offset and word.split(" ")[0] in _EVENTS:
+                parse_duration_ms(offset.strip())
             raise PydanticCustomError(
                 "moment",
                 "{value} is no moment: expected {events} or silence with a length, as in "
@@ -109,8 +117,7 @@ class Moment:
                 {
                     "value": repr(value),
                     "events": ", ".join(_EVENTS),
-                    "word": text.split(" ")[0],
-                    "words": [*_EVENTS, "silence"],
+                    **_unknown(text.split(" ")[0], [*_EVENTS, "silence"]),
                 },
             )
         event = _EVENTS[found["event"]]

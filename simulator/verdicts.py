@@ -36,13 +36,16 @@ _LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)
 def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> list[str]:
     """Everything that was expected and is not there, and that must not be and is: a sentence each.
 
+    A fault of the script is expected to strike.
+
     Args:
         scenario: what was played.
         marks: of all parties, in order of time.
         ours: whether agent and server are ours; without their marks, what `unseen` tells is left
             out.
     """
-    return [*_unmet(scenario, marks, ours=ours), *_broken(scenario, marks, ours=ours)]
+    idle = _idle_faults(scenario, marks) if ours else ()
+    return [*_unmet(scenario, marks, ours=ours), *_broken(scenario, marks, ours=ours), *idle]
 
 
 def unseen(scenario: Scenario) -> list[str]:
@@ -96,6 +99,17 @@ def _broken(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterabl
                 when = f", {format_duration((times[0] - answered_ns) / 1e6)} after the answer"
             more = f" ({len(times)} times)" if len(times) > 1 else ""
             yield f"never: {what}, and yet it happened{when}{more}"
+
+
+def _idle_faults(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+    """Faults that never struck: what the scenario says of them has not been tried."""
+    struck = {
+        (mark.fields.get("fault"), mark.fields.get("at"))
+        for mark in _named(marks, "fault_applied", "realtime")
+    }
+    for fault in scenario.realtime.faults:
+        if (fault.fault, fault.at) not in struck:
+            yield f"the fault {fault.fault} at {fault.at} never struck: the call has not come to it"
 
 
 def occurrences(happening: Heard | DetailedHappening, marks: Sequence[Mark]) -> list[int]:

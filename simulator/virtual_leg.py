@@ -43,6 +43,8 @@ _DIGIT_MS = 200
 _ACK_TIMEOUT_MS = 32_000
 """Timer H, 64 T1 (RFC 3261 §13.3.1.4): an answer that nobody acknowledges ends the call."""
 
+_DECLINE = 603
+
 _REASONS = {
     200: "Normal call clearing",
     404: "Not Found",
@@ -52,7 +54,7 @@ _REASONS = {
     487: "Request Terminated",
     500: "Server Internal Error",
     503: "Service Unavailable",
-    603: "Decline",
+    _DECLINE: "Decline",
 }
 
 Side = Literal["agent", "caller"]
@@ -65,6 +67,9 @@ class LineOptions:
 
     Attributes:
         sample_rate_hz: of both legs; by default the Realtime API's own for PCM.
+        caller: the caller's own number.
+        lets_itself_be_transferred: the caller accepts a REFER, and says that it worked; declines it
+            otherwise.
         codec: `PCMU` and `PCMA` leave their quantisation on the audio; others pass it unchanged.
         signalling_ms: one way of a SIP message, handling included.
         phase_ms: by how much the caller's media clock ticks later than the agent's.
@@ -77,6 +82,8 @@ class LineOptions:
     """
 
     sample_rate_hz: int = 24_000
+    caller: str = "caller"
+    lets_itself_be_transferred: bool = False
     codec: str = "PCMU"
     signalling_ms: float = 1.0
     phase_ms: float = 7.0
@@ -168,7 +175,7 @@ class VirtualLeg:
         if self._state in ("idle", "over"):
             return
         if self._state == "offered":
-            refusal = status if status >= 300 else 603
+            refusal = status if status >= 300 else _DECLINE
             status = refusal if self._side == "agent" else 487
         else:
             status = 200
@@ -222,10 +229,11 @@ class VirtualLeg:
             self._tell(CallAnswered())
 
     def take_transfer(self, uri: str) -> None:
-        """A REFER: accepted, and reported as carried out."""
+        """A REFER: accepted, and reported as carried out; or declined."""
         if self._state == "up":
             self._tell(TransferRequested(uri=uri))
-            self._send(partial(self._peer.take, TransferProgressed(status=200)))
+            status = 200 if self._options.lets_itself_be_transferred else _DECLINE
+            self._send(partial(self._peer.take, TransferProgressed(status=status)))
 
     def take_hold(self, held: bool) -> None:
         """A re-INVITE that holds this end, or takes it off hold."""

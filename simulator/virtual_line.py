@@ -75,7 +75,7 @@ class VirtualCallerLeg(VirtualLeg):
         if self._state == "idle":
             self._state = "offered"
             called = uri.removeprefix("sip:").partition("@")[0]
-            self._send(partial(self._peer.take_invite, called, "caller"))
+            self._send(partial(self._peer.take_invite, called, self._options.caller))
 
     def hold(self) -> None:
         """See `CallerLeg.hold`."""

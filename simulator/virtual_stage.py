@@ -61,6 +61,8 @@ class VirtualOptions:
 def options_for(scenario: Scenario, settings: CallSettings, seed: int) -> VirtualOptions:
     """What a call stands on as its scenario and settings say; the seed sets the media clocks."""
     line = LineOptions(
+        caller=scenario.caller.user,
+        lets_itself_be_transferred=scenario.expects_transfer,
         codec=scenario.caller.codec,
         phase_ms=random.Random(f"{seed}/phase").uniform(0, FRAME_MS),
         drift_ppm=scenario.network.drift_ppm if scenario.network else 0.0,

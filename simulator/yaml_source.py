@@ -2,7 +2,8 @@
 
 YAML 1.2's idea of plain words is used, where `yes`, `on` and `12:30` are text, because a telephone
 scenario is full of words; and a key that stands twice in one mapping is an error, where PyYAML by
-itself silently keeps the last.
+itself silently keeps the last. Digits behind a zero or a plus are text as well: they are telephone
+numbers and keys, which a number would not keep.
 """
 
 import re
@@ -52,8 +53,11 @@ class Source:
             mark = error.problem_mark or error.context_mark
             place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
             raise self.error(place, f"not YAML: {_in_words(error)}") from None
-        except yaml.YAMLError as error:
-            raise self.error(Place(1, 1), f"not YAML: {' '.join(str(error).split())}") from None
+        except yaml.reader.ReaderError as error:
+            place = _place_in(text[: error.position])
+            raise self.error(
+                place, f"not YAML: a character that no text has: {error.character:#x}"
+            ) from None
 
     def place(self, where: Path_, *, key: bool = False) -> Place:
         """Where a value (or its key) stands; of something absent, where its parent does."""
@@ -89,6 +93,9 @@ class Source:
     def _read_mapping(self, node: yaml.MappingNode, where: Path_) -> dict[Hashable, Any]:
         data: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                what = "<<: mappings are not merged here; write the keys out"
+                raise self.error(_place(key_node), what)
             key = self._scalars.construct_object(key_node, deep=True)
             if not isinstance(key, (str, int, float)):
                 raise self.error(_place(key_node), f"a key is a word, not {key!r}")
@@ -110,8 +117,9 @@ def read(path: Path) -> Source:
         if path.stat().st_size > MAX_BYTES:
             raise YamlError(f"{path}: larger than {MAX_BYTES} bytes")
         return Source(path, path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise YamlError(f"{path}: not a text file in UTF-8") from None
+    except UnicodeDecodeError as error:
+        place = _place_in(error.object[: error.start].decode())
+        raise YamlError(f"{path}:{place.line}:{place.column}: not a text file in UTF-8") from None
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror or error}") from None
 
@@ -135,6 +143,11 @@ def _in_words(error: yaml.MarkedYAMLError) -> str:
     return f"{problem}{since}{': ' if hint else ''}{hint}"
 
 
+def _place_in(text: str) -> Place:
+    """Where a text ends."""
+    return Place(text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
+
+
 def _place(node: yaml.Node) -> Place:
     return Place(node.start_mark.line + 1, node.start_mark.column + 1)
 
@@ -153,8 +166,9 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", r"[-+]?[0-9]+", "-+0123456789"),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-+.0123456789"),
+    ("merge", r"<<", "<"),
+    ("int", r"-?(0|[1-9][0-9]*)", "-0123456789"),
+    ("float", r"-?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-.0123456789"),
 ):
     _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)

@@ -11,14 +11,17 @@ import multiprocessing
 import os
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import psutil
 
+from agent.audio import to_samples
 from agent.leg import AudioReceived, CallReceived, FramePlayed, LegInput
 from agent.sip.endpoint import SipEndpoint, SipStation
 from agent.sip.leg import SipLeg
@@ -184,6 +187,30 @@ class Phone:
 
 Reaction = Callable[[SipLeg, LegInput], None]
 """A module's function (it crosses to another process by name)."""
+
+
+def answer_at_once(leg: SipLeg, item: LegInput) -> None:
+    """The reaction of an agent that takes every call."""
+    if isinstance(item, CallReceived):
+        leg.answer()
+
+
+@contextmanager
+def open_phone(
+    kind: str, options: SipOptions | None = None, reaction: Reaction | None = None
+) -> Iterator[Phone]:
+    """A telephone for as long as a test needs it; it must end in peace."""
+    opened = Phone(kind, options or SipOptions())
+    opened.behave(reaction)
+    yield opened
+    assert opened.close() == 0
+
+
+def pitch_hz(pcm: bytes, rate_hz: int) -> float:
+    """The strongest frequency in a sound."""
+    samples = to_samples(pcm).astype(float)
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(spectrum.argmax() * rate_hz / len(samples))
 
 
 def wait_until(condition: Callable[[], bool], what: str, within_s: float = WAIT_S) -> None:

@@ -22,7 +22,7 @@ import structlog
 from agent.clock import NS_PER_MS
 from agent.leg import FRAME_MS
 from agent.sip.errors import PortTakenError, SipError
-from agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions
+from agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions, Transport
 from agent.sip.priority import hurried_threads
 
 _log = structlog.get_logger(__name__)
@@ -144,11 +144,14 @@ class Stack:
                 codec.setting.plc = self.options.conceal_loss
                 self._endpoint.codecSetParam(info.codecId, codec)
 
-    def open_line(self) -> int:
-        """One more UDP port for SIP, any free one; returns the transport's id."""
+    def open_line(self, transport: Transport) -> int:
+        """One more port for SIP, any free one; returns the transport's id.
+
+        Over TCP an account bound to it makes connections that no other account shares.
+        """
         config = pjsua2.TransportConfig()
         config.boundAddress = self.options.listen_host
-        return int(self._endpoint.transportCreate(_TRANSPORTS["udp"], config))
+        return int(self._endpoint.transportCreate(_TRANSPORTS[transport], config))
 
     def line_port(self, transport: int) -> int:
         """The port that such a line is bound to."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from agent_rig import Agent, fake_realtime, free_port
 
+from simulator.sip_setup import address_towards
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SCENARIO = """\
@@ -26,11 +28,22 @@ never: [hang_up, {state: PROCESSING}]
 """
 
 
-@pytest.fixture(scope="module")
-def staging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
+def own_addresses() -> list[str]:
+    """Of this machine: loopback's, and that of the network, if there is one."""
+    try:
+        return ["127.0.0.1", address_towards("sip:nobody@203.0.113.1")]
+    except OSError:
+        return ["127.0.0.1"]
+
+
+@pytest.fixture(scope="module", params=own_addresses())
+def staging(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Agent]:
     folder = tmp_path_factory.mktemp("staging")
     with fake_realtime(folder) as url:
-        agent = Agent(folder, {"realtime": {"url": url}})
+        sip = {"host": request.param, "port": 0, "allowed_peers": [request.param]}
+        agent = Agent(folder, {"realtime": {"url": url}, "sip": sip})
         yield agent
         agent.close()
 
@@ -47,11 +60,12 @@ def earshot(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("over", ["", ";transport=tcp"])
 def test_what_the_caller_hears_is_measured_and_what_is_missing_is_said(
-    staging: Agent, tmp_path: Path
+    staging: Agent, tmp_path: Path, over: str
 ) -> None:
     host = staging.addresses[0].removeprefix("sip:")
-    done = earshot(tmp_path, f"sip:100@{host}")
+    done = earshot(tmp_path, f"sip:100@{host}{over}")
     out = tmp_path / "out" / "latest"
     (call,) = json.loads((out / "results.json").read_text())["scenarios"]
     measured = {metric["name"] for metric in call["metrics"]}

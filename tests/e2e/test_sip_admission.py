@@ -4,20 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 from raw_sip import RawPhone
-from sip_rig import Phone, wait_until
+from sip_rig import Phone, answer_at_once, wait_until
 
-from agent.leg import CallReceived, HungUp, LegInput, MediaReady
-from agent.sip.leg import SipLeg
+from agent.leg import HungUp, MediaReady
 from agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 
 RETRY_AFTER_S = 7
-
-
-def answer_at_once(leg: SipLeg, item: LegInput) -> None:
-    if isinstance(item, CallReceived):
-        leg.answer()
 
 
 @pytest.fixture(scope="module")

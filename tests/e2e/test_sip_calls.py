@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sip_rig import Phone, Recorded, wait_until
+from sip_rig import Phone, Recorded, answer_at_once, open_phone, pitch_hz, wait_until
 
 from agent.audio import level_dbfs, to_samples, tone
 from agent.leg import (
     AudioReceived,
     CallAnswered,
-    CallReceived,
     FramePlayed,
     HungUp,
     LegInput,
@@ -35,11 +34,6 @@ LATE_TICK_NS = 24_000_000
 """Between two ticks of a media clock that are meant to be 20 ms apart."""
 
 
-def answer_at_once(leg: SipLeg, item: LegInput) -> None:
-    if isinstance(item, CallReceived):
-        leg.answer()
-
-
 def sing_at_once(leg: SipLeg, item: LegInput) -> None:
     answer_at_once(leg, item)
     if isinstance(item, MediaReady):
@@ -48,16 +42,14 @@ def sing_at_once(leg: SipLeg, item: LegInput) -> None:
 
 @pytest.fixture(scope="module")
 def agent() -> Iterator[Phone]:
-    phone = Phone("agent", SipOptions(sample_rate_hz=AGENT_HZ))
-    yield phone
-    assert phone.close() == 0
+    with open_phone("agent", SipOptions(sample_rate_hz=AGENT_HZ)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
 def caller() -> Iterator[Phone]:
-    phone = Phone("caller", SipOptions())
-    yield phone
-    assert phone.close() == 0
+    with open_phone("caller") as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)
@@ -75,12 +67,6 @@ def dial(agent: Phone, caller: Phone, codec: str | None = None) -> tuple[int, in
     caller.wait_for(ours, MediaReady)
     agent.wait_for(theirs, MediaReady)
     return theirs, ours
-
-
-def pitch_hz(pcm: bytes, rate_hz: int) -> float:
-    samples = to_samples(pcm).astype(float)
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(spectrum.argmax() * rate_hz / len(samples))
 
 
 def voiced(pcm: bytes, rate_hz: int) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":

@@ -3,17 +3,14 @@
 from collections.abc import Iterator
 
 import pytest
-from sip_rig import Phone
+from sip_rig import Phone, answer_at_once
 
 from agent.leg import (
     AudioReceived,
-    CallReceived,
     HungUp,
-    LegInput,
     TransferProgressed,
     TransferRequested,
 )
-from agent.sip.leg import SipLeg
 from agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
@@ -21,26 +18,21 @@ pytestmark = pytest.mark.e2e
 DESK = "sip:desk@127.0.0.1"
 
 
-def answer_at_once(leg: SipLeg, item: LegInput) -> None:
-    if isinstance(item, CallReceived):
-        leg.answer()
-
-
-@pytest.fixture(scope="module")
-def phones() -> Iterator[tuple[Phone, Phone]]:
+@pytest.fixture(scope="module", params=["", ";transport=tcp"], ids=["udp", "tcp"])
+def phones(request: pytest.FixtureRequest) -> Iterator[tuple[Phone, Phone, str]]:
     agent, caller = Phone("agent", SipOptions()), Phone("caller", SipOptions())
     agent.behave(answer_at_once)
-    yield agent, caller
+    yield agent, caller, request.param
     assert (agent.close(), caller.close()) == (0, 0)
 
 
 @pytest.mark.parametrize("who_ends_it", ["agent", "caller"])
 def test_a_caller_lets_itself_be_transferred_and_the_call_can_be_ended_as_ever(
-    phones: tuple[Phone, Phone], who_ends_it: str
+    phones: tuple[Phone, Phone, str], who_ends_it: str
 ) -> None:
-    agent, caller = phones
+    agent, caller, over = phones
     theirs = agent.calls()
-    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}", lets_itself_be_transferred=True)
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}{over}", lets_itself_be_transferred=True)
     agent.wait_for(theirs, AudioReceived, count=5)
     agent.do(theirs, "transfer", DESK)
     assert DESK in caller.wait_for(ours, TransferRequested).uri
@@ -54,10 +46,10 @@ def test_a_caller_lets_itself_be_transferred_and_the_call_can_be_ended_as_ever(
         assert (ended.by, ended.status) == (who_ends_it, 200)
 
 
-def test_four_calls_can_be_transferred_at_the_same_time(phones: tuple[Phone, Phone]) -> None:
-    agent, caller = phones
+def test_four_calls_can_be_transferred_at_the_same_time(phones: tuple[Phone, Phone, str]) -> None:
+    agent, caller, over = phones
     first = agent.calls()
-    uri = f"sip:100@127.0.0.1:{agent.port}"
+    uri = f"sip:100@127.0.0.1:{agent.port}{over}"
     ours = [caller.dial(uri, lets_itself_be_transferred=True) for _ in range(4)]
     for number in range(first, first + 4):
         agent.wait_for(number, AudioReceived, count=5)
@@ -70,10 +62,10 @@ def test_four_calls_can_be_transferred_at_the_same_time(phones: tuple[Phone, Pho
         caller.wait_for(number, HungUp)
 
 
-def test_a_caller_who_expects_no_transfer_declines(phones: tuple[Phone, Phone]) -> None:
-    agent, caller = phones
+def test_a_caller_who_expects_no_transfer_declines(phones: tuple[Phone, Phone, str]) -> None:
+    agent, caller, over = phones
     theirs = agent.calls()
-    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}{over}")
     agent.wait_for(theirs, AudioReceived, count=5)
     agent.do(theirs, "transfer", DESK)
     assert DESK in caller.wait_for(ours, TransferRequested).uri

@@ -4,10 +4,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from sip_rig import Phone, wait_until
+from sip_rig import Phone, answer_at_once, wait_until
 
-from agent.leg import AudioReceived, CallReceived, HungUp, LegInput, MediaReady, RtpMeasured
-from agent.sip.leg import SipLeg
+from agent.leg import AudioReceived, HungUp, MediaReady, RtpMeasured
 from agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
@@ -15,26 +14,21 @@ pytestmark = pytest.mark.e2e
 RTP_TIMEOUT_MS = 1_500
 
 
-def answer_at_once(leg: SipLeg, item: LegInput) -> None:
-    if isinstance(item, CallReceived):
-        leg.answer()
-
-
-@pytest.fixture(scope="module")
-def phones() -> Iterator[tuple[Phone, Phone]]:
+@pytest.fixture(scope="module", params=["", ";transport=tcp"], ids=["udp", "tcp"])
+def phones(request: pytest.FixtureRequest) -> Iterator[tuple[Phone, Phone, str]]:
     agent = Phone("agent", SipOptions(rtp_timeout_ms=RTP_TIMEOUT_MS))
     caller = Phone("caller", SipOptions())
-    yield agent, caller
+    yield agent, caller, request.param
     assert (agent.close(), caller.close()) == (0, 0)
 
 
 def test_a_caller_who_vanishes_is_missed_after_the_rtp_timeout(
-    phones: tuple[Phone, Phone],
+    phones: tuple[Phone, Phone, str],
 ) -> None:
-    agent, caller = phones
+    agent, caller, over = phones
     agent.behave(answer_at_once)
     theirs = agent.calls()
-    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}{over}")
     agent.wait_for(theirs, AudioReceived, count=20)
     caller.do(ours, "vanish")
     gone_ns = time.monotonic_ns()
@@ -43,17 +37,18 @@ def test_a_caller_who_vanishes_is_missed_after_the_rtp_timeout(
     missed = agent.wait_for(theirs, HungUp)
     assert (missed.by, missed.status) == ("network", 408)
     assert "no RTP" in missed.reason
+    assert caller.facts().udp_ports >= 3, "RTP and RTCP stay bound: no ICMP tells of them"
     told = agent.told(theirs)
     assert isinstance(told[-2].input, RtpMeasured)
     assert (told[-1].at_ns - gone_ns) / 1e6 >= RTP_TIMEOUT_MS - 100
     wait_until(lambda: caller.facts().active_calls == 0, "the caller's place")
 
 
-def test_before_the_answer_nothing_is_acknowledged(phones: tuple[Phone, Phone]) -> None:
-    agent, caller = phones
+def test_before_the_answer_nothing_is_acknowledged(phones: tuple[Phone, Phone, str]) -> None:
+    agent, caller, over = phones
     agent.behave(None)
     theirs = agent.calls()
-    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}{over}")
     agent.wait_for_call(theirs)
     caller.do(ours, "vanish")
     agent.do(theirs, "answer")
@@ -63,13 +58,14 @@ def test_before_the_answer_nothing_is_acknowledged(phones: tuple[Phone, Phone]) 
     agent.wait_for(theirs, HungUp)
 
 
-def test_other_calls_of_the_same_process_go_on(phones: tuple[Phone, Phone]) -> None:
-    agent, caller = phones
+def test_other_calls_of_the_same_process_go_on(phones: tuple[Phone, Phone, str]) -> None:
+    agent, caller, over = phones
+    uri = f"sip:100@127.0.0.1:{agent.port}{over}"
     agent.behave(answer_at_once)
     first = agent.calls()
-    staying = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    staying = caller.dial(uri)
     agent.wait_for(first, AudioReceived, count=5)
-    going = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    going = caller.dial(uri)
     agent.wait_for(first + 1, AudioReceived, count=5)
     caller.do(going, "vanish")
     agent.wait_for(first + 1, HungUp)

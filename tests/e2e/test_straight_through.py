@@ -6,15 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from agent_rig import Agent, fake_realtime, until
 from raw_sip import RTP_FRAME_BYTES, RawPhone
-from sip_rig import Phone, wait_until
+from sip_rig import Phone, answer_at_once, open_phone, pitch_hz, wait_until
 
 from agent.audio import AudioFormat, Encoding, level_dbfs, to_samples, tone
-from agent.leg import AudioReceived, CallReceived, HungUp, LegInput, MediaReady
-from agent.sip.leg import SipLeg
+from agent.leg import AudioReceived, HungUp, MediaReady
 from agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
@@ -25,24 +23,16 @@ CODES = bytes(range(128, 256)) + bytes(range(32))
 PAYLOAD_TYPES: dict[Encoding, int] = {"pcmu": 0, "pcma": 8}
 
 
-def answer(leg: SipLeg, item: LegInput) -> None:
-    if isinstance(item, CallReceived):
-        leg.answer()
-
-
 @pytest.fixture(scope="module")
 def agent() -> Iterator[Phone]:
-    phone = Phone("agent", SipOptions(sample_rate_hz=None))
-    phone.behave(answer)
-    yield phone
-    assert phone.close() == 0
+    with open_phone("agent", SipOptions(sample_rate_hz=None), answer_at_once) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
 def caller() -> Iterator[Phone]:
-    phone = Phone("caller", SipOptions())
-    yield phone
-    assert phone.close() == 0
+    with open_phone("caller") as opened:
+        yield opened
 
 
 def heard(agent: Phone, call: int) -> list[bytes]:
@@ -69,12 +59,6 @@ def test_g711_is_not_touched_in_either_direction(agent: Phone, encoding: Encodin
         wait_until(lambda: g711.decode(three) in b"".join(heard(agent, call)), "what was sent")
         assert raw.request("BYE") == 200
     agent.wait_for(call, HungUp)
-
-
-def pitch_hz(pcm: bytes, rate_hz: int) -> float:
-    samples = to_samples(pcm).astype(float)
-    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
-    return float(spectrum.argmax() * rate_hz / len(samples))
 
 
 def loud_part(pcm: bytes, rate_hz: int) -> bytes:

@@ -1,6 +1,8 @@
 """What helps to write scenarios: an example, speech as a file, a schema for editors, and checks."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import yaml
 
 from fakes.voice import VoiceError
 from simulator import authoring, yaml_source
+from simulator.cli import main
 from simulator.loader import load, load_file
 from simulator.plausible import all_problems, problems
 from simulator.scenario import Scenario
@@ -62,6 +65,32 @@ def test_a_text_becomes_a_file(tmp_path: Path) -> None:
     assert 0.4 < length_s < 2
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["-o", "x.mp3"], "x.mp3: expected a name that ends with .wav"),
+        (["-o", "x.wav", "--speed", "10"], "10: expected 80 to 450 words a minute"),
+        (["-o", "x.wav", "--rate", "0"], "0: expected 1 or more"),
+    ],
+)
+def test_what_cannot_be_spoken_as_asked_is_refused(
+    options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["say", "hello", *options])
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_who_reads_may_stop_before_the_end() -> None:
+    command = [sys.executable, "-m", "simulator.cli", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as schema:
+        assert schema.stdout is not None
+        schema.stdout.close()
+        assert schema.stderr is not None
+        assert schema.stderr.read() == b""
+
+
 def test_a_text_needs_a_voice_that_exists(tmp_path: Path) -> None:
     with pytest.raises(VoiceError):
         authoring.say("Good morning.", tmp_path / "x.wav", voice="klingon-x")
@@ -106,6 +135,10 @@ def test_the_schema_for_editors_refuses_mistakes(data: dict[str, Any]) -> None:
         jsonschema.validate(data, SCHEMA)
 
 
+NO_GREETING = "agent: {greeting: {enabled: false}}\n"
+LOOKS_UP = "realtime: {replies: [{function_call: {name: look_up}}]}\n"
+
+
 def test_every_shipped_scenario_can_work() -> None:
     assert all_problems(load([ROOT / "scenarios"])) == []
 
@@ -113,8 +146,8 @@ def test_every_shipped_scenario_can_work() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:9: the caller cannot say this: "),
-        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:9: the caller cannot say this: "),
+        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:15: the caller cannot say this: "),
+        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:15: the caller cannot say this: "),
         (
             "realtime: {replies: [{wav: none.wav}]}\nsteps: [hang_up]",
             "one.yaml:2:22: the server cannot say this: ",
@@ -129,7 +162,7 @@ def test_every_shipped_scenario_can_work() -> None:
         ),
         (
             "steps: [hang_up]\nmeanwhile: [{say: {wav: none.wav}}]",
-            "one.yaml:3:13: the caller cannot say this: ",
+            "one.yaml:3:19: the caller cannot say this: ",
         ),
         (
             "agent: {beep: {enabled: false}}\nsteps: [hang_up]\nmeanwhile: [{pause: 1,when: beep}]",
@@ -164,8 +197,32 @@ def test_every_shipped_scenario_can_work() -> None:
             "one.yaml:2:21: reply 2 never comes: the caller takes 1 turn",
         ),
         ("steps: [{pause: 3s}]\ntime_limit: 2s", "one.yaml:3:13: the caller's own steps take 3 s"),
+        ("steps: [hold, {pause: 61s}]", "one.yaml:2:15: the caller's own steps take 61 s"),
+        (
+            "realtime: {faults: [{fault: drop, at: greeting}]}\nsteps: [hang_up]\n" + NO_GREETING,
+            "one.yaml:2:21: greeting never comes: agent.greeting.enabled is false",
+        ),
+        ("steps: [{expect: reply}, {say: a}]", "one.yaml:2:18: there is no reply yet"),
+        ("steps: [{say: a, when: reply}]", "one.yaml:2:24: there is no reply yet"),
+        ("steps: [hold, {say: a}, resume]", 'one.yaml:2:15: could not say "a": the call is on'),
+        ("steps: [hold, {expect: greeting}]", "one.yaml:2:15: greeting is not heard: the call is"),
+        ("steps: [{say: a, within: 1s}]", "one.yaml:2:26: within limits a wait: it belongs to"),
+        ("steps: [resume]", "one.yaml:2:9: the call is not on hold"),
+        ("steps: [hold, hold]", "one.yaml:2:15: the call is on hold already"),
+        (
+            LOOKS_UP + "steps: [{say: a}, {expect: {function_call: lookup}}]",
+            '3:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
+        ),
+        ("steps: [{say: a}, {expect: {transcript: b}}]", '28: no reply of realtime says "b"'),
     ],
 )
 def test_what_cannot_work_is_told_without_a_call(tmp_path: Path, text: str, expected: str) -> None:
     (problem,) = problems(written(tmp_path, text))
     assert expected in problem
+
+
+def test_a_sound_file_of_nearly_that_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "street.wav").write_bytes(b"")
+    scenario = written(tmp_path, "steps: [{say: {wav: steet.wav}}]")
+    (problem,) = problems(scenario)
+    assert problem.endswith('steet.wav: there is no such file; did you mean "street.wav"?')

@@ -96,6 +96,30 @@ def test_a_sound_file_of_any_rate_is_heard_at_its_own_pitch(
     assert np.argmax(spectrum) * call.rate_hz / len(heard) == pytest.approx(600, abs=3)
 
 
+def test_the_agent_is_told_the_callers_own_number(play: Play) -> None:
+    call = play("caller: {user: '+4930123'}\nsteps: [{expect: greeting}, hang_up]\n")
+    assert call.first("call_received", "agent").fields["caller"] == "+4930123"
+
+
+@pytest.mark.parametrize(
+    ("expected", "status"), [('{transfer: "*desk*"}', 200), ("{mark: transfer_heard}", 603)]
+)
+def test_only_who_expects_a_transfer_accepts_it(play: Play, expected: str, status: int) -> None:
+    text = f"""
+        agent: {{tools: {{transfer: ["sip:desk@127.0.0.1"]}}}}
+        realtime:
+          replies:
+            - {{function_call: {{name: transfer, arguments: {{uri: "sip:desk@127.0.0.1"}}}}}}
+        steps:
+          - expect: greeting
+          - say: "Can I speak to a person?"
+          - expect: {expected}
+          - pause: 3s
+          - hang_up
+    """
+    assert play(text).first("transfer_ended", "agent").fields["status"] == status
+
+
 @pytest.mark.parametrize("method", ["rfc4733", "info"])
 def test_keys_reach_the_agent(play: Play, method: str) -> None:
     call = play(f'steps: [{{expect: greeting}}, {{press: "1A#", method: {method}}}, hang_up]\n')
@@ -391,3 +415,27 @@ def test_what_must_never_happen_fails_the_call(play: Play, never: str) -> None:
     call = play(TURN + f"never: [{never}]\n")
     assert call.verdict == "failed"
     assert call.sentence.startswith("never: ")
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "last", "sentence"),
+    [
+        ("{pause: 1s, when: greeting end + 9s}", "hang_up", "(pause 1 s (when greeting end + 9 s)"),
+        ("{expect: hang_up}", "hang_up", "step 5 (expect hang up) of meanwhile was still to be"),
+        ("{pause: 1s, when: greeting end}", "hang_up", ""),
+        ("{pause: 1s, when: greeting end + 9s}", "{hang_up: , when: silence 1s}", ""),
+    ],
+)
+def test_what_is_left_of_meanwhile_fails_a_call_that_was_not_left_on_purpose(
+    play: Play, meanwhile: str, last: str, sentence: str
+) -> None:
+    steps = f'{{expect: greeting}}, {{say: "What time do you open?"}}, {{expect: reply}}, {last}'
+    call = play(f"meanwhile: [{meanwhile}]\nsteps: [{steps}]\n")
+    assert call.verdict == ("failed" if sentence else "passed"), call.sentence
+    assert sentence in call.sentence
+
+
+def test_a_fault_that_never_struck_fails_the_call(play: Play) -> None:
+    call = play('realtime: {faults: [{fault: drop, at: "event 900"}]}\n' + TURN)
+    assert call.verdict == "failed"
+    assert "the fault drop at event 900 never struck" in call.sentence

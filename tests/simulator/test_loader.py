@@ -34,7 +34,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
     [
         ("", "1:1: expected a mapping with about and steps"),
         ("steps: [hang_up]", "1:1: about is missing"),
-        ("about: x\nsteps: []", "2:8: steps: list should have at least 1 item"),
+        ("about: x\nsteps: []", "2:8: steps: expected at least one"),
         ("about: x\nabout: y", "2:1: about stands here and in line 1"),
         ("about: [", "1:9: not YAML: "),
         (HEAD + "time_limt: 3s", '3:1: unknown key "time_limt"; did you mean "time_limit"?'),
@@ -100,6 +100,23 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         ("about: x\nsteps: [{press: 'x'}]", "2:17: press: 'x': expected keys: 0-9, *, #, A-D"),
         ("about: x\nsteps: [{hang_up: 3s}]", "2:19: hang_up: "),
         ("about: x\nsteps: [{expect: {silence: 2x}}]", "2:28: silence: '2x' is no duration"),
+        ("about: x\nsteps: [{say: 42}]", "2:15: say: expected text, or a mapping with text or wav"),
+        ("about: x\nsteps: [{say: 42}]", 'put quotes around it: "42"'),
+        ("about: x\nsteps: [null]", "2:9: step 1: does nothing: expected one of say, sound"),
+        ("about: x\nsteps: [{when: beep}]", "2:9: step 1: does nothing: expected one of say"),
+        (
+            "about: x\nsteps: [{say: a, when: reply + 1 second}]",
+            "2:24: when: '1 second' is no duration: expected 500ms",
+        ),
+        ("about: x\nsteps: [{say: a, when: reply + 800}]", "2:24: when: '800' is no duration"),
+        ("about: x\nsteps: [{say: a, when: reply ends}]", "2:24: when: 'reply ends' is no moment"),
+        ("about: x\nsteps: [hang_up, {pause: 1s}]", "2:18: step 2: hang_up ends the call"),
+        (HEAD + "meanwhile: [{pause: 1s}, hang_up]", "3:26: meanwhile 2: hang_up belongs into"),
+        (HEAD + "network: {media_delay: 1s}", "3:24: media_delay: media_delay can be played in"),
+        (HEAD + "network: {dead: [[5s]]}", "3:18: dead 1: expected 2 values"),
+        (HEAD + "budget: {turn_ms: 2s}", "3:10: turn_ms: '2s', expected a number (ms), `off`"),
+        (HEAD + "<<: {}", "3:1: <<: mappings are not merged here"),
+        (HEAD + "tags: [\0]", "3:8: not YAML: a character that no text has: 0x0"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, expected: str) -> None:
@@ -109,6 +126,39 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, expected: s
 def test_all_mistakes_are_told_at_once_in_order(tmp_path: Path) -> None:
     found = mistakes(tmp_path, "steps: [{expct: beep}]\nrepeat: 0\n").splitlines()
     assert [line.split(":")[0] for line in found] == ["1", "1", "2"]
+
+
+def test_a_list_is_not_called_short_because_its_items_are_wrong(tmp_path: Path) -> None:
+    found = mistakes(tmp_path, HEAD + "lanes: [memory]\nbudget: {turn: 1, gap: 2}\n").splitlines()
+    assert [line.split(" ")[0] for line in found] == ["3:9:", "4:10:", "4:19:"]
+
+
+def test_digits_that_are_no_number_are_text(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text("about: x\ncaller: {user: +4930}\nsteps: [{press: 0123}, {pause: 0.5}]\n")
+    scenario = load_file(path)[0]
+    assert scenario.caller.user == "+4930"
+    assert [step.describe() for step in scenario.steps] == ["press 0123", "pause 0 ms"]
+
+
+def test_a_file_that_is_no_text_is_told_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("steps: []\nabout: café".encode("latin-1"))
+    with pytest.raises(ScenarioError, match=r"latin\.yaml:2:11: not a text file in UTF-8"):
+        load_file(path)
+
+
+def test_a_file_that_would_not_be_found_is_told(tmp_path: Path) -> None:
+    for name in ("one.yaml", "two.yml"):
+        (tmp_path / name).write_text(HEAD)
+    with pytest.raises(ScenarioError, match=r"two\.yml: scenarios are named \*\.yaml"):
+        load([tmp_path])
+
+
+def test_cells_that_cannot_be_told_apart_are_told(tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(HEAD + "matrix: {caller.codec: [PCMU, PCMU]}\n")
+    with pytest.raises(ScenarioError, match=r"two\.yaml:3:9: two cells would be called two-PCMU"):
+        load([tmp_path])
 
 
 def test_words_of_old_yaml_are_text(tmp_path: Path) -> None:

@@ -150,3 +150,20 @@ def test_a_broken_file_is_an_error_with_its_place(calls: Path, run: Run) -> None
 def test_other_yaml_files_are_left_alone(calls: Path, run: Run) -> None:
     code, told = run()
     assert code == pytest.ExitCode.NO_TESTS_COLLECTED, told
+
+
+def test_two_files_of_one_name_are_not_taken_for_each_other(calls: Path, run: Run) -> None:
+    (calls / "sub").mkdir()
+    for folder in (calls, calls / "sub"):
+        (folder / "same.yaml").write_text(PASSES)
+    code, told = run()
+    assert code == 1
+    assert "same.yaml:1:1: the name same is taken by" in told
+
+
+def test_a_sound_file_that_is_not_there_is_told_with_its_place(calls: Path, run: Run) -> None:
+    (calls / "mute.yaml").write_text("about: x\nsteps: [{say: {wav: none.wav}}]\n")
+    code, told = run()
+    assert code == 1
+    assert "mute.yaml:2:15: the caller cannot say this: " in told
+    assert "Traceback" not in told

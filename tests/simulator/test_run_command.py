@@ -75,6 +75,43 @@ def test_what_cannot_be_run_is_exit_2_with_the_reason(
     assert not Path("out").exists()
 
 
+def test_what_cannot_be_said_is_told_before_a_call_is_made(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/mute.yaml").write_text(
+        "about: x\nrealtime: {replies: [{wav: no.wav}]}\nsteps: [{say: {wav: none.wav}}]\n"
+    )
+    assert run_virtual(earshot) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in told] == [
+        "scenarios/mute.yaml:3:15",
+        "scenarios/mute.yaml:2:22",
+    ]
+    assert not list(Path("out").iterdir()), "no run was begun"
+
+
+@pytest.mark.parametrize(
+    ("uri", "complaint"),
+    [
+        ("sip:1@nowhere.invalid", "sip:1@nowhere.invalid: cannot be dialled from here: "),
+        ("sip:1@127.0.0.1", "scenarios/bad_line.yaml:6:10: bad_line"),
+    ],
+)
+def test_what_cannot_be_played_to_another_agent_is_refused(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], uri: str, complaint: str
+) -> None:
+    Path("scenarios/bad_line.yaml").write_text(GOOD + "\n" + STEPS + "network: {loss: 1%}\n")
+    assert earshot("run", "--agent", uri) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_told(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_virtual(earshot, "--out", "scenarios/good.yaml") == 2
+    assert "scenarios/good.yaml: cannot write reports there" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--agent", "shop"], ["--agent", "sip:127.0.0.1"], ["--jobs", "0"], ["--lane", "both"]],

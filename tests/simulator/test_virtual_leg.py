@@ -219,12 +219,15 @@ def test_key_presses_arrive_one_after_the_other() -> None:
     assert call.signals("agent")[-1] == DtmfReceived(digit="#", method="info")
 
 
-def test_a_transfer_is_told_to_the_caller_and_its_end_to_the_agent() -> None:
-    call = Call().up()
+@pytest.mark.parametrize(("lets_itself", "status"), [(True, 200), (False, 603)])
+def test_a_transfer_is_told_to_the_caller_and_its_end_to_the_agent(
+    lets_itself: bool, status: int
+) -> None:
+    call = Call(lets_itself_be_transferred=lets_itself).up()
     call.agent.transfer("sip:desk@example.org")
     call.pass_ms(10)
     assert call.signals("caller")[-1] == TransferRequested(uri="sip:desk@example.org")
-    assert call.signals("agent")[-1] == TransferProgressed(status=200)
+    assert call.signals("agent")[-1] == TransferProgressed(status=status)
 
 
 def test_on_hold_nothing_is_heard_and_what_is_to_be_played_waits() -> None:
