@@ -14,6 +14,7 @@ from reports import stats
 from reports.budget import default_limits
 from reports.chart import Chart, Series, line_chart
 from reports.results import CallResult
+from reports.standstill import standstills
 from reports.way import WAY
 
 VERSION = 2
@@ -258,12 +259,8 @@ def _values(results: Sequence[CallResult], name: str) -> list[float]:
 
 
 def _stalled_ms(results: Sequence[CallResult]) -> float:
-    stalls = (
-        float(mark.fields["late_ms"])
-        for result in results
-        for mark in result.evidence.find("caller", "machine_stalled")
-    )
-    return max(stalls, default=0.0)
+    stood = (one for result in results for one in standstills(result.evidence.marks))
+    return max((one.worst_ms for one in stood), default=0.0)
 
 
 def _hops(results: Sequence[CallResult]) -> dict[str, float]:

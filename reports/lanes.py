@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from agent.timeline import Mark
 from reports.axis import Axis, Event, Span
+from reports.standstill import BENDS_MS, standstills
 
 _TROUBLE = {
     "impairment_applied",
-    "machine_stalled",
     "fault_applied",
     "realtime_failed",
     "realtime_error",
@@ -102,11 +102,13 @@ def lanes_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> Iterator[Lane]
 
 
 def troubles_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> list[Event]:
-    """What went wrong, or was made to, where it struck."""
+    """What went wrong, or was made to, where it struck; of the machine what can bend a call."""
+    stood = standstills(mark for _, mark in numbered)
+    bending = {id(one.worst) for one in stood if one.worst_ms >= BENDS_MS}
     return [
         Event(axis.left(mark.at_ns), _describe(mark), index, _kind_of_trouble(mark))
         for index, mark in numbered
-        if mark.name in _TROUBLE
+        if mark.name in _TROUBLE or id(mark) in bending
     ]
 
 

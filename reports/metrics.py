@@ -11,6 +11,7 @@ from reports.evidence import CallEvidence
 from reports.interruptions import interruptions
 from reports.measurement import Measurement
 from reports.scene import NS_PER_MS, Scene, Sound, listen, longest_silence_ms, overlap_ms, spoken
+from reports.standstill import standstills
 from reports.turns import Turn, turns_of
 
 
@@ -179,12 +180,14 @@ def _disturbed(evidence: CallEvidence) -> Iterator[Measurement]:
     lag = evidence.last("caller", "scheduling_lag")
     if lag is None:
         return
-    stalls = [float(m.fields["late_ms"]) for m in evidence.find("caller", "machine_stalled")]
-    detail = f"the machine stood still {len(stalls)} times, {sum(stalls):.0f} ms in all"
+    stood = standstills(evidence.marks)
+    all_ms = sum(one.length_ms for one in stood)
     yield Measurement(
         name="harness_lag_ms",
-        value=max([float(lag.fields["worst_ms"]), *stalls]),
-        detail=detail if stalls else "",
+        value=max([float(lag.fields["worst_ms"]), *(one.worst_ms for one in stood)]),
+        detail=f"the machine stood still {len(stood)} times, {all_ms:.0f} ms in all"
+        if stood
+        else "",
     )
 
 

@@ -10,6 +10,7 @@ than that is the agent's doing, on any machine.
 from dataclasses import dataclass, replace
 
 from reports.budget import Judged
+from reports.standstill import standstills
 from simulator.evaluate import Evaluated
 
 VOUCHED_LAG_MS = 10.0
@@ -35,11 +36,12 @@ class Disturbance:
 def disturbance(call: Evaluated) -> Disturbance:
     """What is known to have disturbed a call."""
     marks = call.result.evidence.marks if call.result else []
-    stalls = [float(m.fields["late_ms"]) for m in marks if m.name == "machine_stalled"]
+    stood = standstills(marks)
     lags = [float(m.fields["worst_ms"]) for m in marks if m.name == "scheduling_lag"]
     lag_ms = max((lag for lag in lags if lag > VOUCHED_LAG_MS), default=0.0)
     return Disturbance(
-        worst_ms=max([*stalls, *lags], default=0.0), total_ms=max(sum(stalls), lag_ms)
+        worst_ms=max([*(one.worst_ms for one in stood), *lags], default=0.0),
+        total_ms=max(sum(one.length_ms for one in stood), lag_ms),
     )
 
 

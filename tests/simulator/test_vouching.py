@@ -20,8 +20,14 @@ def mark(name: str, **fields: float) -> Mark:
     return Mark(at_ns=1, source="caller", call="a", name=name, fields=fields)
 
 
-def stalled(*lengths_ms: float) -> list[Mark]:
-    return [mark("machine_stalled", late_ms=late_ms, cpu=0) for late_ms in lengths_ms]
+def stalled(*lengths_ms: float, apart_ms: int = 1_000) -> list[Mark]:
+    """Stalls that end so far apart."""
+    return [
+        replace(
+            mark("machine_stalled", late_ms=late_ms, cpu=0), at_ns=number * apart_ms * 1_000_000
+        )
+        for number, late_ms in enumerate(lengths_ms, 1)
+    ]
 
 
 def over_budget(by_ms: float, unit: str = "ms", name: str = "turn_ms") -> Judged:
@@ -45,6 +51,7 @@ def failed(marks: list[Mark], *beyond: Judged, scripted: Verdict = "passed") -> 
         pytest.param(stalled(5), 44, True, id="its length and a frame each way"),
         pytest.param(stalled(5), 46, False, id="no more than that"),
         pytest.param(stalled(5, 30), 74, True, id="stalls add up"),
+        pytest.param(stalled(5, 30, apart_ms=0), 74, False, id="but not of the same time"),
         pytest.param([mark("scheduling_lag", worst_ms=25)], 64, True, id="the harness was late"),
         pytest.param([mark("scheduling_lag", worst_ms=25)], 66, False, id="but not so late"),
     ],

@@ -1,0 +1,30 @@
+"""What several processors and processes tell of one standstill is one standstill."""
+
+from agent.timeline import Mark
+from reports.standstill import standstills
+
+MS = 1_000_000
+
+
+def stalled(end_ms: float, late_ms: float, process: str = "") -> Mark:
+    fields = {"late_ms": late_ms, "cpu": -1, "process": process}
+    at_ns = round(end_ms * MS)
+    return Mark(at_ns=at_ns, source="caller", call="x", name="machine_stalled", fields=fields)
+
+
+def test_what_overlaps_is_one_and_the_worst_of_it_is_kept() -> None:
+    marks = [stalled(110, 10, "agent"), stalled(112, 30, "fake"), stalled(115, 4, "caller")]
+    (one,) = standstills(marks)
+    assert (one.start_ns, one.end_ns, one.length_ms) == (82 * MS, 115 * MS, 33)
+    assert one.worst.fields["process"] == "fake"
+
+
+def test_what_is_apart_stays_apart_in_order_of_time() -> None:
+    found = standstills([stalled(300, 20), stalled(100, 20)])
+    assert [one.end_ns for one in found] == [100 * MS, 300 * MS]
+
+
+def test_other_marks_tell_nothing_of_it() -> None:
+    assert (
+        standstills([Mark(at_ns=1, source="caller", call="x", name="call_dialed", fields={})]) == []
+    )
