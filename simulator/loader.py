@@ -180,6 +180,8 @@ def _with_value(data: Any, path: Path_, value: Any) -> Any:
         if not isinstance(head, int) or head >= len(data):
             raise LookupError(f"{head} is no position in a list of {len(data)}, counted from 0")
         return [*data[:head], _with_value(data[head], tuple(rest), value), *data[head + 1 :]]
+    if data is None and isinstance(head, int):
+        raise LookupError(f"{head} is a position in a list, and there is none in the file")
     if data is None or isinstance(data, dict):
         old = data or {}
         return {**old, head: _with_value(old.get(head), tuple(rest), value)}

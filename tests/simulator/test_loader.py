@@ -115,6 +115,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "network: {media_delay: 1s}", "3:24: media_delay: media_delay can be played in"),
         (HEAD + "network: {dead: [[5s]]}", "3:18: dead 1: expected 2 values"),
         (HEAD + "budget: {turn_ms: 2s}", "3:10: turn_ms: '2s', expected a number (ms), `off`"),
+        (HEAD + "matrix: {meanwhile.0.say: [a]}", "3:10: matrix: 0 is a position in a list, and"),
         (HEAD + "<<: {}", "3:1: <<: mappings are not merged here"),
         (HEAD + "tags: [\0]", "3:8: not YAML: a character that no text has: 0x0"),
     ],
