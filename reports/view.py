@@ -122,7 +122,7 @@ def _heard_notes(call: CallResult, axis: Axis) -> list[Span]:
     scene = call.measured.scene
     notes = []
     if scene.beep is not None:
-        label = f"beep {scene.beep.hz or 0:.0f} Hz"
+        label = "beep"  # as short as the sound; its pitch is in the budget below
         notes.append(axis.span(scene.beep.start_ns, scene.beep.start_ns, label))
     greeting = first_speech(scene)
     if greeting is not None:
