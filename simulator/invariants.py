@@ -11,11 +11,12 @@ from functools import cached_property
 from typing import Any
 
 from agent import effects
+from agent.audio import AudioFormat
 from agent.clock import NS_PER_S, ns_to_ms
 from agent.inputs import PromptLoaded, TimerFired
 from agent.leg import AudioReceived, FramePlayed, HungUp
 from agent.realtime.door import RealtimeConnected, RealtimeEvent
-from agent.settings import CallSettings
+from agent.settings import CallSettings, audio_format
 from agent.states import TRANSITIONS, State, Trigger
 from agent.timeline import Mark
 from simulator.scenario import Scenario
@@ -56,6 +57,11 @@ class Witness:
             if not isinstance(step.given, AudioReceived | FramePlayed)
             or any(not _is_routine(effect) for effect in step.effects)
         ]
+
+    @property
+    def api_format(self) -> AudioFormat:
+        """What the sound is on its way to the API and back."""
+        return audio_format(self.call.recorder.rate_hz, self.scenario.caller.codec)
 
     @property
     def faults(self) -> frozenset[str]:

@@ -15,7 +15,7 @@ from agent.audio import AudioFormat, to_bytes, to_samples
 from agent.clock import NS_PER_MS, NS_PER_S, ns_to_ms
 from agent.inputs import PromptLoaded
 from agent.leg import AudioReceived, FramePlayed, PlayoutOverflowed
-from agent.realtime.door import RealtimeConnected, RealtimeEvent
+from agent.realtime.door import RealtimeEvent
 from simulator.invariants import SAFETY, Invariant, Witness
 from simulator.virtual_tape import Step
 
@@ -65,6 +65,7 @@ class _Teller:
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
         self._rate_hz = witness.call.recorder.rate_hz
+        self._format = witness.api_format
         self._story = Story()
         self._items: dict[int, str] = {}  # by the identity of a delta's bytes, which the tape keeps
         self._waiting: deque[list[Any]] = deque()  # [item or "", samples]
@@ -102,9 +103,10 @@ class _Teller:
             kind = given.event.get("type")
             if kind in _DELTAS:
                 item = str(given.event["item_id"])
-                self._story.received[item] += given.event["delta"]
+                delta = given.event["delta"]
+                self._story.received[item] += self._format.decode(delta)
                 # By identity: the same words may come in two items, as the same bytes.
-                self._items[id(given.event["delta"])] = item
+                self._items[id(delta)] = item
             elif kind == "input_audio_buffer.speech_started":
                 self._note_interruption(step.at_ns)
 
@@ -194,23 +196,22 @@ def nothing_appended_is_lost(witness: Witness) -> Iterator[str]:
     heard = bytearray()
     appended_until = 0
     dropped = 0
-    session = 0
+    api = witness.api_format
     for step in witness.tape:
         if isinstance(step.given, AudioReceived):
             heard += step.given.pcm
-        elif isinstance(step.given, RealtimeConnected):
-            session += 1
         for effect in step.effects:
             if isinstance(effect, effects.EmitMark) and effect.name == "capture_overflowed":
                 dropped += round(effect.fields["dropped_ms"] * witness.call.recorder.rate_hz / 500)
             elif isinstance(effect, effects.SendEvent) and "audio" in effect.event:
                 audio = effect.event["audio"]
                 begin = appended_until + dropped
+                end = begin + len(api.decode(audio))
                 dropped = 0
-                if bytes(heard[begin : begin + len(audio)]) != audio:
+                if api.encode(bytes(heard[begin:end])) != audio:
                     yield f"an append at {_ms(step.at_ns)} is not what came after the one before"
                     return
-                appended_until = begin + len(audio)
+                appended_until = end
 
 
 def greetings_are_whole_or_marked(witness: Witness) -> Iterator[str]:

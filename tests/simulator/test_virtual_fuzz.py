@@ -1,12 +1,15 @@
 import functools
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 import simulator.fuzz
+import simulator.fuzz_play
 import simulator.runner
 from agent import effects
 from agent.effects import Effect
@@ -16,6 +19,7 @@ from simulator.fuzz import FuzzOptions, Summary, fuzz, write_up
 from simulator.fuzz_coverage import expected
 from simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
 from simulator.runner import Run, RunOptions
+from simulator.virtual_stage import VirtualOptions, options_for
 from simulator.virtual_tape import TapedMachine
 
 
@@ -63,6 +67,19 @@ def test_several_processes_find_the_same_as_one(tmp_path: Path) -> None:
 
 def test_a_seed_is_enough_to_play_a_call_again() -> None:
     assert play_seed(11) == play_seed(11)
+
+
+def test_what_is_true_of_every_call_is_true_of_g711_sessions_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def straight_through(*given: Any) -> VirtualOptions:
+        options = options_for(*given)
+        return replace(options, line=replace(options.line, sample_rate_hz=8_000))
+
+    monkeypatch.setattr(simulator.fuzz_play, "options_for", straight_through)
+    outcomes = [play_seed(seed) for seed in range(40)]
+    assert {one.name: one.breaches for one in outcomes if one.breaches} == {}
+    assert {one.data.get("caller", {}).get("codec") for one in outcomes} >= {"PCMA", "G722"}
 
 
 @pytest.mark.usefixtures("broken_agent")
