@@ -14,7 +14,7 @@ from pathlib import Path
 from agent import logs
 from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
 from agent.kamailio import KamailioError, proxy_for, render, write
-from agent.serve import check_ports, run_alone, run_supervisor, worker_settings
+from agent.serve import check_places, check_ports, run_alone, run_supervisor, worker_settings
 from agent.settings import Settings
 from agent.settings_operating import MAX_WORKERS
 from agent.settings_page import render as render_settings
@@ -171,6 +171,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.workers is not None:
         settings = settings.model_copy(update={"workers": options.workers})
     check_ports(settings)
+    check_places(settings)
     if options.worker is not None:
         return asyncio.run(_run_one_of_several(options, settings, secrets))
     load_again = partial(_load, options.config, secrets)

@@ -1,6 +1,7 @@
 """`earshot-agent serve`: this process takes calls itself, or supervises workers that do."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,34 @@ def check_ports(settings: Settings) -> None:
             f"sip.rtp_port: {settings.workers} workers with {sip.rtp_port_count} ports each from "
             f"{sip.rtp_port} on need ports up to {last_rtp}, and {MAX_PORT} is the last"
         )
+
+
+def check_places(settings: Settings) -> None:
+    """See that there is room for what calls leave: they go on without it, and only the log tells.
+
+    Raises:
+        ConfigError: it cannot be written; directories that are missing are made.
+    """
+    for one in (settings, *(route.settings for route in settings.routes)):
+        _check_directory("timeline.dir", one.timeline.dir)
+        _check_directory("recordings.dir", one.recordings.dir)
+    file = settings.records.file
+    if file is not None:
+        _check_directory("records.file", file.parent)
+        if file.is_dir() or (file.exists() and not os.access(file, os.W_OK)):
+            raise ConfigError(f"records.file: {file} is no file that can be written")
+
+
+def _check_directory(name: str, directory: Path | None) -> None:
+    if directory is None:
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{name}: {directory} cannot be made: {reason}") from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise ConfigError(f"{name}: {directory} cannot be written: no right to")
 
 
 def worker_settings(settings: Settings, index: int) -> Settings:

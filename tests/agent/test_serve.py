@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.config import ConfigError
-from agent.serve import check_ports, worker_command, worker_settings
+from agent.serve import check_places, check_ports, worker_command, worker_settings
 from agent.settings import Settings
 
 
@@ -45,6 +46,36 @@ def test_ports_that_do_not_exist(sip: dict[str, int], said: str) -> None:
 
 def test_ports_that_just_fit() -> None:
     check_ports(settings(4, port=65_532, rtp_port=65_376, rtp_port_count=40))
+
+
+def test_places_for_what_calls_leave_are_made(tmp_path: Path) -> None:
+    check_places(
+        Settings.model_validate(
+            {
+                "records": {"file": tmp_path / "new" / "calls.jsonl"},
+                "timeline": {"dir": tmp_path / "marks"},
+                "routes": [{"called": "1", "recordings": {"dir": tmp_path / "sound"}}],
+            }
+        )
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"new", "marks", "sound"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"records": {"file": "FILE/calls.jsonl"}}, "records.file: .*cannot be made: File exists"),
+        ({"records": {"file": "FOLDER"}}, "records.file: .*is no file"),
+        ({"timeline": {"dir": "FILE/marks"}}, "timeline.dir: .*Not a directory"),
+        ({"routes": [{"called": "1", "recordings": {"dir": "FILE"}}]}, "recordings.dir: "),
+    ],
+)
+def test_places_that_cannot_be_written(setting: dict[str, Any], said: str, tmp_path: Path) -> None:
+    (tmp_path / "a_file").touch()
+    text = json.dumps(setting).replace("FILE", str(tmp_path / "a_file"))
+    given = json.loads(text.replace("FOLDER", str(tmp_path)))
+    with pytest.raises(ConfigError, match=said):
+        check_places(Settings.model_validate(given))
 
 
 def test_a_worker_is_this_very_agent() -> None:
