@@ -7,8 +7,8 @@ standstill is told several times over. Here what overlaps is one.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.clock import NS_PER_MS, ns_to_ms
 from agent.timeline import Mark
+from reports.scene import NS_PER_MS
 
 BENDS_MS = 10.0
 """Half a frame: what is shorter bends nothing that is heard."""
@@ -31,7 +31,7 @@ class Standstill:
     @property
     def length_ms(self) -> float:
         """From the first that stopped to the last that went on."""
-        return ns_to_ms(self.end_ns - self.start_ns)
+        return (self.end_ns - self.start_ns) / NS_PER_MS
 
 
 def standstills(marks: Iterable[Mark]) -> list[Standstill]:
