@@ -28,7 +28,7 @@ from fakes.help_texts import (
     RECORD_EXAMPLES,
     SERVE_EXAMPLES,
 )
-from fakes.load import ScriptError, load_script
+from fakes.load import ScriptError, load_repertoire
 from fakes.narrate import narrate
 from fakes.proxy import RecordingProxy
 from fakes.recording import RecordingError, read_recording, write_recording
@@ -209,13 +209,9 @@ def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeR
             return FakeRealtime(recording=recording, replay=replay, options=options)
         except ValueError as error:
             raise RecordingError(f"{arguments.recording}: {error}") from None
-    script = Script() if arguments.script is None else load_script(arguments.script)
+    script = Script() if arguments.script is None else load_repertoire(arguments.script).script
     faults = (*script.faults, *map(parse_fault, arguments.fault))
-    try:
-        return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
-    except ValueError as error:  # a voice, a sound or an engine that there is not
-        where = "" if arguments.script is None else f"{arguments.script}: "
-        raise ScriptError(f"{where}{error}") from None
+    return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
 
 
 def _record(arguments: argparse.Namespace) -> int:

@@ -1,15 +1,22 @@
 """Reading a script from a YAML file, with errors that say where and what was expected."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
+from agent.audio import AudioFileError
+from fakes import vad
+from fakes.repertoire import Line, Repertoire, line
 from fakes.script import Reply, Script
+from fakes.voice import UnknownVoiceError, VoiceError
 
 _MAX_BYTES = 2**20
+
+_Place = tuple[str | int, ...]
+"""Keys and numbers that lead from a script's root to something in it."""
 
 
 class ScriptError(ValueError):
@@ -22,6 +29,44 @@ def load_script(path: Path) -> Script:
     Raises:
         ScriptError: it cannot be read, is no YAML, or says what no script can say.
     """
+    return _read(path)[0]
+
+
+def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
+    """Read a script and make it ready: what it says is spoken, its sounds are read.
+
+    Args:
+        path: of the script.
+        known: others that are ready; many files may say the same, and need its sounds once.
+
+    Raises:
+        ScriptError: as `load_script`; or a text cannot be spoken, a sound cannot be read, or the
+            voice activity detection is not installed.
+    """
+    script, root = _read(path)
+    for one in known:
+        if one.script == script:
+            return one
+    lines: dict[_Place, Line] = {}
+    problems: list[dict[str, Any]] = []
+    for place, reply in _replies(script).items():
+        try:
+            lines[place] = line(reply)
+        except (VoiceError, AudioFileError) as error:
+            where = (*place, *_source(reply, error))
+            problems.append({"loc": where, "type": "unheard", "msg": str(error)})
+    try:
+        vad.reserve(script.vad.engine)
+    except ValueError as error:
+        problems.append({"loc": ("vad",), "type": "missing", "msg": str(error)})
+    if problems:
+        raise ScriptError("\n".join(_describe(path, root, problem) for problem in problems))
+    greeting, default, *replies = lines.values()
+    return Repertoire(script=script, greeting=greeting, replies=tuple(replies), default=default)
+
+
+def _read(path: Path) -> tuple[Script, yaml.Node | None]:
+    """A script, and the YAML that it was made of."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ScriptError(f"{path}: larger than {_MAX_BYTES} bytes: that is no script")
@@ -44,17 +89,30 @@ def load_script(path: Path) -> Script:
     missing = [_describe(path, root, problem) for problem in _missing_files(script)]
     if missing:
         raise ScriptError("\n".join(missing))
-    return script
+    return script, root
 
 
-def _missing_files(script: Script) -> Iterator[dict[str, Any]]:
-    """Files that are not there, as problems with their places."""
-    replies: dict[tuple[str | int, ...], Reply] = {
+def _replies(script: Script) -> dict[_Place, Reply]:
+    """All that a script says, by its place; the greeting and the default reply come first."""
+    return {
         ("greeting",): script.greeting,
         ("default_reply",): script.default_reply,
         **{("replies", number): reply for number, reply in enumerate(script.replies)},
     }
-    for loc, reply in replies.items():
+
+
+def _source(reply: Reply, error: Exception) -> _Place:
+    """What of a reply is to blame."""
+    if reply.recording is not None:
+        return ("recording",)
+    if reply.wav is not None:
+        return ("wav",)
+    return ("voice",) if isinstance(error, UnknownVoiceError) else ("say",)
+
+
+def _missing_files(script: Script) -> Iterator[dict[str, Any]]:
+    """Files that are not there, as problems with their places."""
+    for loc, reply in _replies(script).items():
         file, where = reply.wav, (*loc, "wav")
         if reply.recording is not None:
             file, where = reply.recording.file, (*loc, "recording", "file")

@@ -59,13 +59,18 @@ def prepare(script: Script, folder: Path | None = None) -> Repertoire:
         script = script.resolved(folder)
     return Repertoire(
         script=script,
-        greeting=_line(script.greeting),
-        replies=tuple(_line(reply) for reply in script.replies),
-        default=_line(script.default_reply),
+        greeting=line(script.greeting),
+        replies=tuple(line(reply) for reply in script.replies),
+        default=line(script.default_reply),
     )
 
 
-def _line(reply: Reply) -> Line:
+def line(reply: Reply) -> Line:
+    """One reply made ready.
+
+    Raises:
+        VoiceError, AudioFileError: see `prepare`.
+    """
     if reply.function_call is not None:
         return Line(reply, b"", reply.transcript or "")
     if reply.wav is not None:

@@ -27,7 +27,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from agent.audio import AudioFileError
 from agent.timeline import MarkSink
 from fakes import vad
 from fakes.connection import Connection, Session
@@ -42,7 +41,6 @@ from fakes.session import RealtimeSession
 from fakes.session_files import SessionFiles
 from fakes.shelf import Shelf
 from fakes.state import Observation
-from fakes.voice import VoiceError
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
@@ -270,7 +268,7 @@ class FakeRealtime:
             raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
         try:
             found = shelf.ready(stage) or await asyncio.to_thread(shelf.find, stage)
-        except (ScriptError, VoiceError, AudioFileError, ValueError) as error:
+        except ScriptError as error:
             raise RefusedError(500, str(error)) from None
         if found is None:
             raise RefusedError(404, f"no stage {stage!r}: no {stage}.yaml among the scripts")

@@ -7,11 +7,8 @@ server's handshake. So they are read when the server starts, and again when a fi
 import logging
 from pathlib import Path
 
-from agent.audio import AudioFileError
-from fakes import vad
-from fakes.load import ScriptError, load_script
-from fakes.repertoire import Repertoire, prepare
-from fakes.voice import VoiceError
+from fakes.load import ScriptError, load_repertoire
+from fakes.repertoire import Repertoire
 
 log = logging.getLogger("fakes.shelf")
 
@@ -28,7 +25,7 @@ class Shelf:
         for path in sorted(self._folder.glob("*.yaml")):
             try:
                 self._prepare(path)
-            except (ScriptError, VoiceError, AudioFileError, ValueError) as error:
+            except ScriptError as error:
                 log.warning("%s", error)
 
     def ready(self, stage: str) -> Repertoire | None:
@@ -41,20 +38,14 @@ class Shelf:
         """A stage's script, made ready if need be; None if there is no such file.
 
         Raises:
-            ScriptError: it cannot be read.
-            VoiceError: one of its texts cannot be spoken.
-            AudioFileError: one of its sound files cannot be read.
+            ScriptError: it cannot be performed.
         """
         path = self._path(stage)
         return self._prepare(path) if path.is_file() else None
 
     def _prepare(self, path: Path) -> Repertoire:
         modified_ns = _modified_ns(path)
-        # Many stages may have the same script: its sounds are in memory once.
-        script = load_script(path)
-        known = (made for _, made in self._ready.values() if made.script == script)
-        repertoire = next(known, None) or prepare(script)
-        vad.reserve(script.vad.engine)
+        repertoire = load_repertoire(path, (known for _, known in self._ready.values()))
         self._ready[path] = modified_ns, repertoire
         return repertoire
 

@@ -65,6 +65,10 @@ class VoiceError(ValueError):
     """A text cannot be spoken: no such voice, nothing to say, or no synthesiser."""
 
 
+class UnknownVoiceError(VoiceError):
+    """There is no such voice."""
+
+
 def synthesise(
     text: str,
     *,
@@ -148,7 +152,9 @@ def _choose(library: ctypes.CDLL, voice: str) -> None:
     # The library takes an unknown variant for none, in silence.
     known = not plus or variant in _variants()
     if not known or library.espeak_SetVoiceByName(name.encode()) != _EE_OK:
-        raise VoiceError(f"no voice {voice!r}; expected one such as en-gb, en-us+f3, de or fr+m2")
+        raise UnknownVoiceError(
+            f"no voice {voice!r}; expected one such as en-gb, en-us+f3, de or fr+m2"
+        )
 
 
 @cache

