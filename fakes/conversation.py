@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +74,15 @@ class Item:
 def text_tokens(text: str) -> int:
     """Tokens of a text, by the rule of thumb of four characters each."""
     return math.ceil(len(text) / _CHARS_PER_TEXT_TOKEN)
+
+
+def tokens(items: Iterable[Item]) -> tuple[int, int]:
+    """How many tokens items are for the model: of text, and of audio."""
+    text, audio = 0, 0.0
+    for item in items:
+        text += item.text_tokens
+        audio += item.audio_ms / (MS_PER_INPUT_TOKEN if item.is_user else MS_PER_OUTPUT_TOKEN)
+    return text, math.ceil(audio)
 
 
 @dataclass
@@ -191,11 +201,7 @@ class Conversation:
 
     def input_tokens(self) -> tuple[int, int]:
         """What the model reads for a response: tokens of text, and of audio."""
-        audio_ms = sum(
-            item.audio_ms / (MS_PER_INPUT_TOKEN if item.is_user else MS_PER_OUTPUT_TOKEN)
-            for item in self._items
-        )
-        return sum(item.text_tokens for item in self._items), math.ceil(audio_ms)
+        return tokens(self._items)
 
     def _position(self, item_id: str, code: str, param: str = "item_id") -> int:
         for position, item in enumerate(self._items):

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 from fakes.config import ResponseConfig
+from fakes.conversation import tokens
+from fakes.described import read_input
 from fakes.mischief import Mischief
 from fakes.plan import Trigger, make_plan, perform
 from fakes.repertoire import Line
@@ -41,7 +43,8 @@ class Floor:
         """The client asks for a response.
 
         Raises:
-            RequestError: `conversation_already_has_active_response`, or there are too many.
+            RequestError: `conversation_already_has_active_response`, there are too many, or what it
+                is to read (`input`) cannot be read.
         """
         active = self._active
         if active is not None and (fields is None or fields.conversation == "auto"):
@@ -99,6 +102,11 @@ class Floor:
     def _respond(self, fields: ResponseFields | None, trigger: Trigger) -> None:
         state = self._state
         config = ResponseConfig(state.config, fields)
+        instead = None if fields is None else fields.input
+        if instead is None:
+            reads = state.conversation.input_tokens()
+        else:
+            reads = tokens(read_input(instead, state))
         line, name = self._choose(in_conversation=config.in_conversation)
         performance = perform(line, name, state.timing, state.rng)
         performance = self._mischief.distort(performance)
@@ -107,6 +115,7 @@ class Floor:
             config,
             performance,
             trigger,
+            input_tokens=reads,
             on_voice=lambda: self._mischief.reached(name),
         )
         self._responses[response.id] = response

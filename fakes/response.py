@@ -47,9 +47,14 @@ class Response:
         config: ResponseConfig,
         performance: Performance,
         trigger: Trigger,
+        *,
+        input_tokens: tuple[int, int],
         on_voice: Callable[[], None],
     ) -> None:
-        """`on_voice` is called after its first audio, text or arguments."""
+        """`input_tokens` is what it reads (`fakes.conversation.tokens`).
+
+        `on_voice` is called after its first audio, text or arguments.
+        """
         self.id = state.out.ids.new("resp")
         self.status: Status = "in_progress"
         self.sent_ms = 0.0
@@ -69,7 +74,7 @@ class Response:
         self._part: Literal["audio", "text"] | None = None
         self._audio_open = False
         self._text = ""
-        self._input_tokens = state.conversation.input_tokens()
+        self._input_tokens = input_tokens
 
     @property
     def in_conversation(self) -> bool:

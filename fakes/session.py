@@ -5,15 +5,13 @@ The same session serves real clients over a WebSocket and simulated ones in memo
 in a script; when it says it, too; what it hears, it really hears.
 """
 
-import binascii
 import random
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from agent.audio import duration_ms
 from fakes.config import SessionConfig
-from fakes.conversation import AUDIO_CONTENT, Conversation, Item
+from fakes.conversation import Conversation
+from fakes.described import make
 from fakes.dialects import Beta, Ga
 from fakes.door import (
     AcceptConnection,
@@ -302,19 +300,7 @@ class RealtimeSession:
         self._out.mark("session_updated", turn_detection=config.turn_detection)
 
     def _create_item(self, request: CreateItem) -> None:
-        data = request.item.model_dump(exclude_none=True)
-        data.setdefault("id", self._out.ids.new("item"))
-        if data["type"] != "function_call_output":
-            data["status"] = "completed"
-        if data["type"] == "function_call":
-            data.setdefault("call_id", f"call_{self._out.ids.letters(16)}")
-        config = self._state.config
-        # An assistant's audio is in the session's output format (the SDK's types).
-        is_users = data.get("role") == "user"
-        audio_format = config.input_format if is_users else config.output_format
-        pcm = audio_format.decode(_take_audio(data.get("content", ())))
-        audio_ms = duration_ms(pcm, audio_format.rate_hz)
-        self._state.add_item(Item(data, audio_ms=audio_ms, pcm=pcm), request.previous_item_id)
+        self._state.add_item(make(request.item, self._state), request.previous_item_id)
 
     def _truncate(self, request: Truncate) -> None:
         self._state.conversation.truncate(
@@ -327,19 +313,3 @@ class RealtimeSession:
             audio_end_ms=request.audio_end_ms,
         )
         self._out.mark("truncated", item=request.item_id, audio_end_ms=request.audio_end_ms)
-
-
-def _take_audio(content: Sequence[dict[str, Any]]) -> bytes:
-    """The audio of a created item, taken out of its content."""
-    wire = b""
-    for index, part in enumerate(content):
-        path = f"item.content[{index}].audio"
-        audio = part.pop("audio", "")
-        if audio and part["type"] not in AUDIO_CONTENT:
-            raise RequestError("unknown_parameter", f"Unknown parameter: '{path}'.", path)
-        try:
-            wire += binascii.a2b_base64(audio, strict_mode=True)
-        except ValueError:
-            message = f"Invalid value for '{path}': expected base64."
-            raise RequestError("invalid_value", message, path) from None
-    return wire

@@ -163,23 +163,6 @@ class SessionFields(Generation):
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
 
 
-class ResponseAudio(Settings):
-    """`response.audio`."""
-
-    output: AudioOutput | None = None
-
-
-class ResponseFields(Generation):
-    """`response` of `response.create`."""
-
-    nullable = Generation.nullable | {"metadata"}
-
-    audio: ResponseAudio | None = None
-    conversation: Literal["auto", "none"] = "auto"
-    metadata: dict[str, str] | None = None
-    input: list[dict[str, Any]] | None = None
-
-
 class UserContent(Part):
     """Content of a user message."""
 
@@ -258,3 +241,33 @@ class FunctionCallOutput(ItemFields):
 
 Message = Annotated[UserMessage | SystemMessage | AssistantMessage, Field(discriminator="role")]
 Item = Annotated[Message | FunctionCallItem | FunctionCallOutput, Field(discriminator="type")]
+
+
+class ItemReference(Part):
+    """An item of the conversation, by its id."""
+
+    type: Literal["item_reference"]
+    id: str
+
+
+InputItem = Annotated[
+    Message | FunctionCallItem | FunctionCallOutput | ItemReference, Field(discriminator="type")
+]
+
+
+class ResponseAudio(Settings):
+    """`response.audio`."""
+
+    output: AudioOutput | None = None
+
+
+class ResponseFields(Generation):
+    """`response` of `response.create`."""
+
+    nullable = Generation.nullable | {"metadata"}
+
+    audio: ResponseAudio | None = None
+    conversation: Literal["auto", "none"] = "auto"
+    metadata: dict[str, str] | None = None
+    input: list[InputItem] | None = None
+    """What the model is to read instead of the conversation."""

@@ -1,6 +1,8 @@
+import base64
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from in_memory import Client
@@ -288,6 +290,60 @@ def test_out_of_band_responses_run_beside_the_conversation() -> None:
     client.wait(5000)
     assert len(client.all("response.done")) == 2
     assert not client.all("error")
+
+
+def read_by_a_response(client: Client, **fields: Any) -> dict[str, Any]:
+    """The input tokens of a response that the client asks for."""
+    client.send("response.create", response=fields)
+    client.wait(5000)
+    usage = client.all("response.done")[-1]["response"]["usage"]
+    details: dict[str, Any] = usage["input_token_details"]
+    return details
+
+
+def message(text: str, **fields: Any) -> dict[str, Any]:
+    content = [{"type": "input_text", "text": text}]
+    return {"type": "message", "role": "user", "content": content, **fields}
+
+
+def test_a_response_reads_its_input_instead_of_the_conversation() -> None:
+    client = Client()
+    client.send("conversation.item.create", item=message("a" * 400, id="long"))
+    assert read_by_a_response(client)["text_tokens"] == 100
+    assert read_by_a_response(client, input=[])["text_tokens"] == 0
+    given = [message("a" * 40), {"type": "item_reference", "id": "long"}]
+    assert read_by_a_response(client, input=given, conversation="none")["text_tokens"] == 110
+    spoken = {"type": "input_audio", "audio": base64.b64encode(bytes(48_000)).decode()}
+    said = {"type": "message", "role": "user", "content": [spoken]}
+    assert read_by_a_response(client, input=[said])["audio_tokens"] == 10
+    added = [event["item"] for event in client.all("conversation.item.added")]
+    assert [item["id"] for item in added if item["role"] == "user"] == ["long"]
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "param"),
+    [
+        ({"type": "poem"}, "invalid_value", "response.input[0]"),
+        (
+            {"type": "message", "role": "user"},
+            "missing_required_parameter",
+            "response.input[0].content",
+        ),
+        ({"type": "item_reference", "id": "none"}, "invalid_value", "response.input[0].id"),
+        (
+            message("Hi.") | {"content": [{"type": "input_audio", "audio": "%"}]},
+            "invalid_value",
+            "response.input[0].content[0].audio",
+        ),
+    ],
+)
+def test_input_that_cannot_be_read_is_refused(given: Any, code: str, param: str) -> None:
+    client = Client()
+    client.send("response.create", response={"input": [given]})
+    client.wait(5000)
+    (error,) = client.all("error")
+    assert (error["error"]["code"], error["error"]["param"]) == (code, param)
+    assert not client.all("response.created")
 
 
 def test_the_error_of_an_empty_commit_may_come_late() -> None:
