@@ -31,14 +31,15 @@ from fakes.door import (
     TimerFired,
 )
 from fakes.session_files import SessionFiles, SoundFile
-from fakes.wire import decode_in_steps, encode
+from fakes.wire import Pieces, decode_in_steps, encode_in_pieces
 
 _OUTGOING_LIMIT = 4096
 _OUTGOING_LIMIT_CHARS = 2**26
 
 log = logging.getLogger("fakes.server")
 
-Outgoing = str | CloseConnection | DropConnection
+Outgoing = str | bytes | CloseConnection | DropConnection
+"""Text, which may be UTF-8 already, or an end."""
 
 
 class Session(Protocol):
@@ -52,7 +53,7 @@ class Connection:
     """One client's session, running."""
 
     def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
-        self._outgoing: asyncio.Queue[Outgoing] = asyncio.Queue(_OUTGOING_LIMIT)
+        self._outgoing: asyncio.Queue[Outgoing | Pieces] = asyncio.Queue(_OUTGOING_LIMIT)
         self._outgoing_chars = 0
         self.abort: Callable[[], None] = lambda: None
         """Called when what is to be sent has become too much: to end the connection at once."""
@@ -69,8 +70,10 @@ class Connection:
     async def outgoing(self) -> Outgoing:
         """What is to be sent next; a close or a drop is the last."""
         following = await self._outgoing.get()
-        if isinstance(following, str):
+        if isinstance(following, str | Pieces):
             self._outgoing_chars -= len(following)
+        if isinstance(following, Pieces):
+            return await _joined(following)
         return following
 
     async def handshake(self, request: ConnectionRequested) -> RefuseConnection | None:
@@ -124,7 +127,7 @@ class Connection:
             case EmitMark(mark):
                 self._write_mark(mark)
             case SendEvent(event):
-                self._put(encode(event))
+                self._put(encode_in_pieces(event))
             case SendText(text):
                 self._put(text)
             case SetTimer(name, at_ns):
@@ -164,13 +167,13 @@ class Connection:
             self._sounds[what] = sound
         sound.add(pcm)
 
-    def _put(self, outgoing: Outgoing) -> None:
+    def _put(self, outgoing: Outgoing | Pieces) -> None:
         """Queue what is to be sent; a single message may be as long as it likes.
 
         Raises:
             asyncio.QueueFull: it has become too much.
         """
-        if isinstance(outgoing, str):
+        if isinstance(outgoing, str | Pieces):
             waiting = self._outgoing_chars
             if waiting and waiting + len(outgoing) > _OUTGOING_LIMIT_CHARS:
                 raise asyncio.QueueFull
@@ -206,6 +209,15 @@ class Connection:
         if self._on_mark is not None:
             self._on_mark(mark)
         _log_mark(mark)
+
+
+async def _joined(pieces: Pieces) -> bytes:
+    """A long text, while the other sessions go on."""
+    made = []
+    for piece in pieces:
+        made.append(piece)
+        await asyncio.sleep(0)
+    return b"".join(made)
 
 
 def _log_mark(mark: Mark) -> None:

@@ -1,6 +1,5 @@
 """The conversation: items, their order, and how much audio each holds."""
 
-import base64
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -46,13 +45,13 @@ class Item:
         )
 
     def snapshot(self, *, with_audio: bool = False) -> dict[str, Any]:
-        """A copy for an event; what the user said is in it only on request, as base64."""
+        """A copy for an event; what the user said is in it only on request."""
         if "content" not in self.data:
             return dict(self.data)
         content = [dict(part) for part in self.data["content"]]
         if with_audio and self.pcm:
             spoken = next(part for part in content if part["type"] in AUDIO_CONTENT)
-            spoken["audio"] = base64.b64encode(self.pcm).decode("ascii")
+            spoken["audio"] = self.pcm
         return {**self.data, "content": content}
 
     @property

@@ -57,6 +57,9 @@ def _take_audio(content: Sequence[dict[str, Any]], where: str) -> bytes:
         audio = part.pop("audio", "")
         if audio and part["type"] not in AUDIO_CONTENT:
             raise RequestError("unknown_parameter", f"Unknown parameter: '{path}'.", path)
+        if isinstance(audio, bytes):
+            wire += audio
+            continue
         try:
             wire += binascii.a2b_base64(audio, strict_mode=True)
         except ValueError:

@@ -106,6 +106,7 @@ AnyRequest = (
 
 APPEND = "input_audio_buffer.append"
 """The one client event that is not read here: there are fifty of them a second."""
+CREATE_ITEM = "conversation.item.create"
 COMMIT_EMPTY = "input_audio_buffer_commit_empty"
 MAX_APPEND_BYTES = 15 * 2**20
 TOO_LARGE = "Invalid value for 'audio': expected base64 of at most 15 MiB of audio."

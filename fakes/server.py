@@ -280,8 +280,8 @@ async def _send_all(socket: ServerConnection, connection: Connection) -> None:
     try:
         while True:
             match await connection.outgoing():
-                case str(text):
-                    await socket.send(text)
+                case str(text) | bytes(text):
+                    await socket.send(text, text=True)
                 case CloseConnection(code, reason):
                     await socket.close(code, reason)
                     return

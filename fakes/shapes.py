@@ -163,12 +163,16 @@ class SessionFields(Generation):
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
 
 
+Audio = str | bytes
+"""Base64, or what it says if that is known already."""
+
+
 class UserContent(Part):
     """Content of a user message."""
 
     type: Literal["input_text", "input_audio", "input_image"]
     text: str | None = None
-    audio: str | None = None
+    audio: Audio | None = None
     transcript: str | None = None
     image_url: str | None = None
     detail: Literal["auto", "low", "high"] | None = None
@@ -186,7 +190,7 @@ class AssistantContent(Part):
 
     type: Literal["output_text", "output_audio"]
     text: str | None = None
-    audio: str | None = None
+    audio: Audio | None = None
     transcript: str | None = None
 
 

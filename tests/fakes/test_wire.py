@@ -8,7 +8,7 @@ import pytest
 
 from fakes.door import ClientEvent, ClientGarbage
 from fakes.requests import MAX_APPEND_BYTES
-from fakes.wire import decode, decode_in_steps, encode
+from fakes.wire import decode, decode_in_steps, encode, encode_in_pieces
 
 LARGE = bytes(range(256)) * 1000
 
@@ -76,7 +76,53 @@ def test_large_garbage_is_refused(message: str | bytes) -> None:
     assert set(before) <= {None}
 
 
-def test_what_is_large_and_no_append_is_read_as_any_other() -> None:
-    item = {"type": "message", "content": [{"type": "input_audio", "audio": "A" * 2**18}]}
-    message = json.dumps({"type": "conversation.item.create", "item": item})
+def created(*parts: dict[str, Any], **fields: Any) -> str:
+    item = {"type": "message", "role": "user", "content": list(parts)}
+    return json.dumps({"type": "conversation.item.create", "item": item, **fields})
+
+
+def test_a_large_items_audio_is_decoded_in_steps() -> None:
+    text = {"type": "input_text", "text": "Hear:"}
+    audio = {"type": "input_audio", "audio": base64.b64encode(LARGE).decode()}
+    *before, last = decode_in_steps(created(text, audio, audio, event_id="e"))
+    assert len(before) > 5
+    assert set(before) == {None}
+    assert isinstance(last, ClientEvent)
+    assert last.event["event_id"] == "e"
+    assert last.event["item"]["content"] == [text, {**audio, "audio": LARGE}, audio]
+
+
+def test_a_large_items_audio_that_is_no_base64_is_refused_as_a_short_ones() -> None:
+    *_, last = decode_in_steps(created({"type": "input_audio", "audio": "A" * 2**18 + "%"}))
+    assert isinstance(last, ClientEvent)
+    assert last.event["item"]["content"] == [{"type": "input_audio", "audio": "%"}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        created({"type": "input_text", "text": "A" * 2**18}),
+        json.dumps({"type": "conversation.item.create", "item": 1, "audio": "A" * 2**18}),
+        json.dumps({"type": "conversation.item.create", "item": {}, "audio": "A" * 2**18}),
+        json.dumps({"type": "response.create", "audio": "A" * 2**18}),
+    ],
+)
+def test_what_else_is_large_is_read_as_any_other(message: str) -> None:
     assert list(decode_in_steps(message)) == [decode(message)]
+
+
+@pytest.mark.parametrize("sound", [b"\x00\xff", LARGE, LARGE[1:], LARGE[2:]])
+def test_an_items_audio_goes_as_base64_in_pieces_if_it_is_large(sound: bytes) -> None:
+    parts: list[dict[str, Any]] = [
+        {"type": "input_text", "text": "é"},
+        {"type": "input_audio", "audio": sound},
+    ]
+    event = {"type": "conversation.item.retrieved", "item": {"id": "a", "content": parts}}
+    text = encode_in_pieces(event)
+    assert isinstance(text, str) == (len(sound) < 100)
+    if not isinstance(text, str):
+        assert len(list(text)) > 5
+        assert len(b"".join(text).decode()) == len(text)
+    told = json.loads(encode(event))["item"]["content"]
+    assert told == [parts[0], {**parts[1], "audio": base64.b64encode(sound).decode()}]
+    assert parts[1]["audio"] == sound
