@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 Samples = NDArray[np.int16]
 Encoding = Literal["pcm", "pcmu", "pcma"]
 
+_UNSIGNED = np.dtype("<u2")
+
 BYTES_PER_SAMPLE = 2
 
 
@@ -41,14 +43,14 @@ class AudioFormat:
         """PCM at `rate_hz` as it goes over the wire."""
         if self.encoding == "pcm":
             return pcm
-        samples = np.frombuffer(pcm, dtype="<i2").view(np.uint16)
-        return _encode_table(self.encoding)[samples].tobytes()
+        samples = np.frombuffer(pcm, dtype=_UNSIGNED)
+        return _encode_table(self.encoding).take(samples, mode="clip").tobytes()
 
     def quantise(self, pcm: bytes) -> bytes:
         """PCM as it comes out at the other end: `decode(encode(pcm))`, in one step."""
         if self.encoding == "pcm":
             return pcm
-        samples = np.frombuffer(pcm, dtype="<i2").view(np.uint16)
+        samples = np.frombuffer(pcm, dtype=_UNSIGNED)
         return _round_trip_table(self.encoding).take(samples, mode="clip").tobytes()
 
     def decode(self, wire: bytes) -> bytes:

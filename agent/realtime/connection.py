@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from agent.realtime.dialects import BETA_HEADER
@@ -29,13 +30,16 @@ from agent.realtime.door import (
 from agent.settings import Dialect
 
 MAX_WAITING_EVENTS = 3_000
-"""A minute of 20 ms appends: a socket that takes nothing for so long is dead."""
+"""Before the handshake is done: a minute of 20 ms appends."""
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+"""After it: four minutes of appends. A socket that takes nothing for so long is dead."""
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _CLOSE_TIMEOUT_S = 2.0
 _PING_INTERVAL_S = 5.0
 _PING_TIMEOUT_S = 10.0
 """A socket that is dead without a word is found out in 15 s: its caller hears nothing meanwhile."""
 _APPEND = "input_audio_buffer.append"
+_APPEND_NAME = _APPEND.encode()
 _AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 
 
@@ -50,17 +54,17 @@ class WebSocketConnection:
         api_key: str | None,
         dialect: Dialect = "ga",
         timeout_ms: int = 5_000,
-        max_waiting_events: int = MAX_WAITING_EVENTS,
     ) -> None:
         self._url = _with_model(url, model)
         self._headers = _headers(api_key, dialect)
         self._timeout_s = timeout_ms / 1000
-        self._outgoing: asyncio.Queue[Event] = asyncio.Queue(max_waiting_events)
+        self._unsent: list[Event] = []
+        self._socket: ClientConnection | None = None
         self._on_input: Callable[[RealtimeInput], None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._conversing = False
         self._closing = asyncio.Event()
-        self._overflowed = False
+        self._overflow = ""
 
     def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
         """See `RealtimeConnection.start`."""
@@ -69,13 +73,14 @@ class WebSocketConnection:
 
     def send(self, event: Event) -> None:
         """See `RealtimeConnection.send`."""
-        if self._on_input is None or self._overflowed:
+        if self._on_input is None or self._overflow:
             return
-        try:
-            self._outgoing.put_nowait(event)
-        except asyncio.QueueFull:
-            self._overflowed = True
-            self._stop()
+        if self._socket is not None:
+            self._push(self._socket, event)
+        elif len(self._unsent) < MAX_WAITING_EVENTS:
+            self._unsent.append(event)
+        else:
+            self._give_up(f"{MAX_WAITING_EVENTS} events waited to be sent")
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""
@@ -86,6 +91,17 @@ class WebSocketConnection:
         """Until the socket is closed; bounded by the closing handshake's limit."""
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    def _push(self, socket: ClientConnection, event: Event) -> None:
+        # Fifty times a second and call: `socket.send` and a task for it cost three times as much,
+        # and what they wait for is looked at here.
+        broadcast((socket,), _encode(event), text=True)
+        if socket.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
+            self._give_up(f"{MAX_WAITING_BYTES} bytes waited to be sent")
+
+    def _give_up(self, reason: str) -> None:
+        self._overflow = reason
+        self._stop()
 
     def _stop(self) -> None:
         self._closing.set()
@@ -100,12 +116,8 @@ class WebSocketConnection:
         try:
             closed = await self._talk()
         except asyncio.CancelledError:
-            closed = self._own_end()
+            closed = RealtimeClosed(reason=self._overflow)
         self._tell(closed)
-
-    def _own_end(self) -> RealtimeClosed:
-        limit = self._outgoing.maxsize
-        return RealtimeClosed(reason=f"{limit} events waited to be sent")
 
     async def _talk(self) -> RealtimeClosed:
         try:
@@ -131,23 +143,27 @@ class WebSocketConnection:
 
     async def _converse(self, socket: ClientConnection) -> RealtimeClosed:
         self._conversing = True
+        self._socket = socket
+        for event in self._unsent:
+            self._push(socket, event)
+        self._unsent.clear()
         self._tell(RealtimeConnected())
         tasks = [
             asyncio.create_task(work, name=f"realtime-{name}")
             for name, work in (
                 ("reader", self._read(socket)),
-                ("writer", self._write(socket)),
                 ("closer", self._closing.wait()),
             )
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._socket = None
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        if self._overflowed:
-            return self._own_end()
+        if self._overflow:
+            return RealtimeClosed(reason=self._overflow)
         # RFC 6455 §7.1.5: 1006 where no close frame was received
         code, reason = 1006, "the connection was lost"
         if socket.close_code is not None and socket.close_code != code:
@@ -159,25 +175,20 @@ class WebSocketConnection:
             while True:
                 self._tell(_decode(await socket.recv()))
 
-    async def _write(self, socket: ClientConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            while True:
-                await socket.send(_encode(await self._outgoing.get()))
-
     def _tell(self, event: RealtimeInput) -> None:
         if self._on_input is not None:
             self._on_input(event)
 
 
-def _encode(event: Event) -> str:
+def _encode(event: Event) -> bytes:
     audio = event.get("audio")
     if not isinstance(audio, bytes):
-        return json.dumps(event, separators=(",", ":"))
-    text = base64.b64encode(audio).decode("ascii")
+        return json.dumps(event, separators=(",", ":")).encode()
+    text = binascii.b2a_base64(audio, newline=False)
     if len(event) == 2 and event["type"] == _APPEND:
-        # Fifty times a second and call: a sixth of the time of the encoder, and the same text.
-        return f'{{"type":"{_APPEND}","audio":"{text}"}}'
-    return json.dumps({**event, "audio": text}, separators=(",", ":"))
+        # A sixth of the time of the encoder, and the same text.
+        return b'{"type":"%b","audio":"%b"}' % (_APPEND_NAME, text)
+    return json.dumps({**event, "audio": text.decode()}, separators=(",", ":")).encode()
 
 
 def _decode(message: str | bytes) -> RealtimeInput:

@@ -27,7 +27,7 @@ def test_the_short_way_writes_what_the_long_way_would() -> None:
     long = json.dumps(
         {**event, "audio": base64.b64encode(b"sound").decode()}, separators=(",", ":")
     )
-    assert _encode(event) == long
+    assert _encode(event) == long.encode()
 
 
 def test_an_event_without_audio() -> None:
