@@ -22,13 +22,22 @@ WAIT_S = 30.0
 
 
 class Program:
-    """One of our programs as a child process, ready when it has said so."""
+    """One of our programs as a child process, ready when it has said so.
 
-    def __init__(self, folder: Path, name: str, *arguments: str) -> None:
+    `runner` is what runs a module: this Python, or one in a container.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        *arguments: str,
+        runner: Sequence[str] = (sys.executable, "-m"),
+    ) -> None:
         self.log_path = folder / f"{name}.log"
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [*runner, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -70,7 +79,13 @@ class Program:
 class Agent(Program):
     """`earshot-agent serve` on free ports, with its pages."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any], *options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        *options: str,
+        runner: Sequence[str] = (sys.executable, "-m"),
+    ) -> None:
         self.http_port = free_port()
         merged = {
             "sip": {"port": 0},
@@ -84,9 +99,8 @@ class Agent(Program):
         self.folder = folder
         self.config = folder / "agent.yaml"
         self.write(merged)
-        super().__init__(
-            folder, "agent", "agent.cli", "serve", "--config", str(self.config), *options
-        )
+        command = ["agent.cli", "serve", "--config", str(self.config), *options]
+        super().__init__(folder, "agent", *command, runner=runner)
 
     def write(self, settings: Mapping[str, Any]) -> None:
         """Write the settings, all of them."""
