@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from agent import logs
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="earshot-agent", description="A telephone voice agent on the OpenAI Realtime API."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('earshot')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",

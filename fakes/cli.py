@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=BEGIN_HERE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('earshot')}")
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 import reports.cli
 from reports.budget import BudgetError
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         description="Judges a voice agent on the telephone by what the caller hears.",
         epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run.",
     )
+    earshot.add_argument("--version", action="version", version=f"%(prog)s {version('earshot')}")
     commands = earshot.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run_command.add_command(commands)
     authoring_commands.add_commands(commands)
