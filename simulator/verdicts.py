@@ -72,12 +72,13 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
             continue
         if not (ours or _is_seen(step.expect)):
             continue
-        begun_ns = _step_began_ns(number, marks)
+        begun_ns = _step_ns("step_started", number, marks)
         if begun_ns is None:
             continue  # the call was over before: the caller has said why
+        moment_ns = _step_ns("step_ended", number, marks)  # that of its `when`: it does not wait
         limit_ms = step.within if step.within is not None else scenario.caller.patience
         since_ns = _last_turn_ns(begun_ns, marks)
-        until_ns = begun_ns + ms_to_ns(limit_ms)
+        until_ns = (moment_ns or begun_ns) + ms_to_ns(limit_ms)
         window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
         if not occurrences(step.expect, window):
             yield (
@@ -205,8 +206,8 @@ def _fits(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def _step_began_ns(number: int, marks: Iterable[Mark]) -> int | None:
-    steps = (m for m in marks if m.name == "step_started" and m.fields.get("step") == number)
+def _step_ns(name: str, number: int, marks: Iterable[Mark]) -> int | None:
+    steps = (m for m in marks if m.name == name and m.fields.get("step") == number)
     return next((mark.at_ns for mark in steps), None)
 
 

@@ -62,6 +62,21 @@ def test_what_is_on_the_timeline_is_found(tmp_path: Path, expected: str) -> None
     assert complaints(tmp_path, expected) == []
 
 
+def test_a_limit_counts_from_the_moment_that_a_step_waits_for(tmp_path: Path) -> None:
+    waited = [mark(8000, "caller", "step_ended", step=1, ok=True)]
+    told = [mark(9900, "realtime", "response_planned", response="r2", reply="r", text="Goodbye.")]
+    text = """
+        steps:
+          - say: "A table for four."
+          - expect: {transcript: goodbye}
+            when: reply start
+            within: 2s
+    """
+    assert check(scenario(tmp_path, text), [*CALL, *waited, *told]) == []
+    (sentence,) = check(scenario(tmp_path, text), [*CALL, *told])
+    assert "expected the transcript" in sentence
+
+
 @pytest.mark.parametrize(
     ("expected", "sentence"),
     [
