@@ -31,8 +31,8 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> l
             where = (*where, *(at_key if isinstance(at_key, tuple) else (at_key,)))
         of_key = details["type"] == "extra_forbidden" or isinstance(at_key, str)
         place = source.place(where, key=of_key)
-        found.append((place.line, place.column, _sentence(details, source.data, where, schema)))
-    return [f"{source.path}:{line}:{column}: {text}" for line, column, text in sorted(set(found))]
+        found.append((place, _sentence(details, source.data, where, schema)))
+    return [f"{place}: {text}" for place, text in sorted(set(found))]
 
 
 def _first_hand(errors: list[ErrorDetails]) -> list[ErrorDetails]:

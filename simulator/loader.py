@@ -74,8 +74,7 @@ def load_file(path: Path) -> list[Scenario]:
         source = yaml_source.read(path)
         if not isinstance(source.data, dict):
             raise source.error(source.place(()), "expected a mapping with about and steps")
-        source = source.changed(over_suite(source.data, path.parent), {})
-        cells = list(_cells(source))
+        cells = list(_cells(over_suite(source)))
     except (YamlError, SuiteError) as error:
         raise ScenarioError(str(error)) from None
     return [_scenario(cell, name) for name, cell in cells]

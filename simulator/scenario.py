@@ -241,8 +241,7 @@ class Scenario(Steps):
         """Where something stands in the file, as `file:line:column`; the name, if it is in none."""
         if self._source is None:
             return self._name
-        place = self._source.place(where)
-        return f"{self._source.path}:{place.line}:{place.column}"
+        return str(self._source.place(where))
 
     def named(self, name: str, path: Path | None = None, source: Source | None = None) -> Self:
         """The same scenario under a name, as if read from `path`, where `source` knows places."""

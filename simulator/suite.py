@@ -3,9 +3,7 @@
 What a scenario says itself goes before what its suite says, mapping by mapping.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError, create_model
 
@@ -14,6 +12,7 @@ from simulator import yaml_source
 from simulator.explain import explain
 from simulator.scenario import Scenario
 from simulator.strict import Strict
+from simulator.yaml_source import Source
 
 SUITE_FILE = "suite.yaml"
 SHARED_KEYS = ("agent", "realtime", "caller", "network", "never", "budget", "time_limit", "tags")
@@ -31,17 +30,20 @@ class SuiteError(ValueError):
     """A suite file that cannot be used: one line a mistake, each with file, line and column."""
 
 
-def over_suite(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def over_suite(scenario: Source) -> Source:
     """A scenario's data over that of the suite in its folder, if there is one.
 
     Raises:
         SuiteError: the suite's mistakes.
     """
-    path = folder / SUITE_FILE
-    return merge(_read(path), data) if path.is_file() else dict(data)
+    path = scenario.path.parent / SUITE_FILE
+    if not path.is_file():
+        return scenario
+    suite = _read(path)
+    return scenario.over(suite, merge(suite.data, scenario.data))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Source:
     try:
         source = yaml_source.read(path)
     except yaml_source.YamlError as error:
@@ -50,4 +52,4 @@ def _read(path: Path) -> dict[str, Any]:
         Suite.model_validate(source.data)
     except ValidationError as error:
         raise SuiteError("\n".join(explain(error, source, Suite))) from None
-    return dict(source.data)
+    return source

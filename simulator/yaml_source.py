@@ -25,12 +25,16 @@ class YamlError(ValueError):
     """A file that cannot be read; the message begins with file, line and column."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A line and a column, both from 1."""
+    """A line and a column of a file, both from 1."""
 
+    path: Path
     line: int
     column: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
 
 
 class Source:
@@ -43,6 +47,7 @@ class Source:
     def __init__(self, path: Path, text: str) -> None:
         self.path = path
         self._moved: dict[Path_, Path_] = {}
+        self._below: Source | None = None
         self._values: dict[Path_, Place] = {}
         self._keys: dict[Path_, Place] = {}
         self._scalars = _Loader("")
@@ -51,10 +56,10 @@ class Source:
             self.data: Any = self._read(node, ()) if node is not None else None
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+            place = Place(path, *((mark.line + 1, mark.column + 1) if mark else (1, 1)))
             raise self.error(place, f"not YAML: {_in_words(error)}") from None
         except yaml.reader.ReaderError as error:
-            place = _place_in(text[: error.position])
+            place = _place_in(path, text[: error.position])
             raise self.error(
                 place, f"not YAML: a character that no text has: {error.character:#x}"
             ) from None
@@ -64,11 +69,18 @@ class Source:
         for target, origin in self._moved.items():
             if where[: len(target)] == target:
                 where, key = (*origin, *where[len(target) :]), key and where != target
-        for length in range(len(where), -1, -1):
-            known = self._keys if key and length == len(where) else self._values
-            if where[:length] in known:
-                return known[where[:length]]
-        return Place(1, 1)
+        own = self._known(where)
+        if self._below is not None and self._below._known(where) > own:  # noqa: SLF001 - our kind
+            return self._below.place(where, key=key)
+        if key and where in self._keys:
+            return self._keys[where]
+        return self._values.get(where[:own], Place(self.path, 1, 1))
+
+    def over(self, below: "Source", data: Any) -> "Source":
+        """The same file with `data`: its own, and what it does not say itself from `below`."""
+        other = self.changed(data, {})
+        other._below = below  # noqa: SLF001 - our own copy
+        return other
 
     def changed(self, data: Any, moved: dict[Path_, Path_]) -> "Source":
         """The same file with other data; `moved` says where its new values really stand."""
@@ -78,12 +90,22 @@ class Source:
 
     def error(self, place: Place, what: str) -> YamlError:
         """An error that names the file and the place."""
-        return YamlError(f"{self.path}:{place.line}:{place.column}: {what}")
+        return YamlError(f"{place}: {what}")
+
+    def _known(self, where: Path_) -> int:
+        """How much of a path stands in this file."""
+        lengths = range(len(where), -1, -1)
+        return next((length for length in lengths if where[:length] in self._values), 0)
+
+    def _place(self, node: yaml.Node) -> Place:
+        return Place(self.path, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def _read(self, node: yaml.Node, where: Path_) -> Any:
         if len(self._values) >= MAX_VALUES:
-            raise self.error(_place(node), f"more than {MAX_VALUES} values (aliases count again)")
-        self._values[where] = _place(node)
+            raise self.error(
+                self._place(node), f"more than {MAX_VALUES} values (aliases count again)"
+            )
+        self._values[where] = self._place(node)
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, where)
         if isinstance(node, yaml.SequenceNode):
@@ -95,14 +117,14 @@ class Source:
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 what = "<<: mappings are not merged here; write the keys out"
-                raise self.error(_place(key_node), what)
-            key = self._scalars.construct_object(key_node, deep=True)
+                raise self.error(self._place(key_node), what)
+            place, key = self._place(key_node), self._scalars.construct_object(key_node, deep=True)
             if not isinstance(key, (str, int, float)):
-                raise self.error(_place(key_node), f"a key is a word, not {key!r}")
+                raise self.error(place, f"a key is a word, not {key!r}")
             if key in data:
                 first = self._keys[(*where, str(key))]
-                raise self.error(_place(key_node), f"{key} stands here and in line {first.line}")
-            self._keys[(*where, str(key))] = _place(key_node)
+                raise self.error(place, f"{key} stands here and in line {first.line}")
+            self._keys[(*where, str(key))] = place
             data[key] = self._read(value_node, (*where, str(key)))
         return data
 
@@ -118,8 +140,8 @@ def read(path: Path) -> Source:
             raise YamlError(f"{path}: larger than {MAX_BYTES} bytes")
         return Source(path, path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        place = _place_in(error.object[: error.start].decode())
-        raise YamlError(f"{path}:{place.line}:{place.column}: not a text file in UTF-8") from None
+        place = _place_in(path, error.object[: error.start].decode())
+        raise YamlError(f"{place}: not a text file in UTF-8") from None
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror or error}") from None
 
@@ -143,13 +165,9 @@ def _in_words(error: yaml.MarkedYAMLError) -> str:
     return f"{problem}{since}{': ' if hint else ''}{hint}"
 
 
-def _place_in(text: str) -> Place:
+def _place_in(path: Path, text: str) -> Place:
     """Where a text ends."""
-    return Place(text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
-
-
-def _place(node: yaml.Node) -> Place:
-    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+    return Place(path, text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
 
 
 class _Loader(yaml.SafeLoader):

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from simulator.loader import ScenarioError, load, load_file
+from simulator.plausible import problems
 from simulator.values import Moment
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
@@ -228,6 +229,15 @@ def test_a_mistake_in_a_suite_is_told_in_the_suite(tmp_path: Path) -> None:
         load_file(path)
     assert 'suite.yaml:1:10: unknown key "codc"; did you mean "codec"?' in str(raised.value)
     assert 'suite.yaml:2:1: unknown key "about"' in str(raised.value)
+
+
+def test_what_cannot_work_is_told_where_the_suite_says_it(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text("realtime:\n  default_reply: {wav: nowhere.wav}\n")
+    path = tmp_path / "one.yaml"
+    path.write_text(HEAD + "realtime: {replies: [{wav: no.wav}]}\n")
+    lent, own = problems(load_file(path)[0])[::-1]
+    assert lent.startswith(f"{tmp_path / 'suite.yaml'}:2:18: the server cannot say this: ")
+    assert own.startswith(f"{path}:{HEAD.count(chr(10)) + 1}:22: the server cannot say this: ")
 
 
 @pytest.mark.parametrize(
