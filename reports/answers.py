@@ -134,16 +134,21 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
             continue
         turn = numbers.get(answer.response)
         to_ms = 1000 / COMPARED_HZ
-        detail = f"{len(alignment.holes)} holes, likeness {alignment.likeness:.2f}"
-        for name, samples in (
-            ("gap_ms", alignment.longest_hole()),
-            ("missing_ms", alignment.missing),
-            ("repeated_ms", alignment.repeated),
+        holes = len(alignment.holes)
+        sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
+        for name, samples, detail in (
+            ("gap_ms", alignment.longest_hole(), f"the longest of {holes}" if holes > 1 else ""),
+            ("missing_ms", alignment.missing, sent),
+            ("repeated_ms", alignment.repeated, sent),
         ):
             yield Measurement(name=name, value=samples * to_ms, turn=turn, detail=detail)
         if answer.intelligibility is not None:
             yield Measurement(
-                name="intelligibility", value=answer.intelligibility, unit="%", turn=turn
+                name="intelligibility",
+                value=answer.intelligibility,
+                unit="%",
+                turn=turn,
+                detail=f"its beginning: a correlation of {alignment.likeness:.2f}",
             )
 
 

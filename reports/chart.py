@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 640, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 110, 12, 34
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 110, 12, 42
 _MOST_TICKS = 6
+_TICK_ROOM = 26.0
+_LABEL_ROOM = 18.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def line_chart(
         title=title,
         x_label=x_label,
         lines=_spread_labels(lines),
-        x_ticks=[(place(x, 0)[0], f"{x:g}") for x in xs],
+        x_ticks=_apart([(place(x, 0)[0], f"{x:g}") for x in xs]),
         y_ticks=[
             (place(xs[0], step * n)[1], f"{step * n:g}") for n in range(round(top_value / step) + 1)
         ],
@@ -86,12 +88,21 @@ def _round_step(least: float) -> float:
     return next(base * factor for factor in (1, 2, 5, 10) if base * factor >= least * (1 - 1e-9))
 
 
+def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Those of the ticks that have room for their labels: the first, and from the last down."""
+    kept = ticks[-1:]
+    for tick in reversed(ticks[:-1]):
+        room = min(kept[0][0] - tick[0], tick[0] - ticks[0][0] or _TICK_ROOM)
+        if room >= _TICK_ROOM:
+            kept.insert(0, tick)
+    return kept
+
+
 def _spread_labels(lines: list[Line]) -> list[Line]:
     """Labels at the lines' ends, moved apart so that none lies upon another."""
-    gap = 14.0
-    last = -gap
+    last = -_LABEL_ROOM
     spread = {}
     for line in sorted(lines, key=lambda one: one.label_y):
-        last = max(line.label_y, last + gap)
+        last = max(line.label_y, last + _LABEL_ROOM)
         spread[line.name] = last
     return [Line(one.name, one.kind, one.path, one.dots, spread[one.name]) for one in lines]

@@ -22,9 +22,9 @@ class Deadline:
 
     @property
     def end(self) -> float:
-        """Where its label may begin."""
+        """Where its label may begin: on the page, also of what may last longer than the call."""
         spans = (self.allowed, self.taken)
-        return round(max(span.left + span.width for span in spans), 4)
+        return min(100.0, round(max(span.left + span.width for span in spans), 4))
 
     @property
     def label_inside(self) -> bool:

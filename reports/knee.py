@@ -68,6 +68,8 @@ class Step:
     """The callers and the fake server together."""
     within: bool
     """Whether every call finished and the overhead's p95 is within the budget."""
+    attempt: int = 1
+    """The one that counts: the machine stood still in those before."""
 
     @property
     def disturbed(self) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -121,6 +121,7 @@ async def find_knee(
         for attempt in range(1, MOST_ATTEMPTS + 1):
             folder = directory / f"{calls:03}-{attempt}"
             step = await _step(scenario, folder, calls, calls_a_worker)
+            step = replace(step, attempt=attempt)
             progress(_told(step))
             if step.within or not step.disturbed:
                 break

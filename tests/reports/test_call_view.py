@@ -120,6 +120,13 @@ def test_bars_of_the_budget_do_not_lie_upon_one_another() -> None:
             ends.append(one.end)
 
 
+def test_the_label_of_what_may_last_longer_than_the_call_is_on_the_page() -> None:
+    _, view = seen(SyntheticCall(turns=[TurnTruth()]).build())
+    longest = max(view.deadlines, key=lambda one: one.allowed.left + one.allowed.width)
+    assert longest.allowed.left + longest.allowed.width > 100
+    assert (longest.end, longest.label_inside) == (100, True)
+
+
 def test_the_waterfall_has_a_bar_for_each_hop_and_says_whose_time_it_was() -> None:
     call, view = seen(SyntheticCall(turns=[TurnTruth(vad_ms=500, think_ms=300)]).build())
     (row,) = view.turns

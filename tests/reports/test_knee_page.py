@@ -136,6 +136,20 @@ def test_everything_in_a_chart_lies_within_it() -> None:
         assert len(chart.y_ticks) <= 8
 
 
+def test_ticks_of_a_chart_have_room_for_their_labels() -> None:
+    (chart, *_) = charts(knee(*(step(n, 20) for n in (1, 2, 4, 8, 32, 64))))
+    assert [label for _, label in chart.x_ticks] == ["1", "8", "32", "64"]
+    places = [x for x, _ in chart.x_ticks]
+    assert all(after - before >= 26 for before, after in pairwise(places))
+
+
+def test_a_step_that_was_taken_again_says_so() -> None:
+    assert "attempt" not in knee_page(knee(step(1, 20)))
+    page = knee_page(knee(step(1, 20), replace(step(4, 20), attempt=2)))
+    assert "attempt 2" in page
+    assert "is taken again" in page
+
+
 def test_a_chart_of_one_point_or_of_none_is_drawn() -> None:
     assert line_chart("t", "x", [Series("a", [(4, 0)])]).lines[0].dots
     assert line_chart("t", "x", [Series("a", [])]).lines[0].path == ""
