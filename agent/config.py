@@ -15,6 +15,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from agent.plain_words import plain
 from agent.settings import CallSettings, Route, Settings, merge
 
 ENV_PREFIX = "EARSHOT_"
@@ -167,9 +168,10 @@ def _problem(error: Mapping[str, Any], path: _Path) -> str:
         return f"is {value!r}, expected {expected}" + (
             f"; did you mean {nearest[0]!r}?" if nearest else ""
         )
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    found = value if isinstance(value, str | int | float | bool) else f"a {_kind(value)}"
-    return message if kind == "value_error" else f"is {found!r}, {message}"
+    if kind == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
+    found = repr(value) if isinstance(value, str | int | float | bool) else f"a {_kind(value)}"
+    return f"is {found}, {plain(error['msg'])}"
 
 
 def _known_keys(path: Sequence[str | int]) -> list[str]:

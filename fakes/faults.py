@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
+from agent.plain_words import plain
 from fakes.model import ScriptModel
 from fakes.points import Place, Point, parse_point
 
@@ -240,7 +241,7 @@ def parse_fault(text: str) -> Fault:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        what = first["msg"].removeprefix("Value error, ")
+        what = plain(first["msg"])
         raise ValueError(f"{text!r}: {where + ': ' if where else ''}{what}") from None
 
 

@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from agent.audio import AudioFileError
+from agent.plain_words import plain
 from fakes import vad
 from fakes.repertoire import Line, Repertoire, line
 from fakes.script import Reply, Script
@@ -122,9 +123,7 @@ def _missing_files(script: Script) -> Iterator[dict[str, Any]]:
 
 def _describe(path: Path, root: yaml.Node | None, problem: dict[str, Any]) -> str:
     line, where = _locate(root, problem["loc"])
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "extra_forbidden":
-        message = "there is no such key"
+    message = plain(problem["msg"])
     return f"{path}:{line}: {where}: {message}" if where else f"{path}:{line}: {message}"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from agent.plain_words import plain
 from simulator.yaml_source import Path_, Source
 
 
@@ -67,7 +68,7 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     if kind.endswith("_type"):
         unit = " of milliseconds" if name.endswith("_ms") else ""
         found = f', not "{value}"' if isinstance(value, str) else ""
-        return f"{name}: {_plain(details['msg'])}{unit}{found}"
+        return f"{name}: {plain(details['msg'])}{unit}{found}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         words = re.findall(r"'([^']*)'", context.get("expected_tags", ""))
         key = context["discriminator"].strip("'")
@@ -85,7 +86,7 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     if kind == "value_error" and isinstance(value, str):
         words = re.findall(r"'([a-z]+)", message.partition("expected ")[2])
         return f"{name}: {message}{nearest(value.split(' ')[0], words)}"
-    return f"{name}:{shown} {_plain(message)}"
+    return f"{name}:{shown} {plain(message)}"
 
 
 def _name(where: Path_) -> str:
@@ -113,31 +114,6 @@ def _in_what(where: Path_) -> str:
 
 def _lower(text: str) -> str:
     return text[:1].lower() + text[1:]
-
-
-_PLAIN = {
-    "string should have at least 1 character": "expected a word at least",
-    "list should have at least 1 item after validation, not 0": "expected at least one",
-    "tuple should have at least 1 item after validation, not 0": "expected at least one",
-    "input should be greater": "expected a number greater",
-    "input should be less": "expected a number less",
-    "input should be": "expected",
-    "a valid dictionary": "a mapping",
-    "a valid list": "a list",
-    "a valid tuple": "a list",
-    "a valid string": "text",
-    "a valid number": "a number",
-    "a valid integer": "a whole number",
-    "a valid boolean": "true or false",
-}
-
-
-def _plain(text: str) -> str:
-    """Pydantic's sentence in the words of YAML."""
-    plain = _lower(text)
-    for theirs, ours in _PLAIN.items():
-        plain = plain.replace(theirs, ours)
-    return re.sub(r" or instance of \w+", "", plain)
 
 
 def _data_path(data: Any, location: tuple[int | str, ...]) -> Path_:

@@ -11,7 +11,7 @@ ROOMS = ("agent", "fakes", "reports", "simulator")
 
 MAY_IMPORT = {
     "agent": ("agent",),
-    "fakes": ("fakes", "agent.timeline", "agent.clock", "agent.audio"),
+    "fakes": ("fakes", "agent.timeline", "agent.clock", "agent.audio", "agent.plain_words"),
     "reports": ("reports", "agent.timeline"),
     "simulator": ROOMS,
 }

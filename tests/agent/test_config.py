@@ -32,8 +32,11 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("routes:\n  - turns: {}", ":2: routes.0.called: is missing"),
         ("routes: 3", ":1: routes: is 3"),
         ("routes: [3]", ":1: routes.0: is 3"),
-        ("\nsip: {port: abc}", ":2: sip.port: is 'abc', should be a valid integer"),
-        ("sip: {port: 70000}", ":1: sip.port: is 70000, should be less than or equal to 65535"),
+        ("\nsip: {port: abc}", ":2: sip.port: is 'abc', expected a whole number"),
+        (
+            "sip: {port: 70000}",
+            ":1: sip.port: is 70000, expected a number less than",
+        ),
         ("sip: {allowed_peers: [10.0.0.0/99]}", ":1: sip.allowed_peers: '10.0.0.0/99' does not"),
         ("sip: {registration: {registrar: '', user: a}}", ":1: sip.registration.registrar: is ''"),
         ("turns: {append_interval_ms: 30}", ":1: turns.append_interval_ms: is 30"),
