@@ -101,10 +101,6 @@ class Conversation:
         if parts.closing.hanging_up or self._chart.state is State.ENDED:
             return
         self._segments_over()
-        if parts.link.ready and not parts.opening.holds_back_caller:
-            parts.uplink.open(parts.format)
-        else:
-            parts.uplink.close()
         if parts.opening.over and self._chart.state in _BEFORE_TURNS:
             self._open_turns()
         if self._move_wanted and self._chart.state is State.LISTENING:
@@ -114,6 +110,10 @@ class Conversation:
         self._watch_silence()
         said_more = parts.responses.expected or parts.functions.running
         parts.closing.proceed(more_to_come=parts.link.ready and said_more)
+        if parts.link.ready and not parts.opening.holds_back_caller:
+            parts.uplink.open(parts.format)
+        else:
+            parts.uplink.close()
 
     def _session_updated(self, event: events.SessionUpdated) -> None:
         parts = self._parts

@@ -16,12 +16,8 @@ from pydantic import TypeAdapter
 
 from fakes.faults import Fault
 from fakes.script import Timing
-from simulator.fuzz_calls import (
-    generate,
-    generate_faults,
-    generate_network,
-    generate_timing,
-)
+from simulator.fuzz_calls import generate
+from simulator.fuzz_parts import generate_faults, generate_network, generate_timing
 from simulator.network import Network
 from simulator.scenario import Scenario
 
