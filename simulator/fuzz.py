@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from simulator.fuzz_calls import GREETED, GREETED_NAME
 from simulator.fuzz_coverage import expected
 from simulator.fuzz_play import Outcome, play_seed, shrink_outcome
 
@@ -48,8 +49,15 @@ class Finding:
     invariant: str
     detail: str
     path: Path
+    after: Path | None
+    """The scenario that must be played before it, if there is one."""
     for_sip: bool
     """Whether the sip lane can play it, too."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """What to play, in this order."""
+        return [self.after, self.path] if self.after else [self.path]
 
 
 @dataclass(kw_only=True)
@@ -146,8 +154,15 @@ def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
         invariant=breach.invariant,
         detail=breach.detail,
         path=path,
+        after=_write_forerunner(directory) if "after" in shrunk.data else None,
         for_sip="lanes" not in shrunk.data,
     )
+
+
+def _write_forerunner(directory: Path) -> Path:
+    path = directory / f"{GREETED_NAME}.yaml"
+    path.write_text(yaml.safe_dump(GREETED, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def as_scenario_file(outcome: Outcome, seed: int) -> str:

@@ -50,12 +50,21 @@ _QUESTION: list[Any] = [
 ]
 
 
+GREETED: dict[str, Any] = {
+    "about": "A call that leaves its greeting in the cache.",
+    "steps": [{"expect": "greeting"}, "hang_up"],
+}
+"""What a call comes after whose greeting is cached; its name is `GREETED_NAME`."""
+GREETED_NAME = "greeted"
+
+
 def generate(choices: Choices) -> dict[str, Any]:
     """A scenario as YAML would give it."""
     steps = [*_opening(choices), *_wild_steps(choices)]
+    faults = generate_faults(choices, turns=sum("say" in step for step in steps))
     agent = {"tools": {"transfer": [DESK], "send_dtmf": True}, **_agent(choices)}
-    greets = agent.get("greeting", {}).get("enabled", True)
-    faults = generate_faults(choices, turns=sum("say" in step for step in steps), greets=greets)
+    if not agent.get("greeting", {}).get("enabled", True):
+        faults = [fault for fault in faults if not fault["at"].startswith("greeting")]
     if faults:
         steps.append({"pause": _CALM_MS})
     call: dict[str, Any] = {
@@ -76,6 +85,8 @@ def generate(choices: Choices) -> dict[str, Any]:
 
 def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
     """What leads into states that a call seldom sees, or sees for a moment only."""
+    if chance(choices, 6):
+        call["after"] = GREETED_NAME
     if chance(choices, 12):  # the caller acknowledges the answer before there is media
         call["network"]["media_delay"] = one_of(choices, (20, 700))
     if chance(choices, 12):

@@ -108,11 +108,11 @@ def try_over_sip(finding: Finding) -> str:
     """
     if not finding.for_sip:
         return f"seed {finding.seed} over SIP: its network is one that can be had in memory only"
-    options = RunOptions(paths=[finding.path], lane="sip", out=finding.path.parent / "sip")
+    options = RunOptions(paths=finding.paths, lane="sip", out=finding.path.parent / "sip")
     done = asyncio.run(runner.run(options, Console(stderr=True)))
     if done.failure or not done.calls:
         return f"seed {finding.seed} over SIP: could not be played: {done.failure}"
-    call = done.calls[0]
+    call = done.calls[-1]
     return f"seed {finding.seed} over SIP: {call.verdict}: {call.sentence} ({done.directory})"
 
 
@@ -127,10 +127,15 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "calls_a_second": round(summary.calls_a_second, 1),
         "failed": dict(summary.failed),
         "unwritten": summary.unwritten,
-        "findings": [{**asdict(f), "path": str(f.path)} for f in summary.findings],
+        "findings": [_finding_as_json(finding) for finding in summary.findings],
         "reached": sorted(summary.reached),
         "never_reached": summary.never_reached,
     }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
+    after = str(finding.after) if finding.after else None
+    return {**asdict(finding), "path": str(finding.path), "after": after}
 
 
 def as_text(summary: Summary) -> str:
@@ -157,12 +162,13 @@ def as_text(summary: Summary) -> str:
 
 
 def _told(finding: Finding) -> list[str]:
+    paths = " ".join(map(str, finding.paths))
     told = [
         f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",
-        f"  play it again: earshot run --lane virtual {finding.path}",
+        f"  play it again: earshot run --lane virtual {paths}",
     ]
     if finding.for_sip:
-        told.append(f"  or for real:   earshot run --lane sip {finding.path}")
+        told.append(f"  or for real:   earshot run --lane sip {paths}")
     return told
 
 

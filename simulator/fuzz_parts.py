@@ -47,22 +47,19 @@ def generate_network(choices: Choices) -> dict[str, Any]:
     return network
 
 
-def generate_faults(choices: Choices, *, turns: int, greets: bool = True) -> list[Any]:
+def generate_faults(choices: Choices, *, turns: int) -> list[Any]:
     """What goes wrong, all of it before the calm: in the wild part's turns, or before them."""
     faults: list[Any] = []
     while len(faults) < _MAX_FAULTS and choices.up_to(2):
-        faults.append(_fault(choices, turns, greets=greets))
+        faults.append(_fault(choices, turns))
     return faults
 
 
-def _fault(choices: Choices, turns: int, *, greets: bool) -> dict[str, Any]:
-    missing = [] if greets else ["greeting"]
-    missing += [] if turns else ["reply", "turn"]
-    possible = [place for place in _PLACES if place not in missing]
-    kinds = [kind for kind in _FAULTS if FAULT_MODELS[kind].places & set(possible)]
-    kind = one_of(choices, kinds)
+def _fault(choices: Choices, turns: int) -> dict[str, Any]:
+    kind = one_of(choices, tuple(_FAULTS))
     model = FAULT_MODELS[kind]
     fault: dict[str, Any] = {"fault": kind}
+    possible = _PLACES if turns else _PLACES_WITHOUT_TURNS
     place = one_of(choices, [place for place in possible if place in model.places])
     later = _later(choices) if model.delayable and place != "connect" else ""
     if place == "event":
@@ -81,7 +78,9 @@ def _later(choices: Choices) -> str:
     return f" + {offset_ms}ms" if offset_ms else ""
 
 
-_PLACES = ("reply", "turn", "greeting", "connect", "event")
+_PLACES_WITHOUT_TURNS = ("greeting", "connect", "event")
+_PLACES = (*_PLACES_WITHOUT_TURNS, "reply", "turn")
+"""Those first: a fault keeps its place when a call is shrunk to one without turns."""
 _EVENTS_A_TURN = 10
 """At least, so that the event that is named comes before the calm."""
 _FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {

@@ -19,9 +19,10 @@ from simulator import cli, loader
 from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz, write_up
 from simulator.fuzz_calls import generate
 from simulator.fuzz_choices import SeededChoices
-from simulator.fuzz_command import try_over_sip
+from simulator.fuzz_command import as_text, try_over_sip
 from simulator.fuzz_coverage import expected
 from simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
+from simulator.invariants import Breach
 from simulator.plausible import problems
 from simulator.runner import Run, RunOptions
 from simulator.scenario import Scenario
@@ -110,7 +111,7 @@ def test_who_goes_on_finds_a_scenario_of_every_failure(tmp_path: Path) -> None:
     assert summary.calls == 20
     assert summary.failed.total() == len(summary.findings) > 1
     for finding in summary.findings:
-        (scenario,) = loader.load([finding.path])
+        *_, scenario = loader.load(finding.paths)
         assert finding.for_sip is ("sip" in scenario.lanes)
         again = play_scenario(scenario, {}, make_machine=NoFlushAtBargeIn)
         assert finding.invariant in {breach.invariant for breach in again.breaches}
@@ -191,5 +192,19 @@ def test_what_was_found_is_tried_over_sip_when_asked(
 
 
 def test_what_only_memory_can_play_is_not_tried_over_sip(tmp_path: Path) -> None:
-    finding = Finding(seed=1, invariant="x", detail="y", path=tmp_path / "x.yaml", for_sip=False)
+    finding = Finding(seed=1, invariant="x", detail="y", path=tmp_path, after=None, for_sip=False)
     assert "in memory only" in try_over_sip(finding)
+
+
+def test_a_call_after_another_is_greeted_from_the_cache_and_written_with_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = next(seed for seed in range(100) if "after" in generate(SeededChoices(seed)))
+    outcome = play_seed(seed)
+    assert "greeting_started cache" in outcome.reached
+    breach = Breach(invariant="none", detail="to see it written")
+    monkeypatch.setattr(simulator.fuzz, "play_seed", lambda _: replace(outcome, breaches=[breach]))
+    finding = write_up(seed, tmp_path, small=False)
+    first, second = loader.load(finding.paths)
+    assert (first.name, second.after) == ("greeted", "greeted")
+    assert f"{finding.after} {finding.path}" in as_text(Summary(first_seed=0, findings=[finding]))
