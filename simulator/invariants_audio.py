@@ -15,6 +15,8 @@ from simulator.retelling import retell
 
 _LINE_LIMIT_MS = 300
 """What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""
+_CLEAR_LIMIT_NS = 40 * NS_PER_MS
+"""Two frames."""
 _SNIPPET_MS = 15
 _SNIPPET_LEVEL = 300
 """A snippet to look for must not be silence: silence is everywhere."""
@@ -150,15 +152,20 @@ ALL: Mapping[str, Invariant] = {
 
 
 def _greeting_without_end(witness: Witness) -> int | None:
-    """When a greeting began that was still on, by the marks, when the call went on to listen."""
-    begun_ns: int | None = None
+    """When a greeting began that was still on, by the marks, after the call had gone on to listen.
+
+    The leg's answer to a clear, which ends it, may come a moment later than that.
+    """
+    begun_ns = listening_ns = None
     for mark in witness.call.agent_marks:
+        if listening_ns is not None and mark.at_ns > listening_ns + _CLEAR_LIMIT_NS:
+            return begun_ns
         if mark.name == "greeting_started":
             begun_ns = mark.at_ns
         elif mark.name in ("greeting_ended", "call_ended"):
-            begun_ns = None
+            begun_ns = listening_ns = None
         elif begun_ns is not None and mark.fields.get("to") == State.LISTENING:
-            break
+            listening_ns = mark.at_ns
     return begun_ns
 
 
