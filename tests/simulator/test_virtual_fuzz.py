@@ -14,15 +14,16 @@ import simulator.fuzz_play
 import simulator.runner
 from agent import effects
 from agent.effects import Effect
-from agent.inputs import CallInput
+from agent.inputs import CallInput, Timer
 from simulator import cli, loader
 from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz, write_up
 from simulator.fuzz_calls import generate
 from simulator.fuzz_choices import SeededChoices
 from simulator.fuzz_command import as_text, try_over_sip
-from simulator.fuzz_coverage import expected
+from simulator.fuzz_coverage import UNREACHABLE, everything, expected
 from simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
 from simulator.invariants import Breach
+from simulator.known_marks import known_marks
 from simulator.plausible import problems
 from simulator.runner import Run, RunOptions
 from simulator.scenario import Scenario
@@ -62,6 +63,13 @@ def test_plays_the_seeds_it_is_given_and_says_what_it_reached(tmp_path: Path) ->
     assert "PROCESSING to STREAMING_RESPONSE" in summary.reached
     assert set(summary.never_reached) == expected() - summary.reached
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_mark_and_timer_of_the_agent_is_a_point_to_reach() -> None:
+    points = {point.split(" ")[0] for point in everything()}
+    assert points >= known_marks()["agent"].keys() - {"state_changed"}
+    assert {f"timer {timer}" for timer in Timer} <= everything()
+    assert UNREACHABLE.keys() < everything()
 
 
 def test_several_processes_find_the_same_as_one(tmp_path: Path) -> None:
