@@ -81,7 +81,9 @@ class Conversation:
     def response_limit(self) -> None:
         """Nothing came of a committed turn, or of a request."""
         parts = self._parts
-        if parts.opening.awaits_response:
+        if parts.responses.active is not None:
+            parts.turns.wait_on()
+        elif parts.opening.awaits_response:
             self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
             parts.responses.abandon_request()
             parts.opening.request_failed()

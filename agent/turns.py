@@ -144,6 +144,10 @@ class Turns:
         self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
 
+    def wait_on(self) -> None:
+        """Another response runs, and a session makes one at a time: the answer comes after it."""
+        self._watch(Timer.RESPONSE_LIMIT, self._settings.watchdogs.response_ms)
+
     def response_limit(self) -> None:
         """No `response.created` came: ask for it; if we have asked already, give the turn up."""
         self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})

@@ -63,13 +63,16 @@ def generate(choices: Choices) -> dict[str, Any]:
     steps = [*_opening(choices), *_wild_steps(choices)]
     faults = generate_faults(choices, turns=sum("say" in step for step in steps))
     agent = {"tools": {"transfer": [DESK], "send_dtmf": True}, **_agent(choices)}
-    if not agent.get("greeting", {}).get("enabled", True):
-        faults = [fault for fault in faults if not fault["at"].startswith("greeting")]
+    cached = chance(choices, 6)
+    if cached or not agent.get("greeting", {}).get("enabled", True):
+        # No greeting is made: it comes to no harm, and an event may come after the calm only.
+        faults = [fault for fault in faults if not fault["at"].startswith(("greeting", "event"))]
     if faults:
         steps.append({"pause": _CALM_MS})
     call: dict[str, Any] = {
         "about": "A call that the fuzzer made.",
         "lanes": [],
+        "after": GREETED_NAME if cached else None,
         "agent": agent,
         "realtime": _realtime(choices, agent["turns"].get("policy"), faults),
         "caller": {"codec": one_of(choices, ("PCMU", "PCMA", "G722"))},
@@ -85,8 +88,6 @@ def generate(choices: Choices) -> dict[str, Any]:
 
 def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
     """What leads into states that a call seldom sees, or sees for a moment only."""
-    if chance(choices, 6):
-        call["after"] = GREETED_NAME
     if chance(choices, 12):  # the caller acknowledges the answer before there is media
         call["network"]["media_delay"] = one_of(choices, (20, 700))
     if chance(choices, 12):
@@ -114,6 +115,7 @@ def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
     """A server that waits for a commit, which a watchdog sends: much can happen until then."""
     call["realtime"]["commits"] = "client"
     call["agent"].pop("greeting", None)
+    call["after"] = None
     what = one_of(choices, ("", "hang_up", "drop", "stall", "answer"))
     if not what:
         return
