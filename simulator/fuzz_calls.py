@@ -62,7 +62,7 @@ def generate(choices: Choices) -> dict[str, Any]:
     """A scenario as YAML would give it."""
     steps = [*_opening(choices), *_wild_steps(choices)]
     faults = generate_faults(choices, turns=sum("say" in step for step in steps))
-    agent = {"tools": {"transfer": [DESK], "send_dtmf": True}, **_agent(choices)}
+    agent = _agent(choices)
     cached = chance(choices, 6)
     if cached or not agent.get("greeting", {}).get("enabled", True):
         # No greeting is made: it comes to no harm, and an event may come after the calm only.
@@ -81,6 +81,8 @@ def generate(choices: Choices) -> dict[str, Any]:
         "time_limit": 120_000,
     }
     _make_rare(choices, call)
+    if any("function_call" in reply for reply in call["realtime"].get("replies", ())):
+        agent["tools"] = {"transfer": [DESK], "send_dtmf": True}
     if {"drift_ppm", "media_delay"} & call["network"].keys():  # in memory only
         call["lanes"] = ["virtual"]
     return {key: value for key, value in call.items() if value}
