@@ -139,7 +139,7 @@ def gives_up_in_bounded_time(witness: Witness) -> Iterator[str]:
     settings = witness.settings
     limit_ms = settings.realtime.reconnect.max_delay_ms + settings.limits.farewell_ms
     lost_ns: int | None = None
-    for step in witness.tape:
+    for step in [*witness.turning_points, *witness.tape[-1:]]:
         if isinstance(step.given, RealtimeClosed) or _is_out_of_quota(_server_event(step)):
             lost_ns = step.at_ns
         for effect in step.effects:
