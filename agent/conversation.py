@@ -81,7 +81,9 @@ class Conversation:
     def response_limit(self) -> None:
         """Nothing came of a committed turn, or of a request."""
         parts = self._parts
-        if parts.opening.awaits_response:
+        if parts.responses.active is not None:
+            parts.turns.wait_on()
+        elif parts.opening.awaits_response:
             self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
             parts.responses.abandon_request()
             parts.opening.request_failed()
@@ -101,10 +103,6 @@ class Conversation:
         if parts.closing.hanging_up or self._chart.state is State.ENDED:
             return
         self._segments_over()
-        if parts.link.ready and not parts.opening.holds_back_caller:
-            parts.uplink.open(parts.format)
-        else:
-            parts.uplink.close()
         if parts.opening.over and self._chart.state in _BEFORE_TURNS:
             self._open_turns()
         if self._move_wanted and self._chart.state is State.LISTENING:
@@ -114,6 +112,10 @@ class Conversation:
         self._watch_silence()
         said_more = parts.responses.expected or parts.functions.running
         parts.closing.proceed(more_to_come=parts.link.ready and said_more)
+        if parts.link.ready and not parts.opening.holds_back_caller:
+            parts.uplink.open(parts.format)
+        else:
+            parts.uplink.close()
 
     def _session_updated(self, event: events.SessionUpdated) -> None:
         parts = self._parts

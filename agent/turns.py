@@ -39,6 +39,9 @@ class Turns:
         self._settings = settings.turns
         self._commit_id: str | None = None
         self._retried = False
+        self._started_item: str | None = None
+        self._overtaken_item: str | None = None
+        """Of this turn the stop came before the start."""
         self._detector = VoiceDetector(settings.turns.local_vad)
         self._local_turns = 0
         self.answer_due = False
@@ -66,19 +69,23 @@ class Turns:
         """The server, or our own ear, hears the caller speak: a barge-in if we are speaking too."""
         fields = {"item": event.item_id, "audio_start_ms": event.audio_start_ms}
         self._out.mark("speech_started", fields)
+        if self.committing and event.item_id == self._overtaken_item:
+            self._barge_in()
+            return  # its stop has come before it: the caller speaks no more
+        self._started_item = event.item_id
         self._out.cancel_timer(Timer.COMMIT_LIMIT)
         if not self._responses.expected:
             self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         self.speaking = True
         self.committing = False
-        if self._settings.barge_in:
-            self._interrupt(heard_by_server=self._settings.policy != "local")
+        self._barge_in()
         self._chart.move(Trigger.SPEECH_STARTED)
 
     def speech_stopped(self, event: SpeechStopped) -> None:
         """The caller has stopped: the turn is to be committed, by the server or by us."""
         fields = {"item": event.item_id, "audio_end_ms": event.audio_end_ms}
         self._out.mark("speech_stopped", fields)
+        self._overtaken_item = event.item_id if event.item_id != self._started_item else None
         self.speaking = False
         self.committing = True
         self._retried = False
@@ -137,6 +144,10 @@ class Turns:
         self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
 
+    def wait_on(self) -> None:
+        """Another response runs, and a session makes one at a time: the answer comes after it."""
+        self._watch(Timer.RESPONSE_LIMIT, self._settings.watchdogs.response_ms)
+
     def response_limit(self) -> None:
         """No `response.created` came: ask for it; if we have asked already, give the turn up."""
         self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
@@ -186,6 +197,10 @@ class Turns:
     def _local_item(self) -> str:
         """The server names a turn's item only when it is committed."""
         return f"local_{self._local_turns}"
+
+    def _barge_in(self) -> None:
+        if self._settings.barge_in:
+            self._interrupt(heard_by_server=self._settings.policy != "local")
 
     def _interrupt(self, *, heard_by_server: bool) -> None:
         self._responses.interrupt(heard_by_server=heard_by_server)

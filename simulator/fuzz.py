@@ -16,11 +16,14 @@ from pathlib import Path
 
 import yaml
 
+from simulator.fuzz_calls import GREETED, GREETED_NAME
 from simulator.fuzz_coverage import expected
 from simulator.fuzz_play import Outcome, play_seed, shrink_outcome
 
 SEEDS_A_BATCH = 10
 """Large enough to make handing them over cheap, small enough to show progress and to stop soon."""
+MAX_WRITTEN = 100
+"""Failures of one run that goes on."""
 _BATCHES_AHEAD = 2
 """A process: it must never wait for the next one, nor may thousands queue up."""
 
@@ -46,6 +49,15 @@ class Finding:
     invariant: str
     detail: str
     path: Path
+    after: Path | None
+    """The scenario that must be played before it, if there is one."""
+    for_sip: bool
+    """Whether the sip lane can play it, too."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """What to play, in this order."""
+        return [self.after, self.path] if self.after else [self.path]
 
 
 @dataclass(kw_only=True)
@@ -59,6 +71,9 @@ class Summary:
     failed: Counter[str] = field(default_factory=Counter)
     """Calls by the first invariant that they broke."""
     findings: list[Finding] = field(default_factory=list)
+    """Those that were written up."""
+    unwritten: int = 0
+    """How many others failed."""
     reached: set[str] = field(default_factory=set)
 
     @property
@@ -84,26 +99,30 @@ class Batch:
 
 
 def fuzz(options: FuzzOptions, on_progress: Callable[[Summary], None]) -> Summary:
-    """Play the seeds, then shrink and write up the first failure of each invariant.
+    """Play the seeds, then write up the failure at which it stopped, or every one of them.
+
+    The first of each invariant is shrunk, which takes a while; others are written as they are.
 
     `on_progress` is told the summary so far, several times a second when calls are short.
     """
     started = time.monotonic()
     summary = Summary(first_seed=options.first_seed)
-    first_of: dict[str, int] = {}
+    failures: list[tuple[int, str]] = []
     for batch in _play(options):
         summary.calls += batch.calls
         summary.virtual_s += batch.virtual_s
         summary.reached |= batch.reached
-        for seed, invariant in batch.failures:
-            summary.failed[invariant] += 1
-            first_of[invariant] = min(seed, first_of.get(invariant, seed))
+        failures += batch.failures
+        summary.failed.update(invariant for _, invariant in batch.failures)
         summary.took_s = time.monotonic() - started
         on_progress(summary)
         if summary.failed and not options.keep_going:
             break
-    for seed in sorted(set(first_of.values())):
-        summary.findings.append(write_up(seed, options.found))
+    known: set[str] = set()
+    for seed, invariant in sorted(failures)[: MAX_WRITTEN if options.keep_going else 1]:
+        summary.findings.append(write_up(seed, options.found, small=invariant not in known))
+        known.add(invariant)
+    summary.unwritten = len(failures) - len(summary.findings)
     return summary
 
 
@@ -120,17 +139,30 @@ def play_batch(seeds: range) -> Batch:
     )
 
 
-def write_up(seed: int, directory: Path) -> Finding:
-    """Shrink the call of a seed that fails, and write the scenario that shows its failure."""
+def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
+    """Write the scenario that shows how the call of a seed fails; shrink it before if `small`."""
     outcome = play_seed(seed)
     if not outcome.breaches:
         raise ValueError(f"seed {seed} does not fail")
-    shrunk = shrink_outcome(outcome)
+    shrunk = shrink_outcome(outcome) if small else outcome
     breach = shrunk.breaches[0]
     path = directory / f"{shrunk.name}.yaml"
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(as_scenario_file(shrunk, seed), encoding="utf-8")
-    return Finding(seed=seed, invariant=breach.invariant, detail=breach.detail, path=path)
+    return Finding(
+        seed=seed,
+        invariant=breach.invariant,
+        detail=breach.detail,
+        path=path,
+        after=_write_forerunner(directory) if "after" in shrunk.data else None,
+        for_sip="lanes" not in shrunk.data,
+    )
+
+
+def _write_forerunner(directory: Path) -> Path:
+    path = directory / f"{GREETED_NAME}.yaml"
+    path.write_text(yaml.safe_dump(GREETED, sort_keys=False), encoding="utf-8")
+    return path
 
 
 def as_scenario_file(outcome: Outcome, seed: int) -> str:

@@ -9,7 +9,7 @@ simplest choice is always the plain one: a clean line, no fault, one question.
 from typing import Any
 
 from simulator.fuzz_choices import Choices, between, chance, one_of
-from simulator.fuzz_coverage import FAULT_MODELS
+from simulator.fuzz_parts import generate_faults, generate_network, generate_timing
 
 PHRASES = (
     "What time do you open?",
@@ -25,10 +25,17 @@ REPLIES = (
         "harbour from Tuesday to Friday, and the one at the station every day of the week."
     ),
 )
+DESK = "sip:desk@127.0.0.1"
+TRANSFER = {"name": "transfer", "arguments": {"uri": DESK}}
+FUNCTION_CALLS: tuple[dict[str, Any], ...] = (
+    {"name": "look_up", "arguments": {"day": "Saturday"}},  # there is no such function
+    {"name": "send_dtmf", "arguments": {"digits": "42#"}},
+    {"name": "hang_up"},
+    TRANSFER,
+)
 FINAL_QUESTION = "Are you still there?"
 
 _MAX_STEPS = 8
-_MAX_FAULTS = 2
 _MAX_REPLIES = 3
 _PATIENCE = {"connect_timeout_ms": 2000, "response_end_ms": 4000}
 """The agent's own long waits, made short, so that calls are short as well."""
@@ -43,16 +50,29 @@ _QUESTION: list[Any] = [
 ]
 
 
+GREETED: dict[str, Any] = {
+    "about": "A call that leaves its greeting in the cache.",
+    "steps": [{"expect": "greeting"}, "hang_up"],
+}
+"""What a call comes after whose greeting is cached; its name is `GREETED_NAME`."""
+GREETED_NAME = "greeted"
+
+
 def generate(choices: Choices) -> dict[str, Any]:
     """A scenario as YAML would give it."""
     steps = [*_opening(choices), *_wild_steps(choices)]
     faults = generate_faults(choices, turns=sum("say" in step for step in steps))
+    agent = _agent(choices)
+    cached = chance(choices, 6)
+    if cached or not agent.get("greeting", {}).get("enabled", True):
+        # No greeting is made: it comes to no harm, and an event may come after the calm only.
+        faults = [fault for fault in faults if not fault["at"].startswith(("greeting", "event"))]
     if faults:
         steps.append({"pause": _CALM_MS})
-    agent = _agent(choices)
     call: dict[str, Any] = {
         "about": "A call that the fuzzer made.",
-        "lanes": ["virtual"],
+        "lanes": [],
+        "after": GREETED_NAME if cached else None,
         "agent": agent,
         "realtime": _realtime(choices, agent["turns"].get("policy"), faults),
         "caller": {"codec": one_of(choices, ("PCMU", "PCMA", "G722"))},
@@ -61,6 +81,10 @@ def generate(choices: Choices) -> dict[str, Any]:
         "time_limit": 120_000,
     }
     _make_rare(choices, call)
+    if any("function_call" in reply for reply in call["realtime"].get("replies", ())):
+        agent["tools"] = {"transfer": [DESK], "send_dtmf": True}
+    if {"drift_ppm", "media_delay"} & call["network"].keys():  # in memory only
+        call["lanes"] = ["virtual"]
     return {key: value for key, value in call.items() if value}
 
 
@@ -70,11 +94,30 @@ def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
         call["network"]["media_delay"] = one_of(choices, (20, 700))
     if chance(choices, 12):
         _make_commits_late(choices, call)
+    elif chance(choices, 16):
+        _make_transfer(choices, call)
+
+
+def _make_transfer(choices: Choices, call: dict[str, Any]) -> None:
+    """The caller is sent elsewhere, by the model or because the API does not work, or is gone."""
+    why = one_of(choices, ("asked", "helpless"))
+    call["network"] = {}
+    call["realtime"] = {"replies": [{"function_call": TRANSFER}, {"say": REPLIES[0]}]}
+    if why == "helpless":
+        call["agent"]["failure"] = {"transfer_to": DESK}
+        fault = {"fault": "fail", "at": "reply 1", "code": "insufficient_quota"}
+        call["realtime"]["faults"] = [fault]
+    ending: list[Any] = [{"expect": {"transfer": "*"}, "within": _ANSWER_MS}, *_QUESTION]
+    if chance(choices, 2):
+        ending = [{"pause": 900}, "vanish"]
+    call["steps"] = [{"pause": 5000}, {"say": PHRASES[0]}, *ending]
 
 
 def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
     """A server that waits for a commit, which a watchdog sends: much can happen until then."""
     call["realtime"]["commits"] = "client"
+    call["agent"].pop("greeting", None)
+    call["after"] = None
     what = one_of(choices, ("", "hang_up", "drop", "stall", "answer"))
     if not what:
         return
@@ -132,129 +175,66 @@ def _ending(choices: Choices) -> list[Any]:
 
 
 def _agent(choices: Choices) -> dict[str, Any]:
-    """Settings that change what the agent does; most calls leave them alone."""
+    """Settings that change what the agent does; most calls leave most of them alone."""
     agent: dict[str, Any] = {
         "realtime": {"connect_timeout_ms": _PATIENCE["connect_timeout_ms"]},
         "turns": {"watchdogs": {"response_end_ms": _PATIENCE["response_end_ms"]}},
     }
-    policy = one_of(choices, ("server", "server", "client"))
+    policy = one_of(choices, ("server", "server", "client", "local"))
     if policy != "server":
         agent["turns"]["policy"] = policy
     if chance(choices, 6):
         agent["turns"]["append_interval_ms"] = one_of(choices, (100, 60))
     if chance(choices, 6):
-        agent["turns"]["vad"] = one_of(
-            choices,
-            ({"create_response": False}, {"interrupt_response": False}),
-        )
-    if chance(choices, 3):
-        agent["greeting"] = one_of(
-            choices, ({"interruptible": True}, {"enabled": False}, {"delay_ms": 0})
-        )
-    if chance(choices, 12):
-        agent["playout"] = {"max_ms": 1000}
-    if chance(choices, 8):
-        agent["limits"] = {"capture_ms": 1000, "farewell_ms": 1000}
+        agent["turns"]["vad"] = one_of(choices, _VADS)
+    for section, (one_in, options) in _SETTINGS.items():
+        if chance(choices, one_in):
+            agent[section] = agent.get(section, {}) | one_of(choices, options)
     return agent
 
 
-def generate_timing(choices: Choices) -> dict[str, Any]:
-    """A `timing:` section of the fake; empty for the pace of recorded sessions."""
-    timing: dict[str, Any] = {}
-    if chance(choices, 3):
-        timing["think_ms"] = one_of(choices, (0, 100, 2500))
-    if chance(choices, 4):
-        timing["pace"] = one_of(choices, (1.1, 3, 200))
+_VADS: tuple[dict[str, Any], ...] = (
+    {"create_response": False},
+    {"interrupt_response": False},
+    {"idle_timeout_ms": 5000},
+)
+_SETTINGS: dict[str, tuple[int, tuple[dict[str, Any], ...]]] = {
+    "greeting": (3, ({"interruptible": True}, {"enabled": False}, {"delay_ms": 0})),
+    "playout": (12, ({"max_ms": 1000},)),
+    "limits": (
+        6,
+        (
+            {"capture_ms": 1000, "farewell_ms": 1000},
+            {"silence_ms": 3000},
+            {"call_ms": 7000},
+            {"media_ms": 500},
+        ),
+    ),
+    "realtime": (
+        6,
+        (
+            {"reconnect": {"attempts": 0}},
+            {"session_move_ms": 6000},
+            {"max_output_tokens": 60},
+        ),
+    ),
+    "failure": (8, ({"transfer_to": DESK}, {"retries": 0})),
+}
+"""Sections of the agent's settings: one call in so many has one of these."""
+
+
+def _reply(choices: Choices) -> dict[str, Any]:
     if chance(choices, 5):
-        timing["jitter_ms"] = one_of(choices, (50, 400))
-    if chance(choices, 5):
-        timing["connect_delay_ms"] = one_of(choices, (100, 800, 1500, 3000))
-    if chance(choices, 6):
-        timing["delta_ms"] = one_of(choices, (20, 1000))
-    return timing
+        return {"function_call": one_of(choices, FUNCTION_CALLS)}
+    return {"say": one_of(choices, REPLIES)}
 
 
 def _realtime(choices: Choices, policy: str | None, faults: list[Any]) -> dict[str, Any]:
     timing = generate_timing(choices)
     replies: list[Any] = []
     while len(replies) < _MAX_REPLIES and choices.up_to(3):
-        replies.append({"say": one_of(choices, REPLIES)})
+        replies.append(_reply(choices))
     # A server that waits for the client's commit serves none but a client that commits.
     commits = "client" if policy == "client" and chance(choices, 2) else None
     realtime = {"timing": timing, "replies": replies, "faults": faults, "commits": commits}
     return {key: value for key, value in realtime.items() if value}
-
-
-def generate_network(choices: Choices) -> dict[str, Any]:
-    """A `network:` section; empty for a clean line."""
-    network: dict[str, Any] = {}
-    if chance(choices, 6):
-        network["loss"] = one_of(choices, (0.01, 0.05, 0.2))
-    if chance(choices, 8):
-        network["burst_loss"] = one_of(choices, (0.02, 0.1))
-    if chance(choices, 6):
-        network["delay"] = one_of(choices, (40, 150, 400))
-    if chance(choices, 6):
-        network["jitter"] = one_of(choices, (15, 60, 200))
-    if chance(choices, 8):
-        network["reorder"] = one_of(choices, (0.02, 0.2))
-    if chance(choices, 10):
-        network["duplicate"] = one_of(choices, (0.05, 0.5))
-    if chance(choices, 8):
-        network["drift_ppm"] = one_of(choices, (50, -50, 1000, -1000))
-    return network
-
-
-def generate_faults(choices: Choices, *, turns: int) -> list[Any]:
-    """What goes wrong, all of it before the calm: in the wild part's turns, or before them."""
-    faults: list[Any] = []
-    while len(faults) < _MAX_FAULTS and choices.up_to(2):
-        faults.append(_fault(choices, turns))
-    return faults
-
-
-def _fault(choices: Choices, turns: int) -> dict[str, Any]:
-    kind = one_of(choices, tuple(_FAULTS))
-    model = FAULT_MODELS[kind]
-    fault: dict[str, Any] = {"fault": kind}
-    possible = _PLACES if turns else _PLACES_WITHOUT_TURNS
-    place = one_of(choices, [place for place in possible if place in model.places])
-    later = _later(choices) if model.delayable and place != "connect" else ""
-    if place == "event":
-        fault["at"] = f"event {between(choices, 1, _EVENTS_A_TURN * (1 + turns))}{later}"
-    elif place in ("turn", "reply"):
-        fault["at"] = f"{place} {between(choices, 1, turns)}{later}"
-    else:
-        fault["at"] = f"{place}{later}"
-    for name, values in _FAULTS[kind].items():
-        fault[name] = one_of(choices, values)
-    return fault
-
-
-def _later(choices: Choices) -> str:
-    offset_ms = one_of(choices, (0, 30, 150, 700, 2000))
-    return f" + {offset_ms}ms" if offset_ms else ""
-
-
-_PLACES = ("reply", "turn", "greeting", "connect", "event")
-_PLACES_WITHOUT_TURNS = ("greeting", "connect", "event")
-_EVENTS_A_TURN = 10
-"""At least, so that the event that is named comes before the calm."""
-_FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "error": {},
-    "fail": {"code": ("inference_rate_limit_exceeded", "insufficient_quota")},
-    "stall": {"for_ms": (500, 2000, 6000)},
-    "drop": {},
-    "close": {"code": (1011, 1001, 4000)},
-    "expire": {},
-    "refuse": {"status": (503, 429, 401)},
-    "accept_late": {"by_ms": (500, 1500, 4000)},
-    "never_done": {},
-    "slow": {"pace": (0.8, 0.3)},
-    "duplicate": {"events": (1, 5)},
-    "reorder": {},
-    "malformed": {},
-    "unknown_event": {},
-    "oversized": {},
-}
-"""With the values of their fields; the likeliest to explain a failure come first."""

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
@@ -21,6 +20,7 @@ from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz
 from simulator.runner import RunOptions
 
 EXIT_FINE, EXIT_FOUND = 0, 1
+_LOG_EVERY_S = 10
 
 
 def add_command(commands: Commands) -> None:
@@ -74,15 +74,30 @@ def _fuzz(arguments: argparse.Namespace) -> int:
         keep_going=arguments.keep_going,
         found=arguments.found,
     )
-    console = Console(stderr=True)
-    with Live(Text("starting"), console=console, transient=True) as live:
-        summary = fuzz(options, lambda so_far: live.update(_progress(so_far, options.seeds)))
+    summary = _fuzz_in_sight(options, Console(stderr=True))
     tried = [try_over_sip(finding) for finding in summary.findings] if arguments.sip else []
     if arguments.json:
-        sys.stdout.write(json.dumps(as_json(summary), indent=2) + "\n")
+        told = {**as_json(summary), **({"over_sip": tried} if arguments.sip else {})}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
     else:
         sys.stdout.write(as_text(summary) + "".join(f"{line}\n" for line in tried))
     return EXIT_FOUND if summary.failed else EXIT_FINE
+
+
+def _fuzz_in_sight(options: FuzzOptions, console: Console) -> Summary:
+    """Fuzz, and show how far it is: one line that changes, or, in a log, a line now and then."""
+    if console.is_terminal:
+        with Live(Text("starting"), console=console, transient=True) as live:
+            return fuzz(options, lambda so_far: live.update(_progress(so_far, options.seeds)))
+    told_s = 0.0
+
+    def tell(so_far: Summary) -> None:
+        nonlocal told_s
+        if so_far.took_s - told_s >= _LOG_EVERY_S:
+            told_s = so_far.took_s
+            console.print(_progress(so_far, options.seeds))
+
+    return fuzz(options, tell)
 
 
 def try_over_sip(finding: Finding) -> str:
@@ -91,17 +106,13 @@ def try_over_sip(finding: Finding) -> str:
     Raises:
         RunError: no call could be placed.
     """
-    directory = finding.path.parent / "sip"
-    directory.mkdir(exist_ok=True)
-    copy = directory / finding.path.name
-    data = yaml.safe_load(finding.path.read_text(encoding="utf-8"))
-    del data["lanes"]  # it was made for the virtual lane, and says so
-    copy.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    options = RunOptions(paths=[copy], lane="sip", out=directory / "out")
+    if not finding.for_sip:
+        return f"seed {finding.seed} over SIP: its network is one that can be had in memory only"
+    options = RunOptions(paths=finding.paths, lane="sip", out=finding.path.parent / "sip")
     done = asyncio.run(runner.run(options, Console(stderr=True)))
     if done.failure or not done.calls:
         return f"seed {finding.seed} over SIP: could not be played: {done.failure}"
-    call = done.calls[0]
+    call = done.calls[-1]
     return f"seed {finding.seed} over SIP: {call.verdict}: {call.sentence} ({done.directory})"
 
 
@@ -115,10 +126,16 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "took_s": round(summary.took_s, 3),
         "calls_a_second": round(summary.calls_a_second, 1),
         "failed": dict(summary.failed),
-        "findings": [{**asdict(f), "path": str(f.path)} for f in summary.findings],
+        "unwritten": summary.unwritten,
+        "findings": [_finding_as_json(finding) for finding in summary.findings],
         "reached": sorted(summary.reached),
         "never_reached": summary.never_reached,
     }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
+    after = str(finding.after) if finding.after else None
+    return {**asdict(finding), "path": str(finding.path), "after": after}
 
 
 def as_text(summary: Summary) -> str:
@@ -132,6 +149,8 @@ def as_text(summary: Summary) -> str:
     )
     lines = [told]
     lines += [line for finding in summary.findings for line in _told(finding)]
+    if summary.unwritten:
+        lines.append(f"{summary.unwritten} more calls failed, and were not written")
     if not summary.failed:
         lines.append("no invariant was broken")
     elif len(summary.failed) > 1 or summary.failed.total() > 1:
@@ -143,11 +162,14 @@ def as_text(summary: Summary) -> str:
 
 
 def _told(finding: Finding) -> list[str]:
-    return [
+    paths = " ".join(map(str, finding.paths))
+    told = [
         f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",
-        f"  play it again: earshot run --lane virtual {finding.path}",
-        f"  or for real:   earshot run --lane sip {finding.path}",
+        f"  play it again: earshot run --lane virtual {paths}",
     ]
+    if finding.for_sip:
+        told.append(f"  or for real:   earshot run --lane sip {paths}")
+    return told
 
 
 def _progress(summary: Summary, seeds: int) -> Text:

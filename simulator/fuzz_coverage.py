@@ -1,15 +1,18 @@
-"""What a fuzzing run has reached: every move of the call machine, every fault, every rare branch.
+"""What a fuzzing run has reached: every move, mark and timer of the call machine, every fault.
 
 A branch that no call ever took has not been tested by any of them, however many there were; the
 summary of a run says which those are.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
+from agent.inputs import Timer, TimerFired
+from agent.leg import Party
 from agent.states import TRANSITIONS
 from agent.timeline import Mark
 from fakes.faults import BaseFault, Fault
+from simulator.known_marks import known_marks
 from simulator.virtual_stage import VirtualCall
 
 FAULT_MODELS: dict[str, type[BaseFault]] = {
@@ -19,84 +22,69 @@ FAULT_MODELS: dict[str, type[BaseFault]] = {
 }
 """Every fault of the fake server, by the name that a script knows it by."""
 
-_BY_FIELD = {
-    "watchdog_fired": "what",
-    "greeting_started": "origin",
-    "greeting_ended": "interrupted",
-    "response_done": "status",
-    "prompt_started": "prompt",
-    "call_ended": "by",
+_VARIANTS: Mapping[str, tuple[str, Sequence[object]]] = {
+    "call_ended": ("by", get_args(Party)),
+    "greeting_ended": ("interrupted", (True, False)),
+    "greeting_started": ("origin", ("cache", "generated")),
+    "prompt_started": ("prompt", ("hold", "farewell", "tone")),
+    "response_done": ("status", ("completed", "cancelled", "failed", "incomplete")),
+    "tool_finished": ("ok", (True, False)),
+    "transfer_ended": ("status", (200, 603)),
 }
-"""Marks whose branches differ by a field."""
-
-_RARE_MARKS = (
-    "capture_overflowed",
-    "cancel_sent",
-    "commit_sent",
-    "dtmf_received",
-    "event_dropped",
-    "greeting_cached",
-    "media_held",
-    "media_resumed",
-    "playout_cleared",
-    "playout_overflowed",
-    "playout_underrun",
-    "realtime_closed",
-    "realtime_error",
-    "realtime_failed",
-    "truncate_sent",
-    "truncated",
-    "greeting_started generated",
-    "greeting_ended True",
-    "greeting_ended False",
-    "response_done completed",
-    "response_done cancelled",
-    "response_done failed",
-    "watchdog_fired commit",
-    "watchdog_fired connect",
-    "watchdog_fired response",
-    "watchdog_fired response_end",
-    "watchdog_fired farewell",
-    "watchdog_fired silence",
-    "call_ended caller",
-    "call_ended agent",
-    "call_ended network",
-)
-
+"""Marks whose branches differ by a field, and its values."""
 
 UNREACHABLE: Mapping[str, str] = {
     "CALL_RECEIVED to ENDED": "a call is answered by the same input that tells of it; legal all the"
     " same, for any state may end",
+    "audio_appended": "calls are not traced while they are fuzzed",
+    "recording_started": "in memory it is the caller who records",
+    "greeting_damaged": "a cache in memory is never damaged",
+    "prompt_started hold": "made before any call, by `earshot-agent greet`; here it is the tone",
+    "prompt_started farewell": "as is this one",
+    "timer hang_up": "a line in memory always tells of its end",
 }
-"""Moves of the table that no call can make, and why."""
+"""What no call of the fuzzer can reach, and why."""
 
 
 def reached(call: VirtualCall) -> frozenset[str]:
     """The points that a call reached, in words."""
-    return frozenset(_points(call.agent_marks)) | frozenset(
-        f"fault {mark.fields['fault']}"
-        for mark in call.realtime_marks
-        if mark.name == "fault_applied"
+    faults = (mark for mark in call.realtime_marks if mark.name == "fault_applied")
+    timers = (step.given.timer for step in call.tape if isinstance(step.given, TimerFired))
+    return frozenset(
+        {
+            *map(_point, call.agent_marks),
+            *(f"timer {timer}" for timer in timers),
+            *(f"fault {mark.fields['fault']}" for mark in faults),
+        }
     )
 
 
 def expected() -> frozenset[str]:
-    """Every point that there is to reach."""
+    """Every point that a call may reach."""
+    return everything() - UNREACHABLE.keys()
+
+
+def everything() -> frozenset[str]:
+    """Every point that there is."""
     moves = {
         f"{source} to {target}"
         for source, row in TRANSITIONS.items()
         for target in row.values()
         if source is not target
     }
+    marks = {
+        f"{name} {value}" if value is not None else name
+        for name in known_marks()["agent"]
+        for value in _VARIANTS.get(name, ("", (None,)))[1]
+    }
+    timers = {f"timer {timer}" for timer in Timer}
     faults = {f"fault {name}" for name in FAULT_MODELS}
-    return frozenset((moves - set(UNREACHABLE)) | set(_RARE_MARKS) | faults)
+    return frozenset(moves | marks - {"state_changed"} | timers | faults)
 
 
-def _points(marks: Iterable[Mark]) -> Iterable[str]:
-    for mark in marks:
-        if mark.name == "state_changed":
-            yield f"{mark.fields['from']} to {mark.fields['to']}"
-        elif mark.name in _BY_FIELD:
-            yield f"{mark.name} {mark.fields[_BY_FIELD[mark.name]]}"
-        else:
-            yield mark.name
+def _point(mark: Mark) -> str:
+    if mark.name == "state_changed":
+        return f"{mark.fields['from']} to {mark.fields['to']}"
+    if mark.name in _VARIANTS:
+        return f"{mark.name} {mark.fields[_VARIANTS[mark.name][0]]}"
+    return mark.name

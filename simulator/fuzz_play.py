@@ -10,20 +10,22 @@ from agent.clock import NS_PER_S
 from agent.greeting import MemoryPrompts
 from agent.settings import CallSettings
 from simulator import phrases
-from simulator.fuzz_calls import generate
+from simulator.fuzz_calls import GREETED, GREETED_NAME, generate
 from simulator.fuzz_choices import ReplayedChoices, SeededChoices
 from simulator.fuzz_coverage import reached
 from simulator.fuzz_shrink import shrink, simplicity
 from simulator.invariants import Breach, Invariant, Witness, check, recovers
 from simulator.invariants_audio import ALL
 from simulator.scenario import Scenario
-from simulator.stage import plan
-from simulator.virtual_stage import options_for, play_call
+from simulator.stage import Stage, plan
+from simulator.virtual_stage import VirtualCall, options_for, play_call
 from simulator.virtual_tape import TapedMachine
 
 CRASHED = "no_exceptions"
 """The invariant that a machine or adapter that raised an exception has broken."""
 INVARIANTS: Mapping[str, Invariant] = {**ALL, "recovers": recovers}
+
+_GREETED = Scenario.model_validate(GREETED).named(GREETED_NAME)
 
 MAX_PLAYS = 150
 """For shrinking one call: a minute or so."""
@@ -65,24 +67,20 @@ def play_scenario(
     choices: Sequence[int] = (),
     make_machine: MakeMachine = TapedMachine,
 ) -> Outcome:
-    """Play a scenario as a run with seed 0 would, and check every invariant."""
-    stage = plan([scenario], repeat=1, seed=0)[0]
-    settings = CallSettings.model_validate(scenario.agent)
-    options = options_for(scenario, settings, stage.seed)
+    """Play a scenario as a run with seed 0 would, and check every invariant.
+
+    If it comes after the call that fills the cache, that one is played first, and not judged.
+    """
+    forerunners = [_GREETED] if scenario.after else []
+    prompts = MemoryPrompts()
     call = None
     try:
-        call = play_call(
-            scenario,
-            phrases.prepare(scenario, options.line.sample_rate_hz),
-            stage=stage.name,
-            seed=stage.seed,
-            settings=settings,
-            prompts=MemoryPrompts(),
-            options=options,
-            make_machine=make_machine,
-        )
-        witness = Witness(scenario=scenario, settings=settings, call=call)
-        breaches = check(witness, INVARIANTS)
+        *before, stage = plan([*forerunners, scenario], repeat=1, seed=0)
+        for forerunner in before:
+            _play(forerunner, prompts, make_machine)
+        call = _play(stage, prompts, make_machine)
+        settings = CallSettings.model_validate(scenario.agent)
+        breaches = check(Witness(scenario=scenario, settings=settings, call=call), INVARIANTS)
     except Exception as error:
         breaches = [Breach(invariant=CRASHED, detail=_crash(error))]
     return Outcome(
@@ -92,6 +90,21 @@ def play_scenario(
         breaches=breaches,
         reached=reached(call) if call else frozenset(),
         virtual_s=call.ended_ns / NS_PER_S if call else 0.0,
+    )
+
+
+def _play(stage: Stage, prompts: MemoryPrompts, make_machine: MakeMachine) -> VirtualCall:
+    settings = CallSettings.model_validate(stage.scenario.agent)
+    options = options_for(stage.scenario, settings, stage.seed)
+    return play_call(
+        stage.scenario,
+        phrases.prepare(stage.scenario, options.line.sample_rate_hz),
+        stage=stage.name,
+        seed=stage.seed,
+        settings=settings,
+        prompts=prompts,
+        options=options,
+        make_machine=make_machine,
     )
 
 

@@ -15,7 +15,7 @@ from agent.audio import AudioFormat
 from agent.clock import NS_PER_S, ns_to_ms
 from agent.inputs import PromptLoaded, TimerFired
 from agent.leg import AudioReceived, FramePlayed, HungUp
-from agent.realtime.door import RealtimeConnected, RealtimeEvent
+from agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
 from agent.settings import CallSettings, audio_format
 from agent.states import TRANSITIONS, State, Trigger
 from agent.timeline import Mark
@@ -29,6 +29,8 @@ _AFTER_HANG_UP = (effects.EmitMark, effects.SetTimer, effects.CancelTimer, effec
 _AFTER_ENDED = (effects.EmitMark, effects.CancelTimer, effects.CloseRealtime, effects.Finish)
 _HANG_UP_LIMIT_S = 12
 """From the agent's hanging up to the end of its call: 10 s for the leg, and messages."""
+_MARGIN_MS = 100
+"""Audio leaves in frames."""
 _MAX_EFFECTS_A_STEP = 500
 _MOST_EFFECTS_OF_A_FRAME = 2
 _MAX_BREACHES = 3
@@ -132,6 +134,26 @@ def ends_in_bounded_time(witness: Witness) -> Iterator[str]:
         yield f"the leg was over at {_ms(told_ns)}, the call at {ended_ns and _ms(ended_ns)}"
 
 
+def gives_up_in_bounded_time(witness: Witness) -> Iterator[str]:
+    """Once there is no hope of the API any more, the caller is let go, or sent elsewhere."""
+    settings = witness.settings
+    limit_ms = settings.realtime.reconnect.max_delay_ms + settings.limits.farewell_ms
+    lost_ns: int | None = None
+    for step in [*witness.turning_points, *witness.tape[-1:]]:
+        if isinstance(step.given, RealtimeClosed) or _is_out_of_quota(_server_event(step)):
+            lost_ns = step.at_ns
+        for effect in step.effects:
+            if isinstance(effect, effects.CloseRealtime):
+                lost_ns = step.at_ns
+            elif isinstance(effect, effects.ConnectRealtime):
+                lost_ns = None
+            elif isinstance(effect, effects.HangUp | effects.Transfer):
+                return
+        if lost_ns is not None and ns_to_ms(step.at_ns - lost_ns) > limit_ms + _MARGIN_MS:
+            yield f"no hope since {_ms(lost_ns)}, and the call goes on at {_ms(step.at_ns)}"
+            return
+
+
 def nothing_after_the_end(witness: Witness) -> Iterator[str]:
     """After hanging up nothing is played or sent, and after ENDED nothing is done at all."""
     hung_up = ended = finished = False
@@ -186,9 +208,14 @@ def one_commit_a_turn(witness: Witness) -> Iterator[str]:
             may_commit = False
         elif isinstance(step.given, TimerFired) and step.given.timer == "commit":
             may_commit = True
+        elif witness.settings.turns.policy == "local":  # the agent's own ear ends the turn
+            may_commit |= any(
+                isinstance(effect, effects.EmitMark) and effect.name == "speech_stopped"
+                for effect in step.effects
+            )
         for sent in _client_events(step):
             if sent["type"] == "input_audio_buffer.commit":
-                if not may_commit and witness.settings.turns.policy != "local":
+                if not may_commit:
                     yield f"a commit with nothing to commit, at {_ms(step.at_ns)}"
                 may_commit = False
 
@@ -245,12 +272,19 @@ def recovers(witness: Witness) -> Iterator[str]:
 SAFETY: Mapping[str, Invariant] = {
     "only_legal_transitions": only_legal_transitions,
     "ends_in_bounded_time": ends_in_bounded_time,
+    "gives_up_in_bounded_time": gives_up_in_bounded_time,
     "nothing_after_the_end": nothing_after_the_end,
     "one_response_at_a_time": one_response_at_a_time,
     "one_commit_a_turn": one_commit_a_turn,
     "greets_first": greets_first,
     "queues_stay_bounded": queues_stay_bounded,
 }
+
+
+def _is_out_of_quota(event: Mapping[str, Any]) -> bool:
+    """A response failed for a reason that lasts."""
+    details = event.get("response", {}).get("status_details") or {}
+    return (details.get("error") or {}).get("code") == "insufficient_quota"
 
 
 def _is_routine(effect: effects.Effect) -> bool:

@@ -16,12 +16,8 @@ from pydantic import TypeAdapter
 
 from fakes.faults import Fault
 from fakes.script import Timing
-from simulator.fuzz_calls import (
-    generate,
-    generate_faults,
-    generate_network,
-    generate_timing,
-)
+from simulator.fuzz_calls import generate
+from simulator.fuzz_parts import generate_faults, generate_network, generate_timing
 from simulator.network import Network
 from simulator.scenario import Scenario
 
@@ -41,8 +37,9 @@ class DrawnChoices:
 
 @st.composite
 def calls(draw: DrawFn) -> Scenario:
-    """A scenario with everything in it, for the virtual lane."""
-    return Scenario.model_validate(generate(DrawnChoices(draw))).named("generated")
+    """A scenario with everything in it, for the virtual lane; it comes after no other."""
+    call = {**generate(DrawnChoices(draw)), "after": None}
+    return Scenario.model_validate(call).named("generated")
 
 
 @st.composite

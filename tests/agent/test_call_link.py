@@ -203,6 +203,20 @@ def test_a_transfer_that_is_never_answered_ends_the_call_all_the_same() -> None:
     assert rig.marks("hang_up_sent")
 
 
+def test_a_caller_who_is_being_transferred_is_not_heard_by_a_session_that_is_gone() -> None:
+    failure = {"failure": {"transfer_to": "sip:desk@example.org"}}
+    rig = CallRig(with_settings(NO_GREETING, failure)).listening()
+    details = {"type": "failed", "error": {"code": "insufficient_quota"}}
+    rig.event("response.created", response={"id": "r1"})
+    done = {"id": "r1", "status": "failed", "status_details": details, "output": []}
+    rig.event("response.done", response=done)
+    rig.wait(2_000)
+    assert rig.marks("transfer_sent")
+    rig.forget()
+    rig.caller_audio(200)
+    assert not rig.sent("input_audio_buffer.append")
+
+
 def test_a_session_that_dies_again_and_again_is_given_up() -> None:
     rig = CallRig(NO_GREETING).listening()
     for _ in range(20):

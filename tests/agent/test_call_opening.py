@@ -248,6 +248,21 @@ def test_a_generated_greeting_that_is_interrupted_is_truncated_and_not_cached() 
     assert rig.state == State.RECORDING_AUDIO
 
 
+def test_a_turn_behind_a_greeting_that_is_slowly_made_waits_for_its_end() -> None:
+    rig = CallRig({"greeting": {"interruptible": True}, **NO_BEEP}).ring().media().connect()
+    rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    rig.wait(500)
+    rig.respond("g1", item="gi", audio_ms=100, purpose="greeting", done=None)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.wait(4_000)
+    assert rig.state == State.SENDING_GREETING
+    rig.response_done("g1", item="gi")
+    assert len(rig.sent("response.create")) == 1, "the greeting's: the server may answer the turn"
+    rig.wait(4_000)
+    assert len(rig.sent("response.create")) == 2, "it did not"
+
+
 def test_without_a_greeting_the_call_listens_at_once() -> None:
     rig = CallRig({"greeting": {"enabled": False}}).ring().media().connect()
     rig.wait(0)

@@ -50,6 +50,18 @@ def test_under_the_client_policy_the_agent_commits_when_speech_stops_and_once_on
     assert not rig.sent("response.create"), "the server creates it"
 
 
+def test_a_start_that_its_own_stop_has_overtaken_does_not_keep_the_turn_from_being_committed() -> (
+    None
+):
+    rig = listening()
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    speaking(rig)
+    assert rig.state == State.COMMITTING_INPUT
+    rig.wait(2_000)
+    assert rig.marks("watchdog_fired") == [{"what": "commit"}]
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+
+
 def test_a_client_commit_goes_out_after_audio_that_waits_for_its_interval() -> None:
     rig = listening(with_settings(CLIENT, {"turns": {"append_interval_ms": 100}}))
     speaking(rig)

@@ -35,13 +35,14 @@ def test_calls_shrink_towards_a_clean_line_and_one_question() -> None:
 
 
 def test_a_call_that_needs_a_fault_shrinks_to_little_else() -> None:
+    # Not `drop` or `stall`: they have a scene of their own, which takes fewer choices.
     simplest = find(
         calls(),
-        lambda call: any(fault.fault == "drop" for fault in call.realtime.faults),
+        lambda call: any(fault.fault == "close" for fault in call.realtime.faults),
         settings=SHRINK,
     )
     assert simplest.network is None
-    assert simplest.realtime.faults[-1].fault == "drop"
+    assert simplest.realtime.faults[-1].fault == "close"
     assert sum(step.action == "say" for step in simplest.steps) == 1
 
 

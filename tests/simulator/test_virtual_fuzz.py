@@ -9,16 +9,24 @@ import pytest
 from rich.console import Console
 
 import simulator.fuzz
+import simulator.fuzz_command
 import simulator.fuzz_play
 import simulator.runner
 from agent import effects
 from agent.effects import Effect
-from agent.inputs import CallInput
+from agent.inputs import CallInput, Timer
 from simulator import cli, loader
-from simulator.fuzz import FuzzOptions, Summary, fuzz, write_up
-from simulator.fuzz_coverage import expected
+from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz, write_up
+from simulator.fuzz_calls import generate
+from simulator.fuzz_choices import SeededChoices
+from simulator.fuzz_command import as_text, try_over_sip
+from simulator.fuzz_coverage import UNREACHABLE, everything, expected
 from simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
+from simulator.invariants import Breach
+from simulator.known_marks import known_marks
+from simulator.plausible import problems
 from simulator.runner import Run, RunOptions
+from simulator.scenario import Scenario
 from simulator.virtual_stage import VirtualOptions, options_for
 from simulator.virtual_tape import TapedMachine
 
@@ -55,6 +63,13 @@ def test_plays_the_seeds_it_is_given_and_says_what_it_reached(tmp_path: Path) ->
     assert "PROCESSING to STREAMING_RESPONSE" in summary.reached
     assert set(summary.never_reached) == expected() - summary.reached
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_mark_and_timer_of_the_agent_is_a_point_to_reach() -> None:
+    points = {point.split(" ")[0] for point in everything()}
+    assert points >= known_marks()["agent"].keys() - {"state_changed"}
+    assert {f"timer {timer}" for timer in Timer} <= everything()
+    assert UNREACHABLE.keys() < everything()
 
 
 def test_several_processes_find_the_same_as_one(tmp_path: Path) -> None:
@@ -98,6 +113,24 @@ def test_stops_at_the_first_failure_and_writes_it_as_a_small_scenario(tmp_path: 
     assert text.startswith(f"# Found by the fuzzer, seed {finding.seed}: interrupted_audio_stops:")
 
 
+@pytest.mark.usefixtures("broken_agent")
+def test_who_goes_on_finds_a_scenario_of_every_failure(tmp_path: Path) -> None:
+    summary = fuzz(FuzzOptions(seeds=20, keep_going=True, found=tmp_path), lambda _: None)
+    assert summary.calls == 20
+    assert summary.failed.total() == len(summary.findings) > 1
+    for finding in summary.findings:
+        *_, scenario = loader.load(finding.paths)
+        assert finding.for_sip is ("sip" in scenario.lanes)
+        again = play_scenario(scenario, {}, make_machine=NoFlushAtBargeIn)
+        assert finding.invariant in {breach.invariant for breach in again.breaches}
+
+
+def test_every_generated_call_can_be_checked_and_run() -> None:
+    for seed in range(300):
+        scenario = Scenario.model_validate(generate(SeededChoices(seed))).named(f"fuzz-{seed}")
+        assert problems(scenario) == []
+
+
 def test_a_seed_that_does_not_fail_is_not_written_up(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="seed 5 does not fail"):
         write_up(5, tmp_path)
@@ -125,6 +158,17 @@ def test_the_command_is_content_and_speaks_json(
     assert told["never_reached"]
 
 
+def test_a_log_is_told_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(simulator.fuzz_command, "_LOG_EVERY_S", 0)
+    given = ["fuzz", "--seeds", "12", "--jobs", "1", "--found", str(tmp_path)]
+    assert cli.main(given) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["10 of 12 calls", "12 of 12 calls"]
+    assert "a second" in lines[0]
+
+
 def test_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["fuzz", "--seeds", "0"])
@@ -148,4 +192,27 @@ def test_what_was_found_is_tried_over_sip_when_asked(
     (scenario,) = loader.load(options.paths)
     assert options.lane == "sip"
     assert "sip" in scenario.lanes
-    assert "over SIP: could not be played: no telephone here" in capsys.readouterr().out
+    told = "over SIP: could not be played: no telephone here"
+    assert told in capsys.readouterr().out
+    assert cli.main(["fuzz", "--jobs", "1", "--sip", "--json", "--found", str(tmp_path)]) == 1
+    (over_sip,) = json.loads(capsys.readouterr().out)["over_sip"]
+    assert over_sip.endswith(told)
+
+
+def test_what_only_memory_can_play_is_not_tried_over_sip(tmp_path: Path) -> None:
+    finding = Finding(seed=1, invariant="x", detail="y", path=tmp_path, after=None, for_sip=False)
+    assert "in memory only" in try_over_sip(finding)
+
+
+def test_a_call_after_another_is_greeted_from_the_cache_and_written_with_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = next(seed for seed in range(100) if "after" in generate(SeededChoices(seed)))
+    outcome = play_seed(seed)
+    assert "greeting_started cache" in outcome.reached
+    breach = Breach(invariant="none", detail="to see it written")
+    monkeypatch.setattr(simulator.fuzz, "play_seed", lambda _: replace(outcome, breaches=[breach]))
+    finding = write_up(seed, tmp_path, small=False)
+    first, second = loader.load(finding.paths)
+    assert (first.name, second.after) == ("greeted", "greeted")
+    assert f"{finding.after} {finding.path}" in as_text(Summary(first_seed=0, findings=[finding]))

@@ -13,13 +13,15 @@ import pytest
 from agent import effects
 from agent.audio import AudioFormat
 from agent.clock import NS_PER_S
+from agent.effects import Effect
 from agent.greeting import MemoryPrompts
 from agent.leg import FramePlayed
 from agent.settings import CallSettings
 from agent.timeline import Mark
 from simulator import phrases
 from simulator.invariants import Witness, check, recovers
-from simulator.invariants_audio import ALL, retell
+from simulator.invariants_audio import ALL
+from simulator.retelling import retell
 from simulator.scenario import Scenario
 from simulator.virtual_stage import play_call
 
@@ -46,7 +48,7 @@ BARGE_IN: dict[str, Any] = {
 
 def play(data: dict[str, Any]) -> Witness:
     scenario = Scenario.model_validate(data).named("call")
-    settings = CallSettings()
+    settings = CallSettings.model_validate(scenario.agent)
     call = play_call(
         scenario,
         phrases.prepare(scenario, 24_000),
@@ -148,6 +150,70 @@ def test_a_greeting_without_an_end_is_found(good: Witness) -> None:
     last = next(i for i, m in enumerate(good.call.agent_marks) if m.name == "greeting_started")
     marks = good.call.agent_marks[: last + 1]
     assert "greetings_are_whole_or_marked" in broken(tampered(good, agent_marks=marks))
+
+
+def test_a_greeting_whose_end_nobody_marked_is_found(good: Witness) -> None:
+    def unsaid(mark: Mark) -> Mark | None:
+        return None if mark.name == "greeting_ended" else mark
+
+    assert broken(changed_marks(good, unsaid)) == {"greetings_are_whole_or_marked"}
+
+
+def changed_effects(good: Witness, change: Callable[[Effect], list[Effect]]) -> Witness:
+    tape = [
+        step._replace(effects=[new for effect in step.effects for new in change(effect)])
+        for step in good.tape
+    ]
+    return tampered(good, tape=tape)
+
+
+def test_an_append_that_no_session_hears_is_found(good: Witness) -> None:
+    early = effects.SendEvent(event={"type": "input_audio_buffer.append", "audio": b""})
+
+    def too_early(effect: Effect) -> list[Effect]:
+        return [effect, early] if isinstance(effect, effects.Answer) else [effect]
+
+    assert broken(changed_effects(good, too_early)) == {"appends_reach_a_session"}
+
+
+def test_more_audio_than_may_wait_is_found(good: Witness) -> None:
+    def again_and_again(effect: Effect) -> list[Effect]:
+        return [effect] * (200 if isinstance(effect, effects.Play) else 1)
+
+    assert "playout_stays_bounded" in broken(changed_effects(good, again_and_again))
+
+
+def test_a_second_commit_of_our_own_turn_is_found() -> None:
+    local = play({**BARGE_IN, "agent": {"turns": {"policy": "local"}}})
+    assert broken(local) == set()
+
+    def twice(effect: Effect) -> list[Effect]:
+        is_commit = (
+            isinstance(effect, effects.SendEvent)
+            and effect.event["type"] == "input_audio_buffer.commit"
+        )
+        return [effect] * (2 if is_commit else 1)
+
+    assert broken(changed_effects(local, twice)) == {"one_commit_a_turn"}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [{"fault": "refuse", "at": "connect", "status": 401, "sessions": 100}],
+        [{"fault": "fail", "at": "greeting", "code": "insufficient_quota"}],
+    ],
+    ids=["refused", "out of quota"],
+)
+def test_a_caller_who_is_kept_although_there_is_no_hope_is_found(faults: list[Any]) -> None:
+    agent = {"realtime": {"reconnect": {"attempts": 0}}, "limits": {"farewell_ms": 1000}}
+    data = {"about": "No hope.", "agent": agent, "realtime": {"faults": faults}}
+    hopeless = play({**data, "steps": [{"pause": 9000}, "hang_up"]})
+    assert broken(hopeless) == set()
+    # Nobody hung up, and the tape goes on.
+    kept = changed_effects(hopeless, lambda e: [] if isinstance(e, effects.HangUp) else [e])
+    kept.tape[-1] = kept.tape[-1]._replace(at_ns=kept.tape[-1].at_ns + 10 * NS_PER_S)
+    assert "gives_up_in_bounded_time" in broken(kept)
 
 
 def test_audio_of_a_truncated_item_at_the_ear_is_found(good: Witness) -> None:
