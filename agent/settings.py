@@ -219,7 +219,7 @@ class LimitSettings(Model):
     media_ms: int = Field(10_000, ge=500, le=120_000)
     """From the answer to media; a call that stays without audio is ended."""
     farewell_ms: int = Field(15_000, ge=1_000, le=120_000)
-    """Longest wait for the last words to be heard before hanging up."""
+    """Longest wait for the last words before hanging up, beside what waits to be heard already."""
     tool_ms: int = Field(10_000, ge=100, le=300_000)
     """A function that has not answered by then has failed."""
 

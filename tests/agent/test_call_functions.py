@@ -149,13 +149,29 @@ def test_hanging_up_waits_until_the_last_word_has_been_heard() -> None:
     assert rig.finished
 
 
-def test_the_last_word_is_not_waited_for_for_ever() -> None:
+def test_a_last_word_of_a_minute_is_heard_to_its_end() -> None:
     rig = listening()
     rig.turn()
     rig.event("response.created", response={"id": "r1"})
     rig.delta(60_000)
     rig.response_done(output=[call("hang_up", {})])
-    rig.wait(15_000)
+    rig.wait(59_980)
+    assert not rig.asked(effects.HangUp)
+    rig.wait(20)
+    assert rig.asked(effects.HangUp)
+    assert not rig.marks("watchdog_fired")
+
+
+def test_a_last_word_that_the_caller_holds_up_is_not_waited_for_for_ever() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(2000)
+    rig.playing = 0  # on hold: nothing of it leaves
+    rig.response_done(output=[call("hang_up", {})])
+    rig.wait(17_000 - 20)
+    assert not rig.asked(effects.HangUp)
+    rig.wait(20)
     assert rig.marks("watchdog_fired") == [{"what": "farewell"}]
     assert rig.asked(effects.HangUp)
 
@@ -336,7 +352,26 @@ def test_the_longest_call_ends_with_a_goodbye() -> None:
 def test_a_goodbye_that_never_comes_does_not_keep_the_call() -> None:
     rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
     rig.wait(30_000 + 15_000)
+    assert rig.marks("prompt_started") == [{"prompt": "tone"}]
     assert rig.asked(effects.HangUp)
+
+
+def test_a_goodbye_that_fails_is_replaced_by_our_own() -> None:
+    rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
+    rig.wait(30_000)
+    rig.respond(purpose="goodbye", audio_ms=0, done="failed")
+    rig.wait(5_000)
+    assert rig.marks("prompt_started") == [{"prompt": "tone"}]
+    assert rig.marks("hang_up_sent") == [{"reason": "limit reached: call"}]
+
+
+def test_without_a_session_the_longest_call_ends_with_our_own_words() -> None:
+    rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
+    rig.wait(29_900)
+    rig.lose("gone")
+    rig.wait(5_000)
+    assert rig.marks("prompt_started") == [{"prompt": "tone"}]
+    assert rig.marks("hang_up_sent") == [{"reason": "limit reached: call"}]
 
 
 def test_the_longest_silence_counts_from_the_last_word_of_either_side() -> None:
