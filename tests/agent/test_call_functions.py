@@ -260,6 +260,18 @@ def test_a_key_press_stops_the_agents_voice_and_its_running_response() -> None:
     assert len(rig.sent("response.create")) == 1
 
 
+def test_a_function_gets_the_keys_of_the_call_even_if_the_model_does_not() -> None:
+    rig = listening(with_settings(NO_GREETING, {"dtmf": {"to_model": False}}))
+    press(rig, "12#")
+    calling(rig, call("opening_hours", {}))
+    press(rig, "9" * 70)
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    rig.event("response.created", response={"id": "r2"})
+    again = [call("opening_hours", {}, "c2")]
+    rig.event("response.done", response={"id": "r2", "status": "completed", "output": again})
+    assert [run.keys for run in rig.asked(effects.RunTool)] == ["12#", "9" * 64]
+
+
 def test_keys_can_be_kept_from_the_model() -> None:
     rig = listening(with_settings(NO_GREETING, {"dtmf": {"to_model": False}}))
     press(rig, "1#")

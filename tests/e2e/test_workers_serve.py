@@ -385,6 +385,39 @@ def test_more_workers_than_there_can_be(tmp_path: Path) -> None:
     assert "expected 1 to 64" in done.stderr
 
 
+def test_the_users_function_runs_and_gets_the_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phone: Phone, serve: Serve
+) -> None:
+    source = '''
+from pathlib import Path
+from agent.toolbox import KeysPressed
+
+def note(keys: KeysPressed) -> str:
+    """Note what the caller has pressed."""
+    Path(__file__).with_name("noted").write_text(keys)
+    return "noted"
+'''
+    (tmp_path / "noting_tools.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    script = {"replies": [{"function_call": {"name": "note"}}, {"say": "Thank you."}]}
+    with fake_realtime(tmp_path, script) as url:
+        agent = serve(
+            realtime={"url": url},
+            greeting={"enabled": False},
+            tools={"module": "noting_tools"},
+        )
+        number = call(phone, agent.addresses[0])
+        for digit in "12#":
+            phone.do(number, "send_dtmf", digit)
+        until((tmp_path / "noted").exists, "the function has run")
+        hang_up(phone, number)
+        until(agent.records, "the record")
+    assert (tmp_path / "noted").read_text() == "12#"
+    (record,) = agent.records()
+    assert (record["tools_called"], record["digits_received"]) == (1, 3)
+    assert agent.metric("earshot_tool_seconds_count", ok="true") == 1
+
+
 def test_a_reload_of_tools_that_are_not_there_is_said(serve: Serve) -> None:
     agent = serve()
     agent.write({**agent.settings, "tools": {"module": "no_such_module_anywhere"}})
