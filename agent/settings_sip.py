@@ -31,7 +31,7 @@ class SipSettings(Model):
     """The telephone's side of a worker."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 is every interface."""
+    """IPv4 address to listen on; 0.0.0.0 is every interface."""
     port: Port = 5060
     """Of SIP; 0: any free one."""
     transports: list[Literal["udp", "tcp"]] = Field(["udp", "tcp"], min_length=1)

@@ -319,12 +319,14 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     config = tmp_path / "agent.yaml"
     config.write_text(yaml.safe_dump(settings))
+    env = {**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"}
+    env.pop("PYTHONUNBUFFERED", None)  # it changes what C code's own output does
     return subprocess.run(
         [sys.executable, "-m", "agent.cli", "serve", "--config", str(config), *options],
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"},
+        env=env,
         check=False,
     )
 
@@ -344,8 +346,10 @@ def test_a_port_that_is_taken_is_said_in_words(tmp_path: Path, options: tuple[st
 @pytest.mark.parametrize(
     ("sip", "said"),
     [
-        ({"host": "203.0.113.7"}, "sip.host '203.0.113.7' is no address of this machine"),
-        ({"host": "nonsense.invalid"}, "sip.host 'nonsense.invalid' is no address"),
+        ({"host": "203.0.113.7"}, "sip.host '203.0.113.7' is no IPv4 address of this machine"),
+        ({"host": "::1"}, "sip.host '::1' is no IPv4 address of this machine"),
+        ({"public_host": "not a host"}, "sip.public_host is 'not a host'"),
+        ({"host": "nonsense.invalid"}, "sip.host 'nonsense.invalid' is no IPv4 address"),
         (
             {"registration": {"registrar": "pbx:port", "user": "a"}},
             "cannot register as a at pbx:port",
