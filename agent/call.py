@@ -54,6 +54,8 @@ from agent.realtime.door import (
 from agent.settings import CallSettings, audio_format
 from agent.states import State, Trigger
 
+_REFUSAL = 300
+"""The first SIP status that means that something did not work."""
 _AFTER_HANGING_UP = frozenset({FramePlayed, PlayoutCleared, RtpMeasured, TimerFired, HungUp})
 """What still matters once we have hung up: the leg's last words, and the wait for them."""
 
@@ -195,8 +197,10 @@ class CallMachine:
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
         self._out.mark("transfer_ended", {"status": event.status})
-        if self._closing.transferring:
-            self._closing.transfer_ended()
+        if self._closing.transferring and event.status < _REFUSAL:
+            self._closing.transferred()
+        elif self._closing.transferring:
+            self._parts.trouble.transfer_failed()
         else:
             self._parts.functions.transfer_ended(event.status)
 
@@ -223,6 +227,10 @@ class CallMachine:
     def _timer_fired(self, event: TimerFired) -> None:
         if self._out.timer_fired(event.timer):
             self._timer_handlers[event.timer]()
+
+    def _transfer_limit(self) -> None:
+        self._out.mark("watchdog_fired", {"what": Timer.TRANSFER_LIMIT.value})
+        self._parts.trouble.transfer_failed()
 
     def _limit_reached(self, timer: Timer) -> None:
         self._out.mark("watchdog_fired", {"what": timer.value})
@@ -272,6 +280,6 @@ class CallMachine:
             Timer.CALL_LIMIT: lambda: self._limit_reached(Timer.CALL_LIMIT),
             Timer.MEDIA_LIMIT: lambda: closing.limit_reached(Timer.MEDIA_LIMIT),
             Timer.FAREWELL_LIMIT: lambda: closing.limit_reached(Timer.FAREWELL_LIMIT),
-            Timer.TRANSFER_LIMIT: lambda: closing.limit_reached(Timer.TRANSFER_LIMIT),
+            Timer.TRANSFER_LIMIT: self._transfer_limit,
             Timer.HANG_UP_LIMIT: closing.never_hung_up,
         }

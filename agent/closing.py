@@ -1,8 +1,9 @@
 """The end of a call: who wants it, and how long the last words may take.
 
 A call that we end waits, for a bounded time, until the caller has heard what is still to be heard;
-then it is hung up, or transferred where that was wanted. The leg's `HungUp` is the last thing that
-the machine learns; the waits for it and for a transfer's outcome are bounded, too.
+then it is hung up, or transferred where that was wanted, and hung up if that fails. The leg's
+`HungUp` is the last thing that the machine learns; the waits for it and for a transfer's outcome
+are bounded, too.
 """
 
 from agent.effects import Finish, HangUp, Transfer
@@ -43,6 +44,8 @@ class Closing:
         self._transfer_to: str | None = None
         self.transferring = False
         """The caller is being sent elsewhere: whatever comes of it, the call ends."""
+        self.goodbye_owed = False
+        """The model was to take leave, and nothing of it has been heard yet."""
         self.hanging_up = False
         """We have hung up; nothing matters any more but the leg's last word."""
 
@@ -56,12 +59,14 @@ class Closing:
         if self._wish is None and not self.hanging_up:
             self._wish = reason
             self._transfer_to = transfer_to
-            self._out.set_timer(Timer.FAREWELL_LIMIT, self._limits.farewell_ms)
+            self._limit_last_words()
 
     def with_goodbye(self, reason: str) -> None:
         """End the call after the model has taken leave, if there is one to do so."""
-        if self._wish is None and self._link.ready:
-            self._responses.request(Purpose.GOODBYE, self._limits.goodbye_instructions)
+        if self._wish is None:
+            self.goodbye_owed = True
+            if self._link.ready:
+                self._responses.request(Purpose.GOODBYE, self._limits.goodbye_instructions)
         self.after_last_word(reason)
 
     def proceed(self, *, more_to_come: bool) -> None:
@@ -78,9 +83,16 @@ class Closing:
         self._out.mark("transfer_sent", {"uri": self._transfer_to})
         self._out.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
 
-    def transfer_ended(self) -> None:
-        """The transfer has worked, or has not, or has taken too long: our part is over."""
+    def transferred(self) -> None:
+        """The caller is in good hands: our part is over."""
         self.now(self._wish or "transferred")
+
+    def transfer_failed(self) -> None:
+        """The caller is still here: hang up instead, once the last words have been heard."""
+        self.transferring = False
+        self._transfer_to = None
+        self._out.cancel_timer(Timer.TRANSFER_LIMIT)
+        self._limit_last_words()
 
     def limit_reached(self, timer: Timer) -> None:
         """A wait of the end's, or one that the call cannot outlive, is over."""
@@ -106,6 +118,11 @@ class Closing:
         self._chart.move(Trigger.ENDED)
         self._out.mark("call_ended", fields)
         self._out.add(Finish())
+
+    def _limit_last_words(self) -> None:
+        """What waits to be heard takes its time; only what comes beside it is limited."""
+        limit_ms = self._player.waiting_ms + self._limits.farewell_ms
+        self._out.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
 
     def never_hung_up(self) -> None:
         """The leg did not tell the end of the call: do without."""

@@ -111,7 +111,10 @@ class Conversation:
         parts.trouble.waiting(for_session=missing)
         self._watch_silence()
         said_more = parts.responses.expected or parts.functions.running
-        parts.closing.proceed(more_to_come=parts.link.ready and said_more)
+        more_to_come = parts.link.ready and said_more
+        if parts.closing.goodbye_owed and not more_to_come and parts.player.idle:
+            parts.trouble.take_leave()
+        parts.closing.proceed(more_to_come=more_to_come)
         if parts.link.ready and not parts.opening.holds_back_caller:
             parts.uplink.open(parts.format)
         else:
@@ -184,6 +187,9 @@ class Conversation:
             self._parts.functions.run(event.calls)
 
     def _response_over(self, response: Response, status: str) -> None:
+        if response.purpose is Purpose.GOODBYE:
+            said = any(segment.queued for segment in response.segments.values())
+            self._parts.closing.goodbye_owed &= not said
         if response.purpose is Purpose.GREETING:
             self._parts.opening.response_done(response, status)
         elif not response.interrupted and self._parts.player.idle:

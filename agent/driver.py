@@ -179,7 +179,7 @@ class CallDriver:
         tool = self._tools[effect.name]
 
         def work() -> CallInput:
-            ok, output = tool.run(effect.arguments)
+            ok, output = tool.run(effect.arguments, effect.keys)
             return ToolFinished(call_id=effect.call_id, ok=ok, output=output)
 
         self._run_tools(work, self.feed)

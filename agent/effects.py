@@ -113,6 +113,8 @@ class RunTool:
     call_id: str
     name: str
     arguments: Mapping[str, Any]
+    keys: str = field(default="", repr=False)
+    """What the caller has pressed so far."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from agent.closing import Closing
 from agent.effects import RunTool, SendDtmf, Transfer
 from agent.history import History
 from agent.inputs import Timer, ToolFinished
+from agent.keys import Keys
 from agent.outbox import Outbox
 from agent.realtime.events import FunctionCall
 from agent.responses import Purpose, Responses
@@ -41,6 +42,7 @@ class Functions:
         history: History,
         responses: Responses,
         closing: Closing,
+        keys: Keys,
         settings: CallSettings,
         offered: Sequence[Declaration],
     ) -> None:
@@ -49,6 +51,7 @@ class Functions:
         self._history = history
         self._responses = responses
         self._closing = closing
+        self._keys = keys
         self._settings = settings
         self._names = {str(tool["name"]) for tool in offered}
         self._running: dict[str, _Running] = {}
@@ -124,7 +127,14 @@ class Functions:
         if built_in is not None:
             built_in(call, arguments)
         else:
-            self._out.add(RunTool(call_id=call.call_id, name=call.name, arguments=arguments))
+            self._out.add(
+                RunTool(
+                    call_id=call.call_id,
+                    name=call.name,
+                    arguments=arguments,
+                    keys=self._keys.pressed_so_far,
+                )
+            )
 
     def _hang_up(self, call: FunctionCall, _arguments: Mapping[str, Any]) -> None:
         self._succeed(call.call_id, "The call ends when the caller has heard your last word.")

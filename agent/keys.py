@@ -1,4 +1,4 @@
-"""Keys that the caller presses: gathered into numbers, told to the model."""
+"""Keys that the caller presses: gathered into numbers, told to the model, kept for tools."""
 
 from agent.history import History
 from agent.inputs import Timer
@@ -29,10 +29,13 @@ class Keys:
         self._responses = responses
         self._settings = settings
         self._digits = ""
+        self.pressed_so_far = ""
+        """For tools: the last keys of the call, whether or not the model is told."""
 
     def pressed(self, event: DtmfReceived) -> None:
         """One key. `#` ends a number at once, a pause ends it, too."""
         self._out.mark("dtmf_received", {"digit": event.digit, "method": event.method})
+        self.pressed_so_far = (self.pressed_so_far + event.digit)[-_MAX_DIGITS:]
         if not self._settings.to_model:
             return
         if self._settings.interrupts:

@@ -48,6 +48,6 @@ class Parts:
         self.turns = Turns(out, chart, player, responses, self.uplink, settings)
         self.opening = Opening(out, chart, player, responses, history, settings, rate_hz)
         self.closing = Closing(out, chart, player, self.link, responses, settings.limits)
-        self.functions = Functions(out, history, responses, self.closing, settings, offered)
-        self.keys = Keys(out, history, self.turns, responses, settings.dtmf)
+        self.keys = keys = Keys(out, history, self.turns, responses, settings.dtmf)
+        self.functions = Functions(out, history, responses, self.closing, keys, settings, offered)
         self.trouble = Trouble(out, player, responses, self.closing, settings, rate_hz)

@@ -40,6 +40,11 @@ class Player:
         """What is heard now, or next."""
         return self._ledger.head
 
+    @property
+    def waiting_ms(self) -> float:
+        """How long it takes to hear everything there is; the caller may hold it up."""
+        return self.ms(self._ledger.waiting_samples + self._held_samples)
+
     def write(self, segment: Segment, pcm: bytes) -> None:
         """Queue more of a segment.
 
@@ -47,8 +52,7 @@ class Player:
         the caller hears whole words up to there, and what was heard is still a place in the item.
         """
         samples = len(pcm) // BYTES_PER_SAMPLE
-        held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
-        room = self._max_samples - self._ledger.waiting_samples - held
+        room = self._max_samples - self._ledger.waiting_samples - self._held_samples
         if segment.cut_short:
             room = 0
         if samples > room:
@@ -135,6 +139,10 @@ class Player:
     def ms(self, samples: int) -> float:
         """Samples as milliseconds."""
         return samples * 1000 / self._rate_hz
+
+    @property
+    def _held_samples(self) -> int:
+        return sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
 
     def _protects(self) -> bool:
         """Something is queued that must be heard to its end."""

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from agent.audio import AudioFormat
 from agent.leg import FRAME_MS
-from agent.settings_base import Milliseconds, Model, UserPath
+from agent.settings_base import Milliseconds, Model, SipUri, UserPath
 from agent.settings_operating import OperatingSettings, RecordingSettings
 from agent.settings_sip import SipSettings
 
@@ -199,7 +199,7 @@ class FailureSettings(Model):
     """How many failed responses in a row are asked for again before the call ends."""
     retry_delay_ms: Milliseconds = 1_000
     """Before a failed response is asked for again."""
-    transfer_to: str | None = None
+    transfer_to: SipUri | None = None
     """A SIP URI: send the caller there instead of hanging up."""
 
 
@@ -219,7 +219,7 @@ class LimitSettings(Model):
     media_ms: int = Field(10_000, ge=500, le=120_000)
     """From the answer to media; a call that stays without audio is ended."""
     farewell_ms: int = Field(15_000, ge=1_000, le=120_000)
-    """Longest wait for the last words to be heard before hanging up."""
+    """Longest wait for the last words before hanging up, beside what waits to be heard already."""
     tool_ms: int = Field(10_000, ge=100, le=300_000)
     """A function that has not answered by then has failed."""
 
@@ -232,7 +232,7 @@ class ToolSettings(Model):
     function in it is a tool."""
     hang_up: bool = True
     """The model may end the call, once its last word has been heard."""
-    transfer: list[str] = Field(default=[])
+    transfer: list[SipUri] = Field(default=[])
     """SIP URIs that the model may transfer to; empty: it may not."""
     send_dtmf: bool = False
     """The model may press keys towards the caller."""

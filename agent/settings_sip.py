@@ -1,9 +1,9 @@
 """Settings of the telephone's side of a worker."""
 
 from ipaddress import ip_network
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from agent.settings_base import Milliseconds, Model, Port
 
@@ -31,7 +31,7 @@ class SipSettings(Model):
     """The telephone's side of a worker."""
 
     host: str = "127.0.0.1"
-    """Address to listen on; 0.0.0.0 is every interface."""
+    """IPv4 address to listen on; 0.0.0.0 is every interface."""
     port: Port = 5060
     """Of SIP; 0: any free one."""
     transports: list[Literal["udp", "tcp"]] = Field(["udp", "tcp"], min_length=1)
@@ -39,7 +39,7 @@ class SipSettings(Model):
     rtp_port: Port = 0
     """First port of RTP and RTCP; 0: a free block is found at start."""
     rtp_port_count: int = Field(40, ge=2, le=2000)
-    """How many ports there are; a call takes two."""
+    """How many ports there are; a call takes two, of which the first is even."""
     public_host: str | None = None
     """Advertised in Contact, behind NAT."""
     rtp_public_host: str | None = None
@@ -65,6 +65,23 @@ class SipSettings(Model):
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
     registration: RegistrationSettings | None = None
+
+    @model_validator(mode="after")
+    def _has_ports_for_its_calls(self) -> Self:
+        if self.rtp_port and self.rtp_port_count - self.rtp_port % 2 < 2 * self.max_calls:
+            raise ValueError(
+                f"rtp_port_count: {self.max_calls} calls take {2 * self.max_calls} ports, from an "
+                f"even one on; {self.rtp_port_count} from {self.rtp_port} on are too few"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_register(self) -> Self:
+        if self.registration and self.registration.transport not in self.transports:
+            raise ValueError(
+                f"registration.transport: {self.registration.transport} is not among the transports"
+            )
+        return self
 
     @field_validator("allowed_peers")
     @classmethod

@@ -164,6 +164,8 @@ class Worker:
     failures: int = 0
     """Deaths in a row, none of them after a stable life."""
     missed_probes: int = 0
+    is_stale: bool = False
+    """A reload was asked for while it was starting, when a signal would have ended it."""
     token: int = 0
 
 
@@ -196,11 +198,13 @@ class Supervisor:
                 self._exit_code = self._exit_code or EXIT_FAILED
                 return [Note("workers_killed", w.index) for w in self._alive()] + self._tell("kill")
             case ReloadAsked():
+                for worker in self._alive():
+                    worker.is_stale = worker.state == "starting"
                 return self._tell("reload", only="ready")
 
     def _spawn(self, worker: Worker, now_ns: int) -> list[SupervisorEffect]:
         worker.state, worker.address, worker.since_ns = "starting", None, now_ns
-        worker.missed_probes = 0
+        worker.missed_probes, worker.is_stale = 0, False
         return [Spawn(worker.index), self._timer(worker, now_ns + ms_to_ns(START_LIMIT_MS))]
 
     def _on_ready(self, worker: Worker, address: str, now_ns: int) -> list[SupervisorEffect]:
@@ -209,6 +213,9 @@ class Supervisor:
         worker.state, worker.address, worker.since_ns = "ready", address, now_ns
         worker.token += 1
         effects: list[SupervisorEffect] = [Note("worker_ready", worker.index)]
+        if worker.is_stale:
+            worker.is_stale = False
+            effects.append(Tell(worker.index, "reload"))
         if not self._announced and all(each.state == "ready" for each in self.workers):
             self._announced = True
             effects.append(Announce(tuple(each.address or "" for each in self.workers)))

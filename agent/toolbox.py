@@ -30,6 +30,14 @@ class ToolError(Exception):
     """A function that cannot be offered to a model, or a module without one; says which and why."""
 
 
+class KeysPressed(str):
+    """The keys that the caller has pressed in the call so far: the last 64.
+
+    A parameter of this type is filled by the agent. The model does not know of it, and, with
+    `dtmf.to_model: false`, of the keys neither: for numbers that are nobody else's business.
+    """
+
+
 class Tool:
     """One function of the user's."""
 
@@ -44,7 +52,11 @@ class Tool:
         summary, notes = _read_docstring(function)
         if not summary:
             raise ToolError(f"{_where(function)}: no docstring to tell the model what it is for")
-        self._model = _arguments_model(function, notes)
+        hints = _type_hints(function)
+        self._for_keys = [
+            name for name, hint in hints.items() if hint is KeysPressed and name != "return"
+        ]
+        self._model = _arguments_model(function, hints, notes)
         schema = self._model.model_json_schema()
         self.declaration: Declaration = {
             "type": "function",
@@ -53,19 +65,25 @@ class Tool:
             "parameters": _without_titles(schema),
         }
 
-    def run(self, arguments: Mapping[str, Any]) -> tuple[bool, str]:
-        """Call it; answers whether it worked, and what the model is told. Never raises."""
+    def run(self, arguments: Mapping[str, Any], keys: str = "") -> tuple[bool, str]:
+        """Call it; answers whether it worked, and what the model is told. Never raises.
+
+        Args:
+            arguments: the model's.
+            keys: what the caller has pressed (`KeysPressed`).
+        """
         try:
             checked = self._model.model_validate(arguments)
         except ValidationError as error:
             return False, json.dumps({"error": f"wrong arguments: {_first_problem(error)}"})
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
+        values |= {name: KeysPressed(keys) for name in self._for_keys}
         try:
             result = self._function(**values)
             if inspect.isawaitable(result):
                 result = asyncio.run(_finish(result))
             return True, result if isinstance(result, str) else json.dumps(result, default=str)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             return False, json.dumps({"error": f"{type(error).__name__}: {error}"})
 
 
@@ -84,7 +102,7 @@ def load_tools(module_name: str | None) -> dict[str, Tool]:
         sys.path.append(working_directory)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         reason = f"{type(error).__name__}: {error}"
         raise ToolError(f"tools.module {module_name!r} cannot be imported: {reason}") from None
     functions = [
@@ -109,17 +127,24 @@ async def _finish(awaitable: Any) -> Any:
     return await awaitable
 
 
-def _arguments_model(function: Callable[..., Any], notes: Mapping[str, str]) -> type[BaseModel]:
+def _type_hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        hints = get_type_hints(function, include_extras=True)
-    except (NameError, TypeError) as error:
+        return get_type_hints(function, include_extras=True)
+    except Exception as error:  # a type in quotes is code, too
         raise ToolError(f"{_where(function)}: its types cannot be read: {error}") from None
+
+
+def _arguments_model(
+    function: Callable[..., Any], hints: Mapping[str, Any], notes: Mapping[str, str]
+) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ToolError(f"{_where(function)}: the model cannot fill {parameter}")
         if parameter.name not in hints:
             raise ToolError(f"{_where(function)}: parameter {parameter.name} has no type")
+        if hints[parameter.name] is KeysPressed:
+            continue
         default = ... if parameter.default is parameter.empty else parameter.default
         note = notes.get(parameter.name)
         fields[parameter.name] = (hints[parameter.name], Field(default, description=note))

@@ -86,11 +86,23 @@ class Trouble:
         self._closing.after_last_word(reason, transfer_to=transfer_to)
         self._say(HOLD if transfer_to else FAREWELL)
 
+    def take_leave(self) -> None:
+        """The model was to say goodbye, and does not: our own last words must do."""
+        self._closing.goodbye_owed = False
+        self._say(FAREWELL)
+
+    def transfer_failed(self) -> None:
+        """Nobody else takes the caller: words, then the end."""
+        self._closing.transfer_failed()
+        self._say(FAREWELL)
+
     def response_done(self, response: Response, status: str, reason: str | None) -> None:
         """A failed response is silence to the caller: say something, try once more, then end."""
         if status != "failed":
             self._failed_responses = 0
             return
+        if self._closing.wanted:
+            return  # it is not asked for again; whoever is owed a goodbye gets ours
         self._failed_responses += 1
         allowed = self._settings.failure.retries
         if self._failed_responses > allowed or reason in _HOPELESS:

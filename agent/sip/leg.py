@@ -38,6 +38,7 @@ from agent.sip.rtp import RtpCounter
 _log = structlog.get_logger(__name__)
 
 _REQUEST_TIMEOUT = 408
+_INTERNAL_ERROR = 500
 _DECLINE = 603
 _FINAL = 200  # and above
 _REFUSAL = 300  # and above
@@ -142,8 +143,9 @@ class SipLeg:
         self._attempt("send DTMF", lambda call: call.sendDtmf(parameters))
 
     def transfer(self, uri: str) -> None:
-        """See `CallLeg.transfer`."""
-        self._attempt("transfer", lambda call: call.xfer(uri, response(0)))
+        """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
+        if not self._attempt("transfer", lambda call: call.xfer(uri, response(0))):
+            self._inbox.post(TransferProgressed(status=_INTERNAL_ERROR))
 
     # ---- the endpoint, now and then
 
@@ -233,10 +235,10 @@ class SipLeg:
     def _is_over(self) -> bool:
         return self._told_end or self._ending is not None
 
-    def _attempt(self, what: str, operation: Callable[[Call], object]) -> None:
+    def _attempt(self, what: str, operation: Callable[[Call], object]) -> bool:
+        """Answers false if it failed; on a call that is over there is nothing to do."""
         call = self._call
-        if call is not None and not self._is_over:
-            _tried(what, lambda: operation(call))
+        return call is None or self._is_over or _tried(what, lambda: operation(call))
 
     def _on_audio(self, media: Any) -> None:
         assert self._call is not None  # noqa: S101 - only a call has media
@@ -347,9 +349,11 @@ def _is_ours(event: Any) -> bool:
     return event.body.tsxState.type in lost
 
 
-def _tried(what: str, operation: Callable[[], object]) -> None:
+def _tried(what: str, operation: Callable[[], object]) -> bool:
     """Run what the state of the call may not allow: that is logged, not raised."""
     try:
         operation()
     except pjsua2.Error as error:
         _log.warning("sip_operation_failed", operation=what, reason=error.reason)
+        return False
+    return True

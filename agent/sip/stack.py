@@ -5,6 +5,8 @@ here, with the reason.
 """
 
 import contextlib
+import ctypes
+import errno
 import gc
 import os
 import random
@@ -59,6 +61,9 @@ _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
 
 _SEARCH_TRIES = 200
+
+_ADDRESS_IN_USE = 120_000 + errno.EADDRINUSE
+"""`PJ_STATUS_FROM_OS`."""
 
 _TRANSPORTS = {
     "udp": pjsua2.PJSIP_TRANSPORT_UDP,
@@ -245,10 +250,7 @@ class Stack:
                 self._transports[name] = self._endpoint.transportCreate(_TRANSPORTS[name], config)
             except pjsua2.Error as error:
                 self._unbind()
-                raise PortTakenError(
-                    f"SIP cannot listen on {self.options.listen_host}:{port}/{name}: "
-                    f"{error.reason}. Stop what uses it, or choose another port"
-                ) from None
+                raise _bind_error(self.options, f"{port}/{name}", error) from None
             info = self._endpoint.transportGetInfo(self._transports[name])
             port = int(info.localAddress.rpartition(":")[2])
         self.port = port
@@ -296,6 +298,7 @@ def _quiet_stdout() -> Iterator[None]:
             os.dup2(nowhere.fileno(), 1)
         yield
     finally:
+        ctypes.CDLL(None).fflush(None)  # what goes to a pipe waits in C's own buffer, for the exit
         os.dup2(kept, 1)
         os.close(kept)
 
@@ -307,13 +310,22 @@ def _check_host(host: str) -> None:
         SipError: it cannot; says why.
     """
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_DGRAM)
         with socket.socket(found[0][0], socket.SOCK_DGRAM) as probe:
             probe.bind(found[0][4])
     except OSError as error:
         raise SipError(
-            f"sip.host {host!r} is no address of this machine: {error.strerror}"
+            f"sip.host {host!r} is no IPv4 address of this machine: {error.strerror}"
         ) from None
+
+
+def _bind_error(options: SipOptions, port: str, error: Any) -> SipError:
+    problem = f"SIP cannot listen on {options.listen_host}:{port}: {error.reason}"
+    if error.status == _ADDRESS_IN_USE:
+        return PortTakenError(f"{problem}. Stop what uses it, or choose another port")
+    if options.public_host is not None:
+        problem += f". sip.public_host is {options.public_host!r}: is that a name that resolves?"
+    return SipError(problem)
 
 
 def _free_block(host: str, count: int) -> int:

@@ -149,13 +149,29 @@ def test_hanging_up_waits_until_the_last_word_has_been_heard() -> None:
     assert rig.finished
 
 
-def test_the_last_word_is_not_waited_for_for_ever() -> None:
+def test_a_last_word_of_a_minute_is_heard_to_its_end() -> None:
     rig = listening()
     rig.turn()
     rig.event("response.created", response={"id": "r1"})
     rig.delta(60_000)
     rig.response_done(output=[call("hang_up", {})])
-    rig.wait(15_000)
+    rig.wait(59_980)
+    assert not rig.asked(effects.HangUp)
+    rig.wait(20)
+    assert rig.asked(effects.HangUp)
+    assert not rig.marks("watchdog_fired")
+
+
+def test_a_last_word_that_the_caller_holds_up_is_not_waited_for_for_ever() -> None:
+    rig = listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(2000)
+    rig.playing = 0  # on hold: nothing of it leaves
+    rig.response_done(output=[call("hang_up", {})])
+    rig.wait(17_000 - 20)
+    assert not rig.asked(effects.HangUp)
+    rig.wait(20)
     assert rig.marks("watchdog_fired") == [{"what": "farewell"}]
     assert rig.asked(effects.HangUp)
 
@@ -242,6 +258,18 @@ def test_a_key_press_stops_the_agents_voice_and_its_running_response() -> None:
     assert not rig.sent("response.create"), "one response at a time"
     rig.response_done(status="cancelled", details={"reason": "client_cancelled"})
     assert len(rig.sent("response.create")) == 1
+
+
+def test_a_function_gets_the_keys_of_the_call_even_if_the_model_does_not() -> None:
+    rig = listening(with_settings(NO_GREETING, {"dtmf": {"to_model": False}}))
+    press(rig, "12#")
+    calling(rig, call("opening_hours", {}))
+    press(rig, "9" * 70)
+    rig.tell(ToolFinished(call_id="c1", ok=True, output="closed"))
+    rig.event("response.created", response={"id": "r2"})
+    again = [call("opening_hours", {}, "c2")]
+    rig.event("response.done", response={"id": "r2", "status": "completed", "output": again})
+    assert [run.keys for run in rig.asked(effects.RunTool)] == ["12#", "9" * 64]
 
 
 def test_keys_can_be_kept_from_the_model() -> None:
@@ -336,7 +364,26 @@ def test_the_longest_call_ends_with_a_goodbye() -> None:
 def test_a_goodbye_that_never_comes_does_not_keep_the_call() -> None:
     rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
     rig.wait(30_000 + 15_000)
+    assert rig.marks("prompt_started") == [{"prompt": "tone"}]
     assert rig.asked(effects.HangUp)
+
+
+def test_a_goodbye_that_fails_is_replaced_by_our_own() -> None:
+    rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
+    rig.wait(30_000)
+    rig.respond(purpose="goodbye", audio_ms=0, done="failed")
+    rig.wait(5_000)
+    assert rig.marks("prompt_started") == [{"prompt": "tone"}]
+    assert rig.marks("hang_up_sent") == [{"reason": "limit reached: call"}]
+
+
+def test_without_a_session_the_longest_call_ends_with_our_own_words() -> None:
+    rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
+    rig.wait(29_900)
+    rig.lose("gone")
+    rig.wait(5_000)
+    assert rig.marks("prompt_started") == [{"prompt": "tone"}]
+    assert rig.marks("hang_up_sent") == [{"reason": "limit reached: call"}]
 
 
 def test_the_longest_silence_counts_from_the_last_word_of_either_side() -> None:

@@ -200,6 +200,35 @@ def test_a_transfer_that_is_never_answered_ends_the_call_all_the_same() -> None:
     rig.wait(0)
     rig.lose("refused")
     rig.wait(40_000)
+    assert prompts_played(rig) == ["hold", "farewell"]
+    assert rig.marks("hang_up_sent")
+
+
+def test_a_caller_whom_nobody_else_takes_hears_the_last_words() -> None:
+    failure = {"failure": {"transfer_to": "sip:desk@example.org"}}
+    settings = with_settings(NO_GREETING, failure, {"realtime": {"reconnect": {"attempts": 0}}})
+    rig = with_prompts(settings).ring().media()
+    rig.wait(0)
+    rig.lose("refused")
+    rig.wait(1500)
+    rig.tell(TransferProgressed(status=486))
+    rig.wait(1900)
+    assert not rig.marks("hang_up_sent")
+    rig.wait(200)
+    assert prompts_played(rig) == ["hold", "farewell"]
+    assert rig.marks("hang_up_sent") == [{"reason": "no connection to the Realtime API"}]
+
+
+def test_a_minute_that_waits_to_be_heard_does_not_cost_the_last_words() -> None:
+    settings = with_settings(NO_GREETING, {"realtime": {"reconnect": {"attempts": 0}}})
+    rig = with_prompts(settings).listening()
+    rig.turn()
+    rig.respond(audio_ms=60_000)
+    rig.lose("gone")
+    rig.wait(61_900)
+    assert not rig.marks("hang_up_sent")
+    rig.wait(100)
+    assert rig.marks("prompt_ended") == [{"prompt": "farewell", "played_ms": 2000.0}]
     assert rig.marks("hang_up_sent")
 
 

@@ -39,6 +39,13 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ),
         ("sip: {allowed_peers: [10.0.0.0/99]}", ":1: sip.allowed_peers: '10.0.0.0/99' does not"),
         ("sip: {registration: {registrar: '', user: a}}", ":1: sip.registration.registrar: is ''"),
+        ("sip: {rtp_port: 4001, rtp_port_count: 8}", ":1: sip: rtp_port_count: 4 calls take 8"),
+        (
+            "sip: {transports: [tcp], registration: {registrar: pbx, user: a}}",
+            ":1: sip: registration.transport: udp is not among the transports",
+        ),
+        ("failure: {transfer_to: '+49 30 1'}", ":1: failure.transfer_to: '+49 30 1' is no URI"),
+        ("tools: {transfer: ['sip:a@b', desk]}", ":1: tools.transfer.1: 'desk' is no URI"),
         ("turns: {append_interval_ms: 30}", ":1: turns.append_interval_ms: is 30"),
         ("realtime: {url: 'http://x'}", ":1: realtime.url: 'http://x' is not a WebSocket URL"),
         ("realtime: {url: 'ws://x/{caller}'}", ":1: realtime.url: 'ws://x/{caller}': {called} is"),

@@ -200,6 +200,16 @@ def test_reloading_is_for_those_that_run() -> None:
     assert world.tell(ReloadAsked()) == [Tell(0, "reload"), Tell(2, "reload")]
 
 
+def test_who_starts_while_a_reload_is_asked_for_reloads_when_it_is_ready() -> None:
+    world = World(2)
+    world.ready(0)
+    world.tell(ReloadAsked())
+    assert Tell(1, "reload") in world.ready(1), "it may have read the settings before"
+    world.tell(ReloadAsked())
+    world.die_and_wait_ms(1)
+    assert world.ready(1) == [], "its new life has read the new ones"
+
+
 class Chaos:
     """A supervisor to whom anything that is possible happens, in any order."""
 

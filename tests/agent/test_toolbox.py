@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from agent.toolbox import Tool, ToolError, load_tools
+from agent.toolbox import KeysPressed, Tool, ToolError, load_tools
 
 
 def opening_hours(day: str, hour: int = 9, place: Literal["shop", "office"] = "shop") -> str:
@@ -98,6 +98,25 @@ def test_annotated_bounds_reach_the_model() -> None:
     assert tool.run({"seats": 9})[0] is False
 
 
+def test_a_function_that_exits_has_failed_and_nothing_else() -> None:
+    def leave() -> str:
+        """Leave."""
+        sys.exit(3)
+
+    assert Tool(leave).run({}) == (False, '{"error": "SystemExit: 3"}')
+
+
+def test_keys_are_filled_by_the_agent_and_unknown_to_the_model() -> None:
+    def check_pin(account: str, pin: KeysPressed) -> bool:
+        """Check the caller's PIN."""
+        return (account, pin) == ("7", "1234#")
+
+    tool = Tool(check_pin)
+    assert list(tool.declaration["parameters"]["properties"]) == ["account"]
+    assert tool.run({"account": "7"}, keys="1234#") == (True, "true")
+    assert tool.run({"account": "7", "pin": "1234#"}, keys="")[0] is False
+
+
 def test_what_cannot_be_offered_is_a_clear_error() -> None:
     def silent(day: str) -> str:
         return day
@@ -114,11 +133,21 @@ def test_what_cannot_be_offered_is_a_clear_error() -> None:
         """Odd."""
         return str(file)
 
+    def no_code(day: "a b") -> str:  # type: ignore[valid-type]  # noqa: F722
+        """Types that are no Python."""
+        return str(day)
+
+    def no_module(day: "sys.nothing") -> str:  # type: ignore[name-defined]
+        """Types that are nowhere."""
+        return str(day)
+
     for function, problem in (
         (silent, "no docstring"),
         (untyped, "parameter day has no type"),
         (starred, "the model cannot fill"),
         (odd, "not a type for JSON|cannot be read"),
+        (no_code, "its types cannot be read"),
+        (no_module, "its types cannot be read"),
     ):
         with pytest.raises(ToolError, match=problem) as error:
             Tool(function)
@@ -149,6 +178,9 @@ def _helper() -> None: ...
     (tmp_path / "broken_tools.py").write_text("1/0")
     with pytest.raises(ToolError, match="cannot be imported: ZeroDivisionError"):
         load_tools("broken_tools")
+    (tmp_path / "leaving_tools.py").write_text("import sys; sys.exit(3)")
+    with pytest.raises(ToolError, match="cannot be imported: SystemExit: 3"):
+        load_tools("leaving_tools")
     with pytest.raises(ToolError, match="cannot be imported: ModuleNotFoundError"):
         load_tools("no_such_module_anywhere")
     for name in ("shop_tools", "empty_tools", "taken_tools"):

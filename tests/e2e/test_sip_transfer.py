@@ -72,3 +72,14 @@ def test_a_caller_who_expects_no_transfer_declines(phones: tuple[Phone, Phone, s
     assert agent.wait_for(theirs, TransferProgressed).status == 603
     caller.do(ours, "hang_up")
     agent.wait_for(theirs, HungUp)
+
+
+def test_a_transfer_that_cannot_be_asked_for_has_failed(phones: tuple[Phone, Phone, str]) -> None:
+    agent, caller, over = phones
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}{over}")
+    agent.wait_for(theirs, AudioReceived, count=5)
+    agent.do(theirs, "transfer", f"sip:{'9' * 8000}@127.0.0.1")  # no SIP message of ours holds it
+    assert agent.wait_for(theirs, TransferProgressed).status == 500
+    caller.do(ours, "hang_up")
+    agent.wait_for(theirs, HungUp)

@@ -319,12 +319,14 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     config = tmp_path / "agent.yaml"
     config.write_text(yaml.safe_dump(settings))
+    env = {**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"}
+    env.pop("PYTHONUNBUFFERED", None)  # it changes what C code's own output does
     return subprocess.run(
         [sys.executable, "-m", "agent.cli", "serve", "--config", str(config), *options],
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"},
+        env=env,
         check=False,
     )
 
@@ -344,8 +346,10 @@ def test_a_port_that_is_taken_is_said_in_words(tmp_path: Path, options: tuple[st
 @pytest.mark.parametrize(
     ("sip", "said"),
     [
-        ({"host": "203.0.113.7"}, "sip.host '203.0.113.7' is no address of this machine"),
-        ({"host": "nonsense.invalid"}, "sip.host 'nonsense.invalid' is no address"),
+        ({"host": "203.0.113.7"}, "sip.host '203.0.113.7' is no IPv4 address of this machine"),
+        ({"host": "::1"}, "sip.host '::1' is no IPv4 address of this machine"),
+        ({"public_host": "not a host"}, "sip.public_host is 'not a host'"),
+        ({"host": "nonsense.invalid"}, "sip.host 'nonsense.invalid' is no IPv4 address"),
         (
             {"registration": {"registrar": "pbx:port", "user": "a"}},
             "cannot register as a at pbx:port",
@@ -383,6 +387,39 @@ def test_more_workers_than_there_can_be(tmp_path: Path) -> None:
     done = run(tmp_path, {}, "--workers", "0")
     assert done.returncode == 2
     assert "expected 1 to 64" in done.stderr
+
+
+def test_the_users_function_runs_and_gets_the_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phone: Phone, serve: Serve
+) -> None:
+    source = '''
+from pathlib import Path
+from agent.toolbox import KeysPressed
+
+def note(keys: KeysPressed) -> str:
+    """Note what the caller has pressed."""
+    Path(__file__).with_name("noted").write_text(keys)
+    return "noted"
+'''
+    (tmp_path / "noting_tools.py").write_text(source)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    script = {"replies": [{"function_call": {"name": "note"}}, {"say": "Thank you."}]}
+    with fake_realtime(tmp_path, script) as url:
+        agent = serve(
+            realtime={"url": url},
+            greeting={"enabled": False},
+            tools={"module": "noting_tools"},
+        )
+        number = call(phone, agent.addresses[0])
+        for digit in "12#":
+            phone.do(number, "send_dtmf", digit)
+        until((tmp_path / "noted").exists, "the function has run")
+        hang_up(phone, number)
+        until(agent.records, "the record")
+    assert (tmp_path / "noted").read_text() == "12#"
+    (record,) = agent.records()
+    assert (record["tools_called"], record["digits_received"]) == (1, 3)
+    assert agent.metric("earshot_tool_seconds_count", ok="true") == 1
 
 
 def test_a_reload_of_tools_that_are_not_there_is_said(serve: Serve) -> None:
