@@ -10,6 +10,7 @@ from reports import stats
 from reports.axis import Span
 from reports.bench import Benches
 from reports.budget import Judged
+from reports.calibration import Calibration
 from reports.compare import Change
 from reports.knee import PARTIES, Knee, charts
 from reports.results import CallResult, RunInfo, overall, summarise
@@ -77,21 +78,21 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
         summary=summarise(calls),
         overall=overall(calls),
         headline=_headline(len(calls), len(wrong)),
-        calibration=_calibration(info),
+        calibration=_calibration(info.calibration),
         changes=changes,
     )
 
 
-def call_page(info: RunInfo, call: CallResult) -> str:
-    """The page of a call."""
+def call_page(call: CallResult, *, started_at: str, calibration: Calibration | None) -> str:
+    """The page of a call, of a run that began then and was judged in view of that."""
     view = view_of(call)
     return _PAGES.get_template("call.html").render(
-        info=info,
+        started_at=started_at,
         call=call,
         problem=_problem(call),
         view=view,
         hints=_hints(call),
-        calibration=_calibration(info),
+        calibration=_calibration(calibration),
     )
 
 
@@ -120,9 +121,9 @@ def _headline(calls: int, wrong: int) -> str:
     return f"{what}, all as they should be" if not wrong else f"{wrong} of {what} went wrong"
 
 
-def _calibration(info: RunInfo) -> str:
-    if info.calibration:
-        return f"The harness's own error: {info.calibration.line}."
+def _calibration(calibration: Calibration | None) -> str:
+    if calibration:
+        return f"The harness's own error: {calibration.line}."
     return "The harness's own error was not calibrated for this run."
 
 

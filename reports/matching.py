@@ -42,10 +42,15 @@ def likenesses(piece: NDArray[Any], within: NDArray[Any]) -> NDArray[np.float64]
     energy = float(a.dot(a))
     if b.size < a.size or not energy:
         return np.zeros(0)
-    size = 1 << (b.size + a.size - 1).bit_length()
+    size = _fast_length(b.size)  # what wraps round it falls on places that are not asked for
     product = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
     sums = np.concatenate(([0.0], np.cumsum(b * b)))
     local = sums[a.size :] - sums[: -a.size]
     floor = max(1.0, float(local.max()) * _FAINT)
     result: NDArray[np.float64] = product[: local.size] / np.sqrt(energy * np.maximum(local, floor))
     return result
+
+
+def _fast_length(least: int) -> int:
+    """A length for an FFT, of small factors and not much longer than `least`."""
+    return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))

@@ -1,10 +1,11 @@
 """A run on disk: pages, `results.json`, `junit.xml`, `summary.md`, a directory for each call."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from reports import html
+from reports.calibration import Calibration
 from reports.compare import compare
 from reports.evidence import TIMELINE, CallEvidence, save_evidence
 from reports.files import write_atomically
@@ -48,20 +49,38 @@ def write_run(
 
 
 def write_judged(
-    out_dir: Path, info: RunInfo, judged: Sequence[CallResult], *, against: Path | None = None
+    out_dir: Path,
+    info: RunInfo,
+    judged: Sequence[CallResult],
+    *,
+    against: Path | None = None,
+    written: Container[str] = (),
 ) -> None:
-    """Write the report of a run whose calls are judged already, as `write_run` does."""
+    """Write the report of a run whose calls are judged already, as `write_run` does.
+
+    `written` are the slugs of those whose evidence and page are there already.
+    """
     for call in judged:
+        if call.slug in written:
+            continue
         directory = call_directory(out_dir, call.slug)
         if not (directory / TIMELINE).exists():
             save_evidence(call.evidence, directory)
-        write_atomically(directory / "call.html", html.call_page(info, call).encode())
+        write_page(directory, call, started_at=info.started_at, calibration=info.calibration)
     data = results(info, judged)
     index = html.index_page(info, judged, _changes(out_dir, data, against))
     write_atomically(out_dir / "index.html", index.encode())
     write_atomically(out_dir / "junit.xml", junit(info, judged))
     write_atomically(out_dir / "summary.md", markdown(info, judged).encode())
     write_atomically(out_dir / RESULTS, to_json(data))
+
+
+def write_page(
+    directory: Path, call: CallResult, *, started_at: str, calibration: Calibration | None
+) -> None:
+    """Write the page of a call into its directory."""
+    page = html.call_page(call, started_at=started_at, calibration=calibration)
+    write_atomically(directory / "call.html", page.encode())
 
 
 def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:

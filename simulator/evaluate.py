@@ -14,6 +14,7 @@ from reports.calibration import kept
 from reports.evidence import INFO, CallInfo, EvidenceError, Verdict, load_evidence
 from reports.files import write_atomically
 from reports.results import CallResult, judge_call
+from reports.write import write_page
 from simulator.stage import Lane, Played, Stage
 from simulator.verdicts import check
 
@@ -29,12 +30,20 @@ class Evaluated:
     sentence: str
     took_s: float
     result: CallResult | None
+    has_page: bool = False
+    """Whether its page is written, as it is now."""
     unmeasured: bool = False
     """An error because the machine stood still: nothing else is said about the call."""
 
 
-def evaluate(played: Played, lane: Lane) -> Evaluated:
-    """Measure and judge a call from what lies in its directory, where `call.json` is written."""
+def evaluate(played: Played, lane: Lane, page_of: str | None = None) -> Evaluated:
+    """Measure and judge a call from what lies in its directory, where `call.json` is written.
+
+    Args:
+        played: the call.
+        lane: where it was played.
+        page_of: when the run began, if the call's page is to be written as well.
+    """
     try:
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
@@ -43,7 +52,10 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))
             evidence = load_evidence(played.directory)
-        result = judge_call(evidence, kept() if lane == "sip" else None)
+        calibration = kept() if lane == "sip" else None
+        result = judge_call(evidence, calibration)
+        if page_of is not None:
+            write_page(played.directory, result, started_at=page_of, calibration=calibration)
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)
@@ -58,6 +70,7 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
         sentence=result.detail,
         took_s=played.took_s,
         result=result,
+        has_page=page_of is not None,
     )
 
 

@@ -51,12 +51,14 @@ async def play_all(
     lane: Lane,
     progress: Progress,
     done: list[Evaluated],
+    pages_of: str | None = None,
 ) -> None:
     """Play, measure and judge every stage: `jobs` at once, each after its forerunner.
 
     Callers of one scenario call together; where `jobs` is not enough for them, nobody else does.
 
-    What is done is added to `done`, which in the end has the order of `stages`.
+    What is done is added to `done`, which in the end has the order of `stages`. With `pages_of`,
+    when the run began, the calls' pages are written as well, while further calls are played.
 
     Raises:
         ProcessError: a process died; nothing more can be played.
@@ -77,7 +79,7 @@ async def play_all(
                 played = await play(attempt(stage, number))
             finally:
                 places.give_back(stage, together=number == 1)
-            call = await loop.run_in_executor(judge, evaluate, played, lane)
+            call = await loop.run_in_executor(judge, evaluate, played, lane, pages_of)
             if not is_bent(call):
                 break
             progress.phase(stage.name, "once more: this machine stood still")

@@ -23,7 +23,8 @@ def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:
     for call in calls:
         result = next(judged) if call.result is not None else None
         if result is None or result.verdict == call.verdict:
-            together.append(replace(call, result=result))
+            as_it_was = call.has_page and result is call.result
+            together.append(replace(call, result=result, has_page=as_it_was))
             continue
         these = [c for c in calls if c.stage.scenario.name == call.stage.scenario.name]
         worst_ms = max(disturbance(c).worst_ms for c in these)
@@ -44,5 +45,6 @@ def _with_verdict(call: Evaluated, result: CallResult, worst_ms: float) -> Evalu
         result=result,
         verdict=result.verdict,
         sentence=result.detail,
+        has_page=False,
         unmeasured=unmeasured,
     )

@@ -128,14 +128,15 @@ def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]
     """Write all pages of a run, point `latest` at it, and answer with what `results.json` holds."""
     info = _run_info(done, options, command)
     judged = [call.result for call in done.calls if call.result]
-    write_judged(done.directory, info, judged)
+    written = {call.result.slug for call in done.calls if call.result and call.has_page}
+    write_judged(done.directory, info, judged, written=written)
     point_latest_at(done.directory)
     return results(info, judged)
 
 
 def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
     return RunInfo(
-        started_at=done.started_at.isoformat(timespec="seconds"),
+        started_at=done.began,
         command=command,
         lane=options.lane,
         commit=_commit(),

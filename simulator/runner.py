@@ -72,6 +72,11 @@ class Run:
     """See `RunOptions`."""
 
     @property
+    def began(self) -> str:
+        """When, as reports tell it."""
+        return self.started_at.isoformat(timespec="seconds")
+
+    @property
     def counted(self) -> list[Evaluated]:
         """The calls that decide: all, or those that were measured, if that is most of them."""
         measured = [call for call in self.calls if not call.unmeasured]
@@ -207,7 +212,13 @@ async def _play_virtual(
     lane = VirtualLane(stages, done.directory.resolve(), progress.phase)
     with _few_full_collections():
         await play_all(
-            stages, lane.play, jobs=1, lane="virtual", progress=progress, done=done.calls
+            stages,
+            lane.play,
+            jobs=1,
+            lane="virtual",
+            progress=progress,
+            done=done.calls,
+            pages_of=done.began,
         )
 
 

@@ -141,3 +141,14 @@ def test_a_piece_is_found_whatever_its_level() -> None:
     match = matching.find(SENT[4000:6000] / 7, SENT)
     assert (match.offset, match.found) == (4000, True)
     assert match.correlation == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("length", "piece"), [(50, 50), (51, 50), (1000, 37), (4099, 1500)])
+def test_likeness_is_the_correlation_at_every_place(length: int, piece: int) -> None:
+    within = np.random.default_rng(length).integers(-3000, 3000, length).astype(float)
+    found = matching.likenesses(within[:piece], within)
+    energies = [float(np.sum(within[n : n + piece] ** 2)) for n in range(length - piece + 1)]
+    wanted = np.correlate(within, within[:piece], "valid") / np.sqrt(
+        energies[0] * np.array(energies)
+    )
+    assert found == pytest.approx(wanted, abs=1e-9)

@@ -15,12 +15,24 @@ from agent.timeline import Mark, TimelineError
 from reports.calibration import Calibration, error_of
 from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from reports.html import call_page, index_page
-from reports.results import RunInfo, judge_call, judge_together, overall, results, summarise
+from reports.results import (
+    CallResult,
+    RunInfo,
+    judge_call,
+    judge_together,
+    overall,
+    results,
+    summarise,
+)
 from reports.stats import percentile
 from reports.write import call_directory, write_run
 
 INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="earshot run")
 MOST_BYTES = 2_000_000
+
+
+def page_of(call: CallResult) -> str:
+    return call_page(call, started_at=INFO.started_at, calibration=INFO.calibration)
 
 
 def slow_call(**info: object) -> SyntheticCall:
@@ -47,7 +59,7 @@ def test_a_timeline_alone_is_evidence(tmp_path: Path) -> None:
     (tmp_path / "timeline.jsonl").write_text(lines)
     read = load_evidence(tmp_path)
     assert (read.info.lane, read.recorded) == ("production", False)
-    page = call_page(INFO, judge_call(read))
+    page = page_of(judge_call(read))
     assert "LISTENING" in page
     assert "<audio" not in page
 
@@ -163,9 +175,7 @@ def test_a_failed_step_leads_to_its_place() -> None:
     at_ns = full.marks[0].at_ns + 2_500_000_000
     fields = {"step": 3, "kind": "expect", "text": "expect reply"}
     step = Mark(at_ns=at_ns, source="caller", call="x", name="step_started", fields=fields)
-    page = call_page(
-        INFO, judge_call(replace(full, marks=sorted([*full.marks, step], key=by_time)))
-    )
+    page = page_of(judge_call(replace(full, marks=sorted([*full.marks, step], key=by_time))))
     assert detail in page
     assert "Step 4 began here: expect reply" in page
     assert 'data-ms="2500.0">hear it at 2.50 s' in page
@@ -251,7 +261,7 @@ def test_pages_are_whole_and_need_no_network() -> None:
         judge_call(SyntheticCall(info={"about": "<b>&"}).build()),
         judge_call(slow_call().build()),
     ]
-    pages = [index_page(INFO, calls), *(call_page(INFO, call) for call in calls)]
+    pages = [index_page(INFO, calls), *(page_of(call) for call in calls)]
     for page in pages:
         assert "http://" not in page.replace("http://www.w3.org", "")
         assert "https://" not in page
@@ -263,7 +273,7 @@ def test_a_minute_of_call_is_a_page_below_two_megabytes() -> None:
     turns = [TurnTruth(says_ms=3000, answer_length_ms=4000) for _ in range(7)]
     evidence = SyntheticCall(turns=turns, noise_dbfs=-55).build()
     assert evidence.recording.shape[0] / evidence.rate_hz >= 60
-    page = call_page(INFO, judge_call(evidence))
+    page = page_of(judge_call(evidence))
     assert 'id="sound"' in page
     assert len(page.encode()) < MOST_BYTES
 
@@ -275,7 +285,7 @@ def test_a_text_in_the_marks_cannot_break_out_of_the_page() -> None:
         replace(m, fields={**m.fields, "text": evil}) if m.name == "utterance_started" else m
         for m in evidence.marks
     ]
-    page = call_page(INFO, judge_call(replace(evidence, marks=marks)))
+    page = page_of(judge_call(replace(evidence, marks=marks)))
     assert evil not in page
 
 
@@ -294,7 +304,7 @@ def test_every_part_of_the_evidence_may_be_missing(seed: int) -> None:
         server_sent=full.server_sent if rng.random() < 0.5 else None,
     )
     call = judge_call(evidence)
-    page = call_page(INFO, call) + index_page(INFO, [call])
+    page = page_of(call) + index_page(INFO, [call])
     assert page.count("</html>") == 2
     json.dumps(results(INFO, [call]), allow_nan=False)
 

@@ -47,7 +47,7 @@ class Machine:
         self.at_once -= 1
         return Played(stage=stage, directory=Path(), verdict="passed", detail="", took_s=1.0)
 
-    def evaluate(self, played: Played, _lane: Lane) -> Evaluated:
+    def evaluate(self, played: Played, _lane: Lane, _page_of: str | None) -> Evaluated:
         verdict, lag_ms = self.verdicts.get(played.stage.name, ("passed", 1.0))
         lag = Mark(
             at_ns=1, source="caller", call="", name="scheduling_lag", fields={"worst_ms": lag_ms}

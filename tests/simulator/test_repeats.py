@@ -1,5 +1,6 @@
 """Percentiles over all calls of a scenario, and whose fault it is when they are not kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,13 @@ def test_where_the_harness_was_late_it_is_nobodys_failure(tmp_path: Path, lag_ms
     *_, last = evaluate_together(calls(tmp_path, [50, 900, 60], lag_ms))
     assert last.verdict == "error"
     assert last.sentence.startswith("not measured: this machine stood still for up to 30 ms")
+
+
+def test_a_page_is_as_it_was_unless_percentiles_came_to_it(tmp_path: Path) -> None:
+    for slowest_ms in (150.0, 900.0):
+        answers_ms = [50.0, slowest_ms, 60.0]
+        done = [replace(call, has_page=True) for call in calls(tmp_path, answers_ms)]
+        assert [call.has_page for call in evaluate_together(done)] == [True, True, False]
 
 
 def test_a_call_that_failed_before_keeps_its_reason(tmp_path: Path) -> None:
