@@ -168,6 +168,21 @@ def test_key_presses_come_as_info(agent: Phone, raw: RawPhone, body: str) -> Non
     hang_up(agent, raw, call)
 
 
+@pytest.mark.parametrize("body", ["Signal=5", "Signal=5\n", "Signal", "Signal=5\0\r\n", "5", ""])
+def test_a_key_press_that_breaks_off_is_refused_and_the_call_goes_on(
+    agent: Phone, raw: RawPhone, body: str
+) -> None:
+    """PJSUA ends its process over the first four."""
+    call = agent.calls()
+    assert raw.call(raw.sdp()).status == 200
+    agent.wait_for(call, MediaReady)
+    assert raw.request("INFO", body, {"Content-Type": "application/dtmf-relay"}) >= 400
+    whole = "Signal=7\r\nDuration=160\r\n"
+    assert raw.request("INFO", whole, {"Content-Type": "application/dtmf-relay"}) == 200
+    assert agent.wait_for(call, DtmfReceived) == DtmfReceived(digit="7", method="info")
+    hang_up(agent, raw, call)
+
+
 def test_g711_is_not_touched_on_its_way(agent: Phone, raw: RawPhone) -> None:
     """At 8 kHz every value that arrives as µ-law is heard as exactly that value."""
     call = agent.calls()
