@@ -8,12 +8,12 @@ import ctypes
 from collections.abc import Callable
 
 from agent.sip.options import CALLS_PER_PROCESS
-from agent.sip.pjsip import Link, Pointer, Refused, RequestModule, Str, Text, is_method
+from agent.sip.pjsip import Link, Pointer, Refused, StackModule, Str, Text, is_method
 
 _POOL_BYTES = 512
 
 
-class Gate(RequestModule):
+class Gate(StackModule):
     """Before PJSUA, for INVITEs that begin a call.
 
     `status` is asked for the status to refuse with; `on_refused` is told of each refusal.

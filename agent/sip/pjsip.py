@@ -1,4 +1,4 @@
-"""Modules of our own in PJSIP: C functions that see each request before PJSUA does.
+"""Modules of our own in PJSIP: C functions that see each message before PJSUA does.
 
 PJSIP passes each message through its modules, tables of C functions in order of priority. Only
 exported functions are used, and none of PJSIP's structures are read but lists and strings.
@@ -16,7 +16,7 @@ from agent.sip.call import reported
 _log = structlog.get_logger(__name__)
 
 Pointer, Text = ctypes.c_void_p, ctypes.c_char_p
-_OnRequest = ctypes.CFUNCTYPE(ctypes.c_int, Pointer)
+_OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, Pointer)
 
 Signature = tuple[str, Any, Sequence[Any]]
 """A function's name, what it returns, and what it takes."""
@@ -46,8 +46,8 @@ class _Module(ctypes.Structure):
         ("start", Pointer),
         ("stop", Pointer),
         ("unload", Pointer),
-        ("on_rx_request", _OnRequest),
-        ("on_rx_response", Pointer),
+        ("on_rx_request", _OnMessage),
+        ("on_rx_response", _OnMessage),
         ("on_tx_request", Pointer),
         ("on_tx_response", Pointer),
         ("on_tsx_state", Pointer),
@@ -66,16 +66,18 @@ _COMMON: Sequence[Signature] = (
 )
 
 
-class RequestModule:
+class StackModule:
     """One module; keep a reference until the stack is destroyed. One of a kind in a process."""
 
     name: bytes
     priority: int
     needs: Sequence[Signature] = ()
     """Functions beyond the common ones."""
+    sees_responses = False
+    """Whether it is to see responses, too."""
 
     def open(self) -> None:
-        """See each request from now on; after the stack's start.
+        """See each message from now on; after the stack's start.
 
         Where PJSIP's functions are not exported, nothing is seen, and that is said.
         """
@@ -90,12 +92,15 @@ class RequestModule:
         self.library = library
         self._endpoint = library.pjsua_get_pjsip_endpt()
         self.prepare()
+        callback = _OnMessage(self._on_message)
         self._module = _Module(
             name=Str(self.name, len(self.name)),
             id=-1,
             priority=self.priority,
-            on_rx_request=_OnRequest(self._on_request),
+            on_rx_request=callback,
         )
+        if self.sees_responses:
+            self._module.on_rx_response = callback
         status = library.pjsip_endpt_register_module(self._endpoint, ctypes.byref(self._module))
         if status:
             reason = f"PJSIP status {status}"
@@ -105,11 +110,11 @@ class RequestModule:
         """Make what `deal_with` needs; the library is there."""
 
     def deal_with(self, message: int) -> bool:
-        """A request (`pjsip_rx_data *`); answers whether nothing else is to be done about it."""
+        """A message (`pjsip_rx_data *`); answers whether nothing else is to be done about it."""
         raise NotImplementedError
 
     def describe(self, message: int) -> bytes:
-        """A request in PJSIP's words: `Request msg INVITE/cseq=1 (rdata...)`."""
+        """A message in PJSIP's words: `Request msg INVITE/cseq=1 (rdata...)`."""
         info: bytes = self.library.pjsip_rx_data_get_info(message)
         return info
 
@@ -119,7 +124,7 @@ class RequestModule:
             self._endpoint, message, status, None, headers, None
         )
 
-    def _on_request(self, message: int) -> int:
+    def _on_message(self, message: int) -> int:
         dealt_with = False
         with reported(self.name.decode()):
             dealt_with = self.deal_with(message)
@@ -127,7 +132,7 @@ class RequestModule:
 
 
 def is_method(described: bytes, method: bytes) -> bool:
-    """Whether a request, as `RequestModule.describe` has it, is of this method."""
+    """Whether a request, as `StackModule.describe` has it, is of this method."""
     return described.startswith(b"Request msg " + method + b"/")
 
 

@@ -226,6 +226,24 @@ def test_an_offer_that_cannot_be_met_is_refused(agent: Phone, raw: RawPhone, sdp
     _still_answers(agent)
 
 
+@pytest.mark.parametrize("place", ["c=IN IP4 {}\r\n", "a=rtcp:40001 IN IP4 {}\r\n"])
+def test_an_address_that_is_longer_than_any_is_refused(
+    agent: Phone, raw: RawPhone, place: str
+) -> None:
+    """PJSUA ends its process over it."""
+    call = agent.calls()
+    long = raw.sdp() + place.format("a" * 300)
+    raw.send("INVITE", long)
+    assert raw.final().status == 400
+    raw.send("ACK", long)  # an answer to a late offer, as it were: dropped without a word
+    raw.request("OPTIONS")
+    with RawPhone(agent.port) as other:
+        assert other.call(other.sdp()).status == 200, "the process lives"
+        agent.wait_for(call, MediaReady)
+        assert other.request("INVITE", long) == 400
+        hang_up(agent, other, call)
+
+
 def test_garbage_on_the_sip_port_is_survived(agent: Phone, raw: RawPhone) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201 - shown by pytest when the test fails
