@@ -1,7 +1,9 @@
 """Refuses the call for which the stack has no place: promptly, with `Retry-After`, and counted.
 
 PJSUA knows four calls a process, and answers the fifth with a bare 486 before it tells anybody. The
-gate stands just before it; where it cannot, the bare 486 remains.
+gate stands just before it; where it cannot, the bare 486 remains. It also drops an ACK that belongs
+to nothing: one behind a description that PJSIP cannot read would be answered, which no ACK may be,
+and an assertion would end the process.
 """
 
 import ctypes
@@ -14,7 +16,7 @@ _POOL_BYTES = 512
 
 
 class Gate(StackModule):
-    """Before PJSUA, for INVITEs that begin a call.
+    """Before PJSUA, for requests that belong to no call: INVITEs, and stray ACKs.
 
     `status` is asked for the status to refuse with; `on_refused` is told of each refusal.
     """
@@ -47,10 +49,12 @@ class Gate(StackModule):
 
     def deal_with(self, message: int) -> bool:
         """A request of no call and no transaction."""
-        if self.library.pjsua_call_get_count() < CALLS_PER_PROCESS:
-            return False
         what = self.describe(message)
+        if is_method(what, b"ACK"):
+            return True
         if not is_method(what, b"INVITE"):
+            return False
+        if self.library.pjsua_call_get_count() < CALLS_PER_PROCESS:
             return False
         status = self._status()
         headers = ctypes.byref(self._headers) if self._retry_after_s else None

@@ -244,6 +244,18 @@ def test_an_address_that_is_longer_than_any_is_refused(
         hang_up(agent, other, call)
 
 
+def test_a_description_that_cannot_be_read_is_refused_and_its_ack_is_survived(
+    agent: Phone, raw: RawPhone
+) -> None:
+    """PJSUA would answer the ACK, and ends its process over it."""
+    call = agent.calls()
+    assert raw.call(raw.sdp().replace("1 1 IN IP4", "1 1 IN IP\4")).status == 400
+    with RawPhone(agent.port) as other:
+        assert other.call(other.sdp()).status == 200, "the process lives"
+        agent.wait_for(call, MediaReady)
+        hang_up(agent, other, call)
+
+
 def test_garbage_on_the_sip_port_is_survived(agent: Phone, raw: RawPhone) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201 - shown by pytest when the test fails
