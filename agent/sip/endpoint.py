@@ -17,6 +17,7 @@ from agent.clock import NS_PER_MS
 from agent.sip.call import reported, response
 from agent.sip.errors import SipError
 from agent.sip.gate import Gate
+from agent.sip.guard import Guard
 from agent.sip.inbox import Inbox
 from agent.sip.leg import SipCallLeg, SipLeg
 from agent.sip.offer import expected_codec
@@ -216,10 +217,12 @@ class SipEndpoint(SipStation):
         self._gate = Gate(
             options.retry_after_s, lambda: self._refuse_status or _BUSY, self._note_refusal
         )
+        self._guard = Guard()
 
     async def start(self) -> int:
         """See `SipStation.start`."""
         port = await super().start()
+        self._guard.open()
         self._gate.open()
         return port
 

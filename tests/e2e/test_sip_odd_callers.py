@@ -168,6 +168,21 @@ def test_key_presses_come_as_info(agent: Phone, raw: RawPhone, body: str) -> Non
     hang_up(agent, raw, call)
 
 
+@pytest.mark.parametrize("body", ["Signal=5", "Signal=5\n", "Signal", "Signal=5\0\r\n", "5", ""])
+def test_a_key_press_that_breaks_off_is_refused_and_the_call_goes_on(
+    agent: Phone, raw: RawPhone, body: str
+) -> None:
+    """PJSUA ends its process over the first four."""
+    call = agent.calls()
+    assert raw.call(raw.sdp()).status == 200
+    agent.wait_for(call, MediaReady)
+    assert raw.request("INFO", body, {"Content-Type": "application/dtmf-relay"}) >= 400
+    whole = "Signal=7\r\nDuration=160\r\n"
+    assert raw.request("INFO", whole, {"Content-Type": "application/dtmf-relay"}) == 200
+    assert agent.wait_for(call, DtmfReceived) == DtmfReceived(digit="7", method="info")
+    hang_up(agent, raw, call)
+
+
 def test_g711_is_not_touched_on_its_way(agent: Phone, raw: RawPhone) -> None:
     """At 8 kHz every value that arrives as µ-law is heard as exactly that value."""
     call = agent.calls()
@@ -209,6 +224,36 @@ def test_an_offer_that_cannot_be_met_is_refused(agent: Phone, raw: RawPhone, sdp
     assert 400 <= status < 700
     wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
     _still_answers(agent)
+
+
+@pytest.mark.parametrize("place", ["c=IN IP4 {}\r\n", "a=rtcp:40001 IN IP4 {}\r\n"])
+def test_an_address_that_is_longer_than_any_is_refused(
+    agent: Phone, raw: RawPhone, place: str
+) -> None:
+    """PJSUA ends its process over it."""
+    call = agent.calls()
+    long = raw.sdp() + place.format("a" * 300)
+    raw.send("INVITE", long)
+    assert raw.final().status == 400
+    raw.send("ACK", long)  # an answer to a late offer, as it were: dropped without a word
+    raw.request("OPTIONS")
+    with RawPhone(agent.port) as other:
+        assert other.call(other.sdp()).status == 200, "the process lives"
+        agent.wait_for(call, MediaReady)
+        assert other.request("INVITE", long) == 400
+        hang_up(agent, other, call)
+
+
+def test_a_description_that_cannot_be_read_is_refused_and_its_ack_is_survived(
+    agent: Phone, raw: RawPhone
+) -> None:
+    """PJSUA would answer the ACK, and ends its process over it."""
+    call = agent.calls()
+    assert raw.call(raw.sdp().replace("1 1 IN IP4", "1 1 IN IP\4")).status == 400
+    with RawPhone(agent.port) as other:
+        assert other.call(other.sdp()).status == 200, "the process lives"
+        agent.wait_for(call, MediaReady)
+        hang_up(agent, other, call)
 
 
 def test_garbage_on_the_sip_port_is_survived(agent: Phone, raw: RawPhone) -> None:

@@ -1,0 +1,140 @@
+"""Modules of our own in PJSIP: C functions that see each message before PJSUA does.
+
+PJSIP passes each message through its modules, tables of C functions in order of priority. Only
+exported functions are used, and none of PJSIP's structures are read but lists and strings.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pjsua2
+import structlog
+
+from agent.sip.call import reported
+
+_log = structlog.get_logger(__name__)
+
+Pointer, Text = ctypes.c_void_p, ctypes.c_char_p
+_OnMessage = ctypes.CFUNCTYPE(ctypes.c_int, Pointer)
+
+Signature = tuple[str, Any, Sequence[Any]]
+"""A function's name, what it returns, and what it takes."""
+
+
+class Str(ctypes.Structure):
+    """`pj_str_t`."""
+
+    _fields_ = (("ptr", Text), ("slen", ctypes.c_ssize_t))
+
+
+class Link(ctypes.Structure):
+    """The two members that every PJLIB list element begins with."""
+
+    _fields_ = (("prev", Pointer), ("next", Pointer))
+
+
+class _Module(ctypes.Structure):
+    """`pjsip_module`."""
+
+    _fields_ = (
+        ("link", Link),
+        ("name", Str),
+        ("id", ctypes.c_int),
+        ("priority", ctypes.c_int),
+        ("load", Pointer),
+        ("start", Pointer),
+        ("stop", Pointer),
+        ("unload", Pointer),
+        ("on_rx_request", _OnMessage),
+        ("on_rx_response", _OnMessage),
+        ("on_tx_request", Pointer),
+        ("on_tx_response", Pointer),
+        ("on_tsx_state", Pointer),
+    )
+
+
+_COMMON: Sequence[Signature] = (
+    ("pjsua_get_pjsip_endpt", Pointer, ()),
+    ("pjsip_endpt_register_module", ctypes.c_int, (Pointer, Pointer)),
+    ("pjsip_rx_data_get_info", Text, (Pointer,)),
+    (
+        "pjsip_endpt_respond_stateless",
+        ctypes.c_int,
+        (Pointer, Pointer, ctypes.c_int, Pointer, Pointer, Pointer),
+    ),
+)
+
+
+class StackModule:
+    """One module; keep a reference until the stack is destroyed. One of a kind in a process."""
+
+    name: bytes
+    priority: int
+    needs: Sequence[Signature] = ()
+    """Functions beyond the common ones."""
+    sees_responses = False
+    """Whether it is to see responses, too."""
+
+    def open(self) -> None:
+        """See each message from now on; after the stack's start.
+
+        Where PJSIP's functions are not exported, nothing is seen, and that is said.
+        """
+        library = ctypes.CDLL(pjsua2._pjsua2.__file__)  # noqa: SLF001 - loaded already: the bindings
+        try:
+            for function, result, arguments in (*_COMMON, *self.needs):
+                symbol = getattr(library, function)
+                symbol.restype, symbol.argtypes = result, arguments
+        except AttributeError as error:
+            _log.warning("sip_module_missing", module=self.name.decode(), reason=str(error))
+            return
+        self.library = library
+        self._endpoint = library.pjsua_get_pjsip_endpt()
+        self.prepare()
+        callback = _OnMessage(self._on_message)
+        self._module = _Module(
+            name=Str(self.name, len(self.name)),
+            id=-1,
+            priority=self.priority,
+            on_rx_request=callback,
+        )
+        if self.sees_responses:
+            self._module.on_rx_response = callback
+        status = library.pjsip_endpt_register_module(self._endpoint, ctypes.byref(self._module))
+        if status:
+            reason = f"PJSIP status {status}"
+            _log.warning("sip_module_missing", module=self.name.decode(), reason=reason)
+
+    def prepare(self) -> None:
+        """Make what `deal_with` needs; the library is there."""
+
+    def deal_with(self, message: int) -> bool:
+        """A message (`pjsip_rx_data *`); answers whether nothing else is to be done about it."""
+        raise NotImplementedError
+
+    def describe(self, message: int) -> bytes:
+        """A message in PJSIP's words: `Request msg INVITE/cseq=1 (rdata...)`."""
+        info: bytes = self.library.pjsip_rx_data_get_info(message)
+        return info
+
+    def respond(self, message: int, status: int, headers: Any = None) -> None:
+        """Answer a request, and forget it."""
+        self.library.pjsip_endpt_respond_stateless(
+            self._endpoint, message, status, None, headers, None
+        )
+
+    def _on_message(self, message: int) -> int:
+        dealt_with = False
+        with reported(self.name.decode()):
+            dealt_with = self.deal_with(message)
+        return dealt_with  # noqa: RET504 - false where it failed: then it is PJSUA's business
+
+
+def is_method(described: bytes, method: bytes) -> bool:
+    """Whether a request, as `StackModule.describe` has it, is of this method."""
+    return described.startswith(b"Request msg " + method + b"/")
+
+
+Refused = Callable[[int, str], None]
+"""Told the status of a refusal, and what was refused, in PJSIP's words."""

@@ -1,0 +1,61 @@
+"""What stands before PJSUA: nothing where PJSIP's functions are not exported, and that is said."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from agent.sip.gate import Gate
+from agent.sip.guard import Guard, breaks_off, has_long_address
+
+
+def test_without_pjsips_functions_calls_are_taken_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
+    refused: list[int] = []
+    with capture_logs() as logs:
+        Gate(5, lambda: 486, lambda status, _what: refused.append(status)).open()
+    assert [line["event"] for line in logs] == ["sip_module_missing"]
+    assert "pjsua_get_pjsip_endpt" in logs[0]["reason"]
+    assert not refused
+
+
+def test_without_them_nothing_is_guarded_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
+    with capture_logs() as logs:
+        Guard().open()
+    assert [(line["event"], line["module"]) for line in logs] == [
+        ("sip_module_missing", "earshot-guard")
+    ]
+
+
+HEAD = "INFO sip:100@192.0.2.1 SIP/2.0\r\nContent-Type: Application/DTMF-Relay"
+
+
+@pytest.mark.parametrize("gap", ["\r\n\r\n", "\n\n", "\r\r"])
+@pytest.mark.parametrize(
+    ("body", "breaks"),
+    [
+        ("Signal=5\r\nDuration=160\r\n", False),
+        ("Signal= 5\r\nDuration= 160", False),
+        ("Signal=5\r\n", False),
+        ("Signal=5\n\n", False),
+        ("Signal=5", True),
+        ("Signal", True),
+        ("Signal=5\n", True),
+        ("Signal=5\r", True),
+        ("Signal=5\0\r\n", True),
+        ("5", False),
+        ("", False),
+    ],
+)
+def test_a_key_press_that_breaks_off_is_known(gap: str, body: str, *, breaks: bool) -> None:
+    assert breaks_off(HEAD + gap + body) is breaks
+    assert not breaks_off(HEAD.replace("DTMF", "x") + gap + body)
+
+
+@pytest.mark.parametrize("line", ["c=IN IP4 {}", "a=rtcp:40001 IN IP4 {}", "A=RTCP:1 IN IP6 {}/1"])
+def test_an_address_longer_than_any_is_known(line: str) -> None:
+    sdp = f"v=0\r\n{line}\r\nt=0 0\r\n"
+    assert has_long_address(sdp.format("a" * 254))
+    assert not has_long_address(sdp.format("a" * 100))
+    assert not has_long_address(f"v=0\r\na=fmtp:96 sprop-parameter-sets={'a' * 300}\r\n")
