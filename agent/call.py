@@ -43,6 +43,7 @@ from agent.leg import (
     PlayoutOverflowed,
     RtpMeasured,
     TransferProgressed,
+    TransferRequested,
 )
 from agent.parts import Parts
 from agent.realtime.door import (
@@ -204,6 +205,9 @@ class CallMachine:
         else:
             self._parts.functions.transfer_ended(event.status)
 
+    def _transfer_requested(self, _event: TransferRequested) -> None:
+        self._out.mark("event_dropped", {"type": "REFER", "reason": "we are not to be transferred"})
+
     def _rtp_measured(self, event: RtpMeasured) -> None:
         fields = {
             "received_packets": event.received_packets,
@@ -249,6 +253,7 @@ class CallMachine:
             PlayoutOverflowed: self._playout_overflowed,
             DtmfReceived: parts.keys.pressed,
             TransferProgressed: self._transfer_progressed,
+            TransferRequested: self._transfer_requested,
             RtpMeasured: self._rtp_measured,
             HungUp: self._closing.hung_up,
             RealtimeConnected: lambda _: parts.link.connected(),

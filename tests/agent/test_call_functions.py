@@ -8,7 +8,13 @@ from call_rig import NO_GREETING, CallRig, with_settings
 
 from agent import effects
 from agent.inputs import EndRequested, ToolFinished
-from agent.leg import AudioReceived, DtmfReceived, HungUp, TransferProgressed
+from agent.leg import (
+    AudioReceived,
+    DtmfReceived,
+    HungUp,
+    TransferProgressed,
+    TransferRequested,
+)
 from agent.states import State
 
 HOURS = {"type": "function", "name": "opening_hours", "description": "x", "parameters": {}}
@@ -206,6 +212,14 @@ def test_the_model_learns_what_became_of_a_transfer(status: int) -> None:
     else:
         assert "486" in outputs(rig)[0]
         assert not rig.marks("hang_up_sent")
+
+
+def test_a_caller_who_would_transfer_us_stays_in_the_call() -> None:
+    rig = listening()
+    rig.tell(TransferRequested(uri="sip:desk@example.org"))
+    assert [fields["type"] for fields in rig.marks("event_dropped")] == ["REFER"]
+    assert not rig.asked(effects.HangUp)
+    assert rig.state == State.LISTENING
 
 
 def test_the_model_can_press_keys() -> None:

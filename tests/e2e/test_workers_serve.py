@@ -16,6 +16,7 @@ import pytest
 import soundfile
 import yaml
 from agent_rig import Agent, fake_realtime, until
+from raw_sip import RawPhone
 from sip_rig import Phone
 
 from agent.audio import tone
@@ -110,6 +111,17 @@ def test_draining_lets_calls_finish_and_takes_no_new_ones(phone: Phone, serve: S
     hang_up(phone, number)
     assert agent.wait() == 0
     assert len(agent.records()) == 1
+
+
+def test_a_caller_who_sends_a_refer_stays_in_the_call(serve: Serve) -> None:
+    agent = serve()
+    with RawPhone(int(agent.addresses[0].rpartition(":")[2])) as raw:
+        assert raw.call(raw.sdp()).status == 200
+        assert raw.request("REFER", headers={"Refer-To": "<sip:desk@127.0.0.1>"}) == 603
+        until(lambda: agent.logged("event_dropped"), "the mark")
+        assert raw.request("INVITE", raw.sdp()) == 200, "the call is still there"
+        assert raw.request("BYE") == 200
+    assert not agent.logged("call_failed")
 
 
 def test_a_drain_has_an_end(phone: Phone, serve: Serve) -> None:
