@@ -80,6 +80,9 @@ def _parse(path: Path, text: str) -> tuple[dict[_Path, int], dict[str, Any]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
+        twice, lines = _said_twice(node), dict(_line_numbers(node, ()))
+    except RecursionError:
+        raise ConfigError(f"{path}:1: too much is within one another, or within itself") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(f"{path}:{line}: not YAML: {error.problem}") from None
@@ -89,7 +92,27 @@ def _parse(path: Path, text: str) -> tuple[dict[_Path, int], dict[str, Any]]:
         return {}, {}
     if not isinstance(data, dict):
         raise ConfigError(f"{path}:1: expected settings (`name: value`), found a {_kind(data)}")
-    return dict(_line_numbers(node, ())), data
+    if twice is not None:
+        line = twice.start_mark.line + 1
+        raise ConfigError(
+            f"{path}:{line}: {twice.value} is there twice: only one of them could hold"
+        )
+    return lines, data
+
+
+def _said_twice(node: yaml.Node | None) -> yaml.ScalarNode | None:
+    """A key that its section has already; of two, YAML silently keeps the last."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set[str]()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                return key
+            seen.add(str(key.value))
+            if (found := _said_twice(value)) is not None:
+                return found
+    elif isinstance(node, yaml.SequenceNode):
+        return next(filter(None, map(_said_twice, node.value)), None)
+    return None
 
 
 def _line_numbers(node: yaml.Node | None, path: _Path) -> Iterator[tuple[_Path, int]]:

@@ -21,6 +21,8 @@ from agent.realtime.events import FunctionCall
 from agent.responses import Purpose, Responses
 from agent.settings import CallSettings
 
+_MOST_DIGITS = 32
+"""As many as the telephone's stack keeps waiting."""
 MAX_OUTPUT_CHARS = 20_000
 """Of one result: what is longer is cut, and says so."""
 
@@ -154,8 +156,9 @@ class Functions:
 
     def _send_dtmf(self, call: FunctionCall, arguments: Mapping[str, Any]) -> None:
         digits = str(arguments.get("digits", ""))
-        if not digits or not set(digits) <= DTMF_DIGITS:
-            self._fail(call.call_id, "digits must be some of 0-9 * # A-D")
+        if not 0 < len(digits) <= _MOST_DIGITS or not set(digits) <= DTMF_DIGITS:
+            reason = f"digits must be some of 0-9 * # A-D, at most {_MOST_DIGITS} at a time"
+            self._fail(call.call_id, reason)
             return
         self._out.add(SendDtmf(digits=digits))
         for digit in digits:

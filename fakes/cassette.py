@@ -32,6 +32,8 @@ def read_cassette(path: Path) -> Recording:
         raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise RecordingError(f"{path}:1: no YAML: too much is within one another") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = 1 if mark is None else mark.line + 1

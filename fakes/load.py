@@ -79,6 +79,8 @@ def _read(path: Path) -> tuple[Script, yaml.Node | None]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
+    except RecursionError:
+        raise ScriptError(f"{path}:1: no YAML: too much is within one another") from None
     except yaml.YAMLError as error:
         raise ScriptError(f"{path}:{_yaml_line(error)}: no YAML: {_yaml_problem(error)}") from None
     try:

@@ -58,6 +58,9 @@ class Source:
             mark = error.problem_mark or error.context_mark
             place = Place(path, *((mark.line + 1, mark.column + 1) if mark else (1, 1)))
             raise self.error(place, f"not YAML: {_in_words(error)}") from None
+        except RecursionError:
+            what = "something in it is within itself (`*`), or within too much else"
+            raise self.error(Place(path, 1, 1), what) from None
         except yaml.reader.ReaderError as error:
             place = _place_in(path, text[: error.position])
             raise self.error(

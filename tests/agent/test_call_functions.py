@@ -227,8 +227,9 @@ def test_the_model_can_press_keys() -> None:
     rig = calling(listening(settings), call("send_dtmf", {"digits": "1#"}))
     assert [effect.digits for effect in rig.asked(effects.SendDtmf)] == ["1#"]
     assert [fields["digit"] for fields in rig.marks("dtmf_sent")] == ["1", "#"]
-    rig = calling(listening(settings), call("send_dtmf", {"digits": "1x"}))
-    assert not rig.asked(effects.SendDtmf)
+    for refused in ("1x", "", "1" * 33):
+        rig = calling(listening(settings), call("send_dtmf", {"digits": refused}))
+        assert not rig.asked(effects.SendDtmf)
 
 
 # Key presses.

@@ -68,6 +68,7 @@ faults:
         ),
         ("faults:\n  - fault: drop\n    at: noon\n", "3: faults[0].at: 'noon' is no point"),
         ("replies: [\n", "no YAML"),
+        ("[" * 3000, "1: no YAML: too much is within one another"),
         ("replies:\n  - say: One.\n  - wav: x.wav\n", "3: replies[1].wav: "),
         ("greeting:\n  recording:\n    file: y.realtime\n", "3: greeting.recording.file: "),
         ("default_reply: {wav: x.wav}\n", "x.wav: no such file"),

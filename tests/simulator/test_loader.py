@@ -38,6 +38,8 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         ("about: x\nsteps: []", "2:8: steps: expected at least one"),
         ("about: x\nabout: y", "2:1: about stands here and in line 1"),
         ("about: [", "1:9: not YAML: "),
+        ("about: x\nsteps: &x\n  - *x\n", "1:1: something in it is within itself"),
+        ("[" * 3000, "1:1: something in it is within itself"),
         (HEAD + "time_limt: 3s", '3:1: unknown key "time_limt"; did you mean "time_limit"?'),
         (HEAD + "time_limit: 3 hours", "3:13: time_limit: '3 hours' is no duration"),
         (HEAD + "time_limit: -1", "3:13: time_limit: -1 is no duration"),
