@@ -134,11 +134,12 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
             continue
         turn = numbers.get(answer.response)
         to_ms = 1000 / COMPARED_HZ
-        detail = f"{len(alignment.holes)} holes, likeness {alignment.likeness:.2f}"
-        for name, samples in (
-            ("gap_ms", alignment.longest_hole()),
-            ("missing_ms", alignment.missing),
-            ("repeated_ms", alignment.repeated),
+        count = len(alignment.holes)
+        holes = f"the longest of {count} hole{'' if count == 1 else 's'}" if count else "no hole"
+        for name, samples, detail in (
+            ("gap_ms", alignment.longest_hole(), f"{holes}; likeness {alignment.likeness:.2f}"),
+            ("missing_ms", alignment.missing, ""),
+            ("repeated_ms", alignment.repeated, ""),
         ):
             yield Measurement(name=name, value=samples * to_ms, turn=turn, detail=detail)
         if answer.intelligibility is not None:

@@ -173,6 +173,20 @@ def test_a_barge_in_is_measured_from_the_callers_onset_to_silence(stop_ms: int) 
     assert ("barge_in_stop_ms", 1) not in found
 
 
+def test_a_server_may_hear_a_barge_in_before_its_sample_counts_as_spoken() -> None:
+    """The packet leaves when its frame begins: in memory it is heard at once."""
+    full = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()
+    onset_ns = measure(full).scene.said[1].start_ns
+
+    def early(mark: Mark) -> Mark:
+        heard = mark.name == "speech_started" and mark.at_ns >= onset_ns
+        return replace(mark, at_ns=onset_ns - 2 * MS) if heard else mark
+
+    marks = sorted(map(early, full.marks), key=lambda m: m.at_ns)
+    found = numbers(replace(full, marks=marks))
+    assert found["barge_in_stop_ms", 2] == numbers(full)["barge_in_stop_ms", 2]
+
+
 def test_a_wrong_truncation_is_found() -> None:
     turns = [TurnTruth(), TurnTruth(barge_in_after_ms=600)]
     full = SyntheticCall(turns=turns).build()
