@@ -12,7 +12,7 @@ from reports.bench import Benches
 from reports.budget import Judged
 from reports.compare import Change
 from reports.knee import PARTIES, Knee, charts
-from reports.results import CallResult, RunInfo, overall, summarise
+from reports.results import CallResult, RunInfo, summarise
 from reports.scene import NS_PER_MS, Scene
 from reports.view import view_of
 
@@ -75,9 +75,8 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
         wrong=wrong,
         rows=[_row(call) for call in calls],
         summary=summarise(calls),
-        overall=overall(calls),
-        headline=_headline(len(calls), len(wrong)),
-        calibration=_calibration(info),
+        overall=info.verdict(calls),
+        headline=_headline(len(calls), len(wrong), ended_early=bool(info.failure)),
         changes=changes,
     )
 
@@ -91,7 +90,6 @@ def call_page(info: RunInfo, call: CallResult) -> str:
         problem=_problem(call),
         view=view,
         hints=_hints(call),
-        calibration=_calibration(info),
     )
 
 
@@ -113,17 +111,13 @@ def _problem(call: CallResult) -> str:
     return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
 
 
-def _headline(calls: int, wrong: int) -> str:
+def _headline(calls: int, wrong: int, *, ended_early: bool) -> str:
     if not calls:
         return "No call was made"
     what = "1 call" if calls == 1 else f"{calls} calls"
+    if ended_early:
+        return f"The run could not go on after {what}" + (f", {wrong} went wrong" if wrong else "")
     return f"{what}, all as they should be" if not wrong else f"{wrong} of {what} went wrong"
-
-
-def _calibration(info: RunInfo) -> str:
-    if info.calibration:
-        return f"The harness's own error: {info.calibration.line}."
-    return "The harness's own error was not calibrated for this run."
 
 
 def _row(call: CallResult) -> Row:

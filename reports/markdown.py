@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from reports.compare import Change
-from reports.results import CallResult, RunInfo, overall, summarise
+from reports.results import CallResult, RunInfo, summarise
 
 _MOST_WRONG = 20
 
@@ -12,11 +12,13 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
     """Verdict, what went wrong, and the budget over all calls."""
     wrong = [call for call in calls if call.verdict != "passed"]
     lines = [
-        f"## earshot: {overall(calls)}",
+        f"## earshot: {info.verdict(calls)}",
         "",
         f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane).",
         "",
     ]
+    if info.failure:
+        lines += [f"**The run could not go on**: {_cell(info.failure)}", ""]
     lines += [f"- **{_cell(call.slug)}**: {_cell(call.detail)}" for call in wrong[:_MOST_WRONG]]
     if len(wrong) > _MOST_WRONG:
         lines.append(f"- and {len(wrong) - _MOST_WRONG} more")
@@ -28,8 +30,7 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         f"| {s.limits} | {_margin(s.margin)}{' ❌' if s.failed else ''} |"
         for s in summarise(calls)
     ]
-    error = info.calibration.line if info.calibration else "not calibrated for this run"
-    lines += ["", f"The harness's own error: {error}."]
+    lines += ["", f"The harness's own error: {info.harness_error}."]
     return "\n".join(lines) + "\n"
 
 

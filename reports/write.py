@@ -40,6 +40,7 @@ def write_run(
 
     Raises:
         BudgetError: a call's own limits cannot be understood.
+        EvidenceError: a call cannot be measured.
         StoredError: `against` cannot be read.
     """
     judged = judge_together([judge_call(evidence, info.calibration) for evidence in calls])

@@ -11,7 +11,14 @@ from pathlib import Path
 from agent.timeline import TimelineError
 from reports.budget import BudgetError
 from reports.calibration import kept
-from reports.evidence import INFO, CallInfo, EvidenceError, Verdict, load_evidence
+from reports.evidence import (
+    INFO,
+    CallEvidence,
+    CallInfo,
+    EvidenceError,
+    Verdict,
+    load_evidence,
+)
 from reports.files import write_atomically
 from reports.results import CallResult, judge_call
 from simulator.stage import Lane, Played, Stage
@@ -59,6 +66,20 @@ def evaluate(played: Played, lane: Lane) -> Evaluated:
         took_s=played.took_s,
         result=result,
     )
+
+
+def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
+    """A call of which nothing can be read, for a report: it counts, as the error that it is."""
+    info = CallInfo(
+        name=call.stage.scenario.name,
+        stage=call.stage.name,
+        lane=lane,
+        about=call.stage.scenario.about,
+        verdict="error",
+        detail=call.sentence,
+        seed=call.stage.seed,
+    )
+    return judge_call(CallEvidence(info=info, marks=[]))
 
 
 def call_info(played: Played, lane: Lane) -> CallInfo:

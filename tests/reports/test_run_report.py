@@ -63,9 +63,40 @@ def test_unreadable_evidence_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "call.wav").write_bytes(b"no sound")
     with pytest.raises(EvidenceError, match=r"call\.wav: cannot be read as sound"):
         load_evidence(tmp_path)
-    (tmp_path / "timeline.jsonl").write_text("{}\n")
-    with pytest.raises(TimelineError, match=r"timeline\.jsonl:1"):
+    for told in (b"{}\n", b'{"at_ns":1,"source":"agent","call":"x","name":"y","fields":3}\n'):
+        (tmp_path / "timeline.jsonl").write_bytes(told)
+        with pytest.raises(TimelineError, match=r"timeline\.jsonl:1"):
+            load_evidence(tmp_path)
+    (tmp_path / "timeline.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(TimelineError, match=r"timeline\.jsonl: cannot be read"):
         load_evidence(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "complaint"),
+    [
+        ("timeline.jsonl", 0.5, r"timeline\.jsonl: cut short"),
+        ("timeline.jsonl", 0, r"timeline\.jsonl: an empty timeline"),
+        ("call.wav", 0.5, r"call\.wav: cut short: \d+ of \d+ bytes"),
+        ("server_sent.wav", 0.9, r"server_sent\.wav: cut short"),
+    ],
+)
+def test_half_of_the_evidence_of_a_call_is_not_judged(
+    tmp_path: Path, name: str, share: float, complaint: str
+) -> None:
+    """What is not there is not beyond its limit: half a call would pass."""
+    save_evidence(SyntheticCall().build(), tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(EvidenceError, match=complaint):
+        load_evidence(tmp_path)
+
+
+def test_a_mark_without_its_fields_is_told_with_its_call() -> None:
+    full = SyntheticCall().build()
+    marks = [replace(m, fields={}) if m.name == "audio_received" else m for m in full.marks]
+    with pytest.raises(EvidenceError, match=r"synthetic: cannot be measured: .*'samples'"):
+        judge_call(replace(full, marks=marks))
 
 
 def test_a_call_fails_by_its_own_verdict_or_by_the_budget() -> None:
@@ -173,6 +204,29 @@ def test_a_failed_step_leads_to_its_place() -> None:
 
 def by_time(mark: Mark) -> int:
     return mark.at_ns
+
+
+def test_a_run_that_could_not_go_on_has_not_passed(tmp_path: Path) -> None:
+    """Its calls until then did; what was still to come is no success."""
+    info = replace(INFO, failure="the agent's process died\nThe logs are in work/logs")
+    write_run(tmp_path, info, [SyntheticCall().build()])
+    data = json.loads((tmp_path / "results.json").read_text())["run"]
+    assert (data["verdict"], data["failure"]) == ("error", info.failure)
+    suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
+    problem = suite.find("testcase/error")
+    assert problem is not None
+    assert problem.get("message") == "the agent's process died"
+    index = (tmp_path / "index.html").read_text()
+    assert "<h1>The run could not go on after 1 call " in index
+    assert "process died" in index
+    assert "## earshot: error" in (tmp_path / "summary.md").read_text()
+    assert "process died" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_virtual_run_has_no_error_of_the_telephones(tmp_path: Path) -> None:
+    write_run(tmp_path, replace(INFO, lane="virtual"), [SyntheticCall().build()])
+    assert "calibrated over SIP, and not that of this lane" in (tmp_path / "index.html").read_text()
 
 
 def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
