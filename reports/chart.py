@@ -7,6 +7,8 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 110, 12, 34
 _MOST_TICKS = 6
+_LINE = 18.0  # of text, in the largest size in which the page writes it
+_TICK = 22.0  # the room that a number below the x axis takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def line_chart(
         title=title,
         x_label=x_label,
         lines=_spread_labels(lines),
-        x_ticks=[(place(x, 0)[0], f"{x:g}") for x in xs],
+        x_ticks=_thinned([(place(x, 0)[0], f"{x:g}") for x in xs]),
         y_ticks=[
             (place(xs[0], step * n)[1], f"{step * n:g}") for n in range(round(top_value / step) + 1)
         ],
@@ -86,12 +88,21 @@ def _round_step(least: float) -> float:
     return next(base * factor for factor in (1, 2, 5, 10) if base * factor >= least * (1 - 1e-9))
 
 
+def _thinned(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The ticks that have room; the last one always has."""
+    kept = ticks[-1:]
+    for tick in ticks[-2::-1]:
+        if kept[0][0] - tick[0] >= _TICK:
+            kept.insert(0, tick)
+    return kept
+
+
 def _spread_labels(lines: list[Line]) -> list[Line]:
     """Labels at the lines' ends, moved apart so that none lies upon another."""
-    gap = 14.0
-    last = -gap
+    last = -_LINE
     spread = {}
     for line in sorted(lines, key=lambda one: one.label_y):
-        last = max(line.label_y, last + gap)
+        last = max(line.label_y, last + _LINE)
         spread[line.name] = last
-    return [Line(one.name, one.kind, one.path, one.dots, spread[one.name]) for one in lines]
+    below = max(0.0, last - (HEIGHT - _BOTTOM))
+    return [Line(one.name, one.kind, one.path, one.dots, spread[one.name] - below) for one in lines]

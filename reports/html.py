@@ -182,9 +182,14 @@ def _hints(call: CallResult) -> list[Hint]:
         ours = [hop for hop in turn.hops if hop.party != "server"]
         longest = max(ours, key=lambda hop: hop.length_ms, default=None)
         slow = (
-            f" Slowest on the way: {longest.name}, {longest.length_ms:.1f} ms." if longest else ""
+            f" Slowest of agent and path: {longest.name}, {longest.length_ms:.1f} ms."
+            if longest
+            else ""
         )
-        hints.append(Hint(f"Turn {number}: {text}.{slow}", (turn.start_ns - start_ns) / NS_PER_MS))
+        own = f" The server's own delay was {turn.own_ms:.1f} ms." if turn.own_ms else ""
+        hints.append(
+            Hint(f"Turn {number}: {text}.{own}{slow}", (turn.start_ns - start_ns) / NS_PER_MS)
+        )
     return hints
 
 

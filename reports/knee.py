@@ -68,6 +68,8 @@ class Step:
     """The callers and the fake server together."""
     within: bool
     """Whether every call finished and the overhead's p95 is within the budget."""
+    attempts: int = 1
+    """How often it was tried, as the machine stood still; these are the last one's numbers."""
 
     @property
     def disturbed(self) -> bool:
@@ -217,6 +219,7 @@ def table(knee: Knee) -> str:
     """For people."""
     head = (
         "calls",
+        "tries",
         "done",
         "turn p50",
         "p95",
@@ -231,6 +234,7 @@ def table(knee: Knee) -> str:
     for s in knee.steps:
         cells = (
             f"{s.calls}",
+            f"{s.attempts}",
             f"{s.finished}/{s.placed}",
             *(f"{s.turn_ms[p]:.0f}" for p in ("p50", "p95", "p99")),
             f"{s.overhead_ms['p95']:.1f}",

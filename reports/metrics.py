@@ -182,12 +182,11 @@ def _disturbed(evidence: CallEvidence) -> Iterator[Measurement]:
         return
     stood = standstills(evidence.marks)
     all_ms = sum(one.length_ms for one in stood)
+    times = "once" if len(stood) == 1 else f"{len(stood)} times"
     yield Measurement(
         name="harness_lag_ms",
         value=max([float(lag.fields["worst_ms"]), *(one.worst_ms for one in stood)]),
-        detail=f"the machine stood still {len(stood)} times, {all_ms:.0f} ms in all"
-        if stood
-        else "",
+        detail=f"the machine stood still {times}, {all_ms:.0f} ms in all" if stood else "",
     )
 
 

@@ -9,7 +9,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -124,7 +124,7 @@ async def find_knee(
             progress(_told(step))
             if step.within or not step.disturbed:
                 break
-        done.append(step)
+        done.append(replace(step, attempts=attempt))
         if not step.within:
             break
     return Knee(

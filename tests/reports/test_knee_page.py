@@ -132,6 +132,7 @@ def test_everything_in_a_chart_lies_within_it() -> None:
     for chart in charts(knee(step(1, 20), step(4, 39), step(32, 900))):
         for line in chart.lines:
             assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in line.dots)
+        assert all(0 <= line.label_y <= HEIGHT - 34 for line in chart.lines), "above the x axis"
         assert [label for _, label in chart.x_ticks] == ["1", "4", "32"]
         assert len(chart.y_ticks) <= 8
 
@@ -144,4 +145,19 @@ def test_a_chart_of_one_point_or_of_none_is_drawn() -> None:
 def test_labels_at_the_ends_do_not_overlap() -> None:
     lines = line_chart("t", "x", [Series(n, [(1, 5), (2, 9)]) for n in "abc"]).lines
     places = sorted(line.label_y for line in lines)
-    assert min(b - a for a, b in pairwise(places)) >= 14
+    assert min(b - a for a, b in pairwise(places)) >= 18
+
+
+def test_numbers_below_the_axis_do_not_overlap() -> None:
+    steps = [step(calls, 20) for calls in (1, 2, 4, 8, 16, 24, 32, 48, 64)]
+    ticks = charts(knee(*steps))[0].x_ticks
+    assert min(b - a for (a, _), (b, _) in pairwise(ticks)) >= 22
+    assert [label for _, label in ticks] == ["1", "4", "8", "16", "24", "32", "48", "64"]
+
+
+def test_a_step_that_was_tried_again_says_so() -> None:
+    again = knee(step(1, 20), replace(step(4, 39), attempts=3))
+    assert "what stands here is the last try" in knee_page(again)
+    assert "what stands here is the last try" not in knee_page(knee(step(1, 20)))
+    assert [one["attempts"] for one in json.loads(to_json(again))["steps"]] == [1, 3]
+    assert [line.split()[:2] for line in table(again).splitlines()[1:3]] == [["1", "1"], ["4", "3"]]
