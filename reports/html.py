@@ -181,15 +181,12 @@ def _hints(call: CallResult) -> list[Hint]:
             continue
         ours = [hop for hop in turn.hops if hop.party != "server"]
         longest = max(ours, key=lambda hop: hop.length_ms, default=None)
-        slow = (
-            f" Slowest of agent and path: {longest.name}, {longest.length_ms:.1f} ms."
-            if longest
-            else ""
-        )
-        own = f" The server's own delay was {turn.own_ms:.1f} ms." if turn.own_ms else ""
-        hints.append(
-            Hint(f"Turn {number}: {text}.{own}{slow}", (turn.start_ns - start_ns) / NS_PER_MS)
-        )
+        text = f"Turn {number}: {text}."
+        if turn.own_ms:
+            text += f" The server's own delay was {turn.own_ms:.1f} ms."
+        if longest:
+            text += f" Slowest of agent and path: {longest.name}, {longest.length_ms:.1f} ms."
+        hints.append(Hint(text, (turn.start_ns - start_ns) / NS_PER_MS))
     return hints
 
 

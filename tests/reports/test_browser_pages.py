@@ -202,6 +202,7 @@ def test_a_failure_leads_to_where_it_can_be_heard(browser: Browser, run: Path) -
     told = browser.run("document.querySelector('.wrong').innerText")
     assert "numbers are beyond the limit" in told
     assert re.search(r"Turn 3: turn_ms \d+\.\d ms, expected at most \d+", told)
+    assert "The server's own delay was 8" in told
     assert "Slowest of agent and path: playout to ear" in told
     browser.wait(lambda: browser.run("document.getElementById('audio').readyState >= 2"))
     browser.click(".wrong button")
@@ -270,7 +271,8 @@ def test_a_page_fits_screens_of_all_widths(browser: Browser, run: Path, width: i
         assert browser.run("document.documentElement.scrollWidth") <= width
         drawn = "[...document.querySelectorAll('.chart text')].map(t => t.getBoundingClientRect())"
         assert browser.run(f"{drawn}.every(box => box.height >= 9)"), "small, and still legible"
-        high = "[...document.querySelectorAll('td:not(details td)')].filter(cell => cell.clientHeight > 90)"
+        cells = "[...document.querySelectorAll('td:not(details td)')]"
+        high = f"{cells}.filter(cell => cell.clientHeight > 90)"
         squeezed = browser.run(f"{high}.map(cell => cell.innerText)")
         assert squeezed == [], "words below one another in a narrow column"
     beside = "document.querySelector('aside').getBoundingClientRect().top"
