@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from reports.compare import Change
 from reports.results import CallResult, RunInfo, summarise
+from reports.summary import Summary
 
 _MOST_WRONG = 20
 
@@ -26,7 +27,7 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         lines.append("")
     lines += ["| metric | p50 | p95 | max | limit | least margin |", "|---|--:|--:|--:|--:|--:|"]
     lines += [
-        f"| `{s.name}` | {s.p50:.1f} | {s.p95:.1f} | {s.max:.1f} {s.unit} "
+        f"| `{s.name}` | {s.p50:.1f} | {s.p95:.1f} | {_worst(s)} {s.unit} "
         f"| {s.limits} | {_margin(s.margin)}{' ❌' if s.failed else ''} |"
         for s in summarise(calls)
     ]
@@ -48,6 +49,10 @@ def changes_table(changes: Sequence[Change]) -> str:
 
 def _margin(value: float | None) -> str:
     return "" if value is None else f"{value:+.1f}"
+
+
+def _worst(one: Summary) -> str:
+    return f"{'min ' if one.worst < one.max else ''}{one.worst:.1f}"
 
 
 def _cell(text: str) -> str:

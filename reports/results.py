@@ -169,6 +169,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
                 "p95": _round(s.p95),
                 "p99": _round(s.p99),
                 "max": _round(s.max),
+                "min": _round(s.min),
                 "limit": _round(s.limit),
                 "margin": _round(s.margin),
                 "low": s.low and [_round(bound) for bound in s.low],

@@ -15,6 +15,7 @@ from agent.timeline import Mark, TimelineError
 from reports.calibration import Calibration, error_of
 from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from reports.html import call_page, index_page
+from reports.metrics import measure
 from reports.results import RunInfo, judge_call, judge_together, overall, results, summarise
 from reports.stats import percentile
 from reports.write import call_directory, write_run
@@ -267,6 +268,21 @@ def test_the_summary_shows_the_tightest_margin() -> None:
     assert (overhead.count, overhead.failed) == (4, 1)
     assert overhead.max > 90
     assert overhead.margin == pytest.approx(40 - overhead.max)
+
+
+def test_of_intelligibility_the_least_is_told(tmp_path: Path) -> None:
+    """Its greatest value hides the answer that nobody understood."""
+    full = SyntheticCall(turns=[TurnTruth(answer_length_ms=2500)]).build()
+    onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
+    noisy = full.recording.copy()
+    loud = np.random.default_rng(1).normal(0, 3000, len(noisy) - onset)
+    noisy[onset:, 1] = np.clip(noisy[onset:, 1] + loud, -32768, 32767)
+    write_run(tmp_path, INFO, [full, replace(full, recording=noisy)])
+    data = json.loads((tmp_path / "results.json").read_text())
+    found = next(s for s in data["summary"] if s["name"] == "intelligibility")
+    assert found["min"] == found["p95"] < found["max"] - 5
+    assert f"min</span> {found['min']:.1f}" in (tmp_path / "index.html").read_text()
+    assert f"| min {found['min']:.1f} %" in (tmp_path / "summary.md").read_text()
 
 
 def limits_told(*limits: Any) -> str:
