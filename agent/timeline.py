@@ -87,10 +87,13 @@ def read_timeline(path: Path) -> list[Mark]:
     """All marks of a file, in the order of the file.
 
     Raises:
-        TimelineError: a line is not a mark. The last line may be cut short (its process was
-            killed) and is then left out.
+        TimelineError: it cannot be read, or a line is not a mark. The last line may be cut short
+            (its process was killed) and is then left out.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise TimelineError(f"{path}: cannot be read as a timeline: {error}") from None
     marks = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -118,6 +121,8 @@ def _parse(line: str) -> Mark:
         raise ValueError(f"source {data['source']!r}, expected one of {', '.join(_SOURCES)}")
     if not isinstance(data["at_ns"], int):
         raise ValueError(f"at_ns {data['at_ns']!r}, expected whole nanoseconds")  # noqa: TRY004
+    if not isinstance(data.get("fields", {}), dict):
+        raise ValueError("fields: expected a JSON object")  # noqa: TRY004
     return Mark(
         at_ns=data["at_ns"],
         source=data["source"],

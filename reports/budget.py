@@ -47,6 +47,9 @@ UNITS = {
 }
 """Every metric, in the order in which reports list them."""
 
+MORE_IS_BETTER = {"intelligibility"}
+"""Their limits are the least that may be, and their percentiles count from the best value down."""
+
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
 _VARIANTS = ("cached", "generated")
@@ -136,6 +139,13 @@ def parse_limits(spec: Mapping[str, Any]) -> Limits:
     return {_known(name): _parse(name, value) for name, value in spec.items()}
 
 
+def percentile(name: str, values: Iterable[float], percent: float) -> float:
+    """What so many per cent of a metric's values do not exceed, or do not fall short of."""
+    if name in MORE_IS_BETTER:
+        return -stats.percentile([-value for value in values], percent)
+    return stats.percentile(list(values), percent)
+
+
 def judge(
     measurements: Iterable[Measurement],
     limits: Limits,
@@ -219,17 +229,21 @@ def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:
 
 def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:
     judged = []
-    for statistic, high in limit.percentiles if found else ():
-        value = stats.percentile([one.value for one in found], _PERCENTILES[statistic])
+    for statistic, bound in limit.percentiles if found else ():
+        name = found[0].name
+        value = percentile(name, [one.value for one in found], _PERCENTILES[statistic])
+        floor = name in MORE_IS_BETTER
+        margin = value - bound if floor else bound - value
         judged.append(
             Judged(
-                name=found[0].name,
+                name=name,
                 value=value,
                 unit=found[0].unit,
-                verdict=_verdict(high - value),
-                limit=high,
-                high=high,
-                margin=high - value,
+                verdict=_verdict(margin),
+                limit=bound,
+                low=bound if floor else None,
+                high=None if floor else bound,
+                margin=margin,
                 error_ms=found[0].error_ms,
                 statistic=statistic,
                 detail=f"of {len(found)} value{'' if len(found) == 1 else 's'}{of_what}",
@@ -273,7 +287,7 @@ def _parse(name: str, value: Any) -> Limit:
     if value in ("off", False):
         return Limit()
     if _is_number(value):
-        return Limit(high=float(value))
+        return Limit(low=value) if name in MORE_IS_BETTER else Limit(high=float(value))
     if not isinstance(value, Mapping) or not value:
         raise BudgetError(
             f"{name}: {value!r}, expected a number ({UNITS[name]}), `off`, or a mapping of limits"

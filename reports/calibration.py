@@ -21,6 +21,7 @@ VERSION = 1
 _log = logging.getLogger(__name__)
 
 _WORTH_CORRECTING = 1.0
+_DIGITS = 4  # a tenth of a microsecond, below which there is only the arithmetic of floats
 
 
 class CalibrationError(ValueError):
@@ -41,6 +42,19 @@ class MetricError:
     p95: float
     p99: float
 
+    @property
+    def corrected(self) -> bool:
+        """Whether the bias is taken off what is measured: from a millisecond or a hertz on.
+
+        Smaller ones are those of the sounds that were used: how hard their edges are.
+        """
+        return abs(self.bias) >= _WORTH_CORRECTING
+
+    @property
+    def left(self) -> float:
+        """How far a number may be off (p95), with the bias in it where that is left in."""
+        return self.p95 if self.corrected else round(self.p95 + abs(self.bias), _DIGITS)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
@@ -58,34 +72,32 @@ class Calibration:
 
     @property
     def errors_ms(self) -> dict[str, float]:
-        """p95 of each metric's error, its bias taken off."""
-        return {m.name: m.p95 for m in self.metrics}
+        """How far each metric's numbers may be off (p95), in its unit."""
+        return {m.name: m.left for m in self.metrics}
 
     @property
     def biases_ms(self) -> dict[str, float]:
-        """What to take off: biases of a millisecond or a hertz at least.
-
-        Smaller ones are those of the sounds that were used: how hard their edges are.
-        """
-        return {m.name: m.bias for m in self.metrics if abs(m.bias) >= _WORTH_CORRECTING}
+        """What to take off."""
+        return {m.name: m.bias for m in self.metrics if m.corrected}
 
     @property
     def line(self) -> str:
         """One line for a report."""
-        worst = max((m for m in self.metrics if m.unit == "ms"), key=lambda m: m.p95, default=None)
+        worst = max((m for m in self.metrics if m.unit == "ms"), key=lambda m: m.left, default=None)
         if worst is None:
             return "not measured"
         turn = next((m for m in self.metrics if m.name == "turn_ms"), worst)
         return (
-            f"{turn.p95:.1f} ms for {turn.name} (p95), at worst {worst.p95:.1f} ms ({worst.name}); "
+            f"{turn.left:.1f} ms for {turn.name} (p95), "
+            f"at worst {worst.left:.1f} ms ({worst.name}); "
             f"{self.calls} calls, {self.concurrency} at once, {self.measured_at[:10]}"
         )
 
 
 def error_of(name: str, unit: str, errors: Sequence[float]) -> MetricError:
     """The statistics of a metric's errors (measured less true); there is at least one."""
-    bias = stats.percentile(errors, 50)
-    rest = [abs(error - bias) for error in errors]
+    bias = round(stats.percentile(errors, 50), _DIGITS)
+    rest = [round(abs(error - bias), _DIGITS) for error in errors]
     return MetricError(
         name=name,
         unit=unit,

@@ -17,7 +17,6 @@ from reports.files import write_atomically
 from reports.html import bench_page
 from reports.markdown import changes_table
 from reports.rebuild import rebuild
-from reports.results import overall
 from reports.stored import StoredError, baseline_path, load_results, save_baseline
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -128,23 +127,27 @@ def _tolerance(text: str) -> tuple[str | None, float]:
     if name and name not in UNITS:
         raise argparse.ArgumentTypeError(f"{name}: no such metric; known: {', '.join(UNITS)}")
     try:
-        return name or None, float(number)
+        tolerated = float(number)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text}: expected a number or METRIC=number") from None
+        tolerated = -1.0
+    if not tolerated >= 0:  # which NaN is not, either
+        raise argparse.ArgumentTypeError(f"{text}: expected METRIC=N or N, a number from 0 on")
+    return name or None, tolerated
 
 
 def _report(given: argparse.Namespace) -> int:
     try:
-        where, calls = rebuild(
+        where, info, calls = rebuild(
             given.directory,
             given.out,
             recordings=given.recordings,
             against=baseline_path(given.against) if given.against else None,
         )
-    except (StoredError, EvidenceError, TimelineError, BudgetError) as error:
+    except (StoredError, EvidenceError, TimelineError, BudgetError, OSError) as error:
         return _bad_input(error)
-    verdict = overall(calls)
-    print(f"{len(calls)} calls, {verdict}: {where / 'index.html'}")
+    verdict = info.verdict(calls)
+    count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
+    print(f"{count}, {verdict}: {where / 'index.html'}")
     return {"passed": EXIT_FINE, "failed": EXIT_WORSE}.get(verdict, EXIT_BAD_INPUT)
 
 
@@ -155,9 +158,9 @@ def _bench(given: argparse.Namespace) -> int:
         benches = load_benches(files[0])
         if against is not None:
             benches = beside(benches, load_benches(against))
-    except BenchError as error:
+        write_atomically(given.out, bench_page(benches).encode())
+    except (BenchError, OSError) as error:
         return _bad_input(error)
-    write_atomically(given.out, bench_page(benches).encode())
     print(given.out)
     return EXIT_FINE
 
@@ -173,7 +176,7 @@ def _compare(given: argparse.Namespace) -> int:
 def _save(given: argparse.Namespace) -> int:
     try:
         print(save_baseline(given.name, given.run))
-    except StoredError as error:
+    except (StoredError, OSError) as error:
         return _bad_input(error)
     return EXIT_FINE
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.budget import UNITS, default_limits
+from reports.budget import MORE_IS_BETTER, UNITS, default_limits
 
 Verdict = Literal["better", "worse", "no difference seen", "too few to tell"]
 
@@ -36,8 +36,6 @@ TOLERANCES: Mapping[str, float | None] = {
 }
 """Metrics with a tolerance of their own, in their unit. Silence and double talk hang on when single
 calls happen to end; and what befell the harness (None) says nothing about the agent."""
-
-MORE_IS_BETTER = {"intelligibility"}
 
 _ROUNDS = 2000
 _LOW_PERCENT, _HIGH_PERCENT = 2.5, 97.5

@@ -153,6 +153,8 @@ def load_evidence(directory: Path) -> CallEvidence:
     if not timeline.is_file():
         raise EvidenceError(f"{timeline}: no such file: a call's directory holds its {TIMELINE}")
     marks = merge([read_timeline(timeline)])
+    info = _read_info(directory / INFO, directory.name)
+    _see_that_it_is_whole(timeline, info, marks)
     recording, rate_hz = np.zeros((0, 2), np.int16), 8000
     if (directory / RECORDING).is_file():
         recording, rate_hz = read_recording(directory / RECORDING)
@@ -163,7 +165,7 @@ def load_evidence(directory: Path) -> CallEvidence:
             f"{RECORDING} begins"
         )
     return CallEvidence(
-        info=_read_info(directory / INFO, directory.name),
+        info=info,
         marks=marks,
         recording=recording,
         rate_hz=rate_hz,
@@ -171,6 +173,14 @@ def load_evidence(directory: Path) -> CallEvidence:
         server_heard=_read_audio(directory / HEARD),
         server_sent=_read_audio(directory / SENT),
     )
+
+
+def _see_that_it_is_whole(timeline: Path, info: CallInfo, marks: list[Mark]) -> None:
+    """A run writes its timelines in one piece; only a killed agent's own may end in half a line."""
+    if info.lane != "production" and marks and not timeline.read_bytes().endswith(b"\n"):
+        raise EvidenceError(f"{timeline}: cut short: its last line has no end")
+    if not marks and info.verdict == "passed":
+        raise EvidenceError(f"{timeline}: an empty timeline, of a call that passed")
 
 
 def read_recording(path: Path) -> tuple[Samples, int]:
@@ -210,6 +220,10 @@ def _read_wav(path: Path) -> tuple[Samples, int]:
         samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise EvidenceError(f"{path}: cannot be read as sound: {error}") from None
+    with path.open("rb") as file:
+        tag, length = file.read(4), int.from_bytes(file.read(4), "little") + 8
+    if tag == b"RIFF" and length > path.stat().st_size:
+        raise EvidenceError(f"{path}: cut short: {path.stat().st_size} of {length} bytes")
     return samples, rate_hz
 
 

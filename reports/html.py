@@ -10,10 +10,9 @@ from reports import stats
 from reports.axis import Span
 from reports.bench import Benches
 from reports.budget import Judged
-from reports.calibration import Calibration
 from reports.compare import Change
 from reports.knee import PARTIES, Knee, charts
-from reports.results import CallResult, RunInfo, overall, summarise
+from reports.results import CallResult, RunInfo, summarise
 from reports.scene import NS_PER_MS, Scene
 from reports.view import view_of
 
@@ -76,23 +75,21 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
         wrong=wrong,
         rows=[_row(call) for call in calls],
         summary=summarise(calls),
-        overall=overall(calls),
-        headline=_headline(len(calls), len(wrong)),
-        calibration=_calibration(info.calibration),
+        overall=info.verdict(calls),
+        headline=_headline(len(calls), len(wrong), ended_early=bool(info.failure)),
         changes=changes,
     )
 
 
-def call_page(call: CallResult, *, started_at: str, calibration: Calibration | None) -> str:
-    """The page of a call, of a run that began then and was judged in view of that."""
+def call_page(info: RunInfo, call: CallResult) -> str:
+    """The page of a call; of the run, only its beginning, lane and calibration are told."""
     view = view_of(call)
     return _PAGES.get_template("call.html").render(
-        started_at=started_at,
+        info=info,
         call=call,
         problem=_problem(call),
         view=view,
         hints=_hints(call),
-        calibration=_calibration(calibration),
     )
 
 
@@ -114,17 +111,13 @@ def _problem(call: CallResult) -> str:
     return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
 
 
-def _headline(calls: int, wrong: int) -> str:
+def _headline(calls: int, wrong: int, *, ended_early: bool) -> str:
     if not calls:
         return "No call was made"
     what = "1 call" if calls == 1 else f"{calls} calls"
+    if ended_early:
+        return f"The run could not go on after {what}" + (f", {wrong} went wrong" if wrong else "")
     return f"{what}, all as they should be" if not wrong else f"{wrong} of {what} went wrong"
-
-
-def _calibration(calibration: Calibration | None) -> str:
-    if calibration:
-        return f"The harness's own error: {calibration.line}."
-    return "The harness's own error was not calibrated for this run."
 
 
 def _row(call: CallResult) -> Row:
@@ -188,10 +181,12 @@ def _hints(call: CallResult) -> list[Hint]:
             continue
         ours = [hop for hop in turn.hops if hop.party != "server"]
         longest = max(ours, key=lambda hop: hop.length_ms, default=None)
-        slow = (
-            f" Slowest on the way: {longest.name}, {longest.length_ms:.1f} ms." if longest else ""
-        )
-        hints.append(Hint(f"Turn {number}: {text}.{slow}", (turn.start_ns - start_ns) / NS_PER_MS))
+        text = f"Turn {number}: {text}."
+        if turn.own_ms:
+            text += f" The server's own delay was {turn.own_ms:.1f} ms."
+        if longest:
+            text += f" Slowest of agent and path: {longest.name}, {longest.length_ms:.1f} ms."
+        hints.append(Hint(text, (turn.start_ns - start_ns) / NS_PER_MS))
     return hints
 
 

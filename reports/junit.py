@@ -13,18 +13,21 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
     suite = ET.Element(
         "testsuite",
         name=f"earshot.{info.lane}",
-        tests=str(len(calls)),
+        tests=str(len(calls) + bool(info.failure)),
         failures=str(sum(call.verdict == "failed" for call in calls)),
-        errors=str(sum(call.verdict == "error" for call in calls)),
+        errors=str(sum(call.verdict == "error" for call in calls) + bool(info.failure)),
         skipped="0",
         time=f"{sum(map(_seconds, calls)):.3f}",
         timestamp=info.started_at[:19],
     )
     properties = ET.SubElement(suite, "properties")
-    told = info.calibration.line if info.calibration else "not calibrated"
-    ET.SubElement(properties, "property", name="harness_error", value=told)
+    ET.SubElement(properties, "property", name="harness_error", value=info.harness_error)
     for call in calls:
         suite.append(_case(call))
+    if info.failure:
+        case = ET.SubElement(suite, "testcase", classname=f"earshot.{info.lane}", name="the run")
+        told = _printable(info.failure)
+        ET.SubElement(case, "error", message=told.partition("\n")[0], type="error").text = told
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from reports.compare import Change
-from reports.results import CallResult, RunInfo, overall, summarise
+from reports.results import CallResult, RunInfo, summarise
+from reports.summary import Summary
 
 _MOST_WRONG = 20
 
@@ -12,11 +13,13 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
     """Verdict, what went wrong, and the budget over all calls."""
     wrong = [call for call in calls if call.verdict != "passed"]
     lines = [
-        f"## earshot: {overall(calls)}",
+        f"## earshot: {info.verdict(calls)}",
         "",
         f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane).",
         "",
     ]
+    if info.failure:
+        lines += [f"**The run could not go on**: {_cell(info.failure)}", ""]
     lines += [f"- **{_cell(call.slug)}**: {_cell(call.detail)}" for call in wrong[:_MOST_WRONG]]
     if len(wrong) > _MOST_WRONG:
         lines.append(f"- and {len(wrong) - _MOST_WRONG} more")
@@ -24,12 +27,11 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
         lines.append("")
     lines += ["| metric | p50 | p95 | max | limit | least margin |", "|---|--:|--:|--:|--:|--:|"]
     lines += [
-        f"| `{s.name}` | {s.p50:.1f} | {s.p95:.1f} | {s.max:.1f} {s.unit} "
+        f"| `{s.name}` | {s.p50:.1f} | {s.p95:.1f} | {_worst(s)} {s.unit} "
         f"| {s.limits} | {_margin(s.margin)}{' ❌' if s.failed else ''} |"
         for s in summarise(calls)
     ]
-    error = info.calibration.line if info.calibration else "not calibrated for this run"
-    lines += ["", f"The harness's own error: {error}."]
+    lines += ["", f"The harness's own error: {info.harness_error}."]
     return "\n".join(lines) + "\n"
 
 
@@ -47,6 +49,10 @@ def changes_table(changes: Sequence[Change]) -> str:
 
 def _margin(value: float | None) -> str:
     return "" if value is None else f"{value:+.1f}"
+
+
+def _worst(one: Summary) -> str:
+    return f"{'min ' if one.worst < one.max else ''}{one.worst:.1f}"
 
 
 def _cell(text: str) -> str:

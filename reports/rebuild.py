@@ -14,7 +14,7 @@ from reports.evidence import (
     load_evidence,
     read_recording,
 )
-from reports.results import CallResult, RunInfo
+from reports.results import RESULTS, CallResult, RunInfo
 from reports.stored import StoredError, load_results
 from reports.write import CALLS, write_run
 
@@ -25,7 +25,7 @@ def rebuild(
     *,
     recordings: Path | None = None,
     against: Path | None = None,
-) -> tuple[Path, list[CallResult]]:
+) -> tuple[Path, RunInfo, list[CallResult]]:
     """Make a report again from what is in a directory; nothing is measured that is not there.
 
     `directory` is a run's (with `calls/`), a call's (with `timeline.jsonl`), or one into which an
@@ -34,7 +34,7 @@ def rebuild(
     from, instead of the run before.
 
     Returns:
-        Where the report is, and its calls.
+        Where the report is, what is known about the run, and its calls.
 
     Raises:
         StoredError: there is no timeline.
@@ -44,7 +44,8 @@ def rebuild(
     if calls:
         target = out_dir or directory
         evidence = list(map(load_evidence, calls))
-        return target, write_run(target, _run_info(directory), evidence, against=against)
+        info = _run_info(directory, lane=evidence[0].info.lane)
+        return target, info, write_run(target, info, evidence, against=against)
     target = out_dir or directory / "report"
     if (directory / TIMELINE).is_file():
         evidence = [load_evidence(directory)]
@@ -58,7 +59,9 @@ def rebuild(
         )
     lane = evidence[0].info.lane
     info = RunInfo(started_at="", lane=lane)
-    return target, write_run(target, info, evidence, against=against)
+    if lane != "production":  # a run's call: the run is two folders up
+        info = _run_info(directory.resolve().parent.parent, lane=lane)
+    return target, info, write_run(target, info, evidence, against=against)
 
 
 def _calls_of(directory: Path) -> list[Path]:
@@ -66,14 +69,20 @@ def _calls_of(directory: Path) -> list[Path]:
 
     A call that was played again, because the machine stood still, has directories for the attempts
     that do not count as well.
+
+    Raises:
+        StoredError: evidence that the results name is gone; a report without it would be another.
     """
     found = sorted(path.parent for path in directory.glob(f"{CALLS}/*/{TIMELINE}"))
     try:
         scenarios = load_results(directory)["scenarios"]
     except StoredError:
         return found
-    counted = [directory / Path(scenario["artifacts"]["timeline"]).parent for scenario in scenarios]
-    return [call for call in counted if call in found]
+    named = [scenario["artifacts"] for scenario in scenarios]
+    for file in (file for one in named for file in (one["timeline"], one["recording"]) if file):
+        if not (directory / file).is_file():
+            raise StoredError(f"{directory / file}: no such file, but {RESULTS} names it")
+    return [directory / Path(one["timeline"]).parent for one in named]
 
 
 def _production(path: Path, recordings: Path) -> CallEvidence:
@@ -99,13 +108,16 @@ def _production(path: Path, recordings: Path) -> CallEvidence:
     )
 
 
-def _run_info(directory: Path) -> RunInfo:
-    """What was known about a run, from its old results if there are any."""
+def _run_info(directory: Path, *, lane: str) -> RunInfo:
+    """What was known about a run, from its old results if there are any; the lane, if not."""
     try:
         run: Mapping[str, Any] = load_results(directory)["run"]
     except StoredError:
-        return RunInfo(started_at="")
+        return RunInfo(started_at="", lane=lane)
     known = {field for field in RunInfo.__dataclass_fields__ if field in run}
-    fields = {field: run[field] for field in known - {"calibration"}}
-    calibration = run["calibration"] and from_data(run["calibration"])
+    fields = {"started_at": ""} | {field: run[field] for field in known - {"calibration"}}
+    try:
+        calibration = from_data(run["calibration"]) if run.get("calibration") else None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoredError(f"{directory / RESULTS}: run.calibration: {error!r}") from None
     return RunInfo(**fields, calibration=calibration)

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.budget import Judged, judge, judge_percentiles, limits_for
 from reports.calibration import Calibration, to_data
-from reports.evidence import CallEvidence, Verdict
+from reports.evidence import CallEvidence, EvidenceError, Verdict
 from reports.metrics import Measured, measure
 from reports.summary import Summary, summary_of
 
@@ -33,6 +33,19 @@ class RunInfo:
     calibration: Calibration | None = None
     """How true the harness is on this machine, if that was measured."""
     environment: dict[str, str] = field(default_factory=dict)
+    failure: str = ""
+    """Why the run could not go on, if it could not: calls that it was to place are not there."""
+
+    @property
+    def harness_error(self) -> str:
+        """How true the numbers are, in a line."""
+        if self.lane == "virtual":
+            return "calibrated over SIP, and not that of this lane, whose time stands still"
+        return self.calibration.line if self.calibration else "not calibrated for this run"
+
+    def verdict(self, calls: Sequence["CallResult"]) -> Verdict:
+        """That of the run: as bad as its worst call's, and no better than how it ended."""
+        return "error" if self.failure else overall(calls)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +73,14 @@ def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -
 
     Raises:
         BudgetError: the call's own limits cannot be understood.
+        EvidenceError: a mark lacks what it must hold.
     """
-    measured = measure(evidence)
+    try:
+        measured = measure(evidence)
+    except (LookupError, TypeError, ValueError) as error:
+        raise EvidenceError(
+            f"{evidence.name}: cannot be measured: a mark is not as docs/marks.md has it: {error!r}"
+        ) from error
     judged = judge(
         measured.measurements,
         limits_for(evidence.info.limits),
@@ -117,7 +136,7 @@ def summarise(calls: Sequence[CallResult]) -> list[Summary]:
 
 
 def overall(calls: Sequence[CallResult]) -> Verdict:
-    """The verdict of a run: as bad as its worst call's; a run of no calls could not run."""
+    """As bad as the worst call's; a run of no calls could not run."""
     verdicts = {call.verdict for call in calls}
     if not verdicts or "error" in verdicts:
         return "error"
@@ -136,7 +155,8 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
             "seed": info.seed,
             "concurrency": info.concurrency,
             "duration_s": info.duration_s,
-            "verdict": overall(calls),
+            "verdict": info.verdict(calls),
+            "failure": info.failure,
             "calibration": None if info.calibration is None else to_data(info.calibration),
             "environment": info.environment,
         },
@@ -149,6 +169,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
                 "p95": _round(s.p95),
                 "p99": _round(s.p99),
                 "max": _round(s.max),
+                "min": _round(s.min),
                 "limit": _round(s.limit),
                 "margin": _round(s.margin),
                 "low": s.low and [_round(bound) for bound in s.low],

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, FiniteFloat, ValidationError
+
 from reports.files import write_atomically
 from reports.results import RESULTS, VERSION
 
@@ -12,6 +14,44 @@ BASELINES = Path("baselines")
 """Where baselines are kept, under the current directory: small files, meant to be committed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class _Metric(BaseModel):
+    name: str
+    turn: int | None
+    value: FiniteFloat
+
+
+class _Artifacts(BaseModel):
+    timeline: str
+    recording: str | None
+
+
+class _Scenario(BaseModel):
+    name: str
+    metrics: list[_Metric]
+    artifacts: _Artifacts
+
+
+class _Error(BaseModel):
+    name: str
+    p95: FiniteFloat
+
+
+class _Calibration(BaseModel):
+    metrics: list[_Error]
+
+
+class _Run(BaseModel):
+    lane: str = "sip"
+    calibration: _Calibration | None = None
+
+
+class _Results(BaseModel):
+    """What is read again of a `results.json`; all of it: `results.schema.json`."""
+
+    run: _Run
+    scenarios: list[_Scenario]
 
 
 class StoredError(ValueError):
@@ -40,6 +80,12 @@ def load_results(path: Path) -> dict[str, Any]:
             f"{file}: version {data.get('version')}, this earshot reads {VERSION}: "
             "make it again with `earshot report`"
         )
+    try:
+        _Results.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoredError(f"{file}: {where}: {first['msg']}") from None
     return data
 
 

@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reports import stats
-from reports.budget import UNITS, Judged
+from reports.budget import MORE_IS_BETTER, UNITS, Judged, percentile
 
 Range = tuple[float, float]
 
@@ -18,9 +17,11 @@ class Summary:
     unit: str
     count: int
     p50: float
+    """What so many per cent of the values do not exceed; or fall short of, where more is better."""
     p95: float
     p99: float
     max: float
+    min: float
     margin: float | None
     """The smallest of all values that have a limit."""
     limit: float | None
@@ -35,6 +36,11 @@ class Summary:
     """How many values are beyond their limits."""
     unsure: int
     """How many are closer to their limits than the harness's own error."""
+
+    @property
+    def worst(self) -> float:
+        """The greatest value; the least, where more is better."""
+        return self.min if self.name in MORE_IS_BETTER else self.max
 
     @property
     def limits(self) -> str:
@@ -67,10 +73,11 @@ def _summary(name: str, found: list[Judged]) -> Summary:
         name=name,
         unit=found[0].unit,
         count=len(values),
-        p50=stats.percentile(values, 50),
-        p95=stats.percentile(values, 95),
-        p99=stats.percentile(values, 99),
+        p50=percentile(name, values, 50),
+        p95=percentile(name, values, 95),
+        p99=percentile(name, values, 99),
         max=max(values),
+        min=min(values),
         margin=tightest.margin if tightest else None,
         limit=tightest.limit if tightest else None,
         low=_span([one.low for one in found if one.low is not None]),

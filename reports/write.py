@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from reports import html
-from reports.calibration import Calibration
 from reports.compare import compare
 from reports.evidence import TIMELINE, CallEvidence, save_evidence
 from reports.files import write_atomically
@@ -41,6 +40,7 @@ def write_run(
 
     Raises:
         BudgetError: a call's own limits cannot be understood.
+        EvidenceError: a call cannot be measured.
         StoredError: `against` cannot be read.
     """
     judged = judge_together([judge_call(evidence, info.calibration) for evidence in calls])
@@ -66,7 +66,7 @@ def write_judged(
         directory = call_directory(out_dir, call.slug)
         if not (directory / TIMELINE).exists():
             save_evidence(call.evidence, directory)
-        write_page(directory, call, started_at=info.started_at, calibration=info.calibration)
+        write_page(directory, info, call)
     data = results(info, judged)
     index = html.index_page(info, judged, _changes(out_dir, data, against))
     write_atomically(out_dir / "index.html", index.encode())
@@ -75,12 +75,9 @@ def write_judged(
     write_atomically(out_dir / RESULTS, to_json(data))
 
 
-def write_page(
-    directory: Path, call: CallResult, *, started_at: str, calibration: Calibration | None
-) -> None:
+def write_page(directory: Path, info: RunInfo, call: CallResult) -> None:
     """Write the page of a call into its directory."""
-    page = html.call_page(call, started_at=started_at, calibration=calibration)
-    write_atomically(directory / "call.html", page.encode())
+    write_atomically(directory / "call.html", html.call_page(info, call).encode())
 
 
 def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:

@@ -11,9 +11,16 @@ from pathlib import Path
 from agent.timeline import TimelineError
 from reports.budget import BudgetError
 from reports.calibration import kept
-from reports.evidence import INFO, CallInfo, EvidenceError, Verdict, load_evidence
+from reports.evidence import (
+    INFO,
+    CallEvidence,
+    CallInfo,
+    EvidenceError,
+    Verdict,
+    load_evidence,
+)
 from reports.files import write_atomically
-from reports.results import CallResult, judge_call
+from reports.results import CallResult, RunInfo, judge_call
 from reports.write import write_page
 from simulator.stage import Lane, Played, Stage
 from simulator.verdicts import check
@@ -36,13 +43,13 @@ class Evaluated:
     """An error because the machine stood still: nothing else is said about the call."""
 
 
-def evaluate(played: Played, lane: Lane, page_of: str | None = None) -> Evaluated:
+def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Evaluated:
     """Measure and judge a call from what lies in its directory, where `call.json` is written.
 
     Args:
         played: the call.
         lane: where it was played.
-        page_of: when the run began, if the call's page is to be written as well.
+        page_of: the run, if the call's page is to be written as well.
     """
     try:
         _write_info(played.directory, call_info(played, lane))
@@ -52,10 +59,9 @@ def evaluate(played: Played, lane: Lane, page_of: str | None = None) -> Evaluate
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))
             evidence = load_evidence(played.directory)
-        calibration = kept() if lane == "sip" else None
-        result = judge_call(evidence, calibration)
+        result = judge_call(evidence, kept() if lane == "sip" else None)
         if page_of is not None:
-            write_page(played.directory, result, started_at=page_of, calibration=calibration)
+            write_page(played.directory, page_of, result)
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)
@@ -72,6 +78,20 @@ def evaluate(played: Played, lane: Lane, page_of: str | None = None) -> Evaluate
         result=result,
         has_page=page_of is not None,
     )
+
+
+def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
+    """A call of which nothing can be read, for a report: it counts, as the error that it is."""
+    info = CallInfo(
+        name=call.stage.scenario.name,
+        stage=call.stage.name,
+        lane=lane,
+        about=call.stage.scenario.about,
+        verdict="error",
+        detail=call.sentence,
+        seed=call.stage.seed,
+    )
+    return judge_call(CallEvidence(info=info, marks=[]))
 
 
 def call_info(played: Played, lane: Lane) -> CallInfo:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
+from reports.results import RunInfo
 from simulator.evaluate import Evaluated, evaluate
 from simulator.progress import Progress
 from simulator.stage import Lane, Played, Stage
@@ -51,14 +52,14 @@ async def play_all(
     lane: Lane,
     progress: Progress,
     done: list[Evaluated],
-    pages_of: str | None = None,
+    pages_of: RunInfo | None = None,
 ) -> None:
     """Play, measure and judge every stage: `jobs` at once, each after its forerunner.
 
     Callers of one scenario call together; where `jobs` is not enough for them, nobody else does.
 
     What is done is added to `done`, which in the end has the order of `stages`. With `pages_of`,
-    when the run began, the calls' pages are written as well, while further calls are played.
+    the run, the calls' pages are written as well, while further calls are played.
 
     Raises:
         ProcessError: a process died; nothing more can be played.

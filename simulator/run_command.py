@@ -21,6 +21,7 @@ from reports.results import CallResult, RunInfo, results
 from reports.write import write_judged
 from simulator.cell import calls_at_once
 from simulator.choosing import Commands, add_choice, positive
+from simulator.evaluate import without_evidence
 from simulator.progress import summary_table
 from simulator.runner import Run, RunError, RunOptions, point_latest_at, run
 from simulator.stage import Lane
@@ -127,7 +128,7 @@ def _run(given: argparse.Namespace) -> int:
 def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]:
     """Write all pages of a run, point `latest` at it, and answer with what `results.json` holds."""
     info = _run_info(done, options, command)
-    judged = [call.result for call in done.calls if call.result]
+    judged = [call.result or without_evidence(call, options.lane) for call in done.calls]
     written = {call.result.slug for call in done.calls if call.result and call.has_page}
     write_judged(done.directory, info, judged, written=written)
     point_latest_at(done.directory)
@@ -143,6 +144,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
         seed=options.seed,
         concurrency=options.jobs,
         duration_s=done.duration_s,
+        failure=done.failure or "",
         calibration=kept() if options.lane == "sip" else None,
         environment={
             "python": platform.python_version(),

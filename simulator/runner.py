@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reports import quality
+from reports.results import RunInfo
 from simulator import loader
 from simulator.cell import calls_at_once
 from simulator.evaluate import Evaluated
@@ -218,7 +219,7 @@ async def _play_virtual(
             lane="virtual",
             progress=progress,
             done=done.calls,
-            pages_of=done.began,
+            pages_of=RunInfo(started_at=done.began, lane="virtual"),
         )
 
 

@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
+from test_knee_page import knee, step
 from websockets.sync.client import ClientConnection, connect
 
 from agent.timeline import Mark, Source
+from reports.html import knee_page
 from reports.results import RunInfo
 from reports.write import write_run
 
@@ -126,6 +128,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     marks = sorted([*slow.marks, *troubles], key=lambda m: m.at_ns)
     calls = [SyntheticCall(name="good").build(), replace(slow, marks=marks)]
     write_run(folder, RunInfo(started_at="2026-08-01T12:00:00+00:00"), calls)
+    (folder / "knee.html").write_text(knee_page(knee(step(1, 20), step(4, 39), step(8, 55))))
     return folder
 
 
@@ -199,7 +202,8 @@ def test_a_failure_leads_to_where_it_can_be_heard(browser: Browser, run: Path) -
     told = browser.run("document.querySelector('.wrong').innerText")
     assert "numbers are beyond the limit" in told
     assert re.search(r"Turn 3: turn_ms \d+\.\d ms, expected at most \d+", told)
-    assert "Slowest on the way: playout to ear" in told
+    assert "The server's own delay was 8" in told
+    assert "Slowest of agent and path: playout to ear" in told
     browser.wait(lambda: browser.run("document.getElementById('audio').readyState >= 2"))
     browser.click(".wrong button")
     browser.wait(lambda: not browser.run("document.getElementById('audio').paused"))
@@ -258,13 +262,19 @@ def test_labels_do_not_lie_upon_one_another(browser: Browser, run: Path) -> None
     assert browser.run(script) == [0, 0]
 
 
-@pytest.mark.parametrize("width", [420, 900, 1600])
+@pytest.mark.parametrize("width", [390, 900, 1600])
 def test_a_page_fits_screens_of_all_widths(browser: Browser, run: Path, width: int) -> None:
     size = {"height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
     browser.call("Emulation.setDeviceMetricsOverride", width=width, **size)
-    for page in ("index.html", "calls/slow/call.html"):
+    for page in ("knee.html", "index.html", "calls/slow/call.html"):
         browser.open(run / page)
         assert browser.run("document.documentElement.scrollWidth") <= width
+        drawn = "[...document.querySelectorAll('.chart text')].map(t => t.getBoundingClientRect())"
+        assert browser.run(f"{drawn}.every(box => box.height >= 9)"), "small, and still legible"
+        cells = "[...document.querySelectorAll('td:not(details td)')]"
+        high = f"{cells}.filter(cell => cell.clientHeight > 90)"
+        squeezed = browser.run(f"{high}.map(cell => cell.innerText)")
+        assert squeezed == [], "words below one another in a narrow column"
     beside = "document.querySelector('aside').getBoundingClientRect().top"
     axis = "document.querySelector('.axis').getBoundingClientRect().top"
     assert (browser.run(beside) < browser.run(axis)) == (width > 1150), "beside it, or below"

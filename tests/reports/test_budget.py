@@ -14,6 +14,7 @@ from reports.budget import (
 )
 from reports.calibration import Calibration, MetricError
 from reports.measurement import Measurement
+from reports.summary import summary_of
 
 
 def only(measurement: Measurement, spec: object, calibration: Calibration | None = None) -> Judged:
@@ -51,6 +52,22 @@ def test_a_value_against_a_limit(
     assert judged.verdict == verdict
     assert judged.limit == limit
     assert judged.margin == (None if margin is None else pytest.approx(margin))
+
+
+def test_of_intelligibility_a_limit_is_the_least_that_may_be() -> None:
+    values = [99.0, 98.0, 97.0, 80.0]
+    heard = [Measurement(name="intelligibility", value=one, unit="%") for one in values]
+    spec = {"intelligibility": 90}
+    judged = judge(heard, parse_limits(spec))
+    assert [one.verdict for one in judged] == ["passed", "passed", "passed", "failed"]
+    assert [one.margin for one in judged] == [9, 8, 7, -10]
+    percentiles = parse_limits({"intelligibility": {"p50": 98, "p95": 85}})
+    assert [(one.value, one.verdict) for one in judge_percentiles(judged, percentiles)] == [
+        (98, "passed"),
+        (80, "failed"),
+    ]
+    (told,) = summary_of(judged)
+    assert (told.p50, told.p95, told.worst, told.limits) == (98, 80, 80, "≥ 90.0")
 
 
 def test_a_limit_on_top_of_the_servers_own_delay() -> None:

@@ -1,5 +1,6 @@
 """The harness's own error: its statistics, and how it is kept."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,15 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_a_bias_worth_correcting_is_a_millisecond() -> None:
     assert calibration().biases_ms == {"turn_ms": 2.0}
-    assert calibration().errors_ms == {"turn_ms": 10.0, "beep_hz": pytest.approx(0.03)}
+    assert calibration().errors_ms["turn_ms"] == 10.0
+
+
+def test_a_bias_that_is_left_in_is_part_of_the_error() -> None:
+    """Each number may be off by it: an error of 0.0 would be a lie."""
+    steady = replace(calibration(), metrics=(error_of("turn_ms", "ms", [-0.4, -0.4, -0.4]),))
+    assert steady.biases_ms == {}
+    assert steady.errors_ms == {"turn_ms": 0.4}
+    assert steady.line.startswith("0.4 ms for turn_ms (p95), at worst 0.4 ms (turn_ms)")
 
 
 def test_it_is_told_in_a_line_and_in_a_table() -> None:

@@ -12,6 +12,7 @@ import soundfile
 from synthetic_call import SyntheticCall, TurnTruth
 
 from agent.timeline import Mark
+from reports.calibration import Calibration, error_of
 from reports.cli import add_commands
 from reports.evidence import save_evidence
 from reports.markdown import markdown
@@ -114,6 +115,57 @@ def test_an_agents_recording_is_measured_with_its_timeline(tmp_path: Path) -> No
     assert [turn["value"] for turn in turns] == [pytest.approx(847, abs=6)] * 2
 
 
+@pytest.mark.parametrize("name", ["timeline.jsonl", "call.wav"])
+def test_a_call_whose_evidence_is_gone_is_not_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """It may be the one that failed."""
+    run = make_run(tmp_path / "run")
+    before = (run / "results.json").read_bytes()
+    (run / "calls" / "talk-2" / name).unlink()
+    assert earshot("report", run) == 2
+    told = capsys.readouterr().err
+    assert "calls/talk-2/" + name in told
+    assert "results.json names it" in told
+    assert (run / "results.json").read_bytes() == before
+
+
+def test_a_report_keeps_its_lane_and_its_calibration(tmp_path: Path) -> None:
+    calibration = Calibration(
+        measured_at="2026-08-01",
+        machine="",
+        calls=1,
+        concurrency=1,
+        metrics=(error_of("turn_ms", "ms", [5.0]),),
+        path_ms={},
+    )
+    info = RunInfo(started_at="2026-08-01T12:00:00+00:00", calibration=calibration)
+    virtual = SyntheticCall(name="v", info={"lane": "virtual"}).build()
+    write_run(tmp_path / "sip", info, [SyntheticCall().build()])
+    write_run(tmp_path / "virtual", replace(info, lane="virtual"), [virtual])
+
+    def told(folder: Path) -> dict[str, Any]:
+        data: dict[str, Any] = json.loads((folder / "results.json").read_text())
+        return data
+
+    of_run = told(tmp_path / "sip")
+    call = tmp_path / "sip" / "calls" / "synthetic"
+    assert earshot("report", call) == 0
+    assert told(call / "report")["scenarios"][0]["metrics"] == of_run["scenarios"][0]["metrics"]
+    (tmp_path / "virtual" / "results.json").unlink()
+    assert earshot("report", tmp_path / "virtual") == 0
+    assert told(tmp_path / "virtual")["run"]["lane"] == "virtual"
+
+
+def test_where_nothing_can_be_written_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", calls=1)
+    (tmp_path / "file").write_text("")
+    assert earshot("report", run, "--out", tmp_path / "file") == 2
+    assert "file" in capsys.readouterr().err
+
+
 def test_nothing_to_report_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert earshot("report", tmp_path) == 2
     assert "nothing to report" in capsys.readouterr().err
@@ -153,13 +205,18 @@ def test_what_cannot_be_compared_is_bad_input(
         ("[]", "not the results.json"),
         (json.dumps({"version": 99, "run": {}, "scenarios": []}), "version 99"),
         (json.dumps({"version": 1, "run": {}, "scenarios": []}), "in common"),
+        (json.dumps({"version": 1, "run": 3, "scenarios": []}), "odd.json: run: "),
+        (
+            json.dumps({"version": 1, "run": {}, "scenarios": [{"name": "x"}]}),
+            "odd.json: scenarios.0.metrics: ",
+        ),
     ):
         (tmp_path / "odd.json").write_text(text)
         assert earshot("compare", good, tmp_path / "odd.json") == 2
         assert complaint in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tolerance", ["x", "turn=5", "turn_ms=x"])
+@pytest.mark.parametrize("tolerance", ["x", "turn=5", "turn_ms=x", "nan", "turn_ms=-1"])
 def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: str) -> None:
     with pytest.raises(SystemExit) as exit_:
         earshot("compare", "a", "b", "--tolerance", tolerance)

@@ -15,24 +15,13 @@ from agent.timeline import Mark, TimelineError
 from reports.calibration import Calibration, error_of
 from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from reports.html import call_page, index_page
-from reports.results import (
-    CallResult,
-    RunInfo,
-    judge_call,
-    judge_together,
-    overall,
-    results,
-    summarise,
-)
+from reports.metrics import measure
+from reports.results import RunInfo, judge_call, judge_together, overall, results, summarise
 from reports.stats import percentile
 from reports.write import call_directory, write_run
 
 INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="earshot run")
 MOST_BYTES = 2_000_000
-
-
-def page_of(call: CallResult) -> str:
-    return call_page(call, started_at=INFO.started_at, calibration=INFO.calibration)
 
 
 def slow_call(**info: object) -> SyntheticCall:
@@ -59,7 +48,7 @@ def test_a_timeline_alone_is_evidence(tmp_path: Path) -> None:
     (tmp_path / "timeline.jsonl").write_text(lines)
     read = load_evidence(tmp_path)
     assert (read.info.lane, read.recorded) == ("production", False)
-    page = page_of(judge_call(read))
+    page = call_page(INFO, judge_call(read))
     assert "LISTENING" in page
     assert "<audio" not in page
 
@@ -75,9 +64,40 @@ def test_unreadable_evidence_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "call.wav").write_bytes(b"no sound")
     with pytest.raises(EvidenceError, match=r"call\.wav: cannot be read as sound"):
         load_evidence(tmp_path)
-    (tmp_path / "timeline.jsonl").write_text("{}\n")
-    with pytest.raises(TimelineError, match=r"timeline\.jsonl:1"):
+    for told in (b"{}\n", b'{"at_ns":1,"source":"agent","call":"x","name":"y","fields":3}\n'):
+        (tmp_path / "timeline.jsonl").write_bytes(told)
+        with pytest.raises(TimelineError, match=r"timeline\.jsonl:1"):
+            load_evidence(tmp_path)
+    (tmp_path / "timeline.jsonl").write_bytes(b"\xff\n")
+    with pytest.raises(TimelineError, match=r"timeline\.jsonl: cannot be read"):
         load_evidence(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "complaint"),
+    [
+        ("timeline.jsonl", 0.5, r"timeline\.jsonl: cut short"),
+        ("timeline.jsonl", 0, r"timeline\.jsonl: an empty timeline"),
+        ("call.wav", 0.5, r"call\.wav: cut short: \d+ of \d+ bytes"),
+        ("server_sent.wav", 0.9, r"server_sent\.wav: cut short"),
+    ],
+)
+def test_half_of_the_evidence_of_a_call_is_not_judged(
+    tmp_path: Path, name: str, share: float, complaint: str
+) -> None:
+    """What is not there is not beyond its limit: half a call would pass."""
+    save_evidence(SyntheticCall().build(), tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(EvidenceError, match=complaint):
+        load_evidence(tmp_path)
+
+
+def test_a_mark_without_its_fields_is_told_with_its_call() -> None:
+    full = SyntheticCall().build()
+    marks = [replace(m, fields={}) if m.name == "audio_received" else m for m in full.marks]
+    with pytest.raises(EvidenceError, match=r"synthetic: cannot be measured: .*'samples'"):
+        judge_call(replace(full, marks=marks))
 
 
 def test_a_call_fails_by_its_own_verdict_or_by_the_budget() -> None:
@@ -175,7 +195,9 @@ def test_a_failed_step_leads_to_its_place() -> None:
     at_ns = full.marks[0].at_ns + 2_500_000_000
     fields = {"step": 3, "kind": "expect", "text": "expect reply"}
     step = Mark(at_ns=at_ns, source="caller", call="x", name="step_started", fields=fields)
-    page = page_of(judge_call(replace(full, marks=sorted([*full.marks, step], key=by_time))))
+    page = call_page(
+        INFO, judge_call(replace(full, marks=sorted([*full.marks, step], key=by_time)))
+    )
     assert detail in page
     assert "Step 4 began here: expect reply" in page
     assert 'data-ms="2500.0">hear it at 2.50 s' in page
@@ -183,6 +205,29 @@ def test_a_failed_step_leads_to_its_place() -> None:
 
 def by_time(mark: Mark) -> int:
     return mark.at_ns
+
+
+def test_a_run_that_could_not_go_on_has_not_passed(tmp_path: Path) -> None:
+    """Its calls until then did; what was still to come is no success."""
+    info = replace(INFO, failure="the agent's process died\nThe logs are in work/logs")
+    write_run(tmp_path, info, [SyntheticCall().build()])
+    data = json.loads((tmp_path / "results.json").read_text())["run"]
+    assert (data["verdict"], data["failure"]) == ("error", info.failure)
+    suite = ET.parse(tmp_path / "junit.xml").getroot()[0]  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("errors")) == ("2", "1")
+    problem = suite.find("testcase/error")
+    assert problem is not None
+    assert problem.get("message") == "the agent's process died"
+    index = (tmp_path / "index.html").read_text()
+    assert "<h1>The run could not go on after 1 call " in index
+    assert "process died" in index
+    assert "## earshot: error" in (tmp_path / "summary.md").read_text()
+    assert "process died" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_virtual_run_has_no_error_of_the_telephones(tmp_path: Path) -> None:
+    write_run(tmp_path, replace(INFO, lane="virtual"), [SyntheticCall().build()])
+    assert "calibrated over SIP, and not that of this lane" in (tmp_path / "index.html").read_text()
 
 
 def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
@@ -225,6 +270,21 @@ def test_the_summary_shows_the_tightest_margin() -> None:
     assert overhead.margin == pytest.approx(40 - overhead.max)
 
 
+def test_of_intelligibility_the_least_is_told(tmp_path: Path) -> None:
+    """Its greatest value hides the answer that nobody understood."""
+    full = SyntheticCall(turns=[TurnTruth(answer_length_ms=2500)]).build()
+    onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
+    noisy = full.recording.copy()
+    loud = np.random.default_rng(1).normal(0, 3000, len(noisy) - onset)
+    noisy[onset:, 1] = np.clip(noisy[onset:, 1] + loud, -32768, 32767)
+    write_run(tmp_path, INFO, [full, replace(full, recording=noisy)])
+    data = json.loads((tmp_path / "results.json").read_text())
+    found = next(s for s in data["summary"] if s["name"] == "intelligibility")
+    assert found["min"] == found["p95"] < found["max"] - 5
+    assert f"min</span> {found['min']:.1f}" in (tmp_path / "index.html").read_text()
+    assert f"| min {found['min']:.1f} %" in (tmp_path / "summary.md").read_text()
+
+
 def limits_told(*limits: Any) -> str:
     calls = [judge_call(SyntheticCall(info={"limits": {"beep_ms": one}}).build()) for one in limits]
     return next(s for s in summarise(calls) if s.name == "beep_ms").limits
@@ -261,7 +321,7 @@ def test_pages_are_whole_and_need_no_network() -> None:
         judge_call(SyntheticCall(info={"about": "<b>&"}).build()),
         judge_call(slow_call().build()),
     ]
-    pages = [index_page(INFO, calls), *(page_of(call) for call in calls)]
+    pages = [index_page(INFO, calls), *(call_page(INFO, call) for call in calls)]
     for page in pages:
         assert "http://" not in page.replace("http://www.w3.org", "")
         assert "https://" not in page
@@ -273,7 +333,7 @@ def test_a_minute_of_call_is_a_page_below_two_megabytes() -> None:
     turns = [TurnTruth(says_ms=3000, answer_length_ms=4000) for _ in range(7)]
     evidence = SyntheticCall(turns=turns, noise_dbfs=-55).build()
     assert evidence.recording.shape[0] / evidence.rate_hz >= 60
-    page = page_of(judge_call(evidence))
+    page = call_page(INFO, judge_call(evidence))
     assert 'id="sound"' in page
     assert len(page.encode()) < MOST_BYTES
 
@@ -285,7 +345,7 @@ def test_a_text_in_the_marks_cannot_break_out_of_the_page() -> None:
         replace(m, fields={**m.fields, "text": evil}) if m.name == "utterance_started" else m
         for m in evidence.marks
     ]
-    page = page_of(judge_call(replace(evidence, marks=marks)))
+    page = call_page(INFO, judge_call(replace(evidence, marks=marks)))
     assert evil not in page
 
 
@@ -304,7 +364,7 @@ def test_every_part_of_the_evidence_may_be_missing(seed: int) -> None:
         server_sent=full.server_sent if rng.random() < 0.5 else None,
     )
     call = judge_call(evidence)
-    page = page_of(call) + index_page(INFO, [call])
+    page = call_page(INFO, call) + index_page(INFO, [call])
     assert page.count("</html>") == 2
     json.dumps(results(INFO, [call]), allow_nan=False)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from agent.timeline import Mark
 from reports.evidence import CallEvidence, CallInfo, Verdict
-from reports.results import judge_call
+from reports.results import RunInfo, judge_call
 from simulator import playing
 from simulator.evaluate import Evaluated
 from simulator.playing import MOST_ATTEMPTS, attempt, play_all, with_attempts
@@ -47,7 +47,7 @@ class Machine:
         self.at_once -= 1
         return Played(stage=stage, directory=Path(), verdict="passed", detail="", took_s=1.0)
 
-    def evaluate(self, played: Played, _lane: Lane, _page_of: str | None) -> Evaluated:
+    def evaluate(self, played: Played, _lane: Lane, _page_of: RunInfo | None) -> Evaluated:
         verdict, lag_ms = self.verdicts.get(played.stage.name, ("passed", 1.0))
         lag = Mark(
             at_ns=1, source="caller", call="", name="scheduling_lag", fields={"worst_ms": lag_ms}

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from reports.evidence import CallEvidence, EvidenceError, load_evidence
 from simulator.cli import main
 
 GOOD = "about: A call that goes well.\ntags: [smoke]\nagent: {greeting: {enabled: false}}\n"
@@ -50,6 +51,21 @@ def test_a_call_that_fails_is_exit_1_and_the_summary_says_why(earshot: Earshot) 
     summary = Path("out/latest/summary.md").read_text()
     assert "2 of 3 calls passed (virtual lane)." in summary
     assert "- **bad**: step 2: expected reply within 1 s, but heard" in summary
+
+
+def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
+    earshot: Earshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(directory: Path) -> CallEvidence:
+        if directory.name == "good":
+            raise EvidenceError("timeline.jsonl: nobody can read that")
+        return load_evidence(directory)
+
+    monkeypatch.setattr("simulator.evaluate.load_evidence", load)
+    assert run_virtual(earshot) == 2
+    assert verdicts() == {"good": "error", "other": "passed"}
+    for name in ("index.html", "junit.xml", "summary.md", "calls/good/call.html"):
+        assert "nobody can read that" in Path("out/latest", name).read_text(), name
 
 
 def test_a_limit_that_is_not_kept_is_exit_1(earshot: Earshot) -> None:
