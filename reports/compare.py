@@ -110,6 +110,33 @@ def regressions(changes: Sequence[Change]) -> list[Change]:
     return [change for change in changes if change.regression]
 
 
+def notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What the numbers do not show: other lanes, scenarios of one run alone, calls that failed."""
+    lanes = [run["run"].get("lane", "") for run in (before, after)]
+    told = [f"the lanes differ: {lanes[0]}, then {lanes[1]}"] if lanes[0] != lanes[1] else []
+    earlier, later = _fates(before), _fates(after)
+    for names, what in (
+        (earlier.keys() - later.keys(), "only in the earlier run, and not compared"),
+        (later.keys() - earlier.keys(), "only in the later run, and not compared"),
+        (
+            {n for n in earlier.keys() & later.keys() if earlier[n] and not later[n]},
+            "passed before, and not now",
+        ),
+    ):
+        if names:
+            told.append(f"{what}: {', '.join(sorted(names))}")
+    return told
+
+
+def _fates(results: Mapping[str, Any]) -> dict[str, bool]:
+    """Every scenario, and whether all of its calls passed."""
+    fates: dict[str, bool] = {}
+    for scenario in results["scenarios"]:
+        name = scenario["name"]
+        fates[name] = fates.get(name, True) and scenario.get("verdict") == "passed"
+    return fates
+
+
 def _values(results: Mapping[str, Any]) -> dict[str, Values]:
     found: dict[str, Values] = defaultdict(lambda: defaultdict(list))
     for scenario in results["scenarios"]:

@@ -80,6 +80,7 @@ def _fuzz(arguments: argparse.Namespace) -> int:
     tried = [try_over_sip(finding) for finding in summary.findings] if arguments.sip else []
     if arguments.json:
         sys.stdout.write(json.dumps(as_json(summary), indent=2) + "\n")
+        sys.stderr.write("".join(f"{line}\n" for line in tried))
     else:
         sys.stdout.write(as_text(summary) + "".join(f"{line}\n" for line in tried))
     return EXIT_FOUND if summary.failed else EXIT_FINE

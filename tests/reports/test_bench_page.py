@@ -31,6 +31,7 @@ def step(calls: int, workers: int = 1) -> dict[str, Any]:
         "turns": 6 * calls,
         "overhead_ms": percentiles,
         "barge_in_stop_ms": percentiles,
+        "stalled_ms": 43.2,
         "agent": load,
         "harness": load,
     }
@@ -73,6 +74,7 @@ def test_the_page_shows_what_the_design_bought(tmp_path: Path) -> None:
     assert [label for _, label in benches.charts[0].x_ticks] == ["1", "4"]
     assert [(s["calls"], s["workers"]) for s in benches.steps] == [(1, 1), (4, 1), (4, 2)]
     assert "call_s 21.5" in page
+    assert page.count('<td class="num">43</td>') == 3, "when the machine stood still"
 
 
 def test_a_page_of_some_benchmarks_only(tmp_path: Path) -> None:
