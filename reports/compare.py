@@ -38,6 +38,7 @@ TOLERANCES: Mapping[str, float | None] = {
 calls happen to end; and what befell the harness (None) says nothing about the agent."""
 
 _ROUNDS = 2000
+_MOST_NAMED = 10
 _LOW_PERCENT, _HIGH_PERCENT = 2.5, 97.5
 _NOISE = 1e-6
 
@@ -124,7 +125,8 @@ def notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
         ),
     ):
         if names:
-            told.append(f"{what}: {', '.join(sorted(names))}")
+            more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            told.append(f"{what}: {', '.join(sorted(names)[:_MOST_NAMED])}{more}")
     return told
 
 

@@ -268,6 +268,21 @@ def test_the_index_says_what_changed_since_the_run_before(tmp_path: Path) -> Non
     assert "worse" in second
 
 
+def test_the_run_before_is_one_of_the_same_lane(tmp_path: Path) -> None:
+    talk = SyntheticCall(name="talk").build()
+    broken = SyntheticCall(name="talk", info={"verdict": "failed"}).build()
+    for name, lane, call in (
+        ("20260801-120000", "sip", talk),
+        ("20260801-130000", "virtual", talk),
+        ("20260801-140000", "sip", broken),
+    ):
+        write_run(tmp_path / name, RunInfo(started_at="", lane=lane), [call])
+    assert "What changed" not in (tmp_path / "20260801-130000" / "index.html").read_text()
+    index = (tmp_path / "20260801-140000" / "index.html").read_text()
+    assert "What changed against 20260801-120000" in index
+    assert "Passed before, and not now: talk." in index
+
+
 def test_a_report_can_show_what_changed_against_a_baseline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
