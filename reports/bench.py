@@ -66,6 +66,8 @@ class Benches:
     charts: list[Chart]
     steps: list[dict[str, Any]]
     """Those of calls over SIP, as `reports.knee.Step` has them."""
+    error_ms: float | None = None
+    """The harness's own error in these (p95), if the machine was calibrated."""
     before: str = ""
     """The other commit, if there is one to compare with."""
 
@@ -88,6 +90,10 @@ def load_benches(path: Path) -> Benches:
             sides=_sides(benchmarks),
             charts=_charts(_steps(benchmarks)),
             steps=_steps(benchmarks),
+            error_ms=max(
+                (s["error_ms"] for s in _steps(benchmarks) if s.get("error_ms") is not None),
+                default=None,
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BenchError(f"{path}: not the JSON of pytest-benchmark: {error!r}") from None

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from agent.timeline import TimelineError
 from reports.bench import BenchError, beside, load_benches, saved
 from reports.budget import UNITS, BudgetError
-from reports.compare import TOLERANCE, Change, compare, regressions
+from reports.compare import TOLERANCE, Change, compare, notes, regressions
 from reports.evidence import EvidenceError
 from reports.files import write_atomically
 from reports.html import bench_page
@@ -199,8 +199,11 @@ def _tell(before: Mapping[str, Any], after: Mapping[str, Any], given: argparse.N
     )
     if not changes:
         return _bad_input("the two runs have no scenario with a metric in common")
+    told = notes(before, after)
+    print("".join(f"{note}\n" for note in told), end="", file=sys.stderr)
     if given.json:
-        print(json.dumps({"changes": [asdict(change) for change in changes]}, indent=2))
+        data = {"changes": [asdict(change) for change in changes], "notes": told}
+        print(json.dumps(data, indent=2))
     elif given.markdown:
         print(changes_table(changes), end="")
     else:

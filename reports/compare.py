@@ -38,6 +38,7 @@ TOLERANCES: Mapping[str, float | None] = {
 calls happen to end; and what befell the harness (None) says nothing about the agent."""
 
 _ROUNDS = 2000
+_MOST_NAMED = 10
 _LOW_PERCENT, _HIGH_PERCENT = 2.5, 97.5
 _NOISE = 1e-6
 
@@ -108,6 +109,34 @@ def compare(
 def regressions(changes: Sequence[Change]) -> list[Change]:
     """Those that should stop a release."""
     return [change for change in changes if change.regression]
+
+
+def notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What the numbers do not show: other lanes, scenarios of one run alone, calls that failed."""
+    lanes = [run["run"].get("lane", "") for run in (before, after)]
+    told = [f"the lanes differ: {lanes[0]}, then {lanes[1]}"] if lanes[0] != lanes[1] else []
+    earlier, later = _fates(before), _fates(after)
+    for names, what in (
+        (earlier.keys() - later.keys(), "only in the earlier run, and not compared"),
+        (later.keys() - earlier.keys(), "only in the later run, and not compared"),
+        (
+            {n for n in earlier.keys() & later.keys() if earlier[n] and not later[n]},
+            "passed before, and not now",
+        ),
+    ):
+        if names:
+            more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            told.append(f"{what}: {', '.join(sorted(names)[:_MOST_NAMED])}{more}")
+    return told
+
+
+def _fates(results: Mapping[str, Any]) -> dict[str, bool]:
+    """Every scenario, and whether all of its calls passed."""
+    fates: dict[str, bool] = {}
+    for scenario in results["scenarios"]:
+        name = scenario["name"]
+        fates[name] = fates.get(name, True) and scenario.get("verdict") == "passed"
+    return fates
 
 
 def _values(results: Mapping[str, Any]) -> dict[str, Values]:

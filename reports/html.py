@@ -54,6 +54,8 @@ class Changes:
 
     against: str
     rows: Sequence[Change]
+    notes: Sequence[str] = ()
+    """What the rows do not show (`reports.compare.notes`)."""
 
     @property
     def seen(self) -> list[Change]:

@@ -13,6 +13,7 @@ from reports.results import RESULTS, VERSION
 BASELINES = Path("baselines")
 """Where baselines are kept, under the current directory: small files, meant to be committed."""
 
+_LOOKED_BACK = 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -112,11 +113,22 @@ def baseline_path(name: str, *, folder: Path = BASELINES) -> Path:
     return folder / f"{name}.json"
 
 
-def previous_run(out_dir: Path) -> Path | None:
-    """The run before this one, among the directories beside it; names of runs sort by time."""
+def previous_run(out_dir: Path, lane: str) -> tuple[str, dict[str, Any]] | None:
+    """Name and results of the run before this one in its lane, among the directories beside it.
+
+    Names of runs sort by time. Runs that cannot be read are passed over; of the others, the last
+    `_LOOKED_BACK` are looked at.
+    """
     earlier = (
         path
         for path in out_dir.parent.iterdir()
         if path.name < out_dir.name and not path.is_symlink() and (path / RESULTS).is_file()
     )
-    return max(earlier, default=None, key=lambda path: path.name)
+    for path in sorted(earlier, reverse=True)[:_LOOKED_BACK]:
+        try:
+            data = load_results(path)
+        except StoredError:
+            continue
+        if data["run"].get("lane") == lane:
+            return path.name, data
+    return None

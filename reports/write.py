@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reports import html
-from reports.compare import compare
+from reports.compare import compare, notes
 from reports.evidence import TIMELINE, CallEvidence, save_evidence
 from reports.files import write_atomically
 from reports.junit import junit
@@ -19,7 +19,7 @@ from reports.results import (
     results,
     to_json,
 )
-from reports.stored import StoredError, load_results, previous_run
+from reports.stored import load_results, previous_run
 
 CALLS = "calls"
 
@@ -36,7 +36,7 @@ def write_run(
         out_dir: the run's directory.
         info: what is known about the run as a whole.
         calls: the evidence.
-        against: results to show changes from; by default those of the run before, beside this one.
+        against: results to show changes from; by default those of the run before it in its lane.
 
     Raises:
         BudgetError: a call's own limits cannot be understood.
@@ -81,16 +81,15 @@ def write_page(directory: Path, info: RunInfo, call: CallResult) -> None:
 
 
 def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:
-    """What changed; nothing if there is no run before this one that can be read."""
+    """What changed; nothing if there is no run before this one to compare with."""
     if against is not None:
-        return html.Changes(against=against.stem, rows=compare(load_results(against), data))
-    previous = previous_run(out_dir)
-    if previous is None:
-        return None
-    try:
-        return html.Changes(against=previous.name, rows=compare(load_results(previous), data))
-    except StoredError:
-        return None
+        before, name = load_results(against), against.stem
+    else:
+        previous = previous_run(out_dir, data["run"]["lane"])
+        if previous is None:
+            return None
+        name, before = previous
+    return html.Changes(against=name, rows=compare(before, data), notes=notes(before, data))
 
 
 def call_directory(out_dir: Path, slug: str) -> Path:

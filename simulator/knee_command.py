@@ -69,7 +69,8 @@ def _steps(text: str) -> tuple[int, ...]:
     return steps
 
 
-def _error_ms() -> float | None:
+def known_error_ms() -> float | None:
+    """The harness's own error in an agent's part of a turn, if this machine was calibrated."""
     calibration = kept()
     return calibration.errors_ms.get("agent_overhead_ms") if calibration else None
 
@@ -87,7 +88,7 @@ def _knee(given: argparse.Namespace) -> int:
                 directory,
                 steps=given.steps,
                 calls_a_worker=given.calls_a_worker,
-                error_ms=_error_ms(),
+                error_ms=known_error_ms(),
                 progress=progress,
             )
         )

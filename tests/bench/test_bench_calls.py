@@ -19,6 +19,7 @@ from agent.call import CallMachine
 from agent.greeting import MemoryPrompts
 from agent.settings import Settings
 from simulator.knee import SCENARIO, find_knee
+from simulator.knee_command import known_error_ms
 from simulator.loader import load
 from simulator.phrases import prepare
 from simulator.scenario import Scenario
@@ -169,4 +170,4 @@ def test_bench_calls_over_sip(
     assert 1 <= step.finished <= step.placed, "beyond the knee not all of them do"
     assert step.turns >= step.finished
     assert step.agent.memory_mib > 0
-    benchmark.extra_info.update(asdict(step))
+    benchmark.extra_info.update(asdict(step), error_ms=known_error_ms())

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def step(calls: int, workers: int = 1) -> dict[str, Any]:
         "turns": 6 * calls,
         "overhead_ms": percentiles,
         "barge_in_stop_ms": percentiles,
+        "stalled_ms": 43.2,
         "agent": load,
         "harness": load,
     }
@@ -49,7 +51,7 @@ def written(path: Path) -> Path:
             bench(f"{bridge}[frames]", 0.01, params={"way": "frames"}, **nothing),
             bench("test_bench_calls_over_sip[4-2]", 22.0, **step(4, workers=2)),
             bench("test_bench_calls_over_sip[4-4]", 22.0, **step(4)),
-            bench("test_bench_calls_over_sip[1-4]", 21.0, **step(1)),
+            bench("test_bench_calls_over_sip[1-4]", 21.0, **step(1), error_ms=0.3),
             bench("test_bench_a_virtual_call", 0.05, call_s=21.5),
         ],
     }
@@ -73,6 +75,9 @@ def test_the_page_shows_what_the_design_bought(tmp_path: Path) -> None:
     assert [label for _, label in benches.charts[0].x_ticks] == ["1", "4"]
     assert [(s["calls"], s["workers"]) for s in benches.steps] == [(1, 1), (4, 1), (4, 2)]
     assert "call_s 21.5" in page
+    assert "part of a turn: 0.3 ms (p95)" in page
+    assert "was not calibrated" in bench_page(replace(benches, error_ms=None))
+    assert page.count('<td class="num">43</td>') == 3, "when the machine stood still"
 
 
 def test_a_page_of_some_benchmarks_only(tmp_path: Path) -> None:

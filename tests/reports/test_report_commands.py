@@ -216,6 +216,27 @@ def test_what_cannot_be_compared_is_bad_input(
         assert complaint in capsys.readouterr().err
 
 
+def test_what_the_numbers_do_not_show_is_told_beside_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A call that broke down has no number that got worse."""
+    talk, other = SyntheticCall(name="talk").build(), SyntheticCall(name="other").build()
+    broken = SyntheticCall(name="talk", info={"verdict": "failed"}).build()
+    write_run(tmp_path / "a", RunInfo(started_at=""), [talk, other])
+    write_run(tmp_path / "b", RunInfo(started_at="", lane="virtual"), [broken])
+    assert earshot("compare", tmp_path / "a", tmp_path / "b", "--json") == 0
+    out, err = capsys.readouterr()
+    told = [
+        "the lanes differ: sip, then virtual",
+        "only in the earlier run, and not compared: other",
+        "passed before, and not now: talk",
+    ]
+    assert json.loads(out)["notes"] == told
+    assert err.splitlines() == told
+    assert earshot("compare", tmp_path / "a", tmp_path / "a") == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("tolerance", ["x", "turn=5", "turn_ms=x", "nan", "turn_ms=-1"])
 def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: str) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -245,6 +266,21 @@ def test_the_index_says_what_changed_since_the_run_before(tmp_path: Path) -> Non
     second = (tmp_path / "20260801-130000" / "index.html").read_text()
     assert "What changed against 20260801-120000" in second
     assert "worse" in second
+
+
+def test_the_run_before_is_one_of_the_same_lane(tmp_path: Path) -> None:
+    talk = SyntheticCall(name="talk").build()
+    broken = SyntheticCall(name="talk", info={"verdict": "failed"}).build()
+    for name, lane, call in (
+        ("20260801-120000", "sip", talk),
+        ("20260801-130000", "virtual", talk),
+        ("20260801-140000", "sip", broken),
+    ):
+        write_run(tmp_path / name, RunInfo(started_at="", lane=lane), [call])
+    assert "What changed" not in (tmp_path / "20260801-130000" / "index.html").read_text()
+    index = (tmp_path / "20260801-140000" / "index.html").read_text()
+    assert "What changed against 20260801-120000" in index
+    assert "Passed before, and not now: talk." in index
 
 
 def test_a_report_can_show_what_changed_against_a_baseline(
