@@ -47,6 +47,7 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
     script, root = _read(path)
     for one in known:
         if one.script == script:
+            vad.reserve(script.vad.engine)  # a judge hears one session only
             return one
     lines: dict[_Place, Line] = {}
     problems: list[dict[str, Any]] = []

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ from in_memory import Client
 from agent.audio import AudioFormat, resample, silence, to_bytes, to_samples
 from fakes import vad
 from fakes.hearing import SEMANTIC_LONGEST_WAIT_MS
+from fakes.shelf import Shelf
 from fakes.vad import (
     FRAME_MS,
     EnergyJudge,
@@ -199,6 +201,17 @@ def test_no_second_model_is_loaded_when_the_format_changes(
     pcm = silence(1024, 8000) + synthesise("Hello there.", rate_hz=8000) + silence(1000, 8000)
     client.send("input_audio_buffer.append", audio=AudioFormat("pcma").encode(pcm))
     assert "input_audio_buffer.committed" in client.types
+
+
+def test_every_script_finds_a_model_loaded_though_others_say_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spare: list[Any] = []
+    monkeypatch.setattr(vad, "_SPARE_MODELS", spare)
+    for name in ("loud", "quiet"):
+        (tmp_path / f"{name}.yaml").write_text("vad: silero\n")
+    Shelf(tmp_path).fill()
+    assert len(spare) == 2
 
 
 def test_padding_and_silence_are_what_the_session_asks_for() -> None:
