@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec import structs
 
 from fakes.door import DropConnection, Effect, EmitMark, KeepSent, SendEvent, SendText
 
@@ -59,7 +60,7 @@ class Link:
         while self._held:
             sent = self._held.popleft()
             if isinstance(sent, EmitMark):
-                sent = EmitMark(replace(sent.mark, at_ns=now_ns))
+                sent = EmitMark(structs.replace(sent.mark, at_ns=now_ns))
             self._deliver(sent)
 
     def double(self, events: int) -> None:

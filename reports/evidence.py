@@ -28,6 +28,9 @@ INFO = "call.json"
 MOUTH, EAR = 0, 1
 """The recording's channels: what the caller said, and what the caller heard."""
 
+_OF_EVERY_FRAME = frozenset({"audio_appended", "audio_received", "delta_sent"})
+"""Marks that an outline leaves out: nine tenths of them."""
+
 _NS_PER_S = 1_000_000_000
 
 Verdict = Literal["passed", "failed", "error"]
@@ -101,6 +104,8 @@ class CallEvidence:
     recording_start_ns: int = 0
     server_heard: Audio | None = None
     server_sent: Audio | None = None
+    outlined: bool = False
+    """Whether this is an `outline`."""
 
     @property
     def name(self) -> str:
@@ -111,6 +116,18 @@ class CallEvidence:
     def recorded(self) -> bool:
         """Whether there is any recording."""
         return len(self.recording) > 0
+
+    def outline(self) -> "CallEvidence":
+        """What a run still has to know when the call's own page is written: no sound, few marks."""
+        ends = self.marks[:1] + self.marks[-1:]  # these tell how long it took
+        return CallEvidence(
+            info=self.info,
+            marks=[m for m in self.marks if m.name not in _OF_EVERY_FRAME or m in ends],
+            recording=self.recording[:1].copy(),  # there is one
+            rate_hz=self.rate_hz,
+            recording_start_ns=self.recording_start_ns,
+            outlined=True,
+        )
 
     def find(self, source: Source, *names: str, after_ns: int = 0) -> Iterator[Mark]:
         """Marks of a source, of any of these names, from an instant on, in order of time."""

@@ -1,12 +1,13 @@
 """A run on disk: pages, `results.json`, `junit.xml`, `summary.md`, a directory for each call."""
 
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from reports import html
 from reports.compare import compare, notes
-from reports.evidence import TIMELINE, CallEvidence, save_evidence
+from reports.evidence import TIMELINE, CallEvidence, load_evidence, save_evidence
 from reports.files import write_atomically
 from reports.junit import junit
 from reports.markdown import markdown
@@ -76,7 +77,9 @@ def write_judged(
 
 
 def write_page(directory: Path, info: RunInfo, call: CallResult) -> None:
-    """Write the page of a call into its directory."""
+    """Write the page of a call into its directory; an outline is read from there again."""
+    if call.evidence.outlined:
+        call = replace(call, evidence=load_evidence(directory))
     write_atomically(directory / "call.html", html.call_page(info, call).encode())
 
 

@@ -49,7 +49,8 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
     Args:
         played: the call.
         lane: where it was played.
-        page_of: the run, if the call's page is to be written as well.
+        page_of: the run, if the call's page is to be written as well; of the evidence only an
+            outline is answered then.
     """
     try:
         _write_info(played.directory, call_info(played, lane))
@@ -62,6 +63,7 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
         result = judge_call(evidence, kept() if lane == "sip" else None)
         if page_of is not None:
             write_page(played.directory, page_of, result)
+            result = replace(result, evidence=result.evidence.outline())
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)

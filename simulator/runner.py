@@ -65,7 +65,8 @@ class Run:
 
     directory: Path
     started_at: datetime
-    calls: list[Evaluated] = field(default_factory=list)
+    calls: list[Evaluated] = field(default_factory=list, repr=False)
+    """Not in the repr: `asyncio.run` forms that of its task's result, twice, and drops it."""
     duration_s: float = 0.0
     failure: str | None = None
     """Why it ended early, if it did."""

@@ -31,6 +31,19 @@ def test_what_is_written_is_read_again(
     assert read_timeline(path) == marks
 
 
+def test_half_a_surrogate_pair_from_a_broken_peer_does_not_end_a_call(tmp_path: Path) -> None:
+    writer = TimelineWriter(tmp_path / "t.jsonl")
+    writer(Mark(at_ns=1, source="agent", call="c", name="n", fields={"said": "a\ud800b"}))
+    writer.close()
+    assert [mark.fields for mark in read_timeline(tmp_path / "t.jsonl")] == [{"said": "a?b"}]
+
+
+def test_a_line_ends_where_the_file_says_and_not_where_a_text_has_a_line(tmp_path: Path) -> None:
+    mark = Mark(at_ns=1, source="agent", call="c", name="n", fields={"said": "a\u2028b\x85c"})
+    (tmp_path / "t.jsonl").write_text(mark.to_json() + "\n", encoding="utf-8")
+    assert read_timeline(tmp_path / "t.jsonl") == [mark]
+
+
 def test_a_mark_after_close_is_dropped(tmp_path: Path) -> None:
     writer = TimelineWriter(tmp_path / "t.jsonl")
     writer.close()
@@ -49,10 +62,13 @@ def test_a_line_cut_short_by_a_killed_process_is_left_out(tmp_path: Path) -> Non
     ("line", "complaint"),
     [
         ("nonsense", "t.jsonl:2: not a mark"),
-        ("[]", "expected a JSON object"),
-        ('{"at_ns": 1}', "missing call, name, source"),
-        ('{"at_ns": 1, "source": "x", "call": "c", "name": "n"}', "source 'x', expected one of"),
-        ('{"at_ns": 1.5, "source": "agent", "call": "c", "name": "n"}', "whole nanoseconds"),
+        ("[]", "Expected `object`, got `array`"),
+        ('{"at_ns": 1}', "missing required field `source`"),
+        ('{"at_ns": 1, "source": "x", "call": "c", "name": "n"}', "Invalid enum value 'x'"),
+        (
+            '{"at_ns": 1.5, "source": "agent", "call": "c", "name": "n"}',
+            "Expected `int`, got `float`",
+        ),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth
 
 from agent.timeline import Mark
@@ -91,7 +92,7 @@ def test_an_append_of_many_frames_tells_when_each_was_taken() -> None:
     full = SyntheticCall(turns=[TurnTruth()]).build()
     frames = [m for m in full.marks if m.name == "audio_appended"]
     joined = [
-        replace(last, fields={**last.fields, "samples": 5 * last.fields["samples"]})
+        structs.replace(last, fields={**last.fields, "samples": 5 * last.fields["samples"]})
         for last in frames[4::5]
     ]
     marks = [m for m in full.marks if m.name != "audio_appended"] + joined
@@ -180,7 +181,7 @@ def test_a_server_may_hear_a_barge_in_before_its_sample_counts_as_spoken() -> No
 
     def early(mark: Mark) -> Mark:
         heard = mark.name == "speech_started" and mark.at_ns >= onset_ns
-        return replace(mark, at_ns=onset_ns - 2 * MS) if heard else mark
+        return structs.replace(mark, at_ns=onset_ns - 2 * MS) if heard else mark
 
     marks = sorted(map(early, full.marks), key=lambda m: m.at_ns)
     found = numbers(replace(full, marks=marks))
@@ -195,7 +196,7 @@ def test_a_wrong_truncation_is_found() -> None:
         if mark.name != "truncate_sent":
             return mark
         told = mark.fields["audio_end_ms"] + 180
-        return replace(mark, fields={**mark.fields, "audio_end_ms": told})
+        return structs.replace(mark, fields={**mark.fields, "audio_end_ms": told})
 
     found = numbers(replace(full, marks=[wrong(m) for m in full.marks]))
     assert found["heard_error_ms", None].value == pytest.approx(180, abs=TOLERANCE_MS)
@@ -326,7 +327,7 @@ def in_two_sessions(call: CallEvidence, *, lost: int) -> CallEvidence:
                 lost * int(mark.fields["samples"]) if mark.name == "audio_received" else 0
             )
             total = int(mark.fields["total_samples"]) - past
-            marks.append(replace(mark, fields={**mark.fields, "total_samples": total}))
+            marks.append(structs.replace(mark, fields={**mark.fields, "total_samples": total}))
     made = Mark(at_ns=anew_ns, source="agent", call=call.name, name="realtime_connected", fields={})
     heard = call.server_heard
     assert heard is not None
@@ -370,4 +371,4 @@ def in_the_sessions_own_time(call: CallEvidence, mark: Mark) -> Mark:
     )
     past_ms = (int(first.fields["total_samples"]) - int(first.fields["samples"])) / 24
     last_ms = float(mark.fields["last_voiced_ms"]) - past_ms
-    return replace(mark, fields={**mark.fields, "last_voiced_ms": last_ms})
+    return structs.replace(mark, fields={**mark.fields, "last_voiced_ms": last_ms})

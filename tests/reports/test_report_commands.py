@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import soundfile
+from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
 from agent.timeline import Mark
@@ -102,7 +103,9 @@ def test_an_agents_timelines_are_a_report_too(tmp_path: Path) -> None:
 
 def test_an_agents_recording_is_measured_with_its_timeline(tmp_path: Path) -> None:
     full = SyntheticCall().build()
-    started = replace(next(m for m in full.marks if m.name == "recording_started"), source="agent")
+    started = structs.replace(
+        next(m for m in full.marks if m.name == "recording_started"), source="agent"
+    )
     marks = [started, *(m for m in full.marks if m.source == "agent")]
     lines = "".join(m.to_json() + "\n" for m in marks)
     (tmp_path / "100-a.jsonl").write_text(lines)

@@ -9,16 +9,26 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
 from agent.timeline import Mark, TimelineError
 from reports.calibration import Calibration, error_of
 from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from reports.html import call_page, index_page
+from reports.junit import junit
 from reports.metrics import measure
-from reports.results import RunInfo, judge_call, judge_together, overall, results, summarise
+from reports.results import (
+    RunInfo,
+    judge_call,
+    judge_together,
+    overall,
+    results,
+    summarise,
+    to_json,
+)
 from reports.stats import percentile
-from reports.write import call_directory, write_run
+from reports.write import call_directory, write_judged, write_run
 
 INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="earshot run")
 MOST_BYTES = 2_000_000
@@ -69,7 +79,7 @@ def test_unreadable_evidence_says_what_is_wrong(tmp_path: Path) -> None:
         with pytest.raises(TimelineError, match=r"timeline\.jsonl:1"):
             load_evidence(tmp_path)
     (tmp_path / "timeline.jsonl").write_bytes(b"\xff\n")
-    with pytest.raises(TimelineError, match=r"timeline\.jsonl: cannot be read"):
+    with pytest.raises(TimelineError, match=r"timeline\.jsonl:1: not a mark"):
         load_evidence(tmp_path)
 
 
@@ -95,7 +105,7 @@ def test_half_of_the_evidence_of_a_call_is_not_judged(
 
 def test_a_mark_without_its_fields_is_told_with_its_call() -> None:
     full = SyntheticCall().build()
-    marks = [replace(m, fields={}) if m.name == "audio_received" else m for m in full.marks]
+    marks = [structs.replace(m, fields={}) if m.name == "audio_received" else m for m in full.marks]
     with pytest.raises(EvidenceError, match=r"synthetic: cannot be measured: .*'samples'"):
         judge_call(replace(full, marks=marks))
 
@@ -342,7 +352,9 @@ def test_a_text_in_the_marks_cannot_break_out_of_the_page() -> None:
     evil = "</script><script>alert(1)</script>"
     evidence = SyntheticCall(name="evil").build()
     marks = [
-        replace(m, fields={**m.fields, "text": evil}) if m.name == "utterance_started" else m
+        structs.replace(m, fields={**m.fields, "text": evil})
+        if m.name == "utterance_started"
+        else m
         for m in evidence.marks
     ]
     page = call_page(INFO, judge_call(replace(evidence, marks=marks)))
@@ -382,3 +394,15 @@ def test_a_percentile_is_a_value_that_occurred(
     values: list[float], percent: float, expected: float
 ) -> None:
     assert percentile(values, percent) == expected
+
+
+def test_a_page_made_from_an_outline_is_the_whole_page(tmp_path: Path) -> None:
+    whole = judge_call(SyntheticCall().build())
+    save_evidence(whole.evidence, call_directory(tmp_path, whole.slug))
+    outline = replace(whole, evidence=whole.evidence.outline())
+    write_judged(tmp_path, INFO, [outline])
+    page = call_directory(tmp_path, whole.slug) / "call.html"
+    assert page.read_text() == call_page(INFO, whole)
+    stored = json.loads((tmp_path / "results.json").read_text())
+    assert stored == json.loads(to_json(results(INFO, [whole])))
+    assert junit(INFO, [outline]) == junit(INFO, [whole])

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from agent import effects
 from agent.audio import AudioFormat
@@ -116,7 +117,7 @@ def test_a_call_without_an_end_is_found(good: Witness, changes: dict[str, Any]) 
 def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
     def late(mark: Mark) -> Mark:
         ended = mark.name == "call_ended"
-        return replace(mark, at_ns=mark.at_ns + NS_PER_S) if ended else mark
+        return structs.replace(mark, at_ns=mark.at_ns + NS_PER_S) if ended else mark
 
     assert broken(changed_marks(good, late)) == {"ends_in_bounded_time"}
 
@@ -141,7 +142,7 @@ def test_a_greeting_that_was_cut_and_called_whole_is_found(good: Witness) -> Non
     def shorter(mark: Mark) -> Mark:
         if mark.name != "greeting_ended":
             return mark
-        return replace(mark, fields={**mark.fields, "played_ms": 800.0})
+        return structs.replace(mark, fields={**mark.fields, "played_ms": 800.0})
 
     assert broken(changed_marks(good, shorter)) == {"greetings_are_whole_or_marked"}
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from agent.timeline import Mark
 from reports.budget import Judged
@@ -23,7 +24,7 @@ def mark(name: str, **fields: float) -> Mark:
 def stalled(*lengths_ms: float, apart_ms: int = 1_000) -> list[Mark]:
     """Stalls that end so far apart."""
     return [
-        replace(
+        structs.replace(
             mark("machine_stalled", late_ms=late_ms, cpu=0), at_ns=number * apart_ms * 1_000_000
         )
         for number, late_ms in enumerate(lengths_ms, 1)
