@@ -56,10 +56,11 @@ def write_judged(
     *,
     against: Path | None = None,
     written: Container[str] = (),
-) -> None:
+) -> dict[str, Any]:
     """Write the report of a run whose calls are judged already, as `write_run` does.
 
-    `written` are the slugs of those whose evidence and page are there already.
+    Answers with what `results.json` holds. `written` are the slugs of those whose evidence and page
+    are there already.
     """
     for call in judged:
         if call.slug in written:
@@ -74,6 +75,7 @@ def write_judged(
     write_atomically(out_dir / "junit.xml", junit(info, judged))
     write_atomically(out_dir / "summary.md", markdown(info, judged).encode())
     write_atomically(out_dir / RESULTS, to_json(data))
+    return data
 
 
 def write_page(directory: Path, info: RunInfo, call: CallResult) -> None:

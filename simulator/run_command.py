@@ -17,7 +17,7 @@ from rich.console import Console
 
 from reports.budget import UNITS
 from reports.calibration import kept
-from reports.results import CallResult, RunInfo, results
+from reports.results import CallResult, RunInfo
 from reports.write import write_judged
 from simulator.cell import calls_at_once
 from simulator.choosing import Commands, add_choice, positive
@@ -130,9 +130,9 @@ def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]
     info = _run_info(done, options, command)
     judged = [call.result or without_evidence(call, options.lane) for call in done.calls]
     written = {call.result.slug for call in done.calls if call.result and call.has_page}
-    write_judged(done.directory, info, judged, written=written)
+    data = write_judged(done.directory, info, judged, written=written)
     point_latest_at(done.directory)
-    return results(info, judged)
+    return data
 
 
 def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
