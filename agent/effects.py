@@ -4,55 +4,50 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from agent.inputs import Timer
 from agent.leg import DtmfMethod
 from agent.realtime.door import Event
 from agent.settings import Dialect
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """Answer the call."""
 
     status: int = 200
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Play:
+class Play(Struct, frozen=True, kw_only=True):
     """Queue audio for the caller, at the leg's rate."""
 
     pcm: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClearPlayout:
+class ClearPlayout(Struct, frozen=True, kw_only=True):
     """Drop what the caller has not heard yet; the leg answers `PlayoutCleared`."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SendDtmf:
+class SendDtmf(Struct, frozen=True, kw_only=True):
     """Press keys towards the caller."""
 
     digits: str
     method: DtmfMethod = "rfc4733"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transfer:
+class Transfer(Struct, frozen=True, kw_only=True):
     """Send the caller elsewhere (REFER)."""
 
     uri: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HangUp:
+class HangUp(Struct, frozen=True, kw_only=True):
     """End the call on the telephone's side; the leg answers `HungUp`."""
 
     status: int = 200
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConnectRealtime:
+class ConnectRealtime(Struct, frozen=True, kw_only=True):
     """Open a new connection; the one before, if any, is closed."""
 
     url: str
@@ -61,43 +56,37 @@ class ConnectRealtime:
     timeout_ms: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SendEvent:
+class SendEvent(Struct, frozen=True, kw_only=True):
     """Send an event to the Realtime API."""
 
     event: Event
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CloseRealtime:
+class CloseRealtime(Struct, frozen=True, kw_only=True):
     """Close the connection; nothing is told of it any more."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SetTimer:
+class SetTimer(Struct, frozen=True, kw_only=True):
     """Tell `TimerFired` at `at_ns`; moves the timer if it is running."""
 
     timer: Timer
     at_ns: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CancelTimer:
+class CancelTimer(Struct, frozen=True, kw_only=True):
     """Call a timer off; harmless if it is not running."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LoadPrompt:
+class LoadPrompt(Struct, frozen=True, kw_only=True):
     """Look a prompt up in the cache; `PromptLoaded` follows."""
 
     key: str
     rate_hz: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StorePrompt:
+class StorePrompt(Struct, frozen=True, kw_only=True):
     """Cache a prompt; `PromptStored` follows."""
 
     key: str
@@ -117,17 +106,15 @@ class RunTool:
     """What the caller has pressed so far."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EmitMark:
+class EmitMark(Struct, frozen=True, kw_only=True):
     """Write a mark (docs/marks.md)."""
 
     name: str
     at_ns: int
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = {}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True, kw_only=True):
     """The call is over on every side; the last effect of a machine."""
 
 

@@ -1,7 +1,8 @@
 """What the call machine can be told, besides what the leg and the Realtime connection tell it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from agent.leg import LegInput
 from agent.realtime.door import RealtimeInput
@@ -39,15 +40,13 @@ class Timer(StrEnum):
     """The leg must have told the end of the call by then."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TimerFired:
+class TimerFired(Struct, frozen=True, kw_only=True):
     """A timer that was set, and not cancelled since, is due."""
 
     timer: Timer
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PromptLoaded:
+class PromptLoaded(Struct, frozen=True, kw_only=True):
     """The answer to `LoadPrompt`. `pcm` is None when it is not cached, or is damaged (and why)."""
 
     key: str
@@ -56,16 +55,14 @@ class PromptLoaded:
     damage: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PromptStored:
+class PromptStored(Struct, frozen=True, kw_only=True):
     """The answer to `StorePrompt`. `error` says why it could not be stored."""
 
     key: str
     error: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ToolFinished:
+class ToolFinished(Struct, frozen=True, kw_only=True):
     """The answer to `RunTool`. `output` is what the model is told: a result, or what went wrong."""
 
     call_id: str
@@ -73,8 +70,7 @@ class ToolFinished:
     output: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EndRequested:
+class EndRequested(Struct, frozen=True, kw_only=True):
     """Somebody outside the call (a drain, an operator) wants it to end."""
 
     reason: str

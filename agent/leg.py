@@ -8,8 +8,9 @@ Audio is PCM, 16-bit little-endian, mono, at the leg's `sample_rate_hz`, in fram
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from msgspec import Struct
 
 FRAME_MS = 20
 
@@ -17,8 +18,7 @@ Party = Literal["caller", "agent", "network"]
 DtmfMethod = Literal["rfc4733", "info", "inband"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallReceived:
+class CallReceived(Struct, frozen=True, kw_only=True):
     """An INVITE has arrived (agent's side). `called` and `caller` are user parts of SIP URIs."""
 
     called: str
@@ -26,37 +26,32 @@ class CallReceived:
     sip_call_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallProgressed:
+class CallProgressed(Struct, frozen=True, kw_only=True):
     """A provisional response to our INVITE (caller's side): 180, 183, ..."""
 
     status: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CallAnswered:
+class CallAnswered(Struct, frozen=True, kw_only=True):
     """The call is up: 200 OK received (caller's side), or sent and acknowledged (agent's)."""
 
     status: int = 200
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MediaReady:
+class MediaReady(Struct, frozen=True, kw_only=True):
     """Audio can flow both ways. Comes again when a re-INVITE has changed the media."""
 
     codec: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MediaHeld:
+class MediaHeld(Struct, frozen=True, kw_only=True):
     """The other side has put us on hold; `MediaReady` follows when it resumes.
 
     Frames go on meanwhile: silence is heard, and nothing of what waits is played.
     """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AudioReceived:
+class AudioReceived(Struct, frozen=True, kw_only=True):
     """One 20 ms frame, every 20 ms while media is up: silence where nothing arrived.
 
     `at_ns`: when the media clock took it out of the jitter buffer.
@@ -66,8 +61,7 @@ class AudioReceived:
     at_ns: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FramePlayed:
+class FramePlayed(Struct, frozen=True, kw_only=True):
     """A frame has left. `samples` of it came from `play`; the rest was silence.
 
     `at_ns`: when the media clock took it.
@@ -77,44 +71,38 @@ class FramePlayed:
     at_ns: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlayoutCleared:
+class PlayoutCleared(Struct, frozen=True, kw_only=True):
     """The answer to `clear`: every `FramePlayed` before it has been told; this much was dropped."""
 
     dropped_samples: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlayoutOverflowed:
+class PlayoutOverflowed(Struct, frozen=True, kw_only=True):
     """`play` was handed more than the buffer's bound: this much, the newest, was dropped."""
 
     dropped_samples: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DtmfReceived:
+class DtmfReceived(Struct, frozen=True, kw_only=True):
     """The other side pressed a key: 0-9, *, #, A-D."""
 
     digit: str
     method: DtmfMethod
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TransferRequested:
+class TransferRequested(Struct, frozen=True, kw_only=True):
     """The other side sent a REFER (caller's side): it wants us to call `uri` instead."""
 
     uri: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TransferProgressed:
+class TransferProgressed(Struct, frozen=True, kw_only=True):
     """What became of our REFER (agent's side): a final status, 202 is not final."""
 
     status: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RtpMeasured:
+class RtpMeasured(Struct, frozen=True, kw_only=True):
     """The stream's own statistics (RFC 3550), told once when media ends."""
 
     received_packets: int
@@ -122,8 +110,7 @@ class RtpMeasured:
     jitter_ms: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HungUp:
+class HungUp(Struct, frozen=True, kw_only=True):
     """The call is over; the last input of a leg. `status`: of BYE 200, else why it failed."""
 
     by: Party

@@ -6,16 +6,16 @@ and base64; in memory the mappings are handed over as they are.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from agent.timeline import Mark
 
 Event = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionRequested:
+class ConnectionRequested(Struct, frozen=True):
     """A client asks for a connection. `beta_header`: it sent `OpenAI-Beta: realtime=v1`."""
 
     path: str = "/v1/realtime"
@@ -23,15 +23,13 @@ class ConnectionRequested:
     beta_header: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ClientEvent:
+class ClientEvent(Struct, frozen=True):
     """An event of the client's."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class ClientGarbage:
+class ClientGarbage(Struct, frozen=True):
     """A message that is no event. `event_id` of the event that it should have been, if known."""
 
     message: str
@@ -39,23 +37,20 @@ class ClientGarbage:
     event_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Struct, frozen=True):
     """A timer is due."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionLost:
+class ConnectionLost(Struct, frozen=True):
     """The connection is over, by the client's doing or by the network's."""
 
     code: int
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerStopping:
+class ServerStopping(Struct, frozen=True):
     """The server is about to end."""
 
 
@@ -64,78 +59,67 @@ Input = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptConnection:
+class AcceptConnection(Struct, frozen=True):
     """Complete the handshake."""
 
 
-@dataclass(frozen=True, slots=True)
-class RefuseConnection:
+class RefuseConnection(Struct, frozen=True):
     """Answer the handshake with an HTTP status instead; the session is over."""
 
     status: int
     body: str
 
 
-@dataclass(frozen=True, slots=True)
-class SendEvent:
+class SendEvent(Struct, frozen=True):
     """Send an event."""
 
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class SendText:
+class SendText(Struct, frozen=True):
     """Send a text that is no event (a fault)."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class CloseConnection:
+class CloseConnection(Struct, frozen=True):
     """Close with a WebSocket close code; the session is over."""
 
     code: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class DropConnection:
+class DropConnection(Struct, frozen=True):
     """Lose the connection without a word (a fault); the session is over."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetTimer:
+class SetTimer(Struct, frozen=True):
     """`TimerFired(name)` is due at `at_ns`; replaces a timer of the same name."""
 
     name: str
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class CancelTimer:
+class CancelTimer(Struct, frozen=True):
     """Call the timer off, if there is one."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class EmitMark:
+class EmitMark(Struct, frozen=True):
     """A fact for the timeline."""
 
     mark: Mark
 
 
-@dataclass(frozen=True, slots=True)
-class KeepAudio:
+class KeepAudio(Struct, frozen=True):
     """What was received, as PCM16 at `rate_hz`; only from a session that is told to keep audio."""
 
     pcm: bytes
     rate_hz: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeepSent:
+class KeepSent(Struct, frozen=True):
     """The audio of a delta that was sent, likewise."""
 
     pcm: bytes
