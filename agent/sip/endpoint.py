@@ -33,6 +33,9 @@ _FORBIDDEN = 403
 _BUSY = 486
 _OK = 200
 
+_TICK_NS = 7 * NS_PER_MS
+"""How often calls do what is due, at least: with every second poll. Not a part of a frame's 20 ms,
+so that what happens between two packets is looked at in all its phases."""
 _CHECK_NS = 250 * NS_PER_MS
 """How often calls are looked at for what has to end."""
 
@@ -51,6 +54,7 @@ class SipStation:
         self._pool: PortPool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
+        self._ticked_ns = 0
         self._checked_ns = 0
         self._at_rest = asyncio.Event()
 
@@ -179,8 +183,10 @@ class SipStation:
             self._spent = [call for call in self._spent if call.isActive()]
             self.note_rest()
         now_ns = time.monotonic_ns()
-        for leg in self.legs:
-            leg.tick(now_ns)
+        if now_ns - self._ticked_ns >= _TICK_NS:
+            self._ticked_ns = now_ns
+            for leg in self.legs:
+                leg.tick(now_ns)
         if now_ns - self._checked_ns >= _CHECK_NS:
             self._checked_ns = now_ns
             for leg in tuple(self.legs):

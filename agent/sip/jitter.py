@@ -2,7 +2,7 @@
 
 A packet that comes late once leaves PJSIP's buffer a packet fuller than it has to be, so that the
 other side is heard that much later from then on. PJSIP gives it away after three seconds or so, and
-never where packets are late more often than that. Here the buffer is looked at with every poll:
+never where packets are late more often than that. Here the buffer is looked at every few ms:
 what was in it all the time was needed by nobody, and is dropped. PJSUA2 has no call for that;
 PJMEDIA's exported functions do, and where they are missing the buffers stay as PJSIP keeps them.
 """

@@ -199,7 +199,7 @@ class SipLeg:
         self._trim = trim_of(stream)
 
     def tick(self, now_ns: int) -> None:
-        """With every poll: trim the jitter buffer, and send the key that is due."""
+        """With every second poll: trim the jitter buffer, and send the key that is due."""
         if self._trim is not None:
             self._trim.look(now_ns)
         key = self._keys.due(now_ns)
