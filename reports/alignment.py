@@ -18,7 +18,7 @@ _BLOCK_MS = 20
 _WINDOW_MS = 60  # long enough to be unmistakable, short enough to sit between two faults
 _SURE_WINDOW_MS = 160  # for a new lag: voices repeat themselves every few milliseconds
 _OPENING_MS = 400  # of the sent audio, to find where it begins
-_BACK_MS, _AHEAD_MS = 80, 1500  # how far a lag may jump
+_JUMP_MS = 1500  # how far a lag may jump, either way
 _IN_STEP = 0.7  # correlation at the present lag that needs no better one
 _SURELY_IN_STEP = 0.85
 _LOOK_AHEAD = 4  # windows
@@ -101,8 +101,9 @@ def align(sent: Samples, heard: Samples, rate_hz: int) -> Alignment:
 def _follow(a: Wave, b: Wave, lag: int, rate_hz: int) -> list[tuple[int, int]]:
     """The lag, wherever it changes."""
     block, window, sure = (ms * rate_hz // 1000 for ms in (_BLOCK_MS, _WINDOW_MS, _SURE_WINDOW_MS))
-    back, ahead = (ms * rate_hz // 1000 for ms in (_BACK_MS, _AHEAD_MS))
+    jump = _JUMP_MS * rate_hz // 1000
     lags = [(0, lag)]
+    followed = lag  # heard audio up to here is known already: nothing that follows lies before it
     for place in range(0, a.size - window, block):
         piece = a[place : place + window]
         if _is_quiet(piece):
@@ -110,15 +111,19 @@ def _follow(a: Wave, b: Wave, lag: int, rate_hz: int) -> list[tuple[int, int]]:
         now = b[place + lag : place + lag + window]
         if now.size < window:
             break
-        if _likeness(piece, now) >= _IN_STEP or _in_step_again(a, b, place, lag, window):
+        if _likeness(piece, now) >= _IN_STEP:
+            followed = place + lag + window
+            continue
+        if _in_step_again(a, b, place, lag, window):
             continue
         longer = a[place : place + sure]
-        low = max(0, place + lag - back)
-        likeness = matching.likenesses(longer, b[low : place + lag + ahead + longer.size])
+        low = max(0, followed - window, place + lag - jump)
+        likeness = matching.likenesses(longer, b[low : place + lag + jump + longer.size])
         found = _nearest(likeness, place + lag - low)
         if found is not None and low + found - place != lag:
             lag = low + found - place
-            lags.append((_change(a, b, place, lags[-1][1], lag, window), lag))
+            followed = place + lag
+            lags.append((_change(a, b, place, lags[-1][1], lag, sure), lag))
     return lags
 
 
@@ -140,28 +145,31 @@ def _nearest(likeness: Wave, place: int) -> int | None:
     return int(places[np.abs(places - place).argmin()])
 
 
-def _change(a: Wave, b: Wave, place: int, before: int, after: int, window: int) -> int:
+def _change(a: Wave, b: Wave, place: int, before: int, after: int, around: int) -> int:
     """Where in the sent audio, near `place`, the lag went from one value to the other.
 
     The place that leaves the least unexplained when the old lag holds before it and the new one
-    from it on.
+    from it on; where audio was left out, the old one before that, and the place is behind it.
     """
-    start, end = max(0, place - window), min(a.size, place + window)
-    end = min(end, b.size - max(before, after))
-    start = max(start, -min(before, after))
+    left_out = max(0, before - after)
+    start, end = max(left_out, place - around), min(a.size, place + around)
+    end = min(end, b.size - max(before - left_out, after))
+    start = max(start, left_out - before, -after)
     if end <= start:
         return place
-    piece = a[start:end]
-    old = np.cumsum((piece - b[start + before : end + before]) ** 2)
-    new = np.cumsum((piece - b[start + after : end + after]) ** 2)
-    return start + int(np.argmin(old + new[-1] - new)) + 1
+    earlier = slice(start - left_out, end - left_out)
+    old = np.cumsum((a[earlier] - b[start - left_out + before : end - left_out + before]) ** 2)
+    new = np.cumsum((a[start:end] - b[start + after : end + after]) ** 2)
+    unexplained = np.concatenate(([0.0], old)) + new[-1] - np.concatenate(([0.0], new))
+    return start + int(np.argmin(unexplained))
 
 
 def _muted(a: Wave, b: Wave, lags: list[tuple[int, int]], rate_hz: int) -> list[Hole]:
     """Stretches where the source is loud and what is heard in step with it is not."""
     step = _ENERGY_MS * rate_hz // 1000
     holes: list[Hole] = []
-    ends = [place for place, _ in lags[1:]] + [a.size]
+    # What was left out before a lag that shrank is missing, and no hole.
+    ends = [place - max(0, lag - later) for (_, lag), (place, later) in pairwise(lags)] + [a.size]
     for (start, lag), end in zip(lags, ends, strict=True):
         last = min(end, b.size - lag)
         count = max(0, (last - start) // step)

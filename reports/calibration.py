@@ -20,6 +20,17 @@ VERSION = 1
 
 _log = logging.getLogger(__name__)
 
+NO_ERROR = {
+    "connect_ms": "both ends are marks of the agent",
+    "media_ready_ms": "both ends are marks of the agent",
+    "ready_ms": "both ends are marks of the agent",
+    "append_interval_ms": "both ends are marks of one process",
+    "rtp_lost": "as the agent's PJSIP counts",
+    "rtp_jitter_ms": "as the agent's PJSIP counts",
+    "harness_lag_ms": "tells of the harness itself",
+}
+"""Metrics between whose ends there is nothing of the harness, and why."""
+
 _WORTH_CORRECTING = 1.0
 _DIGITS = 4  # a tenth of a microsecond, below which there is only the arithmetic of floats
 
@@ -175,6 +186,7 @@ def table(calibration: Calibration) -> str:
         f"  {m.unit}"
         for m in calibration.metrics
     ]
+    lines += [f"{name:<18} {'none: ' + why}" for name, why in NO_ERROR.items()]
     lines.append(
         "The telephone's path, which every agent pays: "
         + ", ".join(f"{name} {value:.1f} ms" for name, value in calibration.path_ms.items())

@@ -37,12 +37,14 @@ CALLS = 24
 CALL_LIMIT_S = 60.0
 
 _PHRASE = "Could you tell me when you open on Saturday morning?"
+_GREETING = "Hello, this is the city library."
 _REPLY = "We open at nine in the morning on Saturdays and we close at five in the afternoon."
 _SCENARIO = {
     "about": "A responder whose behaviour is known to the sample.",
     "time_limit": "50s",
     "steps": [
         {"expect": "beep"},
+        {"expect": "greeting"},
         {"pause": "300ms"},
         {"say": {"wav": "phrase.wav"}},
         {"expect": "reply"},
@@ -86,14 +88,12 @@ async def calibrate(
         ProcessError: a process died, or did not start.
     """
     concurrency = concurrency or calls_at_once()
-    phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
+    phrase, behaviour, scenario = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
     await _place(directory, scenario, names, concurrency, progress)
     collected = _Collected()
     for name in names:
-        await asyncio.to_thread(
-            _collect, directory, name, phrase, Behaviour(reply=reply), collected
-        )
+        await asyncio.to_thread(_collect, directory, name, phrase, behaviour, collected)
     if collected.calls < max(1, calls // 2):
         raise CalibrateError(
             f"only {collected.calls} of {calls} calls could serve: {'; '.join(collected.refused)}"
@@ -101,15 +101,18 @@ async def calibrate(
     return _result(collected, concurrency)
 
 
-def _prepare(directory: Path) -> tuple[bytes, bytes, Path]:
-    """What caller and responder say, and the caller's scenario, as files too."""
+def _prepare(directory: Path) -> tuple[bytes, Behaviour, Path]:
+    """What the caller says, what the responder does, and the caller's scenario, as files too."""
     phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
-    reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
-    for name, pcm in (("phrase", phrase), ("reply", reply)):
+    greeting, reply = (
+        hard_edged(synthesise(text, voice="en-us", rate_hz=CALLER_RATE_HZ))
+        for text in (_GREETING, _REPLY)
+    )
+    for name, pcm in (("phrase", phrase), ("greeting", greeting), ("reply", reply)):
         audio.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
     scenario = directory / "calibration.yaml"
     write_atomically(scenario, yaml.safe_dump(_SCENARIO, sort_keys=False).encode())
-    return phrase, reply, scenario
+    return phrase, Behaviour(reply=reply, greeting=greeting), scenario
 
 
 async def _place(
@@ -168,7 +171,7 @@ class _Pair(NamedTuple):
 
 
 def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
-    speaks = [str(directory / "reply.wav"), str(directory)]
+    speaks = [str(directory / "greeting.wav"), str(directory / "reply.wav"), str(directory)]
     arguments = ["-m", "simulator.responder_process", *speaks]
     return _Pair(
         caller=child(f"caller{name}", ["-m", "simulator.caller_process"], directory, told),

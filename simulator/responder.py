@@ -1,9 +1,9 @@
 """The responder: answers a call in a way that is known to the sample, to calibrate the harness.
 
-It beeps, and answers what it hears after delays that are exactly known, since it counts samples of
-its own media clock and reads no other; one answer has a hole in it, and an answer that is talked
-over stops. What it said and heard is kept, so that `simulator.calibrate` can tell afterwards what
-the caller should have measured.
+It beeps, greets, and answers what it hears after delays that are exactly known, since it counts
+samples of its own media clock and reads no other; one answer has a hole in it, one leaves a piece
+out and says another twice, and an answer that is talked over stops. What it said and heard is kept,
+so that `simulator.calibrate` can tell afterwards what the caller should have measured.
 """
 
 from dataclasses import dataclass, field
@@ -36,12 +36,22 @@ class Behaviour:
     beep_after_ms: float = 200
     beep_hz: float = 440
     beep_length_ms: float = 400
-    delays_ms: tuple[float, ...] = (430, 617, 538)
-    """From the caller's last voiced sample to the answer's first, turn by turn."""
+    greeting: bytes = b""
+    """What it says first of all, loud at both ends; nothing if empty."""
+    greeting_after_ms: float = 900
+    delays_ms: tuple[float, ...] = (430, 617, 1238)
+    """From the caller's last voiced sample to the answer's first, turn by turn. The longest is the
+    longest silence of the call."""
     hole_in: int = 2
     """Which answer has a hole."""
     hole_at_ms: float = 700
     hole_ms: float = 60
+    changed_in: int = 3
+    """Which answer leaves out a piece, and says another twice."""
+    missing_at_ms: float = 1000
+    missing_ms: float = 140
+    repeated_at_ms: float = 2300
+    repeated_ms: float = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,7 @@ class ResponderMachine:
     """When each frame of the ear's stream was heard."""
     received_ns: int = 0
     answered_ns: int = 0
+    """When it took the call: a 200 OK leaves at once."""
     started_ns: int | None = None
     """When sample 0 of both streams was at the media clock: the earliest that any frame tells."""
 
@@ -95,6 +106,7 @@ class ResponderMachine:
         self._ears = Ears(self.rate_hz, hangover_ms=HEARD_END_MS)
         self._queue = bytearray()
         self._beep_at: int | None = None
+        self._greeting_at: int | None = None
         self._turn = 0
 
     def handle(self, given: LegInput, now_ns: int) -> list[Effect]:
@@ -105,6 +117,8 @@ class ResponderMachine:
                 return [Answer()]
             case MediaReady() if self._beep_at is None:
                 self._beep_at = self._samples(self.behaviour.beep_after_ms)
+                if self.behaviour.greeting:
+                    self._greeting_at = self._samples(self.behaviour.greeting_after_ms)
             case FramePlayed():
                 return self._played(given)
             case AudioReceived():
@@ -127,6 +141,9 @@ class ResponderMachine:
             self._beep_at = None
             beep = audio.tone(self.behaviour.beep_hz, self.behaviour.beep_length_ms, self.rate_hz)
             return [self._say("beep", 0, beep)]
+        if self._greeting_at is not None and place >= self._greeting_at:
+            self._greeting_at = None
+            return [self._say("greeting", 0, self.behaviour.greeting)]
         return []
 
     def _heard(self, frame: AudioReceived) -> list[Effect]:
@@ -146,10 +163,7 @@ class ResponderMachine:
         target = heard_end + self._samples(delays[self._turn % len(delays)])
         self._turn += 1
         pad = max(0, target - len(self.mouth) // 2)
-        pcm = self.behaviour.reply
-        if self._turn == self.behaviour.hole_in:
-            at = 2 * self._samples(self.behaviour.hole_at_ms)
-            pcm = pcm[:at] + bytes(2 * self._samples(self.behaviour.hole_ms)) + pcm[at:]
+        pcm = answer_in(self.behaviour, self._turn, self.rate_hz)
         return self._say(f"answer {self._turn}", pad, pcm)
 
     def _say(self, name: str, pad: int, pcm: bytes) -> Play:
@@ -165,6 +179,26 @@ class ResponderMachine:
 
     def _samples(self, length_ms: float) -> int:
         return round(length_ms * self.rate_hz / 1000)
+
+
+def answer_in(behaviour: Behaviour, turn: int, rate_hz: int) -> bytes:
+    """The reply as it is said in a turn, from 1: whole, with a hole, or changed."""
+
+    def place(at_ms: float) -> int:
+        return 2 * round(at_ms * rate_hz / 1000)
+
+    pcm, it = behaviour.reply, behaviour
+    if turn == it.hole_in:
+        at = place(it.hole_at_ms)
+        return pcm[:at] + bytes(place(it.hole_ms)) + pcm[at:]
+    if turn == it.changed_in:
+        gone, again = place(it.missing_at_ms), place(it.repeated_at_ms + it.repeated_ms)
+        return (
+            pcm[:gone]
+            + pcm[gone + place(it.missing_ms) : again]
+            + pcm[again - place(it.repeated_ms) :]
+        )
+    return pcm
 
 
 def hard_edged(pcm: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""The responder's process: `python -m simulator.responder_process SPEAKS.wav DIRECTORY`.
+"""The responder's process: `python -m simulator.responder_process GREETING REPLY DIRECTORY`.
 
-Takes up to four calls at once and answers each as `simulator.responder` says; what it said and
-heard of a call lies in DIRECTORY under the called name when the call is over. Prints `ready` and
-its address.
+GREETING and REPLY are WAV files. Takes up to four calls at once and answers each as
+`simulator.responder` says; what it said and heard of a call lies in DIRECTORY under the called name
+when the call is over. Prints `ready` and its address.
 """
 
 import asyncio
@@ -83,8 +83,11 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
 
 def main() -> None:
     """The process."""
-    speaks, directory = map(Path, sys.argv[1:])
-    behaviour = Behaviour(reply=audio.read_wav(speaks, CALLER_RATE_HZ))
+    greeting, reply, directory = map(Path, sys.argv[1:])
+    behaviour = Behaviour(
+        reply=audio.read_wav(reply, CALLER_RATE_HZ),
+        greeting=audio.read_wav(greeting, CALLER_RATE_HZ),
+    )
     asyncio.run(serve(behaviour, directory))
 
 

@@ -77,14 +77,17 @@ def test_lost_packets_are_a_hole_that_shifts_nothing(packet: int, packets: int) 
     assert found.lags == [(0, BEFORE)]
 
 
-@pytest.mark.parametrize("length_ms", [20, 40, 60])
+@pytest.mark.parametrize("length_ms", [20, 40, 60, 140, 255, 510])
 def test_what_is_left_out_is_missing(length_ms: int) -> None:
-    found = align(SENT, heard(SENT[:9000], SENT[9000 + length_ms * 8 :]), RATE_HZ)
+    found = align(SENT, heard(SENT[:5000], SENT[5000 + length_ms * 8 :]), RATE_HZ)
     assert found.missing / 8 == length_ms
+    assert found.repeated == 0
     assert found.longest_hole() / 8 <= 10
+    _, (place, _) = found.lags
+    assert place == pytest.approx(5000 + length_ms * 8, abs=20)
 
 
-@pytest.mark.parametrize("length_ms", [20, 60])
+@pytest.mark.parametrize("length_ms", [20, 60, 180, 510])
 def test_what_comes_twice_is_repeated(length_ms: int) -> None:
     found = align(SENT, heard(SENT[:9000], SENT[9000 - length_ms * 8 :]), RATE_HZ)
     assert found.repeated / 8 == length_ms

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from agent import audio
 from agent.leg import AudioReceived, CallReceived, FramePlayed, MediaReady, PlayoutCleared
 from agent.timeline import Mark
+from reports.budget import UNITS
+from reports.calibration import NO_ERROR
 from reports.evidence import CallEvidence, CallInfo
 from simulator.calibration_truth import Heard, TruthError, errors_of
 from simulator.responder import (
@@ -44,9 +46,14 @@ class Call:
     """The responder's leg and the caller's ends of it, tick by tick; audio takes `path` frames."""
 
     def __init__(
-        self, says: dict[int, NDArray[np.int16]], *, path: int = 2, ticks: int = 700
+        self,
+        says: dict[int, NDArray[np.int16]],
+        *,
+        behaviour: Behaviour = BEHAVIOUR,
+        path: int = 2,
+        ticks: int = 700,
     ) -> None:
-        self.machine = ResponderMachine(BEHAVIOUR, RATE_HZ)
+        self.machine = ResponderMachine(behaviour, RATE_HZ)
         self.effects = [
             *self.machine.handle(CallReceived(called="x", caller="y", sip_call_id="z"), START_NS)
         ]
@@ -89,10 +96,15 @@ class Call:
             said=tuple(self.machine.said),
             heard_ns=tuple(self.machine.heard_ns),
             started_ns=self.machine.started_ns,
+            answered_ns=self.machine.answered_ns,
         )
 
     def evidence(self, starts: list[int]) -> CallEvidence:
-        marks = [("call_answered", 0, {"status": 200}), ("recording_started", 0, {})]
+        marks = [
+            ("call_dialed", -FRAME, {}),
+            ("call_answered", 0, {"status": 200}),
+            ("recording_started", 0, {}),
+        ]
         for turn, start in enumerate(starts, start=1):
             at = {"turn": turn}
             marks.append(("utterance_started", start, at))
@@ -173,6 +185,76 @@ def test_an_error_of_the_ears_would_be_seen() -> None:
     shifted[answer : answer + 800, 1] = 0
     errors, _ = errors_of(replace(evidence, recording=shifted), call.heard(), PHRASE, BEHAVIOUR)
     assert errors["turn_ms"] == [pytest.approx(50, abs=1)]
+
+
+CHANGED = Behaviour(
+    reply=REPLY,
+    greeting=hard_edged(murmur(700, 3).tobytes()),
+    hole_in=9,
+    changed_in=2,
+    missing_at_ms=400,
+    repeated_at_ms=900,
+)
+LATER = FIRST + 20 * FRAME + 60_000, SECOND + 20 * FRAME + 60_000
+
+
+def test_every_number_of_a_call_has_its_truth() -> None:
+    call = Call(dict.fromkeys(LATER, PHRASE), behaviour=CHANGED, ticks=900)
+    errors, _ = errors_of(call.evidence([*LATER]), call.heard(), PHRASE, CHANGED)
+    for name, count in {
+        "answer_ms": 1,
+        "greeting_ms": 1,
+        "dead_air_ms": 1,
+        "gap_ms": 2,
+        "missing_ms": 2,
+        "repeated_ms": 2,
+        "intelligibility": 1,
+    }.items():
+        assert errors[name] == [pytest.approx(0, abs=1)] * count, name
+
+
+def test_what_was_told_of_a_cut_answer_is_what_was_heard() -> None:
+    onset = FIRST + PHRASE.size + 16 * 1000
+    call = Call({FIRST: PHRASE, onset: PHRASE})
+    errors, _ = errors_of(call.evidence([FIRST, onset]), call.heard(), PHRASE, BEHAVIOUR)
+    assert errors["heard_error_ms"] == [pytest.approx(0, abs=2)]
+
+
+@pytest.mark.parametrize(
+    ("told", "metric", "by"),
+    [
+        (replace(CHANGED, missing_ms=CHANGED.missing_ms + 30), "missing_ms", -30),
+        (replace(CHANGED, repeated_ms=CHANGED.repeated_ms - 30), "repeated_ms", 30),
+    ],
+)
+def test_a_responder_that_does_otherwise_is_found_out(
+    told: Behaviour, metric: str, by: float
+) -> None:
+    """What is measured is the call, and no number of the responder's own."""
+    call = Call(dict.fromkeys(LATER, PHRASE), behaviour=CHANGED, ticks=900)
+    errors, _ = errors_of(call.evidence([*LATER]), call.heard(), PHRASE, told)
+    assert errors[metric][-1] == pytest.approx(by, abs=1)
+
+
+def test_an_error_about_the_greeting_would_be_seen() -> None:
+    call = Call(dict.fromkeys(LATER, PHRASE), behaviour=CHANGED, ticks=900)
+    evidence = call.evidence([*LATER])
+    shifted = evidence.recording.copy()
+    greeting = next(said for said in call.machine.said if said.name == "greeting")
+    start = greeting.start + 2 * FRAME
+    shifted[start : start + 320, 1] = 0
+    errors, _ = errors_of(replace(evidence, recording=shifted), call.heard(), PHRASE, CHANGED)
+    assert errors["greeting_ms"] == [pytest.approx(20, abs=1)]
+
+
+def test_every_metric_is_calibrated_or_says_why_not() -> None:
+    call = Call(dict.fromkeys(LATER, PHRASE), behaviour=CHANGED, ticks=900)
+    errors, _ = errors_of(call.evidence([*LATER]), call.heard(), PHRASE, CHANGED)
+    onset = FIRST + PHRASE.size + 16 * 1000
+    cut = Call({FIRST: PHRASE, onset: PHRASE})
+    more, _ = errors_of(cut.evidence([FIRST, onset]), cut.heard(), PHRASE, BEHAVIOUR)
+    assert {*errors, *more} | {*NO_ERROR} == {*UNITS}
+    assert not {*errors, *more} & {*NO_ERROR}
 
 
 def test_a_barge_in_is_part_of_it() -> None:
