@@ -115,6 +115,7 @@ class Conversation:
         if parts.closing.goodbye_owed and not more_to_come and parts.player.idle:
             parts.trouble.take_leave()
         parts.closing.proceed(more_to_come=more_to_come)
+        parts.functions.proceed()
         if parts.link.ready and not parts.opening.holds_back_caller:
             parts.uplink.open(parts.format)
         else:
