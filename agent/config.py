@@ -5,6 +5,7 @@ read as YAML. What is wrong is told in one line: where it stands, what was expec
 right word.
 """
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from agent.plain_words import plain
 from agent.settings import CallSettings, Route, Settings, merge
 
 ENV_PREFIX = "EARSHOT_"
+_MAX_PLACES = 100_000
+"""Of keys and values in a file: a dozen lines of aliases to aliases would be read for hours."""
 SECRET_NAMES = ("OPENAI_API_KEY", "EARSHOT_SIP_PASSWORD")
 
 _Path = tuple[str | int, ...]
@@ -80,7 +83,10 @@ def _parse(path: Path, text: str) -> tuple[dict[_Path, int], dict[str, Any]]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
-        twice, lines = _said_twice(node), dict(_line_numbers(node, ()))
+        places = list(itertools.islice(_line_numbers(node, ()), _MAX_PLACES))
+        if len(places) == _MAX_PLACES:
+            raise ConfigError(f"{path}:1: too many values (aliases count again)")
+        lines, twice = dict(places), _said_twice(node)
     except RecursionError:
         raise ConfigError(f"{path}:1: too much is within one another, or within itself") from None
     except yaml.MarkedYAMLError as error:

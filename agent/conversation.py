@@ -78,6 +78,11 @@ class Conversation:
         """The session will expire: move to a new one at the next quiet moment."""
         self._move_wanted = True
 
+    def commit_limit(self) -> None:
+        """A turn was not committed."""
+        if self._parts.turns.commit_limit():
+            self._parts.trouble.no_answer()
+
     def response_limit(self) -> None:
         """Nothing came of a committed turn, or of a request."""
         parts = self._parts
@@ -87,8 +92,8 @@ class Conversation:
             self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
             parts.responses.abandon_request()
             parts.opening.request_failed()
-        else:
-            parts.turns.response_limit()
+        elif parts.turns.response_limit():
+            parts.trouble.no_answer()
 
     def response_end_limit(self) -> None:
         """The running response has stopped giving signs of life."""
@@ -115,6 +120,7 @@ class Conversation:
         if parts.closing.goodbye_owed and not more_to_come and parts.player.idle:
             parts.trouble.take_leave()
         parts.closing.proceed(more_to_come=more_to_come)
+        parts.functions.proceed()
         if parts.link.ready and not parts.opening.holds_back_caller:
             parts.uplink.open(parts.format)
         else:

@@ -2,7 +2,7 @@
 
 A response may call several. They run when it is done, all at once and each with a time limit; when
 the last one has answered, the model is asked to go on. The three that are built in act on the call
-itself: `hang_up`, `transfer`, `send_dtmf`.
+itself: `hang_up`, `transfer`, `send_dtmf`; the first two wait until what was said has been heard.
 """
 
 import json
@@ -17,6 +17,7 @@ from agent.history import History
 from agent.inputs import Timer, ToolFinished
 from agent.keys import Keys
 from agent.outbox import Outbox
+from agent.player import Player
 from agent.realtime.events import FunctionCall
 from agent.responses import Purpose, Responses
 from agent.settings import CallSettings
@@ -41,6 +42,7 @@ class Functions:
     def __init__(
         self,
         out: Outbox,
+        player: Player,
         history: History,
         responses: Responses,
         closing: Closing,
@@ -50,6 +52,7 @@ class Functions:
     ) -> None:
         """`offered`: declarations of everything that the model may call."""
         self._out = out
+        self._player = player
         self._history = history
         self._responses = responses
         self._closing = closing
@@ -58,6 +61,8 @@ class Functions:
         self._names = {str(tool["name"]) for tool in offered}
         self._running: dict[str, _Running] = {}
         self._transferring: FunctionCall | None = None
+        self._transfer_to: str | None = None
+        """Where to, until the REFER is sent."""
         self._ask_when_done = False
         self._built_in: Mapping[str, Callable[[FunctionCall, Mapping[str, Any]], None]] = {
             HANG_UP: self._hang_up,
@@ -93,8 +98,24 @@ class Functions:
         if not self._running:
             self._all_finished()
 
+    def proceed(self) -> None:
+        """Transfer, if the model wants it and the caller has heard what there is to be heard."""
+        uri = self._transfer_to
+        if uri is None or not self._player.idle:
+            return
+        if self._closing.hanging_up or self._closing.transferring:
+            return  # the call ends some other way
+        self._transfer_to = None
+        self._out.add(Transfer(uri=uri))
+        self._out.mark("transfer_sent", {"uri": uri})
+        self._limit()
+
     def time_limit(self) -> None:
         """The time of the functions that run is over."""
+        unsent, self._transfer_to = self._transfer_to, None
+        if self._transferring is not None and unsent is not None:
+            call, self._transferring = self._transferring, None
+            self._fail(call.call_id, "not transferred: the caller could not hear your last words")
         self._out.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
         limit_s = self._settings.limits.tool_ms / 1000
         for call_id in list(self._running):
@@ -124,7 +145,7 @@ class Functions:
         if not isinstance(arguments, dict):
             self._fail(call.call_id, "the arguments are not a JSON object")
             return
-        self._out.set_timer(Timer.TOOL_LIMIT, self._settings.limits.tool_ms)
+        self._limit()
         built_in = self._built_in.get(call.name)
         if built_in is not None:
             built_in(call, arguments)
@@ -150,9 +171,8 @@ class Functions:
         elif self._transferring is not None:
             self._fail(call.call_id, "another transfer is under way")
         else:
-            self._transferring = call
-            self._out.add(Transfer(uri=uri))
-            self._out.mark("transfer_sent", {"uri": uri})
+            self._transferring, self._transfer_to = call, uri
+            self._limit()
 
     def _send_dtmf(self, call: FunctionCall, arguments: Mapping[str, Any]) -> None:
         digits = str(arguments.get("digits", ""))
@@ -164,6 +184,13 @@ class Functions:
         for digit in digits:
             self._out.mark("dtmf_sent", {"digit": digit, "method": "rfc4733"})
         self._succeed(call.call_id, "The keys have been pressed.")
+
+    def _limit(self) -> None:
+        """The time of what runs begins anew; what is to be heard before a transfer has its own."""
+        limit_ms: float = self._settings.limits.tool_ms
+        if self._transfer_to is not None:
+            limit_ms += self._player.waiting_ms
+        self._out.set_timer(Timer.TOOL_LIMIT, limit_ms)
 
     def _succeed(self, call_id: str, output: str) -> None:
         self.finished(ToolFinished(call_id=call_id, ok=True, output=output))

@@ -49,5 +49,7 @@ class Parts:
         self.opening = Opening(out, chart, player, responses, history, settings, rate_hz)
         self.closing = Closing(out, chart, player, self.link, responses, settings.limits)
         self.keys = keys = Keys(out, history, self.turns, responses, settings.dtmf)
-        self.functions = Functions(out, history, responses, self.closing, keys, settings, offered)
+        self.functions = Functions(
+            out, player, history, responses, self.closing, keys, settings, offered
+        )
         self.trouble = Trouble(out, player, responses, self.closing, settings, rate_hz)

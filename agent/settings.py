@@ -196,7 +196,7 @@ class FailureSettings(Model):
     hold_after_ms: Milliseconds = 2_000
     """How long a caller waits for a session before being asked to hold on."""
     retries: int = Field(1, ge=0, le=10)
-    """How many failed responses in a row are asked for again before the call ends."""
+    """How many responses in a row that fail or never come are asked for again, before the end."""
     retry_delay_ms: Milliseconds = 1_000
     """Before a failed response is asked for again."""
     transfer_to: SipUri | None = None

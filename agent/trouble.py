@@ -101,23 +101,30 @@ class Trouble:
         if status != "failed":
             self._failed_responses = 0
             return
-        if self._closing.wanted:
-            return  # it is not asked for again; whoever is owed a goodbye gets ours
-        self._failed_responses += 1
-        allowed = self._settings.failure.retries
-        if self._failed_responses > allowed or reason in _HOPELESS:
-            self.give_up(f"response failed: {reason or 'no reason told'}")
-            return
-        self._say(HOLD)
         greeting = response.purpose is Purpose.GREETING
-        self._retry_instructions = self._settings.greeting.instructions if greeting else None
-        self._out.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
+        instructions = self._settings.greeting.instructions if greeting else None
+        self._try_again(f"response failed: {reason or 'no reason told'}", instructions, reason)
+
+    def no_answer(self) -> None:
+        """A turn was given up, which is silence to the caller, too: like a failed response."""
+        self._try_again("no answer from the Realtime API", None)
 
     def retry(self) -> None:
         """Ask again for what failed, unless something else is being asked already."""
         if self._responses.expected:
             return
         self._responses.request(Purpose.TURN, self._retry_instructions)
+
+    def _try_again(self, what: str, instructions: str | None, reason: str | None = None) -> None:
+        if self._closing.wanted:
+            return  # it is not asked for again; whoever is owed a goodbye gets ours
+        self._failed_responses += 1
+        if self._failed_responses > self._settings.failure.retries or reason in _HOPELESS:
+            self.give_up(what)
+            return
+        self._say(HOLD)
+        self._retry_instructions = instructions
+        self._out.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
 
     def _say(self, name: str) -> None:
         pcm = self._prompts.get(name)

@@ -134,29 +134,38 @@ class Turns:
             self.speech_stopped(SpeechStopped(item_id=self._local_item, audio_end_ms=heard.at_ms))
         return heard is not None
 
-    def commit_limit(self) -> None:
-        """No `committed` came: commit ourselves; the second time, give the turn up."""
+    def commit_limit(self) -> bool:
+        """No `committed` came: commit ourselves; the second time, give the turn up.
+
+        Answers whether it was given up, and the caller waits for words that will not come.
+        """
         self._out.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
         if self._retried:
             self.dismiss()
-            return
+            return True
         self._retried = True
         self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
+        return False
 
     def wait_on(self) -> None:
         """Another response runs, and a session makes one at a time: the answer comes after it."""
         self._watch(Timer.RESPONSE_LIMIT, self._settings.watchdogs.response_ms)
 
-    def response_limit(self) -> None:
-        """No `response.created` came: ask for it; if we have asked already, give the turn up."""
+    def response_limit(self) -> bool:
+        """No `response.created` came: ask for it; if we have asked already, give the turn up.
+
+        Answers whether it was given up, and the caller waits for words that will not come.
+        """
         self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
         if self._responses.abandon_request() or self._retried:
+            waits = not self.committing and not self.speaking
             if not self.committing:
                 self.dismiss()
-            return
+            return waits
         self._retried = True
         self._responses.request(Purpose.TURN)
+        return False
 
     def commit_refused(self, event_id: str | None) -> bool:
         """An `error` names an event of ours: whether it was the commit that we wait for."""

@@ -24,6 +24,7 @@ from agent.sip.offer import expected_codec
 from agent.sip.options import PeerList, SipOptions
 from agent.sip.parties import parties
 from agent.sip.ports import PortPool
+from agent.sip.pulse import Pulse
 from agent.sip.registration import RefusalRetry
 from agent.sip.stack import Stack
 
@@ -224,12 +225,14 @@ class SipEndpoint(SipStation):
             options.retry_after_s, lambda: self._refuse_status or _BUSY, self._note_refusal
         )
         self._guard = Guard()
+        self._pulse = Pulse(self._has_call)
 
     async def start(self) -> int:
         """See `SipStation.start`."""
         port = await super().start()
         self._guard.open()
         self._gate.open()
+        self._pulse.open()
         return port
 
     def refuse_calls(self, status: int = 503) -> None:
@@ -325,6 +328,9 @@ class SipEndpoint(SipStation):
         call.answer(response(status, self.options.retry_after_s))
         self.bury(call)
         self._note_refusal(status, source)
+
+    def _has_call(self, sip_call_id: str) -> bool:
+        return any(leg.sip_call_id == sip_call_id for leg in self.legs)
 
     def _note_refusal(self, status: int, source: str) -> None:
         _log.info("sip_call_refused", source=source, status=status)

@@ -12,13 +12,11 @@ from typing import Any
 import pjsua2
 import structlog
 
-from agent.sip.pjsip import Pointer, StackModule, is_method
+from agent.sip.pjsip import READ, StackModule, is_method
 
 _log = structlog.get_logger(__name__)
 
 _BAD_REQUEST = 400
-_READ = "_ZN2pj9SipRxData6fromPjER13pjsip_rx_data"
-"""`pj::SipRxData::fromPj(pjsip_rx_data &)`, of PJSUA2."""
 
 _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNORECASE)
 """The address of a telephone has 45 characters at most; names of 200 are not for honest callers."""
@@ -30,13 +28,13 @@ class Guard(StackModule):
     name = b"earshot-guard"
     priority = 15
     """Transactions have 16."""
-    needs = ((_READ, None, (Pointer, Pointer)),)
+    needs = (READ,)
     sees_responses = True
 
     def deal_with(self, message: int) -> bool:
         """Any message at all."""
         read: Any = pjsua2.SipRxData()
-        getattr(self.library, _READ)(ctypes.c_void_p(int(read.this)), message)
+        getattr(self.library, READ[0])(ctypes.c_void_p(int(read.this)), message)
         text = read.wholeMsg
         if not (breaks_off(text) or has_long_address(text)):
             return False

@@ -85,6 +85,8 @@ class SipLeg:
     def __init__(self, host: LegHost, rate_hz: int, on_tick: OnTick | None = None) -> None:
         options = host.options
         self.sample_rate_hz = rate_hz
+        self.sip_call_id = ""
+        """Of an incoming call."""
         self._host = host
         self._inbox = host.new_inbox()
         self._media = LegMedia(
@@ -310,8 +312,8 @@ class SipCallLeg(SipLeg):
     ) -> None:
         super().__init__(host, rate_hz)
         self._call = Call(self, account, call_id)
-        sip_call_id = str(self._call.getInfo().callIdString)
-        self._inbox.post(CallReceived(called=called, caller=caller, sip_call_id=sip_call_id))
+        self.sip_call_id = str(self._call.getInfo().callIdString)
+        self._inbox.post(CallReceived(called=called, caller=caller, sip_call_id=self.sip_call_id))
         self._is_answered = False
         self._is_acknowledged = False
 

@@ -54,6 +54,13 @@ class _Module(ctypes.Structure):
     )
 
 
+READ: Signature = (
+    "_ZN2pj9SipRxData6fromPjER13pjsip_rx_data",
+    None,
+    (Pointer, Pointer),
+)
+"""`pj::SipRxData::fromPj(pjsip_rx_data &)`, of PJSUA2: fills one from a message."""
+
 _COMMON: Sequence[Signature] = (
     ("pjsua_get_pjsip_endpt", Pointer, ()),
     ("pjsip_endpt_register_module", ctypes.c_int, (Pointer, Pointer)),
@@ -90,7 +97,7 @@ class StackModule:
             _log.warning("sip_module_missing", module=self.name.decode(), reason=str(error))
             return
         self.library = library
-        self._endpoint = library.pjsua_get_pjsip_endpt()
+        self.endpoint = library.pjsua_get_pjsip_endpt()
         self.prepare()
         callback = _OnMessage(self._on_message)
         self._module = _Module(
@@ -101,7 +108,7 @@ class StackModule:
         )
         if self.sees_responses:
             self._module.on_rx_response = callback
-        status = library.pjsip_endpt_register_module(self._endpoint, ctypes.byref(self._module))
+        status = library.pjsip_endpt_register_module(self.endpoint, ctypes.byref(self._module))
         if status:
             reason = f"PJSIP status {status}"
             _log.warning("sip_module_missing", module=self.name.decode(), reason=reason)
@@ -121,7 +128,7 @@ class StackModule:
     def respond(self, message: int, status: int, headers: Any = None) -> None:
         """Answer a request, and forget it."""
         self.library.pjsip_endpt_respond_stateless(
-            self._endpoint, message, status, None, headers, None
+            self.endpoint, message, status, None, headers, None
         )
 
     def _on_message(self, message: int) -> int:

@@ -214,6 +214,48 @@ def test_the_model_learns_what_became_of_a_transfer(status: int) -> None:
         assert not rig.marks("hang_up_sent")
 
 
+def transferring(audio_ms: float) -> CallRig:
+    """The model says something, and wants to transfer the caller in the same response."""
+    rig = listening(with_settings(NO_GREETING, {"tools": {"transfer": ["sip:desk@example.org"]}}))
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    rig.delta(audio_ms)
+    rig.response_done(output=[call("transfer", {"uri": "sip:desk@example.org"})])
+    return rig
+
+
+def test_a_transfer_waits_until_the_caller_has_heard_of_it() -> None:
+    rig = transferring(12_000)
+    rig.wait(11_980)
+    assert not rig.asked(effects.Transfer)
+    rig.wait(20)
+    assert rig.marks("transfer_sent") == [{"uri": "sip:desk@example.org"}]
+    assert len(rig.asked(effects.Transfer)) == 1
+    rig.wait(9_980)
+    assert not rig.marks("watchdog_fired"), "its outcome has as long as any function's"
+    rig.wait(20)
+    assert rig.marks("watchdog_fired") == [{"what": "tool"}]
+
+
+def test_a_transfer_whose_announcement_the_caller_holds_up_is_given_up() -> None:
+    rig = transferring(2_000)
+    held, rig.playing = rig.playing, 0  # on hold: nothing of it leaves
+    rig.wait(12_000)
+    assert rig.marks("watchdog_fired") == [{"what": "tool"}]
+    assert "could not hear" in outputs(rig)[0]
+    rig.playing = held
+    rig.wait(3_000)
+    assert not rig.asked(effects.Transfer), "the model knows that it was given up"
+
+
+def test_a_call_that_ends_before_the_transfer_is_not_transferred() -> None:
+    rig = transferring(2_000)
+    rig.tell(EndRequested(reason="drain", at_once=True))
+    rig.wait(3_000)
+    assert rig.asked(effects.HangUp)
+    assert not rig.asked(effects.Transfer)
+
+
 def test_a_caller_who_would_transfer_us_stays_in_the_call() -> None:
     rig = listening()
     rig.tell(TransferRequested(uri="sip:desk@example.org"))

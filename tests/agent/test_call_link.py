@@ -169,6 +169,50 @@ def test_when_no_session_can_be_had_the_call_ends_with_words_and_in_bounded_time
     assert rig.finished
 
 
+@pytest.mark.parametrize("step", ["committed", "created"])
+def test_a_caller_whose_turn_is_given_up_hears_words_and_the_call_ends_in_bounded_time(
+    step: str,
+) -> None:
+    rig = with_prompts().listening()
+    if step == "created":
+        rig.turn()
+        rig.wait(2 * 3000)
+    else:
+        rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+        rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+        rig.wait(2 * 1500)
+    assert len(rig.marks("watchdog_fired")) == 2
+    assert prompts_played(rig) == ["hold"]
+    rig.forget()
+    rig.wait(1000)
+    assert len(rig.sent("response.create")) == 1, "asked once more"
+    rig.wait(3000)
+    assert prompts_played(rig) == ["farewell"]
+    rig.wait(2000)
+    assert rig.marks("hang_up_sent") == [{"reason": "no answer from the Realtime API"}]
+
+
+def test_an_answer_that_comes_after_the_words_is_heard_and_the_call_goes_on() -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.wait(2 * 3000 + 1000)
+    rig.respond("r1", purpose="turn")
+    rig.wait(5000)
+    assert prompts_played(rig) == ["hold"]
+    assert rig.state == State.LISTENING
+    assert not rig.marks("hang_up_sent")
+
+
+def test_a_caller_who_speaks_again_is_not_told_of_the_turn_that_was_given_up() -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.wait(3000)
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=4000)
+    rig.wait(6000)
+    assert len(rig.marks("watchdog_fired")) == 2
+    assert not prompts_played(rig)
+
+
 def test_without_cached_words_a_tone_tells_that_something_is_wrong() -> None:
     settings = with_settings(NO_GREETING, {"realtime": {"reconnect": {"attempts": 0}}})
     rig = CallRig(settings).ring().media()

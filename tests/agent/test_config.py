@@ -21,6 +21,12 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     assert settings.sip.host == "127.0.0.1"
 
 
+ALIASES = "x0: &x0 [1]\n" + "".join(
+    f"x{i}: &x{i} [{', '.join(3 * [f'*x{i - 1}'])}]\n" for i in range(1, 25)
+)
+"""A few lines that say hundreds of billions of values."""
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -39,6 +45,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ),
         ("voice: marin\nbeep: {hz: 440}\nvoice: cedar", ":3: voice is there twice"),
         ("sip: &x\n  a: *x", ":1: too much is within one another, or within itself"),
+        (ALIASES, ":1: too many values"),
         ("[" * 3000, ":1: too much is within one another, or within itself"),
         ("routes:\n  - {called: a, called: b}", ":2: called is there twice"),
         ("sip: {allowed_peers: [10.0.0.0/99]}", ":1: sip.allowed_peers: '10.0.0.0/99' does not"),

@@ -296,6 +296,21 @@ def test_garbage_on_the_rtp_port_is_survived(agent: Phone, raw: RawPhone) -> Non
     hang_up(agent, raw, call)
 
 
+def test_a_caller_who_asks_whether_the_call_lives_is_told_so(agent: Phone, raw: RawPhone) -> None:
+    """PJSUA answers a 500, at which some hang up."""
+    call = agent.calls()
+    raw.call(raw.sdp())
+    agent.wait_for(call, MediaReady)
+    assert raw.request("OPTIONS") == 200
+    raw.send("OPTIONS")  # once more, as after a lost answer
+    answer = raw.final("OPTIONS")
+    assert answer.status == 200
+    assert {"INVITE", "BYE", "OPTIONS"} <= set(answer.header("Allow").split(", "))
+    assert "application/sdp" in answer.header("Accept")
+    hang_up(agent, raw, call)
+    assert raw.request("OPTIONS") >= 400, "it lives no more"
+
+
 def test_requests_of_no_call_are_answered_and_forgotten(agent: Phone, raw: RawPhone) -> None:
     raw.send("OPTIONS")
     assert raw.final("OPTIONS").status == 200

@@ -1,0 +1,66 @@
+"""Answers OPTIONS within a call: a PBX's question whether the call still lives (RFC 3261 §11.2).
+
+PJSUA answers them outside a call only, and leaves those within one to a 500, at which some peers
+hang up.
+"""
+
+import ctypes
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pjsua2
+
+from agent.sip.pjsip import READ, Link, Pointer, StackModule, Text, is_method
+
+_OK = 200
+_ACCEPT, _ALLOW = 0, 4
+"""`PJSIP_H_ACCEPT` and `PJSIP_H_ALLOW`: what the stack itself says outside a call."""
+_POOL_BYTES = 2_048
+
+_CALL_ID = re.compile(r"^(?:call-id|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
+_TO_TAG = re.compile(r"^(?:to|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE | re.MULTILINE)
+
+
+class Pulse(StackModule):
+    """Before dialogs. `is_live` is asked whether there is a call of this `Call-ID`."""
+
+    name = b"earshot-pulse"
+    priority = 31
+    """Transactions have 16, dialogs 32."""
+    needs = (
+        READ,
+        ("pjsua_pool_create", Pointer, (Text, ctypes.c_size_t, ctypes.c_size_t)),
+        ("pjsip_endpt_get_capability", Pointer, (Pointer, ctypes.c_int, Pointer)),
+        ("pjsip_hdr_clone", Pointer, (Pointer, Pointer)),
+    )
+
+    def __init__(self, is_live: Callable[[str], bool]) -> None:
+        self._is_live = is_live
+
+    def prepare(self) -> None:
+        """The list with what we can do: a ring of its head and the two headers."""
+        library, endpoint = self.library, self.endpoint
+        pool = library.pjsua_pool_create(b"earshot", _POOL_BYTES, _POOL_BYTES)
+        found = [library.pjsip_endpt_get_capability(endpoint, h, None) for h in (_ALLOW, _ACCEPT)]
+        headers = [library.pjsip_hdr_clone(pool, header) for header in found if header]
+        self._headers = Link()
+        ring = [ctypes.addressof(self._headers), *headers]
+        for before, here, behind in zip(
+            ring[-1:] + ring[:-1], ring, ring[1:] + ring[:1], strict=True
+        ):
+            link = Link.from_address(here)
+            link.prev, link.next = before, behind
+
+    def deal_with(self, message: int) -> bool:
+        """Any request; one that is sent again is answered again."""
+        if not is_method(self.describe(message), b"OPTIONS"):
+            return False
+        read: Any = pjsua2.SipRxData()
+        getattr(self.library, READ[0])(ctypes.c_void_p(int(read.this)), message)
+        head = read.wholeMsg.partition("\r\n\r\n")[0]
+        call_id = _CALL_ID.search(head)
+        if call_id is None or not _TO_TAG.search(head) or not self._is_live(call_id[1]):
+            return False
+        self.respond(message, _OK, ctypes.byref(self._headers))
+        return True
