@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent.plain_words import plain
 from agent.settings import CallSettings, Route, Settings, merge
+from agent.yaml_keys import said_twice
 
 ENV_PREFIX = "EARSHOT_"
 _MAX_PLACES = 100_000
@@ -86,7 +87,7 @@ def _parse(path: Path, text: str) -> tuple[dict[_Path, int], dict[str, Any]]:
         places = list(itertools.islice(_line_numbers(node, ()), _MAX_PLACES))
         if len(places) == _MAX_PLACES:
             raise ConfigError(f"{path}:1: too many values (aliases count again)")
-        lines, twice = dict(places), _said_twice(node)
+        lines, twice = dict(places), said_twice(node)
     except RecursionError:
         raise ConfigError(f"{path}:1: too much is within one another, or within itself") from None
     except yaml.MarkedYAMLError as error:
@@ -104,21 +105,6 @@ def _parse(path: Path, text: str) -> tuple[dict[_Path, int], dict[str, Any]]:
             f"{path}:{line}: {twice.value} is there twice: only one of them could hold"
         )
     return lines, data
-
-
-def _said_twice(node: yaml.Node | None) -> yaml.ScalarNode | None:
-    """A key that its section has already; of two, YAML silently keeps the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen = set[str]()
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                return key
-            seen.add(str(key.value))
-            if (found := _said_twice(value)) is not None:
-                return found
-    elif isinstance(node, yaml.SequenceNode):
-        return next(filter(None, map(_said_twice, node.value)), None)
-    return None
 
 
 def _line_numbers(node: yaml.Node | None, path: _Path) -> Iterator[tuple[_Path, int]]:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from agent.audio import AudioFileError
 from agent.plain_words import plain
+from agent.yaml_keys import said_twice
 from fakes import vad
 from fakes.repertoire import Line, Repertoire, line
 from fakes.script import Reply, Script
@@ -80,10 +81,16 @@ def _read(path: Path) -> tuple[Script, yaml.Node | None]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
+        twice = said_twice(root)
     except RecursionError:
         raise ScriptError(f"{path}:1: no YAML: too much is within one another") from None
     except yaml.YAMLError as error:
         raise ScriptError(f"{path}:{_yaml_line(error)}: no YAML: {_yaml_problem(error)}") from None
+    if twice is not None:
+        line = twice.start_mark.line + 1
+        raise ScriptError(
+            f"{path}:{line}: {twice.value} is there twice: only one of them could hold"
+        )
     try:
         script = Script.model_validate({} if data is None else data)
     except ValidationError as error:

@@ -83,6 +83,12 @@ def test_errors_say_where_and_what(tmp_path: Path, text: str, expected: str) -> 
     assert expected in str(error.value)
 
 
+def test_a_key_that_stands_twice_is_told_and_not_dropped(tmp_path: Path) -> None:
+    path = written(tmp_path, "replies: [{say: a}]\nseed: 1\nreplies: [{say: b}]\n")
+    with pytest.raises(ScriptError, match=r"script\.yaml:3: replies is there twice"):
+        load_script(path)
+
+
 def test_every_error_is_told_at_once(tmp_path: Path) -> None:
     path = written(tmp_path, "sede: 1\nvad: ears\n")
     with pytest.raises(ScriptError) as error:
