@@ -99,8 +99,13 @@ class Conversation:
         """The running response has stopped giving signs of life."""
         self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_END_LIMIT.value})
         response = self._parts.responses.give_up()
-        if response is not None:
-            self._response_over(response, "stalled")
+        if response is None:
+            return
+        self._response_over(response, "stalled")
+        turns = self._parts.turns
+        silent = response.purpose is Purpose.TURN and not response.has_sound
+        if silent and not (response.interrupted or turns.committing or turns.answer_due):
+            self._parts.trouble.no_answer()
 
     def settle(self) -> None:
         """Restore what holds between the parts."""
@@ -194,8 +199,7 @@ class Conversation:
 
     def _response_over(self, response: Response, status: str) -> None:
         if response.purpose is Purpose.GOODBYE:
-            said = any(segment.queued for segment in response.segments.values())
-            self._parts.closing.goodbye_owed &= not said
+            self._parts.closing.goodbye_owed &= not response.has_sound
         if response.purpose is Purpose.GREETING:
             self._parts.opening.response_done(response, status)
         elif not response.interrupted and self._parts.player.idle:

@@ -64,6 +64,11 @@ class Response:
         self.transcripts: list[str] = []
         self.interrupted = False
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether any of it has come to be heard."""
+        return any(segment.queued for segment in self.segments.values())
+
 
 class Responses:
     """All responses of one session."""

@@ -112,7 +112,8 @@ class WatchdogSettings(Model):
     response_ms: Milliseconds = 3_000
     """`committed` to `response.created`: then we ask for it, and after as long again give it up."""
     response_end_ms: Milliseconds = 15_000
-    """Between two signs of life of a running response: then it is cancelled."""
+    """Between two signs of life of a running response: then it is cancelled, and asked for again if
+    nothing of it was heard."""
 
 
 class TurnSettings(Model):

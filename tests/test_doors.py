@@ -11,7 +11,14 @@ ROOMS = ("agent", "fakes", "reports", "simulator")
 
 MAY_IMPORT = {
     "agent": ("agent",),
-    "fakes": ("fakes", "agent.timeline", "agent.clock", "agent.audio", "agent.plain_words"),
+    "fakes": (
+        "fakes",
+        "agent.timeline",
+        "agent.clock",
+        "agent.audio",
+        "agent.plain_words",
+        "agent.yaml_keys",
+    ),
     "reports": ("reports", "agent.timeline"),
     "simulator": ROOMS,
 }

@@ -192,6 +192,22 @@ def test_a_caller_whose_turn_is_given_up_hears_words_and_the_call_ends_in_bounde
     assert rig.marks("hang_up_sent") == [{"reason": "no answer from the Realtime API"}]
 
 
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_response_that_stalls_before_anything_of_it_was_heard_is_asked_for_again(
+    heard: bool,
+) -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "r1"})
+    if heard:
+        rig.delta(400)
+    rig.forget()
+    rig.wait(20_000)
+    assert rig.marks("watchdog_fired")[0]["what"] == "response_end"
+    assert (prompts_played(rig) == []) is heard
+    assert (rig.sent("response.create") == []) is heard
+
+
 def test_an_answer_that_comes_after_the_words_is_heard_and_the_call_goes_on() -> None:
     rig = with_prompts().listening()
     rig.turn()
