@@ -87,6 +87,16 @@ def test_what_is_left_out_is_missing(length_ms: int) -> None:
     assert place == pytest.approx(5000 + length_ms * 8, abs=20)
 
 
+@pytest.mark.parametrize("at_ms", [700, 1100, 1500, 1900])
+@pytest.mark.parametrize("length_ms", [60, 120, 200, 500])
+def test_speech_that_is_left_out_is_missing_and_no_hole(length_ms: int, at_ms: int) -> None:
+    text = "We open at nine in the morning on Saturdays and we close at five in the afternoon."
+    sent = audio.to_samples(synthesise(text, rate_hz=RATE_HZ))
+    found = align(sent, heard(sent[: at_ms * 8], sent[(at_ms + length_ms) * 8 :]), RATE_HZ)
+    assert found.missing / 8 == pytest.approx(length_ms, abs=1)
+    assert found.longest_hole() / 8 <= 10
+
+
 @pytest.mark.parametrize("length_ms", [20, 60, 180, 510])
 def test_what_comes_twice_is_repeated(length_ms: int) -> None:
     found = align(SENT, heard(SENT[:9000], SENT[9000 - length_ms * 8 :]), RATE_HZ)
