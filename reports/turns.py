@@ -94,7 +94,9 @@ def _turn(
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
-    answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
+    answer_ns = None
+    if delta is not None or not _tells_of_answers(evidence):
+        answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
     lead_ms = lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
@@ -129,6 +131,13 @@ def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark |
         "realtime", "delta_sent", after_ns=after_ns
     )
     return mark if mark is not None and mark.at_ns < until_ns else None
+
+
+def _tells_of_answers(evidence: CallEvidence) -> bool:
+    """Whether agent or server tell of answers: what sounds without is a prompt, or a tone."""
+    return bool(
+        evidence.first("agent", "call_received") or evidence.first("realtime", "session_opened")
+    )
 
 
 def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> dict[str, int]:

@@ -102,6 +102,19 @@ def test_an_append_of_many_frames_tells_when_each_was_taken() -> None:
     assert other["appended"] >= one["appended"]
 
 
+def test_a_prompt_or_a_tone_without_a_response_is_no_answer() -> None:
+    full = SyntheticCall(turns=[TurnTruth()]).build()
+    of_answers = {"first_delta", "delta_sent", "playout_started", "response_created"}
+    silent = replace(full, marks=[m for m in full.marks if m.name not in of_answers])
+    assert ("turn_ms", 1) not in numbers(silent)
+    assert ("turn_ms", 1) in numbers(replace(full, marks=heard_only(full)))
+
+
+def heard_only(full: CallEvidence) -> list[Mark]:
+    """The marks of a call with an agent that is not ours."""
+    return [mark for mark in full.marks if mark.source == "caller"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(known=st.sets(st.sampled_from([name for name in WAY if name != "ear"])))
 def test_hops_add_up_whatever_is_known(known: set[str]) -> None:
