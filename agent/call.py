@@ -280,7 +280,7 @@ class CallMachine:
             Timer.TOOL_LIMIT: parts.functions.time_limit,
             Timer.DTMF_GAP: parts.keys.finished,
             Timer.HOLD_DUE: parts.trouble.hold_on,
-            Timer.RETRY_DUE: parts.trouble.retry,
+            Timer.RETRY_DUE: conversation.retry_due,
             Timer.SILENCE_LIMIT: lambda: self._limit_reached(Timer.SILENCE_LIMIT),
             Timer.CALL_LIMIT: lambda: self._limit_reached(Timer.CALL_LIMIT),
             Timer.MEDIA_LIMIT: lambda: closing.limit_reached(Timer.MEDIA_LIMIT),

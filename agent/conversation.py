@@ -18,6 +18,8 @@ from agent.states import State, Trigger
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
 _BEFORE_TURNS = frozenset({State.MEDIA_READY, State.SENDING_GREETING, State.CONNECTING_OPENAI})
+_ASIDE_MS = 200
+"""After which a request that waits for the caller to finish looks again."""
 TURN_STATES = frozenset(
     {
         State.LISTENING,
@@ -94,6 +96,17 @@ class Conversation:
             parts.opening.request_failed()
         elif parts.turns.response_limit():
             parts.trouble.no_answer()
+
+    def retry_due(self) -> None:
+        """Ask again for what failed, once the caller has not got the floor.
+
+        What the caller says meanwhile may be answered first; then nothing is asked again.
+        """
+        turns = self._parts.turns
+        if turns.speaking or turns.committing or turns.answer_due:
+            self._out.set_timer(Timer.RETRY_DUE, _ASIDE_MS)
+        else:
+            self._parts.trouble.retry()
 
     def response_end_limit(self) -> None:
         """The running response has stopped giving signs of life."""

@@ -470,6 +470,34 @@ def test_a_greeting_of_which_nothing_had_arrived_is_asked_of_the_next_session() 
     assert rig.state == State.LISTENING
 
 
+def test_nothing_is_asked_again_over_a_caller_who_is_speaking() -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "f"})
+    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=4000)
+    rig.wait(3000)
+    assert not rig.sent("response.create")
+    rig.event("input_audio_buffer.speech_stopped", item_id="u2", audio_end_ms=7000)
+    rig.event("input_audio_buffer.committed", item_id="u2")
+    rig.respond("r2", purpose=None)
+    rig.wait(5000)
+    assert not rig.sent("response.create"), "it was answered"
+
+
+def test_a_noise_delays_what_is_asked_again_and_no_more() -> None:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "f"})
+    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=4000)
+    rig.wait(1500)
+    assert not rig.sent("response.create")
+    rig.event("input_audio_buffer.speech_stopped", item_id="u2", audio_end_ms=4100)
+    rig.wait(2 * 1500 + 1500)
+    assert rig.sent("response.create")
+
+
 def test_a_caller_who_speaks_again_needs_no_retry() -> None:
     rig = with_prompts().listening()
     rig.turn()
