@@ -18,7 +18,7 @@ _BLOCK_MS = 20
 _WINDOW_MS = 60  # long enough to be unmistakable, short enough to sit between two faults
 _SURE_WINDOW_MS = 160  # for a new lag: voices repeat themselves every few milliseconds
 _OPENING_MS = 400  # of the sent audio, to find where it begins
-_BACK_MS, _AHEAD_MS = 80, 1500  # how far a lag may jump
+_AHEAD_MS = 1500  # how far a lag may grow; it can shrink to where sound was last in step
 _IN_STEP = 0.7  # correlation at the present lag that needs no better one
 _SURELY_IN_STEP = 0.85
 _LOOK_AHEAD = 4  # windows
@@ -47,7 +47,10 @@ class Alignment:
     likeness: float
     """Correlation of the opening; below 0.5 the answer was not recognised, and no more is known."""
     lags: list[tuple[int, int]] = field(default_factory=list)
-    """(place in the sent audio, how much later it is in the heard audio), in order."""
+    """(place in the sent audio, how much later it is in the heard audio), in order.
+
+    Where the lag shrinks, the place is behind what was left out.
+    """
     holes: list[Hole] = field(default_factory=list)
     missing: int = 0
     """Samples sent that were left out."""
@@ -101,8 +104,9 @@ def align(sent: Samples, heard: Samples, rate_hz: int) -> Alignment:
 def _follow(a: Wave, b: Wave, lag: int, rate_hz: int) -> list[tuple[int, int]]:
     """The lag, wherever it changes."""
     block, window, sure = (ms * rate_hz // 1000 for ms in (_BLOCK_MS, _WINDOW_MS, _SURE_WINDOW_MS))
-    back, ahead = (ms * rate_hz // 1000 for ms in (_BACK_MS, _AHEAD_MS))
+    ahead = _AHEAD_MS * rate_hz // 1000
     lags = [(0, lag)]
+    in_step = lag  # up to here the heard audio is accounted for
     for place in range(0, a.size - window, block):
         piece = a[place : place + window]
         if _is_quiet(piece):
@@ -110,15 +114,19 @@ def _follow(a: Wave, b: Wave, lag: int, rate_hz: int) -> list[tuple[int, int]]:
         now = b[place + lag : place + lag + window]
         if now.size < window:
             break
-        if _likeness(piece, now) >= _IN_STEP or _in_step_again(a, b, place, lag, window):
+        if _likeness(piece, now) >= _IN_STEP:
+            in_step = place + lag + window
+            continue
+        if _in_step_again(a, b, place, lag, window):
             continue
         longer = a[place : place + sure]
-        low = max(0, place + lag - back)
+        low = max(0, min(in_step, place + lag) - window)
         likeness = matching.likenesses(longer, b[low : place + lag + ahead + longer.size])
         found = _nearest(likeness, place + lag - low)
         if found is not None and low + found - place != lag:
             lag = low + found - place
-            lags.append((_change(a, b, place, lags[-1][1], lag, window), lag))
+            near = max(0, place - window), min(a.size, place + sure)
+            lags.append((_change(a, b, near, lags[-1][1], lag), lag))
     return lags
 
 
@@ -140,20 +148,20 @@ def _nearest(likeness: Wave, place: int) -> int | None:
     return int(places[np.abs(places - place).argmin()])
 
 
-def _change(a: Wave, b: Wave, place: int, before: int, after: int, window: int) -> int:
-    """Where in the sent audio, near `place`, the lag went from one value to the other.
+def _change(a: Wave, b: Wave, near: tuple[int, int], before: int, after: int) -> int:
+    """Where in the sent audio, within `near`, the new lag begins.
 
-    The place that leaves the least unexplained when the old lag holds before it and the new one
-    from it on.
+    The place that leaves the least unexplained when the new lag holds from it on and the old one
+    before it, or before what was left out.
     """
-    start, end = max(0, place - window), min(a.size, place + window)
-    end = min(end, b.size - max(before, after))
-    start = max(start, -min(before, after))
+    missing = max(0, before - after)
+    start = max(near[0], missing, missing - before)
+    end = min(near[1], b.size - max(before - missing, after))
     if end <= start:
-        return place
-    piece = a[start:end]
-    old = np.cumsum((piece - b[start + before : end + before]) ** 2)
-    new = np.cumsum((piece - b[start + after : end + after]) ** 2)
+        return near[0]
+    was = slice(start - missing, end - missing)
+    old = np.cumsum((a[was] - b[start - missing + before : end - missing + before]) ** 2)
+    new = np.cumsum((a[start:end] - b[start + after : end + after]) ** 2)
     return start + int(np.argmin(old + new[-1] - new)) + 1
 
 
@@ -161,7 +169,8 @@ def _muted(a: Wave, b: Wave, lags: list[tuple[int, int]], rate_hz: int) -> list[
     """Stretches where the source is loud and what is heard in step with it is not."""
     step = _ENERGY_MS * rate_hz // 1000
     holes: list[Hole] = []
-    ends = [place for place, _ in lags[1:]] + [a.size]
+    ends = [place - max(0, before - after) for (_, before), (place, after) in pairwise(lags)]
+    ends.append(a.size)
     for (start, lag), end in zip(lags, ends, strict=True):
         last = min(end, b.size - lag)
         count = max(0, (last - start) // step)

@@ -77,10 +77,22 @@ def test_lost_packets_are_a_hole_that_shifts_nothing(packet: int, packets: int) 
     assert found.lags == [(0, BEFORE)]
 
 
-@pytest.mark.parametrize("length_ms", [20, 40, 60])
-def test_what_is_left_out_is_missing(length_ms: int) -> None:
+@pytest.mark.parametrize("length_ms", [20, 40, 60, 120, 300])
+def test_what_is_left_out_is_missing_and_no_hole(length_ms: int) -> None:
     found = align(SENT, heard(SENT[:9000], SENT[9000 + length_ms * 8 :]), RATE_HZ)
     assert found.missing / 8 == length_ms
+    assert found.holes == []
+    assert found.sent_place(BEFORE + 8999) == 8999
+    assert found.sent_place(BEFORE + 9001) == 9001 + length_ms * 8
+
+
+@pytest.mark.parametrize("at_ms", [700, 1100, 1500, 1900])
+@pytest.mark.parametrize("length_ms", [60, 120, 200, 500])
+def test_speech_that_is_left_out_is_missing_and_no_hole(length_ms: int, at_ms: int) -> None:
+    text = "We open at nine in the morning on Saturdays and we close at five in the afternoon."
+    sent = audio.to_samples(synthesise(text, rate_hz=RATE_HZ))
+    found = align(sent, heard(sent[: at_ms * 8], sent[(at_ms + length_ms) * 8 :]), RATE_HZ)
+    assert found.missing / 8 == pytest.approx(length_ms, abs=1)
     assert found.longest_hole() / 8 <= 10
 
 
