@@ -10,7 +10,7 @@ import asyncio
 import json
 import platform
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,28 +22,29 @@ import yaml
 
 from agent import audio
 from fakes.voice import synthesise
-from reports import stats
+from reports import quality, stats
 from reports.budget import UNITS
-from reports.calibration import Calibration, error_of
+from reports.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
 from reports.evidence import TIMELINE, EvidenceError, load_evidence
 from reports.files import write_atomically
-from simulator.calibration_truth import TruthError, errors_of, load_heard
+from simulator.calibration_truth import Errors, TruthError, errors_of
 from simulator.cell import CALLS_IN_A_CELL, calls_at_once, child
 from simulator.processes import ChildProcess
 from simulator.recording import CALLER_RATE_HZ
 from simulator.responder import Behaviour, hard_edged
+from simulator.responder_marks import load_heard
 
 CALLS = 24
 CALL_LIMIT_S = 60.0
 
-_PHRASE = "Could you tell me when you open on Saturday morning?"
-_REPLY = "We open at nine in the morning on Saturdays and we close at five in the afternoon."
+_PHRASE = "When do you open on Saturday?"
+_REPLY = "On a Saturday morning we are here from nine o'clock."
 _SCENARIO = {
     "about": "A responder whose behaviour is known to the sample.",
     "time_limit": "50s",
     "steps": [
         {"expect": "beep"},
-        {"pause": "300ms"},
+        {"expect": "greeting"},
         {"say": {"wav": "phrase.wav"}},
         {"expect": "reply"},
         {"say": {"wav": "phrase.wav"}},
@@ -60,9 +61,8 @@ class CalibrateError(RuntimeError):
 
 @dataclass
 class _Collected:
-    errors: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    path: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    calls: int = 0
+    errors: list[Errors] = field(default_factory=list)
+    """Of each call that could serve."""
     refused: list[str] = field(default_factory=list)
 
 
@@ -89,16 +89,20 @@ async def calibrate(
     phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
     await _place(directory, scenario, names, concurrency, progress)
+    await asyncio.to_thread(quality.load)
     collected = _Collected()
     for name in names:
         await asyncio.to_thread(
             _collect, directory, name, phrase, Behaviour(reply=reply), collected
         )
-    if collected.calls < max(1, calls // 2):
+    for line in collected.refused:
+        progress(f"not used: {line}")
+    if len(collected.errors) < max(1, calls // 2):
         raise CalibrateError(
-            f"only {collected.calls} of {calls} calls could serve: {'; '.join(collected.refused)}"
+            f"only {len(collected.errors)} of {calls} calls could serve: "
+            f"{'; '.join(collected.refused)}"
         )
-    return _result(collected, concurrency)
+    return _result(collected.errors, concurrency)
 
 
 def _prepare(directory: Path) -> tuple[bytes, bytes, Path]:
@@ -198,30 +202,38 @@ def _collect(
         (directory / name / "caller.jsonl").rename(directory / name / TIMELINE)
         evidence = load_evidence(directory / name)
         heard = load_heard(directory / name)
-        errors, path = errors_of(evidence, heard, audio.to_samples(phrase), behaviour)
+        collected.errors.append(errors_of(evidence, heard, audio.to_samples(phrase), behaviour))
     except (OSError, EvidenceError, TruthError) as error:
         collected.refused.append(f"{name}: {error}")
-        return
-    collected.calls += 1
-    for into, found in ((collected.errors, errors), (collected.path, path)):
-        for metric, values in found.items():
-            into[metric] += values
 
 
-def _result(collected: _Collected, concurrency: int) -> Calibration:
-    path = collected.path["there and back"]
+def _result(calls: list[Errors], concurrency: int) -> Calibration:
+    errors: dict[str, list[float]] = defaultdict(list)
+    missed: Counter[str] = Counter()
+    for call in calls:
+        missed.update(call.missed)
+        for name, values in call.metrics.items():
+            errors[name] += values
+    path = [one for call in calls for one in call.there_and_back_ms]
+    moved = [one for call in calls for one in call.moved_ms]
     return Calibration(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
-        calls=collected.calls,
+        calls=len(calls),
         concurrency=concurrency,
         metrics=tuple(
-            error_of(name, UNITS[name], collected.errors[name])
-            for name in UNITS
-            if collected.errors.get(name)
+            error_of(name, UNITS[name], errors[name]) for name in UNITS if errors.get(name)
         ),
         path_ms={
             "p50": round(stats.percentile(path, 50), 1),
             "p95": round(stats.percentile(path, 95), 1),
+            MOVED: round(stats.percentile(moved, 95), 1),
+        },
+        remarks={
+            name: f"{missed[name]} values that were to be measured were not found"
+            if missed[name]
+            else WITHOUT_ERROR.get(name, "none of these calls told anything about it")
+            for name in UNITS
+            if missed[name] or not errors.get(name)
         },
     )

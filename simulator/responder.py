@@ -1,9 +1,10 @@
 """The responder: answers a call in a way that is known to the sample, to calibrate the harness.
 
-It beeps, and answers what it hears after delays that are exactly known, since it counts samples of
-its own media clock and reads no other; one answer has a hole in it, and an answer that is talked
-over stops. What it said and heard is kept, so that `simulator.calibrate` can tell afterwards what
-the caller should have measured.
+It beeps, greets after a silence, and answers what it hears after delays, all exactly known, since
+it counts samples of its own media clock and reads no other. One answer has a hole in it, leaves a
+piece of its source out, and plays another twice; an answer that is talked over stops. What it said
+and heard is kept, so that `simulator.calibrate` can tell afterwards what the caller should have
+measured.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from reports.ears import Ears, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""
+_AHEAD_MS = 100  # of its beginning the greeting is queued
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +34,51 @@ class Behaviour:
     """What the responder does."""
 
     reply: bytes
-    """Every answer: PCM at the leg's rate, loud at both ends."""
+    """The greeting, and the source of every answer: PCM at the leg's rate, loud at both ends."""
+    answer_after_ms: float = 120
+    """From the INVITE to the 200 OK."""
     beep_after_ms: float = 200
     beep_hz: float = 440
     beep_length_ms: float = 400
+    silence_ms: float = 1200
+    """Between beep and greeting: the longest of the call."""
     delays_ms: tuple[float, ...] = (430, 617, 538)
     """From the caller's last voiced sample to the answer's first, turn by turn."""
-    hole_in: int = 2
-    """Which answer has a hole."""
+    faulty: int = 1
+    """Which answer is not as its source: it has a hole, lacks a piece, and has another twice."""
     hole_at_ms: float = 700
+    """In the source, as all of its places."""
     hole_ms: float = 60
+    left_out_at_ms: float = 1100
+    left_out_ms: float = 120
+    twice_until_ms: float = 1900
+    twice_ms: float = 80
+
+    def faulty_reply(self, rate_hz: int) -> bytes:
+        """The faulty answer as it is played."""
+
+        def at(place_ms: float) -> int:
+            return 2 * round(place_ms * rate_hz / 1000)
+
+        source = self.reply
+        hole, twice = at(self.hole_at_ms), at(self.twice_until_ms)
+        left_out = at(self.left_out_at_ms)
+        return b"".join(
+            (
+                source[:hole],
+                bytes(at(self.hole_ms)),
+                source[hole:left_out],
+                source[left_out + at(self.left_out_ms) : twice],
+                source[twice - at(self.twice_ms) :],
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Take the call."""
+    """Take the call, after a while."""
+
+    after_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +119,6 @@ class ResponderMachine:
     heard_ns: list[int] = field(default_factory=list)
     """When each frame of the ear's stream was heard."""
     received_ns: int = 0
-    answered_ns: int = 0
     started_ns: int | None = None
     """When sample 0 of both streams was at the media clock: the earliest that any frame tells."""
 
@@ -95,14 +126,15 @@ class ResponderMachine:
         self._ears = Ears(self.rate_hz, hangover_ms=HEARD_END_MS)
         self._queue = bytearray()
         self._beep_at: int | None = None
+        self._greet_at: int | None = None
         self._turn = 0
 
     def handle(self, given: LegInput, now_ns: int) -> list[Effect]:
         """Take one input of the leg."""
         match given:
             case CallReceived():
-                self.received_ns = self.answered_ns = now_ns
-                return [Answer()]
+                self.received_ns = now_ns
+                return [Answer(self.behaviour.answer_after_ms)]
             case MediaReady() if self._beep_at is None:
                 self._beep_at = self._samples(self.behaviour.beep_after_ms)
             case FramePlayed():
@@ -126,7 +158,12 @@ class ResponderMachine:
         if self._beep_at is not None and place >= self._beep_at:
             self._beep_at = None
             beep = audio.tone(self.behaviour.beep_hz, self.behaviour.beep_length_ms, self.rate_hz)
-            return [self._say("beep", 0, beep)]
+            begins = len(self.mouth) // 2
+            self._greet_at = begins + len(beep) // 2 + self._samples(self.behaviour.silence_ms)
+            return [self._say("beep", begins, beep)]
+        if self._greet_at is not None and place >= self._greet_at - self._samples(_AHEAD_MS):
+            greet_at, self._greet_at = self._greet_at, None
+            return [self._say("greeting", greet_at, self.behaviour.reply)]
         return []
 
     def _heard(self, frame: AudioReceived) -> list[Effect]:
@@ -145,14 +182,13 @@ class ResponderMachine:
         delays = self.behaviour.delays_ms
         target = heard_end + self._samples(delays[self._turn % len(delays)])
         self._turn += 1
-        pad = max(0, target - len(self.mouth) // 2)
-        pcm = self.behaviour.reply
-        if self._turn == self.behaviour.hole_in:
-            at = 2 * self._samples(self.behaviour.hole_at_ms)
-            pcm = pcm[:at] + bytes(2 * self._samples(self.behaviour.hole_ms)) + pcm[at:]
-        return self._say(f"answer {self._turn}", pad, pcm)
+        faulty = self._turn == self.behaviour.faulty
+        pcm = self.behaviour.faulty_reply(self.rate_hz) if faulty else self.behaviour.reply
+        return self._say(f"answer {self._turn}", target, pcm)
 
-    def _say(self, name: str, pad: int, pcm: bytes) -> Play:
+    def _say(self, name: str, target: int, pcm: bytes) -> Play:
+        """Queue a sound such that it begins at a sample of the mouth's stream."""
+        pad = max(0, target - len(self.mouth) // 2)
         self.said.append(Said(name, -1 - pad, -1))
         self._queue += bytes(2 * pad) + pcm
         return Play(bytes(2 * pad) + pcm)
