@@ -24,7 +24,7 @@ WITHOUT_ERROR: Mapping[str, str] = {
     "connect_ms": "exact by construction: both ends are marks of one process, the agent's",
     "media_ready_ms": "exact by construction: both ends are marks of one process, the agent's",
     "ready_ms": "exact by construction: both ends are marks of one process, the agent's",
-    "append_interval_ms": "exact by construction: all of it are marks of one process, the agent's",
+    "append_interval_ms": "exact by construction: it is made of marks of one process, the agent's",
     "rtp_lost": "as the agent's own RTP statistics tell it: nothing of the harness lies between",
     "rtp_jitter_ms": "as the agent's own RTP statistics tell it: nothing of the harness lies "
     "between",
@@ -37,6 +37,7 @@ MOVED = "p95 of what it changed by within a call"
 
 _WORTH_CORRECTING = 1.0
 _MOST_CORRECTED = 10.0
+_NOT_OURS_ALONE = {"answer_ms"}  # the agent's stack has its part in the way of the INVITE
 _DIGITS = 4  # a tenth of a microsecond, below which there is only the arithmetic of floats
 
 
@@ -64,9 +65,11 @@ class MetricError:
 
         Smaller ones are those of the sounds that were used: how hard their edges are. One of more
         than half a packet is no constant of the harness but a fault, of it or of the responder:
-        it is left in, as part of the error, where it cannot be overlooked.
+        it is left in, as part of the error, where it cannot be overlooked. So is one of which
+        nobody knows how much is the harness's.
         """
-        return _WORTH_CORRECTING <= abs(self.bias) <= _MOST_CORRECTED
+        ours = self.name not in _NOT_OURS_ALONE
+        return ours and _WORTH_CORRECTING <= abs(self.bias) <= _MOST_CORRECTED
 
     @property
     def left(self) -> float:

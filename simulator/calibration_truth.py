@@ -112,6 +112,8 @@ class _Judge:
         for earlier, later in pairwise(self._turns):
             if later.phrase_start < earlier.answer_end:
                 self._note_barge_in(earlier, later)
+        waits_ms = [self._matched_ms(turn) for turn in self._turns]
+        self._note("dead_air_ms", None, max(waits_ms, default=0.0))
         ways_ms += [self._way_ms(turn.said, turn.answer_start) for turn in self._turns]
         return Errors(
             metrics=dict(self._errors),
@@ -128,7 +130,7 @@ class _Judge:
             self._missed[name] += len(true) - len(found)
 
     def _note_beginning(self) -> list[float]:
-        """What comes before the caller speaks: 200 OK, beep, silence, greeting.
+        """What comes before the caller speaks: 200 OK, beep, greeting.
 
         Returns how long the beep's and the greeting's ways were, in milliseconds.
         """
@@ -144,18 +146,21 @@ class _Judge:
             ways_ms.append(self._way_ms(said, place))
         self._note("beep_hz", None, behaviour.beep_hz)
         self._note("beep_length_ms", None, behaviour.beep_length_ms)
-        self._note("dead_air_ms", None, behaviour.silence_ms)
         self._note_answer(said, None)
         return ways_ms
 
     def _note_turn(self, turn: Turn) -> None:
-        matched_ms = (turn.answer_start - turn.phrase_end) * 1000 / self._evidence.rate_hz
+        matched_ms = self._matched_ms(turn)
         said_ms = (turn.said_ns - self._evidence.at_ns(turn.phrase_end)) / NS_PER_MS
         self._note("turn_ms", turn.number, matched_ms)
         self._note("agent_overhead_ms", turn.number, matched_ms - turn.own_ms)
         self._note("uplink_ms", turn.number, said_ms - turn.own_ms)
         self._note("downlink_ms", turn.number, matched_ms - said_ms)
         self._there_and_back_ms.append(matched_ms - turn.delay_ms)
+
+    def _matched_ms(self, turn: Turn) -> float:
+        """From the end of the phrase at the mouth to the beginning of its answer at the ear."""
+        return (turn.answer_start - turn.phrase_end) * 1000 / self._evidence.rate_hz
 
     def _note_answer(self, said: Said, turn: int | None) -> None:
         """What became of an answer, or of the greeting; of a cut one, up to there."""

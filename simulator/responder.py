@@ -1,10 +1,10 @@
 """The responder: answers a call in a way that is known to the sample, to calibrate the harness.
 
-It beeps, greets after a silence, and answers what it hears after delays, all exactly known, since
-it counts samples of its own media clock and reads no other. One answer has a hole in it, leaves a
-piece of its source out, and plays another twice; an answer that is talked over stops. What it said
-and heard is kept, so that `simulator.calibrate` can tell afterwards what the caller should have
-measured.
+It beeps and greets when an agent does, and answers what it hears after delays, all exactly known,
+since it counts samples of its own media clock and reads no other. One answer has a hole in it,
+leaves a piece of its source out, and plays another twice; an answer that is talked over stops. What
+it said and heard is kept, so that `simulator.calibrate` can tell afterwards what the caller should
+have measured.
 """
 
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ from reports.ears import Ears, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""
-_AHEAD_MS = 100  # of its beginning the greeting is queued
+_AHEAD_MS = 60  # of its beginning the greeting is queued, behind the beep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,13 @@ class Behaviour:
     """The greeting, and the source of every answer: PCM at the leg's rate, loud at both ends."""
     answer_after_ms: float = 120
     """From the INVITE to the 200 OK."""
-    beep_after_ms: float = 200
     beep_hz: float = 440
     beep_length_ms: float = 400
-    silence_ms: float = 1200
-    """Between beep and greeting: the longest of the call."""
-    delays_ms: tuple[float, ...] = (430, 617, 538)
-    """From the caller's last voiced sample to the answer's first, turn by turn."""
+    greet_after_ms: float = 500
+    """From the beep's beginning, which is that of the media."""
+    delays_ms: tuple[float, ...] = (430, 1217, 538)
+    """From the caller's last voiced sample to the answer's first, turn by turn; one of them is the
+    longest silence of the call."""
     faulty: int = 1
     """Which answer is not as its source: it has a hole, lacks a piece, and has another twice."""
     hole_at_ms: float = 700
@@ -125,7 +125,7 @@ class ResponderMachine:
     def __post_init__(self) -> None:
         self._ears = Ears(self.rate_hz, hangover_ms=HEARD_END_MS)
         self._queue = bytearray()
-        self._beep_at: int | None = None
+        self._beep_is_due = False
         self._greet_at: int | None = None
         self._turn = 0
 
@@ -135,8 +135,8 @@ class ResponderMachine:
             case CallReceived():
                 self.received_ns = now_ns
                 return [Answer(self.behaviour.answer_after_ms)]
-            case MediaReady() if self._beep_at is None:
-                self._beep_at = self._samples(self.behaviour.beep_after_ms)
+            case MediaReady():
+                self._beep_is_due = not self.said
             case FramePlayed():
                 return self._played(given)
             case AudioReceived():
@@ -155,11 +155,11 @@ class ResponderMachine:
         self.mouth += ours + bytes(2 * (self.rate_hz // 50 - frame.samples))
         if ours and self.said:
             self._note_played(place, frame.samples)
-        if self._beep_at is not None and place >= self._beep_at:
-            self._beep_at = None
+        if self._beep_is_due:
+            self._beep_is_due = False
             beep = audio.tone(self.behaviour.beep_hz, self.behaviour.beep_length_ms, self.rate_hz)
             begins = len(self.mouth) // 2
-            self._greet_at = begins + len(beep) // 2 + self._samples(self.behaviour.silence_ms)
+            self._greet_at = begins + self._samples(self.behaviour.greet_after_ms)
             return [self._say("beep", begins, beep)]
         if self._greet_at is not None and place >= self._greet_at - self._samples(_AHEAD_MS):
             greet_at, self._greet_at = self._greet_at, None

@@ -85,6 +85,13 @@ def test_a_bias_that_no_constant_of_the_harness_explains_is_not_taken_off(bias: 
     assert wrong.line.startswith("15.0 ms for turn_ms (p95)")
 
 
+def test_what_is_not_the_harness_alone_is_not_taken_off() -> None:
+    """In `answer_ms` the other side's stack has a part: what it takes is the agent's own."""
+    bound = replace(calibration(), metrics=(error_of("answer_ms", "ms", [4.0, 4.0, 6.0]),))
+    assert bound.biases_ms == {}
+    assert bound.errors_ms == {"answer_ms": 6.0}
+
+
 def test_every_time_is_held_to_the_goal_and_so_is_the_path() -> None:
     good, late = error_of("turn_ms", "ms", [0.1]), error_of("missing_ms", "ms", [0.0, 60.0])
     pitch = error_of("beep_hz", "Hz", [0.0, 60.0])
