@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,24 @@ VERSION = 1
 
 _log = logging.getLogger(__name__)
 
-NO_ERROR = {
-    "connect_ms": "both ends are marks of the agent",
-    "media_ready_ms": "both ends are marks of the agent",
-    "ready_ms": "both ends are marks of the agent",
-    "append_interval_ms": "both ends are marks of one process",
-    "rtp_lost": "as the agent's PJSIP counts",
-    "rtp_jitter_ms": "as the agent's PJSIP counts",
-    "harness_lag_ms": "tells of the harness itself",
+WITHOUT_ERROR: Mapping[str, str] = {
+    "connect_ms": "exact by construction: both ends are marks of one process, the agent's",
+    "media_ready_ms": "exact by construction: both ends are marks of one process, the agent's",
+    "ready_ms": "exact by construction: both ends are marks of one process, the agent's",
+    "append_interval_ms": "exact by construction: it is made of marks of one process, the agent's",
+    "rtp_lost": "as the agent's own RTP statistics tell it: nothing of the harness lies between",
+    "rtp_jitter_ms": "as the agent's own RTP statistics tell it: nothing of the harness lies "
+    "between",
+    "harness_lag_ms": "is an error itself: the harness's own lateness, in that call",
 }
-"""Metrics between whose ends there is nothing of the harness, and why."""
+"""The metrics to which a responder knows no other truth, and why that is so."""
+
+MOVED = "p95 of what it changed by within a call"
+"""Of `path_ms`."""
 
 _WORTH_CORRECTING = 1.0
+_MOST_CORRECTED = 10.0
+_NOT_OURS_ALONE = {"answer_ms"}  # the agent's stack has its part in the way of the INVITE
 _DIGITS = 4  # a tenth of a microsecond, below which there is only the arithmetic of floats
 
 
@@ -57,9 +63,13 @@ class MetricError:
     def corrected(self) -> bool:
         """Whether the bias is taken off what is measured: from a millisecond or a hertz on.
 
-        Smaller ones are those of the sounds that were used: how hard their edges are.
+        Smaller ones are those of the sounds that were used: how hard their edges are. One of more
+        than half a packet is no constant of the harness but a fault, of it or of the responder:
+        it is left in, as part of the error, where it cannot be overlooked. So is one of which
+        nobody knows how much is the harness's.
         """
-        return abs(self.bias) >= _WORTH_CORRECTING
+        ours = self.name not in _NOT_OURS_ALONE
+        return ours and _WORTH_CORRECTING <= abs(self.bias) <= _MOST_CORRECTED
 
     @property
     def left(self) -> float:
@@ -80,11 +90,19 @@ class Calibration:
     metrics: tuple[MetricError, ...]
     path_ms: Mapping[str, float]
     """The telephone's own path, which no agent can avoid: p50 and p95 of both directions."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """Why a metric has no error, or fewer values than it should have."""
 
     @property
     def errors_ms(self) -> dict[str, float]:
         """How far each metric's numbers may be off (p95), in its unit."""
         return {m.name: m.left for m in self.metrics}
+
+    def beyond(self, goal_ms: float) -> list[str]:
+        """What is further off (p95) than it may be, of everything that is a time."""
+        far = [m.name for m in self.metrics if m.unit == "ms" and m.left > goal_ms]
+        moved = self.path_ms.get(MOVED, 0.0) > goal_ms
+        return [*far, *(["the telephone's path within a call"] if moved else [])]
 
     @property
     def biases_ms(self) -> dict[str, float]:
@@ -186,7 +204,7 @@ def table(calibration: Calibration) -> str:
         f"  {m.unit}"
         for m in calibration.metrics
     ]
-    lines += [f"{name:<18} {'none: ' + why}" for name, why in NO_ERROR.items()]
+    lines += [f"{name:<18} {remark}" for name, remark in calibration.remarks.items()]
     lines.append(
         "The telephone's path, which every agent pays: "
         + ", ".join(f"{name} {value:.1f} ms" for name, value in calibration.path_ms.items())

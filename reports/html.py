@@ -71,6 +71,7 @@ class Changes:
 def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | None = None) -> str:
     """The page of a run."""
     wrong = [call for call in calls if call.verdict != "passed"]
+    excused = sum(call.slug in info.excused for call in wrong)
     return _PAGES.get_template("index.html").render(
         info=info,
         calls=calls,
@@ -78,7 +79,9 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
         rows=[_row(call) for call in calls],
         summary=summarise(calls),
         overall=info.verdict(calls),
-        headline=_headline(len(calls), len(wrong), ended_early=bool(info.failure)),
+        headline=_headline(
+            len(calls), len(wrong) - excused, excused, ended_early=bool(info.failure)
+        ),
         changes=changes,
     )
 
@@ -113,13 +116,17 @@ def _problem(call: CallResult) -> str:
     return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
 
 
-def _headline(calls: int, wrong: int, *, ended_early: bool) -> str:
+def _headline(calls: int, wrong: int, excused: int, *, ended_early: bool) -> str:
     if not calls:
         return "No call was made"
     what = "1 call" if calls == 1 else f"{calls} calls"
+    more = f"; {excused} not measured, and excused" if excused else ""
     if ended_early:
-        return f"The run could not go on after {what}" + (f", {wrong} went wrong" if wrong else "")
-    return f"{what}, all as they should be" if not wrong else f"{wrong} of {what} went wrong"
+        bad = f", {wrong} went wrong" if wrong else ""
+        return f"The run could not go on after {what}{bad}{more}"
+    if wrong:
+        return f"{wrong} of {what} went wrong{more}"
+    return f"{what}, all {'others ' if excused else ''}as they should be{more}"
 
 
 def _row(call: CallResult) -> Row:

@@ -10,20 +10,22 @@ _LAST_LINES = 20
 
 def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
     """One test suite, one test case a call (the dialect that Jenkins and GitLab read)."""
+    excused = {call.slug for call in calls if call.slug in info.excused}
+    errors = [call for call in calls if call.verdict == "error" and call.slug not in excused]
     suite = ET.Element(
         "testsuite",
         name=f"earshot.{info.lane}",
         tests=str(len(calls) + bool(info.failure)),
         failures=str(sum(call.verdict == "failed" for call in calls)),
-        errors=str(sum(call.verdict == "error" for call in calls) + bool(info.failure)),
-        skipped="0",
+        errors=str(len(errors) + bool(info.failure)),
+        skipped=str(len(excused)),
         time=f"{sum(map(_seconds, calls)):.3f}",
         timestamp=info.started_at[:19],
     )
     properties = ET.SubElement(suite, "properties")
     ET.SubElement(properties, "property", name="harness_error", value=info.harness_error)
     for call in calls:
-        suite.append(_case(call))
+        suite.append(_case(call, excused=call.slug in excused))
     if info.failure:
         case = ET.SubElement(suite, "testcase", classname=f"earshot.{info.lane}", name="the run")
         told = _printable(info.failure)
@@ -35,7 +37,7 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
     return text + b"\n"
 
 
-def _case(call: CallResult) -> ET.Element:
+def _case(call: CallResult, *, excused: bool) -> ET.Element:
     info = call.evidence.info
     case = ET.Element(
         "testcase", classname=f"earshot.{info.lane}", name=call.slug, time=f"{_seconds(call):.3f}"
@@ -45,7 +47,9 @@ def _case(call: CallResult) -> ET.Element:
         suffix = f".turn{one.turn}" if one.turn is not None else ""
         suffix += f".{one.statistic}" if one.statistic else ""
         ET.SubElement(properties, "property", name=one.name + suffix, value=f"{one.value:.3f}")
-    if call.verdict != "passed":
+    if excused:
+        ET.SubElement(case, "skipped", message=_printable(call.detail))
+    elif call.verdict != "passed":
         kind = "failure" if call.verdict == "failed" else "error"
         problem = ET.SubElement(case, kind, message=_printable(call.detail), type=kind)
         problem.text = _printable("\n".join([call.detail, *info.log[-_LAST_LINES:]]))

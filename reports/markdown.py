@@ -12,10 +12,12 @@ _MOST_WRONG = 20
 def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
     """Verdict, what went wrong, and the budget over all calls."""
     wrong = [call for call in calls if call.verdict != "passed"]
+    excused = sum(call.slug in info.excused for call in wrong)
+    more = f"; {excused} not measured, and excused" if excused else ""
     lines = [
         f"## earshot: {info.verdict(calls)}",
         "",
-        f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane).",
+        f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane){more}.",
         "",
     ]
     if info.failure:

@@ -35,6 +35,8 @@ class RunInfo:
     environment: dict[str, str] = field(default_factory=dict)
     failure: str = ""
     """Why the run could not go on, if it could not: calls that it was to place are not there."""
+    excused: Sequence[str] = ()
+    """The calls, by their slugs, that the machine left unmeasured and that do not decide."""
 
     @property
     def harness_error(self) -> str:
@@ -45,7 +47,8 @@ class RunInfo:
 
     def verdict(self, calls: Sequence["CallResult"]) -> Verdict:
         """That of the run: as bad as its worst call's, and no better than how it ended."""
-        return "error" if self.failure else overall(calls)
+        counted = [call for call in calls if call.slug not in self.excused]
+        return "error" if self.failure else overall(counted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +160,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
             "duration_s": info.duration_s,
             "verdict": info.verdict(calls),
             "failure": info.failure,
+            "excused": list(info.excused),
             "calibration": None if info.calibration is None else to_data(info.calibration),
             "environment": info.environment,
         },

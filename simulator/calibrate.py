@@ -10,7 +10,7 @@ import asyncio
 import json
 import platform
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,30 +22,29 @@ import yaml
 
 from agent import audio
 from fakes.voice import synthesise
-from reports import stats
+from reports import quality, stats
 from reports.budget import UNITS
-from reports.calibration import Calibration, error_of
+from reports.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
 from reports.evidence import TIMELINE, EvidenceError, load_evidence
 from reports.files import write_atomically
-from simulator.calibration_truth import TruthError, errors_of, load_heard
+from simulator.calibration_truth import Errors, TruthError, errors_of
 from simulator.cell import CALLS_IN_A_CELL, calls_at_once, child
 from simulator.processes import ChildProcess
 from simulator.recording import CALLER_RATE_HZ
 from simulator.responder import Behaviour, hard_edged
+from simulator.responder_marks import load_heard
 
 CALLS = 24
 CALL_LIMIT_S = 60.0
 
-_PHRASE = "Could you tell me when you open on Saturday morning?"
-_GREETING = "Hello, this is the city library."
-_REPLY = "We open at nine in the morning on Saturdays and we close at five in the afternoon."
+_PHRASE = "When do you open on Saturday?"
+_REPLY = "On a Saturday morning we are here from nine o'clock."
 _SCENARIO = {
     "about": "A responder whose behaviour is known to the sample.",
     "time_limit": "50s",
     "steps": [
         {"expect": "beep"},
         {"expect": "greeting"},
-        {"pause": "300ms"},
         {"say": {"wav": "phrase.wav"}},
         {"expect": "reply"},
         {"say": {"wav": "phrase.wav"}},
@@ -62,9 +61,8 @@ class CalibrateError(RuntimeError):
 
 @dataclass
 class _Collected:
-    errors: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    path: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    calls: int = 0
+    errors: list[Errors] = field(default_factory=list)
+    """Of each call that could serve."""
     refused: list[str] = field(default_factory=list)
 
 
@@ -88,31 +86,34 @@ async def calibrate(
         ProcessError: a process died, or did not start.
     """
     concurrency = concurrency or calls_at_once()
-    phrase, behaviour, scenario = await asyncio.to_thread(_prepare, directory)
+    phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
     await _place(directory, scenario, names, concurrency, progress)
+    await asyncio.to_thread(quality.load)
     collected = _Collected()
     for name in names:
-        await asyncio.to_thread(_collect, directory, name, phrase, behaviour, collected)
-    if collected.calls < max(1, calls // 2):
-        raise CalibrateError(
-            f"only {collected.calls} of {calls} calls could serve: {'; '.join(collected.refused)}"
+        await asyncio.to_thread(
+            _collect, directory, name, phrase, Behaviour(reply=reply), collected
         )
-    return _result(collected, concurrency)
+    for line in collected.refused:
+        progress(f"not used: {line}")
+    if len(collected.errors) < max(1, calls // 2):
+        raise CalibrateError(
+            f"only {len(collected.errors)} of {calls} calls could serve: "
+            f"{'; '.join(collected.refused)}"
+        )
+    return _result(collected.errors, concurrency)
 
 
-def _prepare(directory: Path) -> tuple[bytes, Behaviour, Path]:
-    """What the caller says, what the responder does, and the caller's scenario, as files too."""
+def _prepare(directory: Path) -> tuple[bytes, bytes, Path]:
+    """What caller and responder say, and the caller's scenario, as files too."""
     phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
-    greeting, reply = (
-        hard_edged(synthesise(text, voice="en-us", rate_hz=CALLER_RATE_HZ))
-        for text in (_GREETING, _REPLY)
-    )
-    for name, pcm in (("phrase", phrase), ("greeting", greeting), ("reply", reply)):
+    reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
+    for name, pcm in (("phrase", phrase), ("reply", reply)):
         audio.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
     scenario = directory / "calibration.yaml"
     write_atomically(scenario, yaml.safe_dump(_SCENARIO, sort_keys=False).encode())
-    return phrase, Behaviour(reply=reply, greeting=greeting), scenario
+    return phrase, reply, scenario
 
 
 async def _place(
@@ -171,7 +172,7 @@ class _Pair(NamedTuple):
 
 
 def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
-    speaks = [str(directory / "greeting.wav"), str(directory / "reply.wav"), str(directory)]
+    speaks = [str(directory / "reply.wav"), str(directory)]
     arguments = ["-m", "simulator.responder_process", *speaks]
     return _Pair(
         caller=child(f"caller{name}", ["-m", "simulator.caller_process"], directory, told),
@@ -201,30 +202,38 @@ def _collect(
         (directory / name / "caller.jsonl").rename(directory / name / TIMELINE)
         evidence = load_evidence(directory / name)
         heard = load_heard(directory / name)
-        errors, path = errors_of(evidence, heard, audio.to_samples(phrase), behaviour)
+        collected.errors.append(errors_of(evidence, heard, audio.to_samples(phrase), behaviour))
     except (OSError, EvidenceError, TruthError) as error:
         collected.refused.append(f"{name}: {error}")
-        return
-    collected.calls += 1
-    for into, found in ((collected.errors, errors), (collected.path, path)):
-        for metric, values in found.items():
-            into[metric] += values
 
 
-def _result(collected: _Collected, concurrency: int) -> Calibration:
-    path = collected.path["there and back"]
+def _result(calls: list[Errors], concurrency: int) -> Calibration:
+    errors: dict[str, list[float]] = defaultdict(list)
+    missed: Counter[str] = Counter()
+    for call in calls:
+        missed.update(call.missed)
+        for name, values in call.metrics.items():
+            errors[name] += values
+    path = [one for call in calls for one in call.there_and_back_ms]
+    moved = [one for call in calls for one in call.moved_ms]
     return Calibration(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
-        calls=collected.calls,
+        calls=len(calls),
         concurrency=concurrency,
         metrics=tuple(
-            error_of(name, UNITS[name], collected.errors[name])
-            for name in UNITS
-            if collected.errors.get(name)
+            error_of(name, UNITS[name], errors[name]) for name in UNITS if errors.get(name)
         ),
         path_ms={
             "p50": round(stats.percentile(path, 50), 1),
             "p95": round(stats.percentile(path, 95), 1),
+            MOVED: round(stats.percentile(moved, 95), 1),
+        },
+        remarks={
+            name: f"{missed[name]} values that were to be measured were not found"
+            if missed[name]
+            else WITHOUT_ERROR.get(name, "none of these calls told anything about it")
+            for name in UNITS
+            if missed[name] or not errors.get(name)
         },
     )

@@ -1,9 +1,10 @@
 """The responder: answers a call in a way that is known to the sample, to calibrate the harness.
 
-It beeps, greets, and answers what it hears after delays that are exactly known, since it counts
-samples of its own media clock and reads no other; one answer has a hole in it, one leaves a piece
-out and says another twice, and an answer that is talked over stops. What it said and heard is kept,
-so that `simulator.calibrate` can tell afterwards what the caller should have measured.
+It beeps and greets when an agent does, and answers what it hears after delays, all exactly known,
+since it counts samples of its own media clock and reads no other. One answer has a hole in it,
+leaves a piece of its source out, and plays another twice; an answer that is talked over stops. What
+it said and heard is kept, so that `simulator.calibrate` can tell afterwards what the caller should
+have measured.
 """
 
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from reports.ears import Ears, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""
+_AHEAD_MS = 60  # of its beginning the greeting is queued, behind the beep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,31 +34,51 @@ class Behaviour:
     """What the responder does."""
 
     reply: bytes
-    """Every answer: PCM at the leg's rate, loud at both ends."""
-    beep_after_ms: float = 200
+    """The greeting, and the source of every answer: PCM at the leg's rate, loud at both ends."""
+    answer_after_ms: float = 120
+    """From the INVITE to the 200 OK."""
     beep_hz: float = 440
     beep_length_ms: float = 400
-    greeting: bytes = b""
-    """What it says first of all, loud at both ends; nothing if empty."""
-    greeting_after_ms: float = 900
-    delays_ms: tuple[float, ...] = (430, 617, 1238)
-    """From the caller's last voiced sample to the answer's first, turn by turn. The longest is the
+    greet_after_ms: float = 500
+    """From the beep's beginning, which is that of the media."""
+    delays_ms: tuple[float, ...] = (430, 1217, 538)
+    """From the caller's last voiced sample to the answer's first, turn by turn; one of them is the
     longest silence of the call."""
-    hole_in: int = 2
-    """Which answer has a hole."""
+    faulty: int = 1
+    """Which answer is not as its source: it has a hole, lacks a piece, and has another twice."""
     hole_at_ms: float = 700
+    """In the source, as all of its places."""
     hole_ms: float = 60
-    changed_in: int = 3
-    """Which answer leaves out a piece, and says another twice."""
-    missing_at_ms: float = 1000
-    missing_ms: float = 140
-    repeated_at_ms: float = 2300
-    repeated_ms: float = 180
+    left_out_at_ms: float = 1100
+    left_out_ms: float = 120
+    twice_until_ms: float = 1900
+    twice_ms: float = 80
+
+    def faulty_reply(self, rate_hz: int) -> bytes:
+        """The faulty answer as it is played."""
+
+        def at(place_ms: float) -> int:
+            return 2 * round(place_ms * rate_hz / 1000)
+
+        source = self.reply
+        hole, twice = at(self.hole_at_ms), at(self.twice_until_ms)
+        left_out = at(self.left_out_at_ms)
+        return b"".join(
+            (
+                source[:hole],
+                bytes(at(self.hole_ms)),
+                source[hole:left_out],
+                source[left_out + at(self.left_out_ms) : twice],
+                source[twice - at(self.twice_ms) :],
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Take the call."""
+    """Take the call, after a while."""
+
+    after_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +119,24 @@ class ResponderMachine:
     heard_ns: list[int] = field(default_factory=list)
     """When each frame of the ear's stream was heard."""
     received_ns: int = 0
-    answered_ns: int = 0
-    """When it took the call: a 200 OK leaves at once."""
     started_ns: int | None = None
     """When sample 0 of both streams was at the media clock: the earliest that any frame tells."""
 
     def __post_init__(self) -> None:
         self._ears = Ears(self.rate_hz, hangover_ms=HEARD_END_MS)
         self._queue = bytearray()
-        self._beep_at: int | None = None
-        self._greeting_at: int | None = None
+        self._beep_is_due = False
+        self._greet_at: int | None = None
         self._turn = 0
 
     def handle(self, given: LegInput, now_ns: int) -> list[Effect]:
         """Take one input of the leg."""
         match given:
             case CallReceived():
-                self.received_ns = self.answered_ns = now_ns
-                return [Answer()]
-            case MediaReady() if self._beep_at is None:
-                self._beep_at = self._samples(self.behaviour.beep_after_ms)
-                if self.behaviour.greeting:
-                    self._greeting_at = self._samples(self.behaviour.greeting_after_ms)
+                self.received_ns = now_ns
+                return [Answer(self.behaviour.answer_after_ms)]
+            case MediaReady():
+                self._beep_is_due = not self.said
             case FramePlayed():
                 return self._played(given)
             case AudioReceived():
@@ -137,13 +155,15 @@ class ResponderMachine:
         self.mouth += ours + bytes(2 * (self.rate_hz // 50 - frame.samples))
         if ours and self.said:
             self._note_played(place, frame.samples)
-        if self._beep_at is not None and place >= self._beep_at:
-            self._beep_at = None
+        if self._beep_is_due:
+            self._beep_is_due = False
             beep = audio.tone(self.behaviour.beep_hz, self.behaviour.beep_length_ms, self.rate_hz)
-            return [self._say("beep", 0, beep)]
-        if self._greeting_at is not None and place >= self._greeting_at:
-            self._greeting_at = None
-            return [self._say("greeting", 0, self.behaviour.greeting)]
+            begins = len(self.mouth) // 2
+            self._greet_at = begins + self._samples(self.behaviour.greet_after_ms)
+            return [self._say("beep", begins, beep)]
+        if self._greet_at is not None and place >= self._greet_at - self._samples(_AHEAD_MS):
+            greet_at, self._greet_at = self._greet_at, None
+            return [self._say("greeting", greet_at, self.behaviour.reply)]
         return []
 
     def _heard(self, frame: AudioReceived) -> list[Effect]:
@@ -162,11 +182,13 @@ class ResponderMachine:
         delays = self.behaviour.delays_ms
         target = heard_end + self._samples(delays[self._turn % len(delays)])
         self._turn += 1
-        pad = max(0, target - len(self.mouth) // 2)
-        pcm = answer_in(self.behaviour, self._turn, self.rate_hz)
-        return self._say(f"answer {self._turn}", pad, pcm)
+        faulty = self._turn == self.behaviour.faulty
+        pcm = self.behaviour.faulty_reply(self.rate_hz) if faulty else self.behaviour.reply
+        return self._say(f"answer {self._turn}", target, pcm)
 
-    def _say(self, name: str, pad: int, pcm: bytes) -> Play:
+    def _say(self, name: str, target: int, pcm: bytes) -> Play:
+        """Queue a sound such that it begins at a sample of the mouth's stream."""
+        pad = max(0, target - len(self.mouth) // 2)
         self.said.append(Said(name, -1 - pad, -1))
         self._queue += bytes(2 * pad) + pcm
         return Play(bytes(2 * pad) + pcm)
@@ -179,26 +201,6 @@ class ResponderMachine:
 
     def _samples(self, length_ms: float) -> int:
         return round(length_ms * self.rate_hz / 1000)
-
-
-def answer_in(behaviour: Behaviour, turn: int, rate_hz: int) -> bytes:
-    """The reply as it is said in a turn, from 1: whole, with a hole, or changed."""
-
-    def place(at_ms: float) -> int:
-        return 2 * round(at_ms * rate_hz / 1000)
-
-    pcm, it = behaviour.reply, behaviour
-    if turn == it.hole_in:
-        at = place(it.hole_at_ms)
-        return pcm[:at] + bytes(place(it.hole_ms)) + pcm[at:]
-    if turn == it.changed_in:
-        gone, again = place(it.missing_at_ms), place(it.repeated_at_ms + it.repeated_ms)
-        return (
-            pcm[:gone]
-            + pcm[gone + place(it.missing_ms) : again]
-            + pcm[again - place(it.repeated_ms) :]
-        )
-    return pcm
 
 
 def hard_edged(pcm: bytes) -> bytes:

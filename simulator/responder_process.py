@@ -1,8 +1,8 @@
-"""The responder's process: `python -m simulator.responder_process GREETING REPLY DIRECTORY`.
+"""The responder's process: `python -m simulator.responder_process SPEAKS.wav DIRECTORY`.
 
-GREETING and REPLY are WAV files. Takes up to four calls at once and answers each as
-`simulator.responder` says; what it said and heard of a call lies in DIRECTORY under the called name
-when the call is over. Prints `ready` and its address.
+Takes up to four calls at once and answers each as `simulator.responder` says; what it said and
+heard of a call lies in DIRECTORY under the called name when the call is over. Prints `ready` and
+its address.
 """
 
 import asyncio
@@ -23,6 +23,9 @@ from simulator.recording import CALLER_RATE_HZ
 from simulator.responder import Answer, Behaviour, Clear, Play, ResponderMachine, streams
 from simulator.sip_setup import AGENT_CLOCK_PHASE_MS
 
+_POLL_MS = 1.0
+"""Signalling is stamped when it is polled, as at the caller."""
+
 
 class _Call:
     """One call: the machine's effects, run against its leg."""
@@ -32,6 +35,7 @@ class _Call:
         self._directory = directory
         self._machine = ResponderMachine(behaviour, leg.sample_rate_hz)
         self._name = "unnamed"
+        self._answered_ns = 0
         leg.start(self._take)
 
     def _take(self, given: LegInput) -> None:
@@ -39,8 +43,8 @@ class _Call:
             self._name = given.called
         for effect in self._machine.handle(given, time.monotonic_ns()):
             match effect:
-                case Answer():
-                    self._leg.answer()
+                case Answer(after_ms=after_ms):
+                    asyncio.get_running_loop().call_later(after_ms / 1000, self._answer)
                 case Play(pcm=pcm):
                     self._leg.play(pcm)
                 case Clear():
@@ -48,11 +52,16 @@ class _Call:
         if isinstance(given, HungUp):
             self._keep()
 
+    def _answer(self) -> None:
+        self._leg.answer()
+        self._answered_ns = time.monotonic_ns()  # the 200 OK has left
+
     def _keep(self) -> None:
         machine = self._machine
         audio.write_wav(self._directory / f"{self._name}.wav", streams(machine), machine.rate_hz)
         facts = {
-            "answered_ns": machine.answered_ns,
+            "received_ns": machine.received_ns,
+            "answered_ns": self._answered_ns,
             "started_ns": machine.started_ns,
             "heard_ns": machine.heard_ns,
             "said": [dataclasses.asdict(said) for said in machine.said],
@@ -70,6 +79,7 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
         SipOptions(
             sample_rate_hz=CALLER_RATE_HZ,
             user_agent="earshot-responder",
+            poll_ms=_POLL_MS,
             clock_phase_ms=AGENT_CLOCK_PHASE_MS,
         ),
         on_call=lambda leg: calls.append(_Call(leg, behaviour, directory)),
@@ -83,11 +93,8 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
 
 def main() -> None:
     """The process."""
-    greeting, reply, directory = map(Path, sys.argv[1:])
-    behaviour = Behaviour(
-        reply=audio.read_wav(reply, CALLER_RATE_HZ),
-        greeting=audio.read_wav(greeting, CALLER_RATE_HZ),
-    )
+    speaks, directory = map(Path, sys.argv[1:])
+    behaviour = Behaviour(reply=audio.read_wav(speaks, CALLER_RATE_HZ))
     asyncio.run(serve(behaviour, directory))
 
 

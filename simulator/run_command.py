@@ -145,6 +145,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
         concurrency=options.jobs,
         duration_s=done.duration_s,
         failure=done.failure or "",
+        excused=done.excused,
         calibration=kept() if options.lane == "sip" else None,
         environment={
             "python": platform.python_version(),

@@ -86,6 +86,13 @@ class Run:
         return measured if self.excuse_machine and enough else self.calls
 
     @property
+    def excused(self) -> tuple[str, ...]:
+        """The slugs of those that do not."""
+        counted = {id(call) for call in self.counted}
+        left_out = [call.result for call in self.calls if id(call) not in counted]
+        return tuple(result.slug for result in left_out if result is not None)
+
+    @property
     def exit_code(self) -> int:
         """0 all passed, 1 one failed, 2 one could not be played or measured."""
         verdicts = {call.verdict for call in self.counted}

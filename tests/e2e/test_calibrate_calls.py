@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.calibration import from_data
+from reports.budget import UNITS
+from reports.calibration import WITHOUT_ERROR, from_data
 from simulator.cli import main
 
 SHORT = """
@@ -32,10 +33,11 @@ def test_calibrate_tells_the_harness_error(
     kept = json.loads((tmp_path / "earshot" / "calibration.json").read_text())
     assert told == kept
     errors = {metric["name"]: metric for metric in told["metrics"]}
-    assert errors.keys() >= {"turn_ms", "agent_overhead_ms", "beep_ms", "beep_hz", "gap_ms"}
+    assert errors.keys() == UNITS.keys() - WITHOUT_ERROR.keys()
+    assert told["remarks"].items() >= WITHOUT_ERROR.items(), "each metric has an error or a reason"
     assert errors["beep_hz"]["p99"] < 1
     assert abs(errors["turn_ms"]["bias"]) < 5
-    assert code == (0 if from_data(told).errors_ms["turn_ms"] <= 10 else 1)
+    assert code == (1 if from_data(told).beyond(10) else 0)
 
 
 @pytest.mark.parametrize("arguments", [["--calls", "0"], ["--jobs", "13"]])

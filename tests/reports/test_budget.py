@@ -25,7 +25,7 @@ def only(measurement: Measurement, spec: object, calibration: Calibration | None
 
 def calibrated(p95: float, bias: float = 0) -> Calibration:
     error = MetricError(
-        name="answer_ms", unit="ms", count=9, bias=bias, p50=p95 / 2, p95=p95, p99=p95
+        name="turn_ms", unit="ms", count=9, bias=bias, p50=p95 / 2, p95=p95, p99=p95
     )
     return Calibration(
         measured_at="", machine="", calls=9, concurrency=4, metrics=(error,), path_ms={}
@@ -113,17 +113,17 @@ def test_a_greeting_has_a_limit_by_its_origin() -> None:
 
 
 def test_a_verdict_within_the_harness_error_is_unsure() -> None:
-    measurement = Measurement(name="answer_ms", value=495)
+    measurement = Measurement(name="turn_ms", value=495)
     assert not only(measurement, 500, calibrated(8)).sure
     assert only(measurement, 500, calibrated(4)).sure
     assert only(measurement, 500).sure
 
 
 def test_a_known_bias_is_taken_off_and_said() -> None:
-    judged = only(Measurement(name="answer_ms", value=503), 500, calibrated(1, bias=4.5))
+    judged = only(Measurement(name="turn_ms", value=503), 500, calibrated(1, bias=4.5))
     assert (judged.value, judged.verdict) == (498.5, "passed")
     assert "bias of +4.5 ms" in judged.detail
-    small = only(Measurement(name="answer_ms", value=503), 500, calibrated(1, bias=0.4))
+    small = only(Measurement(name="turn_ms", value=503), 500, calibrated(1, bias=0.4))
     assert (small.value, small.detail) == (503, "")
 
 

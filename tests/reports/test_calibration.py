@@ -1,18 +1,26 @@
 """The harness's own error: its statistics, and how it is kept."""
 
+import json
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 
+from reports.budget import UNITS
 from reports.calibration import (
+    MOVED,
+    WITHOUT_ERROR,
     Calibration,
     CalibrationError,
     default_path,
     error_of,
+    from_data,
     load,
     save,
     table,
+    to_data,
 )
 
 
@@ -28,6 +36,7 @@ def calibration() -> Calibration:
         concurrency=4,
         metrics=errors,
         path_ms={"p50": 41.0, "p95": 60.5},
+        remarks={"connect_ms": WITHOUT_ERROR["connect_ms"]},
     )
 
 
@@ -65,12 +74,56 @@ def test_a_bias_that_is_left_in_is_part_of_the_error() -> None:
     assert steady.line.startswith("0.4 ms for turn_ms (p95), at worst 0.4 ms (turn_ms)")
 
 
+@pytest.mark.parametrize("bias", [15.0, -15.0])
+def test_a_bias_that_no_constant_of_the_harness_explains_is_not_taken_off(bias: float) -> None:
+    """Taken off it would be an error of 0 ms, of a responder that lies or of ears that are late."""
+    wrong = replace(calibration(), metrics=(error_of("turn_ms", "ms", [bias] * 24),))
+    assert wrong.biases_ms == {}
+    assert wrong.errors_ms == {"turn_ms": 15.0}
+    assert wrong.beyond(10) == ["turn_ms"]
+    assert "+15.00" in table(wrong) or "-15.00" in table(wrong)
+    assert wrong.line.startswith("15.0 ms for turn_ms (p95)")
+
+
+def test_what_is_not_the_harness_alone_is_not_taken_off() -> None:
+    """In `answer_ms` the other side's stack has a part: what it takes is the agent's own."""
+    bound = replace(calibration(), metrics=(error_of("answer_ms", "ms", [4.0, 4.0, 6.0]),))
+    assert bound.biases_ms == {}
+    assert bound.errors_ms == {"answer_ms": 6.0}
+
+
+def test_every_time_is_held_to_the_goal_and_so_is_the_path() -> None:
+    good, late = error_of("turn_ms", "ms", [0.1]), error_of("missing_ms", "ms", [0.0, 60.0])
+    pitch = error_of("beep_hz", "Hz", [0.0, 60.0])
+    assert replace(calibration(), metrics=(good, pitch)).beyond(10) == []
+    assert replace(calibration(), metrics=(good, late)).beyond(10) == ["missing_ms"]
+    moved = replace(calibration(), metrics=(good,), path_ms={MOVED: 15.0})
+    assert moved.beyond(10) == ["the telephone's path within a call"]
+
+
+def test_what_was_kept_before_there_were_remarks_is_read() -> None:
+    data = to_data(calibration())
+    del data["remarks"]
+    assert from_data(data) == replace(calibration(), remarks={})
+
+
+def test_it_is_as_the_published_schema_says() -> None:
+    schema = json.loads(files("reports").joinpath("results.schema.json").read_text())
+    defined = {**schema["$defs"]["calibration"], "$defs": schema["$defs"]}
+    jsonschema.validate(json.loads(json.dumps(to_data(calibration()))), defined)
+
+
+def test_only_metrics_that_there_are_have_no_error() -> None:
+    assert WITHOUT_ERROR.keys() < UNITS.keys()
+
+
 def test_it_is_told_in_a_line_and_in_a_table() -> None:
     line = calibration().line
     assert line.startswith("10.0 ms for turn_ms (p95)")
     assert "5 calls, 4 at once, 2026-08-01" in line
     rows = table(calibration()).splitlines()
     assert rows[2].split() == ["turn_ms", "5", "+2.00", "0.50", "10.00", "10.00", "ms"]
+    assert rows[-2].split(maxsplit=1) == ["connect_ms", WITHOUT_ERROR["connect_ms"]]
     assert "41.0 ms" in rows[-1]
 
 

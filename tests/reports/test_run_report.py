@@ -240,6 +240,30 @@ def test_a_virtual_run_has_no_error_of_the_telephones(tmp_path: Path) -> None:
     assert "calibrated over SIP, and not that of this lane" in (tmp_path / "index.html").read_text()
 
 
+def test_a_call_that_is_excused_decides_nothing_and_is_told(tmp_path: Path) -> None:
+    good = judge_call(SyntheticCall(name="good").build())
+    bad = judge_call(SyntheticCall(name="bad").build())
+    bad = replace(bad, verdict="error", detail="not measured: this machine stood still")
+    for excused, verdict, headline in (
+        ((), "error", "1 of 2 calls went wrong"),
+        (("bad",), "passed", "2 calls, all others as they should be; 1 not measured, and excused"),
+    ):
+        info = replace(INFO, excused=excused)
+        write_judged(tmp_path, info, [good, bad])
+        data = json.loads((tmp_path / "results.json").read_text())
+        assert (data["run"]["verdict"], data["run"]["excused"]) == (verdict, list(excused))
+        assert headline in (tmp_path / "index.html").read_text()
+        assert "this machine stood still" in (tmp_path / "index.html").read_text()
+        assert (tmp_path / "summary.md").read_text().startswith(f"## earshot: {verdict}")
+        (suite,) = ET.fromstring((tmp_path / "junit.xml").read_text())  # noqa: S314 - our own
+        assert (suite.get("errors"), suite.get("skipped")) == (
+            "0" if excused else "1",
+            "1" if excused else "0",
+        )
+        assert (suite.find("testcase/skipped") is not None) == bool(excused)
+        assert (suite.find("testcase/error") is not None) != bool(excused)
+
+
 def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
     error = error_of("turn_ms", "ms", [1.0, 2.0])
     told = Calibration(

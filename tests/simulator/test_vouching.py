@@ -10,7 +10,7 @@ from msgspec import structs
 from agent.timeline import Mark
 from reports.budget import Judged
 from reports.evidence import CallEvidence, CallInfo, Verdict
-from reports.results import judge_call
+from reports.results import CallResult, RunInfo, judge_call
 from simulator.evaluate import Evaluated
 from simulator.runner import Run
 from simulator.stage import Stage
@@ -103,6 +103,18 @@ def test_a_shared_machine_may_be_excused_for_a_quarter_of_the_calls(
     calls = [replace(call, verdict="passed")] * passed + [not_vouched(call, 5)] * unmeasured
     run = Run(directory=Path(), started_at=datetime.now(UTC), calls=calls, excuse_machine=excuse)
     assert run.exit_code == code
+    assert len(run.excused) == (unmeasured if code == 0 else 0)
+    told = RunInfo(started_at="", excused=run.excused).verdict([named(call) for call in calls])
+    assert told == ("passed" if code == 0 else "error"), "the page says what the exit code says"
+
+
+def named(call: Evaluated) -> CallResult:
+    """A call's result, under a name of its own where it was not measured."""
+    assert call.result is not None
+    verdict = call.verdict
+    slug = call.result.slug if call.unmeasured else "another"
+    evidence = replace(call.result.evidence, info=CallInfo(name=slug))
+    return replace(call.result, evidence=evidence, verdict=verdict)
 
 
 def test_what_was_measured_is_not_excused() -> None:
