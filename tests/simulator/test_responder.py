@@ -56,7 +56,8 @@ def over_g711(samples: NDArray[np.int16]) -> NDArray[np.int16]:
 
 def at_rate(samples: NDArray[np.int16], rate_hz: int, wanted_hz: int) -> NDArray[np.int16]:
     raw = soxr.resample(samples.astype(np.float32), rate_hz, wanted_hz)
-    return np.clip(np.rint(raw), -32768, 32767).astype(np.int16)
+    whole: NDArray[np.int16] = np.clip(np.rint(raw), -32768, 32767).astype(np.int16)
+    return whole
 
 
 class Call:
