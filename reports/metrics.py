@@ -14,6 +14,8 @@ from reports.scene import NS_PER_MS, Scene, Sound, listen, longest_silence_ms, o
 from reports.standstill import standstills
 from reports.turns import Turn, turns_of
 
+_FRAME_NS = 20 * NS_PER_MS
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -83,7 +85,8 @@ def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
         yield Measurement(name="beep_ms", value=_ms(beep.start_ns - answered.at_ns))
     if beep.hz is not None:
         yield Measurement(name="beep_hz", value=beep.hz, unit="Hz")
-    yield Measurement(name="beep_length_ms", value=beep.length_ms)
+    if beep.end_ns < _call_end_ns(evidence) - _FRAME_NS:  # else it may have been cut
+        yield Measurement(name="beep_length_ms", value=beep.length_ms)
 
 
 def _greeting(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:

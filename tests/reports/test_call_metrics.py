@@ -102,6 +102,20 @@ def test_an_append_of_many_frames_tells_when_each_was_taken() -> None:
     assert other["appended"] >= one["appended"]
 
 
+def test_a_beep_that_the_hang_up_cuts_has_no_length() -> None:
+    full = SyntheticCall().build()
+    beep = measure(full).scene.beep
+    assert beep is not None
+    hung_up_ns = beep.start_ns + 150 * MS
+    marks = [m for m in full.marks if m.name not in {"hang_up_sent", "call_ended"}]
+    hang_up = Mark(at_ns=hung_up_ns, source="caller", call="c", name="hang_up_sent")
+    cut = full.recording[: full.sample_at(hung_up_ns)]
+    marks = sorted([*marks, hang_up], key=lambda m: m.at_ns)
+    found = numbers(replace(full, marks=marks, recording=cut))
+    assert ("beep_ms", None) in found
+    assert ("beep_length_ms", None) not in found
+
+
 def test_a_prompt_or_a_tone_without_a_response_is_no_answer() -> None:
     full = SyntheticCall(turns=[TurnTruth()]).build()
     of_answers = {"first_delta", "delta_sent", "playout_started", "response_created"}
