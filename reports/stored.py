@@ -46,6 +46,7 @@ class _Calibration(BaseModel):
 class _Run(BaseModel):
     lane: str = "sip"
     calibration: _Calibration | None = None
+    excused: list[str] = []
 
 
 class _Results(BaseModel):

@@ -31,7 +31,7 @@ def add_command(commands: Commands) -> None:
         "for this machine and shown in every later report. Exits 1 when any time is off by more "
         f"than {GOAL_MS:g} ms (p95).",
     )
-    parser.add_argument("--calls", type=int, help=f"default: {CALLS}, some two minutes")
+    parser.add_argument("--calls", type=int, help=f"default: {CALLS}, a minute and a half")
     parser.add_argument(
         "--quick",
         action="store_true",

@@ -18,6 +18,7 @@ from reports.evidence import CallInfo, EvidenceError, load_evidence, save_eviden
 from reports.html import call_page, index_page
 from reports.junit import junit
 from reports.metrics import measure
+from reports.rebuild import rebuild
 from reports.results import (
     RunInfo,
     judge_call,
@@ -262,6 +263,8 @@ def test_a_call_that_is_excused_decides_nothing_and_is_told(tmp_path: Path) -> N
         )
         assert (suite.find("testcase/skipped") is not None) == bool(excused)
         assert (suite.find("testcase/error") is not None) != bool(excused)
+        _, again, _ = rebuild(tmp_path)
+        assert list(again.excused) == list(excused), "a report that is built anew knows them"
 
 
 def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
