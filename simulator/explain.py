@@ -57,7 +57,8 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     name = _name(where)
     if kind == "extra_forbidden":
         words = sorted(_known_keys(schema, data, where[:-1]))
-        return f'unknown key "{name}"{nearest(name, words)} (expected {", ".join(words)})'
+        near = _elsewhere(schema, data, where) or nearest(name, words)
+        return f'unknown key "{name}"{near} (expected {", ".join(words)})'
     if kind == "missing":
         return _missing(details["loc"][-1], where)
     if kind == "literal_error":
@@ -79,7 +80,8 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
         return f"{name}: {value!r}: expected {told}"
     if "words" in context:
         word = str(context.get("word", ""))
-        return f'{name}: "{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
+        what = "" if name == word else f"{name}: "
+        return f'{what}"{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
     says_value = isinstance(value, (dict, list)) or kind == "value_error" or "value" in context
     shown = "" if says_value else f" {value!r}:"
     message = details["msg"].removeprefix("Value error, ")
@@ -148,6 +150,20 @@ def _has(data: Any, key: int | str) -> bool:
 def _known_keys(schema: Mapping[str, Any], data: Any, where: Path_) -> set[str]:
     """The keys that the schema allows at a place: of the branches that fit the data there."""
     return {key for branch in _fitting(schema, data, where) for key in branch["properties"]}
+
+
+def _elsewhere(schema: Mapping[str, Any], data: Any, where: Path_) -> str:
+    """`; it belongs into caller` for a key that is right, one level higher or lower."""
+    *parents, key = where
+    if parents and key in _known_keys(schema, data, tuple(parents[:-1])):
+        return f"; it belongs beside {_name(tuple(parents))}"
+    lower = {
+        name
+        for branch in _fitting(schema, data, tuple(parents))
+        for name, child in branch["properties"].items()
+        if any(key in below.get("properties", ()) for below in _alternatives(child, schema))
+    }
+    return f"; it belongs into {' or '.join(sorted(lower))}" if lower else ""
 
 
 def _description(schema: Mapping[str, Any], data: Any, where: Path_) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     PrivateAttr,
@@ -134,8 +135,19 @@ def _callers_from_number(value: Any) -> Any:
     return {"count": value} if isinstance(value, int) else value
 
 
+def _with_matrix(schema: dict[str, Any]) -> None:
+    """The schema of a file: the loader has made cells of its `matrix` before they are checked."""
+    schema["properties"]["matrix"] = {
+        "type": "object",
+        "description": "Paths into this file, and the values to play the scenario with.",
+        "additionalProperties": {"type": "array", "minItems": 1},
+    }
+
+
 class Scenario(Steps):
     """One file of `scenarios/`, or one cell of its matrix."""
+
+    model_config = ConfigDict(json_schema_extra=_with_matrix)
 
     about: str = Field(min_length=1, description="One sentence: what happens in this call.")
     after: str | None = Field(

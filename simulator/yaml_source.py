@@ -113,7 +113,15 @@ class Source:
             return self._read_mapping(node, where)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*where, index)) for index, item in enumerate(node.value)]
-        return self._scalars.construct_object(node)
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            return self._scalars.construct_object(node, deep=True)
+        except (ValueError, LookupError, AttributeError):  # as for `!!int abc`, or 5000 digits
+            kind = node.tag.rsplit(":", 1)[-1]
+            what = f"{str(node.value)[:40]!r} cannot be read as {kind}"
+            raise self.error(self._place(node), what) from None
 
     def _read_mapping(self, node: yaml.MappingNode, where: Path_) -> dict[Hashable, Any]:
         data: dict[Hashable, Any] = {}
@@ -121,7 +129,7 @@ class Source:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 what = "<<: mappings are not merged here; write the keys out"
                 raise self.error(self._place(key_node), what)
-            place, key = self._place(key_node), self._scalars.construct_object(key_node, deep=True)
+            place, key = self._place(key_node), self._scalar(key_node)
             if not isinstance(key, (str, int, float)):
                 raise self.error(place, f"a key is a word, not {key!r}")
             if key in data:
