@@ -323,9 +323,11 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
 
 def _range(name: str, value: Mapping[str, Any]) -> tuple[float | None, float | None]:
     """The least and the most that a number may be."""
-    if "target" in value:
-        return value["target"] - value["within"], value["target"] + value["within"]
     low, high = value.get("min"), value.get("max")
+    if "target" in value:
+        if low is not None or high is not None:
+            raise BudgetError(f"{name}: {value!r}, either target and within, or min and max")
+        low, high = value["target"] - value["within"], value["target"] + value["within"]
     if low is not None and high is not None and low > high:
         raise BudgetError(f"{name}: {value!r}, no number is at least {low:g} and at most {high:g}")
     return low, high

@@ -22,6 +22,7 @@ from reports.evidence import (
 from reports.files import write_atomically
 from reports.results import CallResult, RunInfo, judge_call
 from reports.write import write_page
+from simulator.scenario import Scenario
 from simulator.stage import Lane, Played, Stage
 from simulator.verdicts import check
 
@@ -55,11 +56,13 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
         complaints = check(played.stage.scenario, evidence.marks, ours=played.ours)
+        result = judge_call(evidence, kept() if lane == "sip" else None)
+        if played.ours:
+            complaints += _not_measured(played.stage.scenario, result)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))
-            evidence = load_evidence(played.directory)
-        result = judge_call(evidence, kept() if lane == "sip" else None)
+            result = judge_call(load_evidence(played.directory), kept() if lane == "sip" else None)
         if page_of is not None:
             write_page(played.directory, page_of, result)
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
@@ -78,6 +81,16 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
         result=result,
         has_page=page_of is not None,
     )
+
+
+def _not_measured(scenario: Scenario, result: CallResult) -> list[str]:
+    """The limits of a scenario's own that nothing was held to: it would pass whatever they are."""
+    measured = {one.name for one in result.judged}
+    return [
+        f"budget: {name} has a limit, and nothing to measure it by has happened"
+        for name in scenario.own_limits
+        if name not in measured
+    ]
 
 
 def without_evidence(call: Evaluated, lane: Lane) -> CallResult:

@@ -160,6 +160,8 @@ def test_every_default_limit_is_of_a_known_metric() -> None:
         ({"greeting_ms": {"cached": {"cached": 5}}}, "greeting_ms: no limit is called 'cached'"),
         ({"gap_ms": {"above_own": 5}}, "gap_ms: no limit is called 'above_own'"),
         ({"gap_ms": {"min": 9, "max": 5}}, "no number is at least 9 and at most 5"),
+        ({"beep_hz": {"target": 9, "within": -1}}, "no number is at least 10 and at most 8"),
+        ({"beep_hz": {"target": 9, "within": 1, "max": 9}}, "either target and within, or min"),
         ({"gap_ms": float("inf")}, "gap_ms: inf, expected a number"),
     ],
 )

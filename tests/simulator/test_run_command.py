@@ -74,6 +74,17 @@ def test_a_limit_that_is_not_kept_is_exit_1(earshot: Earshot) -> None:
     assert verdicts() == {"good": "failed", "other": "passed"}
 
 
+def test_a_limit_of_its_own_that_nothing_is_held_to_is_exit_1(earshot: Earshot) -> None:
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: 200}\n")
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: off}\n")
+    assert run_virtual(earshot) == 1
+    assert verdicts() == {"good": "failed", "other": "passed"}
+    assert "budget: barge_in_stop_ms has a limit, and" in Path("out/latest/summary.md").read_text()
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS)
+    Path("scenarios/suite.yaml").write_text("budget: {barge_in_stop_ms: 200}\n")
+    assert run_virtual(earshot) == 0, "a suite's limit is for those that it fits"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
