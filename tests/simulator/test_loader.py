@@ -120,6 +120,10 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "budget: {turn_ms: 2s}", "3:10: turn_ms: '2s', expected a number (ms), `off`"),
         (HEAD + "matrix: {meanwhile.0.say: [a]}", "3:10: matrix: 0 is a position in a list, and"),
         (HEAD + "<<: {}", "3:1: <<: mappings are not merged here"),
+        (
+            HEAD + "matrix: {caller.codec: [PCMU], caller: [{codec: G722}]}",
+            "3:10: caller.codec is a part of caller, which stands here too",
+        ),
         (HEAD + f"repeat: {'9' * 5000}", "3:9: '99999"),
         (HEAD + "repeat: !!int three", "3:9: 'three' cannot be read as int"),
         (HEAD + "!!timestamp x: 1", "3:1: 'x' cannot be read as timestamp"),
@@ -248,6 +252,15 @@ def test_a_mistake_in_a_suite_is_told_in_the_suite(tmp_path: Path) -> None:
         load_file(path)
     assert 'suite.yaml:1:10: unknown key "codc"; did you mean "codec"?' in str(raised.value)
     assert 'suite.yaml:2:1: unknown key "about"' in str(raised.value)
+
+
+def test_a_mistake_in_a_suite_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text("caller: {codc: G722}\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(HEAD)
+    with pytest.raises(ScenarioError) as raised:
+        load([tmp_path])
+    assert len(str(raised.value).splitlines()) == 1
 
 
 def test_what_cannot_work_is_told_where_the_suite_says_it(tmp_path: Path) -> None:
