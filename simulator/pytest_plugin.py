@@ -6,6 +6,7 @@ allows it; each test waits for its own call. `-k` chooses by name, a scenario's 
 for `-m`, JUnit carries the metrics and the call's page as properties, and a failure names the page.
 """
 
+import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -42,13 +43,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--earshot-seed", type=int, default=0, help="of everything random (default: 0)")
     group.addoption(
         "--earshot-jobs",
-        type=int,
+        type=_positive,
         metavar="N",
         help="calls at once (default: as many as `earshot run` places here)",
     )
     group.addoption(
         "--earshot-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
     )
+
+
+def _positive(text: str) -> int:
+    """As `simulator.choosing.positive`, which is not there yet."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return int(text)
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":

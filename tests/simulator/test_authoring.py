@@ -70,7 +70,9 @@ def test_a_text_becomes_a_file(tmp_path: Path) -> None:
     [
         (["-o", "x.mp3"], "x.mp3: expected a name that ends with .wav"),
         (["-o", "x.wav", "--speed", "10"], "10: expected 80 to 450 words a minute"),
-        (["-o", "x.wav", "--rate", "0"], "0: expected 1 or more"),
+        (["-o", "x.wav", "--speed", "fast"], "fast: expected 80 to 450 words a minute"),
+        (["-o", "x.wav", "--rate", "1"], "1: expected 4000 to 192000 Hz"),
+        (["-o", "x.wav", "--rate", "999999999"], "999999999: expected 4000 to 192000 Hz"),
     ],
 )
 def test_what_cannot_be_spoken_as_asked_is_refused(

@@ -161,6 +161,15 @@ def test_two_files_of_one_name_are_not_taken_for_each_other(calls: Path, run: Ru
     assert "same.yaml:1:1: the name same is taken by" in told
 
 
+def test_a_number_of_calls_that_cannot_be_is_refused(
+    calls: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    code, _ = run("--earshot-jobs=-3")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "argument --earshot-jobs: -3: expected 1 or more" in capsys.readouterr().err
+
+
 def test_a_sound_file_that_is_not_there_is_told_with_its_place(calls: Path, run: Run) -> None:
     (calls / "mute.yaml").write_text("about: x\nsteps: [{say: {wav: none.wav}}]\n")
     code, told = run()
