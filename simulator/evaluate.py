@@ -98,6 +98,7 @@ def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
     info = CallInfo(
         name=call.stage.scenario.name,
         stage=call.stage.name,
+        again=call.stage.again or "",
         lane=lane,
         about=call.stage.scenario.about,
         verdict="error",
@@ -114,6 +115,7 @@ def call_info(played: Played, lane: Lane) -> CallInfo:
     return CallInfo(
         name=scenario.name,
         stage=played.stage.name,
+        again=played.stage.again or "",
         lane=lane,
         about=scenario.about,
         verdict=played.verdict,
