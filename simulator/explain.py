@@ -185,8 +185,17 @@ def _fitting(schema: Mapping[str, Any], data: Any, where: Path_) -> list[Mapping
             for child in _alternatives(child, schema)
         ]
     objects = [branch for branch in branches if "properties" in branch]
-    keys = set(data) if isinstance(data, dict) else set()
-    return [branch for branch in objects if set(branch.get("required", ())) <= keys] or objects
+    if not isinstance(data, dict):
+        return objects
+    of_this_kind = [branch for branch in objects if _is_of_its_kind(branch, data)] or objects
+    required = [b for b in of_this_kind if set(b.get("required", ())) <= data.keys()]
+    return required or of_this_kind
+
+
+def _is_of_its_kind(branch: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether a mapping has the words by which a branch is told from others, as `fault: drop`."""
+    words = {key: child["const"] for key, child in branch["properties"].items() if "const" in child}
+    return all(data.get(key, word) == word for key, word in words.items())
 
 
 def _children(branch: Mapping[str, Any], part: int | str) -> list[Mapping[str, Any]]:

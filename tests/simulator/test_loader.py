@@ -135,6 +135,10 @@ HEAD = "about: x\nsteps: [hang_up]\n"
             HEAD + "never:\n- mark: truncated\n  fields:\n    item: x\n    audio_end: 1\n",
             '7:5: "audio_end"; did you mean "audio_end_ms"?',
         ),
+        (
+            HEAD + "realtime: {faults: [{fault: drop, at: greeting, for_ms: 3}]}",
+            '3:49: unknown key "for_ms" (expected at, fault, sessions)',
+        ),
         (HEAD + "matrx: {}", '3:1: unknown key "matrx"; did you mean "matrix"?'),
         (HEAD + "codec: PCMA", '3:1: unknown key "codec"; it belongs into caller (expected'),
         ("about: x\nsteps: [{say: {text: a, when: beep}}]", "it belongs beside say (expected"),
