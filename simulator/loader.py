@@ -77,7 +77,15 @@ def load_file(path: Path) -> list[Scenario]:
         cells = list(_cells(over_suite(source)))
     except (YamlError, SuiteError) as error:
         raise ScenarioError(str(error)) from None
-    return [_scenario(cell, name) for name, cell in cells]
+    scenarios, mistakes = [], list[str]()
+    for name, cell in cells:
+        try:
+            scenarios.append(_scenario(cell, name))
+        except ScenarioError as error:
+            mistakes += str(error).splitlines()
+    if mistakes:
+        raise ScenarioError("\n".join(dict.fromkeys(mistakes)))
+    return scenarios
 
 
 def _scenario(source: Source, name: str) -> Scenario:

@@ -75,6 +75,10 @@ class Source:
         own = self._known(where)
         if self._below is not None and self._below._known(where) > own:  # noqa: SLF001 - our kind
             return self._below.place(where, key=key)
+        if own < len(where):  # made on the way to a moved one, or in no file
+            for target, origin in self._moved.items():
+                if target[: len(where)] == where:
+                    return self._keys[origin[:-1]]
         if key and where in self._keys:
             return self._keys[where]
         return self._values.get(where[:own], Place(self.path, 1, 1))
@@ -86,7 +90,10 @@ class Source:
         return other
 
     def changed(self, data: Any, moved: dict[Path_, Path_]) -> "Source":
-        """The same file with other data; `moved` says where its new values really stand."""
+        """The same file with other data.
+
+        `moved` says where its new values really stand: an item of a list that stands under a key.
+        """
         other = copy(self)
         other.data, other._moved = data, moved  # noqa: SLF001 - our own copy
         return other

@@ -139,6 +139,15 @@ HEAD = "about: x\nsteps: [hang_up]\n"
             HEAD + "realtime: {faults: [{fault: drop, at: greeting, for_ms: 3}]}",
             '3:49: unknown key "for_ms" (expected at, fault, sessions)',
         ),
+        (HEAD + "matrix: {a.b: [1]}", '3:10: unknown key "a"'),
+        (
+            HEAD + "matrix: {realtime.greting.say: [a]}",
+            '3:10: unknown key "greting"; did you mean "greeting"?',
+        ),
+        (
+            "about: x\nsteps: ['say:hi']",
+            "2:9: step 1: say:hi: a space goes behind the colon: say: h",
+        ),
         (HEAD + "matrx: {}", '3:1: unknown key "matrx"; did you mean "matrix"?'),
         (HEAD + "codec: PCMA", '3:1: unknown key "codec"; it belongs into caller (expected'),
         ("about: x\nsteps: [{say: {text: a, when: beep}}]", "it belongs beside say (expected"),
@@ -218,6 +227,12 @@ def test_a_matrix_is_one_scenario_a_cell(tmp_path: Path) -> None:
 def test_a_mistake_in_a_cell_is_told_at_the_matrix(tmp_path: Path) -> None:
     found = mistakes(tmp_path, HEAD + "matrix:\n  caller.codec:\n    - PCMU\n    - GSM\n")
     assert found == '6:7: codec: "GSM" (expected PCMU, PCMA, G722)'
+
+
+def test_the_mistakes_of_all_cells_are_told_once(tmp_path: Path) -> None:
+    axes = "matrix: {caller.codec: [GSM, PCMU], steps.0.expect: [beep, bep]}\nrepeat: 0\n"
+    found = mistakes(tmp_path, f"about: x\nsteps: [{{expect: beep}}]\n{axes}").splitlines()
+    assert [line.split(" ")[1] for line in found] == ["codec:", "repeat:", "expect:"]
 
 
 def test_an_absent_folder_and_an_empty_one(tmp_path: Path) -> None:
