@@ -1,7 +1,7 @@
 """pytest sees scenarios: `pytest scenarios/` plays each file, and each cell of a matrix, as a test.
 
-A YAML file is a scenario if it lies in a folder named `scenarios`, or has `about` and `steps`. All
-that was collected and not deselected is played as one run, several calls at once where the lane
+A YAML file is a scenario if it lies in a project's folder `scenarios`, or has `about` and `steps`.
+All that was collected and not deselected is played as one run, several calls at once where the lane
 allows it; each test waits for its own call. `-k` chooses by name, a scenario's `tags` are markers
 for `-m`, JUnit carries the metrics and the call's page as properties, and a failure names the page.
 """
@@ -63,7 +63,11 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioF
     """A scenario file, if it is one."""
     if file_path.suffix != ".yaml" or file_path.name == _SUITE_FILE:
         return None
-    if FOLDER in file_path.parts or _HEAD.search(file_path.read_text(errors="replace")):
+    root = parent.config.rootpath  # what lies above a project, and how it is called, is no matter
+    below = file_path.relative_to(root).parts if file_path.is_relative_to(root) else ()
+    if FOLDER in (root.name, *below, file_path.parent.name) or _HEAD.search(
+        file_path.read_text(errors="replace")
+    ):
         collected: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
         return collected
     return None

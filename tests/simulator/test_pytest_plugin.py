@@ -152,6 +152,14 @@ def test_other_yaml_files_are_left_alone(calls: Path, run: Run) -> None:
     assert code == pytest.ExitCode.NO_TESTS_COLLECTED, told
 
 
+def test_a_project_may_lie_in_a_folder_of_that_name(calls: Path, run: Run) -> None:
+    project = calls / "project"
+    (project / "deploy").mkdir(parents=True)
+    (project / "deploy" / "compose.yaml").write_text("services: {}\n")
+    code, told = run("--rootdir", str(project), str(project))
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED, told
+
+
 def test_two_files_of_one_name_are_not_taken_for_each_other(calls: Path, run: Run) -> None:
     (calls / "sub").mkdir()
     for folder in (calls, calls / "sub"):
