@@ -194,7 +194,9 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
     assert "over budget: beep_ms p95 of 5 values is " in Path("out/latest/summary.md").read_text()
     suite = ET.parse("out/latest/junit.xml").getroot()[0]  # noqa: S314 - our own file
     assert (suite.get("tests"), suite.get("failures")) == ("5", "1")
-    assert "4 passed, 1 failed" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "4 passed, 1 failed" in told
+    assert "failed  good-r5  over budget: beep_ms p95 of 5 values is " in told
 
 
 def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(
