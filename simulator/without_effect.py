@@ -25,6 +25,7 @@ def without_effect(scenario: Scenario) -> Iterator[str]:
     yield from _never_scripted(scenario)
     yield from _nothing_to_forbid(scenario)
     yield from _network_of_nothing(scenario)
+    yield from _of_the_run(scenario)
 
 
 def placed(scenario: Scenario) -> Iterator[tuple[Where, Step]]:
@@ -128,3 +129,11 @@ def _network_of_nothing(scenario: Scenario) -> Iterator[str]:
         for name in sorted(network.model_fields_set & Direction.model_fields.keys()):
             place = scenario.at("network", name)
             yield f"{place}: {name} is for neither direction: to_agent and to_caller go before it"
+
+
+def _of_the_run(scenario: Scenario) -> Iterator[str]:
+    """Settings of the agent that a run makes itself: where its server is, and its timelines."""
+    for section, key in (("realtime", "url"), ("timeline", "dir")):
+        if key in scenario.agent.get(section, {}):
+            place = scenario.at("agent", section, key)
+            yield f"{place}: agent.{section}.{key} is for the run to set; leave it out"
