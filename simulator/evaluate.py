@@ -84,7 +84,12 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
 
 
 def _not_measured(scenario: Scenario, result: CallResult) -> list[str]:
-    """The limits of a scenario's own that nothing was held to: it would pass whatever they are."""
+    """The limits of a scenario's own that nothing was held to: it would pass whatever they are.
+
+    Not on a bad network: what is to be measured may be lost there, as a beep that is cut to pieces.
+    """
+    if scenario.network is not None:
+        return []
     measured = {one.name for one in result.judged}
     return [
         f"budget: {name} has a limit, and nothing to measure it by has happened"

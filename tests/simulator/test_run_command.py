@@ -80,6 +80,9 @@ def test_a_limit_of_its_own_that_nothing_is_held_to_is_exit_1(earshot: Earshot) 
     assert run_virtual(earshot) == 1
     assert verdicts() == {"good": "failed", "other": "passed"}
     assert "budget: barge_in_stop_ms has a limit, and" in Path("out/latest/summary.md").read_text()
+    lossy = "budget: {barge_in_stop_ms: 200}\nnetwork: {loss: 1%}\n"
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + lossy)
+    assert run_virtual(earshot) == 0, "on a bad network it may have been lost"
     Path("scenarios/good.yaml").write_text(GOOD + STEPS)
     Path("scenarios/suite.yaml").write_text("budget: {barge_in_stop_ms: 200}\n")
     assert run_virtual(earshot) == 0, "a suite's limit is for those that it fits"
