@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.sessions = ["lint", "types", "tests", "scenarios"]
 nox.options.reuse_existing_virtualenvs = True
@@ -15,6 +16,8 @@ nox.needs_version = ">=2025.2.9"
 
 SUPPORTED = ((3, 11), (3, 12))
 PACKAGES = ("agent", "fakes", "simulator", "reports")
+COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
+"""Of `earshot run`: 2. Of pytest: 2 for files that it cannot read, 3 its own bug, 4 arguments."""
 
 
 def _install(session: nox.Session, extras: str) -> None:
@@ -25,6 +28,16 @@ def _install(session: nox.Session, extras: str) -> None:
             "wheels for 3.11 and 3.12: make the virtual environment with one of these"
         )
     session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]")
+
+
+def _run(session: nox.Session, *command: str) -> None:
+    """As `session.run`; ends nox with 2 if the command could not run, which nox itself makes 1."""
+    try:
+        session.run(*command)
+    except CommandFailed as failed:
+        if failed.reason in COULD_NOT_RUN:
+            sys.exit(2)
+        raise
 
 
 @nox.session
@@ -46,14 +59,14 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests; arguments go to pytest: `nox -s tests -- -k playout`."""
     _install(session, "sim,test")
-    session.run("pytest", *session.posargs)
+    _run(session, "pytest", *session.posargs)
 
 
 @nox.session
 def scenarios(session: nox.Session) -> None:
     """Every call in scenarios/, for real: SIP, RTP, WebSocket; arguments go to `earshot run`."""
     _install(session, "sim")
-    session.run("earshot", "run", *(session.posargs or ["scenarios"]), success_codes=[0])
+    _run(session, "earshot", "run", *(session.posargs or ["scenarios"]))
 
 
 @nox.session

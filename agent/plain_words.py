@@ -10,6 +10,7 @@ _PLAIN = {
     "tuple should have at least 1 item after validation, not 0": "expected at least one",
     "input should be greater": "expected a number greater",
     "input should be less": "expected a number less",
+    "input should be None": "expected nothing",
     "input should be": "expected",
     "a valid dictionary": "a mapping",
     "a valid list": "a list",

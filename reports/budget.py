@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from math import isfinite
 from typing import Any, Literal
 
 import yaml
@@ -53,6 +54,9 @@ MORE_IS_BETTER = {"intelligibility"}
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
 _VARIANTS = ("cached", "generated")
+_HAVE_VARIANTS = ("greeting_ms",)
+_HAVE_AN_OWN_DELAY = ("connect_ms", "turn_ms")
+"""Metrics that hold a delay of the server's own."""
 
 
 class BudgetError(ValueError):
@@ -123,11 +127,12 @@ def limits_for(overrides: Mapping[str, Any]) -> Limits:
         BudgetError: a metric or a limit that does not exist.
     """
     merged = {**default_limits(), **parse_limits(overrides)}
-    return {
-        name: limit
-        for name, limit in merged.items()
-        if overrides.get(name, "") not in ("off", False)
-    }
+    return {name: limit for name, limit in merged.items() if not is_lifted(overrides.get(name))}
+
+
+def is_lifted(value: Any) -> bool:
+    """Whether a limit as it is written says that there is none. Zero is a limit."""
+    return value is False or value == "off"
 
 
 def parse_limits(spec: Mapping[str, Any]) -> Limits:
@@ -283,8 +288,8 @@ def _hint(word: str, words: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else "."
 
 
-def _parse(name: str, value: Any) -> Limit:
-    if value in ("off", False):
+def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
+    if is_lifted(value):
         return Limit()
     if _is_number(value):
         return Limit(low=value) if name in MORE_IS_BETTER else Limit(high=float(value))
@@ -292,7 +297,7 @@ def _parse(name: str, value: Any) -> Limit:
         raise BudgetError(
             f"{name}: {value!r}, expected a number ({UNITS[name]}), `off`, or a mapping of limits"
         )
-    known = (*_BOUNDS, *_PERCENTILES, *_VARIANTS)
+    known = _bounds_of(name, of_variant)
     for key in value:
         if key not in known:
             raise BudgetError(
@@ -304,17 +309,38 @@ def _parse(name: str, value: Any) -> Limit:
     for key, number in value.items():
         if key not in _VARIANTS and not _is_number(number):
             raise BudgetError(f"{name}: {key}: {number!r}, expected a number")
-    low, high = value.get("min"), value.get("max")
-    if "target" in value:
-        low, high = value["target"] - value["within"], value["target"] + value["within"]
+    low, high = _range(name, value)
     return Limit(
         low=low,
         high=high,
         above_own=value.get("above_own"),
         percentiles=tuple((p, float(value[p])) for p in _PERCENTILES if p in value),
-        variants=tuple((v, _parse(name, value[v])) for v in _VARIANTS if v in value),
+        variants=tuple(
+            (v, _parse(name, value[v], of_variant=True)) for v in _VARIANTS if v in value
+        ),
+    )
+
+
+def _range(name: str, value: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The least and the most that a number may be."""
+    low, high = value.get("min"), value.get("max")
+    if "target" in value:
+        if low is not None or high is not None:
+            raise BudgetError(f"{name}: {value!r}, either target and within, or min and max")
+        low, high = value["target"] - value["within"], value["target"] + value["within"]
+    if low is not None and high is not None and low > high:
+        raise BudgetError(f"{name}: {value!r}, no number is at least {low:g} and at most {high:g}")
+    return low, high
+
+
+def _bounds_of(name: str, of_variant: bool) -> tuple[str, ...]:
+    """The words that a limit of a metric, or of a variant of it, is made of."""
+    return (
+        *(bound for bound in _BOUNDS if bound != "above_own" or name in _HAVE_AN_OWN_DELAY),
+        *_PERCENTILES,
+        *(_VARIANTS if name in _HAVE_VARIANTS and not of_variant else ()),
     )
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -39,8 +39,9 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
 
 def _case(call: CallResult, *, excused: bool) -> ET.Element:
     info = call.evidence.info
+    name = info.again or call.slug
     case = ET.Element(
-        "testcase", classname=f"earshot.{info.lane}", name=call.slug, time=f"{_seconds(call):.3f}"
+        "testcase", classname=f"earshot.{info.lane}", name=name, time=f"{_seconds(call):.3f}"
     )
     properties = ET.SubElement(case, "properties")
     for one in call.judged:

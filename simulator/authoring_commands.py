@@ -7,7 +7,7 @@ from pathlib import Path
 from agent.audio import AudioFileError
 from fakes.voice import VoiceError
 from simulator import authoring
-from simulator.choosing import Commands, add_choice, positive
+from simulator.choosing import Commands, add_choice
 from simulator.plausible import all_problems
 from simulator.runner import choose
 from simulator.stage import PlanError, plan
@@ -37,7 +37,7 @@ def add_commands(commands: Commands) -> None:
     say.add_argument("-o", "--output", type=_wav_file, required=True, metavar="FILE")
     say.add_argument("--voice", default="en-gb", help="an espeak-ng voice (default: en-gb)")
     say.add_argument("--speed", type=_speed, default=160, metavar="WPM", help="default: 160")
-    say.add_argument("--rate", type=positive, default=24_000, metavar="HZ", help="default: 24000")
+    say.add_argument("--rate", type=_rate, default=24_000, metavar="HZ", help="default: 24000")
     say.set_defaults(command=_say)
     schema = commands.add_parser("schema", help="print the JSON Schema of scenarios, for editors")
     schema.set_defaults(command=_schema)
@@ -45,8 +45,17 @@ def add_commands(commands: Commands) -> None:
 
 def _speed(text: str) -> int:
     """Words a minute, as a scenario takes them."""
-    if not 80 <= int(text) <= 450:
-        raise argparse.ArgumentTypeError(f"{text}: expected 80 to 450 words a minute")
+    return _whole(text, 80, 450, "words a minute")
+
+
+def _rate(text: str) -> int:
+    """Samples a second, as sound cards know them."""
+    return _whole(text, 4000, 192_000, "Hz")
+
+
+def _whole(text: str, least: int, most: int, unit: str) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text}: expected {least} to {most} {unit}")
     return int(text)
 
 

@@ -22,6 +22,7 @@ from reports.evidence import (
 from reports.files import write_atomically
 from reports.results import CallResult, RunInfo, judge_call
 from reports.write import write_page
+from simulator.scenario import Scenario
 from simulator.stage import Lane, Played, Stage
 from simulator.verdicts import check
 
@@ -56,11 +57,13 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
         complaints = check(played.stage.scenario, evidence.marks, ours=played.ours)
+        result = judge_call(evidence, kept() if lane == "sip" else None)
+        if played.ours:
+            complaints += _not_measured(played.stage.scenario, result)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))
-            evidence = load_evidence(played.directory)
-        result = judge_call(evidence, kept() if lane == "sip" else None)
+            result = judge_call(load_evidence(played.directory), kept() if lane == "sip" else None)
         if page_of is not None:
             write_page(played.directory, page_of, result)
             result = replace(result, evidence=result.evidence.outline())
@@ -82,11 +85,27 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
     )
 
 
+def _not_measured(scenario: Scenario, result: CallResult) -> list[str]:
+    """The limits of a scenario's own that nothing was held to: it would pass whatever they are.
+
+    Not on a bad network: what is to be measured may be lost there, as a beep that is cut to pieces.
+    """
+    if scenario.network is not None:
+        return []
+    measured = {one.name for one in result.judged}
+    return [
+        f"budget: {name} has a limit, and nothing to measure it by has happened"
+        for name in scenario.own_limits
+        if name not in measured
+    ]
+
+
 def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
     """A call of which nothing can be read, for a report: it counts, as the error that it is."""
     info = CallInfo(
         name=call.stage.scenario.name,
         stage=call.stage.name,
+        again=call.stage.again or "",
         lane=lane,
         about=call.stage.scenario.about,
         verdict="error",
@@ -103,6 +122,7 @@ def call_info(played: Played, lane: Lane) -> CallInfo:
     return CallInfo(
         name=scenario.name,
         stage=played.stage.name,
+        again=played.stage.again or "",
         lane=lane,
         about=scenario.about,
         verdict=played.verdict,

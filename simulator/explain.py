@@ -57,7 +57,8 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     name = _name(where)
     if kind == "extra_forbidden":
         words = sorted(_known_keys(schema, data, where[:-1]))
-        return f'unknown key "{name}"{nearest(name, words)} (expected {", ".join(words)})'
+        near = _elsewhere(schema, data, where) or nearest(name, words)
+        return f'unknown key "{name}"{near} (expected {", ".join(words)})'
     if kind == "missing":
         return _missing(details["loc"][-1], where)
     if kind == "literal_error":
@@ -79,7 +80,8 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
         return f"{name}: {value!r}: expected {told}"
     if "words" in context:
         word = str(context.get("word", ""))
-        return f'{name}: "{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
+        what = "" if name == word else f"{name}: "
+        return f'{what}"{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
     says_value = isinstance(value, (dict, list)) or kind == "value_error" or "value" in context
     shown = "" if says_value else f" {value!r}:"
     message = details["msg"].removeprefix("Value error, ")
@@ -150,6 +152,20 @@ def _known_keys(schema: Mapping[str, Any], data: Any, where: Path_) -> set[str]:
     return {key for branch in _fitting(schema, data, where) for key in branch["properties"]}
 
 
+def _elsewhere(schema: Mapping[str, Any], data: Any, where: Path_) -> str:
+    """`; it belongs into caller` for a key that is right, one level higher or lower."""
+    *parents, key = where
+    if parents and key in _known_keys(schema, data, tuple(parents[:-1])):
+        return f"; it belongs beside {_name(tuple(parents))}"
+    lower = {
+        name
+        for branch in _fitting(schema, data, tuple(parents))
+        for name, child in branch["properties"].items()
+        if any(key in below.get("properties", ()) for below in _alternatives(child, schema))
+    }
+    return f"; it belongs into {' or '.join(sorted(lower))}" if lower else ""
+
+
 def _description(schema: Mapping[str, Any], data: Any, where: Path_) -> str:
     """What the schema says of the value at a place, as part of a sentence; empty for nothing."""
     branches = _fitting(schema, data, where[:-1]) if where else []
@@ -169,8 +185,17 @@ def _fitting(schema: Mapping[str, Any], data: Any, where: Path_) -> list[Mapping
             for child in _alternatives(child, schema)
         ]
     objects = [branch for branch in branches if "properties" in branch]
-    keys = set(data) if isinstance(data, dict) else set()
-    return [branch for branch in objects if set(branch.get("required", ())) <= keys] or objects
+    if not isinstance(data, dict):
+        return objects
+    of_this_kind = [branch for branch in objects if _is_of_its_kind(branch, data)] or objects
+    required = [b for b in of_this_kind if set(b.get("required", ())) <= data.keys()]
+    return required or of_this_kind
+
+
+def _is_of_its_kind(branch: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """Whether a mapping has the words by which a branch is told from others, as `fault: drop`."""
+    words = {key: child["const"] for key, child in branch["properties"].items() if "const" in child}
+    return all(data.get(key, word) == word for key, word in words.items())
 
 
 def _children(branch: Mapping[str, Any], part: int | str) -> list[Mapping[str, Any]]:

@@ -9,7 +9,15 @@ import re
 from collections.abc import Collection
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from agent.states import State as AgentState
@@ -21,8 +29,8 @@ _MOST_TOLD = 20
 """Of words, in a message: there are some eighty marks."""
 
 
-def _one_of(word: str, what: str, words: Collection[str]) -> str:
-    """The word, if it is among them."""
+def _one_of(word: str, what: str, words: Collection[str], *, key: str | None = None) -> str:
+    """The word, if it is among them; `key` is where it stands, if it is one itself."""
     if word in words:
         return word
     known = sorted(words)
@@ -30,7 +38,7 @@ def _one_of(word: str, what: str, words: Collection[str]) -> str:
     raise PydanticCustomError(
         "unknown_word",
         "there is no such {what}: expected {known}",
-        {"what": what, "known": told, "word": word, "words": known},
+        {"what": what, "known": told, "word": word, "words": known, "key": key},
     )
 
 
@@ -115,14 +123,22 @@ class MarkFound(Strict):
     source: Literal["agent", "caller", "realtime"] | None = None
     fields: dict[str, Any] = Field(default_factory=dict)
 
+    @field_validator("fields")
+    @classmethod
+    def _are_known(cls, fields: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        mark, source = info.data.get("mark"), info.data.get("source")
+        marks = [known_marks()[s] for s in ([source] if source else known_marks())]
+        if any(mark in names for names in marks):  # or else the mark is the mistake
+            known = {field for names in marks for field in names.get(str(mark), ())}
+            for field in fields:
+                _one_of(field, f"field of {mark}", known, key=field)
+        return fields
+
     @model_validator(mode="after")
     def _is_known(self) -> "MarkFound":
         sources = [self.source] if self.source else list(known_marks())
         names = {name for source in sources for name in known_marks()[source]}
         _one_of(self.mark, f"mark of {' or '.join(sources)}", names)
-        fields = {f for source in sources for f in known_marks()[source].get(self.mark, ())}
-        for field in self.fields:
-            _one_of(field, f"field of {self.mark}", fields)
         return self
 
     def __str__(self) -> str:
@@ -153,15 +169,44 @@ _DETAILED: tuple[type[Strict], ...] = (
 DETAILED_HAPPENINGS = {next(iter(model.model_fields)): model for model in _DETAILED}
 
 
+_EXAMPLES = {
+    "silence": "{silence: 2s}",
+    "refused": "{refused: 486}",
+    "dtmf": '{dtmf: "12"}',
+    "transfer": '{transfer: "sip:desk@*"}',
+    "function_call": "{function_call: look_up}",
+    "transcript": '{transcript: "we open at nine"}',
+    "state": "{state: PROCESSING}",
+    "mark": "{mark: truncated}",
+}
+
+
+def _details(value: Any) -> list[str]:
+    """Which of the detailed happenings a mapping names."""
+    keys: Any = type(value).model_fields if isinstance(value, Strict) else value
+    return [key for key in DETAILED_HAPPENINGS if isinstance(keys, dict) and key in keys]
+
+
 def _happening_tag(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "word"
-    keys: Any = value if isinstance(value, dict) else type(value).model_fields if value else ()
-    return next((key for key in DETAILED_HAPPENINGS if key in keys), None)
+    return "word" if isinstance(value, str) else next(iter(_details(value)), None)
 
 
 def _known_happening(value: Any) -> Any:
-    if isinstance(value, str) or _happening_tag(value):
+    found = _details(value)
+    if len(found) > 1:
+        raise PydanticCustomError(
+            "two_happenings",
+            "this has {found}: make each one of its own",
+            {"found": " and ".join(found), "value": ""},
+        )
+    word = value.split(" ")[0] if isinstance(value, str) else ""
+    if word in _EXAMPLES:
+        raise PydanticCustomError(
+            "bare",
+            "{word} needs to be told what, as in {example}",
+            {"word": word, "example": _EXAMPLES[word], "value": ""},
+        )
+    if found or isinstance(value, str):
         return value
     keys = list(value) if isinstance(value, dict) else []
     raise PydanticCustomError(
@@ -170,8 +215,7 @@ def _known_happening(value: Any) -> Any:
         {
             "heard": ", ".join(get_args(Heard)),
             "keys": ", ".join(DETAILED_HAPPENINGS),
-            "word": str(keys[0]) if keys else str(value),
-            "words": [*DETAILED_HAPPENINGS],
+            **({"word": str(keys[0]), "words": [*DETAILED_HAPPENINGS]} if keys else {}),
         },
     )
 

@@ -39,8 +39,8 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
         except ScenarioError as error:
             mistakes.append(str(error))
     mistakes += clashes(scenarios)
-    if mistakes:
-        raise ScenarioError("\n".join(mistakes))
+    if mistakes:  # those of a suite are told once, not with each of its scenarios
+        raise ScenarioError("\n".join(dict.fromkeys("\n".join(mistakes).splitlines())))
     return scenarios
 
 
@@ -77,7 +77,15 @@ def load_file(path: Path) -> list[Scenario]:
         cells = list(_cells(over_suite(source)))
     except (YamlError, SuiteError) as error:
         raise ScenarioError(str(error)) from None
-    return [_scenario(cell, name) for name, cell in cells]
+    scenarios, mistakes = [], list[str]()
+    for name, cell in cells:
+        try:
+            scenarios.append(_scenario(cell, name))
+        except ScenarioError as error:
+            mistakes += str(error).splitlines()
+    if mistakes:
+        raise ScenarioError("\n".join(dict.fromkeys(mistakes)))
+    return scenarios
 
 
 def _scenario(source: Source, name: str) -> Scenario:
@@ -163,6 +171,12 @@ def _axes(source: Source, matrix: Any) -> dict[str, list[Any]]:
         if not isinstance(values, list) or not values:
             raise source.error(
                 source.place((*where, str(key))), f"{key}: expected a list of values"
+            )
+        above = next((k for k in matrix if f"{key}.".startswith(f"{k}.") and k != key), None)
+        if above is not None:
+            raise source.error(
+                source.place((*where, str(key)), key=True),
+                f"{key} is a part of {above}, which stands here too: one would undo the other",
             )
         cells *= len(values)
     if cells > MAX_CELLS:

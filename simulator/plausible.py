@@ -14,18 +14,17 @@ from fakes.repertoire import prepare as prepare_script
 from fakes.script import Reply, Script
 from fakes.voice import VoiceError
 from simulator.explain import nearest
-from simulator.happenings import FunctionCall, Silence, Transcript
+from simulator.happenings import Silence
 from simulator.phrases import background, phrase
 from simulator.scenario import Scenario
 from simulator.steps import Expect, Hold, MakeSound, Pause, Press, Resume, Say, Step
 from simulator.values import format_duration
+from simulator.without_effect import Where, lines, placed, without_effect
 
 _RATE_HZ = 16_000
 
 _TURNS = (Say, MakeSound, Press)
 """What may take the turn."""
-
-Where = tuple[str | int, ...]
 
 
 def problems(scenario: Scenario) -> list[str]:
@@ -37,11 +36,10 @@ def problems(scenario: Scenario) -> list[str]:
         *_contradictory(scenario),
         *_impatient(scenario),
         *_replies_to_nothing(scenario),
-        *_limits_of_no_wait(scenario),
         *_done_on_hold(scenario),
-        *_never_scripted(scenario),
         *_faults_that_never_strike(scenario),
         *_too_long(scenario),
+        *without_effect(scenario),
     ]
 
 
@@ -49,22 +47,13 @@ def unspeakable(scenario: Scenario) -> Iterator[str]:
     """One line for everything that neither caller nor server can say, with its place."""
     noise = partial(background, scenario, _RATE_HZ)
     yield from _tried(scenario, ("caller", "noise"), "there is no such noise", noise)
-    for where, step in _placed(scenario):
+    for where, step in placed(scenario):
         speak = partial(phrase, scenario, step, _RATE_HZ)
         yield from _tried(scenario, (*where, "say"), "the caller cannot say this", speak)
-    for where, reply in _lines(scenario.realtime):
+    for where, reply in lines(scenario.realtime):
         alone = Script(greeting=reply, default_reply=reply)
         answer = partial(prepare_script, alone, scenario.folder)
         yield from _tried(scenario, where, "the server cannot say this", answer)
-
-
-def _lines(script: Script) -> list[tuple[Where, Reply]]:
-    """All that the server may say, with its place in the file."""
-    return [
-        (("realtime", "greeting"), script.greeting),
-        *((("realtime", "replies", n), reply) for n, reply in enumerate(script.replies)),
-        (("realtime", "default_reply"), script.default_reply),
-    ]
 
 
 def _tried(
@@ -86,18 +75,11 @@ def _files_like(complaint: str) -> str:
     return nearest(path.name, (other.name for other in path.parent.glob(f"*{path.suffix}")))
 
 
-def _placed(scenario: Scenario) -> Iterator[tuple[Where, Step]]:
-    """Each step, with its place in the file."""
-    for track, steps in (("steps", scenario.steps), ("meanwhile", scenario.meanwhile)):
-        for number, step in enumerate(steps):
-            yield (track, number), step
-
-
 def _absent(scenario: Scenario) -> Iterator[str]:
     """What is waited for although the agent is told not to do it."""
     settings = _settings(scenario)
     switches = {"greeting": settings.greeting.enabled, "beep": settings.beep.enabled}
-    for where, step in _placed(scenario):
+    for where, step in placed(scenario):
         awaited = str(step.expect) if isinstance(step, Expect) else ""
         event = step.when.event if step.when else None
         for what, enabled in switches.items():
@@ -107,7 +89,7 @@ def _absent(scenario: Scenario) -> Iterator[str]:
 
 def _contradictory(scenario: Scenario) -> Iterator[str]:
     """What is expected and forbidden, in the same words."""
-    for where, step in _placed(scenario):
+    for where, step in placed(scenario):
         if not isinstance(step, Expect) or isinstance(step.expect, Silence):
             continue  # the silence that is expected is the agent's alone, the other is dead air
         if step.expect in scenario.never:
@@ -137,14 +119,6 @@ def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
             return
 
 
-def _limits_of_no_wait(scenario: Scenario) -> Iterator[str]:
-    """A `within` where nothing is waited for, and which would have no effect."""
-    for where, step in _placed(scenario):
-        if step.within is not None and step.when is None and not isinstance(step, Expect):
-            place = scenario.at(*where, "within")
-            yield f"{place}: within limits a wait: it belongs to expect, or beside when"
-
-
 def _done_on_hold(scenario: Scenario) -> Iterator[str]:
     """What nobody hears, as the call is on hold then."""
     if any(isinstance(step, (Hold, Resume)) for step in scenario.meanwhile):
@@ -160,23 +134,6 @@ def _done_on_hold(scenario: Scenario) -> Iterator[str]:
         elif isinstance(step, (Hold, Resume)) and held == isinstance(step, Hold):
             yield f"{place}: the call is {'on hold already' if held else 'not on hold'}"
         held = isinstance(step, Hold) or (held and not isinstance(step, Resume))
-
-
-def _never_scripted(scenario: Scenario) -> Iterator[str]:
-    """Functions and words that are expected and that no reply of the script has."""
-    replies = [reply for _, reply in _lines(scenario.realtime)]
-    if any(reply.recording for reply in replies):
-        return  # its turn may have them
-    functions = {reply.function_call.name for reply in replies if reply.function_call}
-    texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
-    for where, step in _placed(scenario):
-        place = scenario.at(*where, "expect")
-        match step.expect if isinstance(step, Expect) else None:
-            case FunctionCall(function_call=name) if name not in functions:
-                near = nearest(name, functions)
-                yield f'{place}: no reply of realtime calls the function "{name}"{near}'
-            case Transcript(transcript=words) if not any(words.lower() in text for text in texts):
-                yield f'{place}: no reply of realtime says "{words}"'
 
 
 def _impatient(scenario: Scenario) -> Iterator[str]:

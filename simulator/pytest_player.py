@@ -46,9 +46,7 @@ class Player:
         self, scenarios: Sequence[Scenario], *, lane: Lane, seed: int, jobs: int | None, out: Path
     ) -> None:
         self.report: Path | None = None
-        self._options = RunOptions(
-            lane=lane, seed=seed, jobs=max(1, jobs or calls_at_once()), out=out
-        )
+        self._options = RunOptions(lane=lane, seed=seed, jobs=jobs or calls_at_once(), out=out)
         if told := "\n".join(loader.clashes(scenarios)):
             raise PlayerError(told)
         try:

@@ -1,11 +1,12 @@
 """pytest sees scenarios: `pytest scenarios/` plays each file, and each cell of a matrix, as a test.
 
-A YAML file is a scenario if it lies in a folder named `scenarios`, or has `about` and `steps`. All
-that was collected and not deselected is played as one run, several calls at once where the lane
+A YAML file is a scenario if it lies in a project's folder `scenarios`, or has `about` and `steps`.
+All that was collected and not deselected is played as one run, several calls at once where the lane
 allows it; each test waits for its own call. `-k` chooses by name, a scenario's `tags` are markers
 for `-m`, JUnit carries the metrics and the call's page as properties, and a failure names the page.
 """
 
+import argparse
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--earshot-seed", type=int, default=0, help="of everything random (default: 0)")
     group.addoption(
         "--earshot-jobs",
-        type=int,
+        type=_positive,
         metavar="N",
         help="calls at once (default: as many as `earshot run` places here)",
     )
@@ -51,11 +52,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _positive(text: str) -> int:
+    """As `simulator.choosing.positive`, which is not there yet."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return int(text)
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
     """A scenario file, if it is one."""
     if file_path.suffix != ".yaml" or file_path.name == _SUITE_FILE:
         return None
-    if FOLDER in file_path.parts or _HEAD.search(file_path.read_text(errors="replace")):
+    root = parent.config.rootpath  # what lies above a project, and how it is called, is no matter
+    below = file_path.relative_to(root).parts if file_path.is_relative_to(root) else ()
+    if FOLDER in (root.name, *below, file_path.parent.name) or _HEAD.search(
+        file_path.read_text(errors="replace")
+    ):
         collected: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
         return collected
     return None

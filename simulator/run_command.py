@@ -167,6 +167,8 @@ def _show(console: Console, done: Run, options: RunOptions) -> None:
     console.print()
     console.print(summary_table(rows, SUMMARY_COLUMNS))
     console.print()
+    for line in done.together:  # the call's own line, when it was over, said otherwise
+        console.print(line, markup=False)
     if done.failure:
         console.print(f"The run could not go on: {done.failure}", style="bold red")
     if options.agent_uri:

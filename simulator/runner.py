@@ -70,6 +70,8 @@ class Run:
     duration_s: float = 0.0
     failure: str | None = None
     """Why it ended early, if it did."""
+    together: list[str] = field(default_factory=list)
+    """A line for each call whose verdict only all calls of its scenario gave, at the end."""
     excuse_machine: bool = False
     """See `RunOptions`."""
 
@@ -190,7 +192,13 @@ async def play_run(
     try:
         await play(stages, options, done, progress)
     finally:
-        done.calls[:] = evaluate_together(done.calls)
+        together = evaluate_together(done.calls)
+        done.together += [
+            f"{now.verdict}  {now.stage.name}  {now.sentence}"
+            for now, before in zip(together, done.calls, strict=True)
+            if now.verdict != before.verdict
+        ]
+        done.calls[:] = together
     done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     PrivateAttr,
@@ -21,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from agent.settings import CallSettings
 from fakes.script import Script
-from reports.budget import BudgetError, parse_limits
+from reports.budget import BudgetError, is_lifted, parse_limits
 from simulator.happenings import Happening, Transfer
 from simulator.network import Network
 from simulator.steps import Expect, Step, Steps
@@ -134,8 +135,19 @@ def _callers_from_number(value: Any) -> Any:
     return {"count": value} if isinstance(value, int) else value
 
 
+def _with_matrix(schema: dict[str, Any]) -> None:
+    """The schema of a file: the loader has made cells of its `matrix` before they are checked."""
+    schema["properties"]["matrix"] = {
+        "type": "object",
+        "description": "Paths into this file, and the values to play the scenario with.",
+        "additionalProperties": {"type": "array", "minItems": 1},
+    }
+
+
 class Scenario(Steps):
     """One file of `scenarios/`, or one cell of its matrix."""
+
+    model_config = ConfigDict(json_schema_extra=_with_matrix)
 
     about: str = Field(min_length=1, description="One sentence: what happens in this call.")
     after: str | None = Field(
@@ -236,6 +248,15 @@ class Scenario(Steps):
             isinstance(step, Expect) and isinstance(step.expect, Transfer)
             for step in self.all_steps
         )
+
+    @property
+    def own_limits(self) -> list[str]:
+        """Names of the metrics that the scenario limits itself, and not its suite."""
+        limited = [name for name, limit in self.budget.items() if not is_lifted(limit)]
+        if self._source is None:
+            return limited
+        own = self._source
+        return [name for name in limited if own.place(("budget", name)).path == own.path]
 
     def at(self, *where: str | int) -> str:
         """Where something stands in the file, as `file:line:column`; the name, if it is in none."""

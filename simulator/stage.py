@@ -124,9 +124,11 @@ def _append_after_its_forerunners(
     if scenario.after is not None:
         forerunner = by_name.get(scenario.after)
         if forerunner is None:
+            others = sorted(by_name.keys() - {scenario.name})
+            known = f" (expected {', '.join(others)})" if others else ", and no other"
             raise PlanError(
                 f"{scenario.at('after')}: after: there is no scenario {scenario.after!r} here"
-                f"{nearest(scenario.after, by_name)} (expected {', '.join(sorted(by_name))})"
+                f"{nearest(scenario.after, others)}{known}"
             )
         _append_after_its_forerunners(forerunner, by_name, ordered, (*waiting, scenario.name))
     ordered.append(scenario)

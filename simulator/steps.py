@@ -239,6 +239,13 @@ def _step_from_word(value: Any) -> Any:
             {"actions": ", ".join(ACTIONS), "value": ""},
         )
     word = str(next(iter(value), "")) if isinstance(value, dict) else str(value)
+    action, colon, rest = word.partition(":")
+    if colon and action in ACTIONS:
+        raise PydanticCustomError(
+            "no_space",
+            "{word}: a space goes behind the colon: {right}",
+            {"word": word, "right": f"{action}: {rest}", "value": ""},
+        )
     raise PydanticCustomError(
         "action",
         "expected a step with one of {actions}",

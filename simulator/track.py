@@ -8,6 +8,7 @@ function call, a state, a mark) does not hold the caller up: it is looked up aft
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from agent.clock import ms_to_ns
 from simulator.call_facts import CallFacts
@@ -138,14 +139,23 @@ class Track:
         if step.when is None:
             return None
         moment_ns = facts.moment_ns(step.when)
-        if moment_ns is None:
+        if moment_ns is None or moment_ns > self._latest_ns(step, progress):
             return self._patiently(step, progress, now_ns, f'"{step.when}" did not come')
         return Waiting(moment_ns) if moment_ns > now_ns else None
 
+    def _latest_ns(self, step: Step, progress: _Progress) -> float:
+        """Until when the moment of a step may come, where its `within` says that."""
+        if step.within is None or isinstance(step, Expect):
+            return inf
+        return progress.began_ns + ms_to_ns(step.within)
+
     def _patiently(self, step: Step, progress: _Progress, now_ns: int, reason: str) -> Waiting:
-        limit_ms = step.within if step.within is not None else self._facts.caller.patience
+        patience_ms = self._facts.caller.patience
         if step.when is not None and step.when.event is None:
-            limit_ms += step.when.offset_ms
+            patience_ms += step.when.offset_ms
+        limit_ms = step.within if step.within is not None else patience_ms
+        if isinstance(step, Expect):  # whose `within` counts from the moment on
+            limit_ms = max(limit_ms, patience_ms)
         deadline_ns = progress.began_ns + ms_to_ns(limit_ms)
         if now_ns < deadline_ns:
             return Waiting(deadline_ns)

@@ -27,10 +27,11 @@ def parse_duration_ms(value: Any) -> float:
     if isinstance(value, str) and _DURATION.fullmatch(value.strip()):
         number, unit = re.split(r" ?(?=[a-z])", value.strip(), maxsplit=1)
         return float(number) * _UNIT_MS[unit]
+    bare = isinstance(value, str) and re.fullmatch(r"[0-9.]+", value.strip())
     raise PydanticCustomError(
         "duration",
-        "{value} is no duration: expected 500ms, 1.5s, 2min or a number of milliseconds",
-        {"value": repr(value)},
+        "{value} is no duration: expected 500ms, 1.5s, 2min or a number of milliseconds{near}",
+        {"value": repr(value), "near": f'; did you mean "{value.strip()}ms"?' if bare else ""},
     )
 
 
@@ -70,7 +71,7 @@ MOMENT_PATTERN = (
 
 def _unknown(word: str, words: list[str]) -> dict[str, Any]:
     """For the nearest right word, if this one is not right itself."""
-    return {} if word in words else {"word": word, "words": words}
+    return {} if not word or word in words else {"word": word, "words": words}
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,20 @@ def _idle_faults(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
             yield f"the fault {fault.fault} at {fault.at} never struck: the call has not come to it"
 
 
+def fits(wanted: Any, found: Any) -> bool:
+    """Equal; of a mapping, what is listed must be; `*` in a text is anything, a number too."""
+    if isinstance(wanted, Mapping):
+        whole = json.loads(found) if isinstance(found, str) else found
+        return isinstance(whole, Mapping) and all(
+            key in whole and fits(value, whole[key]) for key, value in wanted.items()
+        )
+    if isinstance(wanted, str) and (
+        isinstance(found, str) or ("*" in wanted and found is not None)
+    ):
+        return matches(wanted, str(found))
+    return bool(wanted == found)
+
+
 def occurrences(happening: Heard | DetailedHappening, marks: Sequence[Mark]) -> list[int]:
     """When something happened, as the marks tell, in nanoseconds.
 
@@ -140,7 +154,7 @@ def occurrences(happening: Heard | DetailedHappening, marks: Sequence[Mark]) -> 
                 for mark in marks
                 if mark.name == name
                 and source in (None, mark.source)
-                and all(_fits(wanted, mark.fields.get(key)) for key, wanted in fields.items())
+                and all(fits(wanted, mark.fields.get(key)) for key, wanted in fields.items())
             ]
 
 
@@ -192,18 +206,6 @@ def _heard_marks(word: Heard, marks: Sequence[Mark]) -> list[Mark]:
 
 def _named(marks: Iterable[Mark], name: str, source: str) -> list[Mark]:
     return [mark for mark in marks if mark.name == name and mark.source == source]
-
-
-def _fits(wanted: Any, found: Any) -> bool:
-    """Equal; of a mapping, what is listed must be equal; a text may hold `*` for anything."""
-    if isinstance(wanted, Mapping):
-        whole = json.loads(found) if isinstance(found, str) else found
-        return isinstance(whole, Mapping) and all(
-            key in whole and _fits(value, whole[key]) for key, value in wanted.items()
-        )
-    if isinstance(wanted, str) and isinstance(found, str):
-        return matches(wanted, found)
-    return bool(wanted == found)
 
 
 def _step_ns(name: str, number: int, marks: Iterable[Mark]) -> int | None:

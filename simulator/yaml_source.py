@@ -75,6 +75,10 @@ class Source:
         own = self._known(where)
         if self._below is not None and self._below._known(where) > own:  # noqa: SLF001 - our kind
             return self._below.place(where, key=key)
+        if own < len(where):  # made on the way to a moved one, or in no file
+            for target, origin in self._moved.items():
+                if target[: len(where)] == where:
+                    return self._keys[origin[:-1]]
         if key and where in self._keys:
             return self._keys[where]
         return self._values.get(where[:own], Place(self.path, 1, 1))
@@ -86,7 +90,10 @@ class Source:
         return other
 
     def changed(self, data: Any, moved: dict[Path_, Path_]) -> "Source":
-        """The same file with other data; `moved` says where its new values really stand."""
+        """The same file with other data.
+
+        `moved` says where its new values really stand: an item of a list that stands under a key.
+        """
         other = copy(self)
         other.data, other._moved = data, moved  # noqa: SLF001 - our own copy
         return other
@@ -113,7 +120,15 @@ class Source:
             return self._read_mapping(node, where)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*where, index)) for index, item in enumerate(node.value)]
-        return self._scalars.construct_object(node)
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        try:
+            return self._scalars.construct_object(node, deep=True)
+        except (ValueError, LookupError, AttributeError):  # as for `!!int abc`, or 5000 digits
+            kind = node.tag.rsplit(":", 1)[-1]
+            what = f"{str(node.value)[:40]!r} cannot be read as {kind}"
+            raise self.error(self._place(node), what) from None
 
     def _read_mapping(self, node: yaml.MappingNode, where: Path_) -> dict[Hashable, Any]:
         data: dict[Hashable, Any] = {}
@@ -121,7 +136,7 @@ class Source:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 what = "<<: mappings are not merged here; write the keys out"
                 raise self.error(self._place(key_node), what)
-            place, key = self._place(key_node), self._scalars.construct_object(key_node, deep=True)
+            place, key = self._place(key_node), self._scalar(key_node)
             if not isinstance(key, (str, int, float)):
                 raise self.error(place, f"a key is a word, not {key!r}")
             if key in data:

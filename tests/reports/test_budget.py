@@ -127,6 +127,12 @@ def test_a_known_bias_is_taken_off_and_said() -> None:
     assert (small.value, small.detail) == (503, "")
 
 
+def test_a_limit_of_nothing_is_a_limit() -> None:
+    lost = Measurement(name="rtp_lost", value=1, unit="packets")
+    assert [one.verdict for one in judge([lost], limits_for({"rtp_lost": 0}))] == ["failed"]
+    assert [one.verdict for one in judge([lost], limits_for({"rtp_lost": False}))] == ["unlimited"]
+
+
 def test_a_scenario_replaces_single_limits() -> None:
     limits = limits_for({"turn_ms": 2000, "gap_ms": "off"})
     assert limits["turn_ms"].high == 2000
@@ -150,6 +156,13 @@ def test_every_default_limit_is_of_a_known_metric() -> None:
         ({"turn_ms": {"max": "3"}}, "turn_ms: max: '3', expected a number"),
         ({"beep_hz": {"target": 440}}, "target and within belong together"),
         ({"greeting_ms": {"cached": "x"}}, "greeting_ms: 'x'"),
+        ({"turn_ms": {"cached": 5}}, "turn_ms: no limit is called 'cached'"),
+        ({"greeting_ms": {"cached": {"cached": 5}}}, "greeting_ms: no limit is called 'cached'"),
+        ({"gap_ms": {"above_own": 5}}, "gap_ms: no limit is called 'above_own'"),
+        ({"gap_ms": {"min": 9, "max": 5}}, "no number is at least 9 and at most 5"),
+        ({"beep_hz": {"target": 9, "within": -1}}, "no number is at least 10 and at most 8"),
+        ({"beep_hz": {"target": 9, "within": 1, "max": 9}}, "either target and within, or min"),
+        ({"gap_ms": float("inf")}, "gap_ms: inf, expected a number"),
     ],
 )
 def test_a_limit_that_makes_no_sense_is_refused_in_words(

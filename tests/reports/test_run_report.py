@@ -200,6 +200,13 @@ def test_junit_has_a_case_a_call_with_every_number(tmp_path: Path) -> None:
     assert problem.get("message") == "no answer"
 
 
+def test_a_call_that_was_played_again_is_the_same_test_in_junit(tmp_path: Path) -> None:
+    info = {"stage": "synthetic-again1", "again": "synthetic"}
+    write_run(tmp_path, INFO, [SyntheticCall(info=info).build()])
+    (case,) = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")  # noqa: S314 - our own file
+    assert case.get("name") == "synthetic"
+
+
 def test_a_failed_step_leads_to_its_place() -> None:
     detail = "step 4: expected reply within 1 s, but it came after 1.2 s; heard: beep, greeting"
     full = SyntheticCall(info={"verdict": "failed", "detail": detail}).build()

@@ -70,7 +70,9 @@ def test_a_text_becomes_a_file(tmp_path: Path) -> None:
     [
         (["-o", "x.mp3"], "x.mp3: expected a name that ends with .wav"),
         (["-o", "x.wav", "--speed", "10"], "10: expected 80 to 450 words a minute"),
-        (["-o", "x.wav", "--rate", "0"], "0: expected 1 or more"),
+        (["-o", "x.wav", "--speed", "fast"], "fast: expected 80 to 450 words a minute"),
+        (["-o", "x.wav", "--rate", "1"], "1: expected 4000 to 192000 Hz"),
+        (["-o", "x.wav", "--rate", "999999999"], "999999999: expected 4000 to 192000 Hz"),
     ],
 )
 def test_what_cannot_be_spoken_as_asked_is_refused(
@@ -213,12 +215,50 @@ def test_every_shipped_scenario_can_work() -> None:
             LOOKS_UP + "steps: [{say: a}, {expect: {function_call: lookup}}]",
             '3:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
         ),
+        (
+            LOOKS_UP + "steps: [{say: a}, {expect: {function_call: look_up, arguments: {n: 1}}}]",
+            "3:28: no reply of realtime calls look_up with {'n': 1}, but with {",
+        ),
+        (
+            LOOKS_UP + "steps: [hang_up]\nnever: [{function_call: lookup}]",
+            "4:9: there is nothing to",
+        ),
+        ("steps: [hang_up]\nnever: [{transcript: b}]", "3:9: there is nothing to forbid: no reply"),
+        ("steps: [hang_up]\nnever: [{silence: 2min}]", "3:9: 120 s of silence cannot be: the call"),
+        (
+            "steps: [{expect: beep, within: 2min}]",
+            "2:32: 120 s never pass: the call is ended after",
+        ),
+        (
+            "steps: [hang_up]\nnetwork: {dead: [[2min, 3min]]}",
+            "3:18: never comes: the call is ended",
+        ),
+        (
+            "steps: [hang_up]\nagent: {realtime: {url: 'ws://x'}}",
+            "3:25: agent.realtime.url is for the run to set",
+        ),
+        ("steps: [hang_up]\nnetwork: {burst_packets: 3}", "3:26: burst_packets is the length of"),
+        (
+            "steps: [hang_up]\nnetwork: {loss: 1%, to_agent: {loss: 2%}, to_caller: {}}",
+            "3:17: loss is for neither direction",
+        ),
         ("steps: [{say: a}, {expect: {transcript: b}}]", '28: no reply of realtime says "b"'),
     ],
 )
 def test_what_cannot_work_is_told_without_a_call(tmp_path: Path, text: str, expected: str) -> None:
     (problem,) = problems(written(tmp_path, text))
     assert expected in problem
+
+
+def test_what_a_suite_or_another_cell_forbids_need_not_be_possible_here(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("never: [{transcript: b}]\n")
+    assert problems(written(tmp_path, "steps: [hang_up]")) == []
+    suite.unlink()
+    cells = "steps: [hang_up]\nnever: [{transcript: b}]\nmatrix: {realtime.greeting.say: [a, b]}"
+    written_cells = tmp_path / "cells.yaml"
+    written_cells.write_text(f"about: x\n{cells}")
+    assert all_problems(load([written_cells])) == []
 
 
 def test_a_sound_file_of_nearly_that_name_is_told(tmp_path: Path) -> None:

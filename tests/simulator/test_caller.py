@@ -296,6 +296,29 @@ def test_a_moment_that_never_comes_fails_in_time(tmp_path: Path) -> None:
     )
 
 
+def test_a_limit_of_silence_is_as_it_is_written(tmp_path: Path) -> None:
+    text = """
+        steps: [{say: "Hello?", when: silence 3s, within: 2s}]
+    """
+    call = Call(scenario(tmp_path, text)).play()
+
+    assert call.verdict == "failed"
+    assert '"silence 3 s" did not come within 2 s' in call.detail
+
+
+def test_the_limit_of_an_expectation_counts_from_its_moment(tmp_path: Path) -> None:
+    text = """
+        steps:
+          - say: "Is anybody there?"
+          - expect: {silence: 200ms}
+            when: reply end
+            within: 300ms
+    """
+    call = Call(scenario(tmp_path, text), ANSWERS).play()
+
+    assert call.verdict == "passed", call.detail
+
+
 def test_steps_meanwhile_run_beside_the_others(tmp_path: Path) -> None:
     text = """
         steps: [{expect: greeting}, {pause: 4s}]

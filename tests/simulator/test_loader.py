@@ -120,6 +120,40 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "budget: {turn_ms: 2s}", "3:10: turn_ms: '2s', expected a number (ms), `off`"),
         (HEAD + "matrix: {meanwhile.0.say: [a]}", "3:10: matrix: 0 is a position in a list, and"),
         (HEAD + "<<: {}", "3:1: <<: mappings are not merged here"),
+        (
+            HEAD + "matrix: {caller.codec: [PCMU], caller: [{codec: G722}]}",
+            "3:10: caller.codec is a part of caller, which stands here too",
+        ),
+        (HEAD + f"repeat: {'9' * 5000}", "3:9: '99999"),
+        (HEAD + "repeat: !!int three", "3:9: 'three' cannot be read as int"),
+        (HEAD + "!!timestamp x: 1", "3:1: 'x' cannot be read as timestamp"),
+        (HEAD + "never: [[beep]]", "3:9: never 1: expected one of answer, beep"),
+        (HEAD + "never: [5]", "3:9: never 1: 5: expected one of answer, beep"),
+        (HEAD + "never: [{dtmf: '1', transfer: x}]", "3:9: never 1: this has dtmf and transfer"),
+        (HEAD + "never: [silence 2s]", "needs to be told what, as in {silence: 2s}"),
+        (
+            HEAD + "never:\n- mark: truncated\n  fields:\n    item: x\n    audio_end: 1\n",
+            '7:5: "audio_end"; did you mean "audio_end_ms"?',
+        ),
+        (
+            HEAD + "realtime: {faults: [{fault: drop, at: greeting, for_ms: 3}]}",
+            '3:49: unknown key "for_ms" (expected at, fault, sessions)',
+        ),
+        (HEAD + "matrix: {a.b: [1]}", '3:10: unknown key "a"'),
+        (
+            HEAD + "matrix: {realtime.greting.say: [a]}",
+            '3:10: unknown key "greting"; did you mean "greeting"?',
+        ),
+        (
+            "about: x\nsteps: ['say:hi']",
+            "2:9: step 1: say:hi: a space goes behind the colon: say: h",
+        ),
+        (HEAD + "matrx: {}", '3:1: unknown key "matrx"; did you mean "matrix"?'),
+        (HEAD + "codec: PCMA", '3:1: unknown key "codec"; it belongs into caller (expected'),
+        ("about: x\nsteps: [{say: {text: a, when: beep}}]", "it belongs beside say (expected"),
+        ("about: x\nsteps: [{say: a, when: {after: beep}}]", "2:24: when: {'after': 'beep'} is no"),
+        ("about: x\nsteps: [{pause: '800'}]", 'milliseconds; did you mean "800ms"?'),
+        ("about: x\nsteps: [{hang_up: now}]", "2:19: hang_up: 'now': expected nothing"),
         (HEAD + "tags: [\0]", "3:8: not YAML: a character that no text has: 0x0"),
     ],
 )
@@ -195,6 +229,12 @@ def test_a_mistake_in_a_cell_is_told_at_the_matrix(tmp_path: Path) -> None:
     assert found == '6:7: codec: "GSM" (expected PCMU, PCMA, G722)'
 
 
+def test_the_mistakes_of_all_cells_are_told_once(tmp_path: Path) -> None:
+    axes = "matrix: {caller.codec: [GSM, PCMU], steps.0.expect: [beep, bep]}\nrepeat: 0\n"
+    found = mistakes(tmp_path, f"about: x\nsteps: [{{expect: beep}}]\n{axes}").splitlines()
+    assert [line.split(" ")[1] for line in found] == ["codec:", "repeat:", "expect:"]
+
+
 def test_an_absent_folder_and_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="no such file"):
         load([tmp_path / "none.yaml"])
@@ -231,6 +271,15 @@ def test_a_mistake_in_a_suite_is_told_in_the_suite(tmp_path: Path) -> None:
         load_file(path)
     assert 'suite.yaml:1:10: unknown key "codc"; did you mean "codec"?' in str(raised.value)
     assert 'suite.yaml:2:1: unknown key "about"' in str(raised.value)
+
+
+def test_a_mistake_in_a_suite_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "suite.yaml").write_text("caller: {codc: G722}\n")
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.yaml").write_text(HEAD)
+    with pytest.raises(ScenarioError) as raised:
+        load([tmp_path])
+    assert len(str(raised.value).splitlines()) == 1
 
 
 def test_what_cannot_work_is_told_where_the_suite_says_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import hand_played
 import pytest
 from rich.console import Console
 
@@ -12,11 +13,11 @@ from agent.timeline import Mark
 from reports.evidence import CallEvidence, CallInfo, Verdict
 from reports.results import RunInfo, judge_call
 from simulator import playing
-from simulator.evaluate import Evaluated
+from simulator.evaluate import Evaluated, call_info
 from simulator.playing import MOST_ATTEMPTS, attempt, play_all, with_attempts
 from simulator.progress import PlainProgress
 from simulator.scenario import Scenario
-from simulator.stage import Lane, Played, Stage
+from simulator.stage import Lane, Played, Stage, plan
 
 
 def stage(name: str, after: str | None = None, together: str | None = None) -> Stage:
@@ -114,6 +115,17 @@ async def test_a_failure_on_a_quiet_machine_is_the_agents(monkeypatch: pytest.Mo
     machine, (call,) = await played(monkeypatch, [stage("a")], {"a": ("failed", 4.0)})
     assert machine.played == ["a"]
     assert call.verdict == "failed"
+
+
+def test_a_further_attempt_says_what_it_is_an_attempt_at(tmp_path: Path) -> None:
+    scenario = hand_played.scenario(tmp_path, "steps: [hang_up]")
+    (first,) = plan([scenario], repeat=None, seed=0)
+    infos = []
+    for n in (1, 2):
+        again = attempt(first, n)
+        done = Played(stage=again, directory=tmp_path, verdict="passed", detail="", took_s=1.0)
+        infos.append(call_info(done, "sip"))
+    assert [info.again for info in infos] == ["", first.name]
 
 
 def test_a_further_attempt_has_a_greeting_cache_of_its_own_unless_it_was_lent() -> None:

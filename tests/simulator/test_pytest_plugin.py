@@ -152,6 +152,14 @@ def test_other_yaml_files_are_left_alone(calls: Path, run: Run) -> None:
     assert code == pytest.ExitCode.NO_TESTS_COLLECTED, told
 
 
+def test_a_project_may_lie_in_a_folder_of_that_name(calls: Path, run: Run) -> None:
+    project = calls / "project"
+    (project / "deploy").mkdir(parents=True)
+    (project / "deploy" / "compose.yaml").write_text("services: {}\n")
+    code, told = run("--rootdir", str(project), str(project))
+    assert code == pytest.ExitCode.NO_TESTS_COLLECTED, told
+
+
 def test_two_files_of_one_name_are_not_taken_for_each_other(calls: Path, run: Run) -> None:
     (calls / "sub").mkdir()
     for folder in (calls, calls / "sub"):
@@ -159,6 +167,15 @@ def test_two_files_of_one_name_are_not_taken_for_each_other(calls: Path, run: Ru
     code, told = run()
     assert code == 1
     assert "same.yaml:1:1: the name same is taken by" in told
+
+
+def test_a_number_of_calls_that_cannot_be_is_refused(
+    calls: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (calls / "good.yaml").write_text(PASSES)
+    code, _ = run("--earshot-jobs=-3")
+    assert code == pytest.ExitCode.USAGE_ERROR
+    assert "argument --earshot-jobs: -3: expected 1 or more" in capsys.readouterr().err
 
 
 def test_a_sound_file_that_is_not_there_is_told_with_its_place(calls: Path, run: Run) -> None:

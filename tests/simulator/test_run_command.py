@@ -74,6 +74,20 @@ def test_a_limit_that_is_not_kept_is_exit_1(earshot: Earshot) -> None:
     assert verdicts() == {"good": "failed", "other": "passed"}
 
 
+def test_a_limit_of_its_own_that_nothing_is_held_to_is_exit_1(earshot: Earshot) -> None:
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: 200}\n")
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: off}\n")
+    assert run_virtual(earshot) == 1
+    assert verdicts() == {"good": "failed", "other": "passed"}
+    assert "budget: barge_in_stop_ms has a limit, and" in Path("out/latest/summary.md").read_text()
+    lossy = "budget: {barge_in_stop_ms: 200}\nnetwork: {loss: 1%}\n"
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + lossy)
+    assert run_virtual(earshot) == 0, "on a bad network it may have been lost"
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS)
+    Path("scenarios/suite.yaml").write_text("budget: {barge_in_stop_ms: 200}\n")
+    assert run_virtual(earshot) == 0, "a suite's limit is for those that it fits"
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -183,7 +197,9 @@ def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
     assert "over budget: beep_ms p95 of 5 values is " in Path("out/latest/summary.md").read_text()
     suite = ET.parse("out/latest/junit.xml").getroot()[0]  # noqa: S314 - our own file
     assert (suite.get("tests"), suite.get("failures")) == ("5", "1")
-    assert "4 passed, 1 failed" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "4 passed, 1 failed" in told
+    assert "failed  good-r5  over budget: beep_ms p95 of 5 values is " in told
 
 
 def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(

@@ -53,6 +53,7 @@ def complaints(folder: Path, expected: str, extra: str = "") -> list[str]:
     [
         "{function_call: book}",
         "{function_call: book, arguments: {people: 4}}",
+        "{function_call: book, arguments: {people: '*'}}",
         "{transcript: four on monday}",
         "{mark: response_planned, fields: {reply: reply 1}}",
         "{mark: response_planned, source: realtime}",

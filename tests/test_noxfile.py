@@ -1,0 +1,45 @@
+"""What the noxfile's jobs end with."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nox.command import CommandFailed
+
+JOBS = runpy.run_path(str(Path(__file__).parents[1] / "noxfile.py"))
+
+
+class Session:
+    """One whose commands end with a code."""
+
+    posargs = ("-k", "barge")
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.commands: list[tuple[str, ...]] = []
+
+    def install(self, *_: str) -> None:
+        """Nothing is."""
+
+    def run(self, *command: str, **_: Any) -> None:
+        self.commands.append(command)
+        if self.code:
+            raise CommandFailed(f"Returned code {self.code}")
+
+
+@pytest.mark.parametrize(
+    ("job", "command"),
+    [("scenarios", ("earshot", "run", "-k", "barge")), ("tests", ("pytest", "-k", "barge"))],
+)
+def test_what_could_not_run_ends_nox_with_2_and_a_failure_with_1(
+    job: str, command: tuple[str, ...]
+) -> None:
+    session = Session(0)
+    JOBS[job].func(session)
+    assert session.commands == [command]
+    with pytest.raises(CommandFailed):  # of which nox makes 1
+        JOBS[job].func(Session(1))
+    with pytest.raises(SystemExit) as ended:
+        JOBS[job].func(Session(2))
+    assert ended.value.code == 2
