@@ -91,7 +91,7 @@ def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
 
 def _greeting(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
     answered = _answered(evidence)
-    sound = first_speech(scene)
+    sound = greeting_heard(evidence, scene)
     if not answered or sound is None:
         return
     started = evidence.first("agent", "greeting_started")
@@ -105,9 +105,16 @@ def _greeting(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
     )
 
 
-def first_speech(scene: Scene) -> Sound | None:
-    """The first speech at the ear before the caller has said anything."""
-    first = next((sound for sound in scene.ear if sound.kind == "speech"), None)
+def greeting_heard(evidence: CallEvidence, scene: Scene) -> Sound | None:
+    """The first speech at the ear before the caller has said anything.
+
+    Where the agent tells when its greeting began, not before: a beep that a bad network has cut to
+    pieces can sound like speech.
+    """
+    started = evidence.first("agent", "greeting_started")
+    earliest_ns = started.at_ns - _FRAME_NS if started else 0
+    sounds = (s for s in scene.ear if s.kind == "speech" and s.start_ns >= earliest_ns)
+    first = next(sounds, None)
     if first is None or (scene.said and scene.said[0].start_ns <= first.start_ns):
         return None
     return first

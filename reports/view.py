@@ -11,7 +11,7 @@ from reports.drawing import EmbeddedAudio, embedded_audio, waveform
 from reports.evidence import EAR, MOUTH, CallEvidence
 from reports.ladder import Ladder, ladder_of
 from reports.lanes import Lane, lanes_of, states_of, troubles_of
-from reports.metrics import first_speech
+from reports.metrics import greeting_heard
 from reports.results import CallResult
 from reports.scene import NS_PER_MS, Sound
 from reports.waterfall import TurnView, turn_view
@@ -124,7 +124,7 @@ def _heard_notes(call: CallResult, axis: Axis) -> list[Span]:
     if scene.beep is not None:
         label = "beep"  # as short as the sound; its pitch is in the budget below
         notes.append(axis.span(scene.beep.start_ns, scene.beep.start_ns, label))
-    greeting = first_speech(scene)
+    greeting = greeting_heard(call.evidence, scene)
     if greeting is not None:
         notes.append(axis.span(greeting.start_ns, greeting.start_ns, "greeting"))
     for turn in call.measured.turns:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth
+from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth, speech
 
 from agent.timeline import Mark
 from reports.budget import UNITS
@@ -114,6 +114,17 @@ def test_a_beep_that_the_hang_up_cuts_has_no_length() -> None:
     found = numbers(replace(full, marks=marks, recording=cut))
     assert ("beep_ms", None) in found
     assert ("beep_length_ms", None) not in found
+
+
+def test_a_beep_in_pieces_that_sounds_like_speech_is_no_greeting() -> None:
+    full = SyntheticCall().build()
+    beep = measure(full).scene.beep
+    assert beep is not None
+    start, end = full.sample_at(beep.start_ns), full.sample_at(beep.end_ns)
+    pieces = full.recording.copy()
+    pieces[start:end, 1] = speech(beep.length_ms, seed=5)[: end - start]
+    found = numbers(replace(full, recording=pieces))
+    assert found["greeting_ms", None] == numbers(full)["greeting_ms", None]
 
 
 def test_a_prompt_or_a_tone_without_a_response_is_no_answer() -> None:
