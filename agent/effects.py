@@ -97,7 +97,10 @@ class StorePrompt(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunTool:
-    """Run a function for the model; `ToolFinished` follows, unless the call has ended by then."""
+    """Run a function for the model; `ToolFinished` follows, unless the call has ended by then.
+
+    A dataclass, as a `Struct` tells all of its fields: the keys are nobody's to read in a log.
+    """
 
     call_id: str
     name: str

@@ -12,7 +12,6 @@ from itertools import pairwise
 from statistics import median
 
 import numpy as np
-import soxr
 
 from agent import audio
 from agent.clock import NS_PER_MS
@@ -254,13 +253,6 @@ def _find(piece: Samples, channel: Samples, low: int, high: int, what: str) -> i
 
 def _over_the_telephone(sent: Samples, heard: Heard) -> float:
     """What G.711 alone leaves of the intelligibility of a sound, in per cent."""
-    narrow = _at_rate(sent, heard.rate_hz, quality.RATE_HZ)
-    pcmu = audio.AudioFormat("pcmu")
-    coded = audio.to_samples(pcmu.decode(pcmu.encode(narrow.tobytes())))
-    return quality.intelligibility(narrow, coded) or 0.0
-
-
-def _at_rate(samples: Samples, rate_hz: int, wanted_hz: int) -> Samples:
-    raw = soxr.resample(samples.astype(np.float32), rate_hz, wanted_hz)
-    resampled: Samples = np.clip(np.rint(raw), -32768, 32767).astype(np.int16)
-    return resampled
+    narrow = audio.resample(sent.tobytes(), heard.rate_hz, quality.RATE_HZ)
+    coded = audio.AudioFormat("pcmu").quantise(narrow)
+    return quality.intelligibility(audio.to_samples(narrow), audio.to_samples(coded)) or 0.0

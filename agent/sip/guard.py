@@ -5,11 +5,8 @@ PJSUA 2.15 reads the first line of an `application/dtmf-relay` and goes on two b
 the address of a session description, but none of 254 characters or more.
 """
 
-import ctypes
 import re
-from typing import Any
 
-import pjsua2
 import structlog
 
 from agent.sip.pjsip import READ, StackModule, is_method
@@ -33,8 +30,7 @@ class Guard(StackModule):
 
     def deal_with(self, message: int) -> bool:
         """Any message at all."""
-        read: Any = pjsua2.SipRxData()
-        getattr(self.library, READ[0])(ctypes.c_void_p(int(read.this)), message)
+        read = self.read(message)
         text = read.wholeMsg
         if not (breaks_off(text) or has_long_address(text)):
             return False

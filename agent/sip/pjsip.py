@@ -54,12 +54,9 @@ class _Module(ctypes.Structure):
     )
 
 
-READ: Signature = (
-    "_ZN2pj9SipRxData6fromPjER13pjsip_rx_data",
-    None,
-    (Pointer, Pointer),
-)
-"""`pj::SipRxData::fromPj(pjsip_rx_data &)`, of PJSUA2: fills one from a message."""
+_READ = "_ZN2pj9SipRxData6fromPjER13pjsip_rx_data"
+READ: Signature = (_READ, None, (Pointer, Pointer))
+"""`pj::SipRxData::fromPj(pjsip_rx_data &)`, of PJSUA2: what `StackModule.read` needs."""
 
 _COMMON: Sequence[Signature] = (
     ("pjsua_get_pjsip_endpt", Pointer, ()),
@@ -124,6 +121,12 @@ class StackModule:
         """A message in PJSIP's words: `Request msg INVITE/cseq=1 (rdata...)`."""
         info: bytes = self.library.pjsip_rx_data_get_info(message)
         return info
+
+    def read(self, message: int) -> Any:
+        """A message as PJSUA2 has it, a `pjsua2.SipRxData`; for those that need `READ`."""
+        data: Any = pjsua2.SipRxData()
+        getattr(self.library, _READ)(ctypes.c_void_p(int(data.this)), message)
+        return data
 
     def respond(self, message: int, status: int, headers: Any = None) -> None:
         """Answer a request, and forget it."""

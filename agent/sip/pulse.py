@@ -7,9 +7,6 @@ hang up.
 import ctypes
 import re
 from collections.abc import Callable
-from typing import Any
-
-import pjsua2
 
 from agent.sip.pjsip import READ, Link, Pointer, StackModule, Text, is_method
 
@@ -56,9 +53,7 @@ class Pulse(StackModule):
         """Any request; one that is sent again is answered again."""
         if not is_method(self.describe(message), b"OPTIONS"):
             return False
-        read: Any = pjsua2.SipRxData()
-        getattr(self.library, READ[0])(ctypes.c_void_p(int(read.this)), message)
-        head = read.wholeMsg.partition("\r\n\r\n")[0]
+        head = self.read(message).wholeMsg.partition("\r\n\r\n")[0]
         call_id = _CALL_ID.search(head)
         if call_id is None or not _TO_TAG.search(head) or not self._is_live(call_id[1]):
             return False

@@ -26,6 +26,14 @@ def with_prompts(settings: dict[str, Any] | None = None) -> CallRig:
     return CallRig(settings or NO_GREETING, prompts=prompts)
 
 
+def after_a_failed_response() -> CallRig:
+    rig = with_prompts().listening()
+    rig.turn()
+    rig.event("response.created", response={"id": "f"})
+    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    return rig
+
+
 def prompts_played(rig: CallRig) -> list[str]:
     return [str(fields["prompt"]) for fields in rig.marks("prompt_started")]
 
@@ -405,10 +413,7 @@ def test_the_history_is_bounded() -> None:
 
 
 def test_the_callers_voice_stops_what_waits_behind_a_prompt_too() -> None:
-    rig = with_prompts().listening()
-    rig.turn()
-    rig.event("response.created", response={"id": "f"})
-    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig = after_a_failed_response()
     rig.wait(100)
     rig.respond("r1", item="a1", audio_ms=3000)
     rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
@@ -471,10 +476,7 @@ def test_a_greeting_of_which_nothing_had_arrived_is_asked_of_the_next_session() 
 
 
 def test_nothing_is_asked_again_over_a_caller_who_is_speaking() -> None:
-    rig = with_prompts().listening()
-    rig.turn()
-    rig.event("response.created", response={"id": "f"})
-    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig = after_a_failed_response()
     rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=4000)
     rig.wait(3000)
     assert not rig.sent("response.create")
@@ -486,10 +488,7 @@ def test_nothing_is_asked_again_over_a_caller_who_is_speaking() -> None:
 
 
 def test_a_noise_delays_what_is_asked_again_and_no_more() -> None:
-    rig = with_prompts().listening()
-    rig.turn()
-    rig.event("response.created", response={"id": "f"})
-    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig = after_a_failed_response()
     rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=4000)
     rig.wait(1500)
     assert not rig.sent("response.create")
@@ -499,10 +498,7 @@ def test_a_noise_delays_what_is_asked_again_and_no_more() -> None:
 
 
 def test_a_caller_who_speaks_again_needs_no_retry() -> None:
-    rig = with_prompts().listening()
-    rig.turn()
-    rig.event("response.created", response={"id": "f"})
-    rig.response_done("f", status="failed", details={"error": {"code": "rate"}})
+    rig = after_a_failed_response()
     rig.turn("u2")
     rig.respond("r2")
     rig.wait(5000)

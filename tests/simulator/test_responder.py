@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import soxr
 from numpy.typing import NDArray
 
 from agent import audio
@@ -49,15 +48,8 @@ BEHAVIOUR = Behaviour(reply=REPLY)
 
 def over_g711(samples: NDArray[np.int16]) -> NDArray[np.int16]:
     """As a telephone carries it: at 8 kHz, in eight bits."""
-    pcmu = audio.AudioFormat("pcmu")
-    narrow = at_rate(samples, RATE_HZ, 8000)
-    return at_rate(audio.to_samples(pcmu.decode(pcmu.encode(narrow.tobytes()))), 8000, RATE_HZ)
-
-
-def at_rate(samples: NDArray[np.int16], rate_hz: int, wanted_hz: int) -> NDArray[np.int16]:
-    raw = soxr.resample(samples.astype(np.float32), rate_hz, wanted_hz)
-    whole: NDArray[np.int16] = np.clip(np.rint(raw), -32768, 32767).astype(np.int16)
-    return whole
+    coded = audio.AudioFormat("pcmu").quantise(audio.resample(samples.tobytes(), RATE_HZ, 8000))
+    return audio.to_samples(audio.resample(coded, 8000, RATE_HZ))
 
 
 class Call:
