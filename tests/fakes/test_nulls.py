@@ -186,3 +186,50 @@ def test_null_switches_off(name: str, value: dict[str, Any], path: tuple[Any, ..
 def test_two_nulls_are_refused(name: str, value: dict[str, Any], path: tuple[Any, ...]) -> None:
     (error,) = (e["error"] for e in told(update(value)))
     assert (error["code"], error["param"]) == ("invalid_type", ".".join(("session", *path)))
+
+
+def test_a_tool_call_as_livekit_makes_it() -> None:
+    """The client's events are those that livekit-agents 1.8.9 sends."""
+    call = {"name": "opening_hours", "arguments": {"day": "Saturday"}}
+    client = Client({"replies": [{"function_call": call}, {"say": "From nine to five."}]})
+    client.update(
+        audio={
+            "input": {
+                "format": {"rate": 24000, "type": "audio/pcm"},
+                "noise_reduction": None,
+                "transcription": {"model": "gpt-4o-mini-transcribe"},
+                "turn_detection": {"type": "semantic_vad", "eagerness": "medium"},
+            },
+            "output": {"format": {"rate": 24000, "type": "audio/pcm"}, "voice": "marin"},
+        },
+        max_output_tokens="inf",
+        model="gpt-realtime-2.1",
+        tool_choice="auto",
+        tracing=None,
+    )
+    schema = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
+    tool = {"type": "function", "name": "opening_hours", "description": "", "parameters": schema}
+    client.update(model="gpt-realtime-2.1", tools=[tool])
+    asked = [{"type": "input_text", "text": "When are you open on Saturday?"}]
+    message = {"type": "message", "role": "user", "id": "item_1", "content": asked}
+    client.send("conversation.item.create", item=message, previous_item_id="root")
+    client.send("response.create", response={"instructions": None, "metadata": {"id": "1"}})
+    client.wait(3000)
+    called = client.only("response.function_call_arguments.done")
+    client.send(
+        "conversation.item.create",
+        item={
+            "type": "function_call_output",
+            "id": "item_2",
+            "call_id": called["call_id"],
+            "output": "nine to five",
+        },
+        previous_item_id=called["item_id"],
+    )
+    client.send(
+        "response.create",
+        response={"instructions": None, "metadata": {"id": "2"}, "tool_choice": "auto"},
+    )
+    client.wait(10_000)
+    assert client.all("error") == []
+    assert client.only("response.output_audio_transcript.done")["transcript"] == "From nine to five."
