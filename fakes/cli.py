@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.audio import AudioFileError
+from agent.files import begin_in_utf8
 from fakes.cassette import read_cassette
 from fakes.faults import parse_fault
 from fakes.help_texts import (
@@ -49,6 +50,8 @@ class _Listening(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The entry point; exits with the command's exit code."""
+    if argv is None:
+        begin_in_utf8()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING if arguments.quiet else logging.INFO,

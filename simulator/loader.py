@@ -80,6 +80,9 @@ def load_file(path: Path) -> list[Scenario]:
     Raises:
         ScenarioError: all mistakes of the file.
     """
+    if any("\udc80" <= letter <= "\udcff" for letter in path.stem):  # as Python has such bytes
+        what = "a scenario is called as its file is, and this name is no text: rename it"
+        raise ScenarioError(f"{str(path)!a}: {what}")
     try:
         source = yaml_source.read(path)
         if not isinstance(source.data, dict):

@@ -146,7 +146,7 @@ SESSION = cases(RealtimeSessionCreateRequest)
 RESPONSE = cases(ResponseCreateEvent)
 
 
-def by_name(found: list[Case]) -> Any:
+def by_name(found: list[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("name", "value", "path"), found, ids=[c[0] for c in found])
 
 

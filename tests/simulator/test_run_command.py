@@ -1,16 +1,22 @@
 """The command line, from the arguments to the exit code, in the virtual lane."""
 
 import json
+import os
+import subprocess
+import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
+import soundfile
 
 from reports.evidence import CallEvidence, EvidenceError, load_evidence
 from simulator.cli import main
 
+ROOT = Path(__file__).parents[2]
 GOOD = "about: A call that goes well.\ntags: [smoke]\nagent: {greeting: {enabled: false}}\n"
 STEPS = "steps: [{expect: beep}, hang_up]\n"
 
@@ -368,6 +374,58 @@ def test_a_folder_that_cannot_be_is_one_line(
     )
     assert earshot("new", "scenarios/x", "--folder", "y") == 2
     assert "it names a folder, and so does --folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("sound", ["x.raw", "nan.wav", "pipe.wav"])
+def test_a_sound_that_cannot_be_used_is_one_line_with_its_place(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], command: str, sound: str
+) -> None:
+    Path("scenarios/x.raw").write_bytes(bytes(8000))
+    soundfile.write("scenarios/nan.wav", np.full(800, np.nan), 8000, subtype="FLOAT")
+    os.mkfifo("scenarios/pipe.wav")
+    Path("scenarios/plays.yaml").write_text(
+        f"about: x\nsteps:\n  - expect: beep\n  - say: {{wav: {sound}}}\n"
+    )
+    lane = ["--lane", "virtual"] if command == "run" else []
+    assert earshot(command, "plays", *lane) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    place = "scenarios/plays.yaml:4:10: the caller cannot say this: "
+    assert line.startswith(f"{place}scenarios/{sound}: ")
+
+
+@pytest.mark.parametrize("python", ["console script", "-m"])
+def test_names_are_text_where_python_was_told_that_all_is_ascii(
+    tmp_path: Path, python: str
+) -> None:
+    folder = tmp_path / "Bäckerei"
+    (folder / "scenarios").mkdir(parents=True)
+    (folder / "scenarios" / "grüße.yaml").write_text("about: Grüße\n" + STEPS, encoding="utf-8")
+    script = Path(sys.executable).with_name("earshot")
+    command = (
+        [str(script)] if python == "console script" else [sys.executable, "-m", "simulator.cli"]
+    )
+    for words in (["list"], ["run", "grüße", "--lane", "virtual"], ["report", "out/latest"]):
+        done = subprocess.run(
+            [*command, *words],
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), words
+        assert words[0] == "report" or "grüße" in done.stdout or "gr-e" in done.stdout
+    assert "grüße" in (folder / "out/latest/index.html").read_text(encoding="utf-8")
+
+
+def test_a_name_that_is_no_text_is_refused(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.rename(b"scenarios/good.yaml", b"scenarios/g\xff.yaml")  # noqa: PTH104 - bytes
+    assert earshot("check") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("'scenarios/g\\udcff.yaml': a scenario is called as its file is")
 
 
 def test_a_text_is_spoken_into_a_file(earshot: Earshot, capsys: pytest.CaptureFixture[str]) -> None:
