@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agent import logs
 from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
+from agent.files import begin_in_utf8
 from agent.kamailio import KamailioError, proxy_for, render, write
 from agent.serve import check_places, check_ports, run_alone, run_supervisor, worker_settings
 from agent.settings import Settings
@@ -63,6 +64,8 @@ Check what was written with `kamailio -c -f DIR/kamailio.cfg`.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; answers the exit code."""
+    if arguments is None:
+        begin_in_utf8()
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from agent.files import regular
 from agent.plain_words import plain
 from agent.settings import CallSettings, Route, Settings, merge
 from agent.yaml_keys import said_twice
@@ -47,7 +48,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
         ConfigError: the file cannot be read, or something in it or in the environment is wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"{path}: cannot be read: {reason}") from None

@@ -16,6 +16,8 @@ from typing import IO, Any, Literal
 
 import msgspec
 
+from agent.files import regular
+
 Source = Literal["agent", "caller", "realtime"]
 
 _FLUSH_EVERY_MARKS = 64
@@ -95,7 +97,7 @@ def read_timeline(path: Path) -> list[Mark]:
             (its process was killed) and is then left out.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        lines = regular(path).read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise TimelineError(f"{path}: cannot be read as a timeline: {error}") from None
     marks = []

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from agent.files import regular
 from fakes.recorded_sound import Sender
 from fakes.recording import AUDIO_FIELDS, Entry, Header, Recording, RecordingError
 
@@ -27,7 +28,7 @@ def read_cassette(path: Path) -> Recording:
         RecordingError: it cannot be read, or is none.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(regular(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.audio import AudioFileError
+from agent.files import begin_in_utf8
 from fakes.cassette import read_cassette
 from fakes.faults import parse_fault
 from fakes.help_texts import (
@@ -49,6 +50,8 @@ class _Listening(Protocol):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The entry point; exits with the command's exit code."""
+    if argv is None:
+        begin_in_utf8()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING if arguments.quiet else logging.INFO,
@@ -118,7 +121,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "and logs one for every turn on standard error.",
         epilog=SERVE_EXAMPLES,
     )
-    _add_address(serve)
+    _add_address(serve, pages="this machine's may")
     what = serve.add_mutually_exclusive_group()
     what.add_argument("--script", type=Path, metavar="FILE", help="what /v1/realtime says")
     what.add_argument("--recording", type=Path, metavar="FILE", help="what /v1/realtime replays")
@@ -148,11 +151,11 @@ def _add_record(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         commands,
         "record",
         "record sessions of any client with any server",
-        description="Pass sessions on to another server, and write them down. A client that sends\n"
-        "no key uses OPENAI_API_KEY. Keys are never written.",
+        description="Pass sessions on to another server, and write them down. Keys are passed on,\n"
+        "and never written. Web pages are refused, but for those that are named.",
         epilog=RECORD_EXAMPLES,
     )
-    _add_address(record)
+    _add_address(record, pages="no others may")
     record.add_argument(
         "--upstream", required=True, metavar="URL", help="such as wss://api.openai.com/v1/realtime"
     )
@@ -160,12 +163,24 @@ def _add_record(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     record.add_argument(
         "--audio-files", action="store_true", help="keep audio in WAV files beside it"
     )
+    record.add_argument(
+        "--lend-key",
+        action="store_true",
+        help="clients that send no key use OPENAI_API_KEY (on loopback only)",
+    )
     record.set_defaults(run=_record)
 
 
-def _add_address(command: argparse.ArgumentParser) -> None:
+def _add_address(command: argparse.ArgumentParser, *, pages: str) -> None:
     command.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     command.add_argument("--port", type=_port, default=0, help="port; 0, the default: any free one")
+    command.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help=f"web pages that may connect, such as http://localhost:3000; {pages}",
+    )
 
 
 def _port(text: str) -> int:
@@ -194,6 +209,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         scripts=arguments.scripts,
         timelines=arguments.timelines,
         keep_audio=arguments.keep_audio,
+        origins=arguments.allow_origin,
     )
     try:
         server = _make_server(arguments, options)
@@ -226,13 +242,20 @@ def _record(arguments: argparse.Namespace) -> int:
             pass
     except OSError as error:
         return _refuse(f"{arguments.to}: cannot be written: {error.strerror}")
-    proxy = RecordingProxy(
-        arguments.upstream,
-        arguments.to,
-        host=arguments.host,
-        port=arguments.port,
-        audio_files=arguments.audio_files,
-    )
+    if arguments.lend_key and not os.environ.get("OPENAI_API_KEY"):
+        return _refuse("--lend-key: OPENAI_API_KEY is not set")
+    try:
+        proxy = RecordingProxy(
+            arguments.upstream,
+            arguments.to,
+            host=arguments.host,
+            port=arguments.port,
+            audio_files=arguments.audio_files,
+            lend_key=arguments.lend_key,
+            origins=arguments.allow_origin,
+        )
+    except ValueError as error:
+        return _refuse(f"--lend-key: {error}")
     return _listen(proxy, arguments)
 
 

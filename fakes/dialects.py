@@ -133,8 +133,7 @@ def _nested_session(flat: Mapping[str, Any]) -> dict[str, Any]:
             part[ga] = rest.pop(beta)
     for beta, part in (("input_audio_format", audio_in), ("output_audio_format", audio_out)):
         if beta in rest:
-            name = rest.pop(beta)
-            part["format"] = {"type": _FORMATS_BACK.get(name, name)}
+            part["format"] = _ga_format(rest.pop(beta))
     if "modalities" in rest:
         session["output_modalities"] = _ga_modalities(rest.pop("modalities"))
     for key in _NO_MEANING_IN_GA:
@@ -150,6 +149,11 @@ def _ga_modalities(modalities: Any) -> Any:
     return modalities
 
 
+def _ga_format(name: Any) -> dict[str, Any] | None:
+    """Null stays null: it counts as left out."""
+    return None if name is None else {"type": _FORMATS_BACK.get(name, name)}
+
+
 def _ga_response(response: Mapping[str, Any]) -> dict[str, Any]:
     ga = dict(response)
     if "modalities" in ga:
@@ -160,8 +164,7 @@ def _ga_response(response: Mapping[str, Any]) -> dict[str, Any]:
     if "voice" in ga:
         output["voice"] = ga.pop("voice")
     if "output_audio_format" in ga:
-        name = ga.pop("output_audio_format")
-        output["format"] = {"type": _FORMATS_BACK.get(name, name)}
+        output["format"] = _ga_format(ga.pop("output_audio_format"))
     if output:
         ga["audio"] = {"output": output}
     for key in _NO_MEANING_IN_GA:

@@ -39,6 +39,8 @@ example:
   fake-realtime record --port 9001 --upstream wss://api.openai.com/v1/realtime --to call.realtime
       then point the client at ws://127.0.0.1:9001/v1/realtime instead of the real server
       the next session goes to call-2.realtime, and so on; no file is overwritten
+  fake-realtime record --lend-key --upstream wss://api.openai.com/v1/realtime --to call.realtime
+      for clients without a key of their own: they use OPENAI_API_KEY
   fake-realtime inspect call.realtime
   fake-realtime serve --recording call.realtime
 """

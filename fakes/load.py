@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from agent.audio import AudioFileError
+from agent.files import regular
 from agent.plain_words import plain
 from agent.yaml_keys import said_twice
 from fakes import vad
@@ -73,7 +74,7 @@ def _read(path: Path) -> tuple[Script, yaml.Node | None]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ScriptError(f"{path}: larger than {_MAX_BYTES} bytes: that is no script")
-        text = path.read_text(encoding="utf-8")
+        text = regular(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ScriptError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:

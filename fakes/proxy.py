@@ -5,6 +5,9 @@
 Every message is passed on first and written down afterwards, so that the recording costs the
 conversation next to nothing. Headers are passed on and never written; what looks like a secret
 inside events is removed.
+
+WebSockets have no same-origin rule: any web page in the developer's browser can connect to a
+loopback port. So pages are refused unless they are named, and a key is lent only when asked for.
 """
 
 import asyncio
@@ -15,6 +18,8 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -35,6 +40,8 @@ _MAX_MESSAGE_BYTES = 2**26
 _CONNECT_LIMIT_S = 20
 _PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-Safety-Identifier")
 _BETA = "OpenAI-Beta"
+_KEY = "OPENAI_API_KEY"
+_MAX_TOLD_CHARS = 200  # of what a stranger wrote
 _NEVER_SENT = (1005, 1006, 1015)  # close codes that only say what was missing (RFC 6455 §7.4.1)
 _LOST = 1011
 
@@ -54,16 +61,35 @@ class RecordingProxy:
         host: str = "127.0.0.1",
         port: int = 0,
         audio_files: bool = False,
+        lend_key: bool = False,
+        origins: Sequence[str] = (),
     ) -> None:
         """The first session is recorded in `to`, the next in `NAME-2`, and so on.
 
-        A client that sends no key of its own uses `OPENAI_API_KEY` of the environment.
+        Args:
+            upstream: where every session goes.
+            to: the first recording.
+            host: address to listen on.
+            port: 0 is any that is free.
+            audio_files: keep audio in WAV files beside the recording.
+            lend_key: a client without a key of its own uses `OPENAI_API_KEY` of the environment.
+            origins: web pages that may connect, as a browser names them: `http://localhost:3000`.
+
+        Raises:
+            ValueError: a key would be lent to whoever reaches this host.
         """
+        if lend_key and not _is_loopback(host):
+            raise ValueError(
+                f"a key is lent on loopback only: whoever reaches {host} could use it; listen on "
+                "127.0.0.1, or let clients send keys of their own"
+            )
         self._upstream = upstream
         self._to = to
         self._host = host
         self._port = port
         self._audio_files = audio_files
+        self._lends_key = lend_key
+        self._origins = frozenset(origins)
         self._server: Server | None = None
         self._peers: dict[ServerConnection, ClientConnection] = {}
         self._endings: set[asyncio.Task[None]] = set()
@@ -108,12 +134,17 @@ class RecordingProxy:
 
     async def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
         """Connect upstream before the client is admitted, so that a refusal is passed on too."""
+        for origin in request.headers.get_all("Origin"):
+            if origin not in self._origins:
+                told = ascii(origin[:_MAX_TOLD_CHARS])
+                log.warning("refused a web page of %s: --allow-origin admits it", told)
+                return socket.respond(HTTPStatus.FORBIDDEN, "web pages may not connect here\n")
         query = urlsplit(request.path).query
         url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
         try:
-            upstream = await connect(
+            upstream = await _ConnectThereOnly(
                 url if query else self._upstream,
-                additional_headers=_headers(request.headers),
+                additional_headers=self._headers(request.headers),
                 max_size=_MAX_MESSAGE_BYTES,
                 open_timeout=_CONNECT_LIMIT_S,
                 compression=None,
@@ -122,6 +153,8 @@ class RecordingProxy:
             )
         except InvalidStatus as error:
             response = error.response
+            if 300 <= response.status_code < 400:
+                return socket.respond(HTTPStatus.BAD_GATEWAY, _not_followed(response))
             log.warning("upstream refused the connection with status %d", response.status_code)
             return Response(response.status_code, response.reason_phrase, Headers(), response.body)
         except (OSError, TimeoutError, WebSocketException) as error:
@@ -132,6 +165,20 @@ class RecordingProxy:
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
         return None
+
+    def _headers(self, given: Headers) -> Headers:
+        """What goes upstream of a client's headers."""
+        headers = Headers()
+        for name in (*_PASSED_ON, _BETA):
+            for value in given.get_all(name):
+                headers[name] = value
+        key = os.environ.get(_KEY)
+        if key and "Authorization" not in headers and not _offered(given):
+            if self._lends_key:
+                headers["Authorization"] = f"Bearer {key}"
+            else:
+                log.warning("a client has sent no key: --lend-key lends it %s", _KEY)
+        return headers
 
     def _select_subprotocol(
         self, socket: ServerConnection, _offered: Sequence[Subprotocol]
@@ -235,15 +282,32 @@ def _offered(given: Headers) -> list[Subprotocol] | None:
     return [Subprotocol(part.strip()) for value in values for part in value.split(",")] or None
 
 
-def _headers(given: Headers) -> Headers:
-    headers = Headers()
-    for name in (*_PASSED_ON, _BETA):
-        for value in given.get_all(name):
-            headers[name] = value
-    key = os.environ.get("OPENAI_API_KEY")
-    if key and "Authorization" not in headers and not _offered(given):
-        headers["Authorization"] = f"Bearer {key}"
-    return headers
+class _ConnectThereOnly(connect):
+    """Connects upstream, and to no other host that it points to.
+
+    `websockets` follows redirects, below 17 with the key.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """A redirect is a refusal, as any other status."""
+        return exc
+
+
+def _not_followed(response: Response) -> str:
+    to = ascii(response.headers.get_all("Location")[:1])[:_MAX_TOLD_CHARS]
+    told = (
+        f"upstream redirects (HTTP {response.status_code}) to {to}, which is not followed: it "
+        "would get the key; --upstream must name the server itself"
+    )
+    log.warning("%s", told)
+    return told + "\n"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _model(request: Request | None) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self, get_args
 
+from agent.files import regular
 from fakes.recorded_sound import Sender, SoundReader, SoundWriter
 
 FORMAT = "realtime-recording"
@@ -189,7 +190,7 @@ def read_recording(path: Path) -> Recording:
         RecordingError: it cannot be read, or a line of it is not what it should be.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = regular(path).read_text(encoding="utf-8").splitlines(keepends=True)
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from fakes.door import Event
 from fakes.shapes import Item, Part, ResponseFields, SessionFields
@@ -148,9 +149,11 @@ def read(event: Event) -> AnyRequest:
 def _refusal(error: ValidationError, event: Event) -> RequestError:
     first = error.errors()[0]
     kind = first["type"]
+    if kind == "union_tag_invalid" and first["input"].get(_tag(first)) is None:
+        kind = "union_tag_not_found"  # null counts as left out
     param = _path(first["loc"], event, missing=kind == "missing")
     if kind == "union_tag_not_found":
-        param = f"{param}.{first['ctx']['discriminator'].strip(chr(39))}"
+        param = f"{param}.{_tag(first)}"
     if kind in ("missing", "union_tag_not_found"):
         return RequestError(
             "missing_required_parameter", f"Missing required parameter: '{param}'.", param
@@ -160,6 +163,11 @@ def _refusal(error: ValidationError, event: Event) -> RequestError:
     if kind.endswith("_type"):
         return RequestError("invalid_type", f"Invalid type for '{param}': {first['msg']}.", param)
     return RequestError("invalid_value", f"Invalid value for '{param}': {first['msg']}.", param)
+
+
+def _tag(error: ErrorDetails) -> str:
+    """The key that tells which part of a union is meant."""
+    return str(error["ctx"]["discriminator"]).strip("'")
 
 
 def _path(loc: tuple[int | str, ...], event: Event, *, missing: bool) -> str:

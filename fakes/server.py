@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -48,6 +49,7 @@ _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and so
 _STOP_LIMIT_S = 5
 _SUBPROTOCOL = Subprotocol("realtime")
 _BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
+_MAX_TOLD_CHARS = 200  # of what a stranger wrote
 _LOST = 1006  # RFC 6455 §7.4.1: there was no close frame
 
 log = logging.getLogger("fakes.server")
@@ -75,6 +77,8 @@ class ServerOptions:
     """A folder for `{stage}.realtime.jsonl`."""
     keep_audio: bool = False
     """Whether to write `{stage}.heard.wav` there too."""
+    origins: Sequence[str] = ()
+    """Web pages that may connect, besides those of this machine: `https://staging.example`."""
     max_sessions: int = 1000
     ping_every_s: float = 20
     """A client that does not answer a ping within the same time is closed with 1011."""
@@ -227,7 +231,15 @@ class FakeRealtime:
         await connection.close()
         del self._connections[socket]
 
+    def _refuse_strangers_pages(self, request: Request) -> None:
+        """Any page in a browser can reach a loopback port; recordings and disk are not its own."""
+        for origin in request.headers.get_all("Origin"):
+            if origin not in self._options.origins and not _is_of_this_machine(origin):
+                told = ascii(origin[:_MAX_TOLD_CHARS])
+                raise RefusedError(403, f"a web page of {told} may not connect: --allow-origin")
+
     async def _make_connection(self, request: Request) -> Connection:
+        self._refuse_strangers_pages(request)
         match = _PATH.fullmatch(urlsplit(request.path).path)
         if match is None:
             raise RefusedError(404, "no such path: expected /v1/realtime or /STAGE/v1/realtime")
@@ -300,6 +312,14 @@ def _select_subprotocol(
     It gives up if none of them is taken.
     """
     return _SUBPROTOCOL if _SUBPROTOCOL in offered else None
+
+
+def _is_of_this_machine(origin: str) -> bool:
+    try:
+        host = urlsplit(origin).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _requested(request: Request) -> ConnectionRequested:

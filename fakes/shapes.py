@@ -4,32 +4,49 @@ This is the fakes' own reading of the protocol; it shares nothing with the agent
 mistake cannot hide in both.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Part(BaseModel):
-    """A part of a request: no unknown keys, no conversions."""
+    """A part of a request: no unknown keys, no conversions; what is null counts as left out.
+
+    Clients send null for what they have no value for (LiveKit: `"instructions": null`), and the
+    real server takes it.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    null_is_a_value: ClassVar[frozenset[str]] = frozenset()
+    """Keys whose null is read as such: it switches something off, or is refused by its type."""
 
-class Settings(Part):
-    """Settings, of which None here means "not given"; a client may say null only where it is known.
-
-    The SDK's types and the official guide name those: what null switches off.
-    """
-
-    nullable: ClassVar[frozenset[str]] = frozenset()
-
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _is_not_null(cls, value: Any, info: ValidationInfo) -> Any:
-        if value is None and info.field_name not in cls.nullable:
-            raise PydanticCustomError("null_type", "expected a value, but got null instead")
-        return value
+    def _null_is_left_out(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        # An unknown key stays, to be refused.
+        left_out = cls.model_fields.keys() - cls.null_is_a_value
+        return {k: value for k, value in given.items() if value is not None or k not in left_out}
+
+
+def _without_nulls(given: Any) -> Any:
+    """The same of what is not looked at otherwise. In a JSON Schema, null is a value."""
+    if isinstance(given, list):
+        return [_without_nulls(part) for part in given]
+    if not isinstance(given, dict):
+        return given
+    return {
+        key: value if key == "parameters" else _without_nulls(value)
+        for key, value in given.items()
+        if value is not None
+    }
+
+
+Unread = Annotated[dict[str, Any], BeforeValidator(_without_nulls)]
+"""A part that is echoed as it was given, without its nulls."""
 
 
 class Pcm(Part):
@@ -68,12 +85,18 @@ class Transcription(Part):
 class NoiseReduction(Part):
     """Accepted, and without effect here."""
 
-    type: Literal["near_field", "far_field"]
+    type: Literal["near_field", "far_field"] | None = None
     strength: float | None = None
+
+
+_REFUSED_NULLS = frozenset({"create_response", "interrupt_response"})
+"""The two keys whose null the real server refuses (livekit/agents#3444)."""
 
 
 class ServerVad(Part):
     """Turns by voice activity."""
+
+    null_is_a_value = _REFUSED_NULLS | {"idle_timeout_ms"}
 
     type: Literal["server_vad"]
     threshold: float = Field(default=0.5, ge=0, le=1)
@@ -86,6 +109,8 @@ class ServerVad(Part):
 
 class SemanticVad(Part):
     """Turns by meaning; here by pauses that a script judges."""
+
+    null_is_a_value = _REFUSED_NULLS
 
     type: Literal["semantic_vad"]
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
@@ -105,10 +130,10 @@ class VoiceId(Part):
 Voice = str | VoiceId
 
 
-class AudioInput(Settings):
+class AudioInput(Part):
     """`session.audio.input`."""
 
-    nullable = frozenset({"transcription", "noise_reduction", "turn_detection"})
+    null_is_a_value = frozenset({"transcription", "noise_reduction", "turn_detection"})
 
     format: Format | None = None
     transcription: Transcription | None = None
@@ -116,7 +141,7 @@ class AudioInput(Settings):
     turn_detection: TurnDetection | None = None
 
 
-class AudioOutput(Settings):
+class AudioOutput(Part):
     """`session.audio.output`."""
 
     format: Format | None = None
@@ -124,7 +149,7 @@ class AudioOutput(Settings):
     speed: float | None = Field(default=None, ge=0.25, le=1.5)
 
 
-class SessionAudio(Settings):
+class SessionAudio(Part):
     """`session.audio`."""
 
     input: AudioInput | None = None
@@ -135,31 +160,31 @@ Modalities = Annotated[list[Literal["text", "audio"]], Field(min_length=1, max_l
 MaxTokens = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
 
 
-class Generation(Settings):
+class Generation(Part):
     """What a session and a single response have in common."""
 
-    nullable = frozenset({"prompt"})
+    null_is_a_value = frozenset({"prompt"})
 
     instructions: str | None = None
     output_modalities: Modalities | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
+    tools: list[Unread] | None = None
+    tool_choice: str | Unread | None = None
     parallel_tool_calls: bool | None = None
     max_output_tokens: MaxTokens | None = None
-    prompt: dict[str, Any] | None = None
-    reasoning: dict[str, Any] | None = None
+    prompt: Unread | None = None
+    reasoning: Unread | None = None
 
 
 class SessionFields(Generation):
     """`session` of `session.update`."""
 
-    nullable = Generation.nullable | {"tracing"}
+    null_is_a_value = Generation.null_is_a_value | {"tracing"}
 
     type: Literal["realtime"]
     model: str | None = None
     audio: SessionAudio | None = None
-    tracing: Literal["auto"] | dict[str, Any] | None = None
-    truncation: Literal["auto", "disabled"] | dict[str, Any] | None = None
+    tracing: Literal["auto"] | Unread | None = None
+    truncation: Literal["auto", "disabled"] | Unread | None = None
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
 
 
@@ -259,7 +284,7 @@ InputItem = Annotated[
 ]
 
 
-class ResponseAudio(Settings):
+class ResponseAudio(Part):
     """`response.audio`."""
 
     output: AudioOutput | None = None
@@ -267,8 +292,6 @@ class ResponseAudio(Settings):
 
 class ResponseFields(Generation):
     """`response` of `response.create`."""
-
-    nullable = Generation.nullable | {"metadata"}
 
     audio: ResponseAudio | None = None
     conversation: Literal["auto", "none"] = "auto"

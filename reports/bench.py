@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent.files import regular
 from reports.chart import Chart, Series, line_chart
 
 _BRIDGE = "test_bench_a_turn_through_a_bridge"
@@ -79,7 +80,7 @@ def load_benches(path: Path) -> Benches:
         BenchError: it is not that.
     """
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(regular(path).read_bytes())
         benchmarks = data["benchmarks"]
         return Benches(
             commit=str(data["commit_info"].get("id", ""))[:10],

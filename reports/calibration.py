@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from agent.files import regular
 from reports import stats
 from reports.files import write_atomically
 
@@ -157,7 +158,7 @@ def load(path: Path) -> Calibration | None:
         CalibrationError: the file is no calibration of this version.
     """
     try:
-        return from_data(json.loads(path.read_bytes()))
+        return from_data(json.loads(regular(path).read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

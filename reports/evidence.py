@@ -16,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agent.files import regular
 from agent.timeline import Mark, Source, merge, read_timeline
 from reports.files import write_atomically
 
@@ -236,7 +237,7 @@ def _read_audio(path: Path) -> Audio | None:
 
 def _read_wav(path: Path) -> tuple[Samples, int]:
     try:
-        samples, rate_hz = soundfile.read(path, dtype="int16", always_2d=True)
+        samples, rate_hz = soundfile.read(regular(path), dtype="int16", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
         raise EvidenceError(f"{path}: cannot be read as sound: {error}") from None
     with path.open("rb") as file:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
+from agent.files import regular
 from reports.files import write_atomically
 from reports.results import RESULTS, VERSION
 
@@ -68,7 +69,7 @@ def load_results(path: Path) -> dict[str, Any]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        data = json.loads(file.read_bytes())
+        data = json.loads(regular(file).read_bytes())
     except FileNotFoundError:
         raise StoredError(
             f"{file}: no such file; expected a run's directory or its {RESULTS}"

@@ -61,18 +61,22 @@ def new(name: str, folder: Path) -> Path:
     """Write a commented example as `folder/name.yaml`.
 
     Raises:
-        AuthoringError: there is such a file already, or the name is none.
+        AuthoringError: there is such a file already, it cannot be written, or the name is none.
     """
     stem = name.removesuffix(".yaml")
     if not stem or not all(letter.isalnum() or letter in "_-" for letter in stem):
         raise AuthoringError(f"{name!r} is no name: expected letters, digits, _ and -")
     path = folder / f"{stem}.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(EXAMPLE)
-    except FileExistsError:
-        raise AuthoringError(f"{path}: there is one already; choose another name") from None
+    except OSError as error:
+        if path.exists():
+            raise AuthoringError(f"{path}: there is one already; choose another name") from None
+        raise AuthoringError(
+            f"{path}: cannot be written: {error.filename}: {error.strerror}"
+        ) from None
     return path
 
 

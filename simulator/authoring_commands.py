@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.audio import AudioFileError
 from fakes.voice import VoiceError
-from simulator import authoring
+from simulator import authoring, loader
 from simulator.choosing import Commands, add_choice
 from simulator.plausible import all_problems
 from simulator.runner import choose
@@ -18,8 +18,10 @@ EXIT_FINE, EXIT_BAD_INPUT = 0, 2
 def add_commands(commands: Commands) -> None:
     """Add them to a command line."""
     new = commands.add_parser("new", help="write a commented scenario to start from")
-    new.add_argument("name", metavar="NAME", help="becomes scenarios/NAME.yaml")
-    new.add_argument("--folder", type=Path, default=Path("scenarios"), help="default: scenarios")
+    new.add_argument(
+        "name", metavar="NAME", help="becomes scenarios/NAME.yaml, or FOLDER/NAME.yaml"
+    )
+    new.add_argument("--folder", type=Path, help="default: scenarios, or what NAME says")
     new.set_defaults(command=_new)
     check = commands.add_parser(
         "check",
@@ -68,8 +70,12 @@ def _wav_file(text: str) -> Path:
 
 
 def _new(given: argparse.Namespace) -> int:
+    said, _, name = given.name.rpartition("/")
+    if said and given.folder is not None:
+        return _bad_input(f"{given.name}: it names a folder, and so does --folder; one is enough")
+    folder = given.folder or (Path(said) if said else loader.folder_of_scenarios())
     try:
-        path = authoring.new(given.name, given.folder)
+        path = authoring.new(name, folder)
     except authoring.AuthoringError as error:
         return _bad_input(error)
     print(f"{path}: edit it, then: earshot check {path} && earshot run {path}")

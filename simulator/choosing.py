@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+from simulator import loader
 from simulator.explain import nearest
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -25,11 +26,11 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     """Add `PATH ...` and `-k EXPR`."""
     parser.add_argument(
         "paths",
-        type=Path,
+        type=_path,
         nargs="*",
-        default=[Path("scenarios")],
+        default=[loader.folder_of_scenarios()],
         metavar="PATH",
-        help="scenario files or folders of them (default: scenarios)",
+        help="scenarios: files, folders, or names of what is in scenarios/ (default: all of it)",
     )
     parser.add_argument(
         "-k",
@@ -37,6 +38,12 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         metavar="EXPR",
         help="only those whose name or tag fits: 'barge and not late'",
     )
+
+
+def _path(text: str) -> Path:
+    """A path as it was written; one that ends with / can only be that folder."""
+    path = Path(text)
+    return path.absolute() if text.endswith("/") else path
 
 
 def positive(text: str) -> int:

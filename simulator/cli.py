@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import reports.cli
+from agent.files import begin_in_utf8
 from reports.budget import BudgetError
 from simulator import (
     authoring_commands,
@@ -22,6 +23,8 @@ from simulator.runner import EXIT_COULD_NOT_RUN, RunError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; returns the exit code."""
+    if arguments is None:
+        begin_in_utf8()
     given = parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = given.command
     try:

@@ -19,6 +19,14 @@ from simulator.suite import SUITE_FILE, SuiteError, over_suite
 from simulator.yaml_source import Path_, Source, YamlError
 
 MAX_CELLS = 1000
+_FOLDER = "scenarios"
+_SUFFIX = ".yaml"
+
+
+def folder_of_scenarios() -> Path:
+    """Where scenarios are kept: `scenarios`, or this folder if that is what it is called itself."""
+    folder = Path(_FOLDER)
+    return Path() if Path.cwd().name == _FOLDER and not folder.is_dir() else folder
 
 
 class ScenarioError(ValueError):
@@ -27,6 +35,8 @@ class ScenarioError(ValueError):
 
 def load(paths: Sequence[Path]) -> list[Scenario]:
     """Every scenario of some files and folders, in order of the paths, then by name.
+
+    A path may be a name: `my_call` is `scenarios/my_call.yaml` too, wherever it lies in there.
 
     Raises:
         ScenarioError: all mistakes of all files.
@@ -70,6 +80,9 @@ def load_file(path: Path) -> list[Scenario]:
     Raises:
         ScenarioError: all mistakes of the file.
     """
+    if any("\udc80" <= letter <= "\udcff" for letter in path.stem):  # as Python has such bytes
+        what = "a scenario is called as its file is, and this name is no text: rename it"
+        raise ScenarioError(f"{str(path)!a}: {what}")
     try:
         source = yaml_source.read(path)
         if not isinstance(source.data, dict):
@@ -97,23 +110,66 @@ def _scenario(source: Source, name: str) -> Scenario:
 
 def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
     files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(p for p in path.rglob("*.yaml") if p.name != SUITE_FILE)
-            if not found and not any(path.rglob("*.yml")):
-                mistakes.append(f"{path}: no *.yaml in this folder")
-            files += found
-            mistakes += [
-                f"{other}: scenarios are named *.yaml: rename it, or it is not found"
-                for other in sorted(path.rglob("*.yml"))
-            ]
-        elif path.exists():
-            files.append(path)
-        else:
-            mistakes.append(
-                f"{path}: no such file or folder; earshot new NAME writes a scenario to start from"
-            )
+    for name in paths:
+        found = list(_meant_by(name))
+        if len(found) > 1:
+            which = " or ".join(f"{path}/" if path.is_dir() else str(path) for path in found)
+            mistakes.append(f"{name}: which one is meant, {which}?")
+            continue
+        if not found:
+            mistakes.append(f"{name}: no such file or folder{_where_it_is_not(name)}")
+        for path in found:
+            files += _files_in(path, mistakes) if path.is_dir() else [path]
     return list(dict.fromkeys(files))
+
+
+def _meant_by(name: Path) -> Iterator[Path]:
+    """What a path or a name may stand for. What is told in full is meant in any case."""
+    in_full = name.is_absolute() or name == folder_of_scenarios() or not name.is_dir()
+    if name.exists() and in_full:
+        yield name
+        return
+    others = _others_called(name)
+    if name.is_dir() and (not others or _scenarios_in(name)):
+        yield name
+    yield from others
+
+
+def _others_called(name: Path) -> list[Path]:
+    """The files that `earshot new` would have written for this name, and those deeper down."""
+    if not name.name:
+        return []
+    file = name if name.suffix == _SUFFIX else name.with_name(name.name + _SUFFIX)
+    folder = folder_of_scenarios()
+    tried = [file, folder / file, folder / name]
+    if len(name.parts) == 1:
+        tried += sorted(folder.rglob(file.name))
+    there = [path for path in tried if path.exists() and not path.is_dir()]
+    return list({path.resolve(): path for path in reversed(there)}.values())[::-1]
+
+
+def _where_it_is_not(name: Path) -> str:
+    file = name.name if name.suffix == _SUFFIX else f"{name.name}{_SUFFIX}"
+    here = "" if name.is_absolute() else f", {Path.cwd() / folder_of_scenarios()}"
+    return (
+        f" (looked for {name.name} and {file} in {(Path.cwd() / name).parent}{here}); "
+        "earshot new NAME writes a scenario to start from"
+    )
+
+
+def _scenarios_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob(f"*{_SUFFIX}") if path.name != SUITE_FILE)
+
+
+def _files_in(folder: Path, mistakes: list[str]) -> list[Path]:
+    found = _scenarios_in(folder)
+    if not found and not any(folder.rglob("*.yml")):
+        mistakes.append(f"{folder}: no *.yaml in this folder")
+    mistakes += [
+        f"{other}: scenarios are named *.yaml: rename it, or it is not found"
+        for other in sorted(folder.rglob("*.yml"))
+    ]
+    return found
 
 
 def clashes(scenarios: Sequence[Scenario]) -> Iterator[str]:

@@ -114,7 +114,10 @@ def _run(given: argparse.Namespace) -> int:
         agent_uri=given.agent,
     )
     done = asyncio.run(run(options, console))
-    written = write_report(done, options, " ".join(["earshot", *sys.argv[1:]]))
+    command = " ".join(["earshot", *sys.argv[1:]])
+    # A name of bytes that are no text cannot be written down as it is.
+    command = command.encode(errors="backslashreplace").decode()
+    written = write_report(done, options, command)
     if given.json:
         print(json.dumps(written, indent=2))
         if done.failure:

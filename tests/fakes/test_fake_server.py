@@ -11,7 +11,7 @@ import pytest
 from official import connected
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.typing import Origin, Subprotocol
 
 from agent.audio import read_wav, to_samples
 from agent.timeline import Mark, read_timeline
@@ -72,6 +72,33 @@ async def test_other_paths_are_refused(tmp_path: Path, path: str, status: int, r
         got, body = await status_of(f"ws://127.0.0.1:{server.port}{path}")
         assert got == status
         assert reason in body
+
+
+@pytest.mark.parametrize(
+    ("origin", "admitted"),
+    [
+        ("https://evil.example", False),
+        ("http://localhost.evil.example", False),
+        ("http://127.0.0.1.evil.example", False),
+        ("null", False),
+        ("http://[", False),
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", True),
+        ("https://staging.example", True),
+    ],
+)
+async def test_a_strangers_web_page_is_refused(origin: str, admitted: bool) -> None:
+    options = ServerOptions(origins=["https://staging.example"])
+    async with FakeRealtime(QUICK, options=options) as server:
+        if admitted:
+            async with connect(server.url, origin=Origin(origin)) as socket:
+                assert (await receive(socket))["type"] == "session.created"
+            return
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(server.url, origin=Origin(origin))
+        assert refused.value.response.status_code == 403
+        assert b"--allow-origin" in bytes(refused.value.response.body)
 
 
 async def test_a_full_server_says_so() -> None:

@@ -8,7 +8,8 @@ from official import connected
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.http11 import Request, Response
+from websockets.typing import Origin, Subprotocol
 
 from fakes import proxy as proxy_module
 from fakes.faults import parse_fault
@@ -136,7 +137,9 @@ async def test_keys_are_passed_on_and_never_written(
     path = tmp_path / "call.realtime"
     async with serve(upstream, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        async with RecordingProxy(f"ws://127.0.0.1:{port}/v1/realtime", path) as proxy:
+        async with RecordingProxy(
+            f"ws://127.0.0.1:{port}/v1/realtime", path, lend_key=True
+        ) as proxy:
             url = f"{proxy.url}?model=gpt-realtime"
             key = {"Authorization": "Bearer sk-client"}
             async with connect(url, additional_headers=key) as socket:
@@ -199,3 +202,108 @@ async def test_what_is_no_event_is_passed_on_but_not_recorded(tmp_path: Path) ->
         await socket.send("{")
         assert "not valid JSON" in str(await socket.recv())
     assert [entry.sender for entry in read_recording(path).entries] == ["server", "server"]
+
+
+async def test_no_key_is_lent_unless_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[str] = []
+
+    async def upstream(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        seen.extend(socket.request.headers.get_all("Authorization"))
+        await socket.send('{"type": "session.created"}')
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    async with serve(upstream, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with (
+            RecordingProxy(f"ws://127.0.0.1:{port}/v1/realtime", tmp_path / "x.realtime") as proxy,
+            connect(proxy.url) as socket,
+        ):
+            await socket.recv()
+    assert seen == []
+    assert "--lend-key lends it OPENAI_API_KEY" in caplog.text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_no_key_is_lent_to_whoever_reaches_the_host(tmp_path: Path, host: str) -> None:
+    to = tmp_path / "x.realtime"
+    with pytest.raises(ValueError, match="a key is lent on loopback only"):
+        RecordingProxy("wss://example.org", to, host=host, lend_key=True)
+    RecordingProxy("wss://example.org", to, host=host)
+
+
+PAGES = ["https://evil.example", "http://localhost:8888", "null", "http://127.0.0.1:1, x"]
+
+
+@pytest.mark.parametrize("origin", PAGES)
+async def test_a_web_page_gets_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    """With a key of its own or without."""
+    connections: list[ServerConnection] = []
+
+    async def upstream(socket: ServerConnection) -> None:
+        connections.append(socket)
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
+    async with serve(upstream, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with RecordingProxy(
+            f"ws://127.0.0.1:{port}",
+            tmp_path / "x.realtime",
+            lend_key=True,
+            origins=["http://my.page"],
+        ) as proxy:
+            for key in ({}, {"Authorization": "Bearer sk-page"}):
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(proxy.url, origin=Origin(origin), additional_headers=key)
+                assert refused.value.response.status_code == 403
+    assert connections == []
+    assert written(tmp_path) == ""
+
+
+async def test_a_web_page_that_is_named_is_admitted(tmp_path: Path) -> None:
+    page = "http://localhost:3000"
+    async with (
+        FakeRealtime(SCRIPT) as server,
+        RecordingProxy(server.url, tmp_path / "x.realtime", origins=[page]) as proxy,
+        connect(proxy.url, origin=Origin(page)) as socket,
+    ):
+        assert "session.created" in str(await socket.recv())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(
+    tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    async def other(_socket: ServerConnection, request: Request) -> Response | None:
+        asked.append(str(request.headers))
+        return None
+
+    async def ignore(_socket: ServerConnection) -> None: ...
+
+    async with serve(ignore, "127.0.0.2", 0, process_request=other) as elsewhere:
+        there = f"ws://127.0.0.2:{next(iter(elsewhere.sockets)).getsockname()[1]}/v1"
+
+        def redirect(socket: ServerConnection, _request: Request) -> Response:
+            response = socket.respond(status, "")
+            response.headers["Location"] = there
+            return response
+
+        async with serve(ignore, "localhost", 0, process_request=redirect) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            async with RecordingProxy(
+                f"ws://localhost:{port}/v1", tmp_path / "x.realtime"
+            ) as proxy:
+                with pytest.raises(InvalidStatus) as refused:
+                    await connect(proxy.url, additional_headers={"Authorization": "Bearer k"})
+    assert asked == []
+    assert refused.value.response.status_code == 502
+    body = bytes(refused.value.response.body).decode()
+    assert f"redirects (HTTP {status}) to" in body
+    assert there in body
+    assert there in caplog.text

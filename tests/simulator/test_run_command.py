@@ -1,16 +1,22 @@
 """The command line, from the arguments to the exit code, in the virtual lane."""
 
 import json
+import os
+import subprocess
+import sys
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
+import soundfile
 
 from reports.evidence import CallEvidence, EvidenceError, load_evidence
 from simulator.cli import main
 
+ROOT = Path(__file__).parents[2]
 GOOD = "about: A call that goes well.\ntags: [smoke]\nagent: {greeting: {enabled: false}}\n"
 STEPS = "steps: [{expect: beep}, hang_up]\n"
 
@@ -273,15 +279,153 @@ def test_the_list_says_what_each_is_about_and_where_it_can_be_played(
     ]
 
 
+NAMES = ["my_call", "my_call.yaml", "scenarios/my_call", "scenarios/my_call.yaml"]
+
+
+@pytest.mark.parametrize("folder", [".", "elsewhere", "scenarios", "a/scenarios", "my_call"])
+@pytest.mark.parametrize("name", NAMES)
 def test_new_check_and_run_are_five_minutes_of_a_newcomer(
+    earshot: Earshot,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    folder: str,
+) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(folder)
+    assert earshot("new", name) == 0
+    printed = capsys.readouterr().out
+    written = printed.partition(":")[0]
+    assert f"earshot check {written} && earshot run {written}" in printed
+    assert Path(written).is_file()
+    assert earshot("check", name) == 0
+    assert earshot("check", written) == 0
+    assert earshot("list", name) == 0
+    assert run_virtual(earshot, name) == 0
+    assert verdicts() == {"my_call": "passed"}
+    assert earshot("new", name) == 2
+    assert f"{written}: there is one already" in capsys.readouterr().err
+
+
+def test_each_way_to_write_a_name_is_the_same_file(earshot: Earshot) -> None:
+    """Whichever of them wrote it; none writes scenarios/scenarios/."""
+    for name in NAMES:
+        assert earshot("new", name) == 0
+        for other in NAMES:
+            assert earshot("check", other) == 0
+        Path("scenarios/my_call.yaml").unlink()
+
+
+def test_a_name_is_found_wherever_it_lies_among_the_scenarios(earshot: Earshot) -> None:
+    assert earshot("new", "scenarios/deep/down/my_call") == 0
+    assert earshot("check", "my_call") == 0
+    assert earshot("check", "deep/down/my_call") == 0
+
+
+def test_a_name_that_may_be_several_is_asked_about(
     earshot: Earshot, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert earshot("new", "my_call") == 0
-    assert "earshot check scenarios/my_call.yaml" in capsys.readouterr().out
-    assert earshot("check", "scenarios/my_call.yaml") == 0
-    assert run_virtual(earshot, "-k", "my_call") == 0
-    assert verdicts() == {"my_call": "passed"}
-    assert earshot("new", "my_call") == 2
+    Path("good.yaml").write_text("steps: []\n")
+    assert earshot("check", "good") == 2
+    told = capsys.readouterr().err
+    assert told == "good: which one is meant, good.yaml or scenarios/good.yaml?\n"
+    assert earshot("check", "scenarios/good") == 0
+    assert earshot("check", "good.yaml") == 2  # as it is written
+    assert capsys.readouterr().err.startswith("good.yaml:1:1: ")
+
+
+def test_a_name_that_is_a_folders_too(earshot: Earshot, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("good").mkdir()
+    assert earshot("check", "good") == 0  # nothing is in it
+    Path("good/one.yaml").write_text(GOOD + STEPS)
+    assert earshot("check", "good") == 2
+    told = capsys.readouterr().err
+    assert told == "good: which one is meant, good/ or scenarios/good.yaml?\n"
+    assert earshot("list", "good/") == 0
+    assert capsys.readouterr().out.startswith("one ")
+    Path("scenarios/scenarios.yaml").write_text(GOOD + STEPS)
+    assert earshot("check") == 0
+
+
+def test_a_name_that_is_nowhere_says_where_it_was_looked_for(
+    earshot: Earshot, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert earshot("check", "my_cal") == 2
+    assert capsys.readouterr().err == (
+        f"my_cal: no such file or folder (looked for my_cal and my_cal.yaml in {tmp_path}, "
+        f"{tmp_path}/scenarios); earshot new NAME writes a scenario to start from\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "scenarios/", ".yaml", "a b", "x\x1b[2J"])
+def test_what_is_no_name_is_refused(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert earshot("new", name) == 2
+    assert "is no name: expected letters, digits, _ and -" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_one_line(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert earshot("new", "scenarios/good.yaml/x") == 2
+    assert capsys.readouterr().err == (
+        "scenarios/good.yaml/x.yaml: cannot be written: scenarios/good.yaml: File exists\n"
+    )
+    assert earshot("new", "scenarios/x", "--folder", "y") == 2
+    assert "it names a folder, and so does --folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("sound", ["x.raw", "nan.wav", "pipe.wav"])
+def test_a_sound_that_cannot_be_used_is_one_line_with_its_place(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str], command: str, sound: str
+) -> None:
+    Path("scenarios/x.raw").write_bytes(bytes(8000))
+    soundfile.write("scenarios/nan.wav", np.full(800, np.nan), 8000, subtype="FLOAT")
+    os.mkfifo("scenarios/pipe.wav")
+    Path("scenarios/plays.yaml").write_text(
+        f"about: x\nsteps:\n  - expect: beep\n  - say: {{wav: {sound}}}\n"
+    )
+    lane = ["--lane", "virtual"] if command == "run" else []
+    assert earshot(command, "plays", *lane) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    place = "scenarios/plays.yaml:4:10: the caller cannot say this: "
+    assert line.startswith(f"{place}scenarios/{sound}: ")
+
+
+@pytest.mark.parametrize("python", ["console script", "-m"])
+def test_names_are_text_where_python_was_told_that_all_is_ascii(
+    tmp_path: Path, python: str
+) -> None:
+    folder = tmp_path / "Bäckerei"
+    (folder / "scenarios").mkdir(parents=True)
+    (folder / "scenarios" / "grüße.yaml").write_text("about: Grüße\n" + STEPS, encoding="utf-8")
+    script = Path(sys.executable).with_name("earshot")
+    command = (
+        [str(script)] if python == "console script" else [sys.executable, "-m", "simulator.cli"]
+    )
+    for words in (["list"], ["run", "grüße", "--lane", "virtual"], ["report", "out/latest"]):
+        done = subprocess.run(
+            [*command, *words],
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), words
+        assert words[0] == "report" or "grüße" in done.stdout or "gr-e" in done.stdout
+    assert "grüße" in (folder / "out/latest/index.html").read_text(encoding="utf-8")
+
+
+def test_a_name_that_is_no_text_is_refused(
+    earshot: Earshot, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.rename(b"scenarios/good.yaml", b"scenarios/g\xff.yaml")  # noqa: PTH104 - bytes
+    assert earshot("check") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("'scenarios/g\\udcff.yaml': a scenario is called as its file is")
 
 
 def test_a_text_is_spoken_into_a_file(earshot: Earshot, capsys: pytest.CaptureFixture[str]) -> None:
