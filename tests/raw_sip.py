@@ -3,6 +3,7 @@
 Real SIP stacks are too well-behaved to send what the agent has to survive.
 """
 
+import contextlib
 import re
 import socket
 import struct
@@ -59,6 +60,14 @@ class RawPhone:
             f"m=audio {shown} RTP/AVP {codecs}\r\n{attributes}\r\n"
         )
 
+    def offer(self, *lines: str, version: int = 1) -> str:
+        """An offer of these lines; `{port}` in one is where our RTP really is."""
+        body = "\r\n".join(lines).replace("{port}", str(self.rtp_port))
+        return (
+            f"v=0\r\no=raw 1 {version} IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\n"
+            f"t=0 0\r\n{body}\r\n"
+        )
+
     def send_bytes(self, datagram: bytes) -> None:
         """Anything at all, to the agent's SIP port."""
         self._sip.sendto(datagram, self._agent)
@@ -106,12 +115,18 @@ class RawPhone:
 
     def request(self, method: str, body: str = "", headers: Mapping[str, str] | None = None) -> int:
         """One more request of the call; returns the final status."""
+        return self.ask(method, body, headers).status
+
+    def ask(
+        self, method: str, body: str = "", headers: Mapping[str, str] | None = None
+    ) -> "Response":
+        """One more request of the call; returns the final response."""
         self._cseq += 1
         self.send(method, body, headers)
-        status = self.final(method).status
+        response = self.final(method)
         if method == "INVITE":
             self.send("ACK", cseq=self._cseq)
-        return status
+        return response
 
     def send_rtp(self, payload: bytes, to_port: int, payload_type: int = 0) -> None:
         """One RTP packet (RFC 3550 §5.1); what is not sent in between is left out of time."""
@@ -125,6 +140,14 @@ class RawPhone:
             0x5EED,
         )
         self.rtp.sendto(header + payload, ("127.0.0.1", to_port))
+
+    def forget_rtp(self) -> None:
+        """Drop the packets that have come so far."""
+        self.rtp.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while self.rtp.recv(2048):
+                pass
+        self.rtp.settimeout(WAIT_S)
 
     def _receive(self) -> "Response | None":
         """The next response; None if there is none for a while."""
@@ -152,6 +175,12 @@ class Response:
         """A header's value; empty if it is not there."""
         found = re.search(rf"^{name}\s*:\s*(.*?)\r?$", self.message, re.IGNORECASE | re.MULTILINE)
         return found[1] if found else ""
+
+    @property
+    def media(self) -> list[tuple[str, int]]:
+        """Of the SDP: what each line is of, and its port, 0 where it is refused."""
+        lines = re.findall(r"^m=(\S+) (\d+)", self.message, re.MULTILINE)
+        return [(kind, int(port)) for kind, port in lines]
 
     @property
     def audio_port(self) -> int:

@@ -20,6 +20,7 @@ from agent.sip.gate import Gate
 from agent.sip.guard import Guard
 from agent.sip.inbox import Inbox
 from agent.sip.leg import SipCallLeg, SipLeg
+from agent.sip.lines import OneLine
 from agent.sip.offer import expected_codec
 from agent.sip.options import PeerList, SipOptions
 from agent.sip.parties import parties
@@ -225,12 +226,14 @@ class SipEndpoint(SipStation):
             options.retry_after_s, lambda: self._refuse_status or _BUSY, self._note_refusal
         )
         self._guard = Guard()
+        self._lines = OneLine(options.codecs)
         self._pulse = Pulse(self._has_call)
 
     async def start(self) -> int:
         """See `SipStation.start`."""
         port = await super().start()
         self._guard.open()
+        self._lines.open()
         self._gate.open()
         self._pulse.open()
         return port
