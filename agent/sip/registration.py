@@ -50,8 +50,8 @@ def own_contact(answer: str, user: str) -> str:
     if via is None:
         return ""
     seen_as = {name.lower(): value for name, value in _SEEN_AS.findall(via[3])}
-    host = seen_as.get("received", via[1])
-    port = seen_as.get("rport", via[2] or _DEFAULT_PORT)
+    host = str(seen_as.get("received", via[1]))
+    port = str(seen_as.get("rport", via[2] or _DEFAULT_PORT))
     ours = re.compile(
         rf"<(sip:{re.escape(user)}@{re.escape(host)}:{re.escape(port)}(?:;[^>\s]*)?)>",
         re.IGNORECASE,
