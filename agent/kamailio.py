@@ -47,6 +47,8 @@ class Proxy:
     transports: Sequence[str] = ("udp", "tcp")
     workers: Sequence[str]
     """`host:port` of each."""
+    workers_known_as: str | None = None
+    """The host that they themselves tell callers, where it is not the one in `workers`."""
     allowed_peers: Sequence[str] = ()
     """Networks (CIDR) that may call; empty: everybody."""
     retry_after_s: int = 5
@@ -69,6 +71,7 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
         probe_from=_bracketed(proxy.host),
         list_file=list_file,
         allowed_peers=_allowed(proxy.allowed_peers),
+        known_as=_known_as(proxy),
         retry_after_s=proxy.retry_after_s,
     )
     return {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy.workers)}
@@ -96,6 +99,7 @@ def proxy_for(
         public_host=public_host,
         transports=tuple(settings.sip.transports),
         workers=worker_addresses(settings.sip.host, settings.sip.port, workers),
+        workers_known_as=settings.sip.public_host,
         allowed_peers=tuple(settings.sip.allowed_peers),
         retry_after_s=settings.sip.retry_after_s,
     )
@@ -180,6 +184,15 @@ def _allowed(peers: Sequence[str]) -> str:
     }}
     sl_send_reply("403", "Forbidden");
     exit;"""
+
+
+def _known_as(proxy: Proxy) -> str:
+    if proxy.workers_known_as is None:
+        return "    # workers are known by the address that they take calls at"
+    host = proxy.workers[0].rpartition(":")[0]
+    return f"""    if ($rd == "{_bracketed(proxy.workers_known_as)}") {{
+        $var(host) = "{host}";
+    }}"""
 
 
 def _worker_list(workers: Sequence[str]) -> str:

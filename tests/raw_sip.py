@@ -3,6 +3,7 @@
 Real SIP stacks are too well-behaved to send what the agent has to survive.
 """
 
+import contextlib
 import re
 import socket
 import struct
@@ -10,6 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Literal
 
 WAIT_S = 10.0
 RETRANSMIT_S = 0.5
@@ -18,14 +20,21 @@ RTP_FRAME_BYTES = 160
 
 
 class RawPhone:
-    """One call over UDP, and one RTP socket."""
+    """One call over UDP or TCP, and one RTP socket."""
 
-    def __init__(self, agent_port: int, bind_host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, agent_port: int, bind_host: str = "127.0.0.1", over: Literal["udp", "tcp"] = "udp"
+    ) -> None:
         self.host = bind_host
         self._agent = ("127.0.0.1", agent_port)
-        self._sip = _udp(bind_host)
+        self._over = over
+        self._sip = _udp(bind_host) if over == "udp" else _TcpWire(bind_host, self._agent)
         self.rtp = _udp(bind_host)
         self._call_id = uuid.uuid4().hex
+        self.target = f"sip:100@127.0.0.1:{agent_port}"
+        """The address that requests go to."""
+        self.called = "sip:100@127.0.0.1"
+        """Whom we say that we call."""
         self._to_tag = ""
         self._cseq = 1
         self._last = b""
@@ -59,27 +68,41 @@ class RawPhone:
             f"m=audio {shown} RTP/AVP {codecs}\r\n{attributes}\r\n"
         )
 
+    def offer(self, *lines: str, version: int = 1) -> str:
+        """An offer of these lines; `{port}` in one is where our RTP really is."""
+        body = "\r\n".join(lines).replace("{port}", str(self.rtp_port))
+        return (
+            f"v=0\r\no=raw 1 {version} IN IP4 {self.host}\r\ns=-\r\nc=IN IP4 {self.host}\r\n"
+            f"t=0 0\r\n{body}\r\n"
+        )
+
     def send_bytes(self, datagram: bytes) -> None:
         """Anything at all, to the agent's SIP port."""
         self._sip.sendto(datagram, self._agent)
+
+    @property
+    def contact(self) -> str:
+        """Where we are called back."""
+        over = ";transport=tcp" if self._over == "tcp" else ""
+        return f"sip:raw@{self.host}:{self._sip.getsockname()[1]}{over}"
 
     def send(
         self, method: str, body: str = "", headers: Mapping[str, str] | None = None, cseq: int = 0
     ) -> None:
         """A request of this call."""
-        sip_port = self._sip.getsockname()[1]
+        via = f"{self._over.upper()} {self.contact.partition('@')[2].partition(';')[0]}"
         lines = [
-            f"{method} sip:100@127.0.0.1:{self._agent[1]} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self.host}:{sip_port};rport;branch=z9hG4bK{uuid.uuid4().hex}",
+            f"{method} {self.target} SIP/2.0",
+            f"Via: SIP/2.0/{via};rport;branch=z9hG4bK{uuid.uuid4().hex}",
             "Max-Forwards: 70",
             f"From: <sip:raw@{self.host}>;tag=raw",
-            f"To: <sip:100@127.0.0.1>{';tag=' + self._to_tag if self._to_tag else ''}",
+            f"To: <{self.called}>{';tag=' + self._to_tag if self._to_tag else ''}",
             f"Call-ID: {self._call_id}",
             f"CSeq: {cseq or self._cseq} {method}",
-            f"Contact: <sip:raw@{self.host}:{sip_port}>",
+            f"Contact: <{self.contact}>",
             *(f"{name}: {value}" for name, value in (headers or {}).items()),
         ]
-        if body and not headers:
+        if body and "Content-Type" not in (headers or {}):
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
         self._last = "\r\n".join(lines).encode()
@@ -106,12 +129,18 @@ class RawPhone:
 
     def request(self, method: str, body: str = "", headers: Mapping[str, str] | None = None) -> int:
         """One more request of the call; returns the final status."""
+        return self.ask(method, body, headers).status
+
+    def ask(
+        self, method: str, body: str = "", headers: Mapping[str, str] | None = None
+    ) -> "Response":
+        """One more request of the call; returns the final response."""
         self._cseq += 1
         self.send(method, body, headers)
-        status = self.final(method).status
+        response = self.final(method)
         if method == "INVITE":
             self.send("ACK", cseq=self._cseq)
-        return status
+        return response
 
     def send_rtp(self, payload: bytes, to_port: int, payload_type: int = 0) -> None:
         """One RTP packet (RFC 3550 §5.1); what is not sent in between is left out of time."""
@@ -125,6 +154,36 @@ class RawPhone:
             0x5EED,
         )
         self.rtp.sendto(header + payload, ("127.0.0.1", to_port))
+
+    def asked(self, method: str = "", within_s: float = WAIT_S) -> str:
+        """The next request to us, of a method if one is named; empty if none comes in time."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            self._sip.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                message = self._sip.recv(65536).decode(errors="replace")
+            except TimeoutError:
+                return ""
+            if message.startswith(method) and not message.startswith("SIP/2.0"):
+                return message
+        return ""
+
+    def reply(self, request: str, status: str, *headers: str) -> None:
+        """Answer such a request."""
+        kept = re.findall(r"^((?:Via|From|To|Call-ID|CSeq):.*?)\r?$", request, re.MULTILINE)
+        self.send_bytes(
+            "\r\n".join(
+                [f"SIP/2.0 {status}", *kept, *headers, "Content-Length: 0", "", ""]
+            ).encode()
+        )
+
+    def forget_rtp(self) -> None:
+        """Drop the packets that have come so far."""
+        self.rtp.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while self.rtp.recv(2048):
+                pass
+        self.rtp.settimeout(WAIT_S)
 
     def _receive(self) -> "Response | None":
         """The next response; None if there is none for a while."""
@@ -154,10 +213,45 @@ class Response:
         return found[1] if found else ""
 
     @property
+    def media(self) -> list[tuple[str, int]]:
+        """Of the SDP: what each line is of, and its port, 0 where it is refused."""
+        lines = re.findall(r"^m=(\S+) (\d+)", self.message, re.MULTILINE)
+        return [(kind, int(port)) for kind, port in lines]
+
+    @property
     def audio_port(self) -> int:
         """Of the SDP; 0 without one, or when the stream is refused."""
         found = re.search(r"^m=audio (\d+)", self.message, re.MULTILINE)
         return int(found[1]) if found else 0
+
+
+class _TcpWire:
+    """A TCP connection that is worked like a UDP socket: one message at a time."""
+
+    def __init__(self, host: str, peer: tuple[str, int]) -> None:
+        self._socket = socket.create_connection(peer, WAIT_S, (host, 0))
+        self._received = b""
+        self.settimeout = self._socket.settimeout
+        self.getsockname = self._socket.getsockname
+        self.close = self._socket.close
+
+    def sendto(self, data: bytes, _peer: tuple[str, int]) -> None:
+        """Over the one connection that there is."""
+        self._socket.sendall(data)
+
+    def recv(self, _most_bytes: int) -> bytes:
+        """The next whole message."""
+        while True:
+            head, gap, rest = self._received.lstrip(b"\r\n").partition(b"\r\n\r\n")
+            length = re.search(rb"(?im)^(?:content-length|l)[ \t]*:[ \t]*(\d+)", head)
+            size = int(length[1]) if length else 0
+            if gap and len(rest) >= size:
+                self._received = rest[size:]
+                return head + gap + rest[:size]
+            more = self._socket.recv(65536)
+            if not more:
+                raise ConnectionError("the other side has closed the connection")
+            self._received += more
 
 
 def _udp(host: str) -> socket.socket:

@@ -20,12 +20,13 @@ from agent.sip.gate import Gate
 from agent.sip.guard import Guard
 from agent.sip.inbox import Inbox
 from agent.sip.leg import SipCallLeg, SipLeg
+from agent.sip.lines import OneLine
 from agent.sip.offer import expected_codec
 from agent.sip.options import PeerList, SipOptions
 from agent.sip.parties import parties
 from agent.sip.ports import PortPool
 from agent.sip.pulse import Pulse
-from agent.sip.registration import RefusalRetry
+from agent.sip.registration import RefusalRetry, own_contact
 from agent.sip.stack import Stack
 
 _log = structlog.get_logger(__name__)
@@ -217,6 +218,9 @@ class SipEndpoint(SipStation):
         self._on_refused = on_refused
         self._peers = PeerList(options.allowed_peers)
         self._accounts: list[_Account] = []
+        self._calls_there: _Account | None = None
+        self._registrant: _Account | None = None
+        self._contact = ""
         self._refuse_status = 0
         registration = options.registration
         self._refusals = RefusalRetry(registration.retry_s) if registration else None
@@ -225,12 +229,14 @@ class SipEndpoint(SipStation):
             options.retry_after_s, lambda: self._refuse_status or _BUSY, self._note_refusal
         )
         self._guard = Guard()
+        self._lines = OneLine(options.codecs)
         self._pulse = Pulse(self._has_call)
 
     async def start(self) -> int:
         """See `SipStation.start`."""
         port = await super().start()
         self._guard.open()
+        self._lines.open()
         self._gate.open()
         self._pulse.open()
         return port
@@ -244,36 +250,49 @@ class SipEndpoint(SipStation):
         self._refuse_status = 0
 
     def add_accounts(self) -> None:
-        """One for calls that come from anywhere; one more at the registrar, if there is one.
+        """One for calls that come from anywhere; two more if there is a registrar.
+
+        One of those is for the calls that come from there, the other has the password and registers
+        (see `Stack.account_config`).
 
         Raises:
             SipError: the registrar's name or ours there cannot be used.
         """
-        self._accounts = [_Account(self)]
-        self._accounts[0].create(self.stack.account_config(), True)
+        self._open_account(self.stack.account_config(), is_default=True)
         registration = self.options.registration
         if registration is not None:
-            self._accounts.append(_Account(self))
+            place, registering = (
+                self.stack.account_config(registration, registers=registers)
+                for registers in (False, True)
+            )
             try:
-                self._accounts[1].create(self.stack.account_config(registration))
+                self._calls_there = self._open_account(place)
+                self._registrant = self._open_account(registering)
             except pjsua2.Error as error:
                 raise SipError(
                     f"cannot register as {registration.user} at {registration.registrar}: "
                     f"{error.reason}"
                 ) from None
 
+    def _open_account(self, config: Any, *, is_default: bool = False) -> "_Account":
+        account = _Account(self)
+        self._accounts.append(account)
+        account.create(config, is_default)
+        return account
+
     def drop_accounts(self) -> None:
         """See `SipStation`."""
         for account in self._accounts:
             account.shutdown()
         self._accounts.clear()
+        self._calls_there = self._registrant = None
 
     def begin_goodbyes(self) -> None:
         """Un-REGISTER (RFC 3261 §10.2.2)."""
         self._is_leaving = True
-        if self.registered:
+        if self.registered and self._registrant is not None:
             with contextlib.suppress(pjsua2.Error):
-                self._accounts[1].setRegistration(False)
+                self._registrant.setRegistration(False)
 
     def goodbyes_done(self) -> bool:
         """Whether the registrar has forgotten us."""
@@ -291,9 +310,13 @@ class SipEndpoint(SipStation):
         self.legs.append(leg)
         self._on_call(leg)
 
-    def registration_changed(self, *, active: bool, status: int, reason: str) -> None:
-        """The registrar has answered, or has not."""
+    def registration_changed(
+        self, *, active: bool, status: int, reason: str, message: str = ""
+    ) -> None:
+        """The registrar has answered with a message, or has not."""
         self.registered = active and status == _OK
+        if self.registered:
+            self._be_reached_as(message)
         log = _log.info if self.registered else _log.warning
         log("sip_registration", registered=self.registered, status=status, reason=reason)
         if self._on_registration is not None:
@@ -309,11 +332,21 @@ class SipEndpoint(SipStation):
             _log.info("sip_registration_again", in_s=wait_s)
             self.call_later(wait_s * 1000, self._register)
 
+    def _be_reached_as(self, message: str) -> None:
+        """Have calls name the address that we are registered with, which NAT may have made."""
+        assert self.options.registration is not None  # noqa: S101 - something has registered
+        contact = own_contact(message, self.options.registration.user)
+        if self._calls_there is not None and contact and contact != self._contact:
+            self._contact = contact
+            config = self.stack.account_config(self.options.registration)
+            config.sipConfig.contactForced = f"<{contact}>"
+            self._calls_there.modify(config)
+
     def _register(self) -> None:
-        if self.registered or self._is_leaving:
+        if self.registered or self._is_leaving or self._registrant is None:
             return
         with contextlib.suppress(pjsua2.Error):  # one is under way
-            self._accounts[1].setRegistration(True)
+            self._registrant.setRegistration(True)
 
     def _refusal_of(self, source: str) -> int:
         """The status to refuse a call from `source` with; 0 to take it."""
@@ -355,4 +388,9 @@ class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no typ
         """The registrar's answer."""
         with reported("onRegState"):
             active = bool(self.getInfo().regIsActive) and prm.expiration > 0
-            self._endpoint.registration_changed(active=active, status=prm.code, reason=prm.reason)
+            self._endpoint.registration_changed(
+                active=active,
+                status=prm.code,
+                reason=prm.reason,
+                message=prm.rdata.wholeMsg,
+            )

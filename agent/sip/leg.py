@@ -181,13 +181,13 @@ class SipLeg:
         """The call has come further."""
 
     def on_media(self, info: Any) -> None:
-        """The first audio stream is ours; there is no other in what we offer and answer."""
-        if self._is_over:
-            return
-        for media in info.media:
-            if media.type == pjsua2.PJMEDIA_TYPE_AUDIO:
-                self._on_audio(media)
-                return
+        """One audio stream is ours, wherever it stands: the stack takes one and refuses others."""
+        if not self._is_over:
+            position = _audio_in_use(info.media)
+            if position is None:
+                self._media.disconnect()
+            else:
+                self._on_audio(info.media[position], position)
 
     def on_local_sdp(self, sdp: str) -> None:
         """Nothing in it is news to us."""
@@ -242,25 +242,27 @@ class SipLeg:
         call = self._call
         return call is None or self._is_over or _tried(what, lambda: operation(call))
 
-    def _on_audio(self, media: Any) -> None:
+    def _on_audio(self, media: Any, position: int) -> None:
         assert self._call is not None  # noqa: S101 - only a call has media
         if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
-            self._connect(self._call, media.index)
-        elif media.status in _ON_HOLD:
+            self._connect(self._call, media.index, position)
+        else:
             has_stream = media.audioConfSlot != pjsua2.INVALID_ID
-            news = self._media.hold(self._call.getAudioMedia(media.index) if has_stream else None)
+            news = self._media.hold(self._call.getAudioMedia(position) if has_stream else None)
             if news and media.status == pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD:
                 self._inbox.post(MediaHeld())
-        else:
-            self._media.disconnect()
 
-    def _connect(self, call: Call, media_index: int) -> None:
+    def _connect(self, call: Call, line: int, position: int) -> None:
+        """Join the stream of the description's n-th line.
+
+        PJSUA2 counts its sounds another way: by `position` among the lines whose kind it knows.
+        """
         fresh = not self._media.is_live
-        stream = call.getStreamInfo(media_index)
+        stream = call.getStreamInfo(line)
         codec = str(stream.codecName)
         codec_hz = int(stream.audCodecParam.info.clockRate)
-        self._media.connect(call.getAudioMedia(media_index), codec_hz)
-        self._rtp.begin(media_index, time.monotonic_ns())
+        self._media.connect(call.getAudioMedia(position), codec_hz)
+        self._rtp.begin(line, time.monotonic_ns())
         if fresh or codec != self._codec:
             self._codec = codec
             self._inbox.post(MediaReady(codec=codec))
@@ -341,6 +343,15 @@ class SipCallLeg(SipLeg):
         """Before the ACK the caller may not have read our answer, and would not hear all of it."""
         if self._is_acknowledged:
             super().on_media(info)
+
+
+def _audio_in_use(media: Any) -> int | None:
+    """Where in PJSUA2's list the audio is that was agreed upon; a live one before one on hold."""
+    for wanted in ((pjsua2.PJSUA_CALL_MEDIA_ACTIVE,), _ON_HOLD):
+        for position, line in enumerate(media):
+            if line.type == pjsua2.PJMEDIA_TYPE_AUDIO and line.status in wanted:
+                return position
+    return None
 
 
 def _is_ours(event: Any) -> bool:

@@ -1,18 +1,26 @@
-"""Which codec a call will have, read from its INVITE before it is answered.
+"""What a caller offers (RFC 3264): which line of it becomes the call, and with which codec.
 
-The audio between telephone and API gets its rate with the call's first input, before the stack has
-negotiated anything. PJSIP answers with the first codec of the caller's list that we know (RFC 3264
-§6.1 lets the caller's order decide); an INVITE without an offer gets ours. Where this guess is
-wrong the call is converted to another rate and nothing else is.
+A call has one line of audio, wherever it stands in the offer: the first that can be used, rather
+one that is live than one on hold. Its codec is the first of the caller's list that we know (RFC
+3264 §6.1 lets the caller's order decide); an INVITE without an offer gets ours. The audio between
+telephone and API gets its rate from it with the call's first input, before the stack has negotiated
+anything: where this guess is wrong the call is converted to another rate and nothing else is.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
-_AUDIO = re.compile(r"^m=audio \S+ \S+ ([^\r\n]*)", re.MULTILINE)
-_RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/", re.MULTILINE)
+_LINES = re.compile(r"^(?=m=)", re.MULTILINE)
+_PORT = re.compile(r"(?<=^m=audio )\d+")
+_AUDIO = re.compile(r"m=audio (?!0+[ /])\S+ RTP/AVPF? ([^\r\n]*)")
+"""One that is not refused, and not encrypted (RTP/SAVP), which we are not."""
+_RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/8000(?:/1)?[ \t]*\r?$", re.MULTILINE)
+"""All codecs that we have say 8000, G722 too (RFC 3551 §4.5.2)."""
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""
+_DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
+_NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0[ \t]*\r?$", re.MULTILINE)
+_SOMEWHERE = re.compile(r"^c=", re.MULTILINE)
 
 
 def expected_codec(invite: str, codecs: Sequence[str]) -> str:
@@ -22,13 +30,45 @@ def expected_codec(invite: str, codecs: Sequence[str]) -> str:
         invite: as it came over the wire.
         codecs: ours, in order of preference.
     """
-    return next((name for name in _offered(invite) if name in codecs), codecs[0])
+    session, *lines = _LINES.split(invite)
+    chosen = _chosen(session, lines, codecs)
+    return next(_known(lines[chosen], codecs)) if chosen is not None else codecs[0]
 
 
-def _offered(invite: str) -> Iterator[str]:
-    audio = _AUDIO.search(invite)
-    if audio is None:
-        return
-    names = {**_STATIC, **{number: name.upper() for number, name in _RTPMAP.findall(invite)}}
-    for number in audio[1].split():
-        yield names.get(number, "")
+def with_one_audio(offer: str, codecs: Sequence[str]) -> str:
+    """An offer in which all audio but the line of the call is refused: its port is 0.
+
+    Args:
+        offer: a session description.
+        codecs: ours.
+    """
+    session, *lines = _LINES.split(offer)
+    chosen = _chosen(session, lines, codecs)
+    return session + "".join(
+        line if number == chosen else _PORT.sub("0", line, count=1)
+        for number, line in enumerate(lines)
+    )
+
+
+def _chosen(session: str, lines: Sequence[str], codecs: Sequence[str]) -> int | None:
+    """Which of an offer's lines becomes the call's audio; none if none can."""
+    usable = [n for n, line in enumerate(lines) if next(_known(line, codecs), None)]
+    live = [n for n in usable if _is_live(session, lines[n])]
+    return next(iter(live or usable), None)
+
+
+def _known(line: str, codecs: Sequence[str]) -> Iterator[str]:
+    """Those of our codecs that a line offers; its numbers are its own (RFC 4566 §6)."""
+    audio = _AUDIO.match(line)
+    names = {**_STATIC, **{number: name.upper() for number, name in _RTPMAP.findall(line)}}
+    for number in audio[1].split() if audio else ():
+        if names.get(number) in codecs:
+            yield names[number]
+
+
+def _is_live(session: str, line: str) -> bool:
+    """Whether both sides are to be heard: what a line does not say, the session says for it."""
+    direction = _DIRECTION.search(line) or _DIRECTION.search(session)
+    address = line if _SOMEWHERE.search(line) else session
+    is_open = direction is None or direction[1] == "sendrecv"
+    return is_open and _NOWHERE.search(address) is None

@@ -31,6 +31,10 @@ _log = structlog.get_logger(__name__)
 
 _HIGHEST_PRIORITY = 255
 _DISABLED = 0
+"""Priorities of codecs."""
+
+_FIRST, _LAST = 1, 0
+"""Priorities of accounts; that of one under our own name is `_LAST`, PJSUA's default."""
 
 _JITTER_MS = {"jbInit": 0, "jbMinPre": 20, "jbMaxPre": 40, "jbMax": 200}
 """The jitter buffer: starts empty, and holds back what late packets demand. What it has grown to in
@@ -167,20 +171,29 @@ class Stack:
         """Close such a port: nothing is sent or received by it any more."""
         self._endpoint.transportClose(transport)
 
-    def account_config(self, registration: Registration | None = None) -> Any:
-        """An account on our transports: a bare one, or one that registers (RFC 3261 §10)."""
+    def account_config(self, place: Registration | None = None, *, registers: bool = False) -> Any:
+        """An account on our transports, under our own name or under that of a place at a registrar.
+
+        Only one that registers there (RFC 3261 §10) has the credentials, and no call is ever its
+        own: PJSUA answers whoever challenges a request of a call with those of the call's account.
+        It goes by name and transport, and where two are alike by priority; so each place has two
+        accounts, and the one without credentials comes first.
+        """
         config = pjsua2.AccountConfig()
         advertised = self.options.public_host or self.options.listen_host
-        user = registration.user if registration else "earshot"
-        config.idUri = f"sip:{user}@{advertised}:{self.port}"
+        config.idUri = f"sip:earshot@{advertised}:{self.port}"
         config.callConfig.timerUse = pjsua2.PJSUA_SIP_TIMER_OPTIONAL
         media = config.mediaConfig.transportConfig
         media.boundAddress = self.options.listen_host
         media.port = self._rtp_port
         media.portRange = self.options.rtp_port_count
         media.publicAddress = self.options.rtp_public_host or self.options.public_host or ""
-        if registration:
-            self._register(config, registration)
+        if place:
+            config.idUri = f"sip:{place.user}@{place.registrar.partition(':')[0]}"
+            config.sipConfig.transportId = self._transports.get(place.transport, -1)
+            config.priority = _LAST if registers else _FIRST
+            if registers:
+                self._register(config, place)
         return config
 
     def stop_media(self) -> None:
@@ -261,14 +274,12 @@ class Stack:
         self._transports.clear()
 
     def _register(self, config: Any, registration: Registration) -> None:
-        config.idUri = f"sip:{registration.user}@{registration.registrar.partition(':')[0]}"
         suffix = ";transport=tcp" if registration.transport == "tcp" else ""
         config.regConfig.registrarUri = f"sip:{registration.registrar}{suffix}"
         config.regConfig.timeoutSec = registration.expires_s
         config.regConfig.firstRetryIntervalSec = registration.retry_s
         config.regConfig.retryIntervalSec = registration.retry_s
         config.regConfig.randomRetryIntervalSec = registration.retry_s
-        config.sipConfig.transportId = self._transports.get(registration.transport, -1)
         credentials = pjsua2.AuthCredInfo(
             "digest",
             registration.realm,

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from agent_rig import Agent, fake_realtime, until
 from prometheus_client.parser import text_string_to_metric_families
+from raw_sip import RawPhone
 
 from agent.metrics import AgentMetrics
 from agent.records import CallRecords
@@ -242,6 +245,49 @@ def test_the_unit_leaves_little_to_attack(tmp_path: Path) -> None:
     unit = str(tmp_path / "earshot-agent.service")
     judged = run(analyze, "security", "--offline=true", "--threshold=25", "--no-pager", unit)
     assert judged.returncode == 0, judged.stdout.splitlines()[-1:]
+
+
+def under_unit(unit: Path) -> tuple[str, ...]:
+    """What runs a module under the unit's filter of system calls."""
+    needed("systemd-analyze", "systemd")
+    return (sys.executable, str(ROOT / "tests" / "under_unit.py"), str(unit))
+
+
+@pytest.mark.peer
+def test_the_units_filter_leaves_what_the_libraries_need_and_is_one(tmp_path: Path) -> None:
+    """OpenBLAS places its memory as it is loaded (mbind); nobody needs to load kernel modules."""
+    for name, code in (
+        ("loads", "import numpy, pjsua2, soxr; numpy.ones((300, 300)) @ numpy.ones((300, 300))"),
+        ("moves", "import ctypes; ctypes.CDLL(None).syscall(175)"),  # init_module, x86-64
+    ):
+        (tmp_path / f"{name}.py").write_text(code)
+    unit = DEPLOY / "earshot-agent.service"
+    loaded = run(*under_unit(unit), "loads", cwd=tmp_path)
+    assert loaded.returncode == 0, loaded.stderr
+    assert run(*under_unit(unit), "moves", cwd=tmp_path).returncode == -signal.SIGSYS
+
+
+@pytest.mark.peer
+@pytest.mark.e2e
+def test_a_call_is_served_under_the_units_filter(tmp_path: Path) -> None:
+    """By a supervisor and its worker, from the start to the end of a drain."""
+    runner = under_unit(DEPLOY / "earshot-agent.service")
+    with fake_realtime(tmp_path, {"greeting": {"say": "Good morning."}}) as url:
+        settings = {"realtime": {"url": url}, "logs": {"format": "json", "level": "debug"}}
+        agent = Agent(tmp_path, settings, "--workers", "1", runner=runner)
+        try:
+            port = int(agent.addresses[0].rpartition(":")[2])
+            with RawPhone(port) as caller:
+                assert caller.call(caller.sdp()).status == 200
+                until(lambda: agent.logged("greeting_cached"), "the greeting")
+                assert caller.request("BYE") == 200
+            until(agent.records, "the record of the call")
+            agent.signal(signal.SIGHUP)
+            until(lambda: agent.logged("reloaded"), "other settings")
+            agent.signal(signal.SIGTERM)
+            assert agent.wait() == 0
+        finally:
+            agent.close()
 
 
 def test_the_unit_waits_for_longer_than_a_drain_takes() -> None:

@@ -55,7 +55,7 @@ def test_a_proxy_that_the_workers_would_refuse(tmp_path: Path) -> None:
     [
         {},
         {"allowed_peers": ["127.0.0.0/8", "2001:db8::/32"]},
-        {"host": "0.0.0.0", "public_host": "phone.example"},
+        {"host": "0.0.0.0", "public_host": "phone.example", "workers_known_as": "192.0.2.1"},
         {"transports": ["tcp"], "retry_after_s": 30},
         {"host": "::1", "workers": ["[::1]:5061"]},
     ],

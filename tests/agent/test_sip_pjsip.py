@@ -5,6 +5,7 @@ from structlog.testing import capture_logs
 
 from agent.sip.gate import Gate
 from agent.sip.guard import Guard, breaks_off, has_long_address
+from agent.sip.lines import OneLine
 
 
 def test_without_pjsips_functions_calls_are_taken_all_the_same(
@@ -25,6 +26,15 @@ def test_without_them_nothing_is_guarded_and_that_is_said(monkeypatch: pytest.Mo
         Guard().open()
     assert [(line["event"], line["module"]) for line in logs] == [
         ("sip_module_missing", "earshot-guard")
+    ]
+
+
+def test_without_them_offers_are_taken_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
+    with capture_logs() as logs:
+        OneLine(("PCMU",)).open()
+    assert [(line["event"], line["module"]) for line in logs] == [
+        ("sip_module_missing", "earshot-lines")
     ]
 
 

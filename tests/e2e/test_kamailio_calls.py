@@ -1,5 +1,6 @@
 """Twelve calls through a real Kamailio over three workers, one of which is killed."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -10,13 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
+from raw_sip import RawPhone
 from sip_rig import Phone
 
 from agent.audio import level_dbfs, to_samples, tone, write_wav
 from agent.leg import CallAnswered, HungUp, LegInput, MediaReady, RtpMeasured
 from agent.open_calls import LOST
-from agent.sip.options import SipOptions
+from agent.sip.options import SipOptions, Transport
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 
@@ -30,14 +33,14 @@ WAIT_S = 30.0
 class Kamailio:
     """A real one, with the configuration that `earshot-agent kamailio` makes."""
 
-    def __init__(self, agent: Agent, folder: Path) -> None:
+    def __init__(self, config: Path, folder: Path) -> None:
         program = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin")
         if program is None:
             pytest.skip("kamailio is not installed (Debian: apt install kamailio)")
         self.folder = folder
         self.port = free_port()
         self.uri = f"sip:100@127.0.0.1:{self.port}"
-        arguments = ["kamailio", "--config", str(agent.config), "--workers", str(WORKERS)]
+        arguments = ["kamailio", "--config", str(config), "--workers", str(WORKERS)]
         arguments += ["--listen", f"127.0.0.1:{self.port}", "--out", str(folder)]
         subprocess.run([sys.executable, "-m", "agent.cli", *arguments], check=True, timeout=60)
         with (folder / "kamailio.log").open("w") as log:
@@ -55,6 +58,16 @@ class Kamailio:
         """What its log says of workers that did not answer."""
         lines = (self.folder / "kamailio.log").read_text().splitlines()
         return [line for line in lines if "does not answer" in line]
+
+    def wait_until_up(self) -> None:
+        """Until it takes connections."""
+
+        def connects() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return True
+            return False
+
+        until(connects, "kamailio listens")
 
     def close(self) -> None:
         self.process.terminate()
@@ -105,7 +118,7 @@ def agent(tmp_path: Path) -> Iterator[Agent]:
 
 @pytest.fixture
 def kamailio(agent: Agent, tmp_path: Path) -> Iterator[Kamailio]:
-    kamailio = Kamailio(agent, tmp_path / "kamailio")
+    kamailio = Kamailio(agent.config, tmp_path / "kamailio")
     yield kamailio
     kamailio.close()
 
@@ -235,3 +248,217 @@ def test_a_worker_that_drains_is_passed_over(
     assert calls_by_worker(agent)[0] == 1
     for caller in [*callers, *more]:
         assert caller.hang_up().status == 200
+
+
+def wire(host: str, port: int = 0) -> socket.socket:
+    """Somebody who is reached over UDP."""
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.bind((host, port))
+    opened.settimeout(WAIT_S)
+    return opened
+
+
+def next_but_probes(worker: socket.socket) -> str:
+    """What a worker is sent next; the proxy's OPTIONS are answered."""
+    while True:
+        message, proxy = worker.recvfrom(65536)
+        text = message.decode()
+        if not text.startswith("OPTIONS"):
+            return text
+        worker.sendto(reply(text, "200 OK"), proxy)
+
+
+def reply(request: str, status: str, *headers: str) -> bytes:
+    kept = [
+        line
+        for line in request.splitlines()
+        if line.startswith(("Via:", "Record-Route:", "From:", "To:", "Call-ID:", "CSeq:"))
+    ]
+    lines = [f"SIP/2.0 {status}", *kept, *headers, "Content-Length: 0", "", ""]
+    return "\r\n".join(lines).encode()
+
+
+class Lone:
+    """A proxy whose workers are sockets of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        first = free_ports(WORKERS)
+        self.workers = [wire("127.0.0.1", first + n) for n in range(WORKERS)]
+        self.config = folder / "agent.yaml"
+        settings = {"sip": {"port": first, "public_host": "198.51.100.7"}}
+        self.config.write_text(yaml.safe_dump(settings))
+        self.kamailio = Kamailio(self.config, folder / "kamailio")
+        self.port = self.kamailio.port
+        self.kamailio.wait_until_up()
+
+    def close(self) -> None:
+        self.kamailio.close()
+        for worker in self.workers:
+            worker.close()
+
+
+@pytest.fixture(scope="module")
+def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lone]:
+    lone = Lone(tmp_path_factory.mktemp("lone"))
+    yield lone
+    lone.close()
+
+
+@pytest.fixture
+def victim() -> Iterator[socket.socket]:
+    """Somebody whom the proxy does not know, at one port over UDP and TCP."""
+    with wire("127.0.0.5") as udp, socket.socket() as tcp:
+        tcp.bind(udp.getsockname())
+        tcp.listen()
+        tcp.setblocking(False)
+        yield udp
+        udp.settimeout(QUIET_S)
+        with pytest.raises(TimeoutError):
+            udp.recv(65536)
+        with pytest.raises(BlockingIOError):
+            tcp.accept()
+
+
+QUIET_S = 0.3
+"""The proxy passes a message on within milliseconds."""
+FOREIGN = ["", ";transport=tcp"]
+METHODS = ["MESSAGE", "INVITE", "BYE", "REFER", "OPTIONS", "REGISTER", "INFO", "ACK"]
+
+
+@pytest.mark.parametrize("over", ["udp", "tcp"])
+@pytest.mark.parametrize("towards", FOREIGN, ids=["udp", "tcp"])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_invented_call_goes_nowhere(
+    lone: Lone, victim: socket.socket, method: str, towards: str, over: Transport
+) -> None:
+    """Neither by the URI, nor by what is behind our Route, nor by a Route that is not ours."""
+    elsewhere = f"127.0.0.5:{victim.getsockname()[1]}{towards}"
+    worker = f"127.0.0.1:{lone.workers[0].getsockname()[1]}"
+    ours, theirs = f"<sip:127.0.0.1:{lone.port};lr>", f"<sip:{elsewhere};lr>"
+    for target, route in (
+        (f"sip:q@{elsewhere}", ours),
+        (f"sip:q@{elsewhere}", theirs),
+        (f"sip:q@{worker}", f"{ours}, {theirs}"),
+        (f"sip:q@{worker}", theirs),
+        (f"sip:127.0.0.1:{lone.port}", f"{ours}, {theirs}"),
+        (f"sip:127.0.0.1:{lone.port}", theirs),
+    ):
+        with RawPhone(lone.port, "127.0.0.2", over) as stranger:
+            stranger.target = target
+            stranger._to_tag = "invented"
+            stranger.send(method, headers={"Route": route})
+            if method != "ACK":  # which is not answered
+                assert stranger.final(method).status in (403, 481), (target, route)
+            stranger.send("OPTIONS", headers={"X": "behind it"})
+    for worker_ in lone.workers:
+        worker_.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while message := worker_.recv(65536).decode():
+                assert message.startswith("OPTIONS sip:127.0.0.1"), message
+        worker_.settimeout(WAIT_S)
+
+
+def test_what_names_a_worker_and_means_another_goes_to_the_worker(
+    lone: Lone, victim: socket.socket
+) -> None:
+    worker = lone.workers[0]
+    port = worker.getsockname()[1]
+    with RawPhone(lone.port, "127.0.0.2") as stranger:
+        stranger._to_tag = "invented"
+        stranger.target = f"sip:q@127.0.0.1:{port};maddr=127.0.0.5;transport=tcp"
+        stranger.send("BYE", headers={"Route": f"<sip:127.0.0.1:{lone.port};lr>"})
+        assert next_but_probes(worker).startswith("BYE ")
+
+
+def test_an_answer_that_nobody_waits_for_goes_nowhere(lone: Lone, victim: socket.socket) -> None:
+    host, port = victim.getsockname()
+    with RawPhone(lone.port, "127.0.0.2") as stranger:
+        stranger.send_bytes(
+            (
+                "SIP/2.0 200 OK\r\n"
+                f"Via: SIP/2.0/UDP 127.0.0.1:{lone.port};branch=z9hG4bKone\r\n"
+                f"Via: SIP/2.0/UDP {host}:{port};branch=z9hG4bKtwo\r\n"
+                "From: <sip:x@y>;tag=x\r\nTo: <sip:x@y>;tag=z\r\nCall-ID: c\r\nCSeq: 1 BYE\r\n"
+                "Content-Length: 0\r\n\r\n"
+            ).encode()
+        )
+        stranger.send("OPTIONS")
+        assert stranger.final("OPTIONS").status == 200
+
+
+@pytest.mark.parametrize("over", ["udp", "tcp"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "198.51.100.7"], ids=["address", "public"])
+def test_a_call_goes_both_ways_by_the_recorded_route(
+    lone: Lone, over: Transport, host: str
+) -> None:
+    """ACK and BYE of the caller to a worker, also by its public name; what a worker asks to it."""
+    with RawPhone(lone.port, "127.0.0.2", over) as caller:
+        caller.send("INVITE", caller.sdp())
+        worker, invite, proxy = invited(lone)
+        contact = f"sip:earshot@{host}:{worker.getsockname()[1]}"
+        worker.sendto(
+            reply(
+                invite.replace("To: <sip:100@127.0.0.1>", "To: <sip:100@127.0.0.1>;tag=w"),
+                "200 OK",
+                f"Contact: <{contact}>",
+            ),
+            proxy,
+        )
+        answer = caller.final()
+        assert answer.status == 200
+        recorded = record_route(answer.message)
+        back = {"Route": ", ".join(reversed(recorded))}
+        caller.target = contact
+        caller.send("ACK", headers=back, cseq=1)
+        assert next_but_probes(worker).startswith("ACK ")
+        caller.send("INFO", headers=back, cseq=2)
+        request = next_but_probes(worker)
+        assert request.startswith("INFO ")
+        worker.sendto(reply(request, "200 OK"), proxy)
+        assert caller.final("INFO").status == 200
+        way = ", ".join(record_route(invite))
+        worker.sendto(
+            (
+                f"BYE {caller.contact} SIP/2.0\r\n"
+                f"Via: SIP/2.0/UDP 127.0.0.1:{worker.getsockname()[1]}"
+                f";branch=z9hG4bK{over}{host}\r\n"
+                f"Max-Forwards: 70\r\nRoute: {way}\r\n"
+                "From: <sip:100@127.0.0.1>;tag=w\r\nTo: <sip:raw@127.0.0.2>;tag=raw\r\n"
+                "Call-ID: bye\r\nCSeq: 9 BYE\r\nContent-Length: 0\r\n\r\n"
+            ).encode(),
+            proxy,
+        )
+        bye = caller.asked("BYE")
+        assert bye
+        caller.reply(bye, "200 OK")
+        assert next_but_probes(worker).startswith("SIP/2.0 200 OK")
+
+
+def record_route(message: str) -> list[str]:
+    """The route that a message has taken, the last hop first."""
+    lines = [line for line in message.splitlines() if line.startswith("Record-Route: ")]
+    return [hop for line in lines for hop in line.partition(": ")[2].split(", ")]
+
+
+def invited(lone: Lone) -> tuple[socket.socket, str, tuple[str, int]]:
+    """The worker that has an INVITE, the INVITE, and where it comes from."""
+    found: list[tuple[socket.socket, str, tuple[str, int]]] = []
+
+    def came() -> bool:
+        for worker in lone.workers:
+            worker.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    message, proxy = worker.recvfrom(65536)
+                    text = message.decode()
+                    if text.startswith("INVITE"):
+                        found.append((worker, text, proxy))
+                        worker.sendto(reply(text, "100 Trying"), proxy)
+                        break
+                    if text.startswith("OPTIONS"):
+                        worker.sendto(reply(text, "200 OK"), proxy)
+            worker.settimeout(WAIT_S)
+        return bool(found)
+
+    until(came, "an INVITE at a worker")
+    return found[0]

@@ -5,12 +5,18 @@ import re
 import signal
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
 
 import pytest
 from agent_rig import Agent, until
+from raw_sip import RawPhone
+from sip_rig import Phone, answer_at_once, open_phone, wait_until
+
+from agent.leg import HungUp, MediaReady
+from agent.sip.options import Registration, SipOptions, Transport
 
 pytestmark = pytest.mark.e2e
 
@@ -22,17 +28,31 @@ GRANTED_S = 6
 class Registrar:
     """As much of RFC 3261 §10 and RFC 2617 as a user agent notices."""
 
-    def __init__(self) -> None:
+    def __init__(self, over: Transport = "tcp") -> None:
         self.accepted = 0
         self.left = 0
         self.refuses = False
         """Answers 403, as a PBX may while it restarts."""
         self.dies_in_the_middle = False
         """Asks for the digest, and is gone when it comes."""
+        self.sees_at = ""
+        """What a NAT before it makes of our address: `HOST:PORT`."""
+        self.contacts: list[str] = []
         self._nonces = 0
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        if over == "tcp":
+            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), self._connection())
+            server.daemon_threads = True
+            self._server: socketserver.TCPServer = server
+        else:
+            self._server = socketserver.UDPServer(("127.0.0.1", 0), self._datagram())
         self.port: int = self._server.server_address[1]
+        self.registration = Registration(
+            registrar=f"127.0.0.1:{self.port}",
+            user="200",
+            password=SECRET,
+            transport=over,
+            retry_s=1,
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,))
         self._thread.start()
 
@@ -42,7 +62,20 @@ class Registrar:
         self._thread.join()
         self._server.server_close()
 
-    def _handler(self) -> type[socketserver.StreamRequestHandler]:
+    def _datagram(self) -> type[socketserver.DatagramRequestHandler]:
+        registrar = self
+
+        class Handler(socketserver.DatagramRequestHandler):
+            def handle(self) -> None:
+                """One message."""
+                message = _next_message(self.rfile)
+                answer = registrar._answer(message)
+                if answer is not None:
+                    self.wfile.write(_reply(message, answer, registrar.sees_at))
+
+        return Handler
+
+    def _connection(self) -> type[socketserver.StreamRequestHandler]:
         registrar = self
 
         class Handler(socketserver.StreamRequestHandler):
@@ -52,7 +85,7 @@ class Registrar:
                     answer = registrar._answer(message)
                     if answer is None:
                         return
-                    self.wfile.write(_reply(message, answer))
+                    self.wfile.write(_reply(message, answer, registrar.sees_at))
 
         return Handler
 
@@ -74,6 +107,7 @@ class Registrar:
         self.accepted += 1
         contact = re.search(r"^Contact: (<[^>]*>)", message, re.MULTILINE)
         assert contact is not None
+        self.contacts.append(contact[1])
         return f"200 OK\r\nContact: {contact[1]};expires={GRANTED_S}"
 
 
@@ -99,7 +133,10 @@ def _is_right(digest: dict[str, str]) -> bool:
     return digest["response"] == md5(f"{who}:{digest['nonce']}:{what}")
 
 
-def _reply(request: str, answer: str) -> bytes:
+def _reply(request: str, answer: str, sees_at: str) -> bytes:
+    if sees_at:
+        host, _, port = sees_at.partition(":")
+        request = request.replace(";rport", f";rport={port};received={host}", 1)
     kept = re.findall(r"^((?:Via|From|To|Call-ID|CSeq):.*?)\r?$", request, re.MULTILINE)
     kept = [f"{line};tag=registrar" if line.startswith("To:") else line for line in kept]
     return "\r\n".join([f"SIP/2.0 {answer}", *kept, "Content-Length: 0", "", ""]).encode()
@@ -163,3 +200,74 @@ def test_a_wrong_password_is_said_and_is_no_attack(
         assert "wrong horse" not in agent.log_path.read_text()
     finally:
         agent.close()
+
+
+CHALLENGES = {
+    "401 Unauthorized": 'WWW-Authenticate: Digest realm="pbx", nonce="abc", algorithm=MD5',
+    "407 Proxy Authentication Required": (
+        'Proxy-Authenticate: Digest realm="*", nonce="abc", algorithm=MD5, qop="auth"'
+    ),
+}
+QUIET_S = 1.5
+"""The stack answers a challenge within milliseconds."""
+
+
+@pytest.fixture(scope="module", params=["udp", "tcp"])
+def place(request: pytest.FixtureRequest) -> Iterator[tuple[Registrar, Phone]]:
+    """A registrar, and an agent that has registered there."""
+    registrar = Registrar(request.param)
+    try:
+        options = SipOptions(registration=registrar.registration)
+        with open_phone("agent", options, answer_at_once) as agent:
+            wait_until(lambda: agent.registered() is True, "the registration")
+            yield registrar, agent
+    finally:
+        registrar.close()
+
+
+@pytest.mark.parametrize("called", ["200@127.0.0.1", "200@elsewhere", "100@127.0.0.1"])
+def test_whoever_challenges_a_request_of_a_call_gets_no_digest(
+    place: tuple[Registrar, Phone], called: str
+) -> None:
+    """Not even one whose call is for our name at the registrar: the password is for that alone."""
+    registrar, agent = place
+    call = agent.calls()
+    with RawPhone(agent.port, "127.0.0.2", registrar.registration.transport) as stranger:
+        stranger.called = stranger.target = f"sip:{called}"
+        assert stranger.call(stranger.sdp()).status == 200
+        agent.wait_for(call, MediaReady)
+        agent.do(call, "transfer", "sip:desk@127.0.0.1")
+        given = challenged(stranger, "REFER", "407 Proxy Authentication Required")
+        agent.do(call, "hang_up")
+        given += challenged(stranger, "BYE", "401 Unauthorized")
+    assert [line for line in given if "authorization" in line.lower()] == []
+    agent.wait_for(call, HungUp)
+
+
+def challenged(stranger: RawPhone, method: str, status: str) -> list[str]:
+    """What comes of a challenge to the agent's next request: the lines of all that follows it."""
+    request = stranger.asked(method)
+    assert request, f"the agent sends no {method}"
+    stranger.reply(request, status, CHALLENGES[status])
+    lines: list[str] = []
+    deadline = time.monotonic() + QUIET_S
+    while time.monotonic() < deadline:
+        again = stranger.asked(within_s=deadline - time.monotonic())
+        if again:
+            lines += again.splitlines()
+            stranger.reply(again, status, CHALLENGES[status])
+    return lines
+
+
+def test_calls_name_the_address_that_nat_has_made_of_ours(place: tuple[Registrar, Phone]) -> None:
+    """As the registration does: at any other the caller's ACK and BYE would not arrive."""
+    registrar, agent = place
+    registrar.sees_at = "127.0.0.9:5555"
+    until(lambda: any("@127.0.0.9:5555" in each for each in registrar.contacts), "NAT's address")
+    call = agent.calls()
+    with RawPhone(agent.port, "127.0.0.2", registrar.registration.transport) as caller:
+        caller.called = "sip:200@127.0.0.1"
+        answer = caller.call(caller.sdp())
+        assert answer.header("Contact") == registrar.contacts[-1]
+        agent.wait_for(call, MediaReady)
+        assert caller.request("BYE") == 200

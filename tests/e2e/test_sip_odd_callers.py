@@ -33,7 +33,7 @@ def answer_and_sing(leg: SipLeg, item: LegInput) -> None:
     if isinstance(item, CallReceived):
         leg.answer()
     if isinstance(item, MediaReady):
-        leg.play(tone(440, 3_000, leg.sample_rate_hz))
+        leg.play(tone(440, 20_000, leg.sample_rate_hz))
 
 
 def refuse(leg: SipLeg, item: LegInput) -> None:
@@ -108,6 +108,99 @@ def test_comfort_noise_packets_do_no_harm(agent: Phone, raw: RawPhone) -> None:
         raw.send_rtp(b"\x40", port, payload_type=13)
     agent.wait_for(call, AudioReceived, count=len(frames(agent, call)) + 25)
     hang_up(agent, raw, call)
+
+
+OPUS = ("m=audio 9 RTP/AVP 96", "a=rtpmap:96 opus/48000/2")
+VIDEO = ("m=video 9 RTP/AVP 97", "a=rtpmap:97 H264/90000")
+ENCRYPTED = (
+    "m=audio 9 RTP/SAVP 0",
+    "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj",
+)
+KEYS = ("m=audio 9 RTP/AVP 101", "a=rtpmap:101 telephone-event/8000")
+VOICE = ("m=audio {port} RTP/AVP 0",)
+TALK_FRAMES = 25
+
+
+@pytest.mark.parametrize(
+    ("lines", "chosen"),
+    [
+        pytest.param((*VIDEO, *VOICE), 1, id="behind video"),
+        pytest.param(("m=image 9 udptl t38", *VOICE), 1, id="behind a fax"),
+        pytest.param(("m=application 9 UDP/BFCP *", "m=text 9 x y", *VOICE), 2, id="behind others"),
+        pytest.param((*ENCRYPTED, *VOICE), 1, id="behind itself encrypted"),
+        pytest.param((*VOICE, *ENCRYPTED), 0, id="before itself encrypted"),
+        pytest.param((*OPUS, *VOICE), 1, id="behind an unknown codec"),
+        pytest.param((*5 * OPUS, *VOICE, *OPUS), 5, id="among unknown codecs"),
+        pytest.param((*KEYS, *VOICE), 1, id="behind keys alone"),
+        pytest.param(("m=audio 0 RTP/AVP 0", *VOICE), 1, id="behind one that is refused"),
+        pytest.param(("m=audio 9 TCP/RTP/AVP 0", *VOICE), 1, id="behind itself over TCP"),
+        pytest.param(("m=audio 9 RTP/AVP 0", "a=inactive", *VOICE), 1, id="behind an idle one"),
+        pytest.param(("m=audio 9 RTP/AVP 0", "a=sendonly", *VOICE), 1, id="behind one on hold"),
+        pytest.param(
+            ("m=audio 9 RTP/AVP 0", "c=IN IP4 0.0.0.0", *VOICE), 1, id="behind one at no address"
+        ),
+        pytest.param(("a=inactive", *VOICE, "a=sendrecv"), 0, id="alive in an idle session"),
+        pytest.param((*VOICE, "m=audio 9 RTP/AVP 8"), 0, id="before another one"),
+        pytest.param((*OPUS, *VIDEO, *VOICE, *VIDEO), 2, id="in the midst of it all"),
+    ],
+)
+def test_audio_is_found_wherever_it_stands_in_the_offer(
+    agent: Phone, raw: RawPhone, lines: tuple[str, ...], chosen: int
+) -> None:
+    """RFC 3264 §6: each line has its answer; one of them is the call, and is heard both ways."""
+    call = agent.calls()
+    answer = raw.call(raw.offer(*lines))
+    assert answer.status == 200
+    offered = [line[2:].partition(" ")[0] for line in lines if line.startswith("m=")]
+    assert [kind for kind, _ in answer.media] == offered
+    assert [n for n, (_, port) in enumerate(answer.media) if port] == [chosen]
+    assert agent.wait_for(call, MediaReady).codec == "PCMU"
+    talk_both_ways(agent, raw, call, answer.media[chosen][1])
+    hang_up(agent, raw, call)
+
+
+def test_a_re_invite_can_move_the_audio_to_another_line(agent: Phone, raw: RawPhone) -> None:
+    call = agent.calls()
+    port = raw.call(raw.offer(*VOICE)).audio_port
+    agent.wait_for(call, MediaReady)
+    talk_both_ways(agent, raw, call, port)
+    moved = raw.ask("INVITE", raw.offer("m=audio 0 RTP/AVP 0", *VIDEO, *VOICE, version=2))
+    assert moved.status == 200
+    assert [port > 0 for _, port in moved.media] == [False, False, True]
+    talk_both_ways(agent, raw, call, moved.media[2][1])
+    hang_up(agent, raw, call)
+
+
+def test_a_re_invite_without_usable_audio_is_refused_and_the_call_goes_on(
+    agent: Phone, raw: RawPhone
+) -> None:
+    """RFC 3261 §14.2."""
+    call = agent.calls()
+    port = raw.call(raw.offer(*VOICE)).audio_port
+    agent.wait_for(call, MediaReady)
+    assert raw.request("INVITE", raw.offer(*OPUS, version=2)) == 488
+    talk_both_ways(agent, raw, call, port)
+    hang_up(agent, raw, call)
+
+
+def talk_both_ways(agent: Phone, raw: RawPhone, call: int, port: int) -> None:
+    """Speak to a port until the agent hears it, and hear the agent sing meanwhile."""
+    voice = AudioFormat("pcmu").encode(tone(1_000, 20, 8_000))
+    known = len(frames(agent, call))
+    raw.forget_rtp()
+
+    def heard() -> bool:
+        raw.send_rtp(voice, port)
+        new = frames(agent, call)[known:]
+        return sum(level_dbfs(to_samples(frame.pcm)) > -40 for frame in new) >= TALK_FRAMES
+
+    wait_until(heard, f"{TALK_FRAMES} frames of the caller's voice")
+
+    def sung() -> bool:
+        payload = raw.rtp.recv(2048)[12:]
+        return level_dbfs(to_samples(AudioFormat("pcmu").decode(payload))) > -40
+
+    wait_until(sung, "the agent's song")
 
 
 def test_an_invite_without_an_offer_is_answered_with_one(agent: Phone, raw: RawPhone) -> None:
@@ -215,13 +308,28 @@ def test_g711_is_not_touched_on_its_way(agent: Phone, raw: RawPhone) -> None:
             "m=audio 5000 RTP/AVP 96\r\na=rtpmap:96 NOSUCH/8000\r\n",
             id="unknown codec",
         ),
+        *(
+            pytest.param(
+                "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+                + "".join(f"{line}\r\n" for line in lines),
+                id=name,
+            )
+            for name, lines in {
+                "refused by the caller": ("m=audio 0 RTP/AVP 0",),
+                "encrypted": ENCRYPTED,
+                "encrypted or unknown": (*OPUS, *ENCRYPTED),
+                "unknown and again": OPUS + OPUS,
+                "keys alone": KEYS,
+                "unknown and video": OPUS + VIDEO,
+            }.items()
+        ),
         pytest.param("this is no SDP at all\r\n", id="not SDP"),
         pytest.param("v=0\r\n" + "a=x\r\n" * 2000, id="long and pointless"),
     ],
 )
 def test_an_offer_that_cannot_be_met_is_refused(agent: Phone, raw: RawPhone, sdp: str) -> None:
     status = raw.call(sdp).status
-    assert 400 <= status < 700
+    assert status == 488 if "m=" in sdp else 400 <= status < 500
     wait_until(lambda: agent.facts().active_calls == 0, "the place to be free")
     _still_answers(agent)
 

@@ -1,0 +1,72 @@
+"""Shows PJSUA one line of audio of each offer, the one that becomes the call.
+
+PJSUA opens sockets for every line of audio that it thinks it could use, and then answers for one
+that it can with the port of one that it cannot: such a caller is never heard. What it is not shown
+it refuses, and opens nothing for.
+"""
+
+import ctypes
+from collections.abc import Sequence
+
+from agent.sip.offer import with_one_audio
+from agent.sip.pjsip import Pointer, StackModule, Text, is_method
+
+_POOL_BYTES = 8_192
+
+
+class _Description(ctypes.Structure):
+    """`pjsip_sdp_info`: what the stack keeps with a message once it has read its description."""
+
+    _fields_ = (
+        ("text", Pointer),
+        ("length", ctypes.c_ssize_t),
+        ("error", ctypes.c_int),
+        ("session", Pointer),
+    )
+
+
+class OneLine(StackModule):
+    """Before dialogs; where it cannot stand, offers are taken as they come."""
+
+    name = b"earshot-lines"
+    priority = 31
+    """Transactions have 16, dialogs 32."""
+    needs = (
+        ("pjsip_rdata_get_sdp_info", ctypes.POINTER(_Description), (Pointer,)),
+        (
+            "pjmedia_sdp_parse",
+            ctypes.c_int,
+            (Pointer, Pointer, ctypes.c_size_t, ctypes.POINTER(Pointer)),
+        ),
+        ("pjsua_pool_create", Pointer, (Text, ctypes.c_size_t, ctypes.c_size_t)),
+        ("pj_pool_reset", None, (Pointer,)),
+    )
+
+    def __init__(self, codecs: Sequence[str]) -> None:
+        self._codecs = codecs
+
+    def prepare(self) -> None:
+        """The memory of one description: nobody keeps one for longer than its message."""
+        self._pool = self.library.pjsua_pool_create(b"earshot", _POOL_BYTES, _POOL_BYTES)
+
+    def deal_with(self, message: int) -> bool:
+        """Any request; only what can be an offer is looked at."""
+        what = self.describe(message)
+        if is_method(what, b"INVITE") or is_method(what, b"UPDATE"):
+            self._reduce(self.library.pjsip_rdata_get_sdp_info(message).contents)
+        return False
+
+    def _reduce(self, description: _Description) -> None:
+        if not description.session:
+            return
+        offer = ctypes.string_at(description.text, description.length).decode("latin-1")
+        shown = with_one_audio(offer, self._codecs)
+        if shown == offer:
+            return
+        self.library.pj_pool_reset(self._pool)
+        self._text = ctypes.create_string_buffer(shown.encode("latin-1"))  # is read in place
+        session = Pointer()
+        if not self.library.pjmedia_sdp_parse(
+            self._pool, self._text, len(shown), ctypes.byref(session)
+        ):
+            description.session = session
