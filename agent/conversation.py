@@ -44,6 +44,7 @@ class Conversation:
         self._move_wanted = False
         self._silent = False
         self._handlers = self._event_handlers()
+        parts.link.on_session_lost = self._session_lost
 
     def event(self, event: RealtimeEvent) -> None:
         """A server event."""
@@ -65,16 +66,13 @@ class Conversation:
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
-        if self._parts.closing.hanging_up:
-            return
-        self._parts.link.lost(event)
-        self._session_lost()
+        if not self._parts.closing.hanging_up:
+            self._parts.link.lost(event)
 
     def connect_limit(self) -> None:
         """The session was not ready in time."""
         self._out.mark("watchdog_fired", {"what": Timer.CONNECT_LIMIT.value})
         self._parts.link.drop("the session was not ready in time")
-        self._session_lost()
 
     def move_due(self) -> None:
         """The session will expire: move to a new one at the next quiet moment."""
@@ -174,14 +172,13 @@ class Conversation:
     def _move_session(self) -> None:
         self._move_wanted = False
         self._parts.link.move()
-        self._session_lost()
 
     def _error(self, event: events.ApiError) -> None:
         parts = self._parts
         self._out.mark("realtime_error", {"code": event.code, "message": event.message})
         if parts.link.refused(event.event_id, event.message):
-            self._session_lost()
-        elif not parts.turns.commit_refused(event.event_id):
+            return
+        if not parts.turns.commit_refused(event.event_id):
             self._request_refused(event)
 
     def _request_refused(self, event: events.ApiError) -> None:
