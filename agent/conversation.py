@@ -128,6 +128,8 @@ class Conversation:
             self._open_turns()
         if self._move_wanted and self._chart.state is State.LISTENING:
             self._move_session()
+        self._watch_answer()
+        self._listen_again()
         missing = parts.opening.over and not parts.link.ready and not parts.closing.wanted
         parts.trouble.waiting(for_session=missing)
         self._watch_silence()
@@ -190,8 +192,6 @@ class Conversation:
             parts.opening.request_failed()
         elif event.code == _ALREADY_ACTIVE:
             parts.responses.ask_again(request)
-        else:
-            parts.turns.dismiss()
 
     def _response_created(self, event: events.ResponseCreated) -> None:
         self._out.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
@@ -247,6 +247,29 @@ class Conversation:
             chart.move(Trigger.RESPONSE_CREATED)
         elif parts.turns.answer_due:
             chart.move(Trigger.COMMITTED)
+
+    def _watch_answer(self) -> None:
+        """Nobody waits for ever for an answer that is owed: whatever has stopped the watch on it,
+        it goes on."""
+        parts, turns = self._parts, self._parts.turns
+        limit_ms = parts.settings.turns.watchdogs.response_ms
+        committed = turns.answer_due and not (turns.speaking or turns.committing)
+        owed = parts.link.ready and (parts.responses.pending or committed)
+        if owed and limit_ms and not self._out.is_running(Timer.RESPONSE_LIMIT):
+            self._out.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
+
+    def _listen_again(self) -> None:
+        """Leave a state that waits for something which will not come: a request was refused, or
+        what the caller stopped by a key press has ended. There the caller's silence has no limit.
+        """
+        parts, turns = self._parts, self._parts.turns
+        in_turn = turns.speaking or turns.committing or turns.answer_due
+        if in_turn or parts.responses.expected or not parts.player.idle:
+            return
+        if self._chart.state is State.STREAMING_RESPONSE:
+            self._chart.move(Trigger.RESPONSE_OVER)
+        elif self._chart.state in (State.COMMITTING_INPUT, State.PROCESSING):
+            self._chart.move(Trigger.SPEECH_DISMISSED)
 
     def _watch_silence(self) -> None:
         """Time the silence in which everybody waits for the caller."""

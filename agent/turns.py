@@ -142,7 +142,7 @@ class Turns:
         self._out.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
         if self._retried:
             self.dismiss()
-            return True
+            return not self._responses.expected  # else words may come yet, and their wait is watched
         self._retried = True
         self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
@@ -179,7 +179,8 @@ class Turns:
     def dismiss(self) -> None:
         """What sounded like a turn leads to nothing."""
         self._out.cancel_timer(Timer.COMMIT_LIMIT)
-        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        if not self._responses.pending:
+            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         self.committing = False
         self.answer_due = False
         self._commit_id = None

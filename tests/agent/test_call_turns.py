@@ -7,7 +7,8 @@ import pytest
 from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 
 from agent import effects
-from agent.leg import PlayoutOverflowed
+from agent.inputs import Timer
+from agent.leg import DtmfReceived, PlayoutOverflowed
 from agent.realtime.door import RealtimeEvent
 from agent.states import State
 
@@ -189,6 +190,50 @@ def test_no_response_then_the_agent_asks_then_gives_up() -> None:
     rig.respond()
     rig.wait(200)
     assert rig.state == State.LISTENING, "the turns after it are as ever"
+
+
+@pytest.mark.parametrize("policy", ["server", "client", "local"])
+@pytest.mark.parametrize("code", ["conversation_already_has_active_response", "invalid_value"])
+def test_a_request_that_is_refused_leaves_a_limit_on_the_callers_silence(
+    code: str, policy: str
+) -> None:
+    """A key press stops an answer that is being made, and what it asks for is refused."""
+    rig = listening(with_settings(NO_GREETING, {"turns": {"policy": policy}}))
+    rig.turn() if policy != "local" else None
+    rig.respond("r1", audio_ms=3_000, done=None)
+    rig.wait(200)
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    rig.response_done("r1", status="cancelled")
+    for tries in range(1, 4):
+        refused = rig.sent("response.create")[-1]
+        assert len(rig.sent("response.create")) == (tries if "active" in code else 1)
+        rig.event("error", error={"code": code, "event_id": refused["event_id"]})
+    rig.wait(1)
+    assert rig.state == State.LISTENING
+    rig.wait(rig.settings.limits.silence_ms)
+    assert rig.marks("watchdog_fired") == [{"what": "silence"}]
+
+
+def test_an_answer_of_the_servers_own_does_not_stop_the_watch_on_what_we_asked_for() -> None:
+    rig = listening()
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    rig.turn()
+    rig.event("response.created", response={"id": "g", "metadata": {"purpose": "greeting"}})
+    rig.response_done("g")
+    rig.wait(20_000)
+    given_up = [what for what in rig.marks("watchdog_fired") if what == {"what": "response"}]
+    assert given_up, "a request that nobody answers or refuses"
+    assert rig.marks("prompt_started"), "the caller is told"
+
+
+def test_a_request_that_is_refused_does_not_stop_the_watch_on_the_callers_turn() -> None:
+    rig = listening()
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    (key,) = rig.sent("response.create")
+    rig.turn()
+    rig.event("error", error={"code": "invalid_value", "event_id": key["event_id"]})
+    rig.wait(rig.settings.turns.watchdogs.response_ms)
+    assert len(rig.sent("response.create")) == 2, "the turn is not answered: we ask"
 
 
 def test_a_response_that_stops_giving_signs_of_life_is_cancelled_and_the_call_listens() -> None:
