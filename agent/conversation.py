@@ -249,8 +249,7 @@ class Conversation:
             chart.move(Trigger.COMMITTED)
 
     def _watch_answer(self) -> None:
-        """Nobody waits for ever for an answer that is owed: whatever has stopped the watch on it,
-        it goes on."""
+        """Limit the wait for an answer that is owed, whatever has stopped the watch on it."""
         parts, turns = self._parts, self._parts.turns
         limit_ms = parts.settings.turns.watchdogs.response_ms
         committed = turns.answer_due and not (turns.speaking or turns.committing)
@@ -259,8 +258,10 @@ class Conversation:
             self._out.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
 
     def _listen_again(self) -> None:
-        """Leave a state that waits for something which will not come: a request was refused, or
-        what the caller stopped by a key press has ended. There the caller's silence has no limit.
+        """Leave a state that waits for something which will not come.
+
+        A request was refused, or what the caller stopped by a key press has ended. Only where the
+        call listens does the caller's silence have a limit.
         """
         parts, turns = self._parts, self._parts.turns
         in_turn = turns.speaking or turns.committing or turns.answer_due

@@ -142,7 +142,9 @@ class Turns:
         self._out.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
         if self._retried:
             self.dismiss()
-            return not self._responses.expected  # else words may come yet, and their wait is watched
+            return (
+                not self._responses.expected
+            )  # else words may come yet, and their wait is watched
         self._retried = True
         self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)

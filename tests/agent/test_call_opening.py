@@ -454,3 +454,39 @@ def test_neither_a_key_nor_a_voice_cuts_a_greeting_that_is_being_made(policy: st
     rig.wait(1_000)
     assert rig.marks("greeting_ended") == [{"played_ms": 800, "interrupted": False}]
     assert rig.stored
+
+
+def test_a_greeting_behind_an_answer_that_a_key_stops_is_heard_and_the_call_is_not_mute() -> None:
+    settings = {**NO_BEEP, "greeting": {"delay_ms": 2_500}}
+    rig = CallRig(settings).ring().media().connect()
+    rig.turn()
+    rig.respond("r1", item="a1", audio_ms=6_000)
+    rig.wait(2_500)
+    rig.respond("g1", item="gi", audio_ms=500, purpose="greeting", done=None)
+    rig.wait(400)
+    rig.tell(DtmfReceived(digit="1", method="rfc4733"))
+    rig.delta(500, response="g1", item="gi")
+    rig.response_done("g1", item="gi")
+    rig.wait(2_000)
+    assert rig.marks("greeting_ended") == [{"played_ms": 1_000.0, "interrupted": False}]
+    rig.turn("u2")
+    rig.respond("r2", item="a2", audio_ms=300, purpose="turn")
+    rig.wait(1_000)
+    assert rig.marks("playout_ended")[-1] == {"item": "a2", "played_ms": 300.0}
+    assert rig.state == State.LISTENING
+
+
+def test_a_greeting_that_comes_while_an_answer_arrives_slowly_waits_for_its_end() -> None:
+    settings = CallSettings.model_validate(NO_BEEP)
+    greeting = Prompt(pcm=b"\3\0" * 24_000, transcript="Good day.")
+    key = prompt_key(settings, settings.greeting.instructions)
+    rig = CallRig(NO_BEEP, prompts={key: greeting}).ring().media().connect()
+    rig.turn()
+    rig.respond("r1", item="a1", audio_ms=200, done=None)
+    rig.wait(1_000)
+    rig.delta(200)
+    rig.response_done("r1")
+    rig.wait(2_000)
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 400.0}]
+    assert rig.marks("greeting_ended") == [{"played_ms": 1_000.0, "interrupted": False}]
+    assert rig.state == State.LISTENING

@@ -7,7 +7,6 @@ import pytest
 from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 
 from agent import effects
-from agent.inputs import Timer
 from agent.leg import DtmfReceived, PlayoutOverflowed
 from agent.realtime.door import RealtimeEvent
 from agent.states import State
