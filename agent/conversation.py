@@ -195,7 +195,7 @@ class Conversation:
 
     def _response_created(self, event: events.ResponseCreated) -> None:
         self._out.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
-        self._parts.turns.answered()
+        self._parts.turns.answered(of_its_own=event.purpose is None)
         self._parts.responses.created(event)
 
     def _response_done(self, event: events.ResponseDone) -> None:
