@@ -20,12 +20,14 @@ RTP_FRAME_BYTES = 160
 class RawPhone:
     """One call over UDP, and one RTP socket."""
 
-    def __init__(self, agent_port: int, bind_host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, agent_port: int, bind_host: str = "127.0.0.1", call_id: bytes | None = None
+    ) -> None:
         self.host = bind_host
         self._agent = ("127.0.0.1", agent_port)
         self._sip = _udp(bind_host)
         self.rtp = _udp(bind_host)
-        self._call_id = uuid.uuid4().hex
+        self._call_id = _text(call_id or uuid.uuid4().hex.encode())
         self._to_tag = ""
         self._cseq = 1
         self._last = b""
@@ -42,6 +44,12 @@ class RawPhone:
     ) -> None:
         self._sip.close()
         self.rtp.close()
+
+    @property
+    def sip_port(self) -> int:
+        """Where our SIP is."""
+        port: int = self._sip.getsockname()[1]
+        return port
 
     @property
     def rtp_port(self) -> int:
@@ -67,22 +75,21 @@ class RawPhone:
         self, method: str, body: str = "", headers: Mapping[str, str] | None = None, cseq: int = 0
     ) -> None:
         """A request of this call."""
-        sip_port = self._sip.getsockname()[1]
         lines = [
             f"{method} sip:100@127.0.0.1:{self._agent[1]} SIP/2.0",
-            f"Via: SIP/2.0/UDP {self.host}:{sip_port};rport;branch=z9hG4bK{uuid.uuid4().hex}",
+            f"Via: SIP/2.0/UDP {self.host}:{self.sip_port};rport;branch=z9hG4bK{uuid.uuid4().hex}",
             "Max-Forwards: 70",
             f"From: <sip:raw@{self.host}>;tag=raw",
             f"To: <sip:100@127.0.0.1>{';tag=' + self._to_tag if self._to_tag else ''}",
             f"Call-ID: {self._call_id}",
             f"CSeq: {cseq or self._cseq} {method}",
-            f"Contact: <sip:raw@{self.host}:{sip_port}>",
+            f"Contact: <sip:raw@{self.host}:{self.sip_port}>",
             *(f"{name}: {value}" for name, value in (headers or {}).items()),
         ]
         if body and not headers:
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
-        self._last = "\r\n".join(lines).encode()
+        self._last = "\r\n".join(lines).encode(errors="surrogateescape")
         self.send_bytes(self._last)
 
     def final(self, method: str = "INVITE", within_s: float = WAIT_S) -> "Response":
@@ -112,6 +119,18 @@ class RawPhone:
         if method == "INVITE":
             self.send("ACK", cseq=self._cseq)
         return status
+
+    def answer_request(self, method: str, status_line: bytes) -> None:
+        """Wait for a request of the agent's, and answer it with this status and reason."""
+        self._sip.settimeout(WAIT_S)
+        while True:
+            request = _text(self._sip.recv(65536))
+            if request.startswith(method):
+                break
+        names = ("Via", "From", "To", "Call-ID", "CSeq")
+        kept = [line for line in request.split("\r\n") if line.startswith(names)]
+        lines = [f"SIP/2.0 {_text(status_line)}", *kept, "Content-Length: 0", "", ""]
+        self.send_bytes("\r\n".join(lines).encode(errors="surrogateescape"))
 
     def send_rtp(self, payload: bytes, to_port: int, payload_type: int = 0) -> None:
         """One RTP packet (RFC 3550 §5.1); what is not sent in between is left out of time."""
@@ -158,6 +177,11 @@ class Response:
         """Of the SDP; 0 without one, or when the stream is refused."""
         found = re.search(r"^m=audio (\d+)", self.message, re.MULTILINE)
         return int(found[1]) if found else 0
+
+
+def _text(wire: bytes) -> str:
+    """Bytes as they are; `encode(errors="surrogateescape")` is the way back."""
+    return wire.decode(errors="surrogateescape")
 
 
 def _udp(host: str) -> socket.socket:
