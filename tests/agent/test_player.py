@@ -200,8 +200,11 @@ class RandomCall(Bench):
         self.arriving: list[Segment] = []
 
     def step(self) -> None:
-        moves = [self.begin, self.arrive, self.arrive, self.finish, self.barge_in, self.pass_time]
-        self.rng.choice([*moves, self.pass_time, lambda: self.deliver(self.rng.randrange(1, 40))])()
+        moves = [self.begin, self.arrive, self.arrive, self.finish, self.barge_in]
+        self.rng.choice([*moves, self.pass_time, self.pass_time, self.tell])()
+
+    def tell(self) -> None:
+        self.deliver(self.rng.randrange(1, 40))
 
     def begin(self) -> None:
         self.arriving.append(self.segment(interruptible=self.rng.random() < 0.6))
