@@ -7,7 +7,7 @@ import pytest
 
 from agent.call import CallMachine
 from agent.clock import NS_PER_MS
-from agent.driver import CallDriver, Work
+from agent.driver import CallDriver, Work, run_inline
 from agent.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
 from agent.greeting import DamagedPromptError, MemoryPrompts, Prompt, PromptStore, prompt_key
 from agent.inputs import CallInput, TimerFired
@@ -103,7 +103,6 @@ class Bench:
         machine = CallMachine(
             self.settings, called="1", sample_rate_hz=24_000, tools=declarations, strict=True
         )
-        extra = {} if background is None else {"background": background}
         self.driver = CallDriver(
             machine,
             self.leg,
@@ -114,7 +113,7 @@ class Bench:
             call="c1",
             tools=tools,
             on_end=self._ended,
-            **extra,
+            background=background or run_inline,
         )
         self.driver.start()
         self.leg.tell(CallReceived(called="1", caller="2", sip_call_id="s"))
