@@ -44,6 +44,7 @@ class Conversation:
         self._move_wanted = False
         self._silent = False
         self._handlers = self._event_handlers()
+        parts.link.on_session_lost = self._session_lost
 
     def event(self, event: RealtimeEvent) -> None:
         """A server event."""
@@ -65,16 +66,13 @@ class Conversation:
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
-        if self._parts.closing.hanging_up:
-            return
-        self._parts.link.lost(event)
-        self._session_lost()
+        if not self._parts.closing.hanging_up:
+            self._parts.link.lost(event)
 
     def connect_limit(self) -> None:
         """The session was not ready in time."""
         self._out.mark("watchdog_fired", {"what": Timer.CONNECT_LIMIT.value})
         self._parts.link.drop("the session was not ready in time")
-        self._session_lost()
 
     def move_due(self) -> None:
         """The session will expire: move to a new one at the next quiet moment."""
@@ -130,6 +128,8 @@ class Conversation:
             self._open_turns()
         if self._move_wanted and self._chart.state is State.LISTENING:
             self._move_session()
+        self._watch_answer()
+        self._listen_again()
         missing = parts.opening.over and not parts.link.ready and not parts.closing.wanted
         parts.trouble.waiting(for_session=missing)
         self._watch_silence()
@@ -174,14 +174,13 @@ class Conversation:
     def _move_session(self) -> None:
         self._move_wanted = False
         self._parts.link.move()
-        self._session_lost()
 
     def _error(self, event: events.ApiError) -> None:
         parts = self._parts
         self._out.mark("realtime_error", {"code": event.code, "message": event.message})
         if parts.link.refused(event.event_id, event.message):
-            self._session_lost()
-        elif not parts.turns.commit_refused(event.event_id):
+            return
+        if not parts.turns.commit_refused(event.event_id):
             self._request_refused(event)
 
     def _request_refused(self, event: events.ApiError) -> None:
@@ -193,12 +192,10 @@ class Conversation:
             parts.opening.request_failed()
         elif event.code == _ALREADY_ACTIVE:
             parts.responses.ask_again(request)
-        else:
-            parts.turns.dismiss()
 
     def _response_created(self, event: events.ResponseCreated) -> None:
         self._out.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
-        self._parts.turns.answered()
+        self._parts.turns.answered(of_its_own=event.purpose is None)
         self._parts.responses.created(event)
 
     def _response_done(self, event: events.ResponseDone) -> None:
@@ -250,6 +247,30 @@ class Conversation:
             chart.move(Trigger.RESPONSE_CREATED)
         elif parts.turns.answer_due:
             chart.move(Trigger.COMMITTED)
+
+    def _watch_answer(self) -> None:
+        """Limit the wait for an answer that is owed, whatever has stopped the watch on it."""
+        parts, turns = self._parts, self._parts.turns
+        limit_ms = parts.settings.turns.watchdogs.response_ms
+        committed = turns.answer_due and not (turns.speaking or turns.committing)
+        owed = parts.link.ready and (parts.responses.pending or committed)
+        if owed and limit_ms and not self._out.is_running(Timer.RESPONSE_LIMIT):
+            self._out.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
+
+    def _listen_again(self) -> None:
+        """Leave a state that waits for something which will not come.
+
+        A request was refused, or what the caller stopped by a key press has ended. Only where the
+        call listens does the caller's silence have a limit.
+        """
+        parts, turns = self._parts, self._parts.turns
+        in_turn = turns.speaking or turns.committing or turns.answer_due
+        if in_turn or parts.responses.expected or not parts.player.idle:
+            return
+        if self._chart.state is State.STREAMING_RESPONSE:
+            self._chart.move(Trigger.RESPONSE_OVER)
+        elif self._chart.state in (State.COMMITTING_INPUT, State.PROCESSING):
+            self._chart.move(Trigger.SPEECH_DISMISSED)
 
     def _watch_silence(self) -> None:
         """Time the silence in which everybody waits for the caller."""

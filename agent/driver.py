@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from agent import effects
 from agent.call import CallMachine
-from agent.clock import Clock
+from agent.clock import Clock, ms_to_ns
 from agent.clock import Timer as ClockTimer
 from agent.greeting import DamagedPromptError, Prompt, PromptStore
 from agent.inputs import (
@@ -22,15 +22,20 @@ from agent.inputs import (
     TimerFired,
     ToolFinished,
 )
-from agent.leg import CallLeg
+from agent.leg import CallLeg, HungUp
 from agent.realtime.door import RealtimeConnection
 from agent.timeline import Mark, MarkSink
 from agent.toolbox import Tool
 
 _T = TypeVar("_T")
 
+_SERVER_ERROR = 500
+_FAILED_LIMIT_MS = 10_000
+"""For the leg to tell the end of a call that a bug has ended."""
+
 Connect = Callable[[effects.ConnectRealtime], RealtimeConnection]
 Work = Callable[[], CallInput]
+OnFailure = Callable[[CallInput, Exception], None]
 Background = Callable[[Work, Callable[[CallInput], None]], None]
 """Runs work elsewhere, and hands what it returned to the callback on the call's own thread."""
 
@@ -57,7 +62,25 @@ class CallDriver:
         background: Background = run_inline,
         run_tools: Background = run_inline,
         on_end: Callable[[], None] = lambda: None,
+        on_failure: OnFailure | None = None,
     ) -> None:
+        """One call, not started yet.
+
+        Args:
+            machine: decides everything.
+            leg: the telephone.
+            connect: makes a connection to the Realtime API, not started yet.
+            clock: the call's time.
+            prompts: the cache of spoken prompts.
+            marks: where marks go.
+            call: the call's id in its marks.
+            tools: the user's functions.
+            background: runs work with prompt files.
+            run_tools: runs the user's functions.
+            on_end: told once, when the call is over, whatever has failed.
+            on_failure: told of a bug that an input ran into. It costs this call, which is hung up,
+                and no other. Without it, the bug is raised: in tests it must not be missed.
+        """
         self._machine = machine
         self._leg = leg
         self._connect = connect
@@ -69,6 +92,8 @@ class CallDriver:
         self._background = background
         self._run_tools = run_tools
         self._on_end = on_end
+        self._on_failure = on_failure
+        self._failed = False
         self._connection: RealtimeConnection | None = None
         self._timers: dict[Timer, ClockTimer] = {}
         self._inbox: deque[CallInput] = deque()
@@ -93,11 +118,32 @@ class CallDriver:
             return
         self._busy = True
         try:
-            self._step(event)
+            self._survive(event)
             while self._inbox and not self._over:
-                self._step(self._inbox.popleft())
+                self._survive(self._inbox.popleft())
         finally:
             self._busy = False
+
+    def _survive(self, event: CallInput) -> None:
+        """A step that the call's end outlives, whatever comes of it."""
+        try:
+            self._step(event)
+        except Exception as error:
+            if self._on_failure is None:
+                raise
+            self._on_failure(event, error)
+            self._fail()
+        finally:
+            if isinstance(event, HungUp):
+                self._finish()
+
+    def _fail(self) -> None:
+        """Hang up; where the leg does not tell the end, the call is over without it."""
+        if not self._failed and not self._over:
+            self._failed = True
+            limit_ns = self._clock.now_ns() + ms_to_ns(_FAILED_LIMIT_MS)
+            self._clock.call_at(limit_ns, self._finish)
+            self._leg.hang_up(_SERVER_ERROR)
 
     def _step(self, event: CallInput) -> None:
         for effect in self._machine.handle(event, self._clock.now_ns()):
@@ -196,8 +242,12 @@ class CallDriver:
         )
 
     def _finish(self) -> None:
+        if self._over:
+            return
         self._over = True
-        self._close()
-        for timer in list(self._timers):
-            self._cancel_timer(timer)
-        self._on_end()
+        try:
+            for timer in list(self._timers):
+                self._cancel_timer(timer)
+            self._close()
+        finally:
+            self._on_end()

@@ -146,7 +146,7 @@ class MemoryPrompts:
 def _cut(transcript: str) -> str:
     """As much of it as fits."""
     words = transcript.replace("\0", "")
-    return words.encode()[:MAX_TRANSCRIPT_BYTES].decode(errors="ignore")
+    return words.encode(errors="replace")[:MAX_TRANSCRIPT_BYTES].decode(errors="ignore")
 
 
 def _checksum(pcm: bytes, rate_hz: int) -> str:

@@ -32,7 +32,9 @@ class Segment:
     origin: str = ""
     """Of a greeting: `cache` or `generated`. Of a prompt: which."""
     queued: int = 0
-    """Handed to the leg so far."""
+    """Handed to the leg so far, and not dropped by it since."""
+    held: int = 0
+    """Kept back by the player, to be handed to the leg later."""
     played: int = 0
     """Left so far."""
     complete: bool = False
@@ -46,7 +48,7 @@ class Segment:
     @property
     def whole(self) -> bool:
         """Every sample that there will ever be has left."""
-        return self.complete and self.played >= self.queued
+        return self.complete and not self.held and self.played >= self.queued
 
 
 class Happening(Enum):
@@ -77,16 +79,27 @@ class Ledger:
     def __init__(self, frame_samples: int) -> None:
         self._frame_samples = frame_samples
         self._queue: deque[Segment] = deque()
-        self._clearing: deque[Segment] = deque()
+        self._clearing: deque[deque[Segment]] = deque()
+        """One for each clear that the leg has not confirmed yet."""
 
     def __len__(self) -> int:
         """How many segments have not been heard to their end."""
-        return len(self._clearing) + len(self._queue)
+        return sum(map(len, self._clearing)) + len(self._queue)
 
     @property
     def head(self) -> Segment | None:
         """What is heard now, or next."""
         return self._queue[0] if self._queue else None
+
+    @property
+    def tail(self) -> Segment | None:
+        """What is heard last."""
+        return self._queue[-1] if self._queue else None
+
+    @property
+    def clearing(self) -> list[Segment]:
+        """What is being dropped, until `cleared`."""
+        return [segment for dropping in self._clearing for segment in dropping]
 
     @property
     def segments(self) -> list[Segment]:
@@ -109,9 +122,13 @@ class Ledger:
         return max(0, (head.queued - head.played - 1) // self._frame_samples)
 
     def add(self, segment: Segment, samples: int) -> None:
-        """Count audio of `segment`, which goes behind everything else when it is new."""
+        """Count audio of `segment`, which goes behind everything else when it is new.
+
+        What is to be heard of one that was dropped begins with this: the leg has no more of it.
+        """
         if segment not in self._queue:
             self._queue.append(segment)
+            segment.queued = segment.played
         segment.queued += samples
 
     def complete(self, segment: Segment) -> list[Fact]:
@@ -132,7 +149,7 @@ class Ledger:
 
     def frame_played(self, samples: int, at_ns: int) -> list[Fact]:
         """A frame left at `at_ns`, and `samples` of it were ours; or several `routine_frames`."""
-        queue = self._clearing or self._queue
+        queue = self._clearing[0] if self._clearing else self._queue
         if not queue:
             return _NOTHING
         head = queue[0]
@@ -146,14 +163,12 @@ class Ledger:
 
     def clear(self) -> None:
         """Everything that waits will be dropped; frames until `cleared` still count for it."""
-        self._clearing.extend(self._queue)
-        self._queue.clear()
+        self._clearing.append(self._queue)
+        self._queue = deque()
 
     def cleared(self) -> list[Segment]:
-        """It has been dropped: what there was, with its final counts."""
-        segments = list(self._clearing)
-        self._clearing.clear()
-        return segments
+        """The first clear is done: what there was, with its final counts."""
+        return list(self._clearing.popleft()) if self._clearing else []
 
     def _distribute(self, queue: deque[Segment], samples: int, at_ns: int) -> list[Fact]:
         facts: list[Fact] = []

@@ -4,7 +4,7 @@ A link is `ready` when the session is as we asked for it. Whatever goes wrong be
 marked, tried again with growing delays, and given up after a bounded number of tries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from agent.audio import AudioFormat
@@ -55,6 +55,8 @@ class Link:
         self._failures = 0
         self._ready_ns: int | None = None
         self.state = LinkState.IDLE
+        self.on_session_lost: Callable[[], None] = lambda: None
+        """Told whenever a session, or the hope of one, is gone: whoever waits for it must know."""
 
     @property
     def ready(self) -> bool:
@@ -122,7 +124,10 @@ class Link:
         return True
 
     def refused(self, event_id: str | None, message: str) -> bool:
-        """An `error` names an event of ours: whether it was `session.update`."""
+        """An `error` names an event of ours: whether it was `session.update`.
+
+        One that comes when the session is as we asked for it changes nothing.
+        """
         if event_id is None or event_id != self._update_id:
             return False
         if self.state is LinkState.UPDATING:
@@ -150,6 +155,7 @@ class Link:
         self._out.add(CloseRealtime())
         self._out.mark("realtime_closed", {"code": 1000, "reason": "session is about to expire"})
         self.connect()
+        self.on_session_lost()
 
     def close(self) -> None:
         """The call is over."""
@@ -179,11 +185,12 @@ class Link:
         self._failures += 1
         if self._failures > reconnect.attempts:
             self.state = LinkState.FAILED
-            return
-        self.state = LinkState.WAITING
-        doublings = min(self._failures - 1, _MAX_BACKOFF_DOUBLINGS)
-        delay_ms = min(reconnect.first_delay_ms << doublings, reconnect.max_delay_ms)
-        self._out.set_timer(Timer.RECONNECT_DUE, delay_ms)
+        else:
+            self.state = LinkState.WAITING
+            doublings = min(self._failures - 1, _MAX_BACKOFF_DOUBLINGS)
+            delay_ms = min(reconnect.first_delay_ms << doublings, reconnect.max_delay_ms)
+            self._out.set_timer(Timer.RECONNECT_DUE, delay_ms)
+        self.on_session_lost()
 
     def _cancel_timers(self) -> None:
         for timer in (Timer.CONNECT_LIMIT, Timer.RECONNECT_DUE, Timer.SESSION_MOVE_DUE):

@@ -47,6 +47,9 @@ class BoundedLabel:
     def __call__(self, value: object) -> str:
         """The label's value for this value; `none` where there is none."""
         text = "none" if value is None else str(value)[:64]
+        text = text.encode(
+            errors="backslashreplace"
+        ).decode()  # or the page cannot be made any more
         if text not in self._seen:
             if len(self._seen) >= self._limit:
                 return "other"

@@ -47,6 +47,10 @@ class Outbox:
         at_ns = self.now_ns + round(delay_ms * NS_PER_MS)
         self._effects.append(SetTimer(timer=timer, at_ns=at_ns))
 
+    def is_running(self, timer: Timer) -> bool:
+        """Whether a timer has been set and has not fired yet."""
+        return timer in self._timers
+
     def cancel_timer(self, timer: Timer) -> None:
         """Call a timer off, if it is running."""
         if timer in self._timers:

@@ -26,8 +26,8 @@ class Player:
         self._lead_samples = _LEAD_MS * rate_hz // 1000
         self._over: list[Segment] = []
         self._held: list[tuple[Segment, bytes]] = []
-        """Waits behind something that must be heard to its end, where it can still be dropped."""
-        self._protected: dict[Segment, bytes] = {}
+        """Waits for its turn, where it can still be dropped."""
+        self._protected: dict[Segment, bytearray] = {}
         """What must be heard to its end, to be queued again if it had to be cleared."""
 
     @property
@@ -43,7 +43,7 @@ class Player:
     @property
     def waiting_ms(self) -> float:
         """How long it takes to hear everything there is; the caller may hold it up."""
-        return self.ms(self._ledger.waiting_samples + self._held_samples)
+        return self.ms(self._waiting_samples)
 
     def write(self, segment: Segment, pcm: bytes) -> None:
         """Queue more of a segment.
@@ -52,7 +52,7 @@ class Player:
         the caller hears whole words up to there, and what was heard is still a place in the item.
         """
         samples = len(pcm) // BYTES_PER_SAMPLE
-        room = self._max_samples - self._ledger.waiting_samples - self._held_samples
+        room = self._max_samples - self._waiting_samples
         if segment.cut_short:
             room = 0
         if samples > room:
@@ -61,19 +61,19 @@ class Player:
             samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
         if not samples:
             return
-        if self._held or (segment.interruptible and self._protects()):
-            self._held.append((segment, pcm))
-        else:
-            self._hand_over(segment, pcm)
+        if not segment.interruptible:
+            self._protected.setdefault(segment, bytearray()).extend(pcm)
+        self._held.append((segment, pcm))
+        segment.held += samples
+        self._release()
 
     def complete(self, segment: Segment) -> None:
         """Nothing more of this segment will come."""
         self._tell(self._ledger.complete(segment))
+        self._release()
 
     def play(self, segment: Segment, pcm: bytes) -> None:
         """Queue a segment as a whole."""
-        if not segment.interruptible:
-            self._protected[segment] = pcm
         self.write(segment, pcm)
         self.complete(segment)
 
@@ -82,7 +82,7 @@ class Player:
         facts = self._ledger.frame_played(frame.samples, frame.at_ns)
         if facts:
             self._tell(facts)
-        if self._held and self._ledger.waiting_samples <= self._lead_samples:
+        if self._held:
             self._release()
         return bool(self._over)
 
@@ -104,31 +104,33 @@ class Player:
 
     def interrupt(self) -> None:
         """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
-        held, self._held = self._held, []
-        for segment in dict.fromkeys(segment for segment, _ in held):
-            samples = sum(len(pcm) for owner, pcm in held if owner is segment) // BYTES_PER_SAMPLE
-            segment.queued += samples
+        held, self._held = self._held, [one for one in self._held if not one[0].interruptible]
+        for segment in dict.fromkeys(owner for owner, _ in held if owner.interruptible):
+            segment.queued += segment.held
+            segment.held = 0
             self._mark_cleared(segment)
             self._over.append(segment)
         if any(segment.interruptible for segment in self._ledger.segments):
             self._ledger.clear()
             self._out.add(ClearPlayout())
+        self._release()
 
     def cleared(self) -> list[Segment]:
         """The leg has dropped it, and every frame that left before has been counted.
 
-        Answers what was dropped. What must be heard and was only waiting behind it is queued again.
+        Answers what was dropped. Of what must be heard to its end, the rest is queued again.
         """
         dropped = []
         for segment in self._ledger.cleared():
             pcm = self._protected.get(segment)
-            if pcm is not None and not segment.played:
-                segment.queued = 0
-                self.play(segment, pcm)
+            if pcm is None:
+                dropped.append(segment)
+                self._mark_cleared(segment)
                 continue
-            dropped.append(segment)
-            self._mark_cleared(segment)
+            rest = slice(segment.played * BYTES_PER_SAMPLE, segment.queued * BYTES_PER_SAMPLE)
+            self._hand_over(segment, bytes(pcm[rest]))
         self._over += dropped
+        self._release()
         return dropped
 
     def forget_items(self) -> None:
@@ -141,8 +143,32 @@ class Player:
         return samples * 1000 / self._rate_hz
 
     @property
-    def _held_samples(self) -> int:
-        return sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
+    def _waiting_samples(self) -> int:
+        held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
+        returning = sum(segment.queued - segment.played for segment in self._returning)
+        return self._ledger.waiting_samples + held + returning
+
+    @property
+    def _returning(self) -> list[Segment]:
+        """What the leg is dropping, and will get again."""
+        return [segment for segment in self._ledger.clearing if not segment.interruptible]
+
+    def _may_follow(self, segment: Segment) -> bool:
+        """Whether more of a segment can go to the leg now: nothing must be heard in between.
+
+        The account holds only if no two segments mingle, and one that may be interrupted must not
+        stand behind one that may not, as the leg drops both.
+        """
+        if self._returning:
+            return False
+        tail = self._ledger.tail
+        if tail is None or tail is segment:
+            return True
+        if not tail.complete or tail.held:
+            return False
+        if not segment.interruptible or not self._protects():
+            return True
+        return self._ledger.waiting_samples <= self._lead_samples
 
     def _protects(self) -> bool:
         """Something is queued that must be heard to its end."""
@@ -150,12 +176,19 @@ class Player:
 
     def _hand_over(self, segment: Segment, pcm: bytes) -> None:
         self._ledger.add(segment, len(pcm) // BYTES_PER_SAMPLE)
-        self._out.add(Play(pcm=pcm))
+        if pcm:
+            self._out.add(Play(pcm=pcm))
 
     def _release(self) -> None:
-        held, self._held = self._held, []
-        for segment, pcm in held:
-            self._hand_over(segment, pcm)
+        """Hand over what has waited long enough, in order; more of the last segment goes first."""
+        waiting, self._held = self._held, []
+        for segment, pcm in waiting:
+            ours = segment is self._ledger.tail
+            if self._may_follow(segment) and (ours or not self._held):
+                segment.held -= len(pcm) // BYTES_PER_SAMPLE
+                self._hand_over(segment, pcm)
+            else:
+                self._held.append((segment, pcm))
 
     def _tell(self, facts: list[Fact]) -> None:
         for fact in facts:

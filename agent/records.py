@@ -182,7 +182,8 @@ class RecordFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, line.encode())
+            # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
+            os.write(descriptor, line.encode(errors="backslashreplace"))
         finally:
             os.close(descriptor)
 

@@ -107,6 +107,11 @@ class Responses:
         """A response runs, or has been asked for."""
         return self._active is not None or self._requested is not None or bool(self._waiting)
 
+    @property
+    def pending(self) -> bool:
+        """A request is out, and the server has neither begun to answer it nor refused it."""
+        return self._requested is not None
+
     def start_session(self, audio_format: AudioFormat) -> None:
         """A new session is ready, which knows nothing of the old one's responses."""
         self._format = audio_format
@@ -175,12 +180,13 @@ class Responses:
 
     def created(self, event: ResponseCreated) -> Response:
         """`response.created`."""
-        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         purpose = self._purpose(event)
         if self._requested and self._requested.purpose is purpose:
             self._requested = None
             if event.purpose is not None:
                 self._request_id = None  # else it may be the server's own, and ours be refused yet
+        if self._requested is None:  # else it is the server's own, and ours is still to come
+            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         if self._active is not None:  # its end was not told
             self._complete_segments(self._active)
         self._active = Response(event.response_id, purpose)
@@ -291,14 +297,17 @@ class Responses:
         greeting = response.purpose is Purpose.GREETING
         return greeting and not self._settings.greeting.interruptible
 
-    def _purpose(self, event: ResponseCreated) -> Purpose:
-        """What a response is for: what its metadata says, else what we asked for last."""
-        if event.purpose is not None:
-            try:
-                return Purpose(event.purpose)
-            except ValueError:
-                return Purpose.TURN
-        return self._requested.purpose if self._requested else Purpose.TURN
+    @staticmethod
+    def _purpose(event: ResponseCreated) -> Purpose:
+        """What a response is for: what its metadata says, which is what we wrote into the request.
+
+        One that says nothing is the server's own, whatever we asked for meanwhile: one caller's
+        answer must not become everybody's greeting.
+        """
+        try:
+            return Purpose(event.purpose or Purpose.TURN)
+        except ValueError:
+            return Purpose.TURN
 
     def _first_delta(self, response: Response, item_id: str) -> Segment:
         greeting = response.purpose is Purpose.GREETING

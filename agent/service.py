@@ -20,6 +20,7 @@ from agent.config import Secrets
 from agent.driver import CallDriver, Connect
 from agent.effects import ConnectRealtime
 from agent.greeting import PromptCache, default_cache_dir
+from agent.inputs import CallInput
 from agent.leg import CallLeg, CallReceived, LegInput
 from agent.realtime.connection import WebSocketConnection
 from agent.realtime.door import RealtimeConnection
@@ -147,10 +148,10 @@ class Service:
         taped = None if tape is None else TapedLeg(leg, tape, mark, call=call)
 
         def ended() -> None:
-            if timeline is not None:
-                timeline.close()
             self._drivers.pop(call, None)
             self.on_calls_changed(len(self._drivers))
+            if timeline is not None:
+                _close_timeline(timeline)
 
         connect = _Connector(self._secrets, settings.recordings, name)
         driver = self._new_driver(
@@ -191,6 +192,7 @@ class Service:
             background=self._prompt_work.run,
             run_tools=self._tool_work.run,
             on_end=on_end,
+            on_failure=_tell_failure,
         )
 
 
@@ -226,7 +228,7 @@ class _Connector:
 
 
 def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[LegInput], None]:
-    """A bug that a call runs into ends that call, and not in silence; the others never notice."""
+    """A bug in what sets a call up, or in its tape, ends that call, and not in silence."""
     failed = False
 
     def guarded(event: LegInput) -> None:
@@ -243,6 +245,10 @@ def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[L
     return guarded
 
 
+def _tell_failure(event: CallInput, error: Exception) -> None:
+    _log.error("call_failed", input=type(event).__name__, exc_info=error)
+
+
 def _safe_name(called: str) -> str:
     """The called number as part of a file's name, whatever the caller put into it."""
     return re.sub(r"[^A-Za-z0-9_.+-]", "_", called)[:100].lstrip(".") or "unknown"
@@ -257,6 +263,14 @@ def _open_timeline(directory: Path | None, name: str) -> TimelineWriter | None:
     except OSError as error:
         _log.error("timeline_failed", directory=str(directory), error=str(error))
         return None
+
+
+def _close_timeline(timeline: TimelineWriter) -> None:
+    """The last marks of a call may not fit the disk, as those before."""
+    try:
+        timeline.close()
+    except OSError as error:
+        _log.error("timeline_failed", file=str(timeline.path), error=str(error))
 
 
 def _open_tape(settings: RecordingSettings, name: str, rate_hz: int) -> WavTape | None:

@@ -28,10 +28,22 @@ class SafeSink:
 
 
 def fan_out(sinks: Sequence[MarkSink]) -> MarkSink:
-    """One sink that passes each mark to all, in order."""
+    """One sink that passes each mark of a call to all, in order.
+
+    A bug in one of them hurts neither the others nor the call, whose end is a mark, too. It is told
+    in the log, once for each sink: some marks come fifty times a second.
+    """
+    failed: set[int] = set()
 
     def mark(fact: Mark) -> None:
-        for sink in sinks:
-            sink(fact)
+        for number, sink in enumerate(sinks):
+            try:
+                sink(fact)
+            except (
+                Exception
+            ):  # whatever it is: nothing that only listens may keep a call from ending
+                if number not in failed:
+                    failed.add(number)
+                    _log.exception("mark_failed", mark=fact.name, call=fact.call, sink=repr(sink))
 
     return mark

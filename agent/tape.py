@@ -166,8 +166,9 @@ class TapedLeg:
         assert self._tape is not None  # noqa: S101 - looked at by the only caller
         try:
             self._follow(told, self._tape)
-        except TapeError as error:  # the call is worth more than its recording
-            _log.error("recording_failed", error=str(error))
+        except Exception as error:  # the call, and above all its end, is worth more
+            bug = None if isinstance(error, TapeError) else error
+            _log.error("recording_failed", error=str(error), exc_info=bug)
             self._tape = None
 
     def _follow(self, told: LegInput, tape: WavTape) -> None:

@@ -84,9 +84,9 @@ class TimelineWriter:
 
     def close(self) -> None:
         """Flush and close; closing twice is harmless."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
 
 def read_timeline(path: Path) -> list[Mark]:

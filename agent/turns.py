@@ -6,6 +6,7 @@ and our own voice activity detection ends the turn, commits, and asks for the an
 stands behind each step that the server might leave out.
 """
 
+from agent.clock import NS_PER_S
 from agent.inputs import Timer
 from agent.ledger import Segment
 from agent.outbox import Outbox, StateChart
@@ -17,6 +18,9 @@ from agent.settings import CallSettings
 from agent.states import Trigger
 from agent.uplink import Uplink
 from agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
+
+_COMMIT_TOLD_NS = 5 * NS_PER_S
+"""For so long a server may tell what became of a commit of ours: a refusal takes it a second."""
 
 
 class Turns:
@@ -38,6 +42,8 @@ class Turns:
         self._uplink = uplink
         self._settings = settings.turns
         self._commit_id: str | None = None
+        self._commits: dict[str, int] = {}
+        """Commits of ours that the server may still tell of, and when they were sent."""
         self._retried = False
         self._started_item: str | None = None
         self._overtaken_item: str | None = None
@@ -63,6 +69,7 @@ class Turns:
         self.committing = False
         self.answer_due = False
         self._commit_id = None
+        self._commits.clear()
         return owed
 
     def speech_started(self, event: SpeechStarted) -> None:
@@ -98,8 +105,14 @@ class Turns:
             self._responses.request(Purpose.TURN)
 
     def committed(self, event: Committed) -> None:
-        """The turn is an item of the conversation; the answer comes next."""
+        """The turn is an item of the conversation; the answer comes next.
+
+        Where the server commits too, a commit of ours comes to a turn that is committed already. It
+        makes an item of what was heard since, or an error; neither is a turn, and nobody answers.
+        """
         self._out.mark("committed", {"item": event.item_id})
+        if not self.committing and self._is_ours():
+            return
         self._out.cancel_timer(Timer.COMMIT_LIMIT)
         self.committing = False
         self._commit_id = None
@@ -113,8 +126,11 @@ class Turns:
         else:
             self._responses.request(Purpose.TURN)
 
-    def answered(self) -> None:
-        """A response was created."""
+    def answered(self, *, of_its_own: bool) -> None:
+        """A response was created; the server's own answers a turn, even if it told no commit."""
+        if of_its_own and self.committing and not self.answer_due:
+            self._out.cancel_timer(Timer.COMMIT_LIMIT)
+            self.committing = False
         self.answer_due = False
 
     def interrupt(self) -> None:
@@ -142,7 +158,9 @@ class Turns:
         self._out.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
         if self._retried:
             self.dismiss()
-            return True
+            return (
+                not self._responses.expected
+            )  # else words may come yet, and their wait is watched
         self._retried = True
         self._commit()
         self._watch(Timer.COMMIT_LIMIT, self._settings.watchdogs.commit_ms)
@@ -169,17 +187,18 @@ class Turns:
 
     def commit_refused(self, event_id: str | None) -> bool:
         """An `error` names an event of ours: whether it was the commit that we wait for."""
-        if event_id is None or event_id != self._commit_id:
+        if event_id is None or event_id not in self._commits:
             return False
-        self._commit_id = None
-        if self.committing:
+        del self._commits[event_id]
+        if self.committing and event_id == self._commit_id:
             self.dismiss()
         return True
 
     def dismiss(self) -> None:
         """What sounded like a turn leads to nothing."""
         self._out.cancel_timer(Timer.COMMIT_LIMIT)
-        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        if not self._responses.pending:
+            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         self.committing = False
         self.answer_due = False
         self._commit_id = None
@@ -218,7 +237,21 @@ class Turns:
     def _commit(self) -> None:
         self._uplink.flush()
         self._commit_id = self._out.send(commit())
+        self._forget_commits()
+        self._commits[self._commit_id] = self._out.now_ns
         self._out.mark("commit_sent")
+
+    def _is_ours(self) -> bool:
+        """Whether a commit that no turn waits for is one of ours."""
+        self._forget_commits()
+        if not self._commits:
+            return False
+        del self._commits[next(iter(self._commits))]
+        return True
+
+    def _forget_commits(self) -> None:
+        since_ns = self._out.now_ns - _COMMIT_TOLD_NS
+        self._commits = {one: sent for one, sent in self._commits.items() if sent > since_ns}
 
     def _watch(self, timer: Timer, limit_ms: int) -> None:
         if limit_ms:

@@ -35,6 +35,11 @@ WIDE_HZ = 24_000
 PROMPT_TIMEOUT_S = 30.0
 """From opening the socket to the last word of one prompt."""
 
+_PURPOSE = "greeting"
+"""Of the one response of such a session, whatever the prompt is for."""
+
+_Heard = events.AudioDelta | events.TranscriptDone | events.ResponseDone
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WantedPrompt:
@@ -65,6 +70,10 @@ class PromptSession:
         self._format: AudioFormat = audio_format(rate_hz, None)
         self._audio: list[bytes] = []
         self._words: list[str] = []
+        self._response_id: str | None = None
+        """Of the response that we asked for: a server may speak of its own accord, too."""
+        self.hint = ""
+        """What a prompt that is not made in time may lack."""
         self.prompt: Prompt | None = None
         self.problem: str | None = None
 
@@ -94,17 +103,29 @@ class PromptSession:
             instructions, dialect = self._wanted.instructions, settings.realtime.dialect
             voice = settings.voice
             return [
-                response_create("greeting", instructions=instructions, voice=voice, dialect=dialect)
+                response_create(_PURPOSE, instructions=instructions, voice=voice, dialect=dialect)
             ]
+        if isinstance(event, events.ApiError):
+            self.problem = f"{event.code}: {event.message}"
+        elif isinstance(event, events.ResponseCreated):
+            self._take(event)
+        elif isinstance(event, _Heard) and event.response_id == self._response_id:
+            self._hear(event)
+        return []
+
+    def _take(self, event: events.ResponseCreated) -> None:
+        if event.purpose == _PURPOSE:
+            self._response_id = event.response_id
+        elif self._response_id is None:
+            self.hint = ": no response had the metadata of its request, by which it is known"
+
+    def _hear(self, event: _Heard) -> None:
         if isinstance(event, events.AudioDelta):
             self._audio.append(self._format.decode(event.audio))
         elif isinstance(event, events.TranscriptDone):
             self._words.append(event.transcript)
-        elif isinstance(event, events.ApiError):
-            self.problem = f"{event.code}: {event.message}"
-        elif isinstance(event, events.ResponseDone):
+        else:
             self._done(event)
-        return []
 
     def _done(self, event: events.ResponseDone) -> None:
         if event.status != "completed":
@@ -179,7 +200,7 @@ async def make(
     session = PromptSession(wanted, rate_hz)
     await _converse(session, connect(wanted), timeout_s)
     if session.prompt is None:
-        problem = session.problem or f"not made within {timeout_s:g} s"
+        problem = session.problem or f"not made within {timeout_s:g} s{session.hint}"
         return Outcome(wanted=wanted, problem=problem)
     try:
         store.store(wanted.key, session.prompt, rate_hz)

@@ -23,14 +23,18 @@ class RawPhone:
     """One call over UDP or TCP, and one RTP socket."""
 
     def __init__(
-        self, agent_port: int, bind_host: str = "127.0.0.1", over: Literal["udp", "tcp"] = "udp"
+        self,
+        agent_port: int,
+        bind_host: str = "127.0.0.1",
+        over: Literal["udp", "tcp"] = "udp",
+        call_id: bytes | None = None,
     ) -> None:
         self.host = bind_host
         self._agent = ("127.0.0.1", agent_port)
         self._over = over
         self._sip = _udp(bind_host) if over == "udp" else _TcpWire(bind_host, self._agent)
         self.rtp = _udp(bind_host)
-        self._call_id = uuid.uuid4().hex
+        self._call_id = _text(call_id or uuid.uuid4().hex.encode())
         self.target = f"sip:100@127.0.0.1:{agent_port}"
         """The address that requests go to."""
         self.called = "sip:100@127.0.0.1"
@@ -51,6 +55,12 @@ class RawPhone:
     ) -> None:
         self._sip.close()
         self.rtp.close()
+
+    @property
+    def sip_port(self) -> int:
+        """Where our SIP is."""
+        port: int = self._sip.getsockname()[1]
+        return port
 
     @property
     def rtp_port(self) -> int:
@@ -105,7 +115,7 @@ class RawPhone:
         if body and "Content-Type" not in (headers or {}):
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
-        self._last = "\r\n".join(lines).encode()
+        self._last = "\r\n".join(lines).encode(errors="surrogateescape")
         self.send_bytes(self._last)
 
     def final(self, method: str = "INVITE", within_s: float = WAIT_S) -> "Response":
@@ -141,6 +151,18 @@ class RawPhone:
         if method == "INVITE":
             self.send("ACK", cseq=self._cseq)
         return response
+
+    def answer_request(self, method: str, status_line: bytes) -> None:
+        """Wait for a request of the agent's, and answer it with this status and reason."""
+        self._sip.settimeout(WAIT_S)
+        while True:
+            request = _text(self._sip.recv(65536))
+            if request.startswith(method):
+                break
+        names = ("Via", "From", "To", "Call-ID", "CSeq")
+        kept = [line for line in request.split("\r\n") if line.startswith(names)]
+        lines = [f"SIP/2.0 {_text(status_line)}", *kept, "Content-Length: 0", "", ""]
+        self.send_bytes("\r\n".join(lines).encode(errors="surrogateescape"))
 
     def send_rtp(self, payload: bytes, to_port: int, payload_type: int = 0) -> None:
         """One RTP packet (RFC 3550 §5.1); what is not sent in between is left out of time."""
@@ -252,6 +274,11 @@ class _TcpWire:
             if not more:
                 raise ConnectionError("the other side has closed the connection")
             self._received += more
+
+
+def _text(wire: bytes) -> str:
+    """Bytes as they are; `encode(errors="surrogateescape")` is the way back."""
+    return wire.decode(errors="surrogateescape")
 
 
 def _udp(host: str) -> socket.socket:

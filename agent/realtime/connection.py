@@ -218,7 +218,7 @@ def _encode(event: Event) -> bytes:
 def _decode(message: str | bytes) -> RealtimeInput:
     try:
         event: Any = json.loads(message)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return RealtimeGarbage(reason=f"not JSON: {error}")
     if not isinstance(event, dict):
         return RealtimeGarbage(reason=f"a JSON {type(event).__name__}, expected an object")

@@ -54,7 +54,8 @@ class StreamFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            self._file = os.fdopen(descriptor, "w", encoding="utf-8")
+            # half of a surrogate pair, which only a broken peer sends, is escaped as JSON does it
+            self._file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
             self._write(header)
         except OSError as error:
             self._give_up(error)
@@ -66,7 +67,7 @@ class StreamFile:
         at_s = round((self._now_ns() - self._began_ns) / NS_PER_S, 6)
         try:
             self._write({"at": at_s, "from": sender, "event": _on_the_wire(event)})
-        except OSError as error:
+        except (OSError, ValueError, RecursionError) as error:  # what no file can hold, too
             self._give_up(error)
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ class StreamFile:
         if self._file is not None:
             self._file.write(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n")
 
-    def _give_up(self, error: OSError) -> None:
+    def _give_up(self, error: Exception) -> None:
         file, self._file = self._file, None
         if file is not None:
             with contextlib.suppress(OSError):

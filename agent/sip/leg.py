@@ -32,6 +32,7 @@ from agent.sip.inbox import Inbox
 from agent.sip.jitter import JitterTrim, trim_of
 from agent.sip.media import LegMedia, OnTick
 from agent.sip.options import SipOptions
+from agent.sip.parties import readable
 from agent.sip.ports import PortPool
 from agent.sip.rtp import RtpCounter
 
@@ -86,7 +87,7 @@ class SipLeg:
         options = host.options
         self.sample_rate_hz = rate_hz
         self.sip_call_id = ""
-        """Of an incoming call."""
+        """Of an incoming call, as the stack has it."""
         self._host = host
         self._inbox = host.new_inbox()
         self._media = LegMedia(
@@ -223,7 +224,7 @@ class SipLeg:
 
     def on_transfer_request(self, uri: str) -> int:
         """A REFER came. Nobody sends us elsewhere."""
-        self._inbox.post(TransferRequested(uri=uri))
+        self._inbox.post(TransferRequested(uri=readable(uri)))
         return _DECLINE
 
     def on_transfer_status(self, status: int, final: bool) -> None:
@@ -296,7 +297,7 @@ class SipLeg:
             by = self._ending.by
             status = self._ending.status or status
             reason = self._ending.reason or reason
-        self._inbox.post(HungUp(by=by, status=status, reason=reason))
+        self._inbox.post(HungUp(by=by, status=status, reason=readable(reason)))
 
 
 class SipCallLeg(SipLeg):
@@ -315,7 +316,9 @@ class SipCallLeg(SipLeg):
         super().__init__(host, rate_hz)
         self._call = Call(self, account, call_id)
         self.sip_call_id = str(self._call.getInfo().callIdString)
-        self._inbox.post(CallReceived(called=called, caller=caller, sip_call_id=self.sip_call_id))
+        self._inbox.post(
+            CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
+        )
         self._is_answered = False
         self._is_acknowledged = False
 

@@ -1,4 +1,4 @@
-"""Who calls whom, read from an INVITE as it came over the wire."""
+"""What the other side wrote into a message, as text that can be told: above all, who calls whom."""
 
 import re
 from urllib.parse import unquote
@@ -17,6 +17,18 @@ def parties(invite: str) -> tuple[str, str]:
     Whatever is wrong with them becomes an empty string: the call is then nobody's we know.
     """
     return _user(_REQUEST_URI, invite), _user(_FROM_URI, invite)
+
+
+def readable(text: str) -> str:
+    r"""A text of the other side's, in characters that every file and page can hold.
+
+    The stack's bindings turn each byte that is no UTF-8 into half of a surrogate pair (PEP 383),
+    which nothing can encode: here it becomes its escape, `\xe9`.
+    """
+    try:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:  # a half that stands for no byte
+        return text.encode(errors="backslashreplace").decode()
 
 
 def _user(pattern: re.Pattern[str], message: str) -> str:

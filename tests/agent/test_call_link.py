@@ -9,7 +9,7 @@ from call_rig import NO_GREETING, CallRig, with_settings
 from agent import effects
 from agent.greeting import Prompt, prompt_key
 from agent.inputs import Timer
-from agent.leg import CallAnswered, CallReceived, HungUp, TransferProgressed
+from agent.leg import CallAnswered, CallReceived, DtmfReceived, HungUp, TransferProgressed
 from agent.settings import CallSettings
 from agent.states import State
 
@@ -79,6 +79,26 @@ def test_wrong_audio_formats_are_never_played() -> None:
     rig.event("session.updated", session=wrong)
     assert rig.marks("realtime_failed")
     assert rig.state == State.MEDIA_READY
+
+
+def test_a_server_that_speaks_another_format_only_ends_the_call_with_words() -> None:
+    rig = CallRig(rate_hz=8_000).ring().media()
+    wrong = {"audio": {"input": {"format": {"type": "audio/pcm"}}}}
+    for _ in range(1 + rig.settings.realtime.reconnect.attempts):
+        rig.connect(update=False)
+        rig.event("session.updated", session=wrong)
+        rig.wait(rig.settings.realtime.reconnect.max_delay_ms)
+    rig.wait(30_000)
+    assert rig.marks("prompt_started")
+    assert rig.marks("hang_up_sent") == [{"reason": "no connection to the Realtime API"}]
+
+
+def test_an_error_about_an_update_that_has_worked_does_not_cost_the_session() -> None:
+    rig = CallRig(NO_GREETING).listening()
+    (update,) = rig.sent("session.update")
+    rig.event("error", error={"code": "invalid_value", "event_id": update["event_id"]})
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    assert rig.sent("response.create"), "the session goes on"
 
 
 def test_a_refused_session_update_is_a_failed_connection() -> None:

@@ -7,7 +7,7 @@ from call_rig import CallRig, with_settings
 
 from agent import effects
 from agent.greeting import Prompt, prompt_key
-from agent.inputs import PromptLoaded
+from agent.inputs import PromptLoaded, Timer
 from agent.leg import CallAnswered, CallReceived, DtmfReceived, HungUp, MediaReady
 from agent.settings import CallSettings
 from agent.states import State
@@ -156,6 +156,50 @@ def test_an_answer_to_the_caller_is_never_taken_for_the_greeting() -> None:
     rig.response_done("g1", item="gi")
     (prompt,) = rig.stored.values()
     assert len(prompt.pcm) == 2 * 2400
+
+
+@pytest.mark.parametrize("refused", ["before it is heard", "after it is done", "never"])
+def test_an_answer_that_crosses_the_request_for_the_greeting_is_nobodys_greeting(
+    refused: str,
+) -> None:
+    """The server's own answer says nothing of its purpose, whatever we have asked for meanwhile."""
+    rig = CallRig({"greeting": {"interruptible": True}}).ring().media().connect()
+    rig.wait(490)
+    rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    rig.wait(10)
+    (request,) = rig.sent("response.create")
+    error = {
+        "code": "conversation_already_has_active_response",
+        "event_id": request["event_id"],
+    }
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=9)
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.event("response.created", response={"id": "r1", "metadata": None})
+    if refused == "before it is heard":
+        rig.event("error", error=error)
+    rig.delta(2_000)
+    rig.response_done(transcript="Your balance is 400 euros.")
+    if refused == "after it is done":
+        rig.event("error", error=error)
+    rig.wait(5_500)
+    assert not rig.stored
+    assert not rig.marks("greeting_started")
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 2000.0}]
+    assert rig.state == State.LISTENING, "the call goes on without a greeting"
+    assert Timer.SILENCE_LIMIT in rig.timers
+
+
+def test_the_greeting_that_comes_behind_an_answer_is_the_greeting_all_the_same() -> None:
+    rig = CallRig({"greeting": {"interruptible": True}}).ring().media().connect()
+    rig.wait(490)
+    rig.turn()
+    rig.wait(10)
+    rig.respond("r1", audio_ms=500, transcript="Your balance is 400 euros.")
+    rig.respond("g1", item="gi", audio_ms=300, purpose="greeting", transcript="Welcome!")
+    rig.wait(2_000)
+    (prompt,) = rig.stored.values()
+    assert (len(prompt.pcm), prompt.transcript) == (2 * 24_000 * 300 // 1000, "Welcome!")
+    assert rig.state == State.LISTENING
 
 
 def test_a_damaged_cache_file_is_marked_and_the_greeting_made_again() -> None:
@@ -410,3 +454,39 @@ def test_neither_a_key_nor_a_voice_cuts_a_greeting_that_is_being_made(policy: st
     rig.wait(1_000)
     assert rig.marks("greeting_ended") == [{"played_ms": 800, "interrupted": False}]
     assert rig.stored
+
+
+def test_a_greeting_behind_an_answer_that_a_key_stops_is_heard_and_the_call_is_not_mute() -> None:
+    settings = {**NO_BEEP, "greeting": {"delay_ms": 2_500}}
+    rig = CallRig(settings).ring().media().connect()
+    rig.turn()
+    rig.respond("r1", item="a1", audio_ms=6_000)
+    rig.wait(2_500)
+    rig.respond("g1", item="gi", audio_ms=500, purpose="greeting", done=None)
+    rig.wait(400)
+    rig.tell(DtmfReceived(digit="1", method="rfc4733"))
+    rig.delta(500, response="g1", item="gi")
+    rig.response_done("g1", item="gi")
+    rig.wait(2_000)
+    assert rig.marks("greeting_ended") == [{"played_ms": 1_000.0, "interrupted": False}]
+    rig.turn("u2")
+    rig.respond("r2", item="a2", audio_ms=300, purpose="turn")
+    rig.wait(1_000)
+    assert rig.marks("playout_ended")[-1] == {"item": "a2", "played_ms": 300.0}
+    assert rig.state == State.LISTENING
+
+
+def test_a_greeting_that_comes_while_an_answer_arrives_slowly_waits_for_its_end() -> None:
+    settings = CallSettings.model_validate(NO_BEEP)
+    greeting = Prompt(pcm=b"\3\0" * 24_000, transcript="Good day.")
+    key = prompt_key(settings, settings.greeting.instructions)
+    rig = CallRig(NO_BEEP, prompts={key: greeting}).ring().media().connect()
+    rig.turn()
+    rig.respond("r1", item="a1", audio_ms=200, done=None)
+    rig.wait(1_000)
+    rig.delta(200)
+    rig.response_done("r1")
+    rig.wait(2_000)
+    assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 400.0}]
+    assert rig.marks("greeting_ended") == [{"played_ms": 1_000.0, "interrupted": False}]
+    assert rig.state == State.LISTENING

@@ -7,7 +7,7 @@ import pytest
 from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 
 from agent import effects
-from agent.leg import PlayoutOverflowed
+from agent.leg import DtmfReceived, PlayoutOverflowed
 from agent.realtime.door import RealtimeEvent
 from agent.states import State
 
@@ -84,6 +84,93 @@ def test_a_server_that_commits_by_itself_makes_the_clients_commit_a_harmless_err
     assert rig.state == State.PROCESSING
     rig.delta(100)
     assert rig.state == State.STREAMING_RESPONSE
+
+
+def test_a_commit_that_comes_to_a_turn_which_the_server_has_committed_is_no_new_turn() -> None:
+    """At a round trip of 100 ms or more our commit finds enough audio to make an item of."""
+    rig = listening(CLIENT)
+    rig.turn("u1")
+    rig.event("response.created", response={"id": "r1", "metadata": None})
+    rig.event("input_audio_buffer.committed", item_id="junk")
+    rig.delta(300)
+    rig.response_done("r1")
+    rig.wait(10_000)
+    assert len(rig.marks("committed")) == 2
+    assert not rig.marks("watchdog_fired")
+    assert not rig.sent("response.create"), "one turn, one answer"
+    assert rig.state == State.LISTENING
+
+
+def test_such_a_commit_may_come_after_the_next_turn_has_begun() -> None:
+    rig = listening(CLIENT)
+    rig.turn("u1")
+    rig.respond("r1")
+    speaking(rig)
+    rig.event("input_audio_buffer.committed", item_id="junk1")
+    rig.event("input_audio_buffer.speech_stopped", item_id="u2", audio_end_ms=900)
+    rig.event("input_audio_buffer.committed", item_id="u2")
+    rig.respond("r2", item="a2")
+    rig.event("input_audio_buffer.committed", item_id="junk2")
+    rig.wait(10_000)
+    assert not rig.sent("response.create")
+    assert rig.state == State.LISTENING
+
+
+def test_a_turn_is_not_asked_for_twice_where_the_server_leaves_the_asking_to_us() -> None:
+    settings = with_settings(CLIENT, {"turns": {"vad": {"create_response": False}}})
+    rig = listening(settings)
+    rig.turn("u1")
+    rig.respond("r1", purpose="turn")
+    rig.event("input_audio_buffer.committed", item_id="junk")
+    rig.wait(5_000)
+    assert len(rig.sent("response.create")) == 1
+
+
+def test_a_watchdogs_commit_that_the_server_has_overtaken_is_no_new_turn() -> None:
+    rig = listening()
+    rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    rig.wait(1_500)
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.event("response.created", response={"id": "r1", "metadata": None})
+    rig.event("input_audio_buffer.committed", item_id="junk")
+    rig.delta(300)
+    rig.response_done("r1")
+    rig.wait(10_000)
+    assert not rig.sent("response.create")
+
+
+def test_a_turn_that_is_answered_needs_no_commit() -> None:
+    """The server's `committed` was lost; what it answered would be answered twice."""
+    rig = listening()
+    rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    rig.respond("r1", audio_ms=300)
+    rig.wait(10_000)
+    assert not rig.marks("watchdog_fired")
+    assert not rig.sent("input_audio_buffer.commit")
+    assert not rig.sent("response.create")
+
+
+def test_an_answer_to_the_turn_before_does_not_end_the_wait_for_a_commit() -> None:
+    rig = listening()
+    rig.turn("u1")
+    speaking(rig)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u2", audio_end_ms=900)
+    rig.respond("r1")
+    rig.wait(1_500)
+    assert len(rig.sent("input_audio_buffer.commit")) == 1
+
+
+def test_an_idle_timeout_long_after_a_commit_of_ours_is_a_turn() -> None:
+    rig = listening(CLIENT)
+    rig.turn("u1")
+    rig.respond("r1")
+    rig.wait(6_000)
+    rig.event("input_audio_buffer.committed", item_id="idle")
+    rig.wait(3_000)
+    assert rig.marks("watchdog_fired") == [{"what": "response"}]
 
 
 def test_a_refused_commit_that_we_wait_for_dismisses_the_turn() -> None:
@@ -189,6 +276,50 @@ def test_no_response_then_the_agent_asks_then_gives_up() -> None:
     rig.respond()
     rig.wait(200)
     assert rig.state == State.LISTENING, "the turns after it are as ever"
+
+
+@pytest.mark.parametrize("policy", ["server", "client", "local"])
+@pytest.mark.parametrize("code", ["conversation_already_has_active_response", "invalid_value"])
+def test_a_request_that_is_refused_leaves_a_limit_on_the_callers_silence(
+    code: str, policy: str
+) -> None:
+    """A key press stops an answer that is being made, and what it asks for is refused."""
+    rig = listening(with_settings(NO_GREETING, {"turns": {"policy": policy}}))
+    rig.turn() if policy != "local" else None
+    rig.respond("r1", audio_ms=3_000, done=None)
+    rig.wait(200)
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    rig.response_done("r1", status="cancelled")
+    for tries in range(1, 4):
+        refused = rig.sent("response.create")[-1]
+        assert len(rig.sent("response.create")) == (tries if "active" in code else 1)
+        rig.event("error", error={"code": code, "event_id": refused["event_id"]})
+    rig.wait(1)
+    assert rig.state == State.LISTENING
+    rig.wait(rig.settings.limits.silence_ms)
+    assert rig.marks("watchdog_fired") == [{"what": "silence"}]
+
+
+def test_an_answer_of_the_servers_own_does_not_stop_the_watch_on_what_we_asked_for() -> None:
+    rig = listening()
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    rig.turn()
+    rig.event("response.created", response={"id": "g", "metadata": {"purpose": "greeting"}})
+    rig.response_done("g")
+    rig.wait(20_000)
+    given_up = [what for what in rig.marks("watchdog_fired") if what == {"what": "response"}]
+    assert given_up, "a request that nobody answers or refuses"
+    assert rig.marks("prompt_started"), "the caller is told"
+
+
+def test_a_request_that_is_refused_does_not_stop_the_watch_on_the_callers_turn() -> None:
+    rig = listening()
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    (key,) = rig.sent("response.create")
+    rig.turn()
+    rig.event("error", error={"code": "invalid_value", "event_id": key["event_id"]})
+    rig.wait(rig.settings.turns.watchdogs.response_ms)
+    assert len(rig.sent("response.create")) == 2, "the turn is not answered: we ask"
 
 
 def test_a_response_that_stops_giving_signs_of_life_is_cancelled_and_the_call_listens() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from agent.call import CallMachine
 from agent.clock import NS_PER_MS
-from agent.driver import CallDriver, Work
+from agent.driver import CallDriver, Work, run_inline
 from agent.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
 from agent.greeting import DamagedPromptError, MemoryPrompts, Prompt, PromptStore, prompt_key
 from agent.inputs import CallInput, TimerFired
@@ -103,7 +103,6 @@ class Bench:
         machine = CallMachine(
             self.settings, called="1", sample_rate_hz=24_000, tools=declarations, strict=True
         )
-        extra = {} if background is None else {"background": background}
         self.driver = CallDriver(
             machine,
             self.leg,
@@ -114,7 +113,7 @@ class Bench:
             call="c1",
             tools=tools,
             on_end=self._ended,
-            **extra,
+            background=background or run_inline,
         )
         self.driver.start()
         self.leg.tell(CallReceived(called="1", caller="2", sip_call_id="s"))
@@ -313,3 +312,72 @@ def test_a_timer_that_is_set_again_moves_and_one_that_is_cancelled_does_not_fire
     assert machine.told == [CallAnswered()]
     clock.run_until(1000)
     assert machine.told == [CallAnswered(), TimerFired(timer=MachineTimer.COMMIT_LIMIT)]
+
+
+class BrokenMachine:
+    """Runs into a bug at every input of a kind; asks for nothing else."""
+
+    def __init__(self, kind: type) -> None:
+        self.kind = kind
+
+    def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
+        if isinstance(event, self.kind):
+            raise KeyError("a bug")
+        return []
+
+
+class FailingCall:
+    """A call whose bugs are told."""
+
+    def __init__(self, machine: object) -> None:
+        self.clock, self.leg = VirtualClock(start_ns=0), FakeLeg()
+        self.ends = 0
+        self.failures: list[str] = []
+        self.driver = CallDriver(
+            cast("CallMachine", machine),
+            self.leg,
+            lambda _effect: FakeConnection(),
+            self.clock,
+            MemoryPrompts(),
+            lambda _mark: None,
+            call="c1",
+            on_end=self._end,
+            on_failure=lambda event, _error: self.failures.append(type(event).__name__),
+        )
+        self.driver.start()
+
+    def _end(self) -> None:
+        self.ends += 1
+
+
+def test_a_call_whose_end_runs_into_a_bug_has_ended() -> None:
+    call = FailingCall(BrokenMachine(HungUp))
+    call.leg.tell(HungUp(by="caller", status=200, reason="caf\udce9"))
+    assert call.failures == ["HungUp"]
+    assert call.ends == 1
+    call.leg.tell(HungUp(by="caller", status=200, reason="again"))
+    assert call.ends == 1
+
+
+@pytest.mark.parametrize("leg_tells", [True, False])
+def test_a_bug_that_any_input_runs_into_ends_the_call_in_bounded_time(*, leg_tells: bool) -> None:
+    machine = ScriptedMachine([SetTimer(timer=MachineTimer.CALL_LIMIT, at_ns=100)])
+    call = FailingCall(machine)
+    call.leg.tell(CallAnswered())
+    machine.handle = BrokenMachine(TimerFired).handle  # type: ignore[method-assign]
+    call.clock.run_until(200)
+    assert call.failures == ["TimerFired"]
+    assert call.leg.asked == ["hang up 500"]
+    if leg_tells:
+        call.leg.tell(HungUp(by="agent", status=500, reason="bye"))
+    else:
+        call.clock.run_until(20_000 * NS_PER_MS)
+    assert call.ends == 1
+
+
+def test_in_a_test_a_bug_is_raised() -> None:
+    bench = Bench()
+    bench.driver._machine = cast("CallMachine", BrokenMachine(CallReceived))
+    bench.driver.start()
+    with pytest.raises(KeyError):
+        bench.leg.tell(CallReceived(called="1", caller="2", sip_call_id="s"))

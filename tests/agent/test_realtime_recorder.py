@@ -124,3 +124,22 @@ def test_a_full_disk_is_noticed_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) 
     rig.connection.send({"type": "b"})
     assert [event["type"] for event in rig.inner.sent] == ["a", "b"]
     assert file._file is None
+
+
+def _deep(levels: int) -> dict[str, Any]:
+    return {"deep": _deep(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize(
+    "event", [{"type": "error", "message": "a\ud800b"}, {"type": "x", **_deep(900)}]
+)
+def test_an_event_that_is_hard_to_write_reaches_the_call(rig: Rig, event: dict[str, Any]) -> None:
+    rig.inner.tell(RealtimeEvent(event=event))
+    rig.inner.tell(RealtimeClosed(reason="over"))
+    assert [type(told) for told in rig.heard] == [RealtimeEvent, RealtimeClosed]
+
+
+def test_half_a_surrogate_pair_is_recorded_as_it_came(rig: Rig) -> None:
+    rig.inner.tell(RealtimeEvent(event={"type": "error", "message": "a\ud800b"}))
+    rig.connection.close()
+    assert rig.lines()[1]["event"]["message"] == "a\ud800b"

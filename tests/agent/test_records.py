@@ -125,6 +125,11 @@ def test_the_file_has_a_line_for_each_and_is_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
 
 
+def test_half_a_surrogate_pair_from_a_broken_peer_does_not_cost_the_record(tmp_path: Path) -> None:
+    RecordFile(tmp_path / "r.jsonl")({"sip_call_id": "caf\udce9"})
+    assert json.loads((tmp_path / "r.jsonl").read_text()) == {"sip_call_id": "caf\udce9"}
+
+
 def test_the_file_can_be_rotated_at_any_time(tmp_path: Path) -> None:
     file = RecordFile(tmp_path / "calls.jsonl")
     file({"call": "c1"})

@@ -44,3 +44,19 @@ def test_a_bug_in_a_sink_is_not_hidden() -> None:
 
     with pytest.raises(KeyError):
         SafeSink("x", broken)(mark("answered"))
+
+
+def test_a_bug_in_a_sink_is_told_once_and_keeps_no_mark_from_the_others() -> None:
+    told: list[str] = []
+
+    def broken(_: Mark) -> None:
+        raise KeyError("a bug")
+
+    sink = fan_out([broken, lambda fact: told.append(fact.name)])
+    with structlog.testing.capture_logs() as logged:
+        sink(mark("answered"))
+        sink(mark("call_ended"))
+    assert told == ["answered", "call_ended"]
+    (line,) = logged
+    assert (line["event"], line["mark"], line["call"]) == ("mark_failed", "answered", "c1")
+    assert line["exc_info"]

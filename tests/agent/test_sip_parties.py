@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from agent.sip.parties import parties
+from agent.sip.parties import parties, readable
 
 
 def invite(uri: str, sender: str, header: str = "From") -> str:
@@ -43,3 +43,20 @@ def test_garbage_is_nobody() -> None:
         called, caller = parties(rng.randbytes(rng.randrange(300)).decode(errors="surrogateescape"))
         assert len(called) <= 128
         assert len(caller) <= 128
+
+
+@pytest.mark.parametrize(
+    ("wire", "read"),
+    [
+        (b"plain", "plain"),
+        ("caf\u00e9".encode(), "caf\u00e9"),
+        (b"caf\xe9", r"caf\xe9"),
+        (b"\xff\xfe@host", r"\xff\xfe@host"),
+    ],
+)
+def test_bytes_that_are_no_text_are_escaped(wire: bytes, read: str) -> None:
+    assert readable(wire.decode(errors="surrogateescape")) == read
+
+
+def test_half_a_surrogate_pair_that_stands_for_no_byte_is_escaped_too() -> None:
+    assert readable("a\ud800\udce9") == r"a\ud800\udce9"

@@ -38,6 +38,14 @@ def test_half_a_surrogate_pair_from_a_broken_peer_does_not_end_a_call(tmp_path: 
     assert [mark.fields for mark in read_timeline(tmp_path / "t.jsonl")] == [{"said": "a?b"}]
 
 
+def test_a_timeline_that_the_disk_does_not_take_is_closed_all_the_same() -> None:
+    writer = TimelineWriter(Path("/dev/full"))
+    writer(Mark(at_ns=1, source="agent", call="c", name="call_ended"))
+    with pytest.raises(OSError, match="No space"):
+        writer.close()
+    writer.close()
+
+
 def test_a_line_ends_where_the_file_says_and_not_where_a_text_has_a_line(tmp_path: Path) -> None:
     mark = Mark(at_ns=1, source="agent", call="c", name="n", fields={"said": "a\u2028b\x85c"})
     (tmp_path / "t.jsonl").write_text(mark.to_json() + "\n", encoding="utf-8")

@@ -36,7 +36,7 @@ def asked(session: PromptSession) -> None:
     (request,) = told(session, "session.updated", session={})
     assert request["type"] == "response.create"
     assert request["response"]["instructions"] == wanted().instructions
-    told(session, "response.created", response={"id": "r"})
+    told(session, "response.created", response={"id": "r", "metadata": {"purpose": "greeting"}})
 
 
 def test_each_prompt_of_each_route_is_wanted_once() -> None:
@@ -71,6 +71,24 @@ def test_a_prompt_is_its_audio_and_its_words() -> None:
     told(session, "response.done", response={"id": "r", "status": "completed"})
     assert session.prompt is not None
     assert (session.prompt.pcm, session.prompt.transcript) == (b"\1\0\2\0\3\0", "Good day.")
+
+
+def test_what_a_server_says_of_its_own_accord_is_not_the_prompt() -> None:
+    session = PromptSession(wanted(), 24_000)
+    told(session, "session.created", session={"id": "s"})
+    told(session, "session.updated", session={})
+    told(session, "response.created", response={"id": "own", "metadata": None})
+    own = {"response_id": "own", "item_id": "o"}
+    told(session, "response.output_audio.delta", **own, delta=b"\7\0")
+    told(session, "response.output_audio_transcript.done", **own, transcript="Special offers!")
+    told(session, "response.done", response={"id": "own", "status": "completed"})
+    assert not session.over
+    assert session.hint == ": no response had the metadata of its request, by which it is known"
+    told(session, "response.created", response={"id": "r", "metadata": {"purpose": "greeting"}})
+    told(session, "response.output_audio.delta", response_id="r", item_id="i", delta=b"\1\0")
+    told(session, "response.done", response={"id": "r", "status": "completed"})
+    assert session.prompt is not None
+    assert (session.prompt.pcm, session.prompt.transcript) == (b"\1\0", "")
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,36 @@ def test_a_caller_who_sends_a_refer_stays_in_the_call(serve: Serve) -> None:
     assert not agent.logged("call_failed")
 
 
+def port_of(agent: Agent) -> int:
+    return int(agent.addresses[0].rpartition(":")[2])
+
+
+def test_a_byte_in_a_call_id_that_is_no_text_does_not_keep_its_call_from_ending(
+    serve: Serve,
+) -> None:
+    agent = serve()
+    with RawPhone(port_of(agent), call_id=b"caf\xe9-1") as raw:
+        assert raw.call(raw.sdp()).status == 200
+        assert json.loads(agent.get("/healthz")[1])["calls"] == 1
+        assert raw.request("BYE") == 200
+    until(lambda: json.loads(agent.get("/healthz")[1])["calls"] == 0, "the call has ended")
+    (record,) = agent.records()
+    assert record["sip_call_id"] == "caf\\xe9-1"
+    assert record["ended"]["by"] == "caller"
+    assert agent.marks("100")[-1] == "call_ended"
+    assert agent.metric("earshot_calls_active") == 0
+    agent.signal(signal.SIGTERM)
+    assert agent.wait() == 0, "the drain waits for nobody"
+
+
+def test_a_byte_in_the_peers_reason_that_is_no_text_is_escaped(phone: Phone) -> None:
+    with RawPhone(phone.port) as raw:
+        number = phone.dial(f"sip:100@127.0.0.1:{raw.sip_port}")
+        raw.answer_request("INVITE", b"486 ocupad\xf3")
+        ended = phone.wait_for(number, HungUp)
+    assert (ended.status, ended.reason) == (486, "ocupad\\xf3")
+
+
 def test_a_drain_has_an_end(phone: Phone, serve: Serve) -> None:
     agent = serve(drain={"limit_ms": 200})
     number = call(phone, agent.addresses[0])
