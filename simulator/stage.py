@@ -31,6 +31,8 @@ class Stage:
     """The stage that must be over before this one starts."""
     again: str | None = None
     """The stage at which this is a further attempt."""
+    alone: bool = False
+    """The last attempt: no other call goes on meanwhile."""
     together: str = ""
     """Stages with the same word here are callers of one scenario, who call at once."""
     start_delay_ms: float = 0
