@@ -19,7 +19,7 @@ from dataclasses import replace
 from reports.results import RunInfo
 from simulator.evaluate import Evaluated, evaluate
 from simulator.progress import Progress
-from simulator.stage import Lane, Played, Stage
+from simulator.stage import Lane, Played, Stage, again_name
 from simulator.vouching import is_bent, is_unmeasured, not_vouched
 
 MOST_ATTEMPTS = 5
@@ -40,7 +40,7 @@ def attempt(stage: Stage, number: int) -> Stage:
     """The n-th attempt at a stage: the first one is the stage itself."""
     if number == 1:
         return stage
-    name = f"{stage.name}-again{number - 1}"
+    name = again_name(stage.name, number - 1)
     own_cache = stage.greeting_cache == stage.name
     cache = name if own_cache else stage.greeting_cache
     return replace(
