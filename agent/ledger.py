@@ -134,7 +134,8 @@ class Ledger:
     def complete(self, segment: Segment) -> list[Fact]:
         """Nothing more of `segment` will come; it may have ended already."""
         segment.complete = True
-        segment.missing = 0
+        if segment.played >= segment.queued:  # or else the hole is in front of what is still queued
+            segment.missing = 0
         return self._pop_whole(self._queue)
 
     def overflowed(self, samples: int) -> None:

@@ -1,6 +1,7 @@
 """What the caller knows about the call so far; the steps wait for facts to become true.
 
-Times are nanoseconds on the call's clock, None for what has not happened.
+Times are nanoseconds on the call's clock, None for what has not happened. What is a greeting and
+what is a reply, for steps and for `never`, is said here once.
 """
 
 from agent.clock import ms_to_ns, ns_to_ms
@@ -9,6 +10,24 @@ from simulator.hearing import Hearing, Talk
 from simulator.mouth import Mouth
 from simulator.scenario import Caller
 from simulator.values import Moment
+
+
+def is_greeting(number: int, *, greets: bool) -> bool:
+    """Whether a talk is the greeting: the first (0) of an agent that is set to greet."""
+    return greets and number == 0
+
+
+def is_reply(number: int, start_ns: int, *, greets: bool, first_turn_end_ns: int | None) -> bool:
+    """Whether a talk is a reply: it is no greeting, or began after a turn of the caller's.
+
+    Args:
+        number: of the talk in its call, from 0.
+        start_ns: when it began.
+        greets: whether the agent is set to greet.
+        first_turn_end_ns: when the caller's first turn was over; keys are a turn, too.
+    """
+    answers = first_turn_end_ns is not None and start_ns >= first_turn_end_ns
+    return answers or not is_greeting(number, greets=greets)
 
 
 class CallFacts:
@@ -32,6 +51,7 @@ class CallFacts:
         """As of the last time the steps went on; a change is news to them."""
         self._in_turn = False
         self._turn_end_ns: int | None = None
+        self._first_turn_end_ns: int | None = None
 
     def turn_started(self, at_ns: int) -> None:
         """The caller takes the turn: what the agent says from now on is no answer yet."""
@@ -41,22 +61,26 @@ class CallFacts:
     def turn_ended(self, at_ns: int) -> None:
         """The caller has finished: what the agent begins from now on is a reply."""
         self._in_turn, self._turn_end_ns = False, at_ns
+        if self._first_turn_end_ns is None:
+            self._first_turn_end_ns = at_ns
 
     def greeting(self) -> Talk | None:
-        """The first that the agent said in this call."""
-        return self.hearing.talks[0] if self.hearing.talks else None
+        """The first that the agent said in this call, if it is set to greet."""
+        talks = self.hearing.talks
+        return talks[0] if talks and is_greeting(0, greets=self._greets) else None
 
     def reply(self) -> Talk | None:
         """The first talk since the caller's last turn that no step has waited out yet."""
         if self._in_turn:
             return None
         since_ns = self._turn_end_ns
-        talks = self.hearing.talks[self._greets and since_ns is None :]  # a greeting is no reply
         return next(
             (
                 talk
-                for talk in talks
-                if not talk.heard_out and (since_ns is None or talk.start_ns >= since_ns)
+                for number, talk in enumerate(self.hearing.talks)
+                if self._is_reply(number, talk)
+                and not talk.heard_out
+                and (since_ns is None or talk.start_ns >= since_ns)
             ),
             None,
         )
@@ -76,11 +100,14 @@ class CallFacts:
         return max(times)
 
     def agent_silent_since_ns(self) -> int | None:
-        """Since when the agent has not spoken; None while it does, and before there is media."""
-        if self.media_ns is None or self.hearing.sounding:
+        """Since when the agent has not spoken, or since the caller's turn is over.
+
+        None while one of the two lasts, and before there is media.
+        """
+        if self.media_ns is None or self._in_turn or self.hearing.sounding:
             return None
         quiet_ns = self.hearing.talks[-1].quiet_ns if self.hearing.talks else None
-        return max(self.media_ns, quiet_ns or 0)
+        return max(self.media_ns, quiet_ns or 0, self._turn_end_ns or 0)
 
     def heard_so_far(self) -> str:
         """What was heard, in words; times count from the answer."""
@@ -96,6 +123,10 @@ class CallFacts:
         ]
         heard = ", ".join(beeps + talks) or "nothing"
         return f"heard since the answer: {heard}"
+
+    def _is_reply(self, number: int, talk: Talk) -> bool:
+        first_ns = self._first_turn_end_ns
+        return is_reply(number, talk.start_ns, greets=self._greets, first_turn_end_ns=first_ns)
 
     def _event_ns(self, moment: Moment) -> int | None:
         match moment.event:

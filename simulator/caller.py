@@ -44,6 +44,7 @@ from simulator.hearing import Hearing, Noticed
 from simulator.line import NOISE, Line
 from simulator.mouth import Mouth
 from simulator.scenario import Scenario
+from simulator.steps import LAST_ACTIONS
 from simulator.track import Track
 from simulator.values import format_duration
 
@@ -272,7 +273,9 @@ class CallerMachine:
 
     def _done(self, now_ns: int) -> None:
         """All of `steps` is done; who leaves at a moment of his own leaves in the middle."""
-        if self._meanwhile.undone and self._scenario.steps[-1].when is None:
+        last = self._scenario.steps[-1]
+        leaves = last.action in LAST_ACTIONS and last.when is not None
+        if self._meanwhile.undone and not leaves:
             detail = f"{self._meanwhile.where} of meanwhile was still to be done when steps were"
             self._end("failed", f"{detail}; {self._facts.heard_so_far()}", now_ns)
         else:

@@ -21,8 +21,15 @@ class Waiting:
     failure: str | None = None
 
 
-def expectation(step: Expect, facts: CallFacts, since_ns: int, now_ns: int) -> Waiting | None:
-    """None when what the step expects is there; else what to wait for.
+@dataclass(frozen=True, slots=True)
+class Met:
+    """It is there. `cut`: it still sounded when the call ended, and may have had an end or none."""
+
+    cut: bool = False
+
+
+def expectation(step: Expect, facts: CallFacts, since_ns: int, now_ns: int) -> Waiting | Met:
+    """Whether what the step expects is there, or what to wait for.
 
     Args:
         step: what is expected.
@@ -41,7 +48,7 @@ class _Expectation:
         self._now_ns = now_ns
         self._within_ms = step.within if step.within is not None else facts.caller.patience
 
-    def judge(self) -> Waiting | None:
+    def judge(self) -> Waiting | Met:
         facts = self._facts
         match self._step.expect:
             case "answer":
@@ -66,35 +73,36 @@ class _Expectation:
                 times = [at_ns for at_ns, uri in facts.transfers if matches(pattern, uri)]
                 return self._event(times[0] if times else None)
             case _:
-                return None  # looked up on the timelines after the call
+                return Met()  # looked up on the timelines after the call
 
-    def _event(self, at_ns: int | None) -> Waiting | None:
+    def _event(self, at_ns: int | None) -> Waiting | Met:
         deadline_ns = self._since_ns + ms_to_ns(self._within_ms)
         if at_ns is not None:
-            return None if at_ns <= deadline_ns else self._late(at_ns)
+            return Met() if at_ns <= deadline_ns else self._late(at_ns)
         if self._facts.ended is not None:
             return Waiting()  # the machine says that the call has ended
         judged_ns = deadline_ns + ms_to_ns(CERTAINTY_MS)
         return Waiting(judged_ns) if self._now_ns < judged_ns else self._missing()
 
-    def _talk(self, talk: Talk | None) -> Waiting | None:
-        waiting = self._event(talk.start_ns if talk else None)
-        if talk is None or waiting is not None:
-            return waiting
+    def _talk(self, talk: Talk | None) -> Waiting | Met:
+        begun = self._event(talk.start_ns if talk else None)
+        if talk is None or isinstance(begun, Waiting):
+            return begun
         if str(self._step.expect).endswith("start"):
-            return None
-        if not talk.over:
+            return begun
+        if not (talk.over or talk.cut):
             return Waiting()
         talk.heard_out = True
-        return None
+        return Met(cut=talk.cut)
 
-    def _silence(self, length_ms: float) -> Waiting | None:
+    def _silence(self, length_ms: float) -> Waiting | Met:
+        """Silence from before the step, or from before the end of the caller's turn, is no part."""
         if self._step.within is None:
             self._within_ms += length_ms
         since_ns = self._facts.agent_silent_since_ns()
         if since_ns is None:
             return self._event(None)
-        end_ns = since_ns + ms_to_ns(length_ms)
+        end_ns = max(since_ns, self._since_ns) + ms_to_ns(length_ms)
         return self._event(end_ns) if end_ns <= self._now_ns else Waiting(end_ns)
 
     def _digits_ns(self, digits: str) -> int | None:

@@ -3,18 +3,22 @@
 A talk is what the agent says between two long silences: a greeting, or a reply, with the pauses
 inside. `reports.ears` tells speech from silence; here that becomes talks with a beginning and an
 end on the clock. A talk that the caller has spoken into ends at the first short silence instead,
-as the agent is then expected to stop and begin anew.
+as the agent is then expected to stop and begin anew. One that sounds until the call ends has no end
+that could be heard: it was cut, or its last word was the last of the call.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from agent.clock import NS_PER_S, ms_to_ns
 from agent.leg import FRAME_MS
-from reports.ears import BeepHeard, Ears, SpeechEnded, SpeechStarted
+from reports.ears import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
 
 HANGOVER_MS = 200
 """Silence after which speech has paused; the shortest pause that can end a talk."""
+LAST_SILENCE_MS = 60
+"""Silence before the end of the call that tells that speech had ended: as the reports' ears do."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,8 @@ class Talk:
     quiet_ns: int | None = None
     over: bool = False
     spoken_into: bool = False
+    cut: bool = False
+    """It still sounded when the call ended."""
     heard_out: bool = False
     """A step has waited for its end: it is not the next reply any more."""
 
@@ -67,6 +73,8 @@ class Hearing:
         self._hangover_ns = ms_to_ns(HANGOVER_MS)
         self._ears = Ears(rate_hz, hangover_ms=HANGOVER_MS)
         self._samples_fed = 0
+        self._latest_ns = 0
+        """When the newest sample arrived."""
 
     @property
     def sounding(self) -> bool:
@@ -77,8 +85,12 @@ class Hearing:
         """Hear one frame that arrived at `at_ns`, and tell what became sure by it."""
         start_sample = self._samples_fed
         self._samples_fed += len(pcm) // 2
+        self._latest_ns = self._time(self._samples_fed, start_sample, at_ns)
+        return self._notice(self._ears.feed(pcm), start_sample, at_ns)
+
+    def _notice(self, heard: Sequence[Heard], start_sample: int, at_ns: int) -> list[Noticed]:
         noticed: list[Noticed] = []
-        for event in self._ears.feed(pcm):
+        for event in heard:
             match event:
                 case BeepHeard():
                     start_ns = self._time(event.onset, start_sample, at_ns)
@@ -120,13 +132,17 @@ class Hearing:
             self.talks[-1].spoken_into = True
 
     def line_is_dead(self, now_ns: int) -> list[Noticed]:
-        """The call is over: whatever sounded has ended."""
+        """The call is over: whatever sounded is silent now, and had ended if it was before."""
+        last = [one for one in self._ears.finish() if not isinstance(one, BeepHeard)]  # it was cut
+        noticed = self._notice(last, self._samples_fed, self._latest_ns)
         talk = self.talks[-1] if self.talks else None
         if talk is None or talk.over:
-            return []
-        talk.quiet_ns = now_ns if talk.quiet_ns is None else talk.quiet_ns
-        talk.over = True
-        return [Noticed(talk.quiet_ns, "talk ended")]
+            return noticed
+        quiet_ns = talk.quiet_ns if talk.quiet_ns is not None else now_ns
+        talk.cut = self._latest_ns - quiet_ns < ms_to_ns(LAST_SILENCE_MS)
+        talk.quiet_ns = now_ns if talk.cut else quiet_ns
+        talk.over = not talk.cut
+        return [*noticed, Noticed(talk.quiet_ns, "talk ended")]
 
     def _speech_started(self, start_ns: int) -> list[Noticed]:
         noticed = self.notice_silence(start_ns)

@@ -1,8 +1,10 @@
 """Playing the stages of a run: how many at once, in which order, and which ones once more.
 
-A call that fails on a machine that stood still, by no more than that explains, is not held against
-the agent (`simulator.vouching`) but played again, under a name of its own, and if that does not
-help it is an error of the run. A call that fails on a machine that kept time is never played again.
+A call that fails on a machine that stood still is played again, under a name of its own: if its
+times were late by no more than that explains, or if it went otherwise than scripted
+(`simulator.vouching`). The last attempt has the machine for itself, behind all calls that wait.
+What is late even then is an error of the run; what goes otherwise even then is the agent's failure,
+as is whatever fails on a machine that kept time, at once.
 """
 
 import asyncio
@@ -17,8 +19,8 @@ from dataclasses import replace
 from reports.results import RunInfo
 from simulator.evaluate import Evaluated, evaluate
 from simulator.progress import Progress
-from simulator.stage import Lane, Played, Stage
-from simulator.vouching import is_bent, not_vouched
+from simulator.stage import Lane, Played, Stage, again_name
+from simulator.vouching import is_bent, is_unmeasured, not_vouched
 
 MOST_ATTEMPTS = 5
 
@@ -38,10 +40,16 @@ def attempt(stage: Stage, number: int) -> Stage:
     """The n-th attempt at a stage: the first one is the stage itself."""
     if number == 1:
         return stage
-    name = f"{stage.name}-again{number - 1}"
+    name = again_name(stage.name, number - 1)
     own_cache = stage.greeting_cache == stage.name
     cache = name if own_cache else stage.greeting_cache
-    return replace(stage, name=name, greeting_cache=cache, again=stage.name)
+    return replace(
+        stage,
+        name=name,
+        greeting_cache=cache,
+        again=stage.name,
+        alone=number == MOST_ATTEMPTS,
+    )
 
 
 async def play_all(
@@ -73,19 +81,20 @@ async def play_all(
         if stage.after:
             await over[stage.after].wait()
         for number in range(1, MOST_ATTEMPTS + 1):
-            await places.take(stage, together=number == 1)
+            tried = attempt(stage, number)
+            await places.take(tried)
             try:
                 if number == 1 and lane == "sip":  # in memory nobody waits
                     await asyncio.sleep(stage.start_delay_ms / 1000)
-                played = await play(attempt(stage, number))
+                played = await play(tried)
             finally:
-                places.give_back(stage, together=number == 1)
+                places.give_back(tried)
             call = await loop.run_in_executor(judge, evaluate, played, lane, pages_of)
             if not is_bent(call):
                 break
             progress.phase(stage.name, "once more: this machine stood still")
         else:
-            call = not_vouched(call, MOST_ATTEMPTS)
+            call = not_vouched(call, MOST_ATTEMPTS) if is_unmeasured(call) else call
         done.append(call)
         over[stage.name].set()
         progress.finished(stage.name, call.verdict, call.sentence, played.took_s)
@@ -121,6 +130,8 @@ class _Places:
 
     One taker at a time waits for what it needs, so that no two scenarios hold half of theirs. A
     scenario with more callers than there are places has all places, until its last call is over.
+    A further attempt needs one place; or all of them, where it is to be `alone`: as takers have
+    their turns in order, that is when those who waited before it have had theirs.
     """
 
     def __init__(self, stages: Sequence[Stage], count: int) -> None:
@@ -132,11 +143,11 @@ class _Places:
         self._left: dict[str, int] = {}
         """Of the groups that have all places: how many of their calls are not over."""
 
-    async def take(self, stage: Stage, *, together: bool) -> None:
-        """Wait for a place; `together` with the other callers."""
-        needed = self._groups[stage.together] if together else 1
-        if needed == 1:
-            await self._take(1)
+    async def take(self, stage: Stage) -> None:
+        """Wait for a place; the first time together with the other callers."""
+        needed = self._groups[stage.together]
+        if stage.again is not None or needed == 1:
+            await self._take(self._count if stage.alone else 1)
         elif stage.together in self._have_places:
             await self._have_places[stage.together].wait()
         else:
@@ -146,10 +157,10 @@ class _Places:
                 self._left[stage.together] = needed
             self._have_places[stage.together].set()
 
-    def give_back(self, stage: Stage, *, together: bool) -> None:
-        """A call is over, which took its place so."""
-        given = 1
-        if together and stage.together in self._left:
+    def give_back(self, stage: Stage) -> None:
+        """A call is over: others may have its place."""
+        given = self._count if stage.alone else 1
+        if stage.again is None and stage.together in self._left:
             self._left[stage.together] -= 1
             given = 0 if self._left[stage.together] else self._count
         for _ in range(given):

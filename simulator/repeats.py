@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from reports.results import CallResult, judge_together
 from simulator.evaluate import Evaluated
-from simulator.vouching import VOUCHED_LAG_MS, disturbance
+from simulator.vouching import Disturbance, disturbance, is_explained
 
 
 def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:
     """The calls of a run, with limits of percentiles judged over all calls of each scenario.
 
-    Where they are not kept and the machine stood still in one of the calls, that is an error of the
-    run: nobody knows whose fault it is.
+    Where they are not kept, and what disturbed one of the calls explains by how much, that is an
+    error of the run: nobody knows whose fault it is.
     """
     judged = iter(judge_together([call.result for call in calls if call.result is not None]))
     together = []
@@ -27,17 +27,18 @@ def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:
             together.append(replace(call, result=result, has_page=as_it_was))
             continue
         these = [c for c in calls if c.stage.scenario.name == call.stage.scenario.name]
-        worst_ms = max(disturbance(c).worst_ms for c in these)
-        together.append(_with_verdict(call, result, worst_ms))
+        worst = max((disturbance(c) for c in these), key=lambda one: one.explains_ms)
+        together.append(_with_verdict(call, result, worst))
     return together
 
 
-def _with_verdict(call: Evaluated, result: CallResult, worst_ms: float) -> Evaluated:
-    unmeasured = worst_ms > VOUCHED_LAG_MS
+def _with_verdict(call: Evaluated, result: CallResult, worst: Disturbance) -> Evaluated:
+    of_all = [one for one in result.judged if one.statistic is not None]
+    unmeasured = is_explained(of_all, worst.explains_ms)
     if unmeasured:
         sentence = (
-            f"not measured: this machine stood still for up to {worst_ms:.0f} ms in these calls "
-            f"(trusted: {VOUCHED_LAG_MS:.0f} ms). They were {result.detail}"
+            f"not measured: this machine stood still for {worst.total_ms:.0f} ms in one of these "
+            f"calls, which explains it. They were {result.detail}"
         )
         result = replace(result, verdict="error", detail=sentence)
     return replace(

@@ -78,8 +78,9 @@ def add_command(commands: Commands) -> None:
         "--excuse-machine",
         action="store_true",
         default=os.environ.get(_EXCUSE_MACHINE) == "1",
-        help="for machines that are shared: calls that could not be measured because the machine "
-        "stood still are told, and do not decide the exit code (a quarter of them at most); "
+        help="for machines that are shared: calls whose times could not be measured because the "
+        "machine stood still are told, and do not decide the exit code (a quarter of them at "
+        "most); what goes otherwise than scripted is a failure all the same; "
         f"{_EXCUSE_MACHINE}=1 does the same",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")

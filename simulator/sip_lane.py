@@ -138,7 +138,7 @@ class SipLane:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
         if stage.again is not None:
-            await self._stalls.calm()
+            await self._stalls.calm(last=stage.alone)
         started_ns = time.monotonic_ns()
         directory = self._calls / stage.name
         directory.mkdir(parents=True, exist_ok=True)

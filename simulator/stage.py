@@ -5,6 +5,7 @@ says which must wait for which: a scenario that comes `after` another uses the g
 other's call has left in the cache.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,8 @@ class Stage:
     """The stage that must be over before this one starts."""
     again: str | None = None
     """The stage at which this is a further attempt."""
+    alone: bool = False
+    """The last attempt: no other call goes on meanwhile."""
     together: str = ""
     """Stages with the same word here are callers of one scenario, who call at once."""
     start_delay_ms: float = 0
@@ -51,6 +54,9 @@ class Played:
     took_s: float
     ours: bool = True
     """Whether agent and server were ours, and their marks are here."""
+
+
+_AGAIN = re.compile(r"(.+)-again\d+")
 
 
 class PlanError(ValueError):
@@ -84,6 +90,8 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
             after = _stage_name(forerunner, number, 1, repeat) if forerunner else None
             for caller in range(1, scenario.callers.count + 1):
                 name = _stage_name(scenario, number, caller, repeat)
+                if name in stages:
+                    raise PlanError(_clash(name, scenario, stages[name].scenario))
                 stages[name] = Stage(
                     name=name,
                     scenario=scenario,
@@ -95,7 +103,16 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
                     * (caller - 1)
                     / max(1, scenario.callers.count - 1),
                 )
+    for name, stage in stages.items():
+        again = _AGAIN.fullmatch(name)
+        if again and again[1] in stages:
+            raise PlanError(_clash(name, stage.scenario, stages[again[1]].scenario))
     return list(stages.values())
+
+
+def again_name(name: str, attempt: int) -> str:
+    """What the second attempt at a stage is called (1), the third (2), and so on."""
+    return f"{name}-again{attempt}"
 
 
 def with_forerunners(chosen: Sequence[Scenario], everything: Sequence[Scenario]) -> list[Scenario]:
@@ -109,6 +126,14 @@ def with_forerunners(chosen: Sequence[Scenario], everything: Sequence[Scenario])
             wanted.add(after)
             queue.append(by_name[after])
     return [scenario for scenario in everything if scenario.name in wanted]
+
+
+def _clash(name: str, scenario: Scenario, other: Scenario) -> str:
+    """A call is known by its name alone: of two that have one, only one would be played."""
+    return (
+        f"{scenario.at()}: a call of {scenario.name} would be called {name}, as one of "
+        f"{other.name} ({other.at()}) is; rename one of the files"
+    )
 
 
 def _append_after_its_forerunners(

@@ -13,7 +13,7 @@ from math import inf
 from agent.clock import ms_to_ns
 from simulator.call_facts import CallFacts
 from simulator.caller_effects import Effect, EmitMark, Hold, Resume, SendDtmf
-from simulator.expecting import Waiting, expectation
+from simulator.expecting import Met, Waiting, expectation
 from simulator.mouth import Utterance
 from simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
 from simulator.steps import Hold as PutOnHold
@@ -81,10 +81,9 @@ class Track:
     @property
     def undone(self) -> bool:
         """Whether a step has not been begun, or what it expects has not come."""
-        if self._position == len(self._steps):
-            return False
+        left = len(self._steps) - self._position
         begun = self._progress is not None and self._progress.acted_ns is not None
-        return not begun or isinstance(self._step, Expect)
+        return left > 1 or (left == 1 and (not begun or isinstance(self._step, Expect)))
 
     def go_on(self, now_ns: int) -> list[Effect]:
         """Go as far as the facts allow; call again at `wake_ns` at the latest."""
@@ -118,10 +117,10 @@ class Track:
                 return self._wait(waiting, now_ns)
             progress.acted_ns = now_ns
             self._act(step, progress, now_ns)
-        waiting = self._outcome(step, progress, now_ns)
-        if waiting is not None:
-            return self._wait(waiting, now_ns)
-        self._mark(now_ns, "step_ended", ok=True)
+        outcome = self._outcome(step, progress, now_ns)
+        if isinstance(outcome, Waiting):
+            return self._wait(outcome, now_ns)
+        self._mark(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
         return True
 
     def _wait(self, waiting: Waiting, now_ns: int) -> bool:
@@ -134,6 +133,8 @@ class Track:
     def _moment(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | None:
         """What there is to wait for before the step acts, if anything."""
         facts = self._facts
+        if facts.ended is not None and not isinstance(step, Expect):
+            return Waiting()  # nothing can be done in a call that has ended: the machine says so
         if isinstance(step, (Say, MakeSound)) and facts.media_ns is None:
             return self._patiently(step, progress, now_ns, "the call has no audio")
         if step.when is None:
@@ -197,17 +198,17 @@ class Track:
         self._facts.turn_ended(now_ns)
         self._mark_plain(now_ns, "dtmf_sent", digits=step.press, method=step.method)
 
-    def _outcome(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | None:
-        """What there is to wait for before the step ends, if anything."""
+    def _outcome(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | Met:
+        """Whether the step has done what it is for, or what there is to wait for."""
         assert progress.acted_ns is not None  # noqa: S101 - it has acted
         if isinstance(step, Expect):
             return expectation(step, self._facts, progress.acted_ns, now_ns)
         if progress.busy_ms:
             end_ns = progress.acted_ns + ms_to_ns(progress.busy_ms)
-            return Waiting(end_ns) if now_ns < end_ns else None
+            return Waiting(end_ns) if now_ns < end_ns else Met()
         if progress.utterance is not None and progress.utterance.ended_ns is None:
             return Waiting()
-        return None
+        return Met()
 
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:
         self._mark_plain(at_ns, name, step=self._number, **fields)

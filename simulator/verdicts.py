@@ -11,6 +11,7 @@ from typing import Any
 
 from agent.clock import ms_to_ns
 from agent.timeline import Mark
+from simulator.call_facts import is_greeting, is_reply
 from simulator.happenings import (
     DetailedHappening,
     Dtmf,
@@ -31,6 +32,12 @@ from simulator.steps import Expect
 from simulator.values import format_duration
 
 _LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)
+_PLAYED = {
+    "greeting_started": "greeting_ended",
+    "prompt_started": "prompt_ended",
+    "playout_started": "playout_ended",
+}
+"""What the agent marks when something of its own begins and ends to leave."""
 
 
 def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> list[str]:
@@ -45,7 +52,12 @@ def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> li
             out.
     """
     idle = _idle_faults(scenario, marks) if ours else ()
-    return [*_unmet(scenario, marks, ours=ours), *_broken(scenario, marks, ours=ours), *idle]
+    return [
+        *_unmet(scenario, marks, ours=ours),
+        *_cut(scenario, marks, ours=ours),
+        *_broken(scenario, marks, ours=ours),
+        *idle,
+    ]
 
 
 def unseen(scenario: Scenario) -> list[str]:
@@ -87,12 +99,43 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
             )
 
 
+def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
+    """Greetings and replies whose end was awaited, and which the end of the call has cut.
+
+    An agent may hang up with its last word; no ear can tell. Ours tells whether it has played all.
+    """
+    if ours and _played_all(marks):
+        return
+    for number, step in enumerate(scenario.all_steps):
+        ends = [mark for mark in marks if mark.name == "step_ended" and mark.fields.get("cut")]
+        if isinstance(step, Expect) and any(mark.fields.get("step") == number for mark in ends):
+            yield (
+                f"step {number + 1}: expected {step.target} to its end, but it still sounded when "
+                "the call ended"
+            )
+
+
+def _played_all(marks: Iterable[Mark]) -> bool:
+    """Whether the agent played to its end what it played last, as it tells itself."""
+    whole = False
+    last: Mark | None = None
+    for mark in marks:
+        if mark.source != "agent":
+            continue
+        if mark.name in _PLAYED:
+            last, whole = mark, False
+        elif last is not None and mark.name == _PLAYED[last.name]:
+            same = mark.fields.get("item") == last.fields.get("item")
+            whole = same and not mark.fields.get("interrupted")
+    return whole
+
+
 def _broken(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
     answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), None)
     for happening in scenario.never:
         if not (ours or _is_seen(happening)):
             continue
-        times = occurrences(happening, marks)
+        times = occurrences(happening, marks, greets=scenario.greets)
         if times:
             what = happening.replace("_", " ") if isinstance(happening, str) else str(happening)
             when = ""
@@ -127,16 +170,19 @@ def fits(wanted: Any, found: Any) -> bool:
     return bool(wanted == found)
 
 
-def occurrences(happening: Heard | DetailedHappening, marks: Sequence[Mark]) -> list[int]:
+def occurrences(
+    happening: Heard | DetailedHappening, marks: Sequence[Mark], *, greets: bool = True
+) -> list[int]:
     """When something happened, as the marks tell, in nanoseconds.
 
     Args:
         happening: what is looked for.
-        marks: where.
+        marks: where; all of a call where it is a greeting or a reply.
+        greets: whether the agent is set to greet.
     """
     match happening:
         case str():
-            return [mark.at_ns for mark in _heard_marks(happening, marks)]
+            return [mark.at_ns for mark in _heard_marks(happening, marks, greets=greets)]
         case Silence(silence=length_ms):
             return [gap.start_ns for gap in dead_air(marks) if gap.length_ms >= length_ms]
         case Dtmf(dtmf=digits):
@@ -185,7 +231,7 @@ def _as_mark(happening: DetailedHappening) -> tuple[str, str | None, Mapping[str
     raise AssertionError(happening)
 
 
-def _heard_marks(word: Heard, marks: Sequence[Mark]) -> list[Mark]:
+def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Mark]:
     """The caller's marks of what it notices by itself."""
     match word:
         case "answer":
@@ -195,13 +241,19 @@ def _heard_marks(word: Heard, marks: Sequence[Mark]) -> list[Mark]:
         case "hang_up":
             ends = _named(marks, "call_ended", "caller")
             return [mark for mark in ends if mark.fields.get("by") == "agent"]
-    spoken_ns = [mark.at_ns for mark in _named(marks, "utterance_started", "caller")]
-    first_turn_ns = min(spoken_ns, default=None)
+    talks = list(enumerate(_named(marks, "speech_heard", "caller")))
+    if word.startswith("greeting"):
+        return [talk for number, talk in talks if is_greeting(number, greets=greets)]
+    first_ns = min((mark.at_ns for mark in marks if _ends_turn(mark)), default=None)
     return [
-        mark
-        for mark in _named(marks, "speech_heard", "caller")
-        if (first_turn_ns is not None and mark.at_ns > first_turn_ns) == word.startswith("reply")
+        talk
+        for number, talk in talks
+        if is_reply(number, talk.at_ns, greets=greets, first_turn_end_ns=first_ns)
     ]
+
+
+def _ends_turn(mark: Mark) -> bool:
+    return mark.source == "caller" and mark.name in ("utterance_ended", "dtmf_sent")
 
 
 def _named(marks: Iterable[Mark], name: str, source: str) -> list[Mark]:

@@ -1,15 +1,20 @@
 """Whether the harness can vouch for what a call measured, on the machine that it was played on.
 
 A machine that stands still bends what is heard on it. The run notes when that was
-(`simulator.stalls`), and the caller's process notes its own lag. A call that fails is not held
-against the agent if that explains by how much it failed: a stall delays what is on its way by its
-own length, and may leave one frame more in the jitter buffer of each direction. What is further off
-than that is the agent's doing, on any machine.
+(`simulator.stalls`), and the caller's process notes its own lag. A call whose times are beyond
+their limits is not held against the agent if that explains by how much: a stall delays what is on
+its way by its own length, and may leave one frame more in the jitter buffer of each direction. What
+is further off than that is the agent's doing, on any machine.
+
+A call that went otherwise than its scenario says is a chance to try again where the machine stood
+still, and no more: what was said, heard and sent is never explained by a stall.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from reports.budget import Judged
+from reports.results import CallResult
 from reports.standstill import standstills
 from simulator.evaluate import Evaluated
 
@@ -46,15 +51,25 @@ def disturbance(call: Evaluated) -> Disturbance:
 
 
 def is_bent(call: Evaluated) -> bool:
-    """Whether a call failed, and what disturbed it explains that."""
+    """Whether a call failed on a machine that stood still, so that it is worth another attempt."""
+    if is_unmeasured(call):
+        return True
     if call.verdict != "failed" or call.result is None:
         return False
-    disturbed = disturbance(call)
-    beyond = [one for one in call.result.judged if one.verdict == "failed"]
-    went_as_scripted = call.result.evidence.info.verdict == "passed"
-    if not went_as_scripted or not all(_is_time(one) for one in beyond):
-        return disturbed.worst_ms > VOUCHED_LAG_MS
-    return all(-(one.margin or 0.0) <= disturbed.explains_ms for one in beyond)
+    return _went_otherwise(call.result) and disturbance(call).worst_ms > VOUCHED_LAG_MS
+
+
+def is_unmeasured(call: Evaluated) -> bool:
+    """Whether nothing but times is wrong with a call, and what disturbed it explains them."""
+    if call.verdict != "failed" or call.result is None or _went_otherwise(call.result):
+        return False
+    return is_explained(call.result.judged, disturbance(call).explains_ms)
+
+
+def is_explained(judged: Iterable[Judged], explains_ms: float) -> bool:
+    """Whether all that is beyond its limit is a time, and beyond by no more than so much."""
+    beyond = [one for one in judged if one.verdict == "failed"]
+    return all(_is_time(one) and -(one.margin or 0.0) <= explains_ms for one in beyond)
 
 
 def not_vouched(call: Evaluated, attempts: int) -> Evaluated:
@@ -68,6 +83,12 @@ def not_vouched(call: Evaluated, attempts: int) -> Evaluated:
     )
     result = call.result and replace(call.result, verdict="error", detail=sentence)
     return replace(call, verdict="error", sentence=sentence, result=result, unmeasured=True)
+
+
+def _went_otherwise(result: CallResult) -> bool:
+    """Otherwise than scripted, or with a wrong number that is no time: a tone, a loss."""
+    beyond = [one for one in result.judged if one.verdict == "failed"]
+    return result.evidence.info.verdict != "passed" or not all(map(_is_time, beyond))
 
 
 def _is_time(one: Judged) -> bool:

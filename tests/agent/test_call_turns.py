@@ -571,6 +571,17 @@ def test_a_hole_inside_a_response_is_counted_and_the_silence_after_it_is_not() -
     assert rig.state == State.LISTENING
 
 
+def test_a_hole_is_counted_when_the_rest_came_at_once_with_its_end() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100, done=None)
+    rig.wait(2700)
+    rig.delta(100)
+    rig.response_done()
+    rig.wait(300)
+    assert rig.marks("playout_underrun") == [{"item": "a1", "missing_ms": 2600.0}]
+
+
 # What a server might do besides.
 
 

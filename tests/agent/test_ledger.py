@@ -65,6 +65,19 @@ def test_a_hole_is_an_underrun_only_when_more_came() -> None:
     assert segment.missing == 0
 
 
+def test_a_hole_is_an_underrun_also_when_the_rest_and_its_end_came_at_once() -> None:
+    ledger = Ledger(FRAME)
+    segment = response()
+    ledger.add(segment, FRAME)
+    ledger.frame_played(FRAME, 1)
+    ledger.frame_played(0, 2)
+    ledger.add(segment, 2 * FRAME)
+    assert ledger.complete(segment) == []
+    (fact,) = ledger.frame_played(FRAME, 3)
+    assert (fact.what, fact.samples) == (Happening.UNDERRUN, FRAME)
+    assert whats(ledger.frame_played(FRAME, 4)) == [(Happening.ENDED, "a")]
+
+
 def test_silence_before_the_first_sample_is_no_underrun() -> None:
     ledger = Ledger(FRAME)
     segment = response()

@@ -175,6 +175,10 @@ def test_every_shipped_scenario_can_work() -> None:
             "one.yaml:4:18: beep must never happen, and is expected in line 3",
         ),
         (
+            'steps: [{say: "A"}, {expect: reply}]\nnever: [reply start]',
+            "one.yaml:3:9: reply must never happen, and is expected in line 2",
+        ),
+        (
             "agent: {greeting: {enabled: false}}\nsteps: [{expect: greeting}]",
             "one.yaml:3:9: there is no greeting: agent.greeting.enabled is false",
         ),

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
-from hand_played import FLOW, RATE_HZ, Call, Heard, Told, scenario, speech
+from hand_played import ANSWER_MS, FLOW, RATE_HZ, Call, Heard, Told, scenario, speech
 
 from agent import audio
 from agent.leg import CallProgressed, DtmfReceived, HungUp, TransferRequested
 from simulator.caller_effects import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
 
 ANSWERS = [*FLOW, Heard("utterance_ended", 800, speech())]
+BYE = Told(5000, HungUp(by="agent", status=200, reason="BYE"))
 LONG = speech(
     "Then there is a very long story to tell, about a house, a garden, and two dogs in it."
 )
@@ -159,6 +160,38 @@ def test_an_agent_that_hangs_up_early_fails_the_call(tmp_path: Path) -> None:
     assert "the agent ended the call (200 BYE)" in call.detail
     assert "step 4 (expect reply)" in call.detail
     assert not any(isinstance(effect, HangUp) for effect in call.effects)
+
+
+ENDS_MS = audio.duration_ms(speech("Hello there, caller."), RATE_HZ)
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "cut"),
+    [
+        pytest.param(-400, True, id="in mid-sentence"),
+        pytest.param(20, True, id="with the last word, perhaps"),
+        pytest.param(100, False, id="too soon for a pause, and after the last word"),
+        pytest.param(300, False, id="in a pause"),
+    ],
+)
+def test_what_still_sounds_when_the_call_ends_is_told(
+    tmp_path: Path, after_ms: float, cut: bool
+) -> None:
+    text = """
+        steps: [{expect: greeting}, {expect: hang_up}]
+    """
+    began_ms = Call(scenario(tmp_path, text), FLOW, [BYE]).play().at_ms("speech_heard")
+    bye = Told(began_ms - ANSWER_MS + ENDS_MS + after_ms, BYE.event)
+    call = Call(scenario(tmp_path, text), FLOW, [bye]).play()
+    assert call.verdict == "passed", "the timelines tell the rest"
+    assert [mark.fields.get("cut", False) for mark in call.marks("step_ended")] == [cut, False]
+
+
+def test_a_beep_that_the_end_of_the_call_cut_is_none(tmp_path: Path) -> None:
+    bye = Told(300, BYE.event)
+    call = Call(scenario(tmp_path, "steps: [{expect: beep}]"), FLOW, [bye]).play()
+    assert call.verdict == "failed"
+    assert not call.marks("beep_heard")
 
 
 def test_an_agent_that_is_expected_to_hang_up_may(tmp_path: Path) -> None:

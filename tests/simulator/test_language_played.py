@@ -417,9 +417,114 @@ def test_what_must_never_happen_fails_the_call(play: Play, never: str) -> None:
     assert call.sentence.startswith("never: ")
 
 
+GOODBYE = """
+    agent: {limits: {call_ms: 6000, farewell_ms: FAREWELL}}
+    realtime:
+      greeting: {say: "Hello."}
+      replies: [{say: "At nine."}, {say: "I am sorry, our time is over. Goodbye, and call again."}]
+      timing: {pace: 1}
+    steps:
+      - expect: greeting
+      - say: "When do you open?"
+      - expect: reply
+      - expect: AWAITED
+"""
+
+
+@pytest.mark.parametrize(
+    ("farewell_ms", "awaited", "sentence"),
+    [
+        (1500, "reply", "step 4: expected reply to its end, but it still sounded when the call"),
+        (1500, "reply start\n      - expect: hang_up", ""),
+        (9000, "reply", ""),
+    ],
+)
+def test_what_the_end_of_the_call_cut_has_not_ended(
+    play: Play, farewell_ms: int, awaited: str, sentence: str
+) -> None:
+    call = play(GOODBYE.replace("FAREWELL", str(farewell_ms)).replace("AWAITED", awaited))
+    assert call.first("call_ended").fields["by"] == "agent"
+    assert call.verdict == ("failed" if sentence else "passed"), call.sentence
+    assert sentence in call.sentence
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["hold", "resume", "hang_up", "vanish", "pause: 1", 'press: "1"', "sound: hum", 'say: "A"'],
+)
+def test_nothing_can_be_done_in_a_call_that_the_agent_has_ended(play: Play, step: str) -> None:
+    text = GOODBYE.replace("FAREWELL", "9000").replace("AWAITED", "hang_up")
+    call = play(f"{text}      - {step}\n")
+    assert call.verdict == "failed"
+    assert "the agent ended the call (200 Normal call clearing) while the caller was at step 5" in (
+        call.sentence
+    )
+    assert not call.all("dtmf_sent")
+
+
+SILENCE = """
+    realtime: {greeting: {say: "Hello."}, timing: {think_ms: 100}}
+    steps:
+      - expect: greeting
+      - pause: 3s
+      - say: "When?"
+      - expect: {silence: 3s}
+      - hang_up
+"""
+
+
+def test_a_silence_that_is_expected_begins_behind_the_callers_turn(play: Play) -> None:
+    call = play(SILENCE)
+    assert call.verdict == "passed", call.sentence
+    last = next(m for m in call.all("step_ended") if m.fields["step"] == 3)
+    quiet = call.all("silence_heard")[-1]
+    assert len(call.all("silence_heard")) == 2, "the answer came first"
+    assert call.after_ms(last, quiet) == pytest.approx(3000, abs=21)
+
+
+@pytest.mark.parametrize("earlier", ["pause: 4s", 'press: "1"'])
+def test_a_silence_that_is_expected_is_none_from_before_its_step(play: Play, earlier: str) -> None:
+    text = f"steps: [{{expect: greeting}}, {{{earlier}}}, {{expect: {{silence: 2s}}}}, hang_up]\n"
+    call = play(text + 'realtime: {greeting: {say: "Hello."}}\n')
+    began, ended = call.all("step_started")[2], call.all("step_ended")[2]
+    assert call.after_ms(ended, began) >= 2000
+
+
+UNASKED = "agent: {limits: {silence_ms: 2000}}\n"
+KEYS_AND_A_REPLY = 'steps: [{expect: greeting}, {press: "12#"}, {expect: reply}, hang_up]\n'
+A_REPLY_UNASKED = UNASKED + "steps: [{expect: greeting}, {expect: reply}]\n"
+NO_GREETING = "agent: {greeting: {enabled: false}}\n"
+KEYS_FIRST = 'steps: [{press: "12#", when: answer + 1s}, {expect: reply}, hang_up]\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "never", "happened"),
+    [
+        pytest.param(KEYS_AND_A_REPLY, "reply", True, id="to keys"),
+        pytest.param(KEYS_AND_A_REPLY, "reply start", True, id="its start, to keys"),
+        pytest.param(A_REPLY_UNASKED, "reply", True, id="unasked"),
+        pytest.param(NO_GREETING + KEYS_FIRST, "greeting", False, id="no greeting without one"),
+        pytest.param(NO_GREETING + KEYS_FIRST, "reply", True, id="but a reply"),
+        pytest.param("steps: [{expect: greeting}]\n", "reply", False, id="a greeting is no reply"),
+    ],
+)
+def test_a_reply_that_is_expected_is_the_reply_that_must_never_be(
+    play: Play, text: str, never: str, happened: bool
+) -> None:
+    assert play(text).verdict == "passed"
+    call = play(text + f"never: [{never}]\n")
+    assert call.verdict == ("failed" if happened else "passed"), call.sentence
+    assert call.sentence.startswith(f"never: {never}, and yet") == happened
+
+
 @pytest.mark.parametrize(
     ("meanwhile", "last", "sentence"),
     [
+        ('{pause: 20s}, {expect: {dtmf: "9"}}', "hang_up", "step 5 (pause 20 s) of meanwhile was"),
+        ("{pause: 20s}, {pause: 1}", "hang_up", "step 5 (pause 20 s) of meanwhile was still to be"),
+        ("{expect: hang_up}", "{pause: 1, when: greeting}", "step 5 (expect hang up) of meanwhile"),
+        ("{expect: hang_up}", "{expect: {silence: 1s}, when: answer}", "step 5 (expect hang up)"),
+        ("{pause: 20s}, {pause: 1}", "{hang_up: , when: silence 1s}", ""),
         ("{pause: 1s, when: greeting end + 9s}", "hang_up", "(pause 1 s (when greeting end + 9 s)"),
         ("{expect: hang_up}", "hang_up", "step 5 (expect hang up) of meanwhile was still to be"),
         ("{pause: 1s, when: greeting end}", "hang_up", ""),

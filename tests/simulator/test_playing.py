@@ -1,6 +1,7 @@
 """Playing many stages: order, places, and calls that a busy machine has bent."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from agent.timeline import Mark
+from reports.budget import Judged
 from reports.evidence import CallEvidence, CallInfo, Verdict
 from reports.results import RunInfo, judge_call
 from simulator import playing
@@ -33,15 +35,21 @@ def stage(name: str, after: str | None = None, together: str | None = None) -> S
 
 
 class Machine:
-    """A lane and a judge: calls take a turn of the loop, verdicts and lags are as told."""
+    """A lane and a judge: calls take a turn of the loop, verdicts and lags are as told.
+
+    A verdict may also be "late": as scripted, and 50 ms beyond a limit.
+    """
 
     def __init__(self, verdicts: dict[str, tuple[str, float]]) -> None:
         self.verdicts = verdicts
         self.played: list[str] = []
         self.at_once = self.most_at_once = 0
+        self.others: dict[str, int] = {}
+        """How many other calls went on when one began."""
 
     async def play(self, stage: Stage) -> Played:
         self.played.append(stage.name)
+        self.others[stage.name] = self.at_once
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
@@ -53,14 +61,16 @@ class Machine:
         lag = Mark(
             at_ns=1, source="caller", call="", name="scheduling_lag", fields={"worst_ms": lag_ms}
         )
-        info = CallInfo(name=played.stage.name, verdict=cast("Verdict", verdict))
+        late = [Judged(name="turn_ms", value=1.0, unit="ms", verdict="failed", margin=-50.0)]
+        scripted, beyond = ("passed", late) if verdict == "late" else (verdict, [])
+        info = CallInfo(name=played.stage.name, verdict=cast("Verdict", scripted))
         evidence = CallEvidence(info=info, marks=[lag])
         return Evaluated(
             stage=played.stage,
-            verdict=cast("Verdict", verdict),
+            verdict="failed" if beyond else cast("Verdict", verdict),
             sentence="over budget",
             took_s=1.0,
-            result=judge_call(evidence),
+            result=replace(judge_call(evidence), judged=beyond),
         )
 
 
@@ -92,23 +102,65 @@ async def test_no_more_than_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(done) == 9
 
 
+@pytest.mark.parametrize("verdict", ["failed", "late"])
 async def test_a_call_that_a_busy_machine_bent_is_played_again(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, verdict: str
 ) -> None:
-    machine, (call,) = await played(monkeypatch, [stage("a")], {"a": ("failed", 80.0)})
+    machine, (call,) = await played(monkeypatch, [stage("a")], {"a": (verdict, 80.0)})
     assert machine.played == ["a", "a-again1"]
     assert (call.verdict, call.stage.name) == ("passed", "a-again1")
 
 
-async def test_a_call_that_is_always_bent_is_an_error_of_the_run(
+def names_of(one: Stage) -> list[str]:
+    return [attempt(one, number).name for number in range(1, MOST_ATTEMPTS + 1)]
+
+
+async def test_a_call_that_is_always_late_is_an_error_of_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    attempts = [attempt(stage("a"), number).name for number in range(1, MOST_ATTEMPTS + 1)]
-    bent = dict.fromkeys(attempts, ("failed", 80.0))
+    attempts = names_of(stage("a"))
+    bent = dict.fromkeys(attempts, ("late", 80.0))
     machine, (call,) = await played(monkeypatch, [stage("a")], bent)
     assert machine.played == attempts
-    assert call.verdict == "error"
+    assert (call.verdict, call.unmeasured) == ("error", True)
     assert "in each of 5 attempts (for 80 ms at most" in call.sentence
+
+
+@pytest.mark.parametrize("last", ["late", "failed"])
+async def test_what_goes_otherwise_in_every_attempt_has_failed_whatever_the_machine_did(
+    monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    attempts = names_of(stage("a"))
+    wrong = dict.fromkeys(attempts, ("failed", 80.0)) | {attempts[-1]: (last, 80.0)}
+    machine, (call,) = await played(monkeypatch, [stage("a")], wrong)
+    assert machine.played == attempts
+    assert call.verdict == ("error" if last == "late" else "failed")
+    assert call.unmeasured == (last == "late")
+
+
+async def test_the_last_attempt_is_alone_behind_all_that_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    others = [stage(str(n)) for n in range(20)]
+    stages = [stage("a"), stage("c", after="a"), *others]
+    bent = dict.fromkeys(names_of(stage("a"))[:-1], ("failed", 80.0))
+    machine, done = await played(monkeypatch, stages, bent, jobs=3)
+    assert machine.others["a-again4"] == 0
+    assert machine.most_at_once == 3
+    assert machine.played[-2:] == ["a-again4", "c"]
+    assert [call.verdict for call in done] == ["passed"] * 22
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("jobs", [1, 2, 4])
+async def test_last_attempts_of_callers_at_once_wait_for_nobody_for_ever(
+    monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
+    groups = [stage(f"{group}{n}", together=group) for n in range(3) for group in "xy"]
+    bent = {name: ("failed", 80.0) for one in groups for name in names_of(one)}
+    machine, done = await played(monkeypatch, groups, bent, jobs=jobs)
+    assert [call.verdict for call in done] == ["failed"] * 6
+    assert {machine.others[names_of(one)[-1]] for one in groups} == {0}
 
 
 async def test_a_failure_on_a_quiet_machine_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from simulator.scenario import Scenario
+from simulator.scenario import Callers, Scenario
 from simulator.stage import PlanError, plan, with_forerunners
 
 
@@ -65,6 +65,48 @@ def test_what_cannot_be_played_is_named(
 ) -> None:
     with pytest.raises(PlanError, match=complaint):
         plan([scenario(name, after=after) for name, after in names], repeat=None, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("scenarios", "repeat", "complaint"),
+    [
+        (
+            [scenario("a", repeat=3), scenario("a-r2")],
+            None,
+            "a-r2: .* be called a-r2, as one of a ",
+        ),
+        ([scenario("a-r2"), scenario("a")], 2, None),
+        ([scenario("a-r2"), scenario("a", repeat=2)], None, "a: .* be called a-r2, as .* of a-r2 "),
+        (
+            [scenario("a", callers=Callers(count=2)), scenario("a-c1")],
+            None,
+            "a-c1: .* be called a-c1, as one of a ",
+        ),
+        (
+            [scenario("a", repeat=2, callers=Callers(count=2)), scenario("a-r1-c2")],
+            None,
+            "be called a-r1-c2",
+        ),
+        ([scenario("a-r1", repeat=2), scenario("a", repeat=2)], None, None),
+        ([scenario("a", repeat=2), scenario("a-r3")], None, None),
+        ([scenario("a"), scenario("a-again1")], None, "a-again1: .* called a-again1, as one of a "),
+        ([scenario("a", repeat=2), scenario("a-r2-again4")], None, "called a-r2-again4"),
+        ([scenario("b"), scenario("a-again1")], None, None),
+    ],
+)
+def test_no_call_is_called_as_one_of_another_scenario(
+    scenarios: list[Scenario], repeat: int | None, complaint: str | None
+) -> None:
+    if complaint is None:
+        names = [stage.name for stage in plan(scenarios, repeat=repeat, seed=1)]
+        assert (
+            len(set(names))
+            == len(names)
+            == sum((repeat or one.repeat) * one.callers.count for one in scenarios)
+        )
+        return
+    with pytest.raises(PlanError, match=complaint):
+        plan(scenarios, repeat=repeat, seed=1)
 
 
 def test_choosing_one_brings_its_forerunners() -> None:

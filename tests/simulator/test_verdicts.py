@@ -143,6 +143,31 @@ def test_what_must_never_happen(tmp_path: Path, never: str, sentence: str | None
         assert sentence in found[0]
 
 
+CUT = mark(9500, "caller", "step_ended", step=0, ok=True, cut=True)
+
+
+@pytest.mark.parametrize(
+    ("played", "ours", "cut"),
+    [
+        pytest.param(["playout_started a", "playout_ended a"], True, False, id="to its last word"),
+        pytest.param(["playout_started a"], True, True, id="not to its end"),
+        pytest.param(["playout_ended a", "playout_started b"], True, True, id="only one before"),
+        pytest.param(["prompt_started", "prompt_ended"], True, False, id="a prompt"),
+        pytest.param(["greeting_started", "playout_ended a"], True, True, id="another one's end"),
+        pytest.param(["playout_started a", "playout_ended a"], False, True, id="nobody can tell"),
+        pytest.param([], True, True, id="it tells nothing"),
+    ],
+)
+def test_what_sounds_until_the_call_ends_has_ended_if_the_agent_says_so(
+    tmp_path: Path, played: list[str], ours: bool, cut: bool
+) -> None:
+    names = [one.split() for one in played]
+    told = [mark(8000, "agent", name, **({"item": i[0]} if i else {})) for name, *i in names]
+    found = check(scenario(tmp_path, "steps: [{expect: reply}]"), [*CALL, *told, CUT], ours=ours)
+    expected = "step 1: expected reply to its end, but it still sounded when the call ended"
+    assert found == ([expected] if cut else [])
+
+
 KEYS = [mark(1000 * n, "caller", "dtmf_heard", digit=digit) for n, digit in enumerate("4242#", 1)]
 
 

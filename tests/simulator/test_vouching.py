@@ -14,7 +14,7 @@ from reports.results import CallResult, RunInfo, judge_call
 from simulator.evaluate import Evaluated
 from simulator.runner import Run
 from simulator.stage import Stage
-from simulator.vouching import disturbance, is_bent, not_vouched
+from simulator.vouching import disturbance, is_bent, is_unmeasured, not_vouched
 
 
 def mark(name: str, **fields: float) -> Mark:
@@ -65,13 +65,26 @@ def test_every_number_that_is_beyond_must_be_explained() -> None:
     assert not is_bent(failed(stalled(5), over_budget(10), over_budget(100)))
 
 
-@pytest.mark.parametrize(("late_ms", "bent"), [(9.0, False), (11.0, True)])
-def test_a_call_that_went_otherwise_is_excused_by_a_long_stall_only(
-    late_ms: float, bent: bool
+OTHERWISE = [
+    pytest.param((), "failed", id="another call than scripted"),
+    pytest.param((over_budget(20, unit="Hz", name="beep_hz"),), "passed", id="a wrong tone"),
+    pytest.param((over_budget(1),), "failed", id="late as well"),
+]
+
+
+@pytest.mark.parametrize(("beyond", "scripted"), OTHERWISE)
+@pytest.mark.parametrize(("late_ms", "bent"), [(9.0, False), (11.0, True), (5_000.0, True)])
+def test_a_long_stall_gives_a_call_that_went_otherwise_another_chance_and_no_excuse(
+    late_ms: float, bent: bool, beyond: tuple[Judged, ...], scripted: Verdict
 ) -> None:
-    assert is_bent(failed(stalled(late_ms), scripted="failed")) is bent
-    wrong_tone = over_budget(20, unit="Hz", name="beep_hz")
-    assert is_bent(failed(stalled(late_ms), wrong_tone)) is bent
+    call = failed(stalled(late_ms), *beyond, scripted=scripted)
+    assert is_bent(call) is bent
+    assert not is_unmeasured(call)
+
+
+def test_what_was_only_late_by_what_is_explained_is_not_measured() -> None:
+    assert is_unmeasured(failed(stalled(30), over_budget(60)))
+    assert not is_unmeasured(failed(stalled(30), over_budget(80)))
 
 
 @pytest.mark.parametrize("verdict", ["passed", "error"])
