@@ -56,8 +56,8 @@ class AgentMetrics:
         self._call_metrics, self._turn_metrics = groups[0], groups[1]
         self._refused = Counter(
             "earshot_calls_refused",
-            "Calls turned away before they had a timeline, by the SIP status they got.",
-            ["status"],
+            "Calls turned away before they had a timeline, by the SIP status they got, and why.",
+            ["status", "reason"],
             registry=self.registry,
         )
         self._refusal = BoundedLabel()
@@ -84,9 +84,9 @@ class AgentMetrics:
         if mark.name == "call_ended":
             self._forget(mark.call)
 
-    def call_refused(self, status: int) -> None:
-        """Count a call that was turned away: 403 (not allowed), 486 (full), 503 (draining)."""
-        self._refused.labels(self._refusal(status)).inc()
+    def call_refused(self, status: int, reason: str) -> None:
+        """Count a call that was turned away; `reason` is one of `agent.sip.admission.Reason`."""
+        self._refused.labels(self._refusal(status), reason).inc()
 
     def set_lines(self, lines: int) -> None:
         """Tell how many calls can be up at once."""

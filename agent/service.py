@@ -65,7 +65,7 @@ class Service:
         self._endpoint = SipEndpoint(
             _sip_options(settings, secrets),
             self._accept,
-            on_refused=lambda status: self.on_refused(status),
+            on_refused=lambda status, reason: self.on_refused(status, reason),
         )
         self._drivers: dict[str, CallDriver] = {}
         self._tools = load_toolboxes(settings)
@@ -74,8 +74,8 @@ class Service:
         self._clock: LoopClock | None = None
         self.on_calls_changed: Callable[[int], None] = lambda _active: None
         """Told the number of calls that are up, whenever it changes."""
-        self.on_refused: Callable[[int], None] = lambda _status: None
-        """Told the SIP status of each call that is refused before it begins."""
+        self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
+        """Told the SIP status of each call that is refused before it begins, and why that was."""
 
     @property
     def active_calls(self) -> int:

@@ -4,12 +4,14 @@ Real SIP stacks are too well-behaved to send what the agent has to survive.
 """
 
 import contextlib
+import itertools
 import re
 import socket
 import struct
 import time
 import uuid
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Literal
 
@@ -41,7 +43,9 @@ class RawPhone:
         """Whom we say that we call."""
         self._to_tag = ""
         self._cseq = 1
-        self._last = b""
+        self.last = b""
+        """The last request, as it was sent."""
+        self._branch = ""
         self._rtp_sequence = 0
 
     def __enter__(self) -> "RawPhone":
@@ -97,13 +101,19 @@ class RawPhone:
         return f"sip:raw@{self.host}:{self._sip.getsockname()[1]}{over}"
 
     def send(
-        self, method: str, body: str = "", headers: Mapping[str, str] | None = None, cseq: int = 0
+        self,
+        method: str,
+        body: str = "",
+        headers: Mapping[str, str] | None = None,
+        cseq: int = 0,
+        branch: str = "",
     ) -> None:
-        """A request of this call."""
+        """A request of this call, and of a transaction of its own."""
         via = f"{self._over.upper()} {self.contact.partition('@')[2].partition(';')[0]}"
+        self._branch = branch or uuid.uuid4().hex
         lines = [
             f"{method} {self.target} SIP/2.0",
-            f"Via: SIP/2.0/{via};rport;branch=z9hG4bK{uuid.uuid4().hex}",
+            f"Via: SIP/2.0/{via};rport;branch=z9hG4bK{self._branch}",
             "Max-Forwards: 70",
             f"From: <sip:raw@{self.host}>;tag=raw",
             f"To: <{self.called}>{';tag=' + self._to_tag if self._to_tag else ''}",
@@ -115,16 +125,22 @@ class RawPhone:
         if body and "Content-Type" not in (headers or {}):
             lines.append("Content-Type: application/sdp")
         lines += [f"Content-Length: {len(body)}", "", body]
-        self._last = "\r\n".join(lines).encode(errors="surrogateescape")
-        self.send_bytes(self._last)
+        self.last = "\r\n".join(lines).encode(errors="surrogateescape")
+        self.send_bytes(self.last)
+
+    def acknowledge(self) -> None:
+        """The ACK of a refusal, which is of the INVITE's own transaction (RFC 3261 §17.1.1.3)."""
+        self.send("ACK", branch=self._branch)
 
     def final(self, method: str = "INVITE", within_s: float = WAIT_S) -> "Response":
         """The final response to the last request, which is sent again until there is an answer."""
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             response = self._receive()
-            if response is None:
-                self.send_bytes(self._last)
+            if response is None and self._over == "udp":
+                self.send_bytes(self.last)
+            elif response is None:
+                continue
             elif response.status >= 200 and response.method == method:
                 self._to_tag = response.to_tag or self._to_tag
                 return response
@@ -279,6 +295,92 @@ class _TcpWire:
 def _text(wire: bytes) -> str:
     """Bytes as they are; `encode(errors="surrogateescape")` is the way back."""
     return wire.decode(errors="surrogateescape")
+
+
+class Flood:
+    """Very many INVITEs, each of a call of its own, as fast as is asked for; nothing is waited for.
+
+    `bodies` are sent in turn. With `cancel` each is followed by its CANCEL; a call that was
+    answered all the same is ended at once, others when `end_calls` says so.
+    """
+
+    def __init__(
+        self, agent_port: int, host: str, *, cancel: bool = False, bodies: Sequence[str] = ("",)
+    ) -> None:
+        self.answers: Counter[int] = Counter()
+        """Final answers to INVITEs, of which each is counted once."""
+        self.without_retry_after = 0
+        self._agent = ("127.0.0.1", agent_port)
+        self._host = host
+        self._cancel = cancel
+        self._bodies = itertools.cycle(bodies)
+        self._answered: set[str] = set()
+        self._up: dict[str, str] = {}
+        self._sip = _udp(host)
+
+    def run(self, count: int, per_s: float) -> None:
+        """Send, and read what comes meanwhile, and for a moment longer."""
+        began_s = time.monotonic()
+        for number in range(count):
+            self._send("INVITE", uuid.uuid4().hex)
+            self._read_until(began_s + (number + 1) / per_s)
+        self._read_until(time.monotonic() + RETRANSMIT_S)
+
+    def end_calls(self) -> None:
+        """ACK and BYE of all calls that were answered."""
+        for call_id, to_tag in self._up.items():
+            self._send("ACK", call_id, f";tag={to_tag}")
+            self._send("BYE", call_id, f";tag={to_tag}", cseq=2)
+        self._up.clear()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._sip.close()
+
+    def _send(self, method: str, call_id: str, to_tag: str = "", cseq: int = 1) -> None:
+        body = next(self._bodies) if method == "INVITE" else ""
+        branch = call_id if method in ("INVITE", "CANCEL") else uuid.uuid4().hex
+        port = self._sip.getsockname()[1]
+        lines = [
+            f"{method} sip:100@127.0.0.1:{self._agent[1]} SIP/2.0",
+            f"Via: SIP/2.0/UDP {self._host}:{port};rport;branch=z9hG4bK{branch}",
+            "Max-Forwards: 70",
+            f"From: <sip:flood@{self._host}>;tag=flood",
+            f"To: <sip:100@127.0.0.1>{to_tag}",
+            f"Call-ID: {call_id}",
+            f"CSeq: {cseq} {method}",
+            f"Contact: <sip:flood@{self._host}:{port}>",
+            *(["Content-Type: application/sdp"] if body else []),
+            f"Content-Length: {len(body)}",
+            "",
+            body,
+        ]
+        self._sip.sendto("\r\n".join(lines).encode(), self._agent)
+        if method == "INVITE" and self._cancel:
+            self._send("CANCEL", call_id)
+
+    def _read_until(self, deadline_s: float) -> None:
+        while (left_s := deadline_s - time.monotonic()) > 0:
+            self._sip.settimeout(left_s)
+            try:
+                message = self._sip.recv(65536).decode(errors="replace")
+            except TimeoutError:
+                return
+            if message.startswith("SIP/2.0"):
+                self._take(Response(message))
+
+    def _take(self, response: "Response") -> None:
+        call_id = response.header("Call-ID")
+        if response.method != "INVITE" or response.status < 200 or call_id in self._answered:
+            return
+        self._answered.add(call_id)
+        self.answers[response.status] += 1
+        if response.status == 503 and not response.header("Retry-After"):
+            self.without_retry_after += 1
+        if response.status == 200:
+            self._up[call_id] = response.to_tag
+        if self._cancel:
+            self.end_calls()
 
 
 def _udp(host: str) -> socket.socket:

@@ -14,6 +14,7 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 _OVERLOADED = (486, 503)
+_NOT_ACCEPTABLE = 488
 
 
 class CallListener(Protocol):
@@ -24,6 +25,9 @@ class CallListener(Protocol):
 
     def on_media(self, info: Any) -> None:
         """Media came up, changed, was held or resumed (RFC 3264)."""
+
+    def on_offer(self, sdp: str) -> bool:
+        """A new offer came, within the call; answers whether it may be met."""
 
     def on_local_sdp(self, sdp: str) -> None:
         """What we are about to offer or answer."""
@@ -60,6 +64,14 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
         """See `CallListener.on_media`."""
         with reported("onCallMediaState"):
             self._listener.on_media(self.getInfo())
+
+    def onCallRxOffer(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_offer`; nothing is made for it yet. Refused, it gets 488."""
+        is_met = False
+        with reported("onCallRxOffer"):
+            is_met = self._listener.on_offer(prm.offer.wholeSdp)
+        if not is_met:
+            prm.statusCode = _NOT_ACCEPTABLE
 
     def onCallSdpCreated(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_local_sdp`."""

@@ -7,23 +7,25 @@ media clock's two callbacks happens on the loop's thread.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pjsua2
 import structlog
 
 from agent.clock import NS_PER_MS
-from agent.sip.call import reported, response
+from agent.sip.admission import Admission, LogLimit, Reason, lines_of
+from agent.sip.call import reported
 from agent.sip.errors import SipError
 from agent.sip.gate import Gate
 from agent.sip.guard import Guard
 from agent.sip.inbox import Inbox
 from agent.sip.leg import SipCallLeg, SipLeg
 from agent.sip.lines import OneLine
-from agent.sip.offer import expected_codec
-from agent.sip.options import PeerList, SipOptions
+from agent.sip.offer import expected_codec, media_lines
+from agent.sip.options import SipOptions
 from agent.sip.parties import parties
+from agent.sip.pjsip import StackModule
 from agent.sip.ports import PortPool
 from agent.sip.pulse import Pulse
 from agent.sip.registration import RefusalRetry, own_contact
@@ -31,8 +33,6 @@ from agent.sip.stack import Stack
 
 _log = structlog.get_logger(__name__)
 
-_FORBIDDEN = 403
-_BUSY = 486
 _OK = 200
 
 _TICK_NS = 7 * NS_PER_MS
@@ -98,6 +98,7 @@ class SipStation:
         self.stack.start()
         self._pool = PortPool(self.options.max_calls, self.options.bridge_rate_hz)
         try:
+            self.open_modules()
             self.add_accounts()
         except SipError:
             await self.stop()
@@ -131,6 +132,10 @@ class SipStation:
             raise SipError("the endpoint is not started")
         return Inbox(self._loop)
 
+    def lets_offer_in(self, sdp: str) -> bool:  # noqa: ARG002 - it was our call
+        """See `LegHost`."""
+        return True
+
     def forget(self, leg: SipLeg) -> None:
         """See `LegHost`. The place is free at once: the next INVITE may be in the same poll.
 
@@ -139,6 +144,9 @@ class SipStation:
         if leg in self.legs and self._loop is not None:
             self.legs.remove(leg)
             self._loop.call_soon(self._release, leg)
+
+    def open_modules(self) -> None:
+        """Stand before PJSUA; before the first poll, or what waits there would pass unseen."""
 
     def add_accounts(self) -> None:
         """Make the accounts that calls belong to."""
@@ -200,7 +208,7 @@ class SipEndpoint(SipStation):
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
     return. `on_registration` is told each change of our place at the registrar, with its status;
-    `on_refused` the status of each call that never became a leg.
+    `on_refused` the status of each call that never became a leg, and why that was.
     """
 
     def __init__(
@@ -208,7 +216,7 @@ class SipEndpoint(SipStation):
         options: SipOptions,
         on_call: Callable[[SipCallLeg], None],
         on_registration: Callable[[bool, int, str], None] | None = None,
-        on_refused: Callable[[int], None] | None = None,
+        on_refused: Callable[[int, Reason], None] | None = None,
     ) -> None:
         super().__init__(options)
         self.registered: bool | None = None
@@ -216,38 +224,40 @@ class SipEndpoint(SipStation):
         self._on_call = on_call
         self._on_registration = on_registration
         self._on_refused = on_refused
-        self._peers = PeerList(options.allowed_peers)
         self._accounts: list[_Account] = []
         self._calls_there: _Account | None = None
         self._registrant: _Account | None = None
         self._contact = ""
-        self._refuse_status = 0
         registration = options.registration
         self._refusals = RefusalRetry(registration.retry_s) if registration else None
         self._is_leaving = False
-        self._gate = Gate(
-            options.retry_after_s, lambda: self._refuse_status or _BUSY, self._note_refusal
+        self._lines: dict[SipLeg, int] = {}
+        """How many lines of audio each leg was let in with."""
+        self._admission = Admission(options, self._lines.values)
+        self._log_limit = LogLimit()
+        self._modules: Sequence[StackModule] = (
+            Guard(),
+            OneLine(options.codecs),
+            Gate(self._admission, options.retry_after_s, self._note_refusal),
+            Pulse(self._has_call),
         )
-        self._guard = Guard()
-        self._lines = OneLine(options.codecs)
-        self._pulse = Pulse(self._has_call)
 
-    async def start(self) -> int:
-        """See `SipStation.start`."""
-        port = await super().start()
-        self._guard.open()
-        self._lines.open()
-        self._gate.open()
-        self._pulse.open()
-        return port
+    def open_modules(self) -> None:
+        """See `SipStation`.
+
+        Raises:
+            SipError: one that is needed cannot be.
+        """
+        for module in self._modules:
+            module.open()
 
     def refuse_calls(self, status: int = 503) -> None:
         """Refuse every new call from now on, with `Retry-After`; those that are up stay."""
-        self._refuse_status = status
+        self._admission.drain_status = status
 
     def accept_calls(self) -> None:
         """Take calls again."""
-        self._refuse_status = 0
+        self._admission.drain_status = 0
 
     def add_accounts(self) -> None:
         """One for calls that come from anywhere; two more if there is a registrar.
@@ -288,8 +298,9 @@ class SipEndpoint(SipStation):
         self._calls_there = self._registrant = None
 
     def begin_goodbyes(self) -> None:
-        """Un-REGISTER (RFC 3261 §10.2.2)."""
+        """Take no more calls, and un-REGISTER (RFC 3261 §10.2.2)."""
         self._is_leaving = True
+        self.refuse_calls()
         if self.registered and self._registrant is not None:
             with contextlib.suppress(pjsua2.Error):
                 self._registrant.setRegistration(False)
@@ -298,17 +309,29 @@ class SipEndpoint(SipStation):
         """Whether the registrar has forgotten us."""
         return not self.registered
 
-    def take_call(self, account: Any, call_id: int, source: str, message: str) -> None:
-        """An INVITE: refuse it, or hand it over."""
-        status = self._refusal_of(source)
-        if status:
-            self._refuse(account, call_id, status, source)
-            return
+    def take_call(self, account: Any, call_id: int, message: str) -> None:
+        """An INVITE that was let in: hand it over."""
         called, caller = parties(message)
         rate_hz = self.options.leg_rate_hz(expected_codec(message, self.options.codecs))
         leg = SipCallLeg(self, account, call_id, called=called, caller=caller, rate_hz=rate_hz)
         self.legs.append(leg)
+        self._admission.became_call()
+        self._lines[leg] = lines_of(message)
         self._on_call(leg)
+
+    def lets_offer_in(self, sdp: str) -> bool:
+        """See `LegHost`."""
+        is_let_in = self._admission.lets_offer_in(sdp, time.monotonic_ns())
+        if not is_let_in:
+            _log.warning("sip_offer_refused", lines=media_lines(sdp))
+        return is_let_in
+
+    def forget(self, leg: SipLeg) -> None:
+        """See `LegHost`."""
+        super().forget(leg)
+        lines = self._lines.pop(leg, 0)
+        if lines:
+            self._admission.call_ended(lines, time.monotonic_ns())
 
     def registration_changed(
         self, *, active: bool, status: int, reason: str, message: str = ""
@@ -348,27 +371,16 @@ class SipEndpoint(SipStation):
         with contextlib.suppress(pjsua2.Error):  # one is under way
             self._registrant.setRegistration(True)
 
-    def _refusal_of(self, source: str) -> int:
-        """The status to refuse a call from `source` with; 0 to take it."""
-        if not self._peers.allows(source):
-            return _FORBIDDEN
-        if self._refuse_status:
-            return self._refuse_status
-        return _BUSY if len(self.legs) >= self.options.max_calls else 0
-
-    def _refuse(self, account: Any, call_id: int, status: int, source: str) -> None:
-        call = pjsua2.Call(account, call_id)
-        call.answer(response(status, self.options.retry_after_s))
-        self.bury(call)
-        self._note_refusal(status, source)
-
     def _has_call(self, sip_call_id: str) -> bool:
         return any(leg.sip_call_id == sip_call_id for leg in self.legs)
 
-    def _note_refusal(self, status: int, source: str) -> None:
-        _log.info("sip_call_refused", source=source, status=status)
+    def _note_refusal(self, status: int, reason: Reason, source: str) -> None:
+        unlogged = self._log_limit.passes(time.monotonic_ns())
+        if unlogged is not None:
+            more = {"unlogged": unlogged} if unlogged else {}
+            _log.info("sip_call_refused", source=source, status=status, reason=reason, **more)
         if self._on_refused is not None:
-            self._on_refused(status)
+            self._on_refused(status, reason)
 
 
 class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no types
@@ -381,8 +393,7 @@ class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no typ
     def onIncomingCall(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """An INVITE."""
         with reported("onIncomingCall"):
-            source, message = prm.rdata.srcAddress, prm.rdata.wholeMsg
-            self._endpoint.take_call(self, prm.callId, source, message)
+            self._endpoint.take_call(self, prm.callId, prm.rdata.wholeMsg)
 
     def onRegState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """The registrar's answer."""

@@ -1,63 +1,169 @@
-"""Refuses the call for which the stack has no place: promptly, with `Retry-After`, and counted.
+"""Stands before PJSUA, for all that asks it for something new, and refuses what is not let in.
 
-PJSUA knows four calls a process, and answers the fifth with a bare 486 before it tells anybody. The
-gate stands just before it; where it cannot, the bare 486 remains. It also drops an ACK that belongs
-to nothing: one behind a description that PJSIP cannot read would be answered, which no ACK may be,
-and an assertion would end the process.
+PJSUA takes whatever is an INVITE: it makes its sockets first and asks afterwards, answers one with
+`Replaces` all by itself, and knows four calls, of which the fifth gets a bare 486. So what
+`agent.sip.admission` does not let in never gets there: it is answered without a transaction, and
+forgotten but for its answer. The same holds for what PJSUA would agree to though nothing here does
+it: subscriptions, messages. An ACK that belongs to nothing is dropped: one behind a description
+that PJSIP cannot read would be answered, which no ACK may be, and an assertion would end the
+process.
 """
 
 import ctypes
+import re
+import time
 from collections.abc import Callable
 
+from agent.sip.admission import FAILED, REPLACES, Admission, Invite, Reason, Refusal, Refused
+from agent.sip.call import reported
 from agent.sip.options import CALLS_PER_PROCESS
-from agent.sip.pjsip import Link, Pointer, Refused, StackModule, Str, Text, is_method
+from agent.sip.pjsip import HEADER, POOL, READ, Pointer, StackModule, Str, is_method, ring_of
 
-_POOL_BYTES = 512
+OnRefused = Callable[[int, Reason, str], None]
+"""Told the status of a refused call, why, and where it came from."""
+
+_POOL_BYTES = 4_096
+_ALLOW, _SUPPORTED = 4, 36
+"""`PJSIP_H_ALLOW` and `PJSIP_H_SUPPORTED`, of what the stack says that it can do."""
+_LONGEST_HEADER = 1_024
+
+_OVERLOADED = frozenset({486, 500, 503})
+"""What is told when to come again (RFC 3261 §20.33)."""
+_FORBIDDEN, _METHOD_NOT_ALLOWED, _NO_SUCH_CALL, _BAD_EVENT = 403, 405, 481, 489
+
+_NOT_OURS = {
+    b"SUBSCRIBE": _BAD_EVENT,  # RFC 6665 §4.2.1.1
+    b"NOTIFY": _NO_SUCH_CALL,  # RFC 6665 §4.1.3: of no subscription
+    b"MESSAGE": _METHOD_NOT_ALLOWED,
+    b"PUBLISH": _METHOD_NOT_ALLOWED,
+    b"REFER": _METHOD_NOT_ALLOWED,
+}
+"""What PJSUA would answer by itself, outside a call."""
+
+_IDENTITY = re.compile(r"^(?:via|v|call-id|i|cseq)[ \t]*:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
 
 
 class Gate(StackModule):
-    """Before PJSUA, for requests that belong to no call: INVITEs, and stray ACKs.
-
-    `status` is asked for the status to refuse with; `on_refused` is told of each refusal.
-    """
+    """For requests that belong to no call."""
 
     name = b"earshot-gate"
     priority = 63
     """Behind transactions (16) and dialogs (32), which keep what is theirs; PJSUA's is 64."""
+    is_needed = True
     needs = (
+        READ,
+        POOL,
         ("pjsua_call_get_count", ctypes.c_uint, ()),
-        ("pjsua_pool_create", Pointer, (Text, ctypes.c_size_t, ctypes.c_size_t)),
-        ("pjsip_generic_string_hdr_create", Pointer, (Pointer, Pointer, Pointer)),
+        HEADER,
+        ("pjsip_replaces_verify_request", ctypes.c_int, (Pointer, Pointer, ctypes.c_int, Pointer)),
+        ("pjsip_tx_data_dec_ref", ctypes.c_int, (Pointer,)),
+        ("pjsip_endpt_get_capability", Pointer, (Pointer, ctypes.c_int, Pointer)),
+        (
+            "pjsip_endpt_add_capability",
+            ctypes.c_int,
+            (Pointer, Pointer, ctypes.c_int, Pointer, ctypes.c_uint, Pointer),
+        ),
+        ("pjsip_hdr_print_on", ctypes.c_int, (Pointer, Pointer, ctypes.c_size_t)),
+        ("pjsip_hdr_clone", Pointer, (Pointer, Pointer)),
+        ("pj_list_erase", None, (Pointer,)),
     )
 
-    def __init__(self, retry_after_s: int, status: Callable[[], int], on_refused: Refused) -> None:
+    def __init__(self, admission: Admission, retry_after_s: int, on_refused: OnRefused) -> None:
+        self._admission = admission
         self._retry_after_s = retry_after_s
-        self._status = status
         self._on_refused = on_refused
+        self._refused = Refused()
 
     def prepare(self) -> None:
-        """The list with the one header."""
-        pool = self.library.pjsua_pool_create(b"earshot", _POOL_BYTES, _POOL_BYTES)
-        name, value = b"Retry-After", str(self._retry_after_s).encode()
-        header = self.library.pjsip_generic_string_hdr_create(
-            pool, ctypes.byref(Str(name, len(name))), ctypes.byref(Str(value, len(value)))
+        """The headers of refusals; and what is refused is not offered either."""
+        self._disown(_SUPPORTED, {"replaces"})
+        self._disown(_ALLOW, {method.decode() for method in _NOT_OURS} - {"REFER", "NOTIFY"})
+        self._retry_after = self.header(b"Retry-After", b"%d" % self._retry_after_s)
+        self._unsupported = self.header(b"Unsupported", b"replaces")
+        allow = self.library.pjsip_endpt_get_capability(self.endpoint, _ALLOW, None)
+        self._allow = (
+            ring_of(self.library.pjsip_hdr_clone(self.new_pool(_POOL_BYTES), allow))
+            if allow
+            else None
         )
-        self._headers = Link(header, header)  # a ring of two: the list's head, and the header
-        head = ctypes.addressof(self._headers)
-        ring = Link.from_address(header)
-        ring.prev = ring.next = head
 
     def deal_with(self, message: int) -> bool:
         """A request of no call and no transaction."""
         what = self.describe(message)
         if is_method(what, b"ACK"):
             return True
-        if not is_method(what, b"INVITE"):
+        if is_method(what, b"INVITE"):
+            return self._is_refused(message)
+        status = next((s for method, s in _NOT_OURS.items() if is_method(what, method)), 0)
+        if status:
+            source = self.read(message).srcAddress
+            status = status if self._admission.allows(source) else _FORBIDDEN
+            headers = self._allow if status == _METHOD_NOT_ALLOWED else None
+            self.respond(message, status, headers)
+        return bool(status)
+
+    def _is_refused(self, message: int) -> bool:
+        refusal: Refusal | None = FAILED  # what we cannot judge is not for PJSUA either
+        source = ""
+        with reported(self.name.decode()):
+            read = self.read(message)
+            source, text = read.srcAddress, read.wholeMsg
+            now_ns = time.monotonic_ns()
+            request = _identity(source, text)
+            before = self._refused.recall(request, now_ns)
+            if before is not None:
+                self._refuse(message, before)
+                return True
+            refusal = self._admission.let_in(
+                Invite(
+                    source=source,
+                    message=text,
+                    replaces=self._replaces(message),
+                    has_place=self.library.pjsua_call_get_count() < CALLS_PER_PROCESS,
+                ),
+                now_ns,
+            )
+            if refusal is not None:
+                self._refused.remember(request, refusal, now_ns)
+        if refusal is None:
             return False
-        if self.library.pjsua_call_get_count() < CALLS_PER_PROCESS:
-            return False
-        status = self._status()
-        headers = ctypes.byref(self._headers) if self._retry_after_s else None
-        self.respond(message, status, headers)
-        self._on_refused(status, what.decode(errors="replace"))
+        self._refuse(message, refusal)
+        self._on_refused(refusal.status, refusal.reason, source)
         return True
+
+    def _refuse(self, message: int, refusal: Refusal) -> None:
+        headers = None
+        if refusal == REPLACES:
+            headers = self._unsupported
+        elif self._retry_after_s and refusal.status in _OVERLOADED:
+            headers = self._retry_after
+        self.respond(message, refusal.status, headers)
+
+    def _replaces(self, message: int) -> bool:
+        """Whether an INVITE has `Replaces`, as PJSIP itself reads it: whatever comes of it."""
+        dialog, answer = Pointer(), Pointer()
+        status = self.library.pjsip_replaces_verify_request(
+            message, ctypes.byref(dialog), False, ctypes.byref(answer)
+        )
+        if answer:
+            self.library.pjsip_tx_data_dec_ref(answer)
+        return bool(status or dialog)
+
+    def _disown(self, kind: int, tokens: set[str]) -> None:
+        """Take tokens out of what the stack says that it can do: put the others into its place."""
+        library, endpoint = self.library, self.endpoint
+        header = library.pjsip_endpt_get_capability(endpoint, kind, None)
+        if not header:
+            return
+        printed = ctypes.create_string_buffer(_LONGEST_HEADER)
+        length = library.pjsip_hdr_print_on(header, printed, _LONGEST_HEADER)
+        told = printed.raw[: max(0, length)].decode().partition(":")[2].split(",")
+        kept = [token.strip().encode() for token in told if token.strip() not in tokens]
+        library.pj_list_erase(header)
+        values = (Str * len(kept))(*(Str(token, len(token)) for token in kept))
+        library.pjsip_endpt_add_capability(endpoint, None, kind, None, len(kept), values)
+
+
+def _identity(source: str, message: str) -> str:
+    """What a request has in common with what is sent again of it (RFC 3261 §17.2.3)."""
+    return "\n".join([source, *(found[0] for found in _IDENTITY.finditer(message))])

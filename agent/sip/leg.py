@@ -64,6 +64,9 @@ class LegHost(Protocol):
     def new_inbox(self) -> Inbox:
         """An inbox into the endpoint's loop."""
 
+    def lets_offer_in(self, sdp: str) -> bool:
+        """Whether a new offer, within a call, may be met."""
+
     def forget(self, leg: "SipLeg") -> None:
         """The call is over: drop it, once its last callback has returned."""
 
@@ -189,6 +192,10 @@ class SipLeg:
                 self._media.disconnect()
             else:
                 self._on_audio(info.media[position], position)
+
+    def on_offer(self, sdp: str) -> bool:
+        """The endpoint knows what it can bear."""
+        return self._host.lets_offer_in(sdp)
 
     def on_local_sdp(self, sdp: str) -> None:
         """Nothing in it is news to us."""

@@ -16,6 +16,8 @@ _AUDIO = re.compile(r"m=audio (?!0+[ /])\S+ RTP/AVPF? ([^\r\n]*)")
 """One that is not refused, and not encrypted (RTP/SAVP), which we are not."""
 _RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/8000(?:/1)?[ \t]*\r?$", re.MULTILINE)
 """All codecs that we have say 8000, G722 too (RFC 3551 §4.5.2)."""
+_ANY_MEDIA = re.compile(r"^m=", re.MULTILINE)
+_ANY_AUDIO = re.compile(r"^m=audio\b", re.MULTILINE | re.IGNORECASE)
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
@@ -72,3 +74,18 @@ def _is_live(session: str, line: str) -> bool:
     address = line if _SOMEWHERE.search(line) else session
     is_open = direction is None or direction[1] == "sendrecv"
     return is_open and _NOWHERE.search(address) is None
+
+
+MAX_LINES = 15
+"""PJSIP reads 16 (`PJMEDIA_MAX_SDP_MEDIA`), and of more the first 16: so with 16 nobody knows
+whether its answer has a line for each that was offered (RFC 3264 §6)."""
+
+
+def media_lines(message: str) -> int:
+    """How many media a message describes, wherever its body begins, and however its lines end."""
+    return len(_ANY_MEDIA.findall(message.replace("\r", "\n")))
+
+
+def audio_lines(message: str) -> int:
+    """How many of them are audio, whether or not they are offered with a port."""
+    return len(_ANY_AUDIO.findall(message.replace("\r", "\n")))

@@ -5,13 +5,14 @@ exported functions are used, and none of PJSIP's structures are read but lists a
 """
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pjsua2
 import structlog
 
 from agent.sip.call import reported
+from agent.sip.errors import SipError
 
 _log = structlog.get_logger(__name__)
 
@@ -58,6 +59,13 @@ _READ = "_ZN2pj9SipRxData6fromPjER13pjsip_rx_data"
 READ: Signature = (_READ, None, (Pointer, Pointer))
 """`pj::SipRxData::fromPj(pjsip_rx_data &)`, of PJSUA2: what `StackModule.read` needs."""
 
+_HEADER_BYTES = 512
+
+POOL: Signature = ("pjsua_pool_create", Pointer, (Text, ctypes.c_size_t, ctypes.c_size_t))
+"""What `StackModule.new_pool` needs."""
+HEADER: Signature = ("pjsip_generic_string_hdr_create", Pointer, (Pointer, Pointer, Pointer))
+"""What `StackModule.header` needs, besides `POOL`."""
+
 _COMMON: Sequence[Signature] = (
     ("pjsua_get_pjsip_endpt", Pointer, ()),
     ("pjsip_endpt_register_module", ctypes.c_int, (Pointer, Pointer)),
@@ -79,11 +87,16 @@ class StackModule:
     """Functions beyond the common ones."""
     sees_responses = False
     """Whether it is to see responses, too."""
+    is_needed = False
+    """Whether there is nothing to be done without it."""
 
     def open(self) -> None:
         """See each message from now on; after the stack's start.
 
         Where PJSIP's functions are not exported, nothing is seen, and that is said.
+
+        Raises:
+            SipError: so it is with a module that is needed.
         """
         library = ctypes.CDLL(pjsua2._pjsua2.__file__)  # noqa: SLF001 - loaded already: the bindings
         try:
@@ -91,7 +104,7 @@ class StackModule:
                 symbol = getattr(library, function)
                 symbol.restype, symbol.argtypes = result, arguments
         except AttributeError as error:
-            _log.warning("sip_module_missing", module=self.name.decode(), reason=str(error))
+            self._is_missing(str(error))
             return
         self.library = library
         self.endpoint = library.pjsua_get_pjsip_endpt()
@@ -107,8 +120,7 @@ class StackModule:
             self._module.on_rx_response = callback
         status = library.pjsip_endpt_register_module(self.endpoint, ctypes.byref(self._module))
         if status:
-            reason = f"PJSIP status {status}"
-            _log.warning("sip_module_missing", module=self.name.decode(), reason=reason)
+            self._is_missing(f"PJSIP status {status}")
 
     def prepare(self) -> None:
         """Make what `deal_with` needs; the library is there."""
@@ -128,11 +140,35 @@ class StackModule:
         getattr(self.library, _READ)(ctypes.c_void_p(int(data.this)), message)
         return data
 
-    def respond(self, message: int, status: int, headers: Any = None) -> None:
-        """Answer a request, and forget it."""
+    def respond(self, message: int, status: int, headers: Link | None = None) -> None:
+        """Answer a request, with a list of headers if there is one, and forget it."""
+        listed = None if headers is None else ctypes.byref(headers)
         self.library.pjsip_endpt_respond_stateless(
-            self.endpoint, message, status, None, headers, None
+            self.endpoint, message, status, None, listed, None
         )
+
+    def new_pool(self, size_bytes: int) -> int:
+        """Memory of PJSIP's, for as long as the stack lives; for those that need `POOL`."""
+        pool: int = self.library.pjsua_pool_create(b"earshot", size_bytes, size_bytes)
+        return pool
+
+    def header(self, name: bytes, value: bytes) -> Link:
+        """A list with one header in it, for `respond`."""
+        return ring_of(
+            self.library.pjsip_generic_string_hdr_create(
+                self.new_pool(_HEADER_BYTES),
+                ctypes.byref(Str(name, len(name))),
+                ctypes.byref(Str(value, len(value))),
+            )
+        )
+
+    def _is_missing(self, reason: str) -> None:
+        if self.is_needed:
+            raise SipError(
+                f"{self.name.decode()} cannot stand before PJSUA ({reason}): without it calls "
+                f"could not be refused safely. Install pjsua2-python as packaged on PyPI"
+            )
+        _log.warning("sip_module_missing", module=self.name.decode(), reason=reason)
 
     def _on_message(self, message: int) -> int:
         dealt_with = False
@@ -146,5 +182,11 @@ def is_method(described: bytes, method: bytes) -> bool:
     return described.startswith(b"Request msg " + method + b"/")
 
 
-Refused = Callable[[int, str], None]
-"""Told the status of a refusal, and what was refused, in PJSIP's words."""
+def ring_of(*headers: int) -> Link:
+    """A PJLIB list of headers, of which each may stand in one list only; keep what is returned."""
+    head = Link()
+    ring = [ctypes.addressof(head), *headers]
+    for before, here, behind in zip(ring[-1:] + ring[:-1], ring, ring[1:] + ring[:1], strict=True):
+        link = Link.from_address(here)
+        link.prev, link.next = before, behind
+    return head

@@ -8,7 +8,7 @@ import ctypes
 import re
 from collections.abc import Callable
 
-from agent.sip.pjsip import READ, Link, Pointer, StackModule, Text, is_method
+from agent.sip.pjsip import POOL, READ, Pointer, StackModule, is_method, ring_of
 
 _OK = 200
 _ACCEPT, _ALLOW = 0, 4
@@ -27,7 +27,7 @@ class Pulse(StackModule):
     """Transactions have 16, dialogs 32."""
     needs = (
         READ,
-        ("pjsua_pool_create", Pointer, (Text, ctypes.c_size_t, ctypes.c_size_t)),
+        POOL,
         ("pjsip_endpt_get_capability", Pointer, (Pointer, ctypes.c_int, Pointer)),
         ("pjsip_hdr_clone", Pointer, (Pointer, Pointer)),
     )
@@ -36,18 +36,12 @@ class Pulse(StackModule):
         self._is_live = is_live
 
     def prepare(self) -> None:
-        """The list with what we can do: a ring of its head and the two headers."""
+        """The list with what we can do."""
         library, endpoint = self.library, self.endpoint
-        pool = library.pjsua_pool_create(b"earshot", _POOL_BYTES, _POOL_BYTES)
+        pool = self.new_pool(_POOL_BYTES)
         found = [library.pjsip_endpt_get_capability(endpoint, h, None) for h in (_ALLOW, _ACCEPT)]
         headers = [library.pjsip_hdr_clone(pool, header) for header in found if header]
-        self._headers = Link()
-        ring = [ctypes.addressof(self._headers), *headers]
-        for before, here, behind in zip(
-            ring[-1:] + ring[:-1], ring, ring[1:] + ring[:1], strict=True
-        ):
-            link = Link.from_address(here)
-            link.prev, link.next = before, behind
+        self._headers = ring_of(*headers)
 
     def deal_with(self, message: int) -> bool:
         """Any request; one that is sent again is answered again."""
@@ -57,5 +51,5 @@ class Pulse(StackModule):
         call_id = _CALL_ID.search(head)
         if call_id is None or not _TO_TAG.search(head) or not self._is_live(call_id[1]):
             return False
-        self.respond(message, _OK, ctypes.byref(self._headers))
+        self.respond(message, _OK, self._headers)
         return True

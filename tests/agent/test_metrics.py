@@ -131,10 +131,10 @@ def test_tools(metrics: AgentMetrics, call: Call) -> None:
 
 
 def test_refusals_and_draining(metrics: AgentMetrics) -> None:
-    metrics.call_refused(503)
+    metrics.call_refused(503, "draining")
     metrics.set_lines(4)
     metrics.set_draining(draining=True)
-    assert value(metrics, "calls_refused_total", status="503") == 1
+    assert value(metrics, "calls_refused_total", status="503", reason="draining") == 1
     assert value(metrics, "lines") == 4
     assert value(metrics, "draining") == 1
 

@@ -1,23 +1,23 @@
-"""What stands before PJSUA: nothing where PJSIP's functions are not exported, and that is said."""
+"""What stands before PJSUA, where PJSIP's functions are not exported: that is said, or fails."""
 
 import pytest
 from structlog.testing import capture_logs
 
+from agent.sip.admission import Admission
+from agent.sip.errors import SipError
 from agent.sip.gate import Gate
 from agent.sip.guard import Guard, breaks_off, has_long_address
 from agent.sip.lines import OneLine
+from agent.sip.options import SipOptions
 
 
-def test_without_pjsips_functions_calls_are_taken_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_without_pjsips_functions_no_call_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be refused cannot be taken either: PJSUA would take it from anybody."""
     monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
-    refused: list[int] = []
-    with capture_logs() as logs:
-        Gate(5, lambda: 486, lambda status, _what: refused.append(status)).open()
-    assert [line["event"] for line in logs] == ["sip_module_missing"]
-    assert "pjsua_get_pjsip_endpt" in logs[0]["reason"]
-    assert not refused
+    options = SipOptions()
+    gate = Gate(Admission(options, list), 5, lambda _status, _reason, _source: None)
+    with pytest.raises(SipError, match=r"pjsua_get_pjsip_endpt.*pjsua2-python"):
+        gate.open()
 
 
 def test_without_them_nothing_is_guarded_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

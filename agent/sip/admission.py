@@ -1,0 +1,191 @@
+"""Which calls are let in, and how much what is in may ask for: the policy, without any I/O.
+
+PJSUA opens two sockets for each line of audio that it is offered, before it asks anybody whether
+the call is wanted. They stand in a table with 64 places; a place is free again half a second after
+its socket was closed, and whoever needs the 65th ends the process. So what takes places is counted
+here, from what messages say, before PJSUA sees them.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from agent.clock import NS_PER_MS, NS_PER_S
+from agent.sip.offer import MAX_LINES, audio_lines, media_lines
+from agent.sip.options import PeerList, SipOptions
+
+PLACES = 64
+"""`PJ_IOQUEUE_MAX_HANDLES`, as the wheel was compiled."""
+PLACES_PER_LINE = 2
+"""RTP and RTCP."""
+KEPT_PLACES = 8
+"""Not for new calls: callers who are in can still go on hold, and come back, in a flood."""
+CLOSING_NS = 550 * NS_PER_MS
+"""Until a place is free again: `PJ_IOQUEUE_KEY_FREE_DELAY` is 500 ms; the rest is for a socket that
+is closed a little after we hear of it."""
+MAX_AUDIO_LINES = 4
+"""In one offer. One is taken; honest callers offer it twice, plain and encrypted, or by codec."""
+
+MEMORY_NS = 32 * NS_PER_S
+"""For how long a request may be sent again: 64 * T1 (RFC 3261 §17.1.1.2)."""
+MAX_REMEMBERED = 2_000
+LOG_LINES_PER_S = 20
+
+Reason = Literal["not_allowed", "replaces", "draining", "full", "lines", "closing", "failed"]
+"""Why a call was refused. `closing`: the sockets of calls before it are not closed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a caller is told, and why."""
+
+    status: int
+    reason: Reason
+
+
+NOT_ALLOWED = Refusal(403, "not_allowed")
+REPLACES = Refusal(420, "replaces")
+"""RFC 3891 §3, for those who do not do it: as any extension that is asked for (RFC 3261 §8.2.2.3).
+Taken as a call like any other it would be one more, beside the one that it was to replace."""
+FULL = Refusal(486, "full")
+TOO_MANY_LINES = Refusal(488, "lines")
+CLOSING = Refusal(503, "closing")
+FAILED = Refusal(500, "failed")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Invite:
+    """An INVITE of no call yet, as far as it matters here."""
+
+    source: str
+    """Where it came from: "host:port"."""
+    message: str
+    """All of it, as it came."""
+    replaces: bool = False
+    """Whether it is to take the place of another call."""
+    has_place: bool = True
+    """Whether the stack has a place for one more."""
+
+
+class Admission:
+    """Lets calls in, and offers within calls; what is let in is counted until it is over.
+
+    `calls` answers how many lines of audio each call that is up was let in with.
+    """
+
+    def __init__(self, options: SipOptions, calls: Callable[[], Iterable[int]]) -> None:
+        self.drain_status = 0
+        """To refuse every call with; 0: calls are taken."""
+        self._peers = PeerList(options.allowed_peers)
+        self._max_calls = options.max_calls
+        self._calls = calls
+        self._closing: deque[tuple[int, int]] = deque()
+        """When places will be free, and how many, in this order."""
+
+    def allows(self, source: str) -> bool:
+        """Whether anything is done for those there ("host:port")."""
+        return self._peers.allows(source)
+
+    def let_in(self, invite: Invite, now_ns: int) -> Refusal | None:
+        """Why it is refused; None: it is let in, and what it takes is taken for a while.
+
+        If a call comes of it, say so at once (`became_call`).
+        """
+        refusal = self._refusal_of(invite)
+        if refusal is None and not self._takes(lines_of(invite.message), now_ns, KEPT_PLACES):
+            refusal = CLOSING
+        return refusal
+
+    def became_call(self) -> None:
+        """What was let in last is a call now: `calls` tells of it from here on."""
+        self._closing.pop()
+
+    def call_ended(self, lines: int, now_ns: int) -> None:
+        """A call that was let in with so many lines is one no more; its sockets are closing."""
+        self._closing.append((now_ns + CLOSING_NS, lines * PLACES_PER_LINE))
+
+    def lets_offer_in(self, sdp: str, now_ns: int) -> bool:
+        """Whether an offer within a call is let in.
+
+        Of its lines one is kept, whose sockets are mostly there already; which are new, and which
+        are closed again, only PJSUA knows: all are counted.
+        """
+        return not _has_too_many_lines(sdp) and self._takes(audio_lines(sdp), now_ns)
+
+    def places_taken(self, now_ns: int) -> int:
+        """Of the table's, by calls and by what is closing."""
+        while self._closing and self._closing[0][0] <= now_ns:
+            self._closing.popleft()
+        closing = sum(places for _, places in self._closing)
+        return closing + PLACES_PER_LINE * sum(self._calls())
+
+    def _refusal_of(self, invite: Invite) -> Refusal | None:
+        if not self._peers.allows(invite.source):
+            return NOT_ALLOWED
+        if invite.replaces:
+            return REPLACES
+        if self.drain_status:
+            return Refusal(self.drain_status, "draining")
+        if not invite.has_place or sum(1 for _ in self._calls()) >= self._max_calls:
+            return FULL
+        return TOO_MANY_LINES if _has_too_many_lines(invite.message) else None
+
+    def _takes(self, lines: int, now_ns: int, kept: int = 0) -> bool:
+        places = lines * PLACES_PER_LINE
+        if self.places_taken(now_ns) + places > PLACES - kept:
+            return False
+        self._closing.append((now_ns + CLOSING_NS, places))
+        return True
+
+
+class Refused:
+    """Remembers refusals: one that answers a request sent again must be the same (RFC 3261 §8.2.7).
+
+    Without that a caller who has heard a refusal could get a call as well.
+    """
+
+    def __init__(self) -> None:
+        self._refused: OrderedDict[str, tuple[int, Refusal]] = OrderedDict()
+
+    def recall(self, request: str, now_ns: int) -> Refusal | None:
+        """What a request was told when it came first, if it was told anything."""
+        at_ns, refusal = self._refused.get(request, (0, None))
+        return refusal if refusal is not None and now_ns - at_ns < MEMORY_NS else None
+
+    def remember(self, request: str, refusal: Refusal, now_ns: int) -> None:
+        """A request was refused; of very many the oldest are forgotten."""
+        self._refused[request] = (now_ns, refusal)
+        self._refused.move_to_end(request)
+        if len(self._refused) > MAX_REMEMBERED:
+            self._refused.popitem(last=False)
+
+
+class LogLimit:
+    """Lets through so many lines a second, and counts the others: a flood must not fill the log."""
+
+    def __init__(self, per_s: int = LOG_LINES_PER_S) -> None:
+        self._per_s = per_s
+        self._began_ns = 0
+        self._passed = 0
+        self._held_back = 0
+
+    def passes(self, now_ns: int) -> int | None:
+        """How many were held back since the last one that passed; None: this one is, too."""
+        if now_ns - self._began_ns >= NS_PER_S:
+            self._began_ns, self._passed = now_ns, 0
+        if self._passed >= self._per_s:
+            self._held_back += 1
+            return None
+        self._passed += 1
+        held_back, self._held_back = self._held_back, 0
+        return held_back
+
+
+def lines_of(invite: str) -> int:
+    """How many lines of audio a call takes that begins with this INVITE: without an offer, ours."""
+    return max(1, audio_lines(invite))
+
+
+def _has_too_many_lines(message: str) -> bool:
+    return audio_lines(message) > MAX_AUDIO_LINES or media_lines(message) > MAX_LINES
