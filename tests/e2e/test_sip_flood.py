@@ -179,7 +179,7 @@ def test_of_offers_within_a_call(agent: Agent, up: RawPhone, method: str) -> Non
         assert offer(up, method, version, lines) in (200, 488)
     assert len(agent.logged("sip_offer_refused")) >= logged + 20
     until(lambda: offer(up, method, next(VERSIONS), without * 3) == 200, "an offer to be met")
-    assert first_answer(agent) == 200
+    assert is_answered_within(WAIT_S, agent), "when what was closed is free again"
 
 
 VERSIONS = itertools.count(1_000)
