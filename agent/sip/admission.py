@@ -7,12 +7,12 @@ here, from what messages say, before PJSUA sees them.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from agent.clock import NS_PER_MS, NS_PER_S
-from agent.sip.offer import MAX_LINES, audio_lines, media_lines
+from agent.sip.offer import MAX_LINES, audio_lines, media_lines, with_one_audio
 from agent.sip.options import PeerList, SipOptions
 
 PLACES = 64
@@ -25,7 +25,7 @@ CLOSING_NS = 550 * NS_PER_MS
 """Until a place is free again: `PJ_IOQUEUE_KEY_FREE_DELAY` is 500 ms; the rest is for a socket that
 is closed a little after we hear of it."""
 MAX_AUDIO_LINES = 4
-"""In one offer. One is taken; honest callers offer it twice, plain and encrypted, or by codec."""
+"""In one offer, of those that PJSUA is shown: one, but for spellings that only PJSIP may read."""
 
 MEMORY_NS = 32 * NS_PER_S
 """For how long a request may be sent again: 64 * T1 (RFC 3261 §17.1.1.2)."""
@@ -79,6 +79,7 @@ class Admission:
         """To refuse every call with; 0: calls are taken."""
         self._peers = PeerList(options.allowed_peers)
         self._max_calls = options.max_calls
+        self._codecs = options.codecs
         self._calls = calls
         self._closing: deque[tuple[int, int]] = deque()
         """When places will be free, and how many, in this order."""
@@ -93,7 +94,9 @@ class Admission:
         If a call comes of it, say so at once (`became_call`).
         """
         refusal = self._refusal_of(invite)
-        if refusal is None and not self._takes(lines_of(invite.message), now_ns, KEPT_PLACES):
+        if refusal is None and not self._takes(
+            lines_of(invite.message, self._codecs), now_ns, KEPT_PLACES
+        ):
             refusal = CLOSING
         return refusal
 
@@ -111,7 +114,8 @@ class Admission:
         Of its lines one is kept, whose sockets are mostly there already; which are new, and which
         are closed again, only PJSUA knows: all are counted.
         """
-        return not _has_too_many_lines(sdp) and self._takes(audio_lines(sdp), now_ns)
+        shown = with_one_audio(sdp, self._codecs)
+        return not _has_too_many_lines(shown) and self._takes(audio_lines(shown), now_ns)
 
     def places_taken(self, now_ns: int) -> int:
         """Of the table's, by calls and by what is closing."""
@@ -129,7 +133,8 @@ class Admission:
             return Refusal(self.drain_status, "draining")
         if not invite.has_place or sum(1 for _ in self._calls()) >= self._max_calls:
             return FULL
-        return TOO_MANY_LINES if _has_too_many_lines(invite.message) else None
+        shown = with_one_audio(invite.message, self._codecs)
+        return TOO_MANY_LINES if _has_too_many_lines(shown) else None
 
     def _takes(self, lines: int, now_ns: int, kept: int = 0) -> bool:
         places = lines * PLACES_PER_LINE
@@ -182,10 +187,13 @@ class LogLimit:
         return held_back
 
 
-def lines_of(invite: str) -> int:
-    """How many lines of audio a call takes that begins with this INVITE: without an offer, ours."""
-    return max(1, audio_lines(invite))
+def lines_of(invite: str, codecs: Sequence[str]) -> int:
+    """How many lines of audio a call opens sockets for that begins with this INVITE.
+
+    Of an offer PJSUA is shown one (`agent.sip.lines`); without an offer it makes ours, of one.
+    """
+    return max(1, audio_lines(with_one_audio(invite, codecs)))
 
 
-def _has_too_many_lines(message: str) -> bool:
-    return audio_lines(message) > MAX_AUDIO_LINES or media_lines(message) > MAX_LINES
+def _has_too_many_lines(shown: str) -> bool:
+    return audio_lines(shown) > MAX_AUDIO_LINES or media_lines(shown) > MAX_LINES

@@ -316,7 +316,7 @@ class SipEndpoint(SipStation):
         leg = SipCallLeg(self, account, call_id, called=called, caller=caller, rate_hz=rate_hz)
         self.legs.append(leg)
         self._admission.became_call()
-        self._lines[leg] = lines_of(message)
+        self._lines[leg] = lines_of(message, self.options.codecs)
         self._on_call(leg)
 
     def lets_offer_in(self, sdp: str) -> bool:

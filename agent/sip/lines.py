@@ -26,11 +26,12 @@ class _Description(ctypes.Structure):
 
 
 class OneLine(StackModule):
-    """Before dialogs; where it cannot stand, offers are taken as they come."""
+    """Before dialogs. What is let in is counted as it is shown, so nothing goes without it."""
 
     name = b"earshot-lines"
     priority = 31
     """Transactions have 16, dialogs 32."""
+    is_needed = True
     needs = (
         ("pjsip_rdata_get_sdp_info", ctypes.POINTER(_Description), (Pointer,)),
         (

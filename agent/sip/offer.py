@@ -17,7 +17,7 @@ _AUDIO = re.compile(r"m=audio (?!0+[ /])\S+ RTP/AVPF? ([^\r\n]*)")
 _RTPMAP = re.compile(r"^a=rtpmap:(\d+)[ \t]+([^/\s]+)/8000(?:/1)?[ \t]*\r?$", re.MULTILINE)
 """All codecs that we have say 8000, G722 too (RFC 3551 §4.5.2)."""
 _ANY_MEDIA = re.compile(r"^m=", re.MULTILINE)
-_ANY_AUDIO = re.compile(r"^m=audio\b", re.MULTILINE | re.IGNORECASE)
+_ANY_AUDIO = re.compile(r"^m=audio\b(?! 0[ /])", re.MULTILINE | re.IGNORECASE)
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
@@ -87,5 +87,5 @@ def media_lines(message: str) -> int:
 
 
 def audio_lines(message: str) -> int:
-    """How many of them are audio, whether or not they are offered with a port."""
+    """How many of them are audio that is not refused (RFC 3264 §6: its port is 0)."""
     return len(_ANY_AUDIO.findall(message.replace("\r", "\n")))
