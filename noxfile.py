@@ -15,9 +15,8 @@ nox.options.reuse_existing_virtualenvs = True
 nox.needs_version = ">=2025.2.9"
 
 SUPPORTED = ((3, 11), (3, 12))
-PACKAGES = ("agent", "fakes", "simulator", "reports")
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
-"""Of `earshot run`: 2. Of pytest: 2 for files that it cannot read, 3 its own bug, 4 arguments."""
+"""Of `callerside run`: 2. Of pytest: 2 for files it cannot read, 3 its own bug, 4 arguments."""
 
 
 def _install(session: nox.Session, extras: str) -> None:
@@ -64,9 +63,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def scenarios(session: nox.Session) -> None:
-    """Every call in scenarios/, for real: SIP, RTP, WebSocket; arguments go to `earshot run`."""
+    """Every call in scenarios/, for real: SIP, RTP, WebSocket; arguments go to `callerside run`."""
     _install(session, "sim")
-    _run(session, "earshot", "run", *(session.posargs or ["scenarios"]))
+    _run(session, "callerside", "run", *(session.posargs or ["scenarios"]))
 
 
 @nox.session
@@ -74,7 +73,7 @@ def lanes(session: nox.Session) -> None:
     """Every call of the last run over SIP (`nox -s scenarios`), compared with itself in memory."""
     _install(session, "sim,test")
     run = session.posargs[0] if session.posargs else "out/latest"
-    session.run("pytest", "tests/e2e/test_lanes_agree.py", env={"EARSHOT_SIP_RUN": run})
+    session.run("pytest", "tests/e2e/test_lanes_agree.py", env={"CALLERSIDE_SIP_RUN": run})
 
 
 @nox.session
@@ -91,7 +90,9 @@ def bench(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Write constraints.txt anew: the newest versions that pyproject.toml allows."""
     session.install("-q", "--upgrade", ".[sim,test,lint]")
-    frozen = session.run("pip", "freeze", "--exclude", "earshot", "--exclude-editable", silent=True)
+    frozen = session.run(
+        "pip", "freeze", "--exclude", "callerside", "--exclude-editable", silent=True
+    )
     Path("constraints.txt").write_text(
         "# What `nox -s lock` found newest within pyproject.toml's bounds.\n" + str(frozen)
     )

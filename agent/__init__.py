@@ -1,1 +1,6 @@
 """The production agent: answers a phone call and holds the conversation over the Realtime API."""
+
+if __name__ != "callerside.agent":
+    # In a checkout the folder agent/ can be reached under that name, too; a module that is loaded
+    # under two names has two of each of its classes.
+    raise ImportError("this package is callerside.agent", name=__name__)

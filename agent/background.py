@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import structlog
 
-from agent.driver import Work
-from agent.inputs import CallInput
+from callerside.agent.driver import Work
+from callerside.agent.inputs import CallInput
 
 _log = structlog.get_logger(__name__)
 

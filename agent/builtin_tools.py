@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.settings import ToolSettings
+from callerside.agent.settings import ToolSettings
 
 HANG_UP = "hang_up"
 TRANSFER = "transfer"

@@ -18,10 +18,10 @@ so for what the API tells, and keeps what holds between the parts.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agent.builtin_tools import Declaration
-from agent.conversation import TURN_STATES, Conversation
-from agent.effects import Answer, Effect
-from agent.inputs import (
+from callerside.agent.builtin_tools import Declaration
+from callerside.agent.conversation import TURN_STATES, Conversation
+from callerside.agent.effects import Answer, Effect
+from callerside.agent.inputs import (
     CallInput,
     EndRequested,
     PromptLoaded,
@@ -30,7 +30,7 @@ from agent.inputs import (
     TimerFired,
     ToolFinished,
 )
-from agent.leg import (
+from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
     CallReceived,
@@ -45,15 +45,15 @@ from agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from agent.parts import Parts
-from agent.realtime.door import (
+from callerside.agent.parts import Parts
+from callerside.agent.realtime.door import (
     RealtimeClosed,
     RealtimeConnected,
     RealtimeEvent,
     RealtimeGarbage,
 )
-from agent.settings import CallSettings, audio_format
-from agent.states import State, Trigger
+from callerside.agent.settings import CallSettings, audio_format
+from callerside.agent.states import State, Trigger
 
 _REFUSAL = 300
 """The first SIP status that means that something did not work."""

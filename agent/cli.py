@@ -1,4 +1,4 @@
-"""`earshot-agent`: the production agent's command line.
+"""`callerside-agent`: the production agent's command line.
 
 Exit codes: 0 all is well, 1 it failed while running, 2 it could not run (a wrong setting, a port in
 use, a missing key).
@@ -12,18 +12,24 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from agent import logs
-from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
-from agent.files import begin_in_utf8
-from agent.kamailio import KamailioError, proxy_for, render, write
-from agent.serve import check_places, check_ports, run_alone, run_supervisor, worker_settings
-from agent.settings import Settings
-from agent.settings_operating import MAX_WORKERS
-from agent.settings_page import render as render_settings
-from agent.sip.errors import SipError
-from agent.toolbox import ToolError
-from agent.warm import Outcome, warm
-from agent.worker import run_worker
+from callerside.agent import logs
+from callerside.agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
+from callerside.agent.files import begin_in_utf8
+from callerside.agent.kamailio import KamailioError, proxy_for, render, write
+from callerside.agent.serve import (
+    check_places,
+    check_ports,
+    run_alone,
+    run_supervisor,
+    worker_settings,
+)
+from callerside.agent.settings import Settings
+from callerside.agent.settings_operating import MAX_WORKERS
+from callerside.agent.settings_page import render as render_settings
+from callerside.agent.sip.errors import SipError
+from callerside.agent.toolbox import ToolError
+from callerside.agent.warm import Outcome, warm
+from callerside.agent.worker import run_worker
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 
@@ -34,11 +40,11 @@ Answer calls until SIGTERM or Ctrl-C: then no new calls are taken, and those tha
 Prints one line, `ready sip:HOST:PORT`, once calls are answered; logs go to standard error.
 
 A process holds four calls. More of them (`--workers`, or `workers` in the file) take more, each on
-the SIP port after the one before it; `earshot-agent kamailio` makes a proxy's configuration that
+the SIP port after the one before it; `callerside-agent kamailio` makes a proxy's configuration that
 puts one address before them.
 
-Settings come from the file and from the environment: EARSHOT_SIP__PORT=5070 overrides `sip.port`.
-The API key is OPENAI_API_KEY in the environment, and nowhere else.
+Settings come from the file and from the environment: CALLERSIDE_SIP__PORT=5070 overrides
+`sip.port`. The API key is OPENAI_API_KEY in the environment, and nowhere else.
 
 The smallest file that answers a softphone on this machine:
 
@@ -55,8 +61,8 @@ What is cached already is left alone. Exit code 1: something could not be made.
 
 _KAMAILIO_HELP = """\
 Write kamailio.cfg and dispatcher.list for Kamailio 5.6 or later: one address whose calls are spread
-over the workers of `earshot-agent serve`. A worker that is full, draining or dead passes its call
-on to the next one; OPTIONS find out who is dead. Sound goes past the proxy.
+over the workers of `callerside-agent serve`. A worker that is full, draining or dead passes its
+call on to the next one; OPTIONS find out who is dead. Sound goes past the proxy.
 
 Check what was written with `kamailio -c -f DIR/kamailio.cfg`.
 """
@@ -70,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.run(options))
     except (ConfigError, KamailioError, SipError, ToolError, OSError) as error:
-        print(f"earshot-agent: {error}", file=sys.stderr)
+        print(f"callerside-agent: {error}", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:
         return EXIT_OK
@@ -78,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="earshot-agent", description="A telephone voice agent on the OpenAI Realtime API."
+        prog="callerside-agent", description="A telephone voice agent on the OpenAI Realtime API."
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('earshot')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('callerside')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",
@@ -158,7 +164,7 @@ def _settings_page(_options: argparse.Namespace) -> int:
 def _say_outcome(outcome: Outcome) -> None:
     name = f"{outcome.wanted.called}: {outcome.wanted.what}"
     if outcome.problem is not None:
-        print(f"earshot-agent: {name}: {outcome.problem}", file=sys.stderr)
+        print(f"callerside-agent: {name}: {outcome.problem}", file=sys.stderr)
     elif outcome.made_ms:
         print(f"{name}: made, {outcome.made_ms / 1000:.1f} s")
     else:

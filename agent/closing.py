@@ -6,15 +6,15 @@ then it is hung up, or transferred where that was wanted, and hung up if that fa
 are bounded, too.
 """
 
-from agent.effects import Finish, HangUp, Transfer
-from agent.inputs import Timer
-from agent.leg import HungUp
-from agent.link import Link
-from agent.outbox import Outbox, StateChart
-from agent.player import Player
-from agent.responses import Purpose, Responses
-from agent.settings import LimitSettings
-from agent.states import Trigger
+from callerside.agent.effects import Finish, HangUp, Transfer
+from callerside.agent.inputs import Timer
+from callerside.agent.leg import HungUp
+from callerside.agent.link import Link
+from callerside.agent.outbox import Outbox, StateChart
+from callerside.agent.player import Player
+from callerside.agent.responses import Purpose, Responses
+from callerside.agent.settings import LimitSettings
+from callerside.agent.states import Trigger
 
 _HANG_UP_LIMIT_MS = 10_000
 """For the leg to tell `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""

@@ -1,8 +1,8 @@
 """Reads the settings: a YAML file, overridden by the environment, where alone the secrets are.
 
-`EARSHOT_SIP__PORT=5070` overrides `sip.port`: two underscores step into a section, and the value is
-read as YAML. What is wrong is told in one line: where it stands, what was expected, and the nearest
-right word.
+`CALLERSIDE_SIP__PORT=5070` overrides `sip.port`: two underscores step into a section, and the value
+is read as YAML. What is wrong is told in one line: where it stands, what was expected, and the
+nearest right word.
 """
 
 import itertools
@@ -16,15 +16,15 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from agent.files import regular
-from agent.plain_words import plain
-from agent.settings import CallSettings, Route, Settings, merge
-from agent.yaml_keys import said_twice
+from callerside.agent.files import regular
+from callerside.agent.plain_words import plain
+from callerside.agent.settings import CallSettings, Route, Settings, merge
+from callerside.agent.yaml_keys import said_twice
 
-ENV_PREFIX = "EARSHOT_"
+ENV_PREFIX = "CALLERSIDE_"
 _MAX_PLACES = 100_000
 """Of keys and values in a file: a dozen lines of aliases to aliases would be read for hours."""
-SECRET_NAMES = ("OPENAI_API_KEY", "EARSHOT_SIP_PASSWORD")
+SECRET_NAMES = ("OPENAI_API_KEY", "CALLERSIDE_SIP_PASSWORD")
 
 _Path = tuple[str | int, ...]
 

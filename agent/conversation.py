@@ -8,13 +8,13 @@ ready, silence is timed, and a call that is to end does so when the last word ha
 from collections.abc import Callable
 from typing import Any
 
-from agent.inputs import Timer
-from agent.ledger import Kind
-from agent.parts import Parts
-from agent.realtime import events
-from agent.realtime.door import RealtimeClosed, RealtimeEvent, RealtimeGarbage
-from agent.responses import Purpose, Response
-from agent.states import State, Trigger
+from callerside.agent.inputs import Timer
+from callerside.agent.ledger import Kind
+from callerside.agent.parts import Parts
+from callerside.agent.realtime import events
+from callerside.agent.realtime.door import RealtimeClosed, RealtimeEvent, RealtimeGarbage
+from callerside.agent.responses import Purpose, Response
+from callerside.agent.states import State, Trigger
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
 _BEFORE_TURNS = frozenset({State.MEDIA_READY, State.SENDING_GREETING, State.CONNECTING_OPENAI})

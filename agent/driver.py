@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from agent import effects
-from agent.call import CallMachine
-from agent.clock import Clock, ms_to_ns
-from agent.clock import Timer as ClockTimer
-from agent.greeting import DamagedPromptError, Prompt, PromptStore
-from agent.inputs import (
+from callerside.agent import effects
+from callerside.agent.call import CallMachine
+from callerside.agent.clock import Clock, ms_to_ns
+from callerside.agent.clock import Timer as ClockTimer
+from callerside.agent.greeting import DamagedPromptError, Prompt, PromptStore
+from callerside.agent.inputs import (
     CallInput,
     EndRequested,
     PromptLoaded,
@@ -22,10 +22,10 @@ from agent.inputs import (
     TimerFired,
     ToolFinished,
 )
-from agent.leg import CallLeg, HungUp
-from agent.realtime.door import RealtimeConnection
-from agent.timeline import Mark, MarkSink
-from agent.toolbox import Tool
+from callerside.agent.leg import CallLeg, HungUp
+from callerside.agent.realtime.door import RealtimeConnection
+from callerside.agent.timeline import Mark, MarkSink
+from callerside.agent.toolbox import Tool
 
 _T = TypeVar("_T")
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.inputs import Timer
-from agent.leg import DtmfMethod
-from agent.realtime.door import Event
-from agent.settings import Dialect
+from callerside.agent.inputs import Timer
+from callerside.agent.leg import DtmfMethod
+from callerside.agent.realtime.door import Event
+from callerside.agent.settings import Dialect
 
 
 class Answer(Struct, frozen=True, kw_only=True):

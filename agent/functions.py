@@ -9,18 +9,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agent.builtin_tools import DTMF_DIGITS, HANG_UP, SEND_DTMF, TRANSFER, Declaration
-from agent.clock import NS_PER_MS
-from agent.closing import Closing
-from agent.effects import RunTool, SendDtmf, Transfer
-from agent.history import History
-from agent.inputs import Timer, ToolFinished
-from agent.keys import Keys
-from agent.outbox import Outbox
-from agent.player import Player
-from agent.realtime.events import FunctionCall
-from agent.responses import Purpose, Responses
-from agent.settings import CallSettings
+from callerside.agent.builtin_tools import DTMF_DIGITS, HANG_UP, SEND_DTMF, TRANSFER, Declaration
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.closing import Closing
+from callerside.agent.effects import RunTool, SendDtmf, Transfer
+from callerside.agent.history import History
+from callerside.agent.inputs import Timer, ToolFinished
+from callerside.agent.keys import Keys
+from callerside.agent.outbox import Outbox
+from callerside.agent.player import Player
+from callerside.agent.realtime.events import FunctionCall
+from callerside.agent.responses import Purpose, Responses
+from callerside.agent.settings import CallSettings
 
 _MOST_DIGITS = 32
 """As many as the telephone's stack keeps waiting."""

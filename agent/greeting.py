@@ -15,8 +15,8 @@ from typing import Protocol
 
 import soundfile
 
-from agent.audio import resample, to_samples
-from agent.settings import CallSettings
+from callerside.agent.audio import resample, to_samples
+from callerside.agent.settings import CallSettings
 
 _KEY_VERSION = 2
 """Raise it when the same settings come to mean another sound."""
@@ -72,10 +72,10 @@ def prompt_key(settings: CallSettings, instructions: str) -> str:
 
 
 def default_cache_dir() -> Path:
-    """`earshot` in the user's cache directory (XDG Base Directory Specification)."""
+    """`callerside` in the user's cache directory (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"
-    return root / "earshot" / "prompts"
+    return root / "callerside" / "prompts"
 
 
 class PromptCache:

@@ -8,8 +8,8 @@ is known only if the server transcribes it (`realtime.transcription_model`).
 from collections import OrderedDict
 from typing import Any
 
-from agent.outbox import Outbox
-from agent.realtime.session import (
+from callerside.agent.outbox import Outbox
+from callerside.agent.realtime.session import (
     Event,
     assistant_message,
     function_call,
@@ -17,7 +17,7 @@ from agent.realtime.session import (
     system_message,
     user_message,
 )
-from agent.settings import Dialect
+from callerside.agent.settings import Dialect
 
 MAX_ITEMS = 200
 """An hour of turns; the oldest are forgotten first."""

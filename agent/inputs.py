@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from agent.leg import LegInput
-from agent.realtime.door import RealtimeInput
+from callerside.agent.leg import LegInput
+from callerside.agent.realtime.door import RealtimeInput
 
 
 class Timer(StrEnum):

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from agent.settings import Settings
+from callerside.agent.settings import Settings
 
 WORKER_TIMEOUT_MS = 1500
 """Three INVITEs (RFC 3261 §17.1.1.2: after 0, 500 and 1500 ms) without an answer."""
@@ -62,7 +62,9 @@ def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
     """
     _check(proxy)
     list_file = folder.absolute() / LIST_NAME
-    source = resources.files("agent.deploy").joinpath("kamailio.cfg.in").read_text("utf-8")
+    source = (
+        resources.files("callerside.agent.deploy").joinpath("kamailio.cfg.in").read_text("utf-8")
+    )
     config = _Template(source).substitute(
         children=CHILDREN,
         listen="\n".join(_listen(proxy, transport) for transport in proxy.transports),

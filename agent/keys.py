@@ -1,12 +1,12 @@
 """Keys that the caller presses: gathered into numbers, told to the model, kept for tools."""
 
-from agent.history import History
-from agent.inputs import Timer
-from agent.leg import DtmfReceived
-from agent.outbox import Outbox
-from agent.responses import Purpose, Responses
-from agent.settings import DtmfSettings
-from agent.turns import Turns
+from callerside.agent.history import History
+from callerside.agent.inputs import Timer
+from callerside.agent.leg import DtmfReceived
+from callerside.agent.outbox import Outbox
+from callerside.agent.responses import Purpose, Responses
+from callerside.agent.settings import DtmfSettings
+from callerside.agent.turns import Turns
 
 _MAX_DIGITS = 64
 _END = "#"

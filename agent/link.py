@@ -7,15 +7,15 @@ marked, tried again with growing delays, and given up after a bounded number of 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from agent.audio import AudioFormat
-from agent.clock import NS_PER_S
-from agent.effects import CloseRealtime, ConnectRealtime
-from agent.inputs import Timer
-from agent.outbox import Outbox
-from agent.realtime.door import RealtimeClosed
-from agent.realtime.events import SessionCreated, SessionUpdated
-from agent.realtime.session import Event, format_name, session_update
-from agent.settings import CallSettings, realtime_url
+from callerside.agent.audio import AudioFormat
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.effects import CloseRealtime, ConnectRealtime
+from callerside.agent.inputs import Timer
+from callerside.agent.outbox import Outbox
+from callerside.agent.realtime.door import RealtimeClosed
+from callerside.agent.realtime.events import SessionCreated, SessionUpdated
+from callerside.agent.realtime.session import Event, format_name, session_update
+from callerside.agent.settings import CallSettings, realtime_url
 
 _MAX_BACKOFF_DOUBLINGS = 16
 _PROVEN_NS = 10 * NS_PER_S

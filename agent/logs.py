@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 
 import structlog
 
-from agent.timeline import Mark
+from callerside.agent.timeline import Mark
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -179,7 +179,7 @@ class MarkLog:
 
     def __init__(self, logger: Any = None) -> None:
         """`logger`: a structlog logger; `agent.call` by default."""
-        self._logger = structlog.get_logger("agent.call") if logger is None else logger
+        self._logger = structlog.get_logger("callerside.agent.call") if logger is None else logger
         self._ids: OrderedDict[str, dict[str, Any]] = OrderedDict()
 
     def __call__(self, mark: Mark) -> None:

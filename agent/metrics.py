@@ -16,7 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from agent.metrics_groups import (
+from callerside.agent.metrics_groups import (
     BoundedLabel,
     CallMetrics,
     CallState,
@@ -24,7 +24,7 @@ from agent.metrics_groups import (
     RealtimeMetrics,
     TurnMetrics,
 )
-from agent.timeline import Mark
+from callerside.agent.timeline import Mark
 
 # a second series for each metric, of which nobody here makes use
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library's own gap
@@ -55,17 +55,17 @@ class AgentMetrics:
         }
         self._call_metrics, self._turn_metrics = groups[0], groups[1]
         self._refused = Counter(
-            "earshot_calls_refused",
+            "callerside_calls_refused",
             "Calls turned away before they had a timeline, by the SIP status they got, and why.",
             ["status", "reason"],
             registry=self.registry,
         )
         self._refusal = BoundedLabel()
         self._lines = Gauge(
-            "earshot_lines", "Calls that can be up at once.", registry=self.registry
+            "callerside_lines", "Calls that can be up at once.", registry=self.registry
         )
         self._draining = Gauge(
-            "earshot_draining",
+            "callerside_draining",
             "1 while new calls are turned away because the process is about to stop.",
             registry=self.registry,
         )

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from agent.clock import NS_PER_S
-from agent.latency import Turn, TurnTracker
-from agent.timeline import Mark
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.latency import Turn, TurnTracker
+from callerside.agent.timeline import Mark
 
 MAX_LABEL_VALUES = 32
 
@@ -61,25 +61,25 @@ class CallMetrics:
     """Calls, their states, how they were set up and how they ended."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._received = Counter("earshot_calls", "Calls received.", registry=registry)
-        self._active = Gauge("earshot_calls_active", "Calls up now.", registry=registry)
+        self._received = Counter("callerside_calls", "Calls received.", registry=registry)
+        self._active = Gauge("callerside_calls_active", "Calls up now.", registry=registry)
         self._in_state = Gauge(
-            "earshot_calls_in_state", "Calls in each state now.", ["state"], registry=registry
+            "callerside_calls_in_state", "Calls in each state now.", ["state"], registry=registry
         )
         self._ended = Counter(
-            "earshot_calls_ended",
+            "callerside_calls_ended",
             "Calls ended, by who ended them and the SIP status.",
             ["by", "status"],
             registry=registry,
         )
         self._length = Histogram(
-            "earshot_call_seconds",
+            "callerside_call_seconds",
             "From the INVITE to the end of the call.",
             buckets=_CALL_BUCKETS_S,
             registry=registry,
         )
         self._setup = Histogram(
-            "earshot_setup_seconds",
+            "callerside_setup_seconds",
             "From the INVITE to: answer (sent), media (ready), session (ready), "
             "greeting (its first frame).",
             ["until"],
@@ -137,34 +137,34 @@ class TurnMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._turn = Histogram(
-            "earshot_turn_seconds",
+            "callerside_turn_seconds",
             "From speech_stopped to the first frame of the answer.",
             buckets=_TURN_BUCKETS_S,
             registry=registry,
         )
         self._hop = Histogram(
-            "earshot_turn_hop_seconds",
+            "callerside_turn_hop_seconds",
             "The parts of a turn, each until: commit, response, first_delta, playout.",
             ["hop"],
             buckets=_HOP_BUCKETS_S,
             registry=registry,
         )
         self._unanswered = Counter(
-            "earshot_turns_unanswered",
+            "callerside_turns_unanswered",
             "Turns without an answer: the caller went on, or the call ended.",
             registry=registry,
         )
         self._barge_ins = Counter(
-            "earshot_barge_ins", "Answers that the caller cut short.", registry=registry
+            "callerside_barge_ins", "Answers that the caller cut short.", registry=registry
         )
         self._barge_in_stop = Histogram(
-            "earshot_barge_in_stop_seconds",
+            "callerside_barge_in_stop_seconds",
             "From speech_started to silence.",
             buckets=_HOP_BUCKETS_S,
             registry=registry,
         )
         self._tool = Histogram(
-            "earshot_tool_seconds",
+            "callerside_tool_seconds",
             "How long tools took.",
             ["ok"],
             buckets=_TURN_BUCKETS_S,
@@ -200,7 +200,7 @@ class RealtimeMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"earshot_{name}", text, labels, registry=registry)
+            return Counter(f"callerside_{name}", text, labels, registry=registry)
 
         self._connects = counter("realtime_connects", "Attempts to connect.")
         self._reconnects = counter("realtime_reconnects", "Attempts after the first of a call.")
@@ -238,29 +238,29 @@ class MediaMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._underruns = Counter(
-            "earshot_playout_underruns", "Silences inside a response.", registry=registry
+            "callerside_playout_underruns", "Silences inside a response.", registry=registry
         )
         self._missing = Counter(
-            "earshot_playout_missing_seconds", "How long they lasted.", registry=registry
+            "callerside_playout_missing_seconds", "How long they lasted.", registry=registry
         )
         self._overflowed = Counter(
-            "earshot_audio_dropped_seconds",
+            "callerside_audio_dropped_seconds",
             "Audio dropped because a queue was full.",
             ["queue"],
             registry=registry,
         )
         self._received = Counter(
-            "earshot_rtp_packets_received", "RTP packets received.", registry=registry
+            "callerside_rtp_packets_received", "RTP packets received.", registry=registry
         )
-        self._lost = Counter("earshot_rtp_packets_lost", "RTP packets lost.", registry=registry)
+        self._lost = Counter("callerside_rtp_packets_lost", "RTP packets lost.", registry=registry)
         self._loss = Histogram(
-            "earshot_rtp_loss_ratio",
+            "callerside_rtp_loss_ratio",
             "Share of a call's packets that did not arrive.",
             buckets=_LOSS_BUCKETS,
             registry=registry,
         )
         self._jitter = Histogram(
-            "earshot_rtp_jitter_seconds",
+            "callerside_rtp_jitter_seconds",
             "A call's interarrival jitter (RFC 3550).",
             buckets=_JITTER_BUCKETS_S,
             registry=registry,

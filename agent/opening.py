@@ -7,17 +7,17 @@ the history, so that the model does not greet twice.
 
 from enum import Enum, auto
 
-from agent.audio import tone
-from agent.effects import LoadPrompt, StorePrompt
-from agent.greeting import prompt_key
-from agent.history import History
-from agent.inputs import PromptLoaded, PromptStored, Timer
-from agent.ledger import Kind, Segment
-from agent.outbox import Outbox, StateChart
-from agent.player import Player
-from agent.responses import Purpose, Response, Responses
-from agent.settings import CallSettings
-from agent.states import Trigger
+from callerside.agent.audio import tone
+from callerside.agent.effects import LoadPrompt, StorePrompt
+from callerside.agent.greeting import prompt_key
+from callerside.agent.history import History
+from callerside.agent.inputs import PromptLoaded, PromptStored, Timer
+from callerside.agent.ledger import Kind, Segment
+from callerside.agent.outbox import Outbox, StateChart
+from callerside.agent.player import Player
+from callerside.agent.responses import Purpose, Response, Responses
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import Trigger
 
 _LOOKUP_LIMIT_MS = 1_000
 """For the cache's answer, once the greeting is due: a disk that hangs must not silence the call."""

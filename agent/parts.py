@@ -5,20 +5,20 @@ Each part knows one thing and only the parts that it needs; this one place knows
 
 from collections.abc import Sequence
 
-from agent.builtin_tools import Declaration, declarations
-from agent.closing import Closing
-from agent.functions import Functions
-from agent.history import History
-from agent.keys import Keys
-from agent.link import Link
-from agent.opening import Opening
-from agent.outbox import Outbox, StateChart
-from agent.player import Player
-from agent.responses import Responses
-from agent.settings import CallSettings, audio_format
-from agent.trouble import Trouble
-from agent.turns import Turns
-from agent.uplink import Uplink
+from callerside.agent.builtin_tools import Declaration, declarations
+from callerside.agent.closing import Closing
+from callerside.agent.functions import Functions
+from callerside.agent.history import History
+from callerside.agent.keys import Keys
+from callerside.agent.link import Link
+from callerside.agent.opening import Opening
+from callerside.agent.outbox import Outbox, StateChart
+from callerside.agent.player import Player
+from callerside.agent.responses import Responses
+from callerside.agent.settings import CallSettings, audio_format
+from callerside.agent.trouble import Trouble
+from callerside.agent.turns import Turns
+from callerside.agent.uplink import Uplink
 
 
 class Parts:

@@ -9,22 +9,22 @@ from collections import deque
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from agent.audio import AudioFormat
-from agent.history import History
-from agent.inputs import Timer
-from agent.ledger import Kind, Segment
-from agent.outbox import Outbox, StateChart
-from agent.player import Player
-from agent.realtime.events import (
+from callerside.agent.audio import AudioFormat
+from callerside.agent.history import History
+from callerside.agent.inputs import Timer
+from callerside.agent.ledger import Kind, Segment
+from callerside.agent.outbox import Outbox, StateChart
+from callerside.agent.player import Player
+from callerside.agent.realtime.events import (
     AudioDelta,
     AudioDone,
     ResponseCreated,
     ResponseDone,
     TranscriptDone,
 )
-from agent.realtime.session import cancel, response_create
-from agent.settings import CallSettings
-from agent.states import Trigger
+from callerside.agent.realtime.session import cancel, response_create
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import Trigger
 
 _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""

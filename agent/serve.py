@@ -1,4 +1,4 @@
-"""`earshot-agent serve`: this process takes calls itself, or supervises workers that do."""
+"""`callerside-agent serve`: this process takes calls itself, or supervises workers that do."""
 
 import contextlib
 import os
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import structlog
 
-from agent.config import ConfigError, Secrets
-from agent.open_calls import lost_calls
-from agent.process import signals
-from agent.records import RecordFile, record_writer
-from agent.settings import Settings
-from agent.warming import Warming
-from agent.worker import run_worker, serving
-from agent.workers import WorkerPool
-from agent.workers_pages import supervisor_pages
+from callerside.agent.config import ConfigError, Secrets
+from callerside.agent.open_calls import lost_calls
+from callerside.agent.process import signals
+from callerside.agent.records import RecordFile, record_writer
+from callerside.agent.settings import Settings
+from callerside.agent.warming import Warming
+from callerside.agent.worker import run_worker, serving
+from callerside.agent.workers import WorkerPool
+from callerside.agent.workers_pages import supervisor_pages
 
 MAX_PORT = 65535
 
@@ -88,7 +88,7 @@ def worker_settings(settings: Settings, index: int) -> Settings:
 def worker_command(config: Path, index: int, socket: Path) -> list[str]:
     """The command line of a worker of this agent."""
     return [
-        *(sys.executable, "-m", "agent.cli", "serve", "--config", str(config)),
+        *(sys.executable, "-m", "callerside.agent.cli", "serve", "--config", str(config)),
         *("--worker", str(index), "--socket", str(socket)),
     ]
 

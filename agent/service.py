@@ -13,26 +13,26 @@ from pathlib import Path
 
 import structlog
 
-from agent.background import Background
-from agent.call import CallMachine
-from agent.clock import LoopClock
-from agent.config import Secrets
-from agent.driver import CallDriver, Connect
-from agent.effects import ConnectRealtime
-from agent.greeting import PromptCache, default_cache_dir
-from agent.inputs import CallInput
-from agent.leg import CallLeg, CallReceived, LegInput
-from agent.realtime.connection import WebSocketConnection
-from agent.realtime.door import RealtimeConnection
-from agent.realtime.recorder import RecordedConnection, StreamFile
-from agent.settings import CallSettings, Settings
-from agent.settings_operating import RecordingSettings
-from agent.sinks import SafeSink, fan_out
-from agent.sip.endpoint import SipEndpoint
-from agent.sip.options import Registration, SipOptions
-from agent.tape import TapedLeg, TapeError, WavTape
-from agent.timeline import MarkSink, TimelineWriter
-from agent.toolboxes import load_toolboxes, reload_toolboxes
+from callerside.agent.background import Background
+from callerside.agent.call import CallMachine
+from callerside.agent.clock import LoopClock
+from callerside.agent.config import Secrets
+from callerside.agent.driver import CallDriver, Connect
+from callerside.agent.effects import ConnectRealtime
+from callerside.agent.greeting import PromptCache, default_cache_dir
+from callerside.agent.inputs import CallInput
+from callerside.agent.leg import CallLeg, CallReceived, LegInput
+from callerside.agent.realtime.connection import WebSocketConnection
+from callerside.agent.realtime.door import RealtimeConnection
+from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
+from callerside.agent.settings import CallSettings, Settings
+from callerside.agent.settings_operating import RecordingSettings
+from callerside.agent.sinks import SafeSink, fan_out
+from callerside.agent.sip.endpoint import SipEndpoint
+from callerside.agent.sip.options import Registration, SipOptions
+from callerside.agent.tape import TapedLeg, TapeError, WavTape
+from callerside.agent.timeline import MarkSink, TimelineWriter
+from callerside.agent.toolboxes import load_toolboxes, reload_toolboxes
 
 _log = structlog.get_logger(__name__)
 

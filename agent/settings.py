@@ -12,11 +12,11 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from agent.audio import AudioFormat
-from agent.leg import FRAME_MS
-from agent.settings_base import Milliseconds, Model, SipUri, UserPath
-from agent.settings_operating import OperatingSettings, RecordingSettings
-from agent.settings_sip import SipSettings
+from callerside.agent.audio import AudioFormat
+from callerside.agent.leg import FRAME_MS
+from callerside.agent.settings_base import Milliseconds, Model, SipUri, UserPath
+from callerside.agent.settings_operating import OperatingSettings, RecordingSettings
+from callerside.agent.settings_sip import SipSettings
 
 Dialect = Literal["ga", "beta"]
 TurnPolicy = Literal["server", "client", "local"]
@@ -144,10 +144,10 @@ class GreetingSettings(Model):
     cached: bool = True
     """False: made anew for every call, and not kept."""
     cache_dir: UserPath | None = None
-    """Default: `earshot` in the user's cache directory."""
+    """Default: `callerside` in the user's cache directory."""
     warm_at_start: bool = True
     """At start and after a reload, have what is not cached made while calls are answered: the
-    greeting, and what is said when the API fails. `earshot-agent greet` does it before."""
+    greeting, and what is said when the API fails. `callerside-agent greet` does it before."""
 
 
 class BeepSettings(Model):

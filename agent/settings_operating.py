@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from agent.logs import LogFormat, LogLevel
-from agent.settings_base import Milliseconds, Model, Port, UserPath
+from callerside.agent.logs import LogFormat, LogLevel
+from callerside.agent.settings_base import Milliseconds, Model, Port, UserPath
 
 MAX_WORKERS = 64
 

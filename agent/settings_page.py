@@ -1,4 +1,4 @@
-"""The page of all settings, made from the models themselves: `earshot-agent settings`.
+"""The page of all settings, made from the models themselves: `callerside-agent settings`.
 
 `docs/settings.md` is this page; a test holds the two together.
 """
@@ -13,15 +13,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from agent.settings import CallSettings, Route, Settings
+from callerside.agent.settings import CallSettings, Route, Settings
 
 _INTRODUCTION = """\
 # Settings of the agent
 
-`earshot-agent serve --config FILE` reads YAML. Everything has a default; what is written here is
+`callerside-agent serve --config FILE` reads YAML. Everything has a default; what is written here is
 all there is, and anything else is an error that names the line. The environment overrides the
-file: `EARSHOT_SIP__PORT=5070` is `sip.port`, two underscores step into a section. Secrets are in
-the environment only: `OPENAI_API_KEY`, and `EARSHOT_SIP_PASSWORD` where a registrar asks for it.
+file: `CALLERSIDE_SIP__PORT=5070` is `sip.port`, two underscores step into a section. Secrets are in
+the environment only: `OPENAI_API_KEY`, and `CALLERSIDE_SIP_PASSWORD` where a registrar asks for it.
 
 What concerns one call can differ by the number that was called:
 

@@ -5,11 +5,11 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from agent.settings_base import Milliseconds, Model, Port
+from callerside.agent.settings_base import Milliseconds, Model, Port
 
 
 class RegistrationSettings(Model):
-    """Registration with a PBX or a trunk; the password is `EARSHOT_SIP_PASSWORD`, never here."""
+    """Registration with a PBX or a trunk; the password is `CALLERSIDE_SIP_PASSWORD`, never here."""
 
     registrar: str = Field(pattern=r"^[^\s@/;]+$")
     """Host, or host:port."""

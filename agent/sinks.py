@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from agent.timeline import Mark, MarkSink
+from callerside.agent.timeline import Mark, MarkSink
 
 _log = structlog.get_logger(__name__)
 

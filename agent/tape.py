@@ -14,9 +14,9 @@ import numpy as np
 import soundfile
 import structlog
 
-from agent.audio import BYTES_PER_SAMPLE, to_samples
-from agent.clock import NS_PER_MS
-from agent.leg import (
+from callerside.agent.audio import BYTES_PER_SAMPLE, to_samples
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import (
     FRAME_MS,
     AudioReceived,
     CallLeg,
@@ -27,7 +27,7 @@ from agent.leg import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from agent.timeline import Mark, MarkSink
+from callerside.agent.timeline import Mark, MarkSink
 
 WRITE_EVERY_MS = 1000
 MAX_QUEUE_MS = 3_600_000

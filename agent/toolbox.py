@@ -23,7 +23,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
-from agent.builtin_tools import HANG_UP, SEND_DTMF, TRANSFER, Declaration
+from callerside.agent.builtin_tools import HANG_UP, SEND_DTMF, TRANSFER, Declaration
 
 
 class ToolError(Exception):

@@ -4,8 +4,8 @@ import importlib
 import sys
 from collections.abc import Mapping
 
-from agent.settings import Settings
-from agent.toolbox import Tool, ToolError, load_tools
+from callerside.agent.settings import Settings
+from callerside.agent.toolbox import Tool, ToolError, load_tools
 
 Toolboxes = Mapping[str | None, Mapping[str, Tool]]
 """Module (None: no tools) -> its tools by name."""

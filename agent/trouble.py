@@ -1,19 +1,19 @@
 """What the caller hears when the API does not work: words, and an end in bounded time.
 
-Two prompts are made beforehand (`earshot-agent greet`) and cached like the greeting: one that asks
-to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
+Two prompts are made beforehand (`callerside-agent greet`) and cached like the greeting: one that
+asks to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
 """
 
-from agent.audio import silence, tone
-from agent.closing import Closing
-from agent.effects import LoadPrompt
-from agent.greeting import prompt_key
-from agent.inputs import PromptLoaded, Timer
-from agent.ledger import Kind, Segment
-from agent.outbox import Outbox
-from agent.player import Player
-from agent.responses import Purpose, Response, Responses
-from agent.settings import CallSettings
+from callerside.agent.audio import silence, tone
+from callerside.agent.closing import Closing
+from callerside.agent.effects import LoadPrompt
+from callerside.agent.greeting import prompt_key
+from callerside.agent.inputs import PromptLoaded, Timer
+from callerside.agent.ledger import Kind, Segment
+from callerside.agent.outbox import Outbox
+from callerside.agent.player import Player
+from callerside.agent.responses import Purpose, Response, Responses
+from callerside.agent.settings import CallSettings
 
 HOLD = "hold"
 FAREWELL = "farewell"

@@ -6,18 +6,18 @@ and our own voice activity detection ends the turn, commits, and asks for the an
 stands behind each step that the server might leave out.
 """
 
-from agent.clock import NS_PER_S
-from agent.inputs import Timer
-from agent.ledger import Segment
-from agent.outbox import Outbox, StateChart
-from agent.player import Player
-from agent.realtime.events import Committed, SpeechStarted, SpeechStopped, Truncated
-from agent.realtime.session import commit, truncate
-from agent.responses import Purpose, Responses
-from agent.settings import CallSettings
-from agent.states import Trigger
-from agent.uplink import Uplink
-from agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.inputs import Timer
+from callerside.agent.ledger import Segment
+from callerside.agent.outbox import Outbox, StateChart
+from callerside.agent.player import Player
+from callerside.agent.realtime.events import Committed, SpeechStarted, SpeechStopped, Truncated
+from callerside.agent.realtime.session import commit, truncate
+from callerside.agent.responses import Purpose, Responses
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import Trigger
+from callerside.agent.uplink import Uplink
+from callerside.agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
 
 _COMMIT_TOLD_NS = 5 * NS_PER_S
 """For so long a server may tell what became of a commit of ours: a refusal takes it a second."""

@@ -1,4 +1,4 @@
-"""Makes the prompts that calls will need before there is a call: `earshot-agent greet`.
+"""Makes the prompts that calls will need before there is a call: `callerside-agent greet`.
 
 The greeting of each route, and what is said when the API fails, are spoken by the model once and
 cached. Each has a session of its own, so that none of them answers another.
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.audio import AudioFormat, duration_ms
-from agent.config import Secrets
-from agent.greeting import (
+from callerside.agent.audio import AudioFormat, duration_ms
+from callerside.agent.config import Secrets
+from callerside.agent.greeting import (
     DamagedPromptError,
     Prompt,
     PromptCache,
@@ -19,15 +19,15 @@ from agent.greeting import (
     default_cache_dir,
     prompt_key,
 )
-from agent.realtime import events
-from agent.realtime.connection import WebSocketConnection
-from agent.realtime.door import (
+from callerside.agent.realtime import events
+from callerside.agent.realtime.connection import WebSocketConnection
+from callerside.agent.realtime.door import (
     RealtimeClosed,
     RealtimeEvent,
     RealtimeInput,
 )
-from agent.realtime.session import Event, response_create, session_update
-from agent.settings import CallSettings, Settings, audio_format, realtime_url
+from callerside.agent.realtime.session import Event, response_create, session_update
+from callerside.agent.settings import CallSettings, Settings, audio_format, realtime_url
 
 WIDE_HZ = 24_000
 """At which prompts are made for calls of every codec: narrow ones hear them at their own rate."""

@@ -1,7 +1,7 @@
 """Has the prompts made that calls may need, in the background of a process that takes calls.
 
-Nobody shall have to remember `earshot-agent greet`: a caller for whom the API fails is told so in
-words, not by a tone. It begins at start, and again with every reload, as other instructions are
+Nobody shall have to remember `callerside-agent greet`: a caller for whom the API fails is told so
+in words, not by a tone. It begins at start, and again with every reload, as other instructions are
 other prompts. What could not be made is tried again for some hours, ever less often.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from agent.config import Secrets
-from agent.settings import Settings
-from agent.warm import Outcome, warm
+from callerside.agent.config import Secrets
+from callerside.agent.settings import Settings
+from callerside.agent.warm import Outcome, warm
 
 RETRY_S = (60, 300, 900, 3600, 3600, 3600)
 
@@ -51,7 +51,7 @@ class Warming:
                 return
             if wait_s:
                 await asyncio.sleep(wait_s)
-        _log.warning("prompts_given_up", hint="earshot-agent greet makes them")
+        _log.warning("prompts_given_up", hint="callerside-agent greet makes them")
 
 
 def _log_outcome(outcome: Outcome) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import structlog
 
-from agent.clock import LoopClock, Timer
-from agent.config import ConfigError, Secrets
-from agent.drain import (
+from callerside.agent.clock import LoopClock, Timer
+from callerside.agent.config import ConfigError, Secrets
+from callerside.agent.drain import (
     CallsChanged,
     Drain,
     DrainAsked,
@@ -26,16 +26,16 @@ from agent.drain import (
     SetDrainTimer,
     StopProcess,
 )
-from agent.health import JSON, PROMETHEUS, HttpServer, Page, Pages
-from agent.logs import MarkLog
-from agent.metrics import AgentMetrics
-from agent.open_calls import OpenCalls
-from agent.process import end_of_input, keep_what_is_there, signals
-from agent.records import CallRecords, RecordFile, record_writer
-from agent.service import Service
-from agent.settings import Settings
-from agent.timeline import MarkSink
-from agent.toolbox import ToolError
+from callerside.agent.health import JSON, PROMETHEUS, HttpServer, Page, Pages
+from callerside.agent.logs import MarkLog
+from callerside.agent.metrics import AgentMetrics
+from callerside.agent.open_calls import OpenCalls
+from callerside.agent.process import end_of_input, keep_what_is_there, signals
+from callerside.agent.records import CallRecords, RecordFile, record_writer
+from callerside.agent.service import Service
+from callerside.agent.settings import Settings
+from callerside.agent.timeline import MarkSink
+from callerside.agent.toolbox import ToolError
 
 EXIT_OK, EXIT_FAILED = 0, 1
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import structlog
 
-from agent.clock import Clock, LoopClock
-from agent.health import FetchError, fetch_unix
-from agent.supervisor import (
+from callerside.agent.clock import Clock, LoopClock
+from callerside.agent.health import FetchError, fetch_unix
+from callerside.agent.supervisor import (
     EXIT_COULD_NOT_RUN,
     PROBE_INTERVAL_MS,
     Announce,
@@ -88,7 +88,7 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         self._clock = LoopClock(loop)
         self._done = loop.create_future()
-        with tempfile.TemporaryDirectory(prefix="earshot-") as folder:
+        with tempfile.TemporaryDirectory(prefix="callerside-") as folder:
             self._folder = Path(folder)
             self._tell(Started())
             self._start(self._probe_for_ever())

@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
-from agent.health import JSON, PROMETHEUS, FetchError, Page, Pages, fetch_unix
-from agent.metrics_merge import merge_pages
-from agent.workers import WorkerPool
+from callerside.agent.health import JSON, PROMETHEUS, FetchError, Page, Pages, fetch_unix
+from callerside.agent.metrics_merge import merge_pages
+from callerside.agent.workers import WorkerPool
 
 METRICS_TIMEOUT_S = 2.0
 
@@ -33,9 +33,9 @@ def supervisor_pages(pool: WorkerPool) -> Pages:
 def own_metrics(pool: WorkerPool) -> bytes:
     """What the supervisor knows of its workers."""
     registry = CollectorRegistry()
-    up = Gauge("earshot_worker_up", "1 if it takes calls.", ["worker"], registry=registry)
+    up = Gauge("callerside_worker_up", "1 if it takes calls.", ["worker"], registry=registry)
     restarts = Counter(
-        "earshot_worker_restarts", "Starts after the first.", ["worker"], registry=registry
+        "callerside_worker_restarts", "Starts after the first.", ["worker"], registry=registry
     )
     for worker in pool.policy.workers:
         up.labels(str(worker.index)).set(worker.state == "ready")

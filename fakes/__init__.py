@@ -1,1 +1,6 @@
 """A fake Realtime server that hears: a product of its own, for any client of the API."""
+
+if __name__ != "callerside.fakes":
+    # In a checkout the folder fakes/ can be reached under that name, too; a module that is loaded
+    # under two names has two of each of its classes.
+    raise ImportError("this package is callerside.fakes", name=__name__)

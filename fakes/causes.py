@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes.recording import Entry, Recording, part_of, text_of
+from callerside.fakes.recording import Entry, Recording, part_of, text_of
 
 CONNECTED = "connect"
 SPEECH_STARTED = "input_audio_buffer.speech_started"

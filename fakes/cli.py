@@ -18,11 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from agent.audio import AudioFileError
-from agent.files import begin_in_utf8
-from fakes.cassette import read_cassette
-from fakes.faults import parse_fault
-from fakes.help_texts import (
+from callerside.agent.audio import AudioFileError
+from callerside.agent.files import begin_in_utf8
+from callerside.fakes.cassette import read_cassette
+from callerside.fakes.faults import parse_fault
+from callerside.fakes.help_texts import (
     BEGIN_HERE,
     CONVERT_EXAMPLES,
     INSPECT_EXAMPLES,
@@ -30,14 +30,14 @@ from fakes.help_texts import (
     RECORD_EXAMPLES,
     SERVE_EXAMPLES,
 )
-from fakes.load import ScriptError, load_repertoire
-from fakes.narrate import narrate
-from fakes.proxy import RecordingProxy
-from fakes.recording import RecordingError, read_recording, write_recording
-from fakes.replay import Pace, ReplayOptions
-from fakes.script import Script
-from fakes.server import FakeRealtime, ServerOptions
-from fakes.voice import VoiceError
+from callerside.fakes.load import ScriptError, load_repertoire
+from callerside.fakes.narrate import narrate
+from callerside.fakes.proxy import RecordingProxy
+from callerside.fakes.recording import RecordingError, read_recording, write_recording
+from callerside.fakes.replay import Pace, ReplayOptions
+from callerside.fakes.script import Script
+from callerside.fakes.server import FakeRealtime, ServerOptions
+from callerside.fakes.voice import VoiceError
 
 _UNUSABLE = 2
 _HIGHEST_PORT = 65_535
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=BEGIN_HERE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('earshot')}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('callerside')}")
     parser.add_argument("--quiet", action="store_true", help="log warnings only")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)

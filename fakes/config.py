@@ -3,9 +3,9 @@
 import copy
 from typing import Any
 
-from agent.audio import AudioFormat, Encoding
-from fakes.requests import RequestError
-from fakes.shapes import Generation, ResponseFields, SessionFields
+from callerside.agent.audio import AudioFormat, Encoding
+from callerside.fakes.requests import RequestError
+from callerside.fakes.shapes import Generation, ResponseFields, SessionFields
 
 _PCM = {"type": "audio/pcm", "rate": 24000}
 _ENCODINGS: dict[str, Encoding] = {"audio/pcm": "pcm", "audio/pcmu": "pcmu", "audio/pcma": "pcma"}

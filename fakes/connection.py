@@ -9,9 +9,9 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from agent.clock import LoopClock, Timer
-from agent.timeline import Mark, MarkSink
-from fakes.door import (
+from callerside.agent.clock import LoopClock, Timer
+from callerside.agent.timeline import Mark, MarkSink
+from callerside.fakes.door import (
     AcceptConnection,
     CancelTimer,
     CloseConnection,
@@ -30,13 +30,13 @@ from fakes.door import (
     SetTimer,
     TimerFired,
 )
-from fakes.session_files import SessionFiles, SoundFile
-from fakes.wire import Pieces, decode_in_steps, encode_in_pieces
+from callerside.fakes.session_files import SessionFiles, SoundFile
+from callerside.fakes.wire import Pieces, decode_in_steps, encode_in_pieces
 
 _OUTGOING_LIMIT = 4096
 _OUTGOING_LIMIT_CHARS = 2**26
 
-log = logging.getLogger("fakes.server")
+log = logging.getLogger("callerside.fakes.server")
 
 Outgoing = str | bytes | CloseConnection | DropConnection
 """Text, which may be UTF-8 already, or an end."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes.requests import RequestError
+from callerside.fakes.requests import RequestError
 
 MS_PER_INPUT_TOKEN = 100
 MS_PER_OUTPUT_TOKEN = 50

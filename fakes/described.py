@@ -4,11 +4,11 @@ import binascii
 from collections.abc import Sequence
 from typing import Any
 
-from agent.audio import duration_ms
-from fakes import shapes
-from fakes.conversation import AUDIO_CONTENT, Item
-from fakes.requests import RequestError
-from fakes.state import SessionState
+from callerside.agent.audio import duration_ms
+from callerside.fakes import shapes
+from callerside.fakes.conversation import AUDIO_CONTENT, Item
+from callerside.fakes.requests import RequestError
+from callerside.fakes.state import SessionState
 
 
 def make(described: shapes.Item, state: SessionState, where: str = "item") -> Item:

@@ -8,7 +8,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from fakes.door import Event
+from callerside.fakes.door import Event
 
 _EVENT_NAMES = {
     "response.output_audio.delta": "response.audio.delta",

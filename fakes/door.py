@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.timeline import Mark
+from callerside.agent.timeline import Mark
 
 Event = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from agent.plain_words import plain
-from fakes.model import ScriptModel
-from fakes.points import Place, Point, parse_point
+from callerside.agent.plain_words import plain
+from callerside.fakes.model import ScriptModel
+from callerside.fakes.points import Place, Point, parse_point
 
 ANYWHERE: frozenset[Place] = frozenset(get_args(Place))
 AT_RESPONSE: frozenset[Place] = frozenset({"greeting", "reply"})

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 
-from fakes.config import ResponseConfig
-from fakes.conversation import tokens
-from fakes.described import read_input
-from fakes.mischief import Mischief
-from fakes.plan import Trigger, make_plan, perform
-from fakes.repertoire import Line
-from fakes.requests import RequestError
-from fakes.response import CancelReason, Response
-from fakes.script import Reply
-from fakes.shapes import ResponseFields
-from fakes.state import SessionState
+from callerside.fakes.config import ResponseConfig
+from callerside.fakes.conversation import tokens
+from callerside.fakes.described import read_input
+from callerside.fakes.mischief import Mischief
+from callerside.fakes.plan import Trigger, make_plan, perform
+from callerside.fakes.repertoire import Line
+from callerside.fakes.requests import RequestError
+from callerside.fakes.response import CancelReason, Response
+from callerside.fakes.script import Reply
+from callerside.fakes.shapes import ResponseFields
+from callerside.fakes.state import SessionState
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
 _MAX_RESPONSES = 16

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from fakes.door import DropConnection, Effect, EmitMark, KeepSent, SendEvent, SendText
+from callerside.fakes.door import DropConnection, Effect, EmitMark, KeepSent, SendEvent, SendText
 
 _MOST_HELD = 10_000
 

@@ -7,14 +7,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from agent.audio import AudioFileError
-from agent.files import regular
-from agent.plain_words import plain
-from agent.yaml_keys import said_twice
-from fakes import vad
-from fakes.repertoire import Line, Repertoire, line
-from fakes.script import Reply, Script
-from fakes.voice import UnknownVoiceError, VoiceError
+from callerside.agent.audio import AudioFileError
+from callerside.agent.files import regular
+from callerside.agent.plain_words import plain
+from callerside.agent.yaml_keys import said_twice
+from callerside.fakes import vad
+from callerside.fakes.repertoire import Line, Repertoire, line
+from callerside.fakes.script import Reply, Script
+from callerside.fakes.voice import UnknownVoiceError, VoiceError
 
 _MAX_BYTES = 2**20
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from agent.clock import ms_to_ns
-from fakes.door import CloseConnection, DropConnection, RefuseConnection, SendText
-from fakes.faults import (
+from callerside.agent.clock import ms_to_ns
+from callerside.fakes.door import CloseConnection, DropConnection, RefuseConnection, SendText
+from callerside.fakes.faults import (
     AcceptLate,
     Close,
     Drop,
@@ -24,9 +24,9 @@ from fakes.faults import (
     Stall,
     UnknownEvent,
 )
-from fakes.outbox import Outbox
-from fakes.plan import Performance
-from fakes.points import Point, parse_point
+from callerside.fakes.outbox import Outbox
+from callerside.fakes.plan import Performance
+from callerside.fakes.points import Point, parse_point
 
 _MALFORMED = '{"type": "response.output_audio.delta", "delta": "AAAA'
 _DISTORTING = (Slow, Fail, NeverDone)

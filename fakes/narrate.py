@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from agent.audio import AudioFormat
-from fakes.recorded_sound import encoding_of
-from fakes.recording import AUDIO_FIELDS, Entry, Recording, part_of, text_of
+from callerside.agent.audio import AudioFormat
+from callerside.fakes.recorded_sound import encoding_of
+from callerside.fakes.recording import AUDIO_FIELDS, Entry, Recording, part_of, text_of
 
 _LONGEST = 100
 

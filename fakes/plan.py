@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.audio import AudioFormat
-from fakes.conversation import MS_PER_OUTPUT_TOKEN
-from fakes.repertoire import Line
-from fakes.script import FunctionCall, Timing
+from callerside.agent.audio import AudioFormat
+from callerside.fakes.conversation import MS_PER_OUTPUT_TOKEN
+from callerside.fakes.repertoire import Line
+from callerside.fakes.script import FunctionCall, Timing
 
 Trigger = Literal["vad", "client", "idle_timeout"]
 

@@ -32,9 +32,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from fakes.recorded_sound import Sender
-from fakes.recording import Header, RecordingWriter
-from fakes.wire import audio_as_bytes
+from callerside.fakes.recorded_sound import Sender
+from callerside.fakes.recording import Header, RecordingWriter
+from callerside.fakes.wire import audio_as_bytes
 
 _MAX_MESSAGE_BYTES = 2**26
 _CONNECT_LIMIT_S = 20
@@ -45,7 +45,7 @@ _MAX_TOLD_CHARS = 200  # of what a stranger wrote
 _NEVER_SENT = (1005, 1006, 1015)  # close codes that only say what was missing (RFC 6455 §7.4.1)
 _LOST = 1011
 
-log = logging.getLogger("fakes.proxy")
+log = logging.getLogger("callerside.fakes.proxy")
 
 Peer = ServerConnection | ClientConnection
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.audio import AudioFormat, duration_ms, resample
-from fakes.recorded_sound import encoding_of
-from fakes.recording import Entry, RecordingError, read_recording
+from callerside.agent.audio import AudioFormat, duration_ms, resample
+from callerside.fakes.recorded_sound import encoding_of
+from callerside.fakes.recording import Entry, RecordingError, read_recording
 
 RATE_HZ = 24_000
 _SHORTEST_MS = 100.0  # less is what is left of audio that was cut out of a recording

@@ -11,12 +11,12 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Literal
 
-from agent.audio import BYTES_PER_SAMPLE, AudioFormat
-from agent.clock import NS_PER_S
-from agent.timeline import Mark
-from fakes.causes import CONNECTED, SPEECH_STARTED, SPEECH_STOPPED, Act, find_acts
-from fakes.difference import first_difference
-from fakes.door import (
+from callerside.agent.audio import BYTES_PER_SAMPLE, AudioFormat
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.timeline import Mark
+from callerside.fakes.causes import CONNECTED, SPEECH_STARTED, SPEECH_STOPPED, Act, find_acts
+from callerside.fakes.difference import first_difference
+from callerside.fakes.door import (
     AcceptConnection,
     ClientEvent,
     ClientGarbage,
@@ -34,12 +34,12 @@ from fakes.door import (
     SetTimer,
     TimerFired,
 )
-from fakes.hearing import SEMANTIC_LONGEST_WAIT_MS, InputAudio
-from fakes.recorded_sound import encoding_of
-from fakes.recording import AUDIO_FIELDS, Recording, part_of, text_of
-from fakes.script import Vad
-from fakes.state import Observation
-from fakes.vad import SpeechStarted
+from callerside.fakes.hearing import SEMANTIC_LONGEST_WAIT_MS, InputAudio
+from callerside.fakes.recorded_sound import encoding_of
+from callerside.fakes.recording import AUDIO_FIELDS, Recording, part_of, text_of
+from callerside.fakes.script import Vad
+from callerside.fakes.state import Observation
+from callerside.fakes.vad import SpeechStarted
 
 Pace = Literal["recorded", "fast"]
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from fakes.door import Event
-from fakes.shapes import Item, Part, ResponseFields, SessionFields
+from callerside.fakes.door import Event
+from callerside.fakes.shapes import Item, Part, ResponseFields, SessionFields
 
 
 class RequestError(Exception):

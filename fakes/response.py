@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from agent.clock import ms_to_ns, ns_to_ms
-from fakes.config import ResponseConfig
-from fakes.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
-from fakes.door import KeepSent
-from fakes.plan import (
+from callerside.agent.clock import ms_to_ns, ns_to_ms
+from callerside.fakes.config import ResponseConfig
+from callerside.fakes.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
+from callerside.fakes.door import KeepSent
+from callerside.fakes.plan import (
     AddItem,
     AddPart,
     Arguments,
@@ -26,7 +26,7 @@ from fakes.plan import (
     Trigger,
     Word,
 )
-from fakes.state import SessionState
+from callerside.fakes.state import SessionState
 
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
 CancelReason = Literal["turn_detected", "client_cancelled"]

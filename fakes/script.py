@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fakes.faults import Fault
-from fakes.model import ScriptModel
+from callerside.fakes.faults import Fault
+from callerside.fakes.model import ScriptModel
 
 Dialect = Literal["ga", "beta"]
 VadEngine = Literal["energy", "silero"]

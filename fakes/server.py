@@ -28,20 +28,20 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from agent.timeline import MarkSink
-from fakes import vad
-from fakes.connection import Connection, Session
-from fakes.door import CloseConnection, ConnectionRequested, DropConnection
-from fakes.fairness import READ_BYTES, FairShare
-from fakes.load import ScriptError
-from fakes.recording import Recording
-from fakes.repertoire import Repertoire, prepare
-from fakes.replay import ReplayOptions, ReplaySession
-from fakes.script import Script
-from fakes.session import RealtimeSession
-from fakes.session_files import SessionFiles
-from fakes.shelf import Shelf
-from fakes.state import Observation
+from callerside.agent.timeline import MarkSink
+from callerside.fakes import vad
+from callerside.fakes.connection import Connection, Session
+from callerside.fakes.door import CloseConnection, ConnectionRequested, DropConnection
+from callerside.fakes.fairness import READ_BYTES, FairShare
+from callerside.fakes.load import ScriptError
+from callerside.fakes.recording import Recording
+from callerside.fakes.repertoire import Repertoire, prepare
+from callerside.fakes.replay import ReplayOptions, ReplaySession
+from callerside.fakes.script import Script
+from callerside.fakes.session import RealtimeSession
+from callerside.fakes.session_files import SessionFiles
+from callerside.fakes.shelf import Shelf
+from callerside.fakes.state import Observation
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
@@ -52,7 +52,7 @@ _BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
 _MAX_TOLD_CHARS = 200  # of what a stranger wrote
 _LOST = 1006  # RFC 6455 §7.4.1: there was no close frame
 
-log = logging.getLogger("fakes.server")
+log = logging.getLogger("callerside.fakes.server")
 
 
 class RefusedError(Exception):

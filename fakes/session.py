@@ -9,11 +9,11 @@ import random
 from collections import deque
 from typing import Literal
 
-from fakes.config import SessionConfig
-from fakes.conversation import Conversation
-from fakes.described import make
-from fakes.dialects import Beta, Ga
-from fakes.door import (
+from callerside.fakes.config import SessionConfig
+from callerside.fakes.conversation import Conversation
+from callerside.fakes.described import make
+from callerside.fakes.dialects import Beta, Ga
+from callerside.fakes.door import (
     AcceptConnection,
     ClientEvent,
     ClientGarbage,
@@ -27,12 +27,12 @@ from fakes.door import (
     ServerStopping,
     TimerFired,
 )
-from fakes.faults import Expire
-from fakes.floor import Floor
-from fakes.mischief import Mischief
-from fakes.outbox import Ids, Outbox
-from fakes.repertoire import Repertoire
-from fakes.requests import (
+from callerside.fakes.faults import Expire
+from callerside.fakes.floor import Floor
+from callerside.fakes.mischief import Mischief
+from callerside.fakes.outbox import Ids, Outbox
+from callerside.fakes.repertoire import Repertoire
+from callerside.fakes.requests import (
     APPEND,
     COMMIT_EMPTY,
     AnyRequest,
@@ -48,9 +48,9 @@ from fakes.requests import (
     Truncate,
     read,
 )
-from fakes.response import Response
-from fakes.state import Observation, SessionState
-from fakes.turns import Turns
+from callerside.fakes.response import Response
+from callerside.fakes.state import Observation, SessionState
+from callerside.fakes.turns import Turns
 
 _MAX_WAITING_EVENTS = 1000
 

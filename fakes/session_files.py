@@ -13,12 +13,12 @@ from pathlib import Path
 
 import soundfile
 
-from agent.timeline import TimelineWriter
+from callerside.agent.timeline import TimelineWriter
 
 _WRITE_AT_BYTES = 2**16
 _LONGEST_BYTES = 2**30  # more than six hours: no call, but a flood
 
-log = logging.getLogger("fakes.server")
+log = logging.getLogger("callerside.fakes.server")
 
 
 @dataclass(frozen=True, slots=True)

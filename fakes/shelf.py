@@ -7,10 +7,10 @@ server's handshake. So they are read when the server starts, and again when a fi
 import logging
 from pathlib import Path
 
-from fakes.load import ScriptError, load_repertoire
-from fakes.repertoire import Repertoire
+from callerside.fakes.load import ScriptError, load_repertoire
+from callerside.fakes.repertoire import Repertoire
 
-log = logging.getLogger("fakes.shelf")
+log = logging.getLogger("callerside.fakes.shelf")
 
 
 class Shelf:

@@ -3,12 +3,12 @@
 import random
 from dataclasses import dataclass
 
-from agent.clock import ms_to_ns
-from fakes.config import SessionConfig
-from fakes.conversation import Conversation, Item
-from fakes.outbox import Outbox
-from fakes.repertoire import Repertoire
-from fakes.script import Script, Timing
+from callerside.agent.clock import ms_to_ns
+from callerside.fakes.config import SessionConfig
+from callerside.fakes.conversation import Conversation, Item
+from callerside.fakes.outbox import Outbox
+from callerside.fakes.repertoire import Repertoire
+from callerside.fakes.script import Script, Timing
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,15 @@
 import math
 from typing import Any, Literal
 
-from fakes.conversation import Item
-from fakes.door import Event, KeepAudio
-from fakes.floor import Floor
-from fakes.hearing import InputAudio
-from fakes.mischief import Mischief
-from fakes.requests import COMMIT_EMPTY, MAX_APPEND_BYTES, TOO_LARGE, RequestError
-from fakes.response import Response
-from fakes.state import SessionState
-from fakes.vad import FRAME_MS, SpeechStarted, SpeechStopped
+from callerside.fakes.conversation import Item
+from callerside.fakes.door import Event, KeepAudio
+from callerside.fakes.floor import Floor
+from callerside.fakes.hearing import InputAudio
+from callerside.fakes.mischief import Mischief
+from callerside.fakes.requests import COMMIT_EMPTY, MAX_APPEND_BYTES, TOO_LARGE, RequestError
+from callerside.fakes.response import Response
+from callerside.fakes.state import SessionState
+from callerside.fakes.vad import FRAME_MS, SpeechStarted, SpeechStopped
 
 MIN_COMMIT_MS = 100
 

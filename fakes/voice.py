@@ -18,7 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from agent.audio import AudioFileError, read_wav, resample, to_bytes, to_samples, write_wav
+from callerside.agent.audio import (
+    AudioFileError,
+    read_wav,
+    resample,
+    to_bytes,
+    to_samples,
+    write_wav,
+)
 
 DEFAULT_VOICE = "en-gb"
 DEFAULT_SPEED_WPM = 160
@@ -90,7 +97,7 @@ def synthesise(
 def cache_folder() -> Path:
     """Where speech is kept: under `XDG_CACHE_HOME`, else `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "earshot" / "speech"
+    return Path(base) / "callerside" / "speech"
 
 
 @lru_cache(maxsize=256)
@@ -188,5 +195,5 @@ def _loader() -> Any:
     try:
         import espeakng_loader  # only who speaks needs it: it is in the extra `sim`
     except ImportError:
-        raise VoiceError("speech needs espeakng-loader: pip install 'earshot[sim]'") from None
+        raise VoiceError("speech needs espeakng-loader: pip install 'callerside[sim]'") from None
     return espeakng_loader

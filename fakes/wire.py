@@ -7,9 +7,9 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
-from fakes.door import ClientEvent, ClientGarbage, Event
-from fakes.recording import AUDIO_FIELDS, to_json
-from fakes.requests import APPEND, CREATE_ITEM, MAX_APPEND_BYTES, TOO_LARGE
+from callerside.fakes.door import ClientEvent, ClientGarbage, Event
+from callerside.fakes.recording import AUDIO_FIELDS, to_json
+from callerside.fakes.requests import APPEND, CREATE_ITEM, MAX_APPEND_BYTES, TOO_LARGE
 
 Decoded = ClientEvent | ClientGarbage
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from reports import matching
+from callerside.reports import matching
 
 _BLOCK_MS = 20
 _WINDOW_MS = 60  # long enough to be unmistakable, short enough to sit between two faults

@@ -8,14 +8,14 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from reports import quality
-from reports.alignment import Alignment, align
-from reports.ears import segments
-from reports.evidence import EAR, CallEvidence
-from reports.measurement import Measurement
-from reports.scene import NS_PER_MS, Scene, Sound
-from reports.server_stream import counted
-from reports.turns import Turn
+from callerside.reports import quality
+from callerside.reports.alignment import Alignment, align
+from callerside.reports.ears import segments
+from callerside.reports.evidence import EAR, CallEvidence
+from callerside.reports.measurement import Measurement
+from callerside.reports.scene import NS_PER_MS, Scene, Sound
+from callerside.reports.server_stream import counted
+from callerside.reports.turns import Turn
 
 COMPARED_HZ = 6400
 """What was heard and what was sent are compared at this rate: up to 3 kHz, which every codec and

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from reports.evidence import CallEvidence
-from reports.scene import NS_PER_MS
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.scene import NS_PER_MS
 
 _TICK_CHOICES_MS = (100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000, 300_000)
 _MOST_TICKS = 20

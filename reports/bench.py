@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.files import regular
-from reports.chart import Chart, Series, line_chart
+from callerside.agent.files import regular
+from callerside.reports.chart import Chart, Series, line_chart
 
 _BRIDGE = "test_bench_a_turn_through_a_bridge"
 _CALLS = "test_bench_calls_over_sip"

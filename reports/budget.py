@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import yaml
 
-from reports import stats
-from reports.calibration import Calibration
-from reports.measurement import Measurement
+from callerside.reports import stats
+from callerside.reports.calibration import Calibration
+from callerside.reports.measurement import Measurement
 
 Verdict = Literal["passed", "failed", "unlimited"]
 
@@ -116,7 +116,7 @@ Limits = Mapping[str, Limit]
 @cache
 def default_limits() -> Limits:
     """The limits of `budget.yaml`."""
-    text = files("reports").joinpath("budget.yaml").read_text(encoding="utf-8")
+    text = files("callerside.reports").joinpath("budget.yaml").read_text(encoding="utf-8")
     return parse_limits(yaml.safe_load(text))
 
 

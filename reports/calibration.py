@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.files import regular
-from reports import stats
-from reports.files import write_atomically
+from callerside.agent.files import regular
+from callerside.reports import stats
+from callerside.reports.files import write_atomically
 
 VERSION = 1
 
@@ -143,7 +143,7 @@ def default_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Where this machine's calibration is kept: under the user's state directory."""
     state = environment.get("XDG_STATE_HOME")
     base = Path(state) if state else Path.home() / ".local" / "state"
-    return base / "earshot" / "calibration.json"
+    return base / "callerside" / "calibration.json"
 
 
 def save(calibration: Calibration, path: Path) -> None:

@@ -8,16 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from agent.timeline import TimelineError
-from reports.bench import BenchError, beside, load_benches, saved
-from reports.budget import UNITS, BudgetError
-from reports.compare import TOLERANCE, Change, compare, notes, regressions
-from reports.evidence import EvidenceError
-from reports.files import write_atomically
-from reports.html import bench_page
-from reports.markdown import changes_table
-from reports.rebuild import rebuild
-from reports.stored import StoredError, baseline_path, load_results, save_baseline
+from callerside.agent.timeline import TimelineError
+from callerside.reports.bench import BenchError, beside, load_benches, saved
+from callerside.reports.budget import UNITS, BudgetError
+from callerside.reports.compare import TOLERANCE, Change, compare, notes, regressions
+from callerside.reports.evidence import EvidenceError
+from callerside.reports.files import write_atomically
+from callerside.reports.html import bench_page
+from callerside.reports.markdown import changes_table
+from callerside.reports.rebuild import rebuild
+from callerside.reports.stored import StoredError, baseline_path, load_results, save_baseline
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
@@ -41,7 +41,7 @@ def _add_report(commands: Commands) -> None:
         help="build a report anew from its timelines and recordings",
         description="Measures and judges again what is in DIR: a run (out/latest), one call's "
         "directory, or the folder into which an agent in production writes its timelines.",
-        epilog="Example: earshot report /var/lib/earshot/timelines --out report",
+        epilog="Example: callerside report /var/lib/callerside/timelines --out report",
     )
     parser.add_argument("directory", type=Path, metavar="DIR")
     parser.add_argument("--out", type=Path, help="where to (default: in place, or DIR/report)")
@@ -63,8 +63,8 @@ def _add_compare(commands: Commands) -> None:
         description="Compares run B with run A: per metric the difference with its 95 % interval "
         "(bootstrap over repeats) and a verdict. Exits 1 when something surely got worse by more "
         "than is tolerated.",
-        epilog="Example: earshot run --repeat 5, twice; then "
-        "earshot compare out/<one> out/<other> --tolerance turn_ms=10",
+        epilog="Example: callerside run --repeat 5, twice; then "
+        "callerside compare out/<one> out/<other> --tolerance turn_ms=10",
     )
     parser.add_argument("before", type=Path, metavar="A", help="a run's directory or results.json")
     parser.add_argument("after", type=Path, metavar="B")

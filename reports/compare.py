@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.budget import MORE_IS_BETTER, UNITS, default_limits
+from callerside.reports.budget import MORE_IS_BETTER, UNITS, default_limits
 
 Verdict = Literal["better", "worse", "no difference seen", "too few to tell"]
 

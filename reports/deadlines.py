@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reports.axis import Axis, Span
-from reports.budget import Judged
-from reports.evidence import CallEvidence
-from reports.results import CallResult
-from reports.scene import NS_PER_MS
-from reports.turns import Turn
+from callerside.reports.axis import Axis, Span
+from callerside.reports.budget import Judged
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.results import CallResult
+from callerside.reports.scene import NS_PER_MS
+from callerside.reports.turns import Turn
 
 _LABEL = 14.0  # percent of the axis: room for a bar's label
 

@@ -18,9 +18,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.hop import HOP_MS, Hop, Wave, end_of, onset_of
-from reports.noise import Floor, opening_floor_dbfs
-from reports.tones import BeepHeard, Tones, ToneTest
+from callerside.reports.hop import HOP_MS, Hop, Wave, end_of, onset_of
+from callerside.reports.noise import Floor, opening_floor_dbfs
+from callerside.reports.tones import BeepHeard, Tones, ToneTest
 
 PAUSE_MS = 400
 """Silence up to this long does not end an utterance: people and synthesisers pause for commas."""

@@ -16,9 +16,9 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent.files import regular
-from agent.timeline import Mark, Source, merge, read_timeline
-from reports.files import write_atomically
+from callerside.agent.files import regular
+from callerside.agent.timeline import Mark, Source, merge, read_timeline
+from callerside.reports.files import write_atomically
 
 TIMELINE = "timeline.jsonl"
 RECORDING = "call.wav"

@@ -6,18 +6,18 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from reports import stats
-from reports.axis import Span
-from reports.bench import Benches
-from reports.budget import Judged
-from reports.compare import Change
-from reports.knee import PARTIES, Knee, charts
-from reports.results import CallResult, RunInfo, summarise
-from reports.scene import NS_PER_MS, Scene
-from reports.view import view_of
+from callerside.reports import stats
+from callerside.reports.axis import Span
+from callerside.reports.bench import Benches
+from callerside.reports.budget import Judged
+from callerside.reports.compare import Change
+from callerside.reports.knee import PARTIES, Knee, charts
+from callerside.reports.results import CallResult, RunInfo, summarise
+from callerside.reports.scene import NS_PER_MS, Scene
+from callerside.reports.view import view_of
 
 _PAGES = Environment(
-    loader=PackageLoader("reports", "pages"),
+    loader=PackageLoader("callerside.reports", "pages"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

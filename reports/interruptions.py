@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from agent.timeline import Mark
-from reports.answers import Answer
-from reports.ears import PAUSE_MS
-from reports.evidence import CallEvidence
-from reports.measurement import Measurement
-from reports.scene import NS_PER_MS, Scene, Sound, Utterance
-from reports.turns import Turn
+from callerside.agent.timeline import Mark
+from callerside.reports.answers import Answer
+from callerside.reports.ears import PAUSE_MS
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.measurement import Measurement
+from callerside.reports.scene import NS_PER_MS, Scene, Sound, Utterance
+from callerside.reports.turns import Turn
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""

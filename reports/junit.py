@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET  # only written, never parsed
 
-from reports.results import CallResult, RunInfo
+from callerside.reports.results import CallResult, RunInfo
 
 _LAST_LINES = 20
 
@@ -14,7 +14,7 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
     errors = [call for call in calls if call.verdict == "error" and call.slug not in excused]
     suite = ET.Element(
         "testsuite",
-        name=f"earshot.{info.lane}",
+        name=f"callerside.{info.lane}",
         tests=str(len(calls) + bool(info.failure)),
         failures=str(sum(call.verdict == "failed" for call in calls)),
         errors=str(len(errors) + bool(info.failure)),
@@ -27,7 +27,7 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
     for call in calls:
         suite.append(_case(call, excused=call.slug in excused))
     if info.failure:
-        case = ET.SubElement(suite, "testcase", classname=f"earshot.{info.lane}", name="the run")
+        case = ET.SubElement(suite, "testcase", classname=f"callerside.{info.lane}", name="the run")
         told = _printable(info.failure)
         ET.SubElement(case, "error", message=told.partition("\n")[0], type="error").text = told
     root = ET.Element("testsuites")
@@ -41,7 +41,7 @@ def _case(call: CallResult, *, excused: bool) -> ET.Element:
     info = call.evidence.info
     name = info.again or call.slug
     case = ET.Element(
-        "testcase", classname=f"earshot.{info.lane}", name=name, time=f"{_seconds(call):.3f}"
+        "testcase", classname=f"callerside.{info.lane}", name=name, time=f"{_seconds(call):.3f}"
     )
     properties = ET.SubElement(case, "properties")
     for one in call.judged:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from reports import stats
-from reports.budget import default_limits
-from reports.chart import Chart, Series, line_chart
-from reports.results import CallResult
-from reports.standstill import standstills
-from reports.way import WAY
+from callerside.reports import stats
+from callerside.reports.budget import default_limits
+from callerside.reports.chart import Chart, Series, line_chart
+from callerside.reports.results import CallResult
+from callerside.reports.standstill import standstills
+from callerside.reports.way import WAY
 
 VERSION = 2
 HARNESS_LAG_MS = 20.0

@@ -7,10 +7,10 @@ it is drawn upright at that instant.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from agent.timeline import Mark, Source
-from reports.axis import Axis, Event, Span
-from reports.evidence import CallEvidence
-from reports.scene import NS_PER_MS
+from callerside.agent.timeline import Mark, Source
+from callerside.reports.axis import Axis, Event, Span
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.scene import NS_PER_MS
 
 _WITHIN_NS = 5000 * NS_PER_MS
 """What arrives later than this after a message was sent is another one."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from agent.timeline import Mark
-from reports.axis import Axis, Event, Span
-from reports.standstill import BENDS_MS, standstills
+from callerside.agent.timeline import Mark
+from callerside.reports.axis import Axis, Event, Span
+from callerside.reports.standstill import BENDS_MS, standstills
 
 _TROUBLE = {
     "impairment_applied",

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from reports.compare import Change
-from reports.results import CallResult, RunInfo, summarise
-from reports.summary import Summary
+from callerside.reports.compare import Change
+from callerside.reports.results import CallResult, RunInfo, summarise
+from callerside.reports.summary import Summary
 
 _MOST_WRONG = 20
 
@@ -15,7 +15,7 @@ def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
     excused = sum(call.slug in info.excused for call in wrong)
     more = f"; {excused} not measured, and excused" if excused else ""
     lines = [
-        f"## earshot: {info.verdict(calls)}",
+        f"## callerside: {info.verdict(calls)}",
         "",
         f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane){more}.",
         "",

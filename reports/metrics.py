@@ -4,15 +4,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from agent.timeline import Mark, Source
-from reports import stats
-from reports.answers import Answer, answers_of, faults_in
-from reports.evidence import CallEvidence
-from reports.interruptions import interruptions
-from reports.measurement import Measurement
-from reports.scene import NS_PER_MS, Scene, Sound, listen, longest_silence_ms, overlap_ms, spoken
-from reports.standstill import standstills
-from reports.turns import Turn, turns_of
+from callerside.agent.timeline import Mark, Source
+from callerside.reports import stats
+from callerside.reports.answers import Answer, answers_of, faults_in
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.interruptions import interruptions
+from callerside.reports.measurement import Measurement
+from callerside.reports.scene import (
+    NS_PER_MS,
+    Scene,
+    Sound,
+    listen,
+    longest_silence_ms,
+    overlap_ms,
+    spoken,
+)
+from callerside.reports.standstill import standstills
+from callerside.reports.turns import Turn, turns_of
 
 _FRAME_NS = 20 * NS_PER_MS
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.hop import HOP_MS
+from callerside.reports.hop import HOP_MS
 
 _FULL_SCALE = 32768.0
 _QUIETEST_DBFS = -50.0  # telephone speech is 20 to 30 dB above, G.711's own noise 20 dB below

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.timeline import merge, read_timeline
-from reports.calibration import from_data
-from reports.evidence import (
+from callerside.agent.timeline import merge, read_timeline
+from callerside.reports.calibration import from_data
+from callerside.reports.evidence import (
     TIMELINE,
     CallEvidence,
     CallInfo,
@@ -14,9 +14,9 @@ from reports.evidence import (
     load_evidence,
     read_recording,
 )
-from reports.results import RESULTS, CallResult, RunInfo
-from reports.stored import StoredError, load_results
-from reports.write import CALLS, write_run
+from callerside.reports.results import RESULTS, CallResult, RunInfo
+from callerside.reports.stored import StoredError, load_results
+from callerside.reports.write import CALLS, write_run
 
 
 def rebuild(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reports.budget import Judged, judge, judge_percentiles, limits_for
-from reports.calibration import Calibration, to_data
-from reports.evidence import CallEvidence, EvidenceError, Verdict
-from reports.metrics import Measured, measure
-from reports.summary import Summary, summary_of
+from callerside.reports.budget import Judged, judge, judge_percentiles, limits_for
+from callerside.reports.calibration import Calibration, to_data
+from callerside.reports.evidence import CallEvidence, EvidenceError, Verdict
+from callerside.reports.metrics import Measured, measure
+from callerside.reports.summary import Summary, summary_of
 
 RESULTS = "results.json"
 VERSION = 1

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.ears import PAUSE_MS, segments
-from reports.evidence import EAR, MOUTH, CallEvidence
+from callerside.reports.ears import PAUSE_MS, segments
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 
 NS_PER_MS = 1_000_000
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-from agent.timeline import Mark
-from reports.evidence import MOUTH, Audio, CallEvidence
-from reports.matching import find
-from reports.scene import NS_PER_MS, Utterance
+from callerside.agent.timeline import Mark
+from callerside.reports.evidence import MOUTH, Audio, CallEvidence
+from callerside.reports.matching import find
+from callerside.reports.scene import NS_PER_MS, Utterance
 
 _TEMPLATE_MS = 800  # of the caller's speech, to find it again in what the server received
 _SEARCH_MS = (200, 1500)  # around where the marks say that it is: nearly always it is near

@@ -7,8 +7,8 @@ standstill is told several times over. Here what overlaps is one.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.timeline import Mark
-from reports.scene import NS_PER_MS
+from callerside.agent.timeline import Mark
+from callerside.reports.scene import NS_PER_MS
 
 BENDS_MS = 10.0
 """Half a frame: what is shorter bends nothing that is heard."""

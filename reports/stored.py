@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
-from agent.files import regular
-from reports.files import write_atomically
-from reports.results import RESULTS, VERSION
+from callerside.agent.files import regular
+from callerside.reports.files import write_atomically
+from callerside.reports.results import RESULTS, VERSION
 
 BASELINES = Path("baselines")
 """Where baselines are kept, under the current directory: small files, meant to be committed."""
@@ -80,8 +80,8 @@ def load_results(path: Path) -> dict[str, Any]:
         raise StoredError(f"{file}: not the {RESULTS} of a run")
     if data.get("version") != VERSION:
         raise StoredError(
-            f"{file}: version {data.get('version')}, this earshot reads {VERSION}: "
-            "make it again with `earshot report`"
+            f"{file}: version {data.get('version')}, this callerside reads {VERSION}: "
+            "make it again with `callerside report`"
         )
     try:
         _Results.model_validate(data)

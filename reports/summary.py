@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from reports.budget import MORE_IS_BETTER, UNITS, Judged, percentile
+from callerside.reports.budget import MORE_IS_BETTER, UNITS, Judged, percentile
 
 Range = tuple[float, float]
 

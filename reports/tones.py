@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.hop import Hop, Wave, end_of, onset_of
+from callerside.reports.hop import Hop, Wave, end_of, onset_of
 
 _TONE_LOWEST_HZ, _TONE_HIGHEST_HZ = 300.0, 1800.0  # below is the pitch of voices
 _TONE_IMPURITY = 0.02  # how far a tonal hop may be from a sinusoid (G.711: 0.001, 20 dB SNR: 0.01)

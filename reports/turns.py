@@ -7,12 +7,12 @@ the hops between the instants add up to the whole by construction.
 
 from dataclasses import dataclass, field
 
-from agent.timeline import Mark, Source
-from reports.ears import segments
-from reports.evidence import CallEvidence
-from reports.scene import NS_PER_MS, Scene, Utterance
-from reports.server_stream import ServerStream, counted
-from reports.way import Hop, hops_of
+from callerside.agent.timeline import Mark, Source
+from callerside.reports.ears import segments
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.scene import NS_PER_MS, Scene, Utterance
+from callerside.reports.server_stream import ServerStream, counted
+from callerside.reports.way import Hop, hops_of
 
 _FRAMES_A_SECOND = 50
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before

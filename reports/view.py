@@ -4,17 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agent.timeline import Mark
-from reports.axis import Axis, Event, Span
-from reports.deadlines import Deadline, deadlines_of, rows
-from reports.drawing import EmbeddedAudio, embedded_audio, waveform
-from reports.evidence import EAR, MOUTH, CallEvidence
-from reports.ladder import Ladder, ladder_of
-from reports.lanes import Lane, lanes_of, states_of, troubles_of
-from reports.metrics import greeting_heard
-from reports.results import CallResult
-from reports.scene import NS_PER_MS, Sound
-from reports.waterfall import TurnView, turn_view
+from callerside.agent.timeline import Mark
+from callerside.reports.axis import Axis, Event, Span
+from callerside.reports.deadlines import Deadline, deadlines_of, rows
+from callerside.reports.drawing import EmbeddedAudio, embedded_audio, waveform
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence
+from callerside.reports.ladder import Ladder, ladder_of
+from callerside.reports.lanes import Lane, lanes_of, states_of, troubles_of
+from callerside.reports.metrics import greeting_heard
+from callerside.reports.results import CallResult
+from callerside.reports.scene import NS_PER_MS, Sound
+from callerside.reports.waterfall import TurnView, turn_view
 
 _COUNTED = {"audio_appended", "audio_received"}
 """Marks that come fifty times a second: a page says how many there were, and draws none."""

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from reports.axis import Axis, Span
-from reports.scene import NS_PER_MS
-from reports.turns import Turn
+from callerside.reports.axis import Axis, Span
+from callerside.reports.scene import NS_PER_MS
+from callerside.reports.turns import Turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from reports.scene import NS_PER_MS
+from callerside.reports.scene import NS_PER_MS
 
 Party = Literal["telephone", "agent", "network", "server"]
 """Whose time a hop is. On one machine the network takes none: there it is the reader's lateness."""

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reports import html
-from reports.compare import compare, notes
-from reports.evidence import TIMELINE, CallEvidence, load_evidence, save_evidence
-from reports.files import write_atomically
-from reports.junit import junit
-from reports.markdown import markdown
-from reports.results import (
+from callerside.reports import html
+from callerside.reports.compare import compare, notes
+from callerside.reports.evidence import TIMELINE, CallEvidence, load_evidence, save_evidence
+from callerside.reports.files import write_atomically
+from callerside.reports.junit import junit
+from callerside.reports.markdown import markdown
+from callerside.reports.results import (
     RESULTS,
     CallResult,
     RunInfo,
@@ -20,7 +20,7 @@ from reports.results import (
     results,
     to_json,
 )
-from reports.stored import load_results, previous_run
+from callerside.reports.stored import load_results, previous_run
 
 CALLS = "calls"
 

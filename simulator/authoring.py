@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent.audio import to_samples, write_wav
-from fakes.voice import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
-from simulator.scenario import Scenario
+from callerside.agent.audio import to_samples, write_wav
+from callerside.fakes.voice import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
+from callerside.simulator.scenario import Scenario
 
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 
@@ -101,7 +101,7 @@ def say(
 
 def editor_schema() -> dict[str, Any]:
     """The language as a JSON Schema, for editors: completion and red lines while typing."""
-    title = "A telephone scenario of earshot"
+    title = "A telephone scenario of callerside"
     return {"$schema": SCHEMA_URL, **Scenario.model_json_schema(), "title": title}
 
 

@@ -4,13 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from agent.audio import AudioFileError
-from fakes.voice import VoiceError
-from simulator import authoring, loader
-from simulator.choosing import Commands, add_choice
-from simulator.plausible import all_problems
-from simulator.runner import choose
-from simulator.stage import PlanError, plan
+from callerside.agent.audio import AudioFileError
+from callerside.fakes.voice import VoiceError
+from callerside.simulator import authoring, loader
+from callerside.simulator.choosing import Commands, add_choice
+from callerside.simulator.plausible import all_problems
+from callerside.simulator.runner import choose
+from callerside.simulator.stage import PlanError, plan
 
 EXIT_FINE, EXIT_BAD_INPUT = 0, 2
 
@@ -78,7 +78,7 @@ def _new(given: argparse.Namespace) -> int:
         path = authoring.new(name, folder)
     except authoring.AuthoringError as error:
         return _bad_input(error)
-    print(f"{path}: edit it, then: earshot check {path} && earshot run {path}")
+    print(f"{path}: edit it, then: callerside check {path} && callerside run {path}")
     return EXIT_FINE
 
 

@@ -1,4 +1,4 @@
-"""`earshot calibrate`: the harness's own error, measured over real SIP and RTP.
+"""`callerside calibrate`: the harness's own error, measured over real SIP and RTP.
 
 The scripted caller calls a responder whose behaviour is known to the sample
 (`simulator.responder`), as many at once as a run does, and is measured by the same code that
@@ -20,19 +20,19 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from agent import audio
-from fakes.voice import synthesise
-from reports import quality, stats
-from reports.budget import UNITS
-from reports.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
-from reports.evidence import TIMELINE, EvidenceError, load_evidence
-from reports.files import write_atomically
-from simulator.calibration_truth import Errors, TruthError, errors_of
-from simulator.cell import CALLS_IN_A_CELL, calls_at_once, child
-from simulator.processes import ChildProcess
-from simulator.recording import CALLER_RATE_HZ
-from simulator.responder import Behaviour, hard_edged
-from simulator.responder_marks import load_heard
+from callerside.agent import audio
+from callerside.fakes.voice import synthesise
+from callerside.reports import quality, stats
+from callerside.reports.budget import UNITS
+from callerside.reports.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
+from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
+from callerside.reports.files import write_atomically
+from callerside.simulator.calibration_truth import Errors, TruthError, errors_of
+from callerside.simulator.cell import CALLS_IN_A_CELL, calls_at_once, child
+from callerside.simulator.processes import ChildProcess
+from callerside.simulator.recording import CALLER_RATE_HZ
+from callerside.simulator.responder import Behaviour, hard_edged
+from callerside.simulator.responder_marks import load_heard
 
 CALLS = 24
 CALL_LIMIT_S = 60.0
@@ -173,9 +173,11 @@ class _Pair(NamedTuple):
 
 def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
     speaks = [str(directory / "reply.wav"), str(directory)]
-    arguments = ["-m", "simulator.responder_process", *speaks]
+    arguments = ["-m", "callerside.simulator.responder_process", *speaks]
     return _Pair(
-        caller=child(f"caller{name}", ["-m", "simulator.caller_process"], directory, told),
+        caller=child(
+            f"caller{name}", ["-m", "callerside.simulator.caller_process"], directory, told
+        ),
         responder=child(f"responder{name}", arguments, directory),
     )
 

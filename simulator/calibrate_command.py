@@ -1,4 +1,4 @@
-"""`earshot calibrate`."""
+"""`callerside calibrate`."""
 
 import argparse
 import asyncio
@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
-from reports.calibration import default_path, save, table, to_data
-from simulator.calibrate import CALLS, CalibrateError, calibrate
-from simulator.cell import MOST_CALLS_AT_ONCE, calls_at_once
-from simulator.processes import ProcessError
+from callerside.reports.calibration import default_path, save, table, to_data
+from callerside.simulator.calibrate import CALLS, CalibrateError, calibrate
+from callerside.simulator.cell import MOST_CALLS_AT_ONCE, calls_at_once
+from callerside.simulator.processes import ProcessError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
@@ -42,7 +42,7 @@ def add_command(commands: Commands) -> None:
         type=int,
         default=calls_at_once(),
         metavar="N",
-        help="calls at once (default: as many as `earshot run` places, here %(default)s)",
+        help="calls at once (default: as many as `callerside run` places, here %(default)s)",
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the calls' evidence there")
     parser.add_argument("--json", action="store_true", help="print JSON, nothing else")
@@ -58,7 +58,7 @@ def _calibrate(given: argparse.Namespace) -> int:
     def progress(line: str) -> None:
         print(line, file=sys.stderr)
 
-    with tempfile.TemporaryDirectory(prefix="earshot-calibrate-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="callerside-calibrate-") as scratch:
         try:
             calibration = asyncio.run(
                 calibrate(

@@ -13,13 +13,13 @@ from statistics import median
 
 import numpy as np
 
-from agent import audio
-from agent.clock import NS_PER_MS
-from reports import matching, quality
-from reports.evidence import EAR, MOUTH, CallEvidence
-from reports.metrics import measure
-from simulator.responder import Behaviour, Said
-from simulator.responder_marks import (
+from callerside.agent import audio
+from callerside.agent.clock import NS_PER_MS
+from callerside.reports import matching, quality
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence
+from callerside.reports.metrics import measure
+from callerside.simulator.responder import Behaviour, Said
+from callerside.simulator.responder_marks import (
     FRAMES_A_SECOND,
     UNTRUTHS_MS,
     Heard,

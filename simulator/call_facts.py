@@ -4,12 +4,12 @@ Times are nanoseconds on the call's clock, None for what has not happened. What 
 what is a reply, for steps and for `never`, is said here once.
 """
 
-from agent.clock import ms_to_ns, ns_to_ms
-from agent.leg import HungUp
-from simulator.hearing import Hearing, Talk
-from simulator.mouth import Mouth
-from simulator.scenario import Caller
-from simulator.values import Moment
+from callerside.agent.clock import ms_to_ns, ns_to_ms
+from callerside.agent.leg import HungUp
+from callerside.simulator.hearing import Hearing, Talk
+from callerside.simulator.mouth import Mouth
+from callerside.simulator.scenario import Caller
+from callerside.simulator.values import Moment
 
 
 def is_greeting(number: int, *, greets: bool) -> bool:

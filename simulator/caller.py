@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agent.clock import ms_to_ns, ns_to_ms
-from agent.leg import (
+from callerside.agent.clock import ms_to_ns, ns_to_ms
+from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
     CallProgressed,
@@ -24,8 +24,8 @@ from agent.leg import (
     RtpMeasured,
     TransferRequested,
 )
-from simulator.call_facts import CallFacts
-from simulator.caller_effects import (
+from callerside.simulator.call_facts import CallFacts
+from callerside.simulator.caller_effects import (
     CallerInput,
     CancelTimer,
     Dial,
@@ -40,13 +40,13 @@ from simulator.caller_effects import (
     Vanish,
     Verdict,
 )
-from simulator.hearing import Hearing, Noticed
-from simulator.line import NOISE, Line
-from simulator.mouth import Mouth
-from simulator.scenario import Scenario
-from simulator.steps import LAST_ACTIONS
-from simulator.track import Track
-from simulator.values import format_duration
+from callerside.simulator.hearing import Hearing, Noticed
+from callerside.simulator.line import NOISE, Line
+from callerside.simulator.mouth import Mouth
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.steps import LAST_ACTIONS
+from callerside.simulator.track import Track
+from callerside.simulator.values import format_duration
 
 HANG_UP_LIMIT_MS = 5000
 """How long to wait for the leg's `HungUp` after hanging up."""

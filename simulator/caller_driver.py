@@ -4,11 +4,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agent.clock import Clock, Timer
-from agent.leg import CallerLeg
-from agent.timeline import Mark, MarkSink
-from simulator.caller import CallerMachine
-from simulator.caller_effects import (
+from callerside.agent.clock import Clock, Timer
+from callerside.agent.leg import CallerLeg
+from callerside.agent.timeline import Mark, MarkSink
+from callerside.simulator.caller import CallerMachine
+from callerside.simulator.caller_effects import (
     CallerInput,
     CancelTimer,
     Dial,

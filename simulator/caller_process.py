@@ -25,22 +25,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from agent.clock import LoopClock
-from agent.process import keep_what_is_there
-from agent.sip.errors import SipError
-from agent.sip.options import SipOptions
-from agent.timeline import Mark, TimelineWriter
-from simulator.caller import CallerMachine
-from simulator.caller_driver import CallerDriver
-from simulator.caller_effects import Finish
-from simulator.impairments import Impairer
-from simulator.lag import LagWatch
-from simulator.loader import load
-from simulator.phrases import prepare
-from simulator.recording import CALLER_RATE_HZ
-from simulator.relay import RelayAddresses
-from simulator.scenario import Scenario
-from simulator.sip_caller import CallerEndpoint, SipCallerLeg
+from callerside.agent.clock import LoopClock
+from callerside.agent.process import keep_what_is_there
+from callerside.agent.sip.errors import SipError
+from callerside.agent.sip.options import SipOptions
+from callerside.agent.timeline import Mark, TimelineWriter
+from callerside.simulator.caller import CallerMachine
+from callerside.simulator.caller_driver import CallerDriver
+from callerside.simulator.caller_effects import Finish
+from callerside.simulator.impairments import Impairer
+from callerside.simulator.lag import LagWatch
+from callerside.simulator.loader import load
+from callerside.simulator.phrases import prepare
+from callerside.simulator.recording import CALLER_RATE_HZ
+from callerside.simulator.relay import RelayAddresses
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.sip_caller import CallerEndpoint, SipCallerLeg
 
 PHASE_TICK_S = 0.1
 
@@ -63,7 +63,7 @@ class CallerProcess:
     def __init__(self, host: str = "127.0.0.1", relay: RelayAddresses | None = None) -> None:
         self._host = host
         self._endpoint = CallerEndpoint(
-            SipOptions(user_agent="earshot-caller", listen_host=host), relay
+            SipOptions(user_agent="callerside-caller", listen_host=host), relay
         )
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()

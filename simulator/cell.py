@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from simulator.processes import ChildProcess, ProcessError
-from simulator.sip_setup import address_towards, child_environment
-from simulator.stage import Stage, Verdict
+from callerside.simulator.processes import ChildProcess, ProcessError
+from callerside.simulator.sip_setup import address_towards, child_environment
+from callerside.simulator.stage import Stage, Verdict
 
 CALLS_IN_A_CELL = 4
 """What pjsua2, as packaged, can carry in one process."""
@@ -62,7 +62,11 @@ class Cell:
         self.busy = 0
         """Calls under way, and those that wait for a place."""
         self.agent = agent
-        arguments = ["-m", "simulator.caller_process", *(["--relay"] if kind == "relayed" else [])]
+        arguments = [
+            "-m",
+            "callerside.simulator.caller_process",
+            *(["--relay"] if kind == "relayed" else []),
+        ]
         if agent_uri:
             arguments += ["--host", address_towards(agent_uri)]
         self.caller = child(f"caller{name}", arguments, logs, self._on_caller_line)
@@ -136,7 +140,7 @@ class Cell:
 
 def agent_process(name: str, config: Path, logs: Path, *, workers: int = 1) -> ChildProcess:
     """An agent of ours; with several workers, a supervisor and they."""
-    arguments = ["-m", "agent.cli", "serve", "--config", str(config)]
+    arguments = ["-m", "callerside.agent.cli", "serve", "--config", str(config)]
     return child(f"agent{name}", [*arguments, "--workers", str(workers)], logs)
 
 

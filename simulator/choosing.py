@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from simulator import loader
-from simulator.explain import nearest
+from callerside.simulator import loader
+from callerside.simulator.explain import nearest
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 

@@ -1,4 +1,4 @@
-"""`earshot`: the command line of the harness."""
+"""`callerside`: the command line of the harness."""
 
 import argparse
 import os
@@ -6,19 +6,19 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-import reports.cli
-from agent.files import begin_in_utf8
-from reports.budget import BudgetError
-from simulator import (
+from callerside.agent.files import begin_in_utf8
+from callerside.reports import cli as reports_cli
+from callerside.reports.budget import BudgetError
+from callerside.simulator import (
     authoring_commands,
     calibrate_command,
     fuzz_command,
     knee_command,
     run_command,
 )
-from simulator.choosing import Parser
-from simulator.loader import ScenarioError
-from simulator.runner import EXIT_COULD_NOT_RUN, RunError
+from callerside.simulator.choosing import Parser
+from callerside.simulator.loader import ScenarioError
+from callerside.simulator.runner import EXIT_COULD_NOT_RUN, RunError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RunError, ScenarioError, BudgetError) as error:
         print(error, file=sys.stderr)
         return EXIT_COULD_NOT_RUN
-    except BrokenPipeError:  # whoever reads has had enough, as in `earshot list | head`
+    except BrokenPipeError:  # whoever reads has had enough, as in `callerside list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:
@@ -44,20 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """What the command line takes."""
-    earshot: argparse.ArgumentParser = Parser(
-        prog="earshot",
+    callerside: argparse.ArgumentParser = Parser(
+        prog="callerside",
         description="Judges a voice agent on the telephone by what the caller hears.",
         epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run.",
     )
-    earshot.add_argument("--version", action="version", version=f"%(prog)s {version('earshot')}")
-    commands = earshot.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    callerside.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('callerside')}"
+    )
+    commands = callerside.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run_command.add_command(commands)
     authoring_commands.add_commands(commands)
     fuzz_command.add_command(commands)
-    reports.cli.add_commands(commands)
+    reports_cli.add_commands(commands)
     calibrate_command.add_command(commands)
     knee_command.add_command(commands)
-    return earshot
+    return callerside
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from agent.timeline import Mark, TimelineError, merge, read_timeline
-from reports.evidence import HEARD, SENT, TIMELINE
+from callerside.agent.timeline import Mark, TimelineError, merge, read_timeline
+from callerside.reports.evidence import HEARD, SENT, TIMELINE
 
 CALLER_TIMELINE = "caller.jsonl"
 

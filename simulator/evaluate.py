@@ -8,10 +8,10 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent.timeline import TimelineError
-from reports.budget import BudgetError
-from reports.calibration import kept
-from reports.evidence import (
+from callerside.agent.timeline import TimelineError
+from callerside.reports.budget import BudgetError
+from callerside.reports.calibration import kept
+from callerside.reports.evidence import (
     INFO,
     CallEvidence,
     CallInfo,
@@ -19,12 +19,12 @@ from reports.evidence import (
     Verdict,
     load_evidence,
 )
-from reports.files import write_atomically
-from reports.results import CallResult, RunInfo, judge_call
-from reports.write import write_page
-from simulator.scenario import Scenario
-from simulator.stage import Lane, Played, Stage
-from simulator.verdicts import check
+from callerside.reports.files import write_atomically
+from callerside.reports.results import CallResult, RunInfo, judge_call
+from callerside.reports.write import write_page
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.stage import Lane, Played, Stage
+from callerside.simulator.verdicts import check
 
 _log = logging.getLogger(__name__)
 

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from agent.clock import ms_to_ns, ns_to_ms
-from simulator.call_facts import CallFacts
-from simulator.happenings import Dtmf, Refused, Silence, Transfer, matches
-from simulator.hearing import Talk
-from simulator.steps import Expect
-from simulator.values import format_duration
+from callerside.agent.clock import ms_to_ns, ns_to_ms
+from callerside.simulator.call_facts import CallFacts
+from callerside.simulator.happenings import Dtmf, Refused, Silence, Transfer, matches
+from callerside.simulator.hearing import Talk
+from callerside.simulator.steps import Expect
+from callerside.simulator.values import format_duration
 
 CERTAINTY_MS = 100
 """The ears tell of a beginning this much later at most, so a deadline is judged this much later."""

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import yaml
 
-from simulator.fuzz_calls import GREETED, GREETED_NAME
-from simulator.fuzz_coverage import expected
-from simulator.fuzz_play import Outcome, play_seed, shrink_outcome
+from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME
+from callerside.simulator.fuzz_coverage import expected
+from callerside.simulator.fuzz_play import Outcome, play_seed, shrink_outcome
 
 SEEDS_A_BATCH = 10
 """Large enough to make handing them over cheap, small enough to show progress and to stop soon."""
@@ -30,7 +30,7 @@ _BATCHES_AHEAD = 2
 
 @dataclass(frozen=True, kw_only=True)
 class FuzzOptions:
-    """What `earshot fuzz` was asked for."""
+    """What `callerside fuzz` was asked for."""
 
     seeds: int = 1000
     first_seed: int = 0

@@ -8,8 +8,8 @@ simplest choice is always the plain one: a clean line, no fault, one question.
 
 from typing import Any
 
-from simulator.fuzz_choices import Choices, between, chance, one_of
-from simulator.fuzz_parts import generate_faults, generate_network, generate_timing
+from callerside.simulator.fuzz_choices import Choices, between, chance, one_of
+from callerside.simulator.fuzz_parts import generate_faults, generate_network, generate_timing
 
 PHRASES = (
     "What time do you open?",

@@ -1,4 +1,4 @@
-"""`earshot fuzz`: generated calls in the virtual lane, progress, findings, and what was reached."""
+"""`callerside fuzz`: generated calls in the virtual lane, progress, findings, what was reached."""
 
 import argparse
 import asyncio
@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from simulator import runner
-from simulator.choosing import Commands
-from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz
-from simulator.runner import RunOptions
+from callerside.simulator import runner
+from callerside.simulator.choosing import Commands
+from callerside.simulator.fuzz import Finding, FuzzOptions, Summary, fuzz
+from callerside.simulator.runner import RunOptions
 
 EXIT_FINE, EXIT_FOUND = 0, 1
 _LOG_EVERY_S = 10
@@ -31,8 +31,8 @@ def add_command(commands: Commands) -> None:
         description="Makes calls that nobody thought of, plays them in the virtual lane as fast as "
         "the machine allows, and checks what must be true of every call. A call that breaks it is "
         "shrunk and written as a small scenario.",
-        epilog="Example: earshot fuzz --seeds 10000 --jobs 2. A seed makes the same call again "
-        "with the same version: earshot fuzz --first-seed 1234 --seeds 1. Exit codes: 0 nothing "
+        epilog="Example: callerside fuzz --seeds 10000 --jobs 2. A seed makes the same call again "
+        "with the same version: callerside fuzz --first-seed 1234 --seeds 1. Exit codes: 0 nothing "
         "found; 1 a call broke an invariant; 2 could not run.",
     )
     parser.add_argument(
@@ -119,7 +119,7 @@ def try_over_sip(finding: Finding) -> str:
 def as_json(summary: Summary) -> dict[str, Any]:
     """The summary for programs."""
     return {
-        "version": version("earshot"),
+        "version": version("callerside"),
         "first_seed": summary.first_seed,
         "calls": summary.calls,
         "virtual_s": round(summary.virtual_s, 3),
@@ -143,7 +143,7 @@ def as_text(summary: Summary) -> str:
     last = summary.first_seed + summary.calls - 1
     hours = summary.virtual_s / 3600
     told = (
-        f"earshot {version('earshot')}: {summary.calls} calls (seeds {summary.first_seed} to "
+        f"callerside {version('callerside')}: {summary.calls} calls (seeds {summary.first_seed} to "
         f"{last}), {hours:.1f} h of telephone in {summary.took_s:.0f} s "
         f"({summary.calls_a_second:.1f} calls a second)"
     )
@@ -165,10 +165,10 @@ def _told(finding: Finding) -> list[str]:
     paths = " ".join(map(str, finding.paths))
     told = [
         f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",
-        f"  play it again: earshot run --lane virtual {paths}",
+        f"  play it again: callerside run --lane virtual {paths}",
     ]
     if finding.for_sip:
-        told.append(f"  or for real:   earshot run --lane sip {paths}")
+        told.append(f"  or for real:   callerside run --lane sip {paths}")
     return told
 
 

@@ -7,13 +7,13 @@ summary of a run says which those are.
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from agent.inputs import Timer, TimerFired
-from agent.leg import Party
-from agent.states import TRANSITIONS
-from agent.timeline import Mark
-from fakes.faults import BaseFault, Fault
-from simulator.known_marks import known_marks
-from simulator.virtual_stage import VirtualCall
+from callerside.agent.inputs import Timer, TimerFired
+from callerside.agent.leg import Party
+from callerside.agent.states import TRANSITIONS
+from callerside.agent.timeline import Mark
+from callerside.fakes.faults import BaseFault, Fault
+from callerside.simulator.known_marks import known_marks
+from callerside.simulator.virtual_stage import VirtualCall
 
 FAULT_MODELS: dict[str, type[BaseFault]] = {
     name: model
@@ -39,7 +39,7 @@ UNREACHABLE: Mapping[str, str] = {
     "audio_appended": "calls are not traced while they are fuzzed",
     "recording_started": "in memory it is the caller who records",
     "greeting_damaged": "a cache in memory is never damaged",
-    "prompt_started hold": "made before any call, by `earshot-agent greet`; here it is the tone",
+    "prompt_started hold": "made before any call, by `callerside-agent greet`; here it is the tone",
     "prompt_started farewell": "as is this one",
     "timer hang_up": "a line in memory always tells of its end",
 }

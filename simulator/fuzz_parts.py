@@ -5,8 +5,8 @@ Each is empty when every choice is the simplest one (`simulator.fuzz_choices`).
 
 from typing import Any
 
-from simulator.fuzz_choices import Choices, between, chance, one_of
-from simulator.fuzz_coverage import FAULT_MODELS
+from callerside.simulator.fuzz_choices import Choices, between, chance, one_of
+from callerside.simulator.fuzz_coverage import FAULT_MODELS
 
 _MAX_FAULTS = 2
 

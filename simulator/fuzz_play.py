@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.clock import NS_PER_S
-from agent.greeting import MemoryPrompts
-from agent.settings import CallSettings
-from simulator import phrases
-from simulator.fuzz_calls import GREETED, GREETED_NAME, generate
-from simulator.fuzz_choices import ReplayedChoices, SeededChoices
-from simulator.fuzz_coverage import reached
-from simulator.fuzz_shrink import shrink, simplicity
-from simulator.invariants import Breach, Invariant, Witness, check, recovers
-from simulator.invariants_audio import ALL
-from simulator.scenario import Scenario
-from simulator.stage import Stage, plan
-from simulator.virtual_stage import VirtualCall, options_for, play_call
-from simulator.virtual_tape import TapedMachine
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.greeting import MemoryPrompts
+from callerside.agent.settings import CallSettings
+from callerside.simulator import phrases
+from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate
+from callerside.simulator.fuzz_choices import ReplayedChoices, SeededChoices
+from callerside.simulator.fuzz_coverage import reached
+from callerside.simulator.fuzz_shrink import shrink, simplicity
+from callerside.simulator.invariants import Breach, Invariant, Witness, check, recovers
+from callerside.simulator.invariants_audio import ALL
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.stage import Stage, plan
+from callerside.simulator.virtual_stage import VirtualCall, options_for, play_call
+from callerside.simulator.virtual_tape import TapedMachine
 
 CRASHED = "no_exceptions"
 """The invariant that a machine or adapter that raised an exception has broken."""

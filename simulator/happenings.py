@@ -20,10 +20,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from agent.states import State as AgentState
-from simulator.known_marks import known_marks
-from simulator.strict import Strict
-from simulator.values import DurationMs, format_duration
+from callerside.agent.states import State as AgentState
+from callerside.simulator.known_marks import known_marks
+from callerside.simulator.strict import Strict
+from callerside.simulator.values import DurationMs, format_duration
 
 _MOST_TOLD = 20
 """Of words, in a message: there are some eighty marks."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.clock import NS_PER_S, ms_to_ns
-from agent.leg import FRAME_MS
-from reports.ears import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
+from callerside.agent.clock import NS_PER_S, ms_to_ns
+from callerside.agent.leg import FRAME_MS
+from callerside.reports.ears import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
 
 HANGOVER_MS = 200
 """Silence after which speech has paused; the shortest pause that can end a talk."""

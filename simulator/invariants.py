@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from agent import effects
-from agent.audio import AudioFormat
-from agent.clock import NS_PER_S, ns_to_ms
-from agent.inputs import PromptLoaded, TimerFired
-from agent.leg import AudioReceived, FramePlayed, HungUp
-from agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
-from agent.settings import CallSettings, audio_format
-from agent.states import TRANSITIONS, State, Trigger
-from agent.timeline import Mark
-from simulator.scenario import Scenario
-from simulator.virtual_stage import VirtualCall
-from simulator.virtual_tape import Step
+from callerside.agent import effects
+from callerside.agent.audio import AudioFormat
+from callerside.agent.clock import NS_PER_S, ns_to_ms
+from callerside.agent.inputs import PromptLoaded, TimerFired
+from callerside.agent.leg import AudioReceived, FramePlayed, HungUp
+from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
+from callerside.agent.settings import CallSettings, audio_format
+from callerside.agent.states import TRANSITIONS, State, Trigger
+from callerside.agent.timeline import Mark
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.virtual_stage import VirtualCall
+from callerside.simulator.virtual_tape import Step
 
 _PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder"})
 """Faults that may bring an event when it is not legal."""

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from agent import effects
-from agent.audio import AudioFormat, to_bytes, to_samples
-from agent.clock import NS_PER_MS, NS_PER_S, ns_to_ms
-from agent.inputs import PromptLoaded
-from agent.leg import AudioReceived
-from agent.realtime.door import RealtimeClosed, RealtimeEvent
-from agent.states import State
-from simulator.invariants import SAFETY, Invariant, Witness
-from simulator.retelling import retell
+from callerside.agent import effects
+from callerside.agent.audio import AudioFormat, to_bytes, to_samples
+from callerside.agent.clock import NS_PER_MS, NS_PER_S, ns_to_ms
+from callerside.agent.inputs import PromptLoaded
+from callerside.agent.leg import AudioReceived
+from callerside.agent.realtime.door import RealtimeClosed, RealtimeEvent
+from callerside.agent.states import State
+from callerside.simulator.invariants import SAFETY, Invariant, Witness
+from callerside.simulator.retelling import retell
 
 _LINE_LIMIT_MS = 300
 """What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""

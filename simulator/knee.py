@@ -1,4 +1,4 @@
-"""`earshot knee`: more and more calls at once, until the callers notice.
+"""`callerside knee`: more and more calls at once, until the callers notice.
 
 Every step starts its processes anew: a fake server, one agent with as many supervised workers as
 it needs for so many calls, and as many callers. CPU and memory are read from the operating system
@@ -15,17 +15,17 @@ from pathlib import Path
 
 import psutil
 
-from reports import quality
-from reports.knee import Knee, Load, Step, limit_ms, step_of
-from reports.results import CallResult
-from simulator import loader
-from simulator.cell import CALLS_IN_A_CELL
-from simulator.evaluate import evaluate
-from simulator.phrases import prepare
-from simulator.recording import CALLER_RATE_HZ
-from simulator.scenario import Scenario
-from simulator.sip_lane import SipLane
-from simulator.stage import Played, Stage
+from callerside.reports import quality
+from callerside.reports.knee import Knee, Load, Step, limit_ms, step_of
+from callerside.reports.results import CallResult
+from callerside.simulator import loader
+from callerside.simulator.cell import CALLS_IN_A_CELL
+from callerside.simulator.evaluate import evaluate
+from callerside.simulator.phrases import prepare
+from callerside.simulator.recording import CALLER_RATE_HZ
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.sip_lane import SipLane
+from callerside.simulator.stage import Played, Stage
 
 STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)
 LEAST_CALLS = 4

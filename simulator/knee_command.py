@@ -1,4 +1,4 @@
-"""`earshot knee`."""
+"""`callerside knee`."""
 
 import argparse
 import asyncio
@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
-from reports.calibration import kept
-from reports.files import write_atomically
-from reports.html import knee_page
-from reports.knee import table, to_json
-from simulator.cell import CALLS_IN_A_CELL
-from simulator.knee import SCENARIO, STEPS, find_knee
-from simulator.processes import ProcessError
+from callerside.reports.calibration import kept
+from callerside.reports.files import write_atomically
+from callerside.reports.html import knee_page
+from callerside.reports.knee import table, to_json
+from callerside.simulator.cell import CALLS_IN_A_CELL
+from callerside.simulator.knee import SCENARIO, STEPS, find_knee
+from callerside.simulator.processes import ProcessError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
@@ -29,7 +29,7 @@ def add_command(commands: Commands) -> None:
         description="Places more and more calls at once until p95 of the agent's part of a turn "
         "leaves the budget, and draws latency, CPU and memory against concurrency to "
         "knee.html and knee.json. Exits 1 when not even the first step is within the budget.",
-        epilog="Example: earshot knee --steps 1,4,16",
+        epilog="Example: callerside knee --steps 1,4,16",
     )
     parser.add_argument(
         "scenario",

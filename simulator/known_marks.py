@@ -19,7 +19,7 @@ Fields = frozenset[str]
 @cache
 def known_marks() -> Mapping[str, Mapping[str, Fields]]:
     """Names and fields of the marks of each source: `agent`, `caller`, `realtime`."""
-    text = files("simulator").joinpath("marks.md").read_text(encoding="utf-8")
+    text = files("callerside.simulator").joinpath("marks.md").read_text(encoding="utf-8")
     marks: dict[str, dict[str, Fields]] = {}
     source = ""
     for line in text.splitlines():

@@ -9,9 +9,9 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.audio import Samples, to_bytes, to_samples
-from agent.clock import NS_PER_S, ms_to_ns
-from simulator.scenario import Caller
+from callerside.agent.audio import Samples, to_bytes, to_samples
+from callerside.agent.clock import NS_PER_S, ms_to_ns
+from callerside.simulator.scenario import Caller
 
 Wave = NDArray[np.float64]
 

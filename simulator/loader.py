@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from simulator import yaml_source
-from simulator.explain import explain
-from simulator.scenario import Scenario
-from simulator.suite import SUITE_FILE, SuiteError, over_suite
-from simulator.yaml_source import Path_, Source, YamlError
+from callerside.simulator import yaml_source
+from callerside.simulator.explain import explain
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.suite import SUITE_FILE, SuiteError, over_suite
+from callerside.simulator.yaml_source import Path_, Source, YamlError
 
 MAX_CELLS = 1000
 _FOLDER = "scenarios"
@@ -136,7 +136,7 @@ def _meant_by(name: Path) -> Iterator[Path]:
 
 
 def _others_called(name: Path) -> list[Path]:
-    """The files that `earshot new` would have written for this name, and those deeper down."""
+    """The files that `callerside new` would have written for this name, and those deeper down."""
     if not name.name:
         return []
     file = name if name.suffix == _SUFFIX else name.with_name(name.name + _SUFFIX)
@@ -153,7 +153,7 @@ def _where_it_is_not(name: Path) -> str:
     here = "" if name.is_absolute() else f", {Path.cwd() / folder_of_scenarios()}"
     return (
         f" (looked for {name.name} and {file} in {(Path.cwd() / name).parent}{here}); "
-        "earshot new NAME writes a scenario to start from"
+        "callerside new NAME writes a scenario to start from"
     )
 
 

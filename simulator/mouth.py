@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.audio import to_samples
-from agent.leg import FRAME_MS
-from simulator.line import Line
+from callerside.agent.audio import to_samples
+from callerside.agent.leg import FRAME_MS
+from callerside.simulator.line import Line
 
 _MANY_SAMPLES = 1 << 40
 

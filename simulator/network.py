@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from simulator.impairments import Impairment
-from simulator.strict import Strict
-from simulator.values import DurationMs
+from callerside.simulator.impairments import Impairment
+from callerside.simulator.strict import Strict
+from callerside.simulator.values import DurationMs
 
 
 def _parse_share(value: Any) -> float:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.audio import level_dbfs, read_wav, to_bytes, to_samples
-from fakes.voice import synthesise
-from simulator.scenario import Noise
+from callerside.agent.audio import level_dbfs, read_wav, to_bytes, to_samples
+from callerside.fakes.voice import synthesise
+from callerside.simulator.scenario import Noise
 
 LOOP_S = 10
 _SEED = 7  # any number, but always the same

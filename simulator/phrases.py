@@ -5,15 +5,15 @@ A call never waits for the synthesiser, and the same scenario always sounds the 
 
 from pathlib import Path
 
-from agent.audio import BYTES_PER_SAMPLE, to_samples
-from agent.leg import FRAME_MS
-from reports.ears import segments
-from simulator.line import NOISE
-from simulator.noise import make_noise
-from simulator.scenario import Scenario
-from simulator.sounds import make_sound
-from simulator.steps import MakeSound, Press, Say, Step
-from simulator.voice import at_level, dtmf, speak
+from callerside.agent.audio import BYTES_PER_SAMPLE, to_samples
+from callerside.agent.leg import FRAME_MS
+from callerside.reports.ears import segments
+from callerside.simulator.line import NOISE
+from callerside.simulator.noise import make_noise
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.sounds import make_sound
+from callerside.simulator.steps import MakeSound, Press, Say, Step
+from callerside.simulator.voice import at_level, dtmf, speak
 
 
 def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:

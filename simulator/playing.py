@@ -16,11 +16,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
-from reports.results import RunInfo
-from simulator.evaluate import Evaluated, evaluate
-from simulator.progress import Progress
-from simulator.stage import Lane, Played, Stage, again_name
-from simulator.vouching import is_bent, is_unmeasured, not_vouched
+from callerside.reports.results import RunInfo
+from callerside.simulator.evaluate import Evaluated, evaluate
+from callerside.simulator.progress import Progress
+from callerside.simulator.stage import Lane, Played, Stage, again_name
+from callerside.simulator.vouching import is_bent, is_unmeasured, not_vouched
 
 MOST_ATTEMPTS = 5
 

@@ -9,15 +9,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from reports.write import call_directory
-from simulator import loader
-from simulator.cell import calls_at_once
-from simulator.evaluate import Evaluated
-from simulator.repeats import evaluate_together
-from simulator.run_command import write_report
-from simulator.runner import RunError, RunOptions, begin_run, play_run
-from simulator.scenario import Scenario
-from simulator.stage import Lane, PlanError, plan, with_forerunners
+from callerside.reports.write import call_directory
+from callerside.simulator import loader
+from callerside.simulator.cell import calls_at_once
+from callerside.simulator.evaluate import Evaluated
+from callerside.simulator.repeats import evaluate_together
+from callerside.simulator.run_command import write_report
+from callerside.simulator.runner import RunError, RunOptions, begin_run, play_run
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.stage import Lane, PlanError, plan, with_forerunners
 
 _CLOSE_LIMIT_S = 30.0
 _ANSWER_LIMIT_S = 3600.0
@@ -58,7 +58,7 @@ class Player:
         self._done: dict[str, Future[Evaluated]] = {stage.name: Future() for stage in self._stages}
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
-        self._thread = threading.Thread(target=self._play, name="earshot", daemon=True)
+        self._thread = threading.Thread(target=self._play, name="callerside", daemon=True)
         self._thread.start()
 
     def calls_of(self, scenario: Scenario) -> list[Evaluated]:

@@ -16,9 +16,9 @@ import pytest
 
 # Loaded with every pytest of an environment: what it needs is imported when a scenario is there.
 if TYPE_CHECKING:
-    from simulator.evaluate import Evaluated
-    from simulator.pytest_player import Player
-    from simulator.scenario import Scenario
+    from callerside.simulator.evaluate import Evaluated
+    from callerside.simulator.pytest_player import Player
+    from callerside.simulator.scenario import Scenario
 
 FOLDER = "scenarios"
 _SUITE_FILE = "suite.yaml"
@@ -33,22 +33,24 @@ class ScenarioFailedError(Exception):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How to play: lane, seed, calls at once, where reports go."""
-    group = parser.getgroup("earshot", "telephone scenarios")
+    group = parser.getgroup("callerside", "telephone scenarios")
     group.addoption(
-        "--earshot-lane",
+        "--callerside-lane",
         choices=("sip", "virtual"),
         default="sip",
         help="sip: real calls in real time; virtual: in memory, in no time (default: sip)",
     )
-    group.addoption("--earshot-seed", type=int, default=0, help="of everything random (default: 0)")
     group.addoption(
-        "--earshot-jobs",
-        type=_positive,
-        metavar="N",
-        help="calls at once (default: as many as `earshot run` places here)",
+        "--callerside-seed", type=int, default=0, help="of everything random (default: 0)"
     )
     group.addoption(
-        "--earshot-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
+        "--callerside-jobs",
+        type=_positive,
+        metavar="N",
+        help="calls at once (default: as many as `callerside run` places here)",
+    )
+    group.addoption(
+        "--callerside-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
     )
 
 
@@ -84,7 +86,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Say where the report is."""
     player = config.stash.get(_PLAYER, None)
     if player is not None and player.report is not None:
-        terminalreporter.write_line(f"earshot report: {player.report}")
+        terminalreporter.write_line(f"callerside report: {player.report}")
 
 
 class ScenarioFile(pytest.File):
@@ -92,14 +94,14 @@ class ScenarioFile(pytest.File):
 
     def collect(self) -> Iterator["ScenarioItem"]:
         """One test, or one for each cell of the matrix."""
-        from simulator.loader import ScenarioError, load_file
+        from callerside.simulator.loader import ScenarioError, load_file
 
         try:
             scenarios = load_file(self.path)
         except ScenarioError as error:
             raise self.CollectError(str(error)) from None
         for scenario in scenarios:
-            if self.config.getoption("--earshot-lane") in scenario.lanes:
+            if self.config.getoption("--callerside-lane") in scenario.lanes:
                 item: ScenarioItem = ScenarioItem.from_parent(
                     self, name=scenario.name, scenario=scenario
                 )
@@ -137,7 +139,7 @@ class ScenarioItem(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
         """The sentence alone; where it happened in our code says nothing."""
-        from simulator.pytest_player import PlayerError
+        from callerside.simulator.pytest_player import PlayerError
 
         if isinstance(excinfo.value, (ScenarioFailedError, PlayerError)):
             return str(excinfo.value)
@@ -150,17 +152,17 @@ class ScenarioItem(pytest.Item):
 
 def _player(session: pytest.Session) -> "Player":
     """The run of this session; it begins with the first scenario that is tested."""
-    from simulator.pytest_player import Player
+    from callerside.simulator.pytest_player import Player
 
     stash = session.config.stash
     if _PLAYER not in stash:
         option = session.config.getoption
         stash[_PLAYER] = Player(
             [item.scenario for item in session.items if isinstance(item, ScenarioItem)],
-            lane=option("--earshot-lane"),
-            seed=option("--earshot-seed"),
-            jobs=option("--earshot-jobs"),
-            out=option("--earshot-out"),
+            lane=option("--callerside-lane"),
+            seed=option("--callerside-seed"),
+            jobs=option("--callerside-jobs"),
+            out=option("--callerside-out"),
         )
     return stash[_PLAYER]
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agent.clock import NS_PER_S
-from simulator.impairments import Impairer, Struck
+from callerside.agent.clock import NS_PER_S
+from callerside.simulator.impairments import Impairer, Struck
 
 _MAX_PACKET_BYTES = 2048
 _MAX_WAITING_PACKETS = 500

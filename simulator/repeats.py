@@ -7,9 +7,9 @@ values together. It is judged when the last of them is over, and stands with tha
 from collections.abc import Sequence
 from dataclasses import replace
 
-from reports.results import CallResult, judge_together
-from simulator.evaluate import Evaluated
-from simulator.vouching import Disturbance, disturbance, is_explained
+from callerside.reports.results import CallResult, judge_together
+from callerside.simulator.evaluate import Evaluated
+from callerside.simulator.vouching import Disturbance, disturbance, is_explained
 
 
 def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:

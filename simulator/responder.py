@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from agent import audio
-from agent.clock import NS_PER_S
-from agent.leg import (
+from callerside.agent import audio
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
     FramePlayed,
@@ -22,7 +22,7 @@ from agent.leg import (
     MediaReady,
     PlayoutCleared,
 )
-from reports.ears import Ears, SpeechEnded, SpeechStarted
+from callerside.reports.ears import Ears, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""

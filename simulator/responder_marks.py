@@ -14,10 +14,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from agent.clock import NS_PER_S
-from agent.timeline import Mark, merge
-from reports.evidence import Audio, CallEvidence
-from simulator.responder import Said
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.timeline import Mark, merge
+from callerside.reports.evidence import Audio, CallEvidence
+from callerside.simulator.responder import Said
 
 FRAMES_A_SECOND = 50
 UNTRUTHS_MS = (0.0, 100.0, -100.0)

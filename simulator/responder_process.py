@@ -13,15 +13,15 @@ import sys
 import time
 from pathlib import Path
 
-from agent import audio
-from agent.leg import CallReceived, HungUp, LegInput
-from agent.sip.endpoint import SipEndpoint
-from agent.sip.leg import SipCallLeg
-from agent.sip.options import SipOptions
-from reports.files import write_atomically
-from simulator.recording import CALLER_RATE_HZ
-from simulator.responder import Answer, Behaviour, Clear, Play, ResponderMachine, streams
-from simulator.sip_setup import AGENT_CLOCK_PHASE_MS
+from callerside.agent import audio
+from callerside.agent.leg import CallReceived, HungUp, LegInput
+from callerside.agent.sip.endpoint import SipEndpoint
+from callerside.agent.sip.leg import SipCallLeg
+from callerside.agent.sip.options import SipOptions
+from callerside.reports.files import write_atomically
+from callerside.simulator.recording import CALLER_RATE_HZ
+from callerside.simulator.responder import Answer, Behaviour, Clear, Play, ResponderMachine, streams
+from callerside.simulator.sip_setup import AGENT_CLOCK_PHASE_MS
 
 _POLL_MS = 1.0
 """Signalling is stamped when it is polled, as at the caller."""
@@ -78,7 +78,7 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
     endpoint = SipEndpoint(
         SipOptions(
             sample_rate_hz=CALLER_RATE_HZ,
-            user_agent="earshot-responder",
+            user_agent="callerside-responder",
             poll_ms=_POLL_MS,
             clock_phase_ms=AGENT_CLOCK_PHASE_MS,
         ),

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from agent import effects
-from agent.clock import NS_PER_MS
-from agent.leg import FramePlayed, PlayoutCleared, PlayoutOverflowed
-from agent.realtime.door import RealtimeEvent
-from simulator.invariants import Witness
-from simulator.virtual_tape import Step
+from callerside.agent import effects
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import FramePlayed, PlayoutCleared, PlayoutOverflowed
+from callerside.agent.realtime.door import RealtimeEvent
+from callerside.simulator.invariants import Witness
+from callerside.simulator.virtual_tape import Step
 
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 _STOP_LIMIT_NS = 40 * NS_PER_MS

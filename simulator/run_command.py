@@ -1,4 +1,4 @@
-"""`earshot run`: what it takes, what it prints, and the report that it writes."""
+"""`callerside run`: what it takes, what it prints, and the report that it writes."""
 
 import argparse
 import asyncio
@@ -15,17 +15,17 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from reports.budget import UNITS
-from reports.calibration import kept
-from reports.results import CallResult, RunInfo
-from reports.write import write_judged
-from simulator.cell import calls_at_once
-from simulator.choosing import Commands, add_choice, positive
-from simulator.evaluate import without_evidence
-from simulator.progress import summary_table
-from simulator.runner import Run, RunError, RunOptions, point_latest_at, run
-from simulator.stage import Lane
-from simulator.verdicts import unseen
+from callerside.reports.budget import UNITS
+from callerside.reports.calibration import kept
+from callerside.reports.results import CallResult, RunInfo
+from callerside.reports.write import write_judged
+from callerside.simulator.cell import calls_at_once
+from callerside.simulator.choosing import Commands, add_choice, positive
+from callerside.simulator.evaluate import without_evidence
+from callerside.simulator.progress import summary_table
+from callerside.simulator.runner import Run, RunError, RunOptions, point_latest_at, run
+from callerside.simulator.stage import Lane
+from callerside.simulator.verdicts import unseen
 
 LOG_WIDTH = 140
 """Of the closing table where no terminal says how wide it is."""
@@ -38,7 +38,7 @@ _UNTOLD = {"agent", "realtime", "after"}
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
 
 
-_EXCUSE_MACHINE = "EARSHOT_EXCUSE_MACHINE"
+_EXCUSE_MACHINE = "CALLERSIDE_EXCUSE_MACHINE"
 
 
 def add_command(commands: Commands) -> None:
@@ -48,7 +48,7 @@ def add_command(commands: Commands) -> None:
         help="place the calls of scenarios, measure them, and write the report",
         description="Places the calls of scenarios, measures what the caller hears, and writes "
         "index.html, results.json and junit.xml to out/<time>/ (and out/latest).",
-        epilog="Example: earshot run scenarios -k 'barge and not late' --repeat 5",
+        epilog="Example: callerside run scenarios -k 'barge and not late' --repeat 5",
     )
     add_choice(parser)
     parser.add_argument(
@@ -115,7 +115,7 @@ def _run(given: argparse.Namespace) -> int:
         agent_uri=given.agent,
     )
     done = asyncio.run(run(options, console))
-    command = " ".join(["earshot", *sys.argv[1:]])
+    command = " ".join(["callerside", *sys.argv[1:]])
     # A name of bytes that are no text cannot be written down as it is.
     command = command.encode(errors="backslashreplace").decode()
     written = write_report(done, options, command)

@@ -14,24 +14,24 @@ from pathlib import Path
 
 from rich.console import Console
 
-from reports import quality
-from reports.results import RunInfo
-from simulator import loader
-from simulator.cell import calls_at_once
-from simulator.evaluate import Evaluated
-from simulator.playing import play_all, with_attempts
-from simulator.processes import ProcessError
-from simulator.progress import Progress, make_progress
-from simulator.recording import CALLER_RATE_HZ
-from simulator.repeats import evaluate_together
-from simulator.scenario import Scenario
-from simulator.selection import SelectionError, select
-from simulator.sip_lane import SipLane
-from simulator.sip_setup import address_towards
-from simulator.speech import SpeechError, prepare_all
-from simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
-from simulator.virtual_lane import VirtualLane
-from simulator.virtual_leg import LineOptions
+from callerside.reports import quality
+from callerside.reports.results import RunInfo
+from callerside.simulator import loader
+from callerside.simulator.cell import calls_at_once
+from callerside.simulator.evaluate import Evaluated
+from callerside.simulator.playing import play_all, with_attempts
+from callerside.simulator.processes import ProcessError
+from callerside.simulator.progress import Progress, make_progress
+from callerside.simulator.recording import CALLER_RATE_HZ
+from callerside.simulator.repeats import evaluate_together
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.selection import SelectionError, select
+from callerside.simulator.sip_lane import SipLane
+from callerside.simulator.sip_setup import address_towards
+from callerside.simulator.speech import SpeechError, prepare_all
+from callerside.simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
+from callerside.simulator.virtual_lane import VirtualLane
+from callerside.simulator.virtual_leg import LineOptions
 
 EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 LEAST_MEASURED = 0.75
@@ -44,7 +44,7 @@ class RunError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What `earshot run` was asked for."""
+    """What `callerside run` was asked for."""
 
     paths: Sequence[Path] = (Path("scenarios"),)
     expression: str | None = None

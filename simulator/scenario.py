@@ -20,15 +20,15 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
-from agent.settings import CallSettings
-from fakes.script import Script
-from reports.budget import BudgetError, is_lifted, parse_limits
-from simulator.happenings import Happening, Transfer
-from simulator.network import Network
-from simulator.steps import Expect, Step, Steps
-from simulator.strict import Strict
-from simulator.values import DurationMs
-from simulator.yaml_source import Source
+from callerside.agent.settings import CallSettings
+from callerside.fakes.script import Script
+from callerside.reports.budget import BudgetError, is_lifted, parse_limits
+from callerside.simulator.happenings import Happening, Transfer
+from callerside.simulator.network import Network
+from callerside.simulator.steps import Expect, Step, Steps
+from callerside.simulator.strict import Strict
+from callerside.simulator.values import DurationMs
+from callerside.simulator.yaml_source import Source
 
 Lane = Literal["sip", "virtual"]
 Codec = Literal["PCMU", "PCMA", "G722"]

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Callable, Sequence
 
-from simulator.scenario import Scenario
+from callerside.simulator.scenario import Scenario
 
 
 class SelectionError(ValueError):

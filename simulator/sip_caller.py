@@ -15,19 +15,19 @@ from typing import Any
 import pjsua2
 import structlog
 
-from agent.leg import CallAnswered, CallProgressed, Party, TransferRequested
-from agent.sip.call import Call, response
-from agent.sip.endpoint import SipStation
-from agent.sip.errors import NoFreeCallError
-from agent.sip.leg import Ending, SipLeg
-from agent.sip.options import CALLS_PER_PROCESS, SipOptions, Transport
-from simulator.black_hole import BlackHole
-from simulator.impairments import Impairer, Struck
-from simulator.recording import CALLER_RATE_HZ, CallRecorder
-from simulator.refer import ReferTap
-from simulator.relay import RelayAddresses, RelayedCall
-from simulator.sip_line import Line, transfer_worked
-from simulator.sip_setup import CALLER_CLOCK_PHASE_MS
+from callerside.agent.leg import CallAnswered, CallProgressed, Party, TransferRequested
+from callerside.agent.sip.call import Call, response
+from callerside.agent.sip.endpoint import SipStation
+from callerside.agent.sip.errors import NoFreeCallError
+from callerside.agent.sip.leg import Ending, SipLeg
+from callerside.agent.sip.options import CALLS_PER_PROCESS, SipOptions, Transport
+from callerside.simulator.black_hole import BlackHole
+from callerside.simulator.impairments import Impairer, Struck
+from callerside.simulator.recording import CALLER_RATE_HZ, CallRecorder
+from callerside.simulator.refer import ReferTap
+from callerside.simulator.relay import RelayAddresses, RelayedCall
+from callerside.simulator.sip_line import Line, transfer_worked
+from callerside.simulator.sip_setup import CALLER_CLOCK_PHASE_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class CallerEndpoint(SipStation):
     def __init__(
         self, options: SipOptions | None = None, relay: RelayAddresses | None = None
     ) -> None:
-        chosen = options or SipOptions(user_agent="earshot-caller")
+        chosen = options or SipOptions(user_agent="callerside-caller")
         super().__init__(
             dataclasses.replace(
                 chosen,

@@ -13,16 +13,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agent.timeline import Mark
-from reports.write import CALLS
-from simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, agent_process, child
-from simulator.collecting import collect
-from simulator.processes import ChildProcess
-from simulator.sip_setup import agent_config, write_scripts, write_yaml
-from simulator.stage import Played, Stage
-from simulator.stalls import StallWatch
-from simulator.steps import Vanish
-from simulator.waits import WaitWatch
+from callerside.agent.timeline import Mark
+from callerside.reports.write import CALLS
+from callerside.simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, agent_process, child
+from callerside.simulator.collecting import collect
+from callerside.simulator.processes import ChildProcess
+from callerside.simulator.sip_setup import agent_config, write_scripts, write_yaml
+from callerside.simulator.stage import Played, Stage
+from callerside.simulator.stalls import StallWatch
+from callerside.simulator.steps import Vanish
+from callerside.simulator.waits import WaitWatch
 
 UNANSWERED_S = 66.0
 """How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,
@@ -94,7 +94,7 @@ class SipLane:
         return agent_process(name, self._config(kind), self._work / "logs", workers=workers)
 
     def _config(self, kind: Kind) -> Path:
-        return self._work / ("agent-relayed.yaml" if kind == "relayed" else "agent.yaml")
+        return self._work / ("agent-relayed.yaml" if kind == "relayed" else "callerside.agent.yaml")
 
     @property
     def processes(self) -> list[ChildProcess]:
@@ -187,7 +187,7 @@ class SipLane:
     async def _start_fake(self) -> None:
         scripts, timelines = self._work / "scripts", self._work / "realtime"
         write_scripts(self._stages, scripts)
-        arguments = ["-m", "fakes.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
+        arguments = ["-m", "callerside.fakes.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
         arguments += ["--scripts", str(scripts), "--timelines", str(timelines), "--keep-audio"]
         self._fake = child("fake-realtime", arguments, self._work / "logs")
         await self._fake.start()

@@ -8,11 +8,11 @@ import re
 
 import pjsua2
 
-from agent.sip.call import Call
-from agent.sip.options import Transport
-from agent.sip.stack import Stack
-from simulator import refer
-from simulator.black_hole import BlackHole
+from callerside.agent.sip.call import Call
+from callerside.agent.sip.options import Transport
+from callerside.agent.sip.stack import Stack
+from callerside.simulator import refer
+from callerside.simulator.black_hole import BlackHole
 
 _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from simulator.relay import RelayAddresses
-from simulator.stage import Stage
+from callerside.simulator.relay import RelayAddresses
+from callerside.simulator.stage import Stage
 
 _SIP_PORT = 5060
 
@@ -71,7 +71,7 @@ def address_towards(uri: str) -> str:
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Ours without settings that would change the run, and with a key that opens nothing."""
-    kept = {k: v for k, v in environment.items() if not k.startswith(("EARSHOT_", "OPENAI_"))}
+    kept = {k: v for k, v in environment.items() if not k.startswith(("CALLERSIDE_", "OPENAI_"))}
     return {**kept, "OPENAI_API_KEY": "no-key-is-needed-for-the-fake", "PYTHONUNBUFFERED": "1"}
 
 

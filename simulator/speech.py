@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from agent.audio import AudioFileError
-from fakes import repertoire
-from fakes.voice import VoiceError
-from simulator import phrases
-from simulator.plausible import unspeakable
-from simulator.stage import Stage
+from callerside.agent.audio import AudioFileError
+from callerside.fakes import repertoire
+from callerside.fakes.voice import VoiceError
+from callerside.simulator import phrases
+from callerside.simulator.plausible import unspeakable
+from callerside.simulator.stage import Stage
 
 
 class SpeechError(ValueError):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from simulator.explain import nearest
-from simulator.scenario import Scenario
+from callerside.simulator.explain import nearest
+from callerside.simulator.scenario import Scenario
 
 Lane = Literal["sip", "virtual"]
 Verdict = Literal["passed", "failed", "error"]

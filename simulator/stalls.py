@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from agent.clock import NS_PER_MS
+from callerside.agent.clock import NS_PER_MS
 
 TICK_S = 0.004
 STALL_MS = 3.0
@@ -71,7 +71,7 @@ class StallWatch:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "simulator.stalls",
+            "callerside.simulator.stalls",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

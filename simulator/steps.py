@@ -16,10 +16,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from agent.leg import DtmfMethod
-from simulator.happenings import Happening
-from simulator.strict import Strict
-from simulator.values import DurationMs, Moment, format_duration
+from callerside.agent.leg import DtmfMethod
+from callerside.simulator.happenings import Happening
+from callerside.simulator.strict import Strict
+from callerside.simulator.values import DurationMs, Moment, format_duration
 
 
 class Phrase(Strict):

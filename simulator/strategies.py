@@ -1,7 +1,7 @@
 """Hypothesis strategies for whole calls and their parts, for tests of an agent or of the harness.
 
     from hypothesis import given
-    from simulator.strategies import calls
+    from callerside.simulator.strategies import calls
 
     @given(calls())
     def test_my_agent_survives(scenario): ...
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from pydantic import TypeAdapter
 
-from fakes.faults import Fault
-from fakes.script import Timing
-from simulator.fuzz_calls import generate
-from simulator.fuzz_parts import generate_faults, generate_network, generate_timing
-from simulator.network import Network
-from simulator.scenario import Scenario
+from callerside.fakes.faults import Fault
+from callerside.fakes.script import Timing
+from callerside.simulator.fuzz_calls import generate
+from callerside.simulator.fuzz_parts import generate_faults, generate_network, generate_timing
+from callerside.simulator.network import Network
+from callerside.simulator.scenario import Scenario
 
 _FAULTS: TypeAdapter[tuple[Fault, ...]] = TypeAdapter(tuple[Fault, ...])
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError, create_model
 
-from agent.settings import merge
-from simulator import yaml_source
-from simulator.explain import explain
-from simulator.scenario import Scenario
-from simulator.strict import Strict
-from simulator.yaml_source import Source
+from callerside.agent.settings import merge
+from callerside.simulator import yaml_source
+from callerside.simulator.explain import explain
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.strict import Strict
+from callerside.simulator.yaml_source import Source
 
 SUITE_FILE = "suite.yaml"
 SHARED_KEYS = ("agent", "realtime", "caller", "network", "never", "budget", "time_limit", "tags")

@@ -10,16 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from agent.clock import ms_to_ns
-from simulator.call_facts import CallFacts
-from simulator.caller_effects import Effect, EmitMark, Hold, Resume, SendDtmf
-from simulator.expecting import Met, Waiting, expectation
-from simulator.mouth import Utterance
-from simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
-from simulator.steps import Hold as PutOnHold
-from simulator.steps import Resume as TakeOffHold
-from simulator.steps import Vanish as DropOut
-from simulator.values import format_duration
+from callerside.agent.clock import ms_to_ns
+from callerside.simulator.call_facts import CallFacts
+from callerside.simulator.caller_effects import Effect, EmitMark, Hold, Resume, SendDtmf
+from callerside.simulator.expecting import Met, Waiting, expectation
+from callerside.simulator.mouth import Utterance
+from callerside.simulator.steps import Expect, MakeSound, Pause, Press, Say, Step
+from callerside.simulator.steps import Hold as PutOnHold
+from callerside.simulator.steps import Resume as TakeOffHold
+from callerside.simulator.steps import Vanish as DropOut
+from callerside.simulator.values import format_duration
 
 KEY_MS = 250.0
 """How long the telephone takes to send one key, with the pause behind it."""

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from agent.clock import ms_to_ns
-from agent.timeline import Mark
-from simulator.call_facts import is_greeting, is_reply
-from simulator.happenings import (
+from callerside.agent.clock import ms_to_ns
+from callerside.agent.timeline import Mark
+from callerside.simulator.call_facts import is_greeting, is_reply
+from callerside.simulator.happenings import (
     DetailedHappening,
     Dtmf,
     FunctionCall,
@@ -25,11 +25,11 @@ from simulator.happenings import (
     Transfer,
     matches,
 )
-from simulator.known_marks import known_marks
-from simulator.quiet import dead_air
-from simulator.scenario import Scenario
-from simulator.steps import Expect
-from simulator.values import format_duration
+from callerside.simulator.known_marks import known_marks
+from callerside.simulator.quiet import dead_air
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.steps import Expect
+from callerside.simulator.values import format_duration
 
 _LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)
 _PLAYED = {

@@ -10,19 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from agent.audio import to_samples
-from agent.greeting import MemoryPrompts
-from agent.settings import Settings
-from agent.timeline import merge
-from reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
-from reports.write import CALLS
-from simulator.cell import PhaseSink
-from simulator.invariants import Witness, check
-from simulator.invariants_audio import ALL
-from simulator.phrases import prepare
-from simulator.sip_setup import agent_config
-from simulator.stage import Played, Stage, Verdict
-from simulator.virtual_stage import VirtualCall, options_for, play_call
+from callerside.agent.audio import to_samples
+from callerside.agent.greeting import MemoryPrompts
+from callerside.agent.settings import Settings
+from callerside.agent.timeline import merge
+from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
+from callerside.reports.write import CALLS
+from callerside.simulator.cell import PhaseSink
+from callerside.simulator.invariants import Witness, check
+from callerside.simulator.invariants_audio import ALL
+from callerside.simulator.phrases import prepare
+from callerside.simulator.sip_setup import agent_config
+from callerside.simulator.stage import Played, Stage, Verdict
+from callerside.simulator.virtual_stage import VirtualCall, options_for, play_call
 
 
 class VirtualLane:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from agent.audio import BYTES_PER_SAMPLE
-from agent.clock import NS_PER_MS, Timer, ms_to_ns
-from agent.leg import (
+from callerside.agent.audio import BYTES_PER_SAMPLE
+from callerside.agent.clock import NS_PER_MS, Timer, ms_to_ns
+from callerside.agent.leg import (
     FRAME_MS,
     AudioReceived,
     CallAnswered,
@@ -34,9 +34,9 @@ from agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from simulator.link import MediaLink
-from simulator.virtual_clock import VirtualClock
-from simulator.virtual_media import FRAME_NS, VirtualMedia
+from callerside.simulator.link import MediaLink
+from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.virtual_media import FRAME_NS, VirtualMedia
 
 _DIGIT_MS = 200
 """A key press and the pause behind it, as pjsua sends them."""

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
-from agent.leg import FRAME_MS, HungUp
-from simulator.link import MediaLink, Network
-from simulator.recording import Recording
-from simulator.virtual_beat import LineBeat
-from simulator.virtual_clock import VirtualClock
-from simulator.virtual_leg import LineOptions, Side, VirtualLeg
-from simulator.virtual_media import FRAME_NS
+from callerside.agent.leg import FRAME_MS, HungUp
+from callerside.simulator.link import MediaLink, Network
+from callerside.simulator.recording import Recording
+from callerside.simulator.virtual_beat import LineBeat
+from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.virtual_leg import LineOptions, Side, VirtualLeg
+from callerside.simulator.virtual_media import FRAME_NS
 
 
 class VirtualLine:

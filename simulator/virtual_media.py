@@ -8,12 +8,12 @@ pieces: G.711 quantises every sample by itself, so that frames would give the sa
 
 from collections.abc import Callable
 
-from agent.audio import AudioFormat, Encoding
-from agent.clock import NS_PER_MS
-from agent.leg import FRAME_MS
-from agent.playout import PlayoutBuffer
-from simulator.link import MediaLink
-from simulator.virtual_clock import NEVER_NS, VirtualClock
+from callerside.agent.audio import AudioFormat, Encoding
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import FRAME_MS
+from callerside.agent.playout import PlayoutBuffer
+from callerside.simulator.link import MediaLink
+from callerside.simulator.virtual_clock import NEVER_NS, VirtualClock
 
 FRAME_NS = FRAME_MS * NS_PER_MS
 MANY_FRAMES = 1 << 30

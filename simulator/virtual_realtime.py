@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from agent.clock import Clock, Timer, ms_to_ns
-from agent.realtime.connection import MAX_MESSAGE_BYTES, MAX_WAITING_EVENTS
-from agent.realtime.door import (
+from callerside.agent.clock import Clock, Timer, ms_to_ns
+from callerside.agent.realtime.connection import MAX_MESSAGE_BYTES, MAX_WAITING_EVENTS
+from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
     RealtimeConnected,
@@ -23,8 +23,8 @@ from agent.realtime.door import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from agent.timeline import MarkSink
-from fakes import door
+from callerside.agent.timeline import MarkSink
+from callerside.fakes import door
 
 _NORMAL, _ABNORMAL, _TOO_BIG = 1000, 1006, 1009
 """Close codes (RFC 6455 §7.4.1); 1006: lost without a close frame."""

@@ -10,28 +10,32 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from agent.clock import NS_PER_S, ms_to_ns
-from agent.driver import CallDriver, run_inline
-from agent.effects import ConnectRealtime
-from agent.greeting import MemoryPrompts
-from agent.leg import FRAME_MS
-from agent.settings import CallSettings
-from agent.timeline import Mark
-from fakes import repertoire
-from fakes.session import RealtimeSession
-from fakes.state import Observation
-from simulator.caller import CallerMachine
-from simulator.caller_driver import CallerDriver
-from simulator.caller_effects import Finish
-from simulator.impairments import Impairer
-from simulator.link import Network
-from simulator.recording import Recording
-from simulator.scenario import Scenario
-from simulator.virtual_clock import VirtualClock
-from simulator.virtual_leg import LineOptions, VirtualLeg
-from simulator.virtual_line import VirtualLine
-from simulator.virtual_realtime import ApiPath, VirtualRealtimeConnection, VirtualRealtimeServer
-from simulator.virtual_tape import Step, TapedMachine
+from callerside.agent.clock import NS_PER_S, ms_to_ns
+from callerside.agent.driver import CallDriver, run_inline
+from callerside.agent.effects import ConnectRealtime
+from callerside.agent.greeting import MemoryPrompts
+from callerside.agent.leg import FRAME_MS
+from callerside.agent.settings import CallSettings
+from callerside.agent.timeline import Mark
+from callerside.fakes import repertoire
+from callerside.fakes.session import RealtimeSession
+from callerside.fakes.state import Observation
+from callerside.simulator.caller import CallerMachine
+from callerside.simulator.caller_driver import CallerDriver
+from callerside.simulator.caller_effects import Finish
+from callerside.simulator.impairments import Impairer
+from callerside.simulator.link import Network
+from callerside.simulator.recording import Recording
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.virtual_leg import LineOptions, VirtualLeg
+from callerside.simulator.virtual_line import VirtualLine
+from callerside.simulator.virtual_realtime import (
+    ApiPath,
+    VirtualRealtimeConnection,
+    VirtualRealtimeServer,
+)
+from callerside.simulator.virtual_tape import Step, TapedMachine
 
 _AFTERWARDS_MS = 120_000
 """How long the agent may take to end once the caller has: all of its own limits are shorter."""

@@ -6,9 +6,9 @@ invariants (`simulator.invariants`) do not have to take its word.
 
 from typing import Any, NamedTuple
 
-from agent.call import CallMachine
-from agent.effects import Effect
-from agent.inputs import CallInput
+from callerside.agent.call import CallMachine
+from callerside.agent.effects import Effect
+from callerside.agent.inputs import CallInput
 
 
 class Step(NamedTuple):

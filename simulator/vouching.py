@@ -13,10 +13,10 @@ still, and no more: what was said, heard and sent is never explained by a stall.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from reports.budget import Judged
-from reports.results import CallResult
-from reports.standstill import standstills
-from simulator.evaluate import Evaluated
+from callerside.reports.budget import Judged
+from callerside.reports.results import CallResult
+from callerside.reports.standstill import standstills
+from callerside.simulator.evaluate import Evaluated
 
 VOUCHED_LAG_MS = 10.0
 """Half a frame. A call that went otherwise than scripted is believed up to here."""

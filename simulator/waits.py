@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from agent.clock import NS_PER_MS
-from simulator.stalls import Stall
+from callerside.agent.clock import NS_PER_MS
+from callerside.simulator.stalls import Stall
 
 WINDOW_S = 0.05
 WAIT_MS = 5.0

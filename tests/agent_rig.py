@@ -77,7 +77,7 @@ class Program:
 
 
 class Agent(Program):
-    """`earshot-agent serve` on free ports, with its pages."""
+    """`callerside-agent serve` on free ports, with its pages."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class Agent(Program):
             "greeting": {"warm_at_start": False, **settings.get("greeting", {})},
         }
         self.folder = folder
-        self.config = folder / "agent.yaml"
+        self.config = folder / "callerside.agent.yaml"
         self.write(merged)
-        command = ["agent.cli", "serve", "--config", str(self.config), *options]
+        command = ["callerside.agent.cli", "serve", "--config", str(self.config), *options]
         super().__init__(folder, "agent", *command, runner=runner)
 
     def write(self, settings: Mapping[str, Any]) -> None:
@@ -163,7 +163,7 @@ def fake_realtime(
         path = folder / "script.yaml"
         path.write_text(yaml.safe_dump(dict(script)))
         options = [*options, "--script", str(path)]
-    program = Program(folder, "fake", "fakes.cli", "serve", "--port", "0", *options)
+    program = Program(folder, "fake", "callerside.fakes.cli", "serve", "--port", "0", *options)
     try:
         yield program.addresses[0]
     finally:

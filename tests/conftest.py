@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from simulator.vouching import VOUCHED_LAG_MS
+from callerside.simulator.vouching import VOUCHED_LAG_MS
 
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 
@@ -23,11 +23,11 @@ _begun_ns = pytest.StashKey[int]()
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """With EARSHOT_NO_SKIPS=1 a skip is a failure: that machine is meant to have everything."""
+    """With CALLERSIDE_NO_SKIPS=1 a skip is a failure: that machine is meant to have everything."""
     report = yield
     if (
         report.skipped
-        and os.environ.get("EARSHOT_NO_SKIPS") == "1"
+        and os.environ.get("CALLERSIDE_NO_SKIPS") == "1"
         and not hasattr(report, "wasxfail")
     ):
         report.outcome = "failed"
@@ -63,7 +63,7 @@ class _Machine:
     def __init__(self) -> None:
         self._last_ns = 0
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "simulator.stalls"],
+            [sys.executable, "-m", "callerside.simulator.stalls"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -7,7 +7,7 @@ import pytest
 OURS = [
     point
     for point in entry_points(group="console_scripts")
-    if point.dist and point.dist.name == "earshot"
+    if point.dist and point.dist.name == "callerside"
 ]
 
 
@@ -19,8 +19,8 @@ def test_each_tells_its_version(
     with pytest.raises(SystemExit) as ended:
         program.load()()
     told = capsys.readouterr().out
-    assert (ended.value.code, told) == (0, f"{program.name} {version('earshot')}\n")
+    assert (ended.value.code, told) == (0, f"{program.name} {version('callerside')}\n")
 
 
 def test_there_are_three() -> None:
-    assert {program.name for program in OURS} == {"earshot", "earshot-agent", "fake-realtime"}
+    assert {program.name for program in OURS} == {"callerside", "callerside-agent", "fake-realtime"}

@@ -13,14 +13,14 @@ MAY_IMPORT = {
     "agent": ("agent",),
     "fakes": (
         "fakes",
-        "agent.timeline",
-        "agent.clock",
-        "agent.audio",
-        "agent.files",
-        "agent.plain_words",
-        "agent.yaml_keys",
+        "callerside.agent.timeline",
+        "callerside.agent.clock",
+        "callerside.agent.audio",
+        "callerside.agent.files",
+        "callerside.agent.plain_words",
+        "callerside.agent.yaml_keys",
     ),
-    "reports": ("reports", "agent.timeline", "agent.files"),
+    "reports": ("reports", "callerside.agent.timeline", "callerside.agent.files"),
     "simulator": ROOMS,
 }
 ONLY_IN = {

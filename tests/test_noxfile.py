@@ -30,7 +30,7 @@ class Session:
 
 @pytest.mark.parametrize(
     ("job", "command"),
-    [("scenarios", ("earshot", "run", "-k", "barge")), ("tests", ("pytest", "-k", "barge"))],
+    [("scenarios", ("callerside", "run", "-k", "barge")), ("tests", ("pytest", "-k", "barge"))],
 )
 def test_what_could_not_run_ends_nox_with_2_and_a_failure_with_1(
     job: str, command: tuple[str, ...]

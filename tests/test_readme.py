@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent import config
-from reports.budget import UNITS
-from simulator import cli, loader
+from callerside.agent import config
+from callerside.reports.budget import UNITS
+from callerside.simulator import cli, loader
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,9 +33,9 @@ def test_the_scenario_shown_is_valid(tmp_path: Path) -> None:
 
 
 def commands_shown(page: str) -> list[list[str]]:
-    """What an author is told to type, from `earshot new` on."""
+    """What an author is told to type, from `callerside new` on."""
     lines = re.findall(
-        r"^(?:\$ )?earshot (.*)$", page[page.index("earshot new ") - 2 :], re.MULTILINE
+        r"^(?:\$ )?callerside (.*)$", page[page.index("callerside new ") - 2 :], re.MULTILINE
     )
     told = [shlex.split(line, comments=True) for line in lines]
     return [words for words in told if words[0] in ("new", "check", "list", "say", "run")]
@@ -59,8 +59,8 @@ def test_what_an_author_is_told_to_type_works_as_it_is_written(
 
 
 def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
-    (tmp_path / "agent.yaml").write_text(blocks("yaml")[1])
-    settings = config.load(tmp_path / "agent.yaml", env={"OPENAI_API_KEY": "any"})
+    (tmp_path / "callerside.agent.yaml").write_text(blocks("yaml")[1])
+    settings = config.load(tmp_path / "callerside.agent.yaml", env={"OPENAI_API_KEY": "any"})
     assert settings.for_call("100").voice == "marin"
 
 
@@ -74,7 +74,7 @@ def test_the_measured_table_is_of_real_metrics_and_its_command_of_real_scenarios
     rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     assert len(rows) >= 8
     assert [name for name in rows if name not in UNITS] == []
-    (command,) = [block for block in blocks("console") if "earshot run" in block]
+    (command,) = [block for block in blocks("console") if "callerside run" in block]
     files = [word for word in command.split() if word.endswith(".yaml")]
     assert [scenario.name for scenario in loader.load([ROOT / name for name in files])] == [
         "first_call",

@@ -18,8 +18,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from agent.realtime.dialects import BETA_HEADER
-from agent.realtime.door import (
+from callerside.agent.realtime.dialects import BETA_HEADER
+from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
     RealtimeConnected,
@@ -27,7 +27,7 @@ from agent.realtime.door import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from agent.settings import Dialect
+from callerside.agent.settings import Dialect
 
 MAX_WAITING_EVENTS = 3_000
 """Before the handshake is done: a minute of 20 ms appends."""

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import structlog
 
-from agent.clock import NS_PER_S
-from agent.realtime.door import (
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
     RealtimeConnection,
@@ -27,7 +27,7 @@ from agent.realtime.door import (
 
 FORMAT = "realtime-recording"
 VERSION = 1
-SOURCE = "a call taken by earshot-agent"
+SOURCE = "a call taken by callerside-agent"
 
 _SECRETS = frozenset({"client_secret", "authorization", "api_key", "headers"})
 _log = structlog.get_logger(__name__)

@@ -13,23 +13,23 @@ from typing import Any
 import pjsua2
 import structlog
 
-from agent.clock import NS_PER_MS
-from agent.sip.admission import Admission, LogLimit, Reason, lines_of
-from agent.sip.call import reported
-from agent.sip.errors import SipError
-from agent.sip.gate import Gate
-from agent.sip.guard import Guard
-from agent.sip.inbox import Inbox
-from agent.sip.leg import SipCallLeg, SipLeg
-from agent.sip.lines import OneLine
-from agent.sip.offer import expected_codec, media_lines
-from agent.sip.options import SipOptions
-from agent.sip.parties import parties
-from agent.sip.pjsip import StackModule
-from agent.sip.ports import PortPool
-from agent.sip.pulse import Pulse
-from agent.sip.registration import RefusalRetry, own_contact
-from agent.sip.stack import Stack
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.sip.admission import Admission, LogLimit, Reason, lines_of
+from callerside.agent.sip.call import reported
+from callerside.agent.sip.errors import SipError
+from callerside.agent.sip.gate import Gate
+from callerside.agent.sip.guard import Guard
+from callerside.agent.sip.inbox import Inbox
+from callerside.agent.sip.leg import SipCallLeg, SipLeg
+from callerside.agent.sip.lines import OneLine
+from callerside.agent.sip.offer import expected_codec, media_lines
+from callerside.agent.sip.options import SipOptions
+from callerside.agent.sip.parties import parties
+from callerside.agent.sip.pjsip import StackModule
+from callerside.agent.sip.ports import PortPool
+from callerside.agent.sip.pulse import Pulse
+from callerside.agent.sip.registration import RefusalRetry, own_contact
+from callerside.agent.sip.stack import Stack
 
 _log = structlog.get_logger(__name__)
 

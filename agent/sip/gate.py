@@ -14,10 +14,27 @@ import re
 import time
 from collections.abc import Callable
 
-from agent.sip.admission import FAILED, REPLACES, Admission, Invite, Reason, Refusal, Refused
-from agent.sip.call import reported
-from agent.sip.options import CALLS_PER_PROCESS
-from agent.sip.pjsip import HEADER, POOL, READ, Pointer, StackModule, Str, is_method, ring_of
+from callerside.agent.sip.admission import (
+    FAILED,
+    REPLACES,
+    Admission,
+    Invite,
+    Reason,
+    Refusal,
+    Refused,
+)
+from callerside.agent.sip.call import reported
+from callerside.agent.sip.options import CALLS_PER_PROCESS
+from callerside.agent.sip.pjsip import (
+    HEADER,
+    POOL,
+    READ,
+    Pointer,
+    StackModule,
+    Str,
+    is_method,
+    ring_of,
+)
 
 OnRefused = Callable[[int, Reason, str], None]
 """Told the status of a refused call, why, and where it came from."""
@@ -46,7 +63,7 @@ _IDENTITY = re.compile(r"^(?:via|v|call-id|i|cseq)[ \t]*:[^\r\n]*", re.IGNORECAS
 class Gate(StackModule):
     """For requests that belong to no call."""
 
-    name = b"earshot-gate"
+    name = b"callerside-gate"
     priority = 63
     """Behind transactions (16) and dialogs (32), which keep what is theirs; PJSUA's is 64."""
     is_needed = True

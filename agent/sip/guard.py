@@ -9,7 +9,7 @@ import re
 
 import structlog
 
-from agent.sip.pjsip import READ, StackModule, is_method
+from callerside.agent.sip.pjsip import READ, StackModule, is_method
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNOREC
 class Guard(StackModule):
     """Before transactions: what it refuses has never been there."""
 
-    name = b"earshot-guard"
+    name = b"callerside-guard"
     priority = 15
     """Transactions have 16."""
     needs = (READ,)

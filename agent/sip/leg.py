@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import pjsua2
 import structlog
 
-from agent.clock import NS_PER_MS
-from agent.leg import (
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import (
     CallAnswered,
     CallReceived,
     DtmfMethod,
@@ -26,15 +26,15 @@ from agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from agent.sip import dtmf
-from agent.sip.call import Call, response
-from agent.sip.inbox import Inbox
-from agent.sip.jitter import JitterTrim, trim_of
-from agent.sip.media import LegMedia, OnTick
-from agent.sip.options import SipOptions
-from agent.sip.parties import readable
-from agent.sip.ports import PortPool
-from agent.sip.rtp import RtpCounter
+from callerside.agent.sip import dtmf
+from callerside.agent.sip.call import Call, response
+from callerside.agent.sip.inbox import Inbox
+from callerside.agent.sip.jitter import JitterTrim, trim_of
+from callerside.agent.sip.media import LegMedia, OnTick
+from callerside.agent.sip.options import SipOptions
+from callerside.agent.sip.parties import readable
+from callerside.agent.sip.ports import PortPool
+from callerside.agent.sip.rtp import RtpCounter
 
 _log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ it refuses, and opens nothing for.
 import ctypes
 from collections.abc import Sequence
 
-from agent.sip.offer import with_one_audio
-from agent.sip.pjsip import Pointer, StackModule, Text, is_method
+from callerside.agent.sip.offer import with_one_audio
+from callerside.agent.sip.pjsip import Pointer, StackModule, Text, is_method
 
 _POOL_BYTES = 8_192
 
@@ -28,7 +28,7 @@ class _Description(ctypes.Structure):
 class OneLine(StackModule):
     """Before dialogs. What is let in is counted as it is shown, so nothing goes without it."""
 
-    name = b"earshot-lines"
+    name = b"callerside-lines"
     priority = 31
     """Transactions have 16, dialogs 32."""
     is_needed = True
@@ -48,7 +48,7 @@ class OneLine(StackModule):
 
     def prepare(self) -> None:
         """The memory of one description: nobody keeps one for longer than its message."""
-        self._pool = self.library.pjsua_pool_create(b"earshot", _POOL_BYTES, _POOL_BYTES)
+        self._pool = self.library.pjsua_pool_create(b"callerside", _POOL_BYTES, _POOL_BYTES)
 
     def deal_with(self, message: int) -> bool:
         """Any request; only what can be an offer is looked at."""

@@ -9,12 +9,18 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from agent.audio import silence
-from agent.leg import FRAME_MS, AudioReceived, FramePlayed, PlayoutCleared, PlayoutOverflowed
-from agent.playout import PlayoutBuffer
-from agent.sip.inbox import Inbox
-from agent.sip.ports import MediaPort, PortPool
-from agent.sip.rate import bridge_gain, tap_behind
+from callerside.agent.audio import silence
+from callerside.agent.leg import (
+    FRAME_MS,
+    AudioReceived,
+    FramePlayed,
+    PlayoutCleared,
+    PlayoutOverflowed,
+)
+from callerside.agent.playout import PlayoutBuffer
+from callerside.agent.sip.inbox import Inbox
+from callerside.agent.sip.ports import MediaPort, PortPool
+from callerside.agent.sip.rate import bridge_gain, tap_behind
 
 OnTick = Callable[[bytes, bytes, int], None]
 """Told of each tick what left, what was heard, and when; on the media clock's thread."""

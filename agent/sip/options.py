@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
-from agent.leg import FRAME_MS
+from callerside.agent.leg import FRAME_MS
 
 CALLS_PER_PROCESS = 4
 """`PJSUA_MAX_CALLS` as the wheel was compiled: a fifth call needs another process."""
@@ -73,7 +73,7 @@ class SipOptions:
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
-    user_agent: str = "earshot"
+    user_agent: str = "callerside"
     clock_phase_ms: float | None = None
     """When the media clock ticks: so much after every whole 20 ms of the system's monotonic clock.
     None: wherever it happened to start. Two ends on one machine whose clocks tick 10 ms apart leave

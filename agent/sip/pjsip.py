@@ -11,8 +11,8 @@ from typing import Any
 import pjsua2
 import structlog
 
-from agent.sip.call import reported
-from agent.sip.errors import SipError
+from callerside.agent.sip.call import reported
+from callerside.agent.sip.errors import SipError
 
 _log = structlog.get_logger(__name__)
 
@@ -149,7 +149,7 @@ class StackModule:
 
     def new_pool(self, size_bytes: int) -> int:
         """Memory of PJSIP's, for as long as the stack lives; for those that need `POOL`."""
-        pool: int = self.library.pjsua_pool_create(b"earshot", size_bytes, size_bytes)
+        pool: int = self.library.pjsua_pool_create(b"callerside", size_bytes, size_bytes)
         return pool
 
     def header(self, name: bytes, value: bytes) -> Link:

@@ -8,7 +8,7 @@ import ctypes
 import re
 from collections.abc import Callable
 
-from agent.sip.pjsip import POOL, READ, Pointer, StackModule, is_method, ring_of
+from callerside.agent.sip.pjsip import POOL, READ, Pointer, StackModule, is_method, ring_of
 
 _OK = 200
 _ACCEPT, _ALLOW = 0, 4
@@ -22,7 +22,7 @@ _TO_TAG = re.compile(r"^(?:to|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE
 class Pulse(StackModule):
     """Before dialogs. `is_live` is asked whether there is a call of this `Call-ID`."""
 
-    name = b"earshot-pulse"
+    name = b"callerside-pulse"
     priority = 31
     """Transactions have 16, dialogs 32."""
     needs = (

@@ -21,11 +21,11 @@ from typing import Any
 import pjsua2
 import structlog
 
-from agent.clock import NS_PER_MS
-from agent.leg import FRAME_MS
-from agent.sip.errors import PortTakenError, SipError
-from agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions, Transport
-from agent.sip.priority import hurried_threads
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import FRAME_MS
+from callerside.agent.sip.errors import PortTakenError, SipError
+from callerside.agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions, Transport
+from callerside.agent.sip.priority import hurried_threads
 
 _log = structlog.get_logger(__name__)
 
@@ -181,7 +181,7 @@ class Stack:
         """
         config = pjsua2.AccountConfig()
         advertised = self.options.public_host or self.options.listen_host
-        config.idUri = f"sip:earshot@{advertised}:{self.port}"
+        config.idUri = f"sip:callerside@{advertised}:{self.port}"
         config.callConfig.timerUse = pjsua2.PJSUA_SIP_TIMER_OPTIONAL
         media = config.mediaConfig.transportConfig
         media.boundAddress = self.options.listen_host

@@ -7,12 +7,12 @@ frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent import effects
-from agent.call import CallMachine
-from agent.clock import NS_PER_MS
-from agent.greeting import Prompt
-from agent.inputs import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
-from agent.leg import (
+from callerside.agent import effects
+from callerside.agent.call import CallMachine
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.greeting import Prompt
+from callerside.agent.inputs import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
+from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
     CallReceived,
@@ -21,9 +21,9 @@ from agent.leg import (
     MediaReady,
     PlayoutCleared,
 )
-from agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
-from agent.settings import CallSettings, merge
-from agent.states import State
+from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
+from callerside.agent.settings import CallSettings, merge
+from callerside.agent.states import State
 
 FRAME_NS = 20 * NS_PER_MS
 START_NS = 1_000_000_000

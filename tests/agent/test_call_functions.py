@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 from call_rig import NO_GREETING, CallRig, with_settings
 
-from agent import effects
-from agent.inputs import EndRequested, ToolFinished
-from agent.leg import (
+from callerside.agent import effects
+from callerside.agent.inputs import EndRequested, ToolFinished
+from callerside.agent.leg import (
     AudioReceived,
     DtmfReceived,
     HungUp,
     TransferProgressed,
     TransferRequested,
 )
-from agent.states import State
+from callerside.agent.states import State
 
 HOURS = {"type": "function", "name": "opening_hours", "description": "x", "parameters": {}}
 LOCAL = with_settings(NO_GREETING, {"turns": {"policy": "local"}})

@@ -6,12 +6,18 @@ from typing import Any
 import pytest
 from call_rig import NO_GREETING, CallRig, with_settings
 
-from agent import effects
-from agent.greeting import Prompt, prompt_key
-from agent.inputs import Timer
-from agent.leg import CallAnswered, CallReceived, DtmfReceived, HungUp, TransferProgressed
-from agent.settings import CallSettings
-from agent.states import State
+from callerside.agent import effects
+from callerside.agent.greeting import Prompt, prompt_key
+from callerside.agent.inputs import Timer
+from callerside.agent.leg import (
+    CallAnswered,
+    CallReceived,
+    DtmfReceived,
+    HungUp,
+    TransferProgressed,
+)
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import State
 
 SECOND = b"\4\0" * 24_000
 

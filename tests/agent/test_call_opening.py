@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 from call_rig import CallRig, with_settings
 
-from agent import effects
-from agent.greeting import Prompt, prompt_key
-from agent.inputs import PromptLoaded, Timer
-from agent.leg import CallAnswered, CallReceived, DtmfReceived, HungUp, MediaReady
-from agent.settings import CallSettings
-from agent.states import State
+from callerside.agent import effects
+from callerside.agent.greeting import Prompt, prompt_key
+from callerside.agent.inputs import PromptLoaded, Timer
+from callerside.agent.leg import CallAnswered, CallReceived, DtmfReceived, HungUp, MediaReady
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import State
 
 NO_BEEP = {"beep": {"enabled": False}}
 

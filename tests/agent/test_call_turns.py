@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 
-from agent import effects
-from agent.leg import DtmfReceived, PlayoutOverflowed
-from agent.realtime.door import RealtimeEvent
-from agent.states import State
+from callerside.agent import effects
+from callerside.agent.leg import DtmfReceived, PlayoutOverflowed
+from callerside.agent.realtime.door import RealtimeEvent
+from callerside.agent.states import State
 
 CLIENT = with_settings(NO_GREETING, {"turns": {"policy": "client"}})
 

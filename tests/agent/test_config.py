@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
-from agent.settings import CallSettings, Settings, audio_format, merge, realtime_url
+from callerside.agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
+from callerside.agent.settings import CallSettings, Settings, audio_format, merge, realtime_url
 
 
 def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "agent.yaml"
+    path = tmp_path / "callerside.agent.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, problem: s
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])
 def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "agent.yaml"
+    path = tmp_path / "callerside.agent.yaml"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -88,22 +88,22 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, "sip: {port: 5060, max_calls: 2}")
     env = {
-        "EARSHOT_SIP__PORT": "5070",
-        "EARSHOT_VOICE": "ash",
-        "EARSHOT_RECORDINGS": "/x",
+        "CALLERSIDE_SIP__PORT": "5070",
+        "CALLERSIDE_VOICE": "ash",
+        "CALLERSIDE_RECORDINGS": "/x",
         "A": "b",
     }
-    del env["EARSHOT_RECORDINGS"]
+    del env["CALLERSIDE_RECORDINGS"]
     settings = load(path, env)
     assert (settings.sip.port, settings.sip.max_calls, settings.voice) == (5070, 2, "ash")
 
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "")
-    with pytest.raises(ConfigError, match=r"^EARSHOT_SIP__PORT: sip.port: is 'x'"):
-        load(path, {"EARSHOT_SIP__PORT": "x"})
-    with pytest.raises(ConfigError, match=r"^EARSHOT_SIP__PORT: its value is not YAML"):
-        load(path, {"EARSHOT_SIP__PORT": "["})
+    with pytest.raises(ConfigError, match=r"^CALLERSIDE_SIP__PORT: sip.port: is 'x'"):
+        load(path, {"CALLERSIDE_SIP__PORT": "x"})
+    with pytest.raises(ConfigError, match=r"^CALLERSIDE_SIP__PORT: its value is not YAML"):
+        load(path, {"CALLERSIDE_SIP__PORT": "["})
 
 
 def test_routes_override_deeply_and_the_first_that_matches_holds(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_settings_are_frozen() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    secrets = load_secrets({"OPENAI_API_KEY": "sk-secret", "EARSHOT_SIP_PASSWORD": "pw-secret"})
+    secrets = load_secrets({"OPENAI_API_KEY": "sk-secret", "CALLERSIDE_SIP_PASSWORD": "pw-secret"})
     assert (secrets.api_key, secrets.sip_password) == ("sk-secret", "pw-secret")
     assert "secret" not in repr(secrets)
     assert load_secrets({"OPENAI_API_KEY": ""}).api_key is None

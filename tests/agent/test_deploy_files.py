@@ -16,13 +16,13 @@ from agent_rig import Agent, fake_realtime, until
 from prometheus_client.parser import text_string_to_metric_families
 from raw_sip import RawPhone
 
-from agent.metrics import AgentMetrics
-from agent.records import CallRecords
-from agent.settings import Settings
-from agent.supervisor import STOP_MARGIN_MS
-from agent.timeline import Mark
-from agent.workers import WorkerPool
-from agent.workers_pages import own_metrics
+from callerside.agent.metrics import AgentMetrics
+from callerside.agent.records import CallRecords
+from callerside.agent.settings import Settings
+from callerside.agent.supervisor import STOP_MARGIN_MS
+from callerside.agent.timeline import Mark
+from callerside.agent.workers import WorkerPool
+from callerside.agent.workers_pages import own_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "agent" / "deploy"
@@ -73,7 +73,7 @@ def queries() -> Iterator[str]:
 
 
 def names_in(query: str) -> set[str]:
-    return set(re.findall(r"\b(?:earshot|process)_\w+", query))
+    return set(re.findall(r"\b(?:callerside|process)_\w+", query))
 
 
 def test_the_dashboard_asks_for_metrics_that_exist() -> None:
@@ -83,17 +83,17 @@ def test_the_dashboard_asks_for_metrics_that_exist() -> None:
 
 def test_the_dashboard_shows_every_metric_of_the_agent() -> None:
     shown = " ".join(queries())
-    own = [name for name in families() if name.startswith("earshot_")]
+    own = [name for name in families() if name.startswith("callerside_")]
     assert [name for name in own if name not in shown] == []
 
 
 def test_the_page_about_operating_lists_every_metric_and_no_other() -> None:
     page = (ROOT / "docs" / "operating.md").read_text()
-    listed = set(re.findall(r"^\| `(earshot_\w+)` \|", page, re.MULTILINE))
+    listed = set(re.findall(r"^\| `(callerside_\w+)` \|", page, re.MULTILINE))
     own = {
         f"{name}_total" if kind == "counter" else name
         for name, kind in families().items()
-        if name.startswith("earshot_")
+        if name.startswith("callerside_")
     }
     assert listed == own
 
@@ -152,12 +152,12 @@ tests:
   - name: a worker that dies again and again
     interval: 30s
     input_series:
-      - series: 'earshot_worker_restarts_total{worker="1", instance="a"}'
+      - series: 'callerside_worker_restarts_total{worker="1", instance="a"}'
         values: '0+1x20'
-      - series: 'earshot_worker_restarts_total{worker="0", instance="a"}'
+      - series: 'callerside_worker_restarts_total{worker="0", instance="a"}'
         values: '0x20'
     alert_rule_test:
-      - alertname: EarshotWorkerKeepsDying
+      - alertname: CallersideWorkerKeepsDying
         eval_time: 5m
         exp_alerts:
           - exp_labels: {severity: page, worker: '1', instance: a}
@@ -167,25 +167,25 @@ tests:
   - name: every connection fails, then none
     interval: 30s
     input_series:
-      - series: 'earshot_realtime_connects_total{worker="0"}'
+      - series: 'callerside_realtime_connects_total{worker="0"}'
         values: '0+10x80'
-      - series: 'earshot_realtime_failures_total{worker="0", status="401"}'
+      - series: 'callerside_realtime_failures_total{worker="0", status="401"}'
         values: '0+10x30 300x50'
     alert_rule_test:
-      - alertname: EarshotRealtimeFails
+      - alertname: CallersideRealtimeFails
         eval_time: 40m
         exp_alerts: []
   - name: slow answers
     interval: 30s
     input_series:
-      - series: 'earshot_turn_seconds_bucket{le="3.0"}'
+      - series: 'callerside_turn_seconds_bucket{le="3.0"}'
         values: '0+9x60'
-      - series: 'earshot_turn_seconds_bucket{le="5.0"}'
+      - series: 'callerside_turn_seconds_bucket{le="5.0"}'
         values: '0+10x60'
-      - series: 'earshot_turn_seconds_bucket{le="+Inf"}'
+      - series: 'callerside_turn_seconds_bucket{le="+Inf"}'
         values: '0+10x60'
     alert_rule_test:
-      - alertname: EarshotSlowAnswers
+      - alertname: CallersideSlowAnswers
         eval_time: 30m
         exp_alerts:
           - exp_labels: {severity: ticket}
@@ -195,23 +195,23 @@ tests:
   - name: a healthy agent
     interval: 30s
     input_series:
-      - {series: 'up{job="earshot", instance="a"}', values: '1x60'}
-      - {series: 'earshot_worker_up{worker="0", instance="a"}', values: '1x60'}
-      - {series: 'earshot_calls_active{worker="0", instance="a"}', values: '2x60'}
-      - {series: 'earshot_lines{worker="0", instance="a"}', values: '4x60'}
-      - {series: 'earshot_calls_refused_total{status="486", instance="a"}', values: '7x60'}
-      - {series: 'earshot_rtp_packets_lost_total{instance="a"}', values: '0+1x60'}
-      - {series: 'earshot_rtp_packets_received_total{instance="a"}', values: '0+1000x60'}
-      - {series: 'earshot_playout_missing_seconds_total{instance="a"}', values: '0x60'}
-      - {series: 'earshot_draining{instance="a"}', values: '0x60'}
+      - {series: 'up{job="callerside", instance="a"}', values: '1x60'}
+      - {series: 'callerside_worker_up{worker="0", instance="a"}', values: '1x60'}
+      - {series: 'callerside_calls_active{worker="0", instance="a"}', values: '2x60'}
+      - {series: 'callerside_lines{worker="0", instance="a"}', values: '4x60'}
+      - {series: 'callerside_calls_refused_total{status="486", instance="a"}', values: '7x60'}
+      - {series: 'callerside_rtp_packets_lost_total{instance="a"}', values: '0+1x60'}
+      - {series: 'callerside_rtp_packets_received_total{instance="a"}', values: '0+1000x60'}
+      - {series: 'callerside_playout_missing_seconds_total{instance="a"}', values: '0x60'}
+      - {series: 'callerside_draining{instance="a"}', values: '0x60'}
     alert_rule_test:
-      - {alertname: EarshotDown, eval_time: 20m, exp_alerts: []}
-      - {alertname: EarshotNoWorker, eval_time: 20m, exp_alerts: []}
-      - {alertname: EarshotNoLineFree, eval_time: 20m, exp_alerts: []}
-      - {alertname: EarshotNearlyFull, eval_time: 20m, exp_alerts: []}
-      - {alertname: EarshotPacketsLost, eval_time: 20m, exp_alerts: []}
-      - {alertname: EarshotSoundHasHoles, eval_time: 20m, exp_alerts: []}
-      - {alertname: EarshotDrainsForLong, eval_time: 20m, exp_alerts: []}
+      - {alertname: CallersideDown, eval_time: 20m, exp_alerts: []}
+      - {alertname: CallersideNoWorker, eval_time: 20m, exp_alerts: []}
+      - {alertname: CallersideNoLineFree, eval_time: 20m, exp_alerts: []}
+      - {alertname: CallersideNearlyFull, eval_time: 20m, exp_alerts: []}
+      - {alertname: CallersidePacketsLost, eval_time: 20m, exp_alerts: []}
+      - {alertname: CallersideSoundHasHoles, eval_time: 20m, exp_alerts: []}
+      - {alertname: CallersideDrainsForLong, eval_time: 20m, exp_alerts: []}
 """
 
 
@@ -229,10 +229,10 @@ def test_prometheus_understands_every_query_of_the_dashboard(tmp_path: Path) -> 
 @pytest.mark.peer
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     analyze = needed("systemd-analyze", "systemd")
-    text = (DEPLOY / "earshot-agent.service").read_text()
-    program = Path(sys.executable).parent / "earshot-agent"
-    unit = tmp_path / "earshot-agent.service"
-    unit.write_text(text.replace("/opt/earshot/bin/earshot-agent", str(program)))
+    text = (DEPLOY / "callerside-agent.service").read_text()
+    program = Path(sys.executable).parent / "callerside-agent"
+    unit = tmp_path / "callerside-agent.service"
+    unit.write_text(text.replace("/opt/callerside/bin/callerside-agent", str(program)))
     verified = run(analyze, "verify", "--man=no", str(unit))
     complaints = [line for line in verified.stderr.splitlines() if unit.name in line]
     assert (verified.returncode, complaints) == (0, [])
@@ -241,8 +241,8 @@ def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 @pytest.mark.peer
 def test_the_unit_leaves_little_to_attack(tmp_path: Path) -> None:
     analyze = needed("systemd-analyze", "systemd")
-    shutil.copy(DEPLOY / "earshot-agent.service", tmp_path)
-    unit = str(tmp_path / "earshot-agent.service")
+    shutil.copy(DEPLOY / "callerside-agent.service", tmp_path)
+    unit = str(tmp_path / "callerside-agent.service")
     judged = run(analyze, "security", "--offline=true", "--threshold=25", "--no-pager", unit)
     assert judged.returncode == 0, judged.stdout.splitlines()[-1:]
 
@@ -261,7 +261,7 @@ def test_the_units_filter_leaves_what_the_libraries_need_and_is_one(tmp_path: Pa
         ("moves", "import ctypes; ctypes.CDLL(None).syscall(175)"),  # init_module, x86-64
     ):
         (tmp_path / f"{name}.py").write_text(code)
-    unit = DEPLOY / "earshot-agent.service"
+    unit = DEPLOY / "callerside-agent.service"
     loaded = run(*under_unit(unit), "loads", cwd=tmp_path)
     assert loaded.returncode == 0, loaded.stderr
     assert run(*under_unit(unit), "moves", cwd=tmp_path).returncode == -signal.SIGSYS
@@ -271,7 +271,7 @@ def test_the_units_filter_leaves_what_the_libraries_need_and_is_one(tmp_path: Pa
 @pytest.mark.e2e
 def test_a_call_is_served_under_the_units_filter(tmp_path: Path) -> None:
     """By a supervisor and its worker, from the start to the end of a drain."""
-    runner = under_unit(DEPLOY / "earshot-agent.service")
+    runner = under_unit(DEPLOY / "callerside-agent.service")
     with fake_realtime(tmp_path, {"greeting": {"say": "Good morning."}}) as url:
         settings = {"realtime": {"url": url}, "logs": {"format": "json", "level": "debug"}}
         agent = Agent(tmp_path, settings, "--workers", "1", runner=runner)
@@ -291,7 +291,7 @@ def test_a_call_is_served_under_the_units_filter(tmp_path: Path) -> None:
 
 
 def test_the_unit_waits_for_longer_than_a_drain_takes() -> None:
-    text = (DEPLOY / "earshot-agent.service").read_text()
+    text = (DEPLOY / "callerside-agent.service").read_text()
     found = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
     assert found is not None
     drain_ms = Settings.model_validate({}).drain.limit_ms

@@ -1,5 +1,5 @@
-from agent.clock import ms_to_ns
-from agent.drain import (
+from callerside.agent.clock import ms_to_ns
+from callerside.agent.drain import (
     END_GRACE_MS,
     CallsChanged,
     Drain,

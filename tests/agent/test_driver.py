@@ -5,14 +5,20 @@ from typing import cast
 
 import pytest
 
-from agent.call import CallMachine
-from agent.clock import NS_PER_MS
-from agent.driver import CallDriver, Work, run_inline
-from agent.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
-from agent.greeting import DamagedPromptError, MemoryPrompts, Prompt, PromptStore, prompt_key
-from agent.inputs import CallInput, TimerFired
-from agent.inputs import Timer as MachineTimer
-from agent.leg import (
+from callerside.agent.call import CallMachine
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.driver import CallDriver, Work, run_inline
+from callerside.agent.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
+from callerside.agent.greeting import (
+    DamagedPromptError,
+    MemoryPrompts,
+    Prompt,
+    PromptStore,
+    prompt_key,
+)
+from callerside.agent.inputs import CallInput, TimerFired
+from callerside.agent.inputs import Timer as MachineTimer
+from callerside.agent.leg import (
     CallAnswered,
     CallReceived,
     DtmfMethod,
@@ -22,17 +28,17 @@ from agent.leg import (
     MediaReady,
     PlayoutCleared,
 )
-from agent.realtime.door import (
+from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
     RealtimeConnected,
     RealtimeEvent,
     RealtimeInput,
 )
-from agent.settings import CallSettings
-from agent.timeline import Mark
-from agent.toolbox import Tool
-from simulator.virtual_clock import VirtualClock
+from callerside.agent.settings import CallSettings
+from callerside.agent.timeline import Mark
+from callerside.agent.toolbox import Tool
+from callerside.simulator.virtual_clock import VirtualClock
 
 
 class FakeLeg:

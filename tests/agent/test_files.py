@@ -9,31 +9,31 @@ from pathlib import Path
 
 import pytest
 
-import agent.cli
-import fakes.cli
-import simulator.cli
-from agent.files import regular
+import callerside.agent.cli
+import callerside.fakes.cli
+import callerside.simulator.cli
+from callerside.agent.files import regular
 
 Main = Callable[[list[str]], object]
 
 COMMANDS: list[tuple[Main, str]] = [
-    (simulator.cli.main, "check pipe.yaml"),
-    (simulator.cli.main, "run pipe.yaml"),
-    (simulator.cli.main, "list pipe.yaml"),
-    (simulator.cli.main, "check by_name"),
-    (simulator.cli.main, "check"),
-    (simulator.cli.main, "knee pipe.yaml"),
-    (simulator.cli.main, "compare pipe.yaml pipe.yaml"),
-    (simulator.cli.main, "bench pipe.yaml"),
-    (simulator.cli.main, "report run"),
-    (fakes.cli.main, "serve --script pipe.yaml"),
-    (fakes.cli.main, "serve --recording pipe.yaml"),
-    (fakes.cli.main, "inspect pipe.yaml"),
-    (fakes.cli.main, "inspect pipe.realtime"),
-    (fakes.cli.main, "convert pipe.yaml --to x"),
-    (agent.cli.main, "serve --config pipe.yaml"),
-    (agent.cli.main, "greet --config pipe.yaml"),
-    (agent.cli.main, "kamailio --config pipe.yaml --listen 192.0.2.1 --out x"),
+    (callerside.simulator.cli.main, "check pipe.yaml"),
+    (callerside.simulator.cli.main, "run pipe.yaml"),
+    (callerside.simulator.cli.main, "list pipe.yaml"),
+    (callerside.simulator.cli.main, "check by_name"),
+    (callerside.simulator.cli.main, "check"),
+    (callerside.simulator.cli.main, "knee pipe.yaml"),
+    (callerside.simulator.cli.main, "compare pipe.yaml pipe.yaml"),
+    (callerside.simulator.cli.main, "bench pipe.yaml"),
+    (callerside.simulator.cli.main, "report run"),
+    (callerside.fakes.cli.main, "serve --script pipe.yaml"),
+    (callerside.fakes.cli.main, "serve --recording pipe.yaml"),
+    (callerside.fakes.cli.main, "inspect pipe.yaml"),
+    (callerside.fakes.cli.main, "inspect pipe.realtime"),
+    (callerside.fakes.cli.main, "convert pipe.yaml --to x"),
+    (callerside.agent.cli.main, "serve --config pipe.yaml"),
+    (callerside.agent.cli.main, "greet --config pipe.yaml"),
+    (callerside.agent.cli.main, "kamailio --config pipe.yaml --listen 192.0.2.1 --out x"),
 ]
 
 

@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from agent import greeting
-from agent.audio import duration_ms, read_wav, to_samples, tone
-from agent.greeting import DamagedPromptError, MemoryPrompts, Prompt, PromptCache, prompt_key
-from agent.settings import CallSettings
+from callerside.agent import greeting
+from callerside.agent.audio import duration_ms, read_wav, to_samples, tone
+from callerside.agent.greeting import (
+    DamagedPromptError,
+    MemoryPrompts,
+    Prompt,
+    PromptCache,
+    prompt_key,
+)
+from callerside.agent.settings import CallSettings
 
 PROMPT = Prompt(pcm=bytes(range(256)) * 100, transcript="Grüß Gott — how can I help?")
 
@@ -127,10 +133,10 @@ def test_the_key_changes_with_everything_that_shapes_the_sound(change: dict[str,
 
 def test_the_cache_is_under_the_users_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert greeting.default_cache_dir() == Path("/somewhere/earshot/prompts")
+    assert greeting.default_cache_dir() == Path("/somewhere/callerside/prompts")
     monkeypatch.setenv("XDG_CACHE_HOME", "relative/is/ignored")
     monkeypatch.setenv("HOME", "/home/u")
-    assert greeting.default_cache_dir() == Path("/home/u/.cache/earshot/prompts")
+    assert greeting.default_cache_dir() == Path("/home/u/.cache/callerside/prompts")
 
 
 def test_memory_prompts() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import health
-from agent.health import JSON, FetchError, HttpServer, Page, fetch_unix
+from callerside.agent import health
+from callerside.agent.health import JSON, FetchError, HttpServer, Page, fetch_unix
 
 
 async def hello() -> Page:

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from agent.clock import NS_PER_MS
-from agent.latency import HOPS, Turn, TurnTracker
-from agent.timeline import Mark
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.latency import HOPS, Turn, TurnTracker
+from callerside.agent.timeline import Mark
 
 
 def mark(name: str, at_ms: int, **fields: Any) -> Mark:

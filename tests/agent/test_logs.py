@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 import structlog
 
-from agent.logs import MAX_TRACKED_CALLS, MAX_VALUE_CHARS, REDACTED, LogLevel, MarkLog, configure
-from agent.timeline import Mark
+from callerside.agent.logs import (
+    MAX_TRACKED_CALLS,
+    MAX_VALUE_CHARS,
+    REDACTED,
+    LogLevel,
+    MarkLog,
+    configure,
+)
+from callerside.agent.timeline import Mark
 
 KEY = "sk-proj-abcdefgh12345678"
 
@@ -47,10 +54,10 @@ def mark(name: str, call: str = "c1", **fields: Any) -> Mark:
 
 def test_a_line_is_one_json_object() -> None:
     log = Log()
-    structlog.get_logger("agent.x").info("happened", number=3, text_kind="a\nb")
+    structlog.get_logger("callerside.agent.x").info("happened", number=3, text_kind="a\nb")
     (line,) = log.lines
     assert line["event"] == "happened"
-    assert (line["level"], line["logger"], line["number"]) == ("info", "agent.x", 3)
+    assert (line["level"], line["logger"], line["number"]) == ("info", "callerside.agent.x", 3)
     assert line["timestamp"].endswith("Z")
 
 

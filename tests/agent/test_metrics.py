@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from agent.clock import NS_PER_MS
-from agent.metrics import MAX_TRACKED_CALLS, AgentMetrics
-from agent.metrics_groups import MAX_LABEL_VALUES, BoundedLabel
-from agent.metrics_merge import merge_pages
-from agent.timeline import Mark, Source
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.metrics import MAX_TRACKED_CALLS, AgentMetrics
+from callerside.agent.metrics_groups import MAX_LABEL_VALUES, BoundedLabel
+from callerside.agent.metrics_merge import merge_pages
+from callerside.agent.timeline import Mark, Source
 
 
 class Call:
@@ -35,7 +35,7 @@ def call(metrics: AgentMetrics) -> Call:
 
 
 def value(metrics: AgentMetrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(f"earshot_{name}", labels)
+    return metrics.registry.get_sample_value(f"callerside_{name}", labels)
 
 
 def test_calls_are_counted_from_received_to_ended(metrics: AgentMetrics, call: Call) -> None:
@@ -174,11 +174,11 @@ def test_pages_of_workers_become_one(metrics: AgentMetrics, call: Call) -> None:
     call("call_received")
     call("call_ended", 1500, by="caller", status=200, reason='quoted "so"')
     page = merge_pages({"0": metrics.page(), "1": AgentMetrics(process=False).page()}).decode()
-    assert 'earshot_calls_total{worker="0"} 1.0' in page
-    assert 'earshot_calls_total{worker="1"} 0.0' in page
-    assert 'earshot_calls_ended_total{by="caller",status="200",worker="0"} 1.0' in page
-    assert 'earshot_call_seconds_bucket{le="5.0",worker="0"} 1.0' in page
-    assert page.count("# TYPE earshot_calls_total counter") == 1
+    assert 'callerside_calls_total{worker="0"} 1.0' in page
+    assert 'callerside_calls_total{worker="1"} 0.0' in page
+    assert 'callerside_calls_ended_total{by="caller",status="200",worker="0"} 1.0' in page
+    assert 'callerside_call_seconds_bucket{le="5.0",worker="0"} 1.0' in page
+    assert page.count("# TYPE callerside_calls_total counter") == 1
 
 
 def test_the_page_tells_about_the_process() -> None:

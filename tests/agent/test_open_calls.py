@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from agent.open_calls import LOST, OpenCalls, lost_calls
-from agent.records import CallRecords
-from agent.timeline import Mark
+from callerside.agent.open_calls import LOST, OpenCalls, lost_calls
+from callerside.agent.records import CallRecords
+from callerside.agent.timeline import Mark
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from agent.open_calls import OpenCalls
+from callerside.agent.open_calls import OpenCalls
 note = OpenCalls(Path(sys.argv[1]))
 note([{"call": "a"}, {"call": "b"}])
 note([{"call": "b"}])

@@ -5,12 +5,12 @@ from collections import deque
 
 import pytest
 
-from agent.audio import BYTES_PER_SAMPLE
-from agent.effects import ClearPlayout, EmitMark, Play
-from agent.ledger import Kind, Segment
-from agent.leg import FRAME_MS, FramePlayed, PlayoutCleared
-from agent.outbox import Outbox
-from agent.player import Player
+from callerside.agent.audio import BYTES_PER_SAMPLE
+from callerside.agent.effects import ClearPlayout, EmitMark, Play
+from callerside.agent.ledger import Kind, Segment
+from callerside.agent.leg import FRAME_MS, FramePlayed, PlayoutCleared
+from callerside.agent.outbox import Outbox
+from callerside.agent.player import Player
 
 RATE_HZ = 8_000
 FRAME = RATE_HZ * FRAME_MS // 1000

@@ -11,10 +11,10 @@ import yaml
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
-from agent.audio import AudioFormat
-from agent.realtime import events, session
-from agent.realtime.dialects import BETA_TO_GA, ga_name
-from agent.settings import CallSettings
+from callerside.agent.audio import AudioFormat
+from callerside.agent.realtime import events, session
+from callerside.agent.realtime.dialects import BETA_TO_GA, ga_name
+from callerside.agent.settings import CallSettings
 
 CLIENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
 SERVER: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
@@ -287,13 +287,13 @@ def test_a_broken_event_is_told_by_field(event: dict[str, Any], problem: str) ->
 
 
 RECORDINGS = Path(
-    os.environ.get("EARSHOT_RECORDINGS") or Path(__file__).parents[3] / "shared" / "recordings"
+    os.environ.get("CALLERSIDE_RECORDINGS") or Path(__file__).parents[3] / "shared" / "recordings"
 )
 
 
 @pytest.mark.skipif(
     not RECORDINGS.is_dir(),
-    reason="no recorded sessions: EARSHOT_RECORDINGS names a folder of them",
+    reason="no recorded sessions: CALLERSIDE_RECORDINGS names a folder of them",
 )
 def test_every_event_of_real_sessions_is_read() -> None:
     files = sorted(RECORDINGS.glob("*.yaml"))

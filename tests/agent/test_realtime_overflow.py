@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from agent.realtime import connection
-from agent.realtime.connection import WebSocketConnection
-from agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeInput
-from agent.realtime.session import append
+from callerside.agent.realtime import connection
+from callerside.agent.realtime.connection import WebSocketConnection
+from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeInput
+from callerside.agent.realtime.session import append
 
 LIMIT_BYTES = 2**20
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from agent.clock import NS_PER_MS
-from agent.realtime.door import (
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
     RealtimeConnected,
     RealtimeEvent,
     RealtimeInput,
 )
-from agent.realtime.recorder import RecordedConnection, StreamFile
-from fakes.recording import read_recording
+from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
+from callerside.fakes.recording import read_recording
 
 
 class Connection:

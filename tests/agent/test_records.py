@@ -7,9 +7,15 @@ from typing import Any
 import pytest
 import structlog
 
-from agent.clock import NS_PER_MS
-from agent.records import MAX_TRACKED_CALLS, MAX_TURNS, CallRecords, RecordFile, record_writer
-from agent.timeline import Mark
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.records import (
+    MAX_TRACKED_CALLS,
+    MAX_TURNS,
+    CallRecords,
+    RecordFile,
+    record_writer,
+)
+from callerside.agent.timeline import Mark
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

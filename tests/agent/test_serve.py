@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from agent.config import ConfigError
-from agent.serve import check_places, check_ports, worker_command, worker_settings
-from agent.settings import Settings
+from callerside.agent.config import ConfigError
+from callerside.agent.serve import check_places, check_ports, worker_command, worker_settings
+from callerside.agent.settings import Settings
 
 
 def settings(workers: int = 1, **sip: Any) -> Settings:
@@ -81,6 +81,6 @@ def test_places_that_cannot_be_written(setting: dict[str, Any], said: str, tmp_p
 def test_a_worker_is_this_very_agent() -> None:
     command = worker_command(Path("a.yaml"), 2, Path("/run/2.sock"))
     assert command[1:] == [
-        *("-m", "agent.cli", "serve", "--config", "a.yaml"),
+        *("-m", "callerside.agent.cli", "serve", "--config", "a.yaml"),
         *("--worker", "2", "--socket", "/run/2.sock"),
     ]

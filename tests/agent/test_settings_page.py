@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from agent.settings import Settings
-from agent.settings_page import render
+from callerside.agent.settings import Settings
+from callerside.agent.settings_page import render
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 def test_the_page_is_that_of_the_models() -> None:
     expected = render()
     assert PAGE.read_text(encoding="utf-8") == expected, (
-        "make it again: earshot-agent settings > docs/settings.md"
+        "make it again: callerside-agent settings > docs/settings.md"
     )
 
 

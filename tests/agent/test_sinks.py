@@ -1,8 +1,8 @@
 import pytest
 import structlog
 
-from agent.sinks import SafeSink, fan_out
-from agent.timeline import Mark
+from callerside.agent.sinks import SafeSink, fan_out
+from callerside.agent.timeline import Mark
 
 
 def mark(name: str) -> Mark:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from agent.audio import level_dbfs, to_samples
-from agent.clock import NS_PER_MS
-from agent.sip import dtmf
+from callerside.agent.audio import level_dbfs, to_samples
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.sip import dtmf
 
 RATE_HZ = 16_000
 

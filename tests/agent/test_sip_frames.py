@@ -3,8 +3,8 @@
 import pjsua2
 import pytest
 
-from agent.sip import frames
-from agent.sip.frames import PointerCopier, PortableCopier, fastest_copier
+from callerside.agent.sip import frames
+from callerside.agent.sip.frames import PointerCopier, PortableCopier, fastest_copier
 
 FRAME = bytes(range(256)) * 2
 

@@ -3,8 +3,8 @@
 import asyncio
 import threading
 
-from agent.leg import AudioReceived, DtmfReceived, FramePlayed, LegInput, MediaHeld
-from agent.sip.inbox import MAX_WAITING_MS, Inbox
+from callerside.agent.leg import AudioReceived, DtmfReceived, FramePlayed, LegInput, MediaHeld
+from callerside.agent.sip.inbox import MAX_WAITING_MS, Inbox
 
 BOUND = 2 * MAX_WAITING_MS // 20
 

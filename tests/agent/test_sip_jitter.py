@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from agent.clock import NS_PER_MS
-from agent.sip.jitter import WINDOW_NS, JitterTrim
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.sip.jitter import WINDOW_NS, JitterTrim
 
 POLL_NS = 4 * NS_PER_MS
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from agent.clock import NS_PER_MS, NS_PER_S
-from agent.sip.admission import (
+from callerside.agent.clock import NS_PER_MS, NS_PER_S
+from callerside.agent.sip.admission import (
     CLOSING,
     CLOSING_NS,
     FULL,
@@ -21,8 +21,8 @@ from agent.sip.admission import (
     Refused,
     lines_of,
 )
-from agent.sip.offer import MAX_LINES, audio_lines, media_lines
-from agent.sip.options import SipOptions
+from callerside.agent.sip.offer import MAX_LINES, audio_lines, media_lines
+from callerside.agent.sip.options import SipOptions
 
 FRIEND, STRANGER = "192.0.2.1:5060", "198.51.100.1:5060"
 HEAD = "INVITE sip:100@192.0.2.9 SIP/2.0\r\n\r\nv=0\r\n"

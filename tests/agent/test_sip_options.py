@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.sip.options import PeerList, Registration, SipOptions
+from callerside.agent.sip.options import PeerList, Registration, SipOptions
 
 
 @pytest.mark.parametrize(

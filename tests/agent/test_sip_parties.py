@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from agent.sip.parties import parties, readable
+from callerside.agent.sip.parties import parties, readable
 
 
 def invite(uri: str, sender: str, header: str = "From") -> str:

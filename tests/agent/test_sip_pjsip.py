@@ -3,12 +3,12 @@
 import pytest
 from structlog.testing import capture_logs
 
-from agent.sip.admission import Admission
-from agent.sip.errors import SipError
-from agent.sip.gate import Gate
-from agent.sip.guard import Guard, breaks_off, has_long_address
-from agent.sip.lines import OneLine
-from agent.sip.options import SipOptions
+from callerside.agent.sip.admission import Admission
+from callerside.agent.sip.errors import SipError
+from callerside.agent.sip.gate import Gate
+from callerside.agent.sip.guard import Guard, breaks_off, has_long_address
+from callerside.agent.sip.lines import OneLine
+from callerside.agent.sip.options import SipOptions
 
 
 def test_without_pjsips_functions_no_call_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_without_them_nothing_is_guarded_and_that_is_said(monkeypatch: pytest.Mo
     with capture_logs() as logs:
         Guard().open()
     assert [(line["event"], line["module"]) for line in logs] == [
-        ("sip_module_missing", "earshot-guard")
+        ("sip_module_missing", "callerside-guard")
     ]
 
 

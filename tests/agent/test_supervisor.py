@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from agent.clock import NS_PER_MS, ms_to_ns
-from agent.supervisor import (
+from callerside.agent.clock import NS_PER_MS, ms_to_ns
+from callerside.agent.supervisor import (
     FIRST_BACKOFF_MS,
     MAX_BACKOFF_MS,
     MAX_MISSED_PROBES,

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from agent.audio import Samples, to_bytes
-from agent.clock import NS_PER_MS
-from agent.leg import (
+from callerside.agent.audio import Samples, to_bytes
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import (
     AudioReceived,
     DtmfMethod,
     FramePlayed,
@@ -16,8 +16,8 @@ from agent.leg import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from agent.tape import TapedLeg, TapeError, WavTape
-from agent.timeline import Mark
+from callerside.agent.tape import TapedLeg, TapeError, WavTape
+from callerside.agent.timeline import Mark
 
 RATE_HZ = 8000
 FRAME = 160

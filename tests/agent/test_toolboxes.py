@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.settings import Settings
-from agent.toolbox import ToolError
-from agent.toolboxes import load_toolboxes, reload_toolboxes
+from callerside.agent.settings import Settings
+from callerside.agent.toolbox import ToolError
+from callerside.agent.toolboxes import load_toolboxes, reload_toolboxes
 
 NAME = "toolboxes_test_module"
 

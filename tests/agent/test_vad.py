@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from agent.audio import to_bytes
-from agent.settings import LocalVadSettings
-from agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
+from callerside.agent.audio import to_bytes
+from callerside.agent.settings import LocalVadSettings
+from callerside.agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
 
 RATE_HZ = 24_000
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from agent.config import Secrets
-from agent.greeting import PromptCache
-from agent.realtime.connection import WebSocketConnection
-from agent.realtime.door import RealtimeClosed, RealtimeEvent
-from agent.settings import Settings
-from agent.warm import Outcome, PromptSession, WantedPrompt, make, wanted_prompts, warm
-from fakes.script import Script
-from fakes.server import FakeRealtime
+from callerside.agent.config import Secrets
+from callerside.agent.greeting import PromptCache
+from callerside.agent.realtime.connection import WebSocketConnection
+from callerside.agent.realtime.door import RealtimeClosed, RealtimeEvent
+from callerside.agent.settings import Settings
+from callerside.agent.warm import Outcome, PromptSession, WantedPrompt, make, wanted_prompts, warm
+from callerside.fakes.script import Script
+from callerside.fakes.server import FakeRealtime
 
 QUICK = Script.model_validate({"timing": {"think_ms": 0}})
 SLOW = Script.model_validate({"timing": {"think_ms": 20_000}})

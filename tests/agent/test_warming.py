@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from agent import warming
-from agent.config import Secrets
-from agent.settings import Settings
-from agent.warm import Outcome
-from agent.warming import Warming
+from callerside.agent import warming
+from callerside.agent.config import Secrets
+from callerside.agent.settings import Settings
+from callerside.agent.warm import Outcome
+from callerside.agent.warming import Warming
 
 
 class Maker:

@@ -12,16 +12,16 @@ from typing import Any
 import psutil
 import pytest
 
-from agent import workers as workers_module
-from agent.health import Page
-from agent.workers import WorkerPool
-from agent.workers_pages import supervisor_pages
+from callerside.agent import workers as workers_module
+from callerside.agent.health import Page
+from callerside.agent.workers import WorkerPool
+from callerside.agent.workers_pages import supervisor_pages
 
 WORKER = '''
 """A worker that serves its pages and tells its number and process."""
 import asyncio, os, signal, sys
 from pathlib import Path
-from agent.health import HttpServer, Page
+from callerside.agent.health import HttpServer, Page
 
 async def main(index, socket):
     if "slow" in sys.argv:
@@ -138,7 +138,9 @@ async def test_who_dies_is_replaced_and_the_other_never_notices(start: Start) ->
     await running.all_ready()
     assert running.pid(0) != first
     assert running.pid(1) == second
-    assert b'earshot_worker_restarts_total{worker="0"} 1.0' in (await running.page("/metrics")).body
+    assert (
+        b'callerside_worker_restarts_total{worker="0"} 1.0' in (await running.page("/metrics")).body
+    )
 
 
 async def test_who_hangs_is_killed_and_replaced(
@@ -165,7 +167,7 @@ async def test_pages_of_all_workers_in_one(start: Start) -> None:
 
     await eventually(lambda: tells(b'reloads_total{worker="1"} 1.0'))
     assert await tells(b'reloads_total{worker="0"} 0.0')
-    assert await tells(b'earshot_worker_up{worker="1"} 1.0')
+    assert await tells(b'callerside_worker_up{worker="1"} 1.0')
     running.pool.reload()
     await eventually(lambda: tells(b'reloads_total{worker="0"} 1.0'))
 
@@ -200,8 +202,8 @@ async def test_workers_do_not_outlive_a_supervisor_that_was_killed(tmp_path: Pat
     (tmp_path / "worker.py").write_text(WORKER)
     (tmp_path / "supervisor.py").write_text(f"""
 import asyncio, sys
-from agent.logs import configure
-from agent.workers import WorkerPool
+from callerside.agent.logs import configure
+from callerside.agent.workers import WorkerPool
 configure()
 def command(index, socket):
     return [sys.executable, {str(tmp_path / "worker.py")!r}, str(index), str(socket)]

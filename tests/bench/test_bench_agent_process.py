@@ -17,10 +17,10 @@ from agent_rig import Agent, fake_realtime, until
 from pytest_benchmark.fixture import BenchmarkFixture
 from sip_rig import Phone
 
-from agent.audio import resample
-from agent.leg import HungUp, MediaReady
-from agent.sip.options import SipOptions
-from fakes.voice import synthesise
+from callerside.agent.audio import resample
+from callerside.agent.leg import HungUp, MediaReady
+from callerside.agent.sip.options import SipOptions
+from callerside.fakes.voice import synthesise
 
 pytestmark = pytest.mark.e2e
 
@@ -135,7 +135,7 @@ def test_a_thousand_short_calls_leave_nothing(agent: Agent, benchmark: Benchmark
     warm_bytes, end_bytes, files = _once(benchmark, all_of_them)
     growth = end_bytes - warm_bytes
     benchmark.extra_info.update(growth_bytes=growth, end_bytes=end_bytes, files=files)
-    assert agent.metric("earshot_calls_active") == 0
+    assert agent.metric("callerside_calls_active") == 0
     assert not agent.logged("call_failed")
     if not benchmark.disabled:
         assert growth <= MAX_GROWTH_BYTES

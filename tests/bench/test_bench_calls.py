@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from agent.call import CallMachine
-from agent.greeting import MemoryPrompts
-from agent.settings import Settings
-from simulator.knee import SCENARIO, find_knee
-from simulator.knee_command import known_error_ms
-from simulator.loader import load
-from simulator.phrases import prepare
-from simulator.scenario import Scenario
-from simulator.virtual_leg import LineOptions
-from simulator.virtual_stage import VirtualCall, options_for, play_call
+from callerside.agent.call import CallMachine
+from callerside.agent.greeting import MemoryPrompts
+from callerside.agent.settings import Settings
+from callerside.simulator.knee import SCENARIO, find_knee
+from callerside.simulator.knee_command import known_error_ms
+from callerside.simulator.loader import load
+from callerside.simulator.phrases import prepare
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.virtual_leg import LineOptions
+from callerside.simulator.virtual_stage import VirtualCall, options_for, play_call
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 CALLS = ((1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 4))
@@ -113,7 +113,7 @@ def test_bench_a_minute_in_memory(traced: bool, benchmark: Any) -> None:
     """A call: the three machines, the line, the ears, the marks, the tape and the recording.
 
     Not its report: that is measured with the library. Traced, both ends of the API mark each
-    append, fifty a second, as they do in `earshot run`.
+    append, fifty a second, as they do in `callerside run`.
     """
     scenario = Scenario.model_validate(A_MINUTE).named("bench")
     call = benchmark(player(scenario, traced=traced))
@@ -129,8 +129,16 @@ def test_bench_a_minute_in_memory(traced: bool, benchmark: Any) -> None:
 
 
 def test_bench_the_library_in_memory(benchmark: Any, tmp_path: Path) -> None:
-    """`earshot run --lane virtual scenarios`, from the process's start to the last page."""
-    command = [sys.executable, "-m", "simulator.cli", "run", "--lane", "virtual", "--out"]
+    """`callerside run --lane virtual scenarios`, from the process's start to the last page."""
+    command = [
+        sys.executable,
+        "-m",
+        "callerside.simulator.cli",
+        "run",
+        "--lane",
+        "virtual",
+        "--out",
+    ]
     names = [] if benchmark.enabled else ["-k", "first_call"]
 
     def run() -> Any:

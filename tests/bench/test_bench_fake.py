@@ -25,14 +25,14 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from websockets.asyncio.client import ClientConnection, connect
 
-from agent.timeline import read_timeline
-from fakes.door import ClientEvent, ConnectionRequested, SetTimer, TimerFired
-from fakes.proxy import RecordingProxy
-from fakes.repertoire import Repertoire, prepare
-from fakes.script import Script
-from fakes.server import FakeRealtime
-from fakes.session import RealtimeSession
-from fakes.voice import synthesise
+from callerside.agent.timeline import read_timeline
+from callerside.fakes.door import ClientEvent, ConnectionRequested, SetTimer, TimerFired
+from callerside.fakes.proxy import RecordingProxy
+from callerside.fakes.repertoire import Repertoire, prepare
+from callerside.fakes.script import Script
+from callerside.fakes.server import FakeRealtime
+from callerside.fakes.session import RealtimeSession
+from callerside.fakes.voice import synthesise
 
 Result = TypeVar("Result")
 
@@ -151,7 +151,7 @@ def serving(scripts: dict[str, str], folder: Path) -> Iterator[tuple[subprocess.
     (folder / "scripts").mkdir()
     for name, script in scripts.items():
         (folder / "scripts" / f"{name}.yaml").write_text(script)
-    command = [sys.executable, "-m", "fakes.cli", "--quiet", "serve"]
+    command = [sys.executable, "-m", "callerside.fakes.cli", "--quiet", "serve"]
     options = ["--scripts", str(folder / "scripts"), "--timelines", str(folder)]
     server = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reports.ears import Ears, segments
-from reports.html import call_page
-from reports.metrics import measure
-from reports.results import RunInfo, judge_call
+from callerside.reports.ears import Ears, segments
+from callerside.reports.html import call_page
+from callerside.reports.metrics import measure
+from callerside.reports.results import RunInfo, judge_call
 
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
 from synthetic_call import SyntheticCall, TurnTruth, speech

@@ -13,10 +13,17 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sip_rig import Phone
 
-from agent.leg import AudioReceived, CallReceived, FramePlayed, HungUp, LegInput, MediaReady
-from agent.playout import PlayoutBuffer
-from agent.sip.leg import SipLeg
-from agent.sip.options import SipOptions
+from callerside.agent.leg import (
+    AudioReceived,
+    CallReceived,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    MediaReady,
+)
+from callerside.agent.playout import PlayoutBuffer
+from callerside.agent.sip.leg import SipLeg
+from callerside.agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from sip_rig import Phone, Told, wait_until
 
-from agent.audio import level_dbfs, to_samples, tone
-from agent.clock import NS_PER_MS
-from agent.leg import (
+from callerside.agent.audio import level_dbfs, to_samples, tone
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import (
     FRAME_MS,
     AudioReceived,
     CallAnswered,
@@ -33,10 +33,10 @@ from agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from agent.sip.options import SipOptions
-from simulator.virtual_clock import VirtualClock
-from simulator.virtual_leg import LineOptions, VirtualLeg
-from simulator.virtual_line import VirtualLine
+from callerside.agent.sip.options import SipOptions
+from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.virtual_leg import LineOptions, VirtualLeg
+from callerside.simulator.virtual_line import VirtualLine
 
 Side = Literal["agent", "caller"]
 T = TypeVar("T", bound=LegInput)

@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from agent.realtime.connection import WebSocketConnection
-from agent.realtime.door import (
+from callerside.agent.realtime.connection import WebSocketConnection
+from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
     RealtimeConnected,
@@ -23,10 +23,10 @@ from agent.realtime.door import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from agent.timeline import Mark
-from fakes import door
-from simulator.virtual_clock import VirtualClock
-from simulator.virtual_realtime import ApiPath, VirtualRealtimeServer
+from callerside.agent.timeline import Mark
+from callerside.fakes import door
+from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.virtual_realtime import ApiPath, VirtualRealtimeServer
 
 PATIENCE_S = 10.0
 TIMEOUT_MS = 300

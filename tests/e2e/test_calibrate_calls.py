@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reports.budget import UNITS
-from reports.calibration import WITHOUT_ERROR, from_data
-from simulator.cli import main
+from callerside.reports.budget import UNITS
+from callerside.reports.calibration import WITHOUT_ERROR, from_data
+from callerside.simulator.cli import main
 
 SHORT = """
 about: One question, one answer.
@@ -30,7 +30,7 @@ def test_calibrate_tells_the_harness_error(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     code = main(["calibrate", "--calls", "5", "--jobs", "5", "--json"])
     told = json.loads(capsys.readouterr().out)
-    kept = json.loads((tmp_path / "earshot" / "calibration.json").read_text())
+    kept = json.loads((tmp_path / "callerside" / "calibration.json").read_text())
     assert told == kept
     errors = {metric["name"]: metric for metric in told["metrics"]}
     assert errors.keys() == UNITS.keys() - WITHOUT_ERROR.keys()

@@ -33,8 +33,8 @@ def test_it_is_refused_with_retry_after_and_the_four_stay(agent: Agent) -> None:
             assert phone.call(phone.sdp()).status == 200
         for refused in range(1, 4):
             refuse_one(port)
-            assert agent.metric("earshot_calls_refused_total", status="486") == refused
-        assert agent.metric("earshot_calls_active") == 4
+            assert agent.metric("callerside_calls_refused_total", status="486") == refused
+        assert agent.metric("callerside_calls_active") == 4
         assert phones[0].request("BYE") == 200
         with RawPhone(port) as again:
             assert again.call(again.sdp()).status == 200, "a place is free again"

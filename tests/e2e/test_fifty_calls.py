@@ -7,10 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from simulator.loader import load
-from simulator.processes import ChildProcess
-from simulator.sip_lane import SipLane
-from simulator.stage import Stage, plan
+from callerside.simulator.loader import load
+from callerside.simulator.processes import ChildProcess
+from callerside.simulator.sip_lane import SipLane
+from callerside.simulator.stage import Stage, plan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

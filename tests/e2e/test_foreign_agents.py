@@ -1,4 +1,4 @@
-"""`earshot run --agent`: an agent that we did not start; only what the caller hears is known."""
+"""`callerside run --agent`: an agent that we did not start; only what the caller hears is known."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from agent_rig import Agent, fake_realtime, free_port
 
-from simulator.sip_setup import address_towards
+from callerside.simulator.sip_setup import address_towards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -48,10 +48,10 @@ def staging(
         agent.close()
 
 
-def earshot(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
+def callerside(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
     (folder / "ask.yaml").write_text(SCENARIO)
     return subprocess.run(
-        [sys.executable, "-m", "simulator.cli", "run", "ask.yaml", "--agent", uri],
+        [sys.executable, "-m", "callerside.simulator.cli", "run", "ask.yaml", "--agent", uri],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -65,7 +65,7 @@ def test_what_the_caller_hears_is_measured_and_what_is_missing_is_said(
     staging: Agent, tmp_path: Path, over: str
 ) -> None:
     host = staging.addresses[0].removeprefix("sip:")
-    done = earshot(tmp_path, f"sip:100@{host}{over}")
+    done = callerside(tmp_path, f"sip:100@{host}{over}")
     out = tmp_path / "out" / "latest"
     (call,) = json.loads((out / "results.json").read_text())["scenarios"]
     measured = {metric["name"] for metric in call["metrics"]}
@@ -82,6 +82,6 @@ def test_what_the_caller_hears_is_measured_and_what_is_missing_is_said(
 
 
 def test_nobody_there_is_a_call_that_was_not_answered(tmp_path: Path) -> None:
-    done = earshot(tmp_path, f"sip:100@127.0.0.1:{free_port()}")
+    done = callerside(tmp_path, f"sip:100@127.0.0.1:{free_port()}")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "expected beep within 10 s, but the call is not answered" in done.stdout

@@ -81,7 +81,15 @@ def test_the_image_answers_a_call(image: tuple[Builder, str, str], tmp_path: Pat
         try:
             uri = f"sip:100@{agent.addresses[0].removeprefix('sip:')}"
             done = subprocess.run(
-                [sys.executable, "-m", "simulator.cli", "run", str(SCENARIO), "--agent", uri],
+                [
+                    sys.executable,
+                    "-m",
+                    "callerside.simulator.cli",
+                    "run",
+                    str(SCENARIO),
+                    "--agent",
+                    uri,
+                ],
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
@@ -101,4 +109,4 @@ def test_the_image_starts_the_agent_as_its_own_user(image: tuple[Builder, str, s
     (entry,) = config["Entrypoint"]
     within = [*builder.command, "run", "--isolation=chroot", container, "--"]
     assert "agent" in run(*within, entry, "--help")
-    assert run(*within, "id", "--user", "--name").strip() == config["User"] == "earshot"
+    assert run(*within, "id", "--user", "--name").strip() == config["User"] == "callerside"

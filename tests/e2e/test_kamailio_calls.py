@@ -16,10 +16,10 @@ from agent_rig import Agent, fake_realtime, free_port, until
 from raw_sip import RawPhone
 from sip_rig import Phone
 
-from agent.audio import level_dbfs, to_samples, tone, write_wav
-from agent.leg import CallAnswered, HungUp, LegInput, MediaReady, RtpMeasured
-from agent.open_calls import LOST
-from agent.sip.options import SipOptions, Transport
+from callerside.agent.audio import level_dbfs, to_samples, tone, write_wav
+from callerside.agent.leg import CallAnswered, HungUp, LegInput, MediaReady, RtpMeasured
+from callerside.agent.open_calls import LOST
+from callerside.agent.sip.options import SipOptions, Transport
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 
@@ -31,7 +31,7 @@ WAIT_S = 30.0
 
 
 class Kamailio:
-    """A real one, with the configuration that `earshot-agent kamailio` makes."""
+    """A real one, with the configuration that `callerside-agent kamailio` makes."""
 
     def __init__(self, config: Path, folder: Path) -> None:
         program = shutil.which("kamailio", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -42,7 +42,9 @@ class Kamailio:
         self.uri = f"sip:100@127.0.0.1:{self.port}"
         arguments = ["kamailio", "--config", str(config), "--workers", str(WORKERS)]
         arguments += ["--listen", f"127.0.0.1:{self.port}", "--out", str(folder)]
-        subprocess.run([sys.executable, "-m", "agent.cli", *arguments], check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-m", "callerside.agent.cli", *arguments], check=True, timeout=60
+        )
         with (folder / "kamailio.log").open("w") as log:
             self.process = subprocess.Popen(
                 [
@@ -164,7 +166,7 @@ class Caller:
 
 
 def calls_by_worker(agent: Agent) -> list[int]:
-    return [int(agent.metric("earshot_calls_active", worker=str(n))) for n in range(WORKERS)]
+    return [int(agent.metric("callerside_calls_active", worker=str(n))) for n in range(WORKERS)]
 
 
 def warm_the_greeting(agent: Agent, phone: Phone, uri: str) -> None:
@@ -241,7 +243,7 @@ def test_a_worker_that_drains_is_passed_over(
     for caller in callers:
         caller.wait_until_talking()
     os.kill(agent.worker_pids()[0], signal.SIGTERM)
-    until(lambda: agent.metric("earshot_draining", worker="0") == 1, "it drains")
+    until(lambda: agent.metric("callerside_draining", worker="0") == 1, "it drains")
     more = [Caller(phones[1], kamailio.uri) for _ in range(WORKERS)]
     for caller in more:
         caller.wait_until_talking()
@@ -284,7 +286,7 @@ class Lone:
     def __init__(self, folder: Path) -> None:
         first = free_ports(WORKERS)
         self.workers = [wire("127.0.0.1", first + n) for n in range(WORKERS)]
-        self.config = folder / "agent.yaml"
+        self.config = folder / "callerside.agent.yaml"
         settings = {"sip": {"port": first, "public_host": "198.51.100.7"}}
         self.config.write_text(yaml.safe_dump(settings))
         self.kamailio = Kamailio(self.config, folder / "kamailio")
@@ -395,7 +397,7 @@ def test_a_call_goes_both_ways_by_the_recorded_route(
     with RawPhone(lone.port, "127.0.0.2", over) as caller:
         caller.send("INVITE", caller.sdp())
         worker, invite, proxy = invited(lone)
-        contact = f"sip:earshot@{host}:{worker.getsockname()[1]}"
+        contact = f"sip:callerside@{host}:{worker.getsockname()[1]}"
         worker.sendto(
             reply(
                 invite.replace("To: <sip:100@127.0.0.1>", "To: <sip:100@127.0.0.1>;tag=w"),

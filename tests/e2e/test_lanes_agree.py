@@ -4,7 +4,7 @@ Compared are the marks in their order, the time between neighbours, and the verd
 hears of telephone and API independently, so each source tells several stories, and each is compared
 by itself.
 
-`EARSHOT_SIP_RUN` names the directory of a run over SIP (`nox -s scenarios` leaves one in
+`CALLERSIDE_SIP_RUN` names the directory of a run over SIP (`nox -s scenarios` leaves one in
 `out/latest`): then every call of that run is compared, which takes no further real time (`nox -s
 lanes`). Without it, a few scenarios are placed over SIP here.
 """
@@ -21,10 +21,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from agent.clock import NS_PER_MS, ns_to_ms
-from agent.timeline import Mark, read_timeline
-from simulator.runner import RunOptions, run
-from simulator.stage import Lane
+from callerside.agent.clock import NS_PER_MS, ns_to_ms
+from callerside.agent.timeline import Mark, read_timeline
+from callerside.simulator.runner import RunOptions, run
+from callerside.simulator.stage import Lane
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -40,7 +40,7 @@ FEW = (
 )
 """Of each kind one, for when there is no run over SIP of all of them: that takes minutes."""
 FOLDER = Path(__file__).parents[2] / "scenarios"
-SIP_RUN = os.environ.get("EARSHOT_SIP_RUN")
+SIP_RUN = os.environ.get("CALLERSIDE_SIP_RUN")
 
 TOLERANCE_MS = 150.0
 """Between two neighbouring marks. Over SIP each crossing of the line takes 20 to 60 ms more (two

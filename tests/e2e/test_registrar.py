@@ -15,8 +15,8 @@ from agent_rig import Agent, until
 from raw_sip import RawPhone
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
-from agent.leg import HungUp, MediaReady
-from agent.sip.options import Registration, SipOptions, Transport
+from callerside.agent.leg import HungUp, MediaReady
+from callerside.agent.sip.options import Registration, SipOptions, Transport
 
 pytestmark = pytest.mark.e2e
 
@@ -163,7 +163,7 @@ def serve(folder: Path, registrar: Registrar) -> Agent:
 def test_registered_refreshed_lost_and_found_again(
     tmp_path: Path, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EARSHOT_SIP_PASSWORD", SECRET)
+    monkeypatch.setenv("CALLERSIDE_SIP_PASSWORD", SECRET)
     agent = serve(tmp_path, registrar)
     try:
         until(lambda: agent.get("/readyz")[0] == 200, "the registration")
@@ -190,7 +190,7 @@ def test_registered_refreshed_lost_and_found_again(
 def test_a_wrong_password_is_said_and_is_no_attack(
     tmp_path: Path, registrar: Registrar, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("EARSHOT_SIP_PASSWORD", "wrong horse")
+    monkeypatch.setenv("CALLERSIDE_SIP_PASSWORD", "wrong horse")
     agent = serve(tmp_path, registrar)
     try:
         until(lambda: agent.logged("sip_registration_again"), "the refusal")

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import psutil
 import pytest
 
-from agent.timeline import Mark, read_timeline
+from callerside.agent.timeline import Mark, read_timeline
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = [
@@ -21,9 +21,9 @@ SHIPPED = [
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
-def earshot(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+def callerside(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "simulator.cli", *map(str, arguments)],
+        [sys.executable, "-m", "callerside.simulator.cli", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -42,7 +42,7 @@ def shipped_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The three first scenarios, run once: the run's directory, and what was printed."""
     folder = tmp_path_factory.mktemp("run")
     before = our_processes()
-    done = earshot("run", *SHIPPED, cwd=folder)
+    done = callerside("run", *SHIPPED, cwd=folder)
     # Whether its numbers can be trusted on this machine is for `nox -s scenarios` to say.
     assert (folder / "out" / "latest" / "results.json").exists(), done.stdout + done.stderr
     assert our_processes() <= before, "a process of the run is left"
@@ -120,7 +120,7 @@ def test_marks_are_those_of_the_page_about_them(shipped_run: tuple[Path, str]) -
 
 def test_no_secret_is_in_what_a_run_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-this-must-not-be-found")
-    done = earshot("run", SHIPPED[0], cwd=tmp_path)
+    done = callerside("run", SHIPPED[0], cwd=tmp_path)
     assert "sk-this" not in done.stdout + done.stderr
     for path in tmp_path.rglob("*"):
         if path.is_file():
@@ -129,7 +129,7 @@ def test_no_secret_is_in_what_a_run_leaves(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_bad_scenario_is_exit_2_with_file_and_line(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("about: x\nsteps:\n  - expect: bep\n  - hang_up\n")
-    done = earshot("run", "bad.yaml", cwd=tmp_path)
+    done = callerside("run", "bad.yaml", cwd=tmp_path)
     assert done.returncode == 2
     assert re.match(r"bad\.yaml:3:\d+: ", done.stderr)
     assert "beep" in done.stderr
@@ -142,7 +142,7 @@ def test_an_agent_that_does_not_answer_in_time_is_a_failure_with_its_words(tmp_p
         "steps:\n  - expect: beep\n  - expect: greeting\n"
         "  - expect: reply\n    within: 1s\n  - hang_up\n"
     )
-    done = earshot("run", "wait.yaml", cwd=tmp_path)
+    done = callerside("run", "wait.yaml", cwd=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "failed" in done.stdout
     assert "reply" in done.stdout
@@ -194,7 +194,7 @@ def test_eight_callers_at_once_need_two_agents(tmp_path: Path) -> None:
         "steps:\n  - expect: beep\n  - expect: greeting\n  - hang_up\n"
         "budget: {beep_ms: off, beep_length_ms: off, gap_ms: off, append_interval_ms: off}\n"
     )
-    done = earshot("run", "eight.yaml", cwd=tmp_path)
+    done = callerside("run", "eight.yaml", cwd=tmp_path)
     out = tmp_path / "out" / "latest"
     timelines = [read_timeline(path) for path in sorted(out.glob("calls/eight-c?/timeline.jsonl"))]
     assert len(timelines) == 8, done.stdout + done.stderr

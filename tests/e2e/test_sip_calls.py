@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from sip_rig import Phone, Recorded, answer_at_once, open_phone, pitch_hz, wait_until
 
-from agent.audio import level_dbfs, to_samples, tone
-from agent.leg import (
+from callerside.agent.audio import level_dbfs, to_samples, tone
+from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
     FramePlayed,
@@ -21,8 +21,8 @@ from agent.leg import (
     PlayoutCleared,
     RtpMeasured,
 )
-from agent.sip.leg import SipLeg
-from agent.sip.options import SipOptions
+from callerside.agent.sip.leg import SipLeg
+from callerside.agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

@@ -154,7 +154,7 @@ def test_of_callers_who_say_nothing_more(
 
 
 def refused(agent: Agent, status: int, reason: str) -> float:
-    return agent.metric("earshot_calls_refused_total", status=str(status), reason=reason)
+    return agent.metric("callerside_calls_refused_total", status=str(status), reason=reason)
 
 
 @pytest.mark.parametrize("lines", [16, 17, 20])

@@ -10,8 +10,8 @@ import pytest
 from raw_sip import RTP_FRAME_BYTES, RawPhone
 from sip_rig import Phone, wait_until
 
-from agent.audio import AudioFormat, level_dbfs, to_samples, tone
-from agent.leg import (
+from callerside.agent.audio import AudioFormat, level_dbfs, to_samples, tone
+from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
     DtmfReceived,
@@ -20,8 +20,8 @@ from agent.leg import (
     MediaHeld,
     MediaReady,
 )
-from agent.sip.leg import SipLeg
-from agent.sip.options import SipOptions
+from callerside.agent.sip.leg import SipLeg
+from callerside.agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

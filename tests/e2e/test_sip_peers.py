@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sip_rig import Phone, wait_until
 
-from agent.audio import level_dbfs, read_wav, to_samples, tone, write_wav
-from agent.leg import (
+from callerside.agent.audio import level_dbfs, read_wav, to_samples, tone, write_wav
+from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
     DtmfReceived,
@@ -22,8 +22,8 @@ from agent.leg import (
     MediaReady,
     TransferProgressed,
 )
-from agent.sip.leg import SipLeg
-from agent.sip.options import Registration, SipOptions
+from callerside.agent.sip.leg import SipLeg
+from callerside.agent.sip.options import Registration, SipOptions
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 

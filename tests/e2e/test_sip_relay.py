@@ -7,12 +7,19 @@ import numpy as np
 import pytest
 from sip_rig import Phone, wait_until
 
-from agent.audio import level_dbfs, to_samples, tone
-from agent.leg import AudioReceived, CallReceived, HungUp, LegInput, MediaReady, RtpMeasured
-from agent.sip.leg import SipLeg
-from agent.sip.options import SipOptions
-from simulator.impairments import Impairer, Impairment
-from simulator.relay import RelayAddresses
+from callerside.agent.audio import level_dbfs, to_samples, tone
+from callerside.agent.leg import (
+    AudioReceived,
+    CallReceived,
+    HungUp,
+    LegInput,
+    MediaReady,
+    RtpMeasured,
+)
+from callerside.agent.sip.leg import SipLeg
+from callerside.agent.sip.options import SipOptions
+from callerside.simulator.impairments import Impairer, Impairment
+from callerside.simulator.relay import RelayAddresses
 
 pytestmark = pytest.mark.e2e
 

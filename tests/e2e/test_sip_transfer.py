@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 from sip_rig import Phone, answer_at_once
 
-from agent.leg import (
+from callerside.agent.leg import (
     AudioReceived,
     HungUp,
     TransferProgressed,
     TransferRequested,
 )
-from agent.sip.options import SipOptions
+from callerside.agent.sip.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
 
-from agent.audio import level_dbfs, read_wav, resample, to_samples, write_wav
-from agent.settings import Settings
-from fakes.voice import synthesise
+from callerside.agent.audio import level_dbfs, read_wav, resample, to_samples, write_wav
+from callerside.agent.settings import Settings
+from callerside.fakes.voice import synthesise
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text()
 PHONE_HZ = 8000
@@ -85,7 +85,7 @@ def test_the_softphone_of_the_page_gets_its_answer(agent: Agent, tmp_path: Path)
         )
     assert phone.stdin is not None
     try:
-        until(lambda: agent.metric("earshot_turn_seconds_count") == 1, "the question's answer")
+        until(lambda: agent.metric("callerside_turn_seconds_count") == 1, "the question's answer")
         time.sleep(1)  # of the answer, to be heard
         phone.stdin.write(b"bq")
         phone.stdin.flush()

@@ -1,4 +1,4 @@
-"""`earshot-agent serve` as it is operated: drained, reloaded, killed, watched and recorded."""
+"""`callerside-agent serve` as it is operated: drained, reloaded, killed, watched and recorded."""
 
 import json
 import os
@@ -19,11 +19,11 @@ from agent_rig import Agent, fake_realtime, until
 from raw_sip import RawPhone
 from sip_rig import Phone
 
-from agent.audio import tone
-from agent.leg import AudioReceived, CallAnswered, HungUp, MediaReady
-from agent.open_calls import LOST
-from agent.sip.options import SipOptions
-from fakes.recording import read_recording
+from callerside.agent.audio import tone
+from callerside.agent.leg import AudioReceived, CallAnswered, HungUp, MediaReady
+from callerside.agent.open_calls import LOST
+from callerside.agent.sip.options import SipOptions
+from callerside.fakes.recording import read_recording
 
 pytestmark = pytest.mark.e2e
 
@@ -81,15 +81,15 @@ def test_one_call_is_recorded_counted_and_logged_under_one_id(phone: Phone, serv
     assert agent.get("/healthz")[0] == 200
     assert agent.get("/readyz")[0] == 200
     number = call(phone, agent.addresses[0], "12345")
-    until(lambda: agent.metric("earshot_calls_active") == 1, "one call is up")
+    until(lambda: agent.metric("callerside_calls_active") == 1, "one call is up")
     hang_up(phone, number)
     until(agent.records, "the record")
     (record,) = agent.records()
     assert record["called"] == "12345"
     assert record["ended"] == {"by": "caller", "status": 200, "reason": record["ended"]["reason"]}
     assert record["codec"] == "PCMU"
-    assert agent.metric("earshot_calls_ended_total", by="caller", status="200") == 1
-    assert agent.metric("earshot_setup_seconds_count", until="answer") == 1
+    assert agent.metric("callerside_calls_ended_total", by="caller", status="200") == 1
+    assert agent.metric("callerside_setup_seconds_count", until="answer") == 1
     (timeline,) = (agent.folder / "timelines").iterdir()
     assert timeline.name == f"12345-{record['call']}.jsonl"
     (ended,) = agent.logged("call_ended")
@@ -106,8 +106,8 @@ def test_draining_lets_calls_finish_and_takes_no_new_ones(phone: Phone, serve: S
     refused = phone.dial(agent.addresses[0].replace("sip:", "sip:200@"))
     assert phone.wait_for(refused, HungUp).status == 503
     assert is_up(phone, number)
-    assert agent.metric("earshot_draining") == 1
-    assert agent.metric("earshot_calls_refused_total", status="503") == 1
+    assert agent.metric("callerside_draining") == 1
+    assert agent.metric("callerside_calls_refused_total", status="503") == 1
     hang_up(phone, number)
     assert agent.wait() == 0
     assert len(agent.records()) == 1
@@ -141,7 +141,7 @@ def test_a_byte_in_a_call_id_that_is_no_text_does_not_keep_its_call_from_ending(
     assert record["sip_call_id"] == "caf\\xe9-1"
     assert record["ended"]["by"] == "caller"
     assert agent.marks("100")[-1] == "call_ended"
-    assert agent.metric("earshot_calls_active") == 0
+    assert agent.metric("callerside_calls_active") == 0
     agent.signal(signal.SIGTERM)
     assert agent.wait() == 0, "the drain waits for nobody"
 
@@ -286,7 +286,7 @@ def test_a_worker_that_dies_takes_only_its_own_calls(phone: Phone, serve: Serve)
     frames = len([told for told in phone.told(kept) if isinstance(told.input, AudioReceived)])
     phone.wait_for(kept, AudioReceived, count=frames + 50)
     until(lambda: agent.workers()[0]["state"] == "ready", "it is back")
-    assert agent.metric("earshot_worker_restarts_total", worker="0") == 1
+    assert agent.metric("callerside_worker_restarts_total", worker="0") == 1
     assert agent.worker_pids()[1] == second
     assert is_up(phone, kept)
     hang_up(phone, call(phone, agent.workers()[0]["address"]))
@@ -359,12 +359,12 @@ def test_workers_reload_too(serve: Serve) -> None:
 def run(
     tmp_path: Path, settings: dict[str, Any], *options: str
 ) -> "subprocess.CompletedProcess[str]":
-    config = tmp_path / "agent.yaml"
+    config = tmp_path / "callerside.agent.yaml"
     config.write_text(yaml.safe_dump(settings))
     env = {**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"}
     env.pop("PYTHONUNBUFFERED", None)  # it changes what C code's own output does
     return subprocess.run(
-        [sys.executable, "-m", "agent.cli", "serve", "--config", str(config), *options],
+        [sys.executable, "-m", "callerside.agent.cli", "serve", "--config", str(config), *options],
         capture_output=True,
         text=True,
         timeout=60,
@@ -436,7 +436,7 @@ def test_the_users_function_runs_and_gets_the_keys(
 ) -> None:
     source = '''
 from pathlib import Path
-from agent.toolbox import KeysPressed
+from callerside.agent.toolbox import KeysPressed
 
 def note(keys: KeysPressed) -> str:
     """Note what the caller has pressed."""
@@ -461,7 +461,7 @@ def note(keys: KeysPressed) -> str:
     assert (tmp_path / "noted").read_text() == "12#"
     (record,) = agent.records()
     assert (record["tools_called"], record["digits_received"]) == (1, 3)
-    assert agent.metric("earshot_tool_seconds_count", ok="true") == 1
+    assert agent.metric("callerside_tool_seconds_count", ok="true") == 1
 
 
 def test_a_reload_of_tools_that_are_not_there_is_said(serve: Serve) -> None:

@@ -4,9 +4,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from agent.clock import ms_to_ns
-from agent.timeline import Mark
-from fakes.door import (
+from callerside.agent.clock import ms_to_ns
+from callerside.agent.timeline import Mark
+from callerside.fakes.door import (
     CancelTimer,
     ClientEvent,
     CloseConnection,
@@ -18,13 +18,13 @@ from fakes.door import (
     SetTimer,
     TimerFired,
 )
-from fakes.recording import Entry, Header, Recording
-from fakes.repertoire import Repertoire, prepare
-from fakes.replay import ReplaySession
-from fakes.script import Script
-from fakes.session import RealtimeSession
-from fakes.state import Observation
-from fakes.voice import synthesise
+from callerside.fakes.recording import Entry, Header, Recording
+from callerside.fakes.repertoire import Repertoire, prepare
+from callerside.fakes.replay import ReplaySession
+from callerside.fakes.script import Script
+from callerside.fakes.session import RealtimeSession
+from callerside.fakes.state import Observation
+from callerside.fakes.voice import synthesise
 
 FRAME_BYTES = 960  # 20 ms at 24 kHz
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 _REPOSITORY = Path(__file__).parents[2]
-FOLDER = Path(os.environ.get("EARSHOT_RECORDINGS") or _REPOSITORY.parent / "shared" / "recordings")
+FOLDER = Path(
+    os.environ.get("CALLERSIDE_RECORDINGS") or _REPOSITORY.parent / "shared" / "recordings"
+)
 
 needs_recordings = pytest.mark.skipif(
     not FOLDER.is_dir(),
-    reason="no recorded sessions here: EARSHOT_RECORDINGS names a folder of them",
+    reason="no recorded sessions here: CALLERSIDE_RECORDINGS names a folder of them",
 )
 
 

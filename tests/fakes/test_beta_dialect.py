@@ -8,8 +8,8 @@ from in_memory import Client
 from official import models_by_type, strictly
 from openai.types.beta.realtime import RealtimeServerEvent
 
-from fakes.door import ConnectionRequested
-from fakes.voice import synthesise
+from callerside.fakes.door import ConnectionRequested
+from callerside.fakes.voice import synthesise
 
 _BETA = models_by_type(RealtimeServerEvent)
 EXTRAS = {

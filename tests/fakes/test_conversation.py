@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from fakes.conversation import Conversation, Item
-from fakes.requests import RequestError
+from callerside.fakes.conversation import Conversation, Item
+from callerside.fakes.requests import RequestError
 
 
 def item(name: str, text: str = "Hello.", **fields: Any) -> Item:

@@ -6,8 +6,8 @@ from in_memory import Client
 from official import check, models_by_type
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 
-from fakes.requests import CLIENT_EVENTS
-from fakes.wire import encode
+from callerside.fakes.requests import CLIENT_EVENTS
+from callerside.fakes.wire import encode
 
 NOT_OVER_A_WEBSOCKET = {
     "output_audio_buffer.clear",

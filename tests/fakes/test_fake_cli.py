@@ -12,12 +12,12 @@ import yaml
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from agent.timeline import read_timeline
-from fakes import vad
-from fakes.cli import main
-from fakes.recording import read_recording
+from callerside.agent.timeline import read_timeline
+from callerside.fakes import vad
+from callerside.fakes.cli import main
+from callerside.fakes.recording import read_recording
 
-COMMAND = [sys.executable, "-m", "fakes.cli"]
+COMMAND = [sys.executable, "-m", "callerside.fakes.cli"]
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fakes.faults import FAULTS
-from fakes.recording import read_recording
-from fakes.script import Reply, Script, Timing
-from fakes.server import FakeRealtime
+from callerside.fakes.faults import FAULTS
+from callerside.fakes.recording import read_recording
+from callerside.fakes.script import Reply, Script, Timing
+from callerside.fakes.server import FakeRealtime
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-realtime.md").read_text(encoding="utf-8")
 

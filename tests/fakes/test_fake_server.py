@@ -13,12 +13,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from agent.audio import read_wav, to_samples
-from agent.timeline import Mark, read_timeline
-from fakes.faults import parse_fault
-from fakes.script import Script
-from fakes.server import FakeRealtime, ServerOptions
-from fakes.voice import synthesise
+from callerside.agent.audio import read_wav, to_samples
+from callerside.agent.timeline import Mark, read_timeline
+from callerside.fakes.faults import parse_fault
+from callerside.fakes.script import Script
+from callerside.fakes.server import FakeRealtime, ServerOptions
+from callerside.fakes.voice import synthesise
 
 FLOOD = Path(__file__).with_name("flood.py")
 QUICK = Script.model_validate({"timing": {"think_ms": 10, "pace": 1000}})
@@ -387,7 +387,7 @@ def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:
         "        assert 'theirs' in socket.recv(timeout=10)\n"
     )
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "fakes.pytest_plugin", "."],
+        [sys.executable, "-m", "pytest", "-q", "-p", "callerside.fakes.pytest_plugin", "."],
         cwd=tmp_path,
         capture_output=True,
         text=True,

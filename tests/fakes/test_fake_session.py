@@ -8,9 +8,9 @@ import pytest
 from in_memory import Client
 from recorded import FOLDER, needs_recordings
 
-from fakes.door import KeepAudio, KeepSent
-from fakes.state import Observation
-from fakes.voice import synthesise
+from callerside.fakes.door import KeepAudio, KeepSent
+from callerside.fakes.state import Observation
+from callerside.fakes.voice import synthesise
 
 SILENCE = bytes(960)
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from in_memory import Client
 from official import check
 
-from fakes.door import SendEvent
-from fakes.repertoire import prepare
-from fakes.script import Script
-from fakes.wire import decode, encode
+from callerside.fakes.door import SendEvent
+from callerside.fakes.repertoire import prepare
+from callerside.fakes.script import Script
+from callerside.fakes.wire import decode, encode
 
 REPERTOIRE = prepare(
     Script.model_validate(

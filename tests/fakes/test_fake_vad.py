@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from in_memory import Client
 
-from agent.audio import AudioFormat, resample, silence, to_bytes, to_samples
-from fakes import vad
-from fakes.hearing import SEMANTIC_LONGEST_WAIT_MS
-from fakes.shelf import Shelf
-from fakes.vad import (
+from callerside.agent.audio import AudioFormat, resample, silence, to_bytes, to_samples
+from callerside.fakes import vad
+from callerside.fakes.hearing import SEMANTIC_LONGEST_WAIT_MS
+from callerside.fakes.shelf import Shelf
+from callerside.fakes.vad import (
     FRAME_MS,
     EnergyJudge,
     Hearing,
@@ -18,7 +18,7 @@ from fakes.vad import (
     TurnDetector,
     make_judge,
 )
-from fakes.voice import synthesise
+from callerside.fakes.voice import synthesise
 
 ENGINES = ["energy", "silero"]
 RATES = [8000, 24_000]

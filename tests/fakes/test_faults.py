@@ -8,7 +8,7 @@ import pytest
 from in_memory import Client
 from pydantic import ValidationError
 
-from fakes.door import (
+from callerside.fakes.door import (
     AcceptConnection,
     CloseConnection,
     DropConnection,
@@ -17,8 +17,8 @@ from fakes.door import (
     SendEvent,
     SendText,
 )
-from fakes.faults import FAULTS, Close, parse_fault
-from fakes.script import Script
+from callerside.fakes.faults import FAULTS, Close, parse_fault
+from callerside.fakes.script import Script
 
 REPLY = {"say": "We open at nine on Saturday.", "pace": 2, "think_ms": 100}
 

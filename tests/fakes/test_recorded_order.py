@@ -10,10 +10,10 @@ import pytest
 from in_memory import Client
 from recorded import cassettes, needs_recordings
 
-from fakes.cassette import read_cassette
-from fakes.door import ClientEvent, ConnectionRequested
-from fakes.recording import Entry, Recording
-from fakes.voice import synthesise
+from callerside.fakes.cassette import read_cassette
+from callerside.fakes.door import ClientEvent, ConnectionRequested
+from callerside.fakes.recording import Entry, Recording
+from callerside.fakes.voice import synthesise
 
 # The recorded frames of audio were cut short by those who published them: the same number of
 # frames is filled anew, with speech where it was.

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from agent import audio
-from agent.audio import AudioFileError
-from fakes import repertoire
-from fakes.recorded_turn import read_turn
-from fakes.recording import Entry, Header, Recording, RecordingError, write_recording
-from fakes.script import Script
+from callerside.agent import audio
+from callerside.agent.audio import AudioFileError
+from callerside.fakes import repertoire
+from callerside.fakes.recorded_turn import read_turn
+from callerside.fakes.recording import Entry, Header, Recording, RecordingError, write_recording
+from callerside.fakes.script import Script
 
 TONE = audio.tone(300, 500, 24_000)
 

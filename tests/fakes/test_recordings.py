@@ -6,10 +6,10 @@ import pytest
 import yaml
 from recorded import cassettes, needs_recordings
 
-from agent.audio import AudioFormat, to_samples
-from fakes.cassette import read_cassette
-from fakes.narrate import narrate
-from fakes.recording import (
+from callerside.agent.audio import AudioFormat, to_samples
+from callerside.fakes.cassette import read_cassette
+from callerside.fakes.narrate import narrate
+from callerside.fakes.recording import (
     Entry,
     Header,
     Recording,
@@ -18,7 +18,7 @@ from fakes.recording import (
     read_recording,
     write_recording,
 )
-from fakes.voice import synthesise
+from callerside.fakes.voice import synthesise
 
 HEADER = '{"format":"realtime-recording","version":1}\n'
 PCM = synthesise("Hello.")

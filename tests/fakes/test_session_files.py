@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.audio import read_wav, to_samples, tone
-from fakes import session_files
-from fakes.session_files import SessionFiles
+from callerside.agent.audio import read_wav, to_samples, tone
+from callerside.fakes import session_files
+from callerside.fakes.session_files import SessionFiles
 
 TONE = tone(300, 3000, 24_000)
 

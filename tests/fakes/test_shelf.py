@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fakes.load import ScriptError
-from fakes.shelf import Shelf
+from callerside.fakes.load import ScriptError
+from callerside.fakes.shelf import Shelf
 
 
 def test_a_script_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from in_memory import Client
 
-from fakes.door import ClientEvent
-from fakes.narrate import narrate
-from fakes.recording import Entry, Header, Recording, RecordingError, read_recording
-from fakes.replay import ReplayOptions, ReplaySession
-from fakes.voice import synthesise
+from callerside.fakes.door import ClientEvent
+from callerside.fakes.narrate import narrate
+from callerside.fakes.recording import Entry, Header, Recording, RecordingError, read_recording
+from callerside.fakes.replay import ReplayOptions, ReplaySession
+from callerside.fakes.voice import synthesise
 
 SPEECH = synthesise("Hello.") + bytes(48_000)
 TYPES = [

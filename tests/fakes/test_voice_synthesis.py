@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.audio import duration_ms, level_dbfs, to_samples
-from fakes import voice
-from fakes.voice import VoiceError, cache_folder, synthesise
+from callerside.agent.audio import duration_ms, level_dbfs, to_samples
+from callerside.fakes import voice
+from callerside.fakes.voice import VoiceError, cache_folder, synthesise
 
 
 @pytest.fixture(autouse=True)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from fakes.door import ClientEvent, ClientGarbage
-from fakes.requests import MAX_APPEND_BYTES
-from fakes.wire import decode, decode_in_steps, encode, encode_in_pieces
+from callerside.fakes.door import ClientEvent, ClientGarbage
+from callerside.fakes.requests import MAX_APPEND_BYTES
+from callerside.fakes.wire import decode, decode_in_steps, encode, encode_in_pieces
 
 LARGE = bytes(range(256)) * 1000
 

@@ -20,29 +20,47 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from agent.greeting import MemoryPrompts
-from agent.settings import CallSettings
-from agent.timeline import Mark
-from simulator import phrases
-from simulator.fuzz_calls import GREETED, GREETED_NAME, generate
-from simulator.fuzz_choices import SeededChoices
-from simulator.scenario import Scenario
-from simulator.stage import plan
-from simulator.virtual_stage import options_for, play_call
+from callerside.agent.greeting import MemoryPrompts
+from callerside.agent.settings import CallSettings
+from callerside.agent.timeline import Mark
+from callerside.simulator import phrases
+from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate
+from callerside.simulator.fuzz_choices import SeededChoices
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.stage import plan
+from callerside.simulator.virtual_stage import options_for, play_call
 
 REFERENCE = Path(__file__).with_name("reference.json")
 LIBRARY = Path(__file__).parents[2] / "scenarios"
 FUZZ_SEEDS = 1000
 LIBRARY_SEEDS = range(5)
 COMMANDS = (
-    *("earshot", "earshot run", "earshot list", "earshot check", "earshot new", "earshot say"),
-    *("earshot schema", "earshot fuzz", "earshot report", "earshot compare", "earshot baseline"),
-    *("earshot calibrate", "earshot knee", "earshot-agent", "earshot-agent serve"),
-    *("earshot-agent greet", "earshot-agent kamailio", "earshot-agent settings", "fake-realtime"),
+    *(
+        "callerside",
+        "callerside run",
+        "callerside list",
+        "callerside check",
+        "callerside new",
+        "callerside say",
+    ),
+    *(
+        "callerside schema",
+        "callerside fuzz",
+        "callerside report",
+        "callerside compare",
+        "callerside baseline",
+    ),
+    *("callerside calibrate", "callerside knee", "callerside-agent", "callerside-agent serve"),
+    *(
+        "callerside-agent greet",
+        "callerside-agent kamailio",
+        "callerside-agent settings",
+        "fake-realtime",
+    ),
     *("fake-realtime serve", "fake-realtime record", "fake-realtime convert"),
     "fake-realtime inspect",
 )
-PRINTED = ("earshot schema", "earshot-agent settings")
+PRINTED = ("callerside schema", "callerside-agent settings")
 
 Digests = Mapping[str, str]
 
@@ -59,11 +77,11 @@ def of_marks(marks: Iterable[Mark]) -> str:
 
 def unnamed(text: str) -> str:
     """Without the project's own name."""
-    return re.sub("earshot", "", text, flags=re.IGNORECASE)
+    return re.sub("callerside", "", text, flags=re.IGNORECASE)
 
 
 def fuzz_call(seed: int) -> str:
-    """The marks of a generated call, as `earshot fuzz` plays it."""
+    """The marks of a generated call, as `callerside fuzz` plays it."""
     scenario = Scenario.model_validate(generate(SeededChoices(seed))).named(f"fuzz-{seed}")
     before = [Scenario.model_validate(GREETED).named(GREETED_NAME)] if scenario.after else []
     prompts = MemoryPrompts()
@@ -94,7 +112,7 @@ def fuzz_calls(seeds: int) -> Digests:
 def library(seed: int) -> Digests:
     """Verdict and marks of every call of the library, in memory."""
     with tempfile.TemporaryDirectory() as folder:
-        run = [Path(sys.executable).with_name("earshot"), "run", LIBRARY, "--lane", "virtual"]
+        run = [Path(sys.executable).with_name("callerside"), "run", LIBRARY, "--lane", "virtual"]
         command = [*map(str, run), "--seed", str(seed), "--out", folder]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         latest = Path(folder) / "latest"

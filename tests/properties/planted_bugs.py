@@ -7,11 +7,11 @@ today, as a bug in one of them would.
 from collections import defaultdict
 from typing import Any, TypeGuard
 
-from agent import effects
-from agent.effects import Effect
-from agent.inputs import CallInput
-from agent.realtime.door import Event, RealtimeEvent
-from simulator.virtual_tape import Step, TapedMachine
+from callerside.agent import effects
+from callerside.agent.effects import Effect
+from callerside.agent.inputs import CallInput
+from callerside.agent.realtime.door import Event, RealtimeEvent
+from callerside.simulator.virtual_tape import Step, TapedMachine
 
 
 class BrokenMachine(TapedMachine):

@@ -14,11 +14,18 @@ from hypothesis.stateful import (
     rule,
 )
 
-from agent import effects
-from agent.call import CallMachine
-from agent.clock import NS_PER_MS
-from agent.inputs import CallInput, EndRequested, PromptLoaded, PromptStored, Timer, TimerFired
-from agent.leg import (
+from callerside.agent import effects
+from callerside.agent.call import CallMachine
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.inputs import (
+    CallInput,
+    EndRequested,
+    PromptLoaded,
+    PromptStored,
+    Timer,
+    TimerFired,
+)
+from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
     CallReceived,
@@ -30,14 +37,14 @@ from agent.leg import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from agent.realtime.door import (
+from callerside.agent.realtime.door import (
     RealtimeClosed,
     RealtimeConnected,
     RealtimeEvent,
     RealtimeGarbage,
 )
-from agent.settings import CallSettings
-from agent.states import TRANSITIONS, State
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import TRANSITIONS, State
 
 FRAME = bytes(960)
 MOST_EFFECTS = 200

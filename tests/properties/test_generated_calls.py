@@ -2,13 +2,13 @@
 
 from hypothesis import HealthCheck, find, given, settings
 
-from fakes.script import Timing
-from simulator.fuzz_play import play_scenario
-from simulator.network import Network
-from simulator.scenario import Scenario
-from simulator.strategies import calls, faults, networks, timings
+from callerside.fakes.script import Timing
+from callerside.simulator.fuzz_play import play_scenario
+from callerside.simulator.network import Network
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.strategies import calls, faults, networks, timings
 
-# The same examples on every machine: what is new is for `earshot fuzz` to find.
+# The same examples on every machine: what is new is for `callerside fuzz` to find.
 FEW = settings(
     max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

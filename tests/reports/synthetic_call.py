@@ -8,9 +8,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from agent import audio
-from agent.timeline import Mark, Source
-from reports.evidence import Audio, CallEvidence, CallInfo
+from callerside.agent import audio
+from callerside.agent.timeline import Mark, Source
+from callerside.reports.evidence import Audio, CallEvidence, CallInfo
 
 RATE_HZ = 8000
 SERVER_HZ = 24_000

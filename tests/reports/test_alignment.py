@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from agent import audio
-from fakes.voice import synthesise
-from reports import matching
-from reports.alignment import align
+from callerside.agent import audio
+from callerside.fakes.voice import synthesise
+from callerside.reports import matching
+from callerside.reports.alignment import align
 
 RATE_HZ = 8000
 BEFORE = 400

@@ -18,10 +18,10 @@ from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
 from test_knee_page import knee, step
 from websockets.sync.client import ClientConnection, connect
 
-from agent.timeline import Mark, Source
-from reports.html import knee_page
-from reports.results import RunInfo
-from reports.write import write_run
+from callerside.agent.timeline import Mark, Source
+from callerside.reports.html import knee_page
+from callerside.reports.results import RunInfo
+from callerside.reports.write import write_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT_S = 20

@@ -2,7 +2,7 @@
 
 import pytest
 
-from reports.budget import (
+from callerside.reports.budget import (
     UNITS,
     BudgetError,
     Judged,
@@ -12,9 +12,9 @@ from reports.budget import (
     limits_for,
     parse_limits,
 )
-from reports.calibration import Calibration, MetricError
-from reports.measurement import Measurement
-from reports.summary import summary_of
+from callerside.reports.calibration import Calibration, MetricError
+from callerside.reports.measurement import Measurement
+from callerside.reports.summary import summary_of
 
 
 def only(measurement: Measurement, spec: object, calibration: Calibration | None = None) -> Judged:

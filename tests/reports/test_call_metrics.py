@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from msgspec import structs
 from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth, speech
 
-from agent.timeline import Mark
-from reports.budget import UNITS
-from reports.evidence import CallEvidence
-from reports.measurement import Measurement
-from reports.metrics import measure
-from reports.way import WAY
+from callerside.agent.timeline import Mark
+from callerside.reports.budget import UNITS
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.measurement import Measurement
+from callerside.reports.metrics import measure
+from callerside.reports.way import WAY
 
 TOLERANCE_MS = 2
 

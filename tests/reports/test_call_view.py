@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
 
-from agent.timeline import Mark, Source
-from reports.evidence import CallEvidence
-from reports.results import CallResult, judge_call
-from reports.view import CallView, view_of
+from callerside.agent.timeline import Mark, Source
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.results import CallResult, judge_call
+from callerside.reports.view import CallView, view_of
 
 
 def mark(at_ms: float, source: Source, name: str, **fields: Any) -> Mark:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from synthetic_call import speech
 
-from agent import audio
-from reports.ears import (
+from callerside.agent import audio
+from callerside.reports.ears import (
     BeepHeard,
     Ears,
     Heard,

@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 from synthetic_call import SyntheticCall, TurnTruth
 
-from agent.timeline import Mark
-from reports.chart import HEIGHT, WIDTH, Series, line_chart
-from reports.html import knee_page
-from reports.knee import Knee, Load, Step, charts, step_of, table, to_json
-from reports.results import judge_call
+from callerside.agent.timeline import Mark
+from callerside.reports.chart import HEIGHT, WIDTH, Series, line_chart
+from callerside.reports.html import knee_page
+from callerside.reports.knee import Knee, Load, Step, charts, step_of, table, to_json
+from callerside.reports.results import judge_call
 
 
 def step(

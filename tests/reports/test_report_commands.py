@@ -12,18 +12,18 @@ import soundfile
 from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
-from agent.timeline import Mark
-from reports.calibration import Calibration, error_of
-from reports.cli import add_commands
-from reports.evidence import save_evidence
-from reports.markdown import markdown
-from reports.results import RunInfo, judge_call, results
-from reports.write import write_run
+from callerside.agent.timeline import Mark
+from callerside.reports.calibration import Calibration, error_of
+from callerside.reports.cli import add_commands
+from callerside.reports.evidence import save_evidence
+from callerside.reports.markdown import markdown
+from callerside.reports.results import RunInfo, judge_call, results
+from callerside.reports.write import write_run
 
 SCHEMA = Path(__file__).parents[2] / "reports" / "results.schema.json"
 
 
-def earshot(*arguments: object) -> int:
+def callerside(*arguments: object) -> int:
     parser = argparse.ArgumentParser()
     add_commands(parser.add_subparsers(required=True))
     given = parser.parse_args([str(argument) for argument in arguments])
@@ -66,7 +66,7 @@ def test_a_run_is_built_anew_from_its_evidence(
     for page in run.rglob("*.html"):
         page.unlink()
     (run / "results.json").write_bytes(before)
-    assert earshot("report", run) == 0
+    assert callerside("report", run) == 0
     assert (run / "results.json").read_bytes() == before
     assert "3 calls, passed" in capsys.readouterr().out
     assert len(list(run.rglob("call.html"))) == 3
@@ -79,11 +79,11 @@ def test_an_attempt_that_does_not_count_stays_out_of_the_new_report(
     before = (run / "results.json").read_bytes()
     late = SyntheticCall(name="late", turns=[TurnTruth(downlink_ms=900)])
     save_evidence(late.build(), run / "calls" / "late-again1")
-    assert earshot("report", run) == 0
+    assert callerside("report", run) == 0
     assert "3 calls, passed" in capsys.readouterr().out
     assert (run / "results.json").read_bytes() == before
     (run / "results.json").unlink()
-    assert earshot("report", run) == 1, "nobody knows any more which calls count"
+    assert callerside("report", run) == 1, "nobody knows any more which calls count"
     assert "4 calls, failed" in capsys.readouterr().out
 
 
@@ -92,7 +92,7 @@ def test_an_agents_timelines_are_a_report_too(tmp_path: Path) -> None:
         marks = [m for m in SyntheticCall(name=name).build().marks if m.source == "agent"]
         lines = "".join(m.to_json() + "\n" for m in marks)
         (tmp_path / f"{name}.jsonl").write_text(lines)
-    assert earshot("report", tmp_path) == 0
+    assert callerside("report", tmp_path) == 0
     data = json.loads((tmp_path / "report" / "results.json").read_text())
     assert {s["name"]: s["lane"] for s in data["scenarios"]} == {
         "100-a": "production",
@@ -112,7 +112,7 @@ def test_an_agents_recording_is_measured_with_its_timeline(tmp_path: Path) -> No
     folder = tmp_path / "recordings"
     folder.mkdir()
     soundfile.write(folder / "100-a.wav", full.recording, full.rate_hz, subtype="PCM_16")
-    assert earshot("report", tmp_path, "--recordings", folder) == 0
+    assert callerside("report", tmp_path, "--recordings", folder) == 0
     data = json.loads((tmp_path / "report" / "results.json").read_text())
     turns = [m for m in data["scenarios"][0]["metrics"] if m["name"] == "turn_ms"]
     assert [turn["value"] for turn in turns] == [pytest.approx(847, abs=6)] * 2
@@ -126,7 +126,7 @@ def test_a_call_whose_evidence_is_gone_is_not_left_out(
     run = make_run(tmp_path / "run")
     before = (run / "results.json").read_bytes()
     (run / "calls" / "talk-2" / name).unlink()
-    assert earshot("report", run) == 2
+    assert callerside("report", run) == 2
     told = capsys.readouterr().err
     assert "calls/talk-2/" + name in told
     assert "results.json names it" in told
@@ -153,10 +153,10 @@ def test_a_report_keeps_its_lane_and_its_calibration(tmp_path: Path) -> None:
 
     of_run = told(tmp_path / "sip")
     call = tmp_path / "sip" / "calls" / "synthetic"
-    assert earshot("report", call) == 0
+    assert callerside("report", call) == 0
     assert told(call / "report")["scenarios"][0]["metrics"] == of_run["scenarios"][0]["metrics"]
     (tmp_path / "virtual" / "results.json").unlink()
-    assert earshot("report", tmp_path / "virtual") == 0
+    assert callerside("report", tmp_path / "virtual") == 0
     assert told(tmp_path / "virtual")["run"]["lane"] == "virtual"
 
 
@@ -165,35 +165,35 @@ def test_where_nothing_can_be_written_is_bad_input(
 ) -> None:
     run = make_run(tmp_path / "run", calls=1)
     (tmp_path / "file").write_text("")
-    assert earshot("report", run, "--out", tmp_path / "file") == 2
+    assert callerside("report", run, "--out", tmp_path / "file") == 2
     assert "file" in capsys.readouterr().err
 
 
 def test_nothing_to_report_is_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert earshot("report", tmp_path) == 2
+    assert callerside("report", tmp_path) == 2
     assert "nothing to report" in capsys.readouterr().err
     (tmp_path / "x.jsonl").write_text("what?\n")
-    assert earshot("report", tmp_path) == 2
+    assert callerside("report", tmp_path) == 2
     assert "x.jsonl:1" in capsys.readouterr().err
     (tmp_path / "x.jsonl").write_text("")
-    assert earshot("report", tmp_path) == 2
+    assert callerside("report", tmp_path) == 2
 
 
 def test_a_regression_is_exit_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = make_run(tmp_path / "good")
     bad = make_run(tmp_path / "bad", downlink_ms=60)
-    assert earshot("compare", good, bad) == 1
+    assert callerside("compare", good, bad) == 1
     assert "REGRESSION" in capsys.readouterr().out
-    assert earshot("compare", bad, good) == 0
-    assert earshot("compare", good, bad, "--tolerance", 100) == 0
+    assert callerside("compare", bad, good) == 0
+    assert callerside("compare", good, bad, "--tolerance", 100) == 0
     capsys.readouterr()
-    assert earshot("compare", good, bad, "--tolerance", 100, "--tolerance", "turn_ms=1") == 1
+    assert callerside("compare", good, bad, "--tolerance", 100, "--tolerance", "turn_ms=1") == 1
     capsys.readouterr()
-    assert earshot("compare", good, bad, "--json") == 1
+    assert callerside("compare", good, bad, "--json") == 1
     changes = json.loads(capsys.readouterr().out)["changes"]
     turn = next(c for c in changes if c["name"] == "turn_ms")
     assert turn["difference"] == pytest.approx(45, abs=2)
-    assert earshot("compare", good, bad, "--markdown") == 1
+    assert callerside("compare", good, bad, "--markdown") == 1
     assert "| `turn_ms` |" in capsys.readouterr().out
 
 
@@ -201,7 +201,7 @@ def test_what_cannot_be_compared_is_bad_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = make_run(tmp_path / "good")
-    assert earshot("compare", good, tmp_path / "none") == 2
+    assert callerside("compare", good, tmp_path / "none") == 2
     assert "none" in capsys.readouterr().err
     for text, complaint in (
         ("{", "cannot be read"),
@@ -215,7 +215,7 @@ def test_what_cannot_be_compared_is_bad_input(
         ),
     ):
         (tmp_path / "odd.json").write_text(text)
-        assert earshot("compare", good, tmp_path / "odd.json") == 2
+        assert callerside("compare", good, tmp_path / "odd.json") == 2
         assert complaint in capsys.readouterr().err
 
 
@@ -227,7 +227,7 @@ def test_what_the_numbers_do_not_show_is_told_beside_them(
     broken = SyntheticCall(name="talk", info={"verdict": "failed"}).build()
     write_run(tmp_path / "a", RunInfo(started_at=""), [talk, other])
     write_run(tmp_path / "b", RunInfo(started_at="", lane="virtual"), [broken])
-    assert earshot("compare", tmp_path / "a", tmp_path / "b", "--json") == 0
+    assert callerside("compare", tmp_path / "a", tmp_path / "b", "--json") == 0
     out, err = capsys.readouterr()
     told = [
         "the lanes differ: sip, then virtual",
@@ -236,14 +236,14 @@ def test_what_the_numbers_do_not_show_is_told_beside_them(
     ]
     assert json.loads(out)["notes"] == told
     assert err.splitlines() == told
-    assert earshot("compare", tmp_path / "a", tmp_path / "a") == 0
+    assert callerside("compare", tmp_path / "a", tmp_path / "a") == 0
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("tolerance", ["x", "turn=5", "turn_ms=x", "nan", "turn_ms=-1"])
 def test_a_tolerance_that_makes_no_sense_is_refused(tolerance: str) -> None:
     with pytest.raises(SystemExit) as exit_:
-        earshot("compare", "a", "b", "--tolerance", tolerance)
+        callerside("compare", "a", "b", "--tolerance", tolerance)
     assert exit_.value.code == 2
 
 
@@ -252,12 +252,12 @@ def test_baselines_are_kept_and_checked(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     good, bad = make_run(tmp_path / "good"), make_run(tmp_path / "bad", downlink_ms=60)
-    assert earshot("baseline", "check", "main", good) == 2
-    assert earshot("baseline", "save", "main", good) == 0
+    assert callerside("baseline", "check", "main", good) == 2
+    assert callerside("baseline", "save", "main", good) == 0
     assert (tmp_path / "baselines" / "main.json").is_file()
-    assert earshot("baseline", "check", "main", good) == 0
-    assert earshot("baseline", "check", "main", bad) == 1
-    assert earshot("baseline", "save", "../x", good) == 2
+    assert callerside("baseline", "check", "main", good) == 0
+    assert callerside("baseline", "check", "main", bad) == 1
+    assert callerside("baseline", "save", "../x", good) == 2
     assert "expected a name" in capsys.readouterr().err
 
 
@@ -291,10 +291,10 @@ def test_a_report_can_show_what_changed_against_a_baseline(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     good, bad = make_run(tmp_path / "a" / "good"), make_run(tmp_path / "b" / "bad", downlink_ms=60)
-    assert earshot("baseline", "save", "main", good) == 0
-    assert earshot("report", bad, "--against", "main") == 1, "its downlink is over budget"
+    assert callerside("baseline", "save", "main", good) == 0
+    assert callerside("report", bad, "--against", "main") == 1, "its downlink is over budget"
     assert "What changed against main" in (bad / "index.html").read_text()
-    assert earshot("report", bad, "--against", "none") == 2
+    assert callerside("report", bad, "--against", "none") == 2
 
 
 def test_a_run_before_that_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
@@ -308,7 +308,7 @@ def test_the_markdown_cannot_be_broken_by_a_detail() -> None:
     info: dict[str, Any] = {"verdict": "failed", "detail": "a | b\n<img> c"}
     text = markdown(RunInfo(started_at=""), [judge_call(SyntheticCall(info=info).build())])
     assert "a \\| b &lt;img> c" in text
-    assert text.startswith("## earshot: failed")
+    assert text.startswith("## callerside: failed")
 
 
 def test_marks_of_no_known_kind_do_no_harm(tmp_path: Path) -> None:

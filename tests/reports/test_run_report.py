@@ -12,14 +12,14 @@ import pytest
 from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
-from agent.timeline import Mark, TimelineError
-from reports.calibration import Calibration, error_of
-from reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
-from reports.html import call_page, index_page
-from reports.junit import junit
-from reports.metrics import measure
-from reports.rebuild import rebuild
-from reports.results import (
+from callerside.agent.timeline import Mark, TimelineError
+from callerside.reports.calibration import Calibration, error_of
+from callerside.reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
+from callerside.reports.html import call_page, index_page
+from callerside.reports.junit import junit
+from callerside.reports.metrics import measure
+from callerside.reports.rebuild import rebuild
+from callerside.reports.results import (
     RunInfo,
     judge_call,
     judge_together,
@@ -28,10 +28,10 @@ from reports.results import (
     summarise,
     to_json,
 )
-from reports.stats import percentile
-from reports.write import call_directory, write_judged, write_run
+from callerside.reports.stats import percentile
+from callerside.reports.write import call_directory, write_judged, write_run
 
-INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="earshot run")
+INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="callerside run")
 MOST_BYTES = 2_000_000
 
 
@@ -239,7 +239,7 @@ def test_a_run_that_could_not_go_on_has_not_passed(tmp_path: Path) -> None:
     index = (tmp_path / "index.html").read_text()
     assert "<h1>The run could not go on after 1 call " in index
     assert "process died" in index
-    assert "## earshot: error" in (tmp_path / "summary.md").read_text()
+    assert "## callerside: error" in (tmp_path / "summary.md").read_text()
     assert "process died" in (tmp_path / "summary.md").read_text()
 
 
@@ -262,7 +262,7 @@ def test_a_call_that_is_excused_decides_nothing_and_is_told(tmp_path: Path) -> N
         assert (data["run"]["verdict"], data["run"]["excused"]) == (verdict, list(excused))
         assert headline in (tmp_path / "index.html").read_text()
         assert "this machine stood still" in (tmp_path / "index.html").read_text()
-        assert (tmp_path / "summary.md").read_text().startswith(f"## earshot: {verdict}")
+        assert (tmp_path / "summary.md").read_text().startswith(f"## callerside: {verdict}")
         (suite,) = ET.fromstring((tmp_path / "junit.xml").read_text())  # noqa: S314 - our own
         assert (suite.get("errors"), suite.get("skipped")) == (
             "0" if excused else "1",

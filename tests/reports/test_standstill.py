@@ -1,7 +1,7 @@
 """What several processors and processes tell of one standstill is one standstill."""
 
-from agent.timeline import Mark
-from reports.standstill import standstills
+from callerside.agent.timeline import Mark
+from callerside.reports.standstill import standstills
 
 MS = 1_000_000
 

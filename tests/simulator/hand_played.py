@@ -11,12 +11,19 @@ from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
-from agent import audio
-from agent.clock import ms_to_ns
-from agent.leg import AudioReceived, CallAnswered, FramePlayed, HungUp, LegInput, MediaReady
-from fakes.voice import synthesise
-from simulator.caller import CallerMachine
-from simulator.caller_effects import (
+from callerside.agent import audio
+from callerside.agent.clock import ms_to_ns
+from callerside.agent.leg import (
+    AudioReceived,
+    CallAnswered,
+    FramePlayed,
+    HungUp,
+    LegInput,
+    MediaReady,
+)
+from callerside.fakes.voice import synthesise
+from callerside.simulator.caller import CallerMachine
+from callerside.simulator.caller_effects import (
     CallerInput,
     CancelTimer,
     Effect,
@@ -29,9 +36,9 @@ from simulator.caller_effects import (
     TimerFired,
     Vanish,
 )
-from simulator.loader import load_file
-from simulator.phrases import prepare
-from simulator.scenario import Scenario
+from callerside.simulator.loader import load_file
+from callerside.simulator.phrases import prepare
+from callerside.simulator.scenario import Scenario
 
 RATE_HZ = 16_000
 FRAME_BYTES = RATE_HZ // 50 * 2

@@ -11,12 +11,12 @@ import pytest
 import soundfile
 import yaml
 
-from fakes.voice import VoiceError
-from simulator import authoring, yaml_source
-from simulator.cli import main
-from simulator.loader import load, load_file
-from simulator.plausible import all_problems, problems
-from simulator.scenario import Scenario
+from callerside.fakes.voice import VoiceError
+from callerside.simulator import authoring, yaml_source
+from callerside.simulator.cli import main
+from callerside.simulator.loader import load, load_file
+from callerside.simulator.plausible import all_problems, problems
+from callerside.simulator.scenario import Scenario
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs/scenario.schema.json").read_text())
@@ -85,7 +85,7 @@ def test_what_cannot_be_spoken_as_asked_is_refused(
 
 
 def test_who_reads_may_stop_before_the_end() -> None:
-    command = [sys.executable, "-m", "simulator.cli", "schema"]
+    command = [sys.executable, "-m", "callerside.simulator.cli", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as schema:
         assert schema.stdout is not None
         schema.stdout.close()

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from simulator.black_hole import BlackHole
+from callerside.simulator.black_hole import BlackHole
 
 
 def udp() -> socket.socket:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from hand_played import ANSWER_MS, FLOW, RATE_HZ, Call, Heard, Told, scenario, speech
 
-from agent import audio
-from agent.leg import CallProgressed, DtmfReceived, HungUp, TransferRequested
-from simulator.caller_effects import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
+from callerside.agent import audio
+from callerside.agent.leg import CallProgressed, DtmfReceived, HungUp, TransferRequested
+from callerside.simulator.caller_effects import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
 
 ANSWERS = [*FLOW, Heard("utterance_ended", 800, speech())]
 BYE = Told(5000, HungUp(by="agent", status=200, reason="BYE"))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from agent.timeline import Mark, read_timeline
-from simulator.collecting import CALLER_TIMELINE, collect
+from callerside.agent.timeline import Mark, read_timeline
+from callerside.simulator.collecting import CALLER_TIMELINE, collect
 
 
 def mark(at_ms: int, name: str, **fields: Any) -> Mark:

@@ -6,8 +6,8 @@ from itertools import groupby, pairwise
 
 import pytest
 
-from agent.clock import NS_PER_MS
-from simulator.impairments import DUPLICATE_MS, REORDER_MS, Impairer, Impairment
+from callerside.agent.clock import NS_PER_MS
+from callerside.simulator.impairments import DUPLICATE_MS, REORDER_MS, Impairer, Impairment
 
 PACKETS = 50_000
 SEED = 7

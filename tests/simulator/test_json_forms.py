@@ -7,10 +7,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from reports.calibration import Calibration, error_of
-from reports.knee import Knee, Load, Step
-from simulator import calibrate_command, cli, knee_command
-from simulator.cell import calls_at_once
+from callerside.reports.calibration import Calibration, error_of
+from callerside.reports.knee import Knee, Load, Step
+from callerside.simulator import calibrate_command, cli, knee_command
+from callerside.simulator.cell import calls_at_once
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = ROOT / "scenarios" / "first_call.yaml"
@@ -123,4 +123,4 @@ def test_calibrate_keeps_what_it_prints(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert cli.main(["calibrate", "--json", *given]) == code
     told = json.loads(capsys.readouterr().out)
-    assert told == json.loads((tmp_path / "earshot" / "calibration.json").read_text())
+    assert told == json.loads((tmp_path / "callerside" / "calibration.json").read_text())

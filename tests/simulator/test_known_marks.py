@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from simulator.known_marks import known_marks
+from callerside.simulator.known_marks import known_marks
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,15 +10,15 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from agent.audio import level_dbfs, to_samples, tone, write_wav
-from agent.states import State
-from agent.timeline import Mark, read_timeline
-from fakes.recording import Entry, Header, Recording, write_recording
-from fakes.voice import synthesise
-from simulator.evaluate import Evaluated, evaluate
-from simulator.loader import load, load_file
-from simulator.stage import plan
-from simulator.virtual_lane import VirtualLane
+from callerside.agent.audio import level_dbfs, to_samples, tone, write_wav
+from callerside.agent.states import State
+from callerside.agent.timeline import Mark, read_timeline
+from callerside.fakes.recording import Entry, Header, Recording, write_recording
+from callerside.fakes.voice import synthesise
+from callerside.simulator.evaluate import Evaluated, evaluate
+from callerside.simulator.loader import load, load_file
+from callerside.simulator.stage import plan
+from callerside.simulator.virtual_lane import VirtualLane
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 

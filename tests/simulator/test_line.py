@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent import audio
-from simulator.line import Line
-from simulator.noise import make_noise
-from simulator.scenario import Caller, Echo, Noise
-from simulator.voice import at_level
+from callerside.agent import audio
+from callerside.simulator.line import Line
+from callerside.simulator.noise import make_noise
+from callerside.simulator.scenario import Caller, Echo, Noise
+from callerside.simulator.voice import at_level
 
 RATE_HZ = 16_000
 FRAME = RATE_HZ // 50

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator.loader import ScenarioError, load, load_file
-from simulator.plausible import problems
-from simulator.values import Moment
+from callerside.simulator.loader import ScenarioError, load, load_file
+from callerside.simulator.plausible import problems
+from callerside.simulator.values import Moment
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 

@@ -4,10 +4,10 @@ import random
 
 import numpy as np
 
-from agent import audio
-from simulator.line import Line
-from simulator.mouth import LEAD_FRAMES, Mouth
-from simulator.scenario import Caller, Echo
+from callerside.agent import audio
+from callerside.simulator.line import Line
+from callerside.simulator.mouth import LEAD_FRAMES, Mouth
+from callerside.simulator.scenario import Caller, Echo
 
 RATE_HZ = 16_000
 FRAME = RATE_HZ // 50

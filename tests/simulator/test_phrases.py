@@ -2,11 +2,11 @@
 
 import pytest
 
-from agent.audio import silence, to_samples
-from agent.leg import FRAME_MS
-from fakes.voice import synthesise
-from reports.ears import segments
-from simulator.phrases import end_mid_frame
+from callerside.agent.audio import silence, to_samples
+from callerside.agent.leg import FRAME_MS
+from callerside.fakes.voice import synthesise
+from callerside.reports.ears import segments
+from callerside.simulator.phrases import end_mid_frame
 
 
 @pytest.mark.parametrize("text", ["Yes.", "What time do you open on Saturday?"])

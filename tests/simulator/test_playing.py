@@ -10,16 +10,16 @@ import hand_played
 import pytest
 from rich.console import Console
 
-from agent.timeline import Mark
-from reports.budget import Judged
-from reports.evidence import CallEvidence, CallInfo, Verdict
-from reports.results import RunInfo, judge_call
-from simulator import playing
-from simulator.evaluate import Evaluated, call_info
-from simulator.playing import MOST_ATTEMPTS, attempt, play_all, with_attempts
-from simulator.progress import PlainProgress
-from simulator.scenario import Scenario
-from simulator.stage import Lane, Played, Stage, plan
+from callerside.agent.timeline import Mark
+from callerside.reports.budget import Judged
+from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
+from callerside.reports.results import RunInfo, judge_call
+from callerside.simulator import playing
+from callerside.simulator.evaluate import Evaluated, call_info
+from callerside.simulator.playing import MOST_ATTEMPTS, attempt, play_all, with_attempts
+from callerside.simulator.progress import PlainProgress
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.stage import Lane, Played, Stage, plan
 
 
 def stage(name: str, after: str | None = None, together: str | None = None) -> Stage:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from simulator import processes
-from simulator.processes import ChildProcess, ProcessError
+from callerside.simulator import processes
+from callerside.simulator.processes import ChildProcess, ProcessError
 
 
 def child(tmp_path: Path, code: str, lines: list[str] | None = None) -> ChildProcess:

@@ -10,7 +10,7 @@ import numpy.fft  # as below: numpy loads it when it is first used
 import numpy.random  # noqa: F401 - as above
 import pytest
 
-import simulator.pytest_player  # noqa: F401 - a run within forgets what it imports; numpy must stay
+import callerside.simulator.pytest_player  # noqa: F401 - a run within forgets what it imports; numpy must stay
 
 Run = Callable[..., tuple[int, str]]
 
@@ -45,8 +45,8 @@ def calls(pytester: pytest.Pytester) -> Path:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Run:
-    plugin = () if _is_installed_as_plugin() else ("-p", "simulator.pytest_plugin")
-    options = ("-v", "--earshot-lane", "virtual", "--earshot-out", "out")
+    plugin = () if _is_installed_as_plugin() else ("-p", "callerside.simulator.pytest_plugin")
+    options = ("-v", "--callerside-lane", "virtual", "--callerside-out", "out")
 
     def inside(*arguments: str) -> tuple[int, str]:
         done = pytester.runpytest_inprocess(*plugin, *options, *arguments)
@@ -57,7 +57,7 @@ def run(pytester: pytest.Pytester) -> Run:
 
 def _is_installed_as_plugin() -> bool:
     plugins = entry_points(group="pytest11")
-    return any(plugin.value == "simulator.pytest_plugin" for plugin in plugins)
+    return any(plugin.value == "callerside.simulator.pytest_plugin" for plugin in plugins)
 
 
 def test_each_file_and_each_cell_is_a_test(calls: Path, run: Run) -> None:
@@ -71,7 +71,7 @@ def test_each_file_and_each_cell_is_a_test(calls: Path, run: Run) -> None:
     metrics = {case.get("name"): {p.get("name") for p in case.iter("property")} for case in cases}
     assert set(metrics) == {"good", "codecs[PCMU]", "codecs[G722]"}
     assert all({"answer_ms", "beep_hz", "report"} <= names for names in metrics.values())
-    report = re.search(r"earshot report: (\S+)", told)
+    report = re.search(r"callerside report: (\S+)", told)
     assert report is not None
     assert (calls.parent / report[1]).is_file()
 
@@ -173,9 +173,9 @@ def test_a_number_of_calls_that_cannot_be_is_refused(
     calls: Path, run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (calls / "good.yaml").write_text(PASSES)
-    code, _ = run("--earshot-jobs=-3")
+    code, _ = run("--callerside-jobs=-3")
     assert code == pytest.ExitCode.USAGE_ERROR
-    assert "argument --earshot-jobs: -3: expected 1 or more" in capsys.readouterr().err
+    assert "argument --callerside-jobs: -3: expected 1 or more" in capsys.readouterr().err
 
 
 def test_a_sound_file_that_is_not_there_is_told_with_its_place(calls: Path, run: Run) -> None:

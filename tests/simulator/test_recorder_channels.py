@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from agent.audio import to_bytes
-from simulator.recording import CallRecorder
+from callerside.agent.audio import to_bytes
+from callerside.simulator.recording import CallRecorder
 
 RATE_HZ = 16_000
 TICK_NS = 20_000_000

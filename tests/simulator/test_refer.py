@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.sip.options import Transport
-from simulator.refer import accept, tap
+from callerside.agent.sip.options import Transport
+from callerside.simulator.refer import accept, tap
 
 REFER = "\r\n".join(
     [

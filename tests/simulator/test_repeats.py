@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from hand_played import scenario
 
-from agent.clock import ms_to_ns
-from agent.timeline import Mark
-from reports.evidence import CallEvidence, CallInfo, Verdict
-from reports.results import judge_call
-from simulator.evaluate import Evaluated
-from simulator.repeats import evaluate_together
-from simulator.stage import plan
+from callerside.agent.clock import ms_to_ns
+from callerside.agent.timeline import Mark
+from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
+from callerside.reports.results import judge_call
+from callerside.simulator.evaluate import Evaluated
+from callerside.simulator.repeats import evaluate_together
+from callerside.simulator.stage import plan
 
 LIMITS = {"answer_ms": {"p50": 100, "p95": 200}}
 

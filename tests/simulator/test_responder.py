@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent import audio
-from agent.leg import AudioReceived, CallReceived, FramePlayed, MediaReady, PlayoutCleared
-from agent.timeline import Mark
-from reports.budget import UNITS
-from reports.calibration import WITHOUT_ERROR
-from reports.evidence import CallEvidence, CallInfo
-from simulator.calibration_truth import Errors, TruthError, errors_of
-from simulator.responder import (
+from callerside.agent import audio
+from callerside.agent.leg import (
+    AudioReceived,
+    CallReceived,
+    FramePlayed,
+    MediaReady,
+    PlayoutCleared,
+)
+from callerside.agent.timeline import Mark
+from callerside.reports.budget import UNITS
+from callerside.reports.calibration import WITHOUT_ERROR
+from callerside.reports.evidence import CallEvidence, CallInfo
+from callerside.simulator.calibration_truth import Errors, TruthError, errors_of
+from callerside.simulator.responder import (
     Answer,
     Behaviour,
     Clear,
@@ -25,7 +31,7 @@ from simulator.responder import (
     hard_edged,
     streams,
 )
-from simulator.responder_marks import Heard
+from callerside.simulator.responder_marks import Heard
 
 RATE_HZ = 16_000
 FRAME = RATE_HZ // 50
@@ -147,7 +153,7 @@ THIRD = SECOND + PHRASE.size + 16 * 2700
 
 @cache
 def whole_call(behaviour: Behaviour = BEHAVIOUR) -> Call:
-    """As `earshot calibrate` has it: two questions, and one into the answer to the second."""
+    """As `callerside calibrate` has it: two questions, and one into the answer to the second."""
     return Call({FIRST: PHRASE, SECOND: PHRASE, THIRD: PHRASE}, behaviour=behaviour)
 
 

@@ -8,14 +8,14 @@ from typing import get_args
 import pytest
 import yaml
 
-from agent.audio import to_samples, tone, write_wav
-from simulator.cli import parser
-from simulator.happenings import DETAILED_HAPPENINGS, Heard
-from simulator.loader import load_file
-from simulator.phrases import prepare
-from simulator.steps import ACTIONS
-from simulator.suite import SHARED_KEYS
-from simulator.values import Event
+from callerside.agent.audio import to_samples, tone, write_wav
+from callerside.simulator.cli import parser
+from callerside.simulator.happenings import DETAILED_HAPPENINGS, Heard
+from callerside.simulator.loader import load_file
+from callerside.simulator.phrases import prepare
+from callerside.simulator.steps import ACTIONS
+from callerside.simulator.suite import SHARED_KEYS
+from callerside.simulator.values import Event
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "scenarios.md").read_text()
@@ -52,7 +52,9 @@ def test_every_word_of_the_language_is_on_the_page(word: str) -> None:
 def test_the_workflow_runs_commands_that_exist() -> None:
     workflow = yaml.safe_load((DOCS / "github-actions.yml").read_text())
     steps = workflow["jobs"]["calls"]["steps"]
-    commands = [step["run"].split() for step in steps if step.get("run", "").startswith("earshot")]
+    commands = [
+        step["run"].split() for step in steps if step.get("run", "").startswith("callerside")
+    ]
     given = [parser().parse_args(command[1:]) for command in commands]
     assert [command[1] for command in commands] == ["check", "run", "run"]
     assert [(one.lane, str(one.out)) for one in given[1:]] == [

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import yaml
 
-from agent.audio import to_samples, tone, write_wav
-from agent.settings import CallSettings, Settings
-from fakes.load import load_script
-from fakes.recording import Entry, Header, Recording, write_recording
-from fakes.repertoire import prepare
-from simulator.loader import load_file
-from simulator.sip_setup import agent_config, child_environment, write_scripts
-from simulator.stage import Stage, plan
+from callerside.agent.audio import to_samples, tone, write_wav
+from callerside.agent.settings import CallSettings, Settings
+from callerside.fakes.load import load_script
+from callerside.fakes.recording import Entry, Header, Recording, write_recording
+from callerside.fakes.repertoire import prepare
+from callerside.simulator.loader import load_file
+from callerside.simulator.sip_setup import agent_config, child_environment, write_scripts
+from callerside.simulator.stage import Stage, plan
 
 SCENARIO = """\
 about: Everything that a script may hold.
@@ -63,8 +63,8 @@ def test_the_agent_has_the_settings_of_each_stage_by_the_called_number(tmp_path:
 
 
 def test_no_key_and_no_setting_of_ours_reaches_a_child() -> None:
-    given = {"PATH": "/bin", "OPENAI_API_KEY": "sk-secret", "EARSHOT_SIP__PORT": "1"}
+    given = {"PATH": "/bin", "OPENAI_API_KEY": "sk-secret", "CALLERSIDE_SIP__PORT": "1"}
     told = child_environment(given)
     assert told["PATH"] == "/bin"
-    assert "EARSHOT_SIP__PORT" not in told
+    assert "CALLERSIDE_SIP__PORT" not in told
     assert "secret" not in str(told)

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from simulator import stalls
-from simulator.stalls import KEPT_STALLS, Stall, StallWatch, watch
+from callerside.simulator import stalls
+from callerside.simulator.stalls import KEPT_STALLS, Stall, StallWatch, watch
 
 
 def test_a_tick_that_comes_late_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

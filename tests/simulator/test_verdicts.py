@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from hand_played import scenario
 
-from agent.clock import ms_to_ns
-from agent.timeline import Mark, Source
-from simulator.happenings import Dtmf, Transfer
-from simulator.quiet import dead_air
-from simulator.verdicts import check, occurrences, unseen
+from callerside.agent.clock import ms_to_ns
+from callerside.agent.timeline import Mark, Source
+from callerside.simulator.happenings import Dtmf, Transfer
+from callerside.simulator.quiet import dead_air
+from callerside.simulator.verdicts import check, occurrences, unseen
 
 
 def mark(at_ms: float, source: Source, name: str, /, **fields: Any) -> Mark:

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.greeting import MemoryPrompts
-from agent.leg import AudioReceived
-from agent.settings import CallSettings
-from simulator import loader, phrases
-from simulator.fuzz_calls import generate
-from simulator.fuzz_choices import SeededChoices
-from simulator.scenario import Scenario
-from simulator.stage import plan
-from simulator.virtual_stage import VirtualCall, VirtualOptions, options_for, play_call
+from callerside.agent.greeting import MemoryPrompts
+from callerside.agent.leg import AudioReceived
+from callerside.agent.settings import CallSettings
+from callerside.simulator import loader, phrases
+from callerside.simulator.fuzz_calls import generate
+from callerside.simulator.fuzz_choices import SeededChoices
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.stage import plan
+from callerside.simulator.virtual_stage import VirtualCall, VirtualOptions, options_for, play_call
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SHIPPED = (

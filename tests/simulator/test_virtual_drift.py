@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from simulator.fuzz_play import play_scenario
-from simulator.scenario import Scenario
+from callerside.simulator.fuzz_play import play_scenario
+from callerside.simulator.scenario import Scenario
 
 CALL = {
     "about": "A drifting clock.",

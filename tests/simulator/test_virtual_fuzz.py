@@ -8,27 +8,27 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import simulator.fuzz
-import simulator.fuzz_command
-import simulator.fuzz_play
-import simulator.runner
-from agent import effects
-from agent.effects import Effect
-from agent.inputs import CallInput, Timer
-from simulator import cli, loader
-from simulator.fuzz import Finding, FuzzOptions, Summary, fuzz, write_up
-from simulator.fuzz_calls import generate
-from simulator.fuzz_choices import SeededChoices
-from simulator.fuzz_command import as_text, try_over_sip
-from simulator.fuzz_coverage import UNREACHABLE, everything, expected
-from simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
-from simulator.invariants import Breach
-from simulator.known_marks import known_marks
-from simulator.plausible import problems
-from simulator.runner import Run, RunOptions
-from simulator.scenario import Scenario
-from simulator.virtual_stage import VirtualOptions, options_for
-from simulator.virtual_tape import TapedMachine
+import callerside.simulator.fuzz
+import callerside.simulator.fuzz_command
+import callerside.simulator.fuzz_play
+import callerside.simulator.runner
+from callerside.agent import effects
+from callerside.agent.effects import Effect
+from callerside.agent.inputs import CallInput, Timer
+from callerside.simulator import cli, loader
+from callerside.simulator.fuzz import Finding, FuzzOptions, Summary, fuzz, write_up
+from callerside.simulator.fuzz_calls import generate
+from callerside.simulator.fuzz_choices import SeededChoices
+from callerside.simulator.fuzz_command import as_text, try_over_sip
+from callerside.simulator.fuzz_coverage import UNREACHABLE, everything, expected
+from callerside.simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
+from callerside.simulator.invariants import Breach
+from callerside.simulator.known_marks import known_marks
+from callerside.simulator.plausible import problems
+from callerside.simulator.runner import Run, RunOptions
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.virtual_stage import VirtualOptions, options_for
+from callerside.simulator.virtual_tape import TapedMachine
 
 
 class NoFlushAtBargeIn(TapedMachine):
@@ -44,10 +44,12 @@ class NoFlushAtBargeIn(TapedMachine):
 def broken_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call is played with an agent that does not stop when it is interrupted."""
     monkeypatch.setattr(
-        simulator.fuzz, "play_seed", functools.partial(play_seed, make_machine=NoFlushAtBargeIn)
+        callerside.simulator.fuzz,
+        "play_seed",
+        functools.partial(play_seed, make_machine=NoFlushAtBargeIn),
     )
     monkeypatch.setattr(
-        simulator.fuzz,
+        callerside.simulator.fuzz,
         "shrink_outcome",
         functools.partial(shrink_outcome, make_machine=NoFlushAtBargeIn, max_plays=40),
     )
@@ -91,7 +93,7 @@ def test_what_is_true_of_every_call_is_true_of_g711_sessions_too(
         options = options_for(*given)
         return replace(options, line=replace(options.line, sample_rate_hz=8_000))
 
-    monkeypatch.setattr(simulator.fuzz_play, "options_for", straight_through)
+    monkeypatch.setattr(callerside.simulator.fuzz_play, "options_for", straight_through)
     outcomes = [play_seed(seed) for seed in range(40)]
     assert {one.name: one.breaches for one in outcomes if one.breaches} == {}
     assert {one.data.get("caller", {}).get("codec") for one in outcomes} >= {"PCMA", "G722"}
@@ -144,7 +146,7 @@ def test_the_command_tells_what_it_found_and_exits_1(
     assert cli.main(given) == 1
     told = capsys.readouterr().out
     assert "broke interrupted_audio_stops" in told
-    assert f"earshot run --lane virtual {tmp_path}" in told
+    assert f"callerside run --lane virtual {tmp_path}" in told
     assert "never reached:" in told
 
 
@@ -161,7 +163,7 @@ def test_the_command_is_content_and_speaks_json(
 def test_a_log_is_told_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(simulator.fuzz_command, "_LOG_EVERY_S", 0)
+    monkeypatch.setattr(callerside.simulator.fuzz_command, "_LOG_EVERY_S", 0)
     given = ["fuzz", "--seeds", "12", "--jobs", "1", "--found", str(tmp_path)]
     assert cli.main(given) == 0
     lines = capsys.readouterr().err.splitlines()
@@ -186,7 +188,7 @@ def test_what_was_found_is_tried_over_sip_when_asked(
         played.append(options)
         return Run(directory=tmp_path, started_at=datetime.now(UTC), failure="no telephone here")
 
-    monkeypatch.setattr(simulator.runner, "run", play)
+    monkeypatch.setattr(callerside.simulator.runner, "run", play)
     assert cli.main(["fuzz", "--jobs", "1", "--sip", "--found", str(tmp_path)]) == 1
     (options,) = played
     (scenario,) = loader.load(options.paths)
@@ -211,7 +213,9 @@ def test_a_call_after_another_is_greeted_from_the_cache_and_written_with_the_oth
     outcome = play_seed(seed)
     assert "greeting_started cache" in outcome.reached
     breach = Breach(invariant="none", detail="to see it written")
-    monkeypatch.setattr(simulator.fuzz, "play_seed", lambda _: replace(outcome, breaches=[breach]))
+    monkeypatch.setattr(
+        callerside.simulator.fuzz, "play_seed", lambda _: replace(outcome, breaches=[breach])
+    )
     finding = write_up(seed, tmp_path, small=False)
     first, second = loader.load(finding.paths)
     assert (first.name, second.after) == ("greeted", "greeted")

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from agent import effects
-from agent.audio import AudioFormat
-from agent.clock import NS_PER_S
-from agent.effects import Effect
-from agent.greeting import MemoryPrompts
-from agent.leg import FramePlayed
-from agent.settings import CallSettings
-from agent.timeline import Mark
-from simulator import phrases
-from simulator.invariants import Witness, check, recovers
-from simulator.invariants_audio import ALL
-from simulator.retelling import retell
-from simulator.scenario import Scenario
-from simulator.virtual_stage import play_call
+from callerside.agent import effects
+from callerside.agent.audio import AudioFormat
+from callerside.agent.clock import NS_PER_S
+from callerside.agent.effects import Effect
+from callerside.agent.greeting import MemoryPrompts
+from callerside.agent.leg import FramePlayed
+from callerside.agent.settings import CallSettings
+from callerside.agent.timeline import Mark
+from callerside.simulator import phrases
+from callerside.simulator.invariants import Witness, check, recovers
+from callerside.simulator.invariants_audio import ALL
+from callerside.simulator.retelling import retell
+from callerside.simulator.scenario import Scenario
+from callerside.simulator.virtual_stage import play_call
 
 BARGE_IN: dict[str, Any] = {
     "about": "A barge-in.",

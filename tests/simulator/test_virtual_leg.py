@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.audio import level_dbfs, to_samples, tone
-from agent.clock import NS_PER_MS
-from agent.leg import (
+from callerside.agent.audio import level_dbfs, to_samples, tone
+from callerside.agent.clock import NS_PER_MS
+from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
     CallProgressed,
@@ -24,9 +24,9 @@ from agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from simulator.virtual_clock import VirtualClock
-from simulator.virtual_leg import LineOptions, VirtualLeg
-from simulator.virtual_line import VirtualLine
+from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.virtual_leg import LineOptions, VirtualLeg
+from callerside.simulator.virtual_line import VirtualLine
 
 RATE_HZ = 8000
 FRAME_BYTES = 320

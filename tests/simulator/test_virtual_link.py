@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from simulator.link import MediaLink, Network
+from callerside.simulator.link import MediaLink, Network
 
 FRAME_NS = 20_000_000
 SILENCE = bytes(4)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from agent.timeline import read_timeline
-from simulator import loader
-from simulator.stage import Played, Stage, plan
-from simulator.virtual_lane import VirtualLane
+from callerside.agent.timeline import read_timeline
+from callerside.simulator import loader
+from callerside.simulator.stage import Played, Stage, plan
+from callerside.simulator.virtual_lane import VirtualLane
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")]

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from agent.timeline import Mark
-from reports.budget import Judged
-from reports.evidence import CallEvidence, CallInfo, Verdict
-from reports.results import CallResult, RunInfo, judge_call
-from simulator.evaluate import Evaluated
-from simulator.runner import Run
-from simulator.stage import Stage
-from simulator.vouching import disturbance, is_bent, is_unmeasured, not_vouched
+from callerside.agent.timeline import Mark
+from callerside.reports.budget import Judged
+from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
+from callerside.reports.results import CallResult, RunInfo, judge_call
+from callerside.simulator.evaluate import Evaluated
+from callerside.simulator.runner import Run
+from callerside.simulator.stage import Stage
+from callerside.simulator.vouching import disturbance, is_bent, is_unmeasured, not_vouched
 
 
 def mark(name: str, **fields: float) -> Mark:

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from simulator import waits
-from simulator.stalls import Stall
-from simulator.waits import WaitWatch, waited
+from callerside.simulator import waits
+from callerside.simulator.stalls import Stall
+from callerside.simulator.waits import WaitWatch, waited
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="schedstat is Linux's")
 

@@ -1,0 +1,7 @@
+"""callerside judges a voice agent by what the caller hears.
+
+What every room stands on is in this folder; the rooms themselves lie beside it in the repository
+and are its sub-packages: `callerside.agent` is agent/, `callerside.fakes` is fakes/, and so on.
+"""
+
+__all__: list[str] = []
