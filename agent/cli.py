@@ -14,7 +14,6 @@ from pathlib import Path
 
 from callerside.agent import logs
 from callerside.agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
-from callerside.agent.files import begin_in_utf8
 from callerside.agent.kamailio import KamailioError, proxy_for, render, write
 from callerside.agent.serve import (
     check_places,
@@ -30,6 +29,7 @@ from callerside.agent.sip.errors import SipError
 from callerside.agent.toolbox import ToolError
 from callerside.agent.warm import Outcome, warm
 from callerside.agent.worker import run_worker
+from callerside.files import begin_in_utf8
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 

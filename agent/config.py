@@ -16,10 +16,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from callerside.agent.files import regular
-from callerside.agent.plain_words import plain
 from callerside.agent.settings import CallSettings, Route, Settings, merge
-from callerside.agent.yaml_keys import said_twice
+from callerside.files import regular
+from callerside.yaml.plain_words import plain
+from callerside.yaml.yaml_keys import said_twice
 
 ENV_PREFIX = "CALLERSIDE_"
 _MAX_PLACES = 100_000

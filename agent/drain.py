@@ -7,7 +7,7 @@ or when that time is over, they are ended; whoever does not end even then is lef
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.clock import ms_to_ns
+from callerside.clock import ms_to_ns
 
 END_GRACE_MS = 5000
 """How long calls that are being ended may take for it: longer than a BYE's first answers."""

@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 from callerside.agent import effects
 from callerside.agent.call import CallMachine
-from callerside.agent.clock import Clock, ms_to_ns
-from callerside.agent.clock import Timer as ClockTimer
 from callerside.agent.greeting import DamagedPromptError, Prompt, PromptStore
 from callerside.agent.inputs import (
     CallInput,
@@ -24,8 +22,10 @@ from callerside.agent.inputs import (
 )
 from callerside.agent.leg import CallLeg, HungUp
 from callerside.agent.realtime.door import RealtimeConnection
-from callerside.agent.timeline import Mark, MarkSink
 from callerside.agent.toolbox import Tool
+from callerside.clock import Clock, ms_to_ns
+from callerside.clock import Timer as ClockTimer
+from callerside.marks import Mark, MarkSink
 
 _T = TypeVar("_T")
 

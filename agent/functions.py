@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from callerside.agent.builtin_tools import DTMF_DIGITS, HANG_UP, SEND_DTMF, TRANSFER, Declaration
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.closing import Closing
 from callerside.agent.effects import RunTool, SendDtmf, Transfer
 from callerside.agent.history import History
@@ -21,6 +20,7 @@ from callerside.agent.player import Player
 from callerside.agent.realtime.events import FunctionCall
 from callerside.agent.responses import Purpose, Responses
 from callerside.agent.settings import CallSettings
+from callerside.clock import NS_PER_MS
 
 _MOST_DIGITS = 32
 """As many as the telephone's stack keeps waiting."""

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import soundfile
 
-from callerside.agent.audio import resample, to_samples
 from callerside.agent.settings import CallSettings
+from callerside.audio import resample, to_samples
 
 _KEY_VERSION = 2
 """Raise it when the same settings come to mean another sound."""

@@ -7,8 +7,8 @@ agent's share of the truth only: what the caller's ear heard is measured by a te
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from callerside.agent.clock import ns_to_ms
-from callerside.agent.timeline import Mark
+from callerside.clock import ns_to_ms
+from callerside.marks import Mark
 
 HOPS: Mapping[str, str] = {
     "commit": "committed",

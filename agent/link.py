@@ -7,8 +7,6 @@ marked, tried again with growing delays, and given up after a bounded number of 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from callerside.agent.audio import AudioFormat
-from callerside.agent.clock import NS_PER_S
 from callerside.agent.effects import CloseRealtime, ConnectRealtime
 from callerside.agent.inputs import Timer
 from callerside.agent.outbox import Outbox
@@ -16,6 +14,8 @@ from callerside.agent.realtime.door import RealtimeClosed
 from callerside.agent.realtime.events import SessionCreated, SessionUpdated
 from callerside.agent.realtime.session import Event, format_name, session_update
 from callerside.agent.settings import CallSettings, realtime_url
+from callerside.audio import AudioFormat
+from callerside.clock import NS_PER_S
 
 _MAX_BACKOFF_DOUBLINGS = 16
 _PROVEN_NS = 10 * NS_PER_S

@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 
 import structlog
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error"]

@@ -24,7 +24,7 @@ from callerside.agent.metrics_groups import (
     RealtimeMetrics,
     TurnMetrics,
 )
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 
 # a second series for each metric, of which nobody here makes use
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library's own gap

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from callerside.agent.clock import NS_PER_S
 from callerside.agent.latency import Turn, TurnTracker
-from callerside.agent.timeline import Mark
+from callerside.clock import NS_PER_S
+from callerside.marks import Mark
 
 MAX_LABEL_VALUES = 32
 

@@ -7,7 +7,6 @@ the history, so that the model does not greet twice.
 
 from enum import Enum, auto
 
-from callerside.agent.audio import tone
 from callerside.agent.effects import LoadPrompt, StorePrompt
 from callerside.agent.greeting import prompt_key
 from callerside.agent.history import History
@@ -18,6 +17,7 @@ from callerside.agent.player import Player
 from callerside.agent.responses import Purpose, Response, Responses
 from callerside.agent.settings import CallSettings
 from callerside.agent.states import Trigger
+from callerside.audio import tone
 
 _LOOKUP_LIMIT_MS = 1_000
 """For the cache's answer, once the greeting is due: a disk that hangs must not silence the call."""

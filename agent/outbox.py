@@ -5,10 +5,10 @@ The machine sets `now_ns`, hands the input to the parts that it concerns, and ta
 
 from typing import Any
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.effects import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
 from callerside.agent.inputs import Timer
 from callerside.agent.states import IllegalTransitionError, State, Trigger, next_state
+from callerside.clock import NS_PER_MS
 
 
 class Outbox:

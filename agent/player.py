@@ -5,11 +5,11 @@ only drop everything at once, so what may be interrupted is kept back here while
 that may not.
 """
 
-from callerside.agent.audio import BYTES_PER_SAMPLE
 from callerside.agent.effects import ClearPlayout, Play
 from callerside.agent.ledger import Fact, Happening, Kind, Ledger, Segment
 from callerside.agent.leg import FRAME_MS, FramePlayed
 from callerside.agent.outbox import Outbox
+from callerside.audio import BYTES_PER_SAMPLE
 
 _LEAD_MS = 60
 """What is kept back is handed over so early that there is no gap."""

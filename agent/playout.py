@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from itertools import islice
 
-from callerside.agent.audio import BYTES_PER_SAMPLE
+from callerside.audio import BYTES_PER_SAMPLE
 
 
 class PlayoutBuffer:

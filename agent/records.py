@@ -16,9 +16,9 @@ from typing import Any
 
 import structlog
 
-from callerside.agent.clock import ns_to_ms
 from callerside.agent.latency import Turn, TurnTracker
-from callerside.agent.timeline import Mark
+from callerside.clock import ns_to_ms
+from callerside.marks import Mark
 
 MAX_TRACKED_CALLS = 256
 """Calls followed at once; a process has four. Beyond it the oldest is recorded as it stands."""

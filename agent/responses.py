@@ -9,7 +9,6 @@ from collections import deque
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from callerside.agent.audio import AudioFormat
 from callerside.agent.history import History
 from callerside.agent.inputs import Timer
 from callerside.agent.ledger import Kind, Segment
@@ -25,6 +24,7 @@ from callerside.agent.realtime.events import (
 from callerside.agent.realtime.session import cancel, response_create
 from callerside.agent.settings import CallSettings
 from callerside.agent.states import Trigger
+from callerside.audio import AudioFormat
 
 _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""

@@ -15,7 +15,6 @@ import structlog
 
 from callerside.agent.background import Background
 from callerside.agent.call import CallMachine
-from callerside.agent.clock import LoopClock
 from callerside.agent.config import Secrets
 from callerside.agent.driver import CallDriver, Connect
 from callerside.agent.effects import ConnectRealtime
@@ -31,8 +30,9 @@ from callerside.agent.sinks import SafeSink, fan_out
 from callerside.agent.sip.endpoint import SipEndpoint
 from callerside.agent.sip.options import Registration, SipOptions
 from callerside.agent.tape import TapedLeg, TapeError, WavTape
-from callerside.agent.timeline import MarkSink, TimelineWriter
 from callerside.agent.toolboxes import load_toolboxes, reload_toolboxes
+from callerside.clock import LoopClock
+from callerside.marks import MarkSink, TimelineWriter
 
 _log = structlog.get_logger(__name__)
 

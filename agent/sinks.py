@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from callerside.agent.timeline import Mark, MarkSink
+from callerside.marks import Mark, MarkSink
 
 _log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ dying. A worker that does not answer its health probes is as good as dead and is
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.clock import ms_to_ns
+from callerside.clock import ms_to_ns
 
 FIRST_BACKOFF_MS = 500
 MAX_BACKOFF_MS = 30_000

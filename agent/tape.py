@@ -14,8 +14,6 @@ import numpy as np
 import soundfile
 import structlog
 
-from callerside.agent.audio import BYTES_PER_SAMPLE, to_samples
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import (
     FRAME_MS,
     AudioReceived,
@@ -27,7 +25,9 @@ from callerside.agent.leg import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.timeline import Mark, MarkSink
+from callerside.audio import BYTES_PER_SAMPLE, to_samples
+from callerside.clock import NS_PER_MS
+from callerside.marks import Mark, MarkSink
 
 WRITE_EVERY_MS = 1000
 MAX_QUEUE_MS = 3_600_000

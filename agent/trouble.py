@@ -4,7 +4,6 @@ Two prompts are made beforehand (`callerside-agent greet`) and cached like the g
 asks to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
 """
 
-from callerside.agent.audio import silence, tone
 from callerside.agent.closing import Closing
 from callerside.agent.effects import LoadPrompt
 from callerside.agent.greeting import prompt_key
@@ -14,6 +13,7 @@ from callerside.agent.outbox import Outbox
 from callerside.agent.player import Player
 from callerside.agent.responses import Purpose, Response, Responses
 from callerside.agent.settings import CallSettings
+from callerside.audio import silence, tone
 
 HOLD = "hold"
 FAREWELL = "farewell"

@@ -6,7 +6,6 @@ and our own voice activity detection ends the turn, commits, and asks for the an
 stands behind each step that the server might leave out.
 """
 
-from callerside.agent.clock import NS_PER_S
 from callerside.agent.inputs import Timer
 from callerside.agent.ledger import Segment
 from callerside.agent.outbox import Outbox, StateChart
@@ -18,6 +17,7 @@ from callerside.agent.settings import CallSettings
 from callerside.agent.states import Trigger
 from callerside.agent.uplink import Uplink
 from callerside.agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
+from callerside.clock import NS_PER_S
 
 _COMMIT_TOLD_NS = 5 * NS_PER_S
 """For so long a server may tell what became of a commit of ours: a refusal takes it a second."""

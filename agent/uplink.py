@@ -7,12 +7,12 @@ must not be interrupted (server VAD would cancel it). What is kept is bounded: t
 from collections import deque
 from collections.abc import Sequence
 
-from callerside.agent.audio import BYTES_PER_SAMPLE, AudioFormat
 from callerside.agent.effects import SendEvent
 from callerside.agent.leg import FRAME_MS
 from callerside.agent.outbox import Outbox
 from callerside.agent.realtime.session import append
 from callerside.agent.settings import CallSettings
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 
 _BACKLOG_CHUNK_FRAMES = 50
 """Kept audio goes out in appends of a second: few events, each far below the API's 15 MiB."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.audio import AudioFormat, duration_ms
 from callerside.agent.config import Secrets
 from callerside.agent.greeting import (
     DamagedPromptError,
@@ -28,6 +27,7 @@ from callerside.agent.realtime.door import (
 )
 from callerside.agent.realtime.session import Event, response_create, session_update
 from callerside.agent.settings import CallSettings, Settings, audio_format, realtime_url
+from callerside.audio import AudioFormat, duration_ms
 
 WIDE_HZ = 24_000
 """At which prompts are made for calls of every codec: narrow ones hear them at their own rate."""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import structlog
 
-from callerside.agent.clock import LoopClock, Timer
 from callerside.agent.config import ConfigError, Secrets
 from callerside.agent.drain import (
     CallsChanged,
@@ -34,8 +33,9 @@ from callerside.agent.process import end_of_input, keep_what_is_there, signals
 from callerside.agent.records import CallRecords, RecordFile, record_writer
 from callerside.agent.service import Service
 from callerside.agent.settings import Settings
-from callerside.agent.timeline import MarkSink
 from callerside.agent.toolbox import ToolError
+from callerside.clock import LoopClock, Timer
+from callerside.marks import MarkSink
 
 EXIT_OK, EXIT_FAILED = 0, 1
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import structlog
 
-from callerside.agent.clock import Clock, LoopClock
 from callerside.agent.health import FetchError, fetch_unix
 from callerside.agent.supervisor import (
     EXIT_COULD_NOT_RUN,
@@ -41,6 +40,7 @@ from callerside.agent.supervisor import (
     WorkerReady,
     WorkerTimerFired,
 )
+from callerside.clock import Clock, LoopClock
 
 READY = b"ready "
 PROBE_TIMEOUT_S = 1.5

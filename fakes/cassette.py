@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from callerside.agent.files import regular
 from callerside.fakes.recorded_sound import Sender
 from callerside.fakes.recording import AUDIO_FIELDS, Entry, Header, Recording, RecordingError
+from callerside.files import regular
 
 _SENDERS: dict[str, Sender] = {"sent": "client", "received": "server"}
 

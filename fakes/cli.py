@@ -18,8 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from callerside.agent.audio import AudioFileError
-from callerside.agent.files import begin_in_utf8
+from callerside.audio import AudioFileError
 from callerside.fakes.cassette import read_cassette
 from callerside.fakes.faults import parse_fault
 from callerside.fakes.help_texts import (
@@ -37,7 +36,8 @@ from callerside.fakes.recording import RecordingError, read_recording, write_rec
 from callerside.fakes.replay import Pace, ReplayOptions
 from callerside.fakes.script import Script
 from callerside.fakes.server import FakeRealtime, ServerOptions
-from callerside.fakes.voice import VoiceError
+from callerside.files import begin_in_utf8
+from callerside.speech.synthesis import VoiceError
 
 _UNUSABLE = 2
 _HIGHEST_PORT = 65_535

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from callerside.agent.audio import AudioFormat, Encoding
+from callerside.audio import AudioFormat, Encoding
 from callerside.fakes.requests import RequestError
 from callerside.fakes.shapes import Generation, ResponseFields, SessionFields
 

@@ -9,8 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from callerside.agent.clock import LoopClock, Timer
-from callerside.agent.timeline import Mark, MarkSink
+from callerside.clock import LoopClock, Timer
 from callerside.fakes.door import (
     AcceptConnection,
     CancelTimer,
@@ -32,6 +31,7 @@ from callerside.fakes.door import (
 )
 from callerside.fakes.session_files import SessionFiles, SoundFile
 from callerside.fakes.wire import Pieces, decode_in_steps, encode_in_pieces
+from callerside.marks import Mark, MarkSink
 
 _OUTGOING_LIMIT = 4096
 _OUTGOING_LIMIT_CHARS = 2**26

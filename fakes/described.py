@@ -4,7 +4,7 @@ import binascii
 from collections.abc import Sequence
 from typing import Any
 
-from callerside.agent.audio import duration_ms
+from callerside.audio import duration_ms
 from callerside.fakes import shapes
 from callerside.fakes.conversation import AUDIO_CONTENT, Item
 from callerside.fakes.requests import RequestError

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 
 Event = Mapping[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from callerside.agent.plain_words import plain
-from callerside.fakes.model import ScriptModel
 from callerside.fakes.points import Place, Point, parse_point
+from callerside.models import ScriptModel
+from callerside.yaml.plain_words import plain
 
 ANYWHERE: frozenset[Place] = frozenset(get_args(Place))
 AT_RESPONSE: frozenset[Place] = frozenset({"greeting", "reply"})

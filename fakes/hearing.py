@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from callerside.agent.audio import BYTES_PER_SAMPLE, AudioFormat
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 from callerside.fakes.script import Vad
-from callerside.fakes.vad import (
+from callerside.vad.turn_detector import (
     FRAME_MS,
     Hearing,
     Judge,

@@ -7,14 +7,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from callerside.agent.audio import AudioFileError
-from callerside.agent.files import regular
-from callerside.agent.plain_words import plain
-from callerside.agent.yaml_keys import said_twice
-from callerside.fakes import vad
+from callerside.audio import AudioFileError
 from callerside.fakes.repertoire import Line, Repertoire, line
 from callerside.fakes.script import Reply, Script
-from callerside.fakes.voice import UnknownVoiceError, VoiceError
+from callerside.files import regular
+from callerside.speech.synthesis import UnknownVoiceError, VoiceError
+from callerside.vad import turn_detector
+from callerside.yaml.plain_words import plain
+from callerside.yaml.yaml_keys import said_twice
 
 _MAX_BYTES = 2**20
 
@@ -49,7 +49,7 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
     script, root = _read(path)
     for one in known:
         if one.script == script:
-            vad.reserve(script.vad.engine)  # a judge hears one session only
+            turn_detector.reserve(script.vad.engine)  # a judge hears one session only
             return one
     lines: dict[_Place, Line] = {}
     problems: list[dict[str, Any]] = []
@@ -60,7 +60,7 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
             where = (*place, *_source(reply, error))
             problems.append({"loc": where, "type": "unheard", "msg": str(error)})
     try:
-        vad.reserve(script.vad.engine)
+        turn_detector.reserve(script.vad.engine)
     except ValueError as error:
         problems.append({"loc": ("vad",), "type": "missing", "msg": str(error)})
     if problems:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from callerside.agent.clock import ms_to_ns
+from callerside.clock import ms_to_ns
 from callerside.fakes.door import CloseConnection, DropConnection, RefuseConnection, SendText
 from callerside.fakes.faults import (
     AcceptLate,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from callerside.agent.audio import AudioFormat
+from callerside.audio import AudioFormat
 from callerside.fakes.recorded_sound import encoding_of
 from callerside.fakes.recording import AUDIO_FIELDS, Entry, Recording, part_of, text_of
 

@@ -8,10 +8,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from callerside.agent.timeline import Mark
 from callerside.fakes.dialects import Translator
 from callerside.fakes.door import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
 from callerside.fakes.link import Link
+from callerside.marks import Mark
 
 _ID_LENGTH = 21
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.audio import AudioFormat
+from callerside.audio import AudioFormat
 from callerside.fakes.conversation import MS_PER_OUTPUT_TOKEN
 from callerside.fakes.repertoire import Line
 from callerside.fakes.script import FunctionCall, Timing

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import pytest
 
-from callerside.agent.timeline import Mark
 from callerside.fakes.script import Script
 from callerside.fakes.server import FakeRealtime
+from callerside.marks import Mark
 
 _LIMIT_S = 30
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 import soundfile
 
-from callerside.agent.audio import BYTES_PER_SAMPLE, AudioFormat, Encoding, read_wav, to_samples
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat, Encoding, read_wav, to_samples
 
 Sender = Literal["client", "server"]
 

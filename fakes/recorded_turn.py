@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from callerside.agent.audio import AudioFormat, duration_ms, resample
+from callerside.audio import AudioFormat, duration_ms, resample
 from callerside.fakes.recorded_sound import encoding_of
 from callerside.fakes.recording import Entry, RecordingError, read_recording
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self, get_args
 
-from callerside.agent.files import regular
 from callerside.fakes.recorded_sound import Sender, SoundReader, SoundWriter
+from callerside.files import regular
 
 FORMAT = "realtime-recording"
 VERSION = 1

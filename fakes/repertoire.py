@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from callerside.agent.audio import AudioFileError, AudioFormat, Encoding, read_wav, resample
+from callerside.audio import AudioFileError, AudioFormat, Encoding, read_wav, resample
 from callerside.fakes.recorded_turn import read_turn
 from callerside.fakes.recording import RecordingError
 from callerside.fakes.script import RecordedReply, Reply, Script
-from callerside.fakes.voice import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
+from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
 
 _RATE_HZ = 24_000
 

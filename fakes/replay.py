@@ -11,9 +11,8 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Literal
 
-from callerside.agent.audio import BYTES_PER_SAMPLE, AudioFormat
-from callerside.agent.clock import NS_PER_S
-from callerside.agent.timeline import Mark
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
+from callerside.clock import NS_PER_S
 from callerside.fakes.causes import CONNECTED, SPEECH_STARTED, SPEECH_STOPPED, Act, find_acts
 from callerside.fakes.difference import first_difference
 from callerside.fakes.door import (
@@ -39,7 +38,8 @@ from callerside.fakes.recorded_sound import encoding_of
 from callerside.fakes.recording import AUDIO_FIELDS, Recording, part_of, text_of
 from callerside.fakes.script import Vad
 from callerside.fakes.state import Observation
-from callerside.fakes.vad import SpeechStarted
+from callerside.marks import Mark
+from callerside.vad.turn_detector import SpeechStarted
 
 Pace = Literal["recorded", "fast"]
 

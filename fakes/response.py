@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from callerside.agent.clock import ms_to_ns, ns_to_ms
+from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.fakes.config import ResponseConfig
 from callerside.fakes.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
 from callerside.fakes.door import KeepSent

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from callerside.fakes.faults import Fault
-from callerside.fakes.model import ScriptModel
+from callerside.models import ScriptModel
 
 Dialect = Literal["ga", "beta"]
 VadEngine = Literal["energy", "silero"]

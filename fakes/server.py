@@ -28,8 +28,6 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from callerside.agent.timeline import MarkSink
-from callerside.fakes import vad
 from callerside.fakes.connection import Connection, Session
 from callerside.fakes.door import CloseConnection, ConnectionRequested, DropConnection
 from callerside.fakes.fairness import READ_BYTES, FairShare
@@ -42,6 +40,8 @@ from callerside.fakes.session import RealtimeSession
 from callerside.fakes.session_files import SessionFiles
 from callerside.fakes.shelf import Shelf
 from callerside.fakes.state import Observation
+from callerside.marks import MarkSink
+from callerside.vad import turn_detector
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
@@ -108,7 +108,7 @@ class FakeRealtime:
         """
         self._options = options or ServerOptions()
         self._default = prepare(script or Script())
-        vad.reserve(self._default.script.vad.engine)
+        turn_detector.reserve(self._default.script.vad.engine)
         self._recording = recording
         self._replay = replay
         if recording is not None:
@@ -247,8 +247,8 @@ class FakeRealtime:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
         stage = match["stage"]
         repertoire = self._default if stage is None else await self._find(stage)
-        if not vad.is_reserved(repertoire.script.vad.engine):
-            await asyncio.to_thread(vad.reserve, repertoire.script.vad.engine)
+        if not turn_detector.is_reserved(repertoire.script.vad.engine):
+            await asyncio.to_thread(turn_detector.reserve, repertoire.script.vad.engine)
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from callerside.agent.clock import ms_to_ns
+from callerside.clock import ms_to_ns
 from callerside.fakes.config import SessionConfig
 from callerside.fakes.conversation import Conversation, Item
 from callerside.fakes.outbox import Outbox

@@ -11,7 +11,7 @@ from callerside.fakes.mischief import Mischief
 from callerside.fakes.requests import COMMIT_EMPTY, MAX_APPEND_BYTES, TOO_LARGE, RequestError
 from callerside.fakes.response import Response
 from callerside.fakes.state import SessionState
-from callerside.fakes.vad import FRAME_MS, SpeechStarted, SpeechStopped
+from callerside.vad.turn_detector import FRAME_MS, SpeechStarted, SpeechStopped
 
 MIN_COMMIT_MS = 100
 

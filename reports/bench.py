@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.files import regular
+from callerside.files import regular
 from callerside.reports.chart import Chart, Series, line_chart
 
 _BRIDGE = "test_bench_a_turn_through_a_bridge"

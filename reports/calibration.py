@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.files import regular
+from callerside.atomic_files import write_atomically
+from callerside.files import regular
 from callerside.reports import stats
-from callerside.reports.files import write_atomically
 
 VERSION = 1
 

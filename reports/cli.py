@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from callerside.agent.timeline import TimelineError
+from callerside.atomic_files import write_atomically
+from callerside.marks import TimelineError
 from callerside.reports.bench import BenchError, beside, load_benches, saved
 from callerside.reports.budget import UNITS, BudgetError
 from callerside.reports.compare import TOLERANCE, Change, compare, notes, regressions
 from callerside.reports.evidence import EvidenceError
-from callerside.reports.files import write_atomically
 from callerside.reports.html import bench_page
 from callerside.reports.markdown import changes_table
 from callerside.reports.rebuild import rebuild

@@ -16,9 +16,9 @@ import soundfile
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from callerside.agent.files import regular
-from callerside.agent.timeline import Mark, Source, merge, read_timeline
-from callerside.reports.files import write_atomically
+from callerside.atomic_files import write_atomically
+from callerside.files import regular
+from callerside.marks import Mark, Source, merge, read_timeline
 
 TIMELINE = "timeline.jsonl"
 RECORDING = "call.wav"
@@ -167,7 +167,7 @@ def load_evidence(directory: Path) -> CallEvidence:
 
     Raises:
         EvidenceError: something there cannot be read.
-        agent.timeline.TimelineError: a line of the timeline is no mark.
+        callerside.marks.TimelineError: a line of the timeline is no mark.
     """
     timeline = directory / TIMELINE
     if not timeline.is_file():

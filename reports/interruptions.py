@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.answers import Answer
 from callerside.reports.ears import PAUSE_MS
 from callerside.reports.evidence import CallEvidence

@@ -7,7 +7,7 @@ it is drawn upright at that instant.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from callerside.agent.timeline import Mark, Source
+from callerside.marks import Mark, Source
 from callerside.reports.axis import Axis, Event, Span
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.scene import NS_PER_MS

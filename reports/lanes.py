@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.axis import Axis, Event, Span
 from callerside.reports.standstill import BENDS_MS, standstills
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from callerside.agent.timeline import Mark, Source
+from callerside.marks import Mark, Source
 from callerside.reports import stats
 from callerside.reports.answers import Answer, answers_of, faults_in
 from callerside.reports.evidence import CallEvidence

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.timeline import merge, read_timeline
+from callerside.marks import merge, read_timeline
 from callerside.reports.calibration import from_data
 from callerside.reports.evidence import (
     TIMELINE,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.evidence import MOUTH, Audio, CallEvidence
 from callerside.reports.matching import find
 from callerside.reports.scene import NS_PER_MS, Utterance

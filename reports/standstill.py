@@ -7,7 +7,7 @@ standstill is told several times over. Here what overlaps is one.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.scene import NS_PER_MS
 
 BENDS_MS = 10.0

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
-from callerside.agent.files import regular
-from callerside.reports.files import write_atomically
+from callerside.atomic_files import write_atomically
+from callerside.files import regular
 from callerside.reports.results import RESULTS, VERSION
 
 BASELINES = Path("baselines")

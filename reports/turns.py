@@ -7,7 +7,7 @@ the hops between the instants add up to the whole by construction.
 
 from dataclasses import dataclass, field
 
-from callerside.agent.timeline import Mark, Source
+from callerside.marks import Mark, Source
 from callerside.reports.ears import segments
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.scene import NS_PER_MS, Scene, Utterance

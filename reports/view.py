@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.axis import Axis, Event, Span
 from callerside.reports.deadlines import Deadline, deadlines_of, rows
 from callerside.reports.drawing import EmbeddedAudio, embedded_audio, waveform

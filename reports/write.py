@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from callerside.atomic_files import write_atomically
 from callerside.reports import html
 from callerside.reports.compare import compare, notes
 from callerside.reports.evidence import TIMELINE, CallEvidence, load_evidence, save_evidence
-from callerside.reports.files import write_atomically
 from callerside.reports.junit import junit
 from callerside.reports.markdown import markdown
 from callerside.reports.results import (

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.audio import to_samples, write_wav
-from callerside.fakes.voice import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
+from callerside.audio import to_samples, write_wav
 from callerside.simulator.scenario import Scenario
+from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
 
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 
@@ -91,7 +91,7 @@ def say(
     """Speak a text into a WAV file; returns its length in seconds.
 
     Raises:
-        fakes.voice.VoiceError: there is no such voice, or nothing to say.
+        callerside.speech.synthesis.VoiceError: there is no such voice, or nothing to say.
         OSError: the file cannot be written.
     """
     samples = to_samples(synthesise(text, voice=voice, speed_wpm=speed_wpm, rate_hz=rate_hz))

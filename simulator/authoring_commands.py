@@ -4,13 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from callerside.agent.audio import AudioFileError
-from callerside.fakes.voice import VoiceError
+from callerside.audio import AudioFileError
 from callerside.simulator import authoring, loader
 from callerside.simulator.choosing import Commands, add_choice
 from callerside.simulator.plausible import all_problems
 from callerside.simulator.runner import choose
 from callerside.simulator.stage import PlanError, plan
+from callerside.speech.synthesis import VoiceError
 
 EXIT_FINE, EXIT_BAD_INPUT = 0, 2
 

@@ -20,19 +20,19 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from callerside.agent import audio
-from callerside.fakes.voice import synthesise
+from callerside import audio
+from callerside.atomic_files import write_atomically
 from callerside.reports import quality, stats
 from callerside.reports.budget import UNITS
 from callerside.reports.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
-from callerside.reports.files import write_atomically
 from callerside.simulator.calibration_truth import Errors, TruthError, errors_of
 from callerside.simulator.cell import CALLS_IN_A_CELL, calls_at_once, child
 from callerside.simulator.processes import ChildProcess
 from callerside.simulator.recording import CALLER_RATE_HZ
 from callerside.simulator.responder import Behaviour, hard_edged
 from callerside.simulator.responder_marks import load_heard
+from callerside.speech.synthesis import synthesise
 
 CALLS = 24
 CALL_LIMIT_S = 60.0

@@ -13,8 +13,8 @@ from statistics import median
 
 import numpy as np
 
-from callerside.agent import audio
-from callerside.agent.clock import NS_PER_MS
+from callerside import audio
+from callerside.clock import NS_PER_MS
 from callerside.reports import matching, quality
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.metrics import measure

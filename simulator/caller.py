@@ -12,7 +12,6 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from callerside.agent.clock import ms_to_ns, ns_to_ms
 from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
@@ -24,6 +23,7 @@ from callerside.agent.leg import (
     RtpMeasured,
     TransferRequested,
 )
+from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.call_facts import CallFacts
 from callerside.simulator.caller_effects import (
     CallerInput,

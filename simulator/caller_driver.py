@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from callerside.agent.clock import Clock, Timer
 from callerside.agent.leg import CallerLeg
-from callerside.agent.timeline import Mark, MarkSink
+from callerside.clock import Clock, Timer
+from callerside.marks import Mark, MarkSink
 from callerside.simulator.caller import CallerMachine
 from callerside.simulator.caller_effects import (
     CallerInput,

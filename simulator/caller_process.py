@@ -25,11 +25,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.clock import LoopClock
 from callerside.agent.process import keep_what_is_there
 from callerside.agent.sip.errors import SipError
 from callerside.agent.sip.options import SipOptions
-from callerside.agent.timeline import Mark, TimelineWriter
+from callerside.clock import LoopClock
+from callerside.marks import Mark, TimelineWriter
 from callerside.simulator.caller import CallerMachine
 from callerside.simulator.caller_driver import CallerDriver
 from callerside.simulator.caller_effects import Finish

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from callerside.agent.files import begin_in_utf8
+from callerside.files import begin_in_utf8
 from callerside.reports import cli as reports_cli
 from callerside.reports.budget import BudgetError
 from callerside.simulator import (

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from callerside.agent.timeline import Mark, TimelineError, merge, read_timeline
+from callerside.marks import Mark, TimelineError, merge, read_timeline
 from callerside.reports.evidence import HEARD, SENT, TIMELINE
 
 CALLER_TIMELINE = "caller.jsonl"

@@ -8,7 +8,8 @@ import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from callerside.agent.timeline import TimelineError
+from callerside.atomic_files import write_atomically
+from callerside.marks import TimelineError
 from callerside.reports.budget import BudgetError
 from callerside.reports.calibration import kept
 from callerside.reports.evidence import (
@@ -19,7 +20,6 @@ from callerside.reports.evidence import (
     Verdict,
     load_evidence,
 )
-from callerside.reports.files import write_atomically
 from callerside.reports.results import CallResult, RunInfo, judge_call
 from callerside.reports.write import write_page
 from callerside.simulator.scenario import Scenario

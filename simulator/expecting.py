@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from callerside.agent.clock import ms_to_ns, ns_to_ms
+from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.call_facts import CallFacts
 from callerside.simulator.happenings import Dtmf, Refused, Silence, Transfer, matches
 from callerside.simulator.hearing import Talk

@@ -10,8 +10,8 @@ from typing import get_args
 from callerside.agent.inputs import Timer, TimerFired
 from callerside.agent.leg import Party
 from callerside.agent.states import TRANSITIONS
-from callerside.agent.timeline import Mark
 from callerside.fakes.faults import BaseFault, Fault
+from callerside.marks import Mark
 from callerside.simulator.known_marks import known_marks
 from callerside.simulator.virtual_stage import VirtualCall
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.clock import NS_PER_S
 from callerside.agent.greeting import MemoryPrompts
 from callerside.agent.settings import CallSettings
+from callerside.clock import NS_PER_S
 from callerside.simulator import phrases
 from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate
 from callerside.simulator.fuzz_choices import ReplayedChoices, SeededChoices

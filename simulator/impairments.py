@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from callerside.agent.clock import NS_PER_MS, ms_to_ns
+from callerside.clock import NS_PER_MS, ms_to_ns
 
 REORDER_MS = 30
 """How long a reordered packet is held back: one that follows 20 ms later overtakes it."""

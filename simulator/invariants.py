@@ -11,14 +11,14 @@ from functools import cached_property
 from typing import Any
 
 from callerside.agent import effects
-from callerside.agent.audio import AudioFormat
-from callerside.agent.clock import NS_PER_S, ns_to_ms
 from callerside.agent.inputs import PromptLoaded, TimerFired
 from callerside.agent.leg import AudioReceived, FramePlayed, HungUp
 from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
 from callerside.agent.settings import CallSettings, audio_format
 from callerside.agent.states import TRANSITIONS, State, Trigger
-from callerside.agent.timeline import Mark
+from callerside.audio import AudioFormat
+from callerside.clock import NS_PER_S, ns_to_ms
+from callerside.marks import Mark
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.virtual_stage import VirtualCall
 from callerside.simulator.virtual_tape import Step

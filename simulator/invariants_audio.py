@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from callerside.agent import effects
-from callerside.agent.audio import AudioFormat, to_bytes, to_samples
-from callerside.agent.clock import NS_PER_MS, NS_PER_S, ns_to_ms
 from callerside.agent.inputs import PromptLoaded
 from callerside.agent.leg import AudioReceived
 from callerside.agent.realtime.door import RealtimeClosed, RealtimeEvent
 from callerside.agent.states import State
+from callerside.audio import AudioFormat, to_bytes, to_samples
+from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
 from callerside.simulator.invariants import SAFETY, Invariant, Witness
 from callerside.simulator.retelling import retell
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from callerside.atomic_files import write_atomically
 from callerside.reports.calibration import kept
-from callerside.reports.files import write_atomically
 from callerside.reports.html import knee_page
 from callerside.reports.knee import table, to_json
 from callerside.simulator.cell import CALLS_IN_A_CELL

@@ -9,8 +9,8 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.agent.audio import Samples, to_bytes, to_samples
-from callerside.agent.clock import NS_PER_S, ms_to_ns
+from callerside.audio import Samples, to_bytes, to_samples
+from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.simulator.scenario import Caller
 
 Wave = NDArray[np.float64]

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from callerside.simulator import yaml_source
-from callerside.simulator.explain import explain
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.suite import SUITE_FILE, SuiteError, over_suite
-from callerside.simulator.yaml_source import Path_, Source, YamlError
+from callerside.yaml import source as yaml_source
+from callerside.yaml.errors import explain
+from callerside.yaml.source import Path_, Source, YamlError
 
 MAX_CELLS = 1000
 _FOLDER = "scenarios"

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.agent.audio import to_samples
 from callerside.agent.leg import FRAME_MS
+from callerside.audio import to_samples
 from callerside.simulator.line import Line
 
 _MANY_SAMPLES = 1 << 40

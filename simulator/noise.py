@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.agent.audio import level_dbfs, read_wav, to_bytes, to_samples
-from callerside.fakes.voice import synthesise
+from callerside.audio import level_dbfs, read_wav, to_bytes, to_samples
 from callerside.simulator.scenario import Noise
+from callerside.speech.synthesis import synthesise
 
 LOOP_S = 10
 _SEED = 7  # any number, but always the same
@@ -31,8 +31,8 @@ def make_noise(noise: Noise, voice_dbfs: float, folder: Path, rate_hz: int) -> b
     """A loop of noise, `noise.snr_db` below a voice of `voice_dbfs`, as PCM at `rate_hz`.
 
     Raises:
-        agent.audio.AudioFileError: the file cannot be read.
-        fakes.voice.VoiceError: there is no synthesiser.
+        callerside.audio.AudioFileError: the file cannot be read.
+        callerside.speech.synthesis.VoiceError: there is no synthesiser.
     """
     if noise.wav is not None:
         wave = to_samples(read_wav(folder / noise.wav, rate_hz)).astype(np.float64)

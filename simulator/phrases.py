@@ -5,8 +5,8 @@ A call never waits for the synthesiser, and the same scenario always sounds the 
 
 from pathlib import Path
 
-from callerside.agent.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.agent.leg import FRAME_MS
+from callerside.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.reports.ears import segments
 from callerside.simulator.line import NOISE
 from callerside.simulator.noise import make_noise
@@ -20,8 +20,8 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
     """PCM at `rate_hz` for each step of `scenario.all_steps` that makes itself heard, by position.
 
     Raises:
-        fakes.voice.VoiceError: a text cannot be spoken.
-        agent.audio.AudioFileError: a sound file cannot be read.
+        callerside.speech.synthesis.VoiceError: a text cannot be spoken.
+        callerside.audio.AudioFileError: a sound file cannot be read.
     """
     audio = {}
     noise = background(scenario, rate_hz)

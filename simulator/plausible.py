@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from callerside.agent.audio import AudioFileError, duration_ms
 from callerside.agent.settings import CallSettings
+from callerside.audio import AudioFileError, duration_ms
 from callerside.fakes.repertoire import prepare as prepare_script
 from callerside.fakes.script import Reply, Script
-from callerside.fakes.voice import VoiceError
-from callerside.simulator.explain import nearest
 from callerside.simulator.happenings import Silence
 from callerside.simulator.phrases import background, phrase
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.steps import Expect, Hold, MakeSound, Pause, Press, Resume, Say, Step
 from callerside.simulator.values import format_duration
 from callerside.simulator.without_effect import Where, lines, placed, without_effect
+from callerside.speech.synthesis import VoiceError
+from callerside.yaml.errors import nearest
 
 _RATE_HZ = 16_000
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from callerside.agent.clock import ns_to_ms
-from callerside.agent.timeline import Mark
+from callerside.clock import ns_to_ms
+from callerside.marks import Mark
 
 _BEGINS = ("speech_heard", "utterance_started")
 _ENDS = ("silence_heard", "utterance_ended")

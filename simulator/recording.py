@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from callerside.agent.audio import BYTES_PER_SAMPLE, to_samples, write_wav
-from callerside.agent.clock import NS_PER_S
+from callerside.audio import BYTES_PER_SAMPLE, to_samples, write_wav
+from callerside.clock import NS_PER_S
 
 CALLER_RATE_HZ = 16_000
 """Of the caller's audio in the sip lane: wide enough for G.722, and G.711 fits in."""

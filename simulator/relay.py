@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from callerside.agent.clock import NS_PER_S
+from callerside.clock import NS_PER_S
 from callerside.simulator.impairments import Impairer, Struck
 
 _MAX_PACKET_BYTES = 2048

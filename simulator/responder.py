@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.agent import audio
-from callerside.agent.clock import NS_PER_S
+from callerside import audio
 from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
@@ -22,6 +21,7 @@ from callerside.agent.leg import (
     MediaReady,
     PlayoutCleared,
 )
+from callerside.clock import NS_PER_S
 from callerside.reports.ears import Ears, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from callerside.agent.clock import NS_PER_S
-from callerside.agent.timeline import Mark, merge
+from callerside.clock import NS_PER_S
+from callerside.marks import Mark, merge
 from callerside.reports.evidence import Audio, CallEvidence
 from callerside.simulator.responder import Said
 

@@ -13,12 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from callerside.agent import audio
+from callerside import audio
 from callerside.agent.leg import CallReceived, HungUp, LegInput
 from callerside.agent.sip.endpoint import SipEndpoint
 from callerside.agent.sip.leg import SipCallLeg
 from callerside.agent.sip.options import SipOptions
-from callerside.reports.files import write_atomically
+from callerside.atomic_files import write_atomically
 from callerside.simulator.recording import CALLER_RATE_HZ
 from callerside.simulator.responder import Answer, Behaviour, Clear, Play, ResponderMachine, streams
 from callerside.simulator.sip_setup import AGENT_CLOCK_PHASE_MS

@@ -12,9 +12,9 @@ from itertools import pairwise
 from typing import Any
 
 from callerside.agent import effects
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.agent.realtime.door import RealtimeEvent
+from callerside.clock import NS_PER_MS
 from callerside.simulator.invariants import Witness
 from callerside.simulator.virtual_tape import Step
 

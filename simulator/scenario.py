@@ -28,7 +28,7 @@ from callerside.simulator.network import Network
 from callerside.simulator.steps import Expect, Step, Steps
 from callerside.simulator.strict import Strict
 from callerside.simulator.values import DurationMs
-from callerside.simulator.yaml_source import Source
+from callerside.yaml.source import Source
 
 Lane = Literal["sip", "virtual"]
 Codec = Literal["PCMU", "PCMA", "G722"]

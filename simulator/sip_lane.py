@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.write import CALLS
 from callerside.simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, agent_process, child
 from callerside.simulator.collecting import collect

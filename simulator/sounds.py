@@ -7,9 +7,9 @@ short ones, a cough is two loud bursts of noise, a breath is soft noise, and uh-
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.agent.audio import to_bytes
-from callerside.fakes.voice import synthesise
+from callerside.audio import to_bytes
 from callerside.simulator.steps import Sound
+from callerside.speech.synthesis import synthesise
 
 _LOUD = 8000.0
 _SEED = 20  # of the noise: any number, but always the same

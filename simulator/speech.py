@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from callerside.agent.audio import AudioFileError
+from callerside.audio import AudioFileError
 from callerside.fakes import repertoire
-from callerside.fakes.voice import VoiceError
 from callerside.simulator import phrases
 from callerside.simulator.plausible import unspeakable
 from callerside.simulator.stage import Stage
+from callerside.speech.synthesis import VoiceError
 
 
 class SpeechError(ValueError):

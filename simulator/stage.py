@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from callerside.simulator.explain import nearest
 from callerside.simulator.scenario import Scenario
+from callerside.yaml.errors import nearest
 
 Lane = Literal["sip", "virtual"]
 Verdict = Literal["passed", "failed", "error"]

@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from callerside.agent.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS
 
 TICK_S = 0.004
 STALL_MS = 3.0

@@ -8,11 +8,11 @@ from pathlib import Path
 from pydantic import ValidationError, create_model
 
 from callerside.agent.settings import merge
-from callerside.simulator import yaml_source
-from callerside.simulator.explain import explain
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.strict import Strict
-from callerside.simulator.yaml_source import Source
+from callerside.yaml import source as yaml_source
+from callerside.yaml.errors import explain
+from callerside.yaml.source import Source
 
 SUITE_FILE = "suite.yaml"
 SHARED_KEYS = ("agent", "realtime", "caller", "network", "never", "budget", "time_limit", "tags")

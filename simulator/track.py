@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from callerside.agent.clock import ms_to_ns
+from callerside.clock import ms_to_ns
 from callerside.simulator.call_facts import CallFacts
 from callerside.simulator.caller_effects import Effect, EmitMark, Hold, Resume, SendDtmf
 from callerside.simulator.expecting import Met, Waiting, expectation

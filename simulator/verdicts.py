@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from callerside.agent.clock import ms_to_ns
-from callerside.agent.timeline import Mark
+from callerside.clock import ms_to_ns
+from callerside.marks import Mark
 from callerside.simulator.call_facts import is_greeting, is_reply
 from callerside.simulator.happenings import (
     DetailedHappening,

@@ -1,6 +1,6 @@
 """Virtual time: one heap of callbacks, so that a minute of a call takes as long as its computing.
 
-`VirtualClock` is an `agent.clock.Clock`. Time stands still while a callback runs and then jumps to
+`VirtualClock` is an `clock.Clock`. Time stands still while a callback runs and then jumps to
 the next one due; callbacks of the same instant run in the order in which they were scheduled.
 Nothing here knows the wall clock, so that a run is repeatable to the last nanosecond.
 
@@ -56,7 +56,7 @@ class VirtualTimer:
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
-        """See `agent.clock.Timer.cancel`."""
+        """See `callerside.clock.Timer.cancel`."""
         self.callback = None
 
 
@@ -75,11 +75,11 @@ class VirtualClock:
         self._heap: list[tuple[int, int, VirtualTimer]] = []
 
     def now_ns(self) -> int:
-        """See `agent.clock.Clock.now_ns`."""
+        """See `callerside.clock.Clock.now_ns`."""
         return self._now_ns
 
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> VirtualTimer:
-        """See `agent.clock.Clock.call_at`."""
+        """See `callerside.clock.Clock.call_at`."""
         timer = VirtualTimer(callback)
         self._sequence += 1
         heapq.heappush(self._heap, (max(when_ns, self._now_ns), self._sequence, timer))

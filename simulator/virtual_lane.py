@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from callerside.agent.audio import to_samples
 from callerside.agent.greeting import MemoryPrompts
 from callerside.agent.settings import Settings
-from callerside.agent.timeline import merge
+from callerside.audio import to_samples
+from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
 from callerside.reports.write import CALLS
 from callerside.simulator.cell import PhaseSink

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from callerside.agent.audio import BYTES_PER_SAMPLE
-from callerside.agent.clock import NS_PER_MS, Timer, ms_to_ns
 from callerside.agent.leg import (
     FRAME_MS,
     AudioReceived,
@@ -34,6 +32,8 @@ from callerside.agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
+from callerside.audio import BYTES_PER_SAMPLE
+from callerside.clock import NS_PER_MS, Timer, ms_to_ns
 from callerside.simulator.link import MediaLink
 from callerside.simulator.virtual_clock import VirtualClock
 from callerside.simulator.virtual_media import FRAME_NS, VirtualMedia

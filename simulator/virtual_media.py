@@ -8,10 +8,10 @@ pieces: G.711 quantises every sample by itself, so that frames would give the sa
 
 from collections.abc import Callable
 
-from callerside.agent.audio import AudioFormat, Encoding
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import FRAME_MS
 from callerside.agent.playout import PlayoutBuffer
+from callerside.audio import AudioFormat, Encoding
+from callerside.clock import NS_PER_MS
 from callerside.simulator.link import MediaLink
 from callerside.simulator.virtual_clock import NEVER_NS, VirtualClock
 

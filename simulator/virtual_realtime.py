@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from callerside.agent.clock import Clock, Timer, ms_to_ns
 from callerside.agent.realtime.connection import MAX_MESSAGE_BYTES, MAX_WAITING_EVENTS
 from callerside.agent.realtime.door import (
     Event,
@@ -23,8 +22,9 @@ from callerside.agent.realtime.door import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from callerside.agent.timeline import MarkSink
+from callerside.clock import Clock, Timer, ms_to_ns
 from callerside.fakes import door
+from callerside.marks import MarkSink
 
 _NORMAL, _ABNORMAL, _TOO_BIG = 1000, 1006, 1009
 """Close codes (RFC 6455 §7.4.1); 1006: lost without a close frame."""

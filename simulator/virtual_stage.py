@@ -10,16 +10,16 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from callerside.agent.clock import NS_PER_S, ms_to_ns
 from callerside.agent.driver import CallDriver, run_inline
 from callerside.agent.effects import ConnectRealtime
 from callerside.agent.greeting import MemoryPrompts
 from callerside.agent.leg import FRAME_MS
 from callerside.agent.settings import CallSettings
-from callerside.agent.timeline import Mark
+from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.fakes import repertoire
 from callerside.fakes.session import RealtimeSession
 from callerside.fakes.state import Observation
+from callerside.marks import Mark
 from callerside.simulator.caller import CallerMachine
 from callerside.simulator.caller_driver import CallerDriver
 from callerside.simulator.caller_effects import Finish

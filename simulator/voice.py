@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from callerside.agent.audio import level_dbfs, read_wav, silence, to_bytes, to_samples, tone
-from callerside.fakes.voice import synthesise
+from callerside.audio import level_dbfs, read_wav, silence, to_bytes, to_samples, tone
 from callerside.simulator.scenario import Caller
 from callerside.simulator.steps import Phrase
+from callerside.speech.synthesis import synthesise
 
 _BLOCK_MS = 20
 _VOICED_BELOW_LOUDEST_DB = 30.0

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from callerside.agent.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS
 from callerside.simulator.stalls import Stall
 
 WINDOW_S = 0.05

@@ -7,13 +7,13 @@ without bursts: it would pass for checked, and nothing would be.
 from collections.abc import Iterator
 
 from callerside.fakes.script import Reply, Script
-from callerside.simulator.explain import nearest
 from callerside.simulator.happenings import FunctionCall, Silence, Transcript
 from callerside.simulator.network import Direction
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.steps import Expect, Step
 from callerside.simulator.values import format_duration
 from callerside.simulator.verdicts import fits
+from callerside.yaml.errors import nearest
 
 Where = tuple[str | int, ...]
 

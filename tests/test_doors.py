@@ -13,14 +13,14 @@ MAY_IMPORT = {
     "agent": ("agent",),
     "fakes": (
         "fakes",
-        "callerside.agent.timeline",
-        "callerside.agent.clock",
-        "callerside.agent.audio",
-        "callerside.agent.files",
-        "callerside.agent.plain_words",
-        "callerside.agent.yaml_keys",
+        "callerside.marks",
+        "callerside.clock",
+        "callerside.audio",
+        "callerside.files",
+        "callerside.yaml.plain_words",
+        "callerside.yaml.yaml_keys",
     ),
-    "reports": ("reports", "callerside.agent.timeline", "callerside.agent.files"),
+    "reports": ("reports", "callerside.marks", "callerside.files"),
     "simulator": ROOMS,
 }
 ONLY_IN = {

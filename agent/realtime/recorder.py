@@ -16,7 +16,6 @@ from typing import IO, Any
 
 import structlog
 
-from callerside.agent.clock import NS_PER_S
 from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
@@ -24,6 +23,7 @@ from callerside.agent.realtime.door import (
     RealtimeEvent,
     RealtimeInput,
 )
+from callerside.clock import NS_PER_S
 
 FORMAT = "realtime-recording"
 VERSION = 1

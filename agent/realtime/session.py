@@ -7,9 +7,9 @@ adds the `event_id`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from callerside.agent.audio import AudioFormat
 from callerside.agent.realtime.dialects import assistant_text
 from callerside.agent.settings import CallSettings, Dialect
+from callerside.audio import AudioFormat
 
 Event = dict[str, Any]
 

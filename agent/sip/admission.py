@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.clock import NS_PER_MS, NS_PER_S
 from callerside.agent.sip.offer import MAX_LINES, audio_lines, media_lines, with_one_audio
 from callerside.agent.sip.options import PeerList, SipOptions
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 PLACES = 64
 """`PJ_IOQUEUE_MAX_HANDLES`, as the wheel was compiled."""

@@ -4,8 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from callerside.agent.audio import silence, to_bytes, to_samples, tone
-from callerside.agent.clock import NS_PER_MS
+from callerside.audio import silence, to_bytes, to_samples, tone
+from callerside.clock import NS_PER_MS
 
 TONE_MS = 100
 PAUSE_MS = 100

@@ -13,7 +13,6 @@ from typing import Any
 import pjsua2
 import structlog
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.sip.admission import Admission, LogLimit, Reason, lines_of
 from callerside.agent.sip.call import reported
 from callerside.agent.sip.errors import SipError
@@ -30,6 +29,7 @@ from callerside.agent.sip.ports import PortPool
 from callerside.agent.sip.pulse import Pulse
 from callerside.agent.sip.registration import RefusalRetry, own_contact
 from callerside.agent.sip.stack import Stack
+from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import pjsua2
 import structlog
 
-from callerside.agent.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
 

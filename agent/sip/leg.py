@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import pjsua2
 import structlog
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import (
     CallAnswered,
     CallReceived,
@@ -35,6 +34,7 @@ from callerside.agent.sip.options import SipOptions
 from callerside.agent.sip.parties import readable
 from callerside.agent.sip.ports import PortPool
 from callerside.agent.sip.rtp import RtpCounter
+from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
 

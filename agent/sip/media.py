@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from callerside.agent.audio import silence
 from callerside.agent.leg import (
     FRAME_MS,
     AudioReceived,
@@ -21,6 +20,7 @@ from callerside.agent.playout import PlayoutBuffer
 from callerside.agent.sip.inbox import Inbox
 from callerside.agent.sip.ports import MediaPort, PortPool
 from callerside.agent.sip.rate import bridge_gain, tap_behind
+from callerside.audio import silence
 
 OnTick = Callable[[bytes, bytes, int], None]
 """Told of each tick what left, what was heard, and when; on the media clock's thread."""

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import pjsua2
 import structlog
 
-from callerside.agent.audio import BYTES_PER_SAMPLE
 from callerside.agent.leg import FRAME_MS
 from callerside.agent.sip.errors import NoFreeCallError
 from callerside.agent.sip.frames import fastest_copier
 from callerside.agent.sip.priority import hurry
+from callerside.audio import BYTES_PER_SAMPLE
 
 _log = structlog.get_logger(__name__)
 

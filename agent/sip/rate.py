@@ -14,9 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from callerside.agent.audio import to_bytes, to_samples
 from callerside.agent.sip.ports import Tap
 from callerside.agent.sip.stack import RESAMPLER_GAIN
+from callerside.audio import to_bytes, to_samples
 
 DELAY_MS = 1.8
 """Of a stream whose rate is changed, at most."""

@@ -21,11 +21,11 @@ from typing import Any
 import pjsua2
 import structlog
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import FRAME_MS
 from callerside.agent.sip.errors import PortTakenError, SipError
 from callerside.agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions, Transport
 from callerside.agent.sip.priority import hurried_threads
+from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
 

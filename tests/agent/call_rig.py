@@ -9,7 +9,6 @@ from typing import Any
 
 from callerside.agent import effects
 from callerside.agent.call import CallMachine
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.greeting import Prompt
 from callerside.agent.inputs import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
 from callerside.agent.leg import (
@@ -24,6 +23,7 @@ from callerside.agent.leg import (
 from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
 from callerside.agent.settings import CallSettings, merge
 from callerside.agent.states import State
+from callerside.clock import NS_PER_MS
 
 FRAME_NS = 20 * NS_PER_MS
 START_NS = 1_000_000_000

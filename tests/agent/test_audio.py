@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callerside.agent import audio
+from callerside import audio
 
 # ITU-T G.711: first code words of the positive and negative ranges, and their values.
 MU_LAW = {0x00: -32124, 0x80: 32124, 0x7F: 0, 0xFF: 0, 0xF0: 120, 0x8F: 16764}

@@ -20,9 +20,9 @@ from callerside.agent.metrics import AgentMetrics
 from callerside.agent.records import CallRecords
 from callerside.agent.settings import Settings
 from callerside.agent.supervisor import STOP_MARGIN_MS
-from callerside.agent.timeline import Mark
 from callerside.agent.workers import WorkerPool
 from callerside.agent.workers_pages import own_metrics
+from callerside.marks import Mark
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "agent" / "deploy"

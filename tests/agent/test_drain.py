@@ -1,4 +1,3 @@
-from callerside.agent.clock import ms_to_ns
 from callerside.agent.drain import (
     END_GRACE_MS,
     CallsChanged,
@@ -10,6 +9,7 @@ from callerside.agent.drain import (
     SetDrainTimer,
     StopProcess,
 )
+from callerside.clock import ms_to_ns
 
 LIMIT_MS = 60_000
 

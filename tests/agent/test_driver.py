@@ -6,7 +6,6 @@ from typing import cast
 import pytest
 
 from callerside.agent.call import CallMachine
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.driver import CallDriver, Work, run_inline
 from callerside.agent.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
 from callerside.agent.greeting import (
@@ -36,8 +35,9 @@ from callerside.agent.realtime.door import (
     RealtimeInput,
 )
 from callerside.agent.settings import CallSettings
-from callerside.agent.timeline import Mark
 from callerside.agent.toolbox import Tool
+from callerside.clock import NS_PER_MS
+from callerside.marks import Mark
 from callerside.simulator.virtual_clock import VirtualClock
 
 

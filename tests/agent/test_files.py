@@ -12,7 +12,7 @@ import pytest
 import callerside.agent.cli
 import callerside.fakes.cli
 import callerside.simulator.cli
-from callerside.agent.files import regular
+from callerside.files import regular
 
 Main = Callable[[list[str]], object]
 

@@ -9,7 +9,6 @@ import pytest
 import soundfile
 
 from callerside.agent import greeting
-from callerside.agent.audio import duration_ms, read_wav, to_samples, tone
 from callerside.agent.greeting import (
     DamagedPromptError,
     MemoryPrompts,
@@ -18,6 +17,7 @@ from callerside.agent.greeting import (
     prompt_key,
 )
 from callerside.agent.settings import CallSettings
+from callerside.audio import duration_ms, read_wav, to_samples, tone
 
 PROMPT = Prompt(pcm=bytes(range(256)) * 100, transcript="Grüß Gott — how can I help?")
 

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.latency import HOPS, Turn, TurnTracker
-from callerside.agent.timeline import Mark
+from callerside.clock import NS_PER_MS
+from callerside.marks import Mark
 
 
 def mark(name: str, at_ms: int, **fields: Any) -> Mark:

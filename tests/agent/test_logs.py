@@ -16,7 +16,7 @@ from callerside.agent.logs import (
     MarkLog,
     configure,
 )
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 
 KEY = "sk-proj-abcdefgh12345678"
 

@@ -1,6 +1,6 @@
 import asyncio
 
-from callerside.agent.clock import NS_PER_MS, NS_PER_S, LoopClock
+from callerside.clock import NS_PER_MS, NS_PER_S, LoopClock
 
 HOUR_NS = 3600 * NS_PER_S
 

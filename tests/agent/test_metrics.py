@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.metrics import MAX_TRACKED_CALLS, AgentMetrics
 from callerside.agent.metrics_groups import MAX_LABEL_VALUES, BoundedLabel
 from callerside.agent.metrics_merge import merge_pages
-from callerside.agent.timeline import Mark, Source
+from callerside.clock import NS_PER_MS
+from callerside.marks import Mark, Source
 
 
 class Call:

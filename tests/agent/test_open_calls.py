@@ -11,7 +11,7 @@ import pytest
 
 from callerside.agent.open_calls import LOST, OpenCalls, lost_calls
 from callerside.agent.records import CallRecords
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 
 KILLED = """
 import os, sys

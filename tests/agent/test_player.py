@@ -5,12 +5,12 @@ from collections import deque
 
 import pytest
 
-from callerside.agent.audio import BYTES_PER_SAMPLE
 from callerside.agent.effects import ClearPlayout, EmitMark, Play
 from callerside.agent.ledger import Kind, Segment
 from callerside.agent.leg import FRAME_MS, FramePlayed, PlayoutCleared
 from callerside.agent.outbox import Outbox
 from callerside.agent.player import Player
+from callerside.audio import BYTES_PER_SAMPLE
 
 RATE_HZ = 8_000
 FRAME = RATE_HZ * FRAME_MS // 1000

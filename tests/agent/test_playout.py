@@ -6,8 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from callerside.agent.audio import to_bytes, to_samples
 from callerside.agent.playout import PlayoutBuffer
+from callerside.audio import to_bytes, to_samples
 
 
 def ramp(count: int, start: int = 1) -> bytes:

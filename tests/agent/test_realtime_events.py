@@ -11,10 +11,10 @@ import yaml
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
-from callerside.agent.audio import AudioFormat
 from callerside.agent.realtime import events, session
 from callerside.agent.realtime.dialects import BETA_TO_GA, ga_name
 from callerside.agent.settings import CallSettings
+from callerside.audio import AudioFormat
 
 CLIENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)
 SERVER: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.realtime.door import (
     Event,
     RealtimeClosed,
@@ -15,6 +14,7 @@ from callerside.agent.realtime.door import (
     RealtimeInput,
 )
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
+from callerside.clock import NS_PER_MS
 from callerside.fakes.recording import read_recording
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import structlog
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.records import (
     MAX_TRACKED_CALLS,
     MAX_TURNS,
@@ -15,7 +14,8 @@ from callerside.agent.records import (
     RecordFile,
     record_writer,
 )
-from callerside.agent.timeline import Mark
+from callerside.clock import NS_PER_MS
+from callerside.marks import Mark
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -2,7 +2,7 @@ import pytest
 import structlog
 
 from callerside.agent.sinks import SafeSink, fan_out
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 
 
 def mark(name: str) -> Mark:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from callerside.agent.audio import level_dbfs, to_samples
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.sip import dtmf
+from callerside.audio import level_dbfs, to_samples
+from callerside.clock import NS_PER_MS
 
 RATE_HZ = 16_000
 

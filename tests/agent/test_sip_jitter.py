@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.sip.jitter import WINDOW_NS, JitterTrim
+from callerside.clock import NS_PER_MS
 
 POLL_NS = 4 * NS_PER_MS
 

@@ -2,7 +2,6 @@
 
 import pytest
 
-from callerside.agent.clock import NS_PER_MS, NS_PER_S
 from callerside.agent.sip.admission import (
     CLOSING,
     CLOSING_NS,
@@ -23,6 +22,7 @@ from callerside.agent.sip.admission import (
 )
 from callerside.agent.sip.offer import MAX_LINES, audio_lines, media_lines
 from callerside.agent.sip.options import SipOptions
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 FRIEND, STRANGER = "192.0.2.1:5060", "198.51.100.1:5060"
 HEAD = "INVITE sip:100@192.0.2.9 SIP/2.0\r\n\r\nv=0\r\n"

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from callerside.agent.audio import level_dbfs, to_samples, tone
 from callerside.agent.sip.rate import DELAY_MS, FrameRate, tap_behind
+from callerside.audio import level_dbfs, to_samples, tone
 
 
 def frames(pcm: bytes, rate_hz: int) -> list[bytes]:

@@ -2,7 +2,6 @@ import random
 
 import pytest
 
-from callerside.agent.clock import NS_PER_MS, ms_to_ns
 from callerside.agent.supervisor import (
     FIRST_BACKOFF_MS,
     MAX_BACKOFF_MS,
@@ -29,6 +28,7 @@ from callerside.agent.supervisor import (
     WorkerReady,
     WorkerTimerFired,
 )
+from callerside.clock import NS_PER_MS, ms_to_ns
 
 DRAIN_MS = 60_000
 

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.agent.audio import Samples, to_bytes
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import (
     AudioReceived,
     DtmfMethod,
@@ -17,7 +15,9 @@ from callerside.agent.leg import (
     PlayoutOverflowed,
 )
 from callerside.agent.tape import TapedLeg, TapeError, WavTape
-from callerside.agent.timeline import Mark
+from callerside.audio import Samples, to_bytes
+from callerside.clock import NS_PER_MS
+from callerside.marks import Mark
 
 RATE_HZ = 8000
 FRAME = 160

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callerside.agent.timeline import Mark, TimelineError, TimelineWriter, merge, read_timeline
+from callerside.marks import Mark, TimelineError, TimelineWriter, merge, read_timeline
 
 VALUES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 MARKS = st.builds(

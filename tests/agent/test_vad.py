@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from callerside.agent.audio import to_bytes
 from callerside.agent.settings import LocalVadSettings
 from callerside.agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
+from callerside.audio import to_bytes
 
 RATE_HZ = 24_000
 

@@ -17,10 +17,10 @@ from agent_rig import Agent, fake_realtime, until
 from pytest_benchmark.fixture import BenchmarkFixture
 from sip_rig import Phone
 
-from callerside.agent.audio import resample
 from callerside.agent.leg import HungUp, MediaReady
 from callerside.agent.sip.options import SipOptions
-from callerside.fakes.voice import synthesise
+from callerside.audio import resample
+from callerside.speech.synthesis import synthesise
 
 pytestmark = pytest.mark.e2e
 

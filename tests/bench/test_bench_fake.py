@@ -25,14 +25,14 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from websockets.asyncio.client import ClientConnection, connect
 
-from callerside.agent.timeline import read_timeline
 from callerside.fakes.door import ClientEvent, ConnectionRequested, SetTimer, TimerFired
 from callerside.fakes.proxy import RecordingProxy
 from callerside.fakes.repertoire import Repertoire, prepare
 from callerside.fakes.script import Script
 from callerside.fakes.server import FakeRealtime
 from callerside.fakes.session import RealtimeSession
-from callerside.fakes.voice import synthesise
+from callerside.marks import read_timeline
+from callerside.speech.synthesis import synthesise
 
 Result = TypeVar("Result")
 

@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from sip_rig import Phone, Told, wait_until
 
-from callerside.agent.audio import level_dbfs, to_samples, tone
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import (
     FRAME_MS,
     AudioReceived,
@@ -34,6 +32,8 @@ from callerside.agent.leg import (
     TransferRequested,
 )
 from callerside.agent.sip.options import SipOptions
+from callerside.audio import level_dbfs, to_samples, tone
+from callerside.clock import NS_PER_MS
 from callerside.simulator.virtual_clock import VirtualClock
 from callerside.simulator.virtual_leg import LineOptions, VirtualLeg
 from callerside.simulator.virtual_line import VirtualLine

@@ -1,4 +1,4 @@
-"""What every `agent.clock.Clock` must do, on the wall clock and on the virtual one."""
+"""What every `callerside.clock.Clock` must do, on the wall clock and on the virtual one."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from callerside.agent.clock import NS_PER_MS, Clock, LoopClock
+from callerside.clock import NS_PER_MS, Clock, LoopClock
 from callerside.simulator.virtual_clock import VirtualClock
 
 TICK_NS = 2 * NS_PER_MS

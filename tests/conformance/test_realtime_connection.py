@@ -23,8 +23,8 @@ from callerside.agent.realtime.door import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from callerside.agent.timeline import Mark
 from callerside.fakes import door
+from callerside.marks import Mark
 from callerside.simulator.virtual_clock import VirtualClock
 from callerside.simulator.virtual_realtime import ApiPath, VirtualRealtimeServer
 

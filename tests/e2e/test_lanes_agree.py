@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from callerside.agent.clock import NS_PER_MS, ns_to_ms
-from callerside.agent.timeline import Mark, read_timeline
+from callerside.clock import NS_PER_MS, ns_to_ms
+from callerside.marks import Mark, read_timeline
 from callerside.simulator.runner import RunOptions, run
 from callerside.simulator.stage import Lane
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from sip_rig import Phone, Recorded, answer_at_once, open_phone, pitch_hz, wait_until
 
-from callerside.agent.audio import level_dbfs, to_samples, tone
 from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
@@ -23,6 +22,7 @@ from callerside.agent.leg import (
 )
 from callerside.agent.sip.leg import SipLeg
 from callerside.agent.sip.options import SipOptions
+from callerside.audio import level_dbfs, to_samples, tone
 
 pytestmark = pytest.mark.e2e
 

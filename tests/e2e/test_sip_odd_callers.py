@@ -10,7 +10,6 @@ import pytest
 from raw_sip import RTP_FRAME_BYTES, RawPhone
 from sip_rig import Phone, wait_until
 
-from callerside.agent.audio import AudioFormat, level_dbfs, to_samples, tone
 from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
@@ -22,6 +21,7 @@ from callerside.agent.leg import (
 )
 from callerside.agent.sip.leg import SipLeg
 from callerside.agent.sip.options import SipOptions
+from callerside.audio import AudioFormat, level_dbfs, to_samples, tone
 
 pytestmark = pytest.mark.e2e
 

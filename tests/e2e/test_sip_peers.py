@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from sip_rig import Phone, wait_until
 
-from callerside.agent.audio import level_dbfs, read_wav, to_samples, tone, write_wav
 from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
@@ -24,6 +23,7 @@ from callerside.agent.leg import (
 )
 from callerside.agent.sip.leg import SipLeg
 from callerside.agent.sip.options import Registration, SipOptions
+from callerside.audio import level_dbfs, read_wav, to_samples, tone, write_wav
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from sip_rig import Phone, wait_until
 
-from callerside.agent.audio import level_dbfs, to_samples, tone
 from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
@@ -18,6 +17,7 @@ from callerside.agent.leg import (
 )
 from callerside.agent.sip.leg import SipLeg
 from callerside.agent.sip.options import SipOptions
+from callerside.audio import level_dbfs, to_samples, tone
 from callerside.simulator.impairments import Impairer, Impairment
 from callerside.simulator.relay import RelayAddresses
 

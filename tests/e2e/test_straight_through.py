@@ -11,9 +11,9 @@ from agent_rig import Agent, fake_realtime, until
 from raw_sip import RTP_FRAME_BYTES, RawPhone
 from sip_rig import Phone, answer_at_once, open_phone, pitch_hz, wait_until
 
-from callerside.agent.audio import AudioFormat, Encoding, level_dbfs, to_samples, tone
 from callerside.agent.leg import AudioReceived, HungUp, MediaReady
 from callerside.agent.sip.options import SipOptions
+from callerside.audio import AudioFormat, Encoding, level_dbfs, to_samples, tone
 
 pytestmark = pytest.mark.e2e
 

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
 
-from callerside.agent.audio import level_dbfs, read_wav, resample, to_samples, write_wav
 from callerside.agent.settings import Settings
-from callerside.fakes.voice import synthesise
+from callerside.audio import level_dbfs, read_wav, resample, to_samples, write_wav
+from callerside.speech.synthesis import synthesise
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text()
 PHONE_HZ = 8000

@@ -4,8 +4,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from callerside.agent.clock import ms_to_ns
-from callerside.agent.timeline import Mark
+from callerside.clock import ms_to_ns
 from callerside.fakes.door import (
     CancelTimer,
     ClientEvent,
@@ -24,7 +23,8 @@ from callerside.fakes.replay import ReplaySession
 from callerside.fakes.script import Script
 from callerside.fakes.session import RealtimeSession
 from callerside.fakes.state import Observation
-from callerside.fakes.voice import synthesise
+from callerside.marks import Mark
+from callerside.speech.synthesis import synthesise
 
 FRAME_BYTES = 960  # 20 ms at 24 kHz
 

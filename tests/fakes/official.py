@@ -12,7 +12,7 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel
 
-from callerside.fakes.voice import synthesise
+from callerside.speech.synthesis import synthesise
 
 _LIMIT_S = 10
 

@@ -9,7 +9,7 @@ from official import models_by_type, strictly
 from openai.types.beta.realtime import RealtimeServerEvent
 
 from callerside.fakes.door import ConnectionRequested
-from callerside.fakes.voice import synthesise
+from callerside.speech.synthesis import synthesise
 
 _BETA = models_by_type(RealtimeServerEvent)
 EXTRAS = {

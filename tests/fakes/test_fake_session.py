@@ -10,7 +10,7 @@ from recorded import FOLDER, needs_recordings
 
 from callerside.fakes.door import KeepAudio, KeepSent
 from callerside.fakes.state import Observation
-from callerside.fakes.voice import synthesise
+from callerside.speech.synthesis import synthesise
 
 SILENCE = bytes(960)
 

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from in_memory import Client
 
-from callerside.agent.audio import AudioFormat, resample, silence, to_bytes, to_samples
-from callerside.fakes import vad
+from callerside.audio import AudioFormat, resample, silence, to_bytes, to_samples
 from callerside.fakes.hearing import SEMANTIC_LONGEST_WAIT_MS
 from callerside.fakes.shelf import Shelf
-from callerside.fakes.vad import (
+from callerside.speech.synthesis import synthesise
+from callerside.vad import turn_detector as vad
+from callerside.vad.turn_detector import (
     FRAME_MS,
     EnergyJudge,
     Hearing,
@@ -18,7 +19,6 @@ from callerside.fakes.vad import (
     TurnDetector,
     make_judge,
 )
-from callerside.fakes.voice import synthesise
 
 ENGINES = ["energy", "silero"]
 RATES = [8000, 24_000]

@@ -11,10 +11,10 @@ from openai import AsyncOpenAI
 from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed
 
-from callerside.agent.audio import AudioFormat, resample
+from callerside.audio import AudioFormat, resample
 from callerside.fakes.script import Script
 from callerside.fakes.server import FakeRealtime
-from callerside.fakes.voice import synthesise
+from callerside.speech.synthesis import synthesise
 
 QUICK = {"think_ms": 20, "pace": 1000, "commit_ms": 5, "transcription_ms": 5}
 LONG = "We open at nine on every day of the week, and on holidays as well, but not at Easter."

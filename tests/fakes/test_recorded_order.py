@@ -13,7 +13,7 @@ from recorded import cassettes, needs_recordings
 from callerside.fakes.cassette import read_cassette
 from callerside.fakes.door import ClientEvent, ConnectionRequested
 from callerside.fakes.recording import Entry, Recording
-from callerside.fakes.voice import synthesise
+from callerside.speech.synthesis import synthesise
 
 # The recorded frames of audio were cut short by those who published them: the same number of
 # frames is filled anew, with speech where it was.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent import audio
-from callerside.agent.audio import AudioFileError
+from callerside import audio
+from callerside.audio import AudioFileError
 from callerside.fakes import repertoire
 from callerside.fakes.recorded_turn import read_turn
 from callerside.fakes.recording import Entry, Header, Recording, RecordingError, write_recording

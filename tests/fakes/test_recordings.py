@@ -6,7 +6,7 @@ import pytest
 import yaml
 from recorded import cassettes, needs_recordings
 
-from callerside.agent.audio import AudioFormat, to_samples
+from callerside.audio import AudioFormat, to_samples
 from callerside.fakes.cassette import read_cassette
 from callerside.fakes.narrate import narrate
 from callerside.fakes.recording import (
@@ -18,7 +18,7 @@ from callerside.fakes.recording import (
     read_recording,
     write_recording,
 )
-from callerside.fakes.voice import synthesise
+from callerside.speech.synthesis import synthesise
 
 HEADER = '{"format":"realtime-recording","version":1}\n'
 PCM = synthesise("Hello.")

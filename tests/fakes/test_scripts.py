@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from callerside.agent.audio import AudioFileError, AudioFormat, silence, tone, write_wav
-from callerside.agent.audio import to_samples as samples_of
+from callerside.audio import AudioFileError, AudioFormat, silence, tone, write_wav
+from callerside.audio import to_samples as samples_of
 from callerside.fakes.load import ScriptError, load_script
 from callerside.fakes.points import Point, parse_point
 from callerside.fakes.repertoire import prepare
 from callerside.fakes.script import Reply, Script
-from callerside.fakes.voice import VoiceError
+from callerside.speech.synthesis import VoiceError
 
 
 def written(folder: Path, text: str) -> Path:

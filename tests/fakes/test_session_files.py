@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent.audio import read_wav, to_samples, tone
+from callerside.audio import read_wav, to_samples, tone
 from callerside.fakes import session_files
 from callerside.fakes.session_files import SessionFiles
 

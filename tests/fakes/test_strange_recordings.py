@@ -13,7 +13,7 @@ from callerside.fakes.door import ClientEvent
 from callerside.fakes.narrate import narrate
 from callerside.fakes.recording import Entry, Header, Recording, RecordingError, read_recording
 from callerside.fakes.replay import ReplayOptions, ReplaySession
-from callerside.fakes.voice import synthesise
+from callerside.speech.synthesis import synthesise
 
 SPEECH = synthesise("Hello.") + bytes(48_000)
 TYPES = [

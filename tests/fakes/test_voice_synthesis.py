@@ -3,15 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from callerside.agent.audio import duration_ms, level_dbfs, to_samples
-from callerside.fakes import voice
-from callerside.fakes.voice import VoiceError, cache_folder, synthesise
+from callerside.audio import duration_ms, level_dbfs, to_samples
+from callerside.speech import synthesis
+from callerside.speech.synthesis import VoiceError, cache_folder, synthesise
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    voice._native_speech.cache_clear()
+    synthesis._native_speech.cache_clear()
 
 
 def test_a_text_becomes_speech_of_a_plausible_length_and_level() -> None:
@@ -44,7 +44,7 @@ def test_voices_differ() -> None:
 def test_a_text_sounds_the_same_whatever_was_said_before() -> None:
     first = synthesise("Good morning.")
     synthesise("Something else entirely.", voice="fr")
-    voice._native_speech.cache_clear()
+    synthesis._native_speech.cache_clear()
     for path in cache_folder().iterdir():
         path.unlink()
     assert synthesise("Good morning.") == first
@@ -55,15 +55,15 @@ def test_speech_is_cached_and_a_damaged_cache_is_made_again() -> None:
     (path,) = cache_folder().iterdir()
     whole = path.read_bytes()
     path.write_bytes(b"RIFF, and then nothing")
-    voice._native_speech.cache_clear()
+    synthesis._native_speech.cache_clear()
     assert synthesise("Hello.") == first
     assert path.read_bytes() == whole
 
 
 def test_the_cache_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     first = synthesise("Hello.")
-    voice._native_speech.cache_clear()
-    monkeypatch.setattr(voice, "_speak", lambda *_: pytest.fail("spoken again"))
+    synthesis._native_speech.cache_clear()
+    monkeypatch.setattr(synthesis, "_speak", lambda *_: pytest.fail("spoken again"))
     assert synthesise("Hello.") == first
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from callerside.agent.greeting import MemoryPrompts
 from callerside.agent.settings import CallSettings
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.simulator import phrases
 from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate
 from callerside.simulator.fuzz_choices import SeededChoices

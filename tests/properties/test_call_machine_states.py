@@ -16,7 +16,6 @@ from hypothesis.stateful import (
 
 from callerside.agent import effects
 from callerside.agent.call import CallMachine
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.inputs import (
     CallInput,
     EndRequested,
@@ -45,6 +44,7 @@ from callerside.agent.realtime.door import (
 )
 from callerside.agent.settings import CallSettings
 from callerside.agent.states import TRANSITIONS, State
+from callerside.clock import NS_PER_MS
 
 FRAME = bytes(960)
 MOST_EFFECTS = 200

@@ -8,8 +8,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from callerside.agent import audio
-from callerside.agent.timeline import Mark, Source
+from callerside import audio
+from callerside.marks import Mark, Source
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo
 
 RATE_HZ = 8000

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from callerside.agent import audio
-from callerside.fakes.voice import synthesise
+from callerside import audio
 from callerside.reports import matching
 from callerside.reports.alignment import align
+from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 8000
 BEFORE = 400

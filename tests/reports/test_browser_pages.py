@@ -18,7 +18,7 @@ from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
 from test_knee_page import knee, step
 from websockets.sync.client import ClientConnection, connect
 
-from callerside.agent.timeline import Mark, Source
+from callerside.marks import Mark, Source
 from callerside.reports.html import knee_page
 from callerside.reports.results import RunInfo
 from callerside.reports.write import write_run

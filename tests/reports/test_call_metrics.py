@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth, speech
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.budget import UNITS
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.measurement import Measurement

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
 
-from callerside.agent.timeline import Mark, Source
+from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.results import CallResult, judge_call
 from callerside.reports.view import CallView, view_of

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from synthetic_call import speech
 
-from callerside.agent import audio
+from callerside import audio
 from callerside.reports.ears import (
     BeepHeard,
     Ears,

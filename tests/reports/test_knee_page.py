@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from synthetic_call import SyntheticCall, TurnTruth
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.chart import HEIGHT, WIDTH, Series, line_chart
 from callerside.reports.html import knee_page
 from callerside.reports.knee import Knee, Load, Step, charts, step_of, table, to_json

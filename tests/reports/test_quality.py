@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from callerside.agent import audio
-from callerside.fakes.voice import synthesise
+from callerside import audio
 from callerside.reports import quality
 from callerside.reports.answers import Answer
 from callerside.reports.evidence import CallEvidence, CallInfo
 from callerside.reports.scene import Sound
+from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 8000
 BEFORE = 240

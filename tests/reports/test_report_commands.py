@@ -12,7 +12,7 @@ import soundfile
 from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.calibration import Calibration, error_of
 from callerside.reports.cli import add_commands
 from callerside.reports.evidence import save_evidence

@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
-from callerside.agent.timeline import Mark, TimelineError
+from callerside.marks import Mark, TimelineError
 from callerside.reports.calibration import Calibration, error_of
 from callerside.reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from callerside.reports.html import call_page, index_page

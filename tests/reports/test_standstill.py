@@ -1,6 +1,6 @@
 """What several processors and processes tell of one standstill is one standstill."""
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.standstill import standstills
 
 MS = 1_000_000

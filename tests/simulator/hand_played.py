@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
-from callerside.agent import audio
-from callerside.agent.clock import ms_to_ns
+from callerside import audio
 from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
@@ -21,7 +20,7 @@ from callerside.agent.leg import (
     LegInput,
     MediaReady,
 )
-from callerside.fakes.voice import synthesise
+from callerside.clock import ms_to_ns
 from callerside.simulator.caller import CallerMachine
 from callerside.simulator.caller_effects import (
     CallerInput,
@@ -39,6 +38,7 @@ from callerside.simulator.caller_effects import (
 from callerside.simulator.loader import load_file
 from callerside.simulator.phrases import prepare
 from callerside.simulator.scenario import Scenario
+from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 16_000
 FRAME_BYTES = RATE_HZ // 50 * 2

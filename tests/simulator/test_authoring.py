@@ -11,12 +11,13 @@ import pytest
 import soundfile
 import yaml
 
-from callerside.fakes.voice import VoiceError
-from callerside.simulator import authoring, yaml_source
+from callerside.simulator import authoring
 from callerside.simulator.cli import main
 from callerside.simulator.loader import load, load_file
 from callerside.simulator.plausible import all_problems, problems
 from callerside.simulator.scenario import Scenario
+from callerside.speech.synthesis import VoiceError
+from callerside.yaml import source
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs/scenario.schema.json").read_text())
@@ -110,7 +111,7 @@ def test_the_schema_for_editors_is_generated_from_the_models() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
     if path.name != "suite.yaml":
-        jsonschema.validate(yaml_source.read(path).data, SCHEMA)
+        jsonschema.validate(source.read(path).data, SCHEMA)
 
 
 def test_the_schema_for_editors_accepts_the_example() -> None:

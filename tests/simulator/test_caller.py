@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hand_played import ANSWER_MS, FLOW, RATE_HZ, Call, Heard, Told, scenario, speech
 
-from callerside.agent import audio
+from callerside import audio
 from callerside.agent.leg import CallProgressed, DtmfReceived, HungUp, TransferRequested
 from callerside.simulator.caller_effects import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from callerside.agent.timeline import Mark, read_timeline
+from callerside.marks import Mark, read_timeline
 from callerside.simulator.collecting import CALLER_TIMELINE, collect
 
 

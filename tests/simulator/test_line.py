@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from callerside.agent import audio
+from callerside import audio
 from callerside.simulator.line import Line
 from callerside.simulator.noise import make_noise
 from callerside.simulator.scenario import Caller, Echo, Noise

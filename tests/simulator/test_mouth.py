@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 
-from callerside.agent import audio
+from callerside import audio
 from callerside.simulator.line import Line
 from callerside.simulator.mouth import LEAD_FRAMES, Mouth
 from callerside.simulator.scenario import Caller, Echo

@@ -2,11 +2,11 @@
 
 import pytest
 
-from callerside.agent.audio import silence, to_samples
 from callerside.agent.leg import FRAME_MS
-from callerside.fakes.voice import synthesise
+from callerside.audio import silence, to_samples
 from callerside.reports.ears import segments
 from callerside.simulator.phrases import end_mid_frame
+from callerside.speech.synthesis import synthesise
 
 
 @pytest.mark.parametrize("text", ["Yes.", "What time do you open on Saturday?"])

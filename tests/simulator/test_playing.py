@@ -10,7 +10,7 @@ import hand_played
 import pytest
 from rich.console import Console
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.budget import Judged
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.results import RunInfo, judge_call

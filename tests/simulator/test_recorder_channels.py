@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.agent.audio import to_bytes
+from callerside.audio import to_bytes
 from callerside.simulator.recording import CallRecorder
 
 RATE_HZ = 16_000

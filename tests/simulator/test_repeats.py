@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hand_played import scenario
 
-from callerside.agent.clock import ms_to_ns
-from callerside.agent.timeline import Mark
+from callerside.clock import ms_to_ns
+from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.results import judge_call
 from callerside.simulator.evaluate import Evaluated

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from callerside.agent import audio
+from callerside import audio
 from callerside.agent.leg import (
     AudioReceived,
     CallReceived,
@@ -17,7 +17,7 @@ from callerside.agent.leg import (
     MediaReady,
     PlayoutCleared,
 )
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.budget import UNITS
 from callerside.reports.calibration import WITHOUT_ERROR
 from callerside.reports.evidence import CallEvidence, CallInfo

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 import yaml
 
-from callerside.agent.audio import to_samples, tone, write_wav
+from callerside.audio import to_samples, tone, write_wav
 from callerside.simulator.cli import parser
 from callerside.simulator.happenings import DETAILED_HAPPENINGS, Heard
 from callerside.simulator.loader import load_file

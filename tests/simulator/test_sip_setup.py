@@ -4,8 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from callerside.agent.audio import to_samples, tone, write_wav
 from callerside.agent.settings import CallSettings, Settings
+from callerside.audio import to_samples, tone, write_wav
 from callerside.fakes.load import load_script
 from callerside.fakes.recording import Entry, Header, Recording, write_recording
 from callerside.fakes.repertoire import prepare

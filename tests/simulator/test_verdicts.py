@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hand_played import scenario
 
-from callerside.agent.clock import ms_to_ns
-from callerside.agent.timeline import Mark, Source
+from callerside.clock import ms_to_ns
+from callerside.marks import Mark, Source
 from callerside.simulator.happenings import Dtmf, Transfer
 from callerside.simulator.quiet import dead_air
 from callerside.simulator.verdicts import check, occurrences, unseen

@@ -12,13 +12,13 @@ import pytest
 from msgspec import structs
 
 from callerside.agent import effects
-from callerside.agent.audio import AudioFormat
-from callerside.agent.clock import NS_PER_S
 from callerside.agent.effects import Effect
 from callerside.agent.greeting import MemoryPrompts
 from callerside.agent.leg import FramePlayed
 from callerside.agent.settings import CallSettings
-from callerside.agent.timeline import Mark
+from callerside.audio import AudioFormat
+from callerside.clock import NS_PER_S
+from callerside.marks import Mark
 from callerside.simulator import phrases
 from callerside.simulator.invariants import Witness, check, recovers
 from callerside.simulator.invariants_audio import ALL

@@ -5,8 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from callerside.agent.audio import level_dbfs, to_samples, tone
-from callerside.agent.clock import NS_PER_MS
 from callerside.agent.leg import (
     AudioReceived,
     CallAnswered,
@@ -24,6 +22,8 @@ from callerside.agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
+from callerside.audio import level_dbfs, to_samples, tone
+from callerside.clock import NS_PER_MS
 from callerside.simulator.virtual_clock import VirtualClock
 from callerside.simulator.virtual_leg import LineOptions, VirtualLeg
 from callerside.simulator.virtual_line import VirtualLine

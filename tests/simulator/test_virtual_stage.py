@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.agent.timeline import read_timeline
+from callerside.marks import read_timeline
 from callerside.simulator import loader
 from callerside.simulator.stage import Played, Stage, plan
 from callerside.simulator.virtual_lane import VirtualLane

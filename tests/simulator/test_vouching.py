@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from callerside.agent.timeline import Mark
+from callerside.marks import Mark
 from callerside.reports.budget import Judged
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.results import CallResult, RunInfo, judge_call

@@ -17,7 +17,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from callerside.agent.files import regular
+from callerside.files import regular
 
 Samples = NDArray[np.int16]
 Encoding = Literal["pcm", "pcmu", "pcma"]

@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from callerside.agent.plain_words import plain
-from callerside.simulator.yaml_source import Path_, Source
+from callerside.yaml.plain_words import plain
+from callerside.yaml.source import Path_, Source
 
 
 def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from callerside.agent.files import regular
+from callerside.files import regular
 
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000

@@ -18,14 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from callerside.agent.audio import (
-    AudioFileError,
-    read_wav,
-    resample,
-    to_bytes,
-    to_samples,
-    write_wav,
-)
+from callerside.audio import AudioFileError, read_wav, resample, to_bytes, to_samples, write_wav
 
 DEFAULT_VOICE = "en-gb"
 DEFAULT_SPEED_WPM = 160

@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 
 import msgspec
 
-from callerside.agent.files import regular
+from callerside.files import regular
 
 Source = Literal["agent", "caller", "realtime"]
 

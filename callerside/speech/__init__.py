@@ -1,0 +1,1 @@
+"""Speech and tones that we make: the synthesiser, its cache, the sounds of keys."""

@@ -1,0 +1,1 @@
+"""Voice activity: which frames hold speech, and when a turn begins and ends."""
