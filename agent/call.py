@@ -30,7 +30,16 @@ from callerside.agent.inputs import (
     TimerFired,
     ToolFinished,
 )
-from callerside.agent.leg import (
+from callerside.agent.parts import Parts
+from callerside.agent.realtime.interface import (
+    RealtimeClosed,
+    RealtimeConnected,
+    RealtimeEvent,
+    RealtimeGarbage,
+)
+from callerside.agent.settings import CallSettings, audio_format
+from callerside.agent.states import State, Trigger
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallReceived,
@@ -45,15 +54,6 @@ from callerside.agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.parts import Parts
-from callerside.agent.realtime.door import (
-    RealtimeClosed,
-    RealtimeConnected,
-    RealtimeEvent,
-    RealtimeGarbage,
-)
-from callerside.agent.settings import CallSettings, audio_format
-from callerside.agent.states import State, Trigger
 
 _REFUSAL = 300
 """The first SIP status that means that something did not work."""

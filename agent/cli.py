@@ -25,7 +25,7 @@ from callerside.agent.serve import (
 from callerside.agent.settings import Settings
 from callerside.agent.settings_operating import MAX_WORKERS
 from callerside.agent.settings_page import render as render_settings
-from callerside.agent.sip.errors import SipError
+from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.toolbox import ToolError
 from callerside.agent.warm import Outcome, warm
 from callerside.agent.worker import run_worker

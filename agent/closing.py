@@ -8,13 +8,13 @@ are bounded, too.
 
 from callerside.agent.effects import Finish, HangUp, Transfer
 from callerside.agent.inputs import Timer
-from callerside.agent.leg import HungUp
 from callerside.agent.link import Link
 from callerside.agent.outbox import Outbox, StateChart
 from callerside.agent.player import Player
 from callerside.agent.responses import Purpose, Responses
 from callerside.agent.settings import LimitSettings
 from callerside.agent.states import Trigger
+from callerside.agent.telephony.interface import HungUp
 
 _HANG_UP_LIMIT_MS = 10_000
 """For the leg to tell `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""

@@ -12,7 +12,7 @@ from callerside.agent.inputs import Timer
 from callerside.agent.ledger import Kind
 from callerside.agent.parts import Parts
 from callerside.agent.realtime import events
-from callerside.agent.realtime.door import RealtimeClosed, RealtimeEvent, RealtimeGarbage
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent, RealtimeGarbage
 from callerside.agent.responses import Purpose, Response
 from callerside.agent.states import State, Trigger
 

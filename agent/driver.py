@@ -20,8 +20,8 @@ from callerside.agent.inputs import (
     TimerFired,
     ToolFinished,
 )
-from callerside.agent.leg import CallLeg, HungUp
-from callerside.agent.realtime.door import RealtimeConnection
+from callerside.agent.realtime.interface import RealtimeConnection
+from callerside.agent.telephony.interface import CallLeg, HungUp
 from callerside.agent.toolbox import Tool
 from callerside.clock import Clock, ms_to_ns
 from callerside.clock import Timer as ClockTimer

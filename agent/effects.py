@@ -7,9 +7,9 @@ from typing import Any
 from msgspec import Struct
 
 from callerside.agent.inputs import Timer
-from callerside.agent.leg import DtmfMethod
-from callerside.agent.realtime.door import Event
+from callerside.agent.realtime.interface import Event
 from callerside.agent.settings import Dialect
+from callerside.agent.telephony.interface import DtmfMethod
 
 
 class Answer(Struct, frozen=True, kw_only=True):

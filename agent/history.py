@@ -9,7 +9,7 @@ from collections import OrderedDict
 from typing import Any
 
 from callerside.agent.outbox import Outbox
-from callerside.agent.realtime.session import (
+from callerside.agent.realtime.requests import (
     Event,
     assistant_message,
     function_call,

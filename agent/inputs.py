@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from callerside.agent.leg import LegInput
-from callerside.agent.realtime.door import RealtimeInput
+from callerside.agent.realtime.interface import RealtimeInput
+from callerside.agent.telephony.interface import LegInput
 
 
 class Timer(StrEnum):

@@ -2,10 +2,10 @@
 
 from callerside.agent.history import History
 from callerside.agent.inputs import Timer
-from callerside.agent.leg import DtmfReceived
 from callerside.agent.outbox import Outbox
 from callerside.agent.responses import Purpose, Responses
 from callerside.agent.settings import DtmfSettings
+from callerside.agent.telephony.interface import DtmfReceived
 from callerside.agent.turns import Turns
 
 _MAX_DIGITS = 64

@@ -10,9 +10,9 @@ from enum import Enum, auto
 from callerside.agent.effects import CloseRealtime, ConnectRealtime
 from callerside.agent.inputs import Timer
 from callerside.agent.outbox import Outbox
-from callerside.agent.realtime.door import RealtimeClosed
 from callerside.agent.realtime.events import SessionCreated, SessionUpdated
-from callerside.agent.realtime.session import Event, format_name, session_update
+from callerside.agent.realtime.interface import RealtimeClosed
+from callerside.agent.realtime.requests import Event, format_name, session_update
 from callerside.agent.settings import CallSettings, realtime_url
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S

@@ -85,7 +85,7 @@ class AgentMetrics:
             self._forget(mark.call)
 
     def call_refused(self, status: int, reason: str) -> None:
-        """Count a call that was turned away; `reason` is one of `agent.sip.admission.Reason`."""
+        """Count a call that was turned away; `reason` is one of `pjsua.admission.Reason`."""
         self._refused.labels(self._refusal(status), reason).inc()
 
     def set_lines(self, lines: int) -> None:

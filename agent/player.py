@@ -7,8 +7,8 @@ that may not.
 
 from callerside.agent.effects import ClearPlayout, Play
 from callerside.agent.ledger import Fact, Happening, Kind, Ledger, Segment
-from callerside.agent.leg import FRAME_MS, FramePlayed
 from callerside.agent.outbox import Outbox
+from callerside.agent.telephony.interface import FRAME_MS, FramePlayed
 from callerside.audio import BYTES_PER_SAMPLE
 
 _LEAD_MS = 60

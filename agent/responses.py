@@ -21,7 +21,7 @@ from callerside.agent.realtime.events import (
     ResponseDone,
     TranscriptDone,
 )
-from callerside.agent.realtime.session import cancel, response_create
+from callerside.agent.realtime.requests import cancel, response_create
 from callerside.agent.settings import CallSettings
 from callerside.agent.states import Trigger
 from callerside.audio import AudioFormat

@@ -20,16 +20,16 @@ from callerside.agent.driver import CallDriver, Connect
 from callerside.agent.effects import ConnectRealtime
 from callerside.agent.greeting import PromptCache, default_cache_dir
 from callerside.agent.inputs import CallInput
-from callerside.agent.leg import CallLeg, CallReceived, LegInput
-from callerside.agent.realtime.connection import WebSocketConnection
-from callerside.agent.realtime.door import RealtimeConnection
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.settings import CallSettings, Settings
 from callerside.agent.settings_operating import RecordingSettings
 from callerside.agent.sinks import SafeSink, fan_out
-from callerside.agent.sip.endpoint import SipEndpoint
-from callerside.agent.sip.options import Registration, SipOptions
 from callerside.agent.tape import TapedLeg, TapeError, WavTape
+from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.options import Registration, SipOptions
 from callerside.agent.toolboxes import load_toolboxes, reload_toolboxes
 from callerside.clock import LoopClock
 from callerside.marks import MarkSink, TimelineWriter

@@ -12,10 +12,10 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from callerside.agent.leg import FRAME_MS
 from callerside.agent.settings_base import Milliseconds, Model, SipUri, UserPath
 from callerside.agent.settings_operating import OperatingSettings, RecordingSettings
 from callerside.agent.settings_sip import SipSettings
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
 
 Dialect = Literal["ga", "beta"]

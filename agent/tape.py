@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import structlog
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
     CallLeg,

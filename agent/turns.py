@@ -11,7 +11,7 @@ from callerside.agent.ledger import Segment
 from callerside.agent.outbox import Outbox, StateChart
 from callerside.agent.player import Player
 from callerside.agent.realtime.events import Committed, SpeechStarted, SpeechStopped, Truncated
-from callerside.agent.realtime.session import commit, truncate
+from callerside.agent.realtime.requests import commit, truncate
 from callerside.agent.responses import Purpose, Responses
 from callerside.agent.settings import CallSettings
 from callerside.agent.states import Trigger

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from callerside.agent.effects import SendEvent
-from callerside.agent.leg import FRAME_MS
 from callerside.agent.outbox import Outbox
-from callerside.agent.realtime.session import append
+from callerside.agent.realtime.requests import append
 from callerside.agent.settings import CallSettings
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 
 _BACKLOG_CHUNK_FRAMES = 50

@@ -9,8 +9,8 @@ time: frames are 20 ms each, and come for silence, too.
 from collections import deque
 from dataclasses import dataclass
 
-from callerside.agent.leg import FRAME_MS
 from callerside.agent.settings import LocalVadSettings
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import level_dbfs, to_samples
 
 _FLOOR_FRAMES = 100

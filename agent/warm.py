@@ -19,13 +19,9 @@ from callerside.agent.greeting import (
     prompt_key,
 )
 from callerside.agent.realtime import events
-from callerside.agent.realtime.connection import WebSocketConnection
-from callerside.agent.realtime.door import (
-    RealtimeClosed,
-    RealtimeEvent,
-    RealtimeInput,
-)
-from callerside.agent.realtime.session import Event, response_create, session_update
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent, RealtimeInput
+from callerside.agent.realtime.requests import Event, response_create, session_update
 from callerside.agent.settings import CallSettings, Settings, audio_format, realtime_url
 from callerside.audio import AudioFormat, duration_ms
 

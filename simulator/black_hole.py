@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import psutil
 
-from callerside.agent.sip.options import Transport
+from callerside.agent.telephony.pjsua.options import Transport
 
 _SO_ATTACH_FILTER = 26
 """Of asm-generic/socket.h; Python has no name for it."""

@@ -4,7 +4,7 @@ Times are nanoseconds on the call's clock, None for what has not happened. What 
 what is a reply, for steps and for `never`, is said here once.
 """
 
-from callerside.agent.leg import HungUp
+from callerside.agent.telephony.interface import HungUp
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.hearing import Hearing, Talk
 from callerside.simulator.mouth import Mouth

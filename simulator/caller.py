@@ -1,8 +1,9 @@
 """The scripted caller, one of the three machines: does what a scenario says, and says how it went.
 
-`handle(input, now_ns) -> list[effect]`: it is told what the telephone does (`agent.leg`), that it
-may start, and that timers have fired; it answers with effects (`simulator.caller_effects`). It does
-no I/O and reads no clock, so a call can be played to it by hand, on a virtual clock, or for real.
+`handle(input, now_ns) -> list[effect]`: it is told what the telephone does (`telephony.interface`),
+that it may start, and that timers have fired; it answers with effects (`simulator.caller_effects`).
+It does no I/O and reads no clock, so a call can be played to it by hand, on a virtual clock, or for
+real.
 
 Every call ends with `Finish`, whatever happens: each wait has a limit, the call has one (the
 scenario's `time_limit`), and so has hanging up.
@@ -12,7 +13,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallProgressed,

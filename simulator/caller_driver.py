@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from callerside.agent.leg import CallerLeg
+from callerside.agent.telephony.interface import CallerLeg
 from callerside.clock import Clock, Timer
 from callerside.marks import Mark, MarkSink
 from callerside.simulator.caller import CallerMachine

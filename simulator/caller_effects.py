@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from callerside.agent.leg import DtmfMethod, LegInput
+from callerside.agent.telephony.interface import DtmfMethod, LegInput
 
 Verdict = Literal["passed", "failed"]
 

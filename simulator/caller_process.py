@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from callerside.agent.process import keep_what_is_there
-from callerside.agent.sip.errors import SipError
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.errors import SipError
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.clock import LoopClock
 from callerside.marks import Mark, TimelineWriter
 from callerside.simulator.caller import CallerMachine

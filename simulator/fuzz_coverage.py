@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from callerside.agent.inputs import Timer, TimerFired
-from callerside.agent.leg import Party
 from callerside.agent.states import TRANSITIONS
+from callerside.agent.telephony.interface import Party
 from callerside.fakes.faults import BaseFault, Fault
 from callerside.marks import Mark
 from callerside.simulator.known_marks import known_marks

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.leg import FRAME_MS
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.reports.ears import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
 

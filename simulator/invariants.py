@@ -12,10 +12,10 @@ from typing import Any
 
 from callerside.agent import effects
 from callerside.agent.inputs import PromptLoaded, TimerFired
-from callerside.agent.leg import AudioReceived, FramePlayed, HungUp
-from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
 from callerside.agent.settings import CallSettings, audio_format
 from callerside.agent.states import TRANSITIONS, State, Trigger
+from callerside.agent.telephony.interface import AudioReceived, FramePlayed, HungUp
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S, ns_to_ms
 from callerside.marks import Mark

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from callerside.agent import effects
 from callerside.agent.inputs import PromptLoaded
-from callerside.agent.leg import AudioReceived
-from callerside.agent.realtime.door import RealtimeClosed, RealtimeEvent
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
 from callerside.agent.states import State
+from callerside.agent.telephony.interface import AudioReceived
 from callerside.audio import AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
 from callerside.simulator.invariants import SAFETY, Invariant, Witness

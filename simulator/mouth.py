@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.agent.leg import FRAME_MS
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import to_samples
 from callerside.simulator.line import Line
 

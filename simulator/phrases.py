@@ -5,7 +5,7 @@ A call never waits for the synthesiser, and the same scenario always sounds the 
 
 from pathlib import Path
 
-from callerside.agent.leg import FRAME_MS
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.reports.ears import segments
 from callerside.simulator.line import NOISE

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from callerside.agent.sip.options import Transport
+from callerside.agent.telephony.pjsua.options import Transport
 
 _MAX_MESSAGE_BYTES = 65_536
 _ECHOED = ("via", "v", "from", "f", "to", "t", "call-id", "i", "cseq")

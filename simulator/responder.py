@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callerside import audio
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallReceived,
     FramePlayed,

@@ -14,10 +14,10 @@ import time
 from pathlib import Path
 
 from callerside import audio
-from callerside.agent.leg import CallReceived, HungUp, LegInput
-from callerside.agent.sip.endpoint import SipEndpoint
-from callerside.agent.sip.leg import SipCallLeg
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.interface import CallReceived, HungUp, LegInput
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.leg import SipCallLeg
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.atomic_files import write_atomically
 from callerside.simulator.recording import CALLER_RATE_HZ
 from callerside.simulator.responder import Answer, Behaviour, Clear, Play, ResponderMachine, streams

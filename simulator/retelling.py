@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any
 
 from callerside.agent import effects
-from callerside.agent.leg import FramePlayed, PlayoutCleared, PlayoutOverflowed
-from callerside.agent.realtime.door import RealtimeEvent
+from callerside.agent.realtime.interface import RealtimeEvent
+from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS
 from callerside.simulator.invariants import Witness
 from callerside.simulator.virtual_tape import Step

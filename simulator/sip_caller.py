@@ -15,12 +15,17 @@ from typing import Any
 import pjsua2
 import structlog
 
-from callerside.agent.leg import CallAnswered, CallProgressed, Party, TransferRequested
-from callerside.agent.sip.call import Call, response
-from callerside.agent.sip.endpoint import SipStation
-from callerside.agent.sip.errors import NoFreeCallError
-from callerside.agent.sip.leg import Ending, SipLeg
-from callerside.agent.sip.options import CALLS_PER_PROCESS, SipOptions, Transport
+from callerside.agent.telephony.interface import (
+    CallAnswered,
+    CallProgressed,
+    Party,
+    TransferRequested,
+)
+from callerside.agent.telephony.pjsua.call import Call, response
+from callerside.agent.telephony.pjsua.endpoint import SipStation
+from callerside.agent.telephony.pjsua.errors import NoFreeCallError
+from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
+from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS, SipOptions, Transport
 from callerside.simulator.black_hole import BlackHole
 from callerside.simulator.impairments import Impairer, Struck
 from callerside.simulator.recording import CALLER_RATE_HZ, CallRecorder
@@ -142,7 +147,7 @@ class CallerEndpoint(SipStation):
 
 
 class SipCallerLeg(SipLeg):
-    """An outgoing call: `agent.leg.CallerLeg`. It records itself while media is up."""
+    """An outgoing call: `telephony.interface.CallerLeg`. It records itself while media is up."""
 
     us: Party = "caller"
     them: Party = "agent"

@@ -8,9 +8,9 @@ import re
 
 import pjsua2
 
-from callerside.agent.sip.call import Call
-from callerside.agent.sip.options import Transport
-from callerside.agent.sip.stack import Stack
+from callerside.agent.telephony.pjsua.call import Call
+from callerside.agent.telephony.pjsua.options import Transport
+from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.simulator import refer
 from callerside.simulator.black_hole import BlackHole
 

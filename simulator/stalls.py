@@ -37,7 +37,7 @@ PATIENCE_S = 120.0
 still shall not hold up a run."""
 
 _PRIORITY = 20
-"""Above the media threads of the parties (`agent.sip.priority`)."""
+"""Above the media threads of the parties (`agent.telephony.pjsua.thread_priority`)."""
 _START_TIMEOUT_S = 20.0
 
 

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from callerside.agent.leg import DtmfMethod
+from callerside.agent.telephony.interface import DtmfMethod
 from callerside.simulator.happenings import Happening
 from callerside.simulator.strict import Strict
 from callerside.simulator.values import DurationMs, Moment, format_duration

@@ -1,8 +1,9 @@
 """One end of a telephone line in memory: signalling as a call leg sees it.
 
-`VirtualLeg` stands where SIP and RTP stand in the sip lane, on the same door (`agent.leg`).
-Messages take a fixed time and are never lost; the audio crosses a network that is handed in (see
-`simulator.link`). Both ends have the same sample rate, so nothing is resampled.
+`VirtualLeg` stands where SIP and RTP stand in the sip lane, on the same door
+(`telephony.interface`). Messages take a fixed time and are never lost; the audio crosses a network
+that is handed in (see `simulator.link`). Both ends have the same sample rate, so nothing is
+resampled.
 
 What it does not show: SIP messages and their retransmission, RTP headers, and codecs with a memory,
 such as G.722, whose audio passes unchanged.
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
     CallAnswered,
@@ -96,7 +97,7 @@ class LineOptions:
 
 
 class VirtualLeg:
-    """An `agent.leg.CallLeg`: one end of a `VirtualLine`."""
+    """An `agent.telephony.interface.CallLeg`: one end of a `VirtualLine`."""
 
     def __init__(
         self,

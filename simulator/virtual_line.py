@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from callerside.agent.leg import FRAME_MS, HungUp
+from callerside.agent.telephony.interface import FRAME_MS, HungUp
 from callerside.simulator.link import MediaLink, Network
 from callerside.simulator.recording import Recording
 from callerside.simulator.virtual_beat import LineBeat
@@ -43,7 +43,7 @@ class VirtualLine:
 
 
 class VirtualCallerLeg(VirtualLeg):
-    """An `agent.leg.CallerLeg`, which records what leaves its mouth and reaches its ear."""
+    """An `interface.CallerLeg`, which records what leaves its mouth and reaches its ear."""
 
     def __init__(
         self,

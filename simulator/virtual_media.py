@@ -8,8 +8,8 @@ pieces: G.711 quantises every sample by itself, so that frames would give the sa
 
 from collections.abc import Callable
 
-from callerside.agent.leg import FRAME_MS
-from callerside.agent.playout import PlayoutBuffer
+from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import AudioFormat, Encoding
 from callerside.clock import NS_PER_MS
 from callerside.simulator.link import MediaLink

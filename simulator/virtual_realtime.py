@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from callerside.agent.realtime.connection import MAX_MESSAGE_BYTES, MAX_WAITING_EVENTS
-from callerside.agent.realtime.door import (
+from callerside.agent.realtime.client import MAX_MESSAGE_BYTES, MAX_WAITING_EVENTS
+from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,
     RealtimeConnected,
@@ -104,7 +104,7 @@ class VirtualRealtimeServer:
 
 
 class VirtualRealtimeConnection:
-    """An `agent.realtime.door.RealtimeConnection`, with the server's side of it."""
+    """An `agent.realtime.interface.RealtimeConnection`, with the server's side of it."""
 
     def __init__(
         self,

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from callerside.agent.driver import CallDriver, run_inline
 from callerside.agent.effects import ConnectRealtime
 from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.leg import FRAME_MS
 from callerside.agent.settings import CallSettings
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.fakes import repertoire
 from callerside.fakes.session import RealtimeSession

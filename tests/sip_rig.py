@@ -21,10 +21,10 @@ from typing import Any, TypeVar
 import numpy as np
 import psutil
 
-from callerside.agent.leg import AudioReceived, CallReceived, FramePlayed, LegInput
-from callerside.agent.sip.endpoint import SipEndpoint, SipStation
-from callerside.agent.sip.leg import SipLeg
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.interface import AudioReceived, CallReceived, FramePlayed, LegInput
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint, SipStation
+from callerside.agent.telephony.pjsua.leg import SipLeg
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import to_samples
 from callerside.simulator.relay import RelayAddresses
 from callerside.simulator.sip_caller import CallerEndpoint, SipCallerLeg

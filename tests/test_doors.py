@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "pjsua2": ("agent/sip/", "simulator/sip_caller.py", "simulator/sip_line.py"),
-    "websockets": ("agent/realtime/connection.py", "fakes/server.py", "fakes/proxy.py"),
+    "websockets": ("agent/realtime/client.py", "fakes/server.py", "fakes/proxy.py"),
 }
 WITHOUT_CLOCK_OR_LUCK = {
     "agent": ("call.py", "states.py", "effects.py", "inputs.py", "driver.py"),

@@ -2,7 +2,7 @@
 
 The beta interface was shut down in May 2026, but self-hosted servers still speak it. They differ in
 the names of server events, in the names of assistant content parts, and in the shape of the session
-(`agent.realtime.session`). Everything else in the agent speaks GA.
+(`agent.realtime.requests`). Everything else in the agent speaks GA.
 """
 
 from collections.abc import Mapping

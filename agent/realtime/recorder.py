@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import structlog
 
-from callerside.agent.realtime.door import (
+from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,
     RealtimeConnection,

@@ -11,7 +11,10 @@ from callerside.agent import effects
 from callerside.agent.call import CallMachine
 from callerside.agent.greeting import Prompt
 from callerside.agent.inputs import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
-from callerside.agent.leg import (
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
+from callerside.agent.settings import CallSettings, merge
+from callerside.agent.states import State
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallReceived,
@@ -20,9 +23,6 @@ from callerside.agent.leg import (
     MediaReady,
     PlayoutCleared,
 )
-from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeEvent
-from callerside.agent.settings import CallSettings, merge
-from callerside.agent.states import State
 from callerside.clock import NS_PER_MS
 
 FRAME_NS = 20 * NS_PER_MS

@@ -8,14 +8,14 @@ from call_rig import NO_GREETING, CallRig, with_settings
 
 from callerside.agent import effects
 from callerside.agent.inputs import EndRequested, ToolFinished
-from callerside.agent.leg import (
+from callerside.agent.states import State
+from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfReceived,
     HungUp,
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.states import State
 
 HOURS = {"type": "function", "name": "opening_hours", "description": "x", "parameters": {}}
 LOCAL = with_settings(NO_GREETING, {"turns": {"policy": "local"}})

@@ -9,15 +9,15 @@ from call_rig import NO_GREETING, CallRig, with_settings
 from callerside.agent import effects
 from callerside.agent.greeting import Prompt, prompt_key
 from callerside.agent.inputs import Timer
-from callerside.agent.leg import (
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import State
+from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,
     DtmfReceived,
     HungUp,
     TransferProgressed,
 )
-from callerside.agent.settings import CallSettings
-from callerside.agent.states import State
 
 SECOND = b"\4\0" * 24_000
 

@@ -8,9 +8,15 @@ from call_rig import CallRig, with_settings
 from callerside.agent import effects
 from callerside.agent.greeting import Prompt, prompt_key
 from callerside.agent.inputs import PromptLoaded, Timer
-from callerside.agent.leg import CallAnswered, CallReceived, DtmfReceived, HungUp, MediaReady
 from callerside.agent.settings import CallSettings
 from callerside.agent.states import State
+from callerside.agent.telephony.interface import (
+    CallAnswered,
+    CallReceived,
+    DtmfReceived,
+    HungUp,
+    MediaReady,
+)
 
 NO_BEEP = {"beep": {"enabled": False}}
 

@@ -17,7 +17,15 @@ from callerside.agent.greeting import (
 )
 from callerside.agent.inputs import CallInput, TimerFired
 from callerside.agent.inputs import Timer as MachineTimer
-from callerside.agent.leg import (
+from callerside.agent.realtime.interface import (
+    Event,
+    RealtimeClosed,
+    RealtimeConnected,
+    RealtimeEvent,
+    RealtimeInput,
+)
+from callerside.agent.settings import CallSettings
+from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,
     DtmfMethod,
@@ -27,14 +35,6 @@ from callerside.agent.leg import (
     MediaReady,
     PlayoutCleared,
 )
-from callerside.agent.realtime.door import (
-    Event,
-    RealtimeClosed,
-    RealtimeConnected,
-    RealtimeEvent,
-    RealtimeInput,
-)
-from callerside.agent.settings import CallSettings
 from callerside.agent.toolbox import Tool
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark

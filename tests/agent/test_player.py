@@ -7,9 +7,9 @@ import pytest
 
 from callerside.agent.effects import ClearPlayout, EmitMark, Play
 from callerside.agent.ledger import Kind, Segment
-from callerside.agent.leg import FRAME_MS, FramePlayed, PlayoutCleared
 from callerside.agent.outbox import Outbox
 from callerside.agent.player import Player
+from callerside.agent.telephony.interface import FRAME_MS, FramePlayed, PlayoutCleared
 from callerside.audio import BYTES_PER_SAMPLE
 
 RATE_HZ = 8_000

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.realtime.connection import _encode
-from callerside.agent.realtime.session import append, commit
+from callerside.agent.realtime.client import _encode
+from callerside.agent.realtime.requests import append, commit
 
 
 @pytest.mark.parametrize("audio", [b"", b"\x00", bytes(range(256)), b"\xff" * 960])

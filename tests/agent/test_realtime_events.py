@@ -11,7 +11,7 @@ import yaml
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
-from callerside.agent.realtime import events, session
+from callerside.agent.realtime import events, requests
 from callerside.agent.realtime.dialects import BETA_TO_GA, ga_name
 from callerside.agent.settings import CallSettings
 from callerside.audio import AudioFormat
@@ -60,24 +60,24 @@ def unknown_fields(model: Any, path: str = "") -> Iterator[str]:
 @pytest.mark.parametrize(
     "event",
     [
-        session.append(b"\1\2"),
-        session.commit(),
-        session.truncate("item", 120),
-        session.cancel("resp"),
-        session.response_create("turn", dialect="ga"),
-        session.response_create("greeting", instructions="Hi", voice="marin", dialect="ga"),
-        session.assistant_message("Hello.", "ga"),
-        session.user_message("I pressed 1."),
-        session.system_message("Go on."),
-        session.function_call("c1", "f", "{}"),
-        session.function_output("c1", "closed"),
-        session.session_update(CallSettings(), PCM, []),
-        session.session_update(CallSettings.model_validate(EVERYTHING), PCM, [TOOL]),
-        session.session_update(CallSettings(), AudioFormat("pcmu"), []),
-        session.session_update(
+        requests.append(b"\1\2"),
+        requests.commit(),
+        requests.truncate("item", 120),
+        requests.cancel("resp"),
+        requests.response_create("turn", dialect="ga"),
+        requests.response_create("greeting", instructions="Hi", voice="marin", dialect="ga"),
+        requests.assistant_message("Hello.", "ga"),
+        requests.user_message("I pressed 1."),
+        requests.system_message("Go on."),
+        requests.function_call("c1", "f", "{}"),
+        requests.function_output("c1", "closed"),
+        requests.session_update(CallSettings(), PCM, []),
+        requests.session_update(CallSettings.model_validate(EVERYTHING), PCM, [TOOL]),
+        requests.session_update(CallSettings(), AudioFormat("pcmu"), []),
+        requests.session_update(
             CallSettings.model_validate({"turns": {"vad": {"type": "semantic_vad"}}}), PCM, []
         ),
-        session.session_update(
+        requests.session_update(
             CallSettings.model_validate({"turns": {"policy": "local"}}), PCM, []
         ),
     ],
@@ -91,7 +91,7 @@ def test_everything_that_we_send_is_what_the_official_types_expect(event: dict[s
 
 def test_the_session_says_what_the_settings_say() -> None:
     settings = CallSettings.model_validate(EVERYTHING)
-    sent = session.session_update(settings, PCM, [TOOL])["session"]
+    sent = requests.session_update(settings, PCM, [TOOL])["session"]
     assert sent["audio"]["input"]["turn_detection"] == {
         "type": "server_vad",
         "threshold": 0.5,
@@ -112,7 +112,7 @@ def test_the_session_says_what_the_settings_say() -> None:
 
 def test_the_beta_session_is_flat() -> None:
     settings = CallSettings.model_validate({**EVERYTHING, "realtime": {"dialect": "beta"}})
-    sent = session.session_update(settings, AudioFormat("pcmu"), [])["session"]
+    sent = requests.session_update(settings, AudioFormat("pcmu"), [])["session"]
     assert sent["input_audio_format"] == sent["output_audio_format"] == "g711_ulaw"
     assert sent["modalities"] == ["audio", "text"]
     assert sent["voice"] == "marin"
@@ -122,7 +122,7 @@ def test_the_beta_session_is_flat() -> None:
 
 def test_barge_in_switched_off_is_told_to_the_server() -> None:
     settings = CallSettings.model_validate({"turns": {"barge_in": False}})
-    sent = session.session_update(settings, PCM, [])["session"]
+    sent = requests.session_update(settings, PCM, [])["session"]
     assert sent["audio"]["input"]["turn_detection"]["interrupt_response"] is False
 
 
@@ -310,12 +310,12 @@ def test_every_event_of_real_sessions_is_read() -> None:
 
 
 def test_the_formats_in_force_are_read_in_both_dialects() -> None:
-    ga = session.session_update(CallSettings(), PCM, [])["session"]
+    ga = requests.session_update(CallSettings(), PCM, [])["session"]
     told = events.read({"type": "session.updated", "session": ga}, "ga")
     assert told == events.SessionUpdated(input_format="audio/pcm", output_format="audio/pcm")
-    assert session.format_name(PCM, "ga") == "audio/pcm"
+    assert requests.format_name(PCM, "ga") == "audio/pcm"
     beta_settings = CallSettings.model_validate({"realtime": {"dialect": "beta"}})
-    beta = session.session_update(beta_settings, PCM, [])["session"]
+    beta = requests.session_update(beta_settings, PCM, [])["session"]
     told = events.read({"type": "session.updated", "session": beta}, "beta")
     assert told == events.SessionUpdated(input_format="pcm16", output_format="pcm16")
 

@@ -5,16 +5,16 @@ import asyncio
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from callerside.agent.realtime import connection
-from callerside.agent.realtime.connection import WebSocketConnection
-from callerside.agent.realtime.door import RealtimeClosed, RealtimeConnected, RealtimeInput
-from callerside.agent.realtime.session import append
+from callerside.agent.realtime import client
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeInput
+from callerside.agent.realtime.requests import append
 
 LIMIT_BYTES = 2**20
 
 
 async def test_a_socket_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_WAITING_BYTES", LIMIT_BYTES)
+    monkeypatch.setattr(client, "MAX_WAITING_BYTES", LIMIT_BYTES)
     done = asyncio.Event()
 
     async def stuck(socket: ServerConnection) -> None:

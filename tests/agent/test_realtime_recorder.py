@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.realtime.door import (
+from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,
     RealtimeConnected,

@@ -6,8 +6,8 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from callerside.agent.realtime.connection import WebSocketConnection
-from callerside.agent.realtime.door import RealtimeClosed, RealtimeInput
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeInput
 
 KEY = "sk-of-the-test"
 

@@ -3,8 +3,12 @@
 import pjsua2
 import pytest
 
-from callerside.agent.sip import frames
-from callerside.agent.sip.frames import PointerCopier, PortableCopier, fastest_copier
+from callerside.agent.telephony.pjsua import frame_copy
+from callerside.agent.telephony.pjsua.frame_copy import (
+    PointerCopier,
+    PortableCopier,
+    fastest_copier,
+)
 
 FRAME = bytes(range(256)) * 2
 
@@ -34,7 +38,7 @@ def test_the_fast_way_works_with_these_bindings() -> None:
 
 
 def test_another_layout_falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "_words", lambda _: (0, 0, 0))
+    monkeypatch.setattr(frame_copy, "_words", lambda _: (0, 0, 0))
     assert isinstance(fastest_copier(len(FRAME)), PortableCopier)
 
 

@@ -3,8 +3,14 @@
 import asyncio
 import threading
 
-from callerside.agent.leg import AudioReceived, DtmfReceived, FramePlayed, LegInput, MediaHeld
-from callerside.agent.sip.inbox import MAX_WAITING_MS, Inbox
+from callerside.agent.telephony.interface import (
+    AudioReceived,
+    DtmfReceived,
+    FramePlayed,
+    LegInput,
+    MediaHeld,
+)
+from callerside.agent.telephony.pjsua.input_queue import MAX_WAITING_MS, Inbox
 
 BOUND = 2 * MAX_WAITING_MS // 20
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from callerside.agent.sip.jitter import WINDOW_NS, JitterTrim
+from callerside.agent.telephony.pjsua.jitter_buffer import WINDOW_NS, JitterTrim
 from callerside.clock import NS_PER_MS
 
 POLL_NS = 4 * NS_PER_MS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from callerside.agent.sip.admission import (
+from callerside.agent.telephony.pjsua.admission import (
     CLOSING,
     CLOSING_NS,
     FULL,
@@ -20,15 +20,15 @@ from callerside.agent.sip.admission import (
     Refused,
     lines_of,
 )
-from callerside.agent.sip.offer import MAX_LINES, audio_lines, media_lines
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.offer import MAX_LINES, audio_lines, media_lines
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 FRIEND, STRANGER = "192.0.2.1:5060", "198.51.100.1:5060"
 HEAD = "INVITE sip:100@192.0.2.9 SIP/2.0\r\n\r\nv=0\r\n"
 AUDIO, VIDEO = "m=audio 9 RTP/AVP 0\r\n", "m=video 9 RTP/AVP 96\r\n"
 UNREAD = "m=AUDIO 9 RTP/AVP 0\r\n"
-"""Spelt so that PJSIP may read it, and `agent.sip.lines` leaves it alone."""
+"""Spelt so that PJSIP may read it, and `telephony.pjsua.native.audio_line` leaves it alone."""
 NOW_NS = 10**12
 ROOM = (PLACES - KEPT_PLACES) // 2
 """INVITEs with one line of audio each, at once."""

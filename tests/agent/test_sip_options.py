@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.sip.options import PeerList, Registration, SipOptions
+from callerside.agent.telephony.pjsua.options import PeerList, Registration, SipOptions
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,16 @@
 import pytest
 from structlog.testing import capture_logs
 
-from callerside.agent.sip.admission import Admission
-from callerside.agent.sip.errors import SipError
-from callerside.agent.sip.gate import Gate
-from callerside.agent.sip.guard import Guard, breaks_off, has_long_address
-from callerside.agent.sip.lines import OneLine
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.admission import Admission
+from callerside.agent.telephony.pjsua.errors import SipError
+from callerside.agent.telephony.pjsua.native.audio_line import OneLine
+from callerside.agent.telephony.pjsua.native.message_filter import (
+    Guard,
+    breaks_off,
+    has_long_address,
+)
+from callerside.agent.telephony.pjsua.native.refuser import Gate
+from callerside.agent.telephony.pjsua.options import SipOptions
 
 
 def test_without_pjsips_functions_no_call_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from callerside.agent.sip.rate import DELAY_MS, FrameRate, tap_behind
+from callerside.agent.telephony.pjsua.resampler import DELAY_MS, FrameRate, tap_behind
 from callerside.audio import level_dbfs, to_samples, tone
 
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.agent.leg import (
+from callerside.agent.tape import TapedLeg, TapeError, WavTape
+from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfMethod,
     FramePlayed,
@@ -14,7 +15,6 @@ from callerside.agent.leg import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.tape import TapedLeg, TapeError, WavTape
 from callerside.audio import Samples, to_bytes
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark

@@ -7,8 +7,8 @@ import pytest
 
 from callerside.agent.config import Secrets
 from callerside.agent.greeting import PromptCache
-from callerside.agent.realtime.connection import WebSocketConnection
-from callerside.agent.realtime.door import RealtimeClosed, RealtimeEvent
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
 from callerside.agent.settings import Settings
 from callerside.agent.warm import Outcome, PromptSession, WantedPrompt, make, wanted_prompts, warm
 from callerside.fakes.script import Script

@@ -17,8 +17,8 @@ from agent_rig import Agent, fake_realtime, until
 from pytest_benchmark.fixture import BenchmarkFixture
 from sip_rig import Phone
 
-from callerside.agent.leg import HungUp, MediaReady
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.interface import HungUp, MediaReady
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import resample
 from callerside.speech.synthesis import synthesise
 

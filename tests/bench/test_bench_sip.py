@@ -13,7 +13,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from sip_rig import Phone
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallReceived,
     FramePlayed,
@@ -21,9 +21,9 @@ from callerside.agent.leg import (
     LegInput,
     MediaReady,
 )
-from callerside.agent.playout import PlayoutBuffer
-from callerside.agent.sip.leg import SipLeg
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.leg import SipLeg
+from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 
 pytestmark = pytest.mark.e2e
 

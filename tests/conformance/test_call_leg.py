@@ -1,4 +1,4 @@
-"""What every `agent.leg.CallLeg` must do, over SIP and RTP and in memory.
+"""What every `agent.telephony.interface.CallLeg` must do, over SIP and RTP and in memory.
 
 Each test plays one call between the agent's leg and the caller's. A `Rig` knows how to make such a
 pair and how to let time pass for it; the promises are the same. Where an implementation is slower
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sip_rig import Phone, Told, wait_until
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
     CallAnswered,
@@ -31,7 +31,7 @@ from callerside.agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.clock import NS_PER_MS
 from callerside.simulator.virtual_clock import VirtualClock

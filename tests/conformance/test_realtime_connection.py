@@ -1,4 +1,4 @@
-"""What every `agent.realtime.door.RealtimeConnection` must do, over a socket and in memory.
+"""What every `agent.realtime.interface.RealtimeConnection` must do, over a socket and in memory.
 
 Both talk to a peer that does what the events it gets tell it to: echo, send garbage, close, drop.
 """
@@ -13,8 +13,8 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
-from callerside.agent.realtime.connection import WebSocketConnection
-from callerside.agent.realtime.door import (
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,
     RealtimeConnected,

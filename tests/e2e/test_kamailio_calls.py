@@ -16,9 +16,15 @@ from agent_rig import Agent, fake_realtime, free_port, until
 from raw_sip import RawPhone
 from sip_rig import Phone
 
-from callerside.agent.leg import CallAnswered, HungUp, LegInput, MediaReady, RtpMeasured
 from callerside.agent.open_calls import LOST
-from callerside.agent.sip.options import SipOptions, Transport
+from callerside.agent.telephony.interface import (
+    CallAnswered,
+    HungUp,
+    LegInput,
+    MediaReady,
+    RtpMeasured,
+)
+from callerside.agent.telephony.pjsua.options import SipOptions, Transport
 from callerside.audio import level_dbfs, to_samples, tone, write_wav
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]

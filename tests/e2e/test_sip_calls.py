@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sip_rig import Phone, Recorded, answer_at_once, open_phone, pitch_hz, wait_until
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     FramePlayed,
@@ -20,8 +20,8 @@ from callerside.agent.leg import (
     PlayoutCleared,
     RtpMeasured,
 )
-from callerside.agent.sip.leg import SipLeg
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.leg import SipLeg
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ import pytest
 from raw_sip import RTP_FRAME_BYTES, RawPhone
 from sip_rig import Phone, wait_until
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallReceived,
     DtmfReceived,
@@ -19,8 +19,8 @@ from callerside.agent.leg import (
     MediaHeld,
     MediaReady,
 )
-from callerside.agent.sip.leg import SipLeg
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.leg import SipLeg
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import AudioFormat, level_dbfs, to_samples, tone
 
 pytestmark = pytest.mark.e2e

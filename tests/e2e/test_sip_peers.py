@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from sip_rig import Phone, wait_until
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallReceived,
     DtmfReceived,
@@ -21,8 +21,8 @@ from callerside.agent.leg import (
     MediaReady,
     TransferProgressed,
 )
-from callerside.agent.sip.leg import SipLeg
-from callerside.agent.sip.options import Registration, SipOptions
+from callerside.agent.telephony.pjsua.leg import SipLeg
+from callerside.agent.telephony.pjsua.options import Registration, SipOptions
 from callerside.audio import level_dbfs, read_wav, to_samples, tone, write_wav
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]

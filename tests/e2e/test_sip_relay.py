@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sip_rig import Phone, wait_until
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallReceived,
     HungUp,
@@ -15,8 +15,8 @@ from callerside.agent.leg import (
     MediaReady,
     RtpMeasured,
 )
-from callerside.agent.sip.leg import SipLeg
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.leg import SipLeg
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.simulator.impairments import Impairer, Impairment
 from callerside.simulator.relay import RelayAddresses

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import pytest
 from sip_rig import Phone, answer_at_once
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     HungUp,
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.pjsua.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 from sip_rig import Phone, answer_at_once, wait_until
 
-from callerside.agent.leg import AudioReceived, HungUp, MediaReady, RtpMeasured
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.interface import AudioReceived, HungUp, MediaReady, RtpMeasured
+from callerside.agent.telephony.pjsua.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

@@ -19,9 +19,9 @@ from agent_rig import Agent, fake_realtime, until
 from raw_sip import RawPhone
 from sip_rig import Phone
 
-from callerside.agent.leg import AudioReceived, CallAnswered, HungUp, MediaReady
 from callerside.agent.open_calls import LOST
-from callerside.agent.sip.options import SipOptions
+from callerside.agent.telephony.interface import AudioReceived, CallAnswered, HungUp, MediaReady
+from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import tone
 from callerside.fakes.recording import read_recording
 

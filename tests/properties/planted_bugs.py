@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from callerside.agent import effects
 from callerside.agent.effects import Effect
 from callerside.agent.inputs import CallInput
-from callerside.agent.realtime.door import Event, RealtimeEvent
+from callerside.agent.realtime.interface import Event, RealtimeEvent
 from callerside.simulator.virtual_tape import Step, TapedMachine
 
 

@@ -24,7 +24,15 @@ from callerside.agent.inputs import (
     Timer,
     TimerFired,
 )
-from callerside.agent.leg import (
+from callerside.agent.realtime.interface import (
+    RealtimeClosed,
+    RealtimeConnected,
+    RealtimeEvent,
+    RealtimeGarbage,
+)
+from callerside.agent.settings import CallSettings
+from callerside.agent.states import TRANSITIONS, State
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallReceived,
@@ -36,14 +44,6 @@ from callerside.agent.leg import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.realtime.door import (
-    RealtimeClosed,
-    RealtimeConnected,
-    RealtimeEvent,
-    RealtimeGarbage,
-)
-from callerside.agent.settings import CallSettings
-from callerside.agent.states import TRANSITIONS, State
 from callerside.clock import NS_PER_MS
 
 FRAME = bytes(960)

@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from callerside import audio
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     FramePlayed,

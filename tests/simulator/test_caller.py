@@ -6,7 +6,12 @@ import pytest
 from hand_played import ANSWER_MS, FLOW, RATE_HZ, Call, Heard, Told, scenario, speech
 
 from callerside import audio
-from callerside.agent.leg import CallProgressed, DtmfReceived, HungUp, TransferRequested
+from callerside.agent.telephony.interface import (
+    CallProgressed,
+    DtmfReceived,
+    HungUp,
+    TransferRequested,
+)
 from callerside.simulator.caller_effects import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
 
 ANSWERS = [*FLOW, Heard("utterance_ended", 800, speech())]

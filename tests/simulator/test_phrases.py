@@ -2,7 +2,7 @@
 
 import pytest
 
-from callerside.agent.leg import FRAME_MS
+from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import silence, to_samples
 from callerside.reports.ears import segments
 from callerside.simulator.phrases import end_mid_frame

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from callerside.agent.sip.options import Transport
+from callerside.agent.telephony.pjsua.options import Transport
 from callerside.simulator.refer import accept, tap
 
 REFER = "\r\n".join(

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from callerside import audio
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallReceived,
     FramePlayed,

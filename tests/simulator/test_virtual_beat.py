@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.leg import AudioReceived
 from callerside.agent.settings import CallSettings
+from callerside.agent.telephony.interface import AudioReceived
 from callerside.simulator import loader, phrases
 from callerside.simulator.fuzz_calls import generate
 from callerside.simulator.fuzz_choices import SeededChoices

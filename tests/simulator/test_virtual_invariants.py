@@ -14,8 +14,8 @@ from msgspec import structs
 from callerside.agent import effects
 from callerside.agent.effects import Effect
 from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.leg import FramePlayed
 from callerside.agent.settings import CallSettings
+from callerside.agent.telephony.interface import FramePlayed
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark

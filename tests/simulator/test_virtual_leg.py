@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallProgressed,

@@ -21,10 +21,15 @@ from typing import Any
 import pjsua2
 import structlog
 
-from callerside.agent.leg import FRAME_MS
-from callerside.agent.sip.errors import PortTakenError, SipError
-from callerside.agent.sip.options import CALLS_PER_PROCESS, Registration, SipOptions, Transport
-from callerside.agent.sip.priority import hurried_threads
+from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.telephony.pjsua.errors import PortTakenError, SipError
+from callerside.agent.telephony.pjsua.options import (
+    CALLS_PER_PROCESS,
+    Registration,
+    SipOptions,
+    Transport,
+)
+from callerside.agent.telephony.pjsua.thread_priority import hurried_threads
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
@@ -39,7 +44,7 @@ _FIRST, _LAST = 1, 0
 _JITTER_MS = {"jbInit": 0, "jbMinPre": 20, "jbMaxPre": 40, "jbMax": 200}
 """The jitter buffer: starts empty, and holds back what late packets demand. What it has grown to in
 a stall PJSIP gives away slowly: measured after one of 240 ms, 190 ms at first and below 40 ms after
-5 s (with jbMaxPre 80 it stayed at 100 ms); `agent.sip.jitter` is quicker. What does not fit is
+5 s (with jbMaxPre 80 it stayed at 100 ms); `pjsua.jitter_buffer` is quicker. What does not fit is
 dropped: words from before the stall are of less use than an answer in time."""
 
 _RESAMPLER_QUALITY = 4
@@ -51,7 +56,7 @@ RESAMPLER_GAIN = 10 ** (1.02 / 20)
 
 _STRAIGHT_QUALITY = 2
 """The bridge's linear interpolation, for legs whose rate the codec chooses: no sample that it makes
-up is ever heard (see `agent.sip.rate`)."""
+up is ever heard (see `agent.telephony.pjsua.resampler`)."""
 
 _THREAD_SWITCH_S = 0.0005
 """How long Python may make the media clock's thread wait while the loop's thread runs. With the

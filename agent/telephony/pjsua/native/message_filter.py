@@ -9,7 +9,7 @@ import re
 
 import structlog
 
-from callerside.agent.sip.pjsip import READ, StackModule, is_method
+from callerside.agent.telephony.pjsua.native.binding import READ, StackModule, is_method
 
 _log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from callerside.agent.sip.ports import Tap
-from callerside.agent.sip.stack import RESAMPLER_GAIN
+from callerside.agent.telephony.pjsua.media_ports import Tap
+from callerside.agent.telephony.pjsua.stack import RESAMPLER_GAIN
 from callerside.audio import to_bytes, to_samples
 
 DELAY_MS = 1.8
@@ -79,7 +79,7 @@ def _phases(from_hz: int, to_hz: int, step: int, count: int) -> NDArray[np.float
 
 
 class ConvertedTap:
-    """A tap of one rate as one of another. See `agent.sip.ports.Tap`."""
+    """A tap of one rate as one of another. See `agent.telephony.pjsua.media_ports.Tap`."""
 
     def __init__(self, tap: Tap, from_hz: int, to_hz: int) -> None:
         self._tap = tap

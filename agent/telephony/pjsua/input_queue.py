@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import structlog
 
-from callerside.agent.leg import FRAME_MS, AudioReceived, FramePlayed, LegInput
+from callerside.agent.telephony.interface import FRAME_MS, AudioReceived, FramePlayed, LegInput
 
 _log = structlog.get_logger(__name__)
 

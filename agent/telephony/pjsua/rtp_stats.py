@@ -4,7 +4,7 @@ from typing import Any
 
 import pjsua2
 
-from callerside.agent.leg import RtpMeasured
+from callerside.agent.telephony.interface import RtpMeasured
 
 _US_PER_MS = 1000
 

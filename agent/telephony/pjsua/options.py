@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
-from callerside.agent.leg import FRAME_MS
+from callerside.agent.telephony.interface import FRAME_MS
 
 CALLS_PER_PROCESS = 4
 """`PJSUA_MAX_CALLS` as the wheel was compiled: a fifth call needs another process."""
@@ -18,7 +18,7 @@ NARROW_HZ, WIDE_HZ = 8_000, 24_000
 """Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
 
 _BRIDGE_HZ = 16_000
-"""G.722's own rate, and twice G.711's (see `agent.sip.rate`)."""
+"""G.722's own rate, and twice G.711's (see `agent.telephony.pjsua.resampler`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

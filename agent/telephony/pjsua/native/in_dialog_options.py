@@ -8,7 +8,14 @@ import ctypes
 import re
 from collections.abc import Callable
 
-from callerside.agent.sip.pjsip import POOL, READ, Pointer, StackModule, is_method, ring_of
+from callerside.agent.telephony.pjsua.native.binding import (
+    POOL,
+    READ,
+    Pointer,
+    StackModule,
+    is_method,
+    ring_of,
+)
 
 _OK = 200
 _ACCEPT, _ALLOW = 0, 4

@@ -2,7 +2,7 @@
 
 PJSUA takes whatever is an INVITE: it makes its sockets first and asks afterwards, answers one with
 `Replaces` all by itself, and knows four calls, of which the fifth gets a bare 486. So what
-`agent.sip.admission` does not let in never gets there: it is answered without a transaction, and
+`pjsua.admission` does not let in never gets there: it is answered without a transaction, and
 forgotten but for its answer. The same holds for what PJSUA would agree to though nothing here does
 it: subscriptions, messages. An ACK that belongs to nothing is dropped: one behind a description
 that PJSIP cannot read would be answered, which no ACK may be, and an assertion would end the
@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 
-from callerside.agent.sip.admission import (
+from callerside.agent.telephony.pjsua.admission import (
     FAILED,
     REPLACES,
     Admission,
@@ -23,9 +23,8 @@ from callerside.agent.sip.admission import (
     Refusal,
     Refused,
 )
-from callerside.agent.sip.call import reported
-from callerside.agent.sip.options import CALLS_PER_PROCESS
-from callerside.agent.sip.pjsip import (
+from callerside.agent.telephony.pjsua.call import reported
+from callerside.agent.telephony.pjsua.native.binding import (
     HEADER,
     POOL,
     READ,
@@ -35,6 +34,7 @@ from callerside.agent.sip.pjsip import (
     is_method,
     ring_of,
 )
+from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS
 
 OnRefused = Callable[[int, Reason, str], None]
 """Told the status of a refused call, why, and where it came from."""

@@ -9,17 +9,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
     FramePlayed,
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.playout import PlayoutBuffer
-from callerside.agent.sip.inbox import Inbox
-from callerside.agent.sip.ports import MediaPort, PortPool
-from callerside.agent.sip.rate import bridge_gain, tap_behind
+from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.media_ports import MediaPort, PortPool
+from callerside.agent.telephony.pjsua.resampler import bridge_gain, tap_behind
+from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import silence
 
 OnTick = Callable[[bytes, bytes, int], None]
@@ -110,7 +110,7 @@ class LegMedia:
         self._playout.clear()
 
     def take_frame(self, at_ns: int) -> bytes:
-        """See `agent.sip.ports.Tap`; its `FramePlayed` is told before a `clear` can be answered."""
+        """See `media_ports.Tap`; its `FramePlayed` is told before a `clear` can be answered."""
         with self._playing:
             pcm, played = self._silence, 0
             if not self._held:
@@ -121,7 +121,7 @@ class LegMedia:
         return pcm
 
     def hand_frame(self, pcm: bytes, at_ns: int) -> None:
-        """See `agent.sip.ports.Tap`; on hold it is the other side's music, which is not for us."""
+        """See `media_ports.Tap`; on hold it is the other side's music, which is not for us."""
         heard = self._silence if self._held else pcm
         if self._on_tick is not None:
             self._on_tick(self._last_left, heard, at_ns)

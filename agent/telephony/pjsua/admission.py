@@ -11,8 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.sip.offer import MAX_LINES, audio_lines, media_lines, with_one_audio
-from callerside.agent.sip.options import PeerList, SipOptions
+from callerside.agent.telephony.pjsua.offer import (
+    MAX_LINES,
+    audio_lines,
+    media_lines,
+    with_one_audio,
+)
+from callerside.agent.telephony.pjsua.options import PeerList, SipOptions
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 PLACES = 64
@@ -190,7 +195,7 @@ class LogLimit:
 def lines_of(invite: str, codecs: Sequence[str]) -> int:
     """How many lines of audio a call opens sockets for that begins with this INVITE.
 
-    Of an offer PJSUA is shown one (`agent.sip.lines`); without an offer it makes ours, of one.
+    Of an offer PJSUA is shown one (`native.audio_line`); without an offer it makes ours, of one.
     """
     return max(1, audio_lines(with_one_audio(invite, codecs)))
 

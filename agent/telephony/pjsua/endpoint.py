@@ -13,22 +13,22 @@ from typing import Any
 import pjsua2
 import structlog
 
-from callerside.agent.sip.admission import Admission, LogLimit, Reason, lines_of
-from callerside.agent.sip.call import reported
-from callerside.agent.sip.errors import SipError
-from callerside.agent.sip.gate import Gate
-from callerside.agent.sip.guard import Guard
-from callerside.agent.sip.inbox import Inbox
-from callerside.agent.sip.leg import SipCallLeg, SipLeg
-from callerside.agent.sip.lines import OneLine
-from callerside.agent.sip.offer import expected_codec, media_lines
-from callerside.agent.sip.options import SipOptions
-from callerside.agent.sip.parties import parties
-from callerside.agent.sip.pjsip import StackModule
-from callerside.agent.sip.ports import PortPool
-from callerside.agent.sip.pulse import Pulse
-from callerside.agent.sip.registration import RefusalRetry, own_contact
-from callerside.agent.sip.stack import Stack
+from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reason, lines_of
+from callerside.agent.telephony.pjsua.call import reported
+from callerside.agent.telephony.pjsua.errors import SipError
+from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
+from callerside.agent.telephony.pjsua.media_ports import PortPool
+from callerside.agent.telephony.pjsua.native.audio_line import OneLine
+from callerside.agent.telephony.pjsua.native.binding import StackModule
+from callerside.agent.telephony.pjsua.native.in_dialog_options import Pulse
+from callerside.agent.telephony.pjsua.native.message_filter import Guard
+from callerside.agent.telephony.pjsua.native.refuser import Gate
+from callerside.agent.telephony.pjsua.offer import expected_codec, media_lines
+from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.pjsua.parties import parties
+from callerside.agent.telephony.pjsua.registration import RefusalRetry, own_contact
+from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)

@@ -1,7 +1,7 @@
 """One call on pjsua2: what the agent's and the caller's side of it have in common, and the agent's.
 
-`SipLeg` stands between PJSUA2's callbacks and the inputs of `agent.leg`: it translates, and decides
-nothing. Everything here runs on the loop's thread.
+`SipLeg` stands between PJSUA2's callbacks and the inputs of `telephony.interface`: it translates,
+and decides nothing. Everything here runs on the loop's thread.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import pjsua2
 import structlog
 
-from callerside.agent.leg import (
+from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,
     DtmfMethod,
@@ -25,15 +25,15 @@ from callerside.agent.leg import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.sip import dtmf
-from callerside.agent.sip.call import Call, response
-from callerside.agent.sip.inbox import Inbox
-from callerside.agent.sip.jitter import JitterTrim, trim_of
-from callerside.agent.sip.media import LegMedia, OnTick
-from callerside.agent.sip.options import SipOptions
-from callerside.agent.sip.parties import readable
-from callerside.agent.sip.ports import PortPool
-from callerside.agent.sip.rtp import RtpCounter
+from callerside.agent.telephony.pjsua import dtmf
+from callerside.agent.telephony.pjsua.call import Call, response
+from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.jitter_buffer import JitterTrim, trim_of
+from callerside.agent.telephony.pjsua.media import LegMedia, OnTick
+from callerside.agent.telephony.pjsua.media_ports import PortPool
+from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.pjsua.parties import readable
+from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
@@ -81,7 +81,7 @@ class Ending:
 
 
 class SipLeg:
-    """One call, from either side. See `agent.leg.CallLeg` for the methods' contracts."""
+    """One call, from either side. See `telephony.interface.CallLeg` for the methods' contracts."""
 
     us: Party = "agent"
     them: Party = "caller"
@@ -172,7 +172,7 @@ class SipLeg:
         self._media.drop()
         return call
 
-    # ---- see `agent.sip.call.CallListener`
+    # ---- see `agent.telephony.pjsua.call.CallListener`
 
     def on_state(self, info: Any, event: Any) -> None:
         """Progress, or the end."""
@@ -308,7 +308,7 @@ class SipLeg:
 
 
 class SipCallLeg(SipLeg):
-    """An incoming call: `agent.leg.CallLeg`. Its first input is `CallReceived`."""
+    """An incoming call: `agent.telephony.interface.CallLeg`. Its first input is `CallReceived`."""
 
     def __init__(
         self,

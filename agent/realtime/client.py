@@ -1,6 +1,6 @@
 """The Realtime API over a WebSocket: the agent's one place for JSON, base64 and sockets.
 
-Implements `agent.realtime.door.RealtimeConnection` on `websockets`. The key goes into the
+Implements `agent.realtime.interface.RealtimeConnection` on `websockets`. The key goes into the
 handshake's `Authorization` header and nowhere else.
 """
 
@@ -19,7 +19,7 @@ from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from callerside.agent.realtime.dialects import BETA_HEADER
-from callerside.agent.realtime.door import (
+from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,
     RealtimeConnected,

@@ -1,0 +1,1 @@
+"""The telephone's side: the interface of a call's leg, its playout, one folder an engine."""
