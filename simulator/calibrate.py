@@ -27,8 +27,8 @@ from callerside.reports.budget import UNITS
 from callerside.reports.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
 from callerside.simulator.calibration_truth import Errors, TruthError, errors_of
-from callerside.simulator.cell import CALLS_IN_A_CELL, calls_at_once, child
-from callerside.simulator.processes import ChildProcess
+from callerside.simulator.lanes.sip.child_process import ChildProcess
+from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL, calls_at_once, child
 from callerside.simulator.recording import CALLER_RATE_HZ
 from callerside.simulator.responder import Behaviour, hard_edged
 from callerside.simulator.responder_marks import load_heard
@@ -176,7 +176,7 @@ def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
     arguments = ["-m", "callerside.simulator.responder_process", *speaks]
     return _Pair(
         caller=child(
-            f"caller{name}", ["-m", "callerside.simulator.caller_process"], directory, told
+            f"caller{name}", ["-m", "callerside.simulator.lanes.sip.worker"], directory, told
         ),
         responder=child(f"responder{name}", arguments, directory),
     )

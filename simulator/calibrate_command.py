@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from callerside.reports.calibration import default_path, save, table, to_data
 from callerside.simulator.calibrate import CALLS, CalibrateError, calibrate
-from callerside.simulator.cell import MOST_CALLS_AT_ONCE, calls_at_once
-from callerside.simulator.processes import ProcessError
+from callerside.simulator.lanes.sip.child_process import ProcessError
+from callerside.simulator.lanes.sip.process_pair import MOST_CALLS_AT_ONCE, calls_at_once
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 

@@ -13,7 +13,7 @@ from callerside.agent.telephony.interface import Party
 from callerside.fakes.faults import BaseFault, Fault
 from callerside.marks import Mark
 from callerside.simulator.known_marks import known_marks
-from callerside.simulator.virtual_stage import VirtualCall
+from callerside.simulator.lanes.virtual.call import VirtualCall
 
 FAULT_MODELS: dict[str, type[BaseFault]] = {
     name: model

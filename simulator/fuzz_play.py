@@ -16,10 +16,10 @@ from callerside.simulator.fuzz_coverage import reached
 from callerside.simulator.fuzz_shrink import shrink, simplicity
 from callerside.simulator.invariants import Breach, Invariant, Witness, check, recovers
 from callerside.simulator.invariants_audio import ALL
+from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
+from callerside.simulator.lanes.virtual.trace import TapedMachine
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.stage import Stage, plan
-from callerside.simulator.virtual_stage import VirtualCall, options_for, play_call
-from callerside.simulator.virtual_tape import TapedMachine
 
 CRASHED = "no_exceptions"
 """The invariant that a machine or adapter that raised an exception has broken."""

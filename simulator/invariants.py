@@ -19,9 +19,9 @@ from callerside.agent.telephony.interface import AudioReceived, FramePlayed, Hun
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S, ns_to_ms
 from callerside.marks import Mark
+from callerside.simulator.lanes.virtual.call import VirtualCall
+from callerside.simulator.lanes.virtual.trace import Step
 from callerside.simulator.scenario import Scenario
-from callerside.simulator.virtual_stage import VirtualCall
-from callerside.simulator.virtual_tape import Step
 
 _PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder"})
 """Faults that may bring an event when it is not legal."""

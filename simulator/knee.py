@@ -19,12 +19,12 @@ from callerside.reports import quality
 from callerside.reports.knee import Knee, Load, Step, limit_ms, step_of
 from callerside.reports.results import CallResult
 from callerside.simulator import loader
-from callerside.simulator.cell import CALLS_IN_A_CELL
 from callerside.simulator.evaluate import evaluate
+from callerside.simulator.lanes.sip.lane import SipLane
+from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL
 from callerside.simulator.phrases import prepare
 from callerside.simulator.recording import CALLER_RATE_HZ
 from callerside.simulator.scenario import Scenario
-from callerside.simulator.sip_lane import SipLane
 from callerside.simulator.stage import Played, Stage
 
 STEPS = (1, 2, 4, 8, 16, 24, 32, 48, 64)

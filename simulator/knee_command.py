@@ -11,9 +11,9 @@ from callerside.atomic_files import write_atomically
 from callerside.reports.calibration import kept
 from callerside.reports.html import knee_page
 from callerside.reports.knee import table, to_json
-from callerside.simulator.cell import CALLS_IN_A_CELL
 from callerside.simulator.knee import SCENARIO, STEPS, find_knee
-from callerside.simulator.processes import ProcessError
+from callerside.simulator.lanes.sip.child_process import ProcessError
+from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 

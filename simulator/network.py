@@ -1,11 +1,11 @@
-"""The network between caller and agent as a scenario states it; `simulator.impairments` does it."""
+"""The network between caller and agent as a scenario states it; `lanes.impairments` does it."""
 
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from callerside.simulator.impairments import Impairment
+from callerside.simulator.lanes.impairments import Impairment
 from callerside.simulator.strict import Strict
 from callerside.simulator.values import DurationMs
 

@@ -11,8 +11,8 @@ from typing import Self
 
 from callerside.reports.write import call_directory
 from callerside.simulator import loader
-from callerside.simulator.cell import calls_at_once
 from callerside.simulator.evaluate import Evaluated
+from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.repeats import evaluate_together
 from callerside.simulator.run_command import write_report
 from callerside.simulator.runner import RunError, RunOptions, begin_run, play_run

@@ -19,9 +19,9 @@ from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.leg import SipCallLeg
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.atomic_files import write_atomically
+from callerside.simulator.lanes.sip.config import AGENT_CLOCK_PHASE_MS
 from callerside.simulator.recording import CALLER_RATE_HZ
 from callerside.simulator.responder import Answer, Behaviour, Clear, Play, ResponderMachine, streams
-from callerside.simulator.sip_setup import AGENT_CLOCK_PHASE_MS
 
 _POLL_MS = 1.0
 """Signalling is stamped when it is polled, as at the caller."""

@@ -16,7 +16,7 @@ from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS
 from callerside.simulator.invariants import Witness
-from callerside.simulator.virtual_tape import Step
+from callerside.simulator.lanes.virtual.trace import Step
 
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 _STOP_LIMIT_NS = 40 * NS_PER_MS

@@ -19,9 +19,9 @@ from callerside.reports.budget import UNITS
 from callerside.reports.calibration import kept
 from callerside.reports.results import CallResult, RunInfo
 from callerside.reports.write import write_judged
-from callerside.simulator.cell import calls_at_once
 from callerside.simulator.choosing import Commands, add_choice, positive
 from callerside.simulator.evaluate import without_evidence
+from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.progress import summary_table
 from callerside.simulator.runner import Run, RunError, RunOptions, point_latest_at, run
 from callerside.simulator.stage import Lane

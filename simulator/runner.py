@@ -17,21 +17,21 @@ from rich.console import Console
 from callerside.reports import quality
 from callerside.reports.results import RunInfo
 from callerside.simulator import loader
-from callerside.simulator.cell import calls_at_once
 from callerside.simulator.evaluate import Evaluated
+from callerside.simulator.lanes.sip.child_process import ProcessError
+from callerside.simulator.lanes.sip.config import address_towards
+from callerside.simulator.lanes.sip.lane import SipLane
+from callerside.simulator.lanes.sip.process_pair import calls_at_once
+from callerside.simulator.lanes.virtual.lane import VirtualLane
+from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.playing import play_all, with_attempts
-from callerside.simulator.processes import ProcessError
 from callerside.simulator.progress import Progress, make_progress
 from callerside.simulator.recording import CALLER_RATE_HZ
 from callerside.simulator.repeats import evaluate_together
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.selection import SelectionError, select
-from callerside.simulator.sip_lane import SipLane
-from callerside.simulator.sip_setup import address_towards
 from callerside.simulator.speech import SpeechError, prepare_all
 from callerside.simulator.stage import Lane, PlanError, Stage, plan, with_forerunners
-from callerside.simulator.virtual_lane import VirtualLane
-from callerside.simulator.virtual_leg import LineOptions
 
 EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 LEAST_MEASURED = 0.75

@@ -26,9 +26,9 @@ from callerside.agent.telephony.pjsua.endpoint import SipEndpoint, SipStation
 from callerside.agent.telephony.pjsua.leg import SipLeg
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import to_samples
-from callerside.simulator.relay import RelayAddresses
-from callerside.simulator.sip_caller import CallerEndpoint, SipCallerLeg
-from callerside.simulator.sip_setup import AGENT_CLOCK_PHASE_MS
+from callerside.simulator.lanes.sip.config import AGENT_CLOCK_PHASE_MS
+from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
+from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
 
 T = TypeVar("T", bound=LegInput)
 

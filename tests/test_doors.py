@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "simulator": ROOMS,
 }
 ONLY_IN = {
-    "pjsua2": ("agent/sip/", "simulator/sip_caller.py", "simulator/sip_line.py"),
+    "pjsua2": ("agent/sip/", "simulator/lanes/sip/telephone.py", "simulator/lanes/sip/line.py"),
     "websockets": ("agent/realtime/client.py", "fakes/server.py", "fakes/proxy.py"),
 }
 WITHOUT_CLOCK_OR_LUCK = {

@@ -3,7 +3,7 @@
 Events cross it as plain mappings with a `type`, as the API documents them, but for one thing: audio
 (`audio` of `input_audio_buffer.append`, `delta` of an audio delta) is `bytes`. Only the WebSocket
 adapter (`agent.realtime.client`) knows JSON and base64; the in-memory connection
-(`simulator.virtual_realtime`) hands the same mappings over. One conformance suite runs on both.
+(`lanes.virtual.realtime`) hands the same mappings over. One conformance suite runs on both.
 """
 
 from collections.abc import Callable, Mapping

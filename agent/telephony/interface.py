@@ -1,7 +1,7 @@
 """One phone call's audio and signalling: the door between a call and the telephone network.
 
 `CallLeg` is what a call needs of the telephone, and the inputs below are what the telephone tells
-it. `pjsua.leg` implements it on pjsua2, `simulator.virtual_leg` in memory; one conformance
+it. `pjsua.leg` implements it on pjsua2, `simulator.lanes.virtual.leg` in memory; one conformance
 suite runs on both. The scripted caller stands on the same door from the other side.
 
 Audio is PCM, 16-bit little-endian, mono, at the leg's `sample_rate_hz`, in frames of 20 ms.

@@ -38,7 +38,7 @@ from callerside.agent.telephony.interface import (
 from callerside.agent.toolbox import Tool
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark
-from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.lanes.virtual.clock import VirtualClock
 
 
 class FakeLeg:

@@ -20,11 +20,11 @@ from callerside.agent.greeting import MemoryPrompts
 from callerside.agent.settings import Settings
 from callerside.simulator.knee import SCENARIO, find_knee
 from callerside.simulator.knee_command import known_error_ms
+from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
+from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.loader import load
 from callerside.simulator.phrases import prepare
 from callerside.simulator.scenario import Scenario
-from callerside.simulator.virtual_leg import LineOptions
-from callerside.simulator.virtual_stage import VirtualCall, options_for, play_call
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 CALLS = ((1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 4))

@@ -34,9 +34,9 @@ from callerside.agent.telephony.interface import (
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.clock import NS_PER_MS
-from callerside.simulator.virtual_clock import VirtualClock
-from callerside.simulator.virtual_leg import LineOptions, VirtualLeg
-from callerside.simulator.virtual_line import VirtualLine
+from callerside.simulator.lanes.virtual.clock import VirtualClock
+from callerside.simulator.lanes.virtual.leg import LineOptions, VirtualLeg
+from callerside.simulator.lanes.virtual.line import VirtualLine
 
 Side = Literal["agent", "caller"]
 T = TypeVar("T", bound=LegInput)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from callerside.clock import NS_PER_MS, Clock, LoopClock
-from callerside.simulator.virtual_clock import VirtualClock
+from callerside.simulator.lanes.virtual.clock import VirtualClock
 
 TICK_NS = 2 * NS_PER_MS
 """Long enough to tell two instants apart on the wall clock of a loaded machine's event loop."""

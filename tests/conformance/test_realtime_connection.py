@@ -25,8 +25,8 @@ from callerside.agent.realtime.interface import (
 )
 from callerside.fakes import door
 from callerside.marks import Mark
-from callerside.simulator.virtual_clock import VirtualClock
-from callerside.simulator.virtual_realtime import ApiPath, VirtualRealtimeServer
+from callerside.simulator.lanes.virtual.clock import VirtualClock
+from callerside.simulator.lanes.virtual.realtime import ApiPath, VirtualRealtimeServer
 
 PATIENCE_S = 10.0
 TIMEOUT_MS = 300

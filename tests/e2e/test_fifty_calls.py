@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from callerside.simulator.lanes.sip.child_process import ChildProcess
+from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.loader import load
-from callerside.simulator.processes import ChildProcess
-from callerside.simulator.sip_lane import SipLane
 from callerside.simulator.stage import Stage, plan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

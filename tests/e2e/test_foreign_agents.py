@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from agent_rig import Agent, fake_realtime, free_port
 
-from callerside.simulator.sip_setup import address_towards
+from callerside.simulator.lanes.sip.config import address_towards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

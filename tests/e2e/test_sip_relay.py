@@ -18,8 +18,8 @@ from callerside.agent.telephony.interface import (
 from callerside.agent.telephony.pjsua.leg import SipLeg
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
-from callerside.simulator.impairments import Impairer, Impairment
-from callerside.simulator.relay import RelayAddresses
+from callerside.simulator.lanes.impairments import Impairer, Impairment
+from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 
 pytestmark = pytest.mark.e2e
 

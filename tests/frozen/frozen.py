@@ -26,9 +26,9 @@ from callerside.marks import Mark
 from callerside.simulator import phrases
 from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate
 from callerside.simulator.fuzz_choices import SeededChoices
+from callerside.simulator.lanes.virtual.call import options_for, play_call
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.stage import plan
-from callerside.simulator.virtual_stage import options_for, play_call
 
 REFERENCE = Path(__file__).with_name("reference.json")
 LIBRARY = Path(__file__).parents[2] / "scenarios"

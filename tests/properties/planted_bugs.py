@@ -11,7 +11,7 @@ from callerside.agent import effects
 from callerside.agent.effects import Effect
 from callerside.agent.inputs import CallInput
 from callerside.agent.realtime.interface import Event, RealtimeEvent
-from callerside.simulator.virtual_tape import Step, TapedMachine
+from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
 
 
 class BrokenMachine(TapedMachine):

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from callerside.simulator.black_hole import BlackHole
+from callerside.simulator.lanes.sip.blackhole import BlackHole
 
 
 def udp() -> socket.socket:

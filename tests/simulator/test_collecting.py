@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from callerside.marks import Mark, read_timeline
-from callerside.simulator.collecting import CALLER_TIMELINE, collect
+from callerside.simulator.lanes.sip.collect import CALLER_TIMELINE, collect
 
 
 def mark(at_ms: int, name: str, **fields: Any) -> Mark:

@@ -7,7 +7,7 @@ from itertools import groupby, pairwise
 import pytest
 
 from callerside.clock import NS_PER_MS
-from callerside.simulator.impairments import DUPLICATE_MS, REORDER_MS, Impairer, Impairment
+from callerside.simulator.lanes.impairments import DUPLICATE_MS, REORDER_MS, Impairer, Impairment
 
 PACKETS = 50_000
 SEED = 7

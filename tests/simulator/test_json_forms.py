@@ -10,7 +10,7 @@ import pytest
 from callerside.reports.calibration import Calibration, error_of
 from callerside.reports.knee import Knee, Load, Step
 from callerside.simulator import calibrate_command, cli, knee_command
-from callerside.simulator.cell import calls_at_once
+from callerside.simulator.lanes.sip.process_pair import calls_at_once
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = ROOT / "scenarios" / "first_call.yaml"

@@ -15,9 +15,9 @@ from callerside.audio import level_dbfs, to_samples, tone, write_wav
 from callerside.fakes.recording import Entry, Header, Recording, write_recording
 from callerside.marks import Mark, read_timeline
 from callerside.simulator.evaluate import Evaluated, evaluate
+from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.loader import load, load_file
 from callerside.simulator.stage import plan
-from callerside.simulator.virtual_lane import VirtualLane
 from callerside.speech.synthesis import synthesise
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"

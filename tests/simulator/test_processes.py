@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.simulator import processes
-from callerside.simulator.processes import ChildProcess, ProcessError
+from callerside.simulator.lanes.sip import child_process
+from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 
 
 def child(tmp_path: Path, code: str, lines: list[str] | None = None) -> ChildProcess:
@@ -56,7 +56,7 @@ async def test_one_that_exits_before_it_is_ready_is_named_with_its_last_words(
 async def test_one_that_never_gets_ready_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "READY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(child_process, "READY_TIMEOUT_S", 0.2)
     process = child(tmp_path, "import time; time.sleep(60)")
     with pytest.raises(ProcessError, match="did not get ready: it logged nothing"):
         await process.start()
@@ -66,7 +66,7 @@ async def test_one_that_never_gets_ready_is_ended(
 async def test_one_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "STOP_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(child_process, "STOP_TIMEOUT_S", 0.2)
     ignore = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     process = child(tmp_path, ignore + SERVES)
     await process.start()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from callerside.agent.telephony.pjsua.options import Transport
-from callerside.simulator.refer import accept, tap
+from callerside.simulator.lanes.sip.refer import accept, tap
 
 REFER = "\r\n".join(
     [

@@ -9,8 +9,8 @@ from callerside.audio import to_samples, tone, write_wav
 from callerside.fakes.load import load_script
 from callerside.fakes.recording import Entry, Header, Recording, write_recording
 from callerside.fakes.repertoire import prepare
+from callerside.simulator.lanes.sip.config import agent_config, child_environment, write_scripts
 from callerside.simulator.loader import load_file
-from callerside.simulator.sip_setup import agent_config, child_environment, write_scripts
 from callerside.simulator.stage import Stage, plan
 
 SCENARIO = """\

@@ -10,9 +10,14 @@ from callerside.agent.telephony.interface import AudioReceived
 from callerside.simulator import loader, phrases
 from callerside.simulator.fuzz_calls import generate
 from callerside.simulator.fuzz_choices import SeededChoices
+from callerside.simulator.lanes.virtual.call import (
+    VirtualCall,
+    VirtualOptions,
+    options_for,
+    play_call,
+)
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.stage import plan
-from callerside.simulator.virtual_stage import VirtualCall, VirtualOptions, options_for, play_call
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SHIPPED = (

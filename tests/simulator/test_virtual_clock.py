@@ -1,6 +1,6 @@
 import pytest
 
-from callerside.simulator.virtual_clock import VirtualClock, VirtualTimeError
+from callerside.simulator.lanes.virtual.clock import VirtualClock, VirtualTimeError
 
 
 def test_time_stands_at_the_callback_that_runs() -> None:

@@ -11,10 +11,15 @@ import pytest
 from callerside.agent.greeting import MemoryPrompts, Prompt
 from callerside.agent.settings import CallSettings
 from callerside.simulator import phrases
+from callerside.simulator.lanes.virtual.call import (
+    VirtualCall,
+    VirtualOptions,
+    options_for,
+    play_call,
+)
+from callerside.simulator.lanes.virtual.realtime import ApiPath
 from callerside.simulator.loader import load_file
 from callerside.simulator.stage import plan
-from callerside.simulator.virtual_realtime import ApiPath
-from callerside.simulator.virtual_stage import VirtualCall, VirtualOptions, options_for, play_call
 
 FAR = ApiPath(to_server_ms=75.0, to_client_ms=75.0)
 

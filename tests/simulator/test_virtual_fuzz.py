@@ -24,11 +24,11 @@ from callerside.simulator.fuzz_coverage import UNREACHABLE, everything, expected
 from callerside.simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
 from callerside.simulator.invariants import Breach
 from callerside.simulator.known_marks import known_marks
+from callerside.simulator.lanes.virtual.call import VirtualOptions, options_for
+from callerside.simulator.lanes.virtual.trace import TapedMachine
 from callerside.simulator.plausible import problems
 from callerside.simulator.runner import Run, RunOptions
 from callerside.simulator.scenario import Scenario
-from callerside.simulator.virtual_stage import VirtualOptions, options_for
-from callerside.simulator.virtual_tape import TapedMachine
 
 
 class NoFlushAtBargeIn(TapedMachine):

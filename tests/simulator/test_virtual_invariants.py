@@ -22,9 +22,9 @@ from callerside.marks import Mark
 from callerside.simulator import phrases
 from callerside.simulator.invariants import Witness, check, recovers
 from callerside.simulator.invariants_audio import ALL
+from callerside.simulator.lanes.virtual.call import play_call
 from callerside.simulator.retelling import retell
 from callerside.simulator.scenario import Scenario
-from callerside.simulator.virtual_stage import play_call
 
 BARGE_IN: dict[str, Any] = {
     "about": "A barge-in.",

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from callerside.simulator.link import MediaLink, Network
+from callerside.simulator.lanes.virtual.packet_link import MediaLink, Network
 
 FRAME_NS = 20_000_000
 SILENCE = bytes(4)

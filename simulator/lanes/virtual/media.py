@@ -3,7 +3,7 @@
 Each tick takes a frame from the playout buffer and puts it on the network, takes one out of the
 jitter buffer, and tells the leg of both. The codec's loss is applied where audio is queued, in long
 pieces: G.711 quantises every sample by itself, so that frames would give the same for more work.
-`simulator.virtual_beat` makes both ends tick, and several frames at once where that is the same.
+`virtual.fast_forward` makes both ends tick, and several frames at once where that is the same.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from callerside.agent.telephony.interface import FRAME_MS
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import AudioFormat, Encoding
 from callerside.clock import NS_PER_MS
-from callerside.simulator.link import MediaLink
-from callerside.simulator.virtual_clock import NEVER_NS, VirtualClock
+from callerside.simulator.lanes.virtual.clock import NEVER_NS, VirtualClock
+from callerside.simulator.lanes.virtual.packet_link import MediaLink
 
 FRAME_NS = FRAME_MS * NS_PER_MS
 MANY_FRAMES = 1 << 30

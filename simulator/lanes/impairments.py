@@ -1,6 +1,6 @@
 """What a bad network does to packets, decided from a seed: one model for both lanes.
 
-The sip lane applies it to real RTP in a relay (`simulator.relay`), the virtual lane to frames under
+The sip lane applies it to real RTP in a relay (`sip.rtp_relay`), the virtual lane to frames under
 a virtual clock. It does no I/O and reads no clock: it is told when a packet was sent, and answers
 when it arrives - never, once, or twice.
 """

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from callerside.simulator.relay import RelayAddresses
+from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.stage import Stage
 
 _SIP_PORT = 5060

@@ -11,8 +11,8 @@ import pjsua2
 from callerside.agent.telephony.pjsua.call import Call
 from callerside.agent.telephony.pjsua.options import Transport
 from callerside.agent.telephony.pjsua.stack import Stack
-from callerside.simulator import refer
-from callerside.simulator.black_hole import BlackHole
+from callerside.simulator.lanes.sip import refer
+from callerside.simulator.lanes.sip.blackhole import BlackHole
 
 _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from callerside.simulator.processes import ChildProcess, ProcessError
-from callerside.simulator.sip_setup import address_towards, child_environment
+from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
+from callerside.simulator.lanes.sip.config import address_towards, child_environment
 from callerside.simulator.stage import Stage, Verdict
 
 CALLS_IN_A_CELL = 4
@@ -64,7 +64,7 @@ class Cell:
         self.agent = agent
         arguments = [
             "-m",
-            "callerside.simulator.caller_process",
+            "callerside.simulator.lanes.sip.worker",
             *(["--relay"] if kind == "relayed" else []),
         ]
         if agent_uri:

@@ -8,8 +8,8 @@ last byte either way (tests/simulator/test_virtual_beat.py plays both), only soo
 
 from collections.abc import Callable
 
-from callerside.simulator.virtual_clock import NEVER_NS, VirtualClock
-from callerside.simulator.virtual_media import FRAME_NS, VirtualMedia
+from callerside.simulator.lanes.virtual.clock import NEVER_NS, VirtualClock
+from callerside.simulator.lanes.virtual.media import FRAME_NS, VirtualMedia
 
 _MOST_FRAMES = 500
 """At once: ten seconds."""

@@ -5,7 +5,7 @@ loopback network at which nothing of theirs listens (`rtp_public_host`), and the
 on the same port numbers. What arrives for one side is passed on to its real address, from the
 other side's advertised one, so that each sees the packets come from where it was told.
 
-The fate of each RTP packet is `simulator.impairments`' business; RTCP (the odd port) passes.
+The fate of each RTP packet is `simulator.lanes.impairments`' business; RTCP (the odd port) passes.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from callerside.clock import NS_PER_S
-from callerside.simulator.impairments import Impairer, Struck
+from callerside.simulator.lanes.impairments import Impairer, Struck
 
 _MAX_PACKET_BYTES = 2048
 _MAX_WAITING_PACKETS = 500

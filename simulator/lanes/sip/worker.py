@@ -33,14 +33,14 @@ from callerside.marks import Mark, TimelineWriter
 from callerside.simulator.caller import CallerMachine
 from callerside.simulator.caller_driver import CallerDriver
 from callerside.simulator.caller_effects import Finish
-from callerside.simulator.impairments import Impairer
 from callerside.simulator.lag import LagWatch
+from callerside.simulator.lanes.impairments import Impairer
+from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
+from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
 from callerside.simulator.loader import load
 from callerside.simulator.phrases import prepare
 from callerside.simulator.recording import CALLER_RATE_HZ
-from callerside.simulator.relay import RelayAddresses
 from callerside.simulator.scenario import Scenario
-from callerside.simulator.sip_caller import CallerEndpoint, SipCallerLeg
 
 PHASE_TICK_S = 0.1
 

@@ -15,10 +15,17 @@ from typing import Self
 
 from callerside.marks import Mark
 from callerside.reports.write import CALLS
-from callerside.simulator.cell import CALLS_IN_A_CELL, Cell, Kind, PhaseSink, agent_process, child
-from callerside.simulator.collecting import collect
-from callerside.simulator.processes import ChildProcess
-from callerside.simulator.sip_setup import agent_config, write_scripts, write_yaml
+from callerside.simulator.lanes.sip.child_process import ChildProcess
+from callerside.simulator.lanes.sip.collect import collect
+from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
+from callerside.simulator.lanes.sip.process_pair import (
+    CALLS_IN_A_CELL,
+    Cell,
+    Kind,
+    PhaseSink,
+    agent_process,
+    child,
+)
 from callerside.simulator.stage import Played, Stage
 from callerside.simulator.stalls import StallWatch
 from callerside.simulator.steps import Vanish

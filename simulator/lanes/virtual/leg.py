@@ -2,7 +2,7 @@
 
 `VirtualLeg` stands where SIP and RTP stand in the sip lane, on the same door
 (`telephony.interface`). Messages take a fixed time and are never lost; the audio crosses a network
-that is handed in (see `simulator.link`). Both ends have the same sample rate, so nothing is
+that is handed in (see `virtual.packet_link`). Both ends have the same sample rate, so nothing is
 resampled.
 
 What it does not show: SIP messages and their retransmission, RTP headers, and codecs with a memory,
@@ -35,9 +35,9 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.audio import BYTES_PER_SAMPLE
 from callerside.clock import NS_PER_MS, Timer, ms_to_ns
-from callerside.simulator.link import MediaLink
-from callerside.simulator.virtual_clock import VirtualClock
-from callerside.simulator.virtual_media import FRAME_NS, VirtualMedia
+from callerside.simulator.lanes.virtual.clock import VirtualClock
+from callerside.simulator.lanes.virtual.media import FRAME_NS, VirtualMedia
+from callerside.simulator.lanes.virtual.packet_link import MediaLink
 
 _DIGIT_MS = 200
 """A key press and the pause behind it, as pjsua sends them."""

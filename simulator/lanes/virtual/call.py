@@ -23,19 +23,19 @@ from callerside.marks import Mark
 from callerside.simulator.caller import CallerMachine
 from callerside.simulator.caller_driver import CallerDriver
 from callerside.simulator.caller_effects import Finish
-from callerside.simulator.impairments import Impairer
-from callerside.simulator.link import Network
-from callerside.simulator.recording import Recording
-from callerside.simulator.scenario import Scenario
-from callerside.simulator.virtual_clock import VirtualClock
-from callerside.simulator.virtual_leg import LineOptions, VirtualLeg
-from callerside.simulator.virtual_line import VirtualLine
-from callerside.simulator.virtual_realtime import (
+from callerside.simulator.lanes.impairments import Impairer
+from callerside.simulator.lanes.virtual.clock import VirtualClock
+from callerside.simulator.lanes.virtual.leg import LineOptions, VirtualLeg
+from callerside.simulator.lanes.virtual.line import VirtualLine
+from callerside.simulator.lanes.virtual.packet_link import Network
+from callerside.simulator.lanes.virtual.realtime import (
     ApiPath,
     VirtualRealtimeConnection,
     VirtualRealtimeServer,
 )
-from callerside.simulator.virtual_tape import Step, TapedMachine
+from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
+from callerside.simulator.recording import Recording
+from callerside.simulator.scenario import Scenario
 
 _AFTERWARDS_MS = 120_000
 """How long the agent may take to end once the caller has: all of its own limits are shorter."""

@@ -1,0 +1,1 @@
+"""Where a scenario is played: over real SIP and RTP, or in memory under a virtual clock."""
