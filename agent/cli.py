@@ -12,23 +12,23 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from callerside.agent import logs
-from callerside.agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
-from callerside.agent.kamailio import KamailioError, proxy_for, render, write
-from callerside.agent.serve import (
+from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_api_key
+from callerside.agent.config.reference import render as render_settings
+from callerside.agent.config.settings import Settings
+from callerside.agent.config.settings_operating import MAX_WORKERS
+from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
+from callerside.agent.observe import logs
+from callerside.agent.prompts.prefetch import Outcome, warm
+from callerside.agent.service.run import (
     check_places,
     check_ports,
     run_alone,
     run_supervisor,
     worker_settings,
 )
-from callerside.agent.settings import Settings
-from callerside.agent.settings_operating import MAX_WORKERS
-from callerside.agent.settings_page import render as render_settings
+from callerside.agent.service.worker import run_worker
 from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.toolbox import ToolError
-from callerside.agent.warm import Outcome, warm
-from callerside.agent.worker import run_worker
+from callerside.agent.tools.loader import ToolError
 from callerside.files import begin_in_utf8
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2

@@ -7,8 +7,8 @@ summary of a run says which those are.
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from callerside.agent.inputs import Timer, TimerFired
-from callerside.agent.states import TRANSITIONS
+from callerside.agent.call.inputs import Timer, TimerFired
+from callerside.agent.call.states import TRANSITIONS
 from callerside.agent.telephony.interface import Party
 from callerside.fakes.faults import BaseFault, Fault
 from callerside.marks import Mark

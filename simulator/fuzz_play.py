@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.settings import CallSettings
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.clock import NS_PER_S
 from callerside.simulator import phrases
 from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate

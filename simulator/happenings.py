@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from callerside.agent.states import State as AgentState
+from callerside.agent.call.states import State as AgentState
 from callerside.simulator.known_marks import known_marks
 from callerside.simulator.strict import Strict
 from callerside.simulator.values import DurationMs, format_duration

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from callerside.agent import effects
-from callerside.agent.inputs import PromptLoaded, TimerFired
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import PromptLoaded, TimerFired
+from callerside.agent.call.states import TRANSITIONS, State, Trigger
+from callerside.agent.config.settings import CallSettings, audio_format
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
-from callerside.agent.settings import CallSettings, audio_format
-from callerside.agent.states import TRANSITIONS, State, Trigger
 from callerside.agent.telephony.interface import AudioReceived, FramePlayed, HungUp
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S, ns_to_ms

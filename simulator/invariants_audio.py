@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from callerside.agent import effects
-from callerside.agent.inputs import PromptLoaded
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import PromptLoaded
+from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
-from callerside.agent.states import State
 from callerside.agent.telephony.interface import AudioReceived
 from callerside.audio import AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms

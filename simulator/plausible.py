@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from callerside.agent.settings import CallSettings
+from callerside.agent.config.settings import CallSettings
 from callerside.audio import AudioFileError, duration_ms
 from callerside.fakes.repertoire import prepare as prepare_script
 from callerside.fakes.script import Reply, Script

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from callerside.agent import effects
+from callerside.agent.call import effects
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS

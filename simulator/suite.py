@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError, create_model
 
-from callerside.agent.settings import merge
+from callerside.agent.config.settings import merge
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.strict import Strict
 from callerside.yaml import source as yaml_source

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent import config
+from callerside.agent.config import loader as config
 from callerside.reports.budget import UNITS
 from callerside.simulator import cli, loader
 

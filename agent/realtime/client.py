@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from callerside.agent.config.settings import Dialect
 from callerside.agent.realtime.dialects import BETA_HEADER
 from callerside.agent.realtime.interface import (
     Event,
@@ -27,7 +28,6 @@ from callerside.agent.realtime.interface import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from callerside.agent.settings import Dialect
 
 MAX_WAITING_EVENTS = 3_000
 """Before the handshake is done: a minute of 20 ms appends."""

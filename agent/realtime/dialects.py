@@ -8,7 +8,7 @@ the names of server events, in the names of assistant content parts, and in the 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from callerside.agent.settings import Dialect
+from callerside.agent.config.settings import Dialect
 
 BETA_TO_GA: Mapping[str, str] = MappingProxyType(
     {

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from callerside.agent.config.settings import Dialect
 from callerside.agent.realtime.dialects import ga_name
-from callerside.agent.settings import Dialect
 
 Event = Mapping[str, Any]
 _T = TypeVar("_T")

@@ -7,8 +7,8 @@ adds the `event_id`.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from callerside.agent.config.settings import CallSettings, Dialect
 from callerside.agent.realtime.dialects import assistant_text
-from callerside.agent.settings import CallSettings, Dialect
 from callerside.audio import AudioFormat
 
 Event = dict[str, Any]

@@ -7,13 +7,13 @@ frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from callerside.agent import effects
-from callerside.agent.call import CallMachine
-from callerside.agent.greeting import Prompt
-from callerside.agent.inputs import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
+from callerside.agent.call.machine import CallMachine
+from callerside.agent.call.states import State
+from callerside.agent.config.settings import CallSettings, merge
+from callerside.agent.prompts.cache import Prompt
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
-from callerside.agent.settings import CallSettings, merge
-from callerside.agent.states import State
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,

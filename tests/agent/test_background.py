@@ -1,8 +1,8 @@
 import asyncio
 import threading
 
-from callerside.agent.background import Background
-from callerside.agent.inputs import CallInput, PromptStored
+from callerside.agent.call.inputs import CallInput, PromptStored
+from callerside.agent.tools.executor import Background
 
 
 async def test_results_come_back_on_the_loops_thread() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from call_rig import NO_GREETING, CallRig, with_settings
 
-from callerside.agent import effects
-from callerside.agent.inputs import EndRequested, ToolFinished
-from callerside.agent.states import State
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import EndRequested, ToolFinished
+from callerside.agent.call.states import State
 from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfReceived,

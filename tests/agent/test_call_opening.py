@@ -5,11 +5,11 @@ from collections.abc import Callable
 import pytest
 from call_rig import CallRig, with_settings
 
-from callerside.agent import effects
-from callerside.agent.greeting import Prompt, prompt_key
-from callerside.agent.inputs import PromptLoaded, Timer
-from callerside.agent.settings import CallSettings
-from callerside.agent.states import State
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import PromptLoaded, Timer
+from callerside.agent.call.states import State
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import Prompt, prompt_key
 from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,

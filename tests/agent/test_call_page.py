@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from callerside.agent.states import TRANSITIONS, State, Trigger
+from callerside.agent.call.states import TRANSITIONS, State, Trigger
 
 PAGE = Path(__file__).parents[2] / "docs" / "call.md"
 

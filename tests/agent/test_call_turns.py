@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 
-from callerside.agent import effects
+from callerside.agent.call import effects
+from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeEvent
-from callerside.agent.states import State
 from callerside.agent.telephony.interface import DtmfReceived, PlayoutOverflowed
 
 CLIENT = with_settings(NO_GREETING, {"turns": {"policy": "client"}})

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent.config import ConfigError, Secrets, load, load_secrets, require_api_key
-from callerside.agent.settings import CallSettings, Settings, audio_format, merge, realtime_url
+from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_api_key
+from callerside.agent.config.settings import (
+    CallSettings,
+    Settings,
+    audio_format,
+    merge,
+    realtime_url,
+)
 
 
 def write(tmp_path: Path, text: str) -> Path:

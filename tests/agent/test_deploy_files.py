@@ -16,12 +16,12 @@ from agent_rig import Agent, fake_realtime, until
 from prometheus_client.parser import text_string_to_metric_families
 from raw_sip import RawPhone
 
-from callerside.agent.metrics import AgentMetrics
-from callerside.agent.records import CallRecords
-from callerside.agent.settings import Settings
-from callerside.agent.supervisor import STOP_MARGIN_MS
-from callerside.agent.workers import WorkerPool
-from callerside.agent.workers_pages import own_metrics
+from callerside.agent.config.settings import Settings
+from callerside.agent.observe.call_records import CallRecords
+from callerside.agent.observe.metrics import AgentMetrics
+from callerside.agent.service.pages import own_metrics
+from callerside.agent.service.supervisor import WorkerPool
+from callerside.agent.service.supervisor_policy import STOP_MARGIN_MS
 from callerside.marks import Mark
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent.kamailio import KamailioError, Proxy, render, worker_addresses
+from callerside.agent.deploy.kamailio import KamailioError, Proxy, render, worker_addresses
 
 WORKERS = ["127.0.0.1:5061", "127.0.0.1:5062", "127.0.0.1:5063"]
 

@@ -1,4 +1,4 @@
-from callerside.agent.drain import (
+from callerside.agent.service.drain import (
     END_GRACE_MS,
     CallsChanged,
     Drain,

@@ -5,18 +5,18 @@ from typing import cast
 
 import pytest
 
-from callerside.agent.call import CallMachine
-from callerside.agent.driver import CallDriver, Work, run_inline
-from callerside.agent.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
-from callerside.agent.greeting import (
+from callerside.agent.call.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
+from callerside.agent.call.inputs import CallInput, TimerFired
+from callerside.agent.call.inputs import Timer as MachineTimer
+from callerside.agent.call.machine import CallMachine
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import (
     DamagedPromptError,
     MemoryPrompts,
     Prompt,
     PromptStore,
     prompt_key,
 )
-from callerside.agent.inputs import CallInput, TimerFired
-from callerside.agent.inputs import Timer as MachineTimer
 from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,
@@ -24,7 +24,7 @@ from callerside.agent.realtime.interface import (
     RealtimeEvent,
     RealtimeInput,
 )
-from callerside.agent.settings import CallSettings
+from callerside.agent.service.driver import CallDriver, Work, run_inline
 from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,
@@ -35,7 +35,7 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     PlayoutCleared,
 )
-from callerside.agent.toolbox import Tool
+from callerside.agent.tools.loader import Tool
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.clock import VirtualClock

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.agent import greeting
-from callerside.agent.greeting import (
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts import cache as greeting
+from callerside.agent.prompts.cache import (
     DamagedPromptError,
     MemoryPrompts,
     Prompt,
     PromptCache,
     prompt_key,
 )
-from callerside.agent.settings import CallSettings
 from callerside.audio import duration_ms, read_wav, to_samples, tone
 
 PROMPT = Prompt(pcm=bytes(range(256)) * 100, transcript="Grüß Gott — how can I help?")

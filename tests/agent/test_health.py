@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent import health
-from callerside.agent.health import JSON, FetchError, HttpServer, Page, fetch_unix
+from callerside.agent.service import http
+from callerside.agent.service.http import JSON, FetchError, HttpServer, Page, fetch_unix
 
 
 async def hello() -> Page:
@@ -22,7 +22,7 @@ async def broken() -> Page:
 
 
 async def huge() -> Page:
-    return Page(body=b"x" * (health.MAX_PAGE_BYTES + 1))
+    return Page(body=b"x" * (http.MAX_PAGE_BYTES + 1))
 
 
 async def eventually(is_true: Callable[[], Awaitable[bool]]) -> None:
@@ -110,7 +110,7 @@ async def test_a_page_with_a_bug_does_not_take_the_server_along(port: int) -> No
 async def test_who_says_nothing_is_not_waited_for(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "REQUEST_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(http, "REQUEST_TIMEOUT_S", 0.05)
     assert await ask(port, b"GET /hea") == b""
 
 
@@ -122,7 +122,7 @@ async def is_served(port: int) -> bool:
 
 
 async def test_connections_are_bounded(port: int) -> None:
-    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(health.MAX_CONNECTIONS)]
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(http.MAX_CONNECTIONS)]
     assert not await is_served(port)
     for _, writer in held:
         writer.close()

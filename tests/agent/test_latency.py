@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.latency import HOPS, Turn, TurnTracker
+from callerside.agent.observe.turn_latency import HOPS, Turn, TurnTracker
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark
 

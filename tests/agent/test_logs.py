@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from callerside.agent.logs import (
+from callerside.agent.observe.logs import (
     MAX_TRACKED_CALLS,
     MAX_VALUE_CHARS,
     REDACTED,

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.open_calls import LOST, OpenCalls, lost_calls
-from callerside.agent.records import CallRecords
+from callerside.agent.observe.call_records import CallRecords
+from callerside.agent.service.crash_records import LOST, OpenCalls, lost_calls
 from callerside.marks import Mark
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from callerside.agent.open_calls import OpenCalls
+from callerside.agent.service.crash_records import OpenCalls
 note = OpenCalls(Path(sys.argv[1]))
 note([{"call": "a"}, {"call": "b"}])
 note([{"call": "b"}])

@@ -5,10 +5,10 @@ from collections import deque
 
 import pytest
 
-from callerside.agent.effects import ClearPlayout, EmitMark, Play
-from callerside.agent.ledger import Kind, Segment
-from callerside.agent.outbox import Outbox
-from callerside.agent.player import Player
+from callerside.agent.call.context import Outbox
+from callerside.agent.call.effects import ClearPlayout, EmitMark, Play
+from callerside.agent.call.ledger import Kind, Segment
+from callerside.agent.call.player import Player
 from callerside.agent.telephony.interface import FRAME_MS, FramePlayed, PlayoutCleared
 from callerside.audio import BYTES_PER_SAMPLE
 

@@ -2,7 +2,7 @@
 
 import gc
 
-from callerside.agent.process import keep_what_is_there
+from callerside.agent.service.signals import keep_what_is_there
 
 
 def test_later_collections_pass_over_what_is_there() -> None:

@@ -11,9 +11,9 @@ import yaml
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
+from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime import events, requests
 from callerside.agent.realtime.dialects import BETA_TO_GA, ga_name
-from callerside.agent.settings import CallSettings
 from callerside.audio import AudioFormat
 
 CLIENT: TypeAdapter[Any] = TypeAdapter(RealtimeClientEvent)

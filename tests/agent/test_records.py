@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from callerside.agent.records import (
+from callerside.agent.observe.call_records import (
     MAX_TRACKED_CALLS,
     MAX_TURNS,
     CallRecords,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.config import ConfigError
-from callerside.agent.serve import check_places, check_ports, worker_command, worker_settings
-from callerside.agent.settings import Settings
+from callerside.agent.config.loader import ConfigError
+from callerside.agent.config.settings import Settings
+from callerside.agent.service.run import check_places, check_ports, worker_command, worker_settings
 
 
 def settings(workers: int = 1, **sip: Any) -> Settings:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from callerside.agent.settings import Settings
-from callerside.agent.settings_page import render
+from callerside.agent.config.reference import render
+from callerside.agent.config.settings import Settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 

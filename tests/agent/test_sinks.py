@@ -1,7 +1,7 @@
 import pytest
 import structlog
 
-from callerside.agent.sinks import SafeSink, fan_out
+from callerside.agent.observe.mark_sinks import SafeSink, fan_out
 from callerside.marks import Mark
 
 

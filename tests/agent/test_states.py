@@ -2,7 +2,13 @@
 
 import pytest
 
-from callerside.agent.states import TRANSITIONS, IllegalTransitionError, State, Trigger, next_state
+from callerside.agent.call.states import (
+    TRANSITIONS,
+    IllegalTransitionError,
+    State,
+    Trigger,
+    next_state,
+)
 
 
 def test_every_state_has_a_row_and_every_target_is_a_state() -> None:

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from callerside.agent.supervisor import (
+from callerside.agent.service.supervisor_policy import (
     FIRST_BACKOFF_MS,
     MAX_BACKOFF_MS,
     MAX_MISSED_PROBES,

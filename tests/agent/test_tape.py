@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.agent.tape import TapedLeg, TapeError, WavTape
+from callerside.agent.observe.call_recording import TapedLeg, TapeError, WavTape
 from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfMethod,

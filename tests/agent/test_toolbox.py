@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from callerside.agent.toolbox import KeysPressed, Tool, ToolError, load_tools
+from callerside.agent.tools.loader import KeysPressed, Tool, ToolError, load_tools
 
 
 def opening_hours(day: str, hour: int = 9, place: Literal["shop", "office"] = "shop") -> str:

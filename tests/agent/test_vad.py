@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from callerside.agent.settings import LocalVadSettings
-from callerside.agent.vad import VoiceDetector, VoiceStarted, VoiceStopped
+from callerside.agent.call.vad import VoiceDetector, VoiceStarted, VoiceStopped
+from callerside.agent.config.settings import LocalVadSettings
 from callerside.audio import to_bytes
 
 RATE_HZ = 24_000

@@ -5,12 +5,19 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.config import Secrets
-from callerside.agent.greeting import PromptCache
+from callerside.agent.config.loader import Secrets
+from callerside.agent.config.settings import Settings
+from callerside.agent.prompts.cache import PromptCache
+from callerside.agent.prompts.prefetch import (
+    Outcome,
+    PromptSession,
+    WantedPrompt,
+    make,
+    wanted_prompts,
+    warm,
+)
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
-from callerside.agent.settings import Settings
-from callerside.agent.warm import Outcome, PromptSession, WantedPrompt, make, wanted_prompts, warm
 from callerside.fakes.script import Script
 from callerside.fakes.server import FakeRealtime
 

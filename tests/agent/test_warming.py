@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from callerside.agent import warming
-from callerside.agent.config import Secrets
-from callerside.agent.settings import Settings
-from callerside.agent.warm import Outcome
-from callerside.agent.warming import Warming
+from callerside.agent.config.loader import Secrets
+from callerside.agent.config.settings import Settings
+from callerside.agent.prompts import warming
+from callerside.agent.prompts.prefetch import Outcome
+from callerside.agent.prompts.warming import Warming
 
 
 class Maker:

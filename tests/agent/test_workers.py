@@ -12,16 +12,16 @@ from typing import Any
 import psutil
 import pytest
 
-from callerside.agent import workers as workers_module
-from callerside.agent.health import Page
-from callerside.agent.workers import WorkerPool
-from callerside.agent.workers_pages import supervisor_pages
+from callerside.agent.service import supervisor as workers_module
+from callerside.agent.service.http import Page
+from callerside.agent.service.pages import supervisor_pages
+from callerside.agent.service.supervisor import WorkerPool
 
 WORKER = '''
 """A worker that serves its pages and tells its number and process."""
 import asyncio, os, signal, sys
 from pathlib import Path
-from callerside.agent.health import HttpServer, Page
+from callerside.agent.service.http import HttpServer, Page
 
 async def main(index, socket):
     if "slow" in sys.argv:
@@ -202,8 +202,8 @@ async def test_workers_do_not_outlive_a_supervisor_that_was_killed(tmp_path: Pat
     (tmp_path / "worker.py").write_text(WORKER)
     (tmp_path / "supervisor.py").write_text(f"""
 import asyncio, sys
-from callerside.agent.logs import configure
-from callerside.agent.workers import WorkerPool
+from callerside.agent.observe.logs import configure
+from callerside.agent.service.supervisor import WorkerPool
 configure()
 def command(index, socket):
     return [sys.executable, {str(tmp_path / "worker.py")!r}, str(index), str(socket)]

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.call import CallMachine
-from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.settings import Settings
+from callerside.agent.call.machine import CallMachine
+from callerside.agent.config.settings import Settings
+from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.simulator.knee import SCENARIO, find_knee
 from callerside.simulator.knee_command import known_error_ms
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call

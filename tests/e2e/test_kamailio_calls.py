@@ -16,7 +16,7 @@ from agent_rig import Agent, fake_realtime, free_port, until
 from raw_sip import RawPhone
 from sip_rig import Phone
 
-from callerside.agent.open_calls import LOST
+from callerside.agent.service.crash_records import LOST
 from callerside.agent.telephony.interface import (
     CallAnswered,
     HungUp,

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
 
-from callerside.agent.settings import Settings
+from callerside.agent.config.settings import Settings
 from callerside.audio import level_dbfs, read_wav, resample, to_samples, write_wav
 from callerside.speech.synthesis import synthesise
 

@@ -19,7 +19,7 @@ from agent_rig import Agent, fake_realtime, until
 from raw_sip import RawPhone
 from sip_rig import Phone
 
-from callerside.agent.open_calls import LOST
+from callerside.agent.service.crash_records import LOST
 from callerside.agent.telephony.interface import AudioReceived, CallAnswered, HungUp, MediaReady
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import tone
@@ -436,7 +436,7 @@ def test_the_users_function_runs_and_gets_the_keys(
 ) -> None:
     source = '''
 from pathlib import Path
-from callerside.agent.toolbox import KeysPressed
+from callerside.agent.tools.loader import KeysPressed
 
 def note(keys: KeysPressed) -> str:
     """Note what the caller has pressed."""

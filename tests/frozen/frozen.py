@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.settings import CallSettings
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.marks import Mark
 from callerside.simulator import phrases
 from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate

@@ -7,9 +7,9 @@ today, as a bug in one of them would.
 from collections import defaultdict
 from typing import Any, TypeGuard
 
-from callerside.agent import effects
-from callerside.agent.effects import Effect
-from callerside.agent.inputs import CallInput
+from callerside.agent.call import effects
+from callerside.agent.call.effects import Effect
+from callerside.agent.call.inputs import CallInput
 from callerside.agent.realtime.interface import Event, RealtimeEvent
 from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
 

@@ -14,9 +14,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from callerside.agent import effects
-from callerside.agent.call import CallMachine
-from callerside.agent.inputs import (
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import (
     CallInput,
     EndRequested,
     PromptLoaded,
@@ -24,14 +23,15 @@ from callerside.agent.inputs import (
     Timer,
     TimerFired,
 )
+from callerside.agent.call.machine import CallMachine
+from callerside.agent.call.states import TRANSITIONS, State
+from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.interface import (
     RealtimeClosed,
     RealtimeConnected,
     RealtimeEvent,
     RealtimeGarbage,
 )
-from callerside.agent.settings import CallSettings
-from callerside.agent.states import TRANSITIONS, State
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,

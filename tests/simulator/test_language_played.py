@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from callerside.agent.states import State
+from callerside.agent.call.states import State
 from callerside.audio import level_dbfs, to_samples, tone, write_wav
 from callerside.fakes.recording import Entry, Header, Recording, write_recording
 from callerside.marks import Mark, read_timeline

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from callerside.agent.settings import CallSettings, Settings
+from callerside.agent.config.settings import CallSettings, Settings
 from callerside.audio import to_samples, tone, write_wav
 from callerside.fakes.load import load_script
 from callerside.fakes.recording import Entry, Header, Recording, write_recording

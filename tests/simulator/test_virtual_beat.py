@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.settings import CallSettings
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.telephony.interface import AudioReceived
 from callerside.simulator import loader, phrases
 from callerside.simulator.fuzz_calls import generate

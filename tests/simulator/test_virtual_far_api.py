@@ -8,8 +8,8 @@ from textwrap import dedent
 
 import pytest
 
-from callerside.agent.greeting import MemoryPrompts, Prompt
-from callerside.agent.settings import CallSettings
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts, Prompt
 from callerside.simulator import phrases
 from callerside.simulator.lanes.virtual.call import (
     VirtualCall,

@@ -12,9 +12,9 @@ import callerside.simulator.fuzz
 import callerside.simulator.fuzz_command
 import callerside.simulator.fuzz_play
 import callerside.simulator.runner
-from callerside.agent import effects
-from callerside.agent.effects import Effect
-from callerside.agent.inputs import CallInput, Timer
+from callerside.agent.call import effects
+from callerside.agent.call.effects import Effect
+from callerside.agent.call.inputs import CallInput, Timer
 from callerside.simulator import cli, loader
 from callerside.simulator.fuzz import Finding, FuzzOptions, Summary, fuzz, write_up
 from callerside.simulator.fuzz_calls import generate

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from callerside.agent import effects
-from callerside.agent.effects import Effect
-from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.settings import CallSettings
+from callerside.agent.call import effects
+from callerside.agent.call.effects import Effect
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.telephony.interface import FramePlayed
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S

@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from callerside.agent.process import keep_what_is_there
+from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.clock import LoopClock

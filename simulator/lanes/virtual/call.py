@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from callerside.agent.driver import CallDriver, run_inline
-from callerside.agent.effects import ConnectRealtime
-from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.settings import CallSettings
+from callerside.agent.call.effects import ConnectRealtime
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts
+from callerside.agent.service.driver import CallDriver, run_inline
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.fakes import repertoire

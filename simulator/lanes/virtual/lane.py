@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from callerside.agent.greeting import MemoryPrompts
-from callerside.agent.settings import Settings
+from callerside.agent.config.settings import Settings
+from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.audio import to_samples
 from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence

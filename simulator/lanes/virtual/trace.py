@@ -6,9 +6,9 @@ invariants (`simulator.invariants`) do not have to take its word.
 
 from typing import Any, NamedTuple
 
-from callerside.agent.call import CallMachine
-from callerside.agent.effects import Effect
-from callerside.agent.inputs import CallInput
+from callerside.agent.call.effects import Effect
+from callerside.agent.call.inputs import CallInput
+from callerside.agent.call.machine import CallMachine
 
 
 class Step(NamedTuple):

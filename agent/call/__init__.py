@@ -1,0 +1,1 @@
+"""One call's behaviour, without I/O: a machine that hears what happened, says what to do."""

@@ -1,0 +1,96 @@
+"""Where the parts of the call machine put their effects while one input is handled.
+
+The machine sets `now_ns`, hands the input to the parts that it concerns, and takes what gathered.
+"""
+
+from typing import Any
+
+from callerside.agent.call.effects import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
+from callerside.agent.call.inputs import Timer
+from callerside.agent.call.states import IllegalTransitionError, State, Trigger, next_state
+from callerside.clock import NS_PER_MS
+
+
+class Outbox:
+    """Effects in the order in which they are wanted."""
+
+    def __init__(self) -> None:
+        self.now_ns = 0
+        self._effects: list[Effect] = []
+        self._timers: set[Timer] = set()
+        self._events_sent = 0
+
+    def add(self, effect: Effect) -> None:
+        """Want an effect."""
+        self._effects.append(effect)
+
+    def take(self) -> list[Effect]:
+        """What has gathered since the last time."""
+        effects = self._effects
+        self._effects = []
+        return effects
+
+    def mark(self, name: str, fields: dict[str, Any] | None = None, *, at_ns: int = 0) -> None:
+        """Write a mark, as of now unless told otherwise."""
+        self._effects.append(EmitMark(name=name, at_ns=at_ns or self.now_ns, fields=fields or {}))
+
+    def send(self, event: dict[str, Any]) -> str:
+        """Send an event with an `event_id` of our own, by which an `error` can name it."""
+        self._events_sent += 1
+        event_id = f"agent_{self._events_sent}"
+        self._effects.append(SendEvent(event={**event, "event_id": event_id}))
+        return event_id
+
+    def set_timer(self, timer: Timer, delay_ms: float) -> None:
+        """Be told `TimerFired` after `delay_ms`."""
+        self._timers.add(timer)
+        at_ns = self.now_ns + round(delay_ms * NS_PER_MS)
+        self._effects.append(SetTimer(timer=timer, at_ns=at_ns))
+
+    def is_running(self, timer: Timer) -> bool:
+        """Whether a timer has been set and has not fired yet."""
+        return timer in self._timers
+
+    def cancel_timer(self, timer: Timer) -> None:
+        """Call a timer off, if it is running."""
+        if timer in self._timers:
+            self._timers.remove(timer)
+            self._effects.append(CancelTimer(timer=timer))
+
+    def cancel_all_timers(self) -> None:
+        """Call every timer off."""
+        for timer in sorted(self._timers):
+            self.cancel_timer(timer)
+
+    def timer_fired(self, timer: Timer) -> bool:
+        """Note that a timer fired; False if it was not running (told too late)."""
+        if timer not in self._timers:
+            return False
+        self._timers.remove(timer)
+        return True
+
+
+class StateChart:
+    """The call's state; every move is looked up in the table and marked."""
+
+    def __init__(self, out: Outbox, *, strict: bool) -> None:
+        self.state = State.CALL_RECEIVED
+        self._out = out
+        self._strict = strict
+
+    def move(self, trigger: Trigger) -> None:
+        """Follow the table; what it does not know is dropped with a mark.
+
+        Raises:
+            IllegalTransitionError: the table does not know it, and the chart is strict (in tests).
+        """
+        try:
+            target = next_state(self.state, trigger)
+        except IllegalTransitionError as error:
+            if self._strict:
+                raise
+            self._out.mark("event_dropped", {"type": trigger.value, "reason": str(error)})
+            return
+        if target is not self.state:
+            self._out.mark("state_changed", {"from": self.state.value, "to": target.value})
+            self.state = target

@@ -1,0 +1,140 @@
+"""What the caller hears when the API does not work: words, and an end in bounded time.
+
+Two prompts are made beforehand (`callerside-agent greet`) and cached like the greeting: one that
+asks to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
+"""
+
+from callerside.agent.call.context import Outbox
+from callerside.agent.call.effects import LoadPrompt
+from callerside.agent.call.inputs import PromptLoaded, Timer
+from callerside.agent.call.ledger import Kind, Segment
+from callerside.agent.call.player import Player
+from callerside.agent.call.responses import Purpose, Response, Responses
+from callerside.agent.call.termination import Closing
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import prompt_key
+from callerside.audio import silence, tone
+
+HOLD = "hold"
+FAREWELL = "farewell"
+
+_CONGESTION_HZ = 425.0
+_CONGESTION_PULSE_MS = 250
+"""ITU-T E.180: the tone of a network that cannot; three pulses of it."""
+_HOPELESS = frozenset({"insufficient_quota"})
+"""Reasons of a failed response that trying again does not cure."""
+
+
+class Trouble:
+    """Failures of the API, as far as the caller notices them."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        player: Player,
+        responses: Responses,
+        closing: Closing,
+        settings: CallSettings,
+        rate_hz: int,
+    ) -> None:
+        self._out = out
+        self._player = player
+        self._responses = responses
+        self._closing = closing
+        self._settings = settings
+        self._rate_hz = rate_hz
+        failure = settings.failure
+        self._keys = {
+            prompt_key(settings, failure.hold_instructions): HOLD,
+            prompt_key(settings, failure.farewell_instructions): FAREWELL,
+        }
+        self._prompts: dict[str, bytes] = {}
+        self._failed_responses = 0
+        self._retry_instructions: str | None = None
+        self._waiting = False
+
+    def call_received(self) -> None:
+        """Fetch the prompts while there is no trouble."""
+        for key in self._keys:
+            self._out.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
+
+    def loaded(self, event: PromptLoaded) -> None:
+        """The cache's answer; a damaged prompt is as good as none."""
+        name = self._keys.get(event.key)
+        if name is not None and event.pcm:
+            self._prompts[name] = event.pcm
+
+    def waiting(self, *, for_session: bool) -> None:
+        """The caller waits for a session, or does so no more."""
+        if for_session is self._waiting:
+            return
+        self._waiting = for_session
+        if for_session:
+            self._out.set_timer(Timer.HOLD_DUE, self._settings.failure.hold_after_ms)
+        else:
+            self._out.cancel_timer(Timer.HOLD_DUE)
+
+    def hold_on(self) -> None:
+        """It takes so long that the caller must be told."""
+        self._say(HOLD)
+
+    def give_up(self, reason: str) -> None:
+        """There is no hope: words, then the end or somebody else."""
+        if self._closing.wanted:
+            return
+        transfer_to = self._settings.failure.transfer_to
+        self._closing.after_last_word(reason, transfer_to=transfer_to)
+        self._say(HOLD if transfer_to else FAREWELL)
+
+    def take_leave(self) -> None:
+        """The model was to say goodbye, and does not: our own last words must do."""
+        self._closing.goodbye_owed = False
+        self._say(FAREWELL)
+
+    def transfer_failed(self) -> None:
+        """Nobody else takes the caller: words, then the end."""
+        self._closing.transfer_failed()
+        self._say(FAREWELL)
+
+    def response_done(self, response: Response, status: str, reason: str | None) -> None:
+        """A failed response is silence to the caller: say something, try once more, then end."""
+        if status != "failed":
+            self._failed_responses = 0
+            return
+        greeting = response.purpose is Purpose.GREETING
+        instructions = self._settings.greeting.instructions if greeting else None
+        self._try_again(f"response failed: {reason or 'no reason told'}", instructions, reason)
+
+    def no_answer(self) -> None:
+        """A turn was given up, which is silence to the caller, too: like a failed response."""
+        self._try_again("no answer from the Realtime API", None)
+
+    def retry(self) -> None:
+        """Ask again for what failed, unless something else is being asked already."""
+        if self._responses.expected:
+            return
+        self._responses.request(Purpose.TURN, self._retry_instructions)
+
+    def _try_again(self, what: str, instructions: str | None, reason: str | None = None) -> None:
+        if self._closing.wanted:
+            return  # it is not asked for again; whoever is owed a goodbye gets ours
+        self._failed_responses += 1
+        if self._failed_responses > self._settings.failure.retries or reason in _HOPELESS:
+            self.give_up(what)
+            return
+        self._say(HOLD)
+        self._retry_instructions = instructions
+        self._out.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
+
+    def _say(self, name: str) -> None:
+        pcm = self._prompts.get(name)
+        segment = Segment(
+            kind=Kind.PROMPT,
+            origin=name if pcm else "tone",
+            interruptible=not self._closing.wanted,
+        )
+        self._player.play(segment, pcm or self._congestion_tone())
+
+    def _congestion_tone(self) -> bytes:
+        pulse = tone(_CONGESTION_HZ, _CONGESTION_PULSE_MS, self._rate_hz, level_dbfs=-20)
+        return (pulse + silence(_CONGESTION_PULSE_MS, self._rate_hz)) * 3

@@ -1,0 +1,88 @@
+"""What has been said and done in the call, as items that a new session can be told.
+
+A session that is lost, or that moves before it expires, takes its conversation with it: the next
+one is told these items first. It is text only: audio cannot be replayed, and what the caller said
+is known only if the server transcribes it (`realtime.transcription_model`).
+"""
+
+from collections import OrderedDict
+from typing import Any
+
+from callerside.agent.call.context import Outbox
+from callerside.agent.config.settings import Dialect
+from callerside.agent.realtime.requests import (
+    Event,
+    assistant_message,
+    function_call,
+    function_output,
+    system_message,
+    user_message,
+)
+
+MAX_ITEMS = 200
+"""An hour of turns; the oldest are forgotten first."""
+ALREADY_GREETED = "The caller has already been greeted. Do not greet again."
+CONTINUED = "The call goes on after an interruption. Some of what was said may be missing here."
+
+
+class History:
+    """The conversation so far."""
+
+    def __init__(self, out: Outbox, dialect: Dialect) -> None:
+        self._out = out
+        self._dialect: Dialect = dialect
+        self._items: OrderedDict[str, Event] = OrderedDict()
+        self._count = 0
+        self._sessions = 0
+        self._live = False
+
+    def start_session(self) -> None:
+        """A new session is ready: tell it everything."""
+        self._live = True
+        self._sessions += 1
+        for item in self._items.values():
+            self._out.send(item)
+        if self._sessions > 1:
+            self._out.send(system_message(CONTINUED))
+
+    def lose_session(self) -> None:
+        """There is nobody to tell until the next one."""
+        self._live = False
+
+    def greeted(self, words: str) -> None:
+        """A cached greeting is what the caller hears first."""
+        known = assistant_message(words, self._dialect) if words else None
+        self._tell("greeting", known or system_message(ALREADY_GREETED))
+
+    def caller_did(self, what: str) -> None:
+        """Something that the server cannot hear, such as a key press."""
+        self._tell("", user_message(what))
+
+    def function_said(self, call_id: str, output: str) -> None:
+        """The result of a function."""
+        self._tell(f"output of {call_id}", function_output(call_id, output))
+
+    def caller_said(self, item_id: str, words: str) -> None:
+        """The server transcribed the caller: it knows, the next session will not."""
+        if words.strip():
+            self._note(item_id, user_message(words))
+
+    def agent_said(self, item_id: str, words: str) -> None:
+        """A response's words."""
+        if words.strip():
+            self._note(item_id, assistant_message(words, self._dialect))
+
+    def agent_called(self, call_id: str, name: str, arguments: str) -> None:
+        """A response's function call."""
+        self._note(f"call {call_id}", function_call(call_id, name, arguments))
+
+    def _tell(self, key: str, item: dict[str, Any]) -> None:
+        self._note(key, item)
+        if self._live:
+            self._out.send(item)
+
+    def _note(self, key: str, item: dict[str, Any]) -> None:
+        self._count += 1
+        self._items[key or f"note {self._count}"] = item
+        if len(self._items) > MAX_ITEMS:
+            self._items.popitem(last=False)

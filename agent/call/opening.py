@@ -1,0 +1,198 @@
+"""The opening of a call: the beep when media is up, then the greeting.
+
+The greeting comes from the cache if it is there, whatever the API does meanwhile; else the session
+makes it, and it is cached once it is whole. A session that did not make it learns its words from
+the history, so that the model does not greet twice.
+"""
+
+from enum import Enum, auto
+
+from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.effects import LoadPrompt, StorePrompt
+from callerside.agent.call.history import History
+from callerside.agent.call.inputs import PromptLoaded, PromptStored, Timer
+from callerside.agent.call.ledger import Kind, Segment
+from callerside.agent.call.player import Player
+from callerside.agent.call.responses import Purpose, Response, Responses
+from callerside.agent.call.states import Trigger
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import prompt_key
+from callerside.audio import tone
+
+_LOOKUP_LIMIT_MS = 1_000
+"""For the cache's answer, once the greeting is due: a disk that hangs must not silence the call."""
+
+
+class Phase(Enum):
+    """How far the opening has come."""
+
+    BEFORE = auto()
+    """Media is not up, or the greeting is not due yet."""
+    WANTED = auto()
+    """Due; waits for the cache's answer, or for a session that can make it."""
+    MAKING = auto()
+    """The session has been asked for it."""
+    PLAYING = auto()
+    """The caller hears it, or will."""
+    OVER = auto()
+
+
+class Opening:
+    """Beep and greeting."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        chart: StateChart,
+        player: Player,
+        responses: Responses,
+        history: History,
+        settings: CallSettings,
+        rate_hz: int,
+    ) -> None:
+        self._out = out
+        self._chart = chart
+        self._player = player
+        self._responses = responses
+        self._history = history
+        self._settings = settings
+        self._rate_hz = rate_hz
+        self._key = prompt_key(settings, settings.greeting.instructions)
+        self._lookup_done = not (settings.greeting.enabled and settings.greeting.cached)
+        self._cached: PromptLoaded | None = None
+        self._session_ready = False
+        self._spoiled = False
+        """Something happened to the generated greeting: it must not be cached."""
+        self._segment: Segment | None = None
+        self.phase = Phase.BEFORE
+
+    @property
+    def over(self) -> bool:
+        """The greeting has been heard, or will not be."""
+        return self.phase is Phase.OVER
+
+    @property
+    def holds_back_caller(self) -> bool:
+        """The greeting is being made, and the caller's voice would make the server cancel it."""
+        if self._settings.greeting.interruptible or self._settings.turns.policy == "local":
+            return False
+        return self.phase is Phase.MAKING
+
+    @property
+    def awaits_response(self) -> bool:
+        """The greeting has been asked for, and is not whole."""
+        return self.phase is Phase.MAKING
+
+    def call_received(self) -> None:
+        """Look the greeting up while the telephone is being answered."""
+        if not self._lookup_done:
+            self._out.add(LoadPrompt(key=self._key, rate_hz=self._rate_hz))
+
+    def media_up(self) -> None:
+        """Beep now, greet a little later."""
+        beep = self._settings.beep
+        if beep.enabled and beep.length_ms:
+            pcm = tone(beep.hz, beep.length_ms, self._rate_hz, level_dbfs=beep.level_dbfs)
+            self._player.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)
+        delay_ms = self._settings.greeting.delay_ms if self._settings.greeting.enabled else 0
+        self._out.set_timer(Timer.GREETING_DUE, delay_ms)
+
+    def loaded(self, event: PromptLoaded) -> None:
+        """The cache's answer."""
+        if event.key != self._key or self._lookup_done:
+            return
+        self._lookup_done = True
+        if event.damage is not None:
+            self._out.mark("greeting_damaged", {"key": event.key, "reason": event.damage})
+        if event.pcm:
+            self._cached = event
+            self._history.greeted(event.transcript)
+        if self.phase is Phase.WANTED:
+            self._proceed()
+
+    def due(self) -> None:
+        """The delay after media has passed, or the cache has been waited for long enough."""
+        if not self._settings.greeting.enabled:
+            self.phase = Phase.OVER
+        elif self.phase is Phase.BEFORE:
+            self._chart.move(Trigger.GREETING_BEGUN)
+            self.phase = Phase.WANTED
+            if not self._lookup_done:
+                self._out.set_timer(Timer.GREETING_DUE, _LOOKUP_LIMIT_MS)
+            self._proceed()
+        elif self.phase is Phase.WANTED and not self._lookup_done:
+            self._out.mark("watchdog_fired", {"what": Timer.GREETING_DUE.value})
+            self._lookup_done = True
+            self._proceed()
+
+    def session_ready(self) -> None:
+        """A session that may have to make the greeting."""
+        self._session_ready = True
+        if self.phase is Phase.WANTED:
+            self._proceed()
+
+    def session_lost(self, running: Response | None) -> None:
+        """The session is gone; a greeting of which nothing had arrived is asked for again.
+
+        Args:
+            running: the response that the session was making.
+        """
+        self._session_ready = False
+        self._spoiled = True
+        if self.phase is Phase.MAKING:
+            if running is not None and running.purpose is Purpose.GREETING:
+                self._segment = next(iter(running.segments.values()), None)
+            self.phase = Phase.PLAYING if self._segment else Phase.WANTED
+            self._end_if_heard()
+
+    def give_up(self) -> None:
+        """There will be no session to make it."""
+        if self.phase in (Phase.WANTED, Phase.MAKING):
+            self.phase = Phase.OVER
+            self._responses.greeting_settled()
+
+    def response_done(self, response: Response, status: str) -> None:
+        """The greeting's response is done: cache it if it is whole."""
+        self._segment = next(iter(response.segments.values()), None)
+        if self.phase is Phase.MAKING:
+            self.phase = Phase.PLAYING if self._segment else Phase.OVER
+        whole = status == "completed" and not response.interrupted and not self._spoiled
+        if whole and response.audio and self._settings.greeting.cached:
+            transcript = " ".join(response.transcripts)
+            pcm = b"".join(response.audio)
+            self._out.add(
+                StorePrompt(key=self._key, pcm=pcm, rate_hz=self._rate_hz, transcript=transcript)
+            )
+        self._end_if_heard()
+
+    def request_failed(self) -> None:
+        """The server would not make it, or did not answer: the call goes on without."""
+        if self.phase is Phase.MAKING:
+            self.phase = Phase.OVER
+
+    def stored(self, event: PromptStored) -> None:
+        """What became of storing it."""
+        if event.key == self._key and event.error is None:
+            self._out.mark("greeting_cached", {"key": event.key})
+
+    def segment_over(self, segment: Segment) -> None:
+        """A segment was heard to its end, or was cut."""
+        if segment.kind is Kind.GREETING:
+            self.phase = Phase.OVER
+
+    def _proceed(self) -> None:
+        if self._cached is not None and self._cached.pcm:
+            self.phase = Phase.PLAYING
+            interruptible = self._settings.greeting.interruptible
+            self._segment = Segment(kind=Kind.GREETING, origin="cache", interruptible=interruptible)
+            self._player.play(self._segment, self._cached.pcm)
+            self._responses.greeting_settled()
+        elif self._lookup_done and self._session_ready:
+            self.phase = Phase.MAKING
+            self._responses.request(Purpose.GREETING, self._settings.greeting.instructions)
+            self._out.mark("greeting_requested")
+            self._responses.greeting_settled()
+
+    def _end_if_heard(self) -> None:
+        if self.phase is Phase.PLAYING and self._segment and self._segment.whole:
+            self.phase = Phase.OVER

@@ -1,0 +1,247 @@
+"""The agent's mouth: hands audio to the leg, keeps the ledger, and marks what the caller heard.
+
+Every mark about playing is written when the frame has left, not when it was queued. The leg can
+only drop everything at once, so what may be interrupted is kept back here while something plays
+that may not.
+"""
+
+from callerside.agent.call.context import Outbox
+from callerside.agent.call.effects import ClearPlayout, Play
+from callerside.agent.call.ledger import Fact, Happening, Kind, Ledger, Segment
+from callerside.agent.telephony.interface import FRAME_MS, FramePlayed
+from callerside.audio import BYTES_PER_SAMPLE
+
+_LEAD_MS = 60
+"""What is kept back is handed over so early that there is no gap."""
+
+
+class Player:
+    """What the caller hears of the agent."""
+
+    def __init__(self, out: Outbox, rate_hz: int, max_ms: int) -> None:
+        self._out = out
+        self._rate_hz = rate_hz
+        self._max_samples = max_ms * rate_hz // 1000
+        self._ledger = Ledger(rate_hz * FRAME_MS // 1000)
+        self._lead_samples = _LEAD_MS * rate_hz // 1000
+        self._over: list[Segment] = []
+        self._held: list[tuple[Segment, bytes]] = []
+        """Waits for its turn, where it can still be dropped."""
+        self._protected: dict[Segment, bytearray] = {}
+        """What must be heard to its end, to be queued again if it had to be cleared."""
+
+    @property
+    def idle(self) -> bool:
+        """Everything there was has been heard or dropped."""
+        return not len(self._ledger) and not self._held
+
+    @property
+    def head(self) -> Segment | None:
+        """What is heard now, or next."""
+        return self._ledger.head
+
+    @property
+    def waiting_ms(self) -> float:
+        """How long it takes to hear everything there is; the caller may hold it up."""
+        return self.ms(self._waiting_samples)
+
+    def write(self, segment: Segment, pcm: bytes) -> None:
+        """Queue more of a segment.
+
+        What does not fit the bound, the newest, is dropped, and the rest of its segment with it:
+        the caller hears whole words up to there, and what was heard is still a place in the item.
+        """
+        samples = len(pcm) // BYTES_PER_SAMPLE
+        room = self._max_samples - self._waiting_samples
+        if segment.cut_short:
+            room = 0
+        if samples > room:
+            segment.cut_short = True
+            self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
+            samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
+        if not samples:
+            return
+        if not segment.interruptible:
+            self._protected.setdefault(segment, bytearray()).extend(pcm)
+        self._held.append((segment, pcm))
+        segment.held += samples
+        self._release()
+
+    def complete(self, segment: Segment) -> None:
+        """Nothing more of this segment will come."""
+        self._tell(self._ledger.complete(segment))
+        self._release()
+
+    def play(self, segment: Segment, pcm: bytes) -> None:
+        """Queue a segment as a whole."""
+        self.write(segment, pcm)
+        self.complete(segment)
+
+    def frame_played(self, frame: FramePlayed) -> bool:
+        """A frame has left. Answers whether a segment ended with it."""
+        facts = self._ledger.frame_played(frame.samples, frame.at_ns)
+        if facts:
+            self._tell(facts)
+        if self._held:
+            self._release()
+        return bool(self._over)
+
+    @property
+    def routine_frames(self) -> int:
+        """So many frames may leave, all ours or all silent, before anything comes of one."""
+        return 0 if self._held or self._over else self._ledger.routine_frames
+
+    def take_over(self) -> list[Segment]:
+        """The segments that were heard to their end, or cut, since the last time."""
+        over = self._over
+        self._over = []
+        return over
+
+    def overflowed(self, samples: int) -> None:
+        """The leg's own buffer was full, and dropped the newest audio."""
+        self._ledger.overflowed(samples)
+        self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
+
+    def interrupt(self) -> None:
+        """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
+        held, self._held = self._held, [one for one in self._held if not one[0].interruptible]
+        for segment in dict.fromkeys(owner for owner, _ in held if owner.interruptible):
+            segment.queued += segment.held
+            segment.held = 0
+            self._mark_cleared(segment)
+            self._over.append(segment)
+        if any(segment.interruptible for segment in self._ledger.segments):
+            self._ledger.clear()
+            self._out.add(ClearPlayout())
+        self._release()
+
+    def cleared(self) -> list[Segment]:
+        """The leg has dropped it, and every frame that left before has been counted.
+
+        Answers what was dropped. Of what must be heard to its end, the rest is queued again.
+        """
+        dropped = []
+        for segment in self._ledger.cleared():
+            pcm = self._protected.get(segment)
+            if pcm is None:
+                dropped.append(segment)
+                self._mark_cleared(segment)
+                continue
+            rest = slice(segment.played * BYTES_PER_SAMPLE, segment.queued * BYTES_PER_SAMPLE)
+            self._hand_over(segment, bytes(pcm[rest]))
+        self._over += dropped
+        self._release()
+        return dropped
+
+    def forget_items(self) -> None:
+        """The session that made what is queued is gone; the caller hears it all the same."""
+        for segment in [*self._ledger.segments, *(segment for segment, _ in self._held)]:
+            segment.forgotten = True
+
+    def ms(self, samples: int) -> float:
+        """Samples as milliseconds."""
+        return samples * 1000 / self._rate_hz
+
+    @property
+    def _waiting_samples(self) -> int:
+        held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
+        returning = sum(segment.queued - segment.played for segment in self._returning)
+        return self._ledger.waiting_samples + held + returning
+
+    @property
+    def _returning(self) -> list[Segment]:
+        """What the leg is dropping, and will get again."""
+        return [segment for segment in self._ledger.clearing if not segment.interruptible]
+
+    def _may_follow(self, segment: Segment) -> bool:
+        """Whether more of a segment can go to the leg now: nothing must be heard in between.
+
+        The account holds only if no two segments mingle, and one that may be interrupted must not
+        stand behind one that may not, as the leg drops both.
+        """
+        if self._returning:
+            return False
+        tail = self._ledger.tail
+        if tail is None or tail is segment:
+            return True
+        if not tail.complete or tail.held:
+            return False
+        if not segment.interruptible or not self._protects():
+            return True
+        return self._ledger.waiting_samples <= self._lead_samples
+
+    def _protects(self) -> bool:
+        """Something is queued that must be heard to its end."""
+        return any(not segment.interruptible for segment in self._ledger.segments)
+
+    def _hand_over(self, segment: Segment, pcm: bytes) -> None:
+        self._ledger.add(segment, len(pcm) // BYTES_PER_SAMPLE)
+        if pcm:
+            self._out.add(Play(pcm=pcm))
+
+    def _release(self) -> None:
+        """Hand over what has waited long enough, in order; more of the last segment goes first."""
+        waiting, self._held = self._held, []
+        for segment, pcm in waiting:
+            ours = segment is self._ledger.tail
+            if self._may_follow(segment) and (ours or not self._held):
+                segment.held -= len(pcm) // BYTES_PER_SAMPLE
+                self._hand_over(segment, pcm)
+            else:
+                self._held.append((segment, pcm))
+
+    def _tell(self, facts: list[Fact]) -> None:
+        for fact in facts:
+            self._mark(fact)
+            if fact.what is Happening.ENDED:
+                self._over.append(fact.segment)
+                self._protected.pop(fact.segment, None)
+
+    def _mark(self, fact: Fact) -> None:
+        segment = fact.segment
+        if fact.what is Happening.UNDERRUN:
+            fields = {"item": segment.item or "", "missing_ms": self.ms(fact.samples)}
+            self._out.mark("playout_underrun", fields, at_ns=fact.at_ns)
+        elif fact.what is Happening.STARTED:
+            self._mark_started(segment, fact.at_ns)
+        else:
+            self._mark_ended(segment, fact.at_ns)
+
+    def _mark_started(self, segment: Segment, at_ns: int) -> None:
+        if segment.kind is Kind.BEEP:
+            self._out.mark("beep_started", at_ns=at_ns)
+        elif segment.kind is Kind.GREETING:
+            self._out.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
+        elif segment.kind is Kind.PROMPT:
+            self._out.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
+        if segment.item:
+            self._out.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
+
+    def _mark_ended(self, segment: Segment, at_ns: int) -> None:
+        played_ms = self.ms(segment.played)
+        if segment.item:
+            self._out.mark(
+                "playout_ended", {"item": segment.item, "played_ms": played_ms}, at_ns=at_ns
+            )
+        if segment.kind is Kind.BEEP:
+            self._out.mark("beep_ended", at_ns=at_ns)
+        elif segment.kind is Kind.GREETING:
+            self._mark_greeting_ended(segment, at_ns, interrupted=segment.cut_short)
+        elif segment.kind is Kind.PROMPT:
+            fields = {"prompt": segment.origin, "played_ms": played_ms}
+            self._out.mark("prompt_ended", fields, at_ns=at_ns)
+
+    def _mark_cleared(self, segment: Segment) -> None:
+        fields: dict[str, object] = {
+            "played_ms": self.ms(segment.played),
+            "dropped_ms": self.ms(segment.queued - segment.played),
+        }
+        item = {"item": segment.item} if segment.item else {}
+        self._out.mark("playout_cleared", {**item, **fields})
+        self._protected.pop(segment, None)
+        if segment.kind is Kind.GREETING:
+            self._mark_greeting_ended(segment, self._out.now_ns, interrupted=True)
+
+    def _mark_greeting_ended(self, segment: Segment, at_ns: int, *, interrupted: bool) -> None:
+        fields = {"played_ms": self.ms(segment.played), "interrupted": interrupted}
+        self._out.mark("greeting_ended", fields, at_ns=at_ns)

@@ -1,0 +1,355 @@
+"""The model's responses: asked for one at a time, played as they arrive, given up when cancelled.
+
+The API runs one response at a time, so requests wait for `response.done`. A response that the
+caller interrupted is dead at once: whatever still arrives of it is dropped without a word, and
+nothing that is sent about it can hit the one after it.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.history import History
+from callerside.agent.call.inputs import Timer
+from callerside.agent.call.ledger import Kind, Segment
+from callerside.agent.call.player import Player
+from callerside.agent.call.states import Trigger
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.realtime.events import (
+    AudioDelta,
+    AudioDone,
+    ResponseCreated,
+    ResponseDone,
+    TranscriptDone,
+)
+from callerside.agent.realtime.requests import cancel, response_create
+from callerside.audio import AudioFormat
+
+_MAX_TRIES = 3
+"""Of one request that the server refuses because it is making another response."""
+_MAX_INTERRUPTED = 64
+"""Interrupted responses of which more may come; a server tells the end of each."""
+_MAX_WAITING = 8
+"""Requests that may wait for the running response: more are a loop somewhere."""
+
+
+class Purpose(StrEnum):
+    """Why a response exists."""
+
+    TURN = "turn"
+    """The server's answer to a turn, or ours when the server leaves the asking to us."""
+    GREETING = "greeting"
+    GOODBYE = "goodbye"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """A `response.create` of ours."""
+
+    purpose: Purpose
+    instructions: str | None = None
+    tries: int = 1
+
+
+class Response:
+    """One response, from `response.created` to `response.done`."""
+
+    def __init__(self, response_id: str, purpose: Purpose) -> None:
+        self.id = response_id
+        self.purpose = purpose
+        self.segments: dict[str, Segment] = {}
+        self.audio: list[bytes] = []
+        """Of a greeting: what has arrived, to be cached."""
+        self.transcripts: list[str] = []
+        self.interrupted = False
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether any of it has come to be heard."""
+        return any(segment.queued for segment in self.segments.values())
+
+
+class Responses:
+    """All responses of one session."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        chart: StateChart,
+        player: Player,
+        history: History,
+        settings: CallSettings,
+    ) -> None:
+        self._out = out
+        self._chart = chart
+        self._player = player
+        self._history = history
+        self._settings = settings
+        self._format = AudioFormat("pcm")
+        self._live = False
+        self._greets_first = settings.greeting.enabled
+        self._waiting: deque[Request] = deque()
+        self._requested: Request | None = None
+        self._last_request: Request | None = None
+        self._request_id: str | None = None
+        """Of the last request, while the server may still refuse it."""
+        self._active: Response | None = None
+        self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
+
+    @property
+    def active(self) -> Response | None:
+        """The response that the server is making now."""
+        return self._active
+
+    @property
+    def expected(self) -> bool:
+        """A response runs, or has been asked for."""
+        return self._active is not None or self._requested is not None or bool(self._waiting)
+
+    @property
+    def pending(self) -> bool:
+        """A request is out, and the server has neither begun to answer it nor refused it."""
+        return self._requested is not None
+
+    def start_session(self, audio_format: AudioFormat) -> None:
+        """A new session is ready, which knows nothing of the old one's responses."""
+        self._format = audio_format
+        self._live = True
+        self._send_next()
+
+    def lose_session(self) -> bool:
+        """The session is gone, and with it the response that ran.
+
+        Answers whether the caller still waits for words that this session owed.
+        """
+        for timer in (Timer.RESPONSE_LIMIT, Timer.RESPONSE_END_LIMIT):
+            self._out.cancel_timer(timer)
+        owed = self._requested is not None and self._requested.purpose is Purpose.TURN
+        if self._active is not None:
+            self._cut(self._active)
+            owed = self._active.purpose is Purpose.TURN and not self._active.interrupted
+        self._live = False
+        self._active = None
+        self._requested = None
+        self._request_id = None
+        self._interrupted.clear()
+        return owed
+
+    def request(self, purpose: Purpose, instructions: str | None = None) -> None:
+        """Ask for a response, once the one that runs is done."""
+        if len(self._waiting) >= _MAX_WAITING:
+            self._out.mark(
+                "event_dropped", {"type": "response.create", "reason": "too many requests wait"}
+            )
+            return
+        request = Request(purpose=purpose, instructions=instructions)
+        if purpose is Purpose.GREETING:
+            self._waiting.appendleft(request)
+        else:
+            self._waiting.append(request)
+        self._send_next()
+
+    def greeting_settled(self) -> None:
+        """The greeting is asked for, or needs no asking: what has waited behind it may be asked."""
+        self._greets_first = False
+        self._send_next()
+
+    def abandon_request(self) -> Request | None:
+        """Wait no longer for the response that was asked for last; answers what that was."""
+        abandoned = self._requested
+        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        self._requested = None
+        self._send_next()
+        return abandoned
+
+    def refused(self, event_id: str | None) -> Request | None:
+        """An `error` names an event of ours: answers the request, if it was that."""
+        if event_id is None or event_id != self._request_id:
+            return None
+        refused = self._last_request
+        self._request_id = None
+        self.abandon_request()
+        return refused
+
+    def ask_again(self, request: Request) -> None:
+        """The server was making another response: ask again when that is done."""
+        if request.tries < _MAX_TRIES:
+            self._waiting.appendleft(replace(request, tries=request.tries + 1))
+            self._send_next()
+
+    def created(self, event: ResponseCreated) -> Response:
+        """`response.created`."""
+        purpose = self._purpose(event)
+        if self._requested and self._requested.purpose is purpose:
+            self._requested = None
+            if event.purpose is not None:
+                self._request_id = None  # else it may be the server's own, and ours be refused yet
+        if self._requested is None:  # else it is the server's own, and ours is still to come
+            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        if self._active is not None:  # its end was not told
+            self._complete_segments(self._active)
+        self._active = Response(event.response_id, purpose)
+        self._out.mark("response_created", {"response": event.response_id})
+        self.progressed(event.response_id)
+        if purpose is not Purpose.GREETING:
+            self._chart.move(Trigger.RESPONSE_CREATED)
+        return self._active
+
+    def delta(self, event: AudioDelta) -> None:
+        """`response.output_audio.delta`: to the caller at once."""
+        response = self._find(event.response_id, "response.output_audio.delta")
+        if response is None:
+            return
+        self.progressed(event.response_id)
+        pcm = self._format.decode(event.audio)
+        segment = response.segments.get(event.item_id)
+        if segment is None:
+            segment = self._first_delta(response, event.item_id)
+        if response.purpose is Purpose.GREETING:
+            response.audio.append(pcm)
+        self._player.write(segment, pcm)
+
+    def audio_done(self, event: AudioDone) -> None:
+        """`response.output_audio.done`: no more audio of this item."""
+        response = self._find(event.response_id, "response.output_audio.done")
+        segment = response.segments.get(event.item_id) if response else None
+        if segment is not None:
+            self._player.complete(segment)
+
+    def transcript_done(self, event: TranscriptDone) -> None:
+        """`response.output_audio_transcript.done`."""
+        self._history.agent_said(event.item_id, event.transcript)
+        if self._active and self._active.id == event.response_id:
+            self._active.transcripts.append(event.transcript)
+
+    def progressed(self, response_id: str) -> None:
+        """A sign of life of a response: the watchdog starts to wait anew."""
+        limit_ms = self._settings.turns.watchdogs.response_end_ms
+        if limit_ms and self._active and self._active.id == response_id:
+            self._out.set_timer(Timer.RESPONSE_END_LIMIT, limit_ms)
+
+    def done(self, event: ResponseDone) -> Response | None:
+        """`response.done`: answers the response, or None if we do not know it."""
+        self._mark_done(event)
+        if event.response_id in self._interrupted:
+            self._interrupted.remove(event.response_id)
+        response = self._active
+        if response is None or response.id != event.response_id:
+            return None
+        self._active = None
+        self._out.cancel_timer(Timer.RESPONSE_END_LIMIT)
+        self._complete_segments(response)
+        self._send_next()
+        return response
+
+    def interrupt(self, *, heard_by_server: bool) -> None:
+        """The caller barges in: the running response, if any, is dead from now on.
+
+        Under `interrupt_response` the server cancels at speech that it heard; a cancel of ours
+        could come late and hit the response after it. A greeting may be past interrupting.
+        """
+        response = self._active
+        if response is None or response.interrupted or self._is_protected(response):
+            return
+        response.interrupted = True
+        self._interrupted.append(response.id)
+        if not (heard_by_server and self._settings.turns.vad.interrupt_response):
+            self.cancel(response)
+
+    def cancel(self, response: Response) -> None:
+        """Tell the server to stop a response that is still running."""
+        self._interrupted.append(response.id)
+        self._out.send(cancel(response.id))
+        self._out.mark("cancel_sent", {"response": response.id})
+
+    def give_up(self) -> Response | None:
+        """The running response has stopped giving signs of life: stop waiting for it."""
+        response = self._active
+        if response is not None:
+            self.cancel(response)
+            self._active = None
+            self._cut(response)
+            self._send_next()
+        return response
+
+    def _send_next(self) -> None:
+        if not self._live or self._active or self._requested or not self._waiting:
+            return
+        if self._greets_first and self._waiting[0].purpose is Purpose.TURN:
+            return  # a key was pressed before the greeting: it is answered after it
+        request = self._waiting.popleft()
+        self._requested = self._last_request = request
+        settings = self._settings
+        event = response_create(
+            request.purpose.value,
+            instructions=request.instructions,
+            voice=settings.voice if request.purpose is Purpose.GREETING else None,
+            dialect=settings.realtime.dialect,
+        )
+        self._request_id = self._out.send(event)
+        self._out.mark("response_requested")
+        if settings.turns.watchdogs.response_ms:
+            self._out.set_timer(Timer.RESPONSE_LIMIT, settings.turns.watchdogs.response_ms)
+
+    def _is_protected(self, response: Response) -> bool:
+        """It must be heard to its end."""
+        greeting = response.purpose is Purpose.GREETING
+        return greeting and not self._settings.greeting.interruptible
+
+    @staticmethod
+    def _purpose(event: ResponseCreated) -> Purpose:
+        """What a response is for: what its metadata says, which is what we wrote into the request.
+
+        One that says nothing is the server's own, whatever we asked for meanwhile: one caller's
+        answer must not become everybody's greeting.
+        """
+        try:
+            return Purpose(event.purpose or Purpose.TURN)
+        except ValueError:
+            return Purpose.TURN
+
+    def _first_delta(self, response: Response, item_id: str) -> Segment:
+        greeting = response.purpose is Purpose.GREETING
+        segment = Segment(
+            kind=Kind.GREETING if greeting else Kind.RESPONSE,
+            item=item_id,
+            interruptible=not self._is_protected(response),
+            origin="generated" if greeting else "",
+        )
+        if not response.segments:
+            self._out.mark("first_delta", {"response": response.id, "item": item_id})
+            if not greeting:
+                self._chart.move(Trigger.RESPONSE_HEARD)
+        response.segments[item_id] = segment
+        return segment
+
+    def _find(self, response_id: str, event_type: str) -> Response | None:
+        if response_id in self._interrupted:
+            return None
+        if self._active and self._active.id == response_id:
+            return self._active
+        reason = f"response {response_id} is not running"
+        self._out.mark("event_dropped", {"type": event_type, "reason": reason})
+        return None
+
+    def _cut(self, response: Response) -> None:
+        """Nothing more will come, although there was more to say."""
+        for segment in response.segments.values():
+            segment.cut_short = segment.cut_short or not segment.complete
+        self._complete_segments(response)
+
+    def _complete_segments(self, response: Response) -> None:
+        for segment in response.segments.values():
+            if not segment.complete:
+                self._player.complete(segment)
+
+    def _mark_done(self, event: ResponseDone) -> None:
+        fields: dict[str, object] = {"response": event.response_id, "status": event.status}
+        if event.reason is not None:
+            fields["reason"] = event.reason
+        if event.input_tokens is not None:
+            fields["input_tokens"] = event.input_tokens
+        if event.output_tokens is not None:
+            fields["output_tokens"] = event.output_tokens
+        self._out.mark("response_done", fields)

@@ -1,0 +1,129 @@
+"""The end of a call: who wants it, and how long the last words may take.
+
+A call that we end waits, for a bounded time, until the caller has heard what is still to be heard;
+then it is hung up, or transferred where that was wanted, and hung up if that fails. The leg's
+`HungUp` is the last thing that the machine learns; the waits for it and for a transfer's outcome
+are bounded, too.
+"""
+
+from callerside.agent.call.api_session import Link
+from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.effects import Finish, HangUp, Transfer
+from callerside.agent.call.inputs import Timer
+from callerside.agent.call.player import Player
+from callerside.agent.call.responses import Purpose, Responses
+from callerside.agent.call.states import Trigger
+from callerside.agent.config.settings import LimitSettings
+from callerside.agent.telephony.interface import HungUp
+
+_HANG_UP_LIMIT_MS = 10_000
+"""For the leg to tell `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""
+_TRANSFER_LIMIT_MS = 30_000
+"""For the outcome of a transfer: as long as a telephone rings."""
+
+
+class Closing:
+    """Hanging up, from the wish to the last mark."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        chart: StateChart,
+        player: Player,
+        link: Link,
+        responses: Responses,
+        limits: LimitSettings,
+    ) -> None:
+        self._out = out
+        self._chart = chart
+        self._player = player
+        self._link = link
+        self._responses = responses
+        self._limits = limits
+        self._wish: str | None = None
+        self._transfer_to: str | None = None
+        self.transferring = False
+        """The caller is being sent elsewhere: whatever comes of it, the call ends."""
+        self.goodbye_owed = False
+        """The model was to take leave, and nothing of it has been heard yet."""
+        self.hanging_up = False
+        """We have hung up; nothing matters any more but the leg's last word."""
+
+    @property
+    def wanted(self) -> bool:
+        """The call is to end as soon as the last word has been heard."""
+        return self._wish is not None
+
+    def after_last_word(self, reason: str, *, transfer_to: str | None = None) -> None:
+        """End the call once everything that will be said has been heard."""
+        if self._wish is None and not self.hanging_up:
+            self._wish = reason
+            self._transfer_to = transfer_to
+            self._limit_last_words()
+
+    def with_goodbye(self, reason: str) -> None:
+        """End the call after the model has taken leave, if there is one to do so."""
+        if self._wish is None:
+            self.goodbye_owed = True
+            if self._link.ready:
+                self._responses.request(Purpose.GOODBYE, self._limits.goodbye_instructions)
+        self.after_last_word(reason)
+
+    def proceed(self, *, more_to_come: bool) -> None:
+        """Hang up or transfer if it is wanted and nothing is left to be heard."""
+        if self._wish is None or more_to_come or not self._player.idle or self.transferring:
+            return
+        if self._transfer_to is None:
+            self.now(self._wish)
+            return
+        self.transferring = True
+        self._link.close()
+        self._out.cancel_all_timers()
+        self._out.add(Transfer(uri=self._transfer_to))
+        self._out.mark("transfer_sent", {"uri": self._transfer_to})
+        self._out.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
+
+    def transferred(self) -> None:
+        """The caller is in good hands: our part is over."""
+        self.now(self._wish or "transferred")
+
+    def transfer_failed(self) -> None:
+        """The caller is still here: hang up instead, once the last words have been heard."""
+        self.transferring = False
+        self._transfer_to = None
+        self._out.cancel_timer(Timer.TRANSFER_LIMIT)
+        self._limit_last_words()
+
+    def limit_reached(self, timer: Timer) -> None:
+        """A wait of the end's, or one that the call cannot outlive, is over."""
+        self._out.mark("watchdog_fired", {"what": timer.value})
+        self.now(self._wish or f"limit reached: {timer.value}")
+
+    def now(self, reason: str, status: int = 200) -> None:
+        """Hang up at once."""
+        if self.hanging_up:
+            return
+        self.hanging_up = True
+        self._link.close()
+        self._out.cancel_all_timers()
+        self._out.mark("hang_up_sent", {"reason": reason})
+        self._out.add(HangUp(status=status))
+        self._out.set_timer(Timer.HANG_UP_LIMIT, _HANG_UP_LIMIT_MS)
+
+    def hung_up(self, event: HungUp) -> None:
+        """The telephone's side is over, whoever ended it."""
+        self._link.close()
+        self._out.cancel_all_timers()
+        fields = {"by": event.by, "status": event.status, "reason": event.reason}
+        self._chart.move(Trigger.ENDED)
+        self._out.mark("call_ended", fields)
+        self._out.add(Finish())
+
+    def _limit_last_words(self) -> None:
+        """What waits to be heard takes its time; only what comes beside it is limited."""
+        limit_ms = self._player.waiting_ms + self._limits.farewell_ms
+        self._out.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
+
+    def never_hung_up(self) -> None:
+        """The leg did not tell the end of the call: do without."""
+        self.hung_up(HungUp(by="agent", status=200, reason="the leg did not answer"))

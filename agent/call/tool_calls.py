@@ -1,0 +1,218 @@
+"""Functions that the model calls: run off the call, their results told to the model.
+
+A response may call several. They run when it is done, all at once and each with a time limit; when
+the last one has answered, the model is asked to go on. The three that are built in act on the call
+itself: `hang_up`, `transfer`, `send_dtmf`; the first two wait until what was said has been heard.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from callerside.agent.call.builtin_tools import (
+    DTMF_DIGITS,
+    HANG_UP,
+    SEND_DTMF,
+    TRANSFER,
+    Declaration,
+)
+from callerside.agent.call.context import Outbox
+from callerside.agent.call.dtmf import Keys
+from callerside.agent.call.effects import RunTool, SendDtmf, Transfer
+from callerside.agent.call.history import History
+from callerside.agent.call.inputs import Timer, ToolFinished
+from callerside.agent.call.player import Player
+from callerside.agent.call.responses import Purpose, Responses
+from callerside.agent.call.termination import Closing
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.realtime.events import FunctionCall
+from callerside.clock import NS_PER_MS
+
+_MOST_DIGITS = 32
+"""As many as the telephone's stack keeps waiting."""
+MAX_OUTPUT_CHARS = 20_000
+"""Of one result: what is longer is cut, and says so."""
+
+
+class _Running:
+    """A call that has not answered yet."""
+
+    def __init__(self, call: FunctionCall, started_ns: int) -> None:
+        self.call = call
+        self.started_ns = started_ns
+
+
+class Functions:
+    """The model's function calls in one call."""
+
+    def __init__(
+        self,
+        out: Outbox,
+        player: Player,
+        history: History,
+        responses: Responses,
+        closing: Closing,
+        keys: Keys,
+        settings: CallSettings,
+        offered: Sequence[Declaration],
+    ) -> None:
+        """`offered`: declarations of everything that the model may call."""
+        self._out = out
+        self._player = player
+        self._history = history
+        self._responses = responses
+        self._closing = closing
+        self._keys = keys
+        self._settings = settings
+        self._names = {str(tool["name"]) for tool in offered}
+        self._running: dict[str, _Running] = {}
+        self._transferring: FunctionCall | None = None
+        self._transfer_to: str | None = None
+        """Where to, until the REFER is sent."""
+        self._ask_when_done = False
+        self._built_in: Mapping[str, Callable[[FunctionCall, Mapping[str, Any]], None]] = {
+            HANG_UP: self._hang_up,
+            TRANSFER: self._transfer,
+            SEND_DTMF: self._send_dtmf,
+        }
+
+    @property
+    def running(self) -> bool:
+        """Some function has not answered yet."""
+        return bool(self._running)
+
+    def run(self, calls: tuple[FunctionCall, ...]) -> None:
+        """A response is done, and these are the calls in it."""
+        for call in calls:
+            self._history.agent_called(call.call_id, call.name, call.arguments)
+            self._out.mark("tool_called", {"name": call.name, "call_id": call.call_id})
+            self._running[call.call_id] = _Running(call, self._out.now_ns)
+        for call in calls:
+            self._start(call)
+
+    def finished(self, event: ToolFinished) -> None:
+        """A function has answered; one that was given up has no say any more."""
+        running = self._running.pop(event.call_id, None)
+        if running is None:
+            return
+        took_ms = (self._out.now_ns - running.started_ns) / NS_PER_MS
+        fields = {"name": running.call.name, "call_id": event.call_id, "ok": event.ok}
+        self._out.mark("tool_finished", {**fields, "took_ms": took_ms})
+        self._history.function_said(event.call_id, _bounded(event.output))
+        if running.call.name != HANG_UP:
+            self._ask_when_done = True
+        if not self._running:
+            self._all_finished()
+
+    def proceed(self) -> None:
+        """Transfer, if the model wants it and the caller has heard what there is to be heard."""
+        uri = self._transfer_to
+        if uri is None or not self._player.idle:
+            return
+        if self._closing.hanging_up or self._closing.transferring:
+            return  # the call ends some other way
+        self._transfer_to = None
+        self._out.add(Transfer(uri=uri))
+        self._out.mark("transfer_sent", {"uri": uri})
+        self._limit()
+
+    def time_limit(self) -> None:
+        """The time of the functions that run is over."""
+        unsent, self._transfer_to = self._transfer_to, None
+        if self._transferring is not None and unsent is not None:
+            call, self._transferring = self._transferring, None
+            self._fail(call.call_id, "not transferred: the caller could not hear your last words")
+        self._out.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
+        limit_s = self._settings.limits.tool_ms / 1000
+        for call_id in list(self._running):
+            self._fail(call_id, f"no answer within {limit_s:g} s")
+
+    def transfer_ended(self, status: int) -> None:
+        """What became of a transfer that the model wanted."""
+        call, self._transferring = self._transferring, None
+        if call is None:
+            return
+        if 200 <= status < 300:
+            self._succeed(call.call_id, "The caller has been transferred.")
+            self._closing.after_last_word("transferred")
+        else:
+            self._fail(call.call_id, f"the transfer failed with SIP status {status}")
+
+    def _start(self, call: FunctionCall) -> None:
+        if call.name not in self._names:
+            known = ", ".join(sorted(self._names)) or "none"
+            self._fail(call.call_id, f"there is no function {call.name!r}; known: {known}")
+            return
+        try:
+            arguments = json.loads(call.arguments or "{}")
+        except ValueError as error:
+            self._fail(call.call_id, f"the arguments are not JSON: {error}")
+            return
+        if not isinstance(arguments, dict):
+            self._fail(call.call_id, "the arguments are not a JSON object")
+            return
+        self._limit()
+        built_in = self._built_in.get(call.name)
+        if built_in is not None:
+            built_in(call, arguments)
+        else:
+            self._out.add(
+                RunTool(
+                    call_id=call.call_id,
+                    name=call.name,
+                    arguments=arguments,
+                    keys=self._keys.pressed_so_far,
+                )
+            )
+
+    def _hang_up(self, call: FunctionCall, _arguments: Mapping[str, Any]) -> None:
+        self._succeed(call.call_id, "The call ends when the caller has heard your last word.")
+        self._closing.after_last_word("the model hung up")
+
+    def _transfer(self, call: FunctionCall, arguments: Mapping[str, Any]) -> None:
+        uri = arguments.get("uri")
+        allowed = self._settings.tools.transfer
+        if uri not in allowed:
+            self._fail(call.call_id, f"uri must be one of {', '.join(allowed)}")
+        elif self._transferring is not None:
+            self._fail(call.call_id, "another transfer is under way")
+        else:
+            self._transferring, self._transfer_to = call, uri
+            self._limit()
+
+    def _send_dtmf(self, call: FunctionCall, arguments: Mapping[str, Any]) -> None:
+        digits = str(arguments.get("digits", ""))
+        if not 0 < len(digits) <= _MOST_DIGITS or not set(digits) <= DTMF_DIGITS:
+            reason = f"digits must be some of 0-9 * # A-D, at most {_MOST_DIGITS} at a time"
+            self._fail(call.call_id, reason)
+            return
+        self._out.add(SendDtmf(digits=digits))
+        for digit in digits:
+            self._out.mark("dtmf_sent", {"digit": digit, "method": "rfc4733"})
+        self._succeed(call.call_id, "The keys have been pressed.")
+
+    def _limit(self) -> None:
+        """The time of what runs begins anew; what is to be heard before a transfer has its own."""
+        limit_ms: float = self._settings.limits.tool_ms
+        if self._transfer_to is not None:
+            limit_ms += self._player.waiting_ms
+        self._out.set_timer(Timer.TOOL_LIMIT, limit_ms)
+
+    def _succeed(self, call_id: str, output: str) -> None:
+        self.finished(ToolFinished(call_id=call_id, ok=True, output=output))
+
+    def _fail(self, call_id: str, reason: str) -> None:
+        output = json.dumps({"error": reason})
+        self.finished(ToolFinished(call_id=call_id, ok=False, output=output))
+
+    def _all_finished(self) -> None:
+        self._out.cancel_timer(Timer.TOOL_LIMIT)
+        if self._ask_when_done:
+            self._ask_when_done = False
+            self._responses.request(Purpose.TURN)
+
+
+def _bounded(output: str) -> str:
+    if len(output) <= MAX_OUTPUT_CHARS:
+        return output
+    return output[:MAX_OUTPUT_CHARS] + f" [cut: {len(output)} characters]"

@@ -1,0 +1,123 @@
+"""The caller's audio on its way to the API: kept while it cannot be sent, then sent in order.
+
+It cannot be sent while there is no session, and is held back while a greeting is being made that
+must not be interrupted (server VAD would cancel it). What is kept is bounded: the oldest is lost.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from callerside.agent.call.context import Outbox
+from callerside.agent.call.effects import SendEvent
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.realtime.requests import append
+from callerside.agent.telephony.interface import FRAME_MS
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
+
+_BACKLOG_CHUNK_FRAMES = 50
+"""Kept audio goes out in appends of a second: few events, each far below the API's 15 MiB."""
+
+
+class Uplink:
+    """Caller audio in, `input_audio_buffer.append` out."""
+
+    def __init__(self, out: Outbox, settings: CallSettings, rate_hz: int) -> None:
+        self._out = out
+        self._rate_hz = rate_hz
+        self._trace = settings.timeline.trace_audio
+        self._frames_an_append = settings.turns.append_interval_ms // FRAME_MS
+        self._max_kept_bytes = _bytes(settings.limits.capture_ms, rate_hz)
+        self._format = AudioFormat("pcm")
+        self._is_open = False
+        self._frames: deque[tuple[bytes, int]] = deque()
+        """What is kept, each frame with the time at which the media clock took it."""
+        self._kept_bytes = 0
+        self._dropped_bytes = 0
+        self._total_samples = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Audio goes out as it comes in."""
+        return self._is_open
+
+    def open(self, audio_format: AudioFormat) -> None:
+        """Send what was kept, and from now on what comes."""
+        if self._is_open:
+            return
+        self._is_open = True
+        self._format = audio_format
+        self._mark_dropped()
+        kept = list(self._frames)
+        self._forget()
+        for start in range(0, len(kept), _BACKLOG_CHUNK_FRAMES):
+            self._append_all(kept[start : start + _BACKLOG_CHUNK_FRAMES])
+
+    def close(self) -> None:
+        """Keep what comes from now on."""
+        self._is_open = False
+
+    def discard(self) -> None:
+        """Forget what is kept: it was heard by nobody and concerns nobody any more."""
+        self._mark_dropped()
+        self._forget()
+
+    def feed(self, pcm: bytes, heard_ns: int) -> None:
+        """One frame of the caller's audio, at the leg's rate; or several, each worth an append.
+
+        `heard_ns`: when the media clock took the last of them.
+        """
+        if self._is_open and self._frames_an_append == 1:
+            self._append(pcm, heard_ns)
+            return
+        self._frames.append((pcm, heard_ns))
+        self._kept_bytes += len(pcm)
+        if not self._is_open:
+            self._bound()
+        elif len(self._frames) >= self._frames_an_append:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits for the append interval to be full."""
+        if self._is_open and self._frames:
+            frames = list(self._frames)
+            self._forget()
+            self._append_all(frames)
+
+    def _append_all(self, frames: Sequence[tuple[bytes, int]]) -> None:
+        self._append(b"".join(pcm for pcm, _ in frames), frames[-1][1])
+
+    def _append(self, pcm: bytes, heard_ns: int) -> None:
+        """One append; `heard_ns` is that of the last frame in it."""
+        self._out.add(SendEvent(event=append(self._format.encode(pcm))))
+        samples = len(pcm) // BYTES_PER_SAMPLE
+        self._total_samples += samples
+        if self._trace:
+            fields = {
+                "samples": samples,
+                "total_samples": self._total_samples,
+                "heard_ns": heard_ns,
+            }
+            self._out.mark("audio_appended", fields)
+
+    def _bound(self) -> None:
+        while self._kept_bytes > self._max_kept_bytes:
+            oldest, heard_ns = self._frames.popleft()
+            dropped = min(len(oldest), self._kept_bytes - self._max_kept_bytes)
+            if dropped < len(oldest):
+                self._frames.appendleft((oldest[dropped:], heard_ns))
+            self._kept_bytes -= dropped
+            self._dropped_bytes += dropped
+
+    def _mark_dropped(self) -> None:
+        if self._dropped_bytes:
+            dropped_ms = self._dropped_bytes * 1000 / (self._rate_hz * BYTES_PER_SAMPLE)
+            self._out.mark("capture_overflowed", {"dropped_ms": dropped_ms})
+            self._dropped_bytes = 0
+
+    def _forget(self) -> None:
+        self._frames.clear()
+        self._kept_bytes = 0
+
+
+def _bytes(length_ms: int, rate_hz: int) -> int:
+    return length_ms * rate_hz // 1000 * BYTES_PER_SAMPLE

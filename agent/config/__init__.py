@@ -1,0 +1,1 @@
+"""The settings: what there is, read from YAML and the environment, and their page in the docs."""

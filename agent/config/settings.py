@@ -1,0 +1,337 @@
+"""The agent's settings: what there is to set, with units, defaults and bounds.
+
+Models only; `config.loader` reads them from YAML and the environment. Every model is frozen and
+refuses keys that it does not know. What concerns one call is in `CallSettings`, and a route may
+override any of it for the numbers that it answers.
+"""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from callerside.agent.config.settings_base import Milliseconds, Model, SipUri, UserPath
+from callerside.agent.config.settings_operating import OperatingSettings, RecordingSettings
+from callerside.agent.config.settings_sip import SipSettings
+from callerside.agent.telephony.interface import FRAME_MS
+from callerside.audio import AudioFormat
+
+Dialect = Literal["ga", "beta"]
+TurnPolicy = Literal["server", "client", "local"]
+
+
+class ReconnectSettings(Model):
+    """What to do when the connection to the API fails."""
+
+    attempts: int = Field(4, ge=0, le=100)
+    """Tries in a row after the first failure; a session that lasts ten seconds ends the row."""
+    first_delay_ms: Milliseconds = 250
+    """Before the first of these tries."""
+    max_delay_ms: Milliseconds = 4_000
+    """The delay doubles up to this."""
+
+
+class RealtimeSettings(Model):
+    """The Realtime API. The key is `OPENAI_API_KEY` in the environment, never here."""
+
+    url: str = "wss://api.openai.com/v1/realtime"
+    """`{called}` in it stands for the called number."""
+    model: str = "gpt-realtime-2.1"
+    """Goes into the query of the URL."""
+    dialect: Dialect = "ga"
+    """`beta`: the event names and session shape before general availability."""
+    connect_timeout_ms: Milliseconds = 5_000
+    """From opening the socket to a session that is ready."""
+    transcription_model: str | None = None
+    """Transcribes the caller, for instance `gpt-4o-mini-transcribe`."""
+    noise_reduction: Literal["near_field", "far_field"] | None = None
+    """The server's, of the caller's audio; `far_field` for speaker phones."""
+    speed: float | None = Field(None, ge=0.25, le=1.5)
+    """Of the voice."""
+    max_output_tokens: int | None = Field(None, ge=1, le=4096)
+    """Of one response; a second of audio is 20."""
+    session_move_ms: Milliseconds = 55 * 60_000
+    """Move to a new session at this age; the API ends them at 60 minutes."""
+    reconnect: ReconnectSettings = ReconnectSettings()
+
+    @field_validator("url")
+    @classmethod
+    def _is_websocket_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url.format(called="0"))
+        except (KeyError, IndexError, ValueError):
+            raise ValueError(f"{url!r}: {{called}} is the only name a URL may hold") from None
+        if parts.scheme not in ("ws", "wss") or not parts.netloc:
+            raise ValueError(f"{url!r} is not a WebSocket URL (ws://... or wss://...)")
+        if "@" in parts.netloc:
+            raise ValueError("a URL with a password in it; the key belongs in OPENAI_API_KEY")
+        return url
+
+
+class VadSettings(Model):
+    """The server's turn detection, as the API names it."""
+
+    type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    """`semantic_vad` waits for the end of the thought; the next four are of `server_vad` only."""
+    threshold: float = Field(0.5, ge=0, le=1)
+    """How sure it must be that it hears speech; higher for noisy lines."""
+    prefix_padding_ms: Milliseconds = 300
+    """Audio from before the speech that belongs to the turn."""
+    silence_duration_ms: Milliseconds = 500
+    """Silence that ends a turn."""
+    idle_timeout_ms: int | None = Field(None, ge=5_000, le=30_000)
+    """Silence after which the model speaks up by itself."""
+    eagerness: Literal["low", "medium", "high", "auto"] = "auto"
+    """Of `semantic_vad` only: how soon it takes a turn for finished."""
+    create_response: bool = True
+    """False: the agent asks for the response once the turn is committed."""
+    interrupt_response: bool = True
+    """False: the agent cancels the response when the caller barges in."""
+
+
+class LocalVadSettings(Model):
+    """The agent's own voice activity detection, for the policy `local`."""
+
+    threshold_dbfs: float = Field(-45.0, ge=-90, le=0)
+    """Never judge anything quieter to be speech."""
+    above_noise_db: float = Field(12.0, ge=3, le=40)
+    """Speech is so much louder than the noise floor, which follows the line."""
+    min_speech_ms: Milliseconds = 60
+    """Anything shorter is a click."""
+    silence_duration_ms: Milliseconds = 400
+    """Silence that ends a turn."""
+
+
+class WatchdogSettings(Model):
+    """How long to wait for the server before acting without it; 0 waits for ever."""
+
+    commit_ms: Milliseconds = 1_500
+    """`speech_stopped` to `committed`: then we commit, and after as long again give the turn up."""
+    response_ms: Milliseconds = 3_000
+    """`committed` to `response.created`: then we ask for it, and after as long again give it up."""
+    response_end_ms: Milliseconds = 15_000
+    """Between two signs of life of a running response: then it is cancelled, and asked for again if
+    nothing of it was heard."""
+
+
+class TurnSettings(Model):
+    """Who takes a turn, and when."""
+
+    policy: TurnPolicy = "server"
+    """server: it commits. client: we commit on its `speech_stopped`. local: our own VAD decides."""
+    append_interval_ms: int = Field(20, ge=FRAME_MS, le=100, multiple_of=FRAME_MS)
+    """Caller audio goes out this often."""
+    vad: VadSettings = VadSettings()
+    local_vad: LocalVadSettings = LocalVadSettings()
+    barge_in: bool = True
+    """The caller's voice stops the agent's."""
+    watchdogs: WatchdogSettings = WatchdogSettings()
+
+
+class GreetingSettings(Model):
+    """The first words."""
+
+    enabled: bool = True
+    """False: the caller speaks first."""
+    instructions: str = Field("Greet the caller briefly and ask how you can help.", min_length=1)
+    """What the model is asked to say."""
+    delay_ms: Milliseconds = 500
+    """After media is available."""
+    interruptible: bool = False
+    """Whether the caller's voice stops it."""
+    cached: bool = True
+    """False: made anew for every call, and not kept."""
+    cache_dir: UserPath | None = None
+    """Default: `callerside` in the user's cache directory."""
+    warm_at_start: bool = True
+    """At start and after a reload, have what is not cached made while calls are answered: the
+    greeting, and what is said when the API fails. `callerside-agent greet` does it before."""
+
+
+class BeepSettings(Model):
+    """The tone that tells the caller that the line is up."""
+
+    enabled: bool = True
+    """False: the greeting is the first thing that is heard."""
+    hz: float = Field(440.0, ge=100, le=3_400)
+    """Its pitch."""
+    length_ms: Milliseconds = 400
+    """Its length; the greeting waits for its end."""
+    level_dbfs: float = Field(-12.0, ge=-60, le=0)
+    """Its loudness: of the sine's peak, against full scale."""
+
+
+class PlayoutSettings(Model):
+    """Audio that waits for the caller to hear it."""
+
+    max_ms: int = Field(120_000, ge=1_000, le=3_600_000)
+    """The API sends far faster than real time; what does not fit is dropped and marked."""
+
+
+class DtmfSettings(Model):
+    """Keys that the caller presses."""
+
+    to_model: bool = True
+    """Tell the model, as an item of the conversation."""
+    gap_ms: Milliseconds = 1_500
+    """A pause that ends a number; `#` ends it at once."""
+    interrupts: bool = True
+    """A key press stops the agent's voice."""
+
+
+class FailureSettings(Model):
+    """What the caller hears when the API does not work."""
+
+    hold_instructions: str = Field(
+        "Say in one short sentence that there is a short technical delay and ask to hold on.",
+        min_length=1,
+    )
+    """Spoken when the connection is lost; made and cached like the greeting."""
+    farewell_instructions: str = Field(
+        "Say in one short sentence that, with our apologies, a fault forces us to end the call.",
+        min_length=1,
+    )
+    """Spoken before the call ends; made and cached like the greeting."""
+    hold_after_ms: Milliseconds = 2_000
+    """How long a caller waits for a session before being asked to hold on."""
+    retries: int = Field(1, ge=0, le=10)
+    """How many responses in a row that fail or never come are asked for again, before the end."""
+    retry_delay_ms: Milliseconds = 1_000
+    """Before a failed response is asked for again."""
+    transfer_to: SipUri | None = None
+    """A SIP URI: send the caller there instead of hanging up."""
+
+
+class LimitSettings(Model):
+    """Bounds of a call; 0 is no limit."""
+
+    call_ms: Milliseconds = 60 * 60_000
+    """The call has lasted so long."""
+    silence_ms: Milliseconds = 60_000
+    """Nobody has said anything for so long."""
+    goodbye_instructions: str = Field(
+        "Say goodbye in one short sentence: the call must end now.", min_length=1
+    )
+    """What the model is asked to say when one of these two is reached."""
+    capture_ms: int = Field(30_000, ge=1_000, le=120_000)
+    """Caller audio kept while there is no session; the oldest is dropped."""
+    media_ms: int = Field(10_000, ge=500, le=120_000)
+    """From the answer to media; a call that stays without audio is ended."""
+    farewell_ms: int = Field(15_000, ge=1_000, le=120_000)
+    """Longest wait for the last words before hanging up, beside what waits to be heard already."""
+    tool_ms: int = Field(10_000, ge=100, le=300_000)
+    """A function that has not answered by then has failed."""
+
+
+class ToolSettings(Model):
+    """Functions that the model may call."""
+
+    module: str | None = None
+    """The user's own module, as Python imports it, also from the working directory: each public
+    function in it is a tool."""
+    hang_up: bool = True
+    """The model may end the call, once its last word has been heard."""
+    transfer: list[SipUri] = Field(default=[])
+    """SIP URIs that the model may transfer to; empty: it may not."""
+    send_dtmf: bool = False
+    """The model may press keys towards the caller."""
+
+
+class TimelineSettings(Model):
+    """Where the calls' marks go."""
+
+    dir: UserPath | None = None
+    """One file a call, `{called}-{call}.jsonl`; none: no timelines are written."""
+    trace_audio: bool = False
+    """Mark every append."""
+
+
+class CallSettings(Model):
+    """Everything that shapes one call."""
+
+    instructions: str = "You are a friendly voice on the telephone. Answer briefly."
+    """What the model is told about itself and its work."""
+    voice: str = "marin"
+    """One of the model's voices."""
+    realtime: RealtimeSettings = RealtimeSettings()
+    turns: TurnSettings = TurnSettings()
+    greeting: GreetingSettings = GreetingSettings()
+    beep: BeepSettings = BeepSettings()
+    playout: PlayoutSettings = PlayoutSettings()
+    dtmf: DtmfSettings = DtmfSettings()
+    failure: FailureSettings = FailureSettings()
+    limits: LimitSettings = LimitSettings()
+    tools: ToolSettings = ToolSettings()
+    timeline: TimelineSettings = TimelineSettings()
+    recordings: RecordingSettings = RecordingSettings()
+
+
+class Route(Model):
+    """The settings of the calls to some numbers; in a file, only what differs is written."""
+
+    called: str = Field(min_length=1)
+    """A number, a name, or a pattern with `*` and `?`."""
+    settings: CallSettings
+
+
+class Settings(CallSettings, OperatingSettings):
+    """A whole configuration: one worker's telephone side, and its calls' settings by number."""
+
+    sip: SipSettings = SipSettings()
+    routes: list[Route] = Field(default=[])
+    """In a file: `called`, and beside it any setting of a call. The first that matches holds."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_routes(cls, raw: Any) -> Any:
+        """Give each route all settings of a call: its own over the file's."""
+        routes = raw.get("routes", []) if isinstance(raw, Mapping) else None
+        if not isinstance(routes, list) or not all(isinstance(route, Mapping) for route in routes):
+            return raw
+        base = {key: value for key, value in raw.items() if key in CallSettings.model_fields}
+        resolved = [_resolve(route, base) for route in routes]
+        return {**raw, "routes": [*resolved, {"called": "*", "settings": base}]}
+
+    def for_call(self, called: str) -> CallSettings:
+        """What holds for a call to `called`: the first route that matches, else the defaults."""
+        return next(r.settings for r in self.routes if fnmatchcase(called, r.called))
+
+
+def realtime_url(settings: RealtimeSettings, called: str) -> str:
+    """The URL for a call, with the called number filled in, safely quoted."""
+    return settings.url.format(called=quote(called, safe=""))
+
+
+def audio_format(rate_hz: int, codec: str | None) -> AudioFormat:
+    """The Realtime format that fits a leg of that rate and codec (None: not known yet).
+
+    Raises:
+        ValueError: no format of the API has that rate.
+    """
+    if rate_hz == 24_000:
+        return AudioFormat("pcm")
+    if rate_hz == 8_000:
+        return AudioFormat("pcma" if codec == "PCMA" else "pcmu")
+    raise ValueError(f"a leg of {rate_hz} Hz: the Realtime API knows 24000 and 8000")
+
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """`overrides` over `base`, mapping by mapping; anything else is replaced as a whole."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _resolve(route: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """`{called, ...}` as it is written, or a `Route` that is whole already."""
+    if set(route) == {"called", "settings"}:
+        return dict(route)
+    overrides = {key: value for key, value in route.items() if key != "called"}
+    called = {"called": route["called"]} if "called" in route else {}
+    return {**called, "settings": merge(base, overrides)}

@@ -1,0 +1,213 @@
+"""The configuration of a SIP proxy (Kamailio 5.6 or later) that spreads calls over the workers.
+
+It is made from the agent's own settings, so that the two cannot disagree about addresses.
+"""
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from callerside.agent.config.settings import Settings
+
+WORKER_TIMEOUT_MS = 1500
+"""Three INVITEs (RFC 3261 §17.1.1.2: after 0, 500 and 1500 ms) without an answer."""
+
+PROBE_INTERVAL_S = 2
+CHILDREN = 4
+DEFAULT_PORT = 5060
+CONFIG_NAME = "kamailio.cfg"
+LIST_NAME = "dispatcher.list"
+
+
+class KamailioError(ValueError):
+    """No working configuration can be made of these settings: says which, and what to do."""
+
+
+class _Template(string.Template):
+    """`@{name}`, as `$` is Kamailio's own."""
+
+    delimiter = "@"
+    idpattern = None  # type: ignore[assignment] # only names in braces
+    braceidpattern = "[a-z_]+"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proxy:
+    """Where the proxy is and whom it serves."""
+
+    host: str
+    """The address that it listens on, an IP address."""
+    port: int = DEFAULT_PORT
+    public_host: str | None = None
+    """What callers know it by, where NAT hides `host`."""
+    transports: Sequence[str] = ("udp", "tcp")
+    workers: Sequence[str]
+    """`host:port` of each."""
+    workers_known_as: str | None = None
+    """The host that they themselves tell callers, where it is not the one in `workers`."""
+    allowed_peers: Sequence[str] = ()
+    """Networks (CIDR) that may call; empty: everybody."""
+    retry_after_s: int = 5
+
+
+def render(proxy: Proxy, folder: Path) -> dict[Path, str]:
+    """The files, by where they belong.
+
+    Raises:
+        KamailioError: the settings cannot be right.
+    """
+    _check(proxy)
+    list_file = folder.absolute() / LIST_NAME
+    source = (
+        resources.files("callerside.agent.deploy").joinpath("kamailio.cfg.in").read_text("utf-8")
+    )
+    config = _Template(source).substitute(
+        children=CHILDREN,
+        listen="\n".join(_listen(proxy, transport) for transport in proxy.transports),
+        worker_timeout_ms=WORKER_TIMEOUT_MS,
+        probe_interval_s=PROBE_INTERVAL_S,
+        probe_from=_bracketed(proxy.host),
+        list_file=list_file,
+        allowed_peers=_allowed(proxy.allowed_peers),
+        known_as=_known_as(proxy),
+        retry_after_s=proxy.retry_after_s,
+    )
+    return {folder.absolute() / CONFIG_NAME: config, list_file: _worker_list(proxy.workers)}
+
+
+def proxy_for(
+    settings: Settings, listen: str, *, workers: int, public_host: str | None = None
+) -> Proxy:
+    """The proxy that fits an agent's settings.
+
+    Args:
+        settings: the agent's.
+        listen: `HOST:PORT` that the proxy shall take calls at; HOST an IP address, PORT 5060 if
+            left out.
+        workers: how many there are.
+        public_host: see `Proxy`.
+
+    Raises:
+        KamailioError: the two cannot work together.
+    """
+    host, port = _parse_listen(listen)
+    return Proxy(
+        host=host,
+        port=port,
+        public_host=public_host,
+        transports=tuple(settings.sip.transports),
+        workers=worker_addresses(settings.sip.host, settings.sip.port, workers),
+        workers_known_as=settings.sip.public_host,
+        allowed_peers=tuple(settings.sip.allowed_peers),
+        retry_after_s=settings.sip.retry_after_s,
+    )
+
+
+def write(files: Mapping[Path, str]) -> None:
+    """Write files, each whole or not at all.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+
+
+def worker_addresses(host: str, first_port: int, count: int) -> list[str]:
+    """Where the workers of one agent take calls: one port after the other.
+
+    Raises:
+        KamailioError: the proxy could not know where that is.
+    """
+    if not first_port:
+        raise KamailioError(
+            "sip.port is 0, so every worker takes any free port: a proxy needs to know them; "
+            "set sip.port to the first of as many free ones as there are workers"
+        )
+    if _is_any(host):
+        raise KamailioError(
+            f"sip.host is {host}, which is no address to send calls to: set sip.host to the one "
+            "that the proxy shall reach the workers at (127.0.0.1 on the same host)"
+        )
+    return [f"{_bracketed(host)}:{first_port + index}" for index in range(count)]
+
+
+def _check(proxy: Proxy) -> None:
+    if f"{_bracketed(proxy.host)}:{proxy.port}" in proxy.workers:
+        raise KamailioError(
+            f"the proxy cannot listen on {proxy.host}:{proxy.port}: it is a worker's; "
+            "set sip.port to another one, or let the proxy listen elsewhere"
+        )
+    peers = [ip_network(peer, strict=False) for peer in proxy.allowed_peers]
+    if peers and not _is_any(proxy.host) and not any(_in(proxy.host, peer) for peer in peers):
+        raise KamailioError(
+            f"the workers would refuse the proxy: {proxy.host} is not in sip.allowed_peers; add it "
+            "(the proxy itself refuses all others on the workers' behalf)"
+        )
+
+
+def _parse_listen(listen: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{listen}")
+    try:
+        host, port = str(ip_address(parts.hostname or "")), parts.port or DEFAULT_PORT
+    except ValueError:
+        raise KamailioError(
+            f"cannot listen on {listen!r}: expected IP-ADDRESS or IP-ADDRESS:PORT, such as "
+            "192.0.2.1:5060 or [2001:db8::1]:5060"
+        ) from None
+    return host, port
+
+
+def _in(host: str, network: object) -> bool:
+    address = ip_address(host)
+    return address in network  # type: ignore[operator] # IPv4Network | IPv6Network
+
+
+def _listen(proxy: Proxy, transport: str) -> str:
+    line = f"listen={transport}:{_bracketed(proxy.host)}:{proxy.port}"
+    return (
+        line if proxy.public_host is None else f"{line} advertise {proxy.public_host}:{proxy.port}"
+    )
+
+
+def _allowed(peers: Sequence[str]) -> str:
+    if not peers:
+        return "    return; # everybody may call: sip.allowed_peers is empty"
+    tests = " || ".join(f'is_in_subnet("$si", "{peer}")' for peer in peers)
+    return f"""    if ({tests}) {{
+        return;
+    }}
+    sl_send_reply("403", "Forbidden");
+    exit;"""
+
+
+def _known_as(proxy: Proxy) -> str:
+    if proxy.workers_known_as is None:
+        return "    # workers are known by the address that they take calls at"
+    host = proxy.workers[0].rpartition(":")[0]
+    return f"""    if ($rd == "{_bracketed(proxy.workers_known_as)}") {{
+        $var(host) = "{host}";
+    }}"""
+
+
+def _worker_list(workers: Sequence[str]) -> str:
+    lines = [f"1 sip:{worker};transport=udp" for worker in workers]
+    return "\n".join(["# set, where the worker takes calls", *lines, ""])
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""What an operator sees of calls: logs, metrics, records, recordings, timelines."""

@@ -1,0 +1,205 @@
+"""Logging: structured lines on standard error, one call id through all of them, no secrets.
+
+`configure` sets up structlog and routes the standard library's loggers (websockets, asyncio, ...)
+through the same processors. `MarkLog` is a mark sink: the log of a call is its marks, each with the
+call's id, the SIP Call-ID and the Realtime session, so that one search finds all three.
+
+What never gets out: keys and passwords (by name and by shape), audio, and, unless `words` is asked
+for, what the caller said or typed.
+"""
+
+import logging
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import IO, Any, Literal
+
+import structlog
+
+from callerside.marks import Mark
+
+LogFormat = Literal["auto", "json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+REDACTED = "[redacted]"
+MAX_VALUE_CHARS = 2000
+MAX_TRACKED_CALLS = 256
+_MAX_DEPTH = 6
+
+_SECRET_NAME = re.compile(
+    r"api_?key|authorization|passw|secret|credential|bearer|(?:^|_)token$", re.IGNORECASE
+)
+_SECRET_SHAPE = re.compile(
+    r"\bsk-[A-Za-z0-9_-]{8,}|\bBearer\s+[^\s'\",]+|(?<=response=)\"[0-9a-fA-F]{32,}\"",
+    re.IGNORECASE,
+)
+_WORDS_NAMES = frozenset({"transcript", "words", "text", "digit", "digits", "arguments", "output"})
+
+_RESERVED = frozenset({"event", "level", "call", "timestamp", "logger"})
+_LEVELS = {
+    "call_received": logging.INFO,
+    "answered": logging.INFO,
+    "call_ended": logging.INFO,
+    "transfer_sent": logging.INFO,
+    "transfer_ended": logging.INFO,
+    "realtime_failed": logging.WARNING,
+    "realtime_error": logging.WARNING,
+    "watchdog_fired": logging.WARNING,
+    "event_dropped": logging.WARNING,
+    "greeting_damaged": logging.WARNING,
+    "playout_overflowed": logging.WARNING,
+    "capture_overflowed": logging.WARNING,
+}
+"""Marks that are more than detail. All others are logged at debug."""
+
+
+class Redact:
+    """A structlog processor that takes out secrets, audio and, unless asked for, words."""
+
+    def __init__(self, secrets: Iterable[str] = (), *, words: bool = False) -> None:
+        """`secrets`: exact values to take out wherever they appear, such as the API key."""
+        self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)
+        self._words = words
+
+    def __call__(
+        self, _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        """The event without what must not be seen."""
+        for name in list(event):
+            if not name.startswith("_"):  # structlog's own
+                event[name] = self._value(name, event[name], _MAX_DEPTH)
+        return event
+
+    def _value(self, name: str, value: Any, depth: int) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return REDACTED if value is not None and self._is_hidden(name) else value
+        if isinstance(value, bytes | bytearray | memoryview):
+            return f"[{len(value)} bytes]"
+        if self._is_hidden(name):
+            return REDACTED
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)
+        if isinstance(value, list | tuple | set | frozenset):
+            return self._list(name, value, depth)
+        return self._text(value if isinstance(value, str) else str(value))
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
+        if not depth:
+            return "[...]"
+        return {str(key): self._value(str(key), item, depth - 1) for key, item in value.items()}
+
+    def _list(self, name: str, value: Iterable[Any], depth: int) -> Any:
+        return [self._value(name, item, depth - 1) for item in value] if depth else "[...]"
+
+    def _is_hidden(self, name: str) -> bool:
+        return bool(_SECRET_NAME.search(name)) or (not self._words and name in _WORDS_NAMES)
+
+    def _text(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, REDACTED)
+        text = _SECRET_SHAPE.sub(REDACTED, text)
+        if len(text) > MAX_VALUE_CHARS:
+            text = f"{text[:MAX_VALUE_CHARS]}... [{len(text)} characters]"
+        return text
+
+
+def configure(
+    *,
+    log_format: LogFormat = "auto",
+    level: LogLevel = "info",
+    words: bool = False,
+    secrets: Iterable[str] = (),
+    worker: int | None = None,
+    stream: IO[str] | None = None,
+) -> None:
+    """Set up logging for this process.
+
+    Args:
+        log_format: `json`, one object a line; `console`, for people; `auto`: console on a
+            terminal, else json.
+        level: the least that is shown.
+        words: show what callers say and type.
+        secrets: values that never appear, wherever they come from.
+        worker: the number of this process among several, on every line.
+        stream: standard error by default.
+    """
+    out = sys.stderr if stream is None else stream
+    as_console = log_format == "console" or (log_format == "auto" and out.isatty())
+    redact = Redact(secrets, words=words)
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        *([] if worker is None else [_Constant("worker", worker)]),
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    render: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=out.isatty())
+        if as_console
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # websockets tells whole frames at debug: they hold the caller's voice
+    logging.getLogger("websockets").setLevel(max(logging.INFO, root.level))
+
+
+class _Constant:
+    """A structlog processor that puts the same on every line, whatever thread it comes from."""
+
+    def __init__(self, name: str, value: object) -> None:
+        self._name, self._value = name, value
+
+    def __call__(
+        self, _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        event.setdefault(self._name, self._value)
+        return event
+
+
+class MarkLog:
+    """A mark sink that logs a call's marks, each with the ids of its SIP dialog and session."""
+
+    def __init__(self, logger: Any = None) -> None:
+        """`logger`: a structlog logger; `agent.call.machine` by default."""
+        self._logger = (
+            structlog.get_logger("callerside.agent.call.machine") if logger is None else logger
+        )
+        self._ids: OrderedDict[str, dict[str, Any]] = OrderedDict()
+
+    def __call__(self, mark: Mark) -> None:
+        """Log one mark; fields that would collide with the log's own names get an underscore."""
+        ids = self._ids_of(mark)
+        level = _LEVELS.get(mark.name, logging.DEBUG)
+        if self._logger.is_enabled_for(level):
+            fields = {f"{k}_" if k in _RESERVED else k: v for k, v in mark.fields.items()}
+            self._logger.log(level, mark.name, **{"call": mark.call, **ids, **fields})
+
+    def _ids_of(self, mark: Mark) -> dict[str, Any]:
+        if mark.name == "call_ended":
+            return self._ids.pop(mark.call, {})
+        ids = self._ids.setdefault(mark.call, {})
+        if mark.name == "call_received":
+            ids["sip_call_id"] = mark.fields.get("sip_call_id")
+        elif mark.name == "session_created":
+            ids["session"] = mark.fields.get("session")
+        if len(self._ids) > MAX_TRACKED_CALLS:
+            self._ids.popitem(last=False)
+        return ids

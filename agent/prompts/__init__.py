@@ -1,0 +1,1 @@
+"""What is spoken without a model: greetings and other prompts, cached and made ahead of calls."""

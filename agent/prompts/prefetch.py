@@ -1,0 +1,242 @@
+"""Makes the prompts that calls will need before there is a call: `callerside-agent greet`.
+
+The greeting of each route, and what is said when the API fails, are spoken by the model once and
+cached. Each has a session of its own, so that none of them answers another.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from callerside.agent.config.loader import Secrets
+from callerside.agent.config.settings import CallSettings, Settings, audio_format, realtime_url
+from callerside.agent.prompts.cache import (
+    DamagedPromptError,
+    Prompt,
+    PromptCache,
+    PromptStore,
+    default_cache_dir,
+    prompt_key,
+)
+from callerside.agent.realtime import events
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent, RealtimeInput
+from callerside.agent.realtime.requests import Event, response_create, session_update
+from callerside.audio import AudioFormat, duration_ms
+
+WIDE_HZ = 24_000
+"""At which prompts are made for calls of every codec: narrow ones hear them at their own rate."""
+
+PROMPT_TIMEOUT_S = 30.0
+"""From opening the socket to the last word of one prompt."""
+
+_PURPOSE = "greeting"
+"""Of the one response of such a session, whatever the prompt is for."""
+
+_Heard = events.AudioDelta | events.TranscriptDone | events.ResponseDone
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WantedPrompt:
+    """Something that calls to `called` may need."""
+
+    called: str
+    what: Literal["greeting", "hold", "farewell"]
+    key: str
+    instructions: str
+    settings: CallSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of one prompt. `problem` is None when it is there now."""
+
+    wanted: WantedPrompt
+    made_ms: float = 0.0
+    """Its length, if it was made; 0 if it was there."""
+    problem: str | None = None
+
+
+class PromptSession:
+    """The dialogue with the API that makes one prompt, without I/O."""
+
+    def __init__(self, wanted: WantedPrompt, rate_hz: int) -> None:
+        self._wanted = wanted
+        self._format: AudioFormat = audio_format(rate_hz, None)
+        self._audio: list[bytes] = []
+        self._words: list[str] = []
+        self._response_id: str | None = None
+        """Of the response that we asked for: a server may speak of its own accord, too."""
+        self.hint = ""
+        """What a prompt that is not made in time may lack."""
+        self.prompt: Prompt | None = None
+        self.problem: str | None = None
+
+    @property
+    def over(self) -> bool:
+        """It was made, or it cannot be made."""
+        return self.prompt is not None or self.problem is not None
+
+    def handle(self, told: RealtimeInput) -> list[Event]:
+        """What the connection told; answers what to send."""
+        if isinstance(told, RealtimeClosed):
+            self.problem = self.problem or told.reason
+        if not isinstance(told, RealtimeEvent) or self.over:
+            return []
+        try:
+            event = events.read(told.event, self._wanted.settings.realtime.dialect)
+        except events.EventError as error:
+            self.problem = f"{told.event.get('type')}: {error}"
+            return []
+        return self._handle_event(event)
+
+    def _handle_event(self, event: events.ServerEvent) -> list[Event]:
+        settings = self._wanted.settings
+        if isinstance(event, events.SessionCreated):
+            return [session_update(settings, self._format, [])]
+        if isinstance(event, events.SessionUpdated):
+            instructions, dialect = self._wanted.instructions, settings.realtime.dialect
+            voice = settings.voice
+            return [
+                response_create(_PURPOSE, instructions=instructions, voice=voice, dialect=dialect)
+            ]
+        if isinstance(event, events.ApiError):
+            self.problem = f"{event.code}: {event.message}"
+        elif isinstance(event, events.ResponseCreated):
+            self._take(event)
+        elif isinstance(event, _Heard) and event.response_id == self._response_id:
+            self._hear(event)
+        return []
+
+    def _take(self, event: events.ResponseCreated) -> None:
+        if event.purpose == _PURPOSE:
+            self._response_id = event.response_id
+        elif self._response_id is None:
+            self.hint = ": no response had the metadata of its request, by which it is known"
+
+    def _hear(self, event: _Heard) -> None:
+        if isinstance(event, events.AudioDelta):
+            self._audio.append(self._format.decode(event.audio))
+        elif isinstance(event, events.TranscriptDone):
+            self._words.append(event.transcript)
+        else:
+            self._done(event)
+
+    def _done(self, event: events.ResponseDone) -> None:
+        if event.status != "completed":
+            self.problem = f"the response is {event.status}: {event.reason or 'no reason told'}"
+        elif not self._audio:
+            self.problem = "the response had no audio"
+        else:
+            self.prompt = Prompt(pcm=b"".join(self._audio), transcript=" ".join(self._words))
+
+
+Connect = Callable[[WantedPrompt], WebSocketConnection]
+
+
+async def warm(settings: Settings, secrets: Secrets, tell: Callable[[Outcome], None]) -> bool:
+    """Make every prompt that is not cached yet; answers whether all are there now.
+
+    Args:
+        settings: the prompts of every route are made.
+        secrets: the API key.
+        tell: told of each prompt, as soon as it is known what became of it.
+    """
+    connect = _connector(secrets)
+    rate_hz = WIDE_HZ if settings.sip.sample_rate_hz == "auto" else settings.sip.sample_rate_hz
+    well = True
+    for wanted in wanted_prompts(settings):
+        store = PromptCache(wanted.settings.greeting.cache_dir or default_cache_dir())
+        outcome = await make(wanted, rate_hz, store, connect)
+        well = well and outcome.problem is None
+        tell(outcome)
+    return well
+
+
+def wanted_prompts(settings: Settings) -> Iterator[WantedPrompt]:
+    """All prompts of all routes, each once."""
+    known: set[tuple[str, str]] = set()
+    for route in settings.routes:
+        call = route.settings
+        texts: list[tuple[Literal["greeting", "hold", "farewell"], str]] = [
+            ("hold", call.failure.hold_instructions),
+            ("farewell", call.failure.farewell_instructions),
+        ]
+        if call.greeting.enabled and call.greeting.cached:
+            texts.insert(0, ("greeting", call.greeting.instructions))
+        for what, instructions in texts:
+            key = prompt_key(call, instructions)
+            place = (str(call.greeting.cache_dir), key)
+            if place not in known:
+                known.add(place)
+                yield WantedPrompt(
+                    called=route.called,
+                    what=what,
+                    key=key,
+                    instructions=instructions,
+                    settings=call,
+                )
+
+
+async def make(
+    wanted: WantedPrompt,
+    rate_hz: int,
+    store: PromptStore,
+    connect: Connect,
+    *,
+    timeout_s: float = PROMPT_TIMEOUT_S,
+) -> Outcome:
+    """Make one prompt, unless it is there."""
+    try:
+        if store.load(wanted.key, rate_hz) is not None:
+            return Outcome(wanted=wanted)
+    except DamagedPromptError:
+        pass  # it is made again
+    session = PromptSession(wanted, rate_hz)
+    await _converse(session, connect(wanted), timeout_s)
+    if session.prompt is None:
+        problem = session.problem or f"not made within {timeout_s:g} s{session.hint}"
+        return Outcome(wanted=wanted, problem=problem)
+    try:
+        store.store(wanted.key, session.prompt, rate_hz)
+    except OSError as error:
+        return Outcome(wanted=wanted, problem=f"cannot be stored: {error}")
+    return Outcome(wanted=wanted, made_ms=duration_ms(session.prompt.pcm, rate_hz))
+
+
+async def _converse(
+    session: PromptSession, connection: WebSocketConnection, timeout_s: float
+) -> None:
+    over = asyncio.Event()
+
+    def take(told: RealtimeInput) -> None:
+        for event in session.handle(told):
+            connection.send(event)
+        if session.over:
+            over.set()
+
+    connection.start(take)
+    try:
+        async with asyncio.timeout(timeout_s):
+            await over.wait()
+    except TimeoutError:
+        pass
+    finally:
+        connection.close()
+        await connection.wait_closed()
+
+
+def _connector(secrets: Secrets) -> Connect:
+    def connect(wanted: WantedPrompt) -> WebSocketConnection:
+        realtime = wanted.settings.realtime
+        return WebSocketConnection(
+            # A pattern is no number; a server that tells numbers apart will not know this one.
+            realtime_url(realtime, wanted.called.strip("*?") or "greet"),
+            model=realtime.model,
+            api_key=secrets.api_key,
+            dialect=realtime.dialect,
+            timeout_ms=realtime.connect_timeout_ms,
+        )
+
+    return connect

@@ -1,0 +1,1 @@
+"""The agent as a process: workers, their supervisor, signals, draining, probes."""

@@ -1,0 +1,253 @@
+"""Connects the call machine to a leg, a Realtime connection, a clock and a prompt store.
+
+The driver runs effects and feeds back what they lead to; it decides nothing. It knows no asyncio:
+on an event loop's clock it serves production and the sip lane, on a virtual one the virtual lane.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import (
+    CallInput,
+    EndRequested,
+    PromptLoaded,
+    PromptStored,
+    Timer,
+    TimerFired,
+    ToolFinished,
+)
+from callerside.agent.call.machine import CallMachine
+from callerside.agent.prompts.cache import DamagedPromptError, Prompt, PromptStore
+from callerside.agent.realtime.interface import RealtimeConnection
+from callerside.agent.telephony.interface import CallLeg, HungUp
+from callerside.agent.tools.loader import Tool
+from callerside.clock import Clock, ms_to_ns
+from callerside.clock import Timer as ClockTimer
+from callerside.marks import Mark, MarkSink
+
+_T = TypeVar("_T")
+
+_SERVER_ERROR = 500
+_FAILED_LIMIT_MS = 10_000
+"""For the leg to tell the end of a call that a bug has ended."""
+
+Connect = Callable[[effects.ConnectRealtime], RealtimeConnection]
+Work = Callable[[], CallInput]
+OnFailure = Callable[[CallInput, Exception], None]
+Background = Callable[[Work, Callable[[CallInput], None]], None]
+"""Runs work elsewhere, and hands what it returned to the callback on the call's own thread."""
+
+
+def run_inline(work: Work, on_done: Callable[[CallInput], None]) -> None:
+    """A `Background` for lanes where nothing takes time."""
+    on_done(work())
+
+
+class CallDriver:
+    """One call, running."""
+
+    def __init__(
+        self,
+        machine: CallMachine,
+        leg: CallLeg,
+        connect: Connect,
+        clock: Clock,
+        prompts: PromptStore,
+        marks: MarkSink,
+        *,
+        call: str,
+        tools: Mapping[str, Tool] | None = None,
+        background: Background = run_inline,
+        run_tools: Background = run_inline,
+        on_end: Callable[[], None] = lambda: None,
+        on_failure: OnFailure | None = None,
+    ) -> None:
+        """One call, not started yet.
+
+        Args:
+            machine: decides everything.
+            leg: the telephone.
+            connect: makes a connection to the Realtime API, not started yet.
+            clock: the call's time.
+            prompts: the cache of spoken prompts.
+            marks: where marks go.
+            call: the call's id in its marks.
+            tools: the user's functions.
+            background: runs work with prompt files.
+            run_tools: runs the user's functions.
+            on_end: told once, when the call is over, whatever has failed.
+            on_failure: told of a bug that an input ran into. It costs this call, which is hung up,
+                and no other. Without it, the bug is raised: in tests it must not be missed.
+        """
+        self._machine = machine
+        self._leg = leg
+        self._connect = connect
+        self._clock = clock
+        self._prompts = prompts
+        self._marks = marks
+        self._call = call
+        self._tools = tools or {}
+        self._background = background
+        self._run_tools = run_tools
+        self._on_end = on_end
+        self._on_failure = on_failure
+        self._failed = False
+        self._connection: RealtimeConnection | None = None
+        self._timers: dict[Timer, ClockTimer] = {}
+        self._inbox: deque[CallInput] = deque()
+        self._busy = False
+        self._over = False
+        self._effects = self._effect_handlers()
+
+    def start(self) -> None:
+        """Listen to the leg; its first input begins the call."""
+        self._leg.start(self.feed)
+
+    def end(self, reason: str, *, at_once: bool = False) -> None:
+        """Ask for the call's end, after the last word unless told otherwise."""
+        self.feed(EndRequested(reason=reason, at_once=at_once))
+
+    def feed(self, event: CallInput) -> None:
+        """Tell the machine something, and do what it asks for."""
+        if self._busy:
+            self._inbox.append(event)
+            return
+        if self._over:
+            return
+        self._busy = True
+        try:
+            self._survive(event)
+            while self._inbox and not self._over:
+                self._survive(self._inbox.popleft())
+        finally:
+            self._busy = False
+
+    def _survive(self, event: CallInput) -> None:
+        """A step that the call's end outlives, whatever comes of it."""
+        try:
+            self._step(event)
+        except Exception as error:
+            if self._on_failure is None:
+                raise
+            self._on_failure(event, error)
+            self._fail()
+        finally:
+            if isinstance(event, HungUp):
+                self._finish()
+
+    def _fail(self) -> None:
+        """Hang up; where the leg does not tell the end, the call is over without it."""
+        if not self._failed and not self._over:
+            self._failed = True
+            limit_ns = self._clock.now_ns() + ms_to_ns(_FAILED_LIMIT_MS)
+            self._clock.call_at(limit_ns, self._finish)
+            self._leg.hang_up(_SERVER_ERROR)
+
+    def _step(self, event: CallInput) -> None:
+        for effect in self._machine.handle(event, self._clock.now_ns()):
+            self._effects[type(effect)](effect)
+
+    def _effect_handlers(self) -> Mapping[type, Callable[[Any], None]]:
+        leg = self._leg
+        return {
+            effects.Answer: lambda effect: leg.answer(effect.status),
+            effects.Play: lambda effect: leg.play(effect.pcm),
+            effects.ClearPlayout: lambda _: leg.clear(),
+            effects.SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
+            effects.Transfer: lambda effect: leg.transfer(effect.uri),
+            effects.HangUp: lambda effect: leg.hang_up(effect.status),
+            effects.ConnectRealtime: self._open,
+            effects.SendEvent: self._send,
+            effects.CloseRealtime: lambda _: self._close(),
+            effects.SetTimer: self._set_timer,
+            effects.CancelTimer: lambda effect: self._cancel_timer(effect.timer),
+            effects.LoadPrompt: self._load_prompt,
+            effects.StorePrompt: self._store_prompt,
+            effects.RunTool: self._run_tool,
+            effects.EmitMark: self._mark,
+            effects.Finish: lambda _: self._finish(),
+        }
+
+    def _open(self, effect: effects.ConnectRealtime) -> None:
+        self._close()
+        self._connection = self._connect(effect)
+        self._connection.start(self.feed)
+
+    def _send(self, effect: effects.SendEvent) -> None:
+        if self._connection is not None:
+            self._connection.send(effect.event)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _set_timer(self, effect: effects.SetTimer) -> None:
+        self._cancel_timer(effect.timer)
+        fire = TimerFired(timer=effect.timer)
+        self._timers[effect.timer] = self._clock.call_at(effect.at_ns, lambda: self.feed(fire))
+
+    def _cancel_timer(self, timer: Timer) -> None:
+        running = self._timers.pop(timer, None)
+        if running is not None:
+            running.cancel()
+
+    def _load_prompt(self, effect: effects.LoadPrompt) -> None:
+        store, key, rate_hz = self._prompts, effect.key, effect.rate_hz
+
+        def work() -> CallInput:
+            try:
+                prompt = store.load(key, rate_hz)
+            except DamagedPromptError as error:
+                return PromptLoaded(key=key, pcm=None, damage=str(error))
+            if prompt is None:
+                return PromptLoaded(key=key, pcm=None)
+            return PromptLoaded(key=key, pcm=prompt.pcm, transcript=prompt.transcript)
+
+        self._background(work, self.feed)
+
+    def _store_prompt(self, effect: effects.StorePrompt) -> None:
+        store, key = self._prompts, effect.key
+        prompt = Prompt(pcm=effect.pcm, transcript=effect.transcript)
+
+        def work() -> CallInput:
+            try:
+                store.store(key, prompt, effect.rate_hz)
+            except OSError as error:
+                return PromptStored(key=key, error=str(error))
+            return PromptStored(key=key)
+
+        self._background(work, self.feed)
+
+    def _run_tool(self, effect: effects.RunTool) -> None:
+        tool = self._tools[effect.name]
+
+        def work() -> CallInput:
+            ok, output = tool.run(effect.arguments, effect.keys)
+            return ToolFinished(call_id=effect.call_id, ok=ok, output=output)
+
+        self._run_tools(work, self.feed)
+
+    def _mark(self, effect: effects.EmitMark) -> None:
+        self._marks(
+            Mark(
+                at_ns=effect.at_ns,
+                source="agent",
+                call=self._call,
+                name=effect.name,
+                fields=effect.fields,
+            )
+        )
+
+    def _finish(self) -> None:
+        if self._over:
+            return
+        self._over = True
+        try:
+            for timer in list(self._timers):
+                self._cancel_timer(timer)
+            self._close()
+        finally:
+            self._on_end()

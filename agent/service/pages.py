@@ -1,0 +1,76 @@
+"""The pages of a supervisor: its workers' health in one, their metrics in one."""
+
+import asyncio
+import json
+from http import HTTPStatus
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+
+from callerside.agent.service.http import JSON, PROMETHEUS, FetchError, Page, Pages, fetch_unix
+from callerside.agent.service.metrics_merge import merge_pages
+from callerside.agent.service.supervisor import WorkerPool
+
+METRICS_TIMEOUT_S = 2.0
+
+
+def supervisor_pages(pool: WorkerPool) -> Pages:
+    """`/healthz`, `/readyz` and `/metrics` for all workers of a pool."""
+
+    async def healthz() -> Page:
+        return _json(HTTPStatus.OK, pool)
+
+    async def readyz() -> Page:
+        ready = any(worker.state == "ready" for worker in pool.policy.workers)
+        open_for_calls = ready and not pool.policy.stopping
+        return _json(HTTPStatus.OK if open_for_calls else HTTPStatus.SERVICE_UNAVAILABLE, pool)
+
+    async def metrics() -> Page:
+        return Page(content_type=PROMETHEUS, body=own_metrics(pool) + await _workers_metrics(pool))
+
+    return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+
+
+def own_metrics(pool: WorkerPool) -> bytes:
+    """What the supervisor knows of its workers."""
+    registry = CollectorRegistry()
+    up = Gauge("callerside_worker_up", "1 if it takes calls.", ["worker"], registry=registry)
+    restarts = Counter(
+        "callerside_worker_restarts", "Starts after the first.", ["worker"], registry=registry
+    )
+    for worker in pool.policy.workers:
+        up.labels(str(worker.index)).set(worker.state == "ready")
+        restarts.labels(str(worker.index)).inc(worker.restarts)
+    return generate_latest(registry)
+
+
+async def _workers_metrics(pool: WorkerPool) -> bytes:
+    """A worker that does not answer in time is missing from the page, and only that one."""
+    ready = [worker.index for worker in pool.policy.workers if worker.state == "ready"]
+    answers = await asyncio.gather(*(_metrics_of(pool, index) for index in ready))
+    pages = zip(ready, answers, strict=True)
+    return merge_pages({str(index): page for index, page in pages if page is not None})
+
+
+async def _metrics_of(pool: WorkerPool, index: int) -> bytes | None:
+    try:
+        page = await fetch_unix(pool.socket(index), "/metrics", timeout_s=METRICS_TIMEOUT_S)
+    except FetchError:
+        return None
+    return page.body if page.status == HTTPStatus.OK else None
+
+
+def _json(status: HTTPStatus, pool: WorkerPool) -> Page:
+    told = {
+        "stopping": pool.policy.stopping,
+        "workers": [
+            {
+                "worker": worker.index,
+                "pid": pool.pid(worker.index),
+                "state": worker.state,
+                "address": worker.address,
+                "restarts": worker.restarts,
+            }
+            for worker in pool.policy.workers
+        ],
+    }
+    return Page(status=status, content_type=JSON, body=json.dumps(told).encode() + b"\n")

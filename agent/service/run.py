@@ -1,0 +1,168 @@
+"""`callerside-agent serve`: this process takes calls itself, or supervises workers that do."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from callerside.agent.config.loader import ConfigError, Secrets
+from callerside.agent.config.settings import Settings
+from callerside.agent.observe.call_records import RecordFile, record_writer
+from callerside.agent.prompts.warming import Warming
+from callerside.agent.service.crash_records import lost_calls
+from callerside.agent.service.pages import supervisor_pages
+from callerside.agent.service.signals import signals
+from callerside.agent.service.supervisor import WorkerPool
+from callerside.agent.service.worker import run_worker, serving
+
+MAX_PORT = 65535
+
+OnReady = Callable[[Sequence[str]], None]
+"""Told the addresses that take calls, once all do."""
+
+_log = structlog.get_logger(__name__)
+
+
+def check_ports(settings: Settings) -> None:
+    """See that every worker's ports exist.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    sip, last = settings.sip, settings.workers - 1
+    if sip.port + last > MAX_PORT:
+        raise ConfigError(
+            f"sip.port: {settings.workers} workers from {sip.port} on need ports up to "
+            f"{sip.port + last}, and {MAX_PORT} is the last"
+        )
+    last_rtp = sip.rtp_port + settings.workers * sip.rtp_port_count - 1
+    if sip.rtp_port and last_rtp > MAX_PORT:
+        raise ConfigError(
+            f"sip.rtp_port: {settings.workers} workers with {sip.rtp_port_count} ports each from "
+            f"{sip.rtp_port} on need ports up to {last_rtp}, and {MAX_PORT} is the last"
+        )
+
+
+def check_places(settings: Settings) -> None:
+    """See that there is room for what calls leave: they go on without it, and only the log tells.
+
+    Raises:
+        ConfigError: it cannot be written; directories that are missing are made.
+    """
+    for one in (settings, *(route.settings for route in settings.routes)):
+        _check_directory("timeline.dir", one.timeline.dir)
+        _check_directory("recordings.dir", one.recordings.dir)
+    file = settings.records.file
+    if file is not None:
+        _check_directory("records.file", file.parent)
+        if file.is_dir() or (file.exists() and not os.access(file, os.W_OK)):
+            raise ConfigError(f"records.file: {file} is no file that can be written")
+
+
+def _check_directory(name: str, directory: Path | None) -> None:
+    if directory is None:
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{name}: {directory} cannot be made: {reason}") from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise ConfigError(f"{name}: {directory} cannot be written: no right to")
+
+
+def worker_settings(settings: Settings, index: int) -> Settings:
+    """The settings of one of several workers: the file's, with the ports shifted by its number.
+
+    A port that is 0 stays 0: every worker takes any free one.
+    """
+    sip = settings.sip
+    rtp_port = sip.rtp_port and sip.rtp_port + index * sip.rtp_port_count
+    own = sip.model_copy(update={"port": sip.port and sip.port + index, "rtp_port": rtp_port})
+    return settings.model_copy(update={"sip": own})
+
+
+def worker_command(config: Path, index: int, socket: Path) -> list[str]:
+    """The command line of a worker of this agent."""
+    return [
+        *(sys.executable, "-m", "callerside.agent.cli", "serve", "--config", str(config)),
+        *("--worker", str(index), "--socket", str(socket)),
+    ]
+
+
+async def run_alone(
+    settings: Settings, secrets: Secrets, load: Callable[[], Settings], on_ready: OnReady
+) -> int:
+    """Take calls in this process until told to stop; returns the exit code.
+
+    Raises:
+        SipError, ToolError, OSError: see `run_worker`.
+    """
+    record_lost_calls(settings)
+    warming = Warming(secrets)
+
+    def ready(address: str) -> None:
+        on_ready([address])
+        warming.begin(settings)
+
+    def load_and_warm() -> Settings:
+        fresh = load()
+        warming.begin(fresh)
+        return fresh
+
+    try:
+        return await run_worker(settings, secrets, load_and_warm, on_ready=ready)
+    finally:
+        await warming.stop()
+
+
+async def run_supervisor(
+    settings: Settings,
+    secrets: Secrets,
+    config: Path,
+    load: Callable[[], Settings],
+    on_ready: OnReady,
+) -> int:
+    """Keep the workers alive until told to stop; returns the exit code.
+
+    Raises:
+        OSError: the pages cannot be served.
+    """
+    record_lost_calls(settings)
+    warming = Warming(secrets)
+
+    def ready(addresses: Sequence[str]) -> None:
+        on_ready(addresses)
+        warming.begin(settings)
+
+    def reload() -> None:
+        pool.reload()
+        with contextlib.suppress(ConfigError):  # each worker says so
+            warming.begin(load())
+
+    pool = WorkerPool(
+        settings.workers,
+        lambda index, socket: worker_command(config, index, socket),
+        drain_limit_ms=settings.drain.limit_ms,
+        on_ready=ready,
+        on_exit=lambda pid: record_lost_calls(settings, pid),
+    )
+    try:
+        async with serving(supervisor_pages(pool), settings):
+            with signals(stop=pool.stop, reload=reload):
+                return await pool.run()
+    finally:
+        await warming.stop()
+
+
+def record_lost_calls(settings: Settings, pid: int | None = None) -> None:
+    """Write the records of calls whose process was killed: of `pid`, or of any that is gone."""
+    file = settings.records.file
+    if file is not None:
+        write = record_writer(RecordFile(file))
+        for record in lost_calls(file, pid):
+            _log.warning("call_lost", call=record["call"], sip_call_id=record["sip_call_id"])
+            write(record)

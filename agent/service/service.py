@@ -1,0 +1,317 @@
+"""The running agent: a SIP endpoint whose calls each get a machine, a driver and a timeline.
+
+Nothing here decides anything about a call. Whoever operates the service (the command line, a drain,
+a supervisor) uses `start`, `refuse_calls`, `end_calls`, `reload` and `stop`.
+"""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from callerside.agent.call.effects import ConnectRealtime
+from callerside.agent.call.inputs import CallInput
+from callerside.agent.call.machine import CallMachine
+from callerside.agent.config.loader import Secrets
+from callerside.agent.config.settings import CallSettings, Settings
+from callerside.agent.config.settings_operating import RecordingSettings
+from callerside.agent.observe.call_recording import TapedLeg, TapeError, WavTape
+from callerside.agent.observe.mark_sinks import SafeSink, fan_out
+from callerside.agent.prompts.cache import PromptCache, default_cache_dir
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.realtime.interface import RealtimeConnection
+from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
+from callerside.agent.service.driver import CallDriver, Connect
+from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.options import Registration, SipOptions
+from callerside.agent.tools.executor import Background
+from callerside.agent.tools.toolboxes import load_toolboxes, reload_toolboxes
+from callerside.clock import LoopClock
+from callerside.marks import MarkSink, TimelineWriter
+
+_log = structlog.get_logger(__name__)
+
+_PROMPT_THREADS = 16
+_TOOL_THREADS = 32
+"""A function that hangs keeps one; its call goes on without it after `limits.tool_ms`."""
+_END_POLL_S = 0.02
+_SERVER_ERROR = 500
+
+
+class Service:
+    """One worker: an endpoint and its calls."""
+
+    def __init__(
+        self, settings: Settings, secrets: Secrets, *, sinks: Sequence[MarkSink] = ()
+    ) -> None:
+        """A service that is not started yet.
+
+        Args:
+            settings: everything but the secrets.
+            secrets: the API key and the registrar's password.
+            sinks: every mark of every call goes to each of these, besides the call's timeline.
+
+        Raises:
+            ToolError: a module of tools cannot be used; says which and why.
+        """
+        self._settings = settings
+        self._secrets = secrets
+        self._sinks = tuple(sinks)
+        self._endpoint = SipEndpoint(
+            _sip_options(settings, secrets),
+            self._accept,
+            on_refused=lambda status, reason: self.on_refused(status, reason),
+        )
+        self._drivers: dict[str, CallDriver] = {}
+        self._tools = load_toolboxes(settings)
+        self._prompt_work = Background("prompts", _PROMPT_THREADS)
+        self._tool_work = Background("tools", _TOOL_THREADS)
+        self._clock: LoopClock | None = None
+        self.on_calls_changed: Callable[[int], None] = lambda _active: None
+        """Told the number of calls that are up, whenever it changes."""
+        self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
+        """Told the SIP status of each call that is refused before it begins, and why that was."""
+
+    @property
+    def active_calls(self) -> int:
+        """Calls that are up."""
+        return len(self._drivers)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether callers can get here: false while a registrar that we need does not know us."""
+        return self._settings.sip.registration is None or bool(self._endpoint.registered)
+
+    async def start(self) -> int:
+        """Listen; answers the SIP port.
+
+        Raises:
+            SipError: the endpoint cannot be started; says why.
+        """
+        self._clock = LoopClock(asyncio.get_running_loop())
+        return await self._endpoint.start()
+
+    def refuse_calls(self) -> None:
+        """Turn new calls away with 503."""
+        self._endpoint.refuse_calls(503)
+
+    def end_calls(self, reason: str, *, at_once: bool = False) -> None:
+        """End the calls that are up, after their last words unless told otherwise."""
+        for driver in list(self._drivers.values()):
+            driver.end(reason, at_once=at_once)
+
+    def reload(self, settings: Settings) -> None:
+        """Take new prompts, routes and tools for the calls that come from now on.
+
+        Raises:
+            ToolError: a module of tools cannot be used; nothing has changed then.
+        """
+        self._tools = reload_toolboxes(settings)
+        self._settings = settings
+
+    async def stop(self, *, limit_s: float = 3.0) -> None:
+        """End what is left within `limit_s`, and stop listening."""
+        self.refuse_calls()
+        self.end_calls("shutting down", at_once=True)
+        polls = int(limit_s / _END_POLL_S)
+        while self._drivers and polls:
+            await asyncio.sleep(_END_POLL_S)
+            polls -= 1
+        await self._endpoint.stop()
+
+    def _accept(self, leg: CallLeg) -> None:
+        """A call is here; who is called, its first input says."""
+        feeds: list[Callable[[LegInput], None]] = []
+
+        def intake(event: LegInput) -> None:
+            if not feeds and isinstance(event, CallReceived):
+                feeds.append(self._new_call(leg, event))
+            for feed in feeds:
+                feed(event)
+
+        leg.start(_or_hang_up(intake, leg))
+
+    def _new_call(self, leg: CallLeg, received: CallReceived) -> Callable[[LegInput], None]:
+        """Set up what a call needs; returns what its leg's inputs go to."""
+        call = uuid.uuid4().hex[:12]
+        settings = self._settings.for_call(received.called)
+        name = f"{_safe_name(received.called)}-{call}"
+        timeline = _open_timeline(settings.timeline.dir, name)
+        own = [] if timeline is None else [SafeSink("timeline", timeline)]
+        mark = fan_out([*self._sinks, *own])
+        tape = _open_tape(settings.recordings, name, leg.sample_rate_hz)
+        taped = None if tape is None else TapedLeg(leg, tape, mark, call=call)
+
+        def ended() -> None:
+            self._drivers.pop(call, None)
+            self.on_calls_changed(len(self._drivers))
+            if timeline is not None:
+                _close_timeline(timeline)
+
+        connect = _Connector(self._secrets, settings.recordings, name)
+        driver = self._new_driver(
+            settings, received, taped or leg, connect, mark, call=call, on_end=ended
+        )
+        self._drivers[call] = driver
+        self.on_calls_changed(len(self._drivers))
+        return driver.feed if taped is None else taped.overheard(driver.feed)
+
+    def _new_driver(
+        self,
+        settings: CallSettings,
+        received: CallReceived,
+        leg: CallLeg,
+        connect: Connect,
+        mark: MarkSink,
+        *,
+        call: str,
+        on_end: Callable[[], None],
+    ) -> CallDriver:
+        assert self._clock is not None  # noqa: S101 - no call comes before `start`
+        tools = self._tools[settings.tools.module]
+        machine = CallMachine(
+            settings,
+            called=received.called,
+            sample_rate_hz=leg.sample_rate_hz,
+            tools=[tool.declaration for tool in tools.values()],
+        )
+        return CallDriver(
+            machine,
+            leg,
+            connect,
+            self._clock,
+            _prompt_cache(settings),
+            mark,
+            call=call,
+            tools=tools,
+            background=self._prompt_work.run,
+            run_tools=self._tool_work.run,
+            on_end=on_end,
+            on_failure=_tell_failure,
+        )
+
+
+class _Connector:
+    """Makes one call's connections to the Realtime API, recorded where that was asked for."""
+
+    def __init__(self, secrets: Secrets, recordings: RecordingSettings, name: str) -> None:
+        self._secrets = secrets
+        self._recordings = recordings
+        self._name = name
+        self._count = 0
+
+    def __call__(self, effect: ConnectRealtime) -> RealtimeConnection:
+        """A new connection, not started yet."""
+        self._count += 1
+        connection = WebSocketConnection(
+            effect.url,
+            model=effect.model,
+            api_key=self._secrets.api_key,
+            dialect=effect.dialect,
+            timeout_ms=effect.timeout_ms,
+        )
+        if self._recordings.dir is None or not self._recordings.realtime:
+            return connection
+        suffix = "" if self._count == 1 else f"-{self._count}"
+        file = StreamFile(
+            self._recordings.dir / f"{self._name}{suffix}.realtime",
+            time.monotonic_ns,
+            model=effect.model,
+            dialect=effect.dialect,
+        )
+        return RecordedConnection(connection, file)
+
+
+def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[LegInput], None]:
+    """A bug in what sets a call up, or in its tape, ends that call, and not in silence."""
+    failed = False
+
+    def guarded(event: LegInput) -> None:
+        nonlocal failed
+        try:
+            intake(event)
+        except Exception:
+            if failed:
+                return  # it has been told, and hung up; what still arrives may fail for that reason
+            failed = True
+            _log.exception("call_failed", input=type(event).__name__)
+            leg.hang_up(_SERVER_ERROR)
+
+    return guarded
+
+
+def _tell_failure(event: CallInput, error: Exception) -> None:
+    _log.error("call_failed", input=type(event).__name__, exc_info=error)
+
+
+def _safe_name(called: str) -> str:
+    """The called number as part of a file's name, whatever the caller put into it."""
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", called)[:100].lstrip(".") or "unknown"
+
+
+def _open_timeline(directory: Path | None, name: str) -> TimelineWriter | None:
+    """A call goes on without its timeline if that cannot be written."""
+    if directory is None:
+        return None
+    try:
+        return TimelineWriter(directory / f"{name}.jsonl")
+    except OSError as error:
+        _log.error("timeline_failed", directory=str(directory), error=str(error))
+        return None
+
+
+def _close_timeline(timeline: TimelineWriter) -> None:
+    """The last marks of a call may not fit the disk, as those before."""
+    try:
+        timeline.close()
+    except OSError as error:
+        _log.error("timeline_failed", file=str(timeline.path), error=str(error))
+
+
+def _open_tape(settings: RecordingSettings, name: str, rate_hz: int) -> WavTape | None:
+    """A call goes on without its recording if that cannot be written."""
+    if settings.dir is None or not settings.audio:
+        return None
+    try:
+        return WavTape(settings.dir / f"{name}.wav", rate_hz)
+    except TapeError as error:
+        _log.error("recording_failed", error=str(error))
+        return None
+
+
+def _prompt_cache(settings: CallSettings) -> PromptCache:
+    return PromptCache(settings.greeting.cache_dir or default_cache_dir())
+
+
+def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
+    sip = settings.sip
+    registration = None
+    if sip.registration is not None:
+        registration = Registration(
+            **sip.registration.model_dump(), password=secrets.sip_password or ""
+        )
+    return SipOptions(
+        listen_host=sip.host,
+        port=sip.port,
+        transports=tuple(sip.transports),
+        rtp_port=sip.rtp_port,
+        rtp_port_count=sip.rtp_port_count,
+        public_host=sip.public_host,
+        rtp_public_host=sip.rtp_public_host,
+        codecs=tuple(sip.codecs),
+        sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
+        max_calls=sip.max_calls,
+        # The calls' own bounds are the machine's business: the leg holds the widest.
+        max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
+        conceal_loss=sip.conceal_loss,
+        clock_phase_ms=sip.clock_phase_ms,
+        rtp_timeout_ms=sip.rtp_timeout_ms,
+        retry_after_s=sip.retry_after_s,
+        allowed_peers=tuple(sip.allowed_peers),
+        registration=registration,
+    )

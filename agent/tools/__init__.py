@@ -1,0 +1,1 @@
+"""The functions that a model may call: loaded from the user's module, run beside the call."""
