@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Protocol
 
 from callerside.audio import AudioFileError
-from callerside.fakes.cassette import read_cassette
-from callerside.fakes.faults import parse_fault
 from callerside.fakes.help_texts import (
     BEGIN_HERE,
     CONVERT_EXAMPLES,
@@ -29,13 +27,15 @@ from callerside.fakes.help_texts import (
     RECORD_EXAMPLES,
     SERVE_EXAMPLES,
 )
-from callerside.fakes.load import ScriptError, load_repertoire
-from callerside.fakes.narrate import narrate
-from callerside.fakes.proxy import RecordingProxy
-from callerside.fakes.recording import RecordingError, read_recording, write_recording
-from callerside.fakes.replay import Pace, ReplayOptions
-from callerside.fakes.script import Script
-from callerside.fakes.server import FakeRealtime, ServerOptions
+from callerside.fakes.recording.cassette import read_cassette
+from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
+from callerside.fakes.recording.replay import Pace, ReplayOptions
+from callerside.fakes.recording.transcript import narrate
+from callerside.fakes.script.loader import ScriptError, load_repertoire
+from callerside.fakes.script.model import Script
+from callerside.fakes.server.proxy import RecordingProxy
+from callerside.fakes.server.server import FakeRealtime, ServerOptions
+from callerside.fakes.session.faults import parse_fault
 from callerside.files import begin_in_utf8
 from callerside.speech.synthesis import VoiceError
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from callerside.fakes.script import Script
-from callerside.fakes.server import FakeRealtime
+from callerside.fakes.script.model import Script
+from callerside.fakes.server.server import FakeRealtime
 from callerside.marks import Mark
 
 _LIMIT_S = 30

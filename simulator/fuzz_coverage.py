@@ -10,7 +10,7 @@ from typing import get_args
 from callerside.agent.call.inputs import Timer, TimerFired
 from callerside.agent.call.states import TRANSITIONS
 from callerside.agent.telephony.interface import Party
-from callerside.fakes.faults import BaseFault, Fault
+from callerside.fakes.session.faults import BaseFault, Fault
 from callerside.marks import Mark
 from callerside.simulator.known_marks import known_marks
 from callerside.simulator.lanes.virtual.call import VirtualCall

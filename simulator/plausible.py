@@ -10,8 +10,8 @@ from pathlib import Path
 
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import AudioFileError, duration_ms
-from callerside.fakes.repertoire import prepare as prepare_script
-from callerside.fakes.script import Reply, Script
+from callerside.fakes.script.model import Reply, Script
+from callerside.fakes.script.prepared import prepare as prepare_script
 from callerside.simulator.happenings import Silence
 from callerside.simulator.phrases import background, phrase
 from callerside.simulator.scenario import Scenario

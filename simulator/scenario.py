@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
 from callerside.agent.config.settings import CallSettings
-from callerside.fakes.script import Script
+from callerside.fakes.script.model import Script
 from callerside.reports.budget import BudgetError, is_lifted, parse_limits
 from callerside.simulator.happenings import Happening, Transfer
 from callerside.simulator.network import Network

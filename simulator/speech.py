@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from callerside.audio import AudioFileError
-from callerside.fakes import repertoire
+from callerside.fakes.script import prepared
 from callerside.simulator import phrases
 from callerside.simulator.plausible import unspeakable
 from callerside.simulator.stage import Stage
@@ -24,7 +24,7 @@ def prepare_all(stages: Sequence[Stage], rate_hz: int) -> None:
     try:
         for scenario in scenarios:
             phrases.prepare(scenario, rate_hz)
-            repertoire.prepare(scenario.realtime, scenario.folder)
+            prepared.prepare(scenario.realtime, scenario.folder)
     except (AudioFileError, VoiceError) as error:
         told = dict.fromkeys(line for one in scenarios for line in unspeakable(one))
         raise SpeechError("\n".join(told) or str(error)) from None

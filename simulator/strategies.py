@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from pydantic import TypeAdapter
 
-from callerside.fakes.faults import Fault
-from callerside.fakes.script import Timing
+from callerside.fakes.script.model import Timing
+from callerside.fakes.session.faults import Fault
 from callerside.simulator.fuzz_calls import generate
 from callerside.simulator.fuzz_parts import generate_faults, generate_network, generate_timing
 from callerside.simulator.network import Network

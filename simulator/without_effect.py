@@ -6,7 +6,7 @@ without bursts: it would pass for checked, and nothing would be.
 
 from collections.abc import Iterator
 
-from callerside.fakes.script import Reply, Script
+from callerside.fakes.script.model import Reply, Script
 from callerside.simulator.happenings import FunctionCall, Silence, Transcript
 from callerside.simulator.network import Direction
 from callerside.simulator.scenario import Scenario

@@ -25,7 +25,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "pjsua2": ("agent/sip/", "simulator/lanes/sip/telephone.py", "simulator/lanes/sip/line.py"),
-    "websockets": ("agent/realtime/client.py", "fakes/server.py", "fakes/proxy.py"),
+    "websockets": ("agent/realtime/client.py", "fakes/server/server.py", "fakes/server/proxy.py"),
 }
 WITHOUT_CLOCK_OR_LUCK = {
     "agent": ("call.py", "states.py", "effects.py", "inputs.py", "driver.py"),

@@ -176,7 +176,7 @@ class SpeechStopped:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What makes a turn: see `fakes.script.Vad` for the meaning of each."""
+    """What makes a turn: see `fakes.script.model.Vad` for the meaning of each."""
 
     threshold: float
     silence_ms: int

@@ -15,7 +15,7 @@ from callerside.agent.realtime.interface import (
 )
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.clock import NS_PER_MS
-from callerside.fakes.recording import read_recording
+from callerside.fakes.recording.format import read_recording
 
 
 class Connection:

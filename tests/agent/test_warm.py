@@ -18,8 +18,8 @@ from callerside.agent.prompts.prefetch import (
 )
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
-from callerside.fakes.script import Script
-from callerside.fakes.server import FakeRealtime
+from callerside.fakes.script.model import Script
+from callerside.fakes.server.server import FakeRealtime
 
 QUICK = Script.model_validate({"timing": {"think_ms": 0}})
 SLOW = Script.model_validate({"timing": {"think_ms": 20_000}})

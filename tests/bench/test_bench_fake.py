@@ -25,12 +25,17 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from websockets.asyncio.client import ClientConnection, connect
 
-from callerside.fakes.door import ClientEvent, ConnectionRequested, SetTimer, TimerFired
-from callerside.fakes.proxy import RecordingProxy
-from callerside.fakes.repertoire import Repertoire, prepare
-from callerside.fakes.script import Script
-from callerside.fakes.server import FakeRealtime
-from callerside.fakes.session import RealtimeSession
+from callerside.fakes.script.model import Script
+from callerside.fakes.script.prepared import Repertoire, prepare
+from callerside.fakes.server.proxy import RecordingProxy
+from callerside.fakes.server.server import FakeRealtime
+from callerside.fakes.session.interface import (
+    ClientEvent,
+    ConnectionRequested,
+    SetTimer,
+    TimerFired,
+)
+from callerside.fakes.session.session import RealtimeSession
 from callerside.marks import read_timeline
 from callerside.speech.synthesis import synthesise
 

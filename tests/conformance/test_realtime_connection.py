@@ -23,7 +23,7 @@ from callerside.agent.realtime.interface import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from callerside.fakes import door
+from callerside.fakes.session import interface
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.clock import VirtualClock
 from callerside.simulator.lanes.virtual.realtime import ApiPath, VirtualRealtimeServer
@@ -112,33 +112,33 @@ class MemoryPeer:
     def routine_ms(self, *, silent: bool) -> float:
         return 0.0
 
-    def handle(self, given: door.Input, now_ns: int) -> list[door.Effect]:
+    def handle(self, given: interface.Input, now_ns: int) -> list[interface.Effect]:
         del now_ns
-        if isinstance(given, door.ConnectionRequested):
-            answers: dict[str, list[door.Effect]] = {
-                "accept": [door.AcceptConnection()],
-                "refuse": [door.RefuseConnection(503, "busy\n")],
+        if isinstance(given, interface.ConnectionRequested):
+            answers: dict[str, list[interface.Effect]] = {
+                "accept": [interface.AcceptConnection()],
+                "refuse": [interface.RefuseConnection(503, "busy\n")],
                 "silent": [],
             }
             return answers[self._mode]
-        if not isinstance(given, door.ClientEvent):
+        if not isinstance(given, interface.ClientEvent):
             return []
         self._received.append(given.event)
         return self._obey(given.event)
 
-    def _obey(self, event: Event) -> list[door.Effect]:
+    def _obey(self, event: Event) -> list[interface.Effect]:
         match event["type"]:
             case "echo":
-                return [door.SendEvent(event["event"])]
+                return [interface.SendEvent(event["event"])]
             case "input_audio_buffer.append":
                 delta = {"type": "response.output_audio.delta", "delta": event["audio"]}
-                return [door.SendEvent(delta)]
+                return [interface.SendEvent(delta)]
             case "garbage":
-                return [door.SendText(event["text"])]
+                return [interface.SendText(event["text"])]
             case "close":
-                return [door.CloseConnection(event["code"], event["reason"])]
+                return [interface.CloseConnection(event["code"], event["reason"])]
             case "drop":
-                return [door.DropConnection()]
+                return [interface.DropConnection()]
         return []
 
 

@@ -23,7 +23,7 @@ from callerside.agent.service.crash_records import LOST
 from callerside.agent.telephony.interface import AudioReceived, CallAnswered, HungUp, MediaReady
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import tone
-from callerside.fakes.recording import read_recording
+from callerside.fakes.recording.format import read_recording
 
 pytestmark = pytest.mark.e2e
 

@@ -5,7 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from callerside.clock import ms_to_ns
-from callerside.fakes.door import (
+from callerside.fakes.recording.format import Entry, Header, Recording
+from callerside.fakes.recording.replay import ReplaySession
+from callerside.fakes.script.model import Script
+from callerside.fakes.script.prepared import Repertoire, prepare
+from callerside.fakes.session.interface import (
     CancelTimer,
     ClientEvent,
     CloseConnection,
@@ -17,12 +21,8 @@ from callerside.fakes.door import (
     SetTimer,
     TimerFired,
 )
-from callerside.fakes.recording import Entry, Header, Recording
-from callerside.fakes.repertoire import Repertoire, prepare
-from callerside.fakes.replay import ReplaySession
-from callerside.fakes.script import Script
-from callerside.fakes.session import RealtimeSession
-from callerside.fakes.state import Observation
+from callerside.fakes.session.session import RealtimeSession
+from callerside.fakes.session.state import Observation
 from callerside.marks import Mark
 from callerside.speech.synthesis import synthesise
 

@@ -8,7 +8,7 @@ from in_memory import Client
 from official import models_by_type, strictly
 from openai.types.beta.realtime import RealtimeServerEvent
 
-from callerside.fakes.door import ConnectionRequested
+from callerside.fakes.session.interface import ConnectionRequested
 from callerside.speech.synthesis import synthesise
 
 _BETA = models_by_type(RealtimeServerEvent)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from callerside.fakes.conversation import Conversation, Item
-from callerside.fakes.requests import RequestError
+from callerside.fakes.session.conversation import Conversation, Item
+from callerside.fakes.session.requests import RequestError
 
 
 def item(name: str, text: str = "Hello.", **fields: Any) -> Item:

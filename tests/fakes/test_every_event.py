@@ -6,8 +6,8 @@ from in_memory import Client
 from official import check, models_by_type
 from openai.types.realtime import RealtimeClientEvent, RealtimeServerEvent
 
-from callerside.fakes.requests import CLIENT_EVENTS
-from callerside.fakes.wire import encode
+from callerside.fakes.server.codec import encode
+from callerside.fakes.session.requests import CLIENT_EVENTS
 
 NOT_OVER_A_WEBSOCKET = {
     "output_audio_buffer.clear",

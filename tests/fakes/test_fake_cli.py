@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from callerside.fakes.cli import main
-from callerside.fakes.recording import read_recording
+from callerside.fakes.recording.format import read_recording
 from callerside.marks import read_timeline
 from callerside.vad import turn_detector
 

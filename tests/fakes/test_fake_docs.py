@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from callerside.fakes.faults import FAULTS
-from callerside.fakes.recording import read_recording
-from callerside.fakes.script import Reply, Script, Timing
-from callerside.fakes.server import FakeRealtime
+from callerside.fakes.recording.format import read_recording
+from callerside.fakes.script.model import Reply, Script, Timing
+from callerside.fakes.server.server import FakeRealtime
+from callerside.fakes.session.faults import FAULTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-realtime.md").read_text(encoding="utf-8")
 

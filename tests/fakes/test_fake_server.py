@@ -14,9 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from callerside.audio import read_wav, to_samples
-from callerside.fakes.faults import parse_fault
-from callerside.fakes.script import Script
-from callerside.fakes.server import FakeRealtime, ServerOptions
+from callerside.fakes.script.model import Script
+from callerside.fakes.server.server import FakeRealtime, ServerOptions
+from callerside.fakes.session.faults import parse_fault
 from callerside.marks import Mark, read_timeline
 from callerside.speech.synthesis import synthesise
 

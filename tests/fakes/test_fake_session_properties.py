@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from in_memory import Client
 from official import check
 
-from callerside.fakes.door import SendEvent
-from callerside.fakes.repertoire import prepare
-from callerside.fakes.script import Script
-from callerside.fakes.wire import decode, encode
+from callerside.fakes.script.model import Script
+from callerside.fakes.script.prepared import prepare
+from callerside.fakes.server.codec import decode, encode
+from callerside.fakes.session.interface import SendEvent
 
 REPERTOIRE = prepare(
     Script.model_validate(

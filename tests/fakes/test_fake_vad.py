@@ -6,8 +6,8 @@ import pytest
 from in_memory import Client
 
 from callerside.audio import AudioFormat, resample, silence, to_bytes, to_samples
-from callerside.fakes.hearing import SEMANTIC_LONGEST_WAIT_MS
-from callerside.fakes.shelf import Shelf
+from callerside.fakes.script.cache import Shelf
+from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS
 from callerside.speech.synthesis import synthesise
 from callerside.vad import turn_detector as vad
 from callerside.vad.turn_detector import (

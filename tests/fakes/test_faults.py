@@ -8,7 +8,9 @@ import pytest
 from in_memory import Client
 from pydantic import ValidationError
 
-from callerside.fakes.door import (
+from callerside.fakes.script.model import Script
+from callerside.fakes.session.faults import FAULTS, Close, parse_fault
+from callerside.fakes.session.interface import (
     AcceptConnection,
     CloseConnection,
     DropConnection,
@@ -17,8 +19,6 @@ from callerside.fakes.door import (
     SendEvent,
     SendText,
 )
-from callerside.fakes.faults import FAULTS, Close, parse_fault
-from callerside.fakes.script import Script
 
 REPLY = {"say": "We open at nine on Saturday.", "pace": 2, "think_ms": 100}
 

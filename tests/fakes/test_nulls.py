@@ -12,7 +12,7 @@ from in_memory import Client
 from openai.types.realtime import RealtimeSessionCreateRequest, ResponseCreateEvent
 from pydantic import BaseModel
 
-from callerside.fakes.door import ClientEvent
+from callerside.fakes.session.interface import ClientEvent
 
 TURN_DETECTION = ("audio", "input", "turn_detection")
 SWITCHES_OFF = {

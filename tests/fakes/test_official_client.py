@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from websockets.exceptions import ConnectionClosed
 
 from callerside.audio import AudioFormat, resample
-from callerside.fakes.script import Script
-from callerside.fakes.server import FakeRealtime
+from callerside.fakes.script.model import Script
+from callerside.fakes.server.server import FakeRealtime
 from callerside.speech.synthesis import synthesise
 
 QUICK = {"think_ms": 20, "pace": 1000, "commit_ms": 5, "transcription_ms": 5}

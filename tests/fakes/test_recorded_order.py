@@ -10,9 +10,9 @@ import pytest
 from in_memory import Client
 from recorded import cassettes, needs_recordings
 
-from callerside.fakes.cassette import read_cassette
-from callerside.fakes.door import ClientEvent, ConnectionRequested
-from callerside.fakes.recording import Entry, Recording
+from callerside.fakes.recording.cassette import read_cassette
+from callerside.fakes.recording.format import Entry, Recording
+from callerside.fakes.session.interface import ClientEvent, ConnectionRequested
 from callerside.speech.synthesis import synthesise
 
 # The recorded frames of audio were cut short by those who published them: the same number of

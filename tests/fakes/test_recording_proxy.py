@@ -11,14 +11,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.typing import Origin, Subprotocol
 
-from callerside.fakes import proxy as proxy_module
-from callerside.fakes.faults import parse_fault
-from callerside.fakes.proxy import RecordingProxy
-from callerside.fakes.recorded_sound import Sender
-from callerside.fakes.recording import RecordingWriter, read_recording
-from callerside.fakes.replay import ReplayOptions
-from callerside.fakes.script import Script
-from callerside.fakes.server import FakeRealtime
+from callerside.fakes.recording.audio_files import Sender
+from callerside.fakes.recording.format import RecordingWriter, read_recording
+from callerside.fakes.recording.replay import ReplayOptions
+from callerside.fakes.script.model import Script
+from callerside.fakes.server import proxy as proxy_module
+from callerside.fakes.server.proxy import RecordingProxy
+from callerside.fakes.server.server import FakeRealtime
+from callerside.fakes.session.faults import parse_fault
 
 QUICK = {"think_ms": 20, "pace": 1000}
 SCRIPT = Script.model_validate({"replies": [{"say": "We open at nine."}], "timing": QUICK})

@@ -7,9 +7,8 @@ import yaml
 from recorded import cassettes, needs_recordings
 
 from callerside.audio import AudioFormat, to_samples
-from callerside.fakes.cassette import read_cassette
-from callerside.fakes.narrate import narrate
-from callerside.fakes.recording import (
+from callerside.fakes.recording.cassette import read_cassette
+from callerside.fakes.recording.format import (
     Entry,
     Header,
     Recording,
@@ -18,6 +17,7 @@ from callerside.fakes.recording import (
     read_recording,
     write_recording,
 )
+from callerside.fakes.recording.transcript import narrate
 from callerside.speech.synthesis import synthesise
 
 HEADER = '{"format":"realtime-recording","version":1}\n'

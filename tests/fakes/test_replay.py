@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 from in_memory import Client
 
-from callerside.fakes.causes import Act, find_acts
-from callerside.fakes.difference import first_difference
-from callerside.fakes.door import ConnectionLost, KeepSent
-from callerside.fakes.recording import Entry, Header, Recording
-from callerside.fakes.replay import ReplayOptions, ReplaySession
-from callerside.fakes.state import Observation
+from callerside.fakes.recording.causality import Act, find_acts
+from callerside.fakes.recording.difference import first_difference
+from callerside.fakes.recording.format import Entry, Header, Recording
+from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
+from callerside.fakes.session.interface import ConnectionLost, KeepSent
+from callerside.fakes.session.state import Observation
 
 FAST = ReplayOptions(timing="fast")
 STRICT = ReplayOptions(strict=True)

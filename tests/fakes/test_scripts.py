@@ -7,10 +7,10 @@ from pydantic import ValidationError
 
 from callerside.audio import AudioFileError, AudioFormat, silence, tone, write_wav
 from callerside.audio import to_samples as samples_of
-from callerside.fakes.load import ScriptError, load_script
-from callerside.fakes.points import Point, parse_point
-from callerside.fakes.repertoire import prepare
-from callerside.fakes.script import Reply, Script
+from callerside.fakes.script.loader import ScriptError, load_script
+from callerside.fakes.script.model import Reply, Script
+from callerside.fakes.script.prepared import prepare
+from callerside.fakes.session.points import Point, parse_point
 from callerside.speech.synthesis import VoiceError
 
 

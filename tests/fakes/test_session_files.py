@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from callerside.audio import read_wav, to_samples, tone
-from callerside.fakes import session_files
-from callerside.fakes.session_files import SessionFiles
+from callerside.fakes.server import files as session_files
+from callerside.fakes.server.files import SessionFiles
 
 TONE = tone(300, 3000, 24_000)
 

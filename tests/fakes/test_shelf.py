@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.fakes.load import ScriptError
-from callerside.fakes.shelf import Shelf
+from callerside.fakes.script.cache import Shelf
+from callerside.fakes.script.loader import ScriptError
 
 
 def test_a_script_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:

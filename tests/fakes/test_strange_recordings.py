@@ -9,10 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from in_memory import Client
 
-from callerside.fakes.door import ClientEvent
-from callerside.fakes.narrate import narrate
-from callerside.fakes.recording import Entry, Header, Recording, RecordingError, read_recording
-from callerside.fakes.replay import ReplayOptions, ReplaySession
+from callerside.fakes.recording.format import (
+    Entry,
+    Header,
+    Recording,
+    RecordingError,
+    read_recording,
+)
+from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
+from callerside.fakes.recording.transcript import narrate
+from callerside.fakes.session.interface import ClientEvent
 from callerside.speech.synthesis import synthesise
 
 SPEECH = synthesise("Hello.") + bytes(48_000)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from callerside.fakes.door import ClientEvent, ClientGarbage
-from callerside.fakes.requests import MAX_APPEND_BYTES
-from callerside.fakes.wire import decode, decode_in_steps, encode, encode_in_pieces
+from callerside.fakes.server.codec import decode, decode_in_steps, encode, encode_in_pieces
+from callerside.fakes.session.interface import ClientEvent, ClientGarbage
+from callerside.fakes.session.requests import MAX_APPEND_BYTES
 
 LARGE = bytes(range(256)) * 1000
 

@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, find, given, settings
 
-from callerside.fakes.script import Timing
+from callerside.fakes.script.model import Timing
 from callerside.simulator.fuzz_play import play_scenario
 from callerside.simulator.network import Network
 from callerside.simulator.scenario import Scenario

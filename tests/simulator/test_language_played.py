@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from callerside.agent.call.states import State
 from callerside.audio import level_dbfs, to_samples, tone, write_wav
-from callerside.fakes.recording import Entry, Header, Recording, write_recording
+from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
 from callerside.marks import Mark, read_timeline
 from callerside.simulator.evaluate import Evaluated, evaluate
 from callerside.simulator.lanes.virtual.lane import VirtualLane

@@ -6,9 +6,9 @@ import yaml
 
 from callerside.agent.config.settings import CallSettings, Settings
 from callerside.audio import to_samples, tone, write_wav
-from callerside.fakes.load import load_script
-from callerside.fakes.recording import Entry, Header, Recording, write_recording
-from callerside.fakes.repertoire import prepare
+from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
+from callerside.fakes.script.loader import load_script
+from callerside.fakes.script.prepared import prepare
 from callerside.simulator.lanes.sip.config import agent_config, child_environment, write_scripts
 from callerside.simulator.loader import load_file
 from callerside.simulator.stage import Stage, plan

@@ -23,7 +23,7 @@ from callerside.agent.realtime.interface import (
     RealtimeInput,
 )
 from callerside.clock import Clock, Timer, ms_to_ns
-from callerside.fakes import door
+from callerside.fakes.session import interface
 from callerside.marks import MarkSink
 
 _NORMAL, _ABNORMAL, _TOO_BIG = 1000, 1006, 1009
@@ -31,9 +31,9 @@ _NORMAL, _ABNORMAL, _TOO_BIG = 1000, 1006, 1009
 
 
 class Session(Protocol):
-    """The fake's session machine (`fakes.session`)."""
+    """The fake's session machine (`fakes.session.session`)."""
 
-    def handle(self, event: door.Input, now_ns: int) -> list[door.Effect]:
+    def handle(self, event: interface.Input, now_ns: int) -> list[interface.Effect]:
         """Told what happened and when, answers with what should be done."""
 
     def routine_ms(self, *, silent: bool) -> float:
@@ -84,7 +84,7 @@ class VirtualRealtimeServer:
         connection = VirtualRealtimeConnection(
             self._clock,
             self._open_session(),
-            request=door.ConnectionRequested(model=model, beta_header=dialect == "beta"),
+            request=interface.ConnectionRequested(model=model, beta_header=dialect == "beta"),
             timeout_ms=timeout_ms,
             path=self._path,
             marks=self._marks,
@@ -98,7 +98,7 @@ class VirtualRealtimeServer:
         for connection in self._connections:
             connection.stop_server()
 
-    def _keep(self, audio: door.KeepAudio) -> None:
+    def _keep(self, audio: interface.KeepAudio) -> None:
         self.heard += audio.pcm
         self.heard_rate_hz = audio.rate_hz
 
@@ -111,11 +111,11 @@ class VirtualRealtimeConnection:
         clock: Clock,
         session: Session,
         *,
-        request: door.ConnectionRequested,
+        request: interface.ConnectionRequested,
         timeout_ms: int,
         path: ApiPath,
         marks: MarkSink,
-        keep: Callable[[door.KeepAudio], None],
+        keep: Callable[[interface.KeepAudio], None],
     ) -> None:
         self._clock = clock
         self._session = session
@@ -145,7 +145,7 @@ class VirtualRealtimeConnection:
         if self._on_input is None:
             return
         if self._unsent is None:
-            self._to_server(door.ClientEvent(event))
+            self._to_server(interface.ClientEvent(event))
         elif len(self._unsent) < MAX_WAITING_EVENTS:
             self._unsent.append(event)
         else:
@@ -153,7 +153,7 @@ class VirtualRealtimeConnection:
             self._end_client(RealtimeClosed(reason=reason))
 
     def routine_ms(self, *, silent: bool) -> float:
-        """So much audio may be appended at once; see `fakes.session.RealtimeSession.routine_ms`."""
+        """So much audio may be appended at once; see `session.RealtimeSession.routine_ms`."""
         if self._to_server_ns or self._unsent is not None or not self._server_open:
             return 0.0
         return self._session.routine_ms(silent=silent)
@@ -162,7 +162,7 @@ class VirtualRealtimeConnection:
         """See `RealtimeConnection.close`."""
         if self._on_input is not None:
             self._on_input = None
-            self._to_server(door.ConnectionLost(_NORMAL))
+            self._to_server(interface.ConnectionLost(_NORMAL))
 
     def _give_up(self) -> None:
         if self._unsent is not None:
@@ -172,7 +172,7 @@ class VirtualRealtimeConnection:
     def _end_client(self, closed: RealtimeClosed) -> None:
         """The client's end gives up: it is told soon, and the server notices."""
         self._clock.call_at(self._clock.now_ns(), partial(self._tell, closed))
-        self._to_server(door.ConnectionLost(_ABNORMAL))
+        self._to_server(interface.ConnectionLost(_ABNORMAL))
 
     def _tell(self, realtime_input: RealtimeInput) -> None:
         """What has arrived at the client; nothing is told once it has closed."""
@@ -182,7 +182,7 @@ class VirtualRealtimeConnection:
         if isinstance(realtime_input, RealtimeConnected):
             unsent, self._unsent = self._unsent or [], None
             for event in unsent:
-                self._to_server(door.ClientEvent(event))
+                self._to_server(interface.ClientEvent(event))
         elif isinstance(realtime_input, RealtimeClosed):
             self._on_input = None
         on_input(realtime_input)
@@ -191,49 +191,49 @@ class VirtualRealtimeConnection:
 
     def stop_server(self) -> None:
         """The server ends."""
-        self._serve(door.ServerStopping())
+        self._serve(interface.ServerStopping())
 
-    def _serve(self, session_input: door.Input) -> None:
+    def _serve(self, session_input: interface.Input) -> None:
         if not self._server_open:
             return
         for effect in self._session.handle(session_input, self._clock.now_ns()):
-            if isinstance(effect, door.EmitMark):  # most are one of these two
+            if isinstance(effect, interface.EmitMark):  # most are one of these two
                 self._marks(effect.mark)
-            elif isinstance(effect, door.KeepAudio):
+            elif isinstance(effect, interface.KeepAudio):
                 self._keep(effect)
             else:
                 self._carry_out(effect)
-        if isinstance(session_input, door.ConnectionLost):
+        if isinstance(session_input, interface.ConnectionLost):
             self._end_server()
 
-    def _carry_out(self, effect: door.Effect) -> None:
+    def _carry_out(self, effect: interface.Effect) -> None:
         match effect:
-            case door.SendEvent(event):
+            case interface.SendEvent(event):
                 self._to_client(RealtimeEvent(event=event))
-            case door.SetTimer(name, at_ns):
+            case interface.SetTimer(name, at_ns):
                 self._cancel(name)
                 self._timers[name] = self._clock.call_at(at_ns, partial(self._fire, name))
-            case door.CancelTimer(name):
+            case interface.CancelTimer(name):
                 self._cancel(name)
-            case door.AcceptConnection():
+            case interface.AcceptConnection():
                 self._to_client(RealtimeConnected())
-            case door.SendText(text):
+            case interface.SendText(text):
                 self._to_client(_told_of_text(text))
-            case door.RefuseConnection(status, _):
+            case interface.RefuseConnection(status, _):
                 reason = f"handshake refused: HTTP {status}"
                 self._to_client(RealtimeClosed(reason=reason, status=status))
                 self._end_server()
-            case door.CloseConnection(code, reason):
+            case interface.CloseConnection(code, reason):
                 reason = reason or "closed by the server"
                 self._to_client(RealtimeClosed(reason=reason, code=code))
                 self._end_server()
-            case door.DropConnection():
+            case interface.DropConnection():
                 self._to_client(RealtimeClosed(reason="the connection was lost", code=_ABNORMAL))
                 self._end_server()
 
     def _fire(self, name: str) -> None:
         del self._timers[name]
-        self._serve(door.TimerFired(name))
+        self._serve(interface.TimerFired(name))
 
     def _cancel(self, name: str) -> None:
         if timer := self._timers.pop(name, None):
@@ -247,7 +247,7 @@ class VirtualRealtimeConnection:
 
     # Between them
 
-    def _to_server(self, session_input: door.Input) -> None:
+    def _to_server(self, session_input: interface.Input) -> None:
         if not self._to_server_ns:
             self._serve(session_input)
             return

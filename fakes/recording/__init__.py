@@ -1,0 +1,1 @@
+"""Recorded sessions: their format, what caused what in them, and their replay."""

@@ -1,0 +1,81 @@
+"""Converts sessions that others have recorded, as YAML, into recordings of ours.
+
+The shape is that of pydantic-ai's test cassettes: a list of `interactions`, each with `direction`
+(`sent` by the client, `received` from the server) and `data`, the event. They carry no times, and
+their audio has been cut to a few bytes a frame; both are told by the header.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from callerside.fakes.recording.audio_files import Sender
+from callerside.fakes.recording.format import AUDIO_FIELDS, Entry, Header, Recording, RecordingError
+from callerside.files import regular
+
+_SENDERS: dict[str, Sender] = {"sent": "client", "received": "server"}
+
+
+def read_cassette(path: Path) -> Recording:
+    """Read a cassette; events get times in their order, a millisecond apart.
+
+    Raises:
+        RecordingError: it cannot be read, or is none.
+    """
+    try:
+        data = yaml.safe_load(regular(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise RecordingError(f"{path}:1: no YAML: too much is within one another") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = 1 if mark is None else mark.line + 1
+        raise RecordingError(f"{path}:{line}: no YAML") from None
+    interactions = data.get("interactions") if isinstance(data, Mapping) else None
+    if not isinstance(interactions, list):
+        raise RecordingError(f"{path}:1: expected a mapping with a list of interactions")
+    entries = [_entry(path, number, interaction) for number, interaction in enumerate(interactions)]
+    header = Header(model=_model(entries), timed=False, source=path.name)
+    return Recording(header, tuple(entries))
+
+
+def _entry(path: Path, number: int, interaction: object) -> Entry:
+    where = f"{path}: interaction {number + 1}"
+    if not isinstance(interaction, Mapping):
+        raise RecordingError(f"{where}: expected a mapping")
+    sender = _SENDERS.get(str(interaction.get("direction")))
+    event = interaction.get("data")
+    if sender is None:
+        raise RecordingError(f"{where}: direction: expected sent or received")
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise RecordingError(f"{where}: data: expected an event with a type")
+    try:
+        json.dumps(event)
+    except TypeError as error:  # YAML knows more than JSON, such as dates
+        raise RecordingError(f"{where}: data: {error}") from None
+    name = AUDIO_FIELDS.get(event["type"])
+    if name is not None:
+        event = {**event, name: _whole_bytes(str(event.get(name, "")))}
+    return Entry(number / 1000, sender, event)
+
+
+def _whole_bytes(text: str) -> bytes:
+    """Base64 that may have been cut off anywhere, as whole samples."""
+    try:
+        data = base64.b64decode(text[: len(text) // 4 * 4], validate=True)
+    except binascii.Error:
+        return b""
+    return data[: len(data) // 2 * 2]
+
+
+def _model(entries: list[Entry]) -> str:
+    created: Any = next((e.event for e in entries if e.type == "session.created"), {})
+    return str(created.get("session", {}).get("model", ""))

@@ -1,0 +1,1 @@
+"""What the fake says, as people write it: the script's model, its loader, what is prepared."""

@@ -1,0 +1,57 @@
+"""A folder of scripts, each ready to be performed before its session is asked for.
+
+Reading a script and its sounds takes tens of milliseconds, which a client would take for the
+server's handshake. So they are read when the server starts, and again when a file has changed.
+"""
+
+import logging
+from pathlib import Path
+
+from callerside.fakes.script.loader import ScriptError, load_repertoire
+from callerside.fakes.script.prepared import Repertoire
+
+log = logging.getLogger("callerside.fakes.script.cache")
+
+
+class Shelf:
+    """The scripts of a folder by stage: `STAGE.yaml`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ready: dict[Path, tuple[int, Repertoire]] = {}
+
+    def fill(self) -> None:
+        """Make every script ready; one that cannot be used is logged, and refused later."""
+        for path in sorted(self._folder.glob("*.yaml")):
+            try:
+                self._prepare(path)
+            except ScriptError as error:
+                log.warning("%s", error)
+
+    def ready(self, stage: str) -> Repertoire | None:
+        """A stage's script, if it is ready and its file has not changed since."""
+        path = self._path(stage)
+        modified_ns, repertoire = self._ready.get(path, (None, None))
+        return repertoire if path.is_file() and _modified_ns(path) == modified_ns else None
+
+    def find(self, stage: str) -> Repertoire | None:
+        """A stage's script, made ready if need be; None if there is no such file.
+
+        Raises:
+            ScriptError: it cannot be performed.
+        """
+        path = self._path(stage)
+        return self._prepare(path) if path.is_file() else None
+
+    def _prepare(self, path: Path) -> Repertoire:
+        modified_ns = _modified_ns(path)
+        repertoire = load_repertoire(path, (known for _, known in self._ready.values()))
+        self._ready[path] = modified_ns, repertoire
+        return repertoire
+
+    def _path(self, stage: str) -> Path:
+        return self._folder / f"{stage}.yaml"
+
+
+def _modified_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns

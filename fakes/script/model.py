@@ -1,0 +1,176 @@
+"""What a fake Realtime session says and does: the script, as it is written in YAML.
+
+A script stands in a file of its own (`fake-realtime serve --script FILE`) or as the `realtime:`
+section of a scenario. Everything has a default: the empty script is a server that answers every
+turn with a short sentence, at the pace of recorded sessions.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from callerside.fakes.session.faults import Fault
+from callerside.models import ScriptModel
+
+Dialect = Literal["ga", "beta"]
+VadEngine = Literal["energy", "silero"]
+
+_CONTENT = ("say", "wav", "recording", "function_call")
+
+
+class FunctionCall(ScriptModel):
+    """A function that the model calls instead of speaking."""
+
+    name: str = Field(min_length=1)
+    """Name of the function, as the client's `tools` declare it."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Its arguments."""
+
+
+class RecordedReply(ScriptModel):
+    """A response that was recorded (`fake-realtime record`), to be said again."""
+
+    file: Annotated[Path, Field(strict=False)]
+    """The recording, relative to the file that this stands in."""
+    turn: int = Field(default=1, ge=1)
+    """Which of its spoken responses, counted from 1."""
+
+
+class Reply(ScriptModel):
+    """One response of the model. Its content is one of `say`, `wav`, `recording`, `function_call`.
+
+    A recording that has lost its audio is spoken anew from its transcript.
+    """
+
+    say: str | None = Field(default=None, min_length=1, max_length=4000)
+    """Text that is spoken by a synthetic voice."""
+    wav: Annotated[Path, Field(strict=False)] | None = None
+    """A sound file of any rate, relative to the file that this stands in."""
+    recording: RecordedReply | None = None
+    """A turn of a recording."""
+    function_call: FunctionCall | None = None
+    """A function call instead of speech."""
+    voice: str | None = None
+    """Voice of `say`: a name of the synthesiser's, such as `en-gb`, `en-us+f3` or `de`."""
+    speed_wpm: int | None = Field(default=None, ge=80, le=450)
+    """Speed of `say`, in words a minute."""
+    transcript: str | None = None
+    """What the transcript says; by default the text of `say` or of the recording, else nothing."""
+    heard: str | None = None
+    """What input transcription makes of the caller's turn that this reply answers."""
+    unheard: bool = False
+    """Input transcription of that turn fails."""
+    think_ms: float | None = Field(default=None, ge=0, le=600_000)
+    """From commit (or `response.create`) to the first audio delta; overrides `timing.think_ms`."""
+    delta_ms: float | None = Field(default=None, ge=10, le=10_000)
+    """Audio in one delta; overrides `timing.delta_ms`."""
+    pace: float | None = Field(default=None, ge=0.1, le=1000)
+    """How much faster than real time the audio is sent; overrides `timing.pace`."""
+    unfinished: bool = False
+    """`semantic_vad` judges the turn that this answers unfinished and waits as long as it may."""
+
+    @model_validator(mode="after")
+    def _has_one_content(self) -> Self:
+        given = [name for name in _CONTENT if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a reply has exactly one of {', '.join(_CONTENT)}; "
+                f"here is {' and '.join(given) or 'none'}"
+            )
+        if self.say is None and (self.voice is not None or self.speed_wpm is not None):
+            raise ValueError("voice and speed_wpm shape synthetic speech: they need say")
+        return self
+
+
+class Timing(ScriptModel):
+    """When things happen. The defaults are those of recorded gpt-realtime-2.1-mini sessions."""
+
+    connect_delay_ms: float = Field(default=0, ge=0, le=60_000)
+    """From the client's handshake to its acceptance, and to `session.created`."""
+    think_ms: float = Field(default=500, ge=0, le=600_000)
+    """From commit (or `response.create`) to the first audio delta."""
+    delta_ms: float = Field(default=255, ge=10, le=10_000)
+    """Audio in one delta."""
+    delta_spread_ms: float = Field(default=20, ge=0, le=1000)
+    """How much longer or shorter than `delta_ms` a delta may be."""
+    pace: float = Field(default=12, ge=0.1, le=1000)
+    """How much faster than real time the audio is sent."""
+    jitter_ms: float = Field(default=0, ge=0, le=10_000)
+    """How much later than planned an audio delta may come (the order stays)."""
+    think_jitter_ms: float = Field(default=0, ge=0, le=60_000)
+    """How much shorter or longer the think time may be."""
+    commit_ms: float = Field(default=150, ge=0, le=10_000)
+    """From a client's commit to `committed`, with turn detection off."""
+    commit_error_ms: float = Field(default=0, ge=0, le=10_000)
+    """From a client's commit of nearly nothing to its error; real ones took up to a second."""
+    transcription_ms: float = Field(default=400, ge=0, le=60_000)
+    """From commit to the completed input transcription."""
+    expires_after_s: float = Field(default=3600, gt=0, le=86_400)
+    """How long a session lives."""
+
+
+class Vad(ScriptModel):
+    """How the server hears. What is given here overrides what the session asks for."""
+
+    engine: VadEngine = "energy"
+    """`energy` (by level; fast) or `silero` (a neural network; tells voices from noise)."""
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    """Probability of speech from which a frame counts as voiced."""
+    prefix_padding_ms: int | None = Field(default=None, ge=0, le=10_000)
+    """Audio before the onset that belongs to the turn."""
+    silence_duration_ms: int | None = Field(default=None, ge=0, le=30_000)
+    """Silence that ends a turn."""
+    min_speech_ms: int = Field(default=32, ge=32, le=1000)
+    """Voiced time without a break from which it is speech; counted in frames of 32 ms."""
+    semantic_pause_ms: int = Field(default=600, ge=32, le=8000)
+    """Pause after which `semantic_vad` judges a turn finished, if its reply is not `unfinished`."""
+
+
+def _vad_by_name(value: object) -> object:
+    return {"engine": value} if isinstance(value, str) else value
+
+
+class Script(ScriptModel):
+    """Everything that a fake session does besides following the protocol."""
+
+    greeting: Reply = Reply(say="Hello, how can I help you?")
+    """Answers a `response.create` that comes before the first user item."""
+    replies: tuple[Reply, ...] = Field(default=(), max_length=1000, strict=False)
+    """Answers to the turns, in order."""
+    default_reply: Reply = Reply(say="All right. Is there anything else?")
+    """Answers every turn after those, and out-of-band responses."""
+    timing: Timing = Timing()
+    """When things happen."""
+    vad: Annotated[Vad, BeforeValidator(_vad_by_name, json_schema_input_type=VadEngine | Vad)] = (
+        Vad()
+    )
+    """How the server hears: `energy`, `silero`, or a mapping with overrides."""
+    dialect: Dialect = "ga"
+    """`ga` is today's API; `beta` has the event names of before May 2026."""
+    commits: Literal["server", "client"] = "server"
+    """Who ends a turn under `server_vad`: the server, as the API does, or the client's commit."""
+    seed: int = 0
+    """Everything random comes from it."""
+    faults: tuple[Fault, ...] = Field(default=(), max_length=100, strict=False)
+    """What goes wrong, and where."""
+
+    def resolved(self, folder: Path) -> "Script":
+        """The same script with every path of a file made absolute against `folder`."""
+
+        def resolve(reply: Reply) -> Reply:
+            if reply.wav is not None:
+                return reply.model_copy(update={"wav": folder / reply.wav})
+            if reply.recording is not None:
+                file = folder / reply.recording.file
+                recording = reply.recording.model_copy(update={"file": file})
+                return reply.model_copy(update={"recording": recording})
+            return reply
+
+        return self.model_copy(
+            update={
+                "greeting": resolve(self.greeting),
+                "replies": tuple(map(resolve, self.replies)),
+                "default_reply": resolve(self.default_reply),
+            }
+        )

@@ -1,0 +1,1 @@
+"""The fake on a socket: sessions over WebSocket, the recording proxy, the files they leave."""

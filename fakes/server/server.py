@@ -1,0 +1,332 @@
+"""The fake Realtime server: sessions over WebSocket, hundreds in one process.
+
+    async with FakeRealtime(Script(...)) as server:
+        ...  # point a client at server.url
+
+The server is thin: it finds the script for a path, turns JSON and base64 into inputs of a
+`session.session.RealtimeSession`, and does what its effects say. Each session stands alone: what a
+client does to its own touches no other.
+"""
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import parse_qs, urlsplit
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from callerside.fakes.recording.format import Recording
+from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
+from callerside.fakes.script.cache import Shelf
+from callerside.fakes.script.loader import ScriptError
+from callerside.fakes.script.model import Script
+from callerside.fakes.script.prepared import Repertoire, prepare
+from callerside.fakes.server.fairness import READ_BYTES, FairShare
+from callerside.fakes.server.files import SessionFiles
+from callerside.fakes.server.session_runner import Connection, Session
+from callerside.fakes.session.interface import CloseConnection, ConnectionRequested, DropConnection
+from callerside.fakes.session.session import RealtimeSession
+from callerside.fakes.session.state import Observation
+from callerside.marks import MarkSink
+from callerside.vad import turn_detector
+
+_PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
+_MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
+_HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
+_STOP_LIMIT_S = 5
+_SUBPROTOCOL = Subprotocol("realtime")
+_BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
+_MAX_TOLD_CHARS = 200  # of what a stranger wrote
+_LOST = 1006  # RFC 6455 §7.4.1: there was no close frame
+
+log = logging.getLogger("callerside.fakes.server.server")
+
+
+class RefusedError(Exception):
+    """A handshake is refused with an HTTP status and a reason."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where a server listens, and what it writes down."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: any that is free."""
+    scripts: Path | None = None
+    """A folder: the session at `/{stage}/v1/realtime` is scripted by `{stage}.yaml` in it."""
+    timelines: Path | None = None
+    """A folder for `{stage}.realtime.jsonl`."""
+    keep_audio: bool = False
+    """Whether to write `{stage}.heard.wav` there too."""
+    origins: Sequence[str] = ()
+    """Web pages that may connect, besides those of this machine: `https://staging.example`."""
+    max_sessions: int = 1000
+    ping_every_s: float = 20
+    """A client that does not answer a ping within the same time is closed with 1011."""
+
+
+class FakeRealtime:
+    """A server, as an asynchronous context manager."""
+
+    def __init__(
+        self,
+        script: Script | None = None,
+        *,
+        recording: Recording | None = None,
+        replay: ReplayOptions | None = None,
+        options: ServerOptions | None = None,
+        on_mark: MarkSink | None = None,
+    ) -> None:
+        """`script` is performed at `/v1/realtime`, or `recording` replayed there.
+
+        Every mark of every session goes to `on_mark`.
+
+        Raises:
+            VoiceError: a text of the script cannot be spoken.
+            AudioFileError: a sound file of the script cannot be read.
+            ValueError: the recording cannot be replayed in that way, or the script's voice activity
+                detection is not installed.
+        """
+        self._options = options or ServerOptions()
+        self._default = prepare(script or Script())
+        turn_detector.reserve(self._default.script.vad.engine)
+        self._recording = recording
+        self._replay = replay
+        if recording is not None:
+            ReplaySession(recording, call="trial", options=replay)  # raises now, not at a handshake
+        self._shelf = Shelf(self._options.scripts) if self._options.scripts else None
+        self._on_mark = on_mark
+        self._server: Server | None = None
+        self._connections: dict[ServerConnection, Connection] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+        self._sessions: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is in use, or there is no such address.
+        """
+        if self._shelf is not None:
+            await asyncio.to_thread(self._shelf.fill)
+        self._server = await serve(
+            self._serve_session,
+            self._options.host,
+            self._options.port,
+            process_request=self._process_request,
+            max_size=_MAX_MESSAGE_BYTES,
+            ping_interval=self._options.ping_every_s,
+            ping_timeout=self._options.ping_every_s,
+            compression=None,  # audio as base64 on a loopback: not worth the time
+            open_timeout=_HANDSHAKE_LIMIT_S,
+            select_subprotocol=_select_subprotocol,
+            server_header=None,
+        )
+
+    async def stop(self) -> None:
+        """Close every session with 1001, and listen no more; bounded in time."""
+        if self._server is None:
+            return
+        for connection in list(self._connections.values()):
+            connection.stop()
+        if self._endings:
+            await asyncio.wait(list(self._endings), timeout=_STOP_LIMIT_S)
+        self._server.close()
+        await self._server.wait_closed()
+        await asyncio.gather(*self._endings)
+        self._server = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        if self._server is None:
+            raise RuntimeError("the server has not been started")
+        port: int = next(iter(self._server.sockets)).getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Where clients connect to."""
+        return f"{self.base_url}/realtime"
+
+    @property
+    def base_url(self) -> str:
+        """The same without the last part, as the official client's `websocket_base_url` has it."""
+        return f"ws://{self._options.host}:{self.port}/v1"
+
+    async def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
+        """Decide about a handshake; what it takes (a delay, a refusal) is the session's to say."""
+        try:
+            connection = await self._make_connection(request)
+        except RefusedError as refused:
+            log.warning("refused %s: %s", request.path, refused.reason)
+            return socket.respond(HTTPStatus(refused.status), refused.reason + "\n")
+        self._connections[socket] = connection
+        ending = asyncio.create_task(self._put_away(socket, connection))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        refusal = await connection.handshake(_requested(request))
+        if refusal is not None:
+            return socket.respond(HTTPStatus(refusal.status), refusal.body + "\n")
+        return None
+
+    async def _serve_session(self, socket: ServerConnection) -> None:
+        connection = self._connections[socket]
+        connection.abort = socket.transport.abort
+        # asyncio reads 256 KiB at once: 5,000 tiny messages, and nobody else's turn for 50 ms.
+        socket.transport.max_size = READ_BYTES  # type: ignore[attr-defined]
+        share = FairShare()
+        sender = asyncio.create_task(_send_all(socket, connection))
+        try:
+            async for message in socket:
+                begun_s = time.monotonic()
+                for _ in connection.receive(message):
+                    rest_s = share.rest_s(begun_s, time.monotonic())
+                    if rest_s:
+                        await asyncio.sleep(rest_s)
+                    begun_s = time.monotonic()
+        except ConnectionClosed:
+            pass
+        except Exception:
+            log.exception("a session has failed: please report it")
+            raise
+        finally:
+            sender.cancel()
+
+    async def _put_away(self, socket: ServerConnection, connection: Connection) -> None:
+        """Once a connection is over, however far it came: end its session, write the rest down."""
+        await socket.wait_closed()
+        connection.lost(socket.close_code or _LOST, socket.close_reason or "")
+        await connection.close()
+        del self._connections[socket]
+
+    def _refuse_strangers_pages(self, request: Request) -> None:
+        """Any page in a browser can reach a loopback port; recordings and disk are not its own."""
+        for origin in request.headers.get_all("Origin"):
+            if origin not in self._options.origins and not _is_of_this_machine(origin):
+                told = ascii(origin[:_MAX_TOLD_CHARS])
+                raise RefusedError(403, f"a web page of {told} may not connect: --allow-origin")
+
+    async def _make_connection(self, request: Request) -> Connection:
+        self._refuse_strangers_pages(request)
+        match = _PATH.fullmatch(urlsplit(request.path).path)
+        if match is None:
+            raise RefusedError(404, "no such path: expected /v1/realtime or /STAGE/v1/realtime")
+        if len(self._connections) >= self._options.max_sessions:
+            raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
+        stage = match["stage"]
+        repertoire = self._default if stage is None else await self._find(stage)
+        if not turn_detector.is_reserved(repertoire.script.vad.engine):
+            await asyncio.to_thread(turn_detector.reserve, repertoire.script.vad.engine)
+        path = match.group()
+        self._sessions[path] += 1
+        number = self._sessions[path]
+        call = stage or f"session-{number}"
+        session = self._make_session(repertoire, call, number, replay=stage is None)
+        return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
+
+    def _make_session(
+        self, repertoire: Repertoire, call: str, number: int, *, replay: bool
+    ) -> Session:
+        keeps = self._options.keep_audio
+        observation = Observation(trace_audio=keeps, keep_audio=keeps)
+        if replay and self._recording is not None:
+            return ReplaySession(
+                self._recording, call=call, options=self._replay, observation=observation
+            )
+        return RealtimeSession(
+            repertoire,
+            call=call,
+            rng=random.Random(f"{repertoire.script.seed}:{call}:{number}"),
+            unix_time_s=int(time.time()),
+            session_number=number,
+            observation=observation,
+        )
+
+    async def _find(self, stage: str) -> Repertoire:
+        shelf = self._shelf
+        if shelf is None:
+            raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
+        try:
+            found = shelf.ready(stage) or await asyncio.to_thread(shelf.find, stage)
+        except ScriptError as error:
+            raise RefusedError(500, str(error)) from None
+        if found is None:
+            raise RefusedError(404, f"no stage {stage!r}: no {stage}.yaml among the scripts")
+        return found
+
+
+async def _send_all(socket: ServerConnection, connection: Connection) -> None:
+    """Send what the session says, in order, until it ends or the client is gone."""
+    try:
+        while True:
+            match await connection.outgoing():
+                case str(text) | bytes(text):
+                    await socket.send(text, text=True)
+                case CloseConnection(code, reason):
+                    await socket.close(code, reason)
+                    return
+                case DropConnection():
+                    socket.transport.abort()
+                    return
+    except ConnectionClosed:
+        return
+
+
+def _select_subprotocol(
+    _socket: ServerConnection, offered: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """A browser cannot send headers: it offers `realtime`, its key and the beta as subprotocols.
+
+    It gives up if none of them is taken.
+    """
+    return _SUBPROTOCOL if _SUBPROTOCOL in offered else None
+
+
+def _is_of_this_machine(origin: str) -> bool:
+    try:
+        host = urlsplit(origin).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _requested(request: Request) -> ConnectionRequested:
+    url = urlsplit(request.path)
+    model = parse_qs(url.query).get("model", ["gpt-realtime-2.1"])[0]
+    headers = request.headers
+    beta = any("realtime=v1" in value for value in headers.get_all("OpenAI-Beta")) or any(
+        _BETA_SUBPROTOCOL in value for value in headers.get_all("Sec-WebSocket-Protocol")
+    )
+    return ConnectionRequested(path=url.path, model=model, beta_header=beta)

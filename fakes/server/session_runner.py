@@ -1,0 +1,246 @@
+"""Runs a session on an asyncio loop: timers, what is to be sent, and what is written down.
+
+It knows no socket: `fakes.server.server` takes from `outgoing` and hands messages to `receive`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from callerside.clock import LoopClock, Timer
+from callerside.fakes.server.codec import Pieces, decode_in_steps, encode_in_pieces
+from callerside.fakes.server.files import SessionFiles, SoundFile
+from callerside.fakes.session.interface import (
+    AcceptConnection,
+    CancelTimer,
+    CloseConnection,
+    ConnectionLost,
+    ConnectionRequested,
+    DropConnection,
+    Effect,
+    EmitMark,
+    Input,
+    KeepAudio,
+    KeepSent,
+    RefuseConnection,
+    SendEvent,
+    SendText,
+    ServerStopping,
+    SetTimer,
+    TimerFired,
+)
+from callerside.marks import Mark, MarkSink
+
+_OUTGOING_LIMIT = 4096
+_OUTGOING_LIMIT_CHARS = 2**26
+
+log = logging.getLogger("callerside.fakes.server.server")
+
+Outgoing = str | bytes | CloseConnection | DropConnection
+"""Text, which may be UTF-8 already, or an end."""
+
+
+class Session(Protocol):
+    """What is run here: a scripted session, or a replay."""
+
+    def handle(self, given: Input, now_ns: int) -> list[Effect]:
+        """Take one input; returns what should be done about it, in order."""
+
+
+class Connection:
+    """One client's session, running."""
+
+    def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
+        self._outgoing: asyncio.Queue[Outgoing | Pieces] = asyncio.Queue(_OUTGOING_LIMIT)
+        self._outgoing_chars = 0
+        self.abort: Callable[[], None] = lambda: None
+        """Called when what is to be sent has become too much: to end the connection at once."""
+        self._session = session
+        self._files = files
+        self._timeline = files.timeline()
+        self._on_mark = on_mark
+        self._clock = LoopClock(asyncio.get_running_loop())
+        self._timers: dict[str, Timer] = {}
+        self._accepted = asyncio.Event()
+        self._refusal: RefuseConnection | None = None
+        self._sounds: dict[str, SoundFile] = {}
+
+    async def outgoing(self) -> Outgoing:
+        """What is to be sent next; a close or a drop is the last."""
+        following = await self._outgoing.get()
+        if isinstance(following, str | Pieces):
+            self._outgoing_chars -= len(following)
+        if isinstance(following, Pieces):
+            return await _joined(following)
+        return following
+
+    async def handshake(self, request: ConnectionRequested) -> RefuseConnection | None:
+        """Ask the session for admission; a script may make it wait. Returns a refusal, or None."""
+        self._feed(request)
+        await self._accepted.wait()
+        return self._refusal
+
+    def receive(self, message: str | bytes) -> Iterator[None]:
+        """Take a message of the client's, in steps: after each the others may have their turn."""
+        for given in decode_in_steps(message):
+            if given is not None:
+                self._feed(given)
+            yield
+
+    def lost(self, code: int, reason: str) -> None:
+        """The connection is over."""
+        self._feed(ConnectionLost(code, reason))
+
+    def stop(self) -> None:
+        """The server is about to end."""
+        self._feed(ServerStopping())
+
+    async def close(self) -> None:
+        """Let go of everything, and write down what is still unwritten."""
+        if not self._accepted.is_set():  # the client has not waited for it
+            self._settle(DropConnection())
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._close_timeline()
+        for sound in self._sounds.values():
+            await asyncio.to_thread(sound.close)
+        self._sounds.clear()
+
+    def _feed(self, given: Input) -> None:
+        effects = iter(self._session.handle(given, self._clock.now_ns()))
+        try:
+            for effect in effects:
+                self._run(effect)
+        except asyncio.QueueFull:
+            for effect in effects:
+                if isinstance(effect, EmitMark):  # what is marked has happened
+                    self._write_mark(effect.mark)
+            log.warning("a client does not read: its connection is dropped")
+            self.lost(1008, "the client does not read")
+            self.abort()
+
+    def _run(self, effect: Effect) -> None:
+        match effect:
+            case EmitMark(mark):
+                self._write_mark(mark)
+            case SendEvent(event):
+                self._put(encode_in_pieces(event))
+            case SendText(text):
+                self._put(text)
+            case SetTimer(name, at_ns):
+                self._set_timer(name, at_ns)
+            case CancelTimer(name):
+                self._cancel_timer(name)
+            case KeepAudio(pcm, rate_hz):
+                self._keep("heard", pcm, rate_hz)
+            case KeepSent(pcm, rate_hz):
+                self._keep("sent", pcm, rate_hz)
+            case AcceptConnection() | RefuseConnection() | CloseConnection() | DropConnection():
+                self._settle(effect)
+
+    def _settle(
+        self, effect: AcceptConnection | RefuseConnection | CloseConnection | DropConnection
+    ) -> None:
+        """The handshake's outcome, or the connection's end, which may come before it."""
+        if isinstance(effect, CloseConnection | DropConnection):
+            if self._accepted.is_set():
+                self._put(effect)
+            else:
+                self._refusal = RefuseConnection(503, "the session has ended")
+        elif isinstance(effect, RefuseConnection):
+            self._refusal = effect
+        self._accepted.set()
+
+    def _keep(self, what: str, pcm: bytes, rate_hz: int) -> None:
+        """Write audio to its file; when its rate changes, only what comes after fits one file."""
+        sound = self._sounds.get(what)
+        if sound is not None and sound.rate_hz != rate_hz:
+            sound.discard()
+            sound = None
+        if sound is None:
+            sound = self._files.sound(what, rate_hz)
+            if sound is None:
+                return
+            self._sounds[what] = sound
+        sound.add(pcm)
+
+    def _put(self, outgoing: Outgoing | Pieces) -> None:
+        """Queue what is to be sent; a single message may be as long as it likes.
+
+        Raises:
+            asyncio.QueueFull: it has become too much.
+        """
+        if isinstance(outgoing, str | Pieces):
+            waiting = self._outgoing_chars
+            if waiting and waiting + len(outgoing) > _OUTGOING_LIMIT_CHARS:
+                raise asyncio.QueueFull
+            self._outgoing_chars += len(outgoing)
+        self._outgoing.put_nowait(outgoing)
+
+    def _set_timer(self, name: str, at_ns: int) -> None:
+        self._cancel_timer(name)
+        self._timers[name] = self._clock.call_at(at_ns, lambda: self._fire(name))
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _fire(self, name: str) -> None:
+        del self._timers[name]
+        self._feed(TimerFired(name))
+
+    def _close_timeline(self) -> None:
+        timeline, self._timeline = self._timeline, None
+        if timeline is not None:
+            with contextlib.suppress(OSError):
+                timeline.close()
+
+    def _write_mark(self, mark: Mark) -> None:
+        if self._timeline is not None:
+            try:
+                self._timeline(mark)
+            except OSError as error:
+                log.warning("%s ends here: %s", self._timeline.path, error.strerror)
+                self._close_timeline()
+        if self._on_mark is not None:
+            self._on_mark(mark)
+        _log_mark(mark)
+
+
+async def _joined(pieces: Pieces) -> bytes:
+    """A long text, while the other sessions go on."""
+    made = []
+    for piece in pieces:
+        made.append(piece)
+        await asyncio.sleep(0)
+    return b"".join(made)
+
+
+def _log_mark(mark: Mark) -> None:
+    """A line for what a person at the terminal wants to see."""
+    tell = _TOLD.get(mark.name)
+    if tell is not None:
+        log.info("%s: %s", mark.call, tell(mark))
+
+
+_TOLD: dict[str, Callable[[Mark], str]] = {
+    "session_opened": lambda mark: f"session opened ({mark.fields['model']})",
+    "response_planned": lambda mark: (
+        f"{mark.fields['reply']} ({mark.fields['trigger']}), think {mark.fields['think_ms']:.0f} ms"
+    ),
+    "response_done": lambda mark: (
+        f"response {mark.fields['status']} {mark.fields.get('reason', '')}".rstrip()
+    ),
+    "error_sent": lambda mark: f"error {mark.fields['code']}: {mark.fields['message']}",
+    "fault_applied": lambda mark: f"fault {mark.fields['fault']}",
+    "departed": lambda mark: (
+        f"departed from the recording: expected {mark.fields['expected']}, got {mark.fields['got']}"
+    ),
+    "session_closed": lambda mark: (
+        f"session closed ({mark.fields['code']} {mark.fields['reason']}".rstrip() + ")"
+    ),
+}

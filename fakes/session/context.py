@@ -1,0 +1,111 @@
+"""What a session answers to one input: effects, collected in order.
+
+Everything that a session's parts do goes through here: events get their ids and their dialect,
+marks their time and their call.
+"""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from callerside.fakes.session.delivery import Link
+from callerside.fakes.session.dialects import Translator
+from callerside.fakes.session.interface import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
+from callerside.marks import Mark
+
+_ID_LENGTH = 21
+
+
+class Ids:
+    """Ids as long as the API's (`item_0c5f8a1e6b7d42f09a3c8`), from a seed."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def new(self, prefix: str) -> str:
+        """A fresh id."""
+        return f"{prefix}_{self.letters(_ID_LENGTH)}"
+
+    def letters(self, count: int) -> str:
+        """That many random characters."""
+        return f"{self._rng.getrandbits(4 * count):0{count}x}" if count > 0 else ""
+
+
+class Outbox:
+    """Collects the effects of one input."""
+
+    def __init__(self, call: str, ids: Ids, translator: Translator) -> None:
+        self.ids = ids
+        self.now_ns = 0
+        self.link = Link(self.put)
+        self.after_event: Callable[[int], None] | None = None
+        """Told how many events have been sent, after each."""
+        self._events_sent = 0
+        self._call = call
+        self._translator = translator
+        self._effects: list[Effect] = []
+        self._ended = False
+
+    def take(self) -> list[Effect]:
+        """All effects since the last time."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def put(self, effect: Effect) -> None:
+        """Add an effect as it is; nothing comes after the end."""
+        if not self._ended:
+            self._effects.append(effect)
+
+    def end(self) -> None:
+        """The session is over, perhaps in the middle of what it was doing."""
+        self._ended = True
+
+    def send(self, event_type: str, /, **fields: Any) -> None:
+        """Send a server event, given in GA; the client gets it in its own dialect."""
+        event = {"type": event_type, "event_id": self.ids.new("event"), **fields}
+        for translated in self._translator.outgoing(event):
+            self._events_sent += 1
+            self.link.push_event(SendEvent(translated))
+            if self.after_event is not None:
+                self.after_event(self._events_sent)
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        client_event_id: str | None = None,
+        kind: str = "invalid_request_error",
+    ) -> None:
+        """Send an `error`, and mark it."""
+        self.send(
+            "error",
+            error={
+                "type": kind,
+                "code": code,
+                "message": message,
+                "param": param,
+                "event_id": client_event_id,
+            },
+        )
+        self.mark("error_sent", code=code, message=message)
+
+    def mark(self, name: str, /, **fields: Any) -> None:
+        """Put a fact on the timeline."""
+        self.put(EmitMark(self._mark(name, fields)))
+
+    def mark_sent(self, name: str, /, **fields: Any) -> None:
+        """Put on the timeline that the event before has been sent: when it really is."""
+        self.link.push(EmitMark(self._mark(name, fields)))
+
+    def _mark(self, name: str, fields: dict[str, Any]) -> Mark:
+        return Mark(at_ns=self.now_ns, source="realtime", call=self._call, name=name, fields=fields)
+
+    def set_timer(self, name: str, at_ns: int) -> None:
+        """Ask to be woken."""
+        self.put(SetTimer(name, at_ns))
+
+    def cancel_timer(self, name: str) -> None:
+        """Ask not to be woken."""
+        self.put(CancelTimer(name))

@@ -1,0 +1,68 @@
+"""Items as clients describe them, made items of the conversation: ids, status, audio decoded."""
+
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+from callerside.audio import duration_ms
+from callerside.fakes.session import schema
+from callerside.fakes.session.conversation import AUDIO_CONTENT, Item
+from callerside.fakes.session.requests import RequestError
+from callerside.fakes.session.state import SessionState
+
+
+def make(described: schema.Item, state: SessionState, where: str = "item") -> Item:
+    """An item of its own, which is not in the conversation yet; `where` is its path in the event.
+
+    Raises:
+        RequestError: `unknown_parameter` or `invalid_value`: audio where none can be, or no base64.
+    """
+    data = described.model_dump(exclude_none=True)
+    data.setdefault("id", state.out.ids.new("item"))
+    if data["type"] != "function_call_output":
+        data["status"] = "completed"
+    if data["type"] == "function_call":
+        data.setdefault("call_id", f"call_{state.out.ids.letters(16)}")
+    # An assistant's audio is in the session's output format (the SDK's types).
+    is_users = data.get("role") == "user"
+    audio_format = state.config.input_format if is_users else state.config.output_format
+    pcm = audio_format.decode(_take_audio(data.get("content", ()), where))
+    return Item(data, audio_ms=duration_ms(pcm, audio_format.rate_hz), pcm=pcm)
+
+
+def read_input(given: Sequence[schema.InputItem], state: SessionState) -> list[Item]:
+    """What a response is to read instead of the conversation (`response.input`).
+
+    Raises:
+        RequestError: see `make`; or `invalid_value`, a reference to an item that is not there.
+    """
+    items = []
+    for number, one in enumerate(given):
+        where = f"response.input[{number}]"
+        if not isinstance(one, schema.ItemReference):
+            items.append(make(one, state, where))
+        elif one.id in state.conversation:
+            items.append(state.conversation.get(one.id, "invalid_value"))
+        else:
+            message = f"Item with item_id '{one.id}' does not exist."
+            raise RequestError("invalid_value", message, f"{where}.id")
+    return items
+
+
+def _take_audio(content: Sequence[dict[str, Any]], where: str) -> bytes:
+    """The audio of a described item, taken out of its content."""
+    wire = b""
+    for index, part in enumerate(content):
+        path = f"{where}.content[{index}].audio"
+        audio = part.pop("audio", "")
+        if audio and part["type"] not in AUDIO_CONTENT:
+            raise RequestError("unknown_parameter", f"Unknown parameter: '{path}'.", path)
+        if isinstance(audio, bytes):
+            wire += audio
+            continue
+        try:
+            wire += binascii.a2b_base64(audio, strict_mode=True)
+        except ValueError:
+            message = f"Invalid value for '{path}': expected base64."
+            raise RequestError("invalid_value", message, path) from None
+    return wire

@@ -1,0 +1,349 @@
+"""One response: performs its plan, keeps its state, and can be cancelled in the middle."""
+
+import json
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal
+
+from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.fakes.session.config import ResponseConfig
+from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
+from callerside.fakes.session.interface import KeepSent
+from callerside.fakes.session.response_plan import (
+    AddItem,
+    AddPart,
+    Arguments,
+    Audio,
+    Begin,
+    Complete,
+    EndAudio,
+    Fail,
+    Performance,
+    Plan,
+    Step,
+    Stop,
+    Trigger,
+    Word,
+)
+from callerside.fakes.session.state import SessionState
+
+Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
+CancelReason = Literal["turn_detected", "client_cancelled"]
+
+_OBFUSCATED_LENGTH = 16  # a text delta and its `obfuscation` are this long together, as recorded
+_FAILURES = {
+    "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
+    "inference_rate_limit_exceeded": "Rate limit reached. Please try again later.",
+}
+
+
+class Response:
+    """A response that runs, or has run."""
+
+    def __init__(
+        self,
+        state: SessionState,
+        config: ResponseConfig,
+        performance: Performance,
+        trigger: Trigger,
+        *,
+        input_tokens: tuple[int, int],
+        on_voice: Callable[[], None],
+    ) -> None:
+        """`input_tokens` is what it reads (`fakes.session.conversation.tokens`).
+
+        `on_voice` is called after its first audio, text or arguments.
+        """
+        self.id = state.out.ids.new("resp")
+        self.status: Status = "in_progress"
+        self.sent_ms = 0.0
+        """Audio sent so far."""
+        self.performance = performance
+        self.trigger = trigger
+        self._on_voice = on_voice
+        self._has_voice = False
+        self._state = state
+        self._out = state.out
+        self._conversation = state.conversation
+        self._config = config
+        self._steps: deque[tuple[int, Step]] = deque()
+        self._late_ms = 0.0
+        self._begun = False
+        self._item: Item | None = None
+        self._part: Literal["audio", "text"] | None = None
+        self._audio_open = False
+        self._text = ""
+        self._input_tokens = input_tokens
+
+    @property
+    def in_conversation(self) -> bool:
+        """False for one that is out of band (`conversation: none`)."""
+        return self._config.in_conversation
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.status == "in_progress"
+
+    @property
+    def due_ns(self) -> int | None:
+        """When its next step is due; None when nothing is left to do."""
+        return self._steps[0][0] if self._steps else None
+
+    def start(self, plan: Plan, now_ns: int) -> None:
+        """Take the plan on, and put it on the timeline."""
+        text = self.performance.line.transcript
+        self._out.mark(
+            "response_planned",
+            response=self.id,
+            think_ms=self.performance.think_ms,
+            delta_ms=self.performance.delta_ms,
+            pace=self.performance.pace,
+            reply=self.performance.name,
+            trigger=self.trigger,
+            **({"text": text} if text else {}),
+        )
+        self._steps = deque((now_ns + ms_to_ns(after_ms), step) for after_ms, step in plan)
+
+    def advance(self, now_ns: int) -> None:
+        """Do everything that is due."""
+        while self._steps and self._steps[0][0] <= now_ns:
+            due_ns, step = self._steps.popleft()
+            self._late_ms = ns_to_ms(now_ns - due_ns)
+            self._do(step)
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Stop it where it is; what has begun is ended properly."""
+        self._steps.clear()
+        if not self._begun:
+            self._begin()
+        self._end_item("incomplete")
+        self._finish("cancelled", {"type": "cancelled", "reason": reason})
+
+    def _do(self, step: Step) -> None:
+        match step:
+            case Audio() | Word() | Arguments():
+                self._speak(step)
+            case Begin():
+                self._begin()
+            case AddItem():
+                self._add_item()
+            case AddPart():
+                self._add_part()
+            case EndAudio():
+                self._end_audio()
+            case Complete():
+                self._end_item("completed")
+                self._finish("completed", None)
+            case Stop():
+                self._end_item("incomplete")
+                self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+            case Fail(code):
+                error = {"type": "server_error", "code": code, "message": _FAILURES.get(code, code)}
+                self._finish("failed", {"type": "failed", "error": error})
+
+    def _speak(self, step: Audio | Word | Arguments) -> None:
+        match step:
+            case Audio():
+                self._send_audio(step)
+            case Arguments(text):
+                self._send_arguments(text)
+            case Word(text):
+                self._send_word(text)
+                if self._part == "audio":
+                    return  # the transcript runs ahead of the voice
+        if not self._has_voice:
+            self._has_voice = True
+            self._on_voice()
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._out.send("response.created", response=self._snapshot(None, None))
+        self._out.mark("response_created", response=self.id)
+
+    def _add_item(self) -> None:
+        call = self.performance.line.reply.function_call
+        data: dict[str, Any] = {"id": self._out.ids.new("item")}
+        if call is not None:
+            data |= {
+                "type": "function_call",
+                "status": "in_progress",
+                "name": call.name,
+                "call_id": f"call_{self._out.ids.letters(16)}",
+                "arguments": "",
+            }
+        else:
+            data |= {"type": "message", "status": "in_progress", "role": "assistant", "content": []}
+        self._item = item = Item(data)
+        self._out.send(
+            "response.output_item.added",
+            response_id=self.id,
+            output_index=0,
+            item=item.snapshot(),
+        )
+        if self.in_conversation:
+            previous = self._conversation.add(item)
+            self._out.send(
+                "conversation.item.added", previous_item_id=previous, item=item.snapshot()
+            )
+
+    def _add_part(self) -> None:
+        self._part = "text" if self._config.modalities == ["text"] else "audio"
+        self._audio_open = self._part == "audio"
+        field = "text" if self._part == "text" else "transcript"
+        self._current.data["content"] = [{"type": f"output_{self._part}", field: ""}]
+        self._send("response.content_part.added", part={"type": self._part, field: ""})
+
+    def _send_word(self, text: str) -> None:
+        self._text += text
+        name = "output_text" if self._part == "text" else "output_audio_transcript"
+        self._send(
+            f"response.{name}.delta",
+            delta=text,
+            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
+        )
+
+    def _send_audio(self, audio: Audio) -> None:
+        self._send("response.output_audio.delta", delta=audio.wire)
+        self.sent_ms += audio.length_ms
+        self._state.sent_samples += audio.samples
+        self._current.audio_ms = self.sent_ms
+        self._out.mark_sent(
+            "delta_sent",
+            response=self.id,
+            item=self._current.id,
+            samples=audio.samples,
+            total_samples=self._state.sent_samples,
+            late_ms=round(self._late_ms, 3),
+        )
+        if self._state.observation.keep_audio:
+            audio_format = self._config.output_format
+            pcm = audio_format.decode(audio.wire)
+            self._out.link.push(KeepSent(pcm, audio_format.rate_hz))
+
+    def _send_arguments(self, text: str) -> None:
+        item = self._current
+        item.data["arguments"] += text
+        self._out.send(
+            "response.function_call_arguments.delta",
+            response_id=self.id,
+            item_id=item.id,
+            output_index=0,
+            call_id=item.data["call_id"],
+            delta=text,
+            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
+        )
+
+    def _end_item(self, status: Literal["completed", "incomplete"]) -> None:
+        item = self._item
+        if item is None:
+            return
+        if item.data["type"] == "function_call" and status == "completed":
+            self._end_call(item)
+        self._end_audio()
+        self._end_part()
+        item.data["status"] = status
+        if self.in_conversation:
+            self._out.send(
+                "conversation.item.done",
+                previous_item_id=self._conversation.previous_of_done(item.id),
+                item=item.snapshot(),
+            )
+        self._out.send(
+            "response.output_item.done", response_id=self.id, output_index=0, item=item.snapshot()
+        )
+
+    def _end_call(self, item: Item) -> None:
+        self._out.send(
+            "response.function_call_arguments.done",
+            response_id=self.id,
+            item_id=item.id,
+            output_index=0,
+            call_id=item.data["call_id"],
+            name=item.data["name"],
+            arguments=item.data["arguments"],
+        )
+        self._out.mark(
+            "function_called",
+            name=item.data["name"],
+            arguments=json.loads(item.data["arguments"]),
+        )
+
+    def _end_audio(self) -> None:
+        if self._audio_open:
+            self._audio_open = False
+            self._send("response.output_audio.done")
+
+    def _end_part(self) -> None:
+        if self._part is None:
+            return
+        part, self._part = self._part, None
+        field = "text" if part == "text" else "transcript"
+        if part == "text":
+            self._send("response.output_text.done", text=self._text)
+        else:
+            self._send("response.output_audio_transcript.done", transcript=self._text)
+        content = self._current.data["content"][0]
+        if field in content:  # a truncation may have removed it
+            content[field] = self._text
+        self._send("response.content_part.done", part={"type": part, field: self._text})
+
+    def _finish(self, status: Status, details: dict[str, Any] | None) -> None:
+        self.status = status
+        self._out.send("response.done", response=self._snapshot(details, self._usage()))
+        reason = (
+            {} if details is None else {"reason": details.get("reason") or details["error"]["code"]}
+        )
+        self._out.mark("response_done", response=self.id, status=status, **reason)
+
+    @property
+    def _current(self) -> Item:
+        assert self._item is not None  # noqa: S101 - a plan adds the item before all else
+        return self._item
+
+    def _send(self, event_type: str, **fields: Any) -> None:
+        self._out.send(
+            event_type,
+            response_id=self.id,
+            item_id=self._current.id,
+            output_index=0,
+            content_index=0,
+            **fields,
+        )
+
+    def _snapshot(
+        self, details: dict[str, Any] | None, usage: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        return {
+            "object": "realtime.response",
+            "id": self.id,
+            "status": self.status,
+            "status_details": details,
+            "output": [] if self._item is None else [self._item.snapshot()],
+            "conversation_id": self._conversation.id if self.in_conversation else None,
+            "output_modalities": list(self._config.modalities),
+            "max_output_tokens": self._config.max_output_tokens,
+            "audio": {"output": dict(self._config.output)},
+            "usage": usage,
+            "metadata": self._config.metadata,
+        }
+
+    def _usage(self) -> dict[str, Any]:
+        text_in, audio_in = self._input_tokens
+        arguments = "" if self._item is None else self._item.data.get("arguments", "")
+        text_out = text_tokens(self._text or arguments)
+        audio_out = math.ceil(self.sent_ms / MS_PER_OUTPUT_TOKEN)
+        return {
+            "total_tokens": text_in + audio_in + text_out + audio_out,
+            "input_tokens": text_in + audio_in,
+            "output_tokens": text_out + audio_out,
+            "input_token_details": {
+                "text_tokens": text_in,
+                "audio_tokens": audio_in,
+                "image_tokens": 0,
+                "cached_tokens": 0,
+                "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
+            },
+            "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
+        }

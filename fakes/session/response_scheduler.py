@@ -1,0 +1,168 @@
+"""Who speaks: the responses of a session, and which line of the script each performs."""
+
+from collections.abc import Callable
+
+from callerside.fakes.script.model import Reply
+from callerside.fakes.script.prepared import Line
+from callerside.fakes.session.config import ResponseConfig
+from callerside.fakes.session.conversation import tokens
+from callerside.fakes.session.described import read_input
+from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.requests import RequestError
+from callerside.fakes.session.response import CancelReason, Response
+from callerside.fakes.session.response_plan import Trigger, make_plan, perform
+from callerside.fakes.session.schema import ResponseFields
+from callerside.fakes.session.state import SessionState
+
+_RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
+_MAX_RESPONSES = 16
+_LIMITS = (("requests", 5000), ("tokens", 800_000))
+
+
+class Floor:
+    """One response at a time in the conversation; others beside it, out of band."""
+
+    def __init__(
+        self, state: SessionState, mischief: Mischief, on_done: Callable[[Response], None]
+    ) -> None:
+        """`on_done` is told of every response of the conversation that has ended."""
+        self._state = state
+        self._mischief = mischief
+        self._on_done = on_done
+        self._responses: dict[str, Response] = {}
+        self._active: Response | None = None
+        self._answered_turns = 0
+        self._turn_waits = False
+
+    @property
+    def upcoming(self) -> Reply:
+        """What answers the turn that is going on."""
+        return self._state.repertoire.reply(self._answered_turns + 1).reply
+
+    def request(self, fields: ResponseFields | None) -> None:
+        """The client asks for a response.
+
+        Raises:
+            RequestError: `conversation_already_has_active_response`, there are too many, or what it
+                is to read (`input`) cannot be read.
+        """
+        active = self._active
+        if active is not None and (fields is None or fields.conversation == "auto"):
+            raise RequestError(
+                "conversation_already_has_active_response",
+                f"Conversation already has an active response in progress: {active.id}. "
+                "Wait until the response is finished before creating a new one.",
+            )
+        if len(self._responses) >= _MAX_RESPONSES:
+            raise RequestError("rate_limit_exceeded", "Too many responses at the same time.")
+        self._respond(fields, "client")
+
+    def answer(self, trigger: Trigger) -> None:
+        """A turn has ended: answer it, or do so once the response that it did not stop is done."""
+        if self._active is None:
+            self._respond(None, trigger)
+        else:
+            self._turn_waits = True
+
+    def interrupt(self) -> None:
+        """The user speaks: stop what is being said."""
+        self._turn_waits = False
+        if self._active is not None:
+            self._cancel(self._active, "turn_detected")
+
+    def cancel(self, response_id: str | None) -> None:
+        """The client cancels a response.
+
+        Raises:
+            RequestError: `response_cancel_not_active`.
+        """
+        response = self._active if response_id is None else self._responses.get(response_id)
+        if response is None:
+            raise RequestError(
+                "response_cancel_not_active", "Cancellation failed: no active response found"
+            )
+        self._cancel(response, "client_cancelled")
+
+    def advance(self, response_id: str) -> None:
+        """The timer of a response is due."""
+        response = self._responses.get(response_id)
+        if response is not None:
+            self._advance(response)
+
+    def send_rate_limits(self) -> None:
+        """The timer `rate_limits` of a response is due."""
+        self._state.out.send(
+            "rate_limits.updated",
+            rate_limits=[
+                {"name": name, "limit": limit, "remaining": limit - 1, "reset_seconds": 0.01}
+                for name, limit in _LIMITS
+            ],
+        )
+
+    def _respond(self, fields: ResponseFields | None, trigger: Trigger) -> None:
+        state = self._state
+        config = ResponseConfig(state.config, fields)
+        instead = None if fields is None else fields.input
+        if instead is None:
+            reads = state.conversation.input_tokens()
+        else:
+            reads = tokens(read_input(instead, state))
+        line, name = self._choose(in_conversation=config.in_conversation)
+        performance = perform(line, name, state.timing, state.rng)
+        performance = self._mischief.distort(performance)
+        response = Response(
+            state,
+            config,
+            performance,
+            trigger,
+            input_tokens=reads,
+            on_voice=lambda: self._mischief.reached(name),
+        )
+        self._responses[response.id] = response
+        if config.in_conversation:
+            self._active = response
+        audio_format = None if config.modalities == ["text"] else config.output_format
+        limit = config.max_output_tokens
+        plan = make_plan(
+            performance,
+            trigger,
+            audio_format,
+            state.timing,
+            state.rng,
+            max_tokens=None if limit == "inf" else limit,
+        )
+        response.start(plan, state.out.now_ns)
+        self._advance(response)
+
+    def _choose(self, *, in_conversation: bool) -> tuple[Line, str]:
+        repertoire = self._state.repertoire
+        if not in_conversation:
+            return repertoire.default, "out_of_band"
+        if not self._state.conversation.has_user_item:
+            return repertoire.greeting, "greeting"
+        self._answered_turns += 1
+        return repertoire.reply(self._answered_turns), f"reply {self._answered_turns}"
+
+    def _advance(self, response: Response) -> None:
+        response.advance(self._state.out.now_ns)
+        if not response.running:
+            self._retire(response)
+        elif response.due_ns is not None:
+            self._state.out.set_timer(f"response:{response.id}", response.due_ns)
+
+    def _cancel(self, response: Response, reason: CancelReason) -> None:
+        self._state.out.cancel_timer(f"response:{response.id}")
+        response.cancel(reason)
+        self._retire(response)
+
+    def _retire(self, response: Response) -> None:
+        del self._responses[response.id]
+        due_ns = self._state.in_ms(_RATE_LIMITS_AFTER_MS)
+        self._state.out.set_timer(f"rate_limits:{response.id}", due_ns)
+        if response is not self._active:
+            return
+        self._active = None
+        self._on_done(response)
+        if self._turn_waits:
+            self._turn_waits = False
+            self._respond(None, "vad")

@@ -1,0 +1,315 @@
+"""The fake Realtime session: a state machine that knows no socket and no clock.
+
+`handle(input, now_ns)` is told what happened and answers with what should be done
+(`session.interface`). The same session serves real clients over a WebSocket and simulated ones in
+memory. What it says is in a script; when it says it, too; what it hears, it really hears.
+"""
+
+import random
+from collections import deque
+from typing import Literal
+
+from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.session.config import SessionConfig
+from callerside.fakes.session.context import Ids, Outbox
+from callerside.fakes.session.conversation import Conversation
+from callerside.fakes.session.described import make
+from callerside.fakes.session.dialects import Beta, Ga
+from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.faults import Expire
+from callerside.fakes.session.interface import (
+    AcceptConnection,
+    ClientEvent,
+    ClientGarbage,
+    CloseConnection,
+    ConnectionLost,
+    ConnectionRequested,
+    DropConnection,
+    Effect,
+    Event,
+    Input,
+    ServerStopping,
+    TimerFired,
+)
+from callerside.fakes.session.requests import (
+    APPEND,
+    COMMIT_EMPTY,
+    AnyRequest,
+    CancelResponse,
+    ClearBuffer,
+    Commit,
+    CreateItem,
+    CreateResponse,
+    DeleteItem,
+    RequestError,
+    RetrieveItem,
+    SessionUpdate,
+    Truncate,
+    read,
+)
+from callerside.fakes.session.response import Response
+from callerside.fakes.session.response_scheduler import Floor
+from callerside.fakes.session.state import Observation, SessionState
+from callerside.fakes.session.user_turns import Turns
+
+_MAX_WAITING_EVENTS = 1000
+
+
+class RealtimeSession:
+    """One session, from the client's request for a connection to its end."""
+
+    def __init__(
+        self,
+        repertoire: Repertoire,
+        *,
+        call: str,
+        rng: random.Random,
+        unix_time_s: int = 0,
+        session_number: int = 1,
+        observation: Observation | None = None,
+    ) -> None:
+        """`call` names the session on the timeline; `unix_time_s` is when it begins.
+
+        `session_number`, from 1 on, says how many sessions of this path there have been: faults
+        strike in the first of them.
+        """
+        script = repertoire.script
+        ids = Ids(rng)
+        self._translator = Beta() if script.dialect == "beta" else Ga()
+        self._out = Outbox(call, ids, self._translator)
+        self._unix_time_s = unix_time_s
+        self._request = ConnectionRequested()
+        self._connect_delay_ms = 0.0
+        self._phase: Literal["waiting", "open", "over"] = "waiting"
+        self._state = SessionState(
+            out=self._out,
+            config=SessionConfig(ids.new("sess"), "", 0),
+            conversation=Conversation(ids.new("conv")),
+            repertoire=repertoire,
+            rng=rng,
+            observation=observation or Observation(),
+        )
+        faults = [fault for fault in script.faults if session_number <= fault.sessions]
+        self._mischief = Mischief(faults, self._out, self._end_by_fault)
+        self._floor = Floor(self._state, self._mischief, self._on_response_done)
+        self._turns = Turns(self._state, self._mischief, self._floor)
+        self._waiting: deque[Event] = deque()
+        self._late_errors: deque[tuple[RequestError, str | None]] = deque()
+        self._late_errors_told = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended; it does nothing any more."""
+        return self._phase == "over"
+
+    def routine_ms(self, *, silent: bool) -> float:
+        """So much audio may be appended at once, as nothing can come of it, whatever is in it.
+
+        Args:
+            silent: nothing is in it.
+        """
+        return self._turns.routine_ms(silent=silent) if self._phase == "open" else 0.0
+
+    def handle(self, given: Input, now_ns: int) -> list[Effect]:
+        """Take one input; returns what should be done about it, in order."""
+        if self._phase == "over":
+            return []
+        self._out.now_ns = now_ns
+        if type(given) is ClientEvent:  # most are: fifty appends a second
+            self._on_event(given.event)
+            return self._out.take()
+        match given:
+            case TimerFired(name):
+                self._on_timer(name)
+            case ConnectionRequested():
+                self._on_request(given)
+            case ClientGarbage(message, param, event_id):
+                self._out.error("invalid_value", message, param=param, client_event_id=event_id)
+            case ConnectionLost(code, reason):
+                self._end(code, reason)
+            case ServerStopping():
+                self._close(1001, "the server is going away")
+        return self._out.take()
+
+    def _on_request(self, request: ConnectionRequested) -> None:
+        self._request = request
+        refusal = self._mischief.refusal()
+        if refusal is not None:
+            self._out.put(refusal)
+            self._end(refusal.status, refusal.body)
+            return
+        delay_ms = self._state.timing.connect_delay_ms + self._mischief.lateness_ms()
+        self._connect_delay_ms = delay_ms
+        if delay_ms:
+            self._out.set_timer("accept", self._state.in_ms(delay_ms))
+        else:
+            self._accept()
+
+    def _accept(self) -> None:
+        self._phase = "open"
+        lifetime_s = self._state.timing.expires_after_s
+        self._state.config = config = SessionConfig(
+            self._state.config.values["id"],
+            self._request.model,
+            self._unix_time_s + round(lifetime_s),
+        )
+        self._turns.configure()
+        self._out.put(AcceptConnection())
+        self._out.mark(
+            "session_opened",
+            path=self._request.path,
+            model=self._request.model,
+            session=config.values["id"],
+            delay_ms=self._connect_delay_ms,
+        )
+        if self._request.beta_header and self._state.script.dialect == "ga":
+            self._refuse_beta()
+            return
+        self._out.send("session.created", session=config.snapshot())
+        self._out.set_timer("expiry", self._state.in_ms(lifetime_s * 1000))
+        self._mischief.reached("connect")
+
+    def _refuse_beta(self) -> None:
+        self._out.error(
+            "beta_api_shape_disabled",
+            "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API.",
+        )
+        self._close(4000, "invalid_request_error.beta_api_shape_disabled")
+
+    def _close(self, code: int, reason: str) -> None:
+        self._out.put(CloseConnection(code, reason))
+        self._end(code, reason)
+
+    def _end(self, code: int, reason: str) -> None:
+        self._phase = "over"
+        self._out.mark("session_closed", code=code, reason=reason)
+        self._out.end()
+
+    def _expire(self) -> None:
+        minutes = self._state.timing.expires_after_s / 60
+        self._out.error(
+            "session_expired", f"Your session hit the maximum duration of {minutes:g} minutes."
+        )
+        self._close(1001, "session_expired")
+
+    def _end_by_fault(self, how: CloseConnection | DropConnection | Expire) -> None:
+        match how:
+            case CloseConnection(code, reason):
+                self._close(code, reason)
+            case DropConnection():
+                self._out.put(how)
+                self._end(1006, "dropped by the script")
+            case Expire():
+                self._expire()
+
+    def _on_response_done(self, response: Response) -> None:
+        self._turns.on_response_done(response)
+
+    def _on_timer(self, name: str) -> None:
+        kind, _, argument = name.partition(":")
+        match kind:
+            case "response":
+                self._floor.advance(argument)
+            case "rate_limits":
+                self._floor.send_rate_limits()
+            case "transcription":
+                self._turns.send_transcription(argument)
+            case "commit":
+                self._turns.finish_commit()
+                self._serve_waiting()
+            case "accept":
+                self._accept()
+            case "expiry":
+                self._expire()
+            case "fault":
+                self._mischief.strike(int(argument))
+            case "late_error":
+                self._tell_late_error()
+            case "stall":
+                self._out.link.release(self._out.now_ns)
+
+    def _on_event(self, event: Event) -> None:
+        if self._phase != "open":
+            return
+        if event.get("type") == APPEND or not self._turns.commit_pending:
+            self._serve(event)
+        elif len(self._waiting) < _MAX_WAITING_EVENTS:
+            self._waiting.append(event)
+        else:
+            self._out.error("rate_limit_exceeded", "Too many events wait for a commit.")
+
+    def _serve_waiting(self) -> None:
+        while self._waiting and not self._turns.commit_pending:
+            self._serve(self._waiting.popleft())
+
+    def _serve(self, event: Event) -> None:
+        try:
+            if event.get("type") == APPEND:
+                self._turns.append(event)
+            else:
+                self._dispatch(read(self._translator.incoming(event)))
+        except RequestError as error:
+            client_id = event.get("event_id")
+            refused = error, client_id if isinstance(client_id, str) else None
+            late_ms = self._state.timing.commit_error_ms if error.code == COMMIT_EMPTY else 0
+            if late_ms and len(self._late_errors) < _MAX_WAITING_EVENTS:
+                self._late_errors.append(refused)
+                number = self._late_errors_told + len(self._late_errors)
+                self._out.set_timer(f"late_error:{number}", self._state.in_ms(late_ms))
+            else:
+                self._refuse(*refused)
+
+    def _refuse(self, error: RequestError, client_event_id: str | None) -> None:
+        self._out.error(
+            error.code, error.message, param=error.param, client_event_id=client_event_id
+        )
+
+    def _tell_late_error(self) -> None:
+        self._late_errors_told += 1
+        self._refuse(*self._late_errors.popleft())
+
+    def _dispatch(self, request: AnyRequest) -> None:
+        conversation = self._state.conversation
+        match request:
+            case SessionUpdate():
+                self._update(request)
+            case Commit():
+                self._turns.commit()
+            case ClearBuffer():
+                self._turns.clear()
+            case CreateItem():
+                self._create_item(request)
+            case RetrieveItem(item_id=item_id):
+                item = conversation.get(item_id, "item_retrieve_invalid_item_id")
+                self._out.send("conversation.item.retrieved", item=item.snapshot(with_audio=True))
+            case DeleteItem(item_id=item_id):
+                conversation.delete(item_id)
+                self._out.send("conversation.item.deleted", item_id=item_id)
+            case Truncate():
+                self._truncate(request)
+            case CreateResponse(response=fields):
+                self._floor.request(fields)
+            case CancelResponse(response_id=response_id):
+                self._floor.cancel(response_id)
+
+    def _update(self, request: SessionUpdate) -> None:
+        config = self._state.config
+        config.update(request.session, voice_is_fixed=self._state.conversation.has_assistant_audio)
+        self._turns.configure()
+        self._out.send("session.updated", session=config.snapshot())
+        self._out.mark("session_updated", turn_detection=config.turn_detection)
+
+    def _create_item(self, request: CreateItem) -> None:
+        self._state.add_item(make(request.item, self._state), request.previous_item_id)
+
+    def _truncate(self, request: Truncate) -> None:
+        self._state.conversation.truncate(
+            request.item_id, request.content_index, request.audio_end_ms
+        )
+        self._out.send(
+            "conversation.item.truncated",
+            item_id=request.item_id,
+            content_index=request.content_index,
+            audio_end_ms=request.audio_end_ms,
+        )
+        self._out.mark("truncated", item=request.item_id, audio_end_ms=request.audio_end_ms)
