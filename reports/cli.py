@@ -10,14 +10,19 @@ from typing import Any, TypeAlias
 
 from callerside.atomic_files import write_atomically
 from callerside.marks import TimelineError
-from callerside.reports.bench import BenchError, beside, load_benches, saved
-from callerside.reports.budget import UNITS, BudgetError
-from callerside.reports.compare import TOLERANCE, Change, compare, notes, regressions
 from callerside.reports.evidence import EvidenceError
-from callerside.reports.html import bench_page
-from callerside.reports.markdown import changes_table
-from callerside.reports.rebuild import rebuild
-from callerside.reports.stored import StoredError, baseline_path, load_results, save_baseline
+from callerside.reports.formats.markdown import changes_table
+from callerside.reports.formats.rebuild import rebuild
+from callerside.reports.pages.benchmarks import BenchError, beside, load_benches, saved
+from callerside.reports.pages.html import bench_page
+from callerside.reports.verdict.baselines import (
+    StoredError,
+    baseline_path,
+    load_results,
+    save_baseline,
+)
+from callerside.reports.verdict.budget import UNITS, BudgetError
+from callerside.reports.verdict.compare import TOLERANCE, Change, compare, notes, regressions
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 

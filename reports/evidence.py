@@ -61,7 +61,7 @@ class CallInfo(BaseModel):
     detail: str = ""
     """For a failure: what was expected, what was heard, where to look."""
     limits: dict[str, Any] = Field(default_factory=dict)
-    """The scenario's own limits, over the default budget (reports/budget.py)."""
+    """The scenario's own limits, over the default budget (reports/verdict/budget.py)."""
     connect_delay_ms: float = 0
     """That the server was told to add to its handshake."""
     repeat: int = Field(default=1, ge=1)

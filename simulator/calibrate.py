@@ -22,10 +22,11 @@ import yaml
 
 from callerside import audio
 from callerside.atomic_files import write_atomically
-from callerside.reports import quality, stats
-from callerside.reports.budget import UNITS
-from callerside.reports.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
+from callerside.reports.hearing import intelligibility
+from callerside.reports.metrics import stats
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
 from callerside.simulator.calibration_truth import Errors, TruthError, errors_of
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL, calls_at_once, child
@@ -89,7 +90,7 @@ async def calibrate(
     phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
     await _place(directory, scenario, names, concurrency, progress)
-    await asyncio.to_thread(quality.load)
+    await asyncio.to_thread(intelligibility.load)
     collected = _Collected()
     for name in names:
         await asyncio.to_thread(

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
-from callerside.reports.calibration import default_path, save, table, to_data
+from callerside.reports.verdict.calibration import default_path, save, table, to_data
 from callerside.simulator.calibrate import CALLS, CalibrateError, calibrate
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import MOST_CALLS_AT_ONCE, calls_at_once

@@ -15,9 +15,9 @@ import numpy as np
 
 from callerside import audio
 from callerside.clock import NS_PER_MS
-from callerside.reports import matching, quality
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
-from callerside.reports.metrics import measure
+from callerside.reports.hearing import correlation, intelligibility
+from callerside.reports.metrics.metrics import measure
 from callerside.simulator.responder import Behaviour, Said
 from callerside.simulator.responder_marks import (
     FRAMES_A_SECOND,
@@ -245,7 +245,7 @@ def _there(heard: Heard, said: Said, phrase: Samples) -> int:
 def _find(piece: Samples, channel: Samples, low: int, high: int, what: str) -> int:
     """Where a known sound begins, between two places."""
     low = max(0, low)
-    match = matching.find(piece, channel[low : high + piece.size])
+    match = correlation.find(piece, channel[low : high + piece.size])
     if not match.found:
         raise TruthError(f"the {what} was not found (correlation {match.correlation:.2f})")
     return low + match.offset
@@ -253,6 +253,6 @@ def _find(piece: Samples, channel: Samples, low: int, high: int, what: str) -> i
 
 def _over_the_telephone(sent: Samples, heard: Heard) -> float:
     """What G.711 alone leaves of the intelligibility of a sound, in per cent."""
-    narrow = audio.resample(sent.tobytes(), heard.rate_hz, quality.RATE_HZ)
+    narrow = audio.resample(sent.tobytes(), heard.rate_hz, intelligibility.RATE_HZ)
     coded = audio.AudioFormat("pcmu").quantise(narrow)
-    return quality.intelligibility(audio.to_samples(narrow), audio.to_samples(coded)) or 0.0
+    return intelligibility.intelligibility(audio.to_samples(narrow), audio.to_samples(coded)) or 0.0

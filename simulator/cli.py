@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from callerside.files import begin_in_utf8
 from callerside.reports import cli as reports_cli
-from callerside.reports.budget import BudgetError
+from callerside.reports.verdict.budget import BudgetError
 from callerside.simulator import (
     authoring_commands,
     calibrate_command,

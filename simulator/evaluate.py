@@ -10,8 +10,6 @@ from pathlib import Path
 
 from callerside.atomic_files import write_atomically
 from callerside.marks import TimelineError
-from callerside.reports.budget import BudgetError
-from callerside.reports.calibration import kept
 from callerside.reports.evidence import (
     INFO,
     CallEvidence,
@@ -20,8 +18,10 @@ from callerside.reports.evidence import (
     Verdict,
     load_evidence,
 )
-from callerside.reports.results import CallResult, RunInfo, judge_call
-from callerside.reports.write import write_page
+from callerside.reports.formats.write import write_page
+from callerside.reports.verdict.budget import BudgetError
+from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
 from callerside.simulator.scenario import Scenario
 from callerside.simulator.stage import Lane, Played, Stage
 from callerside.simulator.verdicts import check

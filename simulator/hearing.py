@@ -1,8 +1,8 @@
 """What the caller makes of what it hears: beeps, and talks.
 
 A talk is what the agent says between two long silences: a greeting, or a reply, with the pauses
-inside. `reports.ears` tells speech from silence; here that becomes talks with a beginning and an
-end on the clock. A talk that the caller has spoken into ends at the first short silence instead,
+inside. `hearing.detector` tells speech from silence; here that becomes talks with a beginning and
+an end on the clock. A talk that the caller has spoken into ends at the first short silence instead,
 as the agent is then expected to stop and begin anew. One that sounds until the call ends has no end
 that could be heard: it was cut, or its last word was the last of the call.
 """
@@ -13,7 +13,7 @@ from typing import Literal
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
-from callerside.reports.ears import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
+from callerside.reports.hearing.detector import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
 
 HANGOVER_MS = 200
 """Silence after which speech has paused; the shortest pause that can end a talk."""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import psutil
 
-from callerside.reports import quality
-from callerside.reports.knee import Knee, Load, Step, limit_ms, step_of
-from callerside.reports.results import CallResult
+from callerside.reports.hearing import intelligibility
+from callerside.reports.verdict.capacity import Knee, Load, Step, limit_ms, step_of
+from callerside.reports.verdict.results import CallResult
 from callerside.simulator import loader
 from callerside.simulator.evaluate import evaluate
 from callerside.simulator.lanes.sip.lane import SipLane
@@ -115,7 +115,7 @@ async def find_knee(
     """
     (scenario,) = loader.load([scenario_path])
     await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
-    await asyncio.to_thread(quality.load)
+    await asyncio.to_thread(intelligibility.load)
     done: list[Step] = []
     for calls in steps:
         for attempt in range(1, MOST_ATTEMPTS + 1):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from callerside.atomic_files import write_atomically
-from callerside.reports.calibration import kept
-from callerside.reports.html import knee_page
-from callerside.reports.knee import table, to_json
+from callerside.reports.pages.html import knee_page
+from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.capacity import table, to_json
 from callerside.simulator.knee import SCENARIO, STEPS, find_knee
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
-from callerside.reports.ears import segments
+from callerside.reports.hearing.detector import segments
 from callerside.simulator.line import NOISE
 from callerside.simulator.noise import make_noise
 from callerside.simulator.scenario import Scenario

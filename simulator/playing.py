@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
-from callerside.reports.results import RunInfo
+from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.evaluate import Evaluated, evaluate
 from callerside.simulator.progress import Progress
 from callerside.simulator.stage import Lane, Played, Stage, again_name

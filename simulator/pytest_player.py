@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from callerside.reports.write import call_directory
+from callerside.reports.formats.write import call_directory
 from callerside.simulator import loader
 from callerside.simulator.evaluate import Evaluated
 from callerside.simulator.lanes.sip.process_pair import calls_at_once

@@ -7,7 +7,7 @@ values together. It is judged when the last of them is over, and stands with tha
 from collections.abc import Sequence
 from dataclasses import replace
 
-from callerside.reports.results import CallResult, judge_together
+from callerside.reports.verdict.results import CallResult, judge_together
 from callerside.simulator.evaluate import Evaluated
 from callerside.simulator.vouching import Disturbance, disturbance, is_explained
 

@@ -22,7 +22,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
 )
 from callerside.clock import NS_PER_S
-from callerside.reports.ears import Ears, SpeechEnded, SpeechStarted
+from callerside.reports.hearing.detector import Ears, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""

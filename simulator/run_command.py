@@ -15,10 +15,10 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from callerside.reports.budget import UNITS
-from callerside.reports.calibration import kept
-from callerside.reports.results import CallResult, RunInfo
-from callerside.reports.write import write_judged
+from callerside.reports.formats.write import write_judged
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.results import CallResult, RunInfo
 from callerside.simulator.choosing import Commands, add_choice, positive
 from callerside.simulator.evaluate import without_evidence
 from callerside.simulator.lanes.sip.process_pair import calls_at_once

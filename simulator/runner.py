@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from callerside.reports import quality
-from callerside.reports.results import RunInfo
+from callerside.reports.hearing import intelligibility
+from callerside.reports.verdict.results import RunInfo
 from callerside.simulator import loader
 from callerside.simulator.evaluate import Evaluated
 from callerside.simulator.lanes.sip.child_process import ProcessError
@@ -127,7 +127,7 @@ def choose(
 
 
 async def run(options: RunOptions, console: Console) -> Run:
-    """Play and judge what `options` ask for; `reports.write` makes pages of it.
+    """Play and judge what `options` ask for; `reports.formats.write` makes pages of it.
 
     A process that dies ends the run, and `Run.failure` says so; the calls until then are kept.
 
@@ -187,7 +187,7 @@ async def play_run(
         done.directory.rmdir()
         raise RunError(str(error)) from None
     if options.lane == "sip":
-        await asyncio.to_thread(quality.load)
+        await asyncio.to_thread(intelligibility.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
         await play(stages, options, done, progress)

@@ -22,7 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from callerside.agent.config.settings import CallSettings
 from callerside.fakes.script.model import Script
-from callerside.reports.budget import BudgetError, is_lifted, parse_limits
+from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
 from callerside.simulator.happenings import Happening, Transfer
 from callerside.simulator.network import Network
 from callerside.simulator.steps import Expect, Step, Steps

@@ -13,9 +13,9 @@ still, and no more: what was said, heard and sent is never explained by a stall.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from callerside.reports.budget import Judged
-from callerside.reports.results import CallResult
-from callerside.reports.standstill import standstills
+from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.verdict.budget import Judged
+from callerside.reports.verdict.results import CallResult
 from callerside.simulator.evaluate import Evaluated
 
 VOUCHED_LAG_MS = 10.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callerside.agent.config import loader as config
-from callerside.reports.budget import UNITS
+from callerside.reports.verdict.budget import UNITS
 from callerside.simulator import cli, loader
 
 ROOT = Path(__file__).resolve().parent.parent

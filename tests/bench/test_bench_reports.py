@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from callerside.reports.ears import Ears, segments
-from callerside.reports.html import call_page
-from callerside.reports.metrics import measure
-from callerside.reports.results import RunInfo, judge_call
+from callerside.reports.hearing.detector import Ears, segments
+from callerside.reports.metrics.metrics import measure
+from callerside.reports.pages.html import call_page
+from callerside.reports.verdict.results import RunInfo, judge_call
 
 sys.path.append(str(Path(__file__).parents[1] / "reports"))
 from synthetic_call import SyntheticCall, TurnTruth, speech

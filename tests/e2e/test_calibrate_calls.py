@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.reports.budget import UNITS
-from callerside.reports.calibration import WITHOUT_ERROR, from_data
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.calibration import WITHOUT_ERROR, from_data
 from callerside.simulator.cli import main
 
 SHORT = """

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from callerside import audio
-from callerside.reports import matching
-from callerside.reports.alignment import align
+from callerside.reports.hearing import correlation
+from callerside.reports.hearing.alignment import align
 from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 8000
@@ -141,17 +141,17 @@ def test_places_are_told_behind_a_hole() -> None:
 def test_another_sound_is_not_recognised() -> None:
     found = align(SENT, heard(murmur(2000, 77)), RATE_HZ)
     assert not found.found
-    assert found.likeness < matching.ALIKE
+    assert found.likeness < correlation.ALIKE
 
 
 @pytest.mark.parametrize(("piece", "within"), [(0, 100), (100, 50), (100, 200)])
 def test_nothing_is_found_where_nothing_can_be(piece: int, within: int) -> None:
-    match = matching.find(np.zeros(piece), np.zeros(within))
+    match = correlation.find(np.zeros(piece), np.zeros(within))
     assert not match.found
 
 
 def test_a_piece_is_found_whatever_its_level() -> None:
-    match = matching.find(SENT[4000:6000] / 7, SENT)
+    match = correlation.find(SENT[4000:6000] / 7, SENT)
     assert (match.offset, match.found) == (4000, True)
     assert match.correlation == pytest.approx(1)
 
@@ -159,7 +159,7 @@ def test_a_piece_is_found_whatever_its_level() -> None:
 @pytest.mark.parametrize(("length", "piece"), [(50, 50), (51, 50), (1000, 37), (4099, 1500)])
 def test_likeness_is_the_correlation_at_every_place(length: int, piece: int) -> None:
     within = np.random.default_rng(length).integers(-3000, 3000, length).astype(float)
-    found = matching.likenesses(within[:piece], within)
+    found = correlation.likenesses(within[:piece], within)
     energies = [float(np.sum(within[n : n + piece] ** 2)) for n in range(length - piece + 1)]
     wanted = np.correlate(within, within[:piece], "valid") / np.sqrt(
         energies[0] * np.array(energies)

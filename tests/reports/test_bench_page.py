@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from callerside.reports.bench import BenchError, load_benches, saved
 from callerside.reports.cli import add_commands
-from callerside.reports.html import bench_page
+from callerside.reports.pages.benchmarks import BenchError, load_benches, saved
+from callerside.reports.pages.html import bench_page
 
 
 def bench(name: str, median_s: float, *, params: Any = None, **extra: Any) -> dict[str, Any]:

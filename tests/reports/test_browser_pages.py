@@ -19,9 +19,9 @@ from test_knee_page import knee, step
 from websockets.sync.client import ClientConnection, connect
 
 from callerside.marks import Mark, Source
-from callerside.reports.html import knee_page
-from callerside.reports.results import RunInfo
-from callerside.reports.write import write_run
+from callerside.reports.formats.write import write_run
+from callerside.reports.pages.html import knee_page
+from callerside.reports.verdict.results import RunInfo
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT_S = 20

@@ -2,7 +2,8 @@
 
 import pytest
 
-from callerside.reports.budget import (
+from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.verdict.budget import (
     UNITS,
     BudgetError,
     Judged,
@@ -12,9 +13,8 @@ from callerside.reports.budget import (
     limits_for,
     parse_limits,
 )
-from callerside.reports.calibration import Calibration, MetricError
-from callerside.reports.measurement import Measurement
-from callerside.reports.summary import summary_of
+from callerside.reports.verdict.calibration import Calibration, MetricError
+from callerside.reports.verdict.summary import summary_of
 
 
 def only(measurement: Measurement, spec: object, calibration: Calibration | None = None) -> Judged:

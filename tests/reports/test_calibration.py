@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from callerside.reports.budget import UNITS
-from callerside.reports.calibration import (
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.calibration import (
     MOVED,
     WITHOUT_ERROR,
     Calibration,
@@ -108,7 +108,9 @@ def test_what_was_kept_before_there_were_remarks_is_read() -> None:
 
 
 def test_it_is_as_the_published_schema_says() -> None:
-    schema = json.loads(files("callerside.reports").joinpath("results.schema.json").read_text())
+    schema = json.loads(
+        files("callerside.reports.verdict").joinpath("results.schema.json").read_text()
+    )
     defined = {**schema["$defs"]["calibration"], "$defs": schema["$defs"]}
     jsonschema.validate(json.loads(json.dumps(to_data(calibration()))), defined)
 

@@ -11,11 +11,11 @@ from msgspec import structs
 from synthetic_call import LEAD_MS, MS, RATE_HZ, START_NS, SyntheticCall, TurnTruth, speech
 
 from callerside.marks import Mark
-from callerside.reports.budget import UNITS
 from callerside.reports.evidence import CallEvidence
-from callerside.reports.measurement import Measurement
-from callerside.reports.metrics import measure
-from callerside.reports.way import WAY
+from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.metrics import measure
+from callerside.reports.metrics.turn_path import WAY
+from callerside.reports.verdict.budget import UNITS
 
 TOLERANCE_MS = 2
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from callerside.reports.budget import UNITS
-from callerside.reports.compare import TOLERANCE, TOLERANCES, Change, compare, regressions
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.compare import TOLERANCE, TOLERANCES, Change, compare, regressions
 
 
 def run(name: str, *calls: list[float]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from synthetic_call import speech
 
 from callerside import audio
-from callerside.reports.ears import (
+from callerside.reports.hearing.detector import (
     BeepHeard,
     Ears,
     Heard,

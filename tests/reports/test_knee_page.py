@@ -8,10 +8,10 @@ import pytest
 from synthetic_call import SyntheticCall, TurnTruth
 
 from callerside.marks import Mark
-from callerside.reports.chart import HEIGHT, WIDTH, Series, line_chart
-from callerside.reports.html import knee_page
-from callerside.reports.knee import Knee, Load, Step, charts, step_of, table, to_json
-from callerside.reports.results import judge_call
+from callerside.reports.pages.html import knee_page
+from callerside.reports.pages.line_chart import HEIGHT, WIDTH, Series, line_chart
+from callerside.reports.verdict.capacity import Knee, Load, Step, charts, step_of, table, to_json
+from callerside.reports.verdict.results import judge_call
 
 
 def step(

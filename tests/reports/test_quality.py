@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from callerside import audio
-from callerside.reports import quality
-from callerside.reports.answers import Answer
 from callerside.reports.evidence import CallEvidence, CallInfo
-from callerside.reports.scene import Sound
+from callerside.reports.hearing import intelligibility
+from callerside.reports.metrics.answers import Answer
+from callerside.reports.metrics.audible import Sound
 from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 8000
@@ -71,10 +71,10 @@ def test_lost_packets_clipping_and_noise_cost_something(sent: NDArray[np.int16])
 
 
 def test_of_too_little_nothing_is_told(sent: NDArray[np.int16]) -> None:
-    assert quality.intelligibility(sent[:2000], sent[:2000]) is None
+    assert intelligibility.intelligibility(sent[:2000], sent[:2000]) is None
     nothing = np.zeros(0, np.int16)
-    assert quality.intelligibility(nothing, nothing) is None
+    assert intelligibility.intelligibility(nothing, nothing) is None
 
 
 def test_of_silence_nothing_is_understood(sent: NDArray[np.int16]) -> None:
-    assert quality.intelligibility(sent, np.zeros_like(sent)) == pytest.approx(0, abs=1)
+    assert intelligibility.intelligibility(sent, np.zeros_like(sent)) == pytest.approx(0, abs=1)

@@ -13,14 +13,14 @@ from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
 from callerside.marks import Mark
-from callerside.reports.calibration import Calibration, error_of
 from callerside.reports.cli import add_commands
 from callerside.reports.evidence import save_evidence
-from callerside.reports.markdown import markdown
-from callerside.reports.results import RunInfo, judge_call, results
-from callerside.reports.write import write_run
+from callerside.reports.formats.markdown import markdown
+from callerside.reports.formats.write import write_run
+from callerside.reports.verdict.calibration import Calibration, error_of
+from callerside.reports.verdict.results import RunInfo, judge_call, results
 
-SCHEMA = Path(__file__).parents[2] / "reports" / "results.schema.json"
+SCHEMA = Path(__file__).parents[2] / "reports" / "verdict" / "results.schema.json"
 
 
 def callerside(*arguments: object) -> int:

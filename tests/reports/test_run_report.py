@@ -13,13 +13,15 @@ from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
 from callerside.marks import Mark, TimelineError
-from callerside.reports.calibration import Calibration, error_of
 from callerside.reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
-from callerside.reports.html import call_page, index_page
-from callerside.reports.junit import junit
-from callerside.reports.metrics import measure
-from callerside.reports.rebuild import rebuild
-from callerside.reports.results import (
+from callerside.reports.formats.junit import junit
+from callerside.reports.formats.rebuild import rebuild
+from callerside.reports.formats.write import call_directory, write_judged, write_run
+from callerside.reports.metrics.metrics import measure
+from callerside.reports.metrics.stats import percentile
+from callerside.reports.pages.html import call_page, index_page
+from callerside.reports.verdict.calibration import Calibration, error_of
+from callerside.reports.verdict.results import (
     RunInfo,
     judge_call,
     judge_together,
@@ -28,8 +30,6 @@ from callerside.reports.results import (
     summarise,
     to_json,
 )
-from callerside.reports.stats import percentile
-from callerside.reports.write import call_directory, write_judged, write_run
 
 INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="callerside run")
 MOST_BYTES = 2_000_000

@@ -1,7 +1,7 @@
 """What several processors and processes tell of one standstill is one standstill."""
 
 from callerside.marks import Mark
-from callerside.reports.standstill import standstills
+from callerside.reports.metrics.machine_stalls import standstills
 
 MS = 1_000_000
 

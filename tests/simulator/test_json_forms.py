@@ -7,8 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from callerside.reports.calibration import Calibration, error_of
-from callerside.reports.knee import Knee, Load, Step
+from callerside.reports.verdict.calibration import Calibration, error_of
+from callerside.reports.verdict.capacity import Knee, Load, Step
 from callerside.simulator import calibrate_command, cli, knee_command
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 
@@ -51,7 +51,9 @@ def test_run_prints_what_is_in_results_json(
     assert cli.main(arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((tmp_path / "latest" / "results.json").read_text())
-    jsonschema.validate(told, json.loads((ROOT / "reports/results.schema.json").read_text()))
+    jsonschema.validate(
+        told, json.loads((ROOT / "reports/verdict/results.schema.json").read_text())
+    )
 
 
 @pytest.mark.parametrize(("within", "code"), [(True, 0), (False, 1)])

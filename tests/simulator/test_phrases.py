@@ -4,7 +4,7 @@ import pytest
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import silence, to_samples
-from callerside.reports.ears import segments
+from callerside.reports.hearing.detector import segments
 from callerside.simulator.phrases import end_mid_frame
 from callerside.speech.synthesis import synthesise
 

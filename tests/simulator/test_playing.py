@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from callerside.marks import Mark
-from callerside.reports.budget import Judged
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
-from callerside.reports.results import RunInfo, judge_call
+from callerside.reports.verdict.budget import Judged
+from callerside.reports.verdict.results import RunInfo, judge_call
 from callerside.simulator import playing
 from callerside.simulator.evaluate import Evaluated, call_info
 from callerside.simulator.playing import MOST_ATTEMPTS, attempt, play_all, with_attempts

@@ -9,7 +9,7 @@ from hand_played import scenario
 from callerside.clock import ms_to_ns
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
-from callerside.reports.results import judge_call
+from callerside.reports.verdict.results import judge_call
 from callerside.simulator.evaluate import Evaluated
 from callerside.simulator.repeats import evaluate_together
 from callerside.simulator.stage import plan

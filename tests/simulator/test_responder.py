@@ -18,9 +18,9 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
 )
 from callerside.marks import Mark
-from callerside.reports.budget import UNITS
-from callerside.reports.calibration import WITHOUT_ERROR
 from callerside.reports.evidence import CallEvidence, CallInfo
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.calibration import WITHOUT_ERROR
 from callerside.simulator.calibration_truth import Errors, TruthError, errors_of
 from callerside.simulator.responder import (
     Answer,

@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from callerside.marks import Mark
-from callerside.reports.budget import Judged
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
-from callerside.reports.results import CallResult, RunInfo, judge_call
+from callerside.reports.verdict.budget import Judged
+from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
 from callerside.simulator.evaluate import Evaluated
 from callerside.simulator.runner import Run
 from callerside.simulator.stage import Stage

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from callerside.marks import Mark
-from callerside.reports.write import CALLS
+from callerside.reports.formats.write import CALLS
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml

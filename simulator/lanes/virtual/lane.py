@@ -15,7 +15,7 @@ from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.audio import to_samples
 from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
-from callerside.reports.write import CALLS
+from callerside.reports.formats.write import CALLS
 from callerside.simulator.invariants import Witness, check
 from callerside.simulator.invariants_audio import ALL
 from callerside.simulator.lanes.sip.config import agent_config

@@ -1,0 +1,1 @@
+"""What is written and read again: reports, JUnit, Markdown, rebuilt runs."""

@@ -1,0 +1,62 @@
+"""A run in Markdown: short enough for a comment or a job's summary."""
+
+from collections.abc import Sequence
+
+from callerside.reports.verdict.compare import Change
+from callerside.reports.verdict.results import CallResult, RunInfo, summarise
+from callerside.reports.verdict.summary import Summary
+
+_MOST_WRONG = 20
+
+
+def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
+    """Verdict, what went wrong, and the budget over all calls."""
+    wrong = [call for call in calls if call.verdict != "passed"]
+    excused = sum(call.slug in info.excused for call in wrong)
+    more = f"; {excused} not measured, and excused" if excused else ""
+    lines = [
+        f"## callerside: {info.verdict(calls)}",
+        "",
+        f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane){more}.",
+        "",
+    ]
+    if info.failure:
+        lines += [f"**The run could not go on**: {_cell(info.failure)}", ""]
+    lines += [f"- **{_cell(call.slug)}**: {_cell(call.detail)}" for call in wrong[:_MOST_WRONG]]
+    if len(wrong) > _MOST_WRONG:
+        lines.append(f"- and {len(wrong) - _MOST_WRONG} more")
+    if wrong:
+        lines.append("")
+    lines += ["| metric | p50 | p95 | max | limit | least margin |", "|---|--:|--:|--:|--:|--:|"]
+    lines += [
+        f"| `{s.name}` | {s.p50:.1f} | {s.p95:.1f} | {_worst(s)} {s.unit} "
+        f"| {s.limits} | {_margin(s.margin)}{' ❌' if s.failed else ''} |"
+        for s in summarise(calls)
+    ]
+    lines += ["", f"The harness's own error: {info.harness_error}."]
+    return "\n".join(lines) + "\n"
+
+
+def changes_table(changes: Sequence[Change]) -> str:
+    """A comparison as a Markdown table."""
+    lines = ["| metric | before | after | difference (95 % interval) | |", "|---|--:|--:|--:|---|"]
+    lines += [
+        f"| `{c.name}` | {c.before:.1f} | {c.after:.1f} {c.unit} "
+        f"| {c.difference:+.1f} ({c.low:+.1f} … {c.high:+.1f}) "
+        f"| {c.verdict}{' ❌' if c.regression else ''} |"
+        for c in changes
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _margin(value: float | None) -> str:
+    return "" if value is None else f"{value:+.1f}"
+
+
+def _worst(one: Summary) -> str:
+    return f"{'min ' if one.worst < one.max else ''}{one.worst:.1f}"
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break a table or a list."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,123 @@
+"""Building a report anew from what is on disk, also for calls that an agent took in production."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from callerside.marks import merge, read_timeline
+from callerside.reports.evidence import (
+    TIMELINE,
+    CallEvidence,
+    CallInfo,
+    EvidenceError,
+    load_evidence,
+    read_recording,
+)
+from callerside.reports.formats.write import CALLS, write_run
+from callerside.reports.verdict.baselines import StoredError, load_results
+from callerside.reports.verdict.calibration import from_data
+from callerside.reports.verdict.results import RESULTS, CallResult, RunInfo
+
+
+def rebuild(
+    directory: Path,
+    out_dir: Path | None = None,
+    *,
+    recordings: Path | None = None,
+    against: Path | None = None,
+) -> tuple[Path, RunInfo, list[CallResult]]:
+    """Make a report again from what is in a directory; nothing is measured that is not there.
+
+    `directory` is a run's (with `calls/`), a call's (with `timeline.jsonl`), or one into which an
+    agent wrote timelines (`*.jsonl`; its recordings, `*.wav`, lie there too or in `recordings`).
+    A run's report is replaced; others go to `report/` in it. `against` are results to show changes
+    from, instead of the run before.
+
+    Returns:
+        Where the report is, what is known about the run, and its calls.
+
+    Raises:
+        StoredError: there is no timeline.
+        EvidenceError, TimelineError, BudgetError: evidence that cannot be used.
+    """
+    calls = _calls_of(directory)
+    if calls:
+        target = out_dir or directory
+        evidence = list(map(load_evidence, calls))
+        info = _run_info(directory, lane=evidence[0].info.lane)
+        return target, info, write_run(target, info, evidence, against=against)
+    target = out_dir or directory / "report"
+    if (directory / TIMELINE).is_file():
+        evidence = [load_evidence(directory)]
+    else:
+        timelines = sorted(directory.glob("*.jsonl"))
+        evidence = [_production(path, recordings or directory) for path in timelines]
+    if not evidence:
+        raise StoredError(
+            f"{directory}: nothing to report: expected {CALLS}/*/{TIMELINE} (a run), {TIMELINE} "
+            "(a call), or *.jsonl (an agent's timelines)"
+        )
+    lane = evidence[0].info.lane
+    info = RunInfo(started_at="", lane=lane)
+    if lane != "production":  # a run's call: the run is two folders up
+        info = _run_info(directory.resolve().parent.parent, lane=lane)
+    return target, info, write_run(target, info, evidence, against=against)
+
+
+def _calls_of(directory: Path) -> list[Path]:
+    """The calls of a run, as its results list them; all there are, where there are no results.
+
+    A call that was played again, because the machine stood still, has directories for the attempts
+    that do not count as well.
+
+    Raises:
+        StoredError: evidence that the results name is gone; a report without it would be another.
+    """
+    found = sorted(path.parent for path in directory.glob(f"{CALLS}/*/{TIMELINE}"))
+    try:
+        scenarios = load_results(directory)["scenarios"]
+    except StoredError:
+        return found
+    named = [scenario["artifacts"] for scenario in scenarios]
+    for file in (file for one in named for file in (one["timeline"], one["recording"]) if file):
+        if not (directory / file).is_file():
+            raise StoredError(f"{directory / file}: no such file, but {RESULTS} names it")
+    return [directory / Path(one["timeline"]).parent for one in named]
+
+
+def _production(path: Path, recordings: Path) -> CallEvidence:
+    """A call that an agent took: its timeline, and the recording of the same name if there is one.
+
+    The agent records where it stands: left the caller as it arrived, right what it played.
+    """
+    marks = merge([read_timeline(path)])
+    if not marks:
+        raise EvidenceError(f"{path}: an empty timeline")
+    info = CallInfo(name=path.stem, lane="production")
+    started = next((mark for mark in marks if mark.name == "recording_started"), None)
+    recording = recordings / f"{path.stem}.wav"
+    if started is None or not recording.is_file():
+        return CallEvidence(info=info, marks=marks)
+    samples, rate_hz = read_recording(recording)
+    return CallEvidence(
+        info=info,
+        marks=marks,
+        recording=samples,
+        rate_hz=rate_hz,
+        recording_start_ns=started.at_ns,
+    )
+
+
+def _run_info(directory: Path, *, lane: str) -> RunInfo:
+    """What was known about a run, from its old results if there are any; the lane, if not."""
+    try:
+        run: Mapping[str, Any] = load_results(directory)["run"]
+    except StoredError:
+        return RunInfo(started_at="", lane=lane)
+    known = {field for field in RunInfo.__dataclass_fields__ if field in run}
+    fields = {"started_at": ""} | {field: run[field] for field in known - {"calibration"}}
+    try:
+        calibration = from_data(run["calibration"]) if run.get("calibration") else None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StoredError(f"{directory / RESULTS}: run.calibration: {error!r}") from None
+    return RunInfo(**fields, calibration=calibration)

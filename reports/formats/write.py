@@ -1,0 +1,102 @@
+"""A run on disk: pages, `results.json`, `junit.xml`, `summary.md`, a directory for each call."""
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from callerside.atomic_files import write_atomically
+from callerside.reports.evidence import TIMELINE, CallEvidence, load_evidence, save_evidence
+from callerside.reports.formats.junit import junit
+from callerside.reports.formats.markdown import markdown
+from callerside.reports.pages import html
+from callerside.reports.verdict.baselines import load_results, previous_run
+from callerside.reports.verdict.compare import compare, notes
+from callerside.reports.verdict.results import (
+    RESULTS,
+    CallResult,
+    RunInfo,
+    judge_call,
+    judge_together,
+    results,
+    to_json,
+)
+
+CALLS = "calls"
+
+
+def write_run(
+    out_dir: Path, info: RunInfo, calls: Iterable[CallEvidence], *, against: Path | None = None
+) -> list[CallResult]:
+    """Judge every call and write the whole report of a run.
+
+    Evidence that is not in its directory (`call_directory`) yet is saved there. Every file is
+    whole or absent; `results.json` comes last, so whoever sees it sees everything.
+
+    Args:
+        out_dir: the run's directory.
+        info: what is known about the run as a whole.
+        calls: the evidence.
+        against: results to show changes from; by default those of the run before it in its lane.
+
+    Raises:
+        BudgetError: a call's own limits cannot be understood.
+        EvidenceError: a call cannot be measured.
+        StoredError: `against` cannot be read.
+    """
+    judged = judge_together([judge_call(evidence, info.calibration) for evidence in calls])
+    write_judged(out_dir, info, judged, against=against)
+    return judged
+
+
+def write_judged(
+    out_dir: Path,
+    info: RunInfo,
+    judged: Sequence[CallResult],
+    *,
+    against: Path | None = None,
+    written: Container[str] = (),
+) -> dict[str, Any]:
+    """Write the report of a run whose calls are judged already, as `write_run` does.
+
+    Answers with what `results.json` holds. `written` are the slugs of those whose evidence and page
+    are there already.
+    """
+    for call in judged:
+        if call.slug in written:
+            continue
+        directory = call_directory(out_dir, call.slug)
+        if not (directory / TIMELINE).exists():
+            save_evidence(call.evidence, directory)
+        write_page(directory, info, call)
+    data = results(info, judged)
+    index = html.index_page(info, judged, _changes(out_dir, data, against))
+    write_atomically(out_dir / "index.html", index.encode())
+    write_atomically(out_dir / "junit.xml", junit(info, judged))
+    write_atomically(out_dir / "summary.md", markdown(info, judged).encode())
+    write_atomically(out_dir / RESULTS, to_json(data))
+    return data
+
+
+def write_page(directory: Path, info: RunInfo, call: CallResult) -> None:
+    """Write the page of a call into its directory; an outline is read from there again."""
+    if call.evidence.outlined:
+        call = replace(call, evidence=load_evidence(directory))
+    write_atomically(directory / "call.html", html.call_page(info, call).encode())
+
+
+def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:
+    """What changed; nothing if there is no run before this one to compare with."""
+    if against is not None:
+        before, name = load_results(against), against.stem
+    else:
+        previous = previous_run(out_dir, data["run"]["lane"])
+        if previous is None:
+            return None
+        name, before = previous
+    return html.Changes(against=name, rows=compare(before, data), notes=notes(before, data))
+
+
+def call_directory(out_dir: Path, slug: str) -> Path:
+    """Where the evidence of a call belongs: the runner may write it there itself."""
+    return out_dir / CALLS / slug

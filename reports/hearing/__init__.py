@@ -1,0 +1,1 @@
+"""What is in a recording: speech, tones, levels, and how it lies over what was sent."""

@@ -1,0 +1,359 @@
+"""The ears: what is heard in audio, live and afterwards, by one implementation.
+
+`Ears` is fed audio as it comes and tells beeps and speech; the scripted caller listens with it
+while the call runs. `segments` feeds it a whole recording, which is how every latency in a report
+is measured. So the caller and the report never disagree about what was heard.
+
+How: audio is cut into hops of 10 ms. A hop is *active* when its energy is above an absolute
+threshold and above the noise floor, which is the minimum of the smoothed energy over the last two
+seconds (Martin's minimum statistics, simplified). An active hop is *tonal* when a single sinusoid
+explains it. A long enough run of tonal hops of one frequency is a beep; a run of other active hops
+is speech. Only when something begins or ends is the hop searched for the exact sample, so edges
+are finer than a hop.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callerside.reports.hearing.frame import HOP_MS, Hop, Wave, end_of, onset_of
+from callerside.reports.hearing.noise_floor import Floor, opening_floor_dbfs
+from callerside.reports.hearing.tone_detector import BeepHeard, Tones, ToneTest
+
+PAUSE_MS = 400
+"""Silence up to this long does not end an utterance: people and synthesisers pause for commas."""
+
+_MANY_HOPS = 1 << 40  # more than any recording has
+_CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a click
+
+__all__ = [
+    "PAUSE_MS",
+    "BeepHeard",
+    "Ears",
+    "Heard",
+    "Segment",
+    "SpeechEnded",
+    "SpeechStarted",
+    "segments",
+    "utterances",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Speech: `sample` is its onset."""
+
+    sample: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """Silence for as long as the hangover: `sample` is the one after the last voiced."""
+
+    sample: int
+
+
+Heard = BeepHeard | SpeechStarted | SpeechEnded
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Something heard in a recording: samples `start` (inclusive) to `end` (exclusive)."""
+
+    kind: Literal["beep", "speech"]
+    start: int
+    end: int
+    hz: float | None = None
+
+
+def segments(
+    samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60, clean: bool = False
+) -> list[Segment]:
+    """Everything heard in a recording of one channel, in order, down to pauses of `hangover_ms`.
+
+    In a `clean` recording there is no noise at the beginning to be learnt from: it may begin with
+    speech.
+    """
+    floor_dbfs = None if clean else opening_floor_dbfs(samples, rate_hz)
+    ears = Ears(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
+    found = []
+    onset = 0
+    for heard in [*ears.feed(samples), *ears.finish()]:
+        match heard:
+            case BeepHeard():
+                found.append(Segment("beep", heard.onset, heard.end, heard.hz))
+            case SpeechStarted():
+                onset = heard.sample
+            case SpeechEnded():
+                found.append(Segment("speech", onset, heard.sample))
+    return sorted(found, key=lambda s: s.start)
+
+
+def utterances(found: list[Segment], rate_hz: int, *, pause_ms: float = PAUSE_MS) -> list[Segment]:
+    """Speech merged over pauses of up to `pause_ms`; beeps stay as they are and part utterances."""
+    merged: list[Segment] = []
+    for segment in found:
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and segment.kind == last.kind == "speech"
+            and segment.start - last.end <= pause_ms * rate_hz / 1000
+        ):
+            merged[-1] = Segment("speech", last.start, segment.end)
+        else:
+            merged.append(segment)
+    return merged
+
+
+class Ears:
+    """Hears one channel.
+
+    Args:
+        rate_hz: of the audio, a multiple of 100.
+        hangover_ms: silence for this long ends speech.
+        min_speech_ms: anything shorter is a click, not speech.
+        floor_dbfs: level of the noise that is already known to be there.
+    """
+
+    def __init__(
+        self,
+        rate_hz: int,
+        *,
+        hangover_ms: int = PAUSE_MS,
+        min_speech_ms: int = 30,
+        floor_dbfs: float | None = None,
+    ) -> None:
+        if rate_hz < 8000 or rate_hz % 100:
+            raise ValueError(f"rate {rate_hz} Hz, expected a multiple of 100 from 8000 up")
+        self._hop = rate_hz * HOP_MS // 1000
+        self._tone_test = ToneTest(rate_hz)
+        self._waiting: list[NDArray[np.int16]] = []
+        self._waiting_samples = 0
+        self._enough_samples = self._hop
+        self._known_samples = 0
+        self._hops_fed = 0
+        self._floor = Floor(self._hop, floor_dbfs)
+        self._tones = Tones(rate_hz)
+        self._speech = _Speech(hangover_ms // HOP_MS, min_speech_ms // HOP_MS)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing sounds, or did a moment ago: digital silence tells nothing for ever."""
+        return not (self._waiting or self._known_samples or self._tones.open or self._speech.busy)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether speech has started and not ended."""
+        return self._speech.speaking
+
+    def feed(self, audio: bytes | NDArray[np.int16]) -> list[Heard]:
+        """Hear some more audio (PCM, 16 bit, mono), of any length, and tell what became clear.
+
+        Audio that cannot make anything clear, whatever is in it, waits until so much has come that
+        the rest might: hops are cheaper by the dozen, and nothing is told any later for it.
+        """
+        if self._known_samples:
+            known, self._known_samples = self._known_samples, 0
+            audio = audio[2 * known if isinstance(audio, bytes) else known :]
+        if self._hears_nothing_in(audio):
+            self._skip(len(audio) // 2)
+            return []
+        samples = np.frombuffer(audio, "<i2") if isinstance(audio, bytes) else audio
+        self._waiting.append(samples)
+        self._waiting_samples += samples.size
+        if self._waiting_samples < self._enough_samples:
+            return []
+        return self._hear_waiting()
+
+    def routine_samples(self, coming: bytes, frame_samples: int) -> int:
+        """How much of the audio that is coming tells nothing.
+
+        Args:
+            coming: what is fed next, in one piece, if it is as much as is answered here.
+            frame_samples: the answer is a multiple of it; a multiple of 10 ms.
+        """
+        if self._waiting_samples >= self._hop:
+            self._hear_waiting()  # it tells nothing, or it would not have waited
+        start = self._known_samples
+        if not start and self._hears_nothing_in(coming):
+            return len(coming) // 2
+        samples = np.frombuffer(coming, "<i2")
+        while start < samples.size and not self._waiting:
+            unclear = (self._enough_samples - self._hop) // frame_samples * frame_samples
+            self._waiting = [samples[start : start + unclear]]
+            start += self._waiting[0].size
+            self._hear_waiting()
+            if not unclear:
+                break
+        self._known_samples = start
+        return start
+
+    def finish(self) -> list[Heard]:
+        """The audio is over: tell what was still open."""
+        heard = self._hear_waiting() if self._waiting else []
+        self._tell(*self._tones.close(), heard)
+        self._speech.close(heard)
+        return heard
+
+    def _hears_nothing_in(self, audio: bytes | NDArray[np.int16]) -> bool:
+        """Whether it is digital silence, the commonest frame of a simulated call, amid silence."""
+        return (
+            isinstance(audio, bytes)
+            and audio == bytes(len(audio))
+            and not len(audio) % (2 * self._hop)
+            and self.idle
+        )
+
+    def _skip(self, whole: int) -> None:
+        hops = whole // self._hop
+        self._hops_fed += hops
+        self._floor.update_silent(hops)
+
+    def _hear_waiting(self) -> list[Heard]:
+        """Hear every whole hop that waits."""
+        heard: list[Heard] = []
+        samples = np.concatenate(self._waiting)
+        whole = samples.size - samples.size % self._hop
+        rows = samples[:whole].reshape(-1, self._hop).astype(np.float32)
+        self._hear_rows(rows, heard)
+        self._waiting = [samples[whole:]] if whole < samples.size else []
+        self._waiting_samples = samples.size - whole
+        unclear = self._tones.unclear_hops if self._tones.open else self._speech.unclear_hops
+        self._enough_samples = (unclear + 1) * self._hop
+        return heard
+
+    def _hear_rows(self, rows: NDArray[np.float32], heard: list[Heard]) -> None:
+        """Hear hops. Most are amid speech or amid silence, and change nothing but the floor."""
+        floor = self._floor
+        energies = np.vecdot(rows, rows).tolist()
+        number = 0
+        while number < len(energies):
+            first, threshold = number, floor.threshold
+            ordinary, most = (None, 0) if self._tones.open else self._speech.ordinary
+            last = min(len(energies), first + floor.steady_hops, first + most)
+            while number < last and (energies[number] > threshold) is ordinary:
+                number += 1
+            if number > first:
+                floor.update_all(energies[first:number])
+                self._pass_by(number - first, rows[number - 1], threshold)
+            else:
+                self._hear(rows[number], energies[number], heard)
+                number += 1
+
+    def _pass_by(self, count: int, row: Wave, threshold: float) -> None:
+        """Take note of ordinary hops; `row` and `threshold` are of the last."""
+        self._hops_fed += count
+        active = self._speech.ordinary[0] is True
+        last = Hop(self._hops_fed - 1, row, active, threshold)
+        self._tones.before = last
+        self._speech.pass_by(count, last)
+
+    def _hear(self, row: Wave, energy: float, heard: list[Heard]) -> None:
+        hop = Hop(self._hops_fed, row, energy > self._floor.threshold, self._floor.threshold)
+        self._hops_fed += 1
+        hz = None
+        if hop.active and (self._tones.open or not self._speech.speaking):
+            hz = self._tone_test.hz_of(row)
+        if hz is None:
+            self._floor.update(energy)
+            if not self._tones.open:
+                self._tones.before = hop
+                self._speech.hear(hop, heard)
+                return
+        beep, released = self._tones.hear(hop, hz)
+        self._tell(beep, released, heard)
+
+    def _tell(self, beep: BeepHeard | None, released: list[Hop], heard: list[Heard]) -> None:
+        if beep is not None:
+            heard.append(beep)
+        for hop in released:
+            self._speech.hear(hop, heard)
+
+
+class _Speech:
+    """Finds speech in the hops that are no beep."""
+
+    def __init__(self, hangover_hops: int, min_hops: int) -> None:
+        self._hangover_hops = max(1, hangover_hops)
+        self._min_hops = max(1, min_hops)
+        self.speaking = False
+        self._before: Hop | None = None
+        self._last: Hop | None = None  # the last active hop
+        self._onset = 0
+        self._end = 0
+        self._quiet = 0  # hops since the last active one
+        self._active_hops = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something has sounded that may be speech, or speech has not ended."""
+        return self._last is not None
+
+    @property
+    def unclear_hops(self) -> int:
+        """So many hops more make nothing clear, whatever is in them."""
+        if self.speaking:
+            return self._hangover_hops - self._quiet - 1
+        return self._min_hops - self._active_hops - 1
+
+    def hear(self, hop: Hop, heard: list[Heard]) -> None:
+        if hop.active:
+            self._voiced(hop, heard)
+        elif self._last is not None:
+            self._silent(self._last, hop, heard)
+        self._before = hop
+
+    @property
+    def ordinary(self) -> tuple[bool | None, int]:
+        """Which hops begin and end nothing now, active ones or others, and how many in a row.
+
+        Active ones amid speech, others amid silence or a pause, and (None) none at other times.
+        """
+        if self.speaking:
+            if not self._quiet:
+                return True, _MANY_HOPS
+            return False, self._hangover_hops - self._quiet - 1
+        return (None, 0) if self.busy else (False, _MANY_HOPS)
+
+    def pass_by(self, count: int, last: Hop) -> None:
+        """Several `ordinary` hops more."""
+        if last.active:
+            self._last = last
+            self._active_hops += count
+        elif self.speaking:
+            self._quiet += count
+        self._before = last
+
+    def close(self, heard: list[Heard]) -> None:
+        """The audio is over."""
+        if self.speaking and self._last is not None:
+            heard.append(SpeechEnded(end_of(self._last, None) if self._quiet == 0 else self._end))
+        self._reset()
+
+    def _voiced(self, hop: Hop, heard: list[Heard]) -> None:
+        if self._last is None:
+            self._onset = onset_of(self._before, hop)
+        self._last = hop
+        self._quiet = 0
+        self._active_hops += 1
+        if not self.speaking and self._active_hops >= self._min_hops:
+            self.speaking = True
+            heard.append(SpeechStarted(self._onset))
+
+    def _silent(self, last: Hop, hop: Hop, heard: list[Heard]) -> None:
+        if self._quiet == 0:
+            self._end = end_of(last, hop)
+        self._quiet += 1
+        if self.speaking and self._quiet >= self._hangover_hops:
+            heard.append(SpeechEnded(self._end))
+            self._reset()
+        elif not self.speaking and self._quiet >= _CLICK_GAP_HOPS:
+            self._reset()
+
+    def _reset(self) -> None:
+        self.speaking = False
+        self._last = None
+        self._quiet = 0
+        self._active_hops = 0

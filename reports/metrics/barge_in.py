@@ -1,0 +1,147 @@
+"""Barge-ins and cut answers: how fast the agent falls silent, and if it knows what was heard."""
+
+from collections.abc import Iterator, Sequence
+
+from callerside.marks import Mark
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.hearing.detector import PAUSE_MS
+from callerside.reports.metrics.answers import Answer
+from callerside.reports.metrics.audible import NS_PER_MS, Scene, Sound, Utterance
+from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.turns import Turn
+
+_DETECTED_WITHIN_NS = 1000 * NS_PER_MS
+"""A server that does not hear a caller within this time did not hear a barge-in."""
+_EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame begins: docs/metrics.md
+
+
+def interruptions(
+    evidence: CallEvidence, scene: Scene, turns: Sequence[Turn], answers: Sequence[Answer]
+) -> Iterator[Measurement]:
+    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` where no source is known."""
+    for said in scene.said:
+        stop_ns = _stop_ns(evidence, scene, said)
+        if stop_ns is not None:
+            yield Measurement(
+                name="barge_in_stop_ms",
+                value=max(0.0, (stop_ns - said.start_ns) / NS_PER_MS),
+                turn=said.turn,
+            )
+    yield from _heard_errors(evidence, scene, answers)
+    if not any(answer.alignment.found for answer in answers):
+        yield from _underruns(evidence, turns)
+
+
+def _stop_ns(evidence: CallEvidence, scene: Scene, said: Utterance) -> int | None:
+    """When the agent that an utterance interrupted fell silent; None if it interrupted nothing.
+
+    It interrupts if the agent is audible at its onset, or pauses in mid-answer, and the server
+    hears speech: what the server ignores (a cough) is not meant to stop anything.
+    """
+    if not _detected(evidence, said):
+        return None
+    speech = [sound for sound in scene.ear if sound.kind == "speech"]
+    before = [sound for sound in speech if sound.start_ns <= said.start_ns]
+    if not before:
+        return None
+    last = before[-1]
+    stop_ns = last.end_ns
+    next_answer_ns = _next_playout_ns(evidence, said.start_ns)
+    for sound in speech[len(before) :]:
+        if sound.start_ns >= next_answer_ns or _pause(stop_ns, sound) > PAUSE_MS:
+            break
+        stop_ns = sound.end_ns
+    return stop_ns if stop_ns > said.start_ns else None
+
+
+def _pause(since_ns: int, sound: Sound) -> float:
+    return (sound.start_ns - since_ns) / NS_PER_MS
+
+
+def _detected(evidence: CallEvidence, said: Utterance) -> bool:
+    sources = [m.source for m in evidence.marks if m.name == "speech_started"]
+    if not sources:
+        return True  # nobody's marks: all we have is what is audible
+    source = "realtime" if "realtime" in sources else "agent"
+    earliest_ns = said.start_ns - _EARLY_NS
+    mark = evidence.first(source, "speech_started", after_ns=earliest_ns)  # type: ignore[arg-type]
+    return mark is not None and mark.at_ns - said.start_ns <= _DETECTED_WITHIN_NS
+
+
+def _next_playout_ns(evidence: CallEvidence, after_ns: int) -> int:
+    mark = evidence.first("agent", "playout_started", after_ns=after_ns)
+    return mark.at_ns if mark else evidence.marks[-1].at_ns + 1
+
+
+def _heard_errors(
+    evidence: CallEvidence, scene: Scene, answers: Sequence[Answer]
+) -> Iterator[Measurement]:
+    """For every truncation: what the server was told was heard, against what was."""
+    for truncate in evidence.find("agent", "truncate_sent"):
+        told_ms = float(truncate.fields["audio_end_ms"])
+        item = str(truncate.fields.get("item"))
+        answer = next((a for a in answers if a.item == item and a.alignment.found), None)
+        if answer is not None:
+            low_ms, high_ms = answer.heard_between_ms()
+            how = "what was sent was found in what was heard"
+        else:
+            audible = _audible_ms(evidence, scene, truncate)
+            if audible is None:
+                continue
+            low_ms, high_ms = audible
+            how = "by the length of what was audible"
+        error_ms = told_ms - min(max(told_ms, low_ms), high_ms)
+        yield Measurement(
+            name="heard_error_ms",
+            value=error_ms,
+            detail=f"told {told_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
+        )
+
+
+def _audible_ms(evidence: CallEvidence, scene: Scene, truncate: Mark) -> tuple[float, float] | None:
+    """How long an item was heard: up to its last sound, and up to the truncation.
+
+    Where the two lie apart it was cut in a pause of its own, of which nobody knows how much counts.
+    """
+    started = _playout_of(evidence, truncate)
+    if started is None:
+        return None
+    heard = [
+        sound
+        for sound in scene.ear
+        if sound.kind == "speech"
+        and started.at_ns <= sound.end_ns
+        and sound.start_ns <= truncate.at_ns
+    ]
+    if not heard:
+        return None
+    onset_ns = max(heard[0].start_ns, started.at_ns)
+    low_ms = (heard[-1].end_ns - onset_ns) / NS_PER_MS
+    return low_ms, max(low_ms, (truncate.at_ns - onset_ns) / NS_PER_MS)
+
+
+def _playout_of(evidence: CallEvidence, truncate: Mark) -> Mark | None:
+    for mark in evidence.find("agent", "playout_started"):
+        if mark.fields.get("item") == truncate.fields.get("item"):
+            return mark
+    return None
+
+
+def _underruns(evidence: CallEvidence, turns: Sequence[Turn]) -> Iterator[Measurement]:
+    """Silence that the agent put into an answer, as it says itself: nothing had come to play."""
+    if not any(m.source == "agent" for m in evidence.marks):
+        return
+    for turn in turns:
+        if turn.answer_ns is None:
+            continue
+        missing = [
+            float(mark.fields["missing_ms"])
+            for mark in evidence.find("agent", "playout_underrun")
+            if mark.fields.get("item") == turn.item
+        ]
+        yield Measurement(
+            name="gap_ms",
+            value=max(missing, default=0.0),
+            turn=turn.number,
+            detail="as the agent says: what the server sent is not known",
+        )

@@ -1,0 +1,57 @@
+"""When the machine stood still during a call.
+
+A `machine_stalled` mark tells of one processor, or of one process that waited for it, so the same
+standstill is told several times over. Here what overlaps is one.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from callerside.marks import Mark
+from callerside.reports.metrics.audible import NS_PER_MS
+
+BENDS_MS = 10.0
+"""Half a frame: what is shorter bends nothing that is heard."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standstill:
+    """A time in which something of the machine stood still all the while."""
+
+    start_ns: int
+    end_ns: int
+    worst: Mark
+    """The mark of who stood longest."""
+
+    @property
+    def worst_ms(self) -> float:
+        """How long that was."""
+        return _late_ms(self.worst)
+
+    @property
+    def length_ms(self) -> float:
+        """From the first that stopped to the last that went on."""
+        return (self.end_ns - self.start_ns) / NS_PER_MS
+
+
+def standstills(marks: Iterable[Mark]) -> list[Standstill]:
+    """What `machine_stalled` marks tell, in order of time; nothing overlaps."""
+    found: list[Standstill] = []
+    stalls = (mark for mark in marks if mark.name == "machine_stalled")
+    for mark in sorted(stalls, key=_start_ns):
+        last = found[-1] if found else None
+        if last is None or _start_ns(mark) > last.end_ns:
+            found.append(Standstill(start_ns=_start_ns(mark), end_ns=mark.at_ns, worst=mark))
+        else:
+            worst = max(last.worst, mark, key=_late_ms)
+            end_ns = max(last.end_ns, mark.at_ns)
+            found[-1] = Standstill(start_ns=last.start_ns, end_ns=end_ns, worst=worst)
+    return found
+
+
+def _late_ms(mark: Mark) -> float:
+    return float(mark.fields["late_ms"])
+
+
+def _start_ns(mark: Mark) -> int:
+    return mark.at_ns - round(_late_ms(mark) * NS_PER_MS)

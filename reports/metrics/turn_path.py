@@ -1,0 +1,80 @@
+"""The way of a turn: the instants that it passes, the hops between them, and whose they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from callerside.reports.metrics.audible import NS_PER_MS
+
+Party = Literal["telephone", "agent", "network", "server"]
+"""Whose time a hop is. On one machine the network takes none: there it is the reader's lateness."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An instant that a turn's way passes, and the hop that ends there."""
+
+    name: str
+    hop: str
+    party: Party
+
+
+# In the order of the way. What comes after a point that is not known begins at the one before.
+WAY = {
+    "left": Point("RTP sent", "mouth to RTP", "telephone"),
+    "heard": Point("RTP received", "RTP to agent", "telephone"),
+    "appended": Point("append", "agent to append", "agent"),
+    "received": Point("the server's receipt", "append to server", "network"),
+    "speech_stopped": Point("speech_stopped", "server hears the end (VAD)", "server"),
+    "committed": Point("committed", "commit", "server"),
+    "response_created": Point("response_created", "response created", "server"),
+    "delta_sent": Point("first delta sent", "server thinks", "server"),
+    "delta_received": Point("first delta", "delta to agent", "agent"),
+    "playout_started": Point("playout", "delta to playout", "agent"),
+    "lead_in": Point("the answer's own silence", "answer's leading silence", "server"),
+    "ear": Point("ear", "playout to ear", "telephone"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One part of a turn's way. Its length may be a little negative: see docs/metrics.md."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    party: Party | None = None
+    """Whose time it is; None where it is several parts in one, of different parties."""
+
+    @property
+    def length_ms(self) -> float:
+        """How long it took."""
+        return (self.end_ns - self.start_ns) / NS_PER_MS
+
+
+def hops_of(start_ns: int, instants: Mapping[str, int], end_ns: int) -> list[Hop]:
+    """The parts of a way, in order; where an instant is unknown two parts are one.
+
+    Args:
+        start_ns: the last voiced sample at the mouth.
+        instants: when the points of `WAY` were passed, as far as that is known.
+        end_ns: the first voiced sample of the answer at the ear.
+    """
+    hops, names = [], list(WAY)
+    known = {**instants, names[-1]: end_ns}
+    place, first = "mouth", 0
+    for last, name in enumerate(names):
+        if name not in known:
+            continue
+        parts = [WAY[part] for part in names[first : last + 1]]
+        parties = {part.party for part in parts}
+        hops.append(
+            Hop(
+                parts[0].hop if len(parts) == 1 else f"{place} to {parts[-1].name}",
+                start_ns,
+                known[name],
+                parties.pop() if len(parties) == 1 else None,
+            )
+        )
+        start_ns, place, first = known[name], parts[-1].name, last + 1
+    return hops

@@ -1,0 +1,193 @@
+"""The turns of a call, and where each one's time went.
+
+A turn begins when the caller's last voiced sample is at the mouth and ends when the first voiced
+sample of the answer is at the ear. Between them every mark of the answer's way is an instant, and
+the hops between the instants add up to the whole by construction.
+"""
+
+from dataclasses import dataclass, field
+
+from callerside.marks import Mark, Source
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.hearing.detector import segments
+from callerside.reports.metrics.audible import NS_PER_MS, Scene, Utterance
+from callerside.reports.metrics.server_audio import ServerStream, counted
+from callerside.reports.metrics.turn_path import Hop, hops_of
+
+_FRAMES_A_SECOND = 50
+_EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
+
+_ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
+    ("response_created", "realtime", "response_created", "response"),
+    ("delta_sent", "realtime", "delta_sent", "response"),
+    ("delta_received", "agent", "first_delta", "response"),
+    ("playout_started", "agent", "playout_started", "item"),
+)
+"""Instant, and the mark that tells it: the first whose field is that of the first delta."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One utterance of the caller, and the answer to it, if one was heard."""
+
+    number: int
+    text: str
+    start_ns: int
+    end_ns: int
+    """The last voiced sample at the mouth."""
+    answer_ns: int | None = None
+    """The first voiced sample of the answer at the ear."""
+    response: str | None = None
+    item: str | None = None
+    instants: dict[str, int] = field(default_factory=dict)
+    """When the turn passed the points of `WAY`, as far as they are known."""
+    lead_ms: float = 0.0
+    """Silence at the beginning of the answer as the server sent it."""
+    detail: str = ""
+    """How the last voiced sample was found at the server."""
+
+    @property
+    def turn_ms(self) -> float | None:
+        """Voice to voice."""
+        return None if self.answer_ns is None else (self.answer_ns - self.end_ns) / NS_PER_MS
+
+    @property
+    def own_ms(self) -> float | None:
+        """The server's own delay: from its receipt of the last voiced sample to the answer's.
+
+        It holds the VAD's silence, the think time, and the silence that the answer begins with.
+        """
+        received, sent = self.instants.get("received"), self.instants.get("delta_sent")
+        if received is None or sent is None:
+            return None
+        return (sent - received) / NS_PER_MS + self.lead_ms
+
+    @property
+    def hops(self) -> list[Hop]:
+        """The parts of `turn_ms`, in order; where an instant is unknown two parts are one."""
+        if self.answer_ns is None:
+            return []
+        return hops_of(self.end_ns, self.instants, self.answer_ns)
+
+
+def turns_of(evidence: CallEvidence, scene: Scene) -> list[Turn]:
+    """The turns of a call, one for each utterance of the caller."""
+    if not scene.said:
+        return []
+    stream = ServerStream(evidence)
+    ends = [u.start_ns for u in scene.said[1:]] + [evidence.marks[-1].at_ns]
+    return [
+        _turn(evidence, scene, stream, utterance, until_ns)
+        for utterance, until_ns in zip(scene.said, ends, strict=True)
+    ]
+
+
+def _turn(
+    evidence: CallEvidence,
+    scene: Scene,
+    stream: ServerStream,
+    said: Utterance,
+    until_ns: int,
+) -> Turn:
+    where, detail = stream.locate(said)
+    instants = _left(evidence, said) | where | _answer_instants(evidence, said.end_ns, until_ns)
+    delta = _first_delta(evidence, said.end_ns, until_ns)
+    response = None if delta is None else str(delta.fields.get("response"))
+    item = None if delta is None else str(delta.fields.get("item"))
+    answer_ns = None
+    if delta is not None or not _tells_of_answers(evidence):
+        answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
+    lead_ms = lead_ms_of(evidence, "response", response)
+    if evidence.server_sent is not None and "playout_started" in instants:
+        instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
+    return Turn(
+        number=said.turn,
+        text=said.text,
+        start_ns=said.start_ns,
+        end_ns=said.end_ns,
+        answer_ns=answer_ns,
+        response=response,
+        item=item,
+        instants=instants,
+        lead_ms=lead_ms,
+        detail=detail,
+    )
+
+
+def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
+    """When the packet with the last voiced sample left: with the beginning of its frame.
+
+    The recording is the caller's own, a frame for every tick; another's does not tell.
+    """
+    if not evidence.first("caller", "recording_started"):
+        return {}
+    frame = evidence.rate_hz // _FRAMES_A_SECOND
+    last_sample = evidence.sample_at(said.end_ns) - 1
+    return {"left": evidence.at_ns(last_sample // frame * frame)}
+
+
+def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:
+    mark = evidence.first("agent", "first_delta", after_ns=after_ns) or evidence.first(
+        "realtime", "delta_sent", after_ns=after_ns
+    )
+    return mark if mark is not None and mark.at_ns < until_ns else None
+
+
+def _tells_of_answers(evidence: CallEvidence) -> bool:
+    """Whether agent or server tell of answers: what sounds without is a prompt, or a tone."""
+    return bool(
+        evidence.first("agent", "call_received") or evidence.first("realtime", "session_opened")
+    )
+
+
+def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> dict[str, int]:
+    """The way of the first answer with sound (a response may be a function call instead)."""
+    found: dict[str, int] = {}
+    delta = _first_delta(evidence, after_ns, until_ns)
+    stopped = evidence.first("realtime", "speech_stopped", after_ns=after_ns)
+    committed = evidence.first("realtime", "committed", after_ns=after_ns)
+    for name, mark in (("speech_stopped", stopped), ("committed", committed)):
+        if mark is not None and mark.at_ns < until_ns:
+            found[name] = mark.at_ns
+    if delta is None:
+        return found
+    for name, source, mark_name, key in _ANSWER_MARKS:
+        mark = next(
+            (
+                mark
+                for mark in evidence.find(source, mark_name, after_ns=after_ns)
+                if mark.fields.get(key) == delta.fields.get(key)
+            ),
+            None,
+        )
+        if mark is not None:
+            found[name] = mark.at_ns
+    return found
+
+
+def _answer_onset(
+    scene: Scene, instants: dict[str, int], after_ns: int, until_ns: int
+) -> int | None:
+    """The first sound at the ear that sets in with the answer's playout.
+
+    What was audible already (an answer that the caller talked over) is no answer to this.
+    """
+    earliest_ns = max(after_ns, instants.get("playout_started", 0) - _EARLY_NS)
+    for sound in scene.ear:
+        if earliest_ns <= sound.start_ns < until_ns:
+            return sound.start_ns
+    return None
+
+
+def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:
+    """Silence that an answer begins with as it was sent; `key` is `response` or `item`."""
+    sent = evidence.server_sent
+    if sent is None or value is None:
+        return 0.0
+    for mark, total in counted(evidence.find("realtime", "delta_sent")):
+        if mark.fields.get(key) == value:
+            start = total - int(mark.fields["samples"])
+            opening = sent.samples[start : start + 2 * sent.rate_hz]
+            sounds = segments(opening, sent.rate_hz, clean=True)
+            return sounds[0].start * 1000 / sent.rate_hz if sounds else 0.0
+    return 0.0

@@ -1,0 +1,216 @@
+"""The pages: `index.html` of a run and `call.html` of a call. One file each, no network."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from callerside.reports.metrics import stats
+from callerside.reports.metrics.audible import NS_PER_MS, Scene
+from callerside.reports.pages.axis import Span
+from callerside.reports.pages.benchmarks import Benches
+from callerside.reports.pages.call_view import view_of
+from callerside.reports.verdict.budget import Judged
+from callerside.reports.verdict.capacity import PARTIES, Knee, charts
+from callerside.reports.verdict.compare import Change
+from callerside.reports.verdict.results import CallResult, RunInfo, summarise
+
+_PAGES = Environment(
+    loader=PackageLoader("callerside.reports.pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_SPARK_WIDTH = 1000
+_STEP = re.compile(r"\bstep (\d+): ")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A call in the table of calls."""
+
+    call: CallResult
+    spark: list[Span]
+    spark_label: str
+    turn_p95: float | None
+    overhead_p95: float | None
+    margin: float | None
+    tightest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Where to look when a call went wrong."""
+
+    text: str
+    ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the numbers since another run."""
+
+    against: str
+    rows: Sequence[Change]
+    notes: Sequence[str] = ()
+    """What the rows do not show (`reports.verdict.compare.notes`)."""
+
+    @property
+    def seen(self) -> list[Change]:
+        """Those that are better or worse."""
+        return [change for change in self.rows if change.verdict in ("better", "worse")]
+
+    @property
+    def unseen(self) -> list[Change]:
+        """All others."""
+        return [change for change in self.rows if change not in self.seen]
+
+
+def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | None = None) -> str:
+    """The page of a run."""
+    wrong = [call for call in calls if call.verdict != "passed"]
+    excused = sum(call.slug in info.excused for call in wrong)
+    return _PAGES.get_template("index.html").render(
+        info=info,
+        calls=calls,
+        wrong=wrong,
+        rows=[_row(call) for call in calls],
+        summary=summarise(calls),
+        overall=info.verdict(calls),
+        headline=_headline(
+            len(calls), len(wrong) - excused, excused, ended_early=bool(info.failure)
+        ),
+        changes=changes,
+    )
+
+
+def call_page(info: RunInfo, call: CallResult) -> str:
+    """The page of a call; of the run, only its beginning, lane and calibration are told."""
+    view = view_of(call)
+    return _PAGES.get_template("call.html").render(
+        info=info,
+        call=call,
+        problem=_problem(call),
+        view=view,
+        hints=_hints(call),
+    )
+
+
+def knee_page(knee: Knee) -> str:
+    """The page of a knee."""
+    return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
+
+
+def bench_page(benches: Benches) -> str:
+    """The page of the benchmarks."""
+    return _PAGES.get_template("bench.html").render(benches=benches)
+
+
+def _problem(call: CallResult) -> str:
+    """One sentence for a call that did not pass; its numbers follow it as hints."""
+    if call.evidence.info.verdict != "passed":
+        return call.detail or "It went wrong, and nobody said how."
+    count = sum(one.verdict == "failed" for one in call.judged)
+    return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
+
+
+def _headline(calls: int, wrong: int, excused: int, *, ended_early: bool) -> str:
+    if not calls:
+        return "No call was made"
+    what = "1 call" if calls == 1 else f"{calls} calls"
+    more = f"; {excused} not measured, and excused" if excused else ""
+    if ended_early:
+        bad = f", {wrong} went wrong" if wrong else ""
+        return f"The run could not go on after {what}{bad}{more}"
+    if wrong:
+        return f"{wrong} of {what} went wrong{more}"
+    return f"{what}, all {'others ' if excused else ''}as they should be{more}"
+
+
+def _row(call: CallResult) -> Row:
+    tightest = min(
+        (one for one in call.judged if one.margin is not None),
+        key=lambda one: (one.margin or 0.0) / max(1.0, abs(one.limit or 1.0)),
+        default=None,
+    )
+    scene = call.measured.scene
+    return Row(
+        call=call,
+        spark=_spark(scene),
+        spark_label=f"{len(scene.mouth)} stretches of caller, {len(scene.ear)} of agent",
+        turn_p95=_p95(call, "turn_ms"),
+        overhead_p95=_p95(call, "agent_overhead_ms"),
+        margin=tightest.margin if tightest else None,
+        tightest=tightest.name if tightest else "",
+    )
+
+
+def _p95(call: CallResult, name: str) -> float | None:
+    values = [one.value for one in call.judged if one.name == name and one.statistic is None]
+    return stats.percentile(values, 95) if values else None
+
+
+def _spark(scene: Scene) -> list[Span]:
+    sounds = [("mouth", s) for s in scene.mouth] + [("ear", s) for s in scene.ear]
+    if not sounds:
+        return []
+    start_ns = min(s.start_ns for _, s in sounds)
+    length_ns = max(s.end_ns for _, s in sounds) - start_ns
+    scale = _SPARK_WIDTH / max(1, length_ns)
+    return [
+        Span(
+            round((s.start_ns - start_ns) * scale, 1),
+            round(max(1.0, (s.end_ns - s.start_ns) * scale), 1),
+            channel,
+            "beep" if s.kind == "beep" else channel,
+        )
+        for channel, s in sounds
+    ]
+
+
+def _hints(call: CallResult) -> list[Hint]:
+    """What was measured, what was expected, and where to look: a line for each turn."""
+    start_ns = min((mark.at_ns for mark in call.evidence.marks), default=0)
+    beyond: dict[int | None, list[Judged]] = {}
+    for one in call.judged:
+        if one.verdict == "failed":
+            beyond.setdefault(one.turn, []).append(one)
+    turns = {turn.number: turn for turn in call.measured.turns}
+    hints = list(_where_it_stopped(call, start_ns))
+    for number, found in beyond.items():
+        text = "; ".join(
+            f"{one.name} {one.value:.1f} {one.unit}, expected {_bounds(one.low, one.high)}"
+            for one in found
+        )
+        turn = turns.get(number or 0)
+        if turn is None:
+            hints.append(Hint(f"{text}.", None))
+            continue
+        ours = [hop for hop in turn.hops if hop.party != "server"]
+        longest = max(ours, key=lambda hop: hop.length_ms, default=None)
+        text = f"Turn {number}: {text}."
+        if turn.own_ms:
+            text += f" The server's own delay was {turn.own_ms:.1f} ms."
+        if longest:
+            text += f" Slowest of agent and path: {longest.name}, {longest.length_ms:.1f} ms."
+        hints.append(Hint(text, (turn.start_ns - start_ns) / NS_PER_MS))
+    return hints
+
+
+def _where_it_stopped(call: CallResult, start_ns: int) -> Iterator[Hint]:
+    """When the step began that the call's own sentence complains about (`step 3: expected ...`)."""
+    for number in dict.fromkeys(_STEP.findall(call.evidence.info.detail)):
+        step = int(number) - 1
+        for mark in call.evidence.find("caller", "step_started"):
+            if mark.fields.get("step") == step:
+                at_ms = (mark.at_ns - start_ns) / NS_PER_MS
+                text = f"Step {number} began here: {mark.fields.get('text', '')}."
+                yield Hint(text, at_ms)
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"{low:.1f} to {high:.1f}"
+    return f"at most {high:.1f}" if high is not None else f"at least {low or 0.0:.1f}"

@@ -1,0 +1,346 @@
+"""The budget: which limit each number is held to, and the verdict.
+
+The default is `budget.yaml` beside this file; a scenario's own limits replace single lines of it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cache
+from importlib.resources import files
+from math import isfinite
+from typing import Any, Literal
+
+import yaml
+
+from callerside.reports.metrics import stats
+from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.verdict.calibration import Calibration
+
+Verdict = Literal["passed", "failed", "unlimited"]
+
+UNITS = {
+    "answer_ms": "ms",
+    "connect_ms": "ms",
+    "media_ready_ms": "ms",
+    "beep_ms": "ms",
+    "beep_hz": "Hz",
+    "beep_length_ms": "ms",
+    "greeting_ms": "ms",
+    "ready_ms": "ms",
+    "turn_ms": "ms",
+    "agent_overhead_ms": "ms",
+    "uplink_ms": "ms",
+    "downlink_ms": "ms",
+    "barge_in_stop_ms": "ms",
+    "heard_error_ms": "ms",
+    "gap_ms": "ms",
+    "missing_ms": "ms",
+    "repeated_ms": "ms",
+    "intelligibility": "%",
+    "dead_air_ms": "ms",
+    "talk_over_ms": "ms",
+    "append_interval_ms": "ms",
+    "rtp_lost": "packets",
+    "rtp_jitter_ms": "ms",
+    "harness_lag_ms": "ms",
+}
+"""Every metric, in the order in which reports list them."""
+
+MORE_IS_BETTER = {"intelligibility"}
+"""Their limits are the least that may be, and their percentiles count from the best value down."""
+
+_PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+_BOUNDS = ("min", "max", "target", "within", "above_own")
+_VARIANTS = ("cached", "generated")
+_HAVE_VARIANTS = ("greeting_ms",)
+_HAVE_AN_OWN_DELAY = ("connect_ms", "turn_ms")
+"""Metrics that hold a delay of the server's own."""
+
+
+class BudgetError(ValueError):
+    """A limit that cannot be understood: says which, and what was expected."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """What a number may be."""
+
+    low: float | None = None
+    high: float | None = None
+    above_own: float | None = None
+    """At most so much more than the server's own delay."""
+    percentiles: tuple[tuple[str, float], ...] = ()
+    """Limits of a call's percentiles, by name."""
+    variants: tuple[tuple[str, "Limit"], ...] = ()
+
+    def of(self, variant: str | None) -> "Limit":
+        """The limit for a variant of the metric."""
+        return dict(self.variants).get(variant or "", self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judged:
+    """A number, its limit, and the verdict."""
+
+    name: str
+    value: float
+    unit: str
+    verdict: Verdict
+    turn: int | None = None
+    limit: float | None = None
+    """The bound that is nearer to the value."""
+    low: float | None = None
+    high: float | None = None
+    margin: float | None = None
+    """How far the value is inside of its limit; negative outside."""
+    error_ms: float | None = None
+    """The harness's own error (p95), as calibrated."""
+    statistic: str | None = None
+    """`p95` and the like, where this is not a single value."""
+    own_ms: float | None = None
+    variant: str | None = None
+    """Which kind of the metric this is, as `cached`."""
+    detail: str = ""
+
+    @property
+    def sure(self) -> bool:
+        """Whether the verdict would be the same if the harness erred by as much as it may."""
+        return self.margin is None or self.error_ms is None or abs(self.margin) >= self.error_ms
+
+
+Limits = Mapping[str, Limit]
+
+
+@cache
+def default_limits() -> Limits:
+    """The limits of `budget.yaml`."""
+    text = files("callerside.reports.verdict").joinpath("budget.yaml").read_text(encoding="utf-8")
+    return parse_limits(yaml.safe_load(text))
+
+
+def limits_for(overrides: Mapping[str, Any]) -> Limits:
+    """The default limits with a scenario's own over them.
+
+    Raises:
+        BudgetError: a metric or a limit that does not exist.
+    """
+    merged = {**default_limits(), **parse_limits(overrides)}
+    return {name: limit for name, limit in merged.items() if not is_lifted(overrides.get(name))}
+
+
+def is_lifted(value: Any) -> bool:
+    """Whether a limit as it is written says that there is none. Zero is a limit."""
+    return value is False or value == "off"
+
+
+def parse_limits(spec: Mapping[str, Any]) -> Limits:
+    """Limits as they are written in YAML (see `budget.yaml` for the forms).
+
+    Raises:
+        BudgetError: a metric or a limit that does not exist.
+    """
+    return {_known(name): _parse(name, value) for name, value in spec.items()}
+
+
+def percentile(name: str, values: Iterable[float], percent: float) -> float:
+    """What so many per cent of a metric's values do not exceed, or do not fall short of."""
+    if name in MORE_IS_BETTER:
+        return -stats.percentile([-value for value in values], percent)
+    return stats.percentile(list(values), percent)
+
+
+def judge(
+    measurements: Iterable[Measurement],
+    limits: Limits,
+    *,
+    calibration: Calibration | None = None,
+) -> list[Judged]:
+    """Hold every number to its limit; a metric without one is `unlimited`.
+
+    Limits of percentiles are another matter: a call is one of many (`judge_percentiles`).
+
+    Args:
+        measurements: of one call.
+        limits: by metric.
+        calibration: the harness's own errors; a bias is taken off the values.
+    """
+    errors = calibration.errors_ms if calibration else {}
+    biases = calibration.biases_ms if calibration else {}
+    by_name: dict[str, list[Measurement]] = defaultdict(list)
+    for measurement in measurements:
+        by_name[measurement.name].append(measurement)
+    order = {name: index for index, name in enumerate(UNITS)}
+    judged = []
+    for name in sorted(by_name, key=lambda n: order.get(n, len(order))):
+        limit = limits.get(name, Limit())
+        found = [_corrected(one, biases.get(name, 0.0)) for one in by_name[name]]
+        judged += [_judge(one, limit.of(one.variant), errors.get(name)) for one in found]
+    return judged
+
+
+def judge_percentiles(judged: Iterable[Judged], limits: Limits) -> list[Judged]:
+    """Hold the percentiles of all calls of a scenario to their limits.
+
+    Args:
+        judged: what `judge` made of the calls; of each metric that has such limits, all values
+            count, whichever call or turn they are of.
+        limits: by metric.
+    """
+    by_name: dict[str, list[Judged]] = defaultdict(list)
+    for one in judged:
+        if one.statistic is None:
+            by_name[one.name].append(one)
+    percentiles = []
+    for name, limit in limits.items():
+        percentiles += _judge_percentiles(by_name[name], limit)
+        for variant, own in limit.variants:
+            found = [one for one in by_name[name] if one.variant == variant]
+            percentiles += _judge_percentiles(found, own, f" ({variant})")
+    return percentiles
+
+
+def _corrected(one: Measurement, bias: float) -> Measurement:
+    """The value without the harness's constant error, and a word about that."""
+    if not bias:
+        return one
+    word = f"the harness's bias of {bias:+.1f} {one.unit} is taken off"
+    detail = f"{one.detail}; {word}" if one.detail else word
+    return replace(one, value=one.value - bias, detail=detail)
+
+
+def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:
+    high = limit.high
+    if limit.above_own is not None and one.own_ms is not None:
+        high = one.own_ms + limit.above_own
+    bound, margin = _nearer_bound(one.value, limit.low, high)
+    return Judged(
+        name=one.name,
+        value=one.value,
+        unit=one.unit,
+        verdict=_verdict(margin),
+        turn=one.turn,
+        limit=bound,
+        low=limit.low,
+        high=high,
+        margin=margin,
+        error_ms=error_ms,
+        own_ms=one.own_ms,
+        variant=one.variant,
+        detail=one.detail or (one.variant or ""),
+    )
+
+
+def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:
+    judged = []
+    for statistic, bound in limit.percentiles if found else ():
+        name = found[0].name
+        value = percentile(name, [one.value for one in found], _PERCENTILES[statistic])
+        floor = name in MORE_IS_BETTER
+        margin = value - bound if floor else bound - value
+        judged.append(
+            Judged(
+                name=name,
+                value=value,
+                unit=found[0].unit,
+                verdict=_verdict(margin),
+                limit=bound,
+                low=bound if floor else None,
+                high=None if floor else bound,
+                margin=margin,
+                error_ms=found[0].error_ms,
+                statistic=statistic,
+                detail=f"of {len(found)} value{'' if len(found) == 1 else 's'}{of_what}",
+            )
+        )
+    return judged
+
+
+def _verdict(margin: float | None) -> Verdict:
+    if margin is None:
+        return "unlimited"
+    return "passed" if margin >= 0 else "failed"
+
+
+def _nearer_bound(
+    value: float, low: float | None, high: float | None
+) -> tuple[float | None, float | None]:
+    margins = []
+    if high is not None:
+        margins.append((high - value, high))
+    if low is not None:
+        margins.append((value - low, low))
+    if not margins:
+        return None, None
+    margin, bound = min(margins, key=lambda pair: pair[0])
+    return bound, margin
+
+
+def _known(name: str) -> str:
+    if name in UNITS:
+        return name
+    raise BudgetError(f"no metric is called {name!r}{_hint(name, UNITS)} Known: {', '.join(UNITS)}")
+
+
+def _hint(word: str, words: Iterable[str]) -> str:
+    near = get_close_matches(word, list(words), 1)
+    return f"; did you mean {near[0]}?" if near else "."
+
+
+def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
+    if is_lifted(value):
+        return Limit()
+    if _is_number(value):
+        return Limit(low=value) if name in MORE_IS_BETTER else Limit(high=float(value))
+    if not isinstance(value, Mapping) or not value:
+        raise BudgetError(
+            f"{name}: {value!r}, expected a number ({UNITS[name]}), `off`, or a mapping of limits"
+        )
+    known = _bounds_of(name, of_variant)
+    for key in value:
+        if key not in known:
+            raise BudgetError(
+                f"{name}: no limit is called {key!r}{_hint(str(key), known)} "
+                f"Known: {', '.join(known)}"
+            )
+    if ("target" in value) != ("within" in value):
+        raise BudgetError(f"{name}: target and within belong together")
+    for key, number in value.items():
+        if key not in _VARIANTS and not _is_number(number):
+            raise BudgetError(f"{name}: {key}: {number!r}, expected a number")
+    low, high = _range(name, value)
+    return Limit(
+        low=low,
+        high=high,
+        above_own=value.get("above_own"),
+        percentiles=tuple((p, float(value[p])) for p in _PERCENTILES if p in value),
+        variants=tuple(
+            (v, _parse(name, value[v], of_variant=True)) for v in _VARIANTS if v in value
+        ),
+    )
+
+
+def _range(name: str, value: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """The least and the most that a number may be."""
+    low, high = value.get("min"), value.get("max")
+    if "target" in value:
+        if low is not None or high is not None:
+            raise BudgetError(f"{name}: {value!r}, either target and within, or min and max")
+        low, high = value["target"] - value["within"], value["target"] + value["within"]
+    if low is not None and high is not None and low > high:
+        raise BudgetError(f"{name}: {value!r}, no number is at least {low:g} and at most {high:g}")
+    return low, high
+
+
+def _bounds_of(name: str, of_variant: bool) -> tuple[str, ...]:
+    """The words that a limit of a metric, or of a variant of it, is made of."""
+    return (
+        *(bound for bound in _BOUNDS if bound != "above_own" or name in _HAVE_AN_OWN_DELAY),
+        *_PERCENTILES,
+        *(_VARIANTS if name in _HAVE_VARIANTS and not of_variant else ()),
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
