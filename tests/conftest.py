@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from callerside.simulator.vouching import VOUCHED_LAG_MS
+from callerside.simulator.runner.confidence import VOUCHED_LAG_MS
 
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 
@@ -58,12 +58,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class _Machine:
-    """Listens to the watcher of the run, `simulator.stalls`, for as long as the tests last."""
+    """Listens to the watcher of the run, `runner.scheduler_stalls`, for as long as the tests last."""
 
     def __init__(self) -> None:
         self._last_ns = 0
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "callerside.simulator.stalls"],
+            [sys.executable, "-m", "callerside.simulator.runner.scheduler_stalls"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -9,7 +9,8 @@ import pytest
 
 from callerside.agent.config import loader as config
 from callerside.reports.verdict.budget import UNITS
-from callerside.simulator import cli, loader
+from callerside.simulator.cli import main
+from callerside.simulator.scenario import loader
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -55,7 +56,7 @@ def test_what_an_author_is_told_to_type_works_as_it_is_written(
     ]
     for words in commands:
         in_memory = ["--lane", "virtual"] if words[0] == "run" else []
-        assert cli.main([*words, *in_memory]) == 0, words
+        assert main.main([*words, *in_memory]) == 0, words
 
 
 def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:

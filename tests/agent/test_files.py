@@ -11,21 +11,21 @@ import pytest
 
 import callerside.agent.cli
 import callerside.fakes.cli
-import callerside.simulator.cli
+import callerside.simulator.cli.main
 from callerside.files import regular
 
 Main = Callable[[list[str]], object]
 
 COMMANDS: list[tuple[Main, str]] = [
-    (callerside.simulator.cli.main, "check pipe.yaml"),
-    (callerside.simulator.cli.main, "run pipe.yaml"),
-    (callerside.simulator.cli.main, "list pipe.yaml"),
-    (callerside.simulator.cli.main, "check by_name"),
-    (callerside.simulator.cli.main, "check"),
-    (callerside.simulator.cli.main, "knee pipe.yaml"),
-    (callerside.simulator.cli.main, "compare pipe.yaml pipe.yaml"),
-    (callerside.simulator.cli.main, "bench pipe.yaml"),
-    (callerside.simulator.cli.main, "report run"),
+    (callerside.simulator.cli.main.main, "check pipe.yaml"),
+    (callerside.simulator.cli.main.main, "run pipe.yaml"),
+    (callerside.simulator.cli.main.main, "list pipe.yaml"),
+    (callerside.simulator.cli.main.main, "check by_name"),
+    (callerside.simulator.cli.main.main, "check"),
+    (callerside.simulator.cli.main.main, "knee pipe.yaml"),
+    (callerside.simulator.cli.main.main, "compare pipe.yaml pipe.yaml"),
+    (callerside.simulator.cli.main.main, "bench pipe.yaml"),
+    (callerside.simulator.cli.main.main, "report run"),
     (callerside.fakes.cli.main, "serve --script pipe.yaml"),
     (callerside.fakes.cli.main, "serve --recording pipe.yaml"),
     (callerside.fakes.cli.main, "inspect pipe.yaml"),

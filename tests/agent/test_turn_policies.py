@@ -6,7 +6,7 @@ The two cells of scenarios/turn_policies.yaml are the same call but for who ends
 import json
 from pathlib import Path
 
-from callerside.simulator.cli import main
+from callerside.simulator.cli.main import main
 
 SCENARIO = Path(__file__).parents[2] / "scenarios" / "turn_policies.yaml"
 SERVER_SILENCE_MS, OWN_SILENCE_MS = 1000, 400

@@ -18,13 +18,13 @@ import pytest
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.settings import Settings
 from callerside.agent.prompts.cache import MemoryPrompts
-from callerside.simulator.knee import SCENARIO, find_knee
-from callerside.simulator.knee_command import known_error_ms
+from callerside.simulator.caller.audio.utterances import prepare
+from callerside.simulator.capacity.load_ramp import SCENARIO, find_knee
+from callerside.simulator.cli.capacity import known_error_ms
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
 from callerside.simulator.lanes.virtual.leg import LineOptions
-from callerside.simulator.loader import load
-from callerside.simulator.phrases import prepare
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.scenario.loader import load
+from callerside.simulator.scenario.model import Scenario
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 CALLS = ((1, 4), (2, 4), (4, 4), (4, 2), (8, 4), (16, 4))
@@ -133,7 +133,7 @@ def test_bench_the_library_in_memory(benchmark: Any, tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "callerside.simulator.cli",
+        "callerside.simulator.cli.main",
         "run",
         "--lane",
         "virtual",

@@ -7,7 +7,7 @@ import pytest
 
 from callerside.reports.verdict.budget import UNITS
 from callerside.reports.verdict.calibration import WITHOUT_ERROR, from_data
-from callerside.simulator.cli import main
+from callerside.simulator.cli.main import main
 
 SHORT = """
 about: One question, one answer.

@@ -9,8 +9,8 @@ import pytest
 
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.lane import SipLane
-from callerside.simulator.loader import load
-from callerside.simulator.stage import Stage, plan
+from callerside.simulator.runner.plan import Stage, plan
+from callerside.simulator.scenario.loader import load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 

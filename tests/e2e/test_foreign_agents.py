@@ -51,7 +51,7 @@ def staging(
 def callerside(folder: Path, uri: str) -> subprocess.CompletedProcess[str]:
     (folder / "ask.yaml").write_text(SCENARIO)
     return subprocess.run(
-        [sys.executable, "-m", "callerside.simulator.cli", "run", "ask.yaml", "--agent", uri],
+        [sys.executable, "-m", "callerside.simulator.cli.main", "run", "ask.yaml", "--agent", uri],
         cwd=folder,
         capture_output=True,
         text=True,

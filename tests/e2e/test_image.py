@@ -84,7 +84,7 @@ def test_the_image_answers_a_call(image: tuple[Builder, str, str], tmp_path: Pat
                 [
                     sys.executable,
                     "-m",
-                    "callerside.simulator.cli",
+                    "callerside.simulator.cli.main",
                     "run",
                     str(SCENARIO),
                     "--agent",

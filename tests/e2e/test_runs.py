@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 def callerside(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "callerside.simulator.cli", *map(str, arguments)],
+        [sys.executable, "-m", "callerside.simulator.cli.main", *map(str, arguments)],
         cwd=cwd,
         capture_output=True,
         text=True,

@@ -23,12 +23,12 @@ from pathlib import Path
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.marks import Mark
-from callerside.simulator import phrases
-from callerside.simulator.fuzz_calls import GREETED, GREETED_NAME, generate
-from callerside.simulator.fuzz_choices import SeededChoices
+from callerside.simulator.caller.audio import utterances
+from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME, generate
+from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.lanes.virtual.call import options_for, play_call
-from callerside.simulator.scenario import Scenario
-from callerside.simulator.stage import plan
+from callerside.simulator.runner.plan import plan
+from callerside.simulator.scenario.model import Scenario
 
 REFERENCE = Path(__file__).with_name("reference.json")
 LIBRARY = Path(__file__).parents[2] / "scenarios"
@@ -91,7 +91,7 @@ def fuzz_call(seed: int) -> str:
         options = options_for(stage.scenario, settings, stage.seed)
         call = play_call(
             stage.scenario,
-            phrases.prepare(stage.scenario, options.line.sample_rate_hz),
+            utterances.prepare(stage.scenario, options.line.sample_rate_hz),
             stage=stage.name,
             seed=stage.seed,
             settings=settings,

@@ -3,10 +3,10 @@
 from hypothesis import HealthCheck, find, given, settings
 
 from callerside.fakes.script.model import Timing
-from callerside.simulator.fuzz_play import play_scenario
-from callerside.simulator.network import Network
-from callerside.simulator.scenario import Scenario
-from callerside.simulator.strategies import calls, faults, networks, timings
+from callerside.simulator.fuzz.play import play_scenario
+from callerside.simulator.fuzz.strategies import calls, faults, networks, timings
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.network import Network
 
 # The same examples on every machine: what is new is for `callerside fuzz` to find.
 FEW = settings(

@@ -3,7 +3,7 @@
 import planted_bugs
 import pytest
 
-from callerside.simulator.fuzz_play import Outcome, play_seed
+from callerside.simulator.fuzz.play import Outcome, play_seed
 
 # bug, the invariant that must catch it, and within how many seeds (from 0 on)
 BUGS = [

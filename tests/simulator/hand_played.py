@@ -21,8 +21,8 @@ from callerside.agent.telephony.interface import (
     MediaReady,
 )
 from callerside.clock import ms_to_ns
-from callerside.simulator.caller import CallerMachine
-from callerside.simulator.caller_effects import (
+from callerside.simulator.caller.audio.utterances import prepare
+from callerside.simulator.caller.events import (
     CallerInput,
     CancelTimer,
     Effect,
@@ -35,9 +35,9 @@ from callerside.simulator.caller_effects import (
     TimerFired,
     Vanish,
 )
-from callerside.simulator.loader import load_file
-from callerside.simulator.phrases import prepare
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.caller.machine import CallerMachine
+from callerside.simulator.scenario.loader import load_file
+from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 16_000

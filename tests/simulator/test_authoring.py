@@ -11,11 +11,11 @@ import pytest
 import soundfile
 import yaml
 
-from callerside.simulator import authoring
-from callerside.simulator.cli import main
-from callerside.simulator.loader import load, load_file
-from callerside.simulator.plausible import all_problems, problems
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.cli.main import main
+from callerside.simulator.scenario import authoring
+from callerside.simulator.scenario.loader import load, load_file
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.plausible import all_problems, problems
 from callerside.speech.synthesis import VoiceError
 from callerside.yaml import source
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_spoken_as_asked_is_refused(
 
 
 def test_who_reads_may_stop_before_the_end() -> None:
-    command = [sys.executable, "-m", "callerside.simulator.cli", "schema"]
+    command = [sys.executable, "-m", "callerside.simulator.cli.main", "schema"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as schema:
         assert schema.stdout is not None
         schema.stdout.close()
@@ -103,7 +103,8 @@ def test_a_text_needs_a_voice_that_exists(tmp_path: Path) -> None:
 def test_the_schema_for_editors_is_generated_from_the_models() -> None:
     text = (ROOT / "docs/scenario.schema.json").read_text()
     assert text == authoring.editor_schema_text(), (
-        "write it anew: python -c 'from simulator.authoring import editor_schema_text as t; "
+        "write it anew: python -c "
+        "'from callerside.simulator.scenario.authoring import editor_schema_text as t; "
         'print(t(), end="")\' > docs/scenario.schema.json'
     )
 

@@ -12,7 +12,7 @@ from callerside.agent.telephony.interface import (
     HungUp,
     TransferRequested,
 )
-from callerside.simulator.caller_effects import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
+from callerside.simulator.caller.events import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
 
 ANSWERS = [*FLOW, Heard("utterance_ended", 800, speech())]
 BYE = Told(5000, HungUp(by="agent", status=200, reason="BYE"))

@@ -9,7 +9,7 @@ import pytest
 
 from callerside.reports.verdict.calibration import Calibration, error_of
 from callerside.reports.verdict.capacity import Knee, Load, Step
-from callerside.simulator import calibrate_command, cli, knee_command
+from callerside.simulator.cli import calibrate, capacity, main
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def step(calls: int, *, within: bool) -> Step:
 def test_each_such_command_has_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("calibrate", "knee", "compare", "fuzz", "run"):
         with pytest.raises(SystemExit):
-            cli.main([command, "--help"])
+            main.main([command, "--help"])
         assert "--json" in capsys.readouterr().out, command
 
 
@@ -48,7 +48,7 @@ def test_run_prints_what_is_in_results_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["run", "--lane", "virtual", str(SCENARIO), "--json", "--out", str(tmp_path)]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((tmp_path / "latest" / "results.json").read_text())
     jsonschema.validate(
@@ -78,10 +78,10 @@ def test_knee_prints_what_is_in_knee_json(
             error_ms=options["error_ms"],
         )
 
-    monkeypatch.setattr(knee_command, "find_knee", find)
+    monkeypatch.setattr(capacity, "find_knee", find)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     arguments = ["knee", "--steps", "4", "--calls-a-worker", "2", "--json", "--out", str(tmp_path)]
-    assert cli.main(arguments) == code
+    assert main.main(arguments) == code
     told = json.loads(capsys.readouterr().out)
     (written,) = tmp_path.glob("knee-*/knee.json")
     assert told == json.loads(written.read_text())
@@ -121,8 +121,8 @@ def test_calibrate_keeps_what_it_prints(
             path_ms={},
         )
 
-    monkeypatch.setattr(calibrate_command, "calibrate", measure)
+    monkeypatch.setattr(calibrate, "calibrate", measure)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert cli.main(["calibrate", "--json", *given]) == code
+    assert main.main(["calibrate", "--json", *given]) == code
     told = json.loads(capsys.readouterr().out)
     assert told == json.loads((tmp_path / "callerside" / "calibration.json").read_text())

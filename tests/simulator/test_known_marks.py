@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callerside.simulator.known_marks import known_marks
+from callerside.simulator.scenario.known_marks import known_marks
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,4 +24,4 @@ def test_fields_are_read_without_their_remarks() -> None:
 
 
 def test_the_packaged_page_is_the_documented_one() -> None:
-    assert (ROOT / "simulator/marks.md").resolve() == ROOT / "docs/marks.md"
+    assert (ROOT / "simulator/scenario/marks.md").resolve() == ROOT / "docs/marks.md"

@@ -14,10 +14,10 @@ from callerside.agent.call.states import State
 from callerside.audio import level_dbfs, to_samples, tone, write_wav
 from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
 from callerside.marks import Mark, read_timeline
-from callerside.simulator.evaluate import Evaluated, evaluate
 from callerside.simulator.lanes.virtual.lane import VirtualLane
-from callerside.simulator.loader import load, load_file
-from callerside.simulator.stage import plan
+from callerside.simulator.runner.evaluate import Evaluated, evaluate
+from callerside.simulator.runner.plan import plan
+from callerside.simulator.scenario.loader import load, load_file
 from callerside.speech.synthesis import synthesise
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"

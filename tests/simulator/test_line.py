@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from callerside import audio
-from callerside.simulator.line import Line
-from callerside.simulator.noise import make_noise
-from callerside.simulator.scenario import Caller, Echo, Noise
-from callerside.simulator.voice import at_level
+from callerside.simulator.caller.audio.noise import make_noise
+from callerside.simulator.caller.audio.voice import at_level
+from callerside.simulator.caller.line_model import Line
+from callerside.simulator.scenario.model import Caller, Echo, Noise
 
 RATE_HZ = 16_000
 FRAME = RATE_HZ // 50

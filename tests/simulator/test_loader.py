@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from callerside.simulator.loader import ScenarioError, load, load_file
-from callerside.simulator.plausible import problems
-from callerside.simulator.values import Moment
+from callerside.simulator.scenario.durations import Moment
+from callerside.simulator.scenario.loader import ScenarioError, load, load_file
+from callerside.simulator.scenario.plausible import problems
 
 SHIPPED = Path(__file__).parents[2] / "scenarios"
 

@@ -5,9 +5,9 @@ import random
 import numpy as np
 
 from callerside import audio
-from callerside.simulator.line import Line
-from callerside.simulator.mouth import LEAD_FRAMES, Mouth
-from callerside.simulator.scenario import Caller, Echo
+from callerside.simulator.caller.line_model import Line
+from callerside.simulator.caller.speaker import LEAD_FRAMES, Mouth
+from callerside.simulator.scenario.model import Caller, Echo
 
 RATE_HZ = 16_000
 FRAME = RATE_HZ // 50

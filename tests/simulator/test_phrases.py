@@ -5,7 +5,7 @@ import pytest
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import silence, to_samples
 from callerside.reports.hearing.detector import segments
-from callerside.simulator.phrases import end_mid_frame
+from callerside.simulator.caller.audio.utterances import end_mid_frame
 from callerside.speech.synthesis import synthesise
 
 

@@ -14,12 +14,12 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import RunInfo, judge_call
-from callerside.simulator import playing
-from callerside.simulator.evaluate import Evaluated, call_info
-from callerside.simulator.playing import MOST_ATTEMPTS, attempt, play_all, with_attempts
-from callerside.simulator.progress import PlainProgress
-from callerside.simulator.scenario import Scenario
-from callerside.simulator.stage import Lane, Played, Stage, plan
+from callerside.simulator.runner import scheduler
+from callerside.simulator.runner.evaluate import Evaluated, call_info
+from callerside.simulator.runner.plan import Lane, Played, Stage, plan
+from callerside.simulator.runner.progress import PlainProgress
+from callerside.simulator.runner.scheduler import MOST_ATTEMPTS, attempt, play_all, with_attempts
+from callerside.simulator.scenario.model import Scenario
 
 
 def stage(name: str, after: str | None = None, together: str | None = None) -> Stage:
@@ -81,7 +81,7 @@ async def played(
     jobs: int = 4,
 ) -> tuple[Machine, list[Evaluated]]:
     machine = Machine(verdicts)
-    monkeypatch.setattr(playing, "evaluate", machine.evaluate)
+    monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
     done: list[Evaluated] = []
     progress = PlainProgress(Console(quiet=True), len(stages))
     await play_all(stages, machine.play, jobs=jobs, lane="sip", progress=progress, done=done)

@@ -5,7 +5,12 @@ import re
 
 from rich.console import Console
 
-from callerside.simulator.progress import LiveProgress, PlainProgress, make_progress, summary_table
+from callerside.simulator.runner.progress import (
+    LiveProgress,
+    PlainProgress,
+    make_progress,
+    summary_table,
+)
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -10,7 +10,7 @@ import numpy.fft  # as below: numpy loads it when it is first used
 import numpy.random  # noqa: F401 - as above
 import pytest
 
-import callerside.simulator.pytest_player  # noqa: F401 - a run within forgets what it imports; numpy must stay
+import callerside.simulator.pytest.session_player  # noqa: F401 - a run within forgets what it imports; numpy must stay
 
 Run = Callable[..., tuple[int, str]]
 
@@ -45,7 +45,7 @@ def calls(pytester: pytest.Pytester) -> Path:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Run:
-    plugin = () if _is_installed_as_plugin() else ("-p", "callerside.simulator.pytest_plugin")
+    plugin = () if _is_installed_as_plugin() else ("-p", "callerside.simulator.pytest.plugin")
     options = ("-v", "--callerside-lane", "virtual", "--callerside-out", "out")
 
     def inside(*arguments: str) -> tuple[int, str]:
@@ -57,7 +57,7 @@ def run(pytester: pytest.Pytester) -> Run:
 
 def _is_installed_as_plugin() -> bool:
     plugins = entry_points(group="pytest11")
-    return any(plugin.value == "callerside.simulator.pytest_plugin" for plugin in plugins)
+    return any(plugin.value == "callerside.simulator.pytest.plugin" for plugin in plugins)
 
 
 def test_each_file_and_each_cell_is_a_test(calls: Path, run: Run) -> None:

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from callerside.audio import to_bytes
-from callerside.simulator.recording import CallRecorder
+from callerside.simulator.caller.recorder import CallRecorder
 
 RATE_HZ = 16_000
 TICK_NS = 20_000_000

@@ -1,6 +1,6 @@
 """When the recording began, by the media clock and not by a thread that had to wait."""
 
-from callerside.simulator.recording import CallRecorder
+from callerside.simulator.caller.recorder import CallRecorder
 
 TICK_NS = 20_000_000
 PCM = bytes(640)

@@ -10,9 +10,9 @@ from callerside.clock import ms_to_ns
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.results import judge_call
-from callerside.simulator.evaluate import Evaluated
-from callerside.simulator.repeats import evaluate_together
-from callerside.simulator.stage import plan
+from callerside.simulator.runner.evaluate import Evaluated
+from callerside.simulator.runner.percentiles import evaluate_together
+from callerside.simulator.runner.plan import plan
 
 LIMITS = {"answer_ms": {"p50": 100, "p95": 200}}
 

@@ -21,8 +21,8 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo
 from callerside.reports.verdict.budget import UNITS
 from callerside.reports.verdict.calibration import WITHOUT_ERROR
-from callerside.simulator.calibration_truth import Errors, TruthError, errors_of
-from callerside.simulator.responder import (
+from callerside.simulator.calibration.ground_truth import Errors, TruthError, errors_of
+from callerside.simulator.calibration.responder import (
     Answer,
     Behaviour,
     Clear,
@@ -31,7 +31,7 @@ from callerside.simulator.responder import (
     hard_edged,
     streams,
 )
-from callerside.simulator.responder_marks import Heard
+from callerside.simulator.calibration.responder_marks import Heard
 
 RATE_HZ = 16_000
 FRAME = RATE_HZ // 50

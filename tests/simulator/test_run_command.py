@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from callerside.reports.evidence import CallEvidence, EvidenceError, load_evidence
-from callerside.simulator.cli import main
+from callerside.simulator.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 GOOD = "about: A call that goes well.\ntags: [smoke]\nagent: {greeting: {enabled: false}}\n"
@@ -407,7 +407,7 @@ def test_names_are_text_where_python_was_told_that_all_is_ascii(
     command = (
         [str(script)]
         if python == "console script"
-        else [sys.executable, "-m", "callerside.simulator.cli"]
+        else [sys.executable, "-m", "callerside.simulator.cli.main"]
     )
     for words in (["list"], ["run", "grüße", "--lane", "virtual"], ["report", "out/latest"]):
         done = subprocess.run(

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from callerside.audio import to_samples, tone, write_wav
-from callerside.simulator.cli import parser
-from callerside.simulator.happenings import DETAILED_HAPPENINGS, Heard
-from callerside.simulator.loader import load_file
-from callerside.simulator.phrases import prepare
-from callerside.simulator.steps import ACTIONS
-from callerside.simulator.suite import SHARED_KEYS
-from callerside.simulator.values import Event
+from callerside.simulator.caller.audio.utterances import prepare
+from callerside.simulator.cli.main import parser
+from callerside.simulator.scenario.durations import Event
+from callerside.simulator.scenario.expectations import DETAILED_HAPPENINGS, Heard
+from callerside.simulator.scenario.loader import load_file
+from callerside.simulator.scenario.steps import ACTIONS
+from callerside.simulator.scenario.suite import SHARED_KEYS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "scenarios.md").read_text()

@@ -10,8 +10,8 @@ from callerside.fakes.recording.format import Entry, Header, Recording, write_re
 from callerside.fakes.script.loader import load_script
 from callerside.fakes.script.prepared import prepare
 from callerside.simulator.lanes.sip.config import agent_config, child_environment, write_scripts
-from callerside.simulator.loader import load_file
-from callerside.simulator.stage import Stage, plan
+from callerside.simulator.runner.plan import Stage, plan
+from callerside.simulator.scenario.loader import load_file
 
 SCENARIO = """\
 about: Everything that a script may hold.

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from callerside.simulator.scenario import Callers, Scenario
-from callerside.simulator.stage import PlanError, plan, with_forerunners
+from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
+from callerside.simulator.scenario.model import Callers, Scenario
 
 
 def scenario(name: str, **fields: Any) -> Scenario:

@@ -10,15 +10,15 @@ import time
 
 import pytest
 
-from callerside.simulator import stalls
-from callerside.simulator.stalls import KEPT_STALLS, Stall, StallWatch, watch
+from callerside.simulator.runner import scheduler_stalls
+from callerside.simulator.runner.scheduler_stalls import KEPT_STALLS, Stall, StallWatch, watch
 
 
 def test_a_tick_that_comes_late_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     naps = iter([0.001, 0.05, 0.001])
     nap = time.sleep
-    monkeypatch.setattr(stalls, "TICK_S", 0.001)
-    monkeypatch.setattr(stalls, "STALL_MS", 30.0)
+    monkeypatch.setattr(scheduler_stalls, "TICK_S", 0.001)
+    monkeypatch.setattr(scheduler_stalls, "STALL_MS", 30.0)
     monkeypatch.setattr(time, "sleep", lambda _: nap(next(naps)))
     ticks = iter([False, False, False, True])
     told: list[Stall] = []
@@ -80,9 +80,9 @@ async def test_stalls_are_kept_by_time_and_not_without_end() -> None:
 async def test_it_waits_for_calm_as_long_as_there_is_patience(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(stalls, "CALM_S", 0.04)
-    monkeypatch.setattr(stalls, "MOST_WAIT_S", 0.1)
-    monkeypatch.setattr(stalls, "PATIENCE_S", 0.15)
+    monkeypatch.setattr(scheduler_stalls, "CALM_S", 0.04)
+    monkeypatch.setattr(scheduler_stalls, "MOST_WAIT_S", 0.1)
+    monkeypatch.setattr(scheduler_stalls, "PATIENCE_S", 0.15)
     watching = StallWatch()
     watching.add(
         Stall(at_ns=time.monotonic_ns() + 10**12, late_ms=50.0)

@@ -8,9 +8,9 @@ from hand_played import scenario
 
 from callerside.clock import ms_to_ns
 from callerside.marks import Mark, Source
-from callerside.simulator.happenings import Dtmf, Transfer
-from callerside.simulator.quiet import dead_air
-from callerside.simulator.verdicts import check, occurrences, unseen
+from callerside.simulator.runner.expectations_after import check, occurrences, unseen
+from callerside.simulator.runner.quiet import dead_air
+from callerside.simulator.scenario.expectations import Dtmf, Transfer
 
 
 def mark(at_ms: float, source: Source, name: str, /, **fields: Any) -> Mark:

@@ -7,17 +7,18 @@ import pytest
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.telephony.interface import AudioReceived
-from callerside.simulator import loader, phrases
-from callerside.simulator.fuzz_calls import generate
-from callerside.simulator.fuzz_choices import SeededChoices
+from callerside.simulator.caller.audio import utterances
+from callerside.simulator.fuzz.calls import generate
+from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.lanes.virtual.call import (
     VirtualCall,
     VirtualOptions,
     options_for,
     play_call,
 )
-from callerside.simulator.scenario import Scenario
-from callerside.simulator.stage import plan
+from callerside.simulator.runner.plan import plan
+from callerside.simulator.scenario import loader
+from callerside.simulator.scenario.model import Scenario
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 SHIPPED = (
@@ -42,7 +43,7 @@ def played(scenario: Scenario, *, trace: bool, frame_by_frame: bool) -> VirtualC
     options = options_for(scenario, settings, stage.seed)
     return play_call(
         scenario,
-        phrases.prepare(scenario, options.line.sample_rate_hz),
+        utterances.prepare(scenario, options.line.sample_rate_hz),
         stage=stage.name,
         seed=stage.seed,
         settings=settings,

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from callerside.simulator.fuzz_play import play_scenario
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.fuzz.play import play_scenario
+from callerside.simulator.scenario.model import Scenario
 
 CALL = {
     "about": "A drifting clock.",

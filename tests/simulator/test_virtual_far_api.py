@@ -10,7 +10,7 @@ import pytest
 
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts, Prompt
-from callerside.simulator import phrases
+from callerside.simulator.caller.audio import utterances
 from callerside.simulator.lanes.virtual.call import (
     VirtualCall,
     VirtualOptions,
@@ -18,8 +18,8 @@ from callerside.simulator.lanes.virtual.call import (
     play_call,
 )
 from callerside.simulator.lanes.virtual.realtime import ApiPath
-from callerside.simulator.loader import load_file
-from callerside.simulator.stage import plan
+from callerside.simulator.runner.plan import plan
+from callerside.simulator.scenario.loader import load_file
 
 FAR = ApiPath(to_server_ms=75.0, to_client_ms=75.0)
 
@@ -33,7 +33,7 @@ def played(folder: Path, text: str, prompts: MemoryPrompts | None = None) -> Vir
     options = options_for(scenario, settings, stage.seed)
     return play_call(
         scenario,
-        phrases.prepare(scenario, options.line.sample_rate_hz),
+        utterances.prepare(scenario, options.line.sample_rate_hz),
         stage=stage.name,
         seed=stage.seed,
         settings=settings,

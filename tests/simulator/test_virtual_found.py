@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from callerside.simulator import loader
-from callerside.simulator.fuzz_play import play_scenario
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.fuzz.play import play_scenario
+from callerside.simulator.scenario import loader
+from callerside.simulator.scenario.model import Scenario
 
 FOUND = loader.load([Path(__file__).parents[2] / "scenarios" / "found"])
 

@@ -8,27 +8,28 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import callerside.simulator.fuzz
-import callerside.simulator.fuzz_command
-import callerside.simulator.fuzz_play
-import callerside.simulator.runner
+import callerside.simulator.cli.fuzz
+import callerside.simulator.fuzz.play
+import callerside.simulator.fuzz.runner
+import callerside.simulator.runner.run
 from callerside.agent.call import effects
 from callerside.agent.call.effects import Effect
 from callerside.agent.call.inputs import CallInput, Timer
-from callerside.simulator import cli, loader
-from callerside.simulator.fuzz import Finding, FuzzOptions, Summary, fuzz, write_up
-from callerside.simulator.fuzz_calls import generate
-from callerside.simulator.fuzz_choices import SeededChoices
-from callerside.simulator.fuzz_command import as_text, try_over_sip
-from callerside.simulator.fuzz_coverage import UNREACHABLE, everything, expected
-from callerside.simulator.fuzz_play import play_scenario, play_seed, shrink_outcome
-from callerside.simulator.invariants import Breach
-from callerside.simulator.known_marks import known_marks
+from callerside.simulator.cli import main
+from callerside.simulator.cli.fuzz import as_text, try_over_sip
+from callerside.simulator.fuzz.calls import generate
+from callerside.simulator.fuzz.choices import SeededChoices
+from callerside.simulator.fuzz.coverage import UNREACHABLE, everything, expected
+from callerside.simulator.fuzz.invariants import Breach
+from callerside.simulator.fuzz.play import play_scenario, play_seed, shrink_outcome
+from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz, write_up
 from callerside.simulator.lanes.virtual.call import VirtualOptions, options_for
 from callerside.simulator.lanes.virtual.trace import TapedMachine
-from callerside.simulator.plausible import problems
-from callerside.simulator.runner import Run, RunOptions
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.runner.run import Run, RunOptions
+from callerside.simulator.scenario import loader
+from callerside.simulator.scenario.known_marks import known_marks
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.plausible import problems
 
 
 class NoFlushAtBargeIn(TapedMachine):
@@ -44,12 +45,12 @@ class NoFlushAtBargeIn(TapedMachine):
 def broken_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every call is played with an agent that does not stop when it is interrupted."""
     monkeypatch.setattr(
-        callerside.simulator.fuzz,
+        callerside.simulator.fuzz.runner,
         "play_seed",
         functools.partial(play_seed, make_machine=NoFlushAtBargeIn),
     )
     monkeypatch.setattr(
-        callerside.simulator.fuzz,
+        callerside.simulator.fuzz.runner,
         "shrink_outcome",
         functools.partial(shrink_outcome, make_machine=NoFlushAtBargeIn, max_plays=40),
     )
@@ -93,7 +94,7 @@ def test_what_is_true_of_every_call_is_true_of_g711_sessions_too(
         options = options_for(*given)
         return replace(options, line=replace(options.line, sample_rate_hz=8_000))
 
-    monkeypatch.setattr(callerside.simulator.fuzz_play, "options_for", straight_through)
+    monkeypatch.setattr(callerside.simulator.fuzz.play, "options_for", straight_through)
     outcomes = [play_seed(seed) for seed in range(40)]
     assert {one.name: one.breaches for one in outcomes if one.breaches} == {}
     assert {one.data.get("caller", {}).get("codec") for one in outcomes} >= {"PCMA", "G722"}
@@ -143,7 +144,7 @@ def test_the_command_tells_what_it_found_and_exits_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["fuzz", "--seeds", "40", "--jobs", "1", "--found", str(tmp_path)]
-    assert cli.main(given) == 1
+    assert main.main(given) == 1
     told = capsys.readouterr().out
     assert "broke interrupted_audio_stops" in told
     assert f"callerside run --lane virtual {tmp_path}" in told
@@ -154,7 +155,7 @@ def test_the_command_is_content_and_speaks_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["fuzz", "--seeds", "2", "--jobs", "1", "--json", "--found", str(tmp_path)]
-    assert cli.main(given) == 0
+    assert main.main(given) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["calls"], told["failed"], told["findings"]) == (2, {}, [])
     assert told["never_reached"]
@@ -163,9 +164,9 @@ def test_the_command_is_content_and_speaks_json(
 def test_a_log_is_told_how_far_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(callerside.simulator.fuzz_command, "_LOG_EVERY_S", 0)
+    monkeypatch.setattr(callerside.simulator.cli.fuzz, "_LOG_EVERY_S", 0)
     given = ["fuzz", "--seeds", "12", "--jobs", "1", "--found", str(tmp_path)]
-    assert cli.main(given) == 0
+    assert main.main(given) == 0
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == ["10 of 12 calls", "12 of 12 calls"]
     assert "a second" in lines[0]
@@ -173,7 +174,7 @@ def test_a_log_is_told_how_far_it_is(
 
 def test_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(["fuzz", "--seeds", "0"])
+        main.main(["fuzz", "--seeds", "0"])
     assert caught.value.code == 2
     assert "expected 1 or more" in capsys.readouterr().err
 
@@ -188,15 +189,15 @@ def test_what_was_found_is_tried_over_sip_when_asked(
         played.append(options)
         return Run(directory=tmp_path, started_at=datetime.now(UTC), failure="no telephone here")
 
-    monkeypatch.setattr(callerside.simulator.runner, "run", play)
-    assert cli.main(["fuzz", "--jobs", "1", "--sip", "--found", str(tmp_path)]) == 1
+    monkeypatch.setattr(callerside.simulator.runner.run, "run", play)
+    assert main.main(["fuzz", "--jobs", "1", "--sip", "--found", str(tmp_path)]) == 1
     (options,) = played
     (scenario,) = loader.load(options.paths)
     assert options.lane == "sip"
     assert "sip" in scenario.lanes
     told = "over SIP: could not be played: no telephone here"
     assert told in capsys.readouterr().out
-    assert cli.main(["fuzz", "--jobs", "1", "--sip", "--json", "--found", str(tmp_path)]) == 1
+    assert main.main(["fuzz", "--jobs", "1", "--sip", "--json", "--found", str(tmp_path)]) == 1
     (over_sip,) = json.loads(capsys.readouterr().out)["over_sip"]
     assert over_sip.endswith(told)
 
@@ -214,7 +215,7 @@ def test_a_call_after_another_is_greeted_from_the_cache_and_written_with_the_oth
     assert "greeting_started cache" in outcome.reached
     breach = Breach(invariant="none", detail="to see it written")
     monkeypatch.setattr(
-        callerside.simulator.fuzz, "play_seed", lambda _: replace(outcome, breaches=[breach])
+        callerside.simulator.fuzz.runner, "play_seed", lambda _: replace(outcome, breaches=[breach])
     )
     finding = write_up(seed, tmp_path, small=False)
     first, second = loader.load(finding.paths)

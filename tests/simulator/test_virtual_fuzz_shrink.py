@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from callerside.simulator.fuzz_choices import (
+from callerside.simulator.fuzz.choices import (
     Choices,
     ReplayedChoices,
     SeededChoices,
@@ -10,7 +10,7 @@ from callerside.simulator.fuzz_choices import (
     chance,
     one_of,
 )
-from callerside.simulator.fuzz_shrink import shrink
+from callerside.simulator.fuzz.shrink import shrink
 
 
 def numbers(choices: Choices) -> list[int]:

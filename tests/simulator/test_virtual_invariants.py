@@ -19,12 +19,12 @@ from callerside.agent.telephony.interface import FramePlayed
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark
-from callerside.simulator import phrases
-from callerside.simulator.invariants import Witness, check, recovers
-from callerside.simulator.invariants_audio import ALL
+from callerside.simulator.caller.audio import utterances
+from callerside.simulator.fuzz.audio_invariants import ALL
+from callerside.simulator.fuzz.invariants import Witness, check, recovers
+from callerside.simulator.fuzz.playout_model import retell
 from callerside.simulator.lanes.virtual.call import play_call
-from callerside.simulator.retelling import retell
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.scenario.model import Scenario
 
 BARGE_IN: dict[str, Any] = {
     "about": "A barge-in.",
@@ -52,7 +52,7 @@ def play(data: dict[str, Any]) -> Witness:
     settings = CallSettings.model_validate(scenario.agent)
     call = play_call(
         scenario,
-        phrases.prepare(scenario, 24_000),
+        utterances.prepare(scenario, 24_000),
         stage="call",
         seed=1,
         settings=settings,

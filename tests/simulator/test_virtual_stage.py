@@ -11,9 +11,9 @@ import pytest
 import soundfile
 
 from callerside.marks import read_timeline
-from callerside.simulator import loader
 from callerside.simulator.lanes.virtual.lane import VirtualLane
-from callerside.simulator.stage import Played, Stage, plan
+from callerside.simulator.runner.plan import Played, Stage, plan
+from callerside.simulator.scenario import loader
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")]

@@ -11,10 +11,10 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
-from callerside.simulator.evaluate import Evaluated
-from callerside.simulator.runner import Run
-from callerside.simulator.stage import Stage
-from callerside.simulator.vouching import disturbance, is_bent, is_unmeasured, not_vouched
+from callerside.simulator.runner.confidence import disturbance, is_bent, is_unmeasured, not_vouched
+from callerside.simulator.runner.evaluate import Evaluated
+from callerside.simulator.runner.plan import Stage
+from callerside.simulator.runner.run import Run
 
 
 def mark(name: str, **fields: float) -> Mark:

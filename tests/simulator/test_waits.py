@@ -6,16 +6,16 @@ import sys
 
 import pytest
 
-from callerside.simulator import waits
-from callerside.simulator.stalls import Stall
-from callerside.simulator.waits import WaitWatch, waited
+from callerside.simulator.runner import cpu_wait
+from callerside.simulator.runner.cpu_wait import WaitWatch, waited
+from callerside.simulator.runner.scheduler_stalls import Stall
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="schedstat is Linux's")
 
 
 def test_what_is_waited_between_two_looks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = {1: iter([10_000_000, 12_000_000, 52_000_000]), 2: iter([0, 9_000_000, 9_000_000])}
-    monkeypatch.setattr(waits, "waited", lambda pid: next(counted[pid]))
+    monkeypatch.setattr(cpu_wait, "waited", lambda pid: next(counted[pid]))
     told: list[Stall] = []
     watching = WaitWatch(lambda: {"agent": 1, "caller": 2}, told.append)
     for now_ns in (100, 200, 300):
@@ -49,7 +49,7 @@ async def test_it_looks_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> N
             third.set()
         return {}
 
-    monkeypatch.setattr(waits, "WINDOW_S", 0.001)
+    monkeypatch.setattr(cpu_wait, "WINDOW_S", 0.001)
     async with WaitWatch(processes, lambda _: None):
         await third.wait()
     seen = len(looks)

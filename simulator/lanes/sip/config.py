@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
-from callerside.simulator.stage import Stage
+from callerside.simulator.runner.plan import Stage
 
 _SIP_PORT = 5060
 

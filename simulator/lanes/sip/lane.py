@@ -26,10 +26,10 @@ from callerside.simulator.lanes.sip.process_pair import (
     agent_process,
     child,
 )
-from callerside.simulator.stage import Played, Stage
-from callerside.simulator.stalls import StallWatch
-from callerside.simulator.steps import Vanish
-from callerside.simulator.waits import WaitWatch
+from callerside.simulator.runner.cpu_wait import WaitWatch
+from callerside.simulator.runner.plan import Played, Stage
+from callerside.simulator.runner.scheduler_stalls import StallWatch
+from callerside.simulator.scenario.steps import Vanish
 
 UNANSWERED_S = 66.0
 """How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,

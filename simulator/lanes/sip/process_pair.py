@@ -14,7 +14,7 @@ from typing import Literal
 
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
-from callerside.simulator.stage import Stage, Verdict
+from callerside.simulator.runner.plan import Stage, Verdict
 
 CALLS_IN_A_CELL = 4
 """What pjsua2, as packaged, can carry in one process."""

@@ -26,13 +26,13 @@ from callerside.agent.telephony.pjsua.endpoint import SipStation
 from callerside.agent.telephony.pjsua.errors import NoFreeCallError
 from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
 from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS, SipOptions, Transport
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ, CallRecorder
 from callerside.simulator.lanes.impairments import Impairer, Struck
 from callerside.simulator.lanes.sip.blackhole import BlackHole
 from callerside.simulator.lanes.sip.config import CALLER_CLOCK_PHASE_MS
 from callerside.simulator.lanes.sip.line import Line, transfer_worked
 from callerside.simulator.lanes.sip.refer import ReferTap
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses, RelayedCall
-from callerside.simulator.recording import CALLER_RATE_HZ, CallRecorder
 
 _log = structlog.get_logger(__name__)
 

@@ -30,17 +30,17 @@ from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.clock import LoopClock
 from callerside.marks import Mark, TimelineWriter
-from callerside.simulator.caller import CallerMachine
-from callerside.simulator.caller_driver import CallerDriver
-from callerside.simulator.caller_effects import Finish
-from callerside.simulator.lag import LagWatch
+from callerside.simulator.caller.audio.utterances import prepare
+from callerside.simulator.caller.driver import CallerDriver
+from callerside.simulator.caller.events import Finish
+from callerside.simulator.caller.machine import CallerMachine
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
-from callerside.simulator.loader import load
-from callerside.simulator.phrases import prepare
-from callerside.simulator.recording import CALLER_RATE_HZ
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.runner.loop_lag import LagWatch
+from callerside.simulator.scenario.loader import load
+from callerside.simulator.scenario.model import Scenario
 
 PHASE_TICK_S = 0.1
 

@@ -20,9 +20,10 @@ from callerside.fakes.script import prepared
 from callerside.fakes.session.session import RealtimeSession
 from callerside.fakes.session.state import Observation
 from callerside.marks import Mark
-from callerside.simulator.caller import CallerMachine
-from callerside.simulator.caller_driver import CallerDriver
-from callerside.simulator.caller_effects import Finish
+from callerside.simulator.caller.driver import CallerDriver
+from callerside.simulator.caller.events import Finish
+from callerside.simulator.caller.machine import CallerMachine
+from callerside.simulator.caller.recorder import Recording
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.virtual.clock import VirtualClock
 from callerside.simulator.lanes.virtual.leg import LineOptions, VirtualLeg
@@ -34,8 +35,7 @@ from callerside.simulator.lanes.virtual.realtime import (
     VirtualRealtimeServer,
 )
 from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
-from callerside.simulator.recording import Recording
-from callerside.simulator.scenario import Scenario
+from callerside.simulator.scenario.model import Scenario
 
 _AFTERWARDS_MS = 120_000
 """How long the agent may take to end once the caller has: all of its own limits are shorter."""
@@ -113,7 +113,7 @@ def play_call(
 
     Args:
         scenario: what caller and server do.
-        audio: the caller's phrases (`simulator.phrases.prepare`) at the line's rate.
+        audio: the caller's phrases (`caller.audio.utterances.prepare`) at the line's rate.
         stage: name of the call, in marks and as the called number.
         seed: everything random comes from it.
         settings: of the agent, for this call; with `timeline.trace_audio`, the server tells of

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from functools import partial
 
 from callerside.agent.telephony.interface import FRAME_MS, HungUp
+from callerside.simulator.caller.recorder import Recording
 from callerside.simulator.lanes.virtual.clock import VirtualClock
 from callerside.simulator.lanes.virtual.fast_forward import LineBeat
 from callerside.simulator.lanes.virtual.leg import LineOptions, Side, VirtualLeg
 from callerside.simulator.lanes.virtual.media import FRAME_NS
 from callerside.simulator.lanes.virtual.packet_link import MediaLink, Network
-from callerside.simulator.recording import Recording
 
 
 class VirtualLine:

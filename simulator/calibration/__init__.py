@@ -1,0 +1,1 @@
+"""The harness's own error: a responder whose delays are known, and what was measured of it."""

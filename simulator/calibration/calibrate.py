@@ -1,0 +1,242 @@
+"""`callerside calibrate`: the harness's own error, measured over real SIP and RTP.
+
+The scripted caller calls a responder whose behaviour is known to the sample
+(`calibration.responder`), as many at once as a run does, and is measured by the same code that
+measures an agent. What it found, less what was true, is the harness's error; it is kept for this
+machine, and every later report shows it.
+"""
+
+import asyncio
+import json
+import platform
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import yaml
+
+from callerside import audio
+from callerside.atomic_files import write_atomically
+from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
+from callerside.reports.hearing import intelligibility
+from callerside.reports.metrics import stats
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
+from callerside.simulator.calibration.ground_truth import Errors, TruthError, errors_of
+from callerside.simulator.calibration.responder import Behaviour, hard_edged
+from callerside.simulator.calibration.responder_marks import load_heard
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
+from callerside.simulator.lanes.sip.child_process import ChildProcess
+from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL, calls_at_once, child
+from callerside.speech.synthesis import synthesise
+
+CALLS = 24
+CALL_LIMIT_S = 60.0
+
+_PHRASE = "When do you open on Saturday?"
+_REPLY = "On a Saturday morning we are here from nine o'clock."
+_SCENARIO = {
+    "about": "A responder whose behaviour is known to the sample.",
+    "time_limit": "50s",
+    "steps": [
+        {"expect": "beep"},
+        {"expect": "greeting"},
+        {"say": {"wav": "phrase.wav"}},
+        {"expect": "reply"},
+        {"say": {"wav": "phrase.wav"}},
+        {"say": {"wav": "phrase.wav"}, "when": "reply + 1500ms"},
+        {"expect": "reply"},
+        "hang_up",
+    ],
+}
+
+
+class CalibrateError(RuntimeError):
+    """The calibration could not be done."""
+
+
+@dataclass
+class _Collected:
+    errors: list[Errors] = field(default_factory=list)
+    """Of each call that could serve."""
+    refused: list[str] = field(default_factory=list)
+
+
+async def calibrate(
+    directory: Path,
+    *,
+    calls: int = CALLS,
+    concurrency: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Calibration:
+    """Place the calls, and compute the harness's errors. Evidence stays in `directory`.
+
+    Args:
+        directory: where the calls' evidence goes.
+        calls: how many.
+        concurrency: how many at once; as many as a run places, if not told.
+        progress: told a line after each call.
+
+    Raises:
+        CalibrateError: too few of the calls could serve.
+        ProcessError: a process died, or did not start.
+    """
+    concurrency = concurrency or calls_at_once()
+    phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
+    names = [f"call{number}" for number in range(1, calls + 1)]
+    await _place(directory, scenario, names, concurrency, progress)
+    await asyncio.to_thread(intelligibility.load)
+    collected = _Collected()
+    for name in names:
+        await asyncio.to_thread(
+            _collect, directory, name, phrase, Behaviour(reply=reply), collected
+        )
+    for line in collected.refused:
+        progress(f"not used: {line}")
+    if len(collected.errors) < max(1, calls // 2):
+        raise CalibrateError(
+            f"only {len(collected.errors)} of {calls} calls could serve: "
+            f"{'; '.join(collected.refused)}"
+        )
+    return _result(collected.errors, concurrency)
+
+
+def _prepare(directory: Path) -> tuple[bytes, bytes, Path]:
+    """What caller and responder say, and the caller's scenario, as files too."""
+    phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
+    reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
+    for name, pcm in (("phrase", phrase), ("reply", reply)):
+        audio.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
+    scenario = directory / "calibration.yaml"
+    write_atomically(scenario, yaml.safe_dump(_SCENARIO, sort_keys=False).encode())
+    return phrase, reply, scenario
+
+
+async def _place(
+    directory: Path,
+    scenario: Path,
+    names: list[str],
+    concurrency: int,
+    progress: Callable[[str], None],
+) -> None:
+    waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
+
+    def told(line: str) -> None:
+        message = json.loads(line) if line.startswith("{") else {}
+        future = waiting.get(message.get("stage", ""))
+        if "verdict" in message and future is not None and not future.done():
+            future.set_result(message)
+
+    pairs = [
+        _pair(directory, str(number), told)
+        for number in range(1, -(-concurrency // CALLS_IN_A_CELL) + 1)
+    ]
+    processes = [process for pair in pairs for process in pair]
+    try:
+        await asyncio.gather(*(process.start() for process in processes))
+        places: asyncio.Queue[_Pair] = asyncio.Queue()
+        for number in range(concurrency):
+            places.put_nowait(pairs[number % len(pairs)])
+        rng = random.Random(0)
+
+        async def call(name: str) -> None:
+            pair = await places.get()
+            await asyncio.sleep(rng.uniform(0, 0.5))  # so that no two begin on the same tick
+            waiting[name] = asyncio.get_running_loop().create_future()
+            uri = pair.responder.ready_line.split()[-1]
+            pair.caller.send_line(_order(name, scenario, uri, directory / name))
+            try:
+                message = await asyncio.wait_for(waiting[name], CALL_LIMIT_S)
+            except TimeoutError:
+                raise CalibrateError(
+                    f"{name} was not over after {CALL_LIMIT_S:.0f} s; the caller's last words: "
+                    f"{pair.caller.last_words()}"
+                ) from None
+            progress(f"{name}: {message['verdict']}: {message['detail']}")
+            places.put_nowait(pair)
+
+        await asyncio.gather(*map(call, names))
+    finally:
+        await asyncio.gather(*(process.stop() for process in processes))
+
+
+class _Pair(NamedTuple):
+    """A caller's process and a responder's: PJSUA2 carries four calls in each."""
+
+    caller: ChildProcess
+    responder: ChildProcess
+
+
+def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
+    speaks = [str(directory / "reply.wav"), str(directory)]
+    arguments = ["-m", "callerside.simulator.calibration.responder_process", *speaks]
+    return _Pair(
+        caller=child(
+            f"caller{name}", ["-m", "callerside.simulator.lanes.sip.worker"], directory, told
+        ),
+        responder=child(f"responder{name}", arguments, directory),
+    )
+
+
+def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:
+    directory.mkdir(parents=True, exist_ok=True)
+    return json.dumps(
+        {
+            "stage": name,
+            "path": str(scenario),
+            "scenario": scenario.stem,
+            "uri": uri.replace("sip:", f"sip:{name}@"),
+            "seed": 0,
+            "directory": str(directory),
+        }
+    )
+
+
+def _collect(
+    directory: Path, name: str, phrase: bytes, behaviour: Behaviour, collected: _Collected
+) -> None:
+    """One call's errors; a call that was spoilt (a lost packet in the phrase) is told, not used."""
+    try:
+        (directory / name / "caller.jsonl").rename(directory / name / TIMELINE)
+        evidence = load_evidence(directory / name)
+        heard = load_heard(directory / name)
+        collected.errors.append(errors_of(evidence, heard, audio.to_samples(phrase), behaviour))
+    except (OSError, EvidenceError, TruthError) as error:
+        collected.refused.append(f"{name}: {error}")
+
+
+def _result(calls: list[Errors], concurrency: int) -> Calibration:
+    errors: dict[str, list[float]] = defaultdict(list)
+    missed: Counter[str] = Counter()
+    for call in calls:
+        missed.update(call.missed)
+        for name, values in call.metrics.items():
+            errors[name] += values
+    path = [one for call in calls for one in call.there_and_back_ms]
+    moved = [one for call in calls for one in call.moved_ms]
+    return Calibration(
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=f"{platform.system()} {platform.machine()}, {psutil.cpu_count()} cores",
+        calls=len(calls),
+        concurrency=concurrency,
+        metrics=tuple(
+            error_of(name, UNITS[name], errors[name]) for name in UNITS if errors.get(name)
+        ),
+        path_ms={
+            "p50": round(stats.percentile(path, 50), 1),
+            "p95": round(stats.percentile(path, 95), 1),
+            MOVED: round(stats.percentile(moved, 95), 1),
+        },
+        remarks={
+            name: f"{missed[name]} values that were to be measured were not found"
+            if missed[name]
+            else WITHOUT_ERROR.get(name, "none of these calls told anything about it")
+            for name in UNITS
+            if missed[name] or not errors.get(name)
+        },
+    )

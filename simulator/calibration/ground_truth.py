@@ -1,0 +1,258 @@
+"""What a caller should have measured at the responder, and by how much it erred.
+
+The places of known sounds are found by cross-correlation with the sounds themselves, so that the
+truth does not pass through the ears that are to be judged; lengths are those that the responder
+says it kept to. The reports' own code measures the call as it would any other.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+
+import numpy as np
+
+from callerside import audio
+from callerside.clock import NS_PER_MS
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence
+from callerside.reports.hearing import correlation, intelligibility
+from callerside.reports.metrics.metrics import measure
+from callerside.simulator.calibration.responder import Behaviour, Said
+from callerside.simulator.calibration.responder_marks import (
+    FRAMES_A_SECOND,
+    UNTRUTHS_MS,
+    Heard,
+    Samples,
+    is_cut,
+    with_marks,
+)
+
+_AROUND_MS = 300
+_PIECE_MS = 250  # of a known sound, to find an end of it: the path may shift the rest
+_SILENT = round(32768 * 10 ** (-50 / 20))  # a sample below -50 dBFS is part of a pause
+
+
+class TruthError(RuntimeError):
+    """A call that cannot serve: a known sound was not found where it must be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """The truth about one turn, in samples of the caller's recording unless it says otherwise."""
+
+    number: int
+    phrase_start: int
+    phrase_end: int
+    said: Said
+    """The answer."""
+    answer_start: int
+    answer_end: int
+    delay_ms: float
+    """Of the responder, on its own media clock."""
+    own_ms: float
+    """From the frame with the last voiced sample to the answer's first sample, as stamped."""
+    said_ns: int
+    """When the responder said the answer's first sample."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Errors:
+    """How far off a call's numbers were."""
+
+    metrics: dict[str, list[float]]
+    """Measured less true, by metric."""
+    missed: dict[str, int]
+    """How many values that should have been measured were not, by metric."""
+    there_and_back_ms: list[float]
+    """The telephone's path, turn by turn."""
+    moved_ms: list[float]
+    """By how much each sound's way to the ear was longer or shorter than the median of the call.
+
+    Packets that come late do that; so would a responder that speaks at other times than it says.
+    """
+
+
+def errors_of(
+    evidence: CallEvidence, heard: Heard, phrase: Samples, behaviour: Behaviour
+) -> Errors:
+    """Hold what the reports measure in a call against what was true.
+
+    Raises:
+        TruthError: a known sound was not found.
+    """
+    return _Judge(evidence, heard, phrase, behaviour).errors()
+
+
+class _Judge:
+    """Of one call; see `errors_of`."""
+
+    def __init__(
+        self, evidence: CallEvidence, heard: Heard, phrase: Samples, behaviour: Behaviour
+    ) -> None:
+        self._evidence = evidence
+        self._heard = heard
+        self._behaviour = behaviour
+        self._reply = audio.to_samples(behaviour.reply)
+        self._turns = list(_turns(evidence, heard, phrase, self._reply))
+        self._errors: dict[str, list[float]] = defaultdict(list)
+        self._there_and_back_ms: list[float] = []
+        self._missed: dict[str, int] = defaultdict(int)
+        self._found: dict[tuple[str, int | None], list[float]] = defaultdict(list)
+        for one in measure(with_marks(evidence, heard, self._reply)).measurements:
+            self._found[one.name, one.turn].append(one.value)
+
+    def errors(self) -> Errors:
+        """See `errors_of`."""
+        ways_ms = self._note_beginning()
+        for turn in self._turns:
+            self._note_turn(turn)
+            self._note_answer(turn.said, turn.number)
+        for earlier, later in pairwise(self._turns):
+            if later.phrase_start < earlier.answer_end:
+                self._note_barge_in(earlier, later)
+        waits_ms = [self._matched_ms(turn) for turn in self._turns]
+        self._note("dead_air_ms", None, max(waits_ms, default=0.0))
+        ways_ms += [self._way_ms(turn.said, turn.answer_start) for turn in self._turns]
+        return Errors(
+            metrics=dict(self._errors),
+            missed=dict(self._missed),
+            there_and_back_ms=self._there_and_back_ms,
+            moved_ms=[abs(way_ms - median(ways_ms)) for way_ms in ways_ms],
+        )
+
+    def _note(self, name: str, turn: int | None, *true: float) -> None:
+        """The errors of what was measured: a value for each that is true."""
+        found = self._found[name, turn]
+        self._errors[name] += [one - wanted for one, wanted in zip(found, true, strict=False)]
+        if len(found) < len(true):
+            self._missed[name] += len(true) - len(found)
+
+    def _note_beginning(self) -> list[float]:
+        """What comes before the caller speaks: 200 OK, beep, greeting.
+
+        Returns how long the beep's and the greeting's ways were, in milliseconds.
+        """
+        heard, behaviour, evidence = self._heard, self._behaviour, self._evidence
+        tone = audio.tone(behaviour.beep_hz, behaviour.beep_length_ms, evidence.rate_hz)
+        opening = self._reply[: _PIECE_MS * heard.rate_hz // 1000]
+        self._note("answer_ms", None, (heard.answered_ns - heard.received_ns) / NS_PER_MS)
+        ways_ms = []
+        for name, sound in (("beep", audio.to_samples(tone)), ("greeting", opening)):
+            said, place = self._place(name, sound)
+            true_ms = (evidence.at_ns(place) - heard.answered_ns) / NS_PER_MS
+            self._note(f"{name}_ms", None, true_ms)
+            ways_ms.append(self._way_ms(said, place))
+        self._note("beep_hz", None, behaviour.beep_hz)
+        self._note("beep_length_ms", None, behaviour.beep_length_ms)
+        self._note_answer(said, None)
+        return ways_ms
+
+    def _note_turn(self, turn: Turn) -> None:
+        matched_ms = self._matched_ms(turn)
+        said_ms = (turn.said_ns - self._evidence.at_ns(turn.phrase_end)) / NS_PER_MS
+        self._note("turn_ms", turn.number, matched_ms)
+        self._note("agent_overhead_ms", turn.number, matched_ms - turn.own_ms)
+        self._note("uplink_ms", turn.number, said_ms - turn.own_ms)
+        self._note("downlink_ms", turn.number, matched_ms - said_ms)
+        self._there_and_back_ms.append(matched_ms - turn.delay_ms)
+
+    def _matched_ms(self, turn: Turn) -> float:
+        """From the end of the phrase at the mouth to the beginning of its answer at the ear."""
+        return (turn.answer_start - turn.phrase_end) * 1000 / self._evidence.rate_hz
+
+    def _note_answer(self, said: Said, turn: int | None) -> None:
+        """What became of an answer, or of the greeting; of a cut one, up to there."""
+        behaviour = self._behaviour
+        faulty = said.name == f"answer {behaviour.faulty}"
+        cut = is_cut(said, self._reply)
+        if faulty and cut:
+            return  # nobody knows which of its faults were heard
+        self._note("gap_ms", turn, behaviour.hole_ms if faulty else 0.0)
+        self._note("missing_ms", turn, behaviour.left_out_ms if faulty else 0.0)
+        self._note("repeated_ms", turn, behaviour.twice_ms if faulty else 0.0)
+        if not faulty and not cut:
+            self._note("intelligibility", turn, _over_the_telephone(self._reply, self._heard))
+
+    def _note_barge_in(self, cut: Turn, later: Turn) -> None:
+        stop_ms = (cut.answer_end - later.phrase_start) * 1000 / self._evidence.rate_hz
+        self._note("barge_in_stop_ms", later.number, stop_ms)
+        self._note("talk_over_ms", None, stop_ms)
+        if is_cut(cut.said, self._reply):
+            self._note("heard_error_ms", None, *self._untruths(cut.said))
+
+    def _untruths(self, said: Said) -> Iterator[float]:
+        """By how much truncations are wrong; within the pause in which an answer stops, none is."""
+        to_ms = 1000 / self._heard.rate_hz
+        length = said.end - said.start
+        voiced = np.flatnonzero(np.abs(self._reply.astype(np.int32)) >= _SILENT)
+        before, after = voiced[voiced < length], voiced[voiced >= length]
+        low_ms = (int(before[-1]) + 1 if before.size else 0) * to_ms
+        high_ms = (int(after[0]) if after.size else self._reply.size) * to_ms
+        for untruth_ms in UNTRUTHS_MS:
+            told_ms = length * to_ms + untruth_ms
+            yield told_ms - min(max(told_ms, low_ms), high_ms)
+
+    def _place(self, name: str, sound: Samples) -> tuple[Said, int]:
+        """A sound of the call's beginning, and where it is in what the caller heard."""
+        said = next((said for said in self._heard.said if said.name == name), None)
+        if said is None or said.start < 0:
+            raise TruthError(f"the {name} was not said")
+        near = self._evidence.sample_at(self._heard.at_ns(said.start))
+        around = _AROUND_MS * self._evidence.rate_hz // 1000
+        ear = self._evidence.channel(EAR)
+        return said, _find(sound, ear, near - around, near + around, name)
+
+    def _way_ms(self, said: Said, place: int) -> float:
+        """How long a sound was on its way to the ear."""
+        return (self._evidence.at_ns(place) - self._heard.at_ns(said.start)) / NS_PER_MS
+
+
+def _turns(evidence: CallEvidence, heard: Heard, phrase: Samples, reply: Samples) -> Iterator[Turn]:
+    opening = reply[: _PIECE_MS * heard.rate_hz // 1000]
+    rate_hz = evidence.rate_hz
+    answers = [said for said in heard.spoken if said.name != "greeting"]
+    for mark, said in zip(evidence.find("caller", "utterance_started"), answers, strict=False):
+        near = evidence.sample_at(mark.at_ns)
+        around = _AROUND_MS * rate_hz // 1000
+        start = _find(phrase, evidence.channel(MOUTH), near - around, near + around, "phrase")
+        after = start + phrase.size
+        answer = _find(opening, evidence.channel(EAR), after, after + 2 * rate_hz, "answer")
+        end_there = _there(heard, said, phrase)
+        frame = (end_there - 1) // (heard.rate_hz // FRAMES_A_SECOND)
+        said_ns = heard.at_ns(said.start)
+        yield Turn(
+            number=int(mark.fields["turn"]),
+            phrase_start=start,
+            phrase_end=after,
+            said=said,
+            answer_start=answer,
+            answer_end=answer + said.end - said.start,
+            delay_ms=round((said.start - end_there) * 1000 / heard.rate_hz, 3),
+            own_ms=(said_ns - heard.heard_ns[frame]) / NS_PER_MS,
+            said_ns=said_ns,
+        )
+
+
+def _there(heard: Heard, said: Said, phrase: Samples) -> int:
+    """Where the phrase that an answer answers ended in what the responder heard."""
+    tail = phrase[-_PIECE_MS * heard.rate_hz // 1000 :]
+    latest = said.start - tail.size
+    earliest = latest - 2 * heard.rate_hz
+    return _find(tail, heard.recording[:, 1], earliest, latest, "phrase there") + tail.size
+
+
+def _find(piece: Samples, channel: Samples, low: int, high: int, what: str) -> int:
+    """Where a known sound begins, between two places."""
+    low = max(0, low)
+    match = correlation.find(piece, channel[low : high + piece.size])
+    if not match.found:
+        raise TruthError(f"the {what} was not found (correlation {match.correlation:.2f})")
+    return low + match.offset
+
+
+def _over_the_telephone(sent: Samples, heard: Heard) -> float:
+    """What G.711 alone leaves of the intelligibility of a sound, in per cent."""
+    narrow = audio.resample(sent.tobytes(), heard.rate_hz, intelligibility.RATE_HZ)
+    coded = audio.AudioFormat("pcmu").quantise(narrow)
+    return intelligibility.intelligibility(audio.to_samples(narrow), audio.to_samples(coded)) or 0.0

@@ -1,0 +1,1 @@
+"""The sounds that the caller makes: utterances, noise, files, keys."""

@@ -1,0 +1,30 @@
+"""All speech of a run, made before its first call: no call then waits for the synthesiser."""
+
+from collections.abc import Sequence
+
+from callerside.audio import AudioFileError
+from callerside.fakes.script import prepared
+from callerside.simulator.caller.audio import utterances
+from callerside.simulator.runner.plan import Stage
+from callerside.simulator.scenario.plausible import unspeakable
+from callerside.speech.synthesis import VoiceError
+
+
+class SpeechError(ValueError):
+    """Something cannot be said: one line each, with file, line and column."""
+
+
+def prepare_all(stages: Sequence[Stage], rate_hz: int) -> None:
+    """Fill the caches with what callers and servers say.
+
+    Raises:
+        SpeechError: a text cannot be spoken, or a sound file cannot be read.
+    """
+    scenarios = {id(stage.scenario): stage.scenario for stage in stages}.values()
+    try:
+        for scenario in scenarios:
+            utterances.prepare(scenario, rate_hz)
+            prepared.prepare(scenario.realtime, scenario.folder)
+    except (AudioFileError, VoiceError) as error:
+        told = dict.fromkeys(line for one in scenarios for line in unspeakable(one))
+        raise SpeechError("\n".join(told) or str(error)) from None

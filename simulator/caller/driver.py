@@ -1,0 +1,120 @@
+"""Runs the caller machine's effects against a leg and a clock, in either lane. No asyncio here."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from callerside.agent.telephony.interface import CallerLeg
+from callerside.clock import Clock, Timer
+from callerside.marks import Mark, MarkSink
+from callerside.simulator.caller.events import (
+    CallerInput,
+    CancelTimer,
+    Dial,
+    Effect,
+    EmitMark,
+    Finish,
+    HangUp,
+    Hold,
+    Play,
+    Resume,
+    SendDtmf,
+    SetTimer,
+    Start,
+    TimerFired,
+    Vanish,
+)
+from callerside.simulator.caller.machine import CallerMachine
+
+
+class CallerDriver:
+    """One call of one scenario.
+
+    Args:
+        machine: decides.
+        leg: the telephone; not started yet.
+        clock: of the lane.
+        marks: where the caller's marks go.
+        call: id of the call in marks.
+        on_finish: told the verdict, exactly once, as the last thing.
+    """
+
+    def __init__(
+        self,
+        machine: CallerMachine,
+        leg: CallerLeg,
+        clock: Clock,
+        marks: MarkSink,
+        *,
+        call: str,
+        on_finish: Callable[[Finish], None],
+    ) -> None:
+        self._machine = machine
+        self._leg = leg
+        self._clock = clock
+        self._marks = marks
+        self._call = call
+        self._on_finish = on_finish
+        self._timers: dict[str, Timer] = {}
+        self._finished = False
+        self._runners: dict[type[Effect], Callable[[Any], None]] = {
+            Dial: lambda effect: leg.dial(effect.uri),
+            Play: lambda effect: leg.play(effect.pcm),
+            HangUp: lambda _: leg.hang_up(),
+            Vanish: lambda _: leg.vanish(),
+            SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
+            Hold: lambda _: leg.hold(),
+            Resume: lambda _: leg.resume(),
+            SetTimer: self._set_timer,
+            CancelTimer: lambda effect: self._cancel_timer(effect.name),
+            EmitMark: self._emit,
+            Finish: self._finish,
+        }
+
+    @property
+    def phase(self) -> str:
+        """What the caller is doing, for people who watch."""
+        return self._machine.phase
+
+    def start(self) -> None:
+        """Place the call."""
+        self._leg.start(self._handle)
+        self._handle(Start())
+
+    def _handle(self, event: CallerInput) -> None:
+        if self._finished:
+            return
+        for effect in self._machine.handle(event, self._clock.now_ns()):
+            self._runners[type(effect)](effect)
+
+    def _emit(self, effect: EmitMark) -> None:
+        self._marks(
+            Mark(
+                at_ns=effect.at_ns,
+                source="caller",
+                call=self._call,
+                name=effect.name,
+                fields=effect.fields,
+            )
+        )
+
+    def _set_timer(self, effect: SetTimer) -> None:
+        self._cancel_timer(effect.name)
+        self._timers[effect.name] = self._clock.call_at(
+            effect.at_ns, partial(self._fire, effect.name)
+        )
+
+    def _cancel_timer(self, name: str) -> None:
+        timer = self._timers.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _fire(self, name: str) -> None:
+        self._timers.pop(name, None)
+        self._handle(TimerFired(name=name))
+
+    def _finish(self, verdict: Finish) -> None:
+        self._finished = True
+        for name in list(self._timers):
+            self._cancel_timer(name)
+        self._on_finish(verdict)

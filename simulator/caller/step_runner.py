@@ -1,0 +1,217 @@
+"""Does the steps of a scenario one after the other: waits for each one's moment, acts, and checks.
+
+A step begins when the one before has ended. It waits for its `when`, acts, and ends when what it
+does is done, or what it expects has been heard. What only the other parties' timelines can tell (a
+function call, a state, a mark) does not hold the caller up: it is looked up after the call, by
+`simulator.runner.expectations_after`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+from callerside.clock import ms_to_ns
+from callerside.simulator.caller.call_state import CallFacts
+from callerside.simulator.caller.events import Effect, EmitMark, Hold, Resume, SendDtmf
+from callerside.simulator.caller.expect import Met, Waiting, expectation
+from callerside.simulator.caller.speaker import Utterance
+from callerside.simulator.scenario.durations import format_duration
+from callerside.simulator.scenario.steps import Expect, MakeSound, Pause, Press, Say, Step
+from callerside.simulator.scenario.steps import Hold as PutOnHold
+from callerside.simulator.scenario.steps import Resume as TakeOffHold
+from callerside.simulator.scenario.steps import Vanish as DropOut
+
+KEY_MS = 250.0
+"""How long the telephone takes to send one key, with the pause behind it."""
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far the step is that is being done."""
+
+    began_ns: int
+    acted_ns: int | None = None
+    utterance: Utterance | None = None
+    busy_ms: float = 0.0
+
+
+class Track:
+    """Some steps, in order.
+
+    Args:
+        steps: what to do.
+        first: the number of the first step, for marks.
+        audio: PCM of the steps that speak, by number.
+        facts: what is known about the call.
+    """
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        first: int,
+        audio: Mapping[int, bytes],
+        facts: CallFacts,
+    ) -> None:
+        self.failure: str | None = None
+        self.wake_ns: int | None = None
+        self.vanished = False
+        self._steps = steps
+        self._first = first
+        self._audio = audio
+        self._facts = facts
+        self._position = 0
+        self._progress: _Progress | None = None
+        self._effects: list[Effect] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether every step has ended well."""
+        return self.failure is None and self._position == len(self._steps)
+
+    @property
+    def phase(self) -> str:
+        """The step that is being done."""
+        return "done" if self._position == len(self._steps) else self._step.describe()
+
+    @property
+    def where(self) -> str:
+        """The step that is being done, with its number as people count."""
+        return f"step {self._number + 1} ({self.phase})"
+
+    @property
+    def undone(self) -> bool:
+        """Whether a step has not been begun, or what it expects has not come."""
+        left = len(self._steps) - self._position
+        begun = self._progress is not None and self._progress.acted_ns is not None
+        return left > 1 or (left == 1 and (not begun or isinstance(self._step, Expect)))
+
+    def go_on(self, now_ns: int) -> list[Effect]:
+        """Go as far as the facts allow; call again at `wake_ns` at the latest."""
+        self._effects = []
+        self.wake_ns = None
+        while self.failure is None and self._position < len(self._steps):
+            if not self._step_ends(now_ns):
+                break
+            self._position += 1
+            self._progress = None
+        return self._effects
+
+    @property
+    def _step(self) -> Step:
+        return self._steps[self._position]
+
+    @property
+    def _number(self) -> int:
+        return self._first + self._position
+
+    def _step_ends(self, now_ns: int) -> bool:
+        """Do what can be done of the step; whether it has ended well."""
+        step = self._step
+        if self._progress is None:
+            self._progress = _Progress(now_ns)
+            self._mark(now_ns, "step_started", kind=step.action, text=step.describe())
+        progress = self._progress
+        if progress.acted_ns is None:
+            waiting = self._moment(step, progress, now_ns)
+            if waiting is not None:
+                return self._wait(waiting, now_ns)
+            progress.acted_ns = now_ns
+            self._act(step, progress, now_ns)
+        outcome = self._outcome(step, progress, now_ns)
+        if isinstance(outcome, Waiting):
+            return self._wait(outcome, now_ns)
+        self._mark(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
+        return True
+
+    def _wait(self, waiting: Waiting, now_ns: int) -> bool:
+        if waiting.failure is not None:
+            self.failure = f"step {self._number + 1}: {waiting.failure}"
+            self._mark(now_ns, "step_ended", ok=False, detail=waiting.failure)
+        self.wake_ns = waiting.until_ns
+        return False
+
+    def _moment(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | None:
+        """What there is to wait for before the step acts, if anything."""
+        facts = self._facts
+        if facts.ended is not None and not isinstance(step, Expect):
+            return Waiting()  # nothing can be done in a call that has ended: the machine says so
+        if isinstance(step, (Say, MakeSound)) and facts.media_ns is None:
+            return self._patiently(step, progress, now_ns, "the call has no audio")
+        if step.when is None:
+            return None
+        moment_ns = facts.moment_ns(step.when)
+        if moment_ns is None or moment_ns > self._latest_ns(step, progress):
+            return self._patiently(step, progress, now_ns, f'"{step.when}" did not come')
+        return Waiting(moment_ns) if moment_ns > now_ns else None
+
+    def _latest_ns(self, step: Step, progress: _Progress) -> float:
+        """Until when the moment of a step may come, where its `within` says that."""
+        if step.within is None or isinstance(step, Expect):
+            return inf
+        return progress.began_ns + ms_to_ns(step.within)
+
+    def _patiently(self, step: Step, progress: _Progress, now_ns: int, reason: str) -> Waiting:
+        patience_ms = self._facts.caller.patience
+        if step.when is not None and step.when.event is None:
+            patience_ms += step.when.offset_ms
+        limit_ms = step.within if step.within is not None else patience_ms
+        if isinstance(step, Expect):  # whose `within` counts from the moment on
+            limit_ms = max(limit_ms, patience_ms)
+        deadline_ns = progress.began_ns + ms_to_ns(limit_ms)
+        if now_ns < deadline_ns:
+            return Waiting(deadline_ns)
+        return Waiting(
+            failure=f"could not {step.what()}: {reason} within {format_duration(limit_ms)}; "
+            f"{self._facts.heard_so_far()}"
+        )
+
+    def _act(self, step: Step, progress: _Progress, now_ns: int) -> None:
+        match step:
+            case Say() | MakeSound():
+                progress.utterance = self._speak(step.words, takes_turn=isinstance(step, Say))
+            case Press():
+                self._press(step, progress, now_ns)
+            case Pause():
+                progress.busy_ms = step.pause
+            case PutOnHold():
+                self._effects.append(Hold())
+            case TakeOffHold():
+                self._effects.append(Resume())
+            case DropOut():
+                self.vanished = True
+            case _:
+                pass  # expects and hanging up do nothing by themselves
+
+    def _speak(self, text: str, *, takes_turn: bool) -> Utterance:
+        facts = self._facts
+        pcm = self._audio[self._number]
+        if takes_turn:
+            facts.turns += 1
+        return facts.mouth.say(text, pcm, facts.turns if takes_turn else None)
+
+    def _press(self, step: Press, progress: _Progress, now_ns: int) -> None:
+        if step.method == "inband":
+            progress.utterance = self._speak(step.press, takes_turn=False)
+        else:
+            progress.busy_ms = KEY_MS * len(step.press)
+            self._effects.append(SendDtmf(digits=step.press, method=step.method))
+        self._facts.turn_ended(now_ns)
+        self._mark_plain(now_ns, "dtmf_sent", digits=step.press, method=step.method)
+
+    def _outcome(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | Met:
+        """Whether the step has done what it is for, or what there is to wait for."""
+        assert progress.acted_ns is not None  # noqa: S101 - it has acted
+        if isinstance(step, Expect):
+            return expectation(step, self._facts, progress.acted_ns, now_ns)
+        if progress.busy_ms:
+            end_ns = progress.acted_ns + ms_to_ns(progress.busy_ms)
+            return Waiting(end_ns) if now_ns < end_ns else Met()
+        if progress.utterance is not None and progress.utterance.ended_ns is None:
+            return Waiting()
+        return Met()
+
+    def _mark(self, at_ns: int, name: str, **fields: object) -> None:
+        self._mark_plain(at_ns, name, step=self._number, **fields)
+
+    def _mark_plain(self, at_ns: int, name: str, **fields: object) -> None:
+        self._effects.append(EmitMark(at_ns=at_ns, name=name, fields=fields))

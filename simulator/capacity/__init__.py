@@ -1,0 +1,1 @@
+"""How many calls at once, until callers notice."""

@@ -1,0 +1,130 @@
+"""The commands around writing scenarios: new, check, list, say, schema. None makes a call."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from callerside.audio import AudioFileError
+from callerside.simulator.cli.common import Commands, add_choice
+from callerside.simulator.runner.plan import PlanError, plan
+from callerside.simulator.runner.run import choose
+from callerside.simulator.scenario import authoring, loader
+from callerside.simulator.scenario.plausible import all_problems
+from callerside.speech.synthesis import VoiceError
+
+EXIT_FINE, EXIT_BAD_INPUT = 0, 2
+
+
+def add_commands(commands: Commands) -> None:
+    """Add them to a command line."""
+    new = commands.add_parser("new", help="write a commented scenario to start from")
+    new.add_argument(
+        "name", metavar="NAME", help="becomes scenarios/NAME.yaml, or FOLDER/NAME.yaml"
+    )
+    new.add_argument("--folder", type=Path, help="default: scenarios, or what NAME says")
+    new.set_defaults(command=_new)
+    check = commands.add_parser(
+        "check",
+        help="read scenarios and say what is wrong with them; no call is made",
+        description="Reads scenarios and says what is wrong with them, or cannot work, with file, "
+        "line and column.",
+    )
+    add_choice(check)
+    check.set_defaults(command=_check)
+    listing = commands.add_parser("list", help="the scenarios, and what each is about")
+    add_choice(listing)
+    listing.set_defaults(command=_list)
+    say = commands.add_parser("say", help="speak a text to a WAV file, as a scenario would")
+    say.add_argument("text", metavar="TEXT")
+    say.add_argument("-o", "--output", type=_wav_file, required=True, metavar="FILE")
+    say.add_argument("--voice", default="en-gb", help="an espeak-ng voice (default: en-gb)")
+    say.add_argument("--speed", type=_speed, default=160, metavar="WPM", help="default: 160")
+    say.add_argument("--rate", type=_rate, default=24_000, metavar="HZ", help="default: 24000")
+    say.set_defaults(command=_say)
+    schema = commands.add_parser("schema", help="print the JSON Schema of scenarios, for editors")
+    schema.set_defaults(command=_schema)
+
+
+def _speed(text: str) -> int:
+    """Words a minute, as a scenario takes them."""
+    return _whole(text, 80, 450, "words a minute")
+
+
+def _rate(text: str) -> int:
+    """Samples a second, as sound cards know them."""
+    return _whole(text, 4000, 192_000, "Hz")
+
+
+def _whole(text: str, least: int, most: int, unit: str) -> int:
+    if not text.isdecimal() or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text}: expected {least} to {most} {unit}")
+    return int(text)
+
+
+def _wav_file(text: str) -> Path:
+    """A file to write sound to; nothing but WAV is written."""
+    path = Path(text)
+    if path.suffix.lower() != ".wav":
+        raise argparse.ArgumentTypeError(f"{text}: expected a name that ends with .wav")
+    return path
+
+
+def _new(given: argparse.Namespace) -> int:
+    said, _, name = given.name.rpartition("/")
+    if said and given.folder is not None:
+        return _bad_input(f"{given.name}: it names a folder, and so does --folder; one is enough")
+    folder = given.folder or (Path(said) if said else loader.folder_of_scenarios())
+    try:
+        path = authoring.new(name, folder)
+    except authoring.AuthoringError as error:
+        return _bad_input(error)
+    print(f"{path}: edit it, then: callerside check {path} && callerside run {path}")
+    return EXIT_FINE
+
+
+def _check(given: argparse.Namespace) -> int:
+    scenarios = choose(given.paths, given.expression)
+    try:
+        plan(scenarios, repeat=None, seed=0)
+    except PlanError as error:
+        return _bad_input(error)
+    problems = all_problems(scenarios)
+    if problems:
+        return _bad_input("\n".join(problems))
+    print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")
+    return EXIT_FINE
+
+
+def _list(given: argparse.Namespace) -> int:
+    scenarios = choose(given.paths, given.expression)
+    width = max(len(scenario.name) for scenario in scenarios)
+    for scenario in scenarios:
+        only = f" ({scenario.lanes[0]} lane only)" if len(set(scenario.lanes)) == 1 else ""
+        tags = "".join(f" #{tag}" for tag in scenario.tags)
+        print(f"{scenario.name:<{width}}  {scenario.about}{only}{tags}")
+    return EXIT_FINE
+
+
+def _say(given: argparse.Namespace) -> int:
+    try:
+        length_s = authoring.say(
+            given.text,
+            given.output,
+            voice=given.voice,
+            speed_wpm=given.speed,
+            rate_hz=given.rate,
+        )
+    except (VoiceError, AudioFileError, OSError, ValueError) as error:
+        return _bad_input(error)
+    print(f"{given.output}: {length_s:.2f} s")
+    return EXIT_FINE
+
+
+def _schema(_given: argparse.Namespace) -> int:
+    print(authoring.editor_schema_text())
+    return EXIT_FINE
+
+
+def _bad_input(error: object) -> int:
+    print(error, file=sys.stderr)
+    return EXIT_BAD_INPUT

@@ -1,0 +1,187 @@
+"""`callerside fuzz`: generated calls in the virtual lane, progress, findings, what was reached."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from callerside.simulator.cli.common import Commands
+from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz
+from callerside.simulator.runner import run
+from callerside.simulator.runner.run import RunOptions
+
+EXIT_FINE, EXIT_FOUND = 0, 1
+_LOG_EVERY_S = 10
+
+
+def add_command(commands: Commands) -> None:
+    """Add it to a command line."""
+    parser = commands.add_parser(
+        "fuzz",
+        help="make calls nobody thought of, and check what must be true of every call",
+        description="Makes calls that nobody thought of, plays them in the virtual lane as fast as "
+        "the machine allows, and checks what must be true of every call. A call that breaks it is "
+        "shrunk and written as a small scenario.",
+        epilog="Example: callerside fuzz --seeds 10000 --jobs 2. A seed makes the same call again "
+        "with the same version: callerside fuzz --first-seed 1234 --seeds 1. Exit codes: 0 nothing "
+        "found; 1 a call broke an invariant; 2 could not run.",
+    )
+    parser.add_argument(
+        "--seeds", type=_positive, default=1000, metavar="N", help="calls (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--first-seed", type=int, default=0, metavar="N", help="where to begin (default: 0)"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=_positive,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes (default: one for each core)",
+    )
+    parser.add_argument(
+        "--keep-going", action="store_true", help="do not stop at the first failure"
+    )
+    parser.add_argument(
+        "--found",
+        type=Path,
+        default=Path("out/found"),
+        metavar="DIR",
+        help="where scenarios of failures go (default: out/found)",
+    )
+    parser.add_argument(
+        "--sip", action="store_true", help="try what was found in the sip lane as well"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.set_defaults(command=_fuzz)
+
+
+def _fuzz(arguments: argparse.Namespace) -> int:
+    """Fuzz as the arguments say; returns the exit code."""
+    options = FuzzOptions(
+        seeds=arguments.seeds,
+        first_seed=arguments.first_seed,
+        jobs=arguments.jobs,
+        keep_going=arguments.keep_going,
+        found=arguments.found,
+    )
+    summary = _fuzz_in_sight(options, Console(stderr=True))
+    tried = [try_over_sip(finding) for finding in summary.findings] if arguments.sip else []
+    if arguments.json:
+        told = {**as_json(summary), **({"over_sip": tried} if arguments.sip else {})}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    else:
+        sys.stdout.write(as_text(summary) + "".join(f"{line}\n" for line in tried))
+    return EXIT_FOUND if summary.failed else EXIT_FINE
+
+
+def _fuzz_in_sight(options: FuzzOptions, console: Console) -> Summary:
+    """Fuzz, and show how far it is: one line that changes, or, in a log, a line now and then."""
+    if console.is_terminal:
+        with Live(Text("starting"), console=console, transient=True) as live:
+            return fuzz(options, lambda so_far: live.update(_progress(so_far, options.seeds)))
+    told_s = 0.0
+
+    def tell(so_far: Summary) -> None:
+        nonlocal told_s
+        if so_far.took_s - told_s >= _LOG_EVERY_S:
+            told_s = so_far.took_s
+            console.print(_progress(so_far, options.seeds))
+
+    return fuzz(options, tell)
+
+
+def try_over_sip(finding: Finding) -> str:
+    """Play a found scenario for real, in real time; answers a line that says how it went.
+
+    Raises:
+        RunError: no call could be placed.
+    """
+    if not finding.for_sip:
+        return f"seed {finding.seed} over SIP: its network is one that can be had in memory only"
+    options = RunOptions(paths=finding.paths, lane="sip", out=finding.path.parent / "sip")
+    done = asyncio.run(run.run(options, Console(stderr=True)))
+    if done.failure or not done.calls:
+        return f"seed {finding.seed} over SIP: could not be played: {done.failure}"
+    call = done.calls[-1]
+    return f"seed {finding.seed} over SIP: {call.verdict}: {call.sentence} ({done.directory})"
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """The summary for programs."""
+    return {
+        "version": version("callerside"),
+        "first_seed": summary.first_seed,
+        "calls": summary.calls,
+        "virtual_s": round(summary.virtual_s, 3),
+        "took_s": round(summary.took_s, 3),
+        "calls_a_second": round(summary.calls_a_second, 1),
+        "failed": dict(summary.failed),
+        "unwritten": summary.unwritten,
+        "findings": [_finding_as_json(finding) for finding in summary.findings],
+        "reached": sorted(summary.reached),
+        "never_reached": summary.never_reached,
+    }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, Any]:
+    after = str(finding.after) if finding.after else None
+    return {**asdict(finding), "path": str(finding.path), "after": after}
+
+
+def as_text(summary: Summary) -> str:
+    """The summary for people."""
+    last = summary.first_seed + summary.calls - 1
+    hours = summary.virtual_s / 3600
+    told = (
+        f"callerside {version('callerside')}: {summary.calls} calls (seeds {summary.first_seed} to "
+        f"{last}), {hours:.1f} h of telephone in {summary.took_s:.0f} s "
+        f"({summary.calls_a_second:.1f} calls a second)"
+    )
+    lines = [told]
+    lines += [line for finding in summary.findings for line in _told(finding)]
+    if summary.unwritten:
+        lines.append(f"{summary.unwritten} more calls failed, and were not written")
+    if not summary.failed:
+        lines.append("no invariant was broken")
+    elif len(summary.failed) > 1 or summary.failed.total() > 1:
+        counts = ", ".join(f"{name} {count}" for name, count in summary.failed.most_common())
+        lines.append(f"calls that failed, by what they broke first: {counts}")
+    if summary.never_reached:
+        lines.append(f"never reached: {', '.join(summary.never_reached)}")
+    return "\n".join(lines) + "\n"
+
+
+def _told(finding: Finding) -> list[str]:
+    paths = " ".join(map(str, finding.paths))
+    told = [
+        f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",
+        f"  play it again: callerside run --lane virtual {paths}",
+    ]
+    if finding.for_sip:
+        told.append(f"  or for real:   callerside run --lane sip {paths}")
+    return told
+
+
+def _progress(summary: Summary, seeds: int) -> Text:
+    failed = f", {summary.failed.total()} failed" if summary.failed else ""
+    return Text(
+        f"{summary.calls} of {seeds} calls, {summary.calls_a_second:.1f} a second, "
+        f"{len(summary.reached)} points reached{failed}"
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return number

@@ -1,0 +1,60 @@
+"""`callerside`: the command line of the harness."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+from callerside.files import begin_in_utf8
+from callerside.reports import cli as reports_cli
+from callerside.reports.verdict.budget import BudgetError
+from callerside.simulator.cli import authoring, calibrate, capacity, fuzz, run
+from callerside.simulator.cli.common import Parser
+from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
+from callerside.simulator.scenario.loader import ScenarioError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry point; returns the exit code."""
+    if arguments is None:
+        begin_in_utf8()
+    given = parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = given.command
+    try:
+        code = command(given)
+        sys.stdout.flush()
+    except (RunError, ScenarioError, BudgetError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_COULD_NOT_RUN
+    except BrokenPipeError:  # whoever reads has had enough, as in `callerside list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_COULD_NOT_RUN
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_COULD_NOT_RUN
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """What the command line takes."""
+    callerside: argparse.ArgumentParser = Parser(
+        prog="callerside",
+        description="Judges a voice agent on the telephone by what the caller hears.",
+        epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run.",
+    )
+    callerside.add_argument(
+        "--version", action="version", version=f"%(prog)s {version('callerside')}"
+    )
+    commands = callerside.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run.add_command(commands)
+    authoring.add_commands(commands)
+    fuzz.add_command(commands)
+    reports_cli.add_commands(commands)
+    calibrate.add_command(commands)
+    capacity.add_command(commands)
+    return callerside
+
+
+if __name__ == "__main__":
+    sys.exit(main())

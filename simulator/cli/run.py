@@ -1,0 +1,212 @@
+"""`callerside run`: what it takes, what it prints, and the report that it writes."""
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+
+from callerside.reports.formats.write import write_judged
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.results import CallResult, RunInfo
+from callerside.simulator.cli.common import Commands, add_choice, positive
+from callerside.simulator.lanes.sip.process_pair import calls_at_once
+from callerside.simulator.runner.evaluate import without_evidence
+from callerside.simulator.runner.expectations_after import unseen
+from callerside.simulator.runner.plan import Lane
+from callerside.simulator.runner.progress import summary_table
+from callerside.simulator.runner.run import Run, RunError, RunOptions, point_latest_at, run
+
+LOG_WIDTH = 140
+"""Of the closing table where no terminal says how wide it is."""
+
+_SIP_URI = re.compile(r"sips?:[^@\s;]+@[^@\s;]+(;\S*)?", re.IGNORECASE)
+
+_UNTOLD = {"agent", "realtime", "after"}
+"""Sections of a scenario that nobody tells an agent which is not ours."""
+
+SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
+
+
+_EXCUSE_MACHINE = "CALLERSIDE_EXCUSE_MACHINE"
+
+
+def add_command(commands: Commands) -> None:
+    """Add `run` to a command line."""
+    parser = commands.add_parser(
+        "run",
+        help="place the calls of scenarios, measure them, and write the report",
+        description="Places the calls of scenarios, measures what the caller hears, and writes "
+        "index.html, results.json and junit.xml to out/<time>/ (and out/latest).",
+        epilog="Example: callerside run scenarios -k 'barge and not late' --repeat 5",
+    )
+    add_choice(parser)
+    parser.add_argument(
+        "--lane",
+        choices=get_args(Lane),
+        default="sip",
+        help="sip: real calls, in real time; virtual: in memory, in no time (default: sip)",
+    )
+    parser.add_argument("--repeat", type=positive, metavar="N", help="place each call N times")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
+    parser.add_argument(
+        "--jobs",
+        type=positive,
+        default=calls_at_once(),
+        metavar="N",
+        help="calls at once (default: %(default)s, for this machine's cores); more than a machine "
+        "can carry are not measured",
+    )
+    parser.add_argument(
+        "--agent",
+        metavar="URI",
+        type=_sip_uri,
+        help="dial this agent (sip:number@host) instead of starting one; what only our own agent "
+        "and server could tell is then not measured",
+    )
+    parser.add_argument(
+        "--excuse-machine",
+        action="store_true",
+        default=os.environ.get(_EXCUSE_MACHINE) == "1",
+        help="for machines that are shared: calls whose times could not be measured because the "
+        "machine stood still are told, and do not decide the exit code (a quarter of them at "
+        "most); what goes otherwise than scripted is a failure all the same; "
+        f"{_EXCUSE_MACHINE}=1 does the same",
+    )
+    parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
+    parser.add_argument("--open", action="store_true", help="open the report in a browser")
+    parser.add_argument("--json", action="store_true", help="print results.json, nothing else")
+    parser.set_defaults(command=_run)
+
+
+def _sip_uri(text: str) -> str:
+    """An address that a telephone can dial, for `type=` of an argument."""
+    if not _SIP_URI.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected sip:number@host, or host:port")
+    return text
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.agent and given.lane != "sip":
+        raise RunError("--agent is called over SIP: it needs --lane sip")
+    in_log = not sys.stdout.isatty()
+    console = Console(
+        highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
+    )
+    options = RunOptions(
+        paths=given.paths,
+        expression=given.expression,
+        lane=given.lane,
+        seed=given.seed,
+        repeat=given.repeat,
+        jobs=given.jobs,
+        out=given.out,
+        excuse_machine=given.excuse_machine,
+        agent_uri=given.agent,
+    )
+    done = asyncio.run(run(options, console))
+    command = " ".join(["callerside", *sys.argv[1:]])
+    # A name of bytes that are no text cannot be written down as it is.
+    command = command.encode(errors="backslashreplace").decode()
+    written = write_report(done, options, command)
+    if given.json:
+        print(json.dumps(written, indent=2))
+        if done.failure:
+            print(f"The run could not go on: {done.failure}", file=sys.stderr)
+    _show(console, done, options)
+    if given.open:
+        webbrowser.open((done.directory / "index.html").resolve().as_uri())
+    return done.exit_code
+
+
+def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]:
+    """Write all pages of a run, point `latest` at it, and answer with what `results.json` holds."""
+    info = _run_info(done, options, command)
+    judged = [call.result or without_evidence(call, options.lane) for call in done.calls]
+    written = {call.result.slug for call in done.calls if call.result and call.has_page}
+    data = write_judged(done.directory, info, judged, written=written)
+    point_latest_at(done.directory)
+    return data
+
+
+def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
+    return RunInfo(
+        started_at=done.began,
+        command=command,
+        lane=options.lane,
+        commit=_commit(),
+        seed=options.seed,
+        concurrency=options.jobs,
+        duration_s=done.duration_s,
+        failure=done.failure or "",
+        excused=done.excused,
+        calibration=kept() if options.lane == "sip" else None,
+        environment={
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": str(os.cpu_count()),
+        },
+    )
+
+
+def _show(console: Console, done: Run, options: RunOptions) -> None:
+    rows = [
+        (
+            call.stage.name,
+            call.verdict,
+            [_worst(call.result, name) for name in SUMMARY_COLUMNS],
+        )
+        for call in done.calls
+    ]
+    console.print()
+    console.print(summary_table(rows, SUMMARY_COLUMNS))
+    console.print()
+    for line in done.together:  # the call's own line, when it was over, said otherwise
+        console.print(line, markup=False)
+    if done.failure:
+        console.print(f"The run could not go on: {done.failure}", style="bold red")
+    if options.agent_uri:
+        console.print("\n".join(_not_known(done, options.agent_uri)))
+    counts = {v: sum(c.verdict == v for c in done.calls) for v in ("passed", "failed", "error")}
+    told = ", ".join(f"{n} {v}" for v, n in counts.items() if n or v == "passed")
+    if excused := len(done.calls) - len(done.counted):
+        told += f" ({excused} not measured, which is this machine's fault and excused)"
+    console.print(f"{told}   {done.directory.parent / 'latest' / 'index.html'}")
+
+
+def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
+    """What only an agent and a server of ours could have told."""
+    measured = {one.name for call in done.calls if call.result for one in call.result.judged}
+    missing = ", ".join(name for name in UNITS if name not in measured)
+    yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
+    scenarios = {call.stage.scenario.name: call.stage.scenario for call in done.calls}
+    for name, scenario in scenarios.items():
+        unchecked = [*unseen(scenario), *(_UNTOLD & scenario.model_fields_set)]
+        if unchecked:
+            yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
+
+
+def _worst(result: CallResult | None, name: str) -> str:
+    values = [one.value for one in result.judged if one.name == name] if result else []
+    return f"{max(values):.0f}" if values else ""
+
+
+def _commit() -> str:
+    """The checkout's commit, if this is one."""
+    told = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git is where the user has it
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip()

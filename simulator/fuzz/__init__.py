@@ -1,0 +1,1 @@
+"""Generated calls, what must be true of every call, and what becomes of a failure."""

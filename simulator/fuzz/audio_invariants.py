@@ -1,0 +1,220 @@
+"""What is true of the audio of every call: counted anew from the tape, and looked up at the ear."""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import PromptLoaded
+from callerside.agent.call.states import State
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
+from callerside.agent.telephony.interface import AudioReceived
+from callerside.audio import AudioFormat, to_bytes, to_samples
+from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
+from callerside.simulator.fuzz.invariants import SAFETY, Invariant, Witness
+from callerside.simulator.fuzz.playout_model import retell
+
+_LINE_LIMIT_MS = 300
+"""What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""
+_CLEAR_LIMIT_NS = 40 * NS_PER_MS
+"""Two frames."""
+_SNIPPET_MS = 15
+_SNIPPET_LEVEL = 300
+"""A snippet to look for must not be silence: silence is everywhere."""
+
+
+def truncations_are_true(witness: Witness) -> Iterator[str]:
+    """`audio_end_ms` is what the caller was sent of the item, and no more than had arrived."""
+    for cut in retell(witness).cuts:
+        where = f"truncated to {cut.audio_end_ms} ms at {_ms(cut.at_ns)}"
+        if cut.audio_end_ms > cut.received_ms:
+            yield f"{where}, but only {cut.received_ms:.1f} ms had arrived"
+        if not cut.played_ms - 1 <= cut.audio_end_ms <= cut.played_ms:
+            yield f"{where}, but {cut.played_ms:.1f} ms had been played"
+
+
+def interrupted_audio_stops(witness: Witness) -> Iterator[str]:
+    """Once the caller is known to speak, an item that was playing leaves no more."""
+    for at_ns, item in retell(witness).overstayed:
+        yield f"audio of {item} left at {_ms(at_ns)}, although the caller had interrupted it"
+
+
+def playout_stays_bounded(witness: Witness) -> Iterator[str]:
+    """No more is handed over than may wait to be played: the leg would have to drop it."""
+    for at_ns, waiting_ms in retell(witness).overfilled:
+        yield f"{waiting_ms:.0f} ms waited to be played at {_ms(at_ns)}"
+
+
+def truncated_audio_is_not_heard(witness: Witness) -> Iterator[str]:
+    """What was cut from an item never reaches the caller's ear."""
+    call = witness.call
+    started_ns = call.recorder.started_at_ns
+    story = retell(witness)
+    if started_ns is None or not story.cuts:
+        return
+    _, ear = call.recorder.channels()
+    rate_hz = call.recorder.rate_hz
+    codec = witness.scenario.caller.codec
+    line_ns = _LINE_LIMIT_MS * NS_PER_MS + round(_network_ms(witness) * NS_PER_MS)
+    for cut in story.cuts:
+        heard_later = ear[2 * ((cut.at_ns + line_ns - started_ns) * rate_hz // NS_PER_S) :]
+        unheard = story.received[cut.item][2 * (cut.audio_end_ms * rate_hz // 1000) :]
+        # The same words may be said again, with every right, in another item.
+        others = [bytes(audio) for item, audio in story.received.items() if item != cut.item]
+        for snippet in _snippets(bytes(unheard), rate_hz):
+            said_again = any(snippet in other for other in others)
+            if not said_again and _as_heard(snippet, codec) in heard_later:
+                yield f"audio of {cut.item} was heard after it was cut at {_ms(cut.at_ns)}"
+                break
+
+
+def nothing_appended_is_lost(witness: Witness) -> Iterator[str]:
+    """All of the caller's audio goes to the API in order, but for what a mark calls dropped."""
+    heard = bytearray()
+    appended_until = 0
+    dropped = 0
+    api = witness.api_format
+    for step in witness.tape:
+        if isinstance(step.given, AudioReceived):
+            heard += step.given.pcm
+        for effect in step.effects:
+            if isinstance(effect, effects.EmitMark) and effect.name == "capture_overflowed":
+                dropped += round(effect.fields["dropped_ms"] * witness.call.recorder.rate_hz / 500)
+            elif isinstance(effect, effects.SendEvent) and "audio" in effect.event:
+                audio = effect.event["audio"]
+                begin = appended_until + dropped
+                end = begin + len(api.decode(audio))
+                dropped = 0
+                if api.encode(bytes(heard[begin:end])) != audio:
+                    yield f"an append at {_ms(step.at_ns)} is not what came after the one before"
+                    return
+                appended_until = end
+
+
+def appends_reach_a_session(witness: Witness) -> Iterator[str]:
+    """What is appended before the session is ready, or after its end, nobody hears."""
+    ready = False
+    for step in witness.tape:
+        if isinstance(step.given, RealtimeEvent):
+            ready |= step.given.event.get("type") == "session.updated"
+        elif isinstance(step.given, RealtimeClosed):
+            ready = False
+        for effect in step.effects:
+            if isinstance(effect, effects.ConnectRealtime | effects.CloseRealtime):
+                ready = False
+            elif isinstance(effect, effects.SendEvent) and not ready and "audio" in effect.event:
+                yield f"an append at {_ms(step.at_ns)}, when no session was ready"
+
+
+def greetings_are_whole_or_marked(witness: Witness) -> Iterator[str]:
+    """A greeting is heard to its end, or a mark says that it was not."""
+    if any(witness.agent("playout_overflowed")):
+        return
+    begun_ns = _greeting_without_end(witness)
+    if begun_ns is not None:
+        yield f"the greeting that began at {_ms(begun_ns)} has no end"
+    ended = list(witness.agent("greeting_ended"))
+    if "reorder" in witness.faults:
+        # The server may say that it is over before the last of it: then it goes on, and ends again.
+        ended = ended[-1:]
+    lengths_ms = _greeting_lengths_ms(witness)
+    for mark in ended:
+        if not mark.fields["interrupted"]:
+            played_ms = float(mark.fields["played_ms"])
+            if not any(abs(played_ms - length_ms) < 1 for length_ms in lengths_ms):
+                known = ", ".join(f"{length_ms:.0f}" for length_ms in lengths_ms)
+                yield f"a greeting of {played_ms:.0f} ms was called whole; there are {known} ms"
+
+
+def only_whole_greetings_are_kept(witness: Witness) -> Iterator[str]:
+    """What is cached was completed by the server: half a prompt would greet every later caller."""
+    for step in witness.turning_points:
+        for effect in step.effects:
+            if not isinstance(effect, effects.StorePrompt):
+                continue
+            event = step.given.event if isinstance(step.given, RealtimeEvent) else {}
+            status = event.get("response", {}).get("status")
+            if status != "completed":
+                yield f"a prompt was cached at {_ms(step.at_ns)}, its response being {status}"
+
+
+ALL: Mapping[str, Invariant] = {
+    **SAFETY,
+    "truncations_are_true": truncations_are_true,
+    "interrupted_audio_stops": interrupted_audio_stops,
+    "playout_stays_bounded": playout_stays_bounded,
+    "truncated_audio_is_not_heard": truncated_audio_is_not_heard,
+    "nothing_appended_is_lost": nothing_appended_is_lost,
+    "appends_reach_a_session": appends_reach_a_session,
+    "greetings_are_whole_or_marked": greetings_are_whole_or_marked,
+    "only_whole_greetings_are_kept": only_whole_greetings_are_kept,
+}
+"""Every invariant of safety."""
+
+
+def _greeting_without_end(witness: Witness) -> int | None:
+    """When a greeting began that was still on, by the marks, after the call had gone on to listen.
+
+    The leg's answer to a clear, which ends it, may come a moment later than that.
+    """
+    begun_ns = listening_ns = None
+    for mark in witness.call.agent_marks:
+        if listening_ns is not None and mark.at_ns > listening_ns + _CLEAR_LIMIT_NS:
+            return begun_ns
+        if mark.name == "greeting_started":
+            begun_ns = mark.at_ns
+        elif mark.name in ("greeting_ended", "call_ended"):
+            begun_ns = listening_ns = None
+        elif begun_ns is not None and mark.fields.get("to") == State.LISTENING:
+            listening_ns = mark.at_ns
+    return begun_ns
+
+
+def _greeting_lengths_ms(witness: Witness) -> list[float]:
+    """Of the greeting from the cache, and of the items that were generated for it."""
+    rate = witness.call.recorder.rate_hz * 2 / 1000
+    received = retell(witness).received
+    generated = [len(received[item]) / rate for item in _generated_greetings(witness)]
+    loaded = [
+        len(step.given.pcm) / rate
+        for step in witness.tape
+        if isinstance(step.given, PromptLoaded) and step.given.pcm
+    ]
+    return generated + loaded
+
+
+def _generated_greetings(witness: Witness) -> Iterator[str]:
+    marks = witness.call.agent_marks
+    for greeting, item in pairwise(marks):
+        if greeting.name == "greeting_started" and item.name == "playout_started":
+            yield str(item.fields["item"])
+
+
+def _network_ms(witness: Witness) -> float:
+    network = witness.scenario.network
+    if network is None:
+        return 0.0
+    _, to_caller = network.impairments()
+    return to_caller.delay_ms + to_caller.jitter_ms
+
+
+def _as_heard(pcm: bytes, codec: str) -> bytes:
+    """PCM as the codec leaves it."""
+    if codec not in ("PCMU", "PCMA"):
+        return pcm
+    g711 = AudioFormat("pcmu" if codec == "PCMU" else "pcma")
+    return g711.decode(g711.encode(pcm))
+
+
+def _snippets(pcm: bytes, rate_hz: int) -> Iterator[bytes]:
+    """Some short pieces that are not silent, spread over `pcm`."""
+    length = rate_hz * _SNIPPET_MS // 1000
+    samples = to_samples(pcm)
+    starts = range(length, len(samples) - length, max(length, len(samples) // 10))
+    for start in starts:
+        piece = samples[start : start + length]
+        if abs(piece.astype(int)).mean() > _SNIPPET_LEVEL:
+            yield to_bytes(piece)
+
+
+def _ms(at_ns: int) -> str:
+    return f"{ns_to_ms(at_ns - NS_PER_S):.1f} ms"

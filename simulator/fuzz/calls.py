@@ -1,0 +1,240 @@
+"""Makes the phone calls nobody thought of: scenarios from choices (`simulator.fuzz.choices`).
+
+A call has a wild part, in which the caller does as it likes and the faults strike, and a calm end:
+a question, which must be answered, or the agent must have ended the call. Everything about it
+stands in the scenario, so that the scenario's file is all that is needed to play it again. The
+simplest choice is always the plain one: a clean line, no fault, one question.
+"""
+
+from typing import Any
+
+from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
+from callerside.simulator.fuzz.fuzz_parts import generate_faults, generate_network, generate_timing
+
+PHRASES = (
+    "What time do you open?",
+    "Yes.",
+    "Sorry, I only want to know about the harbour.",
+    "Could you tell me, please, whether I can still get a table for four people tonight?",
+)
+REPLIES = (
+    "At nine.",
+    "We open at nine in the morning and close at five in the afternoon.",
+    (
+        "We have three branches. The main branch is open from Monday to Saturday, the one at the "
+        "harbour from Tuesday to Friday, and the one at the station every day of the week."
+    ),
+)
+DESK = "sip:desk@127.0.0.1"
+TRANSFER = {"name": "transfer", "arguments": {"uri": DESK}}
+FUNCTION_CALLS: tuple[dict[str, Any], ...] = (
+    {"name": "look_up", "arguments": {"day": "Saturday"}},  # there is no such function
+    {"name": "send_dtmf", "arguments": {"digits": "42#"}},
+    {"name": "hang_up"},
+    TRANSFER,
+)
+FINAL_QUESTION = "Are you still there?"
+
+_MAX_STEPS = 8
+_MAX_REPLIES = 3
+_PATIENCE = {"connect_timeout_ms": 2000, "response_end_ms": 4000}
+"""The agent's own long waits, made short, so that calls are short as well."""
+_CALM_MS = 10_000
+"""Longer than every fault and every wait: what has not recovered by then never will."""
+_ANSWER_MS = 15_000
+_QUESTION: list[Any] = [
+    {"pause": 2000},
+    {"say": FINAL_QUESTION},
+    {"expect": "reply", "within": _ANSWER_MS},
+    "hang_up",
+]
+
+
+GREETED: dict[str, Any] = {
+    "about": "A call that leaves its greeting in the cache.",
+    "steps": [{"expect": "greeting"}, "hang_up"],
+}
+"""What a call comes after whose greeting is cached; its name is `GREETED_NAME`."""
+GREETED_NAME = "greeted"
+
+
+def generate(choices: Choices) -> dict[str, Any]:
+    """A scenario as YAML would give it."""
+    steps = [*_opening(choices), *_wild_steps(choices)]
+    faults = generate_faults(choices, turns=sum("say" in step for step in steps))
+    agent = _agent(choices)
+    cached = chance(choices, 6)
+    if cached or not agent.get("greeting", {}).get("enabled", True):
+        # No greeting is made: it comes to no harm, and an event may come after the calm only.
+        faults = [fault for fault in faults if not fault["at"].startswith(("greeting", "event"))]
+    if faults:
+        steps.append({"pause": _CALM_MS})
+    call: dict[str, Any] = {
+        "about": "A call that the fuzzer made.",
+        "lanes": [],
+        "after": GREETED_NAME if cached else None,
+        "agent": agent,
+        "realtime": _realtime(choices, agent["turns"].get("policy"), faults),
+        "caller": {"codec": one_of(choices, ("PCMU", "PCMA", "G722"))},
+        "network": generate_network(choices),
+        "steps": steps + _ending(choices),
+        "time_limit": 120_000,
+    }
+    _make_rare(choices, call)
+    if any("function_call" in reply for reply in call["realtime"].get("replies", ())):
+        agent["tools"] = {"transfer": [DESK], "send_dtmf": True}
+    if {"drift_ppm", "media_delay"} & call["network"].keys():  # in memory only
+        call["lanes"] = ["virtual"]
+    return {key: value for key, value in call.items() if value}
+
+
+def _make_rare(choices: Choices, call: dict[str, Any]) -> None:
+    """What leads into states that a call seldom sees, or sees for a moment only."""
+    if chance(choices, 12):  # the caller acknowledges the answer before there is media
+        call["network"]["media_delay"] = one_of(choices, (20, 700))
+    if chance(choices, 12):
+        _make_commits_late(choices, call)
+    elif chance(choices, 16):
+        _make_transfer(choices, call)
+
+
+def _make_transfer(choices: Choices, call: dict[str, Any]) -> None:
+    """The caller is sent elsewhere, by the model or because the API does not work, or is gone."""
+    why = one_of(choices, ("asked", "helpless"))
+    call["network"] = {}
+    call["realtime"] = {"replies": [{"function_call": TRANSFER}, {"say": REPLIES[0]}]}
+    if why == "helpless":
+        call["agent"]["failure"] = {"transfer_to": DESK}
+        fault = {"fault": "fail", "at": "reply 1", "code": "insufficient_quota"}
+        call["realtime"]["faults"] = [fault]
+    ending: list[Any] = [{"expect": {"transfer": "*"}, "within": _ANSWER_MS}, *_QUESTION]
+    if chance(choices, 2):
+        ending = [{"pause": 900}, "vanish"]
+    call["steps"] = [{"pause": 5000}, {"say": PHRASES[0]}, *ending]
+
+
+def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
+    """A server that waits for a commit, which a watchdog sends: much can happen until then."""
+    call["realtime"]["commits"] = "client"
+    call["agent"].pop("greeting", None)
+    call["after"] = None
+    what = one_of(choices, ("", "hang_up", "drop", "stall", "answer"))
+    if not what:
+        return
+    spoken: list[Any] = [{"pause": 5000}, {"say": PHRASES[0]}]
+    call["network"] = {}
+    call["realtime"]["faults"] = []
+    if what == "hang_up":
+        call["steps"] = [*spoken, {"pause": 900}, "hang_up"]
+        return
+    if what == "answer":  # to a key that was pressed before
+        spoken.insert(1, {"press": "1#"})
+        call["agent"]["turns"]["barge_in"] = False
+        call["realtime"]["timing"] = {"think_ms": 2500}
+    else:
+        for_ms = {"for_ms": 6000} if what == "stall" else {}
+        call["realtime"]["faults"] = [{"fault": what, "at": "greeting + 6200ms", **for_ms}]
+    call["steps"] = [*spoken, {"pause": _CALM_MS}, *_QUESTION]
+
+
+def _opening(choices: Choices) -> list[Any]:
+    """Wait for the greeting, as most do; or talk into it; or into the beep; or at once."""
+    return one_of(
+        choices,
+        (
+            [{"pause": 4000}],
+            [{"pause": 1000}],
+            [{"pause": 300}],
+            [{"pause": 2000}],
+            [{"pause": 0}],
+        ),
+    )
+
+
+def _wild_steps(choices: Choices) -> list[Any]:
+    steps: list[Any] = []
+    while len(steps) < _MAX_STEPS and choices.up_to(3):
+        steps += [*_wild_step(choices), {"pause": between(choices, 0, 4000, 100)}]
+    return steps
+
+
+def _wild_step(choices: Choices) -> list[Any]:
+    kind = one_of(choices, ("say", "say", "say", "sound", "press", "hold"))
+    if kind == "say":
+        return [{"say": one_of(choices, PHRASES)}]
+    if kind == "sound":
+        return [{"sound": one_of(choices, ("mm-hmm", "cough", "breath"))}]
+    if kind == "press":
+        return [{"press": one_of(choices, ("1", "42#", "*"))}]
+    return ["hold", {"pause": between(choices, 0, 4000, 100)}, "resume"]
+
+
+def _ending(choices: Choices) -> list[Any]:
+    """The question that must be answered; or the caller leaves in the middle of everything."""
+    return [one_of(choices, ("hang_up", "vanish"))] if chance(choices, 5) else _QUESTION
+
+
+def _agent(choices: Choices) -> dict[str, Any]:
+    """Settings that change what the agent does; most calls leave most of them alone."""
+    agent: dict[str, Any] = {
+        "realtime": {"connect_timeout_ms": _PATIENCE["connect_timeout_ms"]},
+        "turns": {"watchdogs": {"response_end_ms": _PATIENCE["response_end_ms"]}},
+    }
+    policy = one_of(choices, ("server", "server", "client", "local"))
+    if policy != "server":
+        agent["turns"]["policy"] = policy
+    if chance(choices, 6):
+        agent["turns"]["append_interval_ms"] = one_of(choices, (100, 60))
+    if chance(choices, 6):
+        agent["turns"]["vad"] = one_of(choices, _VADS)
+    for section, (one_in, options) in _SETTINGS.items():
+        if chance(choices, one_in):
+            agent[section] = agent.get(section, {}) | one_of(choices, options)
+    return agent
+
+
+_VADS: tuple[dict[str, Any], ...] = (
+    {"create_response": False},
+    {"interrupt_response": False},
+    {"idle_timeout_ms": 5000},
+)
+_SETTINGS: dict[str, tuple[int, tuple[dict[str, Any], ...]]] = {
+    "greeting": (3, ({"interruptible": True}, {"enabled": False}, {"delay_ms": 0})),
+    "playout": (12, ({"max_ms": 1000},)),
+    "limits": (
+        6,
+        (
+            {"capture_ms": 1000, "farewell_ms": 1000},
+            {"silence_ms": 3000},
+            {"call_ms": 7000},
+            {"media_ms": 500},
+        ),
+    ),
+    "realtime": (
+        6,
+        (
+            {"reconnect": {"attempts": 0}},
+            {"session_move_ms": 6000},
+            {"max_output_tokens": 60},
+        ),
+    ),
+    "failure": (8, ({"transfer_to": DESK}, {"retries": 0})),
+}
+"""Sections of the agent's settings: one call in so many has one of these."""
+
+
+def _reply(choices: Choices) -> dict[str, Any]:
+    if chance(choices, 5):
+        return {"function_call": one_of(choices, FUNCTION_CALLS)}
+    return {"say": one_of(choices, REPLIES)}
+
+
+def _realtime(choices: Choices, policy: str | None, faults: list[Any]) -> dict[str, Any]:
+    timing = generate_timing(choices)
+    replies: list[Any] = []
+    while len(replies) < _MAX_REPLIES and choices.up_to(3):
+        replies.append(_reply(choices))
+    # A server that waits for the client's commit serves none but a client that commits.
+    commits = "client" if policy == "client" and chance(choices, 2) else None
+    realtime = {"timing": timing, "replies": replies, "faults": faults, "commits": commits}
+    return {key: value for key, value in realtime.items() if value}

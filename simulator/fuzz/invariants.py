@@ -1,0 +1,323 @@
+"""What is true of every call, whatever happens in it: checked on every call of the virtual lane.
+
+Each invariant is a generator over one `Witness` that yields a sentence for each breach. The first
+are about safety (nothing wrong ever happens), `recovers` is about liveness (something right does
+in the end). The audio's own invariants are in `simulator.fuzz.audio_invariants`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from callerside.agent.call import effects
+from callerside.agent.call.inputs import PromptLoaded, TimerFired
+from callerside.agent.call.states import TRANSITIONS, State, Trigger
+from callerside.agent.config.settings import CallSettings, audio_format
+from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
+from callerside.agent.telephony.interface import AudioReceived, FramePlayed, HungUp
+from callerside.audio import AudioFormat
+from callerside.clock import NS_PER_S, ns_to_ms
+from callerside.marks import Mark
+from callerside.simulator.lanes.virtual.call import VirtualCall
+from callerside.simulator.lanes.virtual.trace import Step
+from callerside.simulator.scenario.model import Scenario
+
+_PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder"})
+"""Faults that may bring an event when it is not legal."""
+_AFTER_HANG_UP = (effects.EmitMark, effects.SetTimer, effects.CancelTimer, effects.CloseRealtime)
+_AFTER_ENDED = (effects.EmitMark, effects.CancelTimer, effects.CloseRealtime, effects.Finish)
+_HANG_UP_LIMIT_S = 12
+"""From the agent's hanging up to the end of its call: 10 s for the leg, and messages."""
+_MARGIN_MS = 100
+"""Audio leaves in frames."""
+_MAX_EFFECTS_A_STEP = 500
+_MOST_EFFECTS_OF_A_FRAME = 2
+_MAX_BREACHES = 3
+"""Of one invariant in one call: the first tells the most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Witness:
+    """A call that was played, with everything that is known of it."""
+
+    scenario: Scenario
+    settings: CallSettings
+    call: VirtualCall
+
+    @property
+    def tape(self) -> list[Step]:
+        """The agent's machine."""
+        return self.call.tape
+
+    @cached_property
+    def turning_points(self) -> list[Step]:
+        """The tape without the thousands of frames that led to nothing but an append."""
+        return [
+            step
+            for step in self.tape
+            if not isinstance(step.given, AudioReceived | FramePlayed)
+            or any(not _is_routine(effect) for effect in step.effects)
+        ]
+
+    @property
+    def api_format(self) -> AudioFormat:
+        """What the sound is on its way to the API and back."""
+        return audio_format(self.call.recorder.rate_hz, self.scenario.caller.codec)
+
+    @property
+    def faults(self) -> frozenset[str]:
+        """Names of the faults in the script."""
+        return frozenset(fault.fault for fault in self.scenario.realtime.faults)
+
+    def agent(self, name: str) -> Iterator[Mark]:
+        """The agent's marks of that name."""
+        return (mark for mark in self.call.agent_marks if mark.name == name)
+
+
+Invariant = Callable[[Witness], Iterator[str]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Breach:
+    """An invariant that did not hold, and how."""
+
+    invariant: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.detail}"
+
+
+def check(witness: Witness, invariants: Mapping[str, Invariant]) -> list[Breach]:
+    """Every breach of every invariant, at most a few of each."""
+    found = []
+    for name, invariant in invariants.items():
+        for _, detail in zip(range(_MAX_BREACHES), invariant(witness), strict=False):
+            found.append(Breach(invariant=name, detail=detail))
+    return found
+
+
+def only_legal_transitions(witness: Witness) -> Iterator[str]:
+    """States follow one another as the table says, and no event is out of place without a fault."""
+    state = State.CALL_RECEIVED
+    for mark in witness.agent("state_changed"):
+        source, target = mark.fields["from"], mark.fields["to"]
+        if source != state:
+            yield f"left {source} while in {state}, at {_at(mark)}"
+        if target not in TRANSITIONS[State(source)].values():
+            yield f"went from {source} to {target}, which no trigger does, at {_at(mark)}"
+        state = State(target)
+    if witness.faults & _PROTOCOL_BREAKERS:
+        return
+    triggers = {trigger.value for trigger in Trigger}
+    for mark in witness.agent("event_dropped"):
+        if mark.fields["type"] in triggers:
+            yield f"{mark.fields['reason']}, at {_at(mark)}"
+
+
+def ends_in_bounded_time(witness: Witness) -> Iterator[str]:
+    """The caller comes to a verdict, and no call outlives its hanging up."""
+    call = witness.call
+    if call.finish is None:
+        yield "the caller came to no verdict"
+    if not call.agent_ended:
+        yield "the agent's call was not over two minutes after the caller had left"
+    hung_up_ns = next((mark.at_ns for mark in witness.agent("hang_up_sent")), None)
+    ended_ns = next((mark.at_ns for mark in witness.agent("call_ended")), None)
+    if hung_up_ns is not None and ended_ns is not None:
+        took_s = (ended_ns - hung_up_ns) / NS_PER_S
+        if took_s > _HANG_UP_LIMIT_S:
+            yield f"hanging up took {took_s:.1f} s"
+    told_ns = next((step.at_ns for step in witness.tape if isinstance(step.given, HungUp)), None)
+    if told_ns is not None and ended_ns != told_ns:
+        yield f"the leg was over at {_ms(told_ns)}, the call at {ended_ns and _ms(ended_ns)}"
+
+
+def gives_up_in_bounded_time(witness: Witness) -> Iterator[str]:
+    """Once there is no hope of the API any more, the caller is let go, or sent elsewhere."""
+    settings = witness.settings
+    limit_ms = settings.realtime.reconnect.max_delay_ms + settings.limits.farewell_ms
+    lost_ns: int | None = None
+    for step in [*witness.turning_points, *witness.tape[-1:]]:
+        if isinstance(step.given, RealtimeClosed) or _is_out_of_quota(_server_event(step)):
+            lost_ns = step.at_ns
+        for effect in step.effects:
+            if isinstance(effect, effects.CloseRealtime):
+                lost_ns = step.at_ns
+            elif isinstance(effect, effects.ConnectRealtime):
+                lost_ns = None
+            elif isinstance(effect, effects.HangUp | effects.Transfer):
+                return
+        if lost_ns is not None and ns_to_ms(step.at_ns - lost_ns) > limit_ms + _MARGIN_MS:
+            yield f"no hope since {_ms(lost_ns)}, and the call goes on at {_ms(step.at_ns)}"
+            return
+
+
+def nothing_after_the_end(witness: Witness) -> Iterator[str]:
+    """After hanging up nothing is played or sent, and after ENDED nothing is done at all."""
+    hung_up = ended = finished = False
+    for step in witness.tape:
+        for effect in step.effects:
+            name = type(effect).__name__
+            if finished:
+                yield f"{name} after Finish, at {_ms(step.at_ns)}"
+            elif ended and not isinstance(effect, _AFTER_ENDED):
+                yield f"{name} after ENDED, at {_ms(step.at_ns)}"
+            elif hung_up and not isinstance(effect, (*_AFTER_HANG_UP, effects.Finish)):
+                yield f"{name} after hanging up, at {_ms(step.at_ns)}"
+            hung_up |= isinstance(effect, effects.HangUp)
+            finished |= isinstance(effect, effects.Finish)
+            ended |= isinstance(effect, effects.EmitMark) and effect.fields.get("to") == "ENDED"
+
+
+def one_response_at_a_time(witness: Witness) -> Iterator[str]:
+    """No `response.create` while one runs or is asked for, as far as the agent can know."""
+    asked: str | None = None
+    running: str | None = None
+    for step in witness.turning_points:
+        event = _server_event(step)
+        if isinstance(step.given, RealtimeConnected):
+            asked = running = None
+        elif event.get("type") == "response.created":
+            running, asked = event["response"]["id"], None
+        elif event.get("type") == "response.done" and event["response"]["id"] == running:
+            running = None
+        elif event.get("type") == "error" and event["error"].get("event_id") == asked:
+            asked = None
+        elif isinstance(step.given, TimerFired):
+            # A watchdog gives up what it has waited for.
+            asked = None if step.given.timer == "response" else asked
+            running = None if step.given.timer == "response_end" else running
+        for sent in _client_events(step):
+            if sent["type"] == "response.create":
+                if running or asked:
+                    what = f"{running} runs" if running else f"{asked} is not answered"
+                    yield f"response.create while {what}, at {_ms(step.at_ns)}"
+                asked = sent["event_id"]
+
+
+def one_commit_a_turn(witness: Witness) -> Iterator[str]:
+    """A turn is committed once; again only after a watchdog has waited in vain."""
+    may_commit = False
+    for step in witness.turning_points:
+        kind = _server_event(step).get("type")
+        if kind == "input_audio_buffer.speech_stopped":
+            may_commit = True
+        elif kind == "input_audio_buffer.committed":
+            may_commit = False
+        elif isinstance(step.given, TimerFired) and step.given.timer == "commit":
+            may_commit = True
+        elif witness.settings.turns.policy == "local":  # the agent's own ear ends the turn
+            may_commit |= any(
+                isinstance(effect, effects.EmitMark) and effect.name == "speech_stopped"
+                for effect in step.effects
+            )
+        for sent in _client_events(step):
+            if sent["type"] == "input_audio_buffer.commit":
+                if not may_commit:
+                    yield f"a commit with nothing to commit, at {_ms(step.at_ns)}"
+                may_commit = False
+
+
+def greets_first(witness: Witness) -> Iterator[str]:
+    """Where there is to be a greeting, no turn is answered on our asking before it is settled.
+
+    It is when it has been asked for, came from the cache, or can no more be made.
+    """
+    if not witness.settings.greeting.enabled:
+        return
+    given_up_ns = next((mark.at_ns for mark in witness.agent("realtime_failed")), None)
+    for step in witness.turning_points:
+        if given_up_ns is not None and step.at_ns >= given_up_ns:
+            return
+        if isinstance(step.given, PromptLoaded) and step.given.pcm:
+            return
+        for sent in _client_events(step):
+            if sent["type"] == "response.create":
+                purpose = sent["response"]["metadata"]["purpose"]
+                if purpose == "turn":
+                    yield f"a turn's answer was asked for before the greeting, at {_ms(step.at_ns)}"
+                return
+
+
+def queues_stay_bounded(witness: Witness) -> Iterator[str]:
+    """No input leads to a flood, and what is kept for a session stays within its limit."""
+    interval_ms = witness.settings.turns.append_interval_ms
+    most_ms = witness.settings.limits.capture_ms + interval_ms
+    for step in witness.tape:
+        if len(step.effects) <= _MOST_EFFECTS_OF_A_FRAME:
+            continue
+        if len(step.effects) > _MAX_EFFECTS_A_STEP:
+            yield f"{len(step.effects)} effects of one input, at {_ms(step.at_ns)}"
+        appended = sum(
+            len(sent["audio"])
+            for sent in _client_events(step)
+            if sent["type"] == "input_audio_buffer.append"
+        )
+        waited_ms = appended / 2 * 1000 / witness.call.recorder.rate_hz
+        if waited_ms > most_ms:
+            yield f"{waited_ms:.0f} ms had waited to be appended, at {_ms(step.at_ns)}"
+
+
+def recovers(witness: Witness) -> Iterator[str]:
+    """Liveness: once the faults have stopped, the caller is answered, or the call has ended."""
+    finish = witness.call.finish
+    if finish is None or finish.verdict == "passed":
+        return
+    if not _agent_hung_up(witness) and not _was_answered(witness):
+        yield finish.detail
+
+
+SAFETY: Mapping[str, Invariant] = {
+    "only_legal_transitions": only_legal_transitions,
+    "ends_in_bounded_time": ends_in_bounded_time,
+    "gives_up_in_bounded_time": gives_up_in_bounded_time,
+    "nothing_after_the_end": nothing_after_the_end,
+    "one_response_at_a_time": one_response_at_a_time,
+    "one_commit_a_turn": one_commit_a_turn,
+    "greets_first": greets_first,
+    "queues_stay_bounded": queues_stay_bounded,
+}
+
+
+def _is_out_of_quota(event: Mapping[str, Any]) -> bool:
+    """A response failed for a reason that lasts."""
+    details = event.get("response", {}).get("status_details") or {}
+    return (details.get("error") or {}).get("code") == "insufficient_quota"
+
+
+def _is_routine(effect: effects.Effect) -> bool:
+    if isinstance(effect, effects.SendEvent):
+        return bool(effect.event["type"] == "input_audio_buffer.append")
+    return isinstance(effect, effects.EmitMark) and effect.name == "audio_appended"
+
+
+def _agent_hung_up(witness: Witness) -> bool:
+    return any(witness.agent("hang_up_sent"))
+
+
+def _was_answered(witness: Witness) -> bool:
+    """Whether an answer began after the last question.
+
+    The caller cannot tell one that follows other words of the agent without a pause.
+    """
+    spoken = [m.at_ns for m in witness.call.caller_marks if m.name == "utterance_ended"]
+    return any(mark.at_ns > max(spoken, default=0) for mark in witness.agent("playout_started"))
+
+
+def _server_event(step: Step) -> Mapping[str, Any]:
+    return step.given.event if isinstance(step.given, RealtimeEvent) else {}
+
+
+def _client_events(step: Step) -> Iterator[Mapping[str, Any]]:
+    return (effect.event for effect in step.effects if isinstance(effect, effects.SendEvent))
+
+
+def _at(mark: Mark) -> str:
+    return _ms(mark.at_ns)
+
+
+def _ms(at_ns: int) -> str:
+    """Since the beginning of the run, whose clock starts at one second."""
+    return f"{ns_to_ms(at_ns - NS_PER_S):.1f} ms"

@@ -1,0 +1,171 @@
+"""What became of the agent's audio, item by item, counted anew from the tape of its machine.
+
+The agent has a ledger of what has left. `retell` keeps another, simpler one, from the effects and
+inputs alone: two counts of the same thing, made by different means, must agree
+(`simulator.fuzz.audio_invariants`).
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from callerside.agent.call import effects
+from callerside.agent.realtime.interface import RealtimeEvent
+from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
+from callerside.clock import NS_PER_MS
+from callerside.simulator.fuzz.invariants import Witness
+from callerside.simulator.lanes.virtual.trace import Step
+
+_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
+_STOP_LIMIT_NS = 40 * NS_PER_MS
+"""Two frames: one may be on its way into the network when the interruption becomes known."""
+_STORY = "story"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cut:
+    """A truncation that the agent sent, and what the other count says at that moment."""
+
+    at_ns: int
+    item: str
+    audio_end_ms: int
+    played_ms: float
+    received_ms: float
+
+
+@dataclass(kw_only=True)
+class Story:
+    """What happened to the agent's audio, item by item."""
+
+    cuts: list[Cut] = field(default_factory=list)
+    overstayed: list[tuple[int, str]] = field(default_factory=list)
+    """When audio of an interrupted item left long after the interruption."""
+    overfilled: list[tuple[int, float]] = field(default_factory=list)
+    """When more audio waited to be played than may, and how much, in ms."""
+    received: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
+
+
+def retell(witness: Witness) -> Story:
+    """Count from the tape what left of each item; once for each witness."""
+    story: Story | None = witness.__dict__.get(_STORY)
+    if story is None:
+        story = witness.__dict__[_STORY] = _Teller(witness).tell()
+    return story
+
+
+class _Teller:
+    """Walks the tape once."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._rate_hz = witness.call.recorder.rate_hz
+        self._format = witness.api_format
+        self._story = Story()
+        self._items: dict[int, str] = {}  # by the identity of a delta's bytes, which the tape keeps
+        self._waiting: deque[list[Any]] = deque()  # [item or "", samples]
+        self._clearing: deque[list[Any]] = deque()  # the same, of what is to be dropped
+        self._played: defaultdict[str, int] = defaultdict(int)
+        self._interrupted: dict[str, int] = {}
+        self._protected = _greeting_items(witness)
+
+    def tell(self) -> Story:
+        for step in self._witness.tape:
+            self._take_in(step)
+            for effect in step.effects:
+                if isinstance(effect, effects.Play):
+                    self._waiting.append([self._item_of(effect.pcm), len(effect.pcm) // 2])
+                    self._note_waiting(step.at_ns)
+                elif isinstance(effect, effects.ClearPlayout):
+                    # A frame that has left already may yet be told, up to `PlayoutCleared`.
+                    self._clearing.extend(self._waiting)
+                    self._waiting.clear()
+                elif isinstance(effect, effects.SendEvent):
+                    self._note_cut(step.at_ns, effect.event)
+        return self._story
+
+    def _item_of(self, pcm: bytes) -> str:
+        """Whose audio is played: a whole delta, or as much of the newest one as found room."""
+        item = self._items.get(id(pcm))
+        if item is None:
+            received = self._story.received
+            item = next((name for name in reversed(received) if pcm in received[name]), "")
+        return item
+
+    def _take_in(self, step: Step) -> None:
+        given = step.given
+        if isinstance(given, FramePlayed):
+            self._leave(given.samples, given.at_ns)
+        elif isinstance(given, PlayoutCleared):
+            self._clearing.clear()
+        elif isinstance(given, PlayoutOverflowed):
+            self._overflow(given.dropped_samples)
+        elif isinstance(given, RealtimeEvent):
+            kind = given.event.get("type")
+            if kind in _DELTAS:
+                item = str(given.event["item_id"])
+                delta = given.event["delta"]
+                self._story.received[item] += self._format.decode(delta)
+                # By identity: the same words may come in two items, as the same bytes.
+                self._items[id(delta)] = item
+            elif kind == "input_audio_buffer.speech_started":
+                self._note_interruption(step.at_ns)
+
+    def _leave(self, samples: int, at_ns: int) -> None:
+        while samples and (queue := self._clearing or self._waiting):
+            head = queue[0]
+            item, share = head[0], min(samples, head[1])
+            samples -= share
+            head[1] -= share
+            if not head[1]:
+                queue.popleft()
+            self._played[item] += share
+            if item in self._interrupted and at_ns > self._interrupted[item] + _STOP_LIMIT_NS:
+                self._story.overstayed.append((at_ns, item))
+
+    def _overflow(self, samples: int) -> None:
+        while samples and self._waiting:
+            tail = self._waiting[-1]
+            share = min(samples, tail[1])
+            samples -= share
+            tail[1] -= share
+            if not tail[1]:
+                self._waiting.pop()
+
+    def _note_waiting(self, at_ns: int) -> None:
+        waiting_ms = sum(samples for _, samples in self._waiting) * 1000 / self._rate_hz
+        if waiting_ms > self._witness.settings.playout.max_ms:
+            self._story.overfilled.append((at_ns, waiting_ms))
+
+    def _note_interruption(self, at_ns: int) -> None:
+        if self._witness.settings.turns.barge_in:
+            for item, _ in self._waiting:
+                if item and item not in self._protected:
+                    self._interrupted.setdefault(item, at_ns)
+
+    def _note_cut(self, at_ns: int, event: Mapping[str, Any]) -> None:
+        if event["type"] != "conversation.item.truncate":
+            return
+        item = event["item_id"]
+        self._story.cuts.append(
+            Cut(
+                at_ns=at_ns,
+                item=item,
+                audio_end_ms=event["audio_end_ms"],
+                played_ms=self._played[item] * 1000 / self._rate_hz,
+                received_ms=len(self._story.received[item]) / 2 * 1000 / self._rate_hz,
+            )
+        )
+
+
+def _greeting_items(witness: Witness) -> frozenset[str]:
+    """Items of greetings that must not be interrupted."""
+    if witness.settings.greeting.interruptible:
+        return frozenset()
+    marks = witness.call.agent_marks
+    return frozenset(
+        str(item.fields["item"])
+        for greeting, item in pairwise(marks)
+        if greeting.name == "greeting_started" and item.name == "playout_started"
+    )

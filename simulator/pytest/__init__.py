@@ -1,0 +1,1 @@
+"""Scenarios as tests: the pytest plugin and what plays for it."""

@@ -1,0 +1,178 @@
+"""pytest sees scenarios: `pytest scenarios/` plays each file, and each cell of a matrix, as a test.
+
+A YAML file is a scenario if it lies in a project's folder `scenarios`, or has `about` and `steps`.
+All that was collected and not deselected is played as one run, several calls at once where the lane
+allows it; each test waits for its own call. `-k` chooses by name, a scenario's `tags` are markers
+for `-m`, JUnit carries the metrics and the call's page as properties, and a failure names the page.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Loaded with every pytest of an environment: what it needs is imported when a scenario is there.
+if TYPE_CHECKING:
+    from callerside.simulator.pytest.session_player import Player
+    from callerside.simulator.runner.evaluate import Evaluated
+    from callerside.simulator.scenario.model import Scenario
+
+FOLDER = "scenarios"
+_SUITE_FILE = "suite.yaml"
+_HEAD = re.compile(r"^about:.*^steps:|^steps:.*^about:", re.MULTILINE | re.DOTALL)
+
+_PLAYER = pytest.StashKey["Player"]()
+
+
+class ScenarioFailedError(Exception):
+    """A call did not go as its scenario says; the message is all that there is to say."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How to play: lane, seed, calls at once, where reports go."""
+    group = parser.getgroup("callerside", "telephone scenarios")
+    group.addoption(
+        "--callerside-lane",
+        choices=("sip", "virtual"),
+        default="sip",
+        help="sip: real calls in real time; virtual: in memory, in no time (default: sip)",
+    )
+    group.addoption(
+        "--callerside-seed", type=int, default=0, help="of everything random (default: 0)"
+    )
+    group.addoption(
+        "--callerside-jobs",
+        type=_positive,
+        metavar="N",
+        help="calls at once (default: as many as `callerside run` places here)",
+    )
+    group.addoption(
+        "--callerside-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
+    )
+
+
+def _positive(text: str) -> int:
+    """As `simulator.cli.common.positive`, which is not there yet."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected 1 or more")
+    return int(text)
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
+    """A scenario file, if it is one."""
+    if file_path.suffix != ".yaml" or file_path.name == _SUITE_FILE:
+        return None
+    root = parent.config.rootpath  # what lies above a project, and how it is called, is no matter
+    below = file_path.relative_to(root).parts if file_path.is_relative_to(root) else ()
+    if FOLDER in (root.name, *below, file_path.parent.name) or _HEAD.search(
+        file_path.read_text(errors="replace")
+    ):
+        collected: ScenarioFile = ScenarioFile.from_parent(parent, path=file_path)
+        return collected
+    return None
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave no process behind, and write the report."""
+    player = session.config.stash.get(_PLAYER, None)
+    if player is not None:
+        player.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say where the report is."""
+    player = config.stash.get(_PLAYER, None)
+    if player is not None and player.report is not None:
+        terminalreporter.write_line(f"callerside report: {player.report}")
+
+
+class ScenarioFile(pytest.File):
+    """A file, of which each scenario is a test."""
+
+    def collect(self) -> Iterator["ScenarioItem"]:
+        """One test, or one for each cell of the matrix."""
+        from callerside.simulator.scenario.loader import ScenarioError, load_file
+
+        try:
+            scenarios = load_file(self.path)
+        except ScenarioError as error:
+            raise self.CollectError(str(error)) from None
+        for scenario in scenarios:
+            if self.config.getoption("--callerside-lane") in scenario.lanes:
+                item: ScenarioItem = ScenarioItem.from_parent(
+                    self, name=scenario.name, scenario=scenario
+                )
+                yield item
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario as a test."""
+
+    def __init__(self, *, scenario: "Scenario", **given: Any) -> None:
+        super().__init__(**given)
+        self.scenario = scenario
+        for tag in scenario.tags:
+            self.config.addinivalue_line("markers", f"{tag}: a tag of scenarios")
+            self.add_marker(tag)
+        if self.config.pluginmanager.has_plugin("timeout"):
+            # A test waits for its turn among the calls; these end by their own limits.
+            self.add_marker(pytest.mark.timeout(0))
+
+    def runtest(self) -> None:
+        """Wait for the call, or calls, and judge them."""
+        player = _player(self.session)
+        calls = player.calls_of(self.scenario)
+        self.user_properties += list(_properties(calls, player))
+        pages = "\n".join(str(player.page(call)) for call in calls)
+        self.add_report_section("call", "report", pages)
+        wrong = [call for call in calls if call.verdict != "passed"]
+        if wrong:
+            raise ScenarioFailedError(
+                "\n".join(
+                    f"{call.stage.name}: {call.sentence}\n  see {player.page(call)}"
+                    for call in wrong
+                )
+            )
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
+        """The sentence alone; where it happened in our code says nothing."""
+        from callerside.simulator.pytest.session_player import PlayerError
+
+        if isinstance(excinfo.value, (ScenarioFailedError, PlayerError)):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, *args)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """The file, its first line, and the name."""
+        return self.path, 0, f"scenario {self.name}"
+
+
+def _player(session: pytest.Session) -> "Player":
+    """The run of this session; it begins with the first scenario that is tested."""
+    from callerside.simulator.pytest.session_player import Player
+
+    stash = session.config.stash
+    if _PLAYER not in stash:
+        option = session.config.getoption
+        stash[_PLAYER] = Player(
+            [item.scenario for item in session.items if isinstance(item, ScenarioItem)],
+            lane=option("--callerside-lane"),
+            seed=option("--callerside-seed"),
+            jobs=option("--callerside-jobs"),
+            out=option("--callerside-out"),
+        )
+    return stash[_PLAYER]
+
+
+def _properties(calls: Sequence["Evaluated"], player: "Player") -> Iterable[tuple[str, object]]:
+    """Each call's page and numbers, for JUnit; named as `junit.xml` of a run names them."""
+    for call in calls:
+        prefix = f"{call.stage.name}." if len(calls) > 1 else ""
+        yield f"{prefix}report", str(player.page(call))
+        for one in call.result.judged if call.result else ():
+            turn = f".turn{one.turn}" if one.turn is not None else ""
+            statistic = f".{one.statistic}" if one.statistic else ""
+            yield f"{prefix}{one.name}{turn}{statistic}", round(one.value, 3)

@@ -1,0 +1,1 @@
+"""Playing many calls: the plan, the places, attempts, and what is evaluated of each."""

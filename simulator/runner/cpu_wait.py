@@ -1,0 +1,71 @@
+"""How long the processes of a run waited for a processor that others had.
+
+Linux counts for every thread the time in which it could have run and did not (`schedstat`: "time
+spent waiting on a runqueue"). A process that other work on the machine keeps from running is late
+through no fault of its own, however regular the processors are (`runner.scheduler_stalls`).
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from callerside.clock import NS_PER_MS
+from callerside.simulator.runner.scheduler_stalls import Stall
+
+WINDOW_S = 0.05
+WAIT_MS = 5.0
+"""In one window; all the short waits of a busy call together are about one."""
+
+
+class WaitWatch:
+    """Looks at the main threads of processes at short intervals, for as long as it is open.
+
+    Args:
+        processes: the ids of the processes there are now, by name.
+        tell: told of every wait that matters.
+    """
+
+    def __init__(
+        self, processes: Callable[[], Mapping[str, int]], tell: Callable[[Stall], None]
+    ) -> None:
+        self._processes = processes
+        self._tell = tell
+        self._waited_ns: dict[int, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "WaitWatch":
+        """Start watching. Where the system does not count, there is nothing to tell."""
+        self._task = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop watching."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    def look(self, now_ns: int) -> None:
+        """Tell who has waited since the last look."""
+        for name, pid in self._processes().items():
+            waited_ns = waited(pid)
+            if waited_ns is None:
+                continue
+            before_ns = self._waited_ns.get(pid, waited_ns)
+            self._waited_ns[pid] = waited_ns
+            late_ms = (waited_ns - before_ns) / NS_PER_MS
+            if late_ms >= WAIT_MS:
+                self._tell(Stall(now_ns, round(late_ms, 3), process=name))
+
+    async def _watch(self) -> None:
+        while True:
+            self.look(time.monotonic_ns())
+            await asyncio.sleep(WINDOW_S)
+
+
+def waited(pid: int) -> int | None:
+    """Nanoseconds that a process's main thread has waited so far; None where nobody counts."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None

@@ -1,0 +1,139 @@
+"""From a call that was played to a call that is judged.
+
+The caller's own verdict says whether the call went as scripted; the reports judge the numbers; and
+what the scenario expects of other parties' marks is looked up here, when all marks are known.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from callerside.atomic_files import write_atomically
+from callerside.marks import TimelineError
+from callerside.reports.evidence import (
+    INFO,
+    CallEvidence,
+    CallInfo,
+    EvidenceError,
+    Verdict,
+    load_evidence,
+)
+from callerside.reports.formats.write import write_page
+from callerside.reports.verdict.budget import BudgetError
+from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
+from callerside.simulator.runner.expectations_after import check
+from callerside.simulator.runner.plan import Lane, Played, Stage
+from callerside.simulator.scenario.model import Scenario
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """A call that was played, measured and judged; `result` is None where nothing can be read."""
+
+    stage: Stage
+    verdict: Verdict
+    sentence: str
+    took_s: float
+    result: CallResult | None
+    has_page: bool = False
+    """Whether its page is written, as it is now."""
+    unmeasured: bool = False
+    """An error because the machine stood still: nothing else is said about the call."""
+
+
+def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Evaluated:
+    """Measure and judge a call from what lies in its directory, where `call.json` is written.
+
+    Args:
+        played: the call.
+        lane: where it was played.
+        page_of: the run, if the call's page is to be written as well; of the evidence only an
+            outline is answered then.
+    """
+    try:
+        _write_info(played.directory, call_info(played, lane))
+        evidence = load_evidence(played.directory)
+        complaints = check(played.stage.scenario, evidence.marks, ours=played.ours)
+        result = judge_call(evidence, kept() if lane == "sip" else None)
+        if played.ours:
+            complaints += _not_measured(played.stage.scenario, result)
+        if complaints and played.verdict == "passed":
+            played = replace(played, verdict="failed", detail="; ".join(complaints))
+            _write_info(played.directory, call_info(played, lane))
+            result = judge_call(load_evidence(played.directory), kept() if lane == "sip" else None)
+        if page_of is not None:
+            write_page(played.directory, page_of, result)
+            result = replace(result, evidence=result.evidence.outline())
+    except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
+        _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
+        known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)
+        detail = str(error) if known else f"could not be measured: {type(error).__name__}: {error}"
+        detail = f"{detail}; {played.detail}" if played.detail else detail
+        return Evaluated(
+            stage=played.stage, verdict="error", sentence=detail, took_s=played.took_s, result=None
+        )
+    return Evaluated(
+        stage=played.stage,
+        verdict=result.verdict,
+        sentence=result.detail,
+        took_s=played.took_s,
+        result=result,
+        has_page=page_of is not None,
+    )
+
+
+def _not_measured(scenario: Scenario, result: CallResult) -> list[str]:
+    """The limits of a scenario's own that nothing was held to: it would pass whatever they are.
+
+    Not on a bad network: what is to be measured may be lost there, as a beep that is cut to pieces.
+    """
+    if scenario.network is not None:
+        return []
+    measured = {one.name for one in result.judged}
+    return [
+        f"budget: {name} has a limit, and nothing to measure it by has happened"
+        for name in scenario.own_limits
+        if name not in measured
+    ]
+
+
+def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
+    """A call of which nothing can be read, for a report: it counts, as the error that it is."""
+    info = CallInfo(
+        name=call.stage.scenario.name,
+        stage=call.stage.name,
+        again=call.stage.again or "",
+        lane=lane,
+        about=call.stage.scenario.about,
+        verdict="error",
+        detail=call.sentence,
+        seed=call.stage.seed,
+    )
+    return judge_call(CallEvidence(info=info, marks=[]))
+
+
+def call_info(played: Played, lane: Lane) -> CallInfo:
+    """What the marks and the recording of a call do not tell."""
+    scenario = played.stage.scenario
+    detail, *log = played.detail.split("\n")
+    return CallInfo(
+        name=scenario.name,
+        stage=played.stage.name,
+        again=played.stage.again or "",
+        lane=lane,
+        about=scenario.about,
+        verdict=played.verdict,
+        detail=detail,
+        limits=scenario.budget,
+        connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
+        seed=played.stage.seed,
+        log=[line.strip() for line in log],
+        scenario=scenario.path.read_text(encoding="utf-8") if scenario.path else "",
+    )
+
+
+def _write_info(directory: Path, info: CallInfo) -> None:
+    write_atomically(directory / INFO, info.model_dump_json(indent=2).encode())

@@ -1,0 +1,298 @@
+"""What only the whole timeline can tell: expectations on the other parties' marks, and `never`.
+
+The caller's machine hears; it does not see the agent's states or the server's function calls. Those
+are looked up here when the call is over and all marks are known. A step that expects one is met by
+what happened between the beginning of the caller's last turn before it and the step's `within`.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from callerside.clock import ms_to_ns
+from callerside.marks import Mark
+from callerside.simulator.caller.call_state import is_greeting, is_reply
+from callerside.simulator.runner.quiet import dead_air
+from callerside.simulator.scenario.durations import format_duration
+from callerside.simulator.scenario.expectations import (
+    DetailedHappening,
+    Dtmf,
+    FunctionCall,
+    Heard,
+    MarkFound,
+    Refused,
+    Silence,
+    State,
+    Transcript,
+    Transfer,
+    matches,
+)
+from callerside.simulator.scenario.known_marks import known_marks
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.steps import Expect
+
+_LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)
+_PLAYED = {
+    "greeting_started": "greeting_ended",
+    "prompt_started": "prompt_ended",
+    "playout_started": "playout_ended",
+}
+"""What the agent marks when something of its own begins and ends to leave."""
+
+
+def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> list[str]:
+    """Everything that was expected and is not there, and that must not be and is: a sentence each.
+
+    A fault of the script is expected to strike.
+
+    Args:
+        scenario: what was played.
+        marks: of all parties, in order of time.
+        ours: whether agent and server are ours; without their marks, what `unseen` tells is left
+            out.
+    """
+    idle = _idle_faults(scenario, marks) if ours else ()
+    return [
+        *_unmet(scenario, marks, ours=ours),
+        *_cut(scenario, marks, ours=ours),
+        *_broken(scenario, marks, ours=ours),
+        *idle,
+    ]
+
+
+def unseen(scenario: Scenario) -> list[str]:
+    """What of a scenario the caller's marks do not show: `step 3 (expect state PROCESSING)`."""
+    steps = [
+        f"step {number + 1} ({step.what()})"
+        for number, step in enumerate(scenario.all_steps)
+        if isinstance(step, Expect) and not _is_seen(step.expect)
+    ]
+    return [*steps, *(f"never {one}" for one in scenario.never if not _is_seen(one))]
+
+
+def _is_seen(happening: Heard | DetailedHappening) -> bool:
+    """Whether the caller's own marks tell of it."""
+    if isinstance(happening, MarkFound):
+        sources = {source for source, marks in known_marks().items() if happening.mark in marks}
+        return (happening.source or "") == "caller" or sources == {"caller"}
+    return not isinstance(happening, _LOOKED_UP)
+
+
+def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
+    for number, step in enumerate(scenario.all_steps):
+        if not isinstance(step, Expect) or not isinstance(step.expect, _LOOKED_UP):
+            continue
+        if not (ours or _is_seen(step.expect)):
+            continue
+        begun_ns = _step_ns("step_started", number, marks)
+        if begun_ns is None:
+            continue  # the call was over before: the caller has said why
+        moment_ns = _step_ns("step_ended", number, marks)  # that of its `when`: it does not wait
+        limit_ms = step.within if step.within is not None else scenario.caller.patience
+        since_ns = _last_turn_ns(begun_ns, marks)
+        until_ns = (moment_ns or begun_ns) + ms_to_ns(limit_ms)
+        window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
+        if not occurrences(step.expect, window):
+            yield (
+                f"step {number + 1}: expected {step.target} within {format_duration(limit_ms)}, "
+                f"but {_instead(step.expect, window)}"
+            )
+
+
+def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
+    """Greetings and replies whose end was awaited, and which the end of the call has cut.
+
+    An agent may hang up with its last word; no ear can tell. Ours tells whether it has played all.
+    """
+    if ours and _played_all(marks):
+        return
+    for number, step in enumerate(scenario.all_steps):
+        ends = [mark for mark in marks if mark.name == "step_ended" and mark.fields.get("cut")]
+        if isinstance(step, Expect) and any(mark.fields.get("step") == number for mark in ends):
+            yield (
+                f"step {number + 1}: expected {step.target} to its end, but it still sounded when "
+                "the call ended"
+            )
+
+
+def _played_all(marks: Iterable[Mark]) -> bool:
+    """Whether the agent played to its end what it played last, as it tells itself."""
+    whole = False
+    last: Mark | None = None
+    for mark in marks:
+        if mark.source != "agent":
+            continue
+        if mark.name in _PLAYED:
+            last, whole = mark, False
+        elif last is not None and mark.name == _PLAYED[last.name]:
+            same = mark.fields.get("item") == last.fields.get("item")
+            whole = same and not mark.fields.get("interrupted")
+    return whole
+
+
+def _broken(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
+    answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), None)
+    for happening in scenario.never:
+        if not (ours or _is_seen(happening)):
+            continue
+        times = occurrences(happening, marks, greets=scenario.greets)
+        if times:
+            what = happening.replace("_", " ") if isinstance(happening, str) else str(happening)
+            when = ""
+            if answered_ns is not None:
+                when = f", {format_duration((times[0] - answered_ns) / 1e6)} after the answer"
+            more = f" ({len(times)} times)" if len(times) > 1 else ""
+            yield f"never: {what}, and yet it happened{when}{more}"
+
+
+def _idle_faults(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+    """Faults that never struck: what the scenario says of them has not been tried."""
+    struck = {
+        (mark.fields.get("fault"), mark.fields.get("at"))
+        for mark in _named(marks, "fault_applied", "realtime")
+    }
+    for fault in scenario.realtime.faults:
+        if (fault.fault, fault.at) not in struck:
+            yield f"the fault {fault.fault} at {fault.at} never struck: the call has not come to it"
+
+
+def fits(wanted: Any, found: Any) -> bool:
+    """Equal; of a mapping, what is listed must be; `*` in a text is anything, a number too."""
+    if isinstance(wanted, Mapping):
+        whole = json.loads(found) if isinstance(found, str) else found
+        return isinstance(whole, Mapping) and all(
+            key in whole and fits(value, whole[key]) for key, value in wanted.items()
+        )
+    if isinstance(wanted, str) and (
+        isinstance(found, str) or ("*" in wanted and found is not None)
+    ):
+        return matches(wanted, str(found))
+    return bool(wanted == found)
+
+
+def occurrences(
+    happening: Heard | DetailedHappening, marks: Sequence[Mark], *, greets: bool = True
+) -> list[int]:
+    """When something happened, as the marks tell, in nanoseconds.
+
+    Args:
+        happening: what is looked for.
+        marks: where; all of a call where it is a greeting or a reply.
+        greets: whether the agent is set to greet.
+    """
+    match happening:
+        case str():
+            return [mark.at_ns for mark in _heard_marks(happening, marks, greets=greets)]
+        case Silence(silence=length_ms):
+            return [gap.start_ns for gap in dead_air(marks) if gap.length_ms >= length_ms]
+        case Dtmf(dtmf=digits):
+            return _keys(digits, _named(marks, "dtmf_heard", "caller"))
+        case Transcript(transcript=words):
+            return [
+                mark.at_ns
+                for mark in _named(marks, "response_planned", "realtime")
+                if words.lower() in str(mark.fields.get("text", "")).lower()
+            ]
+        case _:
+            name, source, fields = _as_mark(happening)
+            return [
+                mark.at_ns
+                for mark in marks
+                if mark.name == name
+                and source in (None, mark.source)
+                and all(fits(wanted, mark.fields.get(key)) for key, wanted in fields.items())
+            ]
+
+
+def _keys(digits: str, heard: Sequence[Mark]) -> list[int]:
+    """When the last of some keys that follow one another was heard."""
+    all_digits = "".join(str(mark.fields.get("digit", "")) for mark in heard)
+    found = []
+    position = all_digits.find(digits)
+    while position >= 0:
+        found.append(heard[position + len(digits) - 1].at_ns)
+        position = all_digits.find(digits, position + 1)
+    return found
+
+
+def _as_mark(happening: DetailedHappening) -> tuple[str, str | None, Mapping[str, Any]]:
+    """Name, source and fields of the mark that tells of it."""
+    match happening:
+        case MarkFound(mark=name, source=source, fields=fields):
+            return name, source, fields
+        case State(state=state):
+            return "state_changed", "agent", {"to": state}
+        case FunctionCall(function_call=name, arguments=arguments):
+            return "function_called", "realtime", {"name": name, "arguments": arguments}
+        case Refused(refused=status):
+            return "call_ended", "caller", {"status": status}
+        case Transfer(transfer=pattern):
+            return "transfer_heard", "caller", {"uri": pattern}
+    raise AssertionError(happening)
+
+
+def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Mark]:
+    """The caller's marks of what it notices by itself."""
+    match word:
+        case "answer":
+            return _named(marks, "call_answered", "caller")
+        case "beep":
+            return _named(marks, "beep_heard", "caller")
+        case "hang_up":
+            ends = _named(marks, "call_ended", "caller")
+            return [mark for mark in ends if mark.fields.get("by") == "agent"]
+    talks = list(enumerate(_named(marks, "speech_heard", "caller")))
+    if word.startswith("greeting"):
+        return [talk for number, talk in talks if is_greeting(number, greets=greets)]
+    first_ns = min((mark.at_ns for mark in marks if _ends_turn(mark)), default=None)
+    return [
+        talk
+        for number, talk in talks
+        if is_reply(number, talk.at_ns, greets=greets, first_turn_end_ns=first_ns)
+    ]
+
+
+def _ends_turn(mark: Mark) -> bool:
+    return mark.source == "caller" and mark.name in ("utterance_ended", "dtmf_sent")
+
+
+def _named(marks: Iterable[Mark], name: str, source: str) -> list[Mark]:
+    return [mark for mark in marks if mark.name == name and mark.source == source]
+
+
+def _step_ns(name: str, number: int, marks: Iterable[Mark]) -> int | None:
+    steps = (m for m in marks if m.name == name and m.fields.get("step") == number)
+    return next((mark.at_ns for mark in steps), None)
+
+
+def _last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
+    """When the caller began to speak last, or pressed keys; from the beginning if it never did."""
+    turns = [
+        mark.at_ns
+        for mark in marks
+        if mark.source == "caller"
+        and mark.name in ("utterance_started", "dtmf_sent")
+        and mark.at_ns <= before_ns
+    ]
+    return max(turns, default=0)
+
+
+def _instead(happening: DetailedHappening, window: Sequence[Mark]) -> str:
+    """What there was of that kind."""
+    match happening:
+        case FunctionCall():
+            calls = _named(window, "function_called", "realtime")
+            found = [f"{m.fields.get('name')}({m.fields.get('arguments')})" for m in calls]
+            return f"functions called: {', '.join(found) or 'none'}"
+        case State():
+            changes = _named(window, "state_changed", "agent")
+            states = [str(mark.fields.get("to")) for mark in changes]
+            return f"states entered: {', '.join(states) or 'none'}"
+        case Transcript():
+            plans = _named(window, "response_planned", "realtime")
+            texts = [f'"{mark.fields.get("text", "")}"' for mark in plans]
+            return f"what was said: {', '.join(texts) or 'nothing'}"
+        case MarkFound(mark=name):
+            others = [str(dict(mark.fields)) for mark in window if mark.name == name]
+            return f"marks of that name: {', '.join(others) or 'none'}"
+    raise AssertionError(happening)

@@ -1,0 +1,177 @@
+"""Stages: each is one call to be played, with a name that no other call of the run has.
+
+A scenario becomes one stage, or several where it asks for repeats or for many callers. The plan
+says which must wait for which: a scenario that comes `after` another uses the greeting that the
+other's call has left in the cache.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from callerside.simulator.scenario.model import Scenario
+from callerside.yaml.errors import nearest
+
+Lane = Literal["sip", "virtual"]
+Verdict = Literal["passed", "failed", "error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One call of a run."""
+
+    name: str
+    """Unique in the run; fit for a SIP user, a URL's path and a file's name."""
+    scenario: Scenario
+    seed: int
+    greeting_cache: str
+    """The stage whose greeting cache this one uses: its own, or that of the one it comes after."""
+    after: str | None = None
+    """The stage that must be over before this one starts."""
+    again: str | None = None
+    """The stage at which this is a further attempt."""
+    alone: bool = False
+    """The last attempt: no other call goes on meanwhile."""
+    together: str = ""
+    """Stages with the same word here are callers of one scenario, who call at once."""
+    start_delay_ms: float = 0
+    """How much later than its turn it starts: many callers come one after another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """What is left of a call that was played: where its evidence lies, and how the caller judged.
+
+    `verdict` is "error" when the run could not do its part: a process died, evidence is missing.
+    """
+
+    stage: Stage
+    directory: Path
+    verdict: Verdict
+    detail: str
+    took_s: float
+    ours: bool = True
+    """Whether agent and server were ours, and their marks are here."""
+
+
+_AGAIN = re.compile(r"(.+)-again\d+")
+
+
+class PlanError(ValueError):
+    """Scenarios that cannot be played together: says which, and why."""
+
+
+def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> list[Stage]:
+    """All stages of a run, each behind the one it comes after.
+
+    `repeat` overrides what the scenarios say. Every stage gets its own seed, made from `seed` and
+    its name, so that it does not depend on what else is played.
+
+    Raises:
+        PlanError: two scenarios with one name, or an `after` that is not among them or is circular.
+    """
+    by_name: dict[str, Scenario] = {}
+    for scenario in scenarios:
+        if scenario.name in by_name:
+            raise PlanError(
+                f"{scenario.at()}: a scenario named {scenario.name} is in "
+                f"{by_name[scenario.name].path} already; rename one of the files"
+            )
+        by_name[scenario.name] = scenario
+    ordered: list[Scenario] = []
+    for scenario in scenarios:
+        _append_after_its_forerunners(scenario, by_name, ordered, ())
+    stages: dict[str, Stage] = {}
+    for scenario in ordered:
+        forerunner = by_name[scenario.after] if scenario.after else None
+        for number in range(1, (repeat or scenario.repeat) + 1):
+            after = _stage_name(forerunner, number, 1, repeat) if forerunner else None
+            for caller in range(1, scenario.callers.count + 1):
+                name = _stage_name(scenario, number, caller, repeat)
+                if name in stages:
+                    raise PlanError(_clash(name, scenario, stages[name].scenario))
+                stages[name] = Stage(
+                    name=name,
+                    scenario=scenario,
+                    seed=_seed_of(seed, name),
+                    greeting_cache=stages[after].greeting_cache if after else name,
+                    after=after,
+                    together=f"{scenario.name} {number}",
+                    start_delay_ms=scenario.callers.spread
+                    * (caller - 1)
+                    / max(1, scenario.callers.count - 1),
+                )
+    for name, stage in stages.items():
+        again = _AGAIN.fullmatch(name)
+        if again and again[1] in stages:
+            raise PlanError(_clash(name, stage.scenario, stages[again[1]].scenario))
+    return list(stages.values())
+
+
+def again_name(name: str, attempt: int) -> str:
+    """What the second attempt at a stage is called (1), the third (2), and so on."""
+    return f"{name}-again{attempt}"
+
+
+def with_forerunners(chosen: Sequence[Scenario], everything: Sequence[Scenario]) -> list[Scenario]:
+    """The chosen scenarios, and those of `everything` that they come after, in its order."""
+    by_name = {scenario.name: scenario for scenario in everything}
+    wanted = {scenario.name for scenario in chosen}
+    queue = list(chosen)
+    while queue:
+        after = queue.pop().after
+        if after in by_name and after not in wanted:
+            wanted.add(after)
+            queue.append(by_name[after])
+    return [scenario for scenario in everything if scenario.name in wanted]
+
+
+def _clash(name: str, scenario: Scenario, other: Scenario) -> str:
+    """A call is known by its name alone: of two that have one, only one would be played."""
+    return (
+        f"{scenario.at()}: a call of {scenario.name} would be called {name}, as one of "
+        f"{other.name} ({other.at()}) is; rename one of the files"
+    )
+
+
+def _append_after_its_forerunners(
+    scenario: Scenario,
+    by_name: dict[str, Scenario],
+    ordered: list[Scenario],
+    waiting: tuple[str, ...],
+) -> None:
+    if scenario in ordered:
+        return
+    if scenario.name in waiting:
+        raise PlanError(f"{scenario.at('after')}: comes after itself: {' after '.join(waiting)}")
+    if scenario.after is not None:
+        forerunner = by_name.get(scenario.after)
+        if forerunner is None:
+            others = sorted(by_name.keys() - {scenario.name})
+            known = f" (expected {', '.join(others)})" if others else ", and no other"
+            raise PlanError(
+                f"{scenario.at('after')}: after: there is no scenario {scenario.after!r} here"
+                f"{nearest(scenario.after, others)}{known}"
+            )
+        _append_after_its_forerunners(forerunner, by_name, ordered, (*waiting, scenario.name))
+    ordered.append(scenario)
+
+
+def _stage_name(scenario: Scenario, number: int, caller: int, repeat: int | None) -> str:
+    """Of one repeat and caller; of the last repeat, where there are fewer than `number`."""
+    repeats = repeat or scenario.repeat
+    return (
+        scenario.stage
+        + (f"-r{min(number, repeats)}" if repeats > 1 else "")
+        + (f"-c{caller}" if scenario.callers.count > 1 else "")
+    )
+
+
+def _seed_of(seed: int, name: str) -> int:
+    """Python's own `hash` of a string differs between processes."""
+    value = seed & 0xFFFFFFFF
+    for byte in name.encode():
+        value = (value * 1_000_003 ^ byte) & 0xFFFFFFFF
+    return value

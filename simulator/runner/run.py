@@ -1,0 +1,279 @@
+"""A run: load, choose, plan, play, measure, judge. A pipeline of plain functions.
+
+The run's directory is `out/<time>/`, and `out/latest` points to the newest. Whatever a lane needs
+besides evidence (scripts, configuration, logs) lies in its `work/`.
+"""
+
+import asyncio
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from callerside.reports.hearing import intelligibility
+from callerside.reports.verdict.results import RunInfo
+from callerside.simulator.caller.audio.speech import SpeechError, prepare_all
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
+from callerside.simulator.cli.selection import SelectionError, select
+from callerside.simulator.lanes.sip.child_process import ProcessError
+from callerside.simulator.lanes.sip.config import address_towards
+from callerside.simulator.lanes.sip.lane import SipLane
+from callerside.simulator.lanes.sip.process_pair import calls_at_once
+from callerside.simulator.lanes.virtual.lane import VirtualLane
+from callerside.simulator.lanes.virtual.leg import LineOptions
+from callerside.simulator.runner.evaluate import Evaluated
+from callerside.simulator.runner.percentiles import evaluate_together
+from callerside.simulator.runner.plan import Lane, PlanError, Stage, plan, with_forerunners
+from callerside.simulator.runner.progress import Progress, make_progress
+from callerside.simulator.runner.scheduler import play_all, with_attempts
+from callerside.simulator.scenario import loader
+from callerside.simulator.scenario.model import Scenario
+
+EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
+LEAST_MEASURED = 0.75
+"""Of the calls, before those that a machine left unmeasured may be excused."""
+
+
+class RunError(RuntimeError):
+    """The run could not be done at all; nothing is said about the agent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What `callerside run` was asked for."""
+
+    paths: Sequence[Path] = (Path("scenarios"),)
+    expression: str | None = None
+    lane: Lane = "sip"
+    seed: int = 0
+    repeat: int | None = None
+    jobs: int = field(default_factory=calls_at_once)
+    out: Path = Path("out")
+    excuse_machine: bool = False
+    """Calls that a machine that stood still left unmeasured do not decide the exit code."""
+    agent_uri: str | None = None
+    """An agent that we did not start: only what the caller hears is measured."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run that was done, as far as it came."""
+
+    directory: Path
+    started_at: datetime
+    calls: list[Evaluated] = field(default_factory=list, repr=False)
+    """Not in the repr: `asyncio.run` forms that of its task's result, twice, and drops it."""
+    duration_s: float = 0.0
+    failure: str | None = None
+    """Why it ended early, if it did."""
+    together: list[str] = field(default_factory=list)
+    """A line for each call whose verdict only all calls of its scenario gave, at the end."""
+    excuse_machine: bool = False
+    """See `RunOptions`."""
+
+    @property
+    def began(self) -> str:
+        """When, as reports tell it."""
+        return self.started_at.isoformat(timespec="seconds")
+
+    @property
+    def counted(self) -> list[Evaluated]:
+        """The calls that decide: all, or those that were measured, if that is most of them."""
+        measured = [call for call in self.calls if not call.unmeasured]
+        enough = len(measured) >= LEAST_MEASURED * len(self.calls)
+        return measured if self.excuse_machine and enough else self.calls
+
+    @property
+    def excused(self) -> tuple[str, ...]:
+        """The slugs of those that do not."""
+        counted = {id(call) for call in self.counted}
+        left_out = [call.result for call in self.calls if id(call) not in counted]
+        return tuple(result.slug for result in left_out if result is not None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed, 1 one failed, 2 one could not be played or measured."""
+        verdicts = {call.verdict for call in self.counted}
+        if self.failure or "error" in verdicts:
+            return EXIT_COULD_NOT_RUN
+        return EXIT_FAILED if "failed" in verdicts else EXIT_PASSED
+
+
+def choose(
+    paths: Sequence[Path], expression: str | None = None, lane: Lane | None = None
+) -> list[Scenario]:
+    """The scenarios that are asked for and that `lane` can play, forerunners included.
+
+    Raises:
+        RunError: a file cannot be read, or nothing is left.
+    """
+    try:
+        loaded = loader.load(paths)
+        chosen = select(loaded, expression) if expression else loaded
+        everything = loader.with_forerunners_beside(loaded)
+    except (loader.ScenarioError, SelectionError) as error:
+        raise RunError(str(error)) from None
+    chosen = [s for s in with_forerunners(chosen, everything) if lane in (None, *s.lanes)]
+    if not chosen:
+        where = ", ".join(map(str, paths))
+        wanted = [f"that the {lane} lane plays"] if lane else []
+        wanted += [f"that fits -k {expression!r}"] if expression else []
+        raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
+    return chosen
+
+
+async def run(options: RunOptions, console: Console) -> Run:
+    """Play and judge what `options` ask for; `reports.formats.write` makes pages of it.
+
+    A process that dies ends the run, and `Run.failure` says so; the calls until then are kept.
+
+    Raises:
+        RunError: it could not even begin.
+    """
+    try:
+        chosen = choose(options.paths, options.expression, options.lane)
+        stages = plan(chosen, repeat=options.repeat, seed=options.seed)
+    except PlanError as error:
+        raise RunError(str(error)) from None
+    if options.agent_uri is not None:
+        _see_that_it_can_be_dialled(options.agent_uri, chosen)
+    done = begin_run(options.out)
+    done.excuse_machine = options.excuse_machine
+    with make_progress(console, len(stages)) as progress:
+        await play_run(stages, options, done, progress)
+    return done
+
+
+def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:
+    try:
+        address_towards(uri)
+    except OSError as error:
+        raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
+    bad = [scenario for scenario in chosen if scenario.network is not None]
+    if bad:
+        told = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)
+        raise RunError(
+            f"with --agent no network is made bad, as its packets would have to pass here first; "
+            f"leave these out (-k 'not ...'):{told}"
+        )
+
+
+def begin_run(out: Path) -> Run:
+    """A run that begins now, with a directory of its own below `out`.
+
+    Raises:
+        RunError: there can be no such directory.
+    """
+    started_at = datetime.now(UTC)
+    return Run(directory=_new_directory(out, started_at), started_at=started_at)
+
+
+async def play_run(
+    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+) -> None:
+    """Play and judge stages in the lane that `options` name; the calls go into `done`.
+
+    Raises:
+        RunError: something that is to be said cannot be; nothing was played.
+    """
+    rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
+    try:
+        await asyncio.to_thread(prepare_all, stages, rate_hz)
+    except SpeechError as error:
+        done.directory.rmdir()
+        raise RunError(str(error)) from None
+    if options.lane == "sip":
+        await asyncio.to_thread(intelligibility.load)
+    play = _play_virtual if options.lane == "virtual" else _play_sip
+    try:
+        await play(stages, options, done, progress)
+    finally:
+        together = evaluate_together(done.calls)
+        done.together += [
+            f"{now.verdict}  {now.stage.name}  {now.sentence}"
+            for now, before in zip(together, done.calls, strict=True)
+            if now.verdict != before.verdict
+        ]
+        done.calls[:] = together
+    done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
+
+
+async def _play_sip(
+    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+) -> None:
+    # What a process is told is absolute: the folder that it runs in is its own affair.
+    directory = done.directory.resolve()
+    places = max([options.jobs, *(stage.scenario.callers.count for stage in stages)])
+    try:
+        async with SipLane(
+            with_attempts(stages),
+            directory,
+            progress.phase,
+            calls_at_once=places,
+            agent_uri=options.agent_uri,
+        ) as lane:
+            await play_all(
+                stages, lane.play, jobs=options.jobs, lane="sip", progress=progress, done=done.calls
+            )
+    except ProcessError as error:
+        done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
+
+
+async def _play_virtual(
+    stages: Sequence[Stage], _options: RunOptions, done: Run, progress: Progress
+) -> None:
+    lane = VirtualLane(stages, done.directory.resolve(), progress.phase)
+    with _few_full_collections():
+        await play_all(
+            stages,
+            lane.play,
+            jobs=1,
+            lane="virtual",
+            progress=progress,
+            done=done.calls,
+            pages_of=RunInfo(started_at=done.began, lane="virtual"),
+        )
+
+
+@contextmanager
+def _few_full_collections() -> Iterator[None]:
+    """Look through all that there is only now and then: nearly all of it stays until the report.
+
+    A call in memory makes so many objects that the evidence of those before it was looked through
+    at every eighth call; a tenth of a run's time went there.
+    """
+    young, middle, old = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(young, middle, 5 * old)
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
+        gc.unfreeze()
+
+
+def _new_directory(out: Path, started_at: datetime) -> Path:
+    """`out/<time>`, with a number behind it if there is one already."""
+    stem = started_at.astimezone().strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        directory = out / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{out}: cannot write reports there: {error.strerror}") from None
+        return directory
+    raise RunError(f"{out}: cannot make a directory for this run")
+
+
+def point_latest_at(directory: Path) -> None:
+    """Make `latest`, beside the run's directory, a link to it; replaced in one step."""
+    link = directory.parent / "latest"
+    temporary = directory.parent / f".latest-{directory.name}"
+    temporary.symlink_to(directory.name)
+    temporary.replace(link)

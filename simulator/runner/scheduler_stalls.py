@@ -1,0 +1,176 @@
+"""When this machine stood still: what no process of a call can be blamed for.
+
+A virtual machine's processors are taken away for milliseconds now and then, and whatever ran on
+them is late: a frame, a poll, a whole call. The lag of one event loop (`runner.loop_lag`) shows
+only what befell that loop. So a process of its own sleeps in short ticks on every processor, at a
+priority above everything that takes part in a call, where the system allows that; a tick that comes
+late was late because of the machine. Run as a program it prints a JSON object a line, `{"at_ns",
+"late_ms", "cpu"}`, until its standard input ends.
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from callerside.clock import NS_PER_MS
+
+TICK_S = 0.004
+STALL_MS = 3.0
+"""What is shorter costs less than a frame's slack, and happens all the time."""
+MOST_CPUS = 8
+"""Watched of a large machine: watching costs each about one percent."""
+KEPT_STALLS = 10_000
+LONG_STALL_MS = 10.0
+"""Half a frame."""
+CALM_S = 3.0
+MOST_WAIT_S = 30.0
+PATIENCE_S = 120.0
+"""For calm, of all waits together (and of those before last attempts): a machine that is never
+still shall not hold up a run."""
+
+_PRIORITY = 20
+"""Above the media threads of the parties (`agent.telephony.pjsua.thread_priority`)."""
+_START_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A time in which a processor did nothing for us, or for one of our processes.
+
+    It ended at `at_ns`; `cpu` is -1 where it was not one processor's.
+    """
+
+    at_ns: int
+    late_ms: float
+    cpu: int = -1
+    process: str = ""
+
+
+class StallWatch:
+    """Watches for as long as it is open: `async with StallWatch() as watch`.
+
+    It keeps the newest `KEPT_STALLS`.
+    """
+
+    def __init__(self) -> None:
+        self._stalls: deque[Stall] = deque(maxlen=KEPT_STALLS)
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._patience_s = dict.fromkeys((False, True), PATIENCE_S)
+
+    async def __aenter__(self) -> "StallWatch":
+        """Start watching. Where the watcher cannot be started, there is nothing to tell."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "callerside.simulator.runner.scheduler_stalls",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.stdout.readline(), _START_TIMEOUT_S)  # ready
+        self._reader = asyncio.create_task(self._read(self._process.stdout))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop watching."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()  # it has nothing to put away
+            await self._process.wait()
+        if self._reader is not None:
+            await asyncio.wait([self._reader])
+
+    def add(self, stall: Stall) -> None:
+        """Keep what another watcher has seen."""
+        self._stalls.append(stall)
+
+    def between(self, start_ns: int, end_ns: int) -> list[Stall]:
+        """The stalls that ended in a time, in order; of those that are known so far."""
+        return [stall for stall in self._stalls if start_ns <= stall.at_ns <= end_ns]
+
+    async def calm(self, *, last: bool = False) -> None:
+        """Wait until the machine has kept still for a while, as far as there is patience.
+
+        `last`: before attempts that are the last ones, for which there is patience of its own.
+        """
+        nap_s = CALM_S / 4
+        left_s = min(MOST_WAIT_S, self._patience_s[last])
+        while left_s > 0 and not self._is_calm(time.monotonic_ns()):
+            await asyncio.sleep(nap_s)
+            left_s -= nap_s
+            self._patience_s[last] -= nap_s
+
+    def _is_calm(self, now_ns: int) -> bool:
+        latest = self.between(now_ns - round(CALM_S * 1e9), now_ns)
+        return all(stall.late_ms < LONG_STALL_MS for stall in latest)
+
+    async def _read(self, lines: asyncio.StreamReader) -> None:
+        async for line in lines:
+            self.add(Stall(**json.loads(line)))
+
+
+def watch(cpu: int | None, tell: Callable[[Stall], None], until: Callable[[], bool]) -> None:
+    """Sleep in ticks on one processor (None: on any), and tell of every tick that came late."""
+    _have_priority(cpu)
+    while not until():
+        due_ns = time.monotonic_ns() + round(TICK_S * 1e9)
+        time.sleep(TICK_S)
+        now_ns = time.monotonic_ns()
+        late_ms = (now_ns - due_ns) / NS_PER_MS
+        if late_ms >= STALL_MS:
+            tell(Stall(now_ns, round(late_ms, 3), -1 if cpu is None else cpu))
+
+
+def _have_priority(cpu: int | None) -> None:
+    """Bind the calling thread to a processor, ahead of everything, as far as the system lets us."""
+    if not sys.platform.startswith("linux"):
+        return
+    thread = threading.get_native_id()
+    with contextlib.suppress(OSError):
+        if cpu is not None:
+            os.sched_setaffinity(thread, {cpu})
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what it starts shall not have it
+        os.sched_setscheduler(thread, policy, os.sched_param(_PRIORITY))
+
+
+def _cpus() -> list[int | None]:
+    """The processors that this process may use."""
+    if not sys.platform.startswith("linux"):
+        return [None]
+    return [*sorted(os.sched_getaffinity(0))[:MOST_CPUS]]
+
+
+def main() -> None:
+    """Print stalls until standard input ends."""
+    gc.disable()  # nothing here is ever garbage, and a collection would be a stall of our own
+    over = threading.Event()
+
+    def tell(stall: Stall) -> None:
+        sys.stdout.write(json.dumps(asdict(stall)) + "\n")
+        sys.stdout.flush()
+
+    threads = [
+        threading.Thread(target=watch, args=(cpu, tell, over.is_set), daemon=True)
+        for cpu in _cpus()
+    ]
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    for thread in threads:
+        thread.start()
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.stdin.read()
+    over.set()
+
+
+if __name__ == "__main__":
+    main()

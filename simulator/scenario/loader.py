@@ -1,0 +1,261 @@
+"""Reads scenario files, and says of every mistake where it stands and what was expected.
+
+A folder stands for all its `*.yaml` files, to which its `suite.yaml` lends what they share. A file
+with a `matrix` stands for one scenario a cell: the values of the cell are written into the file's
+data before it is checked, so that a cell obeys the same rules as a file.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
+from callerside.yaml import source as yaml_source
+from callerside.yaml.errors import explain
+from callerside.yaml.source import Path_, Source, YamlError
+
+MAX_CELLS = 1000
+_FOLDER = "scenarios"
+_SUFFIX = ".yaml"
+
+
+def folder_of_scenarios() -> Path:
+    """Where scenarios are kept: `scenarios`, or this folder if that is what it is called itself."""
+    folder = Path(_FOLDER)
+    return Path() if Path.cwd().name == _FOLDER and not folder.is_dir() else folder
+
+
+class ScenarioError(ValueError):
+    """Scenario files that cannot be used: one line a mistake, each with file, line and column."""
+
+
+def load(paths: Sequence[Path]) -> list[Scenario]:
+    """Every scenario of some files and folders, in order of the paths, then by name.
+
+    A path may be a name: `my_call` is `scenarios/my_call.yaml` too, wherever it lies in there.
+
+    Raises:
+        ScenarioError: all mistakes of all files.
+    """
+    scenarios: list[Scenario] = []
+    mistakes: list[str] = []
+    for file in _files(paths, mistakes):
+        try:
+            scenarios += load_file(file)
+        except ScenarioError as error:
+            mistakes.append(str(error))
+    mistakes += clashes(scenarios)
+    if mistakes:  # those of a suite are told once, not with each of its scenarios
+        raise ScenarioError("\n".join(dict.fromkeys("\n".join(mistakes).splitlines())))
+    return scenarios
+
+
+def with_forerunners_beside(scenarios: Sequence[Scenario]) -> list[Scenario]:
+    """The scenarios, and those of the files beside them that they come `after`.
+
+    Raises:
+        ScenarioError: all mistakes of such a file.
+    """
+    known = {scenario.name: scenario for scenario in scenarios}
+    queue = list(scenarios)
+    while queue:
+        scenario = queue.pop()
+        if scenario.after is None or scenario.after in known:
+            continue
+        path = scenario.folder / f"{scenario.after.partition('[')[0]}.yaml"
+        for other in load_file(path) if path.is_file() else ():
+            if other.name not in known:
+                known[other.name] = other
+                queue.append(other)
+    return list(known.values())
+
+
+def load_file(path: Path) -> list[Scenario]:
+    """The scenario of a file, or one for each cell of its matrix.
+
+    Raises:
+        ScenarioError: all mistakes of the file.
+    """
+    if any("\udc80" <= letter <= "\udcff" for letter in path.stem):  # as Python has such bytes
+        what = "a scenario is called as its file is, and this name is no text: rename it"
+        raise ScenarioError(f"{str(path)!a}: {what}")
+    try:
+        source = yaml_source.read(path)
+        if not isinstance(source.data, dict):
+            raise source.error(source.place(()), "expected a mapping with about and steps")
+        cells = list(_cells(over_suite(source)))
+    except (YamlError, SuiteError) as error:
+        raise ScenarioError(str(error)) from None
+    scenarios, mistakes = [], list[str]()
+    for name, cell in cells:
+        try:
+            scenarios.append(_scenario(cell, name))
+        except ScenarioError as error:
+            mistakes += str(error).splitlines()
+    if mistakes:
+        raise ScenarioError("\n".join(dict.fromkeys(mistakes)))
+    return scenarios
+
+
+def _scenario(source: Source, name: str) -> Scenario:
+    try:
+        return Scenario.model_validate(source.data).named(name, source.path, source)
+    except ValidationError as error:
+        raise ScenarioError("\n".join(explain(error, source, Scenario))) from None
+
+
+def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
+    files: list[Path] = []
+    for name in paths:
+        found = list(_meant_by(name))
+        if len(found) > 1:
+            which = " or ".join(f"{path}/" if path.is_dir() else str(path) for path in found)
+            mistakes.append(f"{name}: which one is meant, {which}?")
+            continue
+        if not found:
+            mistakes.append(f"{name}: no such file or folder{_where_it_is_not(name)}")
+        for path in found:
+            files += _files_in(path, mistakes) if path.is_dir() else [path]
+    return list(dict.fromkeys(files))
+
+
+def _meant_by(name: Path) -> Iterator[Path]:
+    """What a path or a name may stand for. What is told in full is meant in any case."""
+    in_full = name.is_absolute() or name == folder_of_scenarios() or not name.is_dir()
+    if name.exists() and in_full:
+        yield name
+        return
+    others = _others_called(name)
+    if name.is_dir() and (not others or _scenarios_in(name)):
+        yield name
+    yield from others
+
+
+def _others_called(name: Path) -> list[Path]:
+    """The files that `callerside new` would have written for this name, and those deeper down."""
+    if not name.name:
+        return []
+    file = name if name.suffix == _SUFFIX else name.with_name(name.name + _SUFFIX)
+    folder = folder_of_scenarios()
+    tried = [file, folder / file, folder / name]
+    if len(name.parts) == 1:
+        tried += sorted(folder.rglob(file.name))
+    there = [path for path in tried if path.exists() and not path.is_dir()]
+    return list({path.resolve(): path for path in reversed(there)}.values())[::-1]
+
+
+def _where_it_is_not(name: Path) -> str:
+    file = name.name if name.suffix == _SUFFIX else f"{name.name}{_SUFFIX}"
+    here = "" if name.is_absolute() else f", {Path.cwd() / folder_of_scenarios()}"
+    return (
+        f" (looked for {name.name} and {file} in {(Path.cwd() / name).parent}{here}); "
+        "callerside new NAME writes a scenario to start from"
+    )
+
+
+def _scenarios_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob(f"*{_SUFFIX}") if path.name != SUITE_FILE)
+
+
+def _files_in(folder: Path, mistakes: list[str]) -> list[Path]:
+    found = _scenarios_in(folder)
+    if not found and not any(folder.rglob("*.yml")):
+        mistakes.append(f"{folder}: no *.yaml in this folder")
+    mistakes += [
+        f"{other}: scenarios are named *.yaml: rename it, or it is not found"
+        for other in sorted(folder.rglob("*.yml"))
+    ]
+    return found
+
+
+def clashes(scenarios: Sequence[Scenario]) -> Iterator[str]:
+    """One line for each scenario whose name another has: a name is all that a call is known by."""
+    seen: dict[str, Scenario] = {}
+    for scenario in scenarios:
+        other = seen.setdefault(scenario.stage, scenario)
+        if other is scenario:
+            continue
+        if other.path == scenario.path:
+            yield (
+                f"{scenario.at('matrix')}: two cells would be called {scenario.stage}: "
+                f"{other.name} and {scenario.name}; letters and digits must differ"
+            )
+        else:
+            yield f"{scenario.path}:1:1: the name {scenario.stage} is taken by {other.path}"
+
+
+def _cells(source: Source) -> Iterator[tuple[str, Source]]:
+    """Each cell's name and data; the file itself is the only one when there is no matrix."""
+    stem = source.path.stem
+    data = dict(source.data)
+    matrix = data.pop("matrix", None)
+    if matrix is None:
+        yield stem, source
+        return
+    axes = _axes(source, matrix)
+    for positions in itertools.product(*(range(len(values)) for values in axes.values())):
+        words, changed, moved = [], data, dict[Path_, Path_]()
+        for (key, values), position in zip(axes.items(), positions, strict=True):
+            changed, target = _set(source, changed, key, values[position])
+            moved[target] = ("matrix", key, position)
+            words.append(_cell_word(values[position]))
+        yield f"{stem}[{','.join(words)}]", source.changed(changed, moved)
+
+
+def _set(source: Source, data: Any, key: str, value: Any) -> tuple[Any, Path_]:
+    target = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    try:
+        return _with_value(data, target, value), target
+    except LookupError as error:
+        place = source.place(("matrix", key), key=True)
+        raise source.error(place, f"matrix: {error.args[0]}") from None
+
+
+def _axes(source: Source, matrix: Any) -> dict[str, list[Any]]:
+    where = ("matrix",)
+    if not isinstance(matrix, dict) or not matrix:
+        raise source.error(
+            source.place(where),
+            "matrix: expected paths and lists, as in caller.codec: [PCMU, G722]",
+        )
+    cells = 1
+    for key, values in matrix.items():
+        if not isinstance(values, list) or not values:
+            raise source.error(
+                source.place((*where, str(key))), f"{key}: expected a list of values"
+            )
+        above = next((k for k in matrix if f"{key}.".startswith(f"{k}.") and k != key), None)
+        if above is not None:
+            raise source.error(
+                source.place((*where, str(key)), key=True),
+                f"{key} is a part of {above}, which stands here too: one would undo the other",
+            )
+        cells *= len(values)
+    if cells > MAX_CELLS:
+        raise source.error(source.place(where), f"{cells} cells, at most {MAX_CELLS} are allowed")
+    return {str(key): values for key, values in matrix.items()}
+
+
+def _with_value(data: Any, path: Path_, value: Any) -> Any:
+    """A copy of the data with one value changed; mappings on the way are made as needed."""
+    if not path:
+        return value
+    head, *rest = path
+    if isinstance(data, list):
+        if not isinstance(head, int) or head >= len(data):
+            raise LookupError(f"{head} is no position in a list of {len(data)}, counted from 0")
+        return [*data[:head], _with_value(data[head], tuple(rest), value), *data[head + 1 :]]
+    if data is None and isinstance(head, int):
+        raise LookupError(f"{head} is a position in a list, and there is none in the file")
+    if data is None or isinstance(data, dict):
+        old = data or {}
+        return {**old, head: _with_value(old.get(head), tuple(rest), value)}
+    raise LookupError(f"{data!r} is no mapping, in which {head} could stand")
+
+
+def _cell_word(value: Any) -> str:
+    return str(value) if isinstance(value, (str, int, float)) else repr(value)

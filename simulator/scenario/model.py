@@ -1,0 +1,271 @@
+"""A scenario: one telephone call, what is said in it, and what must be true of it.
+
+These models are the language of the files in `scenarios/`; `scenario.loader` reads them and says
+where a mistake stands, and the JSON Schema for editors is generated from them. docs/scenarios.md
+teaches the language.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
+
+from callerside.agent.config.settings import CallSettings
+from callerside.fakes.script.model import Script
+from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
+from callerside.simulator.scenario.durations import DurationMs
+from callerside.simulator.scenario.expectations import Happening, Transfer
+from callerside.simulator.scenario.network import Network
+from callerside.simulator.scenario.steps import Expect, Step, Steps
+from callerside.simulator.scenario.strict import Strict
+from callerside.yaml.source import Source
+
+Lane = Literal["sip", "virtual"]
+Codec = Literal["PCMU", "PCMA", "G722"]
+
+
+def _checked_budget(value: Any) -> Any:
+    mistakes = []
+    for name, limit in value.items():
+        try:
+            parse_limits({name: limit})
+        except BudgetError as error:
+            why = str(error).removeprefix(f"{name}: ")
+            context = {"why": why, "key": name, "value": ""}
+            kind = PydanticCustomError("budget", "{why}", context)
+            mistakes.append(InitErrorDetails(type=kind, input=limit))
+    if mistakes:
+        raise ValidationError.from_exception_data("budget", mistakes)
+    return value
+
+
+_PYTESTS_OWN = frozenset(
+    {"filterwarnings", "parametrize", "skip", "skipif", "timeout", "usefixtures", "xfail"}
+)
+
+
+def _checked_tag(tag: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", tag):
+        raise PydanticCustomError("tag", "expected a word of letters, digits, _ and -", {})
+    if tag in _PYTESTS_OWN:
+        raise PydanticCustomError("tag", "pytest gives this word a meaning of its own", {})
+    return tag
+
+
+TagName = Annotated[str, AfterValidator(_checked_tag)]
+
+
+class Noise(Strict):
+    """What is heard behind the caller: noise of a kind, or a file that is played over and over."""
+
+    kind: Literal["white", "pink", "brown", "babble"] | None = None
+    wav: str | None = Field(None, description="A sound file, beside the scenario file.")
+    snr_db: float = Field(ge=-10, le=60, description="How far below the caller's voice it is.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Noise":
+        if (self.kind is None) == (self.wav is None):
+            raise PydanticCustomError("noise", "expected either kind or wav", {})
+        return self
+
+
+class Echo(Strict):
+    """The agent's own voice comes back to it, as from a loudspeaker near a microphone."""
+
+    loss_db: float = Field(ge=0, le=60, description="How much weaker it comes back.")
+    delay: DurationMs = Field(ge=100, le=1000, description="When it comes back; at least 100ms.")
+
+
+class Caller(Strict):
+    """Who calls, and with what telephone."""
+
+    codec: Codec = Field("PCMU", description="The one codec that the caller offers.")
+    user: str = Field("caller", pattern=r"^[A-Za-z0-9_.+-]+$", description="User part of From.")
+    voice: str = Field("en-gb", description="espeak-ng voice of what is said.")
+    speed_wpm: int = Field(160, ge=80, le=450, description="Words a minute.")
+    level_dbfs: float = Field(-20.0, ge=-60, le=0, description="Loudness of the voiced parts.")
+    noise: Noise | None = None
+    echo: Echo | None = None
+    gain_db: float = Field(0.0, ge=-60, le=60, description="Of all that leaves the telephone.")
+    clip_dbfs: float = Field(0.0, ge=-40, le=0, description="Where it is cut off, after the gain.")
+    patience: DurationMs = Field(
+        10_000.0, gt=0, description="How long to wait for whatever has no `within` of its own."
+    )
+    end_silence: DurationMs = Field(
+        700.0, ge=200, description="Silence after which a greeting or a reply is over."
+    )
+
+
+class Callers(Strict):
+    """Several callers at once, each with a call of its own."""
+
+    count: int = Field(ge=1, le=200)
+    spread: DurationMs = Field(0.0, description="The calls start evenly within this time.")
+
+
+class _AgentSettings:
+    """Checks a mapping as the agent's settings of a call, and leaves it as it is written."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, _source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        def check(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            validate(value)
+            return value
+
+        return core_schema.no_info_wrap_validator_function(
+            check,
+            handler.generate_schema(CallSettings),
+            serialization=core_schema.plain_serializer_function_ser_schema(dict),
+        )
+
+
+def _callers_from_number(value: Any) -> Any:
+    return {"count": value} if isinstance(value, int) else value
+
+
+def _with_matrix(schema: dict[str, Any]) -> None:
+    """The schema of a file: the loader has made cells of its `matrix` before they are checked."""
+    schema["properties"]["matrix"] = {
+        "type": "object",
+        "description": "Paths into this file, and the values to play the scenario with.",
+        "additionalProperties": {"type": "array", "minItems": 1},
+    }
+
+
+class Scenario(Steps):
+    """One file of `scenarios/`, or one cell of its matrix."""
+
+    model_config = ConfigDict(json_schema_extra=_with_matrix)
+
+    about: str = Field(min_length=1, description="One sentence: what happens in this call.")
+    after: str | None = Field(
+        None, description="Name of a scenario that runs before, and shares its greeting cache."
+    )
+    tags: tuple[TagName, ...] = Field(
+        (), strict=False, description="For -k, and markers in pytest."
+    )
+    lanes: tuple[Lane, ...] = Field(
+        ("sip", "virtual"),
+        min_length=1,
+        strict=False,
+        description="Where this can be played; say why in `about` if not in both.",
+    )
+    agent: Annotated[dict[str, Any], _AgentSettings] = Field(
+        default_factory=dict, description="The agent's settings for this call, over its defaults."
+    )
+    realtime: Script = Field(
+        default_factory=Script, description="What the fake Realtime server says and does."
+    )
+    caller: Caller = Field(default_factory=Caller)
+    network: Network | None = Field(None, description="What the packets of the call go through.")
+    meanwhile: tuple[Step, ...] = Field(
+        (), strict=False, description="Steps done at the same time as `steps`, in their own order."
+    )
+    never: tuple[Happening, ...] = Field(
+        (), strict=False, description="What must not happen in this call."
+    )
+    budget: Annotated[dict[str, Any], AfterValidator(_checked_budget)] = Field(
+        default_factory=dict, description="Limits of metrics, over the default budget."
+    )
+    time_limit: DurationMs = Field(60_000.0, gt=0, le=3_600_000)
+    repeat: int = Field(1, ge=1, le=1000, description="How many times to place the call.")
+    callers: Annotated[
+        Callers, BeforeValidator(_callers_from_number, json_schema_input_type=int | Callers)
+    ] = Field(default_factory=lambda: Callers(count=1), description="A number, or {count, spread}.")
+
+    _name: str = PrivateAttr("scenario")
+    _path: Path | None = PrivateAttr(None)
+    _source: Source | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _background_does_not_end_the_call(self) -> "Scenario":
+        for number, step in enumerate(self.meanwhile):
+            if step.action in ("hang_up", "vanish"):
+                raise PydanticCustomError(
+                    "unreachable",
+                    "{action} belongs into steps",
+                    {"action": step.action, "key": ("meanwhile", number), "value": ""},
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _what_only_memory_can_do(self) -> "Scenario":
+        for name in ("drift_ppm", "media_delay"):
+            if self.network is not None and getattr(self.network, name) and "sip" in self.lanes:
+                raise PydanticCustomError(
+                    "memory",
+                    "{name} can be played in memory only: it needs lanes: [virtual]",
+                    {"name": name, "key": ("network", name), "value": ""},
+                )
+        return self
+
+    @property
+    def name(self) -> str:
+        """The file's stem, and the cell in brackets if it has a matrix."""
+        return self._name
+
+    @property
+    def path(self) -> Path | None:
+        """The file; None for a scenario that was made in code."""
+        return self._path
+
+    @property
+    def stage(self) -> str:
+        """The name in letters that are safe in SIP URIs, URLs and file names."""
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", self._name).strip("-")
+
+    @property
+    def folder(self) -> Path:
+        """What the names of sound files are relative to."""
+        return self._path.parent if self._path else Path()
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """Both tracks; the position in here is a step's number in marks."""
+        return (*self.steps, *self.meanwhile)
+
+    @property
+    def greets(self) -> bool:
+        """Whether the agent is set to greet the caller."""
+        return bool(self.agent.get("greeting", {}).get("enabled", True))
+
+    @property
+    def expects_transfer(self) -> bool:
+        """Whether the caller lets itself be transferred."""
+        return any(
+            isinstance(step, Expect) and isinstance(step.expect, Transfer)
+            for step in self.all_steps
+        )
+
+    @property
+    def own_limits(self) -> list[str]:
+        """Names of the metrics that the scenario limits itself, and not its suite."""
+        limited = [name for name, limit in self.budget.items() if not is_lifted(limit)]
+        if self._source is None:
+            return limited
+        own = self._source
+        return [name for name in limited if own.place(("budget", name)).path == own.path]
+
+    def at(self, *where: str | int) -> str:
+        """Where something stands in the file, as `file:line:column`; the name, if it is in none."""
+        if self._source is None:
+            return self._name
+        return str(self._source.place(where))
+
+    def named(self, name: str, path: Path | None = None, source: Source | None = None) -> Self:
+        """The same scenario under a name, as if read from `path`, where `source` knows places."""
+        copy = self.model_copy()
+        copy._name, copy._path, copy._source = name, path, source  # noqa: SLF001 - our own copy
+        return copy

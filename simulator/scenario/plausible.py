@@ -1,0 +1,257 @@
+"""Finds what is well-formed in a scenario and yet cannot work, without making a call.
+
+A text that no voice can speak, a sound file that is not there, a wait that is shorter than what it
+waits for, a fault that never strikes, a call that cannot fit into its time limit.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from callerside.agent.config.settings import CallSettings
+from callerside.audio import AudioFileError, duration_ms
+from callerside.fakes.script.model import Reply, Script
+from callerside.fakes.script.prepared import prepare as prepare_script
+from callerside.simulator.caller.audio.utterances import background, phrase
+from callerside.simulator.scenario.durations import format_duration
+from callerside.simulator.scenario.expectations import Silence
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.steps import (
+    Expect,
+    Hold,
+    MakeSound,
+    Pause,
+    Press,
+    Resume,
+    Say,
+    Step,
+)
+from callerside.simulator.scenario.without_effect import Where, lines, placed, without_effect
+from callerside.speech.synthesis import VoiceError
+from callerside.yaml.errors import nearest
+
+_RATE_HZ = 16_000
+
+_TURNS = (Say, MakeSound, Press)
+"""What may take the turn."""
+
+
+def problems(scenario: Scenario) -> list[str]:
+    """One line for everything that cannot work, each with file, line and column."""
+    if told := list(unspeakable(scenario)):
+        return told
+    return [
+        *_absent(scenario),
+        *_contradictory(scenario),
+        *_impatient(scenario),
+        *_replies_to_nothing(scenario),
+        *_done_on_hold(scenario),
+        *_faults_that_never_strike(scenario),
+        *_too_long(scenario),
+        *without_effect(scenario),
+    ]
+
+
+def unspeakable(scenario: Scenario) -> Iterator[str]:
+    """One line for everything that neither caller nor server can say, with its place."""
+    noise = partial(background, scenario, _RATE_HZ)
+    yield from _tried(scenario, ("caller", "noise"), "there is no such noise", noise)
+    for where, step in placed(scenario):
+        speak = partial(phrase, scenario, step, _RATE_HZ)
+        yield from _tried(scenario, (*where, "say"), "the caller cannot say this", speak)
+    for where, reply in lines(scenario.realtime):
+        alone = Script(greeting=reply, default_reply=reply)
+        answer = partial(prepare_script, alone, scenario.folder)
+        yield from _tried(scenario, where, "the server cannot say this", answer)
+
+
+def _tried(
+    scenario: Scenario, where: Where, what: str, make: Callable[[], object]
+) -> Iterator[str]:
+    try:
+        make()
+    except AudioFileError as error:
+        yield f"{scenario.at(*where)}: {what}: {error}{_files_like(str(error))}"
+    except VoiceError as error:
+        yield f"{scenario.at(*where)}: {what}: {error}"
+
+
+def _files_like(complaint: str) -> str:
+    """`; did you mean "..."?` for a file that is not there, and one of nearly that name that is."""
+    path = Path(complaint.partition(": ")[0])
+    if path.exists() or not path.parent.is_dir():
+        return ""
+    return nearest(path.name, (other.name for other in path.parent.glob(f"*{path.suffix}")))
+
+
+def _absent(scenario: Scenario) -> Iterator[str]:
+    """What is waited for although the agent is told not to do it."""
+    settings = _settings(scenario)
+    switches = {"greeting": settings.greeting.enabled, "beep": settings.beep.enabled}
+    for where, step in placed(scenario):
+        awaited = str(step.expect) if isinstance(step, Expect) else ""
+        event = step.when.event if step.when else None
+        for what, enabled in switches.items():
+            if not enabled and (awaited.split(" ")[0] == what or event == what):
+                yield f"{scenario.at(*where)}: there is no {what}: agent.{what}.enabled is false"
+
+
+def _contradictory(scenario: Scenario) -> Iterator[str]:
+    """What is expected and forbidden, in the same words."""
+    for where, step in placed(scenario):
+        if not isinstance(step, Expect) or isinstance(step.expect, Silence):
+            continue  # the silence that is expected is the agent's alone, the other is dead air
+        number = next(
+            (n for n, one in enumerate(scenario.never) if _are_one(one, step.expect)), None
+        )
+        if number is not None:
+            place = scenario.at("never", number)
+            line = scenario.at(*where).split(":")[-2]
+            yield f"{place}: {step.target} must never happen, and is expected in line {line}"
+
+
+def _are_one(forbidden: object, expected: object) -> bool:
+    """Whether what is expected has what is forbidden in it: a reply, also its start."""
+    words = [str(one).removesuffix(" start") for one in (forbidden, expected)]
+    return forbidden == expected or (isinstance(forbidden, str) and words[0] == words[1])
+
+
+def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
+    """Replies that are waited for although the caller has said nothing until then."""
+    by_itself = {"limits", "failure"} & scenario.agent.keys() or scenario.realtime.faults
+    if by_itself or _server_takes_turns(scenario) or not scenario.greets:
+        return  # the agent may speak again unasked
+    if any(isinstance(step, _TURNS) for step in scenario.meanwhile):
+        return
+    for number, step in enumerate(scenario.steps):
+        awaited = isinstance(step, Expect) and step.expect in ("reply", "reply start")
+        if awaited or (step.when is not None and step.when.event == "reply"):
+            key = "expect" if awaited else "when"
+            yield (
+                f"{scenario.at('steps', number, key)}: there is no reply yet: "
+                "the caller has said nothing before"
+            )
+            return
+        if isinstance(step, _TURNS):
+            return
+
+
+def _done_on_hold(scenario: Scenario) -> Iterator[str]:
+    """What nobody hears, as the call is on hold then."""
+    if any(isinstance(step, (Hold, Resume)) for step in scenario.meanwhile):
+        return
+    held = False
+    for number, step in enumerate(scenario.steps):
+        place = scenario.at("steps", number)
+        awaited = step.expect if isinstance(step, Expect) else None
+        if isinstance(step, (Say, MakeSound)) and held:
+            yield f"{place}: could not {step.what()}: the call is on hold; resume goes before"
+        elif held and isinstance(awaited, str) and awaited.split(" ")[0] in ("greeting", "reply"):
+            yield f"{place}: {awaited} is not heard: the call is on hold; resume goes before"
+        elif isinstance(step, (Hold, Resume)) and held == isinstance(step, Hold):
+            yield f"{place}: the call is {'on hold already' if held else 'not on hold'}"
+        held = isinstance(step, Hold) or (held and not isinstance(step, Resume))
+
+
+def _impatient(scenario: Scenario) -> Iterator[str]:
+    """Waits that end before what they wait for can begin."""
+    turn = 0
+    previous: Step | None = None
+    for number, step in enumerate(scenario.steps):
+        turn += isinstance(step, Say)
+        if isinstance(step, Expect) and step.within is not None:
+            needed_ms, why = _needed_ms(scenario, step, turn, previous)
+            if needed_ms > step.within:
+                yield (
+                    f"{scenario.at('steps', number, 'within')}: {format_duration(step.within)} "
+                    f"cannot be met: {why} takes {format_duration(needed_ms)}"
+                )
+        previous = step
+
+
+def _needed_ms(
+    scenario: Scenario, step: Expect, turn: int, previous: Step | None
+) -> tuple[float, str]:
+    """The least time that what is expected takes to come, and why."""
+    settings, script = _settings(scenario), scenario.realtime
+    if isinstance(step.expect, Silence):
+        return step.expect.silence, "the silence itself"
+    if step.expect in ("greeting", "greeting start") and previous is None:
+        return settings.greeting.delay_ms, "the greeting's own delay"
+    if step.expect in ("reply", "reply start") and isinstance(previous, Say):
+        think_ms = _reply(scenario, turn).think_ms
+        think_ms = script.timing.think_ms if think_ms is None else think_ms
+        silence_ms = _silence_ms(scenario)
+        why = f"{format_duration(silence_ms)} of silence after the turn and the think time"
+        return think_ms + silence_ms, why
+    return 0.0, ""
+
+
+def _reply(scenario: Scenario, turn: int) -> Reply:
+    replies = scenario.realtime.replies
+    return replies[turn - 1] if 0 < turn <= len(replies) else scenario.realtime.default_reply
+
+
+def _silence_ms(scenario: Scenario) -> float:
+    turns, vad = _settings(scenario).turns, scenario.realtime.vad
+    if turns.policy == "local":
+        return turns.local_vad.silence_duration_ms
+    if turns.vad.type == "semantic_vad":
+        return 0.0
+    own = vad.silence_duration_ms
+    return own if own is not None else turns.vad.silence_duration_ms
+
+
+def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
+    turns = sum(isinstance(step, _TURNS) for step in scenario.all_steps)
+    if _server_takes_turns(scenario):
+        return
+    for number, fault in enumerate(scenario.realtime.faults):
+        point = fault.point
+        if point.place == "greeting" and not scenario.greets:
+            yield (
+                f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
+                "agent.greeting.enabled is false"
+            )
+        if point.place in ("speech", "turn", "reply") and point.number > turns:
+            yield (
+                f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
+                f"the caller takes {turns} turn{'' if turns == 1 else 's'}"
+            )
+
+
+def _server_takes_turns(scenario: Scenario) -> bool:
+    """Whether the server may speak without being spoken to."""
+    return _settings(scenario).turns.vad.idle_timeout_ms is not None
+
+
+def _too_long(scenario: Scenario) -> Iterator[str]:
+    lengths_ms = [_step_ms(scenario, step) for step in scenario.steps]
+    least_ms = sum(lengths_ms)
+    if least_ms > scenario.time_limit:
+        where: Where = ("steps", lengths_ms.index(max(lengths_ms)))
+        if "time_limit" in scenario.model_fields_set:
+            where = ("time_limit",)
+        yield (
+            f"{scenario.at(*where)}: the caller's own steps take "
+            f"{format_duration(least_ms)}, longer than the time limit of "
+            f"{format_duration(scenario.time_limit)}"
+        )
+
+
+def _step_ms(scenario: Scenario, step: Step) -> float:
+    own_ms = duration_ms(phrase(scenario, step, _RATE_HZ) or b"", _RATE_HZ)
+    if isinstance(step, Pause):
+        own_ms = step.pause
+    if isinstance(step, Expect) and isinstance(step.expect, Silence):
+        own_ms = step.expect.silence
+    return own_ms + (step.when.offset_ms if step.when else 0.0)
+
+
+def _settings(scenario: Scenario) -> CallSettings:
+    return CallSettings.model_validate(scenario.agent)
+
+
+def all_problems(scenarios: Sequence[Scenario]) -> list[str]:
+    """Those of many scenarios; of cells of one matrix that share a problem, it is told once."""
+    return list(dict.fromkeys(line for scenario in scenarios for line in problems(scenario)))

@@ -1,0 +1,55 @@
+"""`suite.yaml` in a folder of scenarios: what all of them have in common.
+
+What a scenario says itself goes before what its suite says, mapping by mapping.
+"""
+
+from pathlib import Path
+
+from pydantic import ValidationError, create_model
+
+from callerside.agent.config.settings import merge
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.strict import Strict
+from callerside.yaml import source as yaml_source
+from callerside.yaml.errors import explain
+from callerside.yaml.source import Source
+
+SUITE_FILE = "suite.yaml"
+SHARED_KEYS = ("agent", "realtime", "caller", "network", "never", "budget", "time_limit", "tags")
+
+Suite = create_model(
+    "Suite",
+    __base__=Strict,
+    __doc__="What the scenarios of a folder have in common.",
+    **{key: (Scenario.model_fields[key].annotation, Scenario.model_fields[key])
+       for key in SHARED_KEYS},
+)  # type: ignore[call-overload]  # fmt: skip
+
+
+class SuiteError(ValueError):
+    """A suite file that cannot be used: one line a mistake, each with file, line and column."""
+
+
+def over_suite(scenario: Source) -> Source:
+    """A scenario's data over that of the suite in its folder, if there is one.
+
+    Raises:
+        SuiteError: the suite's mistakes.
+    """
+    path = scenario.path.parent / SUITE_FILE
+    if not path.is_file():
+        return scenario
+    suite = _read(path)
+    return scenario.over(suite, merge(suite.data, scenario.data))
+
+
+def _read(path: Path) -> Source:
+    try:
+        source = yaml_source.read(path)
+    except yaml_source.YamlError as error:
+        raise SuiteError(str(error)) from None
+    try:
+        Suite.model_validate(source.data)
+    except ValidationError as error:
+        raise SuiteError("\n".join(explain(error, source, Suite))) from None
+    return source
