@@ -58,7 +58,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class _Machine:
-    """Listens to the watcher of the run, `runner.scheduler_stalls`, for as long as the tests last."""
+    """Listens to the watcher of the run, `runner.scheduler_stalls`, while the tests last."""
 
     def __init__(self) -> None:
         self._last_ns = 0

@@ -41,7 +41,7 @@ from callerside.speech.synthesis import synthesise
 
 Result = TypeVar("Result")
 
-FLOOD = Path(__file__).parents[1] / "fakes" / "flood.py"
+FLOOD = Path(__file__).parents[1] / "support" / "flood.py"
 FRAME_MS = 20
 FRAME_BYTES = FRAME_MS * 48
 LIMIT_P99_MS = 20.0

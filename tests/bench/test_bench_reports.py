@@ -1,20 +1,16 @@
 """The ears and the reports: what listening live costs, and a whole call afterwards."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from synthetic_call import SyntheticCall, TurnTruth, speech
 
 from callerside.reports.hearing.detector import Ears, segments
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.pages.html import call_page
 from callerside.reports.verdict.results import RunInfo, judge_call
-
-sys.path.append(str(Path(__file__).parents[1] / "reports"))
-from synthetic_call import SyntheticCall, TurnTruth, speech
 
 FRAMES = 3000
 """A minute."""

@@ -3,7 +3,8 @@
 Most of a call is routine: a frame leaves and a frame is heard at either end, and nothing comes of
 it. Where both ends say that nothing can come of the next frames, whatever is in them or because
 they are silent, and nothing else is due meanwhile, they pass in one go. A call is the same to the
-last byte either way (tests/simulator/test_virtual_beat.py plays both), only sooner over.
+last byte either way (tests/simulator/lanes/virtual/test_fast_forward.py plays both), only sooner
+over.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,162 @@
+"""Two runs beside each other."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from callerside.reports.verdict.budget import UNITS
+from callerside.reports.verdict.compare import TOLERANCE, TOLERANCES, Change, compare, regressions
+
+
+def run(name: str, *calls: list[float]) -> dict[str, Any]:
+    """A run of one scenario, repeated: the values of its turns in each call."""
+    return {
+        "scenarios": [
+            {
+                "name": "talk",
+                "metrics": [
+                    {"name": name, "turn": turn, "value": value}
+                    for turn, value in enumerate(values, start=1)
+                ],
+            }
+            for values in calls
+        ]
+    }
+
+
+def only(before: dict[str, Any], after: dict[str, Any], **options: Any) -> Change:
+    (change,) = compare(before, after, **options)
+    return change
+
+
+def sample(mean: float, count: int, seed: int, spread: float = 5) -> list[list[float]]:
+    return [[v] for v in np.random.default_rng(seed).normal(mean, spread, count)]
+
+
+def test_a_clear_difference_is_seen_with_its_interval() -> None:
+    change = only(run("turn_ms", *sample(800, 20, 1)), run("turn_ms", *sample(830, 20, 2)))
+    assert change.difference == pytest.approx(30, abs=5)
+    assert change.low < change.difference < change.high
+    assert change.low < 30 < change.high
+    assert (change.verdict, change.regression, change.by) == ("worse", True, "repeats")
+
+
+def test_better_is_no_regression() -> None:
+    change = only(run("turn_ms", *sample(830, 20, 1)), run("turn_ms", *sample(800, 20, 2)))
+    assert (change.verdict, change.regression) == ("better", False)
+
+
+def test_runs_of_the_same_agent_rarely_differ() -> None:
+    """The interval is one of 95 %: of a hundred comparisons about five err."""
+    wrong = sum(
+        only(
+            run("turn_ms", *sample(800, 12, seed)), run("turn_ms", *sample(800, 12, seed + 5000))
+        ).verdict
+        != "no difference seen"
+        for seed in range(100)
+    )
+    assert wrong <= 15
+
+
+def test_worse_within_the_tolerance_is_no_regression() -> None:
+    before, after = run("turn_ms", *sample(800, 30, 1, 1)), run("turn_ms", *sample(803, 30, 2, 1))
+    assert only(before, after).verdict == "worse"
+    assert not only(before, after, tolerance=5).regression
+    assert only(before, after, tolerance=1).regression
+    assert only(before, after, tolerance=50, tolerances={"turn_ms": 1}).regression
+
+
+def test_the_defaults_find_fifteen_milliseconds_and_pass_over_four() -> None:
+    """Of one value a turn in sixty scenarios, as in a run of the library."""
+
+    def library(mean: float, seed: int) -> dict[str, Any]:
+        scenarios = []
+        for number, (value,) in enumerate(sample(mean, 60, seed)):
+            metrics = [{"name": "turn_ms", "turn": 1, "value": value + 20 * number}]
+            scenarios.append({"name": f"scenario{number}", "metrics": metrics})
+        return {"scenarios": scenarios}
+
+    found = [only(library(800, 1), library(800 + more, 2)) for more in (0, 4, 15)]
+    assert [change.regression for change in found] == [False, False, True]
+    assert found[1].verdict == "worse"
+
+
+def test_what_befell_the_harness_is_no_regression_of_the_agent() -> None:
+    before, after = run("harness_lag_ms", *sample(10, 9, 1)), run("harness_lag_ms", [90], [91])
+    assert (only(before, after).verdict, only(before, after).regression) == ("worse", False)
+    assert only(before, after).tolerance is None
+    assert only(before, after, tolerances={"harness_lag_ms": 20}).regression
+
+
+def test_a_regression_is_more_than_the_harness_may_err() -> None:
+    calibration = {"metrics": [{"name": "turn_ms", "p95": 25.0}]}
+    before, after = run("turn_ms", *sample(800, 20, 1)), run("turn_ms", *sample(820, 20, 2))
+    assert only(before, after).regression
+    for one, other in ((calibration, None), (None, calibration)):
+        told = (
+            {**results, "run": {"lane": "sip", "calibration": c}}
+            for results, c in ((before, one), (after, other))
+        )
+        change = only(*told)
+        assert (change.verdict, change.tolerance, change.regression) == ("worse", 25.0, False)
+    virtual = {"lane": "virtual", "calibration": calibration}
+    assert only({**before, "run": virtual}, {**after, "run": virtual}).regression
+
+
+def test_every_tolerance_is_of_a_metric_and_told_in_the_docs() -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    table = docs[docs.index("| metric | tolerance |") :]
+    for name, tolerance in TOLERANCES.items():
+        assert name in UNITS
+        line = next(line for line in table.splitlines() if f"`{name}`" in line)
+        assert "never" in line if tolerance is None else f"| {tolerance:g} " in line
+    assert f"| all others | {TOLERANCE:g} ms" in table
+
+
+def test_a_target_is_missed_on_either_side() -> None:
+    change = only(run("beep_hz", [440.0], [440.2]), run("beep_hz", [430.0], [430.2]))
+    assert (change.verdict, change.regression) == ("worse", True)
+    assert change.difference == pytest.approx(9.8, abs=0.1)
+    assert only(run("heard_error_ms", [-30], [-32]), run("heard_error_ms", [5], [4])).verdict == (
+        "better"
+    )
+
+
+def test_of_intelligibility_more_is_better() -> None:
+    change = only(run("intelligibility", [99.0], [99.2]), run("intelligibility", [80.0], [80.2]))
+    assert (change.verdict, change.regression) == ("worse", True)
+    assert (change.before, change.after) == pytest.approx((99.1, 80.1))
+    assert change.difference == pytest.approx(19)
+
+
+def test_without_repeats_turns_are_drawn() -> None:
+    change = only(run("turn_ms", [800, 820, 790]), run("turn_ms", [830, 851, 822]))
+    assert (change.by, change.verdict) == ("scenarios", "worse")
+
+
+def test_one_value_each_tells_nothing() -> None:
+    change = only(run("answer_ms", [10]), run("answer_ms", [500]))
+    assert (change.by, change.verdict, change.regression) == (
+        "nothing",
+        "too few to tell",
+        False,
+    )
+
+
+def test_only_what_both_measured_is_compared() -> None:
+    assert compare(run("turn_ms", [1]), run("answer_ms", [1])) == []
+    change = only(run("turn_ms", [800, 900], [801, 901]), run("turn_ms", [800], [801]))
+    assert change.before == change.after
+
+
+def test_equal_values_do_not_differ() -> None:
+    change = only(run("turn_ms", [800], [800]), run("turn_ms", [800], [800]))
+    assert change.verdict == "no difference seen"
+
+
+def test_the_same_runs_give_the_same_intervals() -> None:
+    one, other = run("turn_ms", *sample(800, 9, 1)), run("turn_ms", *sample(805, 9, 2))
+    assert compare(one, other) == compare(one, other)
+    assert regressions(compare(one, other)) == [c for c in compare(one, other) if c.regression]

@@ -1,0 +1,442 @@
+"""The command line, from the arguments to the exit code, in the virtual lane."""
+
+import json
+import os
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import soundfile
+
+from callerside.reports.evidence import CallEvidence, EvidenceError, load_evidence
+from callerside.simulator.cli.main import main
+
+ROOT = Path(__file__).parents[3]
+GOOD = "about: A call that goes well.\ntags: [smoke]\nagent: {greeting: {enabled: false}}\n"
+STEPS = "steps: [{expect: beep}, hang_up]\n"
+
+Callerside = Callable[..., int]
+
+
+@pytest.fixture
+def callerside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callerside:
+    """Run a command in a folder of its own, where `scenarios/` has two calls."""
+    monkeypatch.chdir(tmp_path)
+    Path("scenarios").mkdir()
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS)
+    Path("scenarios/other.yaml").write_text(GOOD.replace("smoke", "slow") + STEPS)
+    return lambda *arguments: main(arguments)
+
+
+def verdicts() -> dict[str, str]:
+    data = json.loads(Path("out/latest/results.json").read_text())
+    return {scenario["name"]: scenario["verdict"] for scenario in data["scenarios"]}
+
+
+def run_virtual(callerside: Callerside, *arguments: str) -> int:
+    return callerside("run", *arguments, "--lane", "virtual")
+
+
+def test_a_run_that_passes_is_exit_0_and_leaves_its_pages(callerside: Callerside) -> None:
+    assert run_virtual(callerside) == 0
+    assert verdicts() == {"good": "passed", "other": "passed"}
+    for name in ("index.html", "junit.xml", "summary.md", "calls/good/call.html"):
+        assert Path("out/latest", name).stat().st_size > 0
+
+
+def test_a_call_that_fails_is_exit_1_and_the_summary_says_why(callerside: Callerside) -> None:
+    Path("scenarios/bad.yaml").write_text(
+        GOOD + "caller: {patience: 1s}\nsteps: [{expect: {silence: 1s}}, {expect: reply}]\n"
+    )
+    assert run_virtual(callerside) == 1
+    summary = Path("out/latest/summary.md").read_text()
+    assert "2 of 3 calls passed (virtual lane)." in summary
+    assert "- **bad**: step 2: expected reply within 1 s, but heard" in summary
+
+
+def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
+    callerside: Callerside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(directory: Path) -> CallEvidence:
+        if directory.name == "good":
+            raise EvidenceError("timeline.jsonl: nobody can read that")
+        return load_evidence(directory)
+
+    monkeypatch.setattr("callerside.simulator.evaluate.load_evidence", load)
+    assert run_virtual(callerside) == 2
+    assert verdicts() == {"good": "error", "other": "passed"}
+    for name in ("index.html", "junit.xml", "summary.md", "calls/good/call.html"):
+        assert "nobody can read that" in Path("out/latest", name).read_text(), name
+
+
+def test_a_limit_that_is_not_kept_is_exit_1(callerside: Callerside) -> None:
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: 1}\n")
+    assert run_virtual(callerside) == 1
+    assert verdicts() == {"good": "failed", "other": "passed"}
+
+
+def test_a_limit_of_its_own_that_nothing_is_held_to_is_exit_1(callerside: Callerside) -> None:
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: 200}\n")
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: off}\n")
+    assert run_virtual(callerside) == 1
+    assert verdicts() == {"good": "failed", "other": "passed"}
+    assert "budget: barge_in_stop_ms has a limit, and" in Path("out/latest/summary.md").read_text()
+    lossy = "budget: {barge_in_stop_ms: 200}\nnetwork: {loss: 1%}\n"
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS + lossy)
+    assert run_virtual(callerside) == 0, "on a bad network it may have been lost"
+    Path("scenarios/good.yaml").write_text(GOOD + STEPS)
+    Path("scenarios/suite.yaml").write_text("budget: {barge_in_stop_ms: 200}\n")
+    assert run_virtual(callerside) == 0, "a suite's limit is for those that it fits"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere"], "nowhere: no such file or folder"),
+        (["-k", "nothing"], "no scenario that the virtual lane plays and that fits -k 'nothing'"),
+        (["-k", "a and"], "expected words joined by and, or, not and parentheses"),
+        (["--agent", "sip:1@127.0.0.1"], "--agent is called over SIP: it needs --lane sip"),
+    ],
+)
+def test_what_cannot_be_run_is_exit_2_with_the_reason(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], arguments: list[str], complaint: str
+) -> None:
+    assert run_virtual(callerside, *arguments) == 2
+    assert complaint in capsys.readouterr().err
+    assert not Path("out").exists()
+
+
+def test_what_cannot_be_said_is_told_before_a_call_is_made(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/mute.yaml").write_text(
+        "about: x\nrealtime: {replies: [{wav: no.wav}]}\nsteps: [{say: {wav: none.wav}}]\n"
+    )
+    assert run_virtual(callerside) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in told] == [
+        "scenarios/mute.yaml:3:15",
+        "scenarios/mute.yaml:2:22",
+    ]
+    assert not list(Path("out").iterdir()), "no run was begun"
+
+
+@pytest.mark.parametrize(
+    ("uri", "complaint"),
+    [
+        ("sip:1@nowhere.invalid", "sip:1@nowhere.invalid: cannot be dialled from here: "),
+        ("sip:1@127.0.0.1", "scenarios/bad_line.yaml:6:10: bad_line"),
+    ],
+)
+def test_what_cannot_be_played_to_another_agent_is_refused(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], uri: str, complaint: str
+) -> None:
+    Path("scenarios/bad_line.yaml").write_text(GOOD + "\n" + STEPS + "network: {loss: 1%}\n")
+    assert callerside("run", "--agent", uri) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_to_is_told(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_virtual(callerside, "--out", "scenarios/good.yaml") == 2
+    assert "scenarios/good.yaml: cannot write reports there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--agent", "shop"], ["--agent", "sip:127.0.0.1"], ["--jobs", "0"], ["--lane", "both"]],
+)
+def test_arguments_that_cannot_be_are_exit_2(callerside: Callerside, arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        callerside("run", *arguments)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"), [(["rum"], "run"), (["run", "--lane", "virtul"], "virtual")]
+)
+def test_a_word_that_is_none_has_the_nearest_right_one_beside_it(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], arguments: list[str], word: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        callerside(*arguments)
+    assert ended.value.code == 2
+    assert f'did you mean "{word}"?' in capsys.readouterr().err
+
+
+def test_words_choose_by_name_and_by_tag(callerside: Callerside) -> None:
+    assert run_virtual(callerside, "-k", "smoke or nothing") == 0
+    assert verdicts() == {"good": "passed"}
+    assert run_virtual(callerside, "-k", "not good") == 0
+    assert verdicts() == {"other": "passed"}
+
+
+def test_a_file_by_itself_brings_the_one_that_it_comes_after(callerside: Callerside) -> None:
+    Path("scenarios/later.yaml").write_text(GOOD + "after: good\n" + STEPS)
+    assert run_virtual(callerside, "scenarios/later.yaml") == 0
+    assert verdicts() == {"good": "passed", "later": "passed"}
+
+
+def test_repeats_and_the_seed_are_as_asked_for(callerside: Callerside) -> None:
+    assert run_virtual(callerside, "scenarios/good.yaml", "--repeat", "3", "--seed", "7") == 0
+    assert sorted(path.name for path in Path("out/latest/calls").iterdir()) == [
+        "good-r1",
+        "good-r2",
+        "good-r3",
+    ]
+    assert json.loads(Path("out/latest/results.json").read_text())["run"]["seed"] == 7
+
+
+def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/good.yaml").write_text(
+        GOOD + STEPS + "repeat: 5\nbudget: {beep_ms: {p50: 1000, p95: 1, max: 500}}\n"
+    )
+    assert run_virtual(callerside, "scenarios/good.yaml") == 1
+    assert "over budget: beep_ms p95 of 5 values is " in Path("out/latest/summary.md").read_text()
+    suite = ET.parse("out/latest/junit.xml").getroot()[0]  # noqa: S314 - our own file
+    assert (suite.get("tests"), suite.get("failures")) == ("5", "1")
+    told = capsys.readouterr().out
+    assert "4 passed, 1 failed" in told
+    assert "failed  good-r5  over budget: beep_ms p95 of 5 values is " in told
+
+
+def test_the_limits_of_a_suite_hold_for_each_scenario_that_has_none_of_its_own(
+    callerside: Callerside,
+) -> None:
+    Path("scenarios/suite.yaml").write_text("budget: {beep_ms: {p50: 1}, answer_ms: 500}\n")
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {beep_ms: off}\n")
+    assert run_virtual(callerside, "--repeat", "2") == 1
+    data = json.loads(Path("out/latest/results.json").read_text())
+    details = {scenario["name"]: scenario["detail"] for scenario in data["scenarios"]}
+    assert details["good"].startswith("over budget: beep_ms p50 of 2 values is ")
+    assert verdicts()["other"] == "passed"
+
+
+def test_a_matrix_and_callers_are_calls_of_their_own(callerside: Callerside) -> None:
+    Path("scenarios/good.yaml").write_text(
+        GOOD + STEPS + "callers: {count: 3, spread: 2s}\nmatrix: {caller.codec: [PCMU, PCMA]}\n"
+    )
+    assert run_virtual(callerside, "scenarios/good.yaml") == 0
+    names = {path.name for path in Path("out/latest/calls").iterdir()}
+    assert names == {f"good-{codec}-c{n}" for codec in ("PCMU", "PCMA") for n in (1, 2, 3)}
+
+
+def test_out_open_and_json(
+    callerside: Callerside, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    assert run_virtual(callerside, "-k", "good", "--out", "elsewhere", "--open", "--json") == 0
+    (page,) = opened
+    assert page.startswith("file:///")
+    assert page.endswith("/index.html")
+    assert json.loads(capsys.readouterr().out)["run"]["verdict"] == "passed"
+    assert Path("elsewhere/latest/index.html").is_file()
+
+
+def test_checking_tells_every_mistake_and_makes_no_call(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callerside("check") == 0
+    assert "2 scenarios are well-formed" in capsys.readouterr().out
+    Path("scenarios/good.yaml").write_text(GOOD + "steps: [{expct: beep}]\n")
+    Path("scenarios/other.yaml").write_text(GOOD + "steps: [hang_up]\nrepeat: 0\n")
+    assert callerside("check") == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.split(" ")[0] for line in told] == [
+        "scenarios/good.yaml:4:9:",
+        "scenarios/other.yaml:5:9:",
+    ]
+    assert not Path("out").exists()
+
+
+def test_checking_tells_of_a_forerunner_that_is_not_there(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/later.yaml").write_text(GOOD + "after: god\n" + STEPS)
+    assert callerside("check") == 2
+    told = capsys.readouterr().err
+    assert "scenarios/later.yaml:4:8: after: there is no scenario 'god' here" in told
+    assert 'did you mean "good"?' in told
+
+
+def test_the_list_says_what_each_is_about_and_where_it_can_be_played(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/other.yaml").write_text(GOOD + STEPS + "lanes: [virtual]\n")
+    assert callerside("list") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "good   A call that goes well. #smoke",
+        "other  A call that goes well. (virtual lane only) #smoke",
+    ]
+
+
+NAMES = ["my_call", "my_call.yaml", "scenarios/my_call", "scenarios/my_call.yaml"]
+
+
+@pytest.mark.parametrize("folder", [".", "elsewhere", "scenarios", "a/scenarios", "my_call"])
+@pytest.mark.parametrize("name", NAMES)
+def test_new_check_and_run_are_five_minutes_of_a_newcomer(
+    callerside: Callerside,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    folder: str,
+) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(folder)
+    assert callerside("new", name) == 0
+    printed = capsys.readouterr().out
+    written = printed.partition(":")[0]
+    assert f"callerside check {written} && callerside run {written}" in printed
+    assert Path(written).is_file()
+    assert callerside("check", name) == 0
+    assert callerside("check", written) == 0
+    assert callerside("list", name) == 0
+    assert run_virtual(callerside, name) == 0
+    assert verdicts() == {"my_call": "passed"}
+    assert callerside("new", name) == 2
+    assert f"{written}: there is one already" in capsys.readouterr().err
+
+
+def test_each_way_to_write_a_name_is_the_same_file(callerside: Callerside) -> None:
+    """Whichever of them wrote it; none writes scenarios/scenarios/."""
+    for name in NAMES:
+        assert callerside("new", name) == 0
+        for other in NAMES:
+            assert callerside("check", other) == 0
+        Path("scenarios/my_call.yaml").unlink()
+
+
+def test_a_name_is_found_wherever_it_lies_among_the_scenarios(callerside: Callerside) -> None:
+    assert callerside("new", "scenarios/deep/down/my_call") == 0
+    assert callerside("check", "my_call") == 0
+    assert callerside("check", "deep/down/my_call") == 0
+
+
+def test_a_name_that_may_be_several_is_asked_about(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("good.yaml").write_text("steps: []\n")
+    assert callerside("check", "good") == 2
+    told = capsys.readouterr().err
+    assert told == "good: which one is meant, good.yaml or scenarios/good.yaml?\n"
+    assert callerside("check", "scenarios/good") == 0
+    assert callerside("check", "good.yaml") == 2  # as it is written
+    assert capsys.readouterr().err.startswith("good.yaml:1:1: ")
+
+
+def test_a_name_that_is_a_folders_too(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("good").mkdir()
+    assert callerside("check", "good") == 0  # nothing is in it
+    Path("good/one.yaml").write_text(GOOD + STEPS)
+    assert callerside("check", "good") == 2
+    told = capsys.readouterr().err
+    assert told == "good: which one is meant, good/ or scenarios/good.yaml?\n"
+    assert callerside("list", "good/") == 0
+    assert capsys.readouterr().out.startswith("one ")
+    Path("scenarios/scenarios.yaml").write_text(GOOD + STEPS)
+    assert callerside("check") == 0
+
+
+def test_a_name_that_is_nowhere_says_where_it_was_looked_for(
+    callerside: Callerside, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callerside("check", "my_cal") == 2
+    assert capsys.readouterr().err == (
+        f"my_cal: no such file or folder (looked for my_cal and my_cal.yaml in {tmp_path}, "
+        f"{tmp_path}/scenarios); callerside new NAME writes a scenario to start from\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["", "scenarios/", ".yaml", "a b", "x\x1b[2J"])
+def test_what_is_no_name_is_refused(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert callerside("new", name) == 2
+    assert "is no name: expected letters, digits, _ and -" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_is_one_line(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callerside("new", "scenarios/good.yaml/x") == 2
+    assert capsys.readouterr().err == (
+        "scenarios/good.yaml/x.yaml: cannot be written: scenarios/good.yaml: File exists\n"
+    )
+    assert callerside("new", "scenarios/x", "--folder", "y") == 2
+    assert "it names a folder, and so does --folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+@pytest.mark.parametrize("sound", ["x.raw", "nan.wav", "pipe.wav"])
+def test_a_sound_that_cannot_be_used_is_one_line_with_its_place(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str], command: str, sound: str
+) -> None:
+    Path("scenarios/x.raw").write_bytes(bytes(8000))
+    soundfile.write("scenarios/nan.wav", np.full(800, np.nan), 8000, subtype="FLOAT")
+    os.mkfifo("scenarios/pipe.wav")
+    Path("scenarios/plays.yaml").write_text(
+        f"about: x\nsteps:\n  - expect: beep\n  - say: {{wav: {sound}}}\n"
+    )
+    lane = ["--lane", "virtual"] if command == "run" else []
+    assert callerside(command, "plays", *lane) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    place = "scenarios/plays.yaml:4:10: the caller cannot say this: "
+    assert line.startswith(f"{place}scenarios/{sound}: ")
+
+
+@pytest.mark.parametrize("python", ["console script", "-m"])
+def test_names_are_text_where_python_was_told_that_all_is_ascii(
+    tmp_path: Path, python: str
+) -> None:
+    folder = tmp_path / "Bäckerei"
+    (folder / "scenarios").mkdir(parents=True)
+    (folder / "scenarios" / "grüße.yaml").write_text("about: Grüße\n" + STEPS, encoding="utf-8")
+    script = Path(sys.executable).with_name("callerside")
+    command = (
+        [str(script)]
+        if python == "console script"
+        else [sys.executable, "-m", "callerside.simulator.cli.main"]
+    )
+    for words in (["list"], ["run", "grüße", "--lane", "virtual"], ["report", "out/latest"]):
+        done = subprocess.run(
+            [*command, *words],
+            cwd=folder,
+            env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), words
+        assert words[0] == "report" or "grüße" in done.stdout or "gr-e" in done.stdout
+    assert "grüße" in (folder / "out/latest/index.html").read_text(encoding="utf-8")
+
+
+def test_a_name_that_is_no_text_is_refused(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.rename(b"scenarios/good.yaml", b"scenarios/g\xff.yaml")  # noqa: PTH104 - bytes
+    assert callerside("check") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("'scenarios/g\\udcff.yaml': a scenario is called as its file is")
+
+
+def test_a_text_is_spoken_into_a_file(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callerside("say", "Good morning.", "-o", "x.wav", "--voice", "en-us+f3") == 0
+    assert capsys.readouterr().out.startswith("x.wav: ")
+    assert Path("x.wav").stat().st_size > 10_000
+    assert callerside("say", "Good morning.", "-o", "y.wav", "--voice", "xx") == 2
+    assert "xx" in capsys.readouterr().err

@@ -1,0 +1,256 @@
+"""Each invariant holds in a good call, and is broken by a call that breaks it.
+
+The eight bugs of tests/simulator/fuzz/test_planted_bugs.py break the others; here are those that no
+small bug of the agent breaks, by evidence that was tampered with.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from callerside.agent.call import effects
+from callerside.agent.call.effects import Effect
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts
+from callerside.agent.telephony.interface import FramePlayed
+from callerside.audio import AudioFormat
+from callerside.clock import NS_PER_S
+from callerside.marks import Mark
+from callerside.simulator.caller.audio import utterances
+from callerside.simulator.fuzz.audio_invariants import ALL
+from callerside.simulator.fuzz.invariants import Witness, check, recovers
+from callerside.simulator.fuzz.playout_model import retell
+from callerside.simulator.lanes.virtual.call import play_call
+from callerside.simulator.scenario.model import Scenario
+
+BARGE_IN: dict[str, Any] = {
+    "about": "A barge-in.",
+    "realtime": {
+        "replies": [
+            {
+                "say": "We have three branches. The main branch is open from Monday to Saturday, "
+                "the one at the harbour from Tuesday to Friday."
+            },
+            {"say": "The harbour branch opens at ten."},
+        ]
+    },
+    "steps": [
+        {"expect": "greeting"},
+        {"say": "When are you open?"},
+        {"say": "Sorry, I only want to know about the harbour.", "when": "reply + 1500ms"},
+        {"expect": "reply"},
+        "hang_up",
+    ],
+}
+
+
+def play(data: dict[str, Any]) -> Witness:
+    scenario = Scenario.model_validate(data).named("call")
+    settings = CallSettings.model_validate(scenario.agent)
+    call = play_call(
+        scenario,
+        utterances.prepare(scenario, 24_000),
+        stage="call",
+        seed=1,
+        settings=settings,
+        prompts=MemoryPrompts(),
+    )
+    return Witness(scenario=scenario, settings=settings, call=call)
+
+
+@pytest.fixture(scope="module")
+def good() -> Witness:
+    return play(BARGE_IN)
+
+
+def tampered(good: Witness, **changes: Any) -> Witness:
+    return Witness(
+        scenario=good.scenario, settings=good.settings, call=replace(good.call, **changes)
+    )
+
+
+def broken(witness: Witness) -> set[str]:
+    return {breach.invariant for breach in check(witness, {**ALL, "recovers": recovers})}
+
+
+def test_everything_holds_in_a_good_call(good: Witness) -> None:
+    assert broken(good) == set()
+    assert len(retell(good).cuts) == 1
+
+
+def changed_marks(good: Witness, change: Callable[[Mark], Mark | None]) -> Witness:
+    marks = [changed for mark in good.call.agent_marks if (changed := change(mark))]
+    return tampered(good, agent_marks=marks)
+
+
+def test_a_leap_between_states_is_found(good: Witness) -> None:
+    def leap(mark: Mark) -> Mark | None:
+        return None if mark.fields.get("to") == "PROCESSING" else mark
+
+    assert broken(changed_marks(good, leap)) == {"only_legal_transitions"}
+
+
+def test_a_trigger_out_of_place_is_found_unless_a_fault_explains_it(good: Witness) -> None:
+    dropped = Mark(
+        at_ns=NS_PER_S,
+        source="agent",
+        call="call",
+        name="event_dropped",
+        fields={"type": "speech_started", "reason": "not legal"},
+    )
+    marks = [*good.call.agent_marks, dropped]
+    assert broken(tampered(good, agent_marks=marks)) == {"only_legal_transitions"}
+    realtime = {**BARGE_IN["realtime"], "faults": [{"fault": "reorder", "at": "event 99"}]}
+    excused = Scenario.model_validate({**BARGE_IN, "realtime": realtime})
+    call = replace(good.call, agent_marks=marks)
+    assert broken(Witness(scenario=excused, settings=good.settings, call=call)) == set()
+
+
+@pytest.mark.parametrize("changes", [{"finish": None}, {"agent_ended": False}])
+def test_a_call_without_an_end_is_found(good: Witness, changes: dict[str, Any]) -> None:
+    assert broken(tampered(good, **changes)) == {"ends_in_bounded_time"}
+
+
+def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
+    def late(mark: Mark) -> Mark:
+        ended = mark.name == "call_ended"
+        return structs.replace(mark, at_ns=mark.at_ns + NS_PER_S) if ended else mark
+
+    assert broken(changed_marks(good, late)) == {"ends_in_bounded_time"}
+
+
+def test_an_answer_that_was_asked_for_before_the_greeting_is_found(good: Witness) -> None:
+    asked = {"type": "response.create", "response": {"metadata": {"purpose": "turn"}}}
+    tape = list(good.tape)
+    place = next(i for i, step in enumerate(tape) if step.effects and step.at_ns > NS_PER_S)
+    early = effects.SendEvent(event={**asked, "event_id": "early"})
+    tape[place] = tape[place]._replace(effects=[*tape[place].effects, early])
+    assert "greets_first" in broken(tampered(good, tape=tape))
+
+
+def test_a_flood_of_effects_is_found(good: Witness) -> None:
+    tape = list(good.tape)
+    mark = effects.EmitMark(name="state", at_ns=0)
+    tape[10] = tape[10]._replace(effects=[*tape[10].effects, *[mark] * 501])
+    assert broken(tampered(good, tape=tape)) == {"queues_stay_bounded"}
+
+
+def test_a_greeting_that_was_cut_and_called_whole_is_found(good: Witness) -> None:
+    def shorter(mark: Mark) -> Mark:
+        if mark.name != "greeting_ended":
+            return mark
+        return structs.replace(mark, fields={**mark.fields, "played_ms": 800.0})
+
+    assert broken(changed_marks(good, shorter)) == {"greetings_are_whole_or_marked"}
+
+
+def test_a_greeting_without_an_end_is_found(good: Witness) -> None:
+    last = next(i for i, m in enumerate(good.call.agent_marks) if m.name == "greeting_started")
+    marks = good.call.agent_marks[: last + 1]
+    assert "greetings_are_whole_or_marked" in broken(tampered(good, agent_marks=marks))
+
+
+def test_a_greeting_whose_end_nobody_marked_is_found(good: Witness) -> None:
+    def unsaid(mark: Mark) -> Mark | None:
+        return None if mark.name == "greeting_ended" else mark
+
+    assert broken(changed_marks(good, unsaid)) == {"greetings_are_whole_or_marked"}
+
+
+def changed_effects(good: Witness, change: Callable[[Effect], list[Effect]]) -> Witness:
+    tape = [
+        step._replace(effects=[new for effect in step.effects for new in change(effect)])
+        for step in good.tape
+    ]
+    return tampered(good, tape=tape)
+
+
+def test_an_append_that_no_session_hears_is_found(good: Witness) -> None:
+    early = effects.SendEvent(event={"type": "input_audio_buffer.append", "audio": b""})
+
+    def too_early(effect: Effect) -> list[Effect]:
+        return [effect, early] if isinstance(effect, effects.Answer) else [effect]
+
+    assert broken(changed_effects(good, too_early)) == {"appends_reach_a_session"}
+
+
+def test_more_audio_than_may_wait_is_found(good: Witness) -> None:
+    def again_and_again(effect: Effect) -> list[Effect]:
+        return [effect] * (200 if isinstance(effect, effects.Play) else 1)
+
+    assert "playout_stays_bounded" in broken(changed_effects(good, again_and_again))
+
+
+def test_a_second_commit_of_our_own_turn_is_found() -> None:
+    local = play({**BARGE_IN, "agent": {"turns": {"policy": "local"}}})
+    assert broken(local) == set()
+
+    def twice(effect: Effect) -> list[Effect]:
+        is_commit = (
+            isinstance(effect, effects.SendEvent)
+            and effect.event["type"] == "input_audio_buffer.commit"
+        )
+        return [effect] * (2 if is_commit else 1)
+
+    assert broken(changed_effects(local, twice)) == {"one_commit_a_turn"}
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [{"fault": "refuse", "at": "connect", "status": 401, "sessions": 100}],
+        [{"fault": "fail", "at": "greeting", "code": "insufficient_quota"}],
+    ],
+    ids=["refused", "out of quota"],
+)
+def test_a_caller_who_is_kept_although_there_is_no_hope_is_found(faults: list[Any]) -> None:
+    agent = {"realtime": {"reconnect": {"attempts": 0}}, "limits": {"farewell_ms": 1000}}
+    data = {"about": "No hope.", "agent": agent, "realtime": {"faults": faults}}
+    hopeless = play({**data, "steps": [{"pause": 9000}, "hang_up"]})
+    assert broken(hopeless) == set()
+    # Nobody hung up, and the tape goes on.
+    kept = changed_effects(hopeless, lambda e: [] if isinstance(e, effects.HangUp) else [e])
+    kept.tape[-1] = kept.tape[-1]._replace(at_ns=kept.tape[-1].at_ns + 10 * NS_PER_S)
+    assert "gives_up_in_bounded_time" in broken(kept)
+
+
+def test_audio_of_a_truncated_item_at_the_ear_is_found(good: Witness) -> None:
+    (cut,) = retell(good).cuts
+    recorder = good.call.recorder
+    mouth, ear = recorder.channels()
+    unheard = bytes(retell(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
+    line = _as_heard(unheard)
+    spoiled = replace(recorder, mouth=[mouth, bytes(len(line))], ear=[ear, line])
+    assert broken(tampered(good, recorder=spoiled)) == {"truncated_audio_is_not_heard"}
+
+
+def test_a_truncation_past_what_was_played_is_found(good: Witness) -> None:
+    tape = [
+        step._replace(given=structs.replace(step.given, samples=0))
+        if isinstance(step.given, FramePlayed)
+        else step
+        for step in good.tape
+    ]
+    assert "truncations_are_true" in broken(tampered(good, tape=tape))
+
+
+def test_a_caller_who_is_never_answered_is_found() -> None:
+    unanswered = {
+        **BARGE_IN,
+        "agent": {},
+        "steps": [
+            {"expect": "greeting"},
+            {"say": "When are you open?"},
+            {"expect": "reply", "within": 500},
+            "hang_up",
+        ],
+    }
+    assert broken(play(unanswered)) == {"recovers"}
+
+
+def _as_heard(pcm: bytes) -> bytes:
+    pcmu = AudioFormat("pcmu")
+    return pcmu.decode(pcmu.encode(pcm))

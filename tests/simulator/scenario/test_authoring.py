@@ -1,0 +1,274 @@
+"""What helps to write scenarios: an example, speech as a file, a schema for editors, and checks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import soundfile
+import yaml
+
+from callerside.simulator.cli.main import main
+from callerside.simulator.scenario import authoring
+from callerside.simulator.scenario.loader import load, load_file
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.plausible import all_problems, problems
+from callerside.speech.synthesis import VoiceError
+from callerside.yaml import source
+
+ROOT = Path(__file__).parents[3]
+SCHEMA = json.loads((ROOT / "docs/scenario.schema.json").read_text())
+
+
+def written(folder: Path, text: str) -> Scenario:
+    path = folder / "one.yaml"
+    path.write_text("about: x\n" + text)
+    return load_file(path)[0]
+
+
+def test_the_example_is_sound(tmp_path: Path) -> None:
+    path = authoring.new("my_call", tmp_path / "calls")
+    assert path == tmp_path / "calls" / "my_call.yaml"
+    assert all_problems(load([path])) == []
+
+
+def test_what_the_example_offers_in_comments_is_sound_too(tmp_path: Path) -> None:
+    offered = [
+        line.removeprefix("# ")
+        for line in authoring.EXAMPLE.splitlines()
+        if line.startswith(("# agent: {", "# network: {"))
+    ]
+    assert len(offered) == 2
+    for line in offered:
+        written(tmp_path, f"steps: [hang_up]\n{line.split(' #')[0]}\n")
+
+
+def test_an_example_never_replaces_a_file(tmp_path: Path) -> None:
+    authoring.new("one", tmp_path)
+    with pytest.raises(authoring.AuthoringError, match=r"one\.yaml: there is one already"):
+        authoring.new("one.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "../up", "a/b"])
+def test_an_example_needs_a_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(authoring.AuthoringError, match="is no name"):
+        authoring.new(name, tmp_path)
+
+
+def test_a_text_becomes_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    length_s = authoring.say("Good morning.", path, rate_hz=8000)
+    data, rate_hz = soundfile.read(path)
+    assert (len(data) / rate_hz, rate_hz) == (length_s, 8000)
+    assert 0.4 < length_s < 2
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["-o", "x.mp3"], "x.mp3: expected a name that ends with .wav"),
+        (["-o", "x.wav", "--speed", "10"], "10: expected 80 to 450 words a minute"),
+        (["-o", "x.wav", "--speed", "fast"], "fast: expected 80 to 450 words a minute"),
+        (["-o", "x.wav", "--rate", "1"], "1: expected 4000 to 192000 Hz"),
+        (["-o", "x.wav", "--rate", "999999999"], "999999999: expected 4000 to 192000 Hz"),
+    ],
+)
+def test_what_cannot_be_spoken_as_asked_is_refused(
+    options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["say", "hello", *options])
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_who_reads_may_stop_before_the_end() -> None:
+    command = [sys.executable, "-m", "callerside.simulator.cli.main", "schema"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as schema:
+        assert schema.stdout is not None
+        schema.stdout.close()
+        assert schema.stderr is not None
+        assert schema.stderr.read() == b""
+
+
+def test_a_text_needs_a_voice_that_exists(tmp_path: Path) -> None:
+    with pytest.raises(VoiceError):
+        authoring.say("Good morning.", tmp_path / "x.wav", voice="klingon-x")
+    assert not (tmp_path / "x.wav").exists()
+
+
+def test_the_schema_for_editors_is_generated_from_the_models() -> None:
+    text = (ROOT / "docs/scenario.schema.json").read_text()
+    assert text == authoring.editor_schema_text(), (
+        "write it anew: python -c "
+        "'from callerside.simulator.scenario.authoring import editor_schema_text as t; "
+        'print(t(), end="")\' > docs/scenario.schema.json'
+    )
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda p: p.stem)
+def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
+    if path.name != "suite.yaml":
+        jsonschema.validate(source.read(path).data, SCHEMA)
+
+
+def test_the_schema_for_editors_accepts_the_example() -> None:
+    jsonschema.validate(yaml.safe_load(authoring.EXAMPLE), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"steps": ["hang_up"]},
+        {"about": "x", "steps": []},
+        {"about": "x", "steps": ["hangup"]},
+        {"about": "x", "steps": [{"say": "a", "wen": "reply"}]},
+        {"about": "x", "steps": [{"say": "a", "when": "replay"}]},
+        {"about": "x", "steps": [{"expect": "bep"}]},
+        {"about": "x", "steps": [{"pause": "3 hours"}]},
+        {"about": "x", "steps": ["hang_up"], "caller": {"codec": "PCM"}},
+        {"about": "x", "steps": ["hang_up"], "network": {"loss": 3}},
+        {"about": "x", "steps": ["hang_up"], "never": [{"state": "SLEEPING"}]},
+    ],
+)
+def test_the_schema_for_editors_refuses_mistakes(data: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(data, SCHEMA)
+
+
+NO_GREETING = "agent: {greeting: {enabled: false}}\n"
+LOOKS_UP = "realtime: {replies: [{function_call: {name: look_up}}]}\n"
+
+
+def test_every_shipped_scenario_can_work() -> None:
+    assert all_problems(load([ROOT / "scenarios"])) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("steps: [{say: {wav: none.wav}}]", "one.yaml:2:15: the caller cannot say this: "),
+        ("steps: [{say: {text: a, voice: xx}}]", "one.yaml:2:15: the caller cannot say this: "),
+        (
+            "realtime: {replies: [{wav: none.wav}]}\nsteps: [hang_up]",
+            "one.yaml:2:22: the server cannot say this: ",
+        ),
+        (
+            "realtime: {greeting: {recording: {file: none.jsonl}}}\nsteps: [hang_up]",
+            "one.yaml:2:22: the server cannot say this: ",
+        ),
+        (
+            "caller: {noise: {wav: none.wav, snr_db: 9}}\nsteps: [hang_up]",
+            "one.yaml:2:17: there is no such noise: ",
+        ),
+        (
+            "steps: [hang_up]\nmeanwhile: [{say: {wav: none.wav}}]",
+            "one.yaml:3:19: the caller cannot say this: ",
+        ),
+        (
+            "agent: {beep: {enabled: false}}\nsteps: [hang_up]\nmeanwhile: [{pause: 1,when: beep}]",
+            "one.yaml:4:13: there is no beep",
+        ),
+        (
+            "steps:\n  - expect: beep\nnever: [hang_up, beep]",
+            "one.yaml:4:18: beep must never happen, and is expected in line 3",
+        ),
+        (
+            'steps: [{say: "A"}, {expect: reply}]\nnever: [reply start]',
+            "one.yaml:3:9: reply must never happen, and is expected in line 2",
+        ),
+        (
+            "agent: {greeting: {enabled: false}}\nsteps: [{expect: greeting}]",
+            "one.yaml:3:9: there is no greeting: agent.greeting.enabled is false",
+        ),
+        (
+            "agent: {beep: {enabled: false}}\nsteps: [{pause: 1, when: beep}]",
+            "one.yaml:3:9: there is no beep",
+        ),
+        (
+            "realtime: {timing: {think_ms: 900}}\nsteps: [{say: b}, {expect: reply, within: 1s}]",
+            "one.yaml:3:43: 1 s cannot be met: 500 ms of silence after the turn and the think",
+        ),
+        (
+            "agent: {turns: {policy: local}}\nsteps: [{say: b}, {expect: reply, within: 100ms}]",
+            "one.yaml:3:43: 100 ms cannot be met: 400 ms of silence",
+        ),
+        (
+            "steps: [{expect: {silence: 3s}, within: 2s}]",
+            "one.yaml:2:41: 2 s cannot be met: the silence itself takes 3 s",
+        ),
+        (
+            "realtime: {faults: [{fault: drop, at: reply 2}]}\nsteps: [{say: a}]",
+            "one.yaml:2:21: reply 2 never comes: the caller takes 1 turn",
+        ),
+        ("steps: [{pause: 3s}]\ntime_limit: 2s", "one.yaml:3:13: the caller's own steps take 3 s"),
+        ("steps: [hold, {pause: 61s}]", "one.yaml:2:15: the caller's own steps take 61 s"),
+        (
+            "realtime: {faults: [{fault: drop, at: greeting}]}\nsteps: [hang_up]\n" + NO_GREETING,
+            "one.yaml:2:21: greeting never comes: agent.greeting.enabled is false",
+        ),
+        ("steps: [{expect: reply}, {say: a}]", "one.yaml:2:18: there is no reply yet"),
+        ("steps: [{say: a, when: reply}]", "one.yaml:2:24: there is no reply yet"),
+        ("steps: [hold, {say: a}, resume]", 'one.yaml:2:15: could not say "a": the call is on'),
+        ("steps: [hold, {expect: greeting}]", "one.yaml:2:15: greeting is not heard: the call is"),
+        ("steps: [{say: a, within: 1s}]", "one.yaml:2:26: within limits a wait: it belongs to"),
+        ("steps: [resume]", "one.yaml:2:9: the call is not on hold"),
+        ("steps: [hold, hold]", "one.yaml:2:15: the call is on hold already"),
+        (
+            LOOKS_UP + "steps: [{say: a}, {expect: {function_call: lookup}}]",
+            '3:28: no reply of realtime calls the function "lookup"; did you mean "look_up"',
+        ),
+        (
+            LOOKS_UP + "steps: [{say: a}, {expect: {function_call: look_up, arguments: {n: 1}}}]",
+            "3:28: no reply of realtime calls look_up with {'n': 1}, but with {",
+        ),
+        (
+            LOOKS_UP + "steps: [hang_up]\nnever: [{function_call: lookup}]",
+            "4:9: there is nothing to",
+        ),
+        ("steps: [hang_up]\nnever: [{transcript: b}]", "3:9: there is nothing to forbid: no reply"),
+        ("steps: [hang_up]\nnever: [{silence: 2min}]", "3:9: 120 s of silence cannot be: the call"),
+        (
+            "steps: [{expect: beep, within: 2min}]",
+            "2:32: 120 s never pass: the call is ended after",
+        ),
+        (
+            "steps: [hang_up]\nnetwork: {dead: [[2min, 3min]]}",
+            "3:18: never comes: the call is ended",
+        ),
+        (
+            "steps: [hang_up]\nagent: {realtime: {url: 'ws://x'}}",
+            "3:25: agent.realtime.url is for the run to set",
+        ),
+        ("steps: [hang_up]\nnetwork: {burst_packets: 3}", "3:26: burst_packets is the length of"),
+        (
+            "steps: [hang_up]\nnetwork: {loss: 1%, to_agent: {loss: 2%}, to_caller: {}}",
+            "3:17: loss is for neither direction",
+        ),
+        ("steps: [{say: a}, {expect: {transcript: b}}]", '28: no reply of realtime says "b"'),
+    ],
+)
+def test_what_cannot_work_is_told_without_a_call(tmp_path: Path, text: str, expected: str) -> None:
+    (problem,) = problems(written(tmp_path, text))
+    assert expected in problem
+
+
+def test_what_a_suite_or_another_cell_forbids_need_not_be_possible_here(tmp_path: Path) -> None:
+    suite = tmp_path / "suite.yaml"
+    suite.write_text("never: [{transcript: b}]\n")
+    assert problems(written(tmp_path, "steps: [hang_up]")) == []
+    suite.unlink()
+    cells = "steps: [hang_up]\nnever: [{transcript: b}]\nmatrix: {realtime.greeting.say: [a, b]}"
+    written_cells = tmp_path / "cells.yaml"
+    written_cells.write_text(f"about: x\n{cells}")
+    assert all_problems(load([written_cells])) == []
+
+
+def test_a_sound_file_of_nearly_that_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "street.wav").write_bytes(b"")
+    scenario = written(tmp_path, "steps: [{say: {wav: steet.wav}}]")
+    (problem,) = problems(scenario)
+    assert problem.endswith('steet.wav: there is no such file; did you mean "street.wav"?')
