@@ -4,20 +4,14 @@ Audio between our own parts is PCM, 16-bit little-endian, mono; as `bytes` where
 a one-dimensional `int16` array where it is computed on.
 """
 
-import io
-import os
-import tempfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
-
-from callerside.files import regular
 
 Samples = NDArray[np.int16]
 Encoding = Literal["pcm", "pcmu", "pcma"]
@@ -32,10 +26,6 @@ _HEADERLESS = (
 _UNSIGNED = np.dtype("<u2")
 
 BYTES_PER_SAMPLE = 2
-
-
-class AudioFileError(ValueError):
-    """A sound file that cannot be used: says which, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,55 +107,9 @@ def resample(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
     return to_bytes(wave)
 
 
-def read_wav(path: Path, rate_hz: int) -> bytes:
-    """A sound file of any rate and number of channels as mono PCM at `rate_hz`.
-
-    What a file is its header says, and not its name: a name that stands for headerless sound would
-    have any bytes read as such.
-
-    Raises:
-        AudioFileError: there is no such file, it is no sound file, it is empty, or some of its
-            samples are no numbers.
-    """
-    if not path.exists():
-        raise AudioFileError(f"{path}: there is no such file")
-    try:
-        sound = io.BytesIO(regular(path).read_bytes())
-    except OSError as error:
-        raise AudioFileError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        data, file_hz = soundfile.read(sound, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        hint = _HEADERLESS.format(path) if path.suffix.lower() in _HEADERLESS_SUFFIXES else ""
-        raise AudioFileError(f"{path}: cannot be read as sound: {_reason(error)}{hint}") from None
-    if not len(data):
-        raise AudioFileError(f"{path}: holds no sound")
-    finite = np.isfinite(data).all(axis=1)
-    if not finite.all():
-        first = int(np.argmin(finite))
-        raise AudioFileError(
-            f"{path}: {np.count_nonzero(~finite)} of {len(data)} samples are no finite numbers, "
-            f"the first at {first / file_hz:.3f} s"
-        )
-    return resample(to_bytes(data.mean(axis=1) * 32768), file_hz, rate_hz)
-
-
 def _reason(error: soundfile.LibsndfileError) -> str:
     """Why, without the name of the buffer in memory that it was read from."""
     return str(error.error_string).rstrip(".")
-
-
-def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
-    """Write 16-bit WAV, shape (n,) or (n, channels), atomically: the file is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @cache

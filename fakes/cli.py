@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
-from callerside.audio import AudioFileError
+from callerside.audio_files import AudioFileError
 from callerside.fakes.help_texts import (
     BEGIN_HERE,
     CONVERT_EXAMPLES,

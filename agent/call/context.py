@@ -7,7 +7,6 @@ from typing import Any
 
 from callerside.agent.call.effects import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
 from callerside.agent.call.inputs import Timer
-from callerside.agent.call.states import IllegalTransitionError, State, Trigger, next_state
 from callerside.clock import NS_PER_MS
 
 
@@ -68,29 +67,3 @@ class Outbox:
             return False
         self._timers.remove(timer)
         return True
-
-
-class StateChart:
-    """The call's state; every move is looked up in the table and marked."""
-
-    def __init__(self, out: Outbox, *, strict: bool) -> None:
-        self.state = State.CALL_RECEIVED
-        self._out = out
-        self._strict = strict
-
-    def move(self, trigger: Trigger) -> None:
-        """Follow the table; what it does not know is dropped with a mark.
-
-        Raises:
-            IllegalTransitionError: the table does not know it, and the chart is strict (in tests).
-        """
-        try:
-            target = next_state(self.state, trigger)
-        except IllegalTransitionError as error:
-            if self._strict:
-                raise
-            self._out.mark("event_dropped", {"type": trigger.value, "reason": str(error)})
-            return
-        if target is not self.state:
-            self._out.mark("state_changed", {"from": self.state.value, "to": target.value})
-            self.state = target

@@ -9,10 +9,10 @@ from callerside.agent.call.effects import LoadPrompt
 from callerside.agent.call.inputs import PromptLoaded, Timer
 from callerside.agent.call.ledger import Kind, Segment
 from callerside.agent.call.player import Player
+from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.termination import Closing
 from callerside.agent.config.settings import CallSettings
-from callerside.agent.prompts.cache import prompt_key
 from callerside.audio import silence, tone
 
 HOLD = "hold"

@@ -7,16 +7,16 @@ the history, so that the model does not greet twice.
 
 from enum import Enum, auto
 
-from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.context import Outbox
 from callerside.agent.call.effects import LoadPrompt, StorePrompt
 from callerside.agent.call.history import History
 from callerside.agent.call.inputs import PromptLoaded, PromptStored, Timer
 from callerside.agent.call.ledger import Kind, Segment
 from callerside.agent.call.player import Player
+from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
-from callerside.agent.call.states import Trigger
+from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import CallSettings
-from callerside.agent.prompts.cache import prompt_key
 from callerside.audio import tone
 
 _LOOKUP_LIMIT_MS = 1_000

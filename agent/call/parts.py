@@ -7,13 +7,14 @@ from collections.abc import Sequence
 
 from callerside.agent.call.api_session import Link
 from callerside.agent.call.builtin_tools import Declaration, declarations
-from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.context import Outbox
 from callerside.agent.call.dtmf import Keys
 from callerside.agent.call.fallback import Trouble
 from callerside.agent.call.history import History
 from callerside.agent.call.opening import Opening
 from callerside.agent.call.player import Player
 from callerside.agent.call.responses import Responses
+from callerside.agent.call.states import StateChart
 from callerside.agent.call.termination import Closing
 from callerside.agent.call.tool_calls import Functions
 from callerside.agent.call.turn_taking import Turns

@@ -9,12 +9,12 @@ from collections import deque
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.context import Outbox
 from callerside.agent.call.history import History
 from callerside.agent.call.inputs import Timer
 from callerside.agent.call.ledger import Kind, Segment
 from callerside.agent.call.player import Player
-from callerside.agent.call.states import Trigger
+from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import (
     AudioDelta,

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from callerside.agent.call.context import Outbox
+
 
 class State(StrEnum):
     """What a call is doing."""
@@ -185,3 +187,29 @@ def next_state(state: State, trigger: Trigger) -> State:
         return TRANSITIONS[state][trigger]
     except KeyError:
         raise IllegalTransitionError(state, trigger) from None
+
+
+class StateChart:
+    """The call's state; every move is looked up in the table and marked."""
+
+    def __init__(self, out: Outbox, *, strict: bool) -> None:
+        self.state = State.CALL_RECEIVED
+        self._out = out
+        self._strict = strict
+
+    def move(self, trigger: Trigger) -> None:
+        """Follow the table; what it does not know is dropped with a mark.
+
+        Raises:
+            IllegalTransitionError: the table does not know it, and the chart is strict (in tests).
+        """
+        try:
+            target = next_state(self.state, trigger)
+        except IllegalTransitionError as error:
+            if self._strict:
+                raise
+            self._out.mark("event_dropped", {"type": trigger.value, "reason": str(error)})
+            return
+        if target is not self.state:
+            self._out.mark("state_changed", {"from": self.state.value, "to": target.value})
+            self.state = target

@@ -7,12 +7,12 @@ are bounded, too.
 """
 
 from callerside.agent.call.api_session import Link
-from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.context import Outbox
 from callerside.agent.call.effects import Finish, HangUp, Transfer
 from callerside.agent.call.inputs import Timer
 from callerside.agent.call.player import Player
 from callerside.agent.call.responses import Purpose, Responses
-from callerside.agent.call.states import Trigger
+from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import LimitSettings
 from callerside.agent.telephony.interface import HungUp
 

@@ -6,12 +6,12 @@ and our own voice activity detection ends the turn, commits, and asks for the an
 stands behind each step that the server might leave out.
 """
 
-from callerside.agent.call.context import Outbox, StateChart
+from callerside.agent.call.context import Outbox
 from callerside.agent.call.inputs import Timer
 from callerside.agent.call.ledger import Segment
 from callerside.agent.call.player import Player
 from callerside.agent.call.responses import Purpose, Responses
-from callerside.agent.call.states import Trigger
+from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.call.uplink import Uplink
 from callerside.agent.call.vad import VoiceDetector, VoiceStarted, VoiceStopped
 from callerside.agent.config.settings import CallSettings

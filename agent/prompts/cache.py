@@ -6,7 +6,6 @@ reported as damaged and made again, never played.
 """
 
 import hashlib
-import json
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -15,11 +14,7 @@ from typing import Protocol
 
 import soundfile
 
-from callerside.agent.config.settings import CallSettings
 from callerside.audio import resample, to_samples
-
-_KEY_VERSION = 2
-"""Raise it when the same settings come to mean another sound."""
 
 MAX_TRANSCRIPT_BYTES = 1_800
 """A comment of libsndfile holds 2 KB; a minute of speech has about 900 letters."""
@@ -53,22 +48,6 @@ class PromptStore(Protocol):
         Raises:
             OSError: it cannot be written.
         """
-
-
-def prompt_key(settings: CallSettings, instructions: str) -> str:
-    """The name of what `instructions` sound like with these settings: 32 hexadecimal digits.
-
-    One for all rates, as calls of every codec hear the same words.
-    """
-    shape = {
-        "version": _KEY_VERSION,
-        "instructions": settings.instructions,
-        "prompt": instructions,
-        "voice": settings.voice,
-        "speed": settings.realtime.speed,
-        "model": settings.realtime.model,
-    }
-    return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def default_cache_dir() -> Path:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from callerside.agent.call.prompts import prompt_key
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import CallSettings, Settings, audio_format, realtime_url
 from callerside.agent.prompts.cache import (
@@ -17,7 +18,6 @@ from callerside.agent.prompts.cache import (
     PromptCache,
     PromptStore,
     default_cache_dir,
-    prompt_key,
 )
 from callerside.agent.realtime import events
 from callerside.agent.realtime.client import WebSocketConnection

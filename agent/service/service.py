@@ -31,7 +31,7 @@ from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.options import Registration, SipOptions
 from callerside.agent.tools.executor import Background
 from callerside.agent.tools.toolboxes import load_toolboxes, reload_toolboxes
-from callerside.clock import LoopClock
+from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink, TimelineWriter
 
 _log = structlog.get_logger(__name__)

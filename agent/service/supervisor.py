@@ -40,7 +40,8 @@ from callerside.agent.service.supervisor_policy import (
     WorkerReady,
     WorkerTimerFired,
 )
-from callerside.clock import Clock, LoopClock
+from callerside.clock import Clock
+from callerside.loop_clock import LoopClock
 
 READY = b"ready "
 PROBE_TIMEOUT_S = 1.5

@@ -35,7 +35,8 @@ from callerside.agent.service.http import JSON, PROMETHEUS, HttpServer, Page, Pa
 from callerside.agent.service.service import Service
 from callerside.agent.service.signals import end_of_input, keep_what_is_there, signals
 from callerside.agent.tools.loader import ToolError
-from callerside.clock import LoopClock, Timer
+from callerside.clock import Timer
+from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink
 
 EXIT_OK, EXIT_FAILED = 0, 1

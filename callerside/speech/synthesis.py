@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from callerside.audio import AudioFileError, read_wav, resample, to_bytes, to_samples, write_wav
+from callerside.audio import resample, to_bytes, to_samples
+from callerside.audio_files import AudioFileError, read_wav, write_wav
 
 DEFAULT_VOICE = "en-gb"
 DEFAULT_SPEED_WPM = 160

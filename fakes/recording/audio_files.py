@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 
 import soundfile
 
-from callerside.audio import BYTES_PER_SAMPLE, AudioFormat, Encoding, read_wav, to_samples
+from callerside.audio import BYTES_PER_SAMPLE, AudioFormat, Encoding, to_samples
+from callerside.audio_files import read_wav
 
 Sender = Literal["client", "server"]
 

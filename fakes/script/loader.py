@@ -7,12 +7,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from callerside.audio import AudioFileError
+from callerside.audio_files import AudioFileError
 from callerside.fakes.script.model import Reply, Script
-from callerside.fakes.script.prepared import Line, Repertoire, line
+from callerside.fakes.script.prepare import line
+from callerside.fakes.script.prepared import Line, Repertoire
 from callerside.files import regular
 from callerside.speech.synthesis import UnknownVoiceError, VoiceError
-from callerside.vad import turn_detector
+from callerside.vad import engines
 from callerside.yaml.plain_words import plain
 from callerside.yaml.yaml_keys import said_twice
 
@@ -49,7 +50,7 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
     script, root = _read(path)
     for one in known:
         if one.script == script:
-            turn_detector.reserve(script.vad.engine)  # a judge hears one session only
+            engines.reserve(script.vad.engine)  # a judge hears one session only
             return one
     lines: dict[_Place, Line] = {}
     problems: list[dict[str, Any]] = []
@@ -60,7 +61,7 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
             where = (*place, *_source(reply, error))
             problems.append({"loc": where, "type": "unheard", "msg": str(error)})
     try:
-        turn_detector.reserve(script.vad.engine)
+        engines.reserve(script.vad.engine)
     except ValueError as error:
         problems.append({"loc": ("vad",), "type": "missing", "msg": str(error)})
     if problems:

@@ -33,7 +33,8 @@ from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
 from callerside.fakes.script.cache import Shelf
 from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
-from callerside.fakes.script.prepared import Repertoire, prepare
+from callerside.fakes.script.prepare import prepare
+from callerside.fakes.script.prepared import Repertoire
 from callerside.fakes.server.fairness import READ_BYTES, FairShare
 from callerside.fakes.server.files import SessionFiles
 from callerside.fakes.server.session_runner import Connection, Session
@@ -41,7 +42,7 @@ from callerside.fakes.session.interface import CloseConnection, ConnectionReques
 from callerside.fakes.session.session import RealtimeSession
 from callerside.fakes.session.state import Observation
 from callerside.marks import MarkSink
-from callerside.vad import turn_detector
+from callerside.vad import engines
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
@@ -108,7 +109,7 @@ class FakeRealtime:
         """
         self._options = options or ServerOptions()
         self._default = prepare(script or Script())
-        turn_detector.reserve(self._default.script.vad.engine)
+        engines.reserve(self._default.script.vad.engine)
         self._recording = recording
         self._replay = replay
         if recording is not None:
@@ -247,8 +248,8 @@ class FakeRealtime:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
         stage = match["stage"]
         repertoire = self._default if stage is None else await self._find(stage)
-        if not turn_detector.is_reserved(repertoire.script.vad.engine):
-            await asyncio.to_thread(turn_detector.reserve, repertoire.script.vad.engine)
+        if not engines.is_reserved(repertoire.script.vad.engine):
+            await asyncio.to_thread(engines.reserve, repertoire.script.vad.engine)
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]

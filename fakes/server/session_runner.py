@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from callerside.clock import LoopClock, Timer
+from callerside.clock import Timer
 from callerside.fakes.server.codec import Pieces, decode_in_steps, encode_in_pieces
 from callerside.fakes.server.files import SessionFiles, SoundFile
 from callerside.fakes.session.interface import (
@@ -31,6 +31,7 @@ from callerside.fakes.session.interface import (
     SetTimer,
     TimerFired,
 )
+from callerside.loop_clock import LoopClock
 from callerside.marks import Mark, MarkSink
 
 _OUTGOING_LIMIT = 4096

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 from callerside.fakes.script.model import Vad
+from callerside.vad.engines import make_judge
 from callerside.vad.turn_detector import (
     FRAME_MS,
     Hearing,
@@ -17,7 +18,6 @@ from callerside.vad.turn_detector import (
     SpeechStarted,
     SpeechStopped,
     TurnDetector,
-    make_judge,
 )
 
 SEMANTIC_LONGEST_WAIT_MS = {"low": 8000, "medium": 4000, "auto": 4000, "high": 2000}

@@ -5,21 +5,14 @@ measured and what should have been; the differences are the harness's error. Its
 a constant that can be taken off; what remains is given as percentiles of its size.
 """
 
-import json
-import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from callerside.atomic_files import write_atomically
-from callerside.files import regular
 from callerside.reports.metrics import stats
 
 VERSION = 1
 
-_log = logging.getLogger(__name__)
 
 WITHOUT_ERROR: Mapping[str, str] = {
     "connect_ms": "exact by construction: both ends are marks of one process, the agent's",
@@ -137,41 +130,6 @@ def error_of(name: str, unit: str, errors: Sequence[float]) -> MetricError:
         p95=stats.percentile(rest, 95),
         p99=stats.percentile(rest, 99),
     )
-
-
-def default_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where this machine's calibration is kept: under the user's state directory."""
-    state = environment.get("XDG_STATE_HOME")
-    base = Path(state) if state else Path.home() / ".local" / "state"
-    return base / "callerside" / "calibration.json"
-
-
-def save(calibration: Calibration, path: Path) -> None:
-    """Keep a calibration."""
-    write_atomically(path, (json.dumps(to_data(calibration), indent=2) + "\n").encode())
-
-
-def load(path: Path) -> Calibration | None:
-    """The calibration that is kept, or None if there is none.
-
-    Raises:
-        CalibrationError: the file is no calibration of this version.
-    """
-    try:
-        return from_data(json.loads(regular(path).read_bytes()))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CalibrationError(f"{path}: {error}: calibrate again, or remove it") from None
-
-
-def kept() -> Calibration | None:
-    """This machine's calibration, if there is one that can be read."""
-    try:
-        return load(default_path())
-    except CalibrationError as error:
-        _log.warning("%s", error)
-        return None
 
 
 def from_data(data: dict[str, Any]) -> Calibration:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from callerside import audio
+from callerside import audio, audio_files
 from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
 from callerside.reports.hearing import intelligibility
@@ -111,7 +111,7 @@ def _prepare(directory: Path) -> tuple[bytes, bytes, Path]:
     phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
     reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
     for name, pcm in (("phrase", phrase), ("reply", reply)):
-        audio.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
+        audio_files.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
     scenario = directory / "calibration.yaml"
     write_atomically(scenario, yaml.safe_dump(_SCENARIO, sort_keys=False).encode())
     return phrase, reply, scenario

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from callerside import audio
+from callerside import audio_files
 from callerside.agent.telephony.interface import CallReceived, HungUp, LegInput
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.leg import SipCallLeg
@@ -65,7 +65,9 @@ class _Call:
 
     def _keep(self) -> None:
         machine = self._machine
-        audio.write_wav(self._directory / f"{self._name}.wav", streams(machine), machine.rate_hz)
+        audio_files.write_wav(
+            self._directory / f"{self._name}.wav", streams(machine), machine.rate_hz
+        )
         facts = {
             "received_ns": machine.received_ns,
             "answered_ns": self._answered_ns,
@@ -101,7 +103,7 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
 def main() -> None:
     """The process."""
     speaks, directory = map(Path, sys.argv[1:])
-    behaviour = Behaviour(reply=audio.read_wav(speaks, CALLER_RATE_HZ))
+    behaviour = Behaviour(reply=audio_files.read_wav(speaks, CALLER_RATE_HZ))
     asyncio.run(serve(behaviour, directory))
 
 

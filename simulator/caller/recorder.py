@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from callerside.audio import BYTES_PER_SAMPLE, to_samples, write_wav
+from callerside.audio import BYTES_PER_SAMPLE, to_samples
+from callerside.audio_files import write_wav
 from callerside.clock import NS_PER_S
 
 CALLER_RATE_HZ = 16_000

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from callerside.audio import AudioFileError
+from callerside.audio_files import AudioFileError
 from callerside.simulator.cli.common import Commands, add_choice
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose

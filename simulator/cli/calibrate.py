@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
-from callerside.reports.verdict.calibration import default_path, save, table, to_data
+from callerside.reports.verdict.calibration import table, to_data
+from callerside.reports.verdict.calibration_file import default_path, save
 from callerside.simulator.calibration.calibrate import CALLS, CalibrateError, calibrate
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import MOST_CALLS_AT_ONCE, calls_at_once

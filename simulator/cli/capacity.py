@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from callerside.atomic_files import write_atomically
 from callerside.reports.pages.html import knee_page
-from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.capacity import table, to_json
 from callerside.simulator.capacity.load_ramp import SCENARIO, STEPS, find_knee
 from callerside.simulator.lanes.sip.child_process import ProcessError

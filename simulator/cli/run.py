@@ -17,7 +17,7 @@ from rich.console import Console
 
 from callerside.reports.formats.write import write_judged
 from callerside.reports.verdict.budget import UNITS
-from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo
 from callerside.simulator.cli.common import Commands, add_choice, positive
 from callerside.simulator.lanes.sip.process_pair import calls_at_once

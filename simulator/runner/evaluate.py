@@ -20,7 +20,7 @@ from callerside.reports.evidence import (
 )
 from callerside.reports.formats.write import write_page
 from callerside.reports.verdict.budget import BudgetError
-from callerside.reports.verdict.calibration import kept
+from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
 from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.runner.plan import Lane, Played, Stage

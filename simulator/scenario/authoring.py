@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from callerside.audio import to_samples, write_wav
+from callerside.audio import to_samples
+from callerside.audio_files import write_wav
 from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
 

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 
 from callerside.agent.config.settings import CallSettings
-from callerside.audio import AudioFileError, duration_ms
+from callerside.audio import duration_ms
+from callerside.audio_files import AudioFileError
 from callerside.fakes.script.model import Reply, Script
-from callerside.fakes.script.prepared import prepare as prepare_script
+from callerside.fakes.script.prepare import prepare as prepare_script
 from callerside.simulator.caller.audio.utterances import background, phrase
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import Silence

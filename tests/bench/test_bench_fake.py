@@ -26,7 +26,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from websockets.asyncio.client import ClientConnection, connect
 
 from callerside.fakes.script.model import Script
-from callerside.fakes.script.prepared import Repertoire, prepare
+from callerside.fakes.script.prepare import prepare
+from callerside.fakes.script.prepared import Repertoire
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime
 from callerside.fakes.session.interface import (

@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callerside import audio
+from callerside import audio, audio_files
 
 # ITU-T G.711: first code words of the positive and negative ranges, and their values.
 MU_LAW = {0x00: -32124, 0x80: 32124, 0x7F: 0, 0xFF: 0, 0xF0: 120, 0x8F: 16764}
@@ -83,15 +83,15 @@ def test_resampling_keeps_length_and_pitch() -> None:
 def test_wav_round_trip_and_no_temporary_left(tmp_path: Path) -> None:
     path = tmp_path / "a" / "tone.wav"
     pcm = audio.tone(440, 100, 8_000)
-    audio.write_wav(path, audio.to_samples(pcm), 8_000)
-    assert audio.read_wav(path, 8_000) == pcm
+    audio_files.write_wav(path, audio.to_samples(pcm), 8_000)
+    assert audio_files.read_wav(path, 8_000) == pcm
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_wav_of_two_channels_is_mixed_down(tmp_path: Path) -> None:
     stereo = np.array([[1000, 3000]] * 80, np.int16)
-    audio.write_wav(tmp_path / "s.wav", stereo, 8_000)
-    assert set(audio.to_samples(audio.read_wav(tmp_path / "s.wav", 8_000)).tolist()) == {2000}
+    audio_files.write_wav(tmp_path / "s.wav", stereo, 8_000)
+    assert set(audio.to_samples(audio_files.read_wav(tmp_path / "s.wav", 8_000)).tolist()) == {2000}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a sound", b"RIFF\x00\x00\x00\x00WAVE"])
@@ -99,22 +99,22 @@ def test_a_bad_sound_file_is_named(tmp_path: Path, content: bytes | None) -> Non
     path = tmp_path / "bad.wav"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(audio.AudioFileError, match=r"bad\.wav"):
-        audio.read_wav(path, 8_000)
+    with pytest.raises(audio_files.AudioFileError, match=r"bad\.wav"):
+        audio_files.read_wav(path, 8_000)
 
 
 def test_an_empty_sound_file_is_refused(tmp_path: Path) -> None:
-    audio.write_wav(tmp_path / "empty.wav", np.zeros(0, np.int16), 8_000)
-    with pytest.raises(audio.AudioFileError, match="no sound"):
-        audio.read_wav(tmp_path / "empty.wav", 8_000)
+    audio_files.write_wav(tmp_path / "empty.wav", np.zeros(0, np.int16), 8_000)
+    with pytest.raises(audio_files.AudioFileError, match="no sound"):
+        audio_files.read_wav(tmp_path / "empty.wav", 8_000)
 
 
 @pytest.mark.parametrize("name", ["x.raw", "x.vox", "x.GSM", "x.ulaw"])
 def test_sound_without_a_header_is_refused_with_a_way_out(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(audio.tone(440, 500, 8_000))
-    with pytest.raises(audio.AudioFileError, match="Format not recognised") as refused:
-        audio.read_wav(path, 8_000)
+    with pytest.raises(audio_files.AudioFileError, match="Format not recognised") as refused:
+        audio_files.read_wav(path, 8_000)
     assert f"{path}: " in str(refused.value)
     assert f"ffmpeg -f s16le -ar 8000 -ac 1 -i {path} {path}.wav" in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -123,8 +123,8 @@ def test_sound_without_a_header_is_refused_with_a_way_out(tmp_path: Path, name: 
 @pytest.mark.parametrize("name", ["x.raw", "x.au", "x", "x.mp3"])
 def test_what_a_sound_file_is_its_header_says_and_not_its_name(tmp_path: Path, name: str) -> None:
     pcm = audio.tone(440, 100, 8_000)
-    audio.write_wav(tmp_path / name, audio.to_samples(pcm), 8_000)
-    assert audio.read_wav(tmp_path / name, 8_000) == pcm
+    audio_files.write_wav(tmp_path / name, audio.to_samples(pcm), 8_000)
+    assert audio_files.read_wav(tmp_path / name, 8_000) == pcm
 
 
 FORMATS = [
@@ -149,7 +149,7 @@ def test_what_people_have_is_read(tmp_path: Path, form: str, coding: str) -> Non
     path = tmp_path / "x.sound"
     wave = np.sin(2 * np.pi * 440 * np.arange(8000) / 8000) / 4
     soundfile.write(path, wave, 8000, format=form, subtype=coding)
-    read = audio.to_samples(audio.read_wav(path, 8_000))
+    read = audio.to_samples(audio_files.read_wav(path, 8_000))
     assert audio.level_dbfs(read[2000:6000]) == pytest.approx(-15, abs=0.6)
 
 
@@ -160,8 +160,8 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, coding: str, va
     wave = np.zeros((8000, 2))
     wave[2000, 1] = wave[5000, 0] = value
     soundfile.write(tmp_path / "x.wav", wave, 8000, subtype=coding)
-    with pytest.raises(audio.AudioFileError) as refused:
-        audio.read_wav(tmp_path / "x.wav", 8_000)
+    with pytest.raises(audio_files.AudioFileError) as refused:
+        audio_files.read_wav(tmp_path / "x.wav", 8_000)
     assert str(refused.value) == (
         f"{tmp_path}/x.wav: 2 of 8000 samples are no finite numbers, the first at 0.250 s"
     )
@@ -169,7 +169,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, coding: str, va
 
 def test_a_pipe_is_no_sound_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.wav")
-    with pytest.raises(audio.AudioFileError, match="it is no file, but a named pipe"):
-        audio.read_wav(tmp_path / "x.wav", 8_000)
-    with pytest.raises(audio.AudioFileError, match="Is a directory"):
-        audio.read_wav(tmp_path, 8_000)
+    with pytest.raises(audio_files.AudioFileError, match="it is no file, but a named pipe"):
+        audio_files.read_wav(tmp_path / "x.wav", 8_000)
+    with pytest.raises(audio_files.AudioFileError, match="Is a directory"):
+        audio_files.read_wav(tmp_path, 8_000)

@@ -1,6 +1,7 @@
 import asyncio
 
-from callerside.clock import NS_PER_MS, NS_PER_S, LoopClock
+from callerside.clock import NS_PER_MS, NS_PER_S
+from callerside.loop_clock import LoopClock
 
 HOUR_NS = 3600 * NS_PER_S
 

@@ -10,14 +10,14 @@ from callerside.fakes.script.cache import Shelf
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS
 from callerside.speech.synthesis import synthesise
 from callerside.vad import turn_detector as vad
+from callerside.vad.energy import EnergyJudge
+from callerside.vad.engines import make_judge
 from callerside.vad.turn_detector import (
     FRAME_MS,
-    EnergyJudge,
     Hearing,
     SpeechStarted,
     SpeechStopped,
     TurnDetector,
-    make_judge,
 )
 
 ENGINES = ["energy", "silero"]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from callerside.clock import NS_PER_MS, Clock, LoopClock
+from callerside.clock import NS_PER_MS, Clock
+from callerside.loop_clock import LoopClock
 from callerside.simulator.lanes.virtual.clock import VirtualClock
 
 TICK_NS = 2 * NS_PER_MS

@@ -25,7 +25,8 @@ from callerside.agent.telephony.interface import (
     RtpMeasured,
 )
 from callerside.agent.telephony.pjsua.options import SipOptions, Transport
-from callerside.audio import level_dbfs, to_samples, tone, write_wav
+from callerside.audio import level_dbfs, to_samples, tone
+from callerside.audio_files import write_wav
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 

@@ -23,7 +23,8 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.pjsua.leg import SipLeg
 from callerside.agent.telephony.pjsua.options import Registration, SipOptions
-from callerside.audio import level_dbfs, read_wav, to_samples, tone, write_wav
+from callerside.audio import level_dbfs, to_samples, tone
+from callerside.audio_files import read_wav, write_wav
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 

@@ -13,7 +13,8 @@ import yaml
 from agent_rig import Agent, fake_realtime, free_port, until
 
 from callerside.agent.config.settings import Settings
-from callerside.audio import level_dbfs, read_wav, resample, to_samples, write_wav
+from callerside.audio import level_dbfs, resample, to_samples
+from callerside.audio_files import read_wav, write_wav
 from callerside.speech.synthesis import synthesise
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text()

@@ -8,7 +8,8 @@ from callerside.clock import ms_to_ns
 from callerside.fakes.recording.format import Entry, Header, Recording
 from callerside.fakes.recording.replay import ReplaySession
 from callerside.fakes.script.model import Script
-from callerside.fakes.script.prepared import Repertoire, prepare
+from callerside.fakes.script.prepare import prepare
+from callerside.fakes.script.prepared import Repertoire
 from callerside.fakes.session.interface import (
     CancelTimer,
     ClientEvent,

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.audio import level_dbfs, read_wav, to_bytes, to_samples
+from callerside.audio import level_dbfs, to_bytes, to_samples
+from callerside.audio_files import read_wav
 from callerside.simulator.scenario.model import Noise
 from callerside.speech.synthesis import synthesise
 
@@ -31,7 +32,7 @@ def make_noise(noise: Noise, voice_dbfs: float, folder: Path, rate_hz: int) -> b
     """A loop of noise, `noise.snr_db` below a voice of `voice_dbfs`, as PCM at `rate_hz`.
 
     Raises:
-        callerside.audio.AudioFileError: the file cannot be read.
+        callerside.audio_files.AudioFileError: the file cannot be read.
         callerside.speech.synthesis.VoiceError: there is no synthesiser.
     """
     if noise.wav is not None:

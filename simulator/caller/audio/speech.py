@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from callerside.audio import AudioFileError
-from callerside.fakes.script import prepared
+from callerside.audio_files import AudioFileError
+from callerside.fakes.script import prepare
 from callerside.simulator.caller.audio import utterances
 from callerside.simulator.runner.plan import Stage
 from callerside.simulator.scenario.plausible import unspeakable
@@ -24,7 +24,7 @@ def prepare_all(stages: Sequence[Stage], rate_hz: int) -> None:
     try:
         for scenario in scenarios:
             utterances.prepare(scenario, rate_hz)
-            prepared.prepare(scenario.realtime, scenario.folder)
+            prepare.prepare(scenario.realtime, scenario.folder)
     except (AudioFileError, VoiceError) as error:
         told = dict.fromkeys(line for one in scenarios for line in unspeakable(one))
         raise SpeechError("\n".join(told) or str(error)) from None

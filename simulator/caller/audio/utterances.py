@@ -10,10 +10,11 @@ from callerside.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.reports.hearing.detector import segments
 from callerside.simulator.caller.audio.noise import make_noise
 from callerside.simulator.caller.audio.sounds import make_sound
-from callerside.simulator.caller.audio.voice import at_level, dtmf, speak
+from callerside.simulator.caller.audio.voice import at_level, speak
 from callerside.simulator.caller.line_model import NOISE
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import MakeSound, Press, Say, Step
+from callerside.speech.dtmf_tones import dtmf
 
 
 def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
@@ -21,7 +22,7 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
 
     Raises:
         callerside.speech.synthesis.VoiceError: a text cannot be spoken.
-        callerside.audio.AudioFileError: a sound file cannot be read.
+        callerside.audio_files.AudioFileError: a sound file cannot be read.
     """
     audio = {}
     noise = background(scenario, rate_hz)

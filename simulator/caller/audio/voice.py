@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from callerside.audio import level_dbfs, read_wav, silence, to_bytes, to_samples, tone
+from callerside.audio import level_dbfs, to_bytes, to_samples
+from callerside.audio_files import read_wav
 from callerside.simulator.scenario.model import Caller
 from callerside.simulator.scenario.steps import Phrase
 from callerside.speech.synthesis import synthesise
@@ -12,12 +13,6 @@ from callerside.speech.synthesis import synthesise
 _BLOCK_MS = 20
 _VOICED_BELOW_LOUDEST_DB = 30.0
 _PEAK = 0.95 * 32767
-
-_DTMF_ROWS_HZ = (697, 770, 852, 941)  # ITU-T Q.23
-_DTMF_COLUMNS_HZ = (1209, 1336, 1477, 1633)
-_DTMF_KEYS = "123A456B789C*0#D"
-_DTMF_TONE_MS, _DTMF_PAUSE_MS = 100, 60
-_DTMF_LEVEL_DBFS = -15.0
 
 
 def speak(phrase: Phrase, caller: Caller, folder: Path, rate_hz: int) -> bytes:
@@ -49,18 +44,3 @@ def at_level(pcm: bytes, rate_hz: int, target_dbfs: float) -> bytes:
     voiced = blocks[energy >= energy.max() / 10 ** (_VOICED_BELOW_LOUDEST_DB / 10)]
     gain = 10 ** ((target_dbfs - level_dbfs(voiced.ravel())) / 20)
     return to_bytes(samples * min(gain, _PEAK / np.abs(samples).max()))
-
-
-def dtmf(keys: str, rate_hz: int) -> bytes:
-    """Keys as pairs of tones (ITU-T Q.23), 100 ms each."""
-    pause = silence(_DTMF_PAUSE_MS, rate_hz)
-    return pause.join(_key_tone(key, rate_hz) for key in keys)
-
-
-def _key_tone(key: str, rate_hz: int) -> bytes:
-    row, column = divmod(_DTMF_KEYS.index(key), 4)
-    tones = [
-        to_samples(tone(hz, _DTMF_TONE_MS, rate_hz, level_dbfs=_DTMF_LEVEL_DBFS)).astype(np.int32)
-        for hz in (_DTMF_ROWS_HZ[row], _DTMF_COLUMNS_HZ[column])
-    ]
-    return to_bytes(tones[0] + tones[1])

@@ -28,7 +28,7 @@ from typing import Any
 from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.telephony.pjsua.options import SipOptions
-from callerside.clock import LoopClock
+from callerside.loop_clock import LoopClock
 from callerside.marks import Mark, TimelineWriter
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.driver import CallerDriver

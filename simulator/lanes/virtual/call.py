@@ -16,7 +16,7 @@ from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.service.driver import CallDriver, run_inline
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
-from callerside.fakes.script import prepared
+from callerside.fakes.script import prepare
 from callerside.fakes.session.session import RealtimeSession
 from callerside.fakes.session.state import Observation
 from callerside.marks import Mark
@@ -148,7 +148,7 @@ class _Stage:
         self._scenario = scenario
         self._settings = settings
         self._prompts = prompts
-        self._repertoire = prepared.prepare(scenario.realtime, scenario.folder)
+        self._repertoire = prepare.prepare(scenario.realtime, scenario.folder)
         self._sessions = 0
         self._clock = VirtualClock(start_ns=NS_PER_S)
         self._impairers = self._impair()

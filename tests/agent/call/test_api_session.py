@@ -8,9 +8,10 @@ from call_rig import NO_GREETING, CallRig, with_settings
 
 from callerside.agent.call import effects
 from callerside.agent.call.inputs import Timer
+from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.states import State
 from callerside.agent.config.settings import CallSettings
-from callerside.agent.prompts.cache import Prompt, prompt_key
+from callerside.agent.prompts.cache import Prompt
 from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,

@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from callerside.agent.call.prompts import prompt_key
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts import cache as greeting
-from callerside.agent.prompts.cache import (
-    DamagedPromptError,
-    MemoryPrompts,
-    Prompt,
-    PromptCache,
-    prompt_key,
-)
-from callerside.audio import duration_ms, read_wav, to_samples, tone
+from callerside.agent.prompts.cache import DamagedPromptError, MemoryPrompts, Prompt, PromptCache
+from callerside.audio import duration_ms, to_samples, tone
+from callerside.audio_files import read_wav
 
 PROMPT = Prompt(pcm=bytes(range(256)) * 100, transcript="Grüß Gott — how can I help?")
 

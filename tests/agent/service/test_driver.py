@@ -9,14 +9,9 @@ from callerside.agent.call.effects import CancelTimer, ConnectRealtime, Effect, 
 from callerside.agent.call.inputs import CallInput, TimerFired
 from callerside.agent.call.inputs import Timer as MachineTimer
 from callerside.agent.call.machine import CallMachine
+from callerside.agent.call.prompts import prompt_key
 from callerside.agent.config.settings import CallSettings
-from callerside.agent.prompts.cache import (
-    DamagedPromptError,
-    MemoryPrompts,
-    Prompt,
-    PromptStore,
-    prompt_key,
-)
+from callerside.agent.prompts.cache import DamagedPromptError, MemoryPrompts, Prompt, PromptStore
 from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from callerside import audio
-from callerside.audio import AudioFileError
+from callerside.audio_files import AudioFileError
 from callerside.fakes.recording.format import (
     Entry,
     Header,
@@ -14,7 +14,7 @@ from callerside.fakes.recording.format import (
     write_recording,
 )
 from callerside.fakes.recording.turn import read_turn
-from callerside.fakes.script import prepared
+from callerside.fakes.script import prepare
 from callerside.fakes.script.model import Script
 
 TONE = audio.tone(300, 500, 24_000)
@@ -49,14 +49,14 @@ def script(path: Path, turn: int) -> Script:
 
 
 def test_a_response_is_said_again_as_it_was_recorded(recorded: Path) -> None:
-    line = prepared.prepare(script(recorded, 1), recorded.parent).reply(1)
+    line = prepare.prepare(script(recorded, 1), recorded.parent).reply(1)
     assert line.pcm == TONE
     assert line.transcript == "One."
 
 
 def test_audio_that_was_cut_out_is_spoken_anew_from_the_transcript(recorded: Path) -> None:
     assert read_turn(recorded, 2).pcm == b""
-    line = prepared.prepare(script(recorded, 2), recorded.parent).reply(1)
+    line = prepare.prepare(script(recorded, 2), recorded.parent).reply(1)
     assert audio.duration_ms(line.pcm, 24_000) > 150
     assert line.transcript == "Two."
 
@@ -74,6 +74,6 @@ def test_a_turn_that_is_not_there_is_told(recorded: Path) -> None:
     with pytest.raises(RecordingError, match="has 2 spoken responses, and no number 3"):
         read_turn(recorded, 3)
     with pytest.raises(AudioFileError, match="no number 3"):
-        prepared.prepare(script(recorded, 3), recorded.parent)
+        prepare.prepare(script(recorded, 3), recorded.parent)
     with pytest.raises(AudioFileError, match=r"none\.jsonl"):
-        prepared.prepare(script(recorded.with_name("none.jsonl"), 1), recorded.parent)
+        prepare.prepare(script(recorded.with_name("none.jsonl"), 1), recorded.parent)

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from callerside.audio import AudioFileError, AudioFormat, silence, tone, write_wav
+from callerside.audio import AudioFormat, silence, tone
 from callerside.audio import to_samples as samples_of
+from callerside.audio_files import AudioFileError, write_wav
 from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Reply, Script
-from callerside.fakes.script.prepared import prepare
+from callerside.fakes.script.prepare import prepare
 from callerside.fakes.session.points import Point, parse_point
 from callerside.speech.synthesis import VoiceError
 

@@ -13,7 +13,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from callerside.audio import read_wav, to_samples
+from callerside.audio import to_samples
+from callerside.audio_files import read_wav
 from callerside.fakes.script.model import Script
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault

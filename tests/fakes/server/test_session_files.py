@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.audio import read_wav, to_samples, tone
+from callerside.audio import to_samples, tone
+from callerside.audio_files import read_wav
 from callerside.fakes.server import files as session_files
 from callerside.fakes.server.files import SessionFiles
 

@@ -9,7 +9,7 @@ from in_memory import Client
 from official import check
 
 from callerside.fakes.script.model import Script
-from callerside.fakes.script.prepared import prepare
+from callerside.fakes.script.prepare import prepare
 from callerside.fakes.server.codec import decode, encode
 from callerside.fakes.session.interface import SendEvent
 

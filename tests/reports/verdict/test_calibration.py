@@ -14,14 +14,12 @@ from callerside.reports.verdict.calibration import (
     WITHOUT_ERROR,
     Calibration,
     CalibrationError,
-    default_path,
     error_of,
     from_data,
-    load,
-    save,
     table,
     to_data,
 )
+from callerside.reports.verdict.calibration_file import default_path, load, save
 
 
 def calibration() -> Calibration:

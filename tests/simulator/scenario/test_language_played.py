@@ -11,7 +11,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from callerside.agent.call.states import State
-from callerside.audio import level_dbfs, to_samples, tone, write_wav
+from callerside.audio import level_dbfs, to_samples, tone
+from callerside.audio_files import write_wav
 from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
 from callerside.marks import Mark, read_timeline
 from callerside.simulator.lanes.virtual.lane import VirtualLane

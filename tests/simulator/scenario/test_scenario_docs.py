@@ -8,7 +8,8 @@ from typing import get_args
 import pytest
 import yaml
 
-from callerside.audio import to_samples, tone, write_wav
+from callerside.audio import to_samples, tone
+from callerside.audio_files import write_wav
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.cli.main import parser
 from callerside.simulator.scenario.durations import Event

@@ -5,10 +5,11 @@ from pathlib import Path
 import yaml
 
 from callerside.agent.config.settings import CallSettings, Settings
-from callerside.audio import to_samples, tone, write_wav
+from callerside.audio import to_samples, tone
+from callerside.audio_files import write_wav
 from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
 from callerside.fakes.script.loader import load_script
-from callerside.fakes.script.prepared import prepare
+from callerside.fakes.script.prepare import prepare
 from callerside.simulator.lanes.sip.config import agent_config, child_environment, write_scripts
 from callerside.simulator.runner.plan import Stage, plan
 from callerside.simulator.scenario.loader import load_file

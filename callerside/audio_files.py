@@ -1,0 +1,63 @@
+"""Sound in files: WAV and whatever else libsndfile reads."""
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from callerside.audio import _HEADERLESS, _HEADERLESS_SUFFIXES, _reason, resample, to_bytes
+from callerside.files import regular
+
+
+class AudioFileError(ValueError):
+    """A sound file that cannot be used: says which, and why."""
+
+
+def read_wav(path: Path, rate_hz: int) -> bytes:
+    """A sound file of any rate and number of channels as mono PCM at `rate_hz`.
+
+    What a file is its header says, and not its name: a name that stands for headerless sound would
+    have any bytes read as such.
+
+    Raises:
+        AudioFileError: there is no such file, it is no sound file, it is empty, or some of its
+            samples are no numbers.
+    """
+    if not path.exists():
+        raise AudioFileError(f"{path}: there is no such file")
+    try:
+        sound = io.BytesIO(regular(path).read_bytes())
+    except OSError as error:
+        raise AudioFileError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        data, file_hz = soundfile.read(sound, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        hint = _HEADERLESS.format(path) if path.suffix.lower() in _HEADERLESS_SUFFIXES else ""
+        raise AudioFileError(f"{path}: cannot be read as sound: {_reason(error)}{hint}") from None
+    if not len(data):
+        raise AudioFileError(f"{path}: holds no sound")
+    finite = np.isfinite(data).all(axis=1)
+    if not finite.all():
+        first = int(np.argmin(finite))
+        raise AudioFileError(
+            f"{path}: {np.count_nonzero(~finite)} of {len(data)} samples are no finite numbers, "
+            f"the first at {first / file_hz:.3f} s"
+        )
+    return resample(to_bytes(data.mean(axis=1) * 32768), file_hz, rate_hz)
+
+
+def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
+    """Write 16-bit WAV, shape (n,) or (n, channels), atomically: the file is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
