@@ -14,8 +14,7 @@ from pathlib import Path
 
 from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_api_key
 from callerside.agent.config.reference import render as render_settings
-from callerside.agent.config.settings import Settings
-from callerside.agent.config.settings_operating import MAX_WORKERS
+from callerside.agent.config.settings import MAX_WORKERS, Settings
 from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
 from callerside.agent.observe import logs
 from callerside.agent.prompts.prefetch import Outcome, warm

@@ -9,3 +9,9 @@ class ScriptModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
     )
+
+
+class Strict(BaseModel):
+    """A frozen mapping without unknown keys, and without conversions that hide a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

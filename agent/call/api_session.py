@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
 from callerside.agent.call.context import Outbox
-from callerside.agent.call.effects import CloseRealtime, ConnectRealtime
-from callerside.agent.call.inputs import Timer
+from callerside.agent.call.events import CloseRealtime, ConnectRealtime, Timer
 from callerside.agent.config.settings import CallSettings, realtime_url
 from callerside.agent.realtime.events import SessionCreated, SessionUpdated
 from callerside.agent.realtime.interface import RealtimeClosed

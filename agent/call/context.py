@@ -5,8 +5,7 @@ The machine sets `now_ns`, hands the input to the parts that it concerns, and ta
 
 from typing import Any
 
-from callerside.agent.call.effects import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
-from callerside.agent.call.inputs import Timer
+from callerside.agent.call.events import CancelTimer, Effect, EmitMark, SendEvent, SetTimer, Timer
 from callerside.clock import NS_PER_MS
 
 

@@ -1,8 +1,8 @@
 """Keys that the caller presses: gathered into numbers, told to the model, kept for tools."""
 
 from callerside.agent.call.context import Outbox
+from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
-from callerside.agent.call.inputs import Timer
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.turn_taking import Turns
 from callerside.agent.config.settings import DtmfSettings

@@ -5,10 +5,8 @@ asks to hold on, one that takes leave. Where one is not there, a tone says that 
 """
 
 from callerside.agent.call.context import Outbox
-from callerside.agent.call.effects import LoadPrompt
-from callerside.agent.call.inputs import PromptLoaded, Timer
-from callerside.agent.call.ledger import Kind, Segment
-from callerside.agent.call.player import Player
+from callerside.agent.call.events import LoadPrompt, PromptLoaded, Timer
+from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.termination import Closing

@@ -8,11 +8,9 @@ the history, so that the model does not greet twice.
 from enum import Enum, auto
 
 from callerside.agent.call.context import Outbox
-from callerside.agent.call.effects import LoadPrompt, StorePrompt
+from callerside.agent.call.events import LoadPrompt, PromptLoaded, PromptStored, StorePrompt, Timer
 from callerside.agent.call.history import History
-from callerside.agent.call.inputs import PromptLoaded, PromptStored, Timer
-from callerside.agent.call.ledger import Kind, Segment
-from callerside.agent.call.player import Player
+from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import StateChart, Trigger

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from callerside.agent.call.context import Outbox
+from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
-from callerside.agent.call.inputs import Timer
-from callerside.agent.call.ledger import Kind, Segment
-from callerside.agent.call.player import Player
+from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import (

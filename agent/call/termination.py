@@ -8,9 +8,8 @@ are bounded, too.
 
 from callerside.agent.call.api_session import Link
 from callerside.agent.call.context import Outbox
-from callerside.agent.call.effects import Finish, HangUp, Transfer
-from callerside.agent.call.inputs import Timer
-from callerside.agent.call.player import Player
+from callerside.agent.call.events import Finish, HangUp, Timer, Transfer
+from callerside.agent.call.playout import Player
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import LimitSettings

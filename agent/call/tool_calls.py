@@ -18,10 +18,9 @@ from callerside.agent.call.builtin_tools import (
 )
 from callerside.agent.call.context import Outbox
 from callerside.agent.call.dtmf import Keys
-from callerside.agent.call.effects import RunTool, SendDtmf, Transfer
+from callerside.agent.call.events import RunTool, SendDtmf, Timer, ToolFinished, Transfer
 from callerside.agent.call.history import History
-from callerside.agent.call.inputs import Timer, ToolFinished
-from callerside.agent.call.player import Player
+from callerside.agent.call.playout import Player
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.termination import Closing
 from callerside.agent.config.settings import CallSettings

@@ -7,9 +7,8 @@ stands behind each step that the server might leave out.
 """
 
 from callerside.agent.call.context import Outbox
-from callerside.agent.call.inputs import Timer
-from callerside.agent.call.ledger import Segment
-from callerside.agent.call.player import Player
+from callerside.agent.call.events import Timer
+from callerside.agent.call.playout import Player, Segment
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.call.uplink import Uplink

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from callerside.agent.call.context import Outbox
-from callerside.agent.call.effects import SendEvent
+from callerside.agent.call.events import SendEvent
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.requests import append
 from callerside.agent.telephony.interface import FRAME_MS

@@ -18,8 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from callerside.agent.config.settings import CallSettings, Route, Settings, merge
 from callerside.files import regular
-from callerside.yaml.plain_words import plain
-from callerside.yaml.yaml_keys import said_twice
+from callerside.yaml.errors import plain
+from callerside.yaml.source import said_twice
 
 ENV_PREFIX = "CALLERSIDE_"
 _MAX_PLACES = 100_000

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import (
+from callerside.agent.call import events
+from callerside.agent.call.events import (
     CallInput,
     EndRequested,
     PromptLoaded,
@@ -33,7 +33,7 @@ _SERVER_ERROR = 500
 _FAILED_LIMIT_MS = 10_000
 """For the leg to tell the end of a call that a bug has ended."""
 
-Connect = Callable[[effects.ConnectRealtime], RealtimeConnection]
+Connect = Callable[[events.ConnectRealtime], RealtimeConnection]
 Work = Callable[[], CallInput]
 OnFailure = Callable[[CallInput, Exception], None]
 Background = Callable[[Work, Callable[[CallInput], None]], None]
@@ -152,30 +152,30 @@ class CallDriver:
     def _effect_handlers(self) -> Mapping[type, Callable[[Any], None]]:
         leg = self._leg
         return {
-            effects.Answer: lambda effect: leg.answer(effect.status),
-            effects.Play: lambda effect: leg.play(effect.pcm),
-            effects.ClearPlayout: lambda _: leg.clear(),
-            effects.SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
-            effects.Transfer: lambda effect: leg.transfer(effect.uri),
-            effects.HangUp: lambda effect: leg.hang_up(effect.status),
-            effects.ConnectRealtime: self._open,
-            effects.SendEvent: self._send,
-            effects.CloseRealtime: lambda _: self._close(),
-            effects.SetTimer: self._set_timer,
-            effects.CancelTimer: lambda effect: self._cancel_timer(effect.timer),
-            effects.LoadPrompt: self._load_prompt,
-            effects.StorePrompt: self._store_prompt,
-            effects.RunTool: self._run_tool,
-            effects.EmitMark: self._mark,
-            effects.Finish: lambda _: self._finish(),
+            events.Answer: lambda effect: leg.answer(effect.status),
+            events.Play: lambda effect: leg.play(effect.pcm),
+            events.ClearPlayout: lambda _: leg.clear(),
+            events.SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
+            events.Transfer: lambda effect: leg.transfer(effect.uri),
+            events.HangUp: lambda effect: leg.hang_up(effect.status),
+            events.ConnectRealtime: self._open,
+            events.SendEvent: self._send,
+            events.CloseRealtime: lambda _: self._close(),
+            events.SetTimer: self._set_timer,
+            events.CancelTimer: lambda effect: self._cancel_timer(effect.timer),
+            events.LoadPrompt: self._load_prompt,
+            events.StorePrompt: self._store_prompt,
+            events.RunTool: self._run_tool,
+            events.EmitMark: self._mark,
+            events.Finish: lambda _: self._finish(),
         }
 
-    def _open(self, effect: effects.ConnectRealtime) -> None:
+    def _open(self, effect: events.ConnectRealtime) -> None:
         self._close()
         self._connection = self._connect(effect)
         self._connection.start(self.feed)
 
-    def _send(self, effect: effects.SendEvent) -> None:
+    def _send(self, effect: events.SendEvent) -> None:
         if self._connection is not None:
             self._connection.send(effect.event)
 
@@ -184,7 +184,7 @@ class CallDriver:
             self._connection.close()
             self._connection = None
 
-    def _set_timer(self, effect: effects.SetTimer) -> None:
+    def _set_timer(self, effect: events.SetTimer) -> None:
         self._cancel_timer(effect.timer)
         fire = TimerFired(timer=effect.timer)
         self._timers[effect.timer] = self._clock.call_at(effect.at_ns, lambda: self.feed(fire))
@@ -194,7 +194,7 @@ class CallDriver:
         if running is not None:
             running.cancel()
 
-    def _load_prompt(self, effect: effects.LoadPrompt) -> None:
+    def _load_prompt(self, effect: events.LoadPrompt) -> None:
         store, key, rate_hz = self._prompts, effect.key, effect.rate_hz
 
         def work() -> CallInput:
@@ -208,7 +208,7 @@ class CallDriver:
 
         self._background(work, self.feed)
 
-    def _store_prompt(self, effect: effects.StorePrompt) -> None:
+    def _store_prompt(self, effect: events.StorePrompt) -> None:
         store, key = self._prompts, effect.key
         prompt = Prompt(pcm=effect.pcm, transcript=effect.transcript)
 
@@ -221,7 +221,7 @@ class CallDriver:
 
         self._background(work, self.feed)
 
-    def _run_tool(self, effect: effects.RunTool) -> None:
+    def _run_tool(self, effect: events.RunTool) -> None:
         tool = self._tools[effect.name]
 
         def work() -> CallInput:
@@ -230,7 +230,7 @@ class CallDriver:
 
         self._run_tools(work, self.feed)
 
-    def _mark(self, effect: effects.EmitMark) -> None:
+    def _mark(self, effect: events.EmitMark) -> None:
         self._marks(
             Mark(
                 at_ns=effect.at_ns,

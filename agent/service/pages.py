@@ -2,13 +2,46 @@
 
 import asyncio
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from callerside.agent.service.http import JSON, PROMETHEUS, FetchError, Page, Pages, fetch_unix
-from callerside.agent.service.metrics_merge import merge_pages
 from callerside.agent.service.supervisor import WorkerPool
+
+LABEL = "worker"
+
+
+def merge_pages(pages: Mapping[str, bytes]) -> bytes:
+    """Pages in the Prometheus text format, by worker, as one page.
+
+    Raises:
+        ValueError: a page is not in that format.
+    """
+    families: dict[str, Metric] = {}
+    for worker, page in pages.items():
+        for family in text_string_to_metric_families(page.decode()):
+            merged = families.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
+            for sample in family.samples:
+                labels = {**sample.labels, LABEL: worker}
+                merged.add_sample(sample.name, labels, sample.value)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(families.values()))
+    return generate_latest(registry)
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
 
 METRICS_TIMEOUT_S = 2.0
 

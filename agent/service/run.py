@@ -11,7 +11,7 @@ import structlog
 from callerside.agent.config.loader import ConfigError, Secrets
 from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import RecordFile, record_writer
-from callerside.agent.prompts.warming import Warming
+from callerside.agent.prompts.prefetch import Warming
 from callerside.agent.service.crash_records import lost_calls
 from callerside.agent.service.pages import supervisor_pages
 from callerside.agent.service.signals import signals

@@ -13,12 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from callerside.agent.call.effects import ConnectRealtime
-from callerside.agent.call.inputs import CallInput
+from callerside.agent.call.events import CallInput, ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.loader import Secrets
-from callerside.agent.config.settings import CallSettings, Settings
-from callerside.agent.config.settings_operating import RecordingSettings
+from callerside.agent.config.settings import CallSettings, RecordingSettings, Settings
 from callerside.agent.observe.call_recording import TapedLeg, TapeError, WavTape
 from callerside.agent.observe.mark_sinks import SafeSink, fan_out
 from callerside.agent.prompts.cache import PromptCache, default_cache_dir
@@ -30,7 +28,7 @@ from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.options import Registration, SipOptions
 from callerside.agent.tools.executor import Background
-from callerside.agent.tools.toolboxes import load_toolboxes, reload_toolboxes
+from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink, TimelineWriter
 

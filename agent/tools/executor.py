@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from callerside.agent.call.inputs import CallInput
+from callerside.agent.call.events import CallInput
 from callerside.agent.service.driver import Work
 
 _log = structlog.get_logger(__name__)

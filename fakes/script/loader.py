@@ -14,8 +14,8 @@ from callerside.fakes.script.prepared import Line, Repertoire
 from callerside.files import regular
 from callerside.speech.synthesis import UnknownVoiceError, VoiceError
 from callerside.vad import engines
-from callerside.yaml.plain_words import plain
-from callerside.yaml.yaml_keys import said_twice
+from callerside.yaml.errors import plain
+from callerside.yaml.source import said_twice
 
 _MAX_BYTES = 2**20
 

@@ -35,14 +35,36 @@ from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.script.prepared import Repertoire
-from callerside.fakes.server.fairness import READ_BYTES, FairShare
 from callerside.fakes.server.files import SessionFiles
 from callerside.fakes.server.session_runner import Connection, Session
+from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import CloseConnection, ConnectionRequested, DropConnection
 from callerside.fakes.session.session import RealtimeSession
-from callerside.fakes.session.state import Observation
 from callerside.marks import MarkSink
 from callerside.vad import engines
+
+_SHARE = 0.5  # of the loop's time, for one client
+_BURST_S = 0.002  # of waiting that a client has in hand after it has been quiet
+_SHORTEST_REST_S = 0.001
+_MESSAGE_S = 20e-6  # what a message costs besides: the protocol's own work, about as measured
+
+READ_BYTES = 2**13
+"""What is read from a socket at once: frames are taken apart as they are read, in one go."""
+
+
+class FairShare:
+    """Counts what a client's messages cost, and says how long it has to wait."""
+
+    def __init__(self) -> None:
+        self._paid_until_s = 0.0
+
+    def rest_s(self, begun_s: float, now_s: float) -> float:
+        """How long to wait after a message that was worked on between these times; mostly 0."""
+        work_s = now_s - begun_s + _MESSAGE_S
+        self._paid_until_s = max(self._paid_until_s, begun_s - _BURST_S) + work_s / _SHARE
+        owed_s = self._paid_until_s - now_s
+        return owed_s if owed_s >= _SHORTEST_REST_S else 0.0
+
 
 _PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room

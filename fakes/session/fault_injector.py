@@ -17,12 +17,14 @@ from callerside.fakes.session.faults import (
     Malformed,
     NeverDone,
     Oversized,
+    Point,
     Refuse,
     Reorder,
     SendError,
     Slow,
     Stall,
     UnknownEvent,
+    parse_point,
 )
 from callerside.fakes.session.interface import (
     CloseConnection,
@@ -30,7 +32,6 @@ from callerside.fakes.session.interface import (
     RefuseConnection,
     SendText,
 )
-from callerside.fakes.session.points import Point, parse_point
 from callerside.fakes.session.response_plan import Performance
 
 _MALFORMED = '{"type": "response.output_audio.delta", "delta": "AAAA'

@@ -5,13 +5,61 @@ In a script each is a mapping with its name under `fault` and its place under `a
 line the same is written `stall for_ms=3000 at=reply 1 + 800ms`.
 """
 
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from callerside.fakes.session.points import Place, Point, parse_point
 from callerside.models import ScriptModel
-from callerside.yaml.plain_words import plain
+from callerside.yaml.errors import plain
+
+Place = Literal["connect", "greeting", "speech", "turn", "reply", "event"]
+
+_NUMBERED = ("speech", "turn", "reply", "event")
+_PATTERN = re.compile(
+    r"(?P<place>[a-z]+)(?:\s+(?P<number>\d+))?(?:\s*\+\s*(?P<offset>\d+(?:\.\d+)?)\s*(?P<unit>ms|s))?"
+)
+_EXPECTED = (
+    "'connect', 'greeting', 'speech N', 'turn N', 'reply N' or 'event N', and perhaps '+ 800ms'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A place, which one of its kind (from 1 on; 0: there is only one), and how long after it."""
+
+    place: Place
+    number: int = 0
+    offset_ms: float = 0.0
+
+    def __str__(self) -> str:
+        text = f"{self.place} {self.number}" if self.number else self.place
+        return f"{text} + {self.offset_ms:g}ms" if self.offset_ms else text
+
+
+def parse_point(text: str) -> Point:
+    """Read a point as it is written above.
+
+    Raises:
+        ValueError: it is none.
+    """
+    match = _PATTERN.fullmatch(text.strip())
+    if match is None or match["place"] not in get_args(Place):
+        raise ValueError(f"{text!r} is no point of a conversation; expected {_EXPECTED}")
+    place = cast("Place", match["place"])
+    number = int(match["number"] or 0)
+    if (place in _NUMBERED) != bool(number):
+        raise ValueError(f"{text!r}: {_numbering(place)}")
+    offset = float(match["offset"] or 0) * (1000 if match["unit"] == "s" else 1)
+    return Point(place, number, offset)
+
+
+def _numbering(place: Place) -> str:
+    if place in _NUMBERED:
+        return f"{place} needs a number from 1 on, as in '{place} 1'"
+    return f"there is only one {place}: it takes no number"
+
 
 ANYWHERE: frozenset[Place] = frozenset(get_args(Place))
 AT_RESPONSE: frozenset[Place] = frozenset({"greeting", "reply"})

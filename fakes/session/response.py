@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.fakes.session.config import ResponseConfig
+from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
 from callerside.fakes.session.interface import KeepSent
 from callerside.fakes.session.response_plan import (
@@ -26,7 +27,6 @@ from callerside.fakes.session.response_plan import (
     Trigger,
     Word,
 )
-from callerside.fakes.session.state import SessionState
 
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
 CancelReason = Literal["turn_detected", "client_cancelled"]

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from callerside.fakes.script.model import Reply
 from callerside.fakes.script.prepared import Line
 from callerside.fakes.session.config import ResponseConfig
+from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import tokens
-from callerside.fakes.session.described import read_input
 from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.items import read_input
 from callerside.fakes.session.requests import RequestError
 from callerside.fakes.session.response import CancelReason, Response
 from callerside.fakes.session.response_plan import Trigger, make_plan, perform
 from callerside.fakes.session.schema import ResponseFields
-from callerside.fakes.session.state import SessionState
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
 _MAX_RESPONSES = 16

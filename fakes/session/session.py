@@ -11,9 +11,8 @@ from typing import Literal
 
 from callerside.fakes.script.prepared import Repertoire
 from callerside.fakes.session.config import SessionConfig
-from callerside.fakes.session.context import Ids, Outbox
+from callerside.fakes.session.context import Ids, Observation, Outbox, SessionState
 from callerside.fakes.session.conversation import Conversation
-from callerside.fakes.session.described import make
 from callerside.fakes.session.dialects import Beta, Ga
 from callerside.fakes.session.fault_injector import Mischief
 from callerside.fakes.session.faults import Expire
@@ -31,6 +30,7 @@ from callerside.fakes.session.interface import (
     ServerStopping,
     TimerFired,
 )
+from callerside.fakes.session.items import make
 from callerside.fakes.session.requests import (
     APPEND,
     COMMIT_EMPTY,
@@ -49,7 +49,6 @@ from callerside.fakes.session.requests import (
 )
 from callerside.fakes.session.response import Response
 from callerside.fakes.session.response_scheduler import Floor
-from callerside.fakes.session.state import Observation, SessionState
 from callerside.fakes.session.user_turns import Turns
 
 _MAX_WAITING_EVENTS = 1000

@@ -3,6 +3,7 @@
 import math
 from typing import Any, Literal
 
+from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import Item
 from callerside.fakes.session.fault_injector import Mischief
 from callerside.fakes.session.input_audio import InputAudio
@@ -15,7 +16,6 @@ from callerside.fakes.session.requests import (
 )
 from callerside.fakes.session.response import Response
 from callerside.fakes.session.response_scheduler import Floor
-from callerside.fakes.session.state import SessionState
 from callerside.vad.turn_detector import FRAME_MS, SpeechStarted, SpeechStopped
 
 MIN_COMMIT_MS = 100

@@ -1,6 +1,9 @@
 """One measured number."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,3 +19,11 @@ class Measurement:
     own_ms: float | None = None
     """What of the value is the server's own delay, for limits that come on top of it."""
     detail: str = ""
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of the values that `percent` of them do not exceed: always one that occurred.
+
+    With few values a high percentile is the largest, never an interpolation below it.
+    """
+    return float(np.percentile(values, percent, method="inverted_cdf"))

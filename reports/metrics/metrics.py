@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
-from callerside.reports.metrics import stats
+from callerside.reports.metrics import measurement
 from callerside.reports.metrics.answers import Answer, answers_of, faults_in
 from callerside.reports.metrics.audible import (
     NS_PER_MS,
@@ -183,7 +183,7 @@ def _transport(evidence: CallEvidence) -> Iterator[Measurement]:
         intervals = [_ms(b - a) for a, b in pairwise(appends)]
         yield Measurement(
             name="append_interval_ms",
-            value=stats.percentile(intervals, 95),
+            value=measurement.percentile(intervals, 95),
             detail=f"p95 of {len(intervals)}, {where}",
         )
     rtp = evidence.last("agent", "rtp_measured")

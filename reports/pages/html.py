@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from callerside.reports.metrics import stats
+from callerside.reports.metrics import measurement
 from callerside.reports.metrics.audible import NS_PER_MS, Scene
 from callerside.reports.pages.axis import Span
 from callerside.reports.pages.benchmarks import Benches
@@ -149,7 +149,7 @@ def _row(call: CallResult) -> Row:
 
 def _p95(call: CallResult, name: str) -> float | None:
     values = [one.value for one in call.judged if one.name == name and one.statistic is None]
-    return stats.percentile(values, 95) if values else None
+    return measurement.percentile(values, 95) if values else None
 
 
 def _spark(scene: Scene) -> list[Span]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from callerside.reports.metrics import stats
+from callerside.reports.metrics import measurement as stats
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.verdict.calibration import Calibration
 

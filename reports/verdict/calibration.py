@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from callerside.reports.metrics import stats
+from callerside.reports.metrics import measurement
 
 VERSION = 1
 
@@ -119,16 +119,16 @@ class Calibration:
 
 def error_of(name: str, unit: str, errors: Sequence[float]) -> MetricError:
     """The statistics of a metric's errors (measured less true); there is at least one."""
-    bias = round(stats.percentile(errors, 50), _DIGITS)
+    bias = round(measurement.percentile(errors, 50), _DIGITS)
     rest = [round(abs(error - bias), _DIGITS) for error in errors]
     return MetricError(
         name=name,
         unit=unit,
         count=len(errors),
         bias=bias,
-        p50=stats.percentile(rest, 50),
-        p95=stats.percentile(rest, 95),
-        p99=stats.percentile(rest, 99),
+        p50=measurement.percentile(rest, 50),
+        p95=measurement.percentile(rest, 95),
+        p99=measurement.percentile(rest, 99),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from callerside.reports.metrics import stats
+from callerside.reports.metrics import measurement
 from callerside.reports.metrics.machine_stalls import standstills
 from callerside.reports.metrics.turn_path import WAY
 from callerside.reports.pages.line_chart import Chart, Series, line_chart
@@ -171,7 +171,7 @@ def step_of(
         turn_ms=_percentiles(turns),
         overhead_ms=limits,
         barge_in_stop_ms=_percentiles(_values(results, "barge_in_stop_ms")),
-        harness_lag_ms=stats.percentile(lags, 95) if lags else 0.0,
+        harness_lag_ms=measurement.percentile(lags, 95) if lags else 0.0,
         stalled_ms=_stalled_ms(results),
         hops_ms=_hops(results),
         workers=workers,
@@ -272,11 +272,11 @@ def _hops(results: Sequence[CallResult]) -> dict[str, float]:
             for hop in turn.hops:
                 if hop.party != "server":
                     found.setdefault(hop.name, []).append(hop.length_ms)
-    return {name: round(stats.percentile(lengths, 95), 1) for name, lengths in found.items()}
+    return {name: round(measurement.percentile(lengths, 95), 1) for name, lengths in found.items()}
 
 
 def _percentiles(values: Sequence[float]) -> dict[str, float]:
     return {
-        f"p{percent}": round(stats.percentile(values, percent), 1) if values else 0.0
+        f"p{percent}": round(measurement.percentile(values, percent), 1) if values else 0.0
         for percent in (50, 95, 99)
     }

@@ -24,7 +24,7 @@ from callerside import audio, audio_files
 from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
 from callerside.reports.hearing import intelligibility
-from callerside.reports.metrics import stats
+from callerside.reports.metrics import measurement
 from callerside.reports.verdict.budget import UNITS
 from callerside.reports.verdict.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
 from callerside.simulator.calibration.ground_truth import Errors, TruthError, errors_of
@@ -228,9 +228,9 @@ def _result(calls: list[Errors], concurrency: int) -> Calibration:
             error_of(name, UNITS[name], errors[name]) for name in UNITS if errors.get(name)
         ),
         path_ms={
-            "p50": round(stats.percentile(path, 50), 1),
-            "p95": round(stats.percentile(path, 95), 1),
-            MOVED: round(stats.percentile(moved, 95), 1),
+            "p50": round(measurement.percentile(path, 50), 1),
+            "p95": round(measurement.percentile(path, 95), 1),
+            MOVED: round(measurement.percentile(moved, 95), 1),
         },
         remarks={
             name: f"{missed[name]} values that were to be measured were not found"

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import PromptLoaded
+from callerside.agent.call import events
+from callerside.agent.call.events import PromptLoaded
 from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
 from callerside.agent.telephony.interface import AudioReceived
@@ -77,9 +77,9 @@ def nothing_appended_is_lost(witness: Witness) -> Iterator[str]:
         if isinstance(step.given, AudioReceived):
             heard += step.given.pcm
         for effect in step.effects:
-            if isinstance(effect, effects.EmitMark) and effect.name == "capture_overflowed":
+            if isinstance(effect, events.EmitMark) and effect.name == "capture_overflowed":
                 dropped += round(effect.fields["dropped_ms"] * witness.call.recorder.rate_hz / 500)
-            elif isinstance(effect, effects.SendEvent) and "audio" in effect.event:
+            elif isinstance(effect, events.SendEvent) and "audio" in effect.event:
                 audio = effect.event["audio"]
                 begin = appended_until + dropped
                 end = begin + len(api.decode(audio))
@@ -99,9 +99,9 @@ def appends_reach_a_session(witness: Witness) -> Iterator[str]:
         elif isinstance(step.given, RealtimeClosed):
             ready = False
         for effect in step.effects:
-            if isinstance(effect, effects.ConnectRealtime | effects.CloseRealtime):
+            if isinstance(effect, events.ConnectRealtime | events.CloseRealtime):
                 ready = False
-            elif isinstance(effect, effects.SendEvent) and not ready and "audio" in effect.event:
+            elif isinstance(effect, events.SendEvent) and not ready and "audio" in effect.event:
                 yield f"an append at {_ms(step.at_ns)}, when no session was ready"
 
 
@@ -129,7 +129,7 @@ def only_whole_greetings_are_kept(witness: Witness) -> Iterator[str]:
     """What is cached was completed by the server: half a prompt would greet every later caller."""
     for step in witness.turning_points:
         for effect in step.effects:
-            if not isinstance(effect, effects.StorePrompt):
+            if not isinstance(effect, events.StorePrompt):
                 continue
             event = step.given.event if isinstance(step.given, RealtimeEvent) else {}
             status = event.get("response", {}).get("status")

@@ -7,7 +7,7 @@ summary of a run says which those are.
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from callerside.agent.call.inputs import Timer, TimerFired
+from callerside.agent.call.events import Timer, TimerFired
 from callerside.agent.call.states import TRANSITIONS
 from callerside.agent.telephony.interface import Party
 from callerside.fakes.session.faults import BaseFault, Fault

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import PromptLoaded, TimerFired
+from callerside.agent.call import events
+from callerside.agent.call.events import PromptLoaded, TimerFired
 from callerside.agent.call.states import TRANSITIONS, State, Trigger
 from callerside.agent.config.settings import CallSettings, audio_format
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
@@ -25,8 +25,8 @@ from callerside.simulator.scenario.model import Scenario
 
 _PROTOCOL_BREAKERS = frozenset({"duplicate", "reorder"})
 """Faults that may bring an event when it is not legal."""
-_AFTER_HANG_UP = (effects.EmitMark, effects.SetTimer, effects.CancelTimer, effects.CloseRealtime)
-_AFTER_ENDED = (effects.EmitMark, effects.CancelTimer, effects.CloseRealtime, effects.Finish)
+_AFTER_HANG_UP = (events.EmitMark, events.SetTimer, events.CancelTimer, events.CloseRealtime)
+_AFTER_ENDED = (events.EmitMark, events.CancelTimer, events.CloseRealtime, events.Finish)
 _HANG_UP_LIMIT_S = 12
 """From the agent's hanging up to the end of its call: 10 s for the leg, and messages."""
 _MARGIN_MS = 100
@@ -143,11 +143,11 @@ def gives_up_in_bounded_time(witness: Witness) -> Iterator[str]:
         if isinstance(step.given, RealtimeClosed) or _is_out_of_quota(_server_event(step)):
             lost_ns = step.at_ns
         for effect in step.effects:
-            if isinstance(effect, effects.CloseRealtime):
+            if isinstance(effect, events.CloseRealtime):
                 lost_ns = step.at_ns
-            elif isinstance(effect, effects.ConnectRealtime):
+            elif isinstance(effect, events.ConnectRealtime):
                 lost_ns = None
-            elif isinstance(effect, effects.HangUp | effects.Transfer):
+            elif isinstance(effect, events.HangUp | events.Transfer):
                 return
         if lost_ns is not None and ns_to_ms(step.at_ns - lost_ns) > limit_ms + _MARGIN_MS:
             yield f"no hope since {_ms(lost_ns)}, and the call goes on at {_ms(step.at_ns)}"
@@ -164,11 +164,11 @@ def nothing_after_the_end(witness: Witness) -> Iterator[str]:
                 yield f"{name} after Finish, at {_ms(step.at_ns)}"
             elif ended and not isinstance(effect, _AFTER_ENDED):
                 yield f"{name} after ENDED, at {_ms(step.at_ns)}"
-            elif hung_up and not isinstance(effect, (*_AFTER_HANG_UP, effects.Finish)):
+            elif hung_up and not isinstance(effect, (*_AFTER_HANG_UP, events.Finish)):
                 yield f"{name} after hanging up, at {_ms(step.at_ns)}"
-            hung_up |= isinstance(effect, effects.HangUp)
-            finished |= isinstance(effect, effects.Finish)
-            ended |= isinstance(effect, effects.EmitMark) and effect.fields.get("to") == "ENDED"
+            hung_up |= isinstance(effect, events.HangUp)
+            finished |= isinstance(effect, events.Finish)
+            ended |= isinstance(effect, events.EmitMark) and effect.fields.get("to") == "ENDED"
 
 
 def one_response_at_a_time(witness: Witness) -> Iterator[str]:
@@ -210,7 +210,7 @@ def one_commit_a_turn(witness: Witness) -> Iterator[str]:
             may_commit = True
         elif witness.settings.turns.policy == "local":  # the agent's own ear ends the turn
             may_commit |= any(
-                isinstance(effect, effects.EmitMark) and effect.name == "speech_stopped"
+                isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
                 for effect in step.effects
             )
         for sent in _client_events(step):
@@ -287,10 +287,10 @@ def _is_out_of_quota(event: Mapping[str, Any]) -> bool:
     return (details.get("error") or {}).get("code") == "insufficient_quota"
 
 
-def _is_routine(effect: effects.Effect) -> bool:
-    if isinstance(effect, effects.SendEvent):
+def _is_routine(effect: events.Effect) -> bool:
+    if isinstance(effect, events.SendEvent):
         return bool(effect.event["type"] == "input_audio_buffer.append")
-    return isinstance(effect, effects.EmitMark) and effect.name == "audio_appended"
+    return isinstance(effect, events.EmitMark) and effect.name == "audio_appended"
 
 
 def _agent_hung_up(witness: Witness) -> bool:
@@ -311,7 +311,7 @@ def _server_event(step: Step) -> Mapping[str, Any]:
 
 
 def _client_events(step: Step) -> Iterator[Mapping[str, Any]]:
-    return (effect.event for effect in step.effects if isinstance(effect, effects.SendEvent))
+    return (effect.event for effect in step.effects if isinstance(effect, events.SendEvent))
 
 
 def _at(mark: Mark) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from callerside.agent.call import effects
+from callerside.agent.call import events
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS
@@ -74,14 +74,14 @@ class _Teller:
         for step in self._witness.tape:
             self._take_in(step)
             for effect in step.effects:
-                if isinstance(effect, effects.Play):
+                if isinstance(effect, events.Play):
                     self._waiting.append([self._item_of(effect.pcm), len(effect.pcm) // 2])
                     self._note_waiting(step.at_ns)
-                elif isinstance(effect, effects.ClearPlayout):
+                elif isinstance(effect, events.ClearPlayout):
                     # A frame that has left already may yet be told, up to `PlayoutCleared`.
                     self._clearing.extend(self._waiting)
                     self._waiting.clear()
-                elif isinstance(effect, effects.SendEvent):
+                elif isinstance(effect, events.SendEvent):
                     self._note_cut(step.at_ns, effect.event)
         return self._story
 

@@ -16,8 +16,12 @@ from pydantic import TypeAdapter
 
 from callerside.fakes.script.model import Timing
 from callerside.fakes.session.faults import Fault
-from callerside.simulator.fuzz.calls import generate
-from callerside.simulator.fuzz.fuzz_parts import generate_faults, generate_network, generate_timing
+from callerside.simulator.fuzz.calls import (
+    generate,
+    generate_faults,
+    generate_network,
+    generate_timing,
+)
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.network import Network
 

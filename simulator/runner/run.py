@@ -16,7 +16,6 @@ from rich.console import Console
 
 from callerside.reports.hearing import intelligibility
 from callerside.reports.verdict.results import RunInfo
-from callerside.simulator.caller.audio.speech import SpeechError, prepare_all
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.cli.selection import SelectionError, select
 from callerside.simulator.lanes.sip.child_process import ProcessError
@@ -30,6 +29,7 @@ from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import Lane, PlanError, Stage, plan, with_forerunners
 from callerside.simulator.runner.progress import Progress, make_progress
 from callerside.simulator.runner.scheduler import play_all, with_attempts
+from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
 

@@ -21,9 +21,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.call.states import State as AgentState
+from callerside.models import Strict
 from callerside.simulator.scenario.durations import DurationMs, format_duration
 from callerside.simulator.scenario.known_marks import known_marks
-from callerside.simulator.scenario.strict import Strict
 
 _MOST_TOLD = 20
 """Of words, in a message: there are some eighty marks."""

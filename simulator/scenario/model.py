@@ -22,12 +22,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
 from callerside.agent.config.settings import CallSettings
 from callerside.fakes.script.model import Script
+from callerside.models import Strict
 from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
 from callerside.simulator.scenario.durations import DurationMs
 from callerside.simulator.scenario.expectations import Happening, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
-from callerside.simulator.scenario.strict import Strict
 from callerside.yaml.source import Source
 
 Lane = Literal["sip", "virtual"]

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from callerside.models import Strict
 from callerside.simulator.lanes.impairments import Impairment
 from callerside.simulator.scenario.durations import DurationMs
-from callerside.simulator.scenario.strict import Strict
 
 
 def _parse_share(value: Any) -> float:

@@ -17,9 +17,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.telephony.interface import DtmfMethod
+from callerside.models import Strict
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
 from callerside.simulator.scenario.expectations import Happening
-from callerside.simulator.scenario.strict import Strict
 
 
 class Phrase(Strict):

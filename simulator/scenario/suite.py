@@ -8,8 +8,8 @@ from pathlib import Path
 from pydantic import ValidationError, create_model
 
 from callerside.agent.config.settings import merge
+from callerside.models import Strict
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.strict import Strict
 from callerside.yaml import source as yaml_source
 from callerside.yaml.errors import explain
 from callerside.yaml.source import Source

@@ -7,8 +7,8 @@ frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
+from callerside.agent.call import events as effects
+from callerside.agent.call.events import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.call.states import State
 from callerside.agent.config.settings import CallSettings, merge

@@ -10,6 +10,7 @@ from callerside.fakes.recording.replay import ReplaySession
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import (
     CancelTimer,
     ClientEvent,
@@ -23,7 +24,6 @@ from callerside.fakes.session.interface import (
     TimerFired,
 )
 from callerside.fakes.session.session import RealtimeSession
-from callerside.fakes.session.state import Observation
 from callerside.marks import Mark
 from callerside.speech.synthesis import synthesise
 

@@ -7,9 +7,8 @@ today, as a bug in one of them would.
 from collections import defaultdict
 from typing import Any, TypeGuard
 
-from callerside.agent.call import effects
-from callerside.agent.call.effects import Effect
-from callerside.agent.call.inputs import CallInput
+from callerside.agent.call import events
+from callerside.agent.call.events import CallInput, Effect
 from callerside.agent.realtime.interface import Event, RealtimeEvent
 from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
 
@@ -36,7 +35,7 @@ class NoFlushAtBargeIn(BrokenMachine):
     """The caller interrupts, and the agent speaks on."""
 
     def change(self, event: CallInput, asked: list[Effect]) -> list[Effect]:
-        return [effect for effect in asked if not isinstance(effect, effects.ClearPlayout)]
+        return [effect for effect in asked if not isinstance(effect, events.ClearPlayout)]
 
 
 class TruncatesByReceived(BrokenMachine):
@@ -55,7 +54,7 @@ class TruncatesByReceived(BrokenMachine):
     def _changed(self, effect: Effect) -> Effect:
         if sends(effect, "conversation.item.truncate"):
             received_ms = self._received[effect.event["item_id"]] // 48
-            return effects.SendEvent(event={**effect.event, "audio_end_ms": received_ms})
+            return events.SendEvent(event={**effect.event, "audio_end_ms": received_ms})
         return effect
 
 
@@ -81,7 +80,7 @@ class CachesACancelledGreeting(BrokenMachine):
 
     def change(self, event: CallInput, asked: list[Effect]) -> list[Effect]:
         for effect in asked:
-            if isinstance(effect, effects.LoadPrompt) and not self._key:
+            if isinstance(effect, events.LoadPrompt) and not self._key:
                 self._key = effect.key
         server_event = event.event if isinstance(event, RealtimeEvent) else {}
         if isinstance(server_event.get("delta"), bytes):
@@ -89,7 +88,7 @@ class CachesACancelledGreeting(BrokenMachine):
         if server_event.get("type") == "response.done" and not self._first_is_done:
             self._first_is_done = True
             if self._audio and server_event["response"]["status"] == "cancelled":
-                store = effects.StorePrompt(
+                store = events.StorePrompt(
                     key=self._key, pcm=self._audio, rate_hz=24_000, transcript="Hello, how"
                 )
                 return [*asked, store]
@@ -133,14 +132,14 @@ class SpeaksAfterHangingUp(BrokenMachine):
     """It has hung up, and goes on playing."""
 
     def change(self, event: CallInput, asked: list[Effect]) -> list[Effect]:
-        if any(isinstance(effect, effects.HangUp) for effect in asked):
-            return [*asked, effects.Play(pcm=b"\x01\x02" * 480)]
+        if any(isinstance(effect, events.HangUp) for effect in asked):
+            return [*asked, events.Play(pcm=b"\x01\x02" * 480)]
         return asked
 
 
-def sends(effect: Effect, kind: str) -> TypeGuard[effects.SendEvent]:
+def sends(effect: Effect, kind: str) -> TypeGuard[events.SendEvent]:
     """Whether an effect sends an event of that type."""
-    return isinstance(effect, effects.SendEvent) and effect.event["type"] == kind
+    return isinstance(effect, events.SendEvent) and effect.event["type"] == kind
 
 
 def received(event: CallInput, kind: str) -> bool:
@@ -151,4 +150,4 @@ def received(event: CallInput, kind: str) -> bool:
 def request(event_id: str) -> Effect:
     """A `response.create`."""
     event: Event = {"type": "response.create", "event_id": event_id}
-    return effects.SendEvent(event=event)
+    return events.SendEvent(event=event)

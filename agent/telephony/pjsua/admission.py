@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.telephony.pjsua.offer import (
+from callerside.agent.telephony.pjsua.invite import (
     MAX_LINES,
     audio_lines,
     media_lines,

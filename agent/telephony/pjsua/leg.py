@@ -28,11 +28,11 @@ from callerside.agent.telephony.interface import (
 from callerside.agent.telephony.pjsua import dtmf
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.invite import readable
 from callerside.agent.telephony.pjsua.jitter_buffer import JitterTrim, trim_of
 from callerside.agent.telephony.pjsua.media import LegMedia, OnTick
 from callerside.agent.telephony.pjsua.media_ports import PortPool
 from callerside.agent.telephony.pjsua.options import SipOptions
-from callerside.agent.telephony.pjsua.parties import readable
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.clock import NS_PER_MS
 

@@ -10,15 +10,15 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from callerside.agent.call.effects import ConnectRealtime
+from callerside.agent.call.events import ConnectRealtime
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.service.driver import CallDriver, run_inline
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.fakes.script import prepare
+from callerside.fakes.session.context import Observation
 from callerside.fakes.session.session import RealtimeSession
-from callerside.fakes.session.state import Observation
 from callerside.marks import Mark
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish

@@ -6,8 +6,7 @@ invariants (`simulator.fuzz.invariants`) do not have to take its word.
 
 from typing import Any, NamedTuple
 
-from callerside.agent.call.effects import Effect
-from callerside.agent.call.inputs import CallInput
+from callerside.agent.call.events import CallInput, Effect
 from callerside.agent.call.machine import CallMachine
 
 

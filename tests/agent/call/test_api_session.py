@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from call_rig import NO_GREETING, CallRig, with_settings
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import Timer
+from callerside.agent.call import events
+from callerside.agent.call.events import Timer
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.states import State
 from callerside.agent.config.settings import CallSettings
@@ -52,7 +52,7 @@ def reconnect(rig: CallRig) -> None:
 
 def test_the_url_names_the_called_number_safely() -> None:
     rig = CallRig({"realtime": {"url": "ws://h/{called}/x"}}, called="a/../b?c").ring()
-    (connect,) = rig.asked(effects.ConnectRealtime)
+    (connect,) = rig.asked(events.ConnectRealtime)
     assert connect.url == "ws://h/a%2F..%2Fb%3Fc/x"
 
 
@@ -61,7 +61,7 @@ def test_a_session_that_is_not_ready_in_time_is_tried_again() -> None:
     rig.wait(5000)
     assert {"what": "connect"} in rig.marks("watchdog_fired")
     rig.wait(250)
-    assert len(rig.asked(effects.ConnectRealtime)) == 2
+    assert len(rig.asked(events.ConnectRealtime)) == 2
     assert rig.marks("realtime_connecting")[-1] == {"attempt": 2}
 
 
@@ -282,7 +282,7 @@ def test_a_caller_can_be_sent_to_somebody_else_instead() -> None:
     rig.lose("refused")
     rig.wait(1500)
     assert prompts_played(rig) == ["hold"]
-    assert [transfer.uri for transfer in rig.asked(effects.Transfer)] == ["sip:desk@example.org"]
+    assert [transfer.uri for transfer in rig.asked(events.Transfer)] == ["sip:desk@example.org"]
     assert not rig.marks("hang_up_sent")
     rig.tell(TransferProgressed(status=200))
     assert rig.marks("hang_up_sent")
@@ -348,10 +348,10 @@ def test_a_session_that_dies_again_and_again_is_given_up() -> None:
             break
         rig.lose("crashed")
         rig.wait(4000)
-        if rig.asked(effects.ConnectRealtime) and not rig.marks("hang_up_sent"):
+        if rig.asked(events.ConnectRealtime) and not rig.marks("hang_up_sent"):
             rig.connect()
     assert rig.marks("hang_up_sent")
-    assert len(rig.asked(effects.ConnectRealtime)) == 5
+    assert len(rig.asked(events.ConnectRealtime)) == 5
 
 
 def test_a_session_that_lasted_makes_the_failures_before_it_count_no_more() -> None:
@@ -415,9 +415,9 @@ def test_the_call_moves_to_a_new_session_before_the_old_one_expires_and_in_a_qui
     rig.turn()
     rig.respond(audio_ms=3000, transcript="Long story.")
     rig.wait(2000)
-    assert len(rig.asked(effects.ConnectRealtime)) == 1, "somebody is speaking"
+    assert len(rig.asked(events.ConnectRealtime)) == 1, "somebody is speaking"
     rig.wait(2000)
-    assert len(rig.asked(effects.ConnectRealtime)) == 2
+    assert len(rig.asked(events.ConnectRealtime)) == 2
     rig.caller_audio(100)
     rig.connect()
     assert rig.state == State.LISTENING
@@ -444,7 +444,7 @@ def test_the_callers_voice_stops_what_waits_behind_a_prompt_too() -> None:
     rig.wait(100)
     rig.respond("r1", item="a1", audio_ms=3000)
     rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=0)
-    assert len(rig.asked(effects.ClearPlayout)) == 1
+    assert len(rig.asked(events.ClearPlayout)) == 1
     rig.wait(5000)
     assert not rig.marks("playout_started")
 

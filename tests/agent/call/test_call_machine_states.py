@@ -14,8 +14,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import (
+from callerside.agent.call import events
+from callerside.agent.call.events import (
     CallInput,
     EndRequested,
     PromptLoaded,
@@ -109,33 +109,33 @@ class CallMachineModel(RuleBasedStateMachine):
             self.follow(effect)
         assert self.machine.state is self.state
 
-    def follow(self, effect: effects.Effect) -> None:
+    def follow(self, effect: events.Effect) -> None:
         match effect:
-            case effects.EmitMark(name="state_changed", fields=fields):
+            case events.EmitMark(name="state_changed", fields=fields):
                 assert fields["from"] == self.state
                 target = State(fields["to"])
                 assert target in TRANSITIONS[self.state].values()
                 self.state = target
-            case effects.Play(pcm=pcm):
+            case events.Play(pcm=pcm):
                 assert not self.hung_up, "audio after hanging up"
                 assert pcm
                 assert len(pcm) % 2 == 0
                 self.queued += len(pcm) // 2
-            case effects.SendEvent():
+            case events.SendEvent():
                 assert not self.hung_up, f"{effect.event['type']} after hanging up"
-            case effects.ClearPlayout():
+            case events.ClearPlayout():
                 self.clearing.append(self.queued)
                 self.queued = 0
-            case effects.SetTimer(timer=timer, at_ns=at_ns):
+            case events.SetTimer(timer=timer, at_ns=at_ns):
                 assert at_ns >= self.now_ns
                 self.timers[timer] = at_ns
-            case effects.CancelTimer(timer=timer):
+            case events.CancelTimer(timer=timer):
                 self.timers.pop(timer, None)
-            case effects.LoadPrompt(key=key):
+            case events.LoadPrompt(key=key):
                 self.keys.append(key)
-            case effects.HangUp():
+            case events.HangUp():
                 self.hung_up = True
-            case effects.Finish():
+            case events.Finish():
                 self.finished = True
                 self.timers.clear()
 

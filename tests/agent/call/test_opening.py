@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 from call_rig import CallRig, with_settings
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import PromptLoaded, Timer
+from callerside.agent.call import events
+from callerside.agent.call.events import PromptLoaded, Timer
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.states import State
 from callerside.agent.config.settings import CallSettings
@@ -36,9 +36,9 @@ def greeting_key(rig: CallRig) -> str:
 def test_the_call_is_answered_before_anything_else_and_the_api_is_called_meanwhile() -> None:
     rig = CallRig()
     asked = rig.tell(CallReceived(called="100", caller="200", sip_call_id="s"))
-    kinds = [type(effect) for effect in asked if not isinstance(effect, effects.EmitMark)]
-    assert kinds[0] is effects.Answer
-    assert effects.ConnectRealtime in kinds
+    kinds = [type(effect) for effect in asked if not isinstance(effect, events.EmitMark)]
+    assert kinds[0] is events.Answer
+    assert events.ConnectRealtime in kinds
     assert rig.state == State.ANSWERING_CALL
 
 
@@ -89,7 +89,7 @@ def test_telephone_and_api_become_ready_in_any_order(order: str) -> None:
 
 def test_a_beep_of_440_hz_and_400_ms_when_media_is_up() -> None:
     rig = CallRig().ring().media()
-    (play,) = rig.asked(effects.Play)
+    (play,) = rig.asked(events.Play)
     assert len(play.pcm) == 2 * 24_000 * 400 // 1000
     rig.wait(600)
     (started,), (ended,) = rig.mark_times_ms("beep_started"), rig.mark_times_ms("beep_ended")
@@ -112,7 +112,7 @@ def test_the_session_learns_the_words_of_a_cached_greeting_before_it_hears_the_c
     rig = cached().ring().media()
     rig.caller_audio(100)
     rig.connect()
-    sent = [e.event["type"] for e in rig.asked(effects.SendEvent)]
+    sent = [e.event["type"] for e in rig.asked(events.SendEvent)]
     assert sent[:3] == ["session.update", "conversation.item.create", "input_audio_buffer.append"]
     (item,) = rig.sent("conversation.item.create")
     assert item["item"]["role"] == "assistant"
@@ -215,7 +215,7 @@ def test_a_damaged_cache_file_is_marked_and_the_greeting_made_again() -> None:
     machine_effects = rig.machine.handle(
         CallReceived(called="100", caller="200", sip_call_id="s"), rig.now_ns
     )
-    assert any(isinstance(effect, effects.LoadPrompt) for effect in machine_effects)
+    assert any(isinstance(effect, events.LoadPrompt) for effect in machine_effects)
     rig.tell(PromptLoaded(key=key, pcm=None, damage="cut short"))
     rig.media().connect()
     rig.wait(500)
@@ -268,7 +268,7 @@ def test_speaking_over_an_uninterruptible_greeting_is_a_turn_behind_it() -> None
     rig.wait(600)
     rig.turn()
     assert rig.state == State.SENDING_GREETING
-    assert not rig.asked(effects.ClearPlayout)
+    assert not rig.asked(events.ClearPlayout)
     rig.respond("r1", audio_ms=200)
     rig.wait(1500)
     assert rig.marks("greeting_ended") == [{"played_ms": 1000, "interrupted": False}]
@@ -318,14 +318,14 @@ def test_without_a_greeting_the_call_listens_at_once() -> None:
     rig = CallRig({"greeting": {"enabled": False}}).ring().media().connect()
     rig.wait(0)
     assert rig.state == State.LISTENING
-    assert greeting_key(rig) not in [load.key for load in rig.asked(effects.LoadPrompt)]
+    assert greeting_key(rig) not in [load.key for load in rig.asked(events.LoadPrompt)]
 
 
 def test_a_greeting_that_is_not_to_be_cached_is_neither_looked_up_nor_stored() -> None:
     rig = CallRig({"greeting": {"cached": False}}).ring().media().connect()
     rig.wait(500)
     rig.respond("g1", item="gi", purpose="greeting")
-    assert greeting_key(rig) not in [load.key for load in rig.asked(effects.LoadPrompt)]
+    assert greeting_key(rig) not in [load.key for load in rig.asked(events.LoadPrompt)]
     assert not rig.stored
 
 
@@ -356,7 +356,7 @@ def test_a_reinvite_does_not_beep_again() -> None:
     rig.forget()
     rig.tell(MediaReady(codec="PCMA"))
     assert rig.marks("media_resumed") == [{}]
-    assert not rig.asked(effects.Play)
+    assert not rig.asked(events.Play)
 
 
 def test_a_call_that_never_gets_media_is_ended() -> None:
@@ -386,7 +386,7 @@ def test_hanging_up_at_any_moment_ends_everything(moment: str) -> None:
     rig.hang_up()
     assert rig.finished
     assert not rig.timers
-    assert rig.asked(effects.CloseRealtime)
+    assert rig.asked(events.CloseRealtime)
     assert rig.marks("call_ended") == [{"by": "caller", "status": 200, "reason": "OK"}]
     assert rig.caller_audio(20) == [], "nothing matters after the end"
 

@@ -6,9 +6,8 @@ from collections import deque
 import pytest
 
 from callerside.agent.call.context import Outbox
-from callerside.agent.call.effects import ClearPlayout, EmitMark, Play
-from callerside.agent.call.ledger import Kind, Segment
-from callerside.agent.call.player import Player
+from callerside.agent.call.events import ClearPlayout, EmitMark, Play
+from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.telephony.interface import FRAME_MS, FramePlayed, PlayoutCleared
 from callerside.audio import BYTES_PER_SAMPLE
 

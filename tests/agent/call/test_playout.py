@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from callerside.agent.call.ledger import Fact, Happening, Kind, Ledger, Segment
+from callerside.agent.call.playout import Fact, Happening, Kind, Ledger, Segment
 
 FRAME = 480
 

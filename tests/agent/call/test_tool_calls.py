@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from call_rig import NO_GREETING, CallRig, with_settings
 
-from callerside.agent.call import effects
-from callerside.agent.call.inputs import EndRequested, ToolFinished
+from callerside.agent.call import events
+from callerside.agent.call.events import EndRequested, ToolFinished
 from callerside.agent.call.states import State
 from callerside.agent.telephony.interface import (
     AudioReceived,
@@ -58,7 +58,7 @@ def test_the_session_is_told_of_the_tools() -> None:
 
 def test_a_function_runs_and_its_result_goes_back_to_the_model() -> None:
     rig = calling(listening(), call("opening_hours", {"day": "Sunday"}))
-    (run,) = rig.asked(effects.RunTool)
+    (run,) = rig.asked(events.RunTool)
     assert (run.name, run.arguments) == ("opening_hours", {"day": "Sunday"})
     assert not rig.sent("response.create")
     rig.wait(40)
@@ -107,7 +107,7 @@ def test_a_call_that_cannot_be_made_is_told_to_the_model(
 ) -> None:
     rig = calling(listening(), wrong)
     assert reason in json.loads(outputs(rig)[0])["error"]
-    assert not rig.asked(effects.RunTool)
+    assert not rig.asked(events.RunTool)
     assert len(rig.sent("response.create")) == 1
 
 
@@ -123,7 +123,7 @@ def test_functions_of_a_cancelled_response_do_not_run() -> None:
     rig.event("response.created", response={"id": "r1"})
     cancelled = {"id": "r1", "status": "cancelled", "output": [call("opening_hours", {})]}
     rig.event("response.done", response=cancelled)
-    assert not rig.asked(effects.RunTool)
+    assert not rig.asked(events.RunTool)
 
 
 def test_a_result_that_comes_when_the_session_is_gone_reaches_the_next_one() -> None:
@@ -145,9 +145,9 @@ def test_hanging_up_waits_until_the_last_word_has_been_heard() -> None:
     rig.delta(2000)
     rig.response_done(output=[call("hang_up", {})])
     rig.wait(1980)
-    assert not rig.asked(effects.HangUp)
+    assert not rig.asked(events.HangUp)
     rig.wait(20)
-    assert len(rig.asked(effects.HangUp)) == 1
+    assert len(rig.asked(events.HangUp)) == 1
     assert rig.marks("hang_up_sent") == [{"reason": "the model hung up"}]
     assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 2000.0}]
     assert not rig.sent("response.create")
@@ -162,9 +162,9 @@ def test_a_last_word_of_a_minute_is_heard_to_its_end() -> None:
     rig.delta(60_000)
     rig.response_done(output=[call("hang_up", {})])
     rig.wait(59_980)
-    assert not rig.asked(effects.HangUp)
+    assert not rig.asked(events.HangUp)
     rig.wait(20)
-    assert rig.asked(effects.HangUp)
+    assert rig.asked(events.HangUp)
     assert not rig.marks("watchdog_fired")
 
 
@@ -176,16 +176,16 @@ def test_a_last_word_that_the_caller_holds_up_is_not_waited_for_for_ever() -> No
     rig.playing = 0  # on hold: nothing of it leaves
     rig.response_done(output=[call("hang_up", {})])
     rig.wait(17_000 - 20)
-    assert not rig.asked(effects.HangUp)
+    assert not rig.asked(events.HangUp)
     rig.wait(20)
     assert rig.marks("watchdog_fired") == [{"what": "farewell"}]
-    assert rig.asked(effects.HangUp)
+    assert rig.asked(events.HangUp)
 
 
 def test_a_leg_that_never_tells_the_end_is_not_waited_for_for_ever() -> None:
     rig = listening()
     rig.tell(EndRequested(reason="drain", at_once=True))
-    assert rig.asked(effects.HangUp)
+    assert rig.asked(events.HangUp)
     rig.wait(10_000)
     assert rig.finished
 
@@ -193,7 +193,7 @@ def test_a_leg_that_never_tells_the_end_is_not_waited_for_for_ever() -> None:
 def test_a_transfer_goes_only_where_it_may() -> None:
     settings = with_settings(NO_GREETING, {"tools": {"transfer": ["sip:desk@example.org"]}})
     rig = calling(listening(settings), call("transfer", {"uri": "sip:premium@example.org"}))
-    assert not rig.asked(effects.Transfer)
+    assert not rig.asked(events.Transfer)
     assert "must be one of" in outputs(rig)[0]
 
 
@@ -201,7 +201,7 @@ def test_a_transfer_goes_only_where_it_may() -> None:
 def test_the_model_learns_what_became_of_a_transfer(status: int) -> None:
     settings = with_settings(NO_GREETING, {"tools": {"transfer": ["sip:desk@example.org"]}})
     rig = calling(listening(settings), call("transfer", {"uri": "sip:desk@example.org"}))
-    assert [transfer.uri for transfer in rig.asked(effects.Transfer)] == ["sip:desk@example.org"]
+    assert [transfer.uri for transfer in rig.asked(events.Transfer)] == ["sip:desk@example.org"]
     assert rig.marks("transfer_sent") == [{"uri": "sip:desk@example.org"}]
     rig.tell(TransferProgressed(status=status))
     assert rig.marks("transfer_ended") == [{"status": status}]
@@ -227,10 +227,10 @@ def transferring(audio_ms: float) -> CallRig:
 def test_a_transfer_waits_until_the_caller_has_heard_of_it() -> None:
     rig = transferring(12_000)
     rig.wait(11_980)
-    assert not rig.asked(effects.Transfer)
+    assert not rig.asked(events.Transfer)
     rig.wait(20)
     assert rig.marks("transfer_sent") == [{"uri": "sip:desk@example.org"}]
-    assert len(rig.asked(effects.Transfer)) == 1
+    assert len(rig.asked(events.Transfer)) == 1
     rig.wait(9_980)
     assert not rig.marks("watchdog_fired"), "its outcome has as long as any function's"
     rig.wait(20)
@@ -245,33 +245,33 @@ def test_a_transfer_whose_announcement_the_caller_holds_up_is_given_up() -> None
     assert "could not hear" in outputs(rig)[0]
     rig.playing = held
     rig.wait(3_000)
-    assert not rig.asked(effects.Transfer), "the model knows that it was given up"
+    assert not rig.asked(events.Transfer), "the model knows that it was given up"
 
 
 def test_a_call_that_ends_before_the_transfer_is_not_transferred() -> None:
     rig = transferring(2_000)
     rig.tell(EndRequested(reason="drain", at_once=True))
     rig.wait(3_000)
-    assert rig.asked(effects.HangUp)
-    assert not rig.asked(effects.Transfer)
+    assert rig.asked(events.HangUp)
+    assert not rig.asked(events.Transfer)
 
 
 def test_a_caller_who_would_transfer_us_stays_in_the_call() -> None:
     rig = listening()
     rig.tell(TransferRequested(uri="sip:desk@example.org"))
     assert [fields["type"] for fields in rig.marks("event_dropped")] == ["REFER"]
-    assert not rig.asked(effects.HangUp)
+    assert not rig.asked(events.HangUp)
     assert rig.state == State.LISTENING
 
 
 def test_the_model_can_press_keys() -> None:
     settings = with_settings(NO_GREETING, {"tools": {"send_dtmf": True}})
     rig = calling(listening(settings), call("send_dtmf", {"digits": "1#"}))
-    assert [effect.digits for effect in rig.asked(effects.SendDtmf)] == ["1#"]
+    assert [effect.digits for effect in rig.asked(events.SendDtmf)] == ["1#"]
     assert [fields["digit"] for fields in rig.marks("dtmf_sent")] == ["1", "#"]
     for refused in ("1x", "", "1" * 33):
         rig = calling(listening(settings), call("send_dtmf", {"digits": refused}))
-        assert not rig.asked(effects.SendDtmf)
+        assert not rig.asked(events.SendDtmf)
 
 
 # Key presses.
@@ -309,7 +309,7 @@ def test_a_key_press_stops_the_agents_voice_and_its_running_response() -> None:
     rig.respond(audio_ms=2000, done=None)
     rig.wait(100)
     press(rig, "1")
-    assert rig.asked(effects.ClearPlayout)
+    assert rig.asked(events.ClearPlayout)
     assert rig.marks("cancel_sent") == [{"response": "r1"}], "the server does not hear keys"
     press(rig, "#")
     assert not rig.sent("response.create"), "one response at a time"
@@ -326,7 +326,7 @@ def test_a_function_gets_the_keys_of_the_call_even_if_the_model_does_not() -> No
     rig.event("response.created", response={"id": "r2"})
     again = [call("opening_hours", {}, "c2")]
     rig.event("response.done", response={"id": "r2", "status": "completed", "output": again})
-    assert [run.keys for run in rig.asked(effects.RunTool)] == ["12#", "9" * 64]
+    assert [run.keys for run in rig.asked(events.RunTool)] == ["12#", "9" * 64]
 
 
 def test_keys_can_be_kept_from_the_model() -> None:
@@ -362,7 +362,7 @@ def test_under_the_local_policy_our_own_ear_ends_the_turn_and_asks_at_once() -> 
     assert not rig.sent("input_audio_buffer.commit")
     noise(rig, 20, 20)
     assert rig.marks("speech_stopped") == [{"item": "local_1", "audio_end_ms": 2400}]
-    kinds = [e.event["type"] for e in rig.asked(effects.SendEvent)]
+    kinds = [e.event["type"] for e in rig.asked(events.SendEvent)]
     assert kinds[-2:] == ["input_audio_buffer.commit", "response.create"]
     rig.event("input_audio_buffer.committed", item_id="u1")
     assert rig.state == State.PROCESSING
@@ -380,7 +380,7 @@ def test_under_the_local_policy_a_barge_in_cancels_by_itself() -> None:
     rig.wait(100)
     rig.forget()
     noise(rig, 100, 3000)
-    assert rig.asked(effects.ClearPlayout)
+    assert rig.asked(events.ClearPlayout)
     assert rig.marks("cancel_sent") == [{"response": "r1"}]
     assert rig.sent("conversation.item.truncate")
 
@@ -412,7 +412,7 @@ def test_the_longest_call_ends_with_a_goodbye() -> None:
     assert rig.marks("watchdog_fired") == [{"what": "call"}]
     (request,) = rig.sent("response.create")
     assert "goodbye" in request["response"]["instructions"]
-    assert not rig.asked(effects.HangUp)
+    assert not rig.asked(events.HangUp)
     rig.respond(purpose="goodbye", audio_ms=1000)
     rig.wait(1000)
     assert rig.marks("hang_up_sent") == [{"reason": "limit reached: call"}]
@@ -422,7 +422,7 @@ def test_a_goodbye_that_never_comes_does_not_keep_the_call() -> None:
     rig = listening(with_settings(NO_GREETING, {"limits": {"call_ms": 30_000}}))
     rig.wait(30_000 + 15_000)
     assert rig.marks("prompt_started") == [{"prompt": "tone"}]
-    assert rig.asked(effects.HangUp)
+    assert rig.asked(events.HangUp)
 
 
 def test_a_goodbye_that_fails_is_replaced_by_our_own() -> None:
@@ -468,7 +468,7 @@ def test_a_drain_lets_the_last_word_be_heard() -> None:
     rig.turn()
     rig.respond(audio_ms=1000)
     rig.tell(EndRequested(reason="draining"))
-    assert not rig.asked(effects.HangUp)
+    assert not rig.asked(events.HangUp)
     rig.wait(1000)
     assert rig.marks("hang_up_sent") == [{"reason": "draining"}]
 

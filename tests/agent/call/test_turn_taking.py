@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 
-from callerside.agent.call import effects
+from callerside.agent.call import events
 from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import DtmfReceived, PlayoutOverflowed
@@ -68,7 +68,7 @@ def test_a_client_commit_goes_out_after_audio_that_waits_for_its_interval() -> N
     rig.caller_audio(40)
     assert not rig.sent("input_audio_buffer.append")
     rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
-    kinds = [effect.event["type"] for effect in rig.asked(effects.SendEvent)]
+    kinds = [effect.event["type"] for effect in rig.asked(events.SendEvent)]
     assert kinds == ["input_audio_buffer.append", "input_audio_buffer.commit"]
 
 
@@ -242,7 +242,7 @@ def test_a_leg_of_8_khz_sends_g711_straight_through() -> None:
     rig.event("response.created", response={"id": "r1"})
     wire = bytes(1600)
     rig.event("response.output_audio.delta", response_id="r1", item_id="a1", delta=wire)
-    assert len(rig.asked(effects.Play)[-1].pcm) == 3200
+    assert len(rig.asked(events.Play)[-1].pcm) == 3200
 
 
 # Watchdogs.
@@ -336,7 +336,7 @@ def test_a_response_that_stops_giving_signs_of_life_is_cancelled_and_the_call_li
     assert rig.state == State.LISTENING
     rig.forget()
     rig.delta(100)
-    assert not rig.asked(effects.Play), "what still comes of it is dropped"
+    assert not rig.asked(events.Play), "what still comes of it is dropped"
 
 
 def test_watchdogs_can_be_switched_off() -> None:
@@ -363,7 +363,7 @@ def test_barge_in_clears_at_once_and_truncates_to_what_was_heard() -> None:
     rig.wait(740)
     asked = speaking(rig).effects[-8:]
     assert rig.state == State.RECORDING_AUDIO
-    assert any(isinstance(effect, effects.ClearPlayout) for effect in asked)
+    assert any(isinstance(effect, events.ClearPlayout) for effect in asked)
     (truncate,) = rig.sent("conversation.item.truncate")
     assert truncate["item_id"] == "a1"
     assert truncate["content_index"] == 0
@@ -383,7 +383,7 @@ def test_barge_in_into_a_running_response_leaves_the_cancelling_to_the_server() 
     rig.forget()
     rig.delta(500)
     rig.response_done(status="cancelled", details={"reason": "turn_detected"})
-    assert not rig.asked(effects.Play), "late deltas of a cancelled response"
+    assert not rig.asked(events.Play), "late deltas of a cancelled response"
     assert not rig.sent("response.cancel")
     assert rig.marks("response_done") == [
         {"response": "r1", "status": "cancelled", "reason": "turn_detected"}
@@ -429,7 +429,7 @@ def test_speech_before_the_first_audio_truncates_nothing() -> None:
     rig.delta(500)
     rig.response_done(status="cancelled")
     assert not rig.sent("conversation.item.truncate")
-    assert not rig.asked(effects.Play)
+    assert not rig.asked(events.Play)
 
 
 def test_audio_of_which_nothing_has_left_is_dropped_without_a_truncate() -> None:
@@ -472,7 +472,7 @@ def test_a_response_that_was_heard_to_its_end_is_not_truncated() -> None:
     rig.respond(audio_ms=200)
     rig.wait(400)
     speaking(rig)
-    assert not rig.asked(effects.ClearPlayout)
+    assert not rig.asked(events.ClearPlayout)
     assert not rig.sent("conversation.item.truncate")
 
 
@@ -482,7 +482,7 @@ def test_with_barge_in_switched_off_the_agent_speaks_on() -> None:
     rig.respond(audio_ms=1000)
     rig.wait(100)
     rig.turn("u2")
-    assert not rig.asked(effects.ClearPlayout)
+    assert not rig.asked(events.ClearPlayout)
     rig.wait(1000)
     assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 1000.0}]
     assert rig.state == State.PROCESSING, "the second turn still waits for its answer"
@@ -636,7 +636,7 @@ def test_an_event_that_cannot_be_read_is_dropped_with_a_mark(event: dict[str, An
 def test_audio_of_an_unknown_response_is_dropped_with_a_mark() -> None:
     rig = listening()
     rig.delta(100, response="nobody's")
-    assert not rig.asked(effects.Play)
+    assert not rig.asked(events.Play)
     assert rig.marks("event_dropped")
 
 
@@ -678,7 +678,7 @@ def test_a_response_behind_an_uninterruptible_greeting_can_still_be_interrupted(
     rig.wait(100)
     speaking(rig)
     assert rig.marks("playout_cleared") == [{"item": "a1", "played_ms": 0.0, "dropped_ms": 1000.0}]
-    assert not rig.asked(effects.ClearPlayout), "the greeting plays on"
+    assert not rig.asked(events.ClearPlayout), "the greeting plays on"
     assert not rig.sent("conversation.item.truncate")
     rig.wait(2500)
     assert rig.marks("greeting_ended") == [{"played_ms": 2000.0, "interrupted": False}]

@@ -2,9 +2,13 @@ from typing import Any
 
 import pytest
 
-from callerside.agent.observe.metrics import MAX_TRACKED_CALLS, AgentMetrics
-from callerside.agent.observe.metrics_groups import MAX_LABEL_VALUES, BoundedLabel
-from callerside.agent.service.metrics_merge import merge_pages
+from callerside.agent.observe.metrics import (
+    MAX_LABEL_VALUES,
+    MAX_TRACKED_CALLS,
+    AgentMetrics,
+    BoundedLabel,
+)
+from callerside.agent.service.pages import merge_pages
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark, Source
 

@@ -7,9 +7,8 @@ import pytest
 
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import Settings
-from callerside.agent.prompts import warming
-from callerside.agent.prompts.prefetch import Outcome
-from callerside.agent.prompts.warming import Warming
+from callerside.agent.prompts import prefetch
+from callerside.agent.prompts.prefetch import Outcome, Warming
 
 
 class Maker:
@@ -32,7 +31,7 @@ def settings(**more: object) -> Settings:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warming, "RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr(prefetch, "RETRY_S", (0.01, 0.01))
 
 
 async def settle() -> None:
@@ -81,7 +80,7 @@ async def test_routes_that_do_not_want_it_are_left_out() -> None:
 
 
 async def test_stopping_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warming, "RETRY_S", (3600,))
+    monkeypatch.setattr(prefetch, "RETRY_S", (3600,))
     warm = Warming(Secrets(), Maker(False))
     warm.begin(settings())
     await settle()

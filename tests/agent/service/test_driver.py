@@ -5,9 +5,15 @@ from typing import cast
 
 import pytest
 
-from callerside.agent.call.effects import CancelTimer, ConnectRealtime, Effect, SetTimer
-from callerside.agent.call.inputs import CallInput, TimerFired
-from callerside.agent.call.inputs import Timer as MachineTimer
+from callerside.agent.call.events import (
+    CallInput,
+    CancelTimer,
+    ConnectRealtime,
+    Effect,
+    SetTimer,
+    TimerFired,
+)
+from callerside.agent.call.events import Timer as MachineTimer
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.config.settings import CallSettings

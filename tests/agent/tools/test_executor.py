@@ -1,7 +1,7 @@
 import asyncio
 import threading
 
-from callerside.agent.call.inputs import CallInput, PromptStored
+from callerside.agent.call.events import CallInput, PromptStored
 from callerside.agent.tools.executor import Background
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from callerside.agent.config.settings import Settings
-from callerside.agent.tools.loader import ToolError
-from callerside.agent.tools.toolboxes import load_toolboxes, reload_toolboxes
+from callerside.agent.tools.loader import ToolError, load_toolboxes, reload_toolboxes
 
 NAME = "toolboxes_test_module"
 

@@ -8,8 +8,8 @@ from callerside.fakes.recording.causality import Act, find_acts
 from callerside.fakes.recording.difference import first_difference
 from callerside.fakes.recording.format import Entry, Header, Recording
 from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
+from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import ConnectionLost, KeepSent
-from callerside.fakes.session.state import Observation
 
 FAST = ReplayOptions(timing="fast")
 STRICT = ReplayOptions(strict=True)

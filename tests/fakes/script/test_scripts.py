@@ -11,7 +11,7 @@ from callerside.audio_files import AudioFileError, write_wav
 from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepare
-from callerside.fakes.session.points import Point, parse_point
+from callerside.fakes.session.faults import Point, parse_point
 from callerside.speech.synthesis import VoiceError
 
 

@@ -8,8 +8,8 @@ import pytest
 from in_memory import Client
 from recorded import FOLDER, needs_recordings
 
+from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import KeepAudio, KeepSent
-from callerside.fakes.session.state import Observation
 from callerside.speech.synthesis import synthesise
 
 SILENCE = bytes(960)

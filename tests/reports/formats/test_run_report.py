@@ -17,8 +17,8 @@ from callerside.reports.evidence import CallInfo, EvidenceError, load_evidence, 
 from callerside.reports.formats.junit import junit
 from callerside.reports.formats.rebuild import rebuild
 from callerside.reports.formats.write import call_directory, write_judged, write_run
+from callerside.reports.metrics.measurement import percentile
 from callerside.reports.metrics.metrics import measure
-from callerside.reports.metrics.stats import percentile
 from callerside.reports.pages.html import call_page, index_page
 from callerside.reports.verdict.calibration import Calibration, error_of
 from callerside.reports.verdict.results import (

@@ -12,9 +12,8 @@ import callerside.simulator.cli.fuzz
 import callerside.simulator.fuzz.play
 import callerside.simulator.fuzz.runner
 import callerside.simulator.runner.run
-from callerside.agent.call import effects
-from callerside.agent.call.effects import Effect
-from callerside.agent.call.inputs import CallInput, Timer
+from callerside.agent.call import events
+from callerside.agent.call.events import CallInput, Effect, Timer
 from callerside.simulator.cli import main
 from callerside.simulator.cli.fuzz import as_text, try_over_sip
 from callerside.simulator.fuzz.calls import generate
@@ -28,8 +27,8 @@ from callerside.simulator.lanes.virtual.trace import TapedMachine
 from callerside.simulator.runner.run import Run, RunOptions
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.known_marks import known_marks
+from callerside.simulator.scenario.lint import problems
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.plausible import problems
 
 
 class NoFlushAtBargeIn(TapedMachine):
@@ -37,7 +36,7 @@ class NoFlushAtBargeIn(TapedMachine):
 
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
         asked = super().handle(event, now_ns)
-        asked[:] = [effect for effect in asked if not isinstance(effect, effects.ClearPlayout)]
+        asked[:] = [effect for effect in asked if not isinstance(effect, events.ClearPlayout)]
         return asked
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from callerside.agent.call import effects
-from callerside.agent.call.effects import Effect
+from callerside.agent.call import events
+from callerside.agent.call.events import Effect
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.telephony.interface import FramePlayed
@@ -126,14 +126,14 @@ def test_an_answer_that_was_asked_for_before_the_greeting_is_found(good: Witness
     asked = {"type": "response.create", "response": {"metadata": {"purpose": "turn"}}}
     tape = list(good.tape)
     place = next(i for i, step in enumerate(tape) if step.effects and step.at_ns > NS_PER_S)
-    early = effects.SendEvent(event={**asked, "event_id": "early"})
+    early = events.SendEvent(event={**asked, "event_id": "early"})
     tape[place] = tape[place]._replace(effects=[*tape[place].effects, early])
     assert "greets_first" in broken(tampered(good, tape=tape))
 
 
 def test_a_flood_of_effects_is_found(good: Witness) -> None:
     tape = list(good.tape)
-    mark = effects.EmitMark(name="state", at_ns=0)
+    mark = events.EmitMark(name="state", at_ns=0)
     tape[10] = tape[10]._replace(effects=[*tape[10].effects, *[mark] * 501])
     assert broken(tampered(good, tape=tape)) == {"queues_stay_bounded"}
 
@@ -169,17 +169,17 @@ def changed_effects(good: Witness, change: Callable[[Effect], list[Effect]]) -> 
 
 
 def test_an_append_that_no_session_hears_is_found(good: Witness) -> None:
-    early = effects.SendEvent(event={"type": "input_audio_buffer.append", "audio": b""})
+    early = events.SendEvent(event={"type": "input_audio_buffer.append", "audio": b""})
 
     def too_early(effect: Effect) -> list[Effect]:
-        return [effect, early] if isinstance(effect, effects.Answer) else [effect]
+        return [effect, early] if isinstance(effect, events.Answer) else [effect]
 
     assert broken(changed_effects(good, too_early)) == {"appends_reach_a_session"}
 
 
 def test_more_audio_than_may_wait_is_found(good: Witness) -> None:
     def again_and_again(effect: Effect) -> list[Effect]:
-        return [effect] * (200 if isinstance(effect, effects.Play) else 1)
+        return [effect] * (200 if isinstance(effect, events.Play) else 1)
 
     assert "playout_stays_bounded" in broken(changed_effects(good, again_and_again))
 
@@ -190,7 +190,7 @@ def test_a_second_commit_of_our_own_turn_is_found() -> None:
 
     def twice(effect: Effect) -> list[Effect]:
         is_commit = (
-            isinstance(effect, effects.SendEvent)
+            isinstance(effect, events.SendEvent)
             and effect.event["type"] == "input_audio_buffer.commit"
         )
         return [effect] * (2 if is_commit else 1)
@@ -212,7 +212,7 @@ def test_a_caller_who_is_kept_although_there_is_no_hope_is_found(faults: list[An
     hopeless = play({**data, "steps": [{"pause": 9000}, "hang_up"]})
     assert broken(hopeless) == set()
     # Nobody hung up, and the tape goes on.
-    kept = changed_effects(hopeless, lambda e: [] if isinstance(e, effects.HangUp) else [e])
+    kept = changed_effects(hopeless, lambda e: [] if isinstance(e, events.HangUp) else [e])
     kept.tape[-1] = kept.tape[-1]._replace(at_ns=kept.tape[-1].at_ns + 10 * NS_PER_S)
     assert "gives_up_in_bounded_time" in broken(kept)
 

@@ -8,8 +8,7 @@ from hand_played import scenario
 
 from callerside.clock import ms_to_ns
 from callerside.marks import Mark, Source
-from callerside.simulator.runner.expectations_after import check, occurrences, unseen
-from callerside.simulator.runner.quiet import dead_air
+from callerside.simulator.runner.expectations_after import check, dead_air, occurrences, unseen
 from callerside.simulator.scenario.expectations import Dtmf, Transfer
 
 

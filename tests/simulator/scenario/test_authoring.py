@@ -13,9 +13,9 @@ import yaml
 
 from callerside.simulator.cli.main import main
 from callerside.simulator.scenario import authoring
+from callerside.simulator.scenario.lint import all_problems, problems
 from callerside.simulator.scenario.loader import load, load_file
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.plausible import all_problems, problems
 from callerside.speech.synthesis import VoiceError
 from callerside.yaml import source
 

@@ -20,7 +20,7 @@ from callerside.agent.telephony.pjsua.admission import (
     Refused,
     lines_of,
 )
-from callerside.agent.telephony.pjsua.offer import MAX_LINES, audio_lines, media_lines
+from callerside.agent.telephony.pjsua.invite import MAX_LINES, audio_lines, media_lines
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.clock import NS_PER_MS, NS_PER_S
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from callerside.agent.telephony.pjsua.registration import RefusalRetry, own_contact
+from callerside.agent.telephony.pjsua.endpoint import RefusalRetry, own_contact
 
 
 def test_refusals_in_a_row_are_waited_for_longer_and_longer_up_to_an_hour() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from callerside.audio import duration_ms
 from callerside.fakes.session import schema
+from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import AUDIO_CONTENT, Item
 from callerside.fakes.session.requests import RequestError
-from callerside.fakes.session.state import SessionState
 
 
 def make(described: schema.Item, state: SessionState, where: str = "item") -> Item:

@@ -6,7 +6,7 @@ from callerside.audio_files import AudioFileError
 from callerside.fakes.script import prepare
 from callerside.simulator.caller.audio import utterances
 from callerside.simulator.runner.plan import Stage
-from callerside.simulator.scenario.plausible import unspeakable
+from callerside.simulator.scenario.lint import unspeakable
 from callerside.speech.synthesis import VoiceError
 
 
