@@ -63,7 +63,7 @@ class _Machine:
     def __init__(self) -> None:
         self._last_ns = 0
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "callerside.simulator.runner.scheduler_stalls"],
+            [sys.executable, "-m", "callerside.simulator.lanes.sip.scheduler_stalls"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -20,10 +20,10 @@ from callerside.reports.verdict.capacity import Knee, Load, Step, limit_ms, step
 from callerside.reports.verdict.results import CallResult
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
+from callerside.simulator.lanes.planned_call import Played, Stage
 from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL
 from callerside.simulator.runner.evaluate import evaluate
-from callerside.simulator.runner.plan import Played, Stage
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from callerside.audio_files import AudioFileError
 from callerside.simulator.cli.common import Commands, add_choice
+from callerside.simulator.runner.lint import all_problems
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose
 from callerside.simulator.scenario import authoring, loader
-from callerside.simulator.scenario.lint import all_problems
 from callerside.speech.synthesis import VoiceError
 
 EXIT_FINE, EXIT_BAD_INPUT = 0, 2

@@ -20,10 +20,10 @@ from callerside.reports.verdict.budget import UNITS
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo
 from callerside.simulator.cli.common import Commands, add_choice, positive
+from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import without_evidence
 from callerside.simulator.runner.expectations_after import unseen
-from callerside.simulator.runner.plan import Lane
 from callerside.simulator.runner.progress import summary_table
 from callerside.simulator.runner.run import Run, RunError, RunOptions, point_latest_at, run
 

@@ -10,15 +10,22 @@ from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.clock import NS_PER_S
 from callerside.simulator.caller.audio import utterances
-from callerside.simulator.fuzz.audio_invariants import ALL
 from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME, generate
 from callerside.simulator.fuzz.choices import ReplayedChoices, SeededChoices
 from callerside.simulator.fuzz.coverage import reached
-from callerside.simulator.fuzz.invariants import Breach, Invariant, Witness, check, recovers
 from callerside.simulator.fuzz.shrink import shrink, simplicity
+from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
+from callerside.simulator.lanes.virtual.invariants import (
+    Breach,
+    Invariant,
+    Witness,
+    check,
+    recovers,
+)
 from callerside.simulator.lanes.virtual.trace import TapedMachine
-from callerside.simulator.runner.plan import Stage, plan
+from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.model import Scenario
 
 CRASHED = "no_exceptions"

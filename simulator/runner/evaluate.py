@@ -22,8 +22,8 @@ from callerside.reports.formats.write import write_page
 from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
+from callerside.simulator.lanes.planned_call import Lane, Played, Stage
 from callerside.simulator.runner.expectations_after import check
-from callerside.simulator.runner.plan import Lane, Played, Stage
 from callerside.simulator.scenario.model import Scenario
 
 _log = logging.getLogger(__name__)

@@ -7,54 +7,10 @@ other's call has left in the cache.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
+from callerside.simulator.lanes.planned_call import Stage
 from callerside.simulator.scenario.model import Scenario
 from callerside.yaml.errors import nearest
-
-Lane = Literal["sip", "virtual"]
-Verdict = Literal["passed", "failed", "error"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """One call of a run."""
-
-    name: str
-    """Unique in the run; fit for a SIP user, a URL's path and a file's name."""
-    scenario: Scenario
-    seed: int
-    greeting_cache: str
-    """The stage whose greeting cache this one uses: its own, or that of the one it comes after."""
-    after: str | None = None
-    """The stage that must be over before this one starts."""
-    again: str | None = None
-    """The stage at which this is a further attempt."""
-    alone: bool = False
-    """The last attempt: no other call goes on meanwhile."""
-    together: str = ""
-    """Stages with the same word here are callers of one scenario, who call at once."""
-    start_delay_ms: float = 0
-    """How much later than its turn it starts: many callers come one after another."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Played:
-    """What is left of a call that was played: where its evidence lies, and how the caller judged.
-
-    `verdict` is "error" when the run could not do its part: a process died, evidence is missing.
-    """
-
-    stage: Stage
-    directory: Path
-    verdict: Verdict
-    detail: str
-    took_s: float
-    ours: bool = True
-    """Whether agent and server were ours, and their marks are here."""
-
 
 _AGAIN = re.compile(r"(.+)-again\d+")
 

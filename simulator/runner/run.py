@@ -17,7 +17,7 @@ from rich.console import Console
 from callerside.reports.hearing import intelligibility
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
-from callerside.simulator.cli.selection import SelectionError, select
+from callerside.simulator.lanes.planned_call import Lane, Stage
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import address_towards
 from callerside.simulator.lanes.sip.lane import SipLane
@@ -26,9 +26,10 @@ from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.percentiles import evaluate_together
-from callerside.simulator.runner.plan import Lane, PlanError, Stage, plan, with_forerunners
+from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
 from callerside.simulator.runner.progress import Progress, make_progress
 from callerside.simulator.runner.scheduler import play_all, with_attempts
+from callerside.simulator.runner.selection import SelectionError, select
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario

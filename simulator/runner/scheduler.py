@@ -17,9 +17,10 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 
 from callerside.reports.verdict.results import RunInfo
+from callerside.simulator.lanes.planned_call import Lane, Played, Stage
 from callerside.simulator.runner.confidence import is_bent, is_unmeasured, not_vouched
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
-from callerside.simulator.runner.plan import Lane, Played, Stage, again_name
+from callerside.simulator.runner.plan import again_name
 from callerside.simulator.runner.progress import Progress
 
 MOST_ATTEMPTS = 5

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from callerside.audio_files import AudioFileError
 from callerside.fakes.script import prepare
 from callerside.simulator.caller.audio import utterances
-from callerside.simulator.runner.plan import Stage
-from callerside.simulator.scenario.lint import unspeakable
+from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.runner.lint import unspeakable
 from callerside.speech.synthesis import VoiceError
 
 

@@ -6,8 +6,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from callerside.models import Strict
-from callerside.simulator.lanes.impairments import Impairment
 from callerside.simulator.scenario.durations import DurationMs
+from callerside.simulator.scenario.impairment import Impairment
 
 
 def _parse_share(value: Any) -> float:

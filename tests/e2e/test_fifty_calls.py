@@ -7,9 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from callerside.simulator.lanes.planned_call import Stage
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.lane import SipLane
-from callerside.simulator.runner.plan import Stage, plan
+from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from callerside.clock import NS_PER_MS, ns_to_ms
 from callerside.marks import Mark, read_timeline
-from callerside.simulator.runner.plan import Lane
+from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.runner.run import RunOptions, run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]

@@ -18,8 +18,9 @@ from callerside.agent.telephony.interface import (
 from callerside.agent.telephony.pjsua.leg import SipLeg
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
-from callerside.simulator.lanes.impairments import Impairer, Impairment
+from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
+from callerside.simulator.scenario.impairment import Impairment
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from callerside.simulator.lanes.planned_call import Stage
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
-from callerside.simulator.runner.plan import Stage
 
 _SIP_PORT = 5060
 

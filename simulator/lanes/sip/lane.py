@@ -15,9 +15,11 @@ from typing import Self
 
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
+from callerside.simulator.lanes.planned_call import Played, Stage
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
+from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
 from callerside.simulator.lanes.sip.process_pair import (
     CALLS_IN_A_CELL,
     Cell,
@@ -26,9 +28,7 @@ from callerside.simulator.lanes.sip.process_pair import (
     agent_process,
     child,
 )
-from callerside.simulator.runner.cpu_wait import WaitWatch
-from callerside.simulator.runner.plan import Played, Stage
-from callerside.simulator.runner.scheduler_stalls import StallWatch
+from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.scenario.steps import Vanish
 
 UNANSWERED_S = 66.0

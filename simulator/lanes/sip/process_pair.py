@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from callerside.simulator.lanes.planned_call import Stage, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
-from callerside.simulator.runner.plan import Stage, Verdict
 
 CALLS_IN_A_CELL = 4
 """What pjsua2, as packaged, can carry in one process."""

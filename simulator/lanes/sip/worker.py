@@ -36,9 +36,9 @@ from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
+from callerside.simulator.lanes.sip.loop_lag import LagWatch
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
-from callerside.simulator.runner.loop_lag import LagWatch
 from callerside.simulator.scenario.loader import load
 from callerside.simulator.scenario.model import Scenario
 

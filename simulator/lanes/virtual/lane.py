@@ -17,12 +17,12 @@ from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
 from callerside.reports.formats.write import CALLS
 from callerside.simulator.caller.audio.utterances import prepare
-from callerside.simulator.fuzz.audio_invariants import ALL
-from callerside.simulator.fuzz.invariants import Witness, check
+from callerside.simulator.lanes.planned_call import Played, Stage, Verdict
 from callerside.simulator.lanes.sip.config import agent_config
 from callerside.simulator.lanes.sip.process_pair import PhaseSink
+from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
-from callerside.simulator.runner.plan import Played, Stage, Verdict
+from callerside.simulator.lanes.virtual.invariants import Witness, check
 
 
 class VirtualLane:

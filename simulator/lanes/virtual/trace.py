@@ -1,7 +1,7 @@
 """A tape of the call machine: every input and every effect, in order, for those who judge it.
 
 Marks say what the agent thinks it did. The tape says what it really asked for, so that the
-invariants (`simulator.fuzz.invariants`) do not have to take its word.
+invariants (`simulator.lanes.virtual.invariants`) do not have to take its word.
 """
 
 from typing import Any, NamedTuple

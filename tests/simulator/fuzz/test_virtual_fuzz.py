@@ -19,15 +19,15 @@ from callerside.simulator.cli.fuzz import as_text, try_over_sip
 from callerside.simulator.fuzz.calls import generate
 from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.fuzz.coverage import UNREACHABLE, everything, expected
-from callerside.simulator.fuzz.invariants import Breach
 from callerside.simulator.fuzz.play import play_scenario, play_seed, shrink_outcome
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz, write_up
 from callerside.simulator.lanes.virtual.call import VirtualOptions, options_for
+from callerside.simulator.lanes.virtual.invariants import Breach
 from callerside.simulator.lanes.virtual.trace import TapedMachine
+from callerside.simulator.runner.lint import problems
 from callerside.simulator.runner.run import Run, RunOptions
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.known_marks import known_marks
-from callerside.simulator.scenario.lint import problems
 from callerside.simulator.scenario.model import Scenario
 
 

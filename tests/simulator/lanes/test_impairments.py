@@ -7,7 +7,8 @@ from itertools import groupby, pairwise
 import pytest
 
 from callerside.clock import NS_PER_MS
-from callerside.simulator.lanes.impairments import DUPLICATE_MS, REORDER_MS, Impairer, Impairment
+from callerside.simulator.lanes.impairments import DUPLICATE_MS, REORDER_MS, Impairer
+from callerside.simulator.scenario.impairment import Impairment
 
 PACKETS = 50_000
 SEED = 7

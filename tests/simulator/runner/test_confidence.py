@@ -11,9 +11,9 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
+from callerside.simulator.lanes.planned_call import Stage
 from callerside.simulator.runner.confidence import disturbance, is_bent, is_unmeasured, not_vouched
 from callerside.simulator.runner.evaluate import Evaluated
-from callerside.simulator.runner.plan import Stage
 from callerside.simulator.runner.run import Run
 
 

@@ -14,9 +14,10 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import RunInfo, judge_call
+from callerside.simulator.lanes.planned_call import Lane, Played, Stage
 from callerside.simulator.runner import scheduler
 from callerside.simulator.runner.evaluate import Evaluated, call_info
-from callerside.simulator.runner.plan import Lane, Played, Stage, plan
+from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.progress import PlainProgress
 from callerside.simulator.runner.scheduler import MOST_ATTEMPTS, attempt, play_all, with_attempts
 from callerside.simulator.scenario.model import Scenario

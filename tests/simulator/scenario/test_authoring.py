@@ -12,8 +12,8 @@ import soundfile
 import yaml
 
 from callerside.simulator.cli.main import main
+from callerside.simulator.runner.lint import all_problems, problems
 from callerside.simulator.scenario import authoring
-from callerside.simulator.scenario.lint import all_problems, problems
 from callerside.simulator.scenario.loader import load, load_file
 from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import VoiceError

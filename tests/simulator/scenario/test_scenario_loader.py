@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from callerside.simulator.runner.lint import problems
 from callerside.simulator.scenario.durations import Moment
-from callerside.simulator.scenario.lint import problems
 from callerside.simulator.scenario.loader import ScenarioError, load, load_file
 
 SHIPPED = Path(__file__).parents[3] / "scenarios"

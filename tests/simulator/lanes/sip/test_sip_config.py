@@ -10,8 +10,9 @@ from callerside.audio_files import write_wav
 from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
 from callerside.fakes.script.loader import load_script
 from callerside.fakes.script.prepare import prepare
+from callerside.simulator.lanes.planned_call import Stage
 from callerside.simulator.lanes.sip.config import agent_config, child_environment, write_scripts
-from callerside.simulator.runner.plan import Stage, plan
+from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load_file
 
 SCENARIO = """\

@@ -11,8 +11,9 @@ import pytest
 import soundfile
 
 from callerside.marks import read_timeline
+from callerside.simulator.lanes.planned_call import Played, Stage
 from callerside.simulator.lanes.virtual.lane import VirtualLane
-from callerside.simulator.runner.plan import Played, Stage, plan
+from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario import loader
 
 SCENARIOS = Path(__file__).parents[4] / "scenarios"

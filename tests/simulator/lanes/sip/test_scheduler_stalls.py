@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from callerside.simulator.runner import scheduler_stalls
-from callerside.simulator.runner.scheduler_stalls import KEPT_STALLS, Stall, StallWatch, watch
+from callerside.simulator.lanes.sip import scheduler_stalls
+from callerside.simulator.lanes.sip.scheduler_stalls import KEPT_STALLS, Stall, StallWatch, watch
 
 
 def test_a_tick_that_comes_late_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 Each invariant is a generator over one `Witness` that yields a sentence for each breach. The first
 are about safety (nothing wrong ever happens), `recovers` is about liveness (something right does
-in the end). The audio's own invariants are in `simulator.fuzz.audio_invariants`.
+in the end). The audio's own invariants are in `simulator.lanes.virtual.audio_invariants`.
 """
 
 from collections.abc import Callable, Iterator, Mapping

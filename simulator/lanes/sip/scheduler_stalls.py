@@ -71,7 +71,7 @@ class StallWatch:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "callerside.simulator.runner.scheduler_stalls",
+            "callerside.simulator.lanes.sip.scheduler_stalls",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -2,7 +2,7 @@
 
 The agent has a ledger of what has left. `retell` keeps another, simpler one, from the effects and
 inputs alone: two counts of the same thing, made by different means, must agree
-(`simulator.fuzz.audio_invariants`).
+(`simulator.lanes.virtual.audio_invariants`).
 """
 
 from collections import defaultdict, deque
@@ -15,7 +15,7 @@ from callerside.agent.call import events
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS
-from callerside.simulator.fuzz.invariants import Witness
+from callerside.simulator.lanes.virtual.invariants import Witness
 from callerside.simulator.lanes.virtual.trace import Step
 
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})

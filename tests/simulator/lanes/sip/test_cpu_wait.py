@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from callerside.simulator.runner import cpu_wait
-from callerside.simulator.runner.cpu_wait import WaitWatch, waited
-from callerside.simulator.runner.scheduler_stalls import Stall
+from callerside.simulator.lanes.sip import cpu_wait
+from callerside.simulator.lanes.sip.cpu_wait import WaitWatch, waited
+from callerside.simulator.lanes.sip.scheduler_stalls import Stall
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="schedstat is Linux's")
 

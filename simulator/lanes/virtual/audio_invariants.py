@@ -10,8 +10,8 @@ from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
 from callerside.agent.telephony.interface import AudioReceived
 from callerside.audio import AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
-from callerside.simulator.fuzz.invariants import SAFETY, Invariant, Witness
-from callerside.simulator.fuzz.playout_model import retell
+from callerside.simulator.lanes.virtual.invariants import SAFETY, Invariant, Witness
+from callerside.simulator.lanes.virtual.playout_model import retell
 
 _LINE_LIMIT_MS = 300
 """What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from callerside.clock import NS_PER_MS
-from callerside.simulator.runner.scheduler_stalls import Stall
+from callerside.simulator.lanes.sip.scheduler_stalls import Stall
 
 WINDOW_S = 0.05
 WAIT_MS = 5.0

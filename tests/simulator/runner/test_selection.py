@@ -2,7 +2,7 @@
 
 import pytest
 
-from callerside.simulator.cli.selection import SelectionError, compile_expression
+from callerside.simulator.runner.selection import SelectionError, compile_expression
 
 NAMES = ["barge_in_early", "barge_in_late", "noise-10db", "first_call"]
 

@@ -20,10 +20,10 @@ from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark
 from callerside.simulator.caller.audio import utterances
-from callerside.simulator.fuzz.audio_invariants import ALL
-from callerside.simulator.fuzz.invariants import Witness, check, recovers
-from callerside.simulator.fuzz.playout_model import retell
+from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import play_call
+from callerside.simulator.lanes.virtual.invariants import Witness, check, recovers
+from callerside.simulator.lanes.virtual.playout_model import retell
 from callerside.simulator.scenario.model import Scenario
 
 BARGE_IN: dict[str, Any] = {
