@@ -1,107 +1,92 @@
-"""The doors between the rooms are kept: who may import whom (docs/architecture.md)."""
+"""The doors between the rooms: that the contracts of pyproject.toml see what they are to hold.
 
-import ast
-from collections.abc import Iterator
+import-linter holds them (`nox -s lint`); a contract that sees nothing holds, too.
+"""
+
+import tomllib
 from pathlib import Path
+from typing import Any
 
+import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("agent", "fakes", "reports", "simulator")
-
-MAY_IMPORT = {
-    "agent": ("agent",),
-    "fakes": (
-        "fakes",
-        "callerside.marks",
-        "callerside.clock",
-        "callerside.audio",
-        "callerside.files",
-        "callerside.yaml.plain_words",
-        "callerside.yaml.yaml_keys",
-    ),
-    "reports": ("reports", "callerside.marks", "callerside.files"),
-    "simulator": ROOMS,
-}
-ONLY_IN = {
-    "pjsua2": ("agent/sip/", "simulator/lanes/sip/telephone.py", "simulator/lanes/sip/line.py"),
-    "websockets": ("agent/realtime/client.py", "fakes/server/server.py", "fakes/server/proxy.py"),
-}
-WITHOUT_CLOCK_OR_LUCK = {
-    "agent": ("call.py", "states.py", "effects.py", "inputs.py", "driver.py"),
-    "fakes": ("session.py", "script.py"),
-    "reports": ("ears.py", "metrics.py", "budget.py"),
-    "simulator": (
-        "caller.py",
-        "track.py",
-        "expecting.py",
-        "call_facts.py",
-        "hearing.py",
-        "mouth.py",
-        "line.py",
-        "scenario.py",
-        "steps.py",
-        "happenings.py",
-        "verdicts.py",
-        "caller_driver.py",
-        "virtual_clock.py",
-    ),
-}
-CLOCKS_AND_LUCK = ("time", "asyncio", "random")
+CONTRACTS: list[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"][
+    "importlinter"
+]["contracts"]
+MACHINES = {"callerside.agent.call", "callerside.fakes.session"}
+CALLER_WITH_IO = {"driver", "recorder", "__init__"}
+"""Of simulator/caller: what connects the machine to a clock, and what writes the recording."""
+MOST_IN_A_FOLDER = 25
 
 
-def modules() -> list[Path]:
-    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("callerside", include_external_packages=True, cache_dir=None)
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Full names of all that a module imports, `from a import b` as `a.b`."""
-    package = path.relative_to(ROOT).parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = ".".join(
-                [*package[: len(package) - node.level + 1], *(node.module or "").split(".")]
-            )
-            yield from (
-                f"{base if node.level else node.module}.{alias.name}" for alias in node.names
-            )
+def folder(module: str) -> Path:
+    """Where the modules of a package lie, in the rooms themselves and not by their links."""
+    parts = module.split(".")
+    path = Path(*parts[1:]) if len(parts) > 1 and parts[1] in ROOMS else Path(*parts)
+    return ROOT / path
 
 
-def within(name: str, allowed: tuple[str, ...]) -> bool:
-    return any(name == door or name.startswith(f"{door}.") for door in allowed)
+def modules_in(module: str) -> int:
+    path = folder(module)
+    if not path.is_dir():
+        assert path.with_suffix(".py").exists(), f"{module} is nowhere"
+        return 1
+    return len(list(path.rglob("*.py")))
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_uses_only_its_rooms_doors(path: Path) -> None:
-    where = path.relative_to(ROOT)
-    for name in imports(path):
-        if name.split(".")[0] in ROOMS:
-            allowed = MAY_IMPORT[where.parts[0]]
-            assert within(name, allowed), f"{where} imports {name}; its room may import {allowed}"
-        only_in = ONLY_IN.get(name.split(".")[0])
-        if only_in:
-            assert str(where).startswith(only_in), f"{where} imports {name}; only {only_in} may"
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: str(contract["name"]))
+def test_a_contract_sees_all_that_is_in_its_folders(
+    contract: dict[str, Any], graph: grimp.ImportGraph
+) -> None:
+    sources: list[str] = contract.get("source_modules") or contract["containers"]
+    for source in sources:
+        seen = {source, *graph.find_descendants(source)}
+        expected = modules_in(source)
+        if source == "callerside":
+            expected += sum(modules_in(f"callerside.{room}") for room in ROOMS)
+        assert len(seen) >= expected, f"{contract['name']}: {source}"
+    for name in contract.get("forbidden_modules", ()):
+        if name.startswith("callerside"):
+            assert modules_in(name)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [ROOT / room / name for room, names in WITHOUT_CLOCK_OR_LUCK.items() for name in names],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_a_machine_reads_no_clock_and_throws_no_dice(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            # `random.Random` as a type is how a seeded generator is handed in.
-            name = f"{node.value.id}.{node.attr}"
-            forbidden = node.value.id in CLOCKS_AND_LUCK and name != "random.Random"
-            assert not forbidden, f"{path.name}:{node.lineno} uses {name}"
-    for name in imports(path):
-        assert name.split(".")[0] not in ("time", "asyncio"), f"{path.name} imports {name}"
-        assert not name.startswith("random.") or name == "random.Random", f"{path.name}: {name}"
+def test_the_foundations_are_all_that_is_no_room() -> None:
+    held = {c["name"]: c for c in CONTRACTS}["Foundations know no room"]["source_modules"]
+    there = {
+        f"callerside.{path.stem}"
+        for path in (ROOT / "callerside").iterdir()
+        if path.name not in ROOMS and path.suffix in ("", ".py") and not path.name.startswith("__")
+    }
+    assert set(held) == there
 
 
-def test_the_rules_speak_of_files_that_exist() -> None:
-    named = [where for places in ONLY_IN.values() for where in places]
-    assert [where for where in named if not (ROOT / where).exists()] == []
+def test_every_module_of_a_machine_is_held_to_do_no_io() -> None:
+    held = {
+        source
+        for contract in CONTRACTS
+        if "asyncio" in contract.get("forbidden_modules", ())
+        for source in contract["source_modules"]
+    }
+    caller = {path.stem for path in (ROOT / "simulator/caller").glob("*.py")} - CALLER_WITH_IO
+    assert held == MACHINES | {f"callerside.simulator.caller.{name}" for name in caller}
+
+
+def test_rooms_lie_on_one_another_in_one_order() -> None:
+    (layers,) = (contract for contract in CONTRACTS if contract["type"] == "layers")
+    named = {name.strip() for layer in layers["layers"] for name in layer.split(":")}
+    assert named == {path.parent.name for path in (ROOT / "simulator").glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("room", ["callerside", *ROOMS])
+def test_no_folder_is_so_full_that_nothing_is_found(room: str) -> None:
+    for path in (ROOT / room).rglob("__init__.py"):
+        modules = list(path.parent.glob("*.py"))
+        assert len(modules) <= MOST_IN_A_FOLDER + 1, path.parent  # and its `__init__.py`
+        assert not {"utils.py", "helpers.py"} & {module.name for module in modules}
