@@ -15,6 +15,8 @@ nox.options.reuse_existing_virtualenvs = True
 nox.needs_version = ">=2025.2.9"
 
 SUPPORTED = ((3, 11), (3, 12))
+MACHINES = ("tests/agent/call", "tests/fakes/session", "tests/simulator/caller")
+"""The tests of the three machines, which are where behaviour is: no I/O, no waiting."""
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
 """Of `callerside run`: 2. Of pytest: 2 for files it cannot read, 3 its own bug, 4 arguments."""
 
@@ -41,10 +43,15 @@ def _run(session: nox.Session, *command: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style: ruff's rules and its format."""
-    session.install("-q", "-c", "constraints.txt", "ruff")
+    """Style: ruff's rules and its format; and the doors between the rooms (import-linter)."""
+    session.install("-q", "-c", "constraints.txt", "ruff", "import-linter")
+    _lint(session)
+
+
+def _lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports", "--no-logo", silent=True)
 
 
 @nox.session
@@ -59,6 +66,15 @@ def tests(session: nox.Session) -> None:
     """The tests; arguments go to pytest: `nox -s tests -- -k playout`."""
     _install(session, "sim,test")
     _run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """For while you work: lint, types, and the machines' tests, with what their caches know."""
+    _install(session, "sim,test,lint")
+    _lint(session)
+    session.run("mypy")
+    _run(session, "pytest", "-q", *(session.posargs or MACHINES))
 
 
 @nox.session
