@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Generator
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from callerside.child_processes import command
 from callerside.simulator.runner.confidence import VOUCHED_LAG_MS
 
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
@@ -63,7 +63,7 @@ class _Machine:
     def __init__(self) -> None:
         self._last_ns = 0
         self._watcher = subprocess.Popen(
-            [sys.executable, "-m", "callerside.simulator.lanes.sip.scheduler_stalls"],
+            command("callerside.simulator.lanes.sip.scheduler_stalls"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from callerside.agent.service.pages import supervisor_pages
 from callerside.agent.service.signals import signals
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.agent.service.worker import run_worker, serving
+from callerside.child_processes import command
 
 MAX_PORT = 65535
 
@@ -88,7 +88,7 @@ def worker_settings(settings: Settings, index: int) -> Settings:
 def worker_command(config: Path, index: int, socket: Path) -> list[str]:
     """The command line of a worker of this agent."""
     return [
-        *(sys.executable, "-m", "callerside.agent.cli", "serve", "--config", str(config)),
+        *command("callerside.agent.cli", "serve", "--config", str(config)),
         *("--worker", str(index), "--socket", str(socket)),
     ]
 

@@ -32,7 +32,12 @@ from callerside.simulator.calibration.responder import Behaviour, hard_edged
 from callerside.simulator.calibration.responder_marks import load_heard
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.sip.child_process import ChildProcess
-from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL, calls_at_once, child
+from callerside.simulator.lanes.sip.process_pair import (
+    CALLS_IN_A_CELL,
+    caller_process,
+    calls_at_once,
+    child,
+)
 from callerside.speech.synthesis import synthesise
 
 CALLS = 24
@@ -174,12 +179,10 @@ class _Pair(NamedTuple):
 
 def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
     speaks = [str(directory / "reply.wav"), str(directory)]
-    arguments = ["-m", "callerside.simulator.calibration.responder_process", *speaks]
+    module = "callerside.simulator.calibration.responder_process"
     return _Pair(
-        caller=child(
-            f"caller{name}", ["-m", "callerside.simulator.lanes.sip.worker"], directory, told
-        ),
-        responder=child(f"responder{name}", arguments, directory),
+        caller=caller_process(name, [], directory, told),
+        responder=child(f"responder{name}", module, speaks, directory),
     )
 
 

@@ -6,11 +6,10 @@ version are enough to play a call again; the written scenario is enough without 
 """
 
 import itertools
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import yaml
 from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME
 from callerside.simulator.fuzz.coverage import expected
 from callerside.simulator.fuzz.play import Outcome, play_seed, shrink_outcome
+from callerside.simulator.runner.process_pool import process_pool
 
 SEEDS_A_BATCH = 10
 """Large enough to make handing them over cheap, small enough to show progress and to stop soon."""
@@ -179,8 +179,7 @@ def _play(options: FuzzOptions) -> Iterator[Batch]:
     if options.jobs == 1:
         yield from map(play_batch, batches)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+    with process_pool(options.jobs) as pool:
         running: set[Future[Batch]] = set()
         try:
             while True:

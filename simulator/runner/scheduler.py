@@ -8,12 +8,11 @@ as is whatever fails on a machine that kept time, at once.
 """
 
 import asyncio
-import multiprocessing
 import os
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 from callerside.reports.verdict.results import RunInfo
@@ -21,6 +20,7 @@ from callerside.simulator.lanes.planned_call import Lane, Played, Stage
 from callerside.simulator.runner.confidence import is_bent, is_unmeasured, not_vouched
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.plan import again_name
+from callerside.simulator.runner.process_pool import process_pool
 from callerside.simulator.runner.progress import Progress
 
 MOST_ATTEMPTS = 5
@@ -122,7 +122,7 @@ def _judge(lane: Lane, calls: int) -> Executor:
     own, for playing and measuring are both nothing but work; unless it would not pay.
     """
     if lane == "virtual" and calls >= _WORTH_A_PROCESS:
-        return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        return process_pool(1)
     return ThreadPoolExecutor(1, "judge", initializer=_give_way)
 
 

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,7 +30,7 @@ class ChildProcess:
     def __init__(
         self,
         name: str,
-        arguments: Sequence[str],
+        command: Sequence[str],
         *,
         log_path: Path,
         environment: Mapping[str, str],
@@ -40,7 +39,7 @@ class ChildProcess:
         self.name = name
         self.ready_line = ""
         self.log_tail: deque[str] = deque(maxlen=KEPT_LOG_LINES)
-        self._arguments = arguments
+        self._command = command
         self._log_path = log_path
         self._environment = environment
         self._on_line = on_line
@@ -58,8 +57,7 @@ class ChildProcess:
             ProcessError: it exited first, or said nothing in `READY_TIMEOUT_S`.
         """
         process = self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self._arguments,
+            *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -194,9 +194,9 @@ class SipLane:
     async def _start_fake(self) -> None:
         scripts, timelines = self._work / "scripts", self._work / "realtime"
         write_scripts(self._stages, scripts)
-        arguments = ["-m", "callerside.fakes.cli", "serve", "--host", "127.0.0.1", "--port", "0"]
+        arguments = ["serve", "--host", "127.0.0.1", "--port", "0"]
         arguments += ["--scripts", str(scripts), "--timelines", str(timelines), "--keep-audio"]
-        self._fake = child("fake-realtime", arguments, self._work / "logs")
+        self._fake = child("fake-realtime", "callerside.fakes.cli", arguments, self._work / "logs")
         await self._fake.start()
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
         for kind in {cell.kind for cell in self._cells}:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from callerside.child_processes import command
 from callerside.simulator.lanes.planned_call import Stage, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
@@ -62,14 +63,10 @@ class Cell:
         self.busy = 0
         """Calls under way, and those that wait for a place."""
         self.agent = agent
-        arguments = [
-            "-m",
-            "callerside.simulator.lanes.sip.worker",
-            *(["--relay"] if kind == "relayed" else []),
-        ]
+        arguments = ["--relay"] if kind == "relayed" else []
         if agent_uri:
             arguments += ["--host", address_towards(agent_uri)]
-        self.caller = child(f"caller{name}", arguments, logs, self._on_caller_line)
+        self.caller = caller_process(name, arguments, logs, self._on_caller_line)
 
     @property
     def processes(self) -> list[ChildProcess]:
@@ -140,17 +137,29 @@ class Cell:
 
 def agent_process(name: str, config: Path, logs: Path, *, workers: int = 1) -> ChildProcess:
     """An agent of ours; with several workers, a supervisor and they."""
-    arguments = ["-m", "callerside.agent.cli", "serve", "--config", str(config)]
-    return child(f"agent{name}", [*arguments, "--workers", str(workers)], logs)
+    arguments = ["serve", "--config", str(config), "--workers", str(workers)]
+    return child(f"agent{name}", "callerside.agent.cli", arguments, logs)
+
+
+def caller_process(
+    name: str, arguments: list[str], logs: Path, on_line: Callable[[str], None]
+) -> ChildProcess:
+    """A caller's process; what it tells, `lanes.sip.worker` says."""
+    module = "callerside.simulator.lanes.sip.worker"
+    return child(f"caller{name}", module, arguments, logs, on_line)
 
 
 def child(
-    name: str, arguments: list[str], logs: Path, on_line: Callable[[str], None] | None = None
+    name: str,
+    module: str,
+    arguments: list[str],
+    logs: Path,
+    on_line: Callable[[str], None] | None = None,
 ) -> ChildProcess:
     """A child of the run, in the environment that children of a run have."""
     return ChildProcess(
         name,
-        arguments,
+        command(module, *arguments),
         log_path=logs / f"{name}.log",
         environment=child_environment(os.environ),
         on_line=on_line,

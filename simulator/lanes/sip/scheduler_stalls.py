@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from callerside.child_processes import command
 from callerside.clock import NS_PER_MS
 
 TICK_S = 0.004
@@ -69,9 +70,7 @@ class StallWatch:
     async def __aenter__(self) -> "StallWatch":
         """Start watching. Where the watcher cannot be started, there is nothing to tell."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "callerside.simulator.lanes.sip.scheduler_stalls",
+            *command("callerside.simulator.lanes.sip.scheduler_stalls"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )

@@ -81,6 +81,6 @@ def test_places_that_cannot_be_written(setting: dict[str, Any], said: str, tmp_p
 def test_a_worker_is_this_very_agent() -> None:
     command = worker_command(Path("a.yaml"), 2, Path("/run/2.sock"))
     assert command[1:] == [
-        *("-m", "callerside.agent.cli", "serve", "--config", "a.yaml"),
+        *("-P", "-m", "callerside.agent.cli", "serve", "--config", "a.yaml"),
         *("--worker", "2", "--socket", "/run/2.sock"),
     ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessEr
 def child(tmp_path: Path, code: str, lines: list[str] | None = None) -> ChildProcess:
     return ChildProcess(
         "child",
-        ["-c", code],
+        [sys.executable, "-c", code],
         log_path=tmp_path / "child.log",
         environment=dict(os.environ),
         on_line=lines.append if lines is not None else None,

@@ -1,0 +1,52 @@
+"""Processes that compute for this one, each with a fresh interpreter of its own.
+
+`multiprocessing` makes their command lines itself, and hands them the search path of this process:
+with `python -m pytest` the working directory stands first there. What `callerside.child_processes`
+says holds for them, too.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+
+
+def process_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that import nothing from the working directory that is somewhere else as well."""
+    with _working_directory_last():
+        resource_tracker.ensure_running()  # a process, too, that would be started by the way
+    return ProcessPoolExecutor(workers, mp_context=_Context())
+
+
+class _Process(SpawnProcess):
+    def start(self) -> None:
+        """Start it; what it is given is read from this process while that lasts."""
+        with _working_directory_last():
+            super().start()
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
+@contextlib.contextmanager
+def _working_directory_last() -> Iterator[None]:
+    """Last, and not left out: what is to be computed may be defined there."""
+    path, safe = sys.path, os.environ.get(_SAFE_PATH)
+    here = Path.cwd()
+    os.environ[_SAFE_PATH] = "1"
+    sys.path = sorted(path, key=lambda entry: Path(entry).resolve() == here)
+    try:
+        yield
+    finally:
+        sys.path = path
+        if safe is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = safe

@@ -1,0 +1,132 @@
+"""Our children, started in the folder of a project that has modules named as Python's own are."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from agent_rig import Agent
+
+from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
+from callerside.simulator.runner.process_pool import process_pool
+
+ROOT = Path(__file__).resolve().parents[2]
+SHADOWS = ("http", "queue", "socket")
+BEGIN_CHILDREN = {"callerside/child_processes.py", "simulator/runner/process_pool.py"}
+SCENARIO = """\
+about: A call that goes well, in either lane.
+agent: {greeting: {enabled: false}, tools: {module: shop}}
+steps: [{expect: beep}, hang_up]
+"""
+TOOLS = '''\
+"""A module of tools, which is looked for in the working directory."""
+
+def opening_hours(day: str) -> str:
+    """When the shop is open."""
+    return f"{day}: nine to five"
+'''
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in SHADOWS:
+        text = f"raise SystemExit('the {name}.py of the working directory was imported')\n"
+        (tmp_path / f"{name}.py").write_text(text)
+    (tmp_path / "shop.py").write_text(TOOLS)
+    (tmp_path / "scenarios").mkdir()
+    (tmp_path / "scenarios" / "call.yaml").write_text(SCENARIO)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(project: Path) -> Run:
+    def command(*arguments: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("callerside"), *arguments],
+            env={**os.environ, "XDG_STATE_HOME": str(project / "state")},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode in codes, done.stdout + done.stderr
+        assert "working directory was imported" not in done.stderr
+        return done
+
+    return command
+
+
+def test_every_child_is_started_in_one_of_two_places() -> None:
+    rooms = ("agent", "callerside", "fakes", "reports", "simulator")
+    starting = {
+        str(path.relative_to(ROOT))
+        for room in rooms
+        for path in (ROOT / room).rglob("*.py")
+        if any(word in path.read_text() for word in ("sys.executable", "multiprocessing"))
+    }
+    assert {path for path in starting if path.split("/")[1] not in rooms} == BEGIN_CHILDREN
+
+
+def test_in_memory_with_a_process_that_judges(run: Run) -> None:
+    run("run", "scenarios", "--lane", "virtual", "--repeat", "10")
+
+
+def test_fuzzing_with_several_processes(run: Run) -> None:
+    run("fuzz", "--seeds", "5", "--jobs", "2")
+
+
+def test_what_a_pool_computes_may_be_defined_in_the_working_directory(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(project))
+    import shop  # type: ignore[import-not-found]
+
+    before = list(sys.path), dict(os.environ)
+    with process_pool(1) as pool:
+        assert pool.submit(shop.opening_hours, "Friday").result(60) == "Friday: nine to five"
+    assert (list(sys.path), dict(os.environ)) == before
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+def test_over_sip_with_the_callers_and_the_agents_process(run: Run) -> None:
+    run("run", "scenarios", "--excuse-machine")
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+def test_calibration_with_its_responder(run: Run) -> None:
+    # How far off the numbers of one call are, on a machine that is shared, is not asked here.
+    run("calibrate", "--calls", "1", "--jobs", "1", codes=(0, 1))
+
+
+@pytest.mark.usefixtures("project")
+async def test_the_watcher_of_stalls() -> None:
+    async with StallWatch() as watch:
+        assert watch._process is not None
+        with pytest.raises(TimeoutError):  # it goes on
+            await asyncio.wait_for(watch._process.wait(), 0.5)
+
+
+@pytest.fixture
+def agent(project: Path) -> Iterator[Agent]:
+    agent = Agent(
+        project,
+        {"realtime": {"url": "ws://127.0.0.1:9/v1/realtime"}, "tools": {"module": "shop"}},
+        *("--workers", "2"),
+        runner=[sys.executable, "-P", "-m"],
+    )
+    yield agent
+    agent.close()
+
+
+@pytest.mark.e2e
+def test_workers_of_an_agent(agent: Agent) -> None:
+    assert len(agent.addresses) == 2
+    assert agent.get("/readyz")[0] == 200
