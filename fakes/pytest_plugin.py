@@ -10,16 +10,15 @@ The servers run in a thread of their own, so that it does not matter whether a t
 or asynchronous, nor with which library.
 """
 
-import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from callerside.fakes.script.model import Script
-from callerside.fakes.server.server import FakeRealtime
-from callerside.marks import Mark
+# Loaded with every pytest of an environment: what it needs is imported when the fixture is used.
+if TYPE_CHECKING:
+    from callerside.fakes.server.server import FakeRealtime
+    from callerside.marks import Mark
 
 _LIMIT_S = 30
 
@@ -29,7 +28,7 @@ Result = TypeVar("Result")
 class RunningServer:
     """A server that is up: where it is, and what has happened in it so far."""
 
-    def __init__(self, server: FakeRealtime, marks: list[Mark]) -> None:
+    def __init__(self, server: "FakeRealtime", marks: "list[Mark]") -> None:
         self.url = server.url
         """For clients that take a whole address."""
         self.base_url = server.base_url
@@ -37,11 +36,11 @@ class RunningServer:
         self._marks = marks
 
     @property
-    def marks(self) -> list[Mark]:
+    def marks(self) -> "list[Mark]":
         """The timeline of all its sessions."""
         return list(self._marks)
 
-    def marked(self, name: str) -> list[Mark]:
+    def marked(self, name: str) -> "list[Mark]":
         """The marks of one name."""
         return [mark for mark in self.marks if mark.name == name]
 
@@ -52,6 +51,12 @@ def fake_realtime() -> Iterator[Callable[..., RunningServer]]:
 
     Keywords go to `FakeRealtime`: `recording`, `replay`, `options`.
     """
+    import asyncio
+    import threading
+
+    from callerside.fakes.script.model import Script
+    from callerside.fakes.server.server import FakeRealtime
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="fake-realtime", daemon=True)
     thread.start()
