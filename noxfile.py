@@ -107,8 +107,9 @@ def lock(session: nox.Session) -> None:
     """Write constraints.txt anew: the newest versions that pyproject.toml allows."""
     session.install("-q", "--upgrade", ".[sim,test,lint]")
     frozen = session.run(
-        "pip", "freeze", "--exclude", "callerside", "--exclude-editable", silent=True
-    )
+        "pip", "freeze", "--all", "--exclude", "pip", "--exclude", "callerside",
+        "--exclude-editable", silent=True,
+    )  # fmt: skip
     Path("constraints.txt").write_text(
         "# What `nox -s lock` found newest within pyproject.toml's bounds.\n" + str(frozen)
     )
