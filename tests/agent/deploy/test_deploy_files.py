@@ -298,9 +298,13 @@ def test_the_unit_waits_for_longer_than_a_drain_takes() -> None:
     assert int(found[1]) * 1000 > drain_ms + STOP_MARGIN_MS
 
 
-def test_the_image_copies_what_exists_and_does_not_run_as_root() -> None:
+def test_the_image_is_made_from_all_of_us_and_does_not_run_as_root() -> None:
     lines = (DEPLOY / "Dockerfile").read_text().splitlines()
-    copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--" not in line]
-    assert copied
-    assert [name for names in copied for name in names if not (ROOT / name).exists()] == []
+    copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--" not in line]
+    copied = {name for names in copies for name in names}
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    links = {path.readlink().name for path in (ROOT / "callerside").iterdir() if path.is_symlink()}
+    assert {"callerside", *links, "docs/marks.md"} <= copied
+    sent = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert {line[1:] for line in sent if line.startswith("!")} == copied
     assert any(line.startswith("USER ") and "root" not in line for line in lines)
