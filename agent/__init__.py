@@ -1,5 +1,7 @@
 """The production agent: answers a phone call and holds the conversation over the Realtime API."""
 
+__all__ = ["call", "cli", "config", "prompts", "realtime", "service", "telephony"]
+
 if __name__ != "callerside.agent":
     # In a checkout the folder agent/ can be reached under that name, too; a module that is loaded
     # under two names has two of each of its classes.

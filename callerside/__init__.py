@@ -4,4 +4,22 @@ What every room stands on is in this folder; the rooms themselves lie beside it 
 and are its sub-packages: `callerside.agent` is agent/, `callerside.fakes` is fakes/, and so on.
 """
 
-__all__: list[str] = []
+__all__ = [
+    "agent",
+    "atomic_files",
+    "audio",
+    "audio_files",
+    "child_processes",
+    "clock",
+    "fakes",
+    "files",
+    "loop_clock",
+    "marks",
+    "models",
+    "reports",
+    "simulator",
+    "speech",
+    "timelines",
+    "vad",
+    "yaml",
+]

@@ -1,4 +1,4 @@
-"""Audio helpers without state: formats, G.711, tones, levels, resampling, WAV files.
+"""Audio helpers without state: formats, G.711, tones, levels, resampling.
 
 Audio between our own parts is PCM, 16-bit little-endian, mono; as `bytes` where it is moved and as
 a one-dimensional `int16` array where it is computed on.
@@ -9,20 +9,12 @@ from functools import cache
 from typing import Any, Literal
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 Samples = NDArray[np.int16]
 Encoding = Literal["pcm", "pcmu", "pcma"]
 
-_HEADERLESS_SUFFIXES = frozenset(
-    {".raw", ".pcm", ".sln", ".ul", ".ulaw", ".al", ".alaw", ".vox", ".gsm", ".g722"}
-)
-_HEADERLESS = (
-    "; sound without a header tells neither its rate nor its format: make a WAV file of it, as "
-    "with ffmpeg -f s16le -ar 8000 -ac 1 -i {0} {0}.wav (or -f mulaw, alaw, ...)"
-)
 _UNSIGNED = np.dtype("<u2")
 
 BYTES_PER_SAMPLE = 2
@@ -105,11 +97,6 @@ def resample(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
         return pcm
     wave: NDArray[np.float32] = soxr.resample(to_samples(pcm).astype(np.float32), from_hz, to_hz)
     return to_bytes(wave)
-
-
-def _reason(error: soundfile.LibsndfileError) -> str:
-    """Why, without the name of the buffer in memory that it was read from."""
-    return str(error.error_string).rstrip(".")
 
 
 @cache

@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from callerside.audio import _HEADERLESS, _HEADERLESS_SUFFIXES, _reason, resample, to_bytes
+from callerside.audio import resample, to_bytes
 from callerside.files import regular
 
 
@@ -61,3 +61,19 @@ def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+_HEADERLESS_SUFFIXES = frozenset(
+    {".raw", ".pcm", ".sln", ".ul", ".ulaw", ".al", ".alaw", ".vox", ".gsm", ".g722"}
+)
+
+
+_HEADERLESS = (
+    "; sound without a header tells neither its rate nor its format: make a WAV file of it, as "
+    "with ffmpeg -f s16le -ar 8000 -ac 1 -i {0} {0}.wav (or -f mulaw, alaw, ...)"
+)
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    """Why, without the name of the buffer in memory that it was read from."""
+    return str(error.error_string).rstrip(".")

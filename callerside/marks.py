@@ -11,16 +11,11 @@ fields. Fields hold JSON values only: never a key, never audio.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
-from callerside.files import regular
-
 Source = Literal["agent", "caller", "realtime"]
-
-_FLUSH_EVERY_MARKS = 64
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,67 +43,9 @@ def _plain(value: object) -> float:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_plain).encode
-_decode = msgspec.json.Decoder(Mark).decode
 
 
 MarkSink = Callable[[Mark], None]
-
-
-class TimelineError(ValueError):
-    """A timeline file that cannot be read: says which file, which line, and what is wrong there."""
-
-
-class TimelineWriter:
-    """Appends marks to a JSON Lines file; buffered, so that a mark costs no system call."""
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
-        self._file: IO[str] | None = path.open("a", encoding="utf-8")
-        self._unflushed = 0
-
-    def __call__(self, mark: Mark) -> None:
-        """Write one mark; a mark after `close` is dropped, as a call that has ended has no say."""
-        if self._file is None:
-            return
-        self._file.write(mark.to_json() + "\n")
-        self._unflushed += 1
-        if self._unflushed >= _FLUSH_EVERY_MARKS:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
-        if self._file is not None:
-            self._file.flush()
-            self._unflushed = 0
-
-    def close(self) -> None:
-        """Flush and close; closing twice is harmless."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
-
-
-def read_timeline(path: Path) -> list[Mark]:
-    """All marks of a file, in the order of the file.
-
-    Raises:
-        TimelineError: it cannot be read, or a line is not a mark. The last line may be cut short
-            (its process was killed) and is then left out.
-    """
-    try:
-        lines = regular(path).read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise TimelineError(f"{path}: cannot be read as a timeline: {error}") from None
-    marks = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            marks.append(_decode(line))
-        except ValueError as error:
-            if number == len(lines) and not line.endswith(b"\n"):
-                break
-            raise TimelineError(f"{path}:{number}: not a mark (docs/marks.md): {error}") from None
-    return marks
 
 
 def merge(timelines: Iterable[Iterable[Mark]]) -> list[Mark]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from callerside.atomic_files import write_atomically
-from callerside.marks import TimelineError
 from callerside.reports.evidence import EvidenceError
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
@@ -23,6 +22,7 @@ from callerside.reports.verdict.baselines import (
 )
 from callerside.reports.verdict.budget import UNITS, BudgetError
 from callerside.reports.verdict.compare import TOLERANCE, Change, compare, notes, regressions
+from callerside.timelines import TimelineError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from callerside.atomic_files import write_atomically
 from callerside.files import regular
-from callerside.marks import Mark, Source, merge, read_timeline
+from callerside.marks import Mark, Source, merge
+from callerside.timelines import read_timeline
 
 TIMELINE = "timeline.jsonl"
 RECORDING = "call.wav"
@@ -167,7 +168,7 @@ def load_evidence(directory: Path) -> CallEvidence:
 
     Raises:
         EvidenceError: something there cannot be read.
-        callerside.marks.TimelineError: a line of the timeline is no mark.
+        callerside.timelines.TimelineError: a line of the timeline is no mark.
     """
     timeline = directory / TIMELINE
     if not timeline.is_file():

@@ -3,6 +3,7 @@
 import-linter holds them (`nox -s lint`); a contract that sees nothing holds, too.
 """
 
+import importlib
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,27 @@ def test_no_folder_is_so_full_that_nothing_is_found(room: str) -> None:
         modules = list(path.parent.glob("*.py"))
         assert len(modules) <= MOST_IN_A_FOLDER + 1, path.parent  # and its `__init__.py`
         assert not {"utils.py", "helpers.py"} & {module.name for module in modules}
+
+
+def packages() -> list[str]:
+    """Every package of ours, by its name."""
+    folders = [init.parent for init in (ROOT / "callerside").glob("*/__init__.py")]
+    folders += [init.parent for room in ROOMS for init in (ROOT / room).rglob("__init__.py")]
+    names = {folder.relative_to(ROOT).parts for folder in folders} | {("callerside",)}
+    return sorted(".".join(n if n[0] == "callerside" else ("callerside", *n)) for n in names)
+
+
+@pytest.mark.parametrize("name", packages())
+def test_what_others_use_of_a_package_is_in_its_all(name: str, graph: grimp.ImportGraph) -> None:
+    package = importlib.import_module(name)
+    assert package.__doc__, "says what the room is for"
+    children = {child.rsplit(".", 1)[1]: child for child in graph.find_children(name)}
+    assert set(package.__all__) <= set(children)
+    inside = {name, *graph.find_descendants(name)}
+    used = {
+        child
+        for child, module in children.items()
+        for one in {module, *graph.find_descendants(module)}
+        if graph.find_modules_that_directly_import(one) - inside
+    }
+    assert used <= set(package.__all__), "the package's doors: what others may import of it"

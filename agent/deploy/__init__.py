@@ -1,1 +1,3 @@
 """Files for running the agent in production; docs/deploy.md tells how to use them."""
+
+__all__ = ["kamailio"]

@@ -30,7 +30,8 @@ from callerside.agent.telephony.pjsua.options import Registration, SipOptions
 from callerside.agent.tools.executor import Background
 from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
-from callerside.marks import MarkSink, TimelineWriter
+from callerside.marks import MarkSink
+from callerside.timelines import TimelineWriter
 
 _log = structlog.get_logger(__name__)
 

@@ -15,8 +15,6 @@ from typing import Any
 
 import yaml
 
-from callerside.files import regular
-
 MAX_BYTES = 1_000_000
 MAX_VALUES = 50_000
 
@@ -147,23 +145,6 @@ class Source:
             self._keys[(*where, str(key))] = place
             data[key] = self._read(value_node, (*where, str(key)))
         return data
-
-
-def read(path: Path) -> Source:
-    """Read a file.
-
-    Raises:
-        YamlError: it is absent, too large, no text, or no YAML.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise YamlError(f"{path}: larger than {MAX_BYTES} bytes")
-        return Source(path, regular(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        place = _place_in(path, error.object[: error.start].decode())
-        raise YamlError(f"{place}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise YamlError(f"{path}: {error.strerror or error}") from None
 
 
 _HINTS = {

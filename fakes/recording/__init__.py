@@ -1,1 +1,3 @@
 """Recorded sessions: their format, what caused what in them, and their replay."""
+
+__all__ = ["audio_files", "cassette", "format", "replay", "transcript", "turn"]

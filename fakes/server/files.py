@@ -13,7 +13,7 @@ from pathlib import Path
 
 import soundfile
 
-from callerside.marks import TimelineWriter
+from callerside.timelines import TimelineWriter
 
 _WRITE_AT_BYTES = 2**16
 _LONGEST_BYTES = 2**30  # more than six hours: no call, but a flood

@@ -1,1 +1,3 @@
 """What is written and read again: reports, JUnit, Markdown, rebuilt runs."""
+
+__all__ = ["markdown", "rebuild", "write"]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from callerside.marks import merge, read_timeline
+from callerside.marks import merge
 from callerside.reports.evidence import (
     TIMELINE,
     CallEvidence,
@@ -17,6 +17,7 @@ from callerside.reports.formats.write import CALLS, write_run
 from callerside.reports.verdict.baselines import StoredError, load_results
 from callerside.reports.verdict.calibration import from_data
 from callerside.reports.verdict.results import RESULTS, CallResult, RunInfo
+from callerside.timelines import read_timeline
 
 
 def rebuild(

@@ -1,1 +1,3 @@
 """The command `callerside`."""
+
+__all__ = ["main", "run"]

@@ -1,1 +1,12 @@
 """Playing many calls: the plan, the places, attempts, and what is evaluated of each."""
+
+__all__ = [
+    "evaluate",
+    "expectations_after",
+    "lint",
+    "percentiles",
+    "plan",
+    "process_pool",
+    "progress",
+    "run",
+]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from callerside.atomic_files import write_atomically
-from callerside.marks import TimelineError
 from callerside.reports.evidence import (
     INFO,
     CallEvidence,
@@ -25,6 +24,7 @@ from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
 from callerside.simulator.lanes.planned_call import Lane, Played, Stage
 from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.scenario.model import Scenario
+from callerside.timelines import TimelineError
 
 _log = logging.getLogger(__name__)
 

@@ -1,1 +1,13 @@
 """The language of scenarios: its model, its loader, and what is told about mistakes."""
+
+__all__ = [
+    "authoring",
+    "durations",
+    "expectations",
+    "impairment",
+    "known_marks",
+    "loader",
+    "model",
+    "network",
+    "steps",
+]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
-from callerside.yaml import source as yaml_source
+from callerside.yaml import reader
 from callerside.yaml.errors import explain
 from callerside.yaml.source import Path_, Source, YamlError
 
@@ -84,7 +84,7 @@ def load_file(path: Path) -> list[Scenario]:
         what = "a scenario is called as its file is, and this name is no text: rename it"
         raise ScenarioError(f"{str(path)!a}: {what}")
     try:
-        source = yaml_source.read(path)
+        source = reader.read(path)
         if not isinstance(source.data, dict):
             raise source.error(source.place(()), "expected a mapping with about and steps")
         cells = list(_cells(over_suite(source)))

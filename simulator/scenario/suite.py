@@ -10,6 +10,7 @@ from pydantic import ValidationError, create_model
 from callerside.agent.config.settings import merge
 from callerside.models import Strict
 from callerside.simulator.scenario.model import Scenario
+from callerside.yaml import reader
 from callerside.yaml import source as yaml_source
 from callerside.yaml.errors import explain
 from callerside.yaml.source import Source
@@ -45,7 +46,7 @@ def over_suite(scenario: Source) -> Source:
 
 def _read(path: Path) -> Source:
     try:
-        source = yaml_source.read(path)
+        source = reader.read(path)
     except yaml_source.YamlError as error:
         raise SuiteError(str(error)) from None
     try:

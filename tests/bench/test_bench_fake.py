@@ -37,8 +37,8 @@ from callerside.fakes.session.interface import (
     TimerFired,
 )
 from callerside.fakes.session.session import RealtimeSession
-from callerside.marks import read_timeline
 from callerside.speech.synthesis import synthesise
+from callerside.timelines import read_timeline
 
 Result = TypeVar("Result")
 

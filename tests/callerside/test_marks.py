@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callerside.marks import Mark, TimelineError, TimelineWriter, merge, read_timeline
+from callerside.marks import Mark, merge
+from callerside.timelines import TimelineError, TimelineWriter, read_timeline
 
 VALUES = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 MARKS = st.builds(

@@ -22,9 +22,10 @@ import pytest
 from rich.console import Console
 
 from callerside.clock import NS_PER_MS, ns_to_ms
-from callerside.marks import Mark, read_timeline
+from callerside.marks import Mark
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.runner.run import RunOptions, run
+from callerside.timelines import read_timeline
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import psutil
 import pytest
 
-from callerside.marks import Mark, read_timeline
+from callerside.marks import Mark
+from callerside.timelines import read_timeline
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SHIPPED = [

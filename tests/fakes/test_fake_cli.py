@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from callerside.fakes.cli import main
 from callerside.fakes.recording.format import read_recording
-from callerside.marks import read_timeline
+from callerside.timelines import read_timeline
 from callerside.vad import turn_detector
 
 COMMAND = [sys.executable, "-m", "callerside.fakes.cli"]

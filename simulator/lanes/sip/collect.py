@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from callerside.marks import Mark, TimelineError, merge, read_timeline
+from callerside.marks import Mark, merge
 from callerside.reports.evidence import HEARD, SENT, TIMELINE
+from callerside.timelines import TimelineError, read_timeline
 
 CALLER_TIMELINE = "caller.jsonl"
 

@@ -29,7 +29,7 @@ from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.loop_clock import LoopClock
-from callerside.marks import Mark, TimelineWriter
+from callerside.marks import Mark
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
@@ -41,6 +41,7 @@ from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
 from callerside.simulator.scenario.loader import load
 from callerside.simulator.scenario.model import Scenario
+from callerside.timelines import TimelineWriter
 
 PHASE_TICK_S = 0.1
 

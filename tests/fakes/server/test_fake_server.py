@@ -18,8 +18,9 @@ from callerside.audio_files import read_wav
 from callerside.fakes.script.model import Script
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
-from callerside.marks import Mark, read_timeline
+from callerside.marks import Mark
 from callerside.speech.synthesis import synthesise
+from callerside.timelines import read_timeline
 
 FLOOD = Path(__file__).parents[2] / "support" / "flood.py"
 QUICK = Script.model_validate({"timing": {"think_ms": 10, "pace": 1000}})

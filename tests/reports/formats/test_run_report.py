@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
-from callerside.marks import Mark, TimelineError
+from callerside.marks import Mark
 from callerside.reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
 from callerside.reports.formats.junit import junit
 from callerside.reports.formats.rebuild import rebuild
@@ -30,6 +30,7 @@ from callerside.reports.verdict.results import (
     summarise,
     to_json,
 )
+from callerside.timelines import TimelineError
 
 INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="callerside run")
 MOST_BYTES = 2_000_000

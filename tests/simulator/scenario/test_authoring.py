@@ -17,7 +17,7 @@ from callerside.simulator.scenario import authoring
 from callerside.simulator.scenario.loader import load, load_file
 from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import VoiceError
-from callerside.yaml import source
+from callerside.yaml import reader
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "docs/scenario.schema.json").read_text())
@@ -112,7 +112,7 @@ def test_the_schema_for_editors_is_generated_from_the_models() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
     if path.name != "suite.yaml":
-        jsonschema.validate(source.read(path).data, SCHEMA)
+        jsonschema.validate(reader.read(path).data, SCHEMA)
 
 
 def test_the_schema_for_editors_accepts_the_example() -> None:

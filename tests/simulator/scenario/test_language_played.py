@@ -14,12 +14,13 @@ from callerside.agent.call.states import State
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.audio_files import write_wav
 from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
-from callerside.marks import Mark, read_timeline
+from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load, load_file
 from callerside.speech.synthesis import synthesise
+from callerside.timelines import read_timeline
 
 SHIPPED = Path(__file__).parents[3] / "scenarios"
 

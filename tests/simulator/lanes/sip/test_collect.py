@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from callerside.marks import Mark, read_timeline
+from callerside.marks import Mark
 from callerside.simulator.lanes.sip.collect import CALLER_TIMELINE, collect
+from callerside.timelines import read_timeline
 
 
 def mark(at_ms: int, name: str, **fields: Any) -> Mark:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.marks import read_timeline
 from callerside.simulator.lanes.planned_call import Played, Stage
 from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario import loader
+from callerside.timelines import read_timeline
 
 SCENARIOS = Path(__file__).parents[4] / "scenarios"
 FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")]

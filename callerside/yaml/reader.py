@@ -1,0 +1,23 @@
+"""Reads a YAML file that somebody wrote by hand."""
+
+from pathlib import Path
+
+from callerside.files import regular
+from callerside.yaml.source import MAX_BYTES, Source, YamlError, _place_in
+
+
+def read(path: Path) -> Source:
+    """Read a file.
+
+    Raises:
+        YamlError: it is absent, too large, no text, or no YAML.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise YamlError(f"{path}: larger than {MAX_BYTES} bytes")
+        return Source(path, regular(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        place = _place_in(path, error.object[: error.start].decode())
+        raise YamlError(f"{place}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise YamlError(f"{path}: {error.strerror or error}") from None
