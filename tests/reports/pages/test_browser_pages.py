@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from load_steps import knee, step
 from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
-from test_knee_page import knee, step
 from websockets.sync.client import ClientConnection, connect
 
 from callerside.marks import Mark, Source
