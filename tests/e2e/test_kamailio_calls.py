@@ -293,7 +293,7 @@ class Lone:
     def __init__(self, folder: Path) -> None:
         first = free_ports(WORKERS)
         self.workers = [wire("127.0.0.1", first + n) for n in range(WORKERS)]
-        self.config = folder / "callerside.agent.yaml"
+        self.config = folder / "agent.yaml"
         settings = {"sip": {"port": first, "public_host": "198.51.100.7"}}
         self.config.write_text(yaml.safe_dump(settings))
         self.kamailio = Kamailio(self.config, folder / "kamailio")

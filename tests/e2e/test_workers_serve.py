@@ -359,7 +359,7 @@ def test_workers_reload_too(serve: Serve) -> None:
 def run(
     tmp_path: Path, settings: dict[str, Any], *options: str
 ) -> "subprocess.CompletedProcess[str]":
-    config = tmp_path / "callerside.agent.yaml"
+    config = tmp_path / "agent.yaml"
     config.write_text(yaml.safe_dump(settings))
     env = {**os.environ, "OPENAI_API_KEY": "sk-unused-in-this-test"}
     env.pop("PYTHONUNBUFFERED", None)  # it changes what C code's own output does

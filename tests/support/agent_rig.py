@@ -97,7 +97,7 @@ class Agent(Program):
             "greeting": {"warm_at_start": False, **settings.get("greeting", {})},
         }
         self.folder = folder
-        self.config = folder / "callerside.agent.yaml"
+        self.config = folder / "agent.yaml"
         self.write(merged)
         command = ["callerside.agent.cli", "serve", "--config", str(self.config), *options]
         super().__init__(folder, "agent", *command, runner=runner)

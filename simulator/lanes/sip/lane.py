@@ -101,7 +101,7 @@ class SipLane:
         return agent_process(name, self._config(kind), self._work / "logs", workers=workers)
 
     def _config(self, kind: Kind) -> Path:
-        return self._work / ("agent-relayed.yaml" if kind == "relayed" else "callerside.agent.yaml")
+        return self._work / ("agent-relayed.yaml" if kind == "relayed" else "agent.yaml")
 
     @property
     def processes(self) -> list[ChildProcess]:

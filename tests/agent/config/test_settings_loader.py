@@ -15,7 +15,7 @@ from callerside.agent.config.settings import (
 
 
 def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "callerside.agent.yaml"
+    path = tmp_path / "agent.yaml"
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, problem: s
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])
 def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "callerside.agent.yaml"
+    path = tmp_path / "agent.yaml"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ConfigError, match="cannot be read"):
