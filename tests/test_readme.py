@@ -60,8 +60,8 @@ def test_what_an_author_is_told_to_type_works_as_it_is_written(
 
 
 def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
-    (tmp_path / "callerside.agent.yaml").write_text(blocks("yaml")[1])
-    settings = config.load(tmp_path / "callerside.agent.yaml", env={"OPENAI_API_KEY": "any"})
+    (tmp_path / "agent.yaml").write_text(blocks("yaml")[1])
+    settings = config.load(tmp_path / "agent.yaml", env={"OPENAI_API_KEY": "any"})
     assert settings.for_call("100").voice == "marin"
 
 
