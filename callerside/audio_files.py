@@ -10,7 +10,14 @@ import soundfile
 from numpy.typing import NDArray
 
 from callerside.audio import resample, to_bytes
-from callerside.files import regular
+from callerside.files import read_bytes
+
+MOST_S = 3600
+"""The longest call."""
+MOST_BYTES = 2**28
+"""Of a file: the longest call at 24 kHz has 173 million."""
+MOST_SAMPLES = MOST_BYTES // 2
+"""Of all its channels, as 16 bits."""
 
 
 class AudioFileError(ValueError):
@@ -27,14 +34,17 @@ def read_wav(path: Path, rate_hz: int) -> bytes:
         AudioFileError: there is no such file, it is no sound file, it is empty, or some of its
             samples are no numbers.
     """
-    if not path.exists():
-        raise AudioFileError(f"{path}: there is no such file")
     try:
-        sound = io.BytesIO(regular(path).read_bytes())
+        sound = io.BytesIO(read_bytes(path, at_most=MOST_BYTES))
+    except FileNotFoundError:
+        raise AudioFileError(f"{path}: there is no such file") from None
     except OSError as error:
         raise AudioFileError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        data, file_hz = soundfile.read(sound, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(sound) as file:
+            file_hz = file.samplerate
+            _see_that_it_ends(path, file)
+            data = file.read(_most_frames(file), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         hint = _HEADERLESS.format(path) if path.suffix.lower() in _HEADERLESS_SUFFIXES else ""
         raise AudioFileError(f"{path}: cannot be read as sound: {_reason(error)}{hint}") from None
@@ -47,7 +57,21 @@ def read_wav(path: Path, rate_hz: int) -> bytes:
             f"{path}: {np.count_nonzero(~finite)} of {len(data)} samples are no finite numbers, "
             f"the first at {first / file_hz:.3f} s"
         )
-    return resample(to_bytes(data.mean(axis=1) * 32768), file_hz, rate_hz)
+    # Wide, for a sample may be as large as its format can say: it is clipped, as any beyond 1.
+    return resample(to_bytes(data.mean(axis=1, dtype=np.float64) * 32768), file_hz, rate_hz)
+
+
+def _see_that_it_ends(path: Path, file: soundfile.SoundFile) -> None:
+    """A packed sound, or one of a few samples a second, may be small and still fill the memory."""
+    if file.frames > _most_frames(file):
+        raise AudioFileError(
+            f"{path}: {file.frames} samples of {file.channels} channels at {file.samplerate} Hz: "
+            f"longer than {MOST_S // 60} minutes, or more than {MOST_SAMPLES} samples"
+        )
+
+
+def _most_frames(file: soundfile.SoundFile) -> int:
+    return min(MOST_S * int(file.samplerate), MOST_SAMPLES // int(file.channels))
 
 
 def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:

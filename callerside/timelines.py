@@ -5,7 +5,7 @@ from typing import IO
 
 import msgspec
 
-from callerside.files import regular
+from callerside.files import read_bytes
 from callerside.marks import Mark
 
 _FLUSH_EVERY_MARKS = 64
@@ -57,7 +57,7 @@ def read_timeline(path: Path) -> list[Mark]:
             (its process was killed) and is then left out.
     """
     try:
-        lines = regular(path).read_bytes().splitlines(keepends=True)
+        lines = read_bytes(path).splitlines(keepends=True)
     except OSError as error:
         raise TimelineError(f"{path}: cannot be read as a timeline: {error}") from None
     marks = []

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from callerside.atomic_files import write_atomically
-from callerside.files import regular
+from callerside.files import is_there, read_bytes
 from callerside.marks import Mark, Source, merge
 from callerside.timelines import read_timeline
 
@@ -171,13 +171,13 @@ def load_evidence(directory: Path) -> CallEvidence:
         callerside.timelines.TimelineError: a line of the timeline is no mark.
     """
     timeline = directory / TIMELINE
-    if not timeline.is_file():
+    if not is_there(timeline):
         raise EvidenceError(f"{timeline}: no such file: a call's directory holds its {TIMELINE}")
     marks = merge([read_timeline(timeline)])
     info = _read_info(directory / INFO, directory.name)
     _see_that_it_is_whole(timeline, info, marks)
     recording, rate_hz = np.zeros((0, 2), np.int16), 8000
-    if (directory / RECORDING).is_file():
+    if is_there(directory / RECORDING):
         recording, rate_hz = read_recording(directory / RECORDING)
     started = next((m for m in marks if m.name == "recording_started"), None)
     if len(recording) and started is None:
@@ -219,10 +219,12 @@ def read_recording(path: Path) -> tuple[Samples, int]:
 
 
 def _read_info(path: Path, name: str) -> CallInfo:
-    if not path.is_file():
+    if not is_there(path):
         return CallInfo(name=name, lane="production")
     try:
-        return CallInfo.model_validate_json(path.read_bytes())
+        return CallInfo.model_validate_json(read_bytes(path))
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -230,7 +232,7 @@ def _read_info(path: Path, name: str) -> CallInfo:
 
 
 def _read_audio(path: Path) -> Audio | None:
-    if not path.is_file():
+    if not is_there(path):
         return None
     samples, rate_hz = _read_wav(path)
     return Audio(np.ascontiguousarray(samples[:, 0]), rate_hz)
@@ -238,9 +240,14 @@ def _read_audio(path: Path) -> Audio | None:
 
 def _read_wav(path: Path) -> tuple[Samples, int]:
     try:
-        samples, rate_hz = soundfile.read(regular(path), dtype="int16", always_2d=True)
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise EvidenceError(f"{path}: cannot be read as sound: {error}") from None
+        samples, rate_hz = soundfile.read(
+            io.BytesIO(read_bytes(path)), dtype="int16", always_2d=True
+        )
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from None
+    except soundfile.LibsndfileError as error:
+        why = error.error_string.rstrip(".")
+        raise EvidenceError(f"{path}: cannot be read as sound: {why}") from None
     with path.open("rb") as file:
         tag, length = file.read(4), int.from_bytes(file.read(4), "little") + 8
     if tag == b"RIFF" and length > path.stat().st_size:

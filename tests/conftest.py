@@ -36,7 +36,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real calls cannot be judged on a machine that stands still, as in a run (`vouching`).
+    """Real calls cannot be judged on a machine that stands still, as in a run (`confidence`).
 
     A test of real calls that fails is run again if the machine stood still for longer than half a
     frame meanwhile, and only then. pytest tells of each (`RERUN`).

@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from callerside.agent.config.settings import CallSettings, Route, Settings, merge
-from callerside.files import regular
+from callerside.files import read_text
 from callerside.yaml.errors import plain
 from callerside.yaml.source import said_twice
 
@@ -48,7 +48,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
         ConfigError: the file cannot be read, or something in it or in the environment is wrong.
     """
     try:
-        text = regular(path).read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(f"{path}: cannot be read: {reason}") from None

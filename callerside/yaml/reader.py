@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from callerside.files import regular
+from callerside.files import read_text
 from callerside.yaml.source import MAX_BYTES, Source, YamlError, _place_in
 
 
@@ -13,9 +13,7 @@ def read(path: Path) -> Source:
         YamlError: it is absent, too large, no text, or no YAML.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise YamlError(f"{path}: larger than {MAX_BYTES} bytes")
-        return Source(path, regular(path).read_text(encoding="utf-8"))
+        return Source(path, read_text(path, at_most=MAX_BYTES))
     except UnicodeDecodeError as error:
         place = _place_in(path, error.object[: error.start].decode())
         raise YamlError(f"{place}: not a text file in UTF-8") from None

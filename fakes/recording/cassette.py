@@ -16,7 +16,7 @@ import yaml
 
 from callerside.fakes.recording.audio_files import Sender
 from callerside.fakes.recording.format import AUDIO_FIELDS, Entry, Header, Recording, RecordingError
-from callerside.files import regular
+from callerside.files import read_text
 
 _SENDERS: dict[str, Sender] = {"sent": "client", "received": "server"}
 
@@ -28,7 +28,7 @@ def read_cassette(path: Path) -> Recording:
         RecordingError: it cannot be read, or is none.
     """
     try:
-        data = yaml.safe_load(regular(path).read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_text(path))
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:

@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Literal, Self, get_args
 
 from callerside.fakes.recording.audio_files import Sender, SoundReader, SoundWriter
-from callerside.files import regular
+from callerside.files import read_text
 
 FORMAT = "realtime-recording"
 VERSION = 1
@@ -190,7 +190,7 @@ def read_recording(path: Path) -> Recording:
         RecordingError: it cannot be read, or a line of it is not what it should be.
     """
     try:
-        lines = regular(path).read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = read_text(path).splitlines(keepends=True)
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:

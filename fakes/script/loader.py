@@ -11,7 +11,7 @@ from callerside.audio_files import AudioFileError
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import line
 from callerside.fakes.script.prepared import Line, Repertoire
-from callerside.files import regular
+from callerside.files import read_text, regular
 from callerside.speech.synthesis import UnknownVoiceError, VoiceError
 from callerside.vad import engines
 from callerside.yaml.errors import plain
@@ -73,9 +73,7 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
 def _read(path: Path) -> tuple[Script, yaml.Node | None]:
     """A script, and the YAML that it was made of."""
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ScriptError(f"{path}: larger than {_MAX_BYTES} bytes: that is no script")
-        text = regular(path).read_text(encoding="utf-8")
+        text = read_text(path, at_most=_MAX_BYTES)
     except UnicodeDecodeError as error:
         raise ScriptError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:
@@ -129,8 +127,17 @@ def _missing_files(script: Script) -> Iterator[dict[str, Any]]:
         file, where = reply.wav, (*loc, "wav")
         if reply.recording is not None:
             file, where = reply.recording.file, (*loc, "recording", "file")
-        if file is not None and not file.is_file():
-            yield {"loc": where, "type": "missing_file", "msg": f"{file}: no such file"}
+        if file is not None and (why := _why_missing(file)):
+            yield {"loc": where, "type": "missing_file", "msg": f"{file}: {why}"}
+
+
+def _why_missing(file: Path) -> str | None:
+    try:
+        return "it is a folder" if regular(file).is_dir() else None
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:
+        return error.strerror
 
 
 def _describe(path: Path, root: yaml.Node | None, problem: dict[str, Any]) -> str:

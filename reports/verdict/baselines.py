@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
 from callerside.atomic_files import write_atomically
-from callerside.files import regular
+from callerside.files import read_bytes
 from callerside.reports.verdict.results import RESULTS, VERSION
 
 BASELINES = Path("baselines")
@@ -67,9 +67,10 @@ def load_results(path: Path) -> dict[str, Any]:
     Raises:
         StoredError: there is none, or it is not one, or it is of another version.
     """
-    file = path / RESULTS if path.is_dir() else path
+    file = path
     try:
-        data = json.loads(regular(file).read_bytes())
+        file = path / RESULTS if path.is_dir() else path
+        data = json.loads(read_bytes(file))
     except FileNotFoundError:
         raise StoredError(
             f"{file}: no such file; expected a run's directory or its {RESULTS}"

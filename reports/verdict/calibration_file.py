@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from callerside.atomic_files import write_atomically
-from callerside.files import regular
+from callerside.files import read_bytes
 from callerside.reports.verdict.calibration import Calibration, CalibrationError, from_data, to_data
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def load(path: Path) -> Calibration | None:
         CalibrationError: the file is no calibration of this version.
     """
     try:
-        return from_data(json.loads(regular(path).read_bytes()))
+        return from_data(json.loads(read_bytes(path)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -1,8 +1,10 @@
-"""The responder's process: `python -m simulator.responder_process SPEAKS.wav DIRECTORY`.
+"""The responder's process.
 
-Takes up to four calls at once and answers each as `calibration.responder` says; what it said and
-heard of a call lies in DIRECTORY under the called name when the call is over. Prints `ready` and
-its address.
+`python -m callerside.simulator.calibration.responder_process SPEAKS.wav DIRECTORY`
+
+That takes up to four calls at once and answers each as `calibration.responder` says; what it said
+and heard of a call lies in DIRECTORY under the called name when the call is over. Prints `ready`
+and its address.
 """
 
 import asyncio

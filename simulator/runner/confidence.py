@@ -67,9 +67,11 @@ def is_unmeasured(call: Evaluated) -> bool:
 
 
 def is_explained(judged: Iterable[Judged], explains_ms: float) -> bool:
-    """Whether all that is beyond its limit is a time, and beyond by no more than so much."""
+    """Whether something is beyond its limit, and all that is is a time, by no more than so much."""
     beyond = [one for one in judged if one.verdict == "failed"]
-    return all(_is_time(one) and -(one.margin or 0.0) <= explains_ms for one in beyond)
+    return bool(beyond) and all(
+        _is_time(one) and -(one.margin or 0.0) <= explains_ms for one in beyond
+    )
 
 
 def not_vouched(call: Evaluated, attempts: int) -> Evaluated:

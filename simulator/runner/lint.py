@@ -9,6 +9,7 @@ from callerside.audio import duration_ms
 from callerside.audio_files import AudioFileError
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepare as prepare_script
+from callerside.files import is_there
 from callerside.simulator.caller.audio.utterances import background, phrase
 from callerside.simulator.runner.expectations_after import fits
 from callerside.simulator.scenario.durations import format_duration
@@ -201,7 +202,7 @@ def _tried(
 def _files_like(complaint: str) -> str:
     """`; did you mean "..."?` for a file that is not there, and one of nearly that name that is."""
     path = Path(complaint.partition(": ")[0])
-    if path.exists() or not path.parent.is_dir():
+    if is_there(path) or not is_there(path.parent):
         return ""
     return nearest(path.name, (other.name for other in path.parent.glob(f"*{path.suffix}")))
 

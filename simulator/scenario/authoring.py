@@ -1,12 +1,14 @@
 """For those who write scenarios: a commented example to begin with, and speech as a file."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from callerside.audio import to_samples
 from callerside.audio_files import write_wav
-from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.model import Scenario, no_name
+from callerside.simulator.scenario.suite import SUITE_FILE
 from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
 
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
@@ -67,13 +69,20 @@ def new(name: str, folder: Path) -> Path:
     stem = name.removesuffix(".yaml")
     if not stem or not all(letter.isalnum() or letter in "_-" for letter in stem):
         raise AuthoringError(f"{name!r} is no name: expected letters, digits, _ and -")
+    if stem == SUITE_FILE.removesuffix(".yaml"):
+        raise AuthoringError(
+            f"{folder / SUITE_FILE} holds what all scenarios of its folder have in common, and is "
+            "none itself; choose another name"
+        )
+    if why := no_name(stem):
+        raise AuthoringError(f"{name!r} is no name: {why}")
     path = folder / f"{stem}.yaml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8") as file:
             file.write(EXAMPLE)
     except OSError as error:
-        if path.exists():
+        if os.path.lexists(path):
             raise AuthoringError(f"{path}: there is one already; choose another name") from None
         raise AuthoringError(
             f"{path}: cannot be written: {error.filename}: {error.strerror}"

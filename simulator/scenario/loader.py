@@ -5,14 +5,17 @@ with a `matrix` stands for one scenario a cell: the values of the cell are writt
 data before it is checked, so that a cell obeys the same rules as a file.
 """
 
+import fnmatch
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from callerside.simulator.scenario.model import Scenario
+from callerside.files import is_there
+from callerside.simulator.scenario.model import Scenario, no_name
 from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
 from callerside.yaml import reader
 from callerside.yaml.errors import explain
@@ -67,7 +70,7 @@ def with_forerunners_beside(scenarios: Sequence[Scenario]) -> list[Scenario]:
         if scenario.after is None or scenario.after in known:
             continue
         path = scenario.folder / f"{scenario.after.partition('[')[0]}.yaml"
-        for other in load_file(path) if path.is_file() else ():
+        for other in load_file(path) if is_there(path) else ():
             if other.name not in known:
                 known[other.name] = other
                 queue.append(other)
@@ -92,6 +95,9 @@ def load_file(path: Path) -> list[Scenario]:
         raise ScenarioError(str(error)) from None
     scenarios, mistakes = [], list[str]()
     for name, cell in cells:
+        if why := no_name(name):
+            mistakes.append(f"{path}:1:1: {name!r} is no name: {why}")
+            continue
         try:
             scenarios.append(_scenario(cell, name))
         except ScenarioError as error:
@@ -111,7 +117,11 @@ def _scenario(source: Source, name: str) -> Scenario:
 def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
     files: list[Path] = []
     for name in paths:
-        found = list(_meant_by(name))
+        try:
+            found = list(_meant_by(name))
+        except OSError as error:  # such as a name that is longer than any can be
+            mistakes.append(f"{name}: {error.strerror}")
+            continue
         if len(found) > 1:
             which = " or ".join(f"{path}/" if path.is_dir() else str(path) for path in found)
             mistakes.append(f"{name}: which one is meant, {which}?")
@@ -126,7 +136,7 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
 def _meant_by(name: Path) -> Iterator[Path]:
     """What a path or a name may stand for. What is told in full is meant in any case."""
     in_full = name.is_absolute() or name == folder_of_scenarios() or not name.is_dir()
-    if name.exists() and in_full:
+    if is_there(name) and in_full:
         yield name
         return
     others = _others_called(name)
@@ -143,8 +153,8 @@ def _others_called(name: Path) -> list[Path]:
     folder = folder_of_scenarios()
     tried = [file, folder / file, folder / name]
     if len(name.parts) == 1:
-        tried += sorted(folder.rglob(file.name))
-    there = [path for path in tried if path.exists() and not path.is_dir()]
+        tried += _below(folder, file.name)
+    there = [path for path in tried if is_there(path) and not path.is_dir()]
     return list({path.resolve(): path for path in reversed(there)}.values())[::-1]
 
 
@@ -157,17 +167,34 @@ def _where_it_is_not(name: Path) -> str:
     )
 
 
-def _scenarios_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob(f"*{_SUFFIX}") if path.name != SUITE_FILE)
+def _scenarios_in(folder: Path, mistakes: list[str] | None = None) -> list[Path]:
+    found = _below(folder, f"*{_SUFFIX}", mistakes)
+    return [path for path in found if path.name != SUITE_FILE]
+
+
+def _below(folder: Path, pattern: str, mistakes: list[str] | None = None) -> list[Path]:
+    """What is called so in a folder, however deep, sorted; and one line for each that is closed."""
+
+    def closed(error: OSError) -> None:
+        if mistakes is not None and not isinstance(error, FileNotFoundError):  # or gone by now
+            mistakes.append(f"{error.filename}: this folder cannot be read: {error.strerror}")
+
+    found = (
+        Path(parent, name)
+        for parent, folders, files in os.walk(folder, onerror=closed)
+        for name in fnmatch.filter([*folders, *files], pattern)
+    )
+    return sorted(found)
 
 
 def _files_in(folder: Path, mistakes: list[str]) -> list[Path]:
-    found = _scenarios_in(folder)
-    if not found and not any(folder.rglob("*.yml")):
+    closed: list[str] = []
+    found, misnamed = _scenarios_in(folder, closed), _below(folder, "*.yml")
+    if not (found or misnamed or closed):
         mistakes.append(f"{folder}: no *.yaml in this folder")
+    mistakes += closed
     mistakes += [
-        f"{other}: scenarios are named *.yaml: rename it, or it is not found"
-        for other in sorted(folder.rglob("*.yml"))
+        f"{other}: scenarios are named *.yaml: rename it, or it is not found" for other in misnamed
     ]
     return found
 

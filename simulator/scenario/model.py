@@ -33,6 +33,25 @@ from callerside.yaml.source import Source
 Lane = Literal["sip", "virtual"]
 Codec = Literal["PCMU", "PCMA", "G722"]
 
+MOST_OF_A_NAME = 80
+"""Letters: with what repeats, callers and attempts add, it is a part of names of files, which have
+room for 255, and of a SIP URI, of whose user an agent keeps 100."""
+
+
+def stage_of(name: str) -> str:
+    """A scenario's name in letters that are safe in SIP URIs, URLs and file names."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+
+
+def no_name(name: str) -> str | None:
+    """Why no call can be known by a scenario's name; None if one can."""
+    stage = stage_of(name)
+    if not stage:
+        return "a call's address is made of it: expected a letter from a to z, or a digit, in it"
+    if len(stage) > MOST_OF_A_NAME:
+        return f"it has {len(stage)} letters, at most {MOST_OF_A_NAME} are allowed"
+    return None
+
 
 def _checked_budget(value: Any) -> Any:
     mistakes = []
@@ -223,8 +242,8 @@ class Scenario(Steps):
 
     @property
     def stage(self) -> str:
-        """The name in letters that are safe in SIP URIs, URLs and file names."""
-        return re.sub(r"[^A-Za-z0-9_-]+", "-", self._name).strip("-")
+        """The name as calls, their files and their pages have it."""
+        return stage_of(self._name)
 
     @property
     def folder(self) -> Path:

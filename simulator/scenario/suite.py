@@ -3,6 +3,7 @@
 What a scenario says itself goes before what its suite says, mapping by mapping.
 """
 
+import os
 from pathlib import Path
 
 from pydantic import ValidationError, create_model
@@ -38,7 +39,7 @@ def over_suite(scenario: Source) -> Source:
         SuiteError: the suite's mistakes.
     """
     path = scenario.path.parent / SUITE_FILE
-    if not path.is_file():
+    if not os.path.lexists(path):  # what is none must be told, and not be taken for no suite
         return scenario
     suite = _read(path)
     return scenario.over(suite, merge(suite.data, scenario.data))

@@ -173,3 +173,38 @@ def test_a_pipe_is_no_sound_file(tmp_path: Path) -> None:
         audio_files.read_wav(tmp_path / "x.wav", 8_000)
     with pytest.raises(audio_files.AudioFileError, match="Is a directory"):
         audio_files.read_wav(tmp_path, 8_000)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_sample_of_any_size_is_clipped(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "loud.wav"
+    wave = np.zeros((100, channels), np.float32)
+    wave[50], wave[51] = 3e38, -3e38
+    soundfile.write(path, wave, 8_000, subtype="FLOAT")
+    samples = audio.to_samples(audio_files.read_wav(path, 8_000))  # a warning would be an error
+    assert samples[49:53].tolist() == [0, 32767, -32768, 0]
+
+
+def test_a_sound_longer_than_any_call_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "slow.wav"
+    soundfile.write(path, np.zeros(3601, np.int16), 1)
+    with pytest.raises(audio_files.AudioFileError, match=r"slow\.wav: 3601 samples .* 60 minutes"):
+        audio_files.read_wav(path, 24_000)
+
+
+def test_a_packed_sound_may_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audio_files, "MOST_SAMPLES", 100_000)
+    path = tmp_path / "packed.flac"
+    soundfile.write(path, np.zeros((50_001, 2), np.int16), 48_000)
+    with pytest.raises(audio_files.AudioFileError, match="more than 100000 samples"):
+        audio_files.read_wav(path, 24_000)
+
+
+def test_a_file_larger_than_any_sound_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "large.wav"
+    with path.open("wb") as file:
+        file.truncate(audio_files.MOST_BYTES + 1)  # takes no room on the disk
+    with pytest.raises(audio_files.AudioFileError, match=r"cannot be read: larger than 268435456"):
+        audio_files.read_wav(path, 24_000)

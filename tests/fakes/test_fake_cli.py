@@ -197,7 +197,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     lines += [f'{{"at":{n},"from":"client","event":{{"type":"t{n}"}}}}' for n in range(20_000)]
     path = tmp_path / "long.realtime"
     path.write_text("\n".join(lines) + "\n")
-    command = f"{sys.executable} -m fakes.cli inspect {path} | head -1"
+    command = f"{sys.executable} -m callerside.fakes.cli inspect {path} | head -1"
     run = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False
     )

@@ -104,7 +104,7 @@ def test_a_script_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match="cannot be read"):
         load_script(tmp_path / "binary.yaml")
     (tmp_path / "huge.yaml").write_text("# " + "x" * 2**20)
-    with pytest.raises(ScriptError, match="that is no script"):
+    with pytest.raises(ScriptError, match="larger than 1048576 bytes"):
         load_script(tmp_path / "huge.yaml")
 
 

@@ -374,8 +374,8 @@ async def test_a_client_that_does_not_read_is_dropped(size: int) -> None:
 def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:
     (tmp_path / "test_elsewhere.py").write_text(
         "from websockets.sync.client import connect\n"
-        "from fakes.recording import Entry, Header, Recording\n"
-        "from fakes.replay import ReplayOptions\n"
+        "from callerside.fakes.recording.format import Entry, Header, Recording\n"
+        "from callerside.fakes.recording.replay import ReplayOptions\n"
         "def test_it(fake_realtime):\n"
         "    server = fake_realtime({'greeting': {'say': 'Hello.'}})\n"
         "    with connect(server.url) as socket:\n"

@@ -87,6 +87,12 @@ def test_what_was_only_late_by_what_is_explained_is_not_measured() -> None:
     assert not is_unmeasured(failed(stalled(30), over_budget(80)))
 
 
+@pytest.mark.parametrize("marks", [[], stalled(30)])
+def test_where_nothing_is_beyond_its_limit_nothing_is_explained(marks: list[Mark]) -> None:
+    assert not is_unmeasured(failed(marks))
+    assert not is_bent(failed(marks))
+
+
 @pytest.mark.parametrize("verdict", ["passed", "error"])
 def test_only_failures_are_excused(verdict: Verdict) -> None:
     assert not is_bent(replace(failed(stalled(50), over_budget(1)), verdict=verdict))

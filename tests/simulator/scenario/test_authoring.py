@@ -14,8 +14,8 @@ import yaml
 from callerside.simulator.cli.main import main
 from callerside.simulator.runner.lint import all_problems, problems
 from callerside.simulator.scenario import authoring
-from callerside.simulator.scenario.loader import load, load_file
-from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.loader import ScenarioError, load, load_file
+from callerside.simulator.scenario.model import MOST_OF_A_NAME, Scenario
 from callerside.speech.synthesis import VoiceError
 from callerside.yaml import reader
 
@@ -56,6 +56,42 @@ def test_an_example_never_replaces_a_file(tmp_path: Path) -> None:
 def test_an_example_needs_a_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(authoring.AuthoringError, match="is no name"):
         authoring.new(name, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["suite", "suite.yaml"])
+def test_the_suites_name_is_taken(tmp_path: Path, name: str) -> None:
+    with pytest.raises(authoring.AuthoringError, match=r"suite\.yaml holds what all scenarios"):
+        authoring.new(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+NAMELESS = [("问候", "expected a letter from a to z"), ("-", "expected a letter"), ("a" * 81, "81")]
+
+
+@pytest.mark.parametrize(("name", "why"), NAMELESS)
+def test_what_no_call_can_be_called_is_refused_when_it_is_written_and_when_it_is_read(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    with pytest.raises(authoring.AuthoringError, match=f"is no name: .*{why}"):
+        authoring.new(name, tmp_path)
+    path = tmp_path / f"{name}.yaml"
+    path.write_text(authoring.EXAMPLE, encoding="utf-8")
+    with pytest.raises(ScenarioError, match=f"{name}.yaml:1:1: .* is no name: .*{why}"):
+        load([path])
+
+
+def test_a_name_may_have_letters_of_any_script_beside_one_that_a_call_can_have(
+    tmp_path: Path,
+) -> None:
+    (scenario,) = load([authoring.new("问候_1", tmp_path)])
+    assert (scenario.name, scenario.stage) == ("问候_1", "_1")
+
+
+def test_the_longest_name_can_be_played(tmp_path: Path) -> None:
+    path = authoring.new("a" * MOST_OF_A_NAME, tmp_path)
+    path.write_text("about: x\ncallers: 2\nsteps: [{pause: 100ms}, hang_up]\n")
+    out = tmp_path / "out"
+    assert main(["run", "--lane", "virtual", "--repeat", "2", "--out", str(out), str(path)]) == 0
 
 
 def test_a_text_becomes_a_file(tmp_path: Path) -> None:

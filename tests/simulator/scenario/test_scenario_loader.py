@@ -1,12 +1,19 @@
 """Scenario files: what is read, and that every mistake is told with place, reason and a way out."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from callerside.simulator.runner.lint import problems
+from callerside.simulator.runner.lint import all_problems, problems
 from callerside.simulator.scenario.durations import Moment
-from callerside.simulator.scenario.loader import ScenarioError, load, load_file
+from callerside.simulator.scenario.loader import (
+    ScenarioError,
+    load,
+    load_file,
+    with_forerunners_beside,
+)
 
 SHIPPED = Path(__file__).parents[3] / "scenarios"
 
@@ -297,3 +304,58 @@ def test_what_cannot_work_is_told_where_the_suite_says_it(tmp_path: Path) -> Non
 )
 def test_moments_read_what_they_write(text: str) -> None:
     assert str(Moment.parse(text)) == text
+
+
+def test_a_suite_that_is_no_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("about: x\nsteps: [hang_up]\n")
+    os.mkfifo(tmp_path / "suite.yaml")
+    with pytest.raises(ScenarioError, match=r"suite\.yaml: it is no file, but a named pipe$"):
+        load([tmp_path])
+    (tmp_path / "suite.yaml").unlink()
+    (tmp_path / "suite.yaml").symlink_to("nothing")
+    with pytest.raises(ScenarioError, match=r"suite\.yaml: No such file"):
+        load([tmp_path])
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_text("about: x\nsteps: [hang_up]\n")
+    (tmp_path / "closed").mkdir()
+    assert len(load([tmp_path])) == 1
+    scandir = os.scandir
+
+    def closed(path: str) -> object:  # as for anybody but root
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(ScenarioError, match=r"/closed: this folder cannot be read: Permission"):
+        load([tmp_path])
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"steps: [{{say: {{wav: {LONG}.wav}}}}, hang_up]",
+        f"caller: {{noise: {{wav: {LONG}.wav, snr_db: 10}}}}\nsteps: [hang_up]",
+        f"realtime: {{greeting: {{wav: {LONG}.wav}}}}\nsteps: [hang_up]",
+        f"realtime: {{greeting: {{recording: {{file: {LONG}, turn: 1}}}}}}\nsteps: [hang_up]",
+        'steps: [{say: {wav: "a\\0b.wav"}}, hang_up]',
+    ],
+)
+def test_a_sound_that_no_file_can_be_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"about: x\n{text}\n")
+    (line,) = all_problems(load([tmp_path]))
+    assert "cannot be read: " in line
+    assert "name" in line.rpartition("cannot be read: ")[2]
+
+
+def test_a_forerunner_that_no_file_can_be_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"about: x\nafter: {LONG}\nsteps: [hang_up]\n")
+    scenarios = load([tmp_path])
+    assert with_forerunners_beside(scenarios) == scenarios
