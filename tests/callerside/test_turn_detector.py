@@ -9,7 +9,7 @@ from callerside.audio import AudioFormat, resample, silence, to_bytes, to_sample
 from callerside.fakes.script.cache import Shelf
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS
 from callerside.speech.synthesis import synthesise
-from callerside.vad import turn_detector as vad
+from callerside.vad import engines, silero
 from callerside.vad.energy import EnergyJudge
 from callerside.vad.engines import make_judge
 from callerside.vad.turn_detector import (
