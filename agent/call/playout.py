@@ -16,6 +16,7 @@ from callerside.agent.call.context import Outbox
 from callerside.agent.call.events import ClearPlayout, Play
 from callerside.agent.telephony.interface import FRAME_MS, FramePlayed
 from callerside.audio import BYTES_PER_SAMPLE
+from callerside.clock import NS_PER_MS
 
 
 class Kind(StrEnum):
@@ -49,6 +50,8 @@ class Segment:
     """Nothing more will be queued."""
     cut_short: bool = False
     """Not all of it is here: it did not fit the buffer, or its session is gone."""
+    broken_off: bool = False
+    """Its server stopped in the middle of it, and the caller hears silence where it went on."""
     missing: int = 0
     """Length of the hole that is open now: silence while more was to come."""
     last_played_ns: int = 0
@@ -65,6 +68,16 @@ class Happening(Enum):
     STARTED = "started"
     UNDERRUN = "underrun"
     ENDED = "ended"
+
+
+class Until(StrEnum):
+    """What ended a hole in which nothing more of its segment came."""
+
+    CLEARED = "cleared"
+    """The caller spoke into it, or pressed a key."""
+    GIVEN_UP = "given_up"
+    """The server failed, was lost, or was waited for long enough."""
+    CALL_ENDED = "call_ended"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +158,14 @@ class Ledger:
         if segment.played >= segment.queued:  # or else the hole is in front of what is still queued
             segment.missing = 0
         return self._pop_whole(self._queue)
+
+    def take_hole(self, segment: Segment) -> int:
+        """The length of the hole that is open in a segment; nothing more of it will be heard.
+
+        One of up to a frame is none: it opened as the end came.
+        """
+        missing, segment.missing = segment.missing, 0
+        return missing if missing > self._frame_samples else 0
 
     def overflowed(self, samples: int) -> None:
         """The leg dropped the newest `samples`."""
@@ -235,6 +256,9 @@ class Player:
         """Waits for its turn, where it can still be dropped."""
         self._protected: dict[Segment, bytearray] = {}
         """What must be heard to its end, to be queued again if it had to be cleared."""
+        self._broken_off: Segment | None = None
+        """What was heard last, if the silence since then is a hole in it."""
+        self._ended = False
 
     @property
     def idle(self) -> bool:
@@ -278,6 +302,29 @@ class Player:
         self._tell(self._ledger.complete(segment))
         self._release()
 
+    def break_off(self, segment: Segment) -> None:
+        """Nothing more of this segment will come, although there was more to say.
+
+        A hole that is open is told. If what has come is still to be heard, the hole opens after
+        that, and is one unless other audio follows: then the answer was made anew.
+        """
+        all_heard = segment.played >= segment.queued and not segment.held
+        missing = self._ledger.take_hole(segment) if all_heard else 0
+        if missing:
+            self._mark_hole(segment, self.ms(missing), Until.GIVEN_UP)
+        else:
+            segment.broken_off = True
+        self.complete(segment)
+
+    def end(self) -> None:
+        """The call ends, and the holes that are open with it."""
+        if self._ended:
+            return
+        self._ended = True
+        for segment in [*self._ledger.clearing, *self._ledger.segments]:
+            self._leave_hole(segment, Until.CALL_ENDED)
+        self._leave_broken_off(Until.CALL_ENDED)
+
     def play(self, segment: Segment, pcm: bytes) -> None:
         """Queue a segment as a whole."""
         self.write(segment, pcm)
@@ -310,6 +357,7 @@ class Player:
 
     def interrupt(self) -> None:
         """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
+        self._leave_broken_off(Until.CLEARED)
         held, self._held = self._held, [one for one in self._held if not one[0].interruptible]
         for segment in dict.fromkeys(owner for owner, _ in held if owner.interruptible):
             segment.queued += segment.held
@@ -331,6 +379,7 @@ class Player:
             pcm = self._protected.get(segment)
             if pcm is None:
                 dropped.append(segment)
+                self._leave_hole(segment, Until.CLEARED)
                 self._mark_cleared(segment)
                 continue
             rest = slice(segment.played * BYTES_PER_SAMPLE, segment.queued * BYTES_PER_SAMPLE)
@@ -402,6 +451,28 @@ class Player:
             if fact.what is Happening.ENDED:
                 self._over.append(fact.segment)
                 self._protected.pop(fact.segment, None)
+                if fact.segment.broken_off and fact.segment.played:
+                    self._broken_off = fact.segment
+            elif fact.what is Happening.STARTED:
+                self._broken_off = None
+
+    def _leave_hole(self, segment: Segment, until: Until) -> None:
+        missing = self._ledger.take_hole(segment)
+        if missing:
+            self._mark_hole(segment, self.ms(missing), until)
+
+    def _leave_broken_off(self, until: Until) -> None:
+        """Tell the silence since a segment that was broken off, from the end of its last frame."""
+        segment, self._broken_off = self._broken_off, None
+        if segment is None:
+            return
+        missing_ms = (self._out.now_ns - segment.last_played_ns) / NS_PER_MS - FRAME_MS
+        if missing_ms > FRAME_MS:
+            self._mark_hole(segment, missing_ms, until)
+
+    def _mark_hole(self, segment: Segment, missing_ms: float, until: Until) -> None:
+        fields = {"item": segment.item or "", "missing_ms": missing_ms, "until": until.value}
+        self._out.mark("playout_underrun", fields)
 
     def _mark(self, fact: Fact) -> None:
         segment = fact.segment

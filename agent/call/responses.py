@@ -238,7 +238,10 @@ class Responses:
             return None
         self._active = None
         self._out.cancel_timer(Timer.RESPONSE_END_LIMIT)
-        self._complete_segments(response)
+        if event.status == "failed":
+            self._break_off_segments(response)
+        else:
+            self._complete_segments(response)
         self._send_next()
         return response
 
@@ -336,7 +339,12 @@ class Responses:
         """Nothing more will come, although there was more to say."""
         for segment in response.segments.values():
             segment.cut_short = segment.cut_short or not segment.complete
-        self._complete_segments(response)
+        self._break_off_segments(response)
+
+    def _break_off_segments(self, response: Response) -> None:
+        for segment in response.segments.values():
+            if not segment.complete:
+                self._player.break_off(segment)
 
     def _complete_segments(self, response: Response) -> None:
         for segment in response.segments.values():

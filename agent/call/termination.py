@@ -103,6 +103,7 @@ class Closing:
         if self.hanging_up:
             return
         self.hanging_up = True
+        self._player.end()
         self._link.close()
         self._out.cancel_all_timers()
         self._out.mark("hang_up_sent", {"reason": reason})
@@ -111,6 +112,7 @@ class Closing:
 
     def hung_up(self, event: HungUp) -> None:
         """The telephone's side is over, whoever ended it."""
+        self._player.end()
         self._link.close()
         self._out.cancel_all_timers()
         fields = {"by": event.by, "status": event.status, "reason": event.reason}

@@ -8,6 +8,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from callerside.marks import Mark
 from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing import intelligibility
 from callerside.reports.hearing.alignment import Alignment, align
@@ -138,12 +139,17 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
         to_ms = 1000 / COMPARED_HZ
         holes = len(alignment.holes)
         sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
-        for name, samples, detail in (
-            ("gap_ms", alignment.longest_hole(), f"the longest of {holes}" if holes > 1 else ""),
-            ("missing_ms", alignment.missing, sent),
-            ("repeated_ms", alignment.repeated, sent),
+        gap_ms = alignment.longest_hole() * to_ms
+        how = f"the longest of {holes}" if holes > 1 else ""
+        open_ms = left_open_ms(answer.evidence, answer.item)
+        if open_ms > gap_ms:
+            gap_ms, how = open_ms, "as the agent says: nothing more of it came"
+        for name, value, detail in (
+            ("gap_ms", gap_ms, how),
+            ("missing_ms", alignment.missing * to_ms, sent),
+            ("repeated_ms", alignment.repeated * to_ms, sent),
         ):
-            yield Measurement(name=name, value=samples * to_ms, turn=turn, detail=detail)
+            yield Measurement(name=name, value=value, turn=turn, detail=detail)
         if answer.intelligibility is not None:
             yield Measurement(
                 name="intelligibility",
@@ -152,6 +158,24 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
                 turn=turn,
                 detail=f"its beginning: a correlation of {alignment.likeness:.2f}",
             )
+
+
+def told_holes_ms(evidence: CallEvidence, item: str | None) -> list[float]:
+    """The holes in an answer that the agent tells of: nothing had come to play."""
+    return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
+
+
+def left_open_ms(evidence: CallEvidence, item: str | None) -> float:
+    """The longest hole after which nothing more of an answer came: what was heard ends before it.
+
+    Nothing that was sent shows it, as the server sent nothing more either.
+    """
+    holes = (m for m in _underruns(evidence, item) if "until" in m.fields)
+    return max((float(mark.fields["missing_ms"]) for mark in holes), default=0.0)
+
+
+def _underruns(evidence: CallEvidence, item: str | None) -> Iterator[Mark]:
+    return (m for m in evidence.find("agent", "playout_underrun") if m.fields.get("item") == item)
 
 
 def _responses(

@@ -9,7 +9,7 @@ from call_rig import FRAME_NS, NO_GREETING, CallRig, with_settings
 from callerside.agent.call import events
 from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeEvent
-from callerside.agent.telephony.interface import DtmfReceived, PlayoutOverflowed
+from callerside.agent.telephony.interface import DtmfReceived, HungUp, PlayoutOverflowed
 
 CLIENT = with_settings(NO_GREETING, {"turns": {"policy": "client"}})
 
@@ -580,6 +580,52 @@ def test_a_hole_is_counted_when_the_rest_came_at_once_with_its_end() -> None:
     rig.response_done()
     rig.wait(300)
     assert rig.marks("playout_underrun") == [{"item": "a1", "missing_ms": 2600.0}]
+
+
+def open_hole() -> CallRig:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100, done=None)
+    rig.wait(1100)
+    return rig
+
+
+def hole(missing_ms: float, until: str) -> list[dict[str, Any]]:
+    return [{"item": "a1", "missing_ms": missing_ms, "until": until}]
+
+
+def test_a_hole_is_told_when_the_call_ends_in_it() -> None:
+    rig = open_hole()
+    rig.tell(HungUp(by="caller", status=200, reason=""))
+    assert rig.marks("playout_underrun") == hole(1000.0, "call_ended")
+
+
+def test_a_hole_is_told_when_the_caller_speaks_into_it() -> None:
+    rig = open_hole()
+    speaking(rig)
+    rig.wait(100)
+    (told,) = rig.marks("playout_underrun")
+    assert (told["item"], told["until"]) == ("a1", "cleared")
+    assert 1000 <= told["missing_ms"] <= 1040
+
+
+def test_a_hole_is_told_when_the_server_fails_in_it() -> None:
+    rig = open_hole()
+    rig.event("response.done", response={"id": "r1", "status": "failed", "output": []})
+    assert rig.marks("playout_underrun") == hole(1000.0, "given_up")
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_hang_up_after_all_that_was_to_come_or_within_a_frame_is_no_hole(done: bool) -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100, done=None)
+    rig.wait(120)
+    if done:
+        rig.response_done()
+        rig.wait(1000)
+    rig.tell(HungUp(by="caller", status=200, reason=""))
+    assert not rig.marks("playout_underrun")
 
 
 # What a server might do besides.

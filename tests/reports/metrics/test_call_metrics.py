@@ -186,6 +186,7 @@ def test_a_production_call_has_what_the_agents_marks_show() -> None:
         "media_ready_ms",
         "ready_ms",
         "append_interval_ms",
+        "gap_ms",
     }
 
 
