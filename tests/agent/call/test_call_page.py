@@ -22,3 +22,10 @@ def test_the_diagram_is_the_table() -> None:
                 table.setdefault((source.value, target.value), set()).add(trigger.value)
     assert drawn == table
     assert all(row.get(Trigger.ENDED) is State.ENDED for row in TRANSITIONS.values() if row)
+
+
+def test_what_its_examples_import_is_there() -> None:
+    imports = re.findall(r"^from \S+ import .+$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert imports, "or this test shows nothing"
+    for line in imports:
+        exec(line, {})  # noqa: S102 - our own page's
