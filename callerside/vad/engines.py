@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+from callerside.vad import silero
 from callerside.vad.energy import EnergyJudge
-from callerside.vad.silero import _MOST_SPARE_MODELS, _SPARE_MODELS, SileroJudge, _load_model
 from callerside.vad.turn_detector import Judge
 
 
@@ -13,13 +13,13 @@ def reserve(engine: Literal["energy", "silero"]) -> None:
     Raises:
         ValueError: the engine is not installed.
     """
-    if engine == "silero" and len(_SPARE_MODELS) < _MOST_SPARE_MODELS:
-        _SPARE_MODELS.append(_load_model())
+    if engine == "silero":
+        silero.reserve()
 
 
 def is_reserved(engine: Literal["energy", "silero"]) -> bool:
     """Whether a judge can be made at once."""
-    return engine == "energy" or bool(_SPARE_MODELS)
+    return engine == "energy" or silero.is_reserved()
 
 
 def make_judge(engine: Literal["energy", "silero"], rate_hz: int) -> Judge:
@@ -28,4 +28,4 @@ def make_judge(engine: Literal["energy", "silero"], rate_hz: int) -> Judge:
     Raises:
         ValueError: the engine is not installed.
     """
-    return EnergyJudge() if engine == "energy" else SileroJudge(rate_hz)
+    return EnergyJudge() if engine == "energy" else silero.SileroJudge(rate_hz)

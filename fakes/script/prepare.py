@@ -7,7 +7,7 @@ from callerside.audio_files import AudioFileError, read_wav
 from callerside.fakes.recording.format import RecordingError
 from callerside.fakes.recording.turn import read_turn
 from callerside.fakes.script.model import RecordedReply, Reply, Script
-from callerside.fakes.script.prepared import _RATE_HZ, Line, Repertoire
+from callerside.fakes.script.prepared import RATE_HZ, Line, Repertoire
 from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
 
 
@@ -37,7 +37,7 @@ def line(reply: Reply) -> Line:
     if reply.function_call is not None:
         return Line(reply, b"", reply.transcript or "")
     if reply.wav is not None:
-        return Line(reply, read_wav(reply.wav, _RATE_HZ), reply.transcript or "")
+        return Line(reply, read_wav(reply.wav, RATE_HZ), reply.transcript or "")
     if reply.recording is not None:
         return _recorded(reply, reply.recording)
     text = reply.say or ""
@@ -60,4 +60,4 @@ def _recorded(reply: Reply, recording: RecordedReply) -> Line:
 
 @lru_cache(maxsize=256)
 def _spoken(text: str, voice: str, speed_wpm: int) -> bytes:
-    return synthesise(text, voice=voice, speed_wpm=speed_wpm, rate_hz=_RATE_HZ)
+    return synthesise(text, voice=voice, speed_wpm=speed_wpm, rate_hz=RATE_HZ)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from callerside.audio import AudioFormat, Encoding, resample
 from callerside.fakes.script.model import Reply, Script
 
-_RATE_HZ = 24_000
+RATE_HZ = 24_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Line:
     def wire(self, audio_format: AudioFormat) -> bytes:
         """The sound as it goes over the wire in this format; computed once."""
         if audio_format.encoding not in self._wire:
-            pcm = resample(self.pcm, _RATE_HZ, audio_format.rate_hz)
+            pcm = resample(self.pcm, RATE_HZ, audio_format.rate_hz)
             self._wire[audio_format.encoding] = audio_format.encode(pcm)
         return self._wire[audio_format.encoding]
 

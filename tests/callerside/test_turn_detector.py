@@ -9,7 +9,7 @@ from callerside.audio import AudioFormat, resample, silence, to_bytes, to_sample
 from callerside.fakes.script.cache import Shelf
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS
 from callerside.speech.synthesis import synthesise
-from callerside.vad import engines, silero
+from callerside.vad import silero
 from callerside.vad.energy import EnergyJudge
 from callerside.vad.engines import make_judge
 from callerside.vad.turn_detector import (
@@ -194,8 +194,8 @@ def test_no_second_model_is_loaded_when_the_format_changes(
     def too_late() -> None:
         raise AssertionError("it takes 0.1 s, in which no other session is served")
 
-    monkeypatch.setattr(vad, "_load_model", too_late)
-    monkeypatch.setattr(vad, "_SPARE_MODELS", [])
+    monkeypatch.setattr(silero, "_load_model", too_late)
+    monkeypatch.setattr(silero, "_SPARE_MODELS", [])
     for encoding in ("audio/pcmu", "audio/pcm", "audio/pcma"):
         client.update(audio={"input": {"format": {"type": encoding}}})
     pcm = silence(1024, 8000) + synthesise("Hello there.", rate_hz=8000) + silence(1000, 8000)
@@ -207,7 +207,7 @@ def test_every_script_finds_a_model_loaded_though_others_say_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spare: list[Any] = []
-    monkeypatch.setattr(vad, "_SPARE_MODELS", spare)
+    monkeypatch.setattr(silero, "_SPARE_MODELS", spare)
     for name in ("loud", "quiet"):
         (tmp_path / f"{name}.yaml").write_text("vad: silero\n")
     Shelf(tmp_path).fill()

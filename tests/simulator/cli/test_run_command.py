@@ -67,7 +67,7 @@ def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
             raise EvidenceError("timeline.jsonl: nobody can read that")
         return load_evidence(directory)
 
-    monkeypatch.setattr("callerside.simulator.evaluate.load_evidence", load)
+    monkeypatch.setattr("callerside.simulator.runner.evaluate.load_evidence", load)
     assert run_virtual(callerside) == 2
     assert verdicts() == {"good": "error", "other": "passed"}
     for name in ("index.html", "junit.xml", "summary.md", "calls/good/call.html"):
