@@ -619,6 +619,7 @@ class CallMachine:
             Timer.CONNECT_LIMIT: conversation.connect_limit,
             Timer.RECONNECT_DUE: parts.link.connect,
             Timer.SESSION_MOVE_DUE: conversation.move_due,
+            Timer.SPEECH_LIMIT: parts.turns.speech_limit,
             Timer.COMMIT_LIMIT: conversation.commit_limit,
             Timer.RESPONSE_LIMIT: conversation.response_limit,
             Timer.RESPONSE_END_LIMIT: conversation.response_end_limit,
