@@ -25,6 +25,8 @@ class Timer(StrEnum):
     RECONNECT_DUE = "reconnect_due"
     SESSION_MOVE_DUE = "session_move_due"
     """The session is about to reach its maximum age."""
+    SPEECH_LIMIT = "speech"
+    """What the server heard begin must have ended by then."""
     COMMIT_LIMIT = "commit"
     RESPONSE_LIMIT = "response"
     """A committed turn, or a request of ours, must have led to a response by then."""

@@ -35,6 +35,8 @@ class History:
         self._count = 0
         self._sessions = 0
         self._live = False
+        self.has_caller = False
+        """The conversation holds something of this caller's: words, keys, or an answer to them."""
 
     def start_session(self) -> None:
         """A new session is ready: tell it everything."""
@@ -56,6 +58,7 @@ class History:
 
     def caller_did(self, what: str) -> None:
         """Something that the server cannot hear, such as a key press."""
+        self.has_caller = True
         self._tell("", user_message(what))
 
     def function_said(self, call_id: str, output: str) -> None:

@@ -281,8 +281,18 @@ class Conversation:
 
     def _response_created(self, event: events.ResponseCreated) -> None:
         self._out.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
-        self._parts.turns.answered(of_its_own=event.purpose is None)
-        self._parts.responses.created(event)
+        parts = self._parts
+        if parts.turns.committing:  # the server may have committed without a word
+            parts.history.has_caller = True
+        parts.turns.answered(of_its_own=event.purpose is None)
+        if parts.responses.created(event).purpose is Purpose.GREETING:
+            parts.opening.response_created()
+        else:
+            parts.history.has_caller = True
+
+    def _committed(self, event: events.Committed) -> None:
+        self._parts.history.has_caller = True
+        self._parts.turns.committed(event)
 
     def _response_done(self, event: events.ResponseDone) -> None:
         response = self._parts.responses.done(event)
@@ -378,7 +388,7 @@ class Conversation:
             events.ApiError: self._error,
             events.SpeechStarted: parts.turns.speech_started,
             events.SpeechStopped: parts.turns.speech_stopped,
-            events.Committed: parts.turns.committed,
+            events.Committed: self._committed,
             events.Transcribed: lambda e: parts.history.caller_said(e.item_id, e.transcript),
             events.Truncated: parts.turns.truncated,
             events.ResponseCreated: self._response_created,
@@ -609,6 +619,7 @@ class CallMachine:
             Timer.CONNECT_LIMIT: conversation.connect_limit,
             Timer.RECONNECT_DUE: parts.link.connect,
             Timer.SESSION_MOVE_DUE: conversation.move_due,
+            Timer.SPEECH_LIMIT: parts.turns.speech_limit,
             Timer.COMMIT_LIMIT: conversation.commit_limit,
             Timer.RESPONSE_LIMIT: conversation.response_limit,
             Timer.RESPONSE_END_LIMIT: conversation.response_end_limit,

@@ -60,7 +60,7 @@ class Opening:
         self._cached: PromptLoaded | None = None
         self._session_ready = False
         self._spoiled = False
-        """Something happened to the generated greeting: it must not be cached."""
+        """The generated greeting is not whole, or this caller's own: it must not be cached."""
         self._segment: Segment | None = None
         self.phase = Phase.BEFORE
 
@@ -148,6 +148,13 @@ class Opening:
         if self.phase in (Phase.WANTED, Phase.MAKING):
             self.phase = Phase.OVER
             self._responses.greeting_settled()
+
+    def response_created(self) -> None:
+        """The greeting's response has begun, and knows the conversation up to here.
+
+        Behind words or keys of this caller's it may repeat them: it is not for every later caller.
+        """
+        self._spoiled = self._spoiled or self._history.has_caller
 
     def response_done(self, response: Response, status: str) -> None:
         """The greeting's response is done: cache it if it is whole."""

@@ -21,6 +21,9 @@ from callerside.clock import NS_PER_S
 _COMMIT_TOLD_NS = 5 * NS_PER_S
 """For so long a server may tell what became of a commit of ours: a refusal takes it a second."""
 
+_SPEECH_LIMIT_MS = 120_000
+"""So long, at least, may a caller talk without a pause; then the end of it was not told."""
+
 
 class Turns:
     """The caller's turns, from the first sound to the answer's creation."""
@@ -40,6 +43,8 @@ class Turns:
         self._responses = responses
         self._uplink = uplink
         self._settings = settings.turns
+        silence_ms = settings.limits.silence_ms
+        self._speech_limit_ms = silence_ms and max(silence_ms, _SPEECH_LIMIT_MS)
         self._commit_id: str | None = None
         self._commits: dict[str, int] = {}
         """Commits of ours that the server may still tell of, and when they were sent."""
@@ -62,6 +67,7 @@ class Turns:
         Answers whether the caller still waits for words that this session owed.
         """
         owed = self.answer_due or self.committing
+        self._out.cancel_timer(Timer.SPEECH_LIMIT)
         self._out.cancel_timer(Timer.COMMIT_LIMIT)
         self._detector.reset()
         self.speaking = False
@@ -84,6 +90,7 @@ class Turns:
             self._out.cancel_timer(Timer.RESPONSE_LIMIT)
         self.speaking = True
         self.committing = False
+        self._watch(Timer.SPEECH_LIMIT, self._speech_limit_ms)
         self._barge_in()
         self._chart.move(Trigger.SPEECH_STARTED)
 
@@ -91,6 +98,7 @@ class Turns:
         """The caller has stopped: the turn is to be committed, by the server or by us."""
         fields = {"item": event.item_id, "audio_end_ms": event.audio_end_ms}
         self._out.mark("speech_stopped", fields)
+        self._out.cancel_timer(Timer.SPEECH_LIMIT)
         self._overtaken_item = event.item_id if event.item_id != self._started_item else None
         self.speaking = False
         self.committing = True
@@ -148,6 +156,16 @@ class Turns:
         elif isinstance(heard, VoiceStopped):
             self.speech_stopped(SpeechStopped(item_id=self._local_item, audio_end_ms=heard.at_ms))
         return heard is not None
+
+    def speech_limit(self) -> None:
+        """No `speech_stopped` came: listen again, where silence has a limit.
+
+        A stop that comes after all is a turn like any other.
+        """
+        self._out.mark("watchdog_fired", {"what": Timer.SPEECH_LIMIT.value})
+        self.speaking = False
+        self._chart.move(Trigger.SPEECH_STOPPED)
+        self.dismiss()
 
     def commit_limit(self) -> bool:
         """No `committed` came: commit ourselves; the second time, give the turn up.

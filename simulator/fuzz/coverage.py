@@ -42,6 +42,7 @@ UNREACHABLE: Mapping[str, str] = {
     "prompt_started hold": "made before any call, by `callerside-agent greet`; here it is the tone",
     "prompt_started farewell": "as is this one",
     "timer hang_up": "a line in memory always tells of its end",
+    "timer speech": "it is two minutes long, and a fuzzed call lasts less",
 }
 """What no call of the fuzzer can reach, and why."""
 

@@ -161,8 +161,9 @@ def test_an_answer_to_the_caller_is_never_taken_for_the_greeting() -> None:
     rig.event("response.created", response={"id": "g1", "metadata": {"purpose": "greeting"}})
     rig.delta(100, response="g1", item="gi")
     rig.response_done("g1", item="gi")
-    (prompt,) = rig.stored.values()
-    assert len(prompt.pcm) == 2 * 2400
+    rig.wait(1_000)
+    assert rig.marks("greeting_ended") == [{"played_ms": 100.0, "interrupted": False}]
+    assert not rig.stored
 
 
 @pytest.mark.parametrize("refused", ["before it is heard", "after it is done", "never"])
@@ -204,9 +205,43 @@ def test_the_greeting_that_comes_behind_an_answer_is_the_greeting_all_the_same()
     rig.respond("r1", audio_ms=500, transcript="Your balance is 400 euros.")
     rig.respond("g1", item="gi", audio_ms=300, purpose="greeting", transcript="Welcome!")
     rig.wait(2_000)
-    (prompt,) = rig.stored.values()
-    assert (len(prompt.pcm), prompt.transcript) == (2 * 24_000 * 300 // 1000, "Welcome!")
+    assert rig.marks("greeting_ended") == [{"played_ms": 300.0, "interrupted": False}]
+    assert {"item": "a1", "played_ms": 500.0} in rig.marks("playout_ended")
+    assert not rig.stored, "it may repeat what this caller said"
     assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize("told", ["turn", "unanswered turn", "uncommitted turn", "keys", "nothing"])
+def test_a_greeting_that_knows_of_this_caller_is_heard_and_not_cached(told: str) -> None:
+    settings = {**NO_BEEP, "greeting": {"delay_ms": 2_500, "interruptible": True}}
+    rig = CallRig(settings).ring().media().connect()
+    rig.wait(300)
+    if told in ("turn", "unanswered turn"):
+        rig.turn()
+    if told == "turn":
+        rig.respond("r1", audio_ms=300, transcript="Mrs. Smith, your balance is 400 euros.")
+    if told == "keys":
+        for digit in "1234#":
+            rig.tell(DtmfReceived(digit=digit, method="rfc4733"))
+    rig.wait(2_200)
+    if told == "uncommitted turn":
+        rig.event("input_audio_buffer.speech_started", item_id="u1", audio_start_ms=0)
+        rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    rig.respond("g1", item="gi", audio_ms=500, purpose="greeting", transcript="Hello again!")
+    rig.wait(1_000)
+    assert rig.marks("greeting_ended") == [{"played_ms": 500.0, "interrupted": False}]
+    assert bool(rig.stored) is (told == "nothing")
+
+
+def test_keys_that_come_between_the_request_and_the_greeting_keep_it_from_the_cache() -> None:
+    rig = CallRig(NO_BEEP).ring().media().connect()
+    rig.wait(500)
+    assert rig.sent("response.create")
+    rig.tell(DtmfReceived(digit="#", method="rfc4733"))
+    rig.respond("g1", item="gi", audio_ms=100, purpose="greeting")
+    rig.wait(300)
+    assert rig.marks("greeting_ended") == [{"played_ms": 100.0, "interrupted": False}]
+    assert not rig.stored
 
 
 def test_a_damaged_cache_file_is_marked_and_the_greeting_made_again() -> None:

@@ -751,3 +751,44 @@ def test_what_waits_behind_an_uninterruptible_greeting_follows_without_a_gap() -
     ]
     assert ended - started == pytest.approx(990 + 900, abs=20)
     assert rig.state == State.LISTENING
+
+
+@pytest.mark.parametrize("policy", ["server", "client"])
+@pytest.mark.parametrize("silence_ms", [60_000, 200_000])
+def test_speech_whose_end_is_never_told_does_not_keep_the_call_for_ever(
+    policy: str, silence_ms: int
+) -> None:
+    limits = {"limits": {"silence_ms": silence_ms}, "turns": {"policy": policy}}
+    rig = speaking(listening(with_settings(NO_GREETING, limits)))
+    limit_ms = max(silence_ms, 120_000)
+    rig.wait(limit_ms - 1)
+    assert rig.state == State.RECORDING_AUDIO
+    assert not rig.marks("watchdog_fired")
+    rig.wait(1)
+    assert rig.marks("watchdog_fired") == [{"what": "speech"}]
+    assert rig.state == State.LISTENING
+    rig.wait(silence_ms)
+    assert rig.marks("watchdog_fired")[1] == {"what": "silence"}
+
+
+def test_a_caller_who_talks_longer_than_the_limit_is_answered_all_the_same() -> None:
+    rig = speaking(listening())
+    rig.wait(150_000)
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=150_000)
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.respond()
+    rig.wait(200)
+    assert rig.marks("playout_ended")
+    assert rig.state == State.LISTENING
+
+
+def test_speech_that_ends_and_a_session_that_is_lost_have_no_speech_limit() -> None:
+    rig = speaking(listening())
+    assert events.Timer.SPEECH_LIMIT in rig.timers
+    rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
+    assert events.Timer.SPEECH_LIMIT not in rig.timers
+    rig.event("input_audio_buffer.committed", item_id="u1")
+    rig.event("input_audio_buffer.speech_started", item_id="u2", audio_start_ms=1_000)
+    assert events.Timer.SPEECH_LIMIT in rig.timers
+    rig.lose()
+    assert events.Timer.SPEECH_LIMIT not in rig.timers
