@@ -1,4 +1,4 @@
-"""What PJSUA2 does not offer, by ctypes: modules that see messages before PJSUA does; and its listening socket."""
+"""What PJSUA2 does not offer, by ctypes: modules that see messages, and a guard of its listener."""
 
 __all__ = [
     "audio_line",
