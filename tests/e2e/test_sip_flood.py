@@ -157,6 +157,46 @@ def refused(agent: Agent, status: int, reason: str) -> float:
     return agent.metric("callerside_calls_refused_total", status=str(status), reason=reason)
 
 
+@pytest.mark.parametrize("host", [STRANGER, FRIEND])
+def test_of_connections(agent: Agent, up: RawPhone, host: str) -> None:
+    """They are closed at once, without a word; each takes a place for half a second more."""
+    del up
+    logged = len(agent.logged("sip_tcp_connections_held_off"))
+    for _ in range(100):
+        knock(agent, host).close()
+        time.sleep(0.005)
+    assert call_over_tcp(agent) == 200
+    assert len(agent.logged("sip_tcp_connections_held_off")) > logged
+
+
+def test_of_connections_that_stay(agent: Agent, up: RawPhone) -> None:
+    """Those of strangers take no place from those who may call."""
+    del up
+    with contextlib.ExitStack() as kept:
+        for _ in range(70):
+            kept.enter_context(knock(agent, STRANGER))
+            time.sleep(0.005)
+        assert call_over_tcp(agent) == 200
+    assert call_over_tcp(agent) == 200
+
+
+def knock(agent: Agent, host: str) -> socket.socket:
+    """A connection that nobody waits for."""
+    caller = socket.socket()
+    caller.bind((host, 0))
+    caller.setblocking(False)
+    caller.connect_ex((FRIEND, sip_port(agent)))
+    return caller
+
+
+def call_over_tcp(agent: Agent) -> int:
+    """A SYN that is dropped is sent again: that is waited for."""
+    with RawPhone(sip_port(agent), over="tcp") as phone:
+        status = phone.call(phone.sdp()).status
+        assert phone.request("BYE") == 200
+        return status
+
+
 @pytest.mark.parametrize("lines", [16, 17, 20])
 def test_of_lines(agent: Agent, up: RawPhone, lines: int) -> None:
     """Each line of audio would take two of the 64."""

@@ -247,6 +247,7 @@ class SipStation:
         now_ns = time.monotonic_ns()
         if now_ns - self._ticked_ns >= _TICK_NS:
             self._ticked_ns = now_ns
+            self.stack.listener.tick(now_ns)
             for leg in self.legs:
                 leg.tick(now_ns)
         if now_ns - self._checked_ns >= _CHECK_NS:

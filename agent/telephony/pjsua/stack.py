@@ -22,7 +22,9 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.errors import PortTakenError, SipError
+from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
 from callerside.agent.telephony.pjsua.options import (
     CALLS_PER_PROCESS,
     Registration,
@@ -88,7 +90,9 @@ class Stack:
     def __init__(self, options: SipOptions) -> None:
         self.options = options
         self.port = 0
-        self._endpoint = pjsua2.Endpoint()
+        self.listener = TcpListener(options.allowed_peers)
+        """Those who connect to us, if `sip.transports` has TCP."""
+        self._endpoint = _Endpoint(self.listener)
         self._transports: dict[str, int] = {}
         self._rtp_port = 0
 
@@ -110,6 +114,8 @@ class Stack:
                 self._endpoint.libInit(self._endpoint_config())
                 self._start_clock()
                 self._bind()
+                if "tcp" in self.options.transports:
+                    self.listener.open(self.options.listen_host, self.port)
                 self._endpoint.libStart()
             self._set_concealment()
             self.choose_codecs(self.options.codecs)
@@ -208,6 +214,7 @@ class Stack:
 
     def destroy(self) -> None:
         """Free everything; nothing of PJSUA2 may be used afterwards. Takes a second or so."""
+        self.listener.close()
         gc.collect()  # what Python still holds would call into a library that is gone
         try:
             self._endpoint.libDestroy(pjsua2.PJSUA_DESTROY_NO_NETWORK)
@@ -293,6 +300,23 @@ class Stack:
             registration.password,
         )
         config.sipConfig.authCreds.append(credentials)
+
+
+class _Endpoint(pjsua2.Endpoint):  # type: ignore[misc] # the bindings have no types
+    """Tells of connections as they come and go."""
+
+    def __init__(self, listener: TcpListener) -> None:
+        super().__init__()
+        self._listener = listener
+
+    def onTransportState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """Within PJSIP's accept, so before it accepts the next."""
+        with reported("onTransportState"):
+            if prm.type.startswith("TCP"):
+                if prm.state == pjsua2.PJSIP_TP_STATE_CONNECTED:
+                    self._listener.opened(int(prm.hnd))
+                elif prm.state == pjsua2.PJSIP_TP_STATE_DESTROY:
+                    self._listener.closed(int(prm.hnd))
 
 
 class _LogWriter(pjsua2.LogWriter):  # type: ignore[misc] # the bindings have no types

@@ -1,3 +1,10 @@
-"""What PJSUA2 does not offer, by ctypes: modules that see messages before PJSUA does."""
+"""What PJSUA2 does not offer, by ctypes: modules that see messages, and a guard of its listener."""
 
-__all__ = ["audio_line", "binding", "in_dialog_options", "message_filter", "refuser"]
+__all__ = [
+    "audio_line",
+    "binding",
+    "in_dialog_options",
+    "message_filter",
+    "refuser",
+    "tcp_listener",
+]
