@@ -95,9 +95,10 @@ class TcpListener:
         try:
             self._attach(self._socket, door)
         except OSError as error:
-            _log.warning("sip_tcp_unguarded", reason=str(error))
-            self.close()  # it would fail again, each time
-            return
+            _log.warning("sip_tcp_unguarded", connects=door.name.lower(), reason=str(error))
+            if self._filters.pop(Door.PEERS, None) is None or door is Door.NOBODY:
+                self.close()  # it would fail again, each time
+            return  # a list of peers too long for the kernel: everybody, until it is nobody
         if door > before and door in self._filters:
             self._note(door, now_ns)
 

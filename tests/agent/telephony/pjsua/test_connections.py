@@ -111,6 +111,19 @@ def test_without_allowed_peers_all_are_alike(server: socket.socket) -> None:
     listener.close()
 
 
+def test_a_list_too_long_for_the_kernel_costs_the_list_alone(server: socket.socket) -> None:
+    listener = TcpListener([f"10.{n // 256}.{n % 256}.1" for n in range(2000)])
+    listener.open(HOST, server.getsockname()[1])
+    for number in range(PEERS_ONLY_FROM):
+        listener.opened(number)
+    assert connects(server, STRANGER)
+    server.accept()[0].close()
+    for number in range(NOBODY_FROM):
+        listener.opened(number)
+    assert not connects(server, STRANGER)
+    listener.close()
+
+
 def test_connections_that_exist_are_not_touched(
     server: socket.socket, listener: TcpListener
 ) -> None:
