@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -402,6 +403,7 @@ def test_a_call_goes_both_ways_by_the_recorded_route(
 ) -> None:
     """ACK and BYE of the caller to a worker, also by its public name; what a worker asks to it."""
     with RawPhone(lone.port, "127.0.0.2", over) as caller:
+        probed(lone)
         caller.send("INVITE", caller.sdp())
         worker, invite, proxy = invited(lone)
         contact = f"sip:callerside@{host}:{worker.getsockname()[1]}"
@@ -447,6 +449,28 @@ def record_route(message: str) -> list[str]:
     """The route that a message has taken, the last hop first."""
     lines = [line for line in message.splitlines() if line.startswith("Record-Route: ")]
     return [hop for line in lines for hop in line.partition(": ")[2].split(", ")]
+
+
+def probed(lone: Lone) -> None:
+    """Answer a probe at each worker: one that was silent during other tests is taken for dead."""
+    waiting = list(lone.workers)
+    for worker in waiting:
+        worker.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while worker.recv(65536):  # what came earlier has been given up
+                pass
+
+    def answered() -> bool:
+        for worker in list(waiting):
+            with contextlib.suppress(BlockingIOError):
+                message, proxy = worker.recvfrom(65536)
+                if message.startswith(b"OPTIONS"):
+                    worker.sendto(reply(message.decode(), "200 OK"), proxy)
+                    waiting.remove(worker)
+        return not waiting
+
+    until(answered, "a probe at each worker")
+    time.sleep(QUIET_S)  # in which the proxy reads the answers
 
 
 def invited(lone: Lone) -> tuple[socket.socket, str, tuple[str, int]]:
