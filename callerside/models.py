@@ -1,4 +1,4 @@
-"""The base of everything that is written in a script."""
+"""The bases of what people write in files: frozen, and strict about what they do not know."""
 
 from pydantic import BaseModel, ConfigDict
 
