@@ -24,9 +24,9 @@ from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
+from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
-from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
-from callerside.agent.telephony.pjsua.options import Registration, SipOptions
+from callerside.agent.telephony.options import Registration, SipOptions
 from callerside.agent.tools.executor import Background
 from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
@@ -56,12 +56,13 @@ class Service:
             sinks: every mark of every call goes to each of these, besides the call's timeline.
 
         Raises:
+            SipError: the SIP engine cannot be used, or cannot do what the settings say.
             ToolError: a module of tools cannot be used; says which and why.
         """
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._endpoint = SipEndpoint(
+        self._endpoint = choose(settings.sip.engine).answering(
             _sip_options(settings, secrets),
             self._accept,
             on_refused=lambda status, reason: self.on_refused(status, reason),

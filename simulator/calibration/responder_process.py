@@ -16,10 +16,9 @@ import time
 from pathlib import Path
 
 from callerside import audio_files
-from callerside.agent.telephony.interface import CallReceived, HungUp, LegInput
-from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
-from callerside.agent.telephony.pjsua.leg import SipCallLeg
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.interface import CallLeg, CallReceived, HungUp, LegInput
+from callerside.agent.telephony.options import SipOptions
 from callerside.atomic_files import write_atomically
 from callerside.simulator.calibration.responder import (
     Answer,
@@ -39,7 +38,7 @@ _POLL_MS = 1.0
 class _Call:
     """One call: the machine's effects, run against its leg."""
 
-    def __init__(self, leg: SipCallLeg, behaviour: Behaviour, directory: Path) -> None:
+    def __init__(self, leg: CallLeg, behaviour: Behaviour, directory: Path) -> None:
         self._leg = leg
         self._directory = directory
         self._machine = ResponderMachine(behaviour, leg.sample_rate_hz)
@@ -86,7 +85,7 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     calls: list[_Call] = []
-    endpoint = SipEndpoint(
+    endpoint = choose("auto").answering(
         SipOptions(
             sample_rate_hz=CALLER_RATE_HZ,
             user_agent="callerside-responder",

@@ -13,6 +13,7 @@ from sip_rig import Phone, Recorded, answer_at_once, open_phone, pitch_hz, wait_
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
+    CallLeg,
     FramePlayed,
     HungUp,
     LegInput,
@@ -20,8 +21,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     RtpMeasured,
 )
-from callerside.agent.telephony.pjsua.leg import SipLeg
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 
 pytestmark = pytest.mark.e2e
@@ -34,7 +34,7 @@ LATE_TICK_NS = 24_000_000
 """Between two ticks of a media clock that are meant to be 20 ms apart."""
 
 
-def sing_at_once(leg: SipLeg, item: LegInput) -> None:
+def sing_at_once(leg: CallLeg, item: LegInput) -> None:
     answer_at_once(leg, item)
     if isinstance(item, MediaReady):
         leg.play(tone(440, 5_000, leg.sample_rate_hz))

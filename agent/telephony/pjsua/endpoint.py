@@ -14,19 +14,21 @@ from typing import Any
 import pjsua2
 import structlog
 
+from callerside.agent.telephony.engine import OnRefused, OnRegistration
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.invite import expected_codec, media_lines, parties
+from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reason, lines_of
 from callerside.agent.telephony.pjsua.call import reported
-from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.telephony.pjsua.input_queue import Inbox
-from callerside.agent.telephony.pjsua.invite import expected_codec, media_lines, parties
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
+from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.media_ports import PortPool
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
 from callerside.agent.telephony.pjsua.native.in_dialog_options import Pulse
 from callerside.agent.telephony.pjsua.native.message_filter import Guard
 from callerside.agent.telephony.pjsua.native.refuser import Gate
-from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.clock import NS_PER_MS
 
@@ -101,6 +103,11 @@ class SipStation:
     """What both ends of a test call share: the stack, its polling, the media ports, the legs."""
 
     def __init__(self, options: SipOptions) -> None:
+        if options.max_calls > CALLS_PER_PROCESS:
+            raise SipError(
+                f"sip.max_calls: a process of pjsua2 holds {CALLS_PER_PROCESS} calls, not "
+                f"{options.max_calls}: start more workers"
+            )
         self.options = options
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
@@ -257,7 +264,7 @@ class SipStation:
 
 
 class SipEndpoint(SipStation):
-    """The agent's side: incoming calls become `SipCallLeg`s.
+    """Incoming calls become `SipCallLeg`s: `telephony.engine.AnsweringEndpoint`.
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
     return. `on_registration` is told each change of our place at the registrar, with its status;
@@ -268,8 +275,9 @@ class SipEndpoint(SipStation):
         self,
         options: SipOptions,
         on_call: Callable[[SipCallLeg], None],
-        on_registration: Callable[[bool, int, str], None] | None = None,
-        on_refused: Callable[[int, Reason], None] | None = None,
+        *,
+        on_registration: OnRegistration | None = None,
+        on_refused: OnRefused | None = None,
     ) -> None:
         super().__init__(options)
         self.registered: bool | None = None

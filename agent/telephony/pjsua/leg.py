@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import pjsua2
 import structlog
 
+from callerside.agent.telephony import dtmf
+from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,
@@ -25,14 +27,12 @@ from callerside.agent.telephony.interface import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.telephony.pjsua import dtmf
+from callerside.agent.telephony.invite import readable
+from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
-from callerside.agent.telephony.pjsua.input_queue import Inbox
-from callerside.agent.telephony.pjsua.invite import readable
 from callerside.agent.telephony.pjsua.jitter_buffer import JitterTrim, trim_of
 from callerside.agent.telephony.pjsua.media import LegMedia, OnTick
 from callerside.agent.telephony.pjsua.media_ports import PortPool
-from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.clock import NS_PER_MS
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
@@ -16,7 +17,6 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.telephony.pjsua.input_queue import Inbox
 from callerside.agent.telephony.pjsua.media_ports import MediaPort, PortPool
 from callerside.agent.telephony.pjsua.resampler import bridge_gain, tap_behind
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import pjsua2
 import structlog
 
+from callerside.agent.telephony.errors import NoFreeCallError
 from callerside.agent.telephony.interface import FRAME_MS
-from callerside.agent.telephony.pjsua.errors import NoFreeCallError
 from callerside.agent.telephony.pjsua.frame_copy import fastest_copier
-from callerside.agent.telephony.pjsua.thread_priority import hurry
+from callerside.agent.telephony.thread_priority import hurry
 from callerside.audio import BYTES_PER_SAMPLE
 
 _log = structlog.get_logger(__name__)

@@ -21,17 +21,17 @@ from typing import Any
 import pjsua2
 import structlog
 
+from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.interface import FRAME_MS
-from callerside.agent.telephony.pjsua.call import reported
-from callerside.agent.telephony.pjsua.errors import PortTakenError, SipError
-from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
-from callerside.agent.telephony.pjsua.options import (
-    CALLS_PER_PROCESS,
+from callerside.agent.telephony.options import (
     Registration,
     SipOptions,
     Transport,
 )
-from callerside.agent.telephony.pjsua.thread_priority import hurried_threads
+from callerside.agent.telephony.pjsua.call import reported
+from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
+from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
+from callerside.agent.telephony.thread_priority import hurried_threads
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)

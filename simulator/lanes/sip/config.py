@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.simulator.lanes.planned_call import Stage
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 
@@ -31,13 +32,19 @@ def write_scripts(stages: Sequence[Stage], folder: Path) -> None:
 
 
 def agent_config(
-    stages: Sequence[Stage], realtime_base: str, work: Path, *, relayed: bool = False
+    stages: Sequence[Stage],
+    realtime_base: str,
+    work: Path,
+    *,
+    relayed: bool = False,
+    engine: EngineChoice = "auto",
 ) -> dict[str, Any]:
     """The agent's configuration for a run: one route for each stage, each at its own path.
 
     `relayed`: the caller's relay stands between, where the agent says that it is.
     """
     sip: dict[str, Any] = {
+        "engine": engine,
         "host": "127.0.0.1",
         "port": 0,
         "rtp_port": 0,

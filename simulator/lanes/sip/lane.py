@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
 from callerside.simulator.lanes.planned_call import Played, Stage
@@ -46,6 +47,8 @@ class SipLane:
         calls_at_once: how many places there must be.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent
             of its own for every cell.
+        engine: the agent's SIP engine.
+        caller_engine: the caller's.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
     """
@@ -58,11 +61,15 @@ class SipLane:
         *,
         calls_at_once: int = CALLS_IN_A_CELL,
         calls_a_worker: int | None = None,
+        engine: EngineChoice = "auto",
+        caller_engine: EngineChoice = "auto",
         agent_uri: str | None = None,
     ) -> None:
         self._stages = stages
         self._calls = directory / CALLS
         self._work = directory / "work"
+        self._engine = engine
+        self._caller_engine = caller_engine
         self._agent_uri = agent_uri
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
@@ -93,6 +100,7 @@ class SipLane:
             worker=worker if agent else 0,
             agent_uri=self._agent_uri or "",
             kind=kind,
+            engine=self._caller_engine,
         )
 
     def _agent(self, name: str, kind: Kind, workers: int = 1) -> ChildProcess | None:
@@ -201,7 +209,9 @@ class SipLane:
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
         for kind in {cell.kind for cell in self._cells}:
             relayed = kind == "relayed"
-            config = agent_config(self._stages, base, self._work, relayed=relayed)
+            config = agent_config(
+                self._stages, base, self._work, relayed=relayed, engine=self._engine
+            )
             write_yaml(self._config(kind), config)
 
     async def _stop(self) -> None:

@@ -1,7 +1,8 @@
 """A cell of the sip lane: a caller's process, the agent that it calls, and the calls between.
 
-PJSUA2 carries four calls in a process, so a run with more at once has several cells. The agent is
-the cell's own process, or a worker of one that several cells share, or one that somebody else runs.
+An engine carries so many calls in a process, so a run with more at once has several cells. The
+agent is the cell's own process, or a worker of one that several cells share, or one that somebody
+else runs.
 """
 
 import asyncio
@@ -12,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.child_processes import command
 from callerside.simulator.lanes.planned_call import Stage, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
 
 CALLS_IN_A_CELL = 4
-"""What pjsua2, as packaged, can carry in one process."""
+"""What every engine can carry in one process."""
 CALLS_A_CORE = 3
 MOST_CALLS_AT_ONCE = 12
 """Measured on two cores (docs/metrics.md): with eight calls at once the metrics are those of four,
@@ -52,6 +54,7 @@ class Cell:
         worker: int = 0,
         agent_uri: str = "",
         kind: Kind = "",
+        engine: EngineChoice = "auto",
     ) -> None:
         self._on_phase = on_phase
         self._worker = worker
@@ -63,7 +66,7 @@ class Cell:
         self.busy = 0
         """Calls under way, and those that wait for a place."""
         self.agent = agent
-        arguments = ["--relay"] if kind == "relayed" else []
+        arguments = ["--engine", engine, *(["--relay"] if kind == "relayed" else [])]
         if agent_uri:
             arguments += ["--host", address_towards(agent_uri)]
         self.caller = caller_process(name, arguments, logs, self._on_caller_line)

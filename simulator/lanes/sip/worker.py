@@ -1,7 +1,7 @@
-"""The caller's process: one pjsua2 endpoint, up to four scripted calls at once.
+"""The caller's process: one telephone, as many scripted calls at once as its engine holds.
 
-With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it. `--host` is
-the address of this machine to call from, 127.0.0.1 without it.
+`--engine` is the SIP engine. With `--relay` every call's RTP passes a relay, where a scenario's
+`network` befalls it. `--host` is the address of this machine to call from, 127.0.0.1 without it.
 
 It is told on standard input, one JSON object a line, which calls to make:
 
@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from callerside.agent.service.signals import keep_what_is_there
-from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.engine import CHOICES, Engine
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.options import SipOptions
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
 from callerside.simulator.caller.audio.utterances import prepare
@@ -38,7 +40,7 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
-from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
+from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 from callerside.simulator.scenario.loader import load
 from callerside.simulator.scenario.model import Scenario
 from callerside.timelines import TimelineWriter
@@ -61,11 +63,16 @@ class Order:
 class CallerProcess:
     """Takes orders and makes calls."""
 
-    def __init__(self, host: str = "127.0.0.1", relay: RelayAddresses | None = None) -> None:
+    def __init__(
+        self, engine: Engine, host: str = "127.0.0.1", relay: RelayAddresses | None = None
+    ) -> None:
         self._host = host
-        self._endpoint = CallerEndpoint(
-            SipOptions(user_agent="callerside-caller", listen_host=host), relay
+        options = SipOptions(
+            user_agent="callerside-caller",
+            listen_host=host,
+            max_calls=engine.profile.calls_a_process,
         )
+        self._endpoint = CallerEndpoint(engine, options, relay)
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -115,7 +122,7 @@ class CallerProcess:
         directory = Path(order.directory)
         timeline = TimelineWriter(directory / "caller.jsonl")
         try:
-            leg = self._endpoint.new_call(
+            placed = self._endpoint.new_call(
                 user=scenario.caller.user,
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
@@ -129,14 +136,14 @@ class CallerProcess:
             scenario,
             audio,
             uri=order.uri,
-            rate_hz=leg.sample_rate_hz,
+            rate_hz=placed.leg.sample_rate_hz,
             rng=random.Random(order.seed),
         )
         loop = asyncio.get_running_loop()
         finished: asyncio.Future[Finish] = loop.create_future()
         driver = CallerDriver(
             machine,
-            leg,
+            placed.leg,
             LoopClock(loop),
             timeline,
             call=order.stage,
@@ -145,7 +152,7 @@ class CallerProcess:
         self._lag.begin(order.stage)
         driver.start()
         finish = await self._show_phases_until(finished, driver, order.stage)
-        await self._keep_evidence(order.stage, leg, timeline, directory)
+        await self._keep_evidence(order.stage, placed, timeline, directory)
         return finish.verdict, finish.detail
 
     async def _show_phases_until(
@@ -160,17 +167,17 @@ class CallerProcess:
         return finished.result()
 
     async def _keep_evidence(
-        self, stage: str, leg: SipCallerLeg, timeline: TimelineWriter, directory: Path
+        self, stage: str, placed: PlacedCall, timeline: TimelineWriter, directory: Path
     ) -> None:
         worst_ms = self._lag.end(stage)
         now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
-        started_at_ns = leg.recorder.started_at_ns
+        started_at_ns = placed.recorder.started_at_ns
         if started_at_ns is not None:
             _mark(
                 timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
             )
-            await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
-        for direction, episodes in leg.impairments.items():
+            await asyncio.to_thread(placed.recorder.save, directory / "call.wav")
+        for direction, episodes in placed.impairments.items():
             for struck in episodes:
                 _mark(
                     timeline,
@@ -213,9 +220,10 @@ def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--relay", action="store_true")
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--engine", choices=CHOICES, default="auto")
     given = parser.parse_args()
     relay = RelayAddresses() if given.relay else None
-    asyncio.run(CallerProcess(given.host, relay).run())
+    asyncio.run(CallerProcess(choose(given.engine), given.host, relay).run())
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ import re
 
 import pjsua2
 
+from callerside.agent.telephony import refer
+from callerside.agent.telephony.blackhole import BlackHole
+from callerside.agent.telephony.options import Transport
 from callerside.agent.telephony.pjsua.call import Call
-from callerside.agent.telephony.pjsua.options import Transport
 from callerside.agent.telephony.pjsua.stack import Stack
-from callerside.simulator.lanes.sip import refer
-from callerside.simulator.lanes.sip.blackhole import BlackHole
 
 _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 

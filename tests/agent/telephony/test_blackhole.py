@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from callerside.simulator.lanes.sip.blackhole import BlackHole
+from callerside.agent.telephony.blackhole import BlackHole
 
 
 def udp() -> socket.socket:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+from callerside.agent.telephony.input_queue import MAX_WAITING_MS, Inbox
 from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfReceived,
@@ -10,7 +11,6 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaHeld,
 )
-from callerside.agent.telephony.pjsua.input_queue import MAX_WAITING_MS, Inbox
 
 BOUND = 2 * MAX_WAITING_MS // 20
 
