@@ -169,7 +169,7 @@ class SipStation:
         except SipError:
             await self.stop()
             raise
-        self.stack.readers.open(self._loop, self._poll)
+        self.stack.readers.open(self._loop, self._poll, self._poll_media)
         self._poll()
         return self.port
 
@@ -258,6 +258,15 @@ class SipStation:
         if self._spent:
             self._spent = [call for call in self._spent if call.isActive()]
             self.note_rest()
+        now_ns = time.monotonic_ns()
+        self._do_what_is_due(now_ns)
+        self._is_polling = False
+        self._poll_in(self._wait_ms(now_ns))
+
+    def _poll_media(self) -> None:
+        """Packets of RTP have come."""
+        self._is_polling = True
+        self.stack.poll_media()
         now_ns = time.monotonic_ns()
         self._do_what_is_due(now_ns)
         self._is_polling = False
