@@ -175,7 +175,9 @@ class WebSocketConnection:
     async def _read(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                self._tell(_decode(await socket.recv()))
+                event = _decode(await socket.recv())
+                if self._on_input is not None:
+                    self._on_input(event)
 
     def _tell(self, event: RealtimeInput) -> None:
         if self._on_input is not None:
