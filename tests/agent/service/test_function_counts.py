@@ -43,7 +43,7 @@ SCRIPT = {
 }
 SETTINGS = {"greeting": {"enabled": False}, "beep": {"enabled": False}}
 MOST_OF_A_DELTA = 15
-MOST_OF_A_FIRST_DELTA = 0
+MOST_OF_A_FIRST_DELTA = 54
 MOST_OF_A_FRAME = 12
 
 
@@ -132,7 +132,7 @@ class Turn:
 
     async def _until_marked(self, name: str) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while not any(mark.name == name for mark in self.marks):
+            while not any(mark.name == name for mark in self.marks):  # noqa: ASYNC110 - no event of ours
                 await asyncio.sleep(0.01)
 
 
@@ -167,5 +167,5 @@ def test_a_frame_of_the_caller_is_appended_in_few_functions(turn: Any) -> None:
     """From the telephone's handing it over to the WebSocket library."""
     _, frames = turn
     assert len(frames) > 50
-    longest = max(frames, key=len)
+    longest = max(frames[1:], key=len)  # the codec's table is made for the first
     assert len(longest) <= MOST_OF_A_FRAME, told(longest)
