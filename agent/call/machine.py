@@ -221,10 +221,10 @@ class Conversation:
         self._segments_over()
         if parts.opening.over and self._chart.state in _BEFORE_TURNS:
             self._open_turns()
-        if self._move_wanted and self._chart.state is State.LISTENING:
-            self._move_session()
         self._watch_answer()
         self._listen_again()
+        if self._move_wanted and self._chart.state is State.LISTENING:
+            self._move_session()
         missing = parts.opening.over and not parts.link.ready and not parts.closing.wanted
         parts.trouble.waiting(for_session=missing)
         self._watch_silence()
