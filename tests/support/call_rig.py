@@ -103,7 +103,7 @@ class CallRig:
         """The media clock takes a frame."""
         samples = min(self.frame_samples, self.playing)
         self.playing -= samples
-        self.tell(FramePlayed(samples=samples, at_ns=self.now_ns))
+        self.tell(FramePlayed(played=((0, samples),), at_ns=self.now_ns))
 
     def caller_audio(self, length_ms: int = 20, byte: bytes = b"\1\0") -> list[effects.Effect]:
         """The caller's audio arrives, frame by frame, all at once."""
@@ -248,7 +248,7 @@ class CallRig:
             self.playing += len(effect.pcm) // 2
         elif isinstance(effect, effects.ClearPlayout):
             dropped, self.playing = self.playing, 0
-            return [PlayoutCleared(dropped_samples=dropped)]
+            return [PlayoutCleared(dropped=((0, dropped),))]
         elif isinstance(effect, effects.SetTimer):
             self.timers[effect.timer] = effect.at_ns
         elif isinstance(effect, effects.CancelTimer):

@@ -6,11 +6,12 @@ who counts time in audio (a VAD, a recording) loses it.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from callerside.agent.telephony.interface import (
     FRAME_MS,
+    NOTHING_PLAYED,
     AudioReceived,
     FramePlayed,
     PlayoutCleared,
@@ -56,16 +57,16 @@ class LegMedia:
         """Whether the other side is to be heard: connected, and not on hold."""
         return self._port is not None and not self._held
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int) -> None:
         """Queue audio; tell what found no room."""
-        dropped = self._playout.write(pcm)
+        dropped = self._playout.write(pcm, tag)
         if dropped:
-            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inbox.post(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None) -> None:
         """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
         with self._playing:
-            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inbox.post(PlayoutCleared(dropped=self._playout.clear(tags)))
 
     def connect(self, audio: Any, codec_hz: int) -> None:
         """Join the call's stream, a new one or the one there was, in both directions."""
@@ -112,11 +113,11 @@ class LegMedia:
     def take_frame(self, at_ns: int) -> bytes:
         """See `media_ports.Tap`; its `FramePlayed` is told before a `clear` can be answered."""
         with self._playing:
-            pcm, played = self._silence, 0
+            pcm, played = self._silence, NOTHING_PLAYED
             if not self._held:
                 pcm, played = self._playout.read(self._frame_samples)
             # The frame heard in this tick follows, and one wake-up of the loop is enough for both.
-            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
+            self._inbox.post(FramePlayed(played=played, at_ns=at_ns), wake=False)
         self._last_left = pcm
         return pcm
 

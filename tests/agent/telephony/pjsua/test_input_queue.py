@@ -16,7 +16,7 @@ BOUND = 2 * MAX_WAITING_MS // 20
 
 
 def played(samples: int) -> FramePlayed:
-    return FramePlayed(samples=samples, at_ns=0)
+    return FramePlayed(played=((0, samples),), at_ns=0)
 
 
 def heard(number: int) -> AudioReceived:
