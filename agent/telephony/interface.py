@@ -7,12 +7,20 @@ suite runs on both. The scripted caller stands on the same door from the other s
 Audio is PCM, 16-bit little-endian, mono, at the leg's `sample_rate_hz`, in frames of 20 ms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 FRAME_MS = 20
+
+TaggedSamples = tuple[tuple[int, int], ...]
+"""Tags of `CallLeg.play`, and how many samples of each, in the order in which they are heard."""
+
+NOTHING_PLAYED: TaggedSamples = ()
+
+INBAND_KEYS = -1
+"""The tag of the tones that a leg plays for `send_dtmf`."""
 
 Party = Literal["caller", "agent", "network"]
 DtmfMethod = Literal["rfc4733", "info", "inband"]
@@ -62,24 +70,38 @@ class AudioReceived(Struct, frozen=True, kw_only=True):
 
 
 class FramePlayed(Struct, frozen=True, kw_only=True):
-    """A frame has left. `samples` of it came from `play`; the rest was silence.
+    """A frame has left. `played` says what of it came from `play`; the rest was silence.
 
     `at_ns`: when the media clock took it.
     """
 
-    samples: int
+    played: TaggedSamples
     at_ns: int
+
+    @property
+    def samples(self) -> int:
+        """How much of it came from `play`, whatever the tag."""
+        return sum(samples for _, samples in self.played)
 
 
 class PlayoutCleared(Struct, frozen=True, kw_only=True):
-    """The answer to `clear`: every `FramePlayed` before it has been told; this much was dropped."""
+    """The answer to `clear`: every `FramePlayed` before it has been told; this much was dropped.
 
-    dropped_samples: int
+    Of each tag that was named, 0 where nothing waited; of each that waited, where none was named.
+    """
+
+    dropped: TaggedSamples
+
+    @property
+    def dropped_samples(self) -> int:
+        """How much that was, whatever the tag."""
+        return sum(samples for _, samples in self.dropped)
 
 
 class PlayoutOverflowed(Struct, frozen=True, kw_only=True):
     """`play` was handed more than the buffer's bound: this much, the newest, was dropped."""
 
+    tag: int
     dropped_samples: int
 
 
@@ -118,6 +140,14 @@ class HungUp(Struct, frozen=True, kw_only=True):
     reason: str
 
 
+def joined(first: TaggedSamples, then: TaggedSamples) -> TaggedSamples:
+    """What was played in two frames, one after the other."""
+    if first and then and first[-1][0] == then[0][0]:
+        tag, samples = then[0]
+        return (*first[:-1], (tag, first[-1][1] + samples), *then[1:])
+    return first + then
+
+
 LegInput = (
     CallReceived
     | CallProgressed
@@ -147,16 +177,23 @@ class CallLeg(Protocol):
     """Of every `pcm` here. A frame has `sample_rate_hz // 50` samples."""
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
-        """Deliver inputs to `on_input` from now on, those that wait already first."""
+        """Deliver inputs to `on_input` from now on, those that wait already first.
+
+        Called again, in an input's callback too, it changes where those that follow go.
+        """
 
     def answer(self, status: int = 200) -> None:
         """Answer an incoming call."""
 
-    def play(self, pcm: bytes) -> None:
-        """Queue audio behind what is queued already; paced by the media clock; bounded."""
+    def play(self, pcm: bytes, tag: int = 0) -> None:
+        """Queue audio; paced by the media clock; bounded.
 
-    def clear(self) -> None:
-        """Drop what has not been played; `PlayoutCleared` follows."""
+        It stands behind what waits of its own `tag`, a number from 0 on that names what belongs
+        together; where nothing waits of that, behind everything.
+        """
+
+    def clear(self, tags: Collection[int] | None = None) -> None:
+        """Drop what has not been played, of these tags or of all; `PlayoutCleared` follows."""
 
     def hang_up(self, status: int = 200) -> None:
         """BYE, CANCEL or a refusal with `status`, whichever fits the call's state."""

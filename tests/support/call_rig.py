@@ -103,7 +103,7 @@ class CallRig:
         """The media clock takes a frame."""
         samples = min(self.frame_samples, self.playing)
         self.playing -= samples
-        self.tell(FramePlayed(samples=samples, at_ns=self.now_ns))
+        self.tell(FramePlayed(played=((0, samples),), at_ns=self.now_ns))
 
     def caller_audio(self, length_ms: int = 20, byte: bytes = b"\1\0") -> list[effects.Effect]:
         """The caller's audio arrives, frame by frame, all at once."""
@@ -171,9 +171,13 @@ class CallRig:
         if done is not None:
             self.response_done(response, item=item, status=done, transcript=transcript)
 
-    def delta(self, audio_ms: float, *, response: str = "r1", item: str = "a1") -> None:
+    def delta(
+        self, audio_ms: float, *, response: str = "r1", item: str = "a1"
+    ) -> list[effects.Effect]:
         pcm = b"\2\0" * round(audio_ms * self.rate_hz / 1000)
-        self.event("response.output_audio.delta", response_id=response, item_id=item, delta=pcm)
+        return self.event(
+            "response.output_audio.delta", response_id=response, item_id=item, delta=pcm
+        )
 
     def response_done(
         self,
@@ -244,7 +248,7 @@ class CallRig:
             self.playing += len(effect.pcm) // 2
         elif isinstance(effect, effects.ClearPlayout):
             dropped, self.playing = self.playing, 0
-            return [PlayoutCleared(dropped_samples=dropped)]
+            return [PlayoutCleared(dropped=((0, dropped),))]
         elif isinstance(effect, effects.SetTimer):
             self.timers[effect.timer] = effect.at_ns
         elif isinstance(effect, effects.CancelTimer):

@@ -8,16 +8,18 @@ nobody who counts time in audio (a voice detector, a recording) loses it.
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
     FRAME_MS,
+    NOTHING_PLAYED,
     AudioReceived,
     FramePlayed,
     PlayoutCleared,
     PlayoutOverflowed,
+    TaggedSamples,
 )
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.agent.telephony.pjsua.native.media import Stream
@@ -84,16 +86,16 @@ class LegMedia:
         """When `expire` has something to do, if there is media."""
         return None if self._incoming is None else self._incoming.due_ns
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int) -> None:
         """Queue audio; tell what found no room."""
-        dropped = self._playout.write(pcm)
+        dropped = self._playout.write(pcm, tag)
         if dropped:
-            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inbox.post(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None) -> None:
         """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
         with self._playing:
-            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inbox.post(PlayoutCleared(dropped=self._playout.clear(tags)))
 
     def connect(
         self, stream: Stream, *, codec_hz: int, payload_type: int, packet_ms: int, piece_ms: int
@@ -200,7 +202,7 @@ class LegMedia:
         said = self._said
         while len(said) < self._packet_bytes:
             with self._playing:
-                pcm, played = self._silence, 0
+                pcm, played = self._silence, NOTHING_PLAYED
                 if self._stream is not None and not self._held:
                     pcm, played = self._playout.read(self._frame_samples)
                 self._leave(pcm, played, at_ns)
@@ -209,10 +211,10 @@ class LegMedia:
             self._stream.put(bytes(said[: self._packet_bytes]))
         del said[: self._packet_bytes]
 
-    def _leave(self, pcm: bytes, played: int, at_ns: int) -> None:
+    def _leave(self, pcm: bytes, played: TaggedSamples, at_ns: int) -> None:
         if self._on_left is not None:
             self._on_left(pcm, at_ns)
-        self._inbox.post_soon(FramePlayed(samples=played, at_ns=at_ns))
+        self._inbox.post_soon(FramePlayed(played=played, at_ns=at_ns))
 
 
 def _described(packet: bytes, source: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:

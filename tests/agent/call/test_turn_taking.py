@@ -339,6 +339,16 @@ def test_a_response_that_stops_giving_signs_of_life_is_cancelled_and_the_call_li
     assert not rig.asked(events.Play), "what still comes of it is dropped"
 
 
+def test_a_delta_sets_no_timer_anew() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100, done=None)
+    for _ in range(100):
+        rig.wait(1_000)
+        assert [type(effect) for effect in rig.delta(100)] == [events.Play]
+    assert not rig.marks("watchdog_fired")
+
+
 def test_watchdogs_can_be_switched_off() -> None:
     off = {"commit_ms": 0, "response_ms": 0, "response_end_ms": 0}
     rig = listening(
@@ -553,7 +563,7 @@ def test_what_the_leg_dropped_is_not_waited_for() -> None:
     rig.turn()
     rig.respond(audio_ms=1000)
     rig.playing -= 4800
-    rig.tell(PlayoutOverflowed(dropped_samples=4800))
+    rig.tell(PlayoutOverflowed(tag=0, dropped_samples=4800))
     rig.wait(1000)
     assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 800.0}]
     assert rig.state == State.LISTENING
