@@ -61,7 +61,7 @@ class SipOptions:
     """At once; an engine may hold no more of them in a process than it says."""
     max_playout_ms: int = 120_000
     conceal_loss: bool = False
-    """Fill what was lost with what was said before. The concealer (WSOLA) needs 5 ms of delay."""
+    """Fill what was lost with what was said before (`telephony.concealment`); else with silence."""
     rtp_timeout_ms: int = 60_000
     """A call whose caller has sent no RTP for so long, and is not on hold, is over; 0: never."""
     retry_after_s: int = 5

@@ -108,6 +108,7 @@ class SipLeg:
             host.stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
+            conceals=options.conceal_loss,
             on_left=on_left,
             on_heard=on_heard,
         )

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
+from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
@@ -52,6 +53,7 @@ class LegMedia:
         *,
         rate_hz: int,
         max_playout_ms: int,
+        conceals: bool = False,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
     ) -> None:
@@ -70,6 +72,8 @@ class LegMedia:
         self._incoming: JitterBuffer[Body] | None = None
         """While there is media."""
         self._held = False
+        self._conceals = conceals
+        self._concealer: Concealer | None = None
         self._decoder_rate: Callable[[bytes], bytes] = _as_it_is
         self._encoder_rate: Callable[[bytes], bytes] = _as_it_is
         self._heard, self._said = bytearray(), bytearray()
@@ -113,6 +117,7 @@ class LegMedia:
         if is_new or codec_hz != self._codec_hz:
             self._decoder_rate = _rate(codec_hz, self._rate_hz)
             self._encoder_rate = _rate(self._rate_hz, codec_hz)
+            self._concealer = Concealer(codec_hz) if self._conceals else None
             self._heard.clear()
             self._said.clear()
         self._codec_hz, self._payload_type = codec_hz, payload_type
@@ -177,13 +182,22 @@ class LegMedia:
         switches = False
         for item in released:
             if isinstance(item, Gap):
-                samples = item.duration * self._codec_hz // _RTP_HZ
-                self._hear(bytes(samples * BYTES_PER_SAMPLE), now_ns, came=False)
+                self._hear(self._filled(item), now_ns, came=False)
             elif self._stream is not None:
                 packet, source, came_ns = item.body
                 switches |= self._stream.deliver(packet, source)
-                self._hear(self._stream.drain(), came_ns, came=True)
+                pcm = self._stream.drain()
+                if self._concealer is not None:
+                    self._concealer.hear(pcm)
+                self._hear(pcm, came_ns, came=True)
         return switches
+
+    def _filled(self, gap: Gap) -> bytes:
+        """What is heard instead of what did not come."""
+        samples = gap.duration * self._codec_hz // _RTP_HZ
+        if gap.lost and self._concealer is not None:
+            return self._concealer.fill(samples)
+        return bytes(samples * BYTES_PER_SAMPLE)
 
     def _hear(self, pcm: bytes, at_ns: int, *, came: bool) -> None:
         """Whole frames of what has been decoded become inputs."""

@@ -176,7 +176,9 @@ class CallerProcess:
             _mark(
                 timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
             )
-            await asyncio.to_thread(placed.recorder.save, directory / "call.wav")
+            await asyncio.to_thread(
+                placed.recorder.save, directory / "call.wav", directory / "arrivals.jsonl"
+            )
         for direction, episodes in placed.impairments.items():
             for struck in episodes:
                 _mark(

@@ -74,10 +74,11 @@ def _new_stream(library: ctypes.PyDLL, pool: int) -> bool:
     created = pjsua2.OnStreamCreatedParam()
     port = media.null_port(library, pool)
     place = media.Pointer.from_address(int(created.this) + media.BRIDGE_PORT_AT)
-    before = (int(created.stream or 0), int(created.streamIdx))
+    others = created.stream, created.streamIdx
     place.value = port
     created.destroyPort = True
-    return int(created.pPort) == port and before == (int(created.stream or 0), created.streamIdx)
+    is_there = int(created.pPort or 0) == port
+    return is_there and others == (created.stream, created.streamIdx)
 
 
 def _check_socket(library: ctypes.PyDLL, sockets: media.MediaSockets) -> None:
