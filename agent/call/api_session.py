@@ -1,6 +1,6 @@
 """The connection to the Realtime API as the call sees it: opened in the background, renewed.
 
-A link is `ready` when the session is as we asked for it. Whatever goes wrong before or after is
+It is `ready` when the session is as we asked for it. Whatever goes wrong before or after is
 marked, tried again with growing delays, and given up after a bounded number of tries.
 """
 
@@ -21,7 +21,7 @@ _PROVEN_NS = 10 * NS_PER_S
 """A session that lasted so long was a good one: the failures before it count no more."""
 
 
-class LinkState(Enum):
+class ApiSessionState(Enum):
     """How far the connection has come."""
 
     IDLE = auto()
@@ -37,7 +37,7 @@ class LinkState(Enum):
     CLOSED = auto()
 
 
-class Link:
+class ApiSession:
     """One call's line to the model, over as many connections as it takes."""
 
     def __init__(
@@ -53,26 +53,26 @@ class Link:
         self._attempt = 0
         self._failures = 0
         self._ready_ns: int | None = None
-        self.state = LinkState.IDLE
+        self.state = ApiSessionState.IDLE
         self.on_session_lost: Callable[[], None] = lambda: None
         """Told whenever a session, or the hope of one, is gone: whoever waits for it must know."""
 
     @property
     def ready(self) -> bool:
         """The session is as we asked for it."""
-        return self.state is LinkState.READY
+        return self.state is ApiSessionState.READY
 
     @property
     def failed(self) -> bool:
         """Every try has failed."""
-        return self.state is LinkState.FAILED
+        return self.state is ApiSessionState.FAILED
 
     def connect(self) -> None:
         """Open a connection; this does not wait for it."""
         realtime = self._settings.realtime
         self._attempt += 1
         self._created = False
-        self.state = LinkState.CONNECTING
+        self.state = ApiSessionState.CONNECTING
         self._out.mark("realtime_connecting", {"attempt": self._attempt})
         self._out.set_timer(Timer.CONNECT_LIMIT, realtime.connect_timeout_ms)
         self._out.add(
@@ -92,8 +92,8 @@ class Link:
 
     def connected(self) -> None:
         """The socket is open."""
-        if self.state is LinkState.CONNECTING:
-            self.state = LinkState.CONNECTED
+        if self.state is ApiSessionState.CONNECTING:
+            self.state = ApiSessionState.CONNECTED
             self._out.mark("realtime_connected")
             self._update_if_possible()
 
@@ -105,8 +105,8 @@ class Link:
         self._update_if_possible()
 
     def session_updated(self, event: SessionUpdated) -> bool:
-        """The session is as we asked for it. True if the link became ready by this."""
-        if self.state is not LinkState.UPDATING or self._format is None:
+        """The session is as we asked for it. True if it became ready by this."""
+        if self.state is not ApiSessionState.UPDATING or self._format is None:
             return False
         wanted = format_name(self._format, self._settings.realtime.dialect)
         for direction, found in (("input", event.input_format), ("output", event.output_format)):
@@ -114,7 +114,7 @@ class Link:
                 # Anything else would be noise in somebody's ear.
                 self.drop(f"the session's {direction} format is {found}, asked for {wanted}")
                 return False
-        self.state = LinkState.READY
+        self.state = ApiSessionState.READY
         self._ready_ns = self._out.now_ns
         self._out.cancel_timer(Timer.CONNECT_LIMIT)
         self._out.mark("session_updated")
@@ -129,7 +129,7 @@ class Link:
         """
         if event_id is None or event_id != self._update_id:
             return False
-        if self.state is LinkState.UPDATING:
+        if self.state is ApiSessionState.UPDATING:
             self.drop(f"session.update was refused: {message}")
         return True
 
@@ -160,18 +160,18 @@ class Link:
         """The call is over."""
         self._cancel_timers()
         if self.state not in (
-            LinkState.IDLE,
-            LinkState.WAITING,
-            LinkState.FAILED,
-            LinkState.CLOSED,
+            ApiSessionState.IDLE,
+            ApiSessionState.WAITING,
+            ApiSessionState.FAILED,
+            ApiSessionState.CLOSED,
         ):
             self._out.add(CloseRealtime())
             self._out.mark("realtime_closed", {"code": 1000, "reason": "call ended"})
-        self.state = LinkState.CLOSED
+        self.state = ApiSessionState.CLOSED
 
     def _update_if_possible(self) -> None:
-        if self.state is LinkState.CONNECTED and self._created and self._format is not None:
-            self.state = LinkState.UPDATING
+        if self.state is ApiSessionState.CONNECTED and self._created and self._format is not None:
+            self.state = ApiSessionState.UPDATING
             update = session_update(self._settings, self._format, self._tools)
             self._update_id = self._out.send(update)
 
@@ -183,9 +183,9 @@ class Link:
         self._ready_ns = None
         self._failures += 1
         if self._failures > reconnect.attempts:
-            self.state = LinkState.FAILED
+            self.state = ApiSessionState.FAILED
         else:
-            self.state = LinkState.WAITING
+            self.state = ApiSessionState.WAITING
             doublings = min(self._failures - 1, _MAX_BACKOFF_DOUBLINGS)
             delay_ms = min(reconnect.first_delay_ms << doublings, reconnect.max_delay_ms)
             self._out.set_timer(Timer.RECONNECT_DUE, delay_ms)

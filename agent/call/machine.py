@@ -7,7 +7,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
     opening    beep and greeting            turns      whose turn it is, commit, barge-in
     uplink     the caller's audio           responses  what the model says
     player     what the caller hears        functions  what the model calls
-    keys       what the caller presses      link       the connection to the API
+    keys       what the caller presses      session    the session with the API
     history    what a new session is told   trouble    what is said when the API fails
     closing    the end of the call
 
@@ -18,7 +18,7 @@ so for what the API tells, and keeps what holds between the parts.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from callerside.agent.call.api_session import Link
+from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
 from callerside.agent.call.context import Outbox
 from callerside.agent.call.dtmf import Keys
@@ -90,11 +90,11 @@ class Parts:
         self.history = history = History(out, settings.realtime.dialect)
         self.player = player = Player(out, rate_hz, settings.playout.max_ms)
         self.uplink = Uplink(out, settings, rate_hz)
-        self.link = Link(out, settings, called, offered)
+        self.session = ApiSession(out, settings, called, offered)
         self.responses = responses = Responses(out, chart, player, history, settings)
         self.turns = Turns(out, chart, player, responses, self.uplink, settings)
         self.opening = Opening(out, chart, player, responses, history, settings, rate_hz)
-        self.closing = Closing(out, chart, player, self.link, responses, settings.limits)
+        self.closing = Closing(out, chart, player, self.session, responses, settings.limits)
         self.keys = keys = Keys(out, history, self.turns, responses, settings.dtmf)
         self.functions = Functions(
             out, player, history, responses, self.closing, keys, settings, offered
@@ -130,7 +130,7 @@ class Conversation:
         self._move_wanted = False
         self._silent = False
         self._handlers = self._event_handlers()
-        parts.link.on_session_lost = self._session_lost
+        parts.session.on_session_lost = self._session_lost
 
     def event(self, event: RealtimeEvent) -> None:
         """A server event."""
@@ -153,12 +153,12 @@ class Conversation:
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
         if not self._parts.closing.hanging_up:
-            self._parts.link.lost(event)
+            self._parts.session.lost(event)
 
     def connect_limit(self) -> None:
         """The session was not ready in time."""
         self._out.mark("watchdog_fired", {"what": Timer.CONNECT_LIMIT.value})
-        self._parts.link.drop("the session was not ready in time")
+        self._parts.session.drop("the session was not ready in time")
 
     def move_due(self) -> None:
         """The session will expire: move to a new one at the next quiet moment."""
@@ -216,23 +216,23 @@ class Conversation:
             self._move_session()
         self._watch_answer()
         self._listen_again()
-        missing = parts.opening.over and not parts.link.ready and not parts.closing.wanted
+        missing = parts.opening.over and not parts.session.ready and not parts.closing.wanted
         parts.trouble.waiting(for_session=missing)
         self._watch_silence()
         said_more = parts.responses.expected or parts.functions.running
-        more_to_come = parts.link.ready and said_more
+        more_to_come = parts.session.ready and said_more
         if parts.closing.goodbye_owed and not more_to_come and parts.player.idle:
             parts.trouble.take_leave()
         parts.closing.proceed(more_to_come=more_to_come)
         parts.functions.proceed()
-        if parts.link.ready and not parts.opening.holds_back_caller:
+        if parts.session.ready and not parts.opening.holds_back_caller:
             parts.uplink.open(parts.format)
         else:
             parts.uplink.close()
 
     def _session_updated(self, event: events.SessionUpdated) -> None:
         parts = self._parts
-        if not parts.link.session_updated(event):
+        if not parts.session.session_updated(event):
             return
         parts.history.start_session()
         parts.opening.session_ready()
@@ -253,18 +253,18 @@ class Conversation:
         parts.opening.session_lost(greeting)
         if self._chart.state in TURN_STATES:
             self._chart.move(Trigger.SESSION_MISSED)
-        if parts.link.failed:
+        if parts.session.failed:
             parts.opening.give_up()
             parts.trouble.give_up("no connection to the Realtime API")
 
     def _move_session(self) -> None:
         self._move_wanted = False
-        self._parts.link.move()
+        self._parts.session.move()
 
     def _error(self, event: events.ApiError) -> None:
         parts = self._parts
         self._out.mark("realtime_error", {"code": event.code, "message": event.message})
-        if parts.link.refused(event.event_id, event.message):
+        if parts.session.refused(event.event_id, event.message):
             return
         if not parts.turns.commit_refused(event.event_id):
             self._request_refused(event)
@@ -326,7 +326,7 @@ class Conversation:
 
     def _open_turns(self) -> None:
         parts, chart = self._parts, self._chart
-        if not parts.link.ready:
+        if not parts.session.ready:
             if chart.state is not State.CONNECTING_OPENAI:
                 chart.move(Trigger.SESSION_MISSED)
             return
@@ -349,7 +349,7 @@ class Conversation:
         parts, turns = self._parts, self._parts.turns
         limit_ms = parts.settings.turns.watchdogs.response_ms
         committed = turns.answer_due and not (turns.speaking or turns.committing)
-        owed = parts.link.ready and (parts.responses.pending or committed)
+        owed = parts.session.ready and (parts.responses.pending or committed)
         if owed and limit_ms and not self._out.is_running(Timer.RESPONSE_LIMIT):
             self._out.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
 
@@ -383,7 +383,7 @@ class Conversation:
     def _event_handlers(self) -> dict[type, Callable[[Any], object]]:
         parts = self._parts
         return {
-            events.SessionCreated: parts.link.session_created,
+            events.SessionCreated: parts.session.session_created,
             events.SessionUpdated: self._session_updated,
             events.ApiError: self._error,
             events.SpeechStarted: parts.turns.speech_started,
@@ -501,9 +501,9 @@ class CallMachine:
         self._chart.move(Trigger.ANSWER_SENT)
         parts.opening.call_received()
         parts.trouble.call_received()
-        parts.link.connect()
+        parts.session.connect()
         if parts.format.encoding == "pcm":  # G.711: the codec decides, once it is known
-            parts.link.use_format(parts.format)
+            parts.session.use_format(parts.format)
         self._out.set_timer(Timer.MEDIA_LIMIT, limits.media_ms)
         if limits.call_ms:
             self._out.set_timer(Timer.CALL_LIMIT, limits.call_ms)
@@ -523,19 +523,19 @@ class CallMachine:
         self._out.cancel_timer(Timer.MEDIA_LIMIT)
         self._chart.move(Trigger.MEDIA_UP)
         parts.format = audio_format(parts.rate_hz, event.codec)
-        parts.link.use_format(parts.format)
+        parts.session.use_format(parts.format)
         parts.opening.media_up()
 
     def _media_held(self, _event: MediaHeld) -> None:
         self._out.mark("media_held")
 
     def _listen(self, pcm: bytes) -> None:
-        if self._parts.link.ready and self._parts.turns.hear(pcm):
+        if self._parts.session.ready and self._parts.turns.hear(pcm):
             self._conversation.settle()
 
     def _playout_cleared(self, _event: PlayoutCleared) -> None:
         segments = self._player.cleared()
-        if self._parts.link.ready:
+        if self._parts.session.ready:
             self._parts.turns.cleared(segments)
 
     def _playout_overflowed(self, event: PlayoutOverflowed) -> None:
@@ -601,7 +601,7 @@ class CallMachine:
             TransferRequested: self._transfer_requested,
             RtpMeasured: self._rtp_measured,
             HungUp: self._closing.hung_up,
-            RealtimeConnected: lambda _: parts.link.connected(),
+            RealtimeConnected: lambda _: parts.session.connected(),
             RealtimeEvent: conversation.event,
             RealtimeGarbage: conversation.garbage,
             RealtimeClosed: conversation.closed,
@@ -617,7 +617,7 @@ class CallMachine:
         return {
             Timer.GREETING_DUE: parts.opening.due,
             Timer.CONNECT_LIMIT: conversation.connect_limit,
-            Timer.RECONNECT_DUE: parts.link.connect,
+            Timer.RECONNECT_DUE: parts.session.connect,
             Timer.SESSION_MOVE_DUE: conversation.move_due,
             Timer.SPEECH_LIMIT: parts.turns.speech_limit,
             Timer.COMMIT_LIMIT: conversation.commit_limit,

@@ -6,7 +6,7 @@ then it is hung up, or transferred where that was wanted, and hung up if that fa
 are bounded, too.
 """
 
-from callerside.agent.call.api_session import Link
+from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.context import Outbox
 from callerside.agent.call.events import Finish, HangUp, Timer, Transfer
 from callerside.agent.call.playout import Player
@@ -29,14 +29,14 @@ class Closing:
         out: Outbox,
         chart: StateChart,
         player: Player,
-        link: Link,
+        session: ApiSession,
         responses: Responses,
         limits: LimitSettings,
     ) -> None:
         self._out = out
         self._chart = chart
         self._player = player
-        self._link = link
+        self._session = session
         self._responses = responses
         self._limits = limits
         self._wish: str | None = None
@@ -64,7 +64,7 @@ class Closing:
         """End the call after the model has taken leave, if there is one to do so."""
         if self._wish is None:
             self.goodbye_owed = True
-            if self._link.ready:
+            if self._session.ready:
                 self._responses.request(Purpose.GOODBYE, self._limits.goodbye_instructions)
         self.after_last_word(reason)
 
@@ -76,7 +76,7 @@ class Closing:
             self.now(self._wish)
             return
         self.transferring = True
-        self._link.close()
+        self._session.close()
         self._out.cancel_all_timers()
         self._out.add(Transfer(uri=self._transfer_to))
         self._out.mark("transfer_sent", {"uri": self._transfer_to})
@@ -104,7 +104,7 @@ class Closing:
             return
         self.hanging_up = True
         self._player.end()
-        self._link.close()
+        self._session.close()
         self._out.cancel_all_timers()
         self._out.mark("hang_up_sent", {"reason": reason})
         self._out.add(HangUp(status=status))
@@ -113,7 +113,7 @@ class Closing:
     def hung_up(self, event: HungUp) -> None:
         """The telephone's side is over, whoever ended it."""
         self._player.end()
-        self._link.close()
+        self._session.close()
         self._out.cancel_all_timers()
         fields = {"by": event.by, "status": event.status, "reason": event.reason}
         self._chart.move(Trigger.ENDED)
