@@ -7,7 +7,7 @@ marked, tried again with growing delays, and given up after a bounded number of 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import CloseRealtime, ConnectRealtime, Timer
 from callerside.agent.config.settings import CallSettings, realtime_url
 from callerside.agent.realtime.events import SessionCreated, SessionUpdated
@@ -41,9 +41,9 @@ class ApiSession:
     """One call's line to the model, over as many connections as it takes."""
 
     def __init__(
-        self, out: Outbox, settings: CallSettings, called: str, tools: Sequence[Event]
+        self, context: CallContext, settings: CallSettings, called: str, tools: Sequence[Event]
     ) -> None:
-        self._out = out
+        self._context = context
         self._settings = settings
         self._url = realtime_url(settings.realtime, called)
         self._tools = tools
@@ -73,9 +73,9 @@ class ApiSession:
         self._attempt += 1
         self._created = False
         self.state = ApiSessionState.CONNECTING
-        self._out.mark("realtime_connecting", {"attempt": self._attempt})
-        self._out.set_timer(Timer.CONNECT_LIMIT, realtime.connect_timeout_ms)
-        self._out.add(
+        self._context.mark("realtime_connecting", {"attempt": self._attempt})
+        self._context.set_timer(Timer.CONNECT_LIMIT, realtime.connect_timeout_ms)
+        self._context.add(
             ConnectRealtime(
                 url=self._url,
                 model=realtime.model,
@@ -94,13 +94,13 @@ class ApiSession:
         """The socket is open."""
         if self.state is ApiSessionState.CONNECTING:
             self.state = ApiSessionState.CONNECTED
-            self._out.mark("realtime_connected")
+            self._context.mark("realtime_connected")
             self._update_if_possible()
 
     def session_created(self, event: SessionCreated) -> None:
         """The server has made a session, with its own defaults."""
         fields = {"session": event.session_id} if event.session_id else {}
-        self._out.mark("session_created", fields)
+        self._context.mark("session_created", fields)
         self._created = True
         self._update_if_possible()
 
@@ -115,11 +115,11 @@ class ApiSession:
                 self.drop(f"the session's {direction} format is {found}, asked for {wanted}")
                 return False
         self.state = ApiSessionState.READY
-        self._ready_ns = self._out.now_ns
-        self._out.cancel_timer(Timer.CONNECT_LIMIT)
-        self._out.mark("session_updated")
+        self._ready_ns = self._context.now_ns
+        self._context.cancel_timer(Timer.CONNECT_LIMIT)
+        self._context.mark("session_updated")
         if self._settings.realtime.session_move_ms:
-            self._out.set_timer(Timer.SESSION_MOVE_DUE, self._settings.realtime.session_move_ms)
+            self._context.set_timer(Timer.SESSION_MOVE_DUE, self._settings.realtime.session_move_ms)
         return True
 
     def refused(self, event_id: str | None, message: str) -> bool:
@@ -138,21 +138,23 @@ class ApiSession:
         fields: dict[str, object] = {"reason": event.reason}
         if event.status is not None:
             fields["status"] = event.status
-        self._out.mark("realtime_failed", fields)
+        self._context.mark("realtime_failed", fields)
         if event.code is not None:
-            self._out.mark("realtime_closed", {"code": event.code, "reason": event.reason})
+            self._context.mark("realtime_closed", {"code": event.code, "reason": event.reason})
         self._try_again()
 
     def drop(self, reason: str) -> None:
         """Close a connection that is of no use, and try another."""
-        self._out.add(CloseRealtime())
-        self._out.mark("realtime_failed", {"reason": reason})
+        self._context.add(CloseRealtime())
+        self._context.mark("realtime_failed", {"reason": reason})
         self._try_again()
 
     def move(self) -> None:
         """Change to a new session before the old one expires."""
-        self._out.add(CloseRealtime())
-        self._out.mark("realtime_closed", {"code": 1000, "reason": "session is about to expire"})
+        self._context.add(CloseRealtime())
+        self._context.mark(
+            "realtime_closed", {"code": 1000, "reason": "session is about to expire"}
+        )
         self.connect()
         self.on_session_lost()
 
@@ -165,20 +167,20 @@ class ApiSession:
             ApiSessionState.FAILED,
             ApiSessionState.CLOSED,
         ):
-            self._out.add(CloseRealtime())
-            self._out.mark("realtime_closed", {"code": 1000, "reason": "call ended"})
+            self._context.add(CloseRealtime())
+            self._context.mark("realtime_closed", {"code": 1000, "reason": "call ended"})
         self.state = ApiSessionState.CLOSED
 
     def _update_if_possible(self) -> None:
         if self.state is ApiSessionState.CONNECTED and self._created and self._format is not None:
             self.state = ApiSessionState.UPDATING
             update = session_update(self._settings, self._format, self._tools)
-            self._update_id = self._out.send(update)
+            self._update_id = self._context.send(update)
 
     def _try_again(self) -> None:
         self._cancel_timers()
         reconnect = self._settings.realtime.reconnect
-        if self._ready_ns is not None and self._out.now_ns - self._ready_ns >= _PROVEN_NS:
+        if self._ready_ns is not None and self._context.now_ns - self._ready_ns >= _PROVEN_NS:
             self._failures = 0
         self._ready_ns = None
         self._failures += 1
@@ -188,9 +190,9 @@ class ApiSession:
             self.state = ApiSessionState.WAITING
             doublings = min(self._failures - 1, _MAX_BACKOFF_DOUBLINGS)
             delay_ms = min(reconnect.first_delay_ms << doublings, reconnect.max_delay_ms)
-            self._out.set_timer(Timer.RECONNECT_DUE, delay_ms)
+            self._context.set_timer(Timer.RECONNECT_DUE, delay_ms)
         self.on_session_lost()
 
     def _cancel_timers(self) -> None:
         for timer in (Timer.CONNECT_LIMIT, Timer.RECONNECT_DUE, Timer.SESSION_MOVE_DUE):
-            self._out.cancel_timer(timer)
+            self._context.cancel_timer(timer)

@@ -9,7 +9,7 @@ from callerside.agent.call.events import CancelTimer, Effect, EmitMark, SendEven
 from callerside.clock import NS_PER_MS
 
 
-class Outbox:
+class CallContext:
     """Effects in the order in which they are wanted."""
 
     def __init__(self) -> None:

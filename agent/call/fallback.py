@@ -4,7 +4,7 @@ Two prompts are made beforehand (`callerside-agent greet`) and cached like the g
 asks to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
 """
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import LoadPrompt, PromptLoaded, Timer
 from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.call.prompts import prompt_key
@@ -28,14 +28,14 @@ class Trouble:
 
     def __init__(
         self,
-        out: Outbox,
+        context: CallContext,
         player: Player,
         responses: Responses,
         closing: Closing,
         settings: CallSettings,
         rate_hz: int,
     ) -> None:
-        self._out = out
+        self._context = context
         self._player = player
         self._responses = responses
         self._closing = closing
@@ -54,7 +54,7 @@ class Trouble:
     def call_received(self) -> None:
         """Fetch the prompts while there is no trouble."""
         for key in self._keys:
-            self._out.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
+            self._context.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
 
     def loaded(self, event: PromptLoaded) -> None:
         """The cache's answer; a damaged prompt is as good as none."""
@@ -68,9 +68,9 @@ class Trouble:
             return
         self._waiting = for_session
         if for_session:
-            self._out.set_timer(Timer.HOLD_DUE, self._settings.failure.hold_after_ms)
+            self._context.set_timer(Timer.HOLD_DUE, self._settings.failure.hold_after_ms)
         else:
-            self._out.cancel_timer(Timer.HOLD_DUE)
+            self._context.cancel_timer(Timer.HOLD_DUE)
 
     def hold_on(self) -> None:
         """It takes so long that the caller must be told."""
@@ -122,7 +122,7 @@ class Trouble:
             return
         self._say(HOLD)
         self._retry_instructions = instructions
-        self._out.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
+        self._context.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
 
     def _say(self, name: str) -> None:
         pcm = self._prompts.get(name)

@@ -8,7 +8,7 @@ is known only if the server transcribes it (`realtime.transcription_model`).
 from collections import OrderedDict
 from typing import Any
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.config.settings import Dialect
 from callerside.agent.realtime.requests import (
     Event,
@@ -28,8 +28,8 @@ CONTINUED = "The call goes on after an interruption. Some of what was said may b
 class History:
     """The conversation so far."""
 
-    def __init__(self, out: Outbox, dialect: Dialect) -> None:
-        self._out = out
+    def __init__(self, context: CallContext, dialect: Dialect) -> None:
+        self._context = context
         self._dialect: Dialect = dialect
         self._items: OrderedDict[str, Event] = OrderedDict()
         self._count = 0
@@ -43,9 +43,9 @@ class History:
         self._live = True
         self._sessions += 1
         for item in self._items.values():
-            self._out.send(item)
+            self._context.send(item)
         if self._sessions > 1:
-            self._out.send(system_message(CONTINUED))
+            self._context.send(system_message(CONTINUED))
 
     def lose_session(self) -> None:
         """There is nobody to tell until the next one."""
@@ -82,7 +82,7 @@ class History:
     def _tell(self, key: str, item: dict[str, Any]) -> None:
         self._note(key, item)
         if self._live:
-            self._out.send(item)
+            self._context.send(item)
 
     def _note(self, key: str, item: dict[str, Any]) -> None:
         self._count += 1

@@ -20,7 +20,7 @@ from typing import Any
 
 from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import Keys
 from callerside.agent.call.events import (
     Answer,
@@ -84,22 +84,22 @@ class Parts:
         self.settings = settings
         self.rate_hz = rate_hz
         self.format = audio_format(rate_hz, None)
-        self.out = out = Outbox()
-        self.chart = chart = StateChart(out, strict=strict)
+        self.context = context = CallContext()
+        self.chart = chart = StateChart(context, strict=strict)
         offered = [*declarations(settings.tools), *tools]
-        self.history = history = History(out, settings.realtime.dialect)
-        self.player = player = Player(out, rate_hz, settings.playout.max_ms)
-        self.uplink = Uplink(out, settings, rate_hz)
-        self.session = ApiSession(out, settings, called, offered)
-        self.responses = responses = Responses(out, chart, player, history, settings)
-        self.turns = Turns(out, chart, player, responses, self.uplink, settings)
-        self.opening = Opening(out, chart, player, responses, history, settings, rate_hz)
-        self.closing = Closing(out, chart, player, self.session, responses, settings.limits)
-        self.keys = keys = Keys(out, history, self.turns, responses, settings.dtmf)
+        self.history = history = History(context, settings.realtime.dialect)
+        self.player = player = Player(context, rate_hz, settings.playout.max_ms)
+        self.uplink = Uplink(context, settings, rate_hz)
+        self.session = ApiSession(context, settings, called, offered)
+        self.responses = responses = Responses(context, chart, player, history, settings)
+        self.turns = Turns(context, chart, player, responses, self.uplink, settings)
+        self.opening = Opening(context, chart, player, responses, history, settings, rate_hz)
+        self.closing = Closing(context, chart, player, self.session, responses, settings.limits)
+        self.keys = keys = Keys(context, history, self.turns, responses, settings.dtmf)
         self.functions = Functions(
-            out, player, history, responses, self.closing, keys, settings, offered
+            context, player, history, responses, self.closing, keys, settings, offered
         )
-        self.trouble = Trouble(out, player, responses, self.closing, settings, rate_hz)
+        self.trouble = Trouble(context, player, responses, self.closing, settings, rate_hz)
 
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -122,7 +122,7 @@ class Conversation:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._out = parts.out
+        self._context = parts.context
         self._chart = parts.chart
         self._dialect = parts.settings.realtime.dialect
         self._answer_owed = False
@@ -140,7 +140,7 @@ class Conversation:
             parsed = events.read(event.event, self._dialect)
         except events.EventError as error:
             fields = {"type": str(event.event.get("type")), "reason": str(error)}
-            self._out.mark("event_dropped", fields)
+            self._context.mark("event_dropped", fields)
             return
         handler = self._handlers.get(type(parsed))
         if handler is not None:
@@ -148,7 +148,7 @@ class Conversation:
 
     def garbage(self, event: RealtimeGarbage) -> None:
         """A message that is no event."""
-        self._out.mark("event_dropped", {"type": "unknown", "reason": event.reason})
+        self._context.mark("event_dropped", {"type": "unknown", "reason": event.reason})
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
@@ -157,7 +157,7 @@ class Conversation:
 
     def connect_limit(self) -> None:
         """The session was not ready in time."""
-        self._out.mark("watchdog_fired", {"what": Timer.CONNECT_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.CONNECT_LIMIT.value})
         self._parts.session.drop("the session was not ready in time")
 
     def move_due(self) -> None:
@@ -175,7 +175,7 @@ class Conversation:
         if parts.responses.active is not None:
             parts.turns.wait_on()
         elif parts.opening.awaits_response:
-            self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
+            self._context.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
             parts.responses.abandon_request()
             parts.opening.request_failed()
         elif parts.turns.response_limit():
@@ -188,13 +188,13 @@ class Conversation:
         """
         turns = self._parts.turns
         if turns.speaking or turns.committing or turns.answer_due:
-            self._out.set_timer(Timer.RETRY_DUE, _ASIDE_MS)
+            self._context.set_timer(Timer.RETRY_DUE, _ASIDE_MS)
         else:
             self._parts.trouble.retry()
 
     def response_end_limit(self) -> None:
         """The running response has stopped giving signs of life."""
-        self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_END_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.RESPONSE_END_LIMIT.value})
         response = self._parts.responses.give_up()
         if response is None:
             return
@@ -263,7 +263,7 @@ class Conversation:
 
     def _error(self, event: events.ApiError) -> None:
         parts = self._parts
-        self._out.mark("realtime_error", {"code": event.code, "message": event.message})
+        self._context.mark("realtime_error", {"code": event.code, "message": event.message})
         if parts.session.refused(event.event_id, event.message):
             return
         if not parts.turns.commit_refused(event.event_id):
@@ -280,7 +280,7 @@ class Conversation:
             parts.responses.ask_again(request)
 
     def _response_created(self, event: events.ResponseCreated) -> None:
-        self._out.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
+        self._context.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
         parts = self._parts
         if parts.turns.committing:  # the server may have committed without a word
             parts.history.has_caller = True
@@ -350,8 +350,8 @@ class Conversation:
         limit_ms = parts.settings.turns.watchdogs.response_ms
         committed = turns.answer_due and not (turns.speaking or turns.committing)
         owed = parts.session.ready and (parts.responses.pending or committed)
-        if owed and limit_ms and not self._out.is_running(Timer.RESPONSE_LIMIT):
-            self._out.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
+        if owed and limit_ms and not self._context.is_running(Timer.RESPONSE_LIMIT):
+            self._context.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
 
     def _listen_again(self) -> None:
         """Leave a state that waits for something which will not come.
@@ -376,9 +376,9 @@ class Conversation:
         self._silent = silent
         limit_ms = self._parts.settings.limits.silence_ms
         if silent and limit_ms:
-            self._out.set_timer(Timer.SILENCE_LIMIT, limit_ms)
+            self._context.set_timer(Timer.SILENCE_LIMIT, limit_ms)
         else:
-            self._out.cancel_timer(Timer.SILENCE_LIMIT)
+            self._context.cancel_timer(Timer.SILENCE_LIMIT)
 
     def _event_handlers(self) -> dict[type, Callable[[Any], object]]:
         parts = self._parts
@@ -431,7 +431,7 @@ class CallMachine:
             ValueError: the API knows no audio format of that rate.
         """
         self._parts = parts = Parts(settings, called, sample_rate_hz, tools, strict=strict)
-        self._out = parts.out
+        self._context = parts.context
         self._chart = parts.chart
         self._player = parts.player
         self._uplink = parts.uplink
@@ -467,8 +467,8 @@ class CallMachine:
 
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
         """What is to be done now that `event` happened at `now_ns`."""
-        out = self._out
-        out.now_ns = now_ns
+        context = self._context
+        context.now_ns = now_ns
         if self._chart.state is State.ENDED:
             return []
         if self._closing.hanging_up and type(event) not in _AFTER_HANGING_UP:
@@ -477,14 +477,14 @@ class CallMachine:
             self._uplink.feed(event.pcm, event.at_ns)
             if self._own_ear:
                 self._listen(event.pcm)
-            return out.take()
+            return context.take()
         if type(event) is FramePlayed:
             if self._player.frame_played(event):
                 self._conversation.settle()
-            return out.take()
+            return context.take()
         self._handlers[type(event)](event)
         self._conversation.settle()
-        return out.take()
+        return context.take()
 
     # What the telephone tells.
 
@@ -495,39 +495,39 @@ class CallMachine:
             "sip_call_id": event.sip_call_id,
         }
         parts, limits = self._parts, self._parts.settings.limits
-        self._out.mark("call_received", fields)
-        self._out.add(Answer())
-        self._out.mark("answer_sent", {"status": 200})
+        self._context.mark("call_received", fields)
+        self._context.add(Answer())
+        self._context.mark("answer_sent", {"status": 200})
         self._chart.move(Trigger.ANSWER_SENT)
         parts.opening.call_received()
         parts.trouble.call_received()
         parts.session.connect()
         if parts.format.encoding == "pcm":  # G.711: the codec decides, once it is known
             parts.session.use_format(parts.format)
-        self._out.set_timer(Timer.MEDIA_LIMIT, limits.media_ms)
+        self._context.set_timer(Timer.MEDIA_LIMIT, limits.media_ms)
         if limits.call_ms:
-            self._out.set_timer(Timer.CALL_LIMIT, limits.call_ms)
+            self._context.set_timer(Timer.CALL_LIMIT, limits.call_ms)
 
     def _call_answered(self, _event: CallAnswered) -> None:
-        self._out.mark("answered")
+        self._context.mark("answered")
         if self._chart.state not in TURN_STATES:
             self._chart.move(Trigger.ANSWERED)
 
     def _media_ready(self, event: MediaReady) -> None:
         if self._media_up:
-            self._out.mark("media_resumed")
+            self._context.mark("media_resumed")
             return
         parts = self._parts
         self._media_up = True
-        self._out.mark("media_ready", {"codec": event.codec})
-        self._out.cancel_timer(Timer.MEDIA_LIMIT)
+        self._context.mark("media_ready", {"codec": event.codec})
+        self._context.cancel_timer(Timer.MEDIA_LIMIT)
         self._chart.move(Trigger.MEDIA_UP)
         parts.format = audio_format(parts.rate_hz, event.codec)
         parts.session.use_format(parts.format)
         parts.opening.media_up()
 
     def _media_held(self, _event: MediaHeld) -> None:
-        self._out.mark("media_held")
+        self._context.mark("media_held")
 
     def _listen(self, pcm: bytes) -> None:
         if self._parts.session.ready and self._parts.turns.hear(pcm):
@@ -542,7 +542,7 @@ class CallMachine:
         self._player.overflowed(event.dropped_samples)
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
-        self._out.mark("transfer_ended", {"status": event.status})
+        self._context.mark("transfer_ended", {"status": event.status})
         if self._closing.transferring and event.status < _REFUSAL:
             self._closing.transferred()
         elif self._closing.transferring:
@@ -551,7 +551,9 @@ class CallMachine:
             self._parts.functions.transfer_ended(event.status)
 
     def _transfer_requested(self, _event: TransferRequested) -> None:
-        self._out.mark("event_dropped", {"type": "REFER", "reason": "we are not to be transferred"})
+        self._context.mark(
+            "event_dropped", {"type": "REFER", "reason": "we are not to be transferred"}
+        )
 
     def _rtp_measured(self, event: RtpMeasured) -> None:
         fields = {
@@ -559,7 +561,7 @@ class CallMachine:
             "lost_packets": event.lost_packets,
             "jitter_ms": event.jitter_ms,
         }
-        self._out.mark("rtp_measured", fields)
+        self._context.mark("rtp_measured", fields)
 
     # What the driver and the timers tell.
 
@@ -574,15 +576,15 @@ class CallMachine:
             self._closing.after_last_word(event.reason)
 
     def _timer_fired(self, event: TimerFired) -> None:
-        if self._out.timer_fired(event.timer):
+        if self._context.timer_fired(event.timer):
             self._timer_handlers[event.timer]()
 
     def _transfer_limit(self) -> None:
-        self._out.mark("watchdog_fired", {"what": Timer.TRANSFER_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.TRANSFER_LIMIT.value})
         self._parts.trouble.transfer_failed()
 
     def _limit_reached(self, timer: Timer) -> None:
-        self._out.mark("watchdog_fired", {"what": timer.value})
+        self._context.mark("watchdog_fired", {"what": timer.value})
         self._closing.with_goodbye(f"limit reached: {timer.value}")
 
     # Who hears of what.

@@ -7,7 +7,7 @@ the history, so that the model does not greet twice.
 
 from enum import Enum, auto
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import LoadPrompt, PromptLoaded, PromptStored, StorePrompt, Timer
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Kind, Player, Segment
@@ -40,7 +40,7 @@ class Opening:
 
     def __init__(
         self,
-        out: Outbox,
+        context: CallContext,
         chart: StateChart,
         player: Player,
         responses: Responses,
@@ -48,7 +48,7 @@ class Opening:
         settings: CallSettings,
         rate_hz: int,
     ) -> None:
-        self._out = out
+        self._context = context
         self._chart = chart
         self._player = player
         self._responses = responses
@@ -84,7 +84,7 @@ class Opening:
     def call_received(self) -> None:
         """Look the greeting up while the telephone is being answered."""
         if not self._lookup_done:
-            self._out.add(LoadPrompt(key=self._key, rate_hz=self._rate_hz))
+            self._context.add(LoadPrompt(key=self._key, rate_hz=self._rate_hz))
 
     def media_up(self) -> None:
         """Beep now, greet a little later."""
@@ -93,7 +93,7 @@ class Opening:
             pcm = tone(beep.hz, beep.length_ms, self._rate_hz, level_dbfs=beep.level_dbfs)
             self._player.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)
         delay_ms = self._settings.greeting.delay_ms if self._settings.greeting.enabled else 0
-        self._out.set_timer(Timer.GREETING_DUE, delay_ms)
+        self._context.set_timer(Timer.GREETING_DUE, delay_ms)
 
     def loaded(self, event: PromptLoaded) -> None:
         """The cache's answer."""
@@ -101,7 +101,7 @@ class Opening:
             return
         self._lookup_done = True
         if event.damage is not None:
-            self._out.mark("greeting_damaged", {"key": event.key, "reason": event.damage})
+            self._context.mark("greeting_damaged", {"key": event.key, "reason": event.damage})
         if event.pcm:
             self._cached = event
             self._history.greeted(event.transcript)
@@ -116,10 +116,10 @@ class Opening:
             self._chart.move(Trigger.GREETING_BEGUN)
             self.phase = Phase.WANTED
             if not self._lookup_done:
-                self._out.set_timer(Timer.GREETING_DUE, _LOOKUP_LIMIT_MS)
+                self._context.set_timer(Timer.GREETING_DUE, _LOOKUP_LIMIT_MS)
             self._proceed()
         elif self.phase is Phase.WANTED and not self._lookup_done:
-            self._out.mark("watchdog_fired", {"what": Timer.GREETING_DUE.value})
+            self._context.mark("watchdog_fired", {"what": Timer.GREETING_DUE.value})
             self._lookup_done = True
             self._proceed()
 
@@ -165,7 +165,7 @@ class Opening:
         if whole and response.audio and self._settings.greeting.cached:
             transcript = " ".join(response.transcripts)
             pcm = b"".join(response.audio)
-            self._out.add(
+            self._context.add(
                 StorePrompt(key=self._key, pcm=pcm, rate_hz=self._rate_hz, transcript=transcript)
             )
         self._end_if_heard()
@@ -178,7 +178,7 @@ class Opening:
     def stored(self, event: PromptStored) -> None:
         """What became of storing it."""
         if event.key == self._key and event.error is None:
-            self._out.mark("greeting_cached", {"key": event.key})
+            self._context.mark("greeting_cached", {"key": event.key})
 
     def segment_over(self, segment: Segment) -> None:
         """A segment was heard to its end, or was cut."""
@@ -195,7 +195,7 @@ class Opening:
         elif self._lookup_done and self._session_ready:
             self.phase = Phase.MAKING
             self._responses.request(Purpose.GREETING, self._settings.greeting.instructions)
-            self._out.mark("greeting_requested")
+            self._context.mark("greeting_requested")
             self._responses.greeting_settled()
 
     def _end_if_heard(self) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import ClearPlayout, Play
 from callerside.agent.telephony.interface import FRAME_MS, FramePlayed
 from callerside.audio import BYTES_PER_SAMPLE
@@ -245,8 +245,8 @@ _LEAD_MS = 60
 class Player:
     """What the caller hears of the agent."""
 
-    def __init__(self, out: Outbox, rate_hz: int, max_ms: int) -> None:
-        self._out = out
+    def __init__(self, context: CallContext, rate_hz: int, max_ms: int) -> None:
+        self._context = context
         self._rate_hz = rate_hz
         self._max_samples = max_ms * rate_hz // 1000
         self._ledger = Ledger(rate_hz * FRAME_MS // 1000)
@@ -287,7 +287,7 @@ class Player:
             room = 0
         if samples > room:
             segment.cut_short = True
-            self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
+            self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
             samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
         if not samples:
             return
@@ -353,7 +353,7 @@ class Player:
     def overflowed(self, samples: int) -> None:
         """The leg's own buffer was full, and dropped the newest audio."""
         self._ledger.overflowed(samples)
-        self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
+        self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
 
     def interrupt(self) -> None:
         """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
@@ -366,7 +366,7 @@ class Player:
             self._over.append(segment)
         if any(segment.interruptible for segment in self._ledger.segments):
             self._ledger.clear()
-            self._out.add(ClearPlayout())
+            self._context.add(ClearPlayout())
         self._release()
 
     def cleared(self) -> list[Segment]:
@@ -432,7 +432,7 @@ class Player:
     def _hand_over(self, segment: Segment, pcm: bytes) -> None:
         self._ledger.add(segment, len(pcm) // BYTES_PER_SAMPLE)
         if pcm:
-            self._out.add(Play(pcm=pcm))
+            self._context.add(Play(pcm=pcm))
 
     def _release(self) -> None:
         """Hand over what has waited long enough, in order; more of the last segment goes first."""
@@ -466,19 +466,19 @@ class Player:
         segment, self._broken_off = self._broken_off, None
         if segment is None:
             return
-        missing_ms = (self._out.now_ns - segment.last_played_ns) / NS_PER_MS - FRAME_MS
+        missing_ms = (self._context.now_ns - segment.last_played_ns) / NS_PER_MS - FRAME_MS
         if missing_ms > FRAME_MS:
             self._mark_hole(segment, missing_ms, until)
 
     def _mark_hole(self, segment: Segment, missing_ms: float, until: Until) -> None:
         fields = {"item": segment.item or "", "missing_ms": missing_ms, "until": until.value}
-        self._out.mark("playout_underrun", fields)
+        self._context.mark("playout_underrun", fields)
 
     def _mark(self, fact: Fact) -> None:
         segment = fact.segment
         if fact.what is Happening.UNDERRUN:
             fields = {"item": segment.item or "", "missing_ms": self.ms(fact.samples)}
-            self._out.mark("playout_underrun", fields, at_ns=fact.at_ns)
+            self._context.mark("playout_underrun", fields, at_ns=fact.at_ns)
         elif fact.what is Happening.STARTED:
             self._mark_started(segment, fact.at_ns)
         else:
@@ -486,27 +486,27 @@ class Player:
 
     def _mark_started(self, segment: Segment, at_ns: int) -> None:
         if segment.kind is Kind.BEEP:
-            self._out.mark("beep_started", at_ns=at_ns)
+            self._context.mark("beep_started", at_ns=at_ns)
         elif segment.kind is Kind.GREETING:
-            self._out.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
+            self._context.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
         elif segment.kind is Kind.PROMPT:
-            self._out.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
+            self._context.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
         if segment.item:
-            self._out.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
+            self._context.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
 
     def _mark_ended(self, segment: Segment, at_ns: int) -> None:
         played_ms = self.ms(segment.played)
         if segment.item:
-            self._out.mark(
+            self._context.mark(
                 "playout_ended", {"item": segment.item, "played_ms": played_ms}, at_ns=at_ns
             )
         if segment.kind is Kind.BEEP:
-            self._out.mark("beep_ended", at_ns=at_ns)
+            self._context.mark("beep_ended", at_ns=at_ns)
         elif segment.kind is Kind.GREETING:
             self._mark_greeting_ended(segment, at_ns, interrupted=segment.cut_short)
         elif segment.kind is Kind.PROMPT:
             fields = {"prompt": segment.origin, "played_ms": played_ms}
-            self._out.mark("prompt_ended", fields, at_ns=at_ns)
+            self._context.mark("prompt_ended", fields, at_ns=at_ns)
 
     def _mark_cleared(self, segment: Segment) -> None:
         fields: dict[str, object] = {
@@ -514,11 +514,11 @@ class Player:
             "dropped_ms": self.ms(segment.queued - segment.played),
         }
         item = {"item": segment.item} if segment.item else {}
-        self._out.mark("playout_cleared", {**item, **fields})
+        self._context.mark("playout_cleared", {**item, **fields})
         self._protected.pop(segment, None)
         if segment.kind is Kind.GREETING:
-            self._mark_greeting_ended(segment, self._out.now_ns, interrupted=True)
+            self._mark_greeting_ended(segment, self._context.now_ns, interrupted=True)
 
     def _mark_greeting_ended(self, segment: Segment, at_ns: int, *, interrupted: bool) -> None:
         fields = {"played_ms": self.ms(segment.played), "interrupted": interrupted}
-        self._out.mark("greeting_ended", fields, at_ns=at_ns)
+        self._context.mark("greeting_ended", fields, at_ns=at_ns)

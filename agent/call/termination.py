@@ -7,7 +7,7 @@ are bounded, too.
 """
 
 from callerside.agent.call.api_session import ApiSession
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Finish, HangUp, Timer, Transfer
 from callerside.agent.call.playout import Player
 from callerside.agent.call.responses import Purpose, Responses
@@ -26,14 +26,14 @@ class Closing:
 
     def __init__(
         self,
-        out: Outbox,
+        context: CallContext,
         chart: StateChart,
         player: Player,
         session: ApiSession,
         responses: Responses,
         limits: LimitSettings,
     ) -> None:
-        self._out = out
+        self._context = context
         self._chart = chart
         self._player = player
         self._session = session
@@ -77,10 +77,10 @@ class Closing:
             return
         self.transferring = True
         self._session.close()
-        self._out.cancel_all_timers()
-        self._out.add(Transfer(uri=self._transfer_to))
-        self._out.mark("transfer_sent", {"uri": self._transfer_to})
-        self._out.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
+        self._context.cancel_all_timers()
+        self._context.add(Transfer(uri=self._transfer_to))
+        self._context.mark("transfer_sent", {"uri": self._transfer_to})
+        self._context.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
 
     def transferred(self) -> None:
         """The caller is in good hands: our part is over."""
@@ -90,12 +90,12 @@ class Closing:
         """The caller is still here: hang up instead, once the last words have been heard."""
         self.transferring = False
         self._transfer_to = None
-        self._out.cancel_timer(Timer.TRANSFER_LIMIT)
+        self._context.cancel_timer(Timer.TRANSFER_LIMIT)
         self._limit_last_words()
 
     def limit_reached(self, timer: Timer) -> None:
         """A wait of the end's, or one that the call cannot outlive, is over."""
-        self._out.mark("watchdog_fired", {"what": timer.value})
+        self._context.mark("watchdog_fired", {"what": timer.value})
         self.now(self._wish or f"limit reached: {timer.value}")
 
     def now(self, reason: str, status: int = 200) -> None:
@@ -105,25 +105,25 @@ class Closing:
         self.hanging_up = True
         self._player.end()
         self._session.close()
-        self._out.cancel_all_timers()
-        self._out.mark("hang_up_sent", {"reason": reason})
-        self._out.add(HangUp(status=status))
-        self._out.set_timer(Timer.HANG_UP_LIMIT, _HANG_UP_LIMIT_MS)
+        self._context.cancel_all_timers()
+        self._context.mark("hang_up_sent", {"reason": reason})
+        self._context.add(HangUp(status=status))
+        self._context.set_timer(Timer.HANG_UP_LIMIT, _HANG_UP_LIMIT_MS)
 
     def hung_up(self, event: HungUp) -> None:
         """The telephone's side is over, whoever ended it."""
         self._player.end()
         self._session.close()
-        self._out.cancel_all_timers()
+        self._context.cancel_all_timers()
         fields = {"by": event.by, "status": event.status, "reason": event.reason}
         self._chart.move(Trigger.ENDED)
-        self._out.mark("call_ended", fields)
-        self._out.add(Finish())
+        self._context.mark("call_ended", fields)
+        self._context.add(Finish())
 
     def _limit_last_words(self) -> None:
         """What waits to be heard takes its time; only what comes beside it is limited."""
         limit_ms = self._player.waiting_ms + self._limits.farewell_ms
-        self._out.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
+        self._context.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
 
     def never_hung_up(self) -> None:
         """The leg did not tell the end of the call: do without."""

@@ -5,7 +5,7 @@ from collections import deque
 
 import pytest
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import ClearPlayout, EmitMark, Play
 from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.telephony.interface import FRAME_MS, FramePlayed, PlayoutCleared
@@ -23,8 +23,8 @@ class Bench:
     """
 
     def __init__(self) -> None:
-        self.out = Outbox()
-        self.player = Player(self.out, RATE_HZ, max_ms=120_000)
+        self.context = CallContext()
+        self.player = Player(self.context, RATE_HZ, max_ms=120_000)
         self.leg = bytearray()
         self.heard = bytearray()
         self.inbox: deque[FramePlayed | PlayoutCleared] = deque()
@@ -77,7 +77,7 @@ class Bench:
             count -= 1
 
     def settle(self) -> None:
-        for effect in self.out.take():
+        for effect in self.context.take():
             if isinstance(effect, Play):
                 self.leg += effect.pcm
             elif isinstance(effect, ClearPlayout):
