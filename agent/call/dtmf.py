@@ -1,4 +1,4 @@
-"""Keys that the caller presses: gathered into numbers, told to the model, kept for tools."""
+"""The DTMF digits of the caller: collected into numbers for the model, and kept for tools."""
 
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
@@ -12,7 +12,7 @@ _MAX_DIGITS = 64
 _END = "#"
 
 
-class Keys:
+class DtmfCollector:
     """The caller's key presses."""
 
     def __init__(

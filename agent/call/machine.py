@@ -7,7 +7,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
     opening    beep and greeting            turns      whose turn it is, commit, barge-in
     uplink     the caller's audio           responses  what the model says
     player     what the caller hears        functions  what the model calls
-    keys       what the caller presses      session    the session with the API
+    dtmf       what the caller presses      session    the session with the API
     history    what a new session is told   trouble    what is said when the API fails
     closing    the end of the call
 
@@ -21,7 +21,7 @@ from typing import Any
 from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
 from callerside.agent.call.context import CallContext
-from callerside.agent.call.dtmf import Keys
+from callerside.agent.call.dtmf import DtmfCollector
 from callerside.agent.call.events import (
     Answer,
     CallInput,
@@ -95,9 +95,9 @@ class Parts:
         self.turns = Turns(context, chart, player, responses, self.uplink, settings)
         self.opening = Opening(context, chart, player, responses, history, settings, rate_hz)
         self.closing = Closing(context, chart, player, self.session, responses, settings.limits)
-        self.keys = keys = Keys(context, history, self.turns, responses, settings.dtmf)
+        self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)
         self.functions = Functions(
-            context, player, history, responses, self.closing, keys, settings, offered
+            context, player, history, responses, self.closing, dtmf, settings, offered
         )
         self.trouble = Trouble(context, player, responses, self.closing, settings, rate_hz)
 
@@ -598,7 +598,7 @@ class CallMachine:
             MediaHeld: self._media_held,
             PlayoutCleared: self._playout_cleared,
             PlayoutOverflowed: self._playout_overflowed,
-            DtmfReceived: parts.keys.pressed,
+            DtmfReceived: parts.dtmf.pressed,
             TransferProgressed: self._transfer_progressed,
             TransferRequested: self._transfer_requested,
             RtpMeasured: self._rtp_measured,
@@ -626,7 +626,7 @@ class CallMachine:
             Timer.RESPONSE_LIMIT: conversation.response_limit,
             Timer.RESPONSE_END_LIMIT: conversation.response_end_limit,
             Timer.TOOL_LIMIT: parts.functions.time_limit,
-            Timer.DTMF_GAP: parts.keys.finished,
+            Timer.DTMF_GAP: parts.dtmf.finished,
             Timer.HOLD_DUE: parts.trouble.hold_on,
             Timer.RETRY_DUE: conversation.retry_due,
             Timer.SILENCE_LIMIT: lambda: self._limit_reached(Timer.SILENCE_LIMIT),

@@ -17,7 +17,7 @@ from callerside.agent.call.builtin_tools import (
     Declaration,
 )
 from callerside.agent.call.context import CallContext
-from callerside.agent.call.dtmf import Keys
+from callerside.agent.call.dtmf import DtmfCollector
 from callerside.agent.call.events import RunTool, SendDtmf, Timer, ToolFinished, Transfer
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Player
@@ -51,7 +51,7 @@ class Functions:
         history: History,
         responses: Responses,
         closing: Closing,
-        keys: Keys,
+        dtmf: DtmfCollector,
         settings: CallSettings,
         offered: Sequence[Declaration],
     ) -> None:
@@ -61,7 +61,7 @@ class Functions:
         self._history = history
         self._responses = responses
         self._closing = closing
-        self._keys = keys
+        self._dtmf = dtmf
         self._settings = settings
         self._names = {str(tool["name"]) for tool in offered}
         self._running: dict[str, _Running] = {}
@@ -160,7 +160,7 @@ class Functions:
                     call_id=call.call_id,
                     name=call.name,
                     arguments=arguments,
-                    keys=self._keys.pressed_so_far,
+                    keys=self._dtmf.pressed_so_far,
                 )
             )
 
