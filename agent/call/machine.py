@@ -6,7 +6,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
 
     opening    beep and greeting            turns      whose turn it is, commit, barge-in
     uplink     the caller's audio           responses  what the model says
-    player     what the caller hears        functions  what the model calls
+    player     what the caller hears        tool_calls what the model calls
     dtmf       what the caller presses      session    the session with the API
     history    what a new session is told   trouble    what is said when the API fails
     closing    the end of the call
@@ -40,7 +40,7 @@ from callerside.agent.call.playout import Kind, Player
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import State, StateChart, Trigger
 from callerside.agent.call.termination import Closing
-from callerside.agent.call.tool_calls import Functions
+from callerside.agent.call.tool_calls import ToolCalls
 from callerside.agent.call.turn_taking import Turns
 from callerside.agent.call.uplink import Uplink
 from callerside.agent.config.settings import CallSettings, audio_format
@@ -96,7 +96,7 @@ class Parts:
         self.opening = Opening(context, chart, player, responses, history, settings, rate_hz)
         self.closing = Closing(context, chart, player, self.session, responses, settings.limits)
         self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)
-        self.functions = Functions(
+        self.tool_calls = ToolCalls(
             context, player, history, responses, self.closing, dtmf, settings, offered
         )
         self.trouble = Trouble(context, player, responses, self.closing, settings, rate_hz)
@@ -219,12 +219,12 @@ class Conversation:
         missing = parts.opening.over and not parts.session.ready and not parts.closing.wanted
         parts.trouble.waiting(for_session=missing)
         self._watch_silence()
-        said_more = parts.responses.expected or parts.functions.running
+        said_more = parts.responses.expected or parts.tool_calls.running
         more_to_come = parts.session.ready and said_more
         if parts.closing.goodbye_owed and not more_to_come and parts.player.idle:
             parts.trouble.take_leave()
         parts.closing.proceed(more_to_come=more_to_come)
-        parts.functions.proceed()
+        parts.tool_calls.proceed()
         if parts.session.ready and not parts.opening.holds_back_caller:
             parts.uplink.open(parts.format)
         else:
@@ -301,7 +301,7 @@ class Conversation:
         self._response_over(response, event.status)
         self._parts.trouble.response_done(response, event.status, event.reason)
         if event.calls and event.status == "completed":
-            self._parts.functions.run(event.calls)
+            self._parts.tool_calls.run(event.calls)
 
     def _response_over(self, response: Response, status: str) -> None:
         if response.purpose is Purpose.GOODBYE:
@@ -370,7 +370,7 @@ class Conversation:
 
     def _watch_silence(self) -> None:
         """Time the silence in which everybody waits for the caller."""
-        silent = self._chart.state is State.LISTENING and not self._parts.functions.running
+        silent = self._chart.state is State.LISTENING and not self._parts.tool_calls.running
         if silent is self._silent:
             return
         self._silent = silent
@@ -548,7 +548,7 @@ class CallMachine:
         elif self._closing.transferring:
             self._parts.trouble.transfer_failed()
         else:
-            self._parts.functions.transfer_ended(event.status)
+            self._parts.tool_calls.transfer_ended(event.status)
 
     def _transfer_requested(self, _event: TransferRequested) -> None:
         self._context.mark(
@@ -610,7 +610,7 @@ class CallMachine:
             TimerFired: self._timer_fired,
             PromptLoaded: self._prompt_loaded,
             PromptStored: parts.opening.stored,
-            ToolFinished: parts.functions.finished,
+            ToolFinished: parts.tool_calls.finished,
             EndRequested: self._end_requested,
         }
 
@@ -625,7 +625,7 @@ class CallMachine:
             Timer.COMMIT_LIMIT: conversation.commit_limit,
             Timer.RESPONSE_LIMIT: conversation.response_limit,
             Timer.RESPONSE_END_LIMIT: conversation.response_end_limit,
-            Timer.TOOL_LIMIT: parts.functions.time_limit,
+            Timer.TOOL_LIMIT: parts.tool_calls.time_limit,
             Timer.DTMF_GAP: parts.dtmf.finished,
             Timer.HOLD_DUE: parts.trouble.hold_on,
             Timer.RETRY_DUE: conversation.retry_due,

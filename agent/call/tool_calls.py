@@ -41,7 +41,7 @@ class _Running:
         self.started_ns = started_ns
 
 
-class Functions:
+class ToolCalls:
     """The model's function calls in one call."""
 
     def __init__(
