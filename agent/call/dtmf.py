@@ -4,7 +4,7 @@ from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
 from callerside.agent.call.responses import Purpose, Responses
-from callerside.agent.call.turn_taking import Turns
+from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.config.settings import DtmfSettings
 from callerside.agent.telephony.interface import DtmfReceived
 
@@ -19,7 +19,7 @@ class DtmfCollector:
         self,
         context: CallContext,
         history: History,
-        turns: Turns,
+        turns: TurnTaking,
         responses: Responses,
         settings: DtmfSettings,
     ) -> None:

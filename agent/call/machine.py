@@ -41,7 +41,7 @@ from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import State, StateChart, Trigger
 from callerside.agent.call.termination import Closing
 from callerside.agent.call.tool_calls import ToolCalls
-from callerside.agent.call.turn_taking import Turns
+from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.call.uplink import Uplink
 from callerside.agent.config.settings import CallSettings, audio_format
 from callerside.agent.realtime import events
@@ -92,7 +92,7 @@ class Parts:
         self.uplink = Uplink(context, settings, rate_hz)
         self.session = ApiSession(context, settings, called, offered)
         self.responses = responses = Responses(context, chart, player, history, settings)
-        self.turns = Turns(context, chart, player, responses, self.uplink, settings)
+        self.turns = TurnTaking(context, chart, player, responses, self.uplink, settings)
         self.opening = Opening(context, chart, player, responses, history, settings, rate_hz)
         self.closing = Closing(context, chart, player, self.session, responses, settings.limits)
         self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)

@@ -25,7 +25,7 @@ _SPEECH_LIMIT_MS = 120_000
 """So long, at least, may a caller talk without a pause; then the end of it was not told."""
 
 
-class Turns:
+class TurnTaking:
     """The caller's turns, from the first sound to the answer's creation."""
 
     def __init__(
