@@ -9,7 +9,7 @@ from callerside.agent.call.events import LoadPrompt, PromptLoaded, Timer
 from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
-from callerside.agent.call.termination import Closing
+from callerside.agent.call.termination import Termination
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import silence, tone
 
@@ -31,14 +31,14 @@ class Trouble:
         context: CallContext,
         player: Player,
         responses: Responses,
-        closing: Closing,
+        termination: Termination,
         settings: CallSettings,
         rate_hz: int,
     ) -> None:
         self._context = context
         self._player = player
         self._responses = responses
-        self._closing = closing
+        self._termination = termination
         self._settings = settings
         self._rate_hz = rate_hz
         failure = settings.failure
@@ -78,20 +78,20 @@ class Trouble:
 
     def give_up(self, reason: str) -> None:
         """There is no hope: words, then the end or somebody else."""
-        if self._closing.wanted:
+        if self._termination.wanted:
             return
         transfer_to = self._settings.failure.transfer_to
-        self._closing.after_last_word(reason, transfer_to=transfer_to)
+        self._termination.after_last_word(reason, transfer_to=transfer_to)
         self._say(HOLD if transfer_to else FAREWELL)
 
     def take_leave(self) -> None:
         """The model was to say goodbye, and does not: our own last words must do."""
-        self._closing.goodbye_owed = False
+        self._termination.goodbye_owed = False
         self._say(FAREWELL)
 
     def transfer_failed(self) -> None:
         """Nobody else takes the caller: words, then the end."""
-        self._closing.transfer_failed()
+        self._termination.transfer_failed()
         self._say(FAREWELL)
 
     def response_done(self, response: Response, status: str, reason: str | None) -> None:
@@ -114,7 +114,7 @@ class Trouble:
         self._responses.request(Purpose.TURN, self._retry_instructions)
 
     def _try_again(self, what: str, instructions: str | None, reason: str | None = None) -> None:
-        if self._closing.wanted:
+        if self._termination.wanted:
             return  # it is not asked for again; whoever is owed a goodbye gets ours
         self._failed_responses += 1
         if self._failed_responses > self._settings.failure.retries or reason in _HOPELESS:
@@ -129,7 +129,7 @@ class Trouble:
         segment = Segment(
             kind=Kind.PROMPT,
             origin=name if pcm else "tone",
-            interruptible=not self._closing.wanted,
+            interruptible=not self._termination.wanted,
         )
         self._player.play(segment, pcm or self._congestion_tone())
 

@@ -9,7 +9,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
     player     what the caller hears        tool_calls what the model calls
     dtmf       what the caller presses      session    the session with the API
     history    what a new session is told   trouble    what is said when the API fails
-    closing    the end of the call
+    termination: the end of the call
 
 This module decides who hears of what the telephone and the timers tell; `call.conversation` does
 so for what the API tells, and keeps what holds between the parts.
@@ -39,7 +39,7 @@ from callerside.agent.call.opening import Opening
 from callerside.agent.call.playout import Kind, Player
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import State, StateChart, Trigger
-from callerside.agent.call.termination import Closing
+from callerside.agent.call.termination import Termination
 from callerside.agent.call.tool_calls import ToolCalls
 from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.call.uplink import Uplink
@@ -94,12 +94,14 @@ class Parts:
         self.responses = responses = Responses(context, chart, player, history, settings)
         self.turns = TurnTaking(context, chart, player, responses, self.uplink, settings)
         self.opening = Opening(context, chart, player, responses, history, settings, rate_hz)
-        self.closing = Closing(context, chart, player, self.session, responses, settings.limits)
+        self.termination = Termination(
+            context, chart, player, self.session, responses, settings.limits
+        )
         self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)
         self.tool_calls = ToolCalls(
-            context, player, history, responses, self.closing, dtmf, settings, offered
+            context, player, history, responses, self.termination, dtmf, settings, offered
         )
-        self.trouble = Trouble(context, player, responses, self.closing, settings, rate_hz)
+        self.trouble = Trouble(context, player, responses, self.termination, settings, rate_hz)
 
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -134,7 +136,7 @@ class Conversation:
 
     def event(self, event: RealtimeEvent) -> None:
         """A server event."""
-        if self._parts.closing.hanging_up:
+        if self._parts.termination.hanging_up:
             return
         try:
             parsed = events.read(event.event, self._dialect)
@@ -152,7 +154,7 @@ class Conversation:
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
-        if not self._parts.closing.hanging_up:
+        if not self._parts.termination.hanging_up:
             self._parts.session.lost(event)
 
     def connect_limit(self) -> None:
@@ -207,7 +209,7 @@ class Conversation:
     def settle(self) -> None:
         """Restore what holds between the parts."""
         parts = self._parts
-        if parts.closing.hanging_up or self._chart.state is State.ENDED:
+        if parts.termination.hanging_up or self._chart.state is State.ENDED:
             return
         self._segments_over()
         if parts.opening.over and self._chart.state in _BEFORE_TURNS:
@@ -216,14 +218,14 @@ class Conversation:
             self._move_session()
         self._watch_answer()
         self._listen_again()
-        missing = parts.opening.over and not parts.session.ready and not parts.closing.wanted
+        missing = parts.opening.over and not parts.session.ready and not parts.termination.wanted
         parts.trouble.waiting(for_session=missing)
         self._watch_silence()
         said_more = parts.responses.expected or parts.tool_calls.running
         more_to_come = parts.session.ready and said_more
-        if parts.closing.goodbye_owed and not more_to_come and parts.player.idle:
+        if parts.termination.goodbye_owed and not more_to_come and parts.player.idle:
             parts.trouble.take_leave()
-        parts.closing.proceed(more_to_come=more_to_come)
+        parts.termination.proceed(more_to_come=more_to_come)
         parts.tool_calls.proceed()
         if parts.session.ready and not parts.opening.holds_back_caller:
             parts.uplink.open(parts.format)
@@ -305,7 +307,7 @@ class Conversation:
 
     def _response_over(self, response: Response, status: str) -> None:
         if response.purpose is Purpose.GOODBYE:
-            self._parts.closing.goodbye_owed &= not response.has_sound
+            self._parts.termination.goodbye_owed &= not response.has_sound
         if response.purpose is Purpose.GREETING:
             self._parts.opening.response_done(response, status)
         elif not response.interrupted and self._parts.player.idle:
@@ -435,7 +437,7 @@ class CallMachine:
         self._chart = parts.chart
         self._player = parts.player
         self._uplink = parts.uplink
-        self._closing = parts.closing
+        self._termination = parts.termination
         self._conversation = Conversation(parts)
         self._own_ear = settings.turns.policy == "local"
         self._media_up = False
@@ -461,7 +463,7 @@ class CallMachine:
         may hold them all. In simulations that saves most of the work; a telephone's frames come
         one by one.
         """
-        if self._own_ear or self._closing.hanging_up or self._chart.state is State.ENDED:
+        if self._own_ear or self._termination.hanging_up or self._chart.state is State.ENDED:
             return 0
         return self._player.routine_frames
 
@@ -471,7 +473,7 @@ class CallMachine:
         context.now_ns = now_ns
         if self._chart.state is State.ENDED:
             return []
-        if self._closing.hanging_up and type(event) not in _AFTER_HANGING_UP:
+        if self._termination.hanging_up and type(event) not in _AFTER_HANGING_UP:
             return []
         if type(event) is AudioReceived:  # 50 times a second, as is the next
             self._uplink.feed(event.pcm, event.at_ns)
@@ -543,9 +545,9 @@ class CallMachine:
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
         self._context.mark("transfer_ended", {"status": event.status})
-        if self._closing.transferring and event.status < _REFUSAL:
-            self._closing.transferred()
-        elif self._closing.transferring:
+        if self._termination.transferring and event.status < _REFUSAL:
+            self._termination.transferred()
+        elif self._termination.transferring:
             self._parts.trouble.transfer_failed()
         else:
             self._parts.tool_calls.transfer_ended(event.status)
@@ -571,9 +573,9 @@ class CallMachine:
 
     def _end_requested(self, event: EndRequested) -> None:
         if event.at_once:
-            self._closing.now(event.reason)
+            self._termination.now(event.reason)
         else:
-            self._closing.after_last_word(event.reason)
+            self._termination.after_last_word(event.reason)
 
     def _timer_fired(self, event: TimerFired) -> None:
         if self._context.timer_fired(event.timer):
@@ -585,7 +587,7 @@ class CallMachine:
 
     def _limit_reached(self, timer: Timer) -> None:
         self._context.mark("watchdog_fired", {"what": timer.value})
-        self._closing.with_goodbye(f"limit reached: {timer.value}")
+        self._termination.with_goodbye(f"limit reached: {timer.value}")
 
     # Who hears of what.
 
@@ -602,7 +604,7 @@ class CallMachine:
             TransferProgressed: self._transfer_progressed,
             TransferRequested: self._transfer_requested,
             RtpMeasured: self._rtp_measured,
-            HungUp: self._closing.hung_up,
+            HungUp: self._termination.hung_up,
             RealtimeConnected: lambda _: parts.session.connected(),
             RealtimeEvent: conversation.event,
             RealtimeGarbage: conversation.garbage,
@@ -615,7 +617,7 @@ class CallMachine:
         }
 
     def _timer_actions(self) -> dict[Timer, Callable[[], object]]:
-        parts, conversation, closing = self._parts, self._conversation, self._closing
+        parts, conversation, termination = self._parts, self._conversation, self._termination
         return {
             Timer.GREETING_DUE: parts.opening.due,
             Timer.CONNECT_LIMIT: conversation.connect_limit,
@@ -631,8 +633,8 @@ class CallMachine:
             Timer.RETRY_DUE: conversation.retry_due,
             Timer.SILENCE_LIMIT: lambda: self._limit_reached(Timer.SILENCE_LIMIT),
             Timer.CALL_LIMIT: lambda: self._limit_reached(Timer.CALL_LIMIT),
-            Timer.MEDIA_LIMIT: lambda: closing.limit_reached(Timer.MEDIA_LIMIT),
-            Timer.FAREWELL_LIMIT: lambda: closing.limit_reached(Timer.FAREWELL_LIMIT),
+            Timer.MEDIA_LIMIT: lambda: termination.limit_reached(Timer.MEDIA_LIMIT),
+            Timer.FAREWELL_LIMIT: lambda: termination.limit_reached(Timer.FAREWELL_LIMIT),
             Timer.TRANSFER_LIMIT: self._transfer_limit,
-            Timer.HANG_UP_LIMIT: closing.never_hung_up,
+            Timer.HANG_UP_LIMIT: termination.never_hung_up,
         }

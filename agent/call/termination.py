@@ -21,7 +21,7 @@ _TRANSFER_LIMIT_MS = 30_000
 """For the outcome of a transfer: as long as a telephone rings."""
 
 
-class Closing:
+class Termination:
     """Hanging up, from the wish to the last mark."""
 
     def __init__(

@@ -22,7 +22,7 @@ from callerside.agent.call.events import RunTool, SendDtmf, Timer, ToolFinished,
 from callerside.agent.call.history import History
 from callerside.agent.call.playout import Player
 from callerside.agent.call.responses import Purpose, Responses
-from callerside.agent.call.termination import Closing
+from callerside.agent.call.termination import Termination
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import FunctionCall
 from callerside.clock import NS_PER_MS
@@ -50,7 +50,7 @@ class ToolCalls:
         player: Player,
         history: History,
         responses: Responses,
-        closing: Closing,
+        termination: Termination,
         dtmf: DtmfCollector,
         settings: CallSettings,
         offered: Sequence[Declaration],
@@ -60,7 +60,7 @@ class ToolCalls:
         self._player = player
         self._history = history
         self._responses = responses
-        self._closing = closing
+        self._termination = termination
         self._dtmf = dtmf
         self._settings = settings
         self._names = {str(tool["name"]) for tool in offered}
@@ -108,7 +108,7 @@ class ToolCalls:
         uri = self._transfer_to
         if uri is None or not self._player.idle:
             return
-        if self._closing.hanging_up or self._closing.transferring:
+        if self._termination.hanging_up or self._termination.transferring:
             return  # the call ends some other way
         self._transfer_to = None
         self._context.add(Transfer(uri=uri))
@@ -133,7 +133,7 @@ class ToolCalls:
             return
         if 200 <= status < 300:
             self._succeed(call.call_id, "The caller has been transferred.")
-            self._closing.after_last_word("transferred")
+            self._termination.after_last_word("transferred")
         else:
             self._fail(call.call_id, f"the transfer failed with SIP status {status}")
 
@@ -166,7 +166,7 @@ class ToolCalls:
 
     def _hang_up(self, call: FunctionCall, _arguments: Mapping[str, Any]) -> None:
         self._succeed(call.call_id, "The call ends when the caller has heard your last word.")
-        self._closing.after_last_word("the model hung up")
+        self._termination.after_last_word("the model hung up")
 
     def _transfer(self, call: FunctionCall, arguments: Mapping[str, Any]) -> None:
         uri = arguments.get("uri")
