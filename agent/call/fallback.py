@@ -23,7 +23,7 @@ _HOPELESS = frozenset({"insufficient_quota"})
 """Reasons of a failed response that trying again does not cure."""
 
 
-class Trouble:
+class ApiFallback:
     """Failures of the API, as far as the caller notices them."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Trouble:
         self._waiting = False
 
     def call_received(self) -> None:
-        """Fetch the prompts while there is no trouble."""
+        """Fetch the prompts while nothing has failed."""
         for key in self._keys:
             self._context.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
 
@@ -84,7 +84,7 @@ class Trouble:
         self._termination.after_last_word(reason, transfer_to=transfer_to)
         self._say(HOLD if transfer_to else FAREWELL)
 
-    def take_leave(self) -> None:
+    def say_farewell(self) -> None:
         """The model was to say goodbye, and does not: our own last words must do."""
         self._termination.goodbye_owed = False
         self._say(FAREWELL)

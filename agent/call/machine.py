@@ -8,7 +8,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
     uplink     the caller's audio           responses  what the model says
     player     what the caller hears        tool_calls what the model calls
     dtmf       what the caller presses      session    the session with the API
-    history    what a new session is told   trouble    what is said when the API fails
+    history    what a new session is told   fallback   what is said when the API fails
     termination: the end of the call
 
 This module decides who hears of what the telephone and the timers tell; `call.conversation` does
@@ -33,7 +33,7 @@ from callerside.agent.call.events import (
     TimerFired,
     ToolFinished,
 )
-from callerside.agent.call.fallback import Trouble
+from callerside.agent.call.fallback import ApiFallback
 from callerside.agent.call.history import History
 from callerside.agent.call.opening import Opening
 from callerside.agent.call.playout import Kind, Player
@@ -101,7 +101,7 @@ class Parts:
         self.tool_calls = ToolCalls(
             context, player, history, responses, self.termination, dtmf, settings, offered
         )
-        self.trouble = Trouble(context, player, responses, self.termination, settings, rate_hz)
+        self.fallback = ApiFallback(context, player, responses, self.termination, settings, rate_hz)
 
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -169,7 +169,7 @@ class Conversation:
     def commit_limit(self) -> None:
         """A turn was not committed."""
         if self._parts.turns.commit_limit():
-            self._parts.trouble.no_answer()
+            self._parts.fallback.no_answer()
 
     def response_limit(self) -> None:
         """Nothing came of a committed turn, or of a request."""
@@ -181,7 +181,7 @@ class Conversation:
             parts.responses.abandon_request()
             parts.opening.request_failed()
         elif parts.turns.response_limit():
-            parts.trouble.no_answer()
+            parts.fallback.no_answer()
 
     def retry_due(self) -> None:
         """Ask again for what failed, once the caller has not got the floor.
@@ -192,7 +192,7 @@ class Conversation:
         if turns.speaking or turns.committing or turns.answer_due:
             self._context.set_timer(Timer.RETRY_DUE, _ASIDE_MS)
         else:
-            self._parts.trouble.retry()
+            self._parts.fallback.retry()
 
     def response_end_limit(self) -> None:
         """The running response has stopped giving signs of life."""
@@ -204,7 +204,7 @@ class Conversation:
         turns = self._parts.turns
         silent = response.purpose is Purpose.TURN and not response.has_sound
         if silent and not (response.interrupted or turns.committing or turns.answer_due):
-            self._parts.trouble.no_answer()
+            self._parts.fallback.no_answer()
 
     def settle(self) -> None:
         """Restore what holds between the parts."""
@@ -219,12 +219,12 @@ class Conversation:
         self._watch_answer()
         self._listen_again()
         missing = parts.opening.over and not parts.session.ready and not parts.termination.wanted
-        parts.trouble.waiting(for_session=missing)
+        parts.fallback.waiting(for_session=missing)
         self._watch_silence()
         said_more = parts.responses.expected or parts.tool_calls.running
         more_to_come = parts.session.ready and said_more
         if parts.termination.goodbye_owed and not more_to_come and parts.player.idle:
-            parts.trouble.take_leave()
+            parts.fallback.say_farewell()
         parts.termination.proceed(more_to_come=more_to_come)
         parts.tool_calls.proceed()
         if parts.session.ready and not parts.opening.holds_back_caller:
@@ -257,7 +257,7 @@ class Conversation:
             self._chart.move(Trigger.SESSION_MISSED)
         if parts.session.failed:
             parts.opening.give_up()
-            parts.trouble.give_up("no connection to the Realtime API")
+            parts.fallback.give_up("no connection to the Realtime API")
 
     def _move_session(self) -> None:
         self._move_wanted = False
@@ -301,7 +301,7 @@ class Conversation:
         if response is None:
             return
         self._response_over(response, event.status)
-        self._parts.trouble.response_done(response, event.status, event.reason)
+        self._parts.fallback.response_done(response, event.status, event.reason)
         if event.calls and event.status == "completed":
             self._parts.tool_calls.run(event.calls)
 
@@ -502,7 +502,7 @@ class CallMachine:
         self._context.mark("answer_sent", {"status": 200})
         self._chart.move(Trigger.ANSWER_SENT)
         parts.opening.call_received()
-        parts.trouble.call_received()
+        parts.fallback.call_received()
         parts.session.connect()
         if parts.format.encoding == "pcm":  # G.711: the codec decides, once it is known
             parts.session.use_format(parts.format)
@@ -548,7 +548,7 @@ class CallMachine:
         if self._termination.transferring and event.status < _REFUSAL:
             self._termination.transferred()
         elif self._termination.transferring:
-            self._parts.trouble.transfer_failed()
+            self._parts.fallback.transfer_failed()
         else:
             self._parts.tool_calls.transfer_ended(event.status)
 
@@ -569,7 +569,7 @@ class CallMachine:
 
     def _prompt_loaded(self, event: PromptLoaded) -> None:
         self._parts.opening.loaded(event)
-        self._parts.trouble.loaded(event)
+        self._parts.fallback.loaded(event)
 
     def _end_requested(self, event: EndRequested) -> None:
         if event.at_once:
@@ -583,7 +583,7 @@ class CallMachine:
 
     def _transfer_limit(self) -> None:
         self._context.mark("watchdog_fired", {"what": Timer.TRANSFER_LIMIT.value})
-        self._parts.trouble.transfer_failed()
+        self._parts.fallback.transfer_failed()
 
     def _limit_reached(self, timer: Timer) -> None:
         self._context.mark("watchdog_fired", {"what": timer.value})
@@ -629,7 +629,7 @@ class CallMachine:
             Timer.RESPONSE_END_LIMIT: conversation.response_end_limit,
             Timer.TOOL_LIMIT: parts.tool_calls.time_limit,
             Timer.DTMF_GAP: parts.dtmf.finished,
-            Timer.HOLD_DUE: parts.trouble.hold_on,
+            Timer.HOLD_DUE: parts.fallback.hold_on,
             Timer.RETRY_DUE: conversation.retry_due,
             Timer.SILENCE_LIMIT: lambda: self._limit_reached(Timer.SILENCE_LIMIT),
             Timer.CALL_LIMIT: lambda: self._limit_reached(Timer.CALL_LIMIT),
