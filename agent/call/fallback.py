@@ -6,7 +6,7 @@ asks to hold on, one that takes leave. Where one is not there, a tone says that 
 
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import LoadPrompt, PromptLoaded, Timer
-from callerside.agent.call.playout import Kind, Player, Segment
+from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.termination import Termination
@@ -29,14 +29,14 @@ class ApiFallback:
     def __init__(
         self,
         context: CallContext,
-        player: Player,
+        playout: Playout,
         responses: Responses,
         termination: Termination,
         settings: CallSettings,
         rate_hz: int,
     ) -> None:
         self._context = context
-        self._player = player
+        self._playout = playout
         self._responses = responses
         self._termination = termination
         self._settings = settings
@@ -131,7 +131,7 @@ class ApiFallback:
             origin=name if pcm else "tone",
             interruptible=not self._termination.wanted,
         )
-        self._player.play(segment, pcm or self._congestion_tone())
+        self._playout.play(segment, pcm or self._congestion_tone())
 
     def _congestion_tone(self) -> bytes:
         pulse = tone(_CONGESTION_HZ, _CONGESTION_PULSE_MS, self._rate_hz, level_dbfs=-20)

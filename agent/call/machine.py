@@ -6,7 +6,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
 
     opening    beep and greeting            turns      whose turn it is, commit, barge-in
     uplink     the caller's audio           responses  what the model says
-    player     what the caller hears        tool_calls what the model calls
+    playout    what the caller hears        tool_calls what the model calls
     dtmf       what the caller presses      session    the session with the API
     history    what a new session is told   fallback   what is said when the API fails
     termination: the end of the call
@@ -36,7 +36,7 @@ from callerside.agent.call.events import (
 from callerside.agent.call.fallback import ApiFallback
 from callerside.agent.call.history import History
 from callerside.agent.call.opening import Opening
-from callerside.agent.call.playout import Kind, Player
+from callerside.agent.call.playout import Kind, Playout
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import State, StateChart, Trigger
 from callerside.agent.call.termination import Termination
@@ -88,20 +88,22 @@ class Parts:
         self.chart = chart = StateChart(context, strict=strict)
         offered = [*declarations(settings.tools), *tools]
         self.history = history = History(context, settings.realtime.dialect)
-        self.player = player = Player(context, rate_hz, settings.playout.max_ms)
+        self.playout = playout = Playout(context, rate_hz, settings.playout.max_ms)
         self.uplink = Uplink(context, settings, rate_hz)
         self.session = ApiSession(context, settings, called, offered)
-        self.responses = responses = Responses(context, chart, player, history, settings)
-        self.turns = TurnTaking(context, chart, player, responses, self.uplink, settings)
-        self.opening = Opening(context, chart, player, responses, history, settings, rate_hz)
+        self.responses = responses = Responses(context, chart, playout, history, settings)
+        self.turns = TurnTaking(context, chart, playout, responses, self.uplink, settings)
+        self.opening = Opening(context, chart, playout, responses, history, settings, rate_hz)
         self.termination = Termination(
-            context, chart, player, self.session, responses, settings.limits
+            context, chart, playout, self.session, responses, settings.limits
         )
         self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)
         self.tool_calls = ToolCalls(
-            context, player, history, responses, self.termination, dtmf, settings, offered
+            context, playout, history, responses, self.termination, dtmf, settings, offered
         )
-        self.fallback = ApiFallback(context, player, responses, self.termination, settings, rate_hz)
+        self.fallback = ApiFallback(
+            context, playout, responses, self.termination, settings, rate_hz
+        )
 
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -223,7 +225,7 @@ class Conversation:
         self._watch_silence()
         said_more = parts.responses.expected or parts.tool_calls.running
         more_to_come = parts.session.ready and said_more
-        if parts.termination.goodbye_owed and not more_to_come and parts.player.idle:
+        if parts.termination.goodbye_owed and not more_to_come and parts.playout.idle:
             parts.fallback.say_farewell()
         parts.termination.proceed(more_to_come=more_to_come)
         parts.tool_calls.proceed()
@@ -251,7 +253,7 @@ class Conversation:
         response_owed = parts.responses.lose_session()
         self._answer_owed = self._answer_owed or turn_owed or response_owed
         parts.history.lose_session()
-        parts.player.forget_items()
+        parts.playout.forget_items()
         parts.opening.session_lost(greeting)
         if self._chart.state in TURN_STATES:
             self._chart.move(Trigger.SESSION_MISSED)
@@ -310,18 +312,18 @@ class Conversation:
             self._parts.termination.goodbye_owed &= not response.has_sound
         if response.purpose is Purpose.GREETING:
             self._parts.opening.response_done(response, status)
-        elif not response.interrupted and self._parts.player.idle:
+        elif not response.interrupted and self._parts.playout.idle:
             self._chart.move(Trigger.RESPONSE_OVER)
 
     def _segments_over(self) -> None:
         """Some audio was heard to its end, or cut."""
         parts = self._parts
-        for segment in parts.player.take_over():
+        for segment in parts.playout.take_over():
             parts.opening.segment_over(segment)
             if (
                 segment.kind is Kind.RESPONSE
                 and self._chart.state is State.STREAMING_RESPONSE
-                and parts.player.idle
+                and parts.playout.idle
                 and parts.responses.active is None
             ):
                 self._chart.move(Trigger.RESPONSE_OVER)
@@ -334,7 +336,7 @@ class Conversation:
             return
         chart.move(Trigger.TURNS_OPENED)
         # A caller who talked over the greeting is in the middle of a turn.
-        head = parts.player.head
+        head = parts.playout.head
         if parts.turns.speaking:
             chart.move(Trigger.SPEECH_STARTED)
         elif parts.turns.committing:
@@ -363,7 +365,7 @@ class Conversation:
         """
         parts, turns = self._parts, self._parts.turns
         in_turn = turns.speaking or turns.committing or turns.answer_due
-        if in_turn or parts.responses.expected or not parts.player.idle:
+        if in_turn or parts.responses.expected or not parts.playout.idle:
             return
         if self._chart.state is State.STREAMING_RESPONSE:
             self._chart.move(Trigger.RESPONSE_OVER)
@@ -435,7 +437,7 @@ class CallMachine:
         self._parts = parts = Parts(settings, called, sample_rate_hz, tools, strict=strict)
         self._context = parts.context
         self._chart = parts.chart
-        self._player = parts.player
+        self._playout = parts.playout
         self._uplink = parts.uplink
         self._termination = parts.termination
         self._conversation = Conversation(parts)
@@ -465,7 +467,7 @@ class CallMachine:
         """
         if self._own_ear or self._termination.hanging_up or self._chart.state is State.ENDED:
             return 0
-        return self._player.routine_frames
+        return self._playout.routine_frames
 
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
         """What is to be done now that `event` happened at `now_ns`."""
@@ -481,7 +483,7 @@ class CallMachine:
                 self._listen(event.pcm)
             return context.take()
         if type(event) is FramePlayed:
-            if self._player.frame_played(event):
+            if self._playout.frame_played(event):
                 self._conversation.settle()
             return context.take()
         self._handlers[type(event)](event)
@@ -536,12 +538,12 @@ class CallMachine:
             self._conversation.settle()
 
     def _playout_cleared(self, _event: PlayoutCleared) -> None:
-        segments = self._player.cleared()
+        segments = self._playout.cleared()
         if self._parts.session.ready:
             self._parts.turns.cleared(segments)
 
     def _playout_overflowed(self, event: PlayoutOverflowed) -> None:
-        self._player.overflowed(event.dropped_samples)
+        self._playout.overflowed(event.dropped_samples)
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
         self._context.mark("transfer_ended", {"status": event.status})

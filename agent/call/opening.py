@@ -10,7 +10,7 @@ from enum import Enum, auto
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import LoadPrompt, PromptLoaded, PromptStored, StorePrompt, Timer
 from callerside.agent.call.history import History
-from callerside.agent.call.playout import Kind, Player, Segment
+from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import StateChart, Trigger
@@ -42,7 +42,7 @@ class Opening:
         self,
         context: CallContext,
         chart: StateChart,
-        player: Player,
+        playout: Playout,
         responses: Responses,
         history: History,
         settings: CallSettings,
@@ -50,7 +50,7 @@ class Opening:
     ) -> None:
         self._context = context
         self._chart = chart
-        self._player = player
+        self._playout = playout
         self._responses = responses
         self._history = history
         self._settings = settings
@@ -91,7 +91,7 @@ class Opening:
         beep = self._settings.beep
         if beep.enabled and beep.length_ms:
             pcm = tone(beep.hz, beep.length_ms, self._rate_hz, level_dbfs=beep.level_dbfs)
-            self._player.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)
+            self._playout.play(Segment(kind=Kind.BEEP, interruptible=False), pcm)
         delay_ms = self._settings.greeting.delay_ms if self._settings.greeting.enabled else 0
         self._context.set_timer(Timer.GREETING_DUE, delay_ms)
 
@@ -190,7 +190,7 @@ class Opening:
             self.greeting_state = GreetingState.PLAYING
             interruptible = self._settings.greeting.interruptible
             self._segment = Segment(kind=Kind.GREETING, origin="cache", interruptible=interruptible)
-            self._player.play(self._segment, self._cached.pcm)
+            self._playout.play(self._segment, self._cached.pcm)
             self._responses.greeting_settled()
         elif self._lookup_done and self._session_ready:
             self.greeting_state = GreetingState.MAKING

@@ -251,7 +251,7 @@ _LEAD_MS = 60
 """What is kept back is handed over so early that there is no gap."""
 
 
-class Player:
+class Playout:
     """What the caller hears of the agent."""
 
     def __init__(self, context: CallContext, rate_hz: int, max_ms: int) -> None:

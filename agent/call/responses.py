@@ -12,7 +12,7 @@ from enum import StrEnum
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
-from callerside.agent.call.playout import Kind, Player, Segment
+from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import (
@@ -76,13 +76,13 @@ class Responses:
         self,
         context: CallContext,
         chart: StateChart,
-        player: Player,
+        playout: Playout,
         history: History,
         settings: CallSettings,
     ) -> None:
         self._context = context
         self._chart = chart
-        self._player = player
+        self._playout = playout
         self._history = history
         self._settings = settings
         self._format = AudioFormat("pcm")
@@ -207,14 +207,14 @@ class Responses:
             segment = self._first_delta(response, event.item_id)
         if response.purpose is Purpose.GREETING:
             response.audio.append(pcm)
-        self._player.write(segment, pcm)
+        self._playout.write(segment, pcm)
 
     def audio_done(self, event: AudioDone) -> None:
         """`response.output_audio.done`: no more audio of this item."""
         response = self._find(event.response_id, "response.output_audio.done")
         segment = response.segments.get(event.item_id) if response else None
         if segment is not None:
-            self._player.complete(segment)
+            self._playout.complete(segment)
 
     def transcript_done(self, event: TranscriptDone) -> None:
         """`response.output_audio_transcript.done`."""
@@ -344,12 +344,12 @@ class Responses:
     def _break_off_segments(self, response: Response) -> None:
         for segment in response.segments.values():
             if not segment.complete:
-                self._player.break_off(segment)
+                self._playout.break_off(segment)
 
     def _complete_segments(self, response: Response) -> None:
         for segment in response.segments.values():
             if not segment.complete:
-                self._player.complete(segment)
+                self._playout.complete(segment)
 
     def _mark_done(self, event: ResponseDone) -> None:
         fields: dict[str, object] = {"response": event.response_id, "status": event.status}

@@ -9,7 +9,7 @@ are bounded, too.
 from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Finish, HangUp, Timer, Transfer
-from callerside.agent.call.playout import Player
+from callerside.agent.call.playout import Playout
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import LimitSettings
@@ -28,14 +28,14 @@ class Termination:
         self,
         context: CallContext,
         chart: StateChart,
-        player: Player,
+        playout: Playout,
         session: ApiSession,
         responses: Responses,
         limits: LimitSettings,
     ) -> None:
         self._context = context
         self._chart = chart
-        self._player = player
+        self._playout = playout
         self._session = session
         self._responses = responses
         self._limits = limits
@@ -70,7 +70,7 @@ class Termination:
 
     def proceed(self, *, more_to_come: bool) -> None:
         """Hang up or transfer if it is wanted and nothing is left to be heard."""
-        if self._wish is None or more_to_come or not self._player.idle or self.transferring:
+        if self._wish is None or more_to_come or not self._playout.idle or self.transferring:
             return
         if self._transfer_to is None:
             self.now(self._wish)
@@ -103,7 +103,7 @@ class Termination:
         if self.hanging_up:
             return
         self.hanging_up = True
-        self._player.end()
+        self._playout.end()
         self._session.close()
         self._context.cancel_all_timers()
         self._context.mark("hang_up_sent", {"reason": reason})
@@ -112,7 +112,7 @@ class Termination:
 
     def hung_up(self, event: HungUp) -> None:
         """The telephone's side is over, whoever ended it."""
-        self._player.end()
+        self._playout.end()
         self._session.close()
         self._context.cancel_all_timers()
         fields = {"by": event.by, "status": event.status, "reason": event.reason}
@@ -122,7 +122,7 @@ class Termination:
 
     def _limit_last_words(self) -> None:
         """What waits to be heard takes its time; only what comes beside it is limited."""
-        limit_ms = self._player.waiting_ms + self._limits.farewell_ms
+        limit_ms = self._playout.waiting_ms + self._limits.farewell_ms
         self._context.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
 
     def never_hung_up(self) -> None:

@@ -20,7 +20,7 @@ from callerside.agent.call.context import CallContext
 from callerside.agent.call.dtmf import DtmfCollector
 from callerside.agent.call.events import RunTool, SendDtmf, Timer, ToolFinished, Transfer
 from callerside.agent.call.history import History
-from callerside.agent.call.playout import Player
+from callerside.agent.call.playout import Playout
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.termination import Termination
 from callerside.agent.config.settings import CallSettings
@@ -47,7 +47,7 @@ class ToolCalls:
     def __init__(
         self,
         context: CallContext,
-        player: Player,
+        playout: Playout,
         history: History,
         responses: Responses,
         termination: Termination,
@@ -57,7 +57,7 @@ class ToolCalls:
     ) -> None:
         """`offered`: declarations of everything that the model may call."""
         self._context = context
-        self._player = player
+        self._playout = playout
         self._history = history
         self._responses = responses
         self._termination = termination
@@ -106,7 +106,7 @@ class ToolCalls:
     def proceed(self) -> None:
         """Transfer, if the model wants it and the caller has heard what there is to be heard."""
         uri = self._transfer_to
-        if uri is None or not self._player.idle:
+        if uri is None or not self._playout.idle:
             return
         if self._termination.hanging_up or self._termination.transferring:
             return  # the call ends some other way
@@ -194,7 +194,7 @@ class ToolCalls:
         """The time of what runs begins anew; what is to be heard before a transfer has its own."""
         limit_ms: float = self._settings.limits.tool_ms
         if self._transfer_to is not None:
-            limit_ms += self._player.waiting_ms
+            limit_ms += self._playout.waiting_ms
         self._context.set_timer(Timer.TOOL_LIMIT, limit_ms)
 
     def _succeed(self, call_id: str, output: str) -> None:

@@ -8,7 +8,7 @@ stands behind each step that the server might leave out.
 
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
-from callerside.agent.call.playout import Player, Segment
+from callerside.agent.call.playout import Playout, Segment
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.call.uplink import Uplink
@@ -32,14 +32,14 @@ class TurnTaking:
         self,
         context: CallContext,
         chart: StateChart,
-        player: Player,
+        playout: Playout,
         responses: Responses,
         uplink: Uplink,
         settings: CallSettings,
     ) -> None:
         self._context = context
         self._chart = chart
-        self._player = player
+        self._playout = playout
         self._responses = responses
         self._uplink = uplink
         self._settings = settings.turns
@@ -228,7 +228,7 @@ class TurnTaking:
                 continue
             if segment.played and not segment.whole:
                 # Never more than has arrived: the server refuses what is past the audio it sent.
-                heard_ms = int(self._player.ms(min(segment.played, segment.queued)))
+                heard_ms = int(self._playout.ms(min(segment.played, segment.queued)))
                 self._context.send(truncate(segment.item, heard_ms))
                 fields = {"item": segment.item, "audio_end_ms": heard_ms}
                 self._context.mark("truncate_sent", fields)
@@ -249,7 +249,7 @@ class TurnTaking:
 
     def _interrupt(self, *, heard_by_server: bool) -> None:
         self._responses.interrupt(heard_by_server=heard_by_server)
-        self._player.interrupt()
+        self._playout.interrupt()
 
     def _commit(self) -> None:
         self._uplink.flush()
