@@ -17,7 +17,11 @@ from callerside.agent.call.events import CallInput, ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import CallSettings, RecordingSettings, Settings
-from callerside.agent.observe.call_recording import TapedLeg, TapeError, WavTape
+from callerside.agent.observe.call_recording import (
+    CallRecordingError,
+    RecordingLeg,
+    StereoWavWriter,
+)
 from callerside.agent.observe.mark_sinks import SafeSink, fan_out
 from callerside.agent.prompts.cache import PromptCache, default_cache_dir
 from callerside.agent.realtime.client import WebSocketConnection
@@ -143,8 +147,8 @@ class Service:
         timeline = _open_timeline(settings.timeline.dir, name)
         own = [] if timeline is None else [SafeSink("timeline", timeline)]
         mark = fan_out([*self._sinks, *own])
-        tape = _open_tape(settings.recordings, name, leg.sample_rate_hz)
-        taped = None if tape is None else TapedLeg(leg, tape, mark, call=call)
+        recording = _open_recording(settings.recordings, name, leg.sample_rate_hz)
+        recording_leg = None if recording is None else RecordingLeg(leg, recording, mark, call=call)
 
         def ended() -> None:
             self._drivers.pop(call, None)
@@ -154,11 +158,11 @@ class Service:
 
         connect = _Connector(self._secrets, settings.recordings, name)
         driver = self._new_driver(
-            settings, received, taped or leg, connect, mark, call=call, on_end=ended
+            settings, received, recording_leg or leg, connect, mark, call=call, on_end=ended
         )
         self._drivers[call] = driver
         self.on_calls_changed(len(self._drivers))
-        return driver.feed if taped is None else taped.overheard(driver.feed)
+        return driver.feed if recording_leg is None else recording_leg.recorded(driver.feed)
 
     def _new_driver(
         self,
@@ -227,7 +231,7 @@ class _Connector:
 
 
 def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[LegInput], None]:
-    """A bug in what sets a call up, or in its tape, ends that call, and not in silence."""
+    """A bug in what sets a call up, or in its recording, ends that call, and not in silence."""
     failed = False
 
     def guarded(event: LegInput) -> None:
@@ -272,13 +276,13 @@ def _close_timeline(timeline: TimelineWriter) -> None:
         _log.error("timeline_failed", file=str(timeline.path), error=str(error))
 
 
-def _open_tape(settings: RecordingSettings, name: str, rate_hz: int) -> WavTape | None:
+def _open_recording(settings: RecordingSettings, name: str, rate_hz: int) -> StereoWavWriter | None:
     """A call goes on without its recording if that cannot be written."""
     if settings.dir is None or not settings.audio:
         return None
     try:
-        return WavTape(settings.dir / f"{name}.wav", rate_hz)
-    except TapeError as error:
+        return StereoWavWriter(settings.dir / f"{name}.wav", rate_hz)
+    except CallRecordingError as error:
         _log.error("recording_failed", error=str(error))
         return None
 
