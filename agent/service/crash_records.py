@@ -21,7 +21,7 @@ LOST = {"by": "agent", "status": None, "reason": "the process that had the call 
 _log = structlog.get_logger(__name__)
 
 
-class OpenCalls:
+class InFlightCalls:
     """This process's note. A disk that does not take it costs one line in the log, no call."""
 
     def __init__(self, records: Path) -> None:

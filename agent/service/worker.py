@@ -18,7 +18,7 @@ from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import CallRecords, RecordFile, record_writer
 from callerside.agent.observe.logs import MarkLog
 from callerside.agent.observe.metrics import AgentMetrics
-from callerside.agent.service.crash_records import OpenCalls
+from callerside.agent.service.crash_records import InFlightCalls
 from callerside.agent.service.drain import (
     CallsChanged,
     Drain,
@@ -114,7 +114,7 @@ class Worker:
 
     def __init__(self, settings: Settings, secrets: Secrets, load: Callable[[], Settings]) -> None:
         self.metrics = AgentMetrics()
-        self._open_calls: OpenCalls | None = None
+        self._in_flight: InFlightCalls | None = None
         self.service = Service(settings, secrets, sinks=self._sinks(settings))
         self.service.on_calls_changed = lambda active: self._tell(CallsChanged(active))
         self.service.on_refused = self.metrics.call_refused
@@ -132,8 +132,8 @@ class Worker:
 
     def close(self) -> None:
         """The service has stopped: nothing is owed any more."""
-        if self._open_calls is not None:
-            self._open_calls.close()
+        if self._in_flight is not None:
+            self._in_flight.close()
 
     def drain(self) -> None:
         """Begin to stop; asked again, be quick about it."""
@@ -180,8 +180,8 @@ class Worker:
         sinks: list[MarkSink] = [self.metrics, MarkLog()]
         file = settings.records.file
         if file is not None:
-            self._open_calls = OpenCalls(file)
-            sinks.append(CallRecords(record_writer(RecordFile(file)), note=self._open_calls))
+            self._in_flight = InFlightCalls(file)
+            sinks.append(CallRecords(record_writer(RecordFile(file)), note=self._in_flight))
         return sinks
 
     def _tell(self, happened: DrainInput) -> None:
