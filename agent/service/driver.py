@@ -36,12 +36,12 @@ _FAILED_LIMIT_MS = 10_000
 Connect = Callable[[events.ConnectRealtime], RealtimeConnection]
 Work = Callable[[], CallInput]
 OnFailure = Callable[[CallInput, Exception], None]
-Background = Callable[[Work, Callable[[CallInput], None]], None]
+RunInBackground = Callable[[Work, Callable[[CallInput], None]], None]
 """Runs work elsewhere, and hands what it returned to the callback on the call's own thread."""
 
 
 def run_inline(work: Work, on_done: Callable[[CallInput], None]) -> None:
-    """A `Background` for lanes where nothing takes time."""
+    """A `RunInBackground` for lanes where nothing takes time."""
     on_done(work())
 
 
@@ -59,8 +59,8 @@ class CallDriver:
         *,
         call: str,
         tools: Mapping[str, Tool] | None = None,
-        background: Background = run_inline,
-        run_tools: Background = run_inline,
+        background: RunInBackground = run_inline,
+        run_tools: RunInBackground = run_inline,
         on_end: Callable[[], None] = lambda: None,
         on_failure: OnFailure | None = None,
     ) -> None:

@@ -31,7 +31,7 @@ from callerside.agent.service.driver import CallDriver, Connect
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.options import Registration, SipOptions
-from callerside.agent.tools.executor import Background
+from callerside.agent.tools.executor import ThreadPool
 from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink
@@ -72,8 +72,8 @@ class Service:
         )
         self._drivers: dict[str, CallDriver] = {}
         self._tools = load_toolboxes(settings)
-        self._prompt_work = Background("prompts", _PROMPT_THREADS)
-        self._tool_work = Background("tools", _TOOL_THREADS)
+        self._prompt_work = ThreadPool("prompts", _PROMPT_THREADS)
+        self._tool_work = ThreadPool("tools", _TOOL_THREADS)
         self._clock: LoopClock | None = None
         self.on_calls_changed: Callable[[int], None] = lambda _active: None
         """Told the number of calls that are up, whenever it changes."""
