@@ -195,7 +195,7 @@ class Service:
             background=self._prompt_work.run,
             run_tools=self._tool_work.run,
             on_end=on_end,
-            on_failure=_tell_failure,
+            on_failure=_report_failure,
         )
 
 
@@ -248,7 +248,7 @@ def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[L
     return guarded
 
 
-def _tell_failure(event: CallInput, error: Exception) -> None:
+def _report_failure(event: CallInput, error: Exception) -> None:
     _log.error("call_failed", input=type(event).__name__, exc_info=error)
 
 

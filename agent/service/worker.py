@@ -116,7 +116,7 @@ class Worker:
         self.metrics = AgentMetrics()
         self._in_flight: InFlightCalls | None = None
         self.service = Service(settings, secrets, sinks=self._sinks(settings))
-        self.service.on_calls_changed = lambda active: self._tell(CallsChanged(active))
+        self.service.on_calls_changed = lambda active: self._send_answer(CallsChanged(active))
         self.service.on_refused = self.metrics.call_refused
         self.metrics.set_lines(settings.sip.max_calls)
         self._settings = settings
@@ -138,7 +138,7 @@ class Worker:
     def drain(self) -> None:
         """Begin to stop; asked again, be quick about it."""
         _log.info("stop_asked", calls=self.service.active_calls)
-        self._tell(DrainAsked())
+        self._send_answer(DrainAsked())
 
     def reload(self) -> None:
         """Take what calls need from the settings anew; if that fails, the old ones hold."""
@@ -184,7 +184,7 @@ class Worker:
             sinks.append(CallRecords(record_writer(RecordFile(file)), note=self._in_flight))
         return sinks
 
-    def _tell(self, happened: DrainInput) -> None:
+    def _send_answer(self, happened: DrainInput) -> None:
         for effect in self._drain.handle(happened, self._clock.now_ns()):
             self._do(effect)
 
@@ -198,7 +198,9 @@ class Worker:
             case SetDrainTimer(at_ns):
                 if self._timer is not None:
                     self._timer.cancel()
-                self._timer = self._clock.call_at(at_ns, lambda: self._tell(DrainTimerFired()))
+                self._timer = self._clock.call_at(
+                    at_ns, lambda: self._send_answer(DrainTimerFired())
+                )
             case StopProcess(left_behind):
                 if left_behind:
                     _log.error("calls_left_behind", calls=left_behind)
