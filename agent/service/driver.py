@@ -96,7 +96,7 @@ class CallDriver:
         self._failed = False
         self._connection: RealtimeConnection | None = None
         self._timers: dict[Timer, ClockTimer] = {}
-        self._inbox: deque[CallInput] = deque()
+        self._inputs: deque[CallInput] = deque()
         self._busy = False
         self._over = False
         self._effects = self._effect_handlers()
@@ -112,15 +112,15 @@ class CallDriver:
     def feed(self, event: CallInput) -> None:
         """Tell the machine something, and do what it asks for."""
         if self._busy:
-            self._inbox.append(event)
+            self._inputs.append(event)
             return
         if self._over:
             return
         self._busy = True
         try:
             self._survive(event)
-            while self._inbox and not self._over:
-                self._survive(self._inbox.popleft())
+            while self._inputs and not self._over:
+                self._survive(self._inputs.popleft())
         finally:
             self._busy = False
 

@@ -17,7 +17,7 @@ import structlog
 from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reason, lines_of
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.input_queue import InputQueue
 from callerside.agent.telephony.pjsua.invite import expected_codec, media_lines, parties
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
 from callerside.agent.telephony.pjsua.media_ports import PortPool
@@ -178,11 +178,11 @@ class SipStation:
             self._pool.close()
         self.stack.destroy()
 
-    def new_inbox(self) -> Inbox:
+    def new_input_queue(self) -> InputQueue:
         """See `LegHost`."""
         if self._loop is None:
             raise SipError("the endpoint is not started")
-        return Inbox(self._loop)
+        return InputQueue(self._loop)
 
     def lets_offer_in(self, sdp: str) -> bool:  # noqa: ARG002 - it was our call
         """See `LegHost`."""

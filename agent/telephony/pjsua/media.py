@@ -16,7 +16,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.input_queue import InputQueue
 from callerside.agent.telephony.pjsua.media_ports import MediaPort, PortPool
 from callerside.agent.telephony.pjsua.resampler import bridge_gain, tap_behind
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
@@ -31,14 +31,14 @@ class LegMedia:
 
     def __init__(
         self,
-        inbox: Inbox,
+        inputs: InputQueue,
         ports: PortPool,
         *,
         rate_hz: int,
         max_playout_ms: int,
         on_tick: OnTick | None = None,
     ) -> None:
-        self._inbox = inbox
+        self._inputs = inputs
         self._ports = ports
         self._rate_hz = rate_hz
         self._codec_hz = 0
@@ -60,12 +60,12 @@ class LegMedia:
         """Queue audio; tell what found no room."""
         dropped = self._playout.write(pcm)
         if dropped:
-            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
 
     def clear(self) -> None:
         """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
         with self._playing:
-            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
 
     def connect(self, audio: Any, codec_hz: int) -> None:
         """Join the call's stream, a new one or the one there was, in both directions."""
@@ -116,7 +116,7 @@ class LegMedia:
             if not self._held:
                 pcm, played = self._playout.read(self._frame_samples)
             # The frame heard in this tick follows, and one wake-up of the loop is enough for both.
-            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
+            self._inputs.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
         self._last_left = pcm
         return pcm
 
@@ -125,7 +125,7 @@ class LegMedia:
         heard = self._silence if self._held else pcm
         if self._on_tick is not None:
             self._on_tick(self._last_left, heard, at_ns)
-        self._inbox.post(AudioReceived(pcm=heard, at_ns=at_ns))
+        self._inputs.post(AudioReceived(pcm=heard, at_ns=at_ns))
 
     def _end_hold(self, port: MediaPort) -> None:
         if self._held:

@@ -235,7 +235,7 @@ class SipCallerLeg(SipLeg):
         """Be transferred, if the other side has asked for it: it worked."""
         uri = self._tap.take() if self._tap is not None else None
         if uri is not None:
-            self._inbox.post(TransferRequested(uri=uri))
+            self._inputs.post(TransferRequested(uri=uri))
             self._attempt("tell of a transfer", lambda call: call.sendRequest(transfer_worked()))
 
     def release(self) -> Call | None:
@@ -271,9 +271,9 @@ class SipCallerLeg(SipLeg):
     def on_progress(self, info: Any) -> None:
         """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""
         if info.state == pjsua2.PJSIP_INV_STATE_EARLY:
-            self._inbox.post(CallProgressed(status=info.lastStatusCode))
+            self._inputs.post(CallProgressed(status=info.lastStatusCode))
         elif info.state == pjsua2.PJSIP_INV_STATE_CONNECTING:
-            self._inbox.post(CallAnswered(status=info.lastStatusCode))
+            self._inputs.post(CallAnswered(status=info.lastStatusCode))
 
     def _offer(self, operation: Callable[[Call], object]) -> None:
         """Run what makes an SDP offer: PJSUA's choice of codecs is one for all its calls."""
