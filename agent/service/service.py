@@ -29,7 +29,7 @@ from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
-from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
 from callerside.agent.telephony.pjsua.options import Registration, SipOptions
 from callerside.agent.tools.executor import ThreadPool
 from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
@@ -65,7 +65,7 @@ class Service:
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._endpoint = SipEndpoint(
+        self._endpoint = AnsweringEndpoint(
             _sip_options(settings, secrets),
             self._accept,
             on_refused=lambda status, reason: self.on_refused(status, reason),

@@ -97,14 +97,14 @@ _STOP_S = 1.0
 """For how long `stop` waits for the BYEs of the last calls and the un-REGISTER."""
 
 
-class SipStation:
+class SipEndpoint:
     """What both ends of a test call share: the stack, its polling, the media ports, the legs."""
 
     def __init__(self, options: SipOptions) -> None:
         self.options = options
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
-        self._spent: list[pjsua2.Call] = []
+        self._retired: list[pjsua2.Call] = []
         self._pool: PortPool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
@@ -125,7 +125,7 @@ class SipStation:
     @property
     def places_taken(self) -> int:
         """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too."""
-        return len(self.legs) + len(self._spent)
+        return len(self.legs) + len(self._retired)
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> None:
         """Call back on the loop, some time later."""
@@ -171,7 +171,7 @@ class SipStation:
         for leg in tuple(self.legs):
             self.forget(leg)
         await asyncio.sleep(0)  # in which they are released
-        self._spent.clear()
+        self._retired.clear()
         self.drop_accounts()
         self.stack.stop_media()  # or a tick could meet a port that is being dropped
         if self._pool is not None:
@@ -215,23 +215,23 @@ class SipStation:
 
     def note_rest(self) -> None:
         """See whether anything is left that `stop` has to wait for."""
-        if self.legs or self._spent or not self.goodbyes_done():
+        if self.legs or self._retired or not self.goodbyes_done():
             self._at_rest.clear()
         else:
             self._at_rest.set()
 
-    def bury(self, call: pjsua2.Call) -> None:
+    def retire(self, call: pjsua2.Call) -> None:
         """Keep the object of a call that is over until its place is empty.
 
         PJSUA2's destructor hangs up whatever call has its number, and that may be the next one
         already: both can happen within one poll.
         """
-        self._spent.append(call)
+        self._retired.append(call)
 
     def _release(self, leg: SipLeg) -> None:
         call = leg.release()
         if call is not None:
-            self.bury(call)
+            self.retire(call)
         self.note_rest()
 
     def _poll(self) -> None:
@@ -241,8 +241,8 @@ class SipStation:
             self.stack.poll()
         except pjsua2.Error as error:
             _log.warning("sip_poll_failed", reason=error.reason)
-        if self._spent:
-            self._spent = [call for call in self._spent if call.isActive()]
+        if self._retired:
+            self._retired = [call for call in self._retired if call.isActive()]
             self.note_rest()
         now_ns = time.monotonic_ns()
         if now_ns - self._ticked_ns >= _TICK_NS:
@@ -256,7 +256,7 @@ class SipStation:
                 leg.check(now_ns)
 
 
-class SipEndpoint(SipStation):
+class AnsweringEndpoint(SipEndpoint):
     """The agent's side: incoming calls become `SipCallLeg`s.
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
@@ -296,7 +296,7 @@ class SipEndpoint(SipStation):
         )
 
     def open_modules(self) -> None:
-        """See `SipStation`.
+        """See `SipEndpoint`.
 
         Raises:
             SipError: one that is needed cannot be.
@@ -344,7 +344,7 @@ class SipEndpoint(SipStation):
         return account
 
     def drop_accounts(self) -> None:
-        """See `SipStation`."""
+        """See `SipEndpoint`."""
         for account in self._accounts:
             account.shutdown()
         self._accounts.clear()
@@ -439,7 +439,7 @@ class SipEndpoint(SipStation):
 class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no types
     """Hands PJSUA2's callbacks on."""
 
-    def __init__(self, endpoint: SipEndpoint) -> None:
+    def __init__(self, endpoint: AnsweringEndpoint) -> None:
         super().__init__()
         self._endpoint = endpoint
 

@@ -22,7 +22,7 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.pjsua.call import Call, response
-from callerside.agent.telephony.pjsua.endpoint import SipStation
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.errors import NoFreeCallError
 from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
 from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS, SipOptions, Transport
@@ -53,7 +53,7 @@ _BAD_REQUEST = 400
 _REQUEST_TERMINATED = 487
 
 
-class CallerEndpoint(SipStation):
+class CallerEndpoint(SipEndpoint):
     """Places calls, up to four at once. One in a process, at whose end it is stopped.
 
     With `relay`, every call's RTP goes through a relay in this process, where it can be impaired;
@@ -133,7 +133,7 @@ class CallerEndpoint(SipStation):
         self.call_later(_GONE_MS, self._close_oldest_hole)
 
     def drop_accounts(self) -> None:
-        """See `SipStation`."""
+        """See `SipEndpoint`."""
         for lines in self._lines.values():
             for line in lines:
                 line.close()
