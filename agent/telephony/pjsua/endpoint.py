@@ -23,9 +23,9 @@ from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
 from callerside.agent.telephony.pjsua.media_ports import PortPool
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
-from callerside.agent.telephony.pjsua.native.in_dialog_options import Pulse
-from callerside.agent.telephony.pjsua.native.message_filter import Guard
-from callerside.agent.telephony.pjsua.native.refuser import Gate
+from callerside.agent.telephony.pjsua.native.in_dialog_options import InDialogOptions
+from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
+from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.clock import NS_PER_MS
@@ -289,10 +289,10 @@ class AnsweringEndpoint(SipEndpoint):
         self._admission = Admission(options, self._lines.values)
         self._log_limit = LogLimit()
         self._modules: Sequence[StackModule] = (
-            Guard(),
+            MalformedMessageFilter(),
             OneLine(options.codecs),
-            Gate(self._admission, options.retry_after_s, self._note_refusal),
-            Pulse(self._has_call),
+            InviteRefuser(self._admission, options.retry_after_s, self._note_refusal),
+            InDialogOptions(self._has_call),
         )
 
     def open_modules(self) -> None:
