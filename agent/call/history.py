@@ -54,16 +54,16 @@ class History:
     def greeted(self, words: str) -> None:
         """A cached greeting is what the caller hears first."""
         known = assistant_message(words, self._dialect) if words else None
-        self._tell("greeting", known or system_message(ALREADY_GREETED))
+        self._add_message("greeting", known or system_message(ALREADY_GREETED))
 
     def caller_did(self, what: str) -> None:
         """Something that the server cannot hear, such as a key press."""
         self.has_caller = True
-        self._tell("", user_message(what))
+        self._add_message("", user_message(what))
 
     def function_said(self, call_id: str, output: str) -> None:
         """The result of a function."""
-        self._tell(f"output of {call_id}", function_output(call_id, output))
+        self._add_message(f"output of {call_id}", function_output(call_id, output))
 
     def caller_said(self, item_id: str, words: str) -> None:
         """The server transcribed the caller: it knows, the next session will not."""
@@ -79,7 +79,7 @@ class History:
         """A response's function call."""
         self._note(f"call {call_id}", function_call(call_id, name, arguments))
 
-    def _tell(self, key: str, item: dict[str, Any]) -> None:
+    def _add_message(self, key: str, item: dict[str, Any]) -> None:
         self._note(key, item)
         if self._live:
             self._context.send(item)

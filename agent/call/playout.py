@@ -308,7 +308,7 @@ class Playout:
 
     def complete(self, segment: Segment) -> None:
         """Nothing more of this segment will come."""
-        self._tell(self._tracker.complete(segment))
+        self._report(self._tracker.complete(segment))
         self._release()
 
     def break_off(self, segment: Segment) -> None:
@@ -343,7 +343,7 @@ class Playout:
         """A frame has left. Answers whether a segment ended with it."""
         events = self._tracker.frame_played(frame.samples, frame.at_ns)
         if events:
-            self._tell(events)
+            self._report(events)
         if self._held:
             self._release()
         return bool(self._over)
@@ -454,7 +454,7 @@ class Playout:
             else:
                 self._held.append((segment, pcm))
 
-    def _tell(self, events: list[PlayoutEvent]) -> None:
+    def _report(self, events: list[PlayoutEvent]) -> None:
         for event in events:
             self._mark(event)
             if event.kind is PlayoutEventKind.ENDED:

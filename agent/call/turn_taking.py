@@ -18,7 +18,7 @@ from callerside.agent.realtime.events import Committed, SpeechStarted, SpeechSto
 from callerside.agent.realtime.requests import commit, truncate
 from callerside.clock import NS_PER_S
 
-_COMMIT_TOLD_NS = 5 * NS_PER_S
+_COMMIT_REPORTED_NS = 5 * NS_PER_S
 """For so long a server may tell what became of a commit of ours: a refusal takes it a second."""
 
 _SPEECH_LIMIT_MS = 120_000
@@ -267,7 +267,7 @@ class TurnTaking:
         return True
 
     def _forget_commits(self) -> None:
-        since_ns = self._context.now_ns - _COMMIT_TOLD_NS
+        since_ns = self._context.now_ns - _COMMIT_REPORTED_NS
         self._commits = {one: sent for one, sent in self._commits.items() if sent > since_ns}
 
     def _watch(self, timer: Timer, limit_ms: int) -> None:

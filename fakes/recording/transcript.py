@@ -66,17 +66,17 @@ def _facts(event: Any) -> Iterator[str]:
             yield f"{key} {_short(event[key])}"
     session = part_of(event, "session")
     if session:
-        yield from _told_of_session(session)
+        yield from _session_facts(session)
     error = part_of(event, "error")
     if error:
         yield f"{error.get('code')}: {_short(error.get('message'))}"
     response = part_of(event, "response")
     if response.get("status"):
         yield str(response["status"])
-    yield from _told_of_item(part_of(event, "item"))
+    yield from _item_facts(part_of(event, "item"))
 
 
-def _told_of_item(item: Mapping[str, Any]) -> Iterator[str]:
+def _item_facts(item: Mapping[str, Any]) -> Iterator[str]:
     """Whose it is, and what is in it."""
     if item:
         yield " ".join(str(item[key]) for key in ("role", "type") if item.get(key))
@@ -90,7 +90,7 @@ def _told_of_item(item: Mapping[str, Any]) -> Iterator[str]:
             yield _short(text)
 
 
-def _told_of_session(session: Mapping[str, Any]) -> Iterator[str]:
+def _session_facts(session: Mapping[str, Any]) -> Iterator[str]:
     """How turns are taken, and what the model was told."""
     inside = part_of(part_of(session, "audio"), "input") or session
     if "turn_detection" in inside:

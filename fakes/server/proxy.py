@@ -41,7 +41,7 @@ _CONNECT_LIMIT_S = 20
 _PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-Safety-Identifier")
 _BETA = "OpenAI-Beta"
 _KEY = "OPENAI_API_KEY"
-_MAX_TOLD_CHARS = 200  # of what a stranger wrote
+_MAX_QUOTED_CHARS = 200  # of what a stranger wrote
 _NEVER_SENT = (1005, 1006, 1015)  # close codes that only say what was missing (RFC 6455 §7.4.1)
 _LOST = 1011
 
@@ -136,7 +136,7 @@ class RecordingProxy:
         """Connect upstream before the client is admitted, so that a refusal is passed on too."""
         for origin in request.headers.get_all("Origin"):
             if origin not in self._origins:
-                told = ascii(origin[:_MAX_TOLD_CHARS])
+                told = ascii(origin[:_MAX_QUOTED_CHARS])
                 log.warning("refused a web page of %s: --allow-origin admits it", told)
                 return socket.respond(HTTPStatus.FORBIDDEN, "web pages may not connect here\n")
         query = urlsplit(request.path).query
@@ -294,7 +294,7 @@ class _ConnectThereOnly(connect):
 
 
 def _not_followed(response: Response) -> str:
-    to = ascii(response.headers.get_all("Location")[:1])[:_MAX_TOLD_CHARS]
+    to = ascii(response.headers.get_all("Location")[:1])[:_MAX_QUOTED_CHARS]
     told = (
         f"upstream redirects (HTTP {response.status_code}) to {to}, which is not followed: it "
         "would get the key; --upstream must name the server itself"

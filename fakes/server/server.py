@@ -72,7 +72,7 @@ _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and so
 _STOP_LIMIT_S = 5
 _SUBPROTOCOL = Subprotocol("realtime")
 _BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
-_MAX_TOLD_CHARS = 200  # of what a stranger wrote
+_MAX_QUOTED_CHARS = 200  # of what a stranger wrote
 _LOST = 1006  # RFC 6455 §7.4.1: there was no close frame
 
 log = logging.getLogger("callerside.fakes.server.server")
@@ -258,7 +258,7 @@ class FakeRealtime:
         """Any page in a browser can reach a loopback port; recordings and disk are not its own."""
         for origin in request.headers.get_all("Origin"):
             if origin not in self._options.origins and not _is_of_this_machine(origin):
-                told = ascii(origin[:_MAX_TOLD_CHARS])
+                told = ascii(origin[:_MAX_QUOTED_CHARS])
                 raise RefusedError(403, f"a web page of {told} may not connect: --allow-origin")
 
     async def _make_connection(self, request: Request) -> Connection:

@@ -94,7 +94,7 @@ class RealtimeSession:
         self._turns = Turns(self._state, self._mischief, self._floor)
         self._waiting: deque[Event] = deque()
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
-        self._late_errors_told = 0
+        self._late_errors_sent = 0
 
     @property
     def over(self) -> bool:
@@ -223,7 +223,7 @@ class RealtimeSession:
             case "fault":
                 self._mischief.strike(int(argument))
             case "late_error":
-                self._tell_late_error()
+                self._send_late_error()
             case "stall":
                 self._out.link.release(self._out.now_ns)
 
@@ -253,7 +253,7 @@ class RealtimeSession:
             late_ms = self._state.timing.commit_error_ms if error.code == COMMIT_EMPTY else 0
             if late_ms and len(self._late_errors) < _MAX_WAITING_EVENTS:
                 self._late_errors.append(refused)
-                number = self._late_errors_told + len(self._late_errors)
+                number = self._late_errors_sent + len(self._late_errors)
                 self._out.set_timer(f"late_error:{number}", self._state.in_ms(late_ms))
             else:
                 self._refuse(*refused)
@@ -263,8 +263,8 @@ class RealtimeSession:
             error.code, error.message, param=error.param, client_event_id=client_event_id
         )
 
-    def _tell_late_error(self) -> None:
-        self._late_errors_told += 1
+    def _send_late_error(self) -> None:
+        self._late_errors_sent += 1
         self._refuse(*self._late_errors.popleft())
 
     def _dispatch(self, request: AnyRequest) -> None:

@@ -193,7 +193,7 @@ class Ears:
     def finish(self) -> list[Heard]:
         """The audio is over: tell what was still open."""
         heard = self._hear_waiting() if self._waiting else []
-        self._tell(*self._tones.close(), heard)
+        self._report(*self._tones.close(), heard)
         self._speech.close(heard)
         return heard
 
@@ -263,9 +263,9 @@ class Ears:
                 self._speech.hear(hop, heard)
                 return
         beep, released = self._tones.hear(hop, hz)
-        self._tell(beep, released, heard)
+        self._report(beep, released, heard)
 
-    def _tell(self, beep: BeepHeard | None, released: list[Hop], heard: list[Heard]) -> None:
+    def _report(self, beep: BeepHeard | None, released: list[Hop], heard: list[Heard]) -> None:
         if beep is not None:
             heard.append(beep)
         for hop in released:

@@ -160,7 +160,7 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
             )
 
 
-def told_holes_ms(evidence: CallEvidence, item: str | None) -> list[float]:
+def marked_gaps_ms(evidence: CallEvidence, item: str | None) -> list[float]:
     """The holes in an answer that the agent tells of: nothing had come to play."""
     return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.detector import PAUSE_MS
-from callerside.reports.metrics.answers import Answer, left_open_ms, told_holes_ms
+from callerside.reports.metrics.answers import Answer, left_open_ms, marked_gaps_ms
 from callerside.reports.metrics.audible import NS_PER_MS, Scene, Sound, Utterance
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.turns import Turn
@@ -144,7 +144,7 @@ def _underruns(
             continue
         yield Measurement(
             name="gap_ms",
-            value=max(told_holes_ms(evidence, item), default=0.0),
+            value=max(marked_gaps_ms(evidence, item), default=0.0),
             turn=numbers.get(item),
             detail="as the agent says: what the server sent is not known"
             if not recognised

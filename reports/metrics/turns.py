@@ -95,7 +95,7 @@ def _turn(
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
     answer_ns = None
-    if delta is not None or not _tells_of_answers(evidence):
+    if delta is not None or not _marks_answers(evidence):
         answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
     lead_ms = lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
@@ -133,7 +133,7 @@ def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark |
     return mark if mark is not None and mark.at_ns < until_ns else None
 
 
-def _tells_of_answers(evidence: CallEvidence) -> bool:
+def _marks_answers(evidence: CallEvidence) -> bool:
     """Whether agent or server tell of answers: what sounds without is a prompt, or a tone."""
     return bool(
         evidence.first("agent", "call_received") or evidence.first("realtime", "session_opened")

@@ -61,7 +61,7 @@ _LANES = (
         },
     ),
 )
-_TOLD = {
+_SHOWN = {
     "text": "",
     "what": "",
     "fault": "",
@@ -134,7 +134,7 @@ def _describe(mark: Mark) -> str:
     if mark.name == "step_started":
         return str(mark.fields.get("text", "step"))
     name = mark.name.replace("_", " ")
-    for key, unit in _TOLD.items():
+    for key, unit in _SHOWN.items():
         value = mark.fields.get(key)
         if value not in (None, ""):
             return f"{name}: {value:.0f} {unit}" if unit else f"{name}: {value}"

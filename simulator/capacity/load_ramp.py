@@ -122,7 +122,7 @@ async def find_knee(
             folder = directory / f"{calls:03}-{attempt}"
             step = await _step(scenario, folder, calls, calls_a_worker)
             step = replace(step, attempt=attempt)
-            progress(_told(step))
+            progress(_sentence_about(step))
             if step.within or not step.disturbed:
                 break
         done.append(step)
@@ -138,7 +138,7 @@ async def find_knee(
     )
 
 
-def _told(step: Step) -> str:
+def _sentence_about(step: Step) -> str:
     stood = f", the machine stood still for {step.stalled_ms:.0f} ms" if step.disturbed else ""
     return (
         f"{step.calls} at once: agent's part of a turn p95 {step.overhead_ms['p95']:.1f} ms, "

@@ -32,7 +32,7 @@ LOG_WIDTH = 140
 
 _SIP_URI = re.compile(r"sips?:[^@\s;]+@[^@\s;]+(;\S*)?", re.IGNORECASE)
 
-_UNTOLD = {"agent", "realtime", "after"}
+_NOT_SHOWN = {"agent", "realtime", "after"}
 """Sections of a scenario that nobody tells an agent which is not ours."""
 
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
@@ -191,7 +191,7 @@ def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
     yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
     scenarios = {call.stage.scenario.name: call.stage.scenario for call in done.calls}
     for name, scenario in scenarios.items():
-        unchecked = [*unseen(scenario), *(_UNTOLD & scenario.model_fields_set)]
+        unchecked = [*unseen(scenario), *(_NOT_SHOWN & scenario.model_fields_set)]
         if unchecked:
             yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
 

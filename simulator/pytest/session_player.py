@@ -93,7 +93,7 @@ class Player:
         reason = "the run was ended before this call"
         try:
             self._task = self._loop.create_task(
-                play_run(self._stages, self._options, self._run, _Tell(self._tell))
+                play_run(self._stages, self._options, self._run, _Resolve(self._resolve))
             )
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
@@ -109,23 +109,23 @@ class Player:
             if not future.done():
                 future.set_exception(PlayerError(reason))
 
-    def _tell(self, name: str) -> None:
+    def _resolve(self, name: str) -> None:
         call = next(call for call in self._run.calls if name in (call.stage.name, call.stage.again))
         self._done[name].set_result(call)
 
 
-class _Tell:
+class _Resolve:
     """A `simulator.runner.progress.Progress` that shows nothing: it tells the tests that wait."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, resolve: Callable[[str], None]) -> None:
+        self._resolve = resolve
 
     def phase(self, stage: str, phase: str) -> None:
         """See `Progress.phase`."""
 
     def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:  # noqa: ARG002 - as the protocol has it
         """See `Progress.finished`."""
-        self._tell(stage)
+        self._resolve(stage)
 
     def __enter__(self) -> Self:
         """See `Progress.__enter__`."""

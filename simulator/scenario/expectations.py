@@ -25,7 +25,7 @@ from callerside.models import Strict
 from callerside.simulator.scenario.durations import DurationMs, format_duration
 from callerside.simulator.scenario.known_marks import known_marks
 
-_MOST_TOLD = 20
+_MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
 
 
@@ -34,7 +34,7 @@ def _one_of(word: str, what: str, words: Collection[str], *, key: str | None = N
     if word in words:
         return word
     known = sorted(words)
-    told = ", ".join(known) if len(known) <= _MOST_TOLD else "one of docs/marks.md"
+    told = ", ".join(known) if len(known) <= _MOST_NAMED else "one of docs/marks.md"
     raise PydanticCustomError(
         "unknown_word",
         "there is no such {what}: expected {known}",

@@ -106,7 +106,7 @@ class SipLeg:
         self._trim: JitterTrim | None = None
         self._keys = dtmf.PacedKeys()
         self._ending: Ending | None = None
-        self._told_end = False
+        self._end_reported = False
 
     # ---- the door: called by the call's driver
 
@@ -243,7 +243,7 @@ class SipLeg:
 
     @property
     def _is_over(self) -> bool:
-        return self._told_end or self._ending is not None
+        return self._end_reported or self._ending is not None
 
     def _attempt(self, what: str, operation: Callable[[Call], object]) -> bool:
         """Answers false if it failed; on a call that is over there is nothing to do."""
@@ -291,13 +291,13 @@ class SipLeg:
             self._rtp.read(self._call)
             by = "network" if _is_ours(event) else self.them
         self._media.disconnect()
-        self._tell_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
+        self._report_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
         self._host.forget(self)
 
-    def _tell_end(self, *, by: Party, status: int, reason: str) -> None:
-        if self._told_end:
+    def _report_end(self, *, by: Party, status: int, reason: str) -> None:
+        if self._end_reported:
             return
-        self._told_end = True
+        self._end_reported = True
         if self._codec is not None:
             self._inputs.post(self._rtp.measured())
         if self._ending is not None:

@@ -287,5 +287,5 @@ class SipCallerLeg(SipLeg):
                 self._endpoint.stack.choose_codecs(self._endpoint.options.codecs)
 
     def _give_up(self, status: int, reason: str) -> None:
-        self._tell_end(by="caller", status=status, reason=reason)
+        self._report_end(by="caller", status=status, reason=reason)
         self._endpoint.forget(self)

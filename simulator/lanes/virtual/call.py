@@ -217,7 +217,7 @@ class _Stage:
         self._agent = machine
         if self._patient:
             self._line.beat.agent_patience = self._agent_patience
-        leg.tells_each_frame = self._settings.timeline.trace_audio or (
+        leg.reports_each_frame = self._settings.timeline.trace_audio or (
             self._settings.turns.append_interval_ms != FRAME_MS
         )
         CallDriver(

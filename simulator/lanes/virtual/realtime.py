@@ -171,10 +171,10 @@ class VirtualRealtimeConnection:
 
     def _end_client(self, closed: RealtimeClosed) -> None:
         """The client's end gives up: it is told soon, and the server notices."""
-        self._clock.call_at(self._clock.now_ns(), partial(self._tell, closed))
+        self._clock.call_at(self._clock.now_ns(), partial(self._notify, closed))
         self._to_server(interface.ConnectionLost(_ABNORMAL))
 
-    def _tell(self, realtime_input: RealtimeInput) -> None:
+    def _notify(self, realtime_input: RealtimeInput) -> None:
         """What has arrived at the client; nothing is told once it has closed."""
         on_input = self._on_input
         if on_input is None:
@@ -218,7 +218,7 @@ class VirtualRealtimeConnection:
             case interface.AcceptConnection():
                 self._to_client(RealtimeConnected())
             case interface.SendText(text):
-                self._to_client(_told_of_text(text))
+                self._to_client(_mark_of_text(text))
             case interface.RefuseConnection(status, _):
                 reason = f"handshake refused: HTTP {status}"
                 self._to_client(RealtimeClosed(reason=reason, status=status))
@@ -256,10 +256,10 @@ class VirtualRealtimeConnection:
 
     def _to_client(self, realtime_input: RealtimeInput) -> None:
         when_ns = self._clock.now_ns() + self._to_client_ns
-        self._clock.call_at(when_ns, partial(self._tell, realtime_input))
+        self._clock.call_at(when_ns, partial(self._notify, realtime_input))
 
 
-def _told_of_text(text: str) -> RealtimeInput:
+def _mark_of_text(text: str) -> RealtimeInput:
     """What the agent's adapter makes of a text that is no event."""
     if len(text) > MAX_MESSAGE_BYTES:
         return RealtimeClosed(reason="message too big", code=_TOO_BIG)
