@@ -37,7 +37,7 @@ class Ids:
         return f"{self._rng.getrandbits(4 * count):0{count}x}" if count > 0 else ""
 
 
-class Outbox:
+class SessionOutput:
     """Collects the effects of one input."""
 
     def __init__(self, call: str, ids: Ids, translator: Translator) -> None:
@@ -131,7 +131,7 @@ class Observation:
 class SessionState:
     """One session's configuration, conversation and way out."""
 
-    out: Outbox
+    out: SessionOutput
     config: SessionConfig
     conversation: Conversation
     repertoire: Repertoire

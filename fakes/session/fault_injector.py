@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from callerside.clock import ms_to_ns
-from callerside.fakes.session.context import Outbox
+from callerside.fakes.session.context import SessionOutput
 from callerside.fakes.session.faults import (
     AcceptLate,
     Close,
@@ -45,7 +45,9 @@ EndSession = Callable[[CloseConnection | DropConnection | Expire], None]
 class Mischief:
     """Waits for the points of a session's faults. Every fault strikes once."""
 
-    def __init__(self, faults: Sequence[Fault], out: Outbox, end_session: EndSession) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], out: SessionOutput, end_session: EndSession
+    ) -> None:
         """`end_session` does what those faults do that end the session."""
         self._out = out
         self._end_session = end_session

@@ -11,7 +11,7 @@ from typing import Literal
 
 from callerside.fakes.script.prepared import Repertoire
 from callerside.fakes.session.config import SessionConfig
-from callerside.fakes.session.context import Ids, Observation, Outbox, SessionState
+from callerside.fakes.session.context import Ids, Observation, SessionOutput, SessionState
 from callerside.fakes.session.conversation import Conversation
 from callerside.fakes.session.dialects import Beta, Ga
 from callerside.fakes.session.fault_injector import Mischief
@@ -75,7 +75,7 @@ class RealtimeSession:
         script = repertoire.script
         ids = Ids(rng)
         self._translator = Beta() if script.dialect == "beta" else Ga()
-        self._out = Outbox(call, ids, self._translator)
+        self._out = SessionOutput(call, ids, self._translator)
         self._unix_time_s = unix_time_s
         self._request = ConnectionRequested()
         self._connect_delay_ms = 0.0
