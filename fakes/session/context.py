@@ -14,7 +14,7 @@ from callerside.fakes.script.model import Script, Timing
 from callerside.fakes.script.prepared import Repertoire
 from callerside.fakes.session.config import SessionConfig
 from callerside.fakes.session.conversation import Conversation, Item
-from callerside.fakes.session.delivery import Link
+from callerside.fakes.session.delivery import Delivery
 from callerside.fakes.session.dialects import Translator
 from callerside.fakes.session.interface import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
 from callerside.marks import Mark
@@ -43,7 +43,7 @@ class SessionOutput:
     def __init__(self, call: str, ids: Ids, translator: Translator) -> None:
         self.ids = ids
         self.now_ns = 0
-        self.link = Link(self.put)
+        self.delivery = Delivery(self.put)
         self.after_event: Callable[[int], None] | None = None
         """Told how many events have been sent, after each."""
         self._events_sent = 0
@@ -71,7 +71,7 @@ class SessionOutput:
         event = {"type": event_type, "event_id": self.ids.new("event"), **fields}
         for translated in self._translator.outgoing(event):
             self._events_sent += 1
-            self.link.push_event(SendEvent(translated))
+            self.delivery.push_event(SendEvent(translated))
             if self.after_event is not None:
                 self.after_event(self._events_sent)
 
@@ -103,7 +103,7 @@ class SessionOutput:
 
     def mark_sent(self, name: str, /, **fields: Any) -> None:
         """Put on the timeline that the event before has been sent: when it really is."""
-        self.link.push(EmitMark(self._mark(name, fields)))
+        self.delivery.push(EmitMark(self._mark(name, fields)))
 
     def _mark(self, name: str, fields: dict[str, Any]) -> Mark:
         return Mark(at_ns=self.now_ns, source="realtime", call=self._call, name=name, fields=fields)

@@ -19,7 +19,7 @@ _MOST_HELD = 10_000
 Sent = SendEvent | SendText | EmitMark | KeepSent
 
 
-class Link:
+class Delivery:
     """Passes on what is sent, and the marks that say when it was sent."""
 
     def __init__(self, deliver: Callable[[Effect], None]) -> None:

@@ -121,15 +121,15 @@ class Mischief:
         out = self._out
         match fault:
             case Stall(for_ms=for_ms):
-                out.link.stall(keeps=for_ms is not None)
+                out.delivery.stall(keeps=for_ms is not None)
                 if for_ms is not None:
                     out.set_timer("stall", out.now_ns + ms_to_ns(for_ms))
             case Duplicate(events=events):
-                out.link.double(events)
+                out.delivery.double(events)
             case Reorder():
-                out.link.swap()
+                out.delivery.swap()
             case Malformed():
-                out.link.push(SendText(_MALFORMED))
+                out.delivery.push(SendText(_MALFORMED))
             case UnknownEvent():
                 out.send("session.rearranged", detail="an event of a type that nobody knows")
             case Oversized(size_bytes=size_bytes):

@@ -220,7 +220,7 @@ class Response:
         if self._state.observation.keep_audio:
             audio_format = self._config.output_format
             pcm = audio_format.decode(audio.wire)
-            self._out.link.push(KeepSent(pcm, audio_format.rate_hz))
+            self._out.delivery.push(KeepSent(pcm, audio_format.rate_hz))
 
     def _send_arguments(self, text: str) -> None:
         item = self._current

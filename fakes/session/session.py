@@ -225,7 +225,7 @@ class RealtimeSession:
             case "late_error":
                 self._send_late_error()
             case "stall":
-                self._out.link.release(self._out.now_ns)
+                self._out.delivery.release(self._out.now_ns)
 
     def _on_event(self, event: Event) -> None:
         if self._phase != "open":
