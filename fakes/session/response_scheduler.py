@@ -19,7 +19,7 @@ _MAX_RESPONSES = 16
 _LIMITS = (("requests", 5000), ("tokens", 800_000))
 
 
-class Floor:
+class ResponseScheduler:
     """One response at a time in the conversation; others beside it, out of band."""
 
     def __init__(

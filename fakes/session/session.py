@@ -48,7 +48,7 @@ from callerside.fakes.session.requests import (
     read,
 )
 from callerside.fakes.session.response import Response
-from callerside.fakes.session.response_scheduler import Floor
+from callerside.fakes.session.response_scheduler import ResponseScheduler
 from callerside.fakes.session.user_turns import Turns
 
 _MAX_WAITING_EVENTS = 1000
@@ -90,8 +90,8 @@ class RealtimeSession:
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
         self._mischief = Mischief(faults, self._out, self._end_by_fault)
-        self._floor = Floor(self._state, self._mischief, self._on_response_done)
-        self._turns = Turns(self._state, self._mischief, self._floor)
+        self._scheduler = ResponseScheduler(self._state, self._mischief, self._on_response_done)
+        self._turns = Turns(self._state, self._mischief, self._scheduler)
         self._waiting: deque[Event] = deque()
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
         self._late_errors_sent = 0
@@ -208,9 +208,9 @@ class RealtimeSession:
         kind, _, argument = name.partition(":")
         match kind:
             case "response":
-                self._floor.advance(argument)
+                self._scheduler.advance(argument)
             case "rate_limits":
-                self._floor.send_rate_limits()
+                self._scheduler.send_rate_limits()
             case "transcription":
                 self._turns.send_transcription(argument)
             case "commit":
@@ -287,9 +287,9 @@ class RealtimeSession:
             case Truncate():
                 self._truncate(request)
             case CreateResponse(response=fields):
-                self._floor.request(fields)
+                self._scheduler.request(fields)
             case CancelResponse(response_id=response_id):
-                self._floor.cancel(response_id)
+                self._scheduler.cancel(response_id)
 
     def _update(self, request: SessionUpdate) -> None:
         config = self._state.config
