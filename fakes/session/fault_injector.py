@@ -42,7 +42,7 @@ FaultKind = TypeVar("FaultKind", Refuse, AcceptLate)
 EndSession = Callable[[CloseConnection | DropConnection | Expire], None]
 
 
-class Mischief:
+class FaultInjector:
     """Waits for the points of a session's faults. Every fault strikes once."""
 
     def __init__(
@@ -100,7 +100,7 @@ class Mischief:
             if replace(fault.point, offset_ms=0.0) == point:
                 self._schedule(number, fault.point)
 
-    def strike(self, number: int) -> None:
+    def inject(self, number: int) -> None:
         """Perform a fault; its timer `fault:{number}` is due."""
         fault = self._waiting.pop(number, None)
         if fault is None:
@@ -149,7 +149,7 @@ class Mischief:
             at_ns = self._out.now_ns + ms_to_ns(point.offset_ms)
             self._out.set_timer(f"fault:{number}", at_ns)
         else:
-            self.strike(number)
+            self.inject(number)
 
     def _mark(self, fault: Fault, detail: str = "") -> None:
         extra = {"detail": detail} if detail else {}

@@ -7,7 +7,7 @@ from callerside.fakes.script.prepared import Line
 from callerside.fakes.session.config import ResponseConfig
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import tokens
-from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.items import read_input
 from callerside.fakes.session.requests import RequestError
 from callerside.fakes.session.response import CancelReason, Response
@@ -23,11 +23,14 @@ class ResponseScheduler:
     """One response at a time in the conversation; others beside it, out of band."""
 
     def __init__(
-        self, state: SessionState, mischief: Mischief, on_done: Callable[[Response], None]
+        self,
+        state: SessionState,
+        fault_injector: FaultInjector,
+        on_done: Callable[[Response], None],
     ) -> None:
         """`on_done` is told of every response of the conversation that has ended."""
         self._state = state
-        self._mischief = mischief
+        self._fault_injector = fault_injector
         self._on_done = on_done
         self._responses: dict[str, Response] = {}
         self._active: Response | None = None
@@ -109,14 +112,14 @@ class ResponseScheduler:
             reads = tokens(read_input(instead, state))
         line, name = self._choose(in_conversation=config.in_conversation)
         performance = perform(line, name, state.timing, state.rng)
-        performance = self._mischief.distort(performance)
+        performance = self._fault_injector.distort(performance)
         response = Response(
             state,
             config,
             performance,
             trigger,
             input_tokens=reads,
-            on_voice=lambda: self._mischief.reached(name),
+            on_voice=lambda: self._fault_injector.reached(name),
         )
         self._responses[response.id] = response
         if config.in_conversation:

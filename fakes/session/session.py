@@ -14,7 +14,7 @@ from callerside.fakes.session.config import SessionConfig
 from callerside.fakes.session.context import Ids, Observation, SessionOutput, SessionState
 from callerside.fakes.session.conversation import Conversation
 from callerside.fakes.session.dialects import Beta, Ga
-from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.faults import Expire
 from callerside.fakes.session.interface import (
     AcceptConnection,
@@ -89,9 +89,11 @@ class RealtimeSession:
             observation=observation or Observation(),
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
-        self._mischief = Mischief(faults, self._out, self._end_by_fault)
-        self._scheduler = ResponseScheduler(self._state, self._mischief, self._on_response_done)
-        self._turns = Turns(self._state, self._mischief, self._scheduler)
+        self._fault_injector = FaultInjector(faults, self._out, self._end_by_fault)
+        self._scheduler = ResponseScheduler(
+            self._state, self._fault_injector, self._on_response_done
+        )
+        self._turns = Turns(self._state, self._fault_injector, self._scheduler)
         self._waiting: deque[Event] = deque()
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
         self._late_errors_sent = 0
@@ -132,12 +134,12 @@ class RealtimeSession:
 
     def _on_request(self, request: ConnectionRequested) -> None:
         self._request = request
-        refusal = self._mischief.refusal()
+        refusal = self._fault_injector.refusal()
         if refusal is not None:
             self._out.put(refusal)
             self._end(refusal.status, refusal.body)
             return
-        delay_ms = self._state.timing.connect_delay_ms + self._mischief.lateness_ms()
+        delay_ms = self._state.timing.connect_delay_ms + self._fault_injector.lateness_ms()
         self._connect_delay_ms = delay_ms
         if delay_ms:
             self._out.set_timer("accept", self._state.in_ms(delay_ms))
@@ -166,7 +168,7 @@ class RealtimeSession:
             return
         self._out.send("session.created", session=config.snapshot())
         self._out.set_timer("expiry", self._state.in_ms(lifetime_s * 1000))
-        self._mischief.reached("connect")
+        self._fault_injector.reached("connect")
 
     def _refuse_beta(self) -> None:
         self._out.error(
@@ -221,7 +223,7 @@ class RealtimeSession:
             case "expiry":
                 self._expire()
             case "fault":
-                self._mischief.strike(int(argument))
+                self._fault_injector.inject(int(argument))
             case "late_error":
                 self._send_late_error()
             case "stall":

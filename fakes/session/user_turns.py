@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import Item
-from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.input_audio import InputAudio
 from callerside.fakes.session.interface import Event, KeepAudio
 from callerside.fakes.session.requests import (
@@ -30,10 +30,10 @@ class Turns:
     """Hears, detects turns, commits, and transcribes."""
 
     def __init__(
-        self, state: SessionState, mischief: Mischief, scheduler: ResponseScheduler
+        self, state: SessionState, fault_injector: FaultInjector, scheduler: ResponseScheduler
     ) -> None:
         self._state = state
-        self._mischief = mischief
+        self._fault_injector = fault_injector
         self._observation = state.observation
         self._observes = self._observation.trace_audio or self._observation.keep_audio
         self._audio = InputAudio(state.script.vad)
@@ -171,7 +171,7 @@ class Turns:
         )
         out.mark("speech_started", item=self._item_id, audio_start_ms=self._start_ms)
         self._spoken += 1
-        self._mischief.reached(f"speech {self._spoken}")
+        self._fault_injector.reached(f"speech {self._spoken}")
         detection = self._state.config.turn_detection
         if detection is not None and detection["interrupt_response"]:
             self._scheduler.interrupt()
@@ -214,7 +214,7 @@ class Turns:
                 self._state.in_ms(self._state.timing.transcription_ms),
             )
         self._committed += 1
-        self._mischief.reached(f"turn {self._committed}")
+        self._fault_injector.reached(f"turn {self._committed}")
 
     def _words(self, by: CommittedBy) -> str | None:
         """What is made of a turn by input transcription; None: it fails."""
