@@ -23,7 +23,7 @@ from callerside.fakes.recording.cassette import read_cassette
 from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
 from callerside.fakes.recording.replay import Pace, ReplayOptions
 from callerside.fakes.recording.transcript import narrate
-from callerside.fakes.script.loader import ScriptError, load_repertoire
+from callerside.fakes.script.loader import ScriptError, load_prepared
 from callerside.fakes.script.model import Script
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
@@ -287,7 +287,7 @@ def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeR
             return FakeRealtime(recording=recording, replay=replay, options=options)
         except ValueError as error:
             raise RecordingError(f"{arguments.recording}: {error}") from None
-    script = Script() if arguments.script is None else load_repertoire(arguments.script).script
+    script = Script() if arguments.script is None else load_prepared(arguments.script).script
     faults = (*script.faults, *map(parse_fault, arguments.fault))
     return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
 

@@ -7,8 +7,8 @@ server's handshake. So they are read when the server starts, and again when a fi
 import logging
 from pathlib import Path
 
-from callerside.fakes.script.loader import ScriptError, load_repertoire
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.loader import ScriptError, load_prepared
+from callerside.fakes.script.prepared import PreparedScript
 
 log = logging.getLogger("callerside.fakes.script.cache")
 
@@ -18,7 +18,7 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ready: dict[Path, tuple[int, Repertoire]] = {}
+        self._ready: dict[Path, tuple[int, PreparedScript]] = {}
 
     def fill(self) -> None:
         """Make every script ready; one that cannot be used is logged, and refused later."""
@@ -28,13 +28,13 @@ class Shelf:
             except ScriptError as error:
                 log.warning("%s", error)
 
-    def ready(self, stage: str) -> Repertoire | None:
+    def ready(self, stage: str) -> PreparedScript | None:
         """A stage's script, if it is ready and its file has not changed since."""
         path = self._path(stage)
-        modified_ns, repertoire = self._ready.get(path, (None, None))
-        return repertoire if path.is_file() and _modified_ns(path) == modified_ns else None
+        modified_ns, prepared = self._ready.get(path, (None, None))
+        return prepared if path.is_file() and _modified_ns(path) == modified_ns else None
 
-    def find(self, stage: str) -> Repertoire | None:
+    def find(self, stage: str) -> PreparedScript | None:
         """A stage's script, made ready if need be; None if there is no such file.
 
         Raises:
@@ -43,11 +43,11 @@ class Shelf:
         path = self._path(stage)
         return self._prepare(path) if path.is_file() else None
 
-    def _prepare(self, path: Path) -> Repertoire:
+    def _prepare(self, path: Path) -> PreparedScript:
         modified_ns = _modified_ns(path)
-        repertoire = load_repertoire(path, (known for _, known in self._ready.values()))
-        self._ready[path] = modified_ns, repertoire
-        return repertoire
+        prepared = load_prepared(path, (known for _, known in self._ready.values()))
+        self._ready[path] = modified_ns, prepared
+        return prepared
 
     def _path(self, stage: str) -> Path:
         return self._folder / f"{stage}.yaml"

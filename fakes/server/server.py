@@ -34,7 +34,7 @@ from callerside.fakes.script.cache import Shelf
 from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.server.files import SessionFiles
 from callerside.fakes.server.session_runner import Connection, Session
 from callerside.fakes.session.context import Observation
@@ -269,18 +269,18 @@ class FakeRealtime:
         if len(self._connections) >= self._options.max_sessions:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
         stage = match["stage"]
-        repertoire = self._default if stage is None else await self._find(stage)
-        if not engines.is_reserved(repertoire.script.vad.engine):
-            await asyncio.to_thread(engines.reserve, repertoire.script.vad.engine)
+        prepared = self._default if stage is None else await self._find(stage)
+        if not engines.is_reserved(prepared.script.vad.engine):
+            await asyncio.to_thread(engines.reserve, prepared.script.vad.engine)
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]
         call = stage or f"session-{number}"
-        session = self._make_session(repertoire, call, number, replay=stage is None)
+        session = self._make_session(prepared, call, number, replay=stage is None)
         return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
 
     def _make_session(
-        self, repertoire: Repertoire, call: str, number: int, *, replay: bool
+        self, prepared: PreparedScript, call: str, number: int, *, replay: bool
     ) -> Session:
         keeps = self._options.keep_audio
         observation = Observation(trace_audio=keeps, keep_audio=keeps)
@@ -289,15 +289,15 @@ class FakeRealtime:
                 self._recording, call=call, options=self._replay, observation=observation
             )
         return RealtimeSession(
-            repertoire,
+            prepared,
             call=call,
-            rng=random.Random(f"{repertoire.script.seed}:{call}:{number}"),
+            rng=random.Random(f"{prepared.script.seed}:{call}:{number}"),
             unix_time_s=int(time.time()),
             session_number=number,
             observation=observation,
         )
 
-    async def _find(self, stage: str) -> Repertoire:
+    async def _find(self, stage: str) -> PreparedScript:
         shelf = self._shelf
         if shelf is None:
             raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")

@@ -11,7 +11,7 @@ from typing import Any
 
 from callerside.clock import ms_to_ns
 from callerside.fakes.script.model import Script, Timing
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session.config import SessionConfig
 from callerside.fakes.session.conversation import Conversation, Item
 from callerside.fakes.session.delivery import Delivery
@@ -134,7 +134,7 @@ class SessionState:
     out: SessionOutput
     config: SessionConfig
     conversation: Conversation
-    repertoire: Repertoire
+    prepared: PreparedScript
     rng: random.Random
     observation: Observation
     sent_samples: int = 0
@@ -143,12 +143,12 @@ class SessionState:
     @property
     def script(self) -> Script:
         """What the session performs."""
-        return self.repertoire.script
+        return self.prepared.script
 
     @property
     def timing(self) -> Timing:
         """How fast it does."""
-        return self.repertoire.script.timing
+        return self.prepared.script.timing
 
     def in_ms(self, delay_ms: float) -> int:
         """The time that much later, for a timer."""

@@ -93,7 +93,7 @@ class Response:
 
     def start(self, plan: Plan, now_ns: int) -> None:
         """Take the plan on, and put it on the timeline."""
-        text = self.performance.line.transcript
+        text = self.performance.prepared.transcript
         self._out.mark(
             "response_planned",
             response=self.id,
@@ -163,7 +163,7 @@ class Response:
         self._out.mark("response_created", response=self.id)
 
     def _add_item(self) -> None:
-        call = self.performance.line.reply.function_call
+        call = self.performance.prepared.reply.function_call
         data: dict[str, Any] = {"id": self._out.ids.new("item")}
         if call is not None:
             data |= {

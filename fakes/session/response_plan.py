@@ -16,7 +16,7 @@ from typing import Literal
 
 from callerside.audio import AudioFormat
 from callerside.fakes.script.model import FunctionCall, Timing
-from callerside.fakes.script.prepared import Line
+from callerside.fakes.script.prepared import PreparedReply
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN
 
 Trigger = Literal["vad", "client", "idle_timeout"]
@@ -108,7 +108,7 @@ Plan = list[tuple[float, Step]]
 class Performance:
     """What is performed, and how: a line of the script with everything decided."""
 
-    line: Line
+    prepared: PreparedReply
     name: str
     """Which line: `greeting`, `reply 2`, `default`."""
     think_ms: float
@@ -119,18 +119,18 @@ class Performance:
 
 
 def perform(
-    line: Line,
+    prepared: PreparedReply,
     name: str,
     timing: Timing,
     rng: random.Random,
 ) -> Performance:
     """Decide on what the script leaves open for a line."""
-    reply = line.reply
+    reply = prepared.reply
     think_ms = timing.think_ms if reply.think_ms is None else reply.think_ms
     if timing.think_jitter_ms:
         think_ms = max(0.0, think_ms + rng.uniform(-1, 1) * timing.think_jitter_ms)
     return Performance(
-        line=line,
+        prepared=prepared,
         name=name,
         think_ms=think_ms,
         delta_ms=reply.delta_ms or timing.delta_ms,
@@ -153,7 +153,7 @@ def make_plan(
     think_ms = performance.think_ms
     item_ms = think_ms * _ITEM_SHARE[trigger]
     plan: Plan = [(think_ms * _CREATED_SHARE[trigger], Begin())]
-    call = performance.line.reply.function_call
+    call = performance.prepared.reply.function_call
     if performance.fails_with is not None:
         plan.append((think_ms, Fail(performance.fails_with)))
     elif call is not None:
@@ -196,7 +196,7 @@ def _call_steps(call: FunctionCall, think_ms: float) -> Iterator[tuple[float, St
 
 def _text_steps(performance: Performance) -> Iterator[tuple[float, Step]]:
     at_ms = performance.think_ms
-    for word in _words(performance.line.transcript):
+    for word in _words(performance.prepared.transcript):
         yield at_ms, Word(word)
         at_ms += _WORD_EVERY_MS
     yield at_ms, Complete()
@@ -210,7 +210,7 @@ def _audio_steps(
     rng: random.Random,
 ) -> Iterator[tuple[float, Step]]:
     think_ms = performance.think_ms
-    words = deque(_words(performance.line.transcript))
+    words = deque(_words(performance.prepared.transcript))
     for count in range(min(_WORDS_BEFORE_AUDIO, len(words))):
         yield min(part_ms + count * _WORD_EVERY_MS, think_ms), Word(words.popleft())
     deltas = _cut(performance, audio_format, timing.delta_spread_ms, rng)
@@ -230,7 +230,7 @@ def _audio_steps(
 def _cut(
     performance: Performance, audio_format: AudioFormat, spread_ms: float, rng: random.Random
 ) -> list[Audio]:
-    wire = performance.line.wire(audio_format)
+    wire = performance.prepared.wire(audio_format)
     bytes_a_sample = 2 if audio_format.encoding == "pcm" else 1
     deltas = []
     start = 0

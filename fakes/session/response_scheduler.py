@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from callerside.fakes.script.model import Reply
-from callerside.fakes.script.prepared import Line
+from callerside.fakes.script.prepared import PreparedReply
 from callerside.fakes.session.config import ResponseConfig
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import tokens
@@ -40,7 +40,7 @@ class ResponseScheduler:
     @property
     def upcoming(self) -> Reply:
         """What answers the turn that is going on."""
-        return self._state.repertoire.reply(self._answered_turns + 1).reply
+        return self._state.prepared.reply(self._answered_turns + 1).reply
 
     def request(self, fields: ResponseFields | None) -> None:
         """The client asks for a response.
@@ -110,8 +110,8 @@ class ResponseScheduler:
             reads = state.conversation.input_tokens()
         else:
             reads = tokens(read_input(instead, state))
-        line, name = self._choose(in_conversation=config.in_conversation)
-        performance = perform(line, name, state.timing, state.rng)
+        prepared, name = self._choose(in_conversation=config.in_conversation)
+        performance = perform(prepared, name, state.timing, state.rng)
         performance = self._fault_injector.distort(performance)
         response = Response(
             state,
@@ -137,14 +137,14 @@ class ResponseScheduler:
         response.start(plan, state.out.now_ns)
         self._advance(response)
 
-    def _choose(self, *, in_conversation: bool) -> tuple[Line, str]:
-        repertoire = self._state.repertoire
+    def _choose(self, *, in_conversation: bool) -> tuple[PreparedReply, str]:
+        prepared = self._state.prepared
         if not in_conversation:
-            return repertoire.default, "out_of_band"
+            return prepared.default, "out_of_band"
         if not self._state.conversation.has_user_item:
-            return repertoire.greeting, "greeting"
+            return prepared.greeting, "greeting"
         self._answered_turns += 1
-        return repertoire.reply(self._answered_turns), f"reply {self._answered_turns}"
+        return prepared.reply(self._answered_turns), f"reply {self._answered_turns}"
 
     def _advance(self, response: Response) -> None:
         response.advance(self._state.out.now_ns)

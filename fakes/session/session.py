@@ -9,7 +9,7 @@ import random
 from collections import deque
 from typing import Literal
 
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session.config import SessionConfig
 from callerside.fakes.session.context import Ids, Observation, SessionOutput, SessionState
 from callerside.fakes.session.conversation import Conversation
@@ -59,7 +59,7 @@ class RealtimeSession:
 
     def __init__(
         self,
-        repertoire: Repertoire,
+        prepared: PreparedScript,
         *,
         call: str,
         rng: random.Random,
@@ -72,7 +72,7 @@ class RealtimeSession:
         `session_number`, from 1 on, says how many sessions of this path there have been: faults
         strike in the first of them.
         """
-        script = repertoire.script
+        script = prepared.script
         ids = Ids(rng)
         self._translator = Beta() if script.dialect == "beta" else Ga()
         self._out = SessionOutput(call, ids, self._translator)
@@ -84,7 +84,7 @@ class RealtimeSession:
             out=self._out,
             config=SessionConfig(ids.new("sess"), "", 0),
             conversation=Conversation(ids.new("conv")),
-            repertoire=repertoire,
+            prepared=prepared,
             rng=rng,
             observation=observation or Observation(),
         )

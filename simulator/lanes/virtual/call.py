@@ -148,7 +148,7 @@ class _Stage:
         self._scenario = scenario
         self._settings = settings
         self._prompts = prompts
-        self._repertoire = prepare.prepare(scenario.realtime, scenario.folder)
+        self._prepared = prepare.prepare(scenario.realtime, scenario.folder)
         self._sessions = 0
         self._clock = VirtualClock(start_ns=NS_PER_S)
         self._impairers = self._impair()
@@ -264,7 +264,7 @@ class _Stage:
         self._sessions += 1
         observed = self._settings.timeline.trace_audio
         return RealtimeSession(
-            self._repertoire,
+            self._prepared,
             call=self._stage,
             rng=self._random(f"session {self._sessions}"),
             session_number=self._sessions,

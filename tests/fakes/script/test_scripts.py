@@ -144,13 +144,13 @@ def test_lines_are_ready_to_be_sent(tmp_path: Path) -> None:
     sound = tone(440, 500, 16_000)
     write_wav(tmp_path / "beep.wav", samples_of(sound), 16_000)
     script = Script.model_validate({"replies": [{"wav": "beep.wav"}, {"say": "Nine."}]})
-    repertoire = prepare(script, tmp_path)
-    beep = repertoire.reply(1)
+    prepared = prepare(script, tmp_path)
+    beep = prepared.reply(1)
     assert len(beep.wire(AudioFormat())) == 500 * 48
     assert len(beep.wire(AudioFormat("pcmu"))) == 500 * 8
     assert beep.transcript == ""
-    assert repertoire.reply(2).transcript == "Nine."
-    assert repertoire.reply(3) is repertoire.default
+    assert prepared.reply(2).transcript == "Nine."
+    assert prepared.reply(3) is prepared.default
 
 
 def test_what_cannot_be_performed_is_found_before_the_call(tmp_path: Path) -> None:
