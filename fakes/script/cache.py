@@ -13,7 +13,7 @@ from callerside.fakes.script.prepared import PreparedScript
 log = logging.getLogger("callerside.fakes.script.cache")
 
 
-class Shelf:
+class ScriptCache:
     """The scripts of a folder by stage: `STAGE.yaml`."""
 
     def __init__(self, folder: Path) -> None:

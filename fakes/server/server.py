@@ -30,7 +30,7 @@ from websockets.typing import Subprotocol
 
 from callerside.fakes.recording.format import Recording
 from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
-from callerside.fakes.script.cache import Shelf
+from callerside.fakes.script.cache import ScriptCache
 from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
@@ -136,7 +136,7 @@ class FakeRealtime:
         self._replay = replay
         if recording is not None:
             ReplaySession(recording, call="trial", options=replay)  # raises now, not at a handshake
-        self._shelf = Shelf(self._options.scripts) if self._options.scripts else None
+        self._scripts = ScriptCache(self._options.scripts) if self._options.scripts else None
         self._on_mark = on_mark
         self._server: Server | None = None
         self._connections: dict[ServerConnection, Connection] = {}
@@ -161,8 +161,8 @@ class FakeRealtime:
         Raises:
             OSError: the port is in use, or there is no such address.
         """
-        if self._shelf is not None:
-            await asyncio.to_thread(self._shelf.fill)
+        if self._scripts is not None:
+            await asyncio.to_thread(self._scripts.fill)
         self._server = await serve(
             self._serve_session,
             self._options.host,
@@ -298,11 +298,11 @@ class FakeRealtime:
         )
 
     async def _find(self, stage: str) -> PreparedScript:
-        shelf = self._shelf
-        if shelf is None:
+        cache = self._scripts
+        if cache is None:
             raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
         try:
-            found = shelf.ready(stage) or await asyncio.to_thread(shelf.find, stage)
+            found = cache.ready(stage) or await asyncio.to_thread(cache.find, stage)
         except ScriptError as error:
             raise RefusedError(500, str(error)) from None
         if found is None:

@@ -6,7 +6,7 @@ import pytest
 from in_memory import Client
 
 from callerside.audio import AudioFormat, resample, silence, to_bytes, to_samples
-from callerside.fakes.script.cache import Shelf
+from callerside.fakes.script.cache import ScriptCache
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS
 from callerside.speech.synthesis import synthesise
 from callerside.vad import silero
@@ -210,7 +210,7 @@ def test_every_script_finds_a_model_loaded_though_others_say_the_same(
     monkeypatch.setattr(silero, "_SPARE_MODELS", spare)
     for name in ("loud", "quiet"):
         (tmp_path / f"{name}.yaml").write_text("vad: silero\n")
-    Shelf(tmp_path).fill()
+    ScriptCache(tmp_path).fill()
     assert len(spare) == 2
 
 
