@@ -32,7 +32,7 @@ from callerside.fakes.session.interface import (
     RefuseConnection,
     SendText,
 )
-from callerside.fakes.session.response_plan import Performance
+from callerside.fakes.session.response_plan import ResponseSpec
 
 _MALFORMED = '{"type": "response.output_audio.delta", "delta": "AAAA'
 _DISTORTING = (Slow, Fail, NeverDone)
@@ -71,21 +71,21 @@ class FaultInjector:
             late_ms += fault.by_ms
         return late_ms
 
-    def distort(self, performance: Performance) -> Performance:
+    def distort(self, spec: ResponseSpec) -> ResponseSpec:
         """What becomes of a response that faults have been planned for."""
-        place = parse_point(performance.name) if performance.name != "out_of_band" else None
+        place = parse_point(spec.name) if spec.name != "out_of_band" else None
         for number, fault in list(self._waiting.items()):
             if not isinstance(fault, _DISTORTING) or fault.point != place:
                 continue
             del self._waiting[number]
             self._mark(fault)
             if isinstance(fault, Slow):
-                performance = replace(performance, pace=fault.pace)
+                spec = replace(spec, pace=fault.pace)
             elif isinstance(fault, Fail):
-                performance = replace(performance, fails_with=fault.code)
+                spec = replace(spec, fails_with=fault.code)
             else:
-                performance = replace(performance, never_done=True)
-        return performance
+                spec = replace(spec, never_done=True)
+        return spec
 
     def reached(self, place: str) -> None:
         """The conversation has come to a place: what waits for it strikes, now or later."""

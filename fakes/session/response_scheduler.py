@@ -1,4 +1,4 @@
-"""Who speaks: the responses of a session, and which line of the script each performs."""
+"""Who speaks: the responses of a session, and which reply of the script each says."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.items import read_input
 from callerside.fakes.session.requests import RequestError
 from callerside.fakes.session.response import CancelReason, Response
-from callerside.fakes.session.response_plan import Trigger, make_plan, perform
+from callerside.fakes.session.response_plan import Trigger, make_plan, specify
 from callerside.fakes.session.schema import ResponseFields
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
@@ -111,12 +111,12 @@ class ResponseScheduler:
         else:
             reads = tokens(read_input(instead, state))
         prepared, name = self._choose(in_conversation=config.in_conversation)
-        performance = perform(prepared, name, state.timing, state.rng)
-        performance = self._fault_injector.distort(performance)
+        spec = specify(prepared, name, state.timing, state.rng)
+        spec = self._fault_injector.distort(spec)
         response = Response(
             state,
             config,
-            performance,
+            spec,
             trigger,
             input_tokens=reads,
             on_voice=lambda: self._fault_injector.reached(name),
@@ -127,7 +127,7 @@ class ResponseScheduler:
         audio_format = None if config.modalities == ["text"] else config.output_format
         limit = config.max_output_tokens
         plan = make_plan(
-            performance,
+            spec,
             trigger,
             audio_format,
             state.timing,
