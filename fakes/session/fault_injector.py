@@ -17,14 +17,14 @@ from callerside.fakes.session.faults import (
     Malformed,
     NeverDone,
     Oversized,
-    Point,
     Refuse,
     Reorder,
     SendError,
     Slow,
     Stall,
+    TriggerPoint,
     UnknownEvent,
-    parse_point,
+    parse_trigger_point,
 )
 from callerside.fakes.session.interface import (
     CloseConnection,
@@ -73,7 +73,7 @@ class FaultInjector:
 
     def distort(self, spec: ResponseSpec) -> ResponseSpec:
         """What becomes of a response that faults have been planned for."""
-        place = parse_point(spec.name) if spec.name != "out_of_band" else None
+        place = parse_trigger_point(spec.name) if spec.name != "out_of_band" else None
         for number, fault in list(self._waiting.items()):
             if not isinstance(fault, _DISTORTING) or fault.point != place:
                 continue
@@ -91,7 +91,7 @@ class FaultInjector:
         """The conversation has come to a place: what waits for it strikes, now or later."""
         if not self._waiting or place == "out_of_band":
             return
-        point = parse_point(place)
+        point = parse_trigger_point(place)
         if point.place not in self._places:
             return
         for number, fault in list(self._waiting.items()):
@@ -144,7 +144,7 @@ class FaultInjector:
             del self._waiting[number]
         return list(taken.values())
 
-    def _schedule(self, number: int, point: Point) -> None:
+    def _schedule(self, number: int, point: TriggerPoint) -> None:
         if point.offset_ms:
             at_ns = self._out.now_ns + ms_to_ns(point.offset_ms)
             self._out.set_timer(f"fault:{number}", at_ns)
