@@ -203,14 +203,14 @@ class RecordingProxy:
             source=urlsplit(self._upstream).hostname or "",
         )
         path = self._next_path()
-        tape = Tape(path, header, audio_files=self._audio_files)
+        recorder = SessionRecorder(path, header, audio_files=self._audio_files)
         try:
             await asyncio.gather(
-                _pump(client, upstream, lambda message: tape.add("client", message)),
-                _pump(upstream, client, lambda message: tape.add("server", message)),
+                _pump(client, upstream, lambda message: recorder.add("client", message)),
+                _pump(upstream, client, lambda message: recorder.add("server", message)),
             )
         finally:
-            tape.close()
+            recorder.close()
 
     def _next_path(self) -> Path:
         """The first that is free: a recording costs money, and is never overwritten."""
@@ -222,7 +222,7 @@ class RecordingProxy:
         return path
 
 
-class Tape:
+class SessionRecorder:
     """One session's recording; a disk that fails ends it, and never the session."""
 
     def __init__(self, path: Path, header: Header, *, audio_files: bool) -> None:
