@@ -49,7 +49,7 @@ from callerside.fakes.session.requests import (
 )
 from callerside.fakes.session.response import Response
 from callerside.fakes.session.response_scheduler import ResponseScheduler
-from callerside.fakes.session.user_turns import Turns
+from callerside.fakes.session.user_turns import UserTurns
 
 _MAX_WAITING_EVENTS = 1000
 
@@ -93,7 +93,7 @@ class RealtimeSession:
         self._scheduler = ResponseScheduler(
             self._state, self._fault_injector, self._on_response_done
         )
-        self._turns = Turns(self._state, self._fault_injector, self._scheduler)
+        self._turns = UserTurns(self._state, self._fault_injector, self._scheduler)
         self._waiting: deque[Event] = deque()
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
         self._late_errors_sent = 0

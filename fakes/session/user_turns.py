@@ -26,7 +26,7 @@ _IDLE_MESSAGE = "The user has not said anything for a while."
 CommittedBy = Literal["vad", "client", "idle_timeout"]
 
 
-class Turns:
+class UserTurns:
     """Hears, detects turns, commits, and transcribes."""
 
     def __init__(
