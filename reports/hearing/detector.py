@@ -1,8 +1,8 @@
-"""The ears: what is heard in audio, live and afterwards, by one implementation.
+"""Detects speech and tones in audio, live and afterwards, by one implementation.
 
-`Ears` is fed audio as it comes and tells beeps and speech; the scripted caller listens with it
-while the call runs. `segments` feeds it a whole recording, which is how every latency in a report
-is measured. So the caller and the report never disagree about what was heard.
+`SpeechAndToneDetector` is fed audio as it comes and reports beeps and speech; the scripted caller
+listens with it while the call runs. `segments` feeds it a whole recording, which is how every
+latency in a report is measured. So the caller and the report never disagree about what was heard.
 
 How: audio is cut into hops of 10 ms. A hop is *active* when its energy is above an absolute
 threshold and above the noise floor, which is the minimum of the smoothed energy over the last two
@@ -31,9 +31,9 @@ _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a cli
 __all__ = [
     "PAUSE_MS",
     "BeepHeard",
-    "Ears",
     "Heard",
     "Segment",
+    "SpeechAndToneDetector",
     "SpeechEnded",
     "SpeechStarted",
     "segments",
@@ -77,10 +77,10 @@ def segments(
     speech.
     """
     floor_dbfs = None if clean else opening_floor_dbfs(samples, rate_hz)
-    ears = Ears(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
+    detector = SpeechAndToneDetector(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
     found = []
     onset = 0
-    for heard in [*ears.feed(samples), *ears.finish()]:
+    for heard in [*detector.feed(samples), *detector.finish()]:
         match heard:
             case BeepHeard():
                 found.append(Segment("beep", heard.onset, heard.end, heard.hz))
@@ -107,7 +107,7 @@ def utterances(found: list[Segment], rate_hz: int, *, pause_ms: float = PAUSE_MS
     return merged
 
 
-class Ears:
+class SpeechAndToneDetector:
     """Hears one channel.
 
     Args:

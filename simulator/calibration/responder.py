@@ -22,7 +22,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
 )
 from callerside.clock import NS_PER_S
-from callerside.reports.hearing.detector import Ears, SpeechEnded, SpeechStarted
+from callerside.reports.hearing.detector import SpeechAndToneDetector, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""
@@ -123,7 +123,7 @@ class ResponderMachine:
     """When sample 0 of both streams was at the media clock: the earliest that any frame tells."""
 
     def __post_init__(self) -> None:
-        self._ears = Ears(self.rate_hz, hangover_ms=HEARD_END_MS)
+        self._detector = SpeechAndToneDetector(self.rate_hz, hangover_ms=HEARD_END_MS)
         self._queue = bytearray()
         self._beep_is_due = False
         self._greet_at: int | None = None
@@ -170,7 +170,7 @@ class ResponderMachine:
         self.ear += frame.pcm
         self.heard_ns.append(frame.at_ns)
         effects: list[Effect] = []
-        for event in self._ears.feed(frame.pcm):
+        for event in self._detector.feed(frame.pcm):
             if isinstance(event, SpeechStarted) and self._queue:
                 effects.append(Clear())
             elif isinstance(event, SpeechEnded):

@@ -10,7 +10,7 @@ from callerside.simulator.scenario.expectations import Dtmf, Refused, Silence, T
 from callerside.simulator.scenario.steps import Expect
 
 CERTAINTY_MS = 100
-"""The ears tell of a beginning this much later at most, so a deadline is judged this much later."""
+"""The detector reports a beginning this much later at most; a deadline is judged so much later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,18 @@ from typing import Literal
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
-from callerside.reports.hearing.detector import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
+from callerside.reports.hearing.detector import (
+    BeepHeard,
+    Heard,
+    SpeechAndToneDetector,
+    SpeechEnded,
+    SpeechStarted,
+)
 
 HANGOVER_MS = 200
 """Silence after which speech has paused; the shortest pause that can end a talk."""
 LAST_SILENCE_MS = 60
-"""Silence before the end of the call that tells that speech had ended: as the reports' ears do."""
+"""Silence before the end of the call that tells that speech had ended: as in the reports."""
 
 
 @dataclass(slots=True)
@@ -71,7 +77,7 @@ class Hearing:
         self._rate_hz = rate_hz
         self._end_silence_ns = ms_to_ns(end_silence_ms)
         self._hangover_ns = ms_to_ns(HANGOVER_MS)
-        self._ears = Ears(rate_hz, hangover_ms=HANGOVER_MS)
+        self._detector = SpeechAndToneDetector(rate_hz, hangover_ms=HANGOVER_MS)
         self._samples_fed = 0
         self._latest_ns = 0
         """When the newest sample arrived."""
@@ -86,7 +92,7 @@ class Hearing:
         start_sample = self._samples_fed
         self._samples_fed += len(pcm) // 2
         self._latest_ns = self._time(self._samples_fed, start_sample, at_ns)
-        return self._notice(self._ears.feed(pcm), start_sample, at_ns)
+        return self._notice(self._detector.feed(pcm), start_sample, at_ns)
 
     def _notice(self, heard: Sequence[Heard], start_sample: int, at_ns: int) -> list[Noticed]:
         noticed: list[Noticed] = []
@@ -106,9 +112,9 @@ class Hearing:
     def routine_frames(self, frames: int, coming: bytes | None) -> int:
         """How many of the frames that are coming may be heard at once; None: they are silent."""
         frame = self._rate_hz * FRAME_MS // 1000
-        if coming is None and self._ears.idle:
+        if coming is None and self._detector.idle:
             return frames
-        return self._ears.routine_samples(coming or bytes(2 * frames * frame), frame) // frame
+        return self._detector.routine_samples(coming or bytes(2 * frames * frame), frame) // frame
 
     def notice_silence(self, now_ns: int) -> list[Noticed]:
         """End a talk whose silence has lasted; call at `silence_sure_ns`."""
@@ -133,7 +139,7 @@ class Hearing:
 
     def line_is_dead(self, now_ns: int) -> list[Noticed]:
         """The call is over: whatever sounded is silent now, and had ended if it was before."""
-        last = [one for one in self._ears.finish() if not isinstance(one, BeepHeard)]  # it was cut
+        last = [one for one in self._detector.finish() if not isinstance(one, BeepHeard)]
         noticed = self._notice(last, self._samples_fed, self._latest_ns)
         talk = self.talks[-1] if self.talks else None
         if talk is None or talk.over:

@@ -110,7 +110,7 @@ A_MINUTE = {
 
 @pytest.mark.parametrize("traced", [False, True], ids=["plain", "every append traced"])
 def test_bench_a_minute_in_memory(traced: bool, benchmark: Any) -> None:
-    """A call: the three machines, the line, the ears, the marks, the tape and the recording.
+    """A call: the three machines, the line, the detector, the marks, the trace and the recording.
 
     Not its report: that is measured with the library. Traced, both ends of the API mark each
     append, fifty a second, as they do in `callerside run`.
