@@ -104,7 +104,7 @@ def test_an_append_of_many_frames_tells_when_each_was_taken() -> None:
 
 def test_a_beep_that_the_hang_up_cuts_has_no_length() -> None:
     full = SyntheticCall().build()
-    beep = measure(full).scene.beep
+    beep = measure(full).audible.beep
     assert beep is not None
     hung_up_ns = beep.start_ns + 150 * MS
     marks = [m for m in full.marks if m.name not in {"hang_up_sent", "call_ended"}]
@@ -118,7 +118,7 @@ def test_a_beep_that_the_hang_up_cuts_has_no_length() -> None:
 
 def test_a_beep_in_pieces_that_sounds_like_speech_is_no_greeting() -> None:
     full = SyntheticCall().build()
-    beep = measure(full).scene.beep
+    beep = measure(full).audible.beep
     assert beep is not None
     start, end = full.sample_at(beep.start_ns), full.sample_at(beep.end_ns)
     pieces = full.recording.copy()
@@ -216,7 +216,7 @@ def test_a_barge_in_is_measured_from_the_callers_onset_to_silence(stop_ms: int) 
 def test_a_server_may_hear_a_barge_in_before_its_sample_counts_as_spoken() -> None:
     """The packet leaves when its frame begins: in memory it is heard at once."""
     full = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()
-    onset_ns = measure(full).scene.said[1].start_ns
+    onset_ns = measure(full).audible.said[1].start_ns
 
     def early(mark: Mark) -> Mark:
         heard = mark.name == "speech_started" and mark.at_ns >= onset_ns
