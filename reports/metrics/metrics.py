@@ -18,7 +18,7 @@ from callerside.reports.metrics.audible import (
     spoken,
 )
 from callerside.reports.metrics.barge_in import interruptions
-from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.turns import Turn, turns_of
 
@@ -200,7 +200,7 @@ def _disturbed(evidence: CallEvidence) -> Iterator[Measurement]:
     lag = evidence.last("caller", "scheduling_lag")
     if lag is None:
         return
-    stood = standstills(evidence.marks)
+    stood = stall_intervals(evidence.marks)
     all_ms = sum(one.length_ms for one in stood)
     times = "once" if len(stood) == 1 else f"{len(stood)} times"
     yield Measurement(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from callerside.marks import Mark
-from callerside.reports.metrics.machine_stalls import BENDS_MS, standstills
+from callerside.reports.metrics.machine_stalls import DISTORTS_MS, stall_intervals
 from callerside.reports.pages.axis import Axis, Event, Span
 
 _TROUBLE = {
@@ -102,9 +102,9 @@ def lanes_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> Iterator[Lane]
 
 
 def troubles_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> list[Event]:
-    """What went wrong, or was made to, where it struck; of the machine what can bend a call."""
-    stood = standstills(mark for _, mark in numbered)
-    bending = {id(one.worst) for one in stood if one.worst_ms >= BENDS_MS}
+    """What went wrong, or was made to, where it struck; of the machine what can distort a call."""
+    stood = stall_intervals(mark for _, mark in numbered)
+    bending = {id(one.worst) for one in stood if one.worst_ms >= DISTORTS_MS}
     return [
         Event(axis.left(mark.at_ns), _describe(mark), index, _kind_of_trouble(mark))
         for index, mark in numbered

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from callerside.reports.metrics import measurement
-from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.metrics.turn_path import WAY
 from callerside.reports.pages.line_chart import Chart, Series, line_chart
 from callerside.reports.verdict.budget import default_limits
@@ -24,7 +24,7 @@ _READERS = {"append to server": "harness", "playout to ear": "harness"}
 """Who reads at a hop's end, if not the agent. On one machine the way itself takes no time: what
 arrives late was read late, by a loop or by a media clock."""
 STALLED_MS = 10.0
-"""A machine that stood still for longer at a time bends what is measured on it."""
+"""A machine that stood still for longer at a time distorts what is measured on it."""
 SATURATED = 0.9
 """Share of the machine's cores from which it, and nobody in particular, is what gave way."""
 
@@ -73,7 +73,7 @@ class Step:
 
     @property
     def disturbed(self) -> bool:
-        """Whether the machine bent it, by standing still without being busy."""
+        """Whether the machine distorted it, by standing still without being busy."""
         return self.stalled_ms > STALLED_MS
 
 
@@ -261,7 +261,7 @@ def _values(results: Sequence[CallResult], name: str) -> list[float]:
 
 
 def _stalled_ms(results: Sequence[CallResult]) -> float:
-    stood = (one for result in results for one in standstills(result.evidence.marks))
+    stood = (one for result in results for one in stall_intervals(result.evidence.marks))
     return max((one.worst_ms for one in stood), default=0.0)
 
 

@@ -13,7 +13,7 @@ still, and no more: what was said, heard and sent is never explained by a stall.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import CallResult
 from callerside.simulator.runner.evaluate import Evaluated
@@ -41,7 +41,7 @@ class Disturbance:
 def disturbance(call: Evaluated) -> Disturbance:
     """What is known to have disturbed a call."""
     marks = call.result.evidence.marks if call.result else []
-    stood = standstills(marks)
+    stood = stall_intervals(marks)
     lags = [float(m.fields["worst_ms"]) for m in marks if m.name == "scheduling_lag"]
     lag_ms = max((lag for lag in lags if lag > VOUCHED_LAG_MS), default=0.0)
     return Disturbance(
