@@ -12,7 +12,7 @@ from typing import Any
 
 from callerside.reports.metrics import measurement
 from callerside.reports.metrics.machine_stalls import stall_intervals
-from callerside.reports.metrics.turn_path import WAY
+from callerside.reports.metrics.turn_path import LATENCY_PATH
 from callerside.reports.pages.line_chart import Chart, Series, line_chart
 from callerside.reports.verdict.budget import default_limits
 from callerside.reports.verdict.results import CallResult
@@ -141,7 +141,7 @@ def _calls(count: int) -> str:
     return "1 call" if count == 1 else f"{count} calls"
 
 
-PARTIES = {point.hop: point.party for point in WAY.values()}
+PARTIES = {point.hop: point.party for point in LATENCY_PATH.values()}
 
 
 def step_of(
