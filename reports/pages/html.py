@@ -12,7 +12,7 @@ from callerside.reports.pages.axis import Span
 from callerside.reports.pages.benchmarks import Benches
 from callerside.reports.pages.call_view import view_of
 from callerside.reports.verdict.budget import Judged
-from callerside.reports.verdict.capacity import PARTIES, Knee, charts
+from callerside.reports.verdict.capacity import PARTIES, CapacityResult, charts
 from callerside.reports.verdict.compare import Change
 from callerside.reports.verdict.results import CallResult, RunInfo, summarise
 
@@ -98,7 +98,7 @@ def call_page(info: RunInfo, call: CallResult) -> str:
     )
 
 
-def knee_page(knee: Knee) -> str:
+def knee_page(knee: CapacityResult) -> str:
     """The page of a knee."""
     return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
 

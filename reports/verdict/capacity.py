@@ -78,7 +78,7 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knee:
+class CapacityResult:
     """All steps, up to the first that is not within the budget, or the last that was asked for."""
 
     measured_at: str
@@ -189,7 +189,7 @@ def limit_ms() -> float:
     return high
 
 
-def charts(knee: Knee) -> list[Chart]:
+def charts(knee: CapacityResult) -> list[Chart]:
     """Latency, CPU and memory against concurrency."""
     x_label = "calls at once"
 
@@ -215,7 +215,7 @@ def charts(knee: Knee) -> list[Chart]:
     ]
 
 
-def table(knee: Knee) -> str:
+def table(knee: CapacityResult) -> str:
     """For people."""
     head = (
         "calls",
@@ -245,7 +245,7 @@ def table(knee: Knee) -> str:
     return "\n".join([*lines, knee.sentence])
 
 
-def to_json(knee: Knee) -> str:
+def to_json(knee: CapacityResult) -> str:
     """`knee.json`."""
     data: dict[str, Any] = asdict(knee) | {"calls": knee.calls, "sentence": knee.sentence}
     return json.dumps(data, indent=2)

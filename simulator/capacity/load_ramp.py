@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 
 from callerside.reports.hearing import intelligibility
-from callerside.reports.verdict.capacity import Knee, Load, Step, limit_ms, step_of
+from callerside.reports.verdict.capacity import CapacityResult, Load, Step, limit_ms, step_of
 from callerside.reports.verdict.results import CallResult
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
@@ -98,7 +98,7 @@ async def find_knee(
     calls_a_worker: int = CALLS_IN_A_CELL,
     error_ms: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> Knee:
+) -> CapacityResult:
     """Raise the number of calls step by step, up to the first step beyond the budget.
 
     Args:
@@ -128,7 +128,7 @@ async def find_knee(
         done.append(step)
         if not step.within:
             break
-    return Knee(
+    return CapacityResult(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count() or 1,
