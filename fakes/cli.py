@@ -51,8 +51,8 @@ examples:
       says what the script says; the least script is
           replies:
             - say: We open at nine.
-  fake-realtime serve --scripts stages/ --timelines out/
-      ws://.../hotel/v1/realtime performs stages/hotel.yaml and writes out/hotel.realtime.jsonl
+  fake-realtime serve --scripts scripts/ --timelines out/
+      ws://.../hotel/v1/realtime plays scripts/hotel.yaml and writes out/hotel.realtime.jsonl
   fake-realtime serve --recording call.realtime
       replays a recorded session, at the pace of its new client
   fake-realtime serve --recording call.realtime --timing fast --strict
@@ -197,7 +197,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--fault", action="append", default=[], metavar="FAULT", help="what goes wrong, see below"
     )
     serve.add_argument(
-        "--scripts", type=Path, metavar="DIR", help="scripts of /STAGE/v1/realtime: DIR/STAGE.yaml"
+        "--scripts", type=Path, metavar="DIR", help="scripts of /NAME/v1/realtime: DIR/NAME.yaml"
     )
     serve.add_argument("--timelines", type=Path, metavar="DIR", help="write what happened here")
     serve.add_argument(

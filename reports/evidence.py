@@ -53,7 +53,7 @@ class CallInfo(BaseModel):
     stage: str = ""
     """The call's own name in its run, and that of its directory; a scenario may be many calls."""
     again: str = ""
-    """The stage's name at its first attempt, if this is another: that of the test in JUnit."""
+    """The call's name at its first attempt, if this is another: that of the test in JUnit."""
     lane: Literal["sip", "virtual", "production"] = "sip"
     about: str = ""
     """One sentence: what the scenario protects."""

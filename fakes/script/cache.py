@@ -14,7 +14,7 @@ log = logging.getLogger("callerside.fakes.script.cache")
 
 
 class ScriptCache:
-    """The scripts of a folder by stage: `STAGE.yaml`."""
+    """The scripts of a folder by name: `NAME.yaml`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,19 +28,19 @@ class ScriptCache:
             except ScriptError as error:
                 log.warning("%s", error)
 
-    def ready(self, stage: str) -> PreparedScript | None:
-        """A stage's script, if it is ready and its file has not changed since."""
-        path = self._path(stage)
+    def ready(self, name: str) -> PreparedScript | None:
+        """The script of that name, if it is ready and its file has not changed since."""
+        path = self._path(name)
         modified_ns, prepared = self._ready.get(path, (None, None))
         return prepared if path.is_file() and _modified_ns(path) == modified_ns else None
 
-    def find(self, stage: str) -> PreparedScript | None:
-        """A stage's script, made ready if need be; None if there is no such file.
+    def find(self, name: str) -> PreparedScript | None:
+        """The script of that name, made ready if need be; None if there is no such file.
 
         Raises:
             ScriptError: it cannot be performed.
         """
-        path = self._path(stage)
+        path = self._path(name)
         return self._prepare(path) if path.is_file() else None
 
     def _prepare(self, path: Path) -> PreparedScript:
@@ -49,8 +49,8 @@ class ScriptCache:
         self._ready[path] = modified_ns, prepared
         return prepared
 
-    def _path(self, stage: str) -> Path:
-        return self._folder / f"{stage}.yaml"
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.yaml"
 
 
 def _modified_ns(path: Path) -> int:

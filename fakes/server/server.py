@@ -66,7 +66,7 @@ class FairShare:
         return owed_s if owed_s >= _SHORTEST_REST_S else 0.0
 
 
-_PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
+_PATH = re.compile(r"/(?:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
 _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
 _STOP_LIMIT_S = 5
@@ -95,11 +95,11 @@ class ServerOptions:
     port: int = 0
     """0: any that is free."""
     scripts: Path | None = None
-    """A folder: the session at `/{stage}/v1/realtime` is scripted by `{stage}.yaml` in it."""
+    """A folder: the session at `/{name}/v1/realtime` is scripted by `{name}.yaml` in it."""
     timelines: Path | None = None
-    """A folder for `{stage}.realtime.jsonl`."""
+    """A folder for `{name}.realtime.jsonl`."""
     keep_audio: bool = False
-    """Whether to write `{stage}.heard.wav` there too."""
+    """Whether to write `{name}.heard.wav` there too."""
     origins: Sequence[str] = ()
     """Web pages that may connect, besides those of this machine: `https://staging.example`."""
     max_sessions: int = 1000
@@ -265,18 +265,18 @@ class FakeRealtime:
         self._refuse_strangers_pages(request)
         match = _PATH.fullmatch(urlsplit(request.path).path)
         if match is None:
-            raise RefusedError(404, "no such path: expected /v1/realtime or /STAGE/v1/realtime")
+            raise RefusedError(404, "no such path: expected /v1/realtime or /NAME/v1/realtime")
         if len(self._connections) >= self._options.max_sessions:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
-        stage = match["stage"]
-        prepared = self._default if stage is None else await self._find(stage)
+        name = match["name"]
+        prepared = self._default if name is None else await self._find(name)
         if not engines.is_reserved(prepared.script.vad.engine):
             await asyncio.to_thread(engines.reserve, prepared.script.vad.engine)
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]
-        call = stage or f"session-{number}"
-        session = self._make_session(prepared, call, number, replay=stage is None)
+        call = name or f"session-{number}"
+        session = self._make_session(prepared, call, number, replay=name is None)
         return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
 
     def _make_session(
@@ -297,16 +297,16 @@ class FakeRealtime:
             observation=observation,
         )
 
-    async def _find(self, stage: str) -> PreparedScript:
+    async def _find(self, name: str) -> PreparedScript:
         cache = self._scripts
         if cache is None:
-            raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
+            raise RefusedError(404, f"no script {name!r}: this server has no folder of scripts")
         try:
-            found = cache.ready(stage) or await asyncio.to_thread(cache.find, stage)
+            found = cache.ready(name) or await asyncio.to_thread(cache.find, name)
         except ScriptError as error:
             raise RefusedError(500, str(error)) from None
         if found is None:
-            raise RefusedError(404, f"no stage {stage!r}: no {stage}.yaml among the scripts")
+            raise RefusedError(404, f"no script {name!r}: no {name}.yaml among the scripts")
         return found
 
 

@@ -133,7 +133,7 @@ async def _place(
 
     def told(line: str) -> None:
         message = json.loads(line) if line.startswith("{") else {}
-        future = waiting.get(message.get("stage", ""))
+        future = waiting.get(message.get("call", ""))
         if "verdict" in message and future is not None and not future.done():
             future.set_result(message)
 
@@ -190,7 +190,7 @@ def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:
     directory.mkdir(parents=True, exist_ok=True)
     return json.dumps(
         {
-            "stage": name,
+            "call": name,
             "path": str(scenario),
             "scenario": scenario.stem,
             "uri": uri.replace("sip:", f"sip:{name}@"),

@@ -20,7 +20,7 @@ from callerside.reports.verdict.capacity import CapacityResult, Load, Step, limi
 from callerside.reports.verdict.results import CallResult
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
-from callerside.simulator.lanes.planned_call import Played, Stage
+from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL
 from callerside.simulator.runner.evaluate import evaluate
@@ -148,13 +148,19 @@ def _sentence_about(step: Step) -> str:
 
 async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker: int) -> Step:
     rounds = -(-LEAST_CALLS // calls)
-    stages = [
-        Stage(name=f"call{caller}-{number}", scenario=scenario, seed=caller, greeting_cache="knee")
+    planned_calls = [
+        PlannedCall(
+            name=f"call{caller}-{number}", scenario=scenario, seed=caller, greeting_cache="knee"
+        )
         for caller in range(1, calls + 1)
         for number in range(1, rounds + 1)
     ]
     lane = SipLane(
-        stages, directory, lambda *_: None, calls_at_once=calls, calls_a_worker=calls_a_worker
+        planned_calls,
+        directory,
+        lambda *_: None,
+        calls_at_once=calls,
+        calls_a_worker=calls_a_worker,
     )
     async with lane:
         pids = {process.name: process.pid for process in lane.processes if process.pid}
@@ -164,7 +170,9 @@ async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker:
         for meter in (agent, harness):
             meter.start(loop.time())
         sampler = asyncio.create_task(_sample((agent, harness)))
-        callers = (stages[first : first + rounds] for first in range(0, len(stages), rounds))
+        callers = (
+            planned_calls[first : first + rounds] for first in range(0, len(planned_calls), rounds)
+        )
         played = await asyncio.gather(*(_play(lane, mine, calls) for mine in callers))
         loads = agent.load(loop.time()), harness.load(loop.time())
         sampler.cancel()
@@ -173,10 +181,12 @@ async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker:
     return step_of(calls, results, *loads, workers=workers, rounds=rounds)
 
 
-async def _play(lane: SipLane, stages: Sequence[Stage], calls: int) -> list[Played]:
+async def _play(
+    lane: SipLane, planned_calls: Sequence[PlannedCall], calls: int
+) -> list[PlayedCall]:
     """One caller's calls, one after another."""
-    await asyncio.sleep(SPREAD_S * stages[0].seed / calls)
-    return [await lane.play(stage) for stage in stages]
+    await asyncio.sleep(SPREAD_S * planned_calls[0].seed / calls)
+    return [await lane.play(planned) for planned in planned_calls]
 
 
 async def _sample(meters: Sequence[_Meter]) -> None:
@@ -186,6 +196,6 @@ async def _sample(meters: Sequence[_Meter]) -> None:
         await asyncio.sleep(SAMPLE_S)
 
 
-def _judge(played: Sequence[Played]) -> list[CallResult]:
+def _judge(played: Sequence[PlayedCall]) -> list[CallResult]:
     judged = (evaluate(one, "sip").result for one in played)
     return [result for result in judged if result is not None]

@@ -162,7 +162,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
 def _show(console: Console, done: Run, options: RunOptions) -> None:
     rows = [
         (
-            call.stage.name,
+            call.planned.name,
             call.verdict,
             [_worst(call.result, name) for name in SUMMARY_COLUMNS],
         )
@@ -189,7 +189,7 @@ def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
     measured = {one.name for call in done.calls if call.result for one in call.result.judged}
     missing = ", ".join(name for name in UNITS if name not in measured)
     yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
-    scenarios = {call.stage.scenario.name: call.stage.scenario for call in done.calls}
+    scenarios = {call.planned.scenario.name: call.planned.scenario for call in done.calls}
     for name, scenario in scenarios.items():
         unchecked = [*unseen(scenario), *(_NOT_SHOWN & scenario.model_fields_set)]
         if unchecked:

@@ -14,7 +14,7 @@ from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME, generate
 from callerside.simulator.fuzz.choices import ReplayedChoices, SeededChoices
 from callerside.simulator.fuzz.coverage import reached
 from callerside.simulator.fuzz.shrink import shrink, simplicity
-from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
 from callerside.simulator.lanes.virtual.invariants import (
@@ -82,10 +82,10 @@ def play_scenario(
     prompts = MemoryPrompts()
     call = None
     try:
-        *before, stage = plan([*forerunners, scenario], repeat=1, seed=0)
+        *before, planned = plan([*forerunners, scenario], repeat=1, seed=0)
         for forerunner in before:
             _play(forerunner, prompts, make_machine)
-        call = _play(stage, prompts, make_machine)
+        call = _play(planned, prompts, make_machine)
         settings = CallSettings.model_validate(scenario.agent)
         breaches = check(Witness(scenario=scenario, settings=settings, call=call), INVARIANTS)
     except Exception as error:
@@ -100,14 +100,14 @@ def play_scenario(
     )
 
 
-def _play(stage: Stage, prompts: MemoryPrompts, make_machine: MakeMachine) -> VirtualCall:
-    settings = CallSettings.model_validate(stage.scenario.agent)
-    options = options_for(stage.scenario, settings, stage.seed)
+def _play(planned: PlannedCall, prompts: MemoryPrompts, make_machine: MakeMachine) -> VirtualCall:
+    settings = CallSettings.model_validate(planned.scenario.agent)
+    options = options_for(planned.scenario, settings, planned.seed)
     return play_call(
-        stage.scenario,
-        utterances.prepare(stage.scenario, options.line.sample_rate_hz),
-        stage=stage.name,
-        seed=stage.seed,
+        planned.scenario,
+        utterances.prepare(planned.scenario, options.line.sample_rate_hz),
+        call=planned.name,
+        seed=planned.seed,
         settings=settings,
         prompts=prompts,
         options=options,

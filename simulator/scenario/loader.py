@@ -203,16 +203,16 @@ def clashes(scenarios: Sequence[Scenario]) -> Iterator[str]:
     """One line for each scenario whose name another has: a name is all that a call is known by."""
     seen: dict[str, Scenario] = {}
     for scenario in scenarios:
-        other = seen.setdefault(scenario.stage, scenario)
+        other = seen.setdefault(scenario.call_name, scenario)
         if other is scenario:
             continue
         if other.path == scenario.path:
             yield (
-                f"{scenario.at('matrix')}: two cells would be called {scenario.stage}: "
+                f"{scenario.at('matrix')}: two cells would be called {scenario.call_name}: "
                 f"{other.name} and {scenario.name}; letters and digits must differ"
             )
         else:
-            yield f"{scenario.path}:1:1: the name {scenario.stage} is taken by {other.path}"
+            yield f"{scenario.path}:1:1: the name {scenario.call_name} is taken by {other.path}"
 
 
 def _cells(source: Source) -> Iterator[tuple[str, Source]]:

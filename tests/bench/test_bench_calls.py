@@ -43,7 +43,7 @@ def player(
         return play_call(
             scenario,
             audio,
-            stage="bench",
+            call="bench",
             seed=1,
             settings=settings,
             prompts=MemoryPrompts(),

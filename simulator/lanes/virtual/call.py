@@ -102,7 +102,7 @@ def play_call(
     scenario: Scenario,
     audio: Mapping[int, bytes],
     *,
-    stage: str,
+    call: str,
     seed: int,
     settings: CallSettings,
     prompts: MemoryPrompts,
@@ -114,7 +114,7 @@ def play_call(
     Args:
         scenario: what caller and server do.
         audio: the caller's phrases (`caller.audio.utterances.prepare`) at the line's rate.
-        stage: name of the call, in marks and as the called number.
+        call: its name, in marks and as the called number.
         seed: everything random comes from it.
         settings: of the agent, for this call; with `timeline.trace_audio`, the server tells of
             every append as well, and keeps what it hears.
@@ -122,20 +122,20 @@ def play_call(
         options: what the call stands on.
         make_machine: makes the agent's machine; another than its own is for those who test us.
     """
-    wired = _Stage(
-        scenario, audio, stage, seed, settings, prompts, options or VirtualOptions(), make_machine
+    wired = _VirtualCallHarness(
+        scenario, audio, call, seed, settings, prompts, options or VirtualOptions(), make_machine
     )
     return wired.play()
 
 
-class _Stage:
+class _VirtualCallHarness:
     """Wires the parts of one call together."""
 
     def __init__(
         self,
         scenario: Scenario,
         audio: Mapping[int, bytes],
-        stage: str,
+        call: str,
         seed: int,
         settings: CallSettings,
         prompts: MemoryPrompts,
@@ -143,7 +143,7 @@ class _Stage:
         make_machine: Callable[..., TapedMachine],
     ) -> None:
         self._make_machine = make_machine
-        self._stage = stage
+        self._name = call
         self._seed = seed
         self._scenario = scenario
         self._settings = settings
@@ -173,7 +173,7 @@ class _Stage:
         machine = CallerMachine(
             scenario,
             audio,
-            uri=f"sip:{stage}@virtual",
+            uri=f"sip:{call}@virtual",
             rate_hz=options.line.sample_rate_hz,
             rng=self._random("caller"),
         )
@@ -188,7 +188,7 @@ class _Stage:
             self._line.caller,
             self._clock,
             self._call.caller_marks.append,
-            call=stage,
+            call=call,
             on_finish=self._finish,
         )
 
@@ -211,7 +211,7 @@ class _Stage:
 
     def _accept(self, leg: VirtualLeg) -> None:
         machine = self._make_machine(
-            self._settings, called=self._stage, sample_rate_hz=leg.sample_rate_hz
+            self._settings, called=self._name, sample_rate_hz=leg.sample_rate_hz
         )
         self._call.tape = machine.tape
         self._agent = machine
@@ -227,7 +227,7 @@ class _Stage:
             self._clock,
             self._prompts,
             self._call.agent_marks.append,
-            call=self._stage,
+            call=self._name,
             background=run_inline,
             on_end=self._agent_ended,
         ).start()
@@ -265,7 +265,7 @@ class _Stage:
         observed = self._settings.timeline.trace_audio
         return RealtimeSession(
             self._prepared,
-            call=self._stage,
+            call=self._name,
             rng=self._random(f"session {self._sessions}"),
             session_number=self._sessions,
             observation=Observation(trace_audio=observed, keep_audio=observed),
@@ -293,7 +293,7 @@ class _Stage:
         self._mark(over_ns, "scheduling_lag", worst_ms=0.0)
 
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:
-        mark = Mark(at_ns=at_ns, source="caller", call=self._stage, name=name, fields=fields)
+        mark = Mark(at_ns=at_ns, source="caller", call=self._name, name=name, fields=fields)
         self._call.caller_marks.append(mark)
 
     def _random(self, purpose: str) -> random.Random:

@@ -11,7 +11,7 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
-from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.runner.confidence import disturbance, is_bent, is_unmeasured, not_vouched
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.run import Run
@@ -39,9 +39,11 @@ def failed(marks: list[Mark], *beyond: Judged, scripted: Verdict = "passed") -> 
     """A failed call: over its budget, or (`scripted` is "failed") otherwise than scripted."""
     evidence = CallEvidence(info=CallInfo(name="a", verdict=scripted), marks=marks)
     result = replace(judge_call(evidence), judged=list(beyond), verdict="failed")
-    # The stage is only carried along.
-    stage = Stage(name="a", scenario=None, seed=1, greeting_cache="a")  # type: ignore[arg-type]
-    return Evaluated(stage=stage, verdict="failed", sentence="too late", took_s=1.0, result=result)
+    # The plan is only carried along.
+    planned = PlannedCall(name="a", scenario=None, seed=1, greeting_cache="a")  # type: ignore[arg-type]
+    return Evaluated(
+        planned=planned, verdict="failed", sentence="too late", took_s=1.0, result=result
+    )
 
 
 @pytest.mark.parametrize(

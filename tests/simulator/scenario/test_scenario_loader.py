@@ -226,7 +226,7 @@ def test_a_matrix_is_one_scenario_a_cell(tmp_path: Path) -> None:
         "turns[G722,300]",
         "turns[G722,1000]",
     ]
-    assert cells[3].stage == "turns-G722-1000"
+    assert cells[3].call_name == "turns-G722-1000"
     assert cells[3].caller.codec == "G722"
     assert cells[3].agent == {"turns": {"vad": {"silence_duration_ms": 1000}}}
 

@@ -37,15 +37,15 @@ SEEDS = range(25)
 
 
 def played(scenario: Scenario, *, trace: bool, frame_by_frame: bool) -> VirtualCall:
-    stage = plan([scenario], repeat=1, seed=3)[0]
+    planned = plan([scenario], repeat=1, seed=3)[0]
     timeline = {"timeline": {"trace_audio": trace}}
     settings = CallSettings.model_validate({**scenario.agent, **timeline})
-    options = options_for(scenario, settings, stage.seed)
+    options = options_for(scenario, settings, planned.seed)
     return play_call(
         scenario,
         utterances.prepare(scenario, options.line.sample_rate_hz),
-        stage=stage.name,
-        seed=stage.seed,
+        call=planned.name,
+        seed=planned.seed,
         settings=settings,
         prompts=MemoryPrompts(),
         options=VirtualOptions(line=options.line, frame_by_frame=frame_by_frame),

@@ -53,7 +53,7 @@ def play(data: dict[str, Any]) -> Witness:
     call = play_call(
         scenario,
         utterances.prepare(scenario, 24_000),
-        stage="call",
+        call="call",
         seed=1,
         settings=settings,
         prompts=MemoryPrompts(),
