@@ -33,7 +33,7 @@ from callerside.simulator.calibration.responder_marks import load_heard
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_IN_A_CELL,
+    CALLS_A_PAIR,
     caller_process,
     calls_at_once,
     child,
@@ -139,7 +139,7 @@ async def _place(
 
     pairs = [
         _pair(directory, str(number), told)
-        for number in range(1, -(-concurrency // CALLS_IN_A_CELL) + 1)
+        for number in range(1, -(-concurrency // CALLS_A_PAIR) + 1)
     ]
     processes = [process for pair in pairs for process in pair]
     try:

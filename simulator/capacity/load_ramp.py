@@ -22,7 +22,7 @@ from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.lane import SipLane
-from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL
+from callerside.simulator.lanes.sip.process_pair import CALLS_A_PAIR
 from callerside.simulator.runner.evaluate import evaluate
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
@@ -95,7 +95,7 @@ async def find_knee(
     directory: Path,
     *,
     steps: Sequence[int] = STEPS,
-    calls_a_worker: int = CALLS_IN_A_CELL,
+    calls_a_worker: int = CALLS_A_PAIR,
     error_ms: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> CapacityResult:

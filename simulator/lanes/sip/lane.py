@@ -1,6 +1,6 @@
 """The sip lane: real SIP, real RTP, real WebSocket, real time, on this machine's loopback.
 
-A fake Realtime server, and as many cells (a caller's process and an agent's) as there are to be
+A fake Realtime server, and as many pairs (a caller's process and an agent's) as there are to be
 calls at once. They are connected by files and lines (docs/architecture.md): each call has its own
 script, its own path at the server, its own route at the agent.
 """
@@ -21,10 +21,10 @@ from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
 from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_IN_A_CELL,
-    Cell,
+    CALLS_A_PAIR,
     Kind,
     PhaseSink,
+    ProcessPair,
     agent_process,
     child,
 )
@@ -45,7 +45,7 @@ class SipLane:
         on_phase: called with (call, phase) while calls run.
         calls_at_once: how many places there must be.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent
-            of its own for every cell.
+            of its own for every pair.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
     """
@@ -56,7 +56,7 @@ class SipLane:
         directory: Path,
         on_phase: PhaseSink,
         *,
-        calls_at_once: int = CALLS_IN_A_CELL,
+        calls_at_once: int = CALLS_A_PAIR,
         calls_a_worker: int | None = None,
         agent_uri: str | None = None,
     ) -> None:
@@ -67,16 +67,16 @@ class SipLane:
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
         self._watching = contextlib.AsyncExitStack()
-        count = -(-calls_at_once // (calls_a_worker or CALLS_IN_A_CELL))
+        count = -(-calls_at_once // (calls_a_worker or CALLS_A_PAIR))
         shared = self._agent("", "", count) if calls_a_worker else None
-        self._cells = [
-            self._cell(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
+        self._pairs = [
+            self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
             for number in range(count)
         ]
         kinds = {_kind_for(planned) for planned in planned_calls} - {""}
-        self._cells += [self._cell(f"-{kind}", on_phase, kind) for kind in sorted(kinds)]
+        self._pairs += [self._pair(f"-{kind}", on_phase, kind) for kind in sorted(kinds)]
 
-    def _cell(
+    def _pair(
         self,
         name: str,
         on_phase: PhaseSink,
@@ -84,8 +84,8 @@ class SipLane:
         *,
         agent: ChildProcess | None = None,
         worker: int = 0,
-    ) -> Cell:
-        return Cell(
+    ) -> ProcessPair:
+        return ProcessPair(
             name,
             self._work / "logs",
             on_phase,
@@ -107,7 +107,7 @@ class SipLane:
     def processes(self) -> list[ChildProcess]:
         """All of them, each once."""
         fake = [self._fake] if self._fake else []
-        ours = [process for cell in self._cells for process in cell.processes]
+        ours = [process for pair in self._pairs for process in pair.processes]
         return [*fake, *dict.fromkeys(ours)]
 
     async def __aenter__(self) -> Self:
@@ -150,22 +150,22 @@ class SipLane:
         directory = self._calls / planned.name
         directory.mkdir(parents=True, exist_ok=True)
         kind = _kind_for(planned)
-        cell = min((cell for cell in self._cells if cell.kind == kind), key=lambda cell: cell.busy)
-        cell.busy += 1
-        await cell.places.acquire()
+        pair = min((pair for pair in self._pairs if pair.kind == kind), key=lambda pair: pair.busy)
+        pair.busy += 1
+        await pair.places.acquire()
         try:
-            verdict, detail = await cell.play(planned, directory)
+            verdict, detail = await pair.play(planned, directory)
             work = None if self._agent_uri else self._work
             stalls = self._stall_marks(planned, started_ns)
             missing = await asyncio.to_thread(collect, planned.name, directory, work, stalls)
         finally:
-            cell.busy -= 1
+            pair.busy -= 1
             release_s = UNANSWERED_S if _vanishes(planned) else 0
-            asyncio.get_running_loop().call_later(release_s, cell.places.release)
+            asyncio.get_running_loop().call_later(release_s, pair.places.release)
         if missing and verdict == "passed":
             verdict, detail = "error", f"the evidence is not whole: {'; '.join(missing)}"
         if verdict != "passed":
-            detail += "".join(f"\n  agent: {line}" for line in cell.last_log_lines(planned))
+            detail += "".join(f"\n  agent: {line}" for line in pair.last_log_lines(planned))
         return PlayedCall(
             planned=planned,
             directory=directory,
@@ -199,7 +199,7 @@ class SipLane:
         self._fake = child("fake-realtime", "callerside.fakes.cli", arguments, self._work / "logs")
         await self._fake.start()
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
-        for kind in {cell.kind for cell in self._cells}:
+        for kind in {pair.kind for pair in self._pairs}:
             relayed = kind == "relayed"
             config = agent_config(self._planned_calls, base, self._work, relayed=relayed)
             write_yaml(self._config(kind), config)
@@ -213,7 +213,7 @@ class SipLane:
 
 
 def _kind_for(planned: PlannedCall) -> Kind:
-    """The kind of cell in which a call is played."""
+    """The kind of pair in which a call is played."""
     if planned.scenario.network is not None:
         return "relayed"
     return "vanishing" if _vanishes(planned) else ""

@@ -1,7 +1,7 @@
-"""A cell of the sip lane: a caller's process, the agent that it calls, and the calls between.
+"""A pair of processes of the sip lane: a caller's, and that of the agent that it calls.
 
-PJSUA2 carries four calls in a process, so a run with more at once has several cells. The agent is
-the cell's own process, or a worker of one that several cells share, or one that somebody else runs.
+PJSUA2 carries four calls in a process, so a run with more at once has several pairs. The agent is
+the pair's own process, or a worker of one that several pairs share, or one that somebody else runs.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
 
-CALLS_IN_A_CELL = 4
+CALLS_A_PAIR = 4
 """What pjsua2, as packaged, can carry in one process."""
 CALLS_A_CORE = 3
 MOST_CALLS_AT_ONCE = 12
@@ -29,17 +29,17 @@ ANSWER_MARGIN_S = 20.0
 PhaseSink = Callable[[str, str], None]
 
 Kind = Literal["", "relayed", "vanishing"]
-"""What a cell is for: ordinary calls; calls whose RTP passes a relay of the caller's, where it can
+"""What a pair is for: ordinary calls; calls whose RTP passes a relay of the caller's, where it can
 be impaired; calls whose caller vanishes, for their places are lost for a while."""
 
 
 def calls_at_once() -> int:
     """How many calls this machine can carry at once without bending what is measured."""
     cores = len(os.sched_getaffinity(0))
-    return min(max(CALLS_IN_A_CELL, CALLS_A_CORE * cores), MOST_CALLS_AT_ONCE)
+    return min(max(CALLS_A_PAIR, CALLS_A_CORE * cores), MOST_CALLS_AT_ONCE)
 
 
-class Cell:
+class ProcessPair:
     """One caller's process, and where it calls: a worker of `agent`, or else `agent_uri`."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Cell:
         self._on_phase = on_phase
         self._worker = worker
         self._foreign_uri = agent_uri
-        self.places = asyncio.Semaphore(CALLS_IN_A_CELL)
+        self.places = asyncio.Semaphore(CALLS_A_PAIR)
         """Taken and given back by whoever plays: a call may hold its place longer than it lasts."""
         self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
         self.kind = kind
@@ -70,14 +70,14 @@ class Cell:
 
     @property
     def processes(self) -> list[ChildProcess]:
-        """Those of this cell, whoever started them."""
+        """Those of this pair, whoever started them."""
         return [process for process in (self.agent, self.caller) if process is not None]
 
     async def play(self, planned: PlannedCall, directory: Path) -> tuple[Verdict, str]:
         """Have the caller play a call; its verdict and its sentence about it.
 
         Raises:
-            ProcessError: a process of the cell has died.
+            ProcessError: a process of the pair has died.
         """
         result = asyncio.get_running_loop().create_future()
         self._results[planned.name] = result
