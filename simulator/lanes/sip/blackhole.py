@@ -23,13 +23,13 @@ _BPF_RETURN = 0x06
 """BPF_RET | BPF_K: how many bytes of a packet to keep. None."""
 
 
-class BlackHole:
+class SocketBlackhole:
     """Ports that have been cut off; they stay bound until `close`."""
 
     def __init__(self) -> None:
         self._kept: list[socket.socket] = []
 
-    def swallow(self, transport: Transport, ports: Iterable[int]) -> None:
+    def cut(self, transport: Transport, ports: Iterable[int]) -> None:
         """Cut off those UDP ports, or TCP connections, whose own port is in `ports`."""
         wanted = frozenset(ports)
         with _nowhere(transport) as nowhere:

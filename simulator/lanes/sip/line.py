@@ -12,7 +12,7 @@ from callerside.agent.telephony.pjsua.call import Call
 from callerside.agent.telephony.pjsua.options import Transport
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.simulator.lanes.sip import refer
-from callerside.simulator.lanes.sip.blackhole import BlackHole
+from callerside.simulator.lanes.sip.blackhole import SocketBlackhole
 
 _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 
@@ -28,7 +28,7 @@ class Line:
         self.transport = transport
         self._stack = stack
         self._port_id = self._stack.open_line(transport)
-        self.hole: BlackHole | None = None
+        self.blackhole: SocketBlackhole | None = None
         """Into which all goes since the line was cut."""
         config = self._stack.account_config()
         config.sipConfig.transportId = self._port_id
@@ -41,9 +41,9 @@ class Line:
 
     def cut(self, call: Call) -> None:
         """Let nothing of the call pass any more, neither SIP nor RTP."""
-        self.hole = BlackHole()
-        self.hole.swallow(self.transport, {self._signalling_port(call)})
-        self.hole.swallow("udp", _rtp_ports(call))
+        self.blackhole = SocketBlackhole()
+        self.blackhole.cut(self.transport, {self._signalling_port(call)})
+        self.blackhole.cut("udp", _rtp_ports(call))
 
     def close(self) -> None:
         """Give up the port and the account; what was cut off stays so until its hole is closed."""

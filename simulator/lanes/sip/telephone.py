@@ -28,7 +28,7 @@ from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
 from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS, SipOptions, Transport
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ, CallRecorder
 from callerside.simulator.lanes.impairments import Impairer, Struck
-from callerside.simulator.lanes.sip.blackhole import BlackHole
+from callerside.simulator.lanes.sip.blackhole import SocketBlackhole
 from callerside.simulator.lanes.sip.config import CALLER_CLOCK_PHASE_MS
 from callerside.simulator.lanes.sip.line import Line, transfer_worked
 from callerside.simulator.lanes.sip.refer import ReferTap
@@ -75,7 +75,7 @@ class CallerEndpoint(SipEndpoint):
         )
         self.relay = relay
         self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
-        self._holes: deque[BlackHole] = deque()
+        self._blackholes: deque[SocketBlackhole] = deque()
 
     def new_call(
         self,
@@ -125,12 +125,12 @@ class CallerEndpoint(SipEndpoint):
 
     def release_line(self, line: Line) -> None:
         """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
-        if line.hole is None:
+        if line.blackhole is None:
             self._lines[line.transport].append(line)
             return
         line.close()
-        self._holes.append(line.hole)
-        self.call_later(_GONE_MS, self._close_oldest_hole)
+        self._blackholes.append(line.blackhole)
+        self.call_later(_GONE_MS, self._close_oldest_blackhole)
 
     def drop_accounts(self) -> None:
         """See `SipEndpoint`."""
@@ -138,12 +138,12 @@ class CallerEndpoint(SipEndpoint):
             for line in lines:
                 line.close()
             lines.clear()
-        while self._holes:
-            self._close_oldest_hole()
+        while self._blackholes:
+            self._close_oldest_blackhole()
 
-    def _close_oldest_hole(self) -> None:
-        if self._holes:
-            self._holes.popleft().close()
+    def _close_oldest_blackhole(self) -> None:
+        if self._blackholes:
+            self._blackholes.popleft().close()
 
 
 class SipCallerLeg(SipLeg):
