@@ -17,7 +17,7 @@ from callerside.simulator.lanes.sip.blackhole import SocketBlackhole
 _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 
 
-class Line:
+class CallerAccount:
     """An account and a SIP port of its own: so that one call alone can be cut off.
 
     Over TCP the stack makes a connection for the line when it needs one, from a port that the
@@ -32,8 +32,8 @@ class Line:
         """Into which all goes since the line was cut."""
         config = self._stack.account_config()
         config.sipConfig.transportId = self._port_id
-        self.account = pjsua2.Account()
-        self.account.create(config)
+        self.pjsua_account = pjsua2.Account()
+        self.pjsua_account.create(config)
 
     def tap(self, call: Call) -> refer.ReferTap:
         """What looks for a REFER where the call's requests come in; it has been dialled."""
@@ -47,7 +47,7 @@ class Line:
 
     def close(self) -> None:
         """Give up the port and the account; what was cut off stays so until its hole is closed."""
-        self.account.shutdown()
+        self.pjsua_account.shutdown()
         self._stack.close_line(self._port_id)
 
     def _signalling_port(self, call: Call) -> int:

@@ -30,7 +30,7 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ, CallRecorder
 from callerside.simulator.lanes.impairments import Impairer, Struck
 from callerside.simulator.lanes.sip.blackhole import SocketBlackhole
 from callerside.simulator.lanes.sip.config import CALLER_CLOCK_PHASE_MS
-from callerside.simulator.lanes.sip.line import Line, transfer_worked
+from callerside.simulator.lanes.sip.line import CallerAccount, transfer_worked
 from callerside.simulator.lanes.sip.refer import ReferTap
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses, RelayedCall
 
@@ -74,7 +74,7 @@ class CallerEndpoint(SipEndpoint):
             )
         )
         self.relay = relay
-        self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
+        self._accounts: dict[Transport, list[CallerAccount]] = {"udp": [], "tcp": []}
         self._blackholes: deque[SocketBlackhole] = deque()
 
     def new_call(
@@ -114,30 +114,30 @@ class CallerEndpoint(SipEndpoint):
                 leg.take_transfer()
         super()._poll()
 
-    def lease_line(self, transport: Transport) -> Line:
+    def lease_account(self, transport: Transport) -> CallerAccount:
         """A telephone line that no other call uses.
 
         Raises:
             pjsua2.Error: PJSUA has room for eight SIP ports: four lines of both kinds are too many.
         """
-        free = self._lines[transport]
-        return free.pop() if free else Line(self.stack, transport)
+        free = self._accounts[transport]
+        return free.pop() if free else CallerAccount(self.stack, transport)
 
-    def release_line(self, line: Line) -> None:
+    def release_account(self, account: CallerAccount) -> None:
         """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
-        if line.blackhole is None:
-            self._lines[line.transport].append(line)
+        if account.blackhole is None:
+            self._accounts[account.transport].append(account)
             return
-        line.close()
-        self._blackholes.append(line.blackhole)
+        account.close()
+        self._blackholes.append(account.blackhole)
         self.call_later(_GONE_MS, self._close_oldest_blackhole)
 
     def drop_accounts(self) -> None:
         """See `SipEndpoint`."""
-        for lines in self._lines.values():
-            for line in lines:
-                line.close()
-            lines.clear()
+        for accounts in self._accounts.values():
+            for account in accounts:
+                account.close()
+            accounts.clear()
         while self._blackholes:
             self._close_oldest_blackhole()
 
@@ -165,7 +165,7 @@ class SipCallerLeg(SipLeg):
         self._endpoint = endpoint
         self._user = user
         self._only_codec = codec
-        self._line: Line | None = None
+        self._account: CallerAccount | None = None
         self._impairers: tuple[Impairer | None, Impairer | None] = (None, None)
         self._relayed: RelayedCall | None = None
         self._tap: ReferTap | None = None
@@ -196,15 +196,15 @@ class SipCallerLeg(SipLeg):
             self._endpoint.call_later(_PLACE_WAIT_MS, again)
             return
         is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
-        self._line = self._endpoint.lease_line("tcp" if is_tcp else "udp")
-        self._call = Call(self, self._line.account)
+        self._account = self._endpoint.lease_account("tcp" if is_tcp else "udp")
+        self._call = Call(self, self._account.pjsua_account)
         parameters = response(0)
         host = self._endpoint.options.listen_host
         parameters.txOption.localUri = f"sip:{self._user}@{host}:{self._endpoint.port}"
         try:
             self._offer(lambda call: call.makeCall(uri, parameters))
             if self.lets_itself_be_transferred:
-                self._tap = self._line.tap(self._call)
+                self._tap = self._account.tap(self._call)
         except pjsua2.Error as error:
             self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
 
@@ -226,9 +226,9 @@ class SipCallerLeg(SipLeg):
 
     def vanish(self) -> None:
         """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
-        if self._is_over or self._line is None or self._call is None:
+        if self._is_over or self._account is None or self._call is None:
             return
-        self._line.cut(self._call)
+        self._account.cut(self._call)
         self._end(Ending(by=self.us, status=_OK, reason="vanished"))
 
     def take_transfer(self) -> None:
@@ -243,9 +243,9 @@ class SipCallerLeg(SipLeg):
         if self._tap is not None:
             self._tap.close()
             self._tap = None
-        if self._line is not None:
-            self._endpoint.release_line(self._line)
-            self._line = None
+        if self._account is not None:
+            self._endpoint.release_account(self._account)
+            self._account = None
         if self._relayed is not None:
             self._relayed.close()
         return super().release()
