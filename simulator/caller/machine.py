@@ -41,7 +41,7 @@ from callerside.simulator.caller.events import (
     Vanish,
     Verdict,
 )
-from callerside.simulator.caller.line_model import NOISE, Line
+from callerside.simulator.caller.line_model import NOISE, LineModel
 from callerside.simulator.caller.listener import Hearing, Noticed
 from callerside.simulator.caller.speaker import Mouth
 from callerside.simulator.caller.step_runner import Track
@@ -82,7 +82,7 @@ class CallerMachine:
             scenario.caller,
             Hearing(rate_hz, end_silence_ms=scenario.caller.end_silence),
             Mouth(
-                Line(scenario.caller, audio.get(NOISE, b""), rate_hz, rng),
+                LineModel(scenario.caller, audio.get(NOISE, b""), rate_hz, rng),
                 rate_hz,
                 mixes=bool(scenario.meanwhile),
             ),

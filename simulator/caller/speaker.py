@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import to_samples
-from callerside.simulator.caller.line_model import Line
+from callerside.simulator.caller.line_model import LineModel
 
 _MANY_SAMPLES = 1 << 40
 
@@ -49,7 +49,7 @@ class Mouth:
         mixes: utterances may overlap; otherwise each waits for the one before.
     """
 
-    def __init__(self, line: Line, rate_hz: int, *, mixes: bool = False) -> None:
+    def __init__(self, line: LineModel, rate_hz: int, *, mixes: bool = False) -> None:
         self._line = line
         self._frame = rate_hz * FRAME_MS // 1000
         self._by_frames = mixes or line.sounds_by_itself

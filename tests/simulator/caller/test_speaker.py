@@ -5,7 +5,7 @@ import random
 import numpy as np
 
 from callerside import audio
-from callerside.simulator.caller.line_model import Line
+from callerside.simulator.caller.line_model import LineModel
 from callerside.simulator.caller.speaker import LEAD_FRAMES, Mouth
 from callerside.simulator.scenario.model import Caller, Echo
 
@@ -14,7 +14,7 @@ FRAME = RATE_HZ // 50
 
 
 def mouth(caller: Caller | None = None, *, mixes: bool = False) -> Mouth:
-    line = Line(caller or Caller(), b"", RATE_HZ, random.Random(1))
+    line = LineModel(caller or Caller(), b"", RATE_HZ, random.Random(1))
     made = Mouth(line, RATE_HZ, mixes=mixes)
     made.open()
     return made
@@ -25,7 +25,7 @@ def samples(count: int, value: int) -> bytes:
 
 
 def test_nothing_is_made_before_there_is_audio() -> None:
-    shut = Mouth(Line(Caller(), b"", RATE_HZ, random.Random(1)), RATE_HZ)
+    shut = Mouth(LineModel(Caller(), b"", RATE_HZ, random.Random(1)), RATE_HZ)
     shut.say("a", samples(FRAME, 1), 1)
     assert shut.more_audio() == b""
     shut.open()
