@@ -30,7 +30,7 @@ def is_reply(number: int, start_ns: int, *, greets: bool, first_turn_end_ns: int
     return answers or not is_greeting(number, greets=greets)
 
 
-class CallFacts:
+class ObservedCall:
     """Everything that has happened in one call, as seen by the caller."""
 
     def __init__(self, caller: Caller, hearing: Hearing, mouth: Mouth, *, greets: bool) -> None:
