@@ -7,7 +7,7 @@ what is a reply, for steps and for `never`, is said here once.
 from callerside.agent.telephony.interface import HungUp
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.caller.listener import Hearing, Talk
-from callerside.simulator.caller.speaker import Mouth
+from callerside.simulator.caller.speaker import SpeechOutput
 from callerside.simulator.scenario.durations import Moment
 from callerside.simulator.scenario.model import Caller
 
@@ -33,11 +33,13 @@ def is_reply(number: int, start_ns: int, *, greets: bool, first_turn_end_ns: int
 class ObservedCall:
     """Everything that has happened in one call, as seen by the caller."""
 
-    def __init__(self, caller: Caller, hearing: Hearing, mouth: Mouth, *, greets: bool) -> None:
+    def __init__(
+        self, caller: Caller, hearing: Hearing, speech: SpeechOutput, *, greets: bool
+    ) -> None:
         self.caller = caller
         self._greets = greets
         self.hearing = hearing
-        self.mouth = mouth
+        self.speech = speech
         self.turns = 0
         self.dialed_ns: int | None = None
         self.ringing_ns: int | None = None
@@ -92,7 +94,7 @@ class ObservedCall:
 
     def silent_since_ns(self) -> int | None:
         """Since when nobody has spoken; None while somebody does, and before there is media."""
-        if self.media_ns is None or self.mouth.speaking or self.hearing.sounding:
+        if self.media_ns is None or self.speech.speaking or self.hearing.sounding:
             return None
         times = [self.media_ns, self._turn_end_ns or 0]
         times += [talk.quiet_ns or 0 for talk in self.hearing.talks[-1:]]

@@ -43,7 +43,7 @@ from callerside.simulator.caller.events import (
 )
 from callerside.simulator.caller.line_model import NOISE, LineModel
 from callerside.simulator.caller.listener import Hearing, Noticed
-from callerside.simulator.caller.speaker import Mouth
+from callerside.simulator.caller.speaker import SpeechOutput
 from callerside.simulator.caller.step_runner import Track
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.model import Scenario
@@ -81,7 +81,7 @@ class CallerMachine:
         self._observed = ObservedCall(
             scenario.caller,
             Hearing(rate_hz, end_silence_ms=scenario.caller.end_silence),
-            Mouth(
+            SpeechOutput(
                 LineModel(scenario.caller, audio.get(NOISE, b""), rate_hz, rng),
                 rate_hz,
                 mixes=bool(scenario.meanwhile),
@@ -116,7 +116,7 @@ class CallerMachine:
     @property
     def routine_frames(self) -> int:
         """So many frames may leave at once: nothing comes of it."""
-        return self._observed.mouth.routine_frames
+        return self._observed.speech.routine_frames
 
     def routine_heard(self, frames: int, coming: bytes | None) -> int:
         """How many of the `frames` that are `coming` may be heard at once: nothing comes of them.
@@ -132,7 +132,7 @@ class CallerMachine:
         self._effects = []
         if self._learn(event, now_ns) and not self._finished:
             self._go_on(now_ns)
-        pcm = self._observed.mouth.more_audio() if self._outcome is None else b""
+        pcm = self._observed.speech.more_audio() if self._outcome is None else b""
         if pcm:
             self._effects.append(Play(pcm=pcm))
         return self._effects
@@ -150,7 +150,7 @@ class CallerMachine:
         return True
 
     def _hear(self, event: AudioReceived) -> bool:
-        self._observed.mouth.hear(event.pcm)
+        self._observed.speech.hear(event.pcm)
         hearing = self._observed.hearing
         noticed = hearing.listen(event.pcm, event.at_ns)
         self._mark_noticed(noticed)
@@ -215,7 +215,7 @@ class CallerMachine:
     def _media_ready(self, event: MediaReady, now_ns: int) -> None:
         if self._observed.media_ns is None:
             self._observed.media_ns = now_ns
-            self._observed.mouth.open()
+            self._observed.speech.open()
         self._mark(now_ns, "media_ready", codec=event.codec)
 
     def _digit_heard(self, event: DtmfReceived, now_ns: int) -> None:
@@ -243,7 +243,7 @@ class CallerMachine:
 
     def _frame_left(self, event: FramePlayed) -> bool:
         observed = self._observed
-        changed = observed.mouth.frame_left(event.samples, event.at_ns)
+        changed = observed.speech.frame_left(event.samples, event.at_ns)
         for utterance in changed:
             if utterance.turn is None:
                 continue

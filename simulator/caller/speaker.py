@@ -1,9 +1,9 @@
-"""The caller's mouth: turns utterances into one stream of audio and knows what of it has left.
+"""What the caller says: turns utterances into one stream of audio and knows what of it has left.
 
 On a quiet line an utterance goes to the leg whole, as the leg paces it best. Where there is noise
-or echo, or where several tracks may speak at once, audio is made frame by frame, a little ahead of
-its time. The leg tells after each frame how many samples of the stream have left: that is when an
-utterance has begun and when it has ended.
+or echo, or where `steps` and `meanwhile` may speak at once, audio is made frame by frame, a little
+ahead of its time. The leg reports after each frame how many samples of the stream have left: that
+is when an utterance has begun and when it has ended.
 """
 
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Utterance:
         return None if self.first_sample is None else self.first_sample + len(self.samples)
 
 
-class Mouth:
+class SpeechOutput:
     """Makes one stream of audio and keeps account of it.
 
     Args:

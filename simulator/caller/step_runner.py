@@ -187,7 +187,7 @@ class Track:
         pcm = self._audio[self._number]
         if takes_turn:
             observed.turns += 1
-        return observed.mouth.say(text, pcm, observed.turns if takes_turn else None)
+        return observed.speech.say(text, pcm, observed.turns if takes_turn else None)
 
     def _press(self, step: Press, progress: _Progress, now_ns: int) -> None:
         if step.method == "inband":
