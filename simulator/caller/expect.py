@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.caller.call_state import ObservedCall
-from callerside.simulator.caller.listener import Talk
+from callerside.simulator.caller.listener import AgentUtterance
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import Dtmf, Refused, Silence, Transfer, matches
 from callerside.simulator.scenario.steps import Expect
@@ -55,12 +55,12 @@ class _Expectation:
                 return self._event(observed.answered_ns)
             case "beep":
                 return self._event(
-                    observed.hearing.beeps[0].end_ns if observed.hearing.beeps else None
+                    observed.listener.beeps[0].end_ns if observed.listener.beeps else None
                 )
             case "greeting" | "greeting start":
-                return self._talk(observed.greeting())
+                return self._utterance(observed.greeting())
             case "reply" | "reply start":
-                return self._talk(observed.reply())
+                return self._utterance(observed.reply())
             case "hang_up":
                 ended = observed.ended
                 return self._event(observed.ended_ns if ended and ended.by == "agent" else None)
@@ -86,16 +86,16 @@ class _Expectation:
         judged_ns = deadline_ns + ms_to_ns(CERTAINTY_MS)
         return Waiting(judged_ns) if self._now_ns < judged_ns else self._missing()
 
-    def _talk(self, talk: Talk | None) -> Waiting | Met:
-        begun = self._event(talk.start_ns if talk else None)
-        if talk is None or isinstance(begun, Waiting):
+    def _utterance(self, utterance: AgentUtterance | None) -> Waiting | Met:
+        begun = self._event(utterance.start_ns if utterance else None)
+        if utterance is None or isinstance(begun, Waiting):
             return begun
         if str(self._step.expect).endswith("start"):
             return begun
-        if not (talk.over or talk.cut):
+        if not (utterance.over or utterance.cut):
             return Waiting()
-        talk.heard_out = True
-        return Met(cut=talk.cut)
+        utterance.heard_out = True
+        return Met(cut=utterance.cut)
 
     def _silence(self, length_ms: float) -> Waiting | Met:
         """Silence from before the step, or from before the end of the caller's turn, is no part."""

@@ -42,7 +42,7 @@ from callerside.simulator.caller.events import (
     Verdict,
 )
 from callerside.simulator.caller.line_model import NOISE, LineModel
-from callerside.simulator.caller.listener import Hearing, Noticed
+from callerside.simulator.caller.listener import HeardEvent, Listener
 from callerside.simulator.caller.speaker import SpeechOutput
 from callerside.simulator.caller.step_runner import Track
 from callerside.simulator.scenario.durations import format_duration
@@ -80,7 +80,7 @@ class CallerMachine:
         self._uri = uri
         self._observed = ObservedCall(
             scenario.caller,
-            Hearing(rate_hz, end_silence_ms=scenario.caller.end_silence),
+            Listener(rate_hz, end_silence_ms=scenario.caller.end_silence),
             SpeechOutput(
                 LineModel(scenario.caller, audio.get(NOISE, b""), rate_hz, rng),
                 rate_hz,
@@ -123,7 +123,7 @@ class CallerMachine:
 
         None stands for digital silence. So many must then come before anything else happens.
         """
-        return self._observed.hearing.routine_frames(frames, coming)
+        return self._observed.listener.routine_frames(frames, coming)
 
     def handle(self, event: CallerInput, now_ns: int) -> list[Effect]:
         """Take one input and answer with what is to be done; nothing after `Finish`."""
@@ -151,16 +151,16 @@ class CallerMachine:
 
     def _hear(self, event: AudioReceived) -> bool:
         self._observed.speech.hear(event.pcm)
-        hearing = self._observed.hearing
-        noticed = hearing.listen(event.pcm, event.at_ns)
-        self._mark_noticed(noticed)
-        return bool(noticed) or hearing.silence_sure_ns() != self._observed.silence_sure_ns
+        listener = self._observed.listener
+        heard_events = listener.listen(event.pcm, event.at_ns)
+        self._mark_heard(heard_events)
+        return bool(heard_events) or listener.silence_sure_ns() != self._observed.silence_sure_ns
 
     def _go_on(self, now_ns: int) -> None:
         """Let the steps go on as far as they can, and ask to be woken for what is next."""
-        hearing = self._observed.hearing
-        self._mark_noticed(hearing.notice_silence(now_ns))
-        self._observed.silence_sure_ns = hearing.silence_sure_ns()
+        listener = self._observed.listener
+        self._mark_heard(listener.notice_silence(now_ns))
+        self._observed.silence_sure_ns = listener.silence_sure_ns()
         if self._outcome is None:
             for track in (self._main, self._meanwhile):
                 self._effects += track.go_on(now_ns)
@@ -238,7 +238,7 @@ class CallerMachine:
     def _hung_up(self, event: HungUp, now_ns: int) -> None:
         observed = self._observed
         observed.ended, observed.ended_ns = event, now_ns
-        self._mark_noticed(observed.hearing.line_is_dead(now_ns))
+        self._mark_heard(observed.listener.line_is_dead(now_ns))
         self._mark(now_ns, "call_ended", by=event.by, status=event.status, reason=event.reason)
 
     def _frame_left(self, event: FramePlayed) -> bool:
@@ -257,10 +257,10 @@ class CallerMachine:
                 self._mark(event.at_ns, "utterance_ended", turn=utterance.turn)
         return bool(changed)
 
-    def _mark_noticed(self, noticed: list[Noticed]) -> None:
-        for thing in noticed:
+    def _mark_heard(self, heard_events: list[HeardEvent]) -> None:
+        for thing in heard_events:
             if thing.what == "beep":
-                beep = self._observed.hearing.beeps[-1]
+                beep = self._observed.listener.beeps[-1]
                 length_ms = ns_to_ms(beep.end_ns - beep.start_ns)
                 self._mark(
                     thing.at_ns,
@@ -269,7 +269,7 @@ class CallerMachine:
                     length_ms=round(length_ms, 2),
                 )
             else:
-                name = "speech_heard" if thing.what == "talk started" else "silence_heard"
+                name = "speech_heard" if thing.what == "utterance started" else "silence_heard"
                 self._mark(thing.at_ns, name)
 
     def _done(self, now_ns: int) -> None:
