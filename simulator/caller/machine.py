@@ -44,7 +44,7 @@ from callerside.simulator.caller.events import (
 from callerside.simulator.caller.line_model import NOISE, LineModel
 from callerside.simulator.caller.listener import HeardEvent, Listener
 from callerside.simulator.caller.speaker import SpeechOutput
-from callerside.simulator.caller.step_runner import Track
+from callerside.simulator.caller.step_runner import StepRunner
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import LAST_ACTIONS
@@ -88,8 +88,8 @@ class CallerMachine:
             ),
             greets=scenario.greets,
         )
-        self._main = Track(scenario.steps, 0, audio, self._observed)
-        self._meanwhile = Track(scenario.meanwhile, len(scenario.steps), audio, self._observed)
+        self._main = StepRunner(scenario.steps, 0, audio, self._observed)
+        self._meanwhile = StepRunner(scenario.meanwhile, len(scenario.steps), audio, self._observed)
         self._effects: list[Effect] = []
         self._outcome: tuple[Verdict, str] | None = None
         self._wake_ns: int | None = None
@@ -162,10 +162,10 @@ class CallerMachine:
         self._mark_heard(listener.notice_silence(now_ns))
         self._observed.silence_sure_ns = listener.silence_sure_ns()
         if self._outcome is None:
-            for track in (self._main, self._meanwhile):
-                self._effects += track.go_on(now_ns)
-                if track.failure is not None:
-                    self._end("failed", track.failure, now_ns)
+            for runner in (self._main, self._meanwhile):
+                self._effects += runner.go_on(now_ns)
+                if runner.failure is not None:
+                    self._end("failed", runner.failure, now_ns)
                     break
             else:
                 if self._main.done:

@@ -35,7 +35,7 @@ class _Progress:
     busy_ms: float = 0.0
 
 
-class Track:
+class StepRunner:
     """Some steps, in order.
 
     Args:
