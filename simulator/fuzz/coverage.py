@@ -50,7 +50,7 @@ UNREACHABLE: Mapping[str, str] = {
 def reached(call: VirtualCall) -> frozenset[str]:
     """The points that a call reached, in words."""
     faults = (mark for mark in call.realtime_marks if mark.name == "fault_applied")
-    timers = (step.given.timer for step in call.tape if isinstance(step.given, TimerFired))
+    timers = (step.given.timer for step in call.trace if isinstance(step.given, TimerFired))
     return frozenset(
         {
             *map(_point, call.agent_marks),

@@ -55,18 +55,18 @@ def player(
 
 def test_bench_the_call_machine(benchmark: Any) -> None:
     """The agent's machine alone, told again all that happened in a call of six turns."""
-    tape = player(load([SCENARIO])[0], frame_by_frame=True)().tape  # as a telephone tells it
+    trace = player(load([SCENARIO])[0], frame_by_frame=True)().trace  # as a telephone tells it
     settings = Settings.model_validate({}).for_call("bench")
     rate_hz = LineOptions().sample_rate_hz
 
     def handle_all() -> int:
         machine = CallMachine(settings, called="bench", sample_rate_hz=rate_hz)
-        return sum(len(machine.handle(step.given, step.at_ns)) for step in tape)
+        return sum(len(machine.handle(step.given, step.at_ns)) for step in trace)
 
-    assert benchmark(handle_all) == sum(len(step.effects) for step in tape) > len(tape) / 4
-    benchmark.extra_info["inputs"] = len(tape)
+    assert benchmark(handle_all) == sum(len(step.effects) for step in trace) > len(trace) / 4
+    benchmark.extra_info["inputs"] = len(trace)
     if not benchmark.disabled:
-        benchmark.extra_info["inputs_a_second"] = len(tape) / benchmark.stats.stats.median
+        benchmark.extra_info["inputs_a_second"] = len(trace) / benchmark.stats.stats.median
 
 
 LIMIT_OF_A_MINUTE_S = 0.060

@@ -34,7 +34,7 @@ from callerside.simulator.lanes.virtual.realtime import (
     VirtualRealtimeConnection,
     VirtualRealtimeServer,
 )
-from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
+from callerside.simulator.lanes.virtual.trace import Step, TracedMachine
 from callerside.simulator.scenario.model import Scenario
 
 _AFTERWARDS_MS = 120_000
@@ -91,7 +91,7 @@ class VirtualCall:
     agent_marks: list[Mark] = field(default_factory=list)
     caller_marks: list[Mark] = field(default_factory=list)
     realtime_marks: list[Mark] = field(default_factory=list)
-    tape: list[Step] = field(default_factory=list)
+    trace: list[Step] = field(default_factory=list)
     """Of the agent's machine; empty if the agent was never called."""
     recorder: Recording = field(default_factory=lambda: Recording(rate_hz=24_000))
     heard_by_server: bytes = b""
@@ -107,7 +107,7 @@ def play_call(
     settings: CallSettings,
     prompts: MemoryPrompts,
     options: VirtualOptions | None = None,
-    make_machine: Callable[..., TapedMachine] = TapedMachine,
+    make_machine: Callable[..., TracedMachine] = TracedMachine,
 ) -> VirtualCall:
     """Play one call of a scenario.
 
@@ -140,7 +140,7 @@ class _VirtualCallHarness:
         settings: CallSettings,
         prompts: MemoryPrompts,
         options: VirtualOptions,
-        make_machine: Callable[..., TapedMachine],
+        make_machine: Callable[..., TracedMachine],
     ) -> None:
         self._make_machine = make_machine
         self._name = call
@@ -177,7 +177,7 @@ class _VirtualCallHarness:
             rate_hz=options.line.sample_rate_hz,
             rng=self._random("caller"),
         )
-        self._agent: TapedMachine | None = None
+        self._agent: TracedMachine | None = None
         self._connection: VirtualRealtimeConnection | None = None
         self._machine = machine
         self._patient = not options.frame_by_frame
@@ -213,7 +213,7 @@ class _VirtualCallHarness:
         machine = self._make_machine(
             self._settings, called=self._name, sample_rate_hz=leg.sample_rate_hz
         )
-        self._call.tape = machine.tape
+        self._call.trace = machine.trace
         self._agent = machine
         if self._patient:
             self._line.beat.agent_patience = self._agent_patience

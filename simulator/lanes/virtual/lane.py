@@ -22,7 +22,7 @@ from callerside.simulator.lanes.sip.config import agent_config
 from callerside.simulator.lanes.sip.process_pair import PhaseSink
 from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
-from callerside.simulator.lanes.virtual.invariants import Witness, check
+from callerside.simulator.lanes.virtual.invariants import TracedCall, check
 
 
 class VirtualLane:
@@ -54,8 +54,8 @@ class VirtualLane:
         )
         directory = self._calls / planned.name
         save_evidence(evidence_of(planned, call), directory)
-        witness = Witness(scenario=planned.scenario, settings=settings, call=call)
-        verdict, detail = _judge(witness)
+        traced = TracedCall(scenario=planned.scenario, settings=settings, call=call)
+        verdict, detail = _judge(traced)
         return PlayedCall(
             planned=planned,
             directory=directory,
@@ -65,12 +65,12 @@ class VirtualLane:
         )
 
 
-def _judge(witness: Witness) -> tuple[Verdict, str]:
+def _judge(traced: TracedCall) -> tuple[Verdict, str]:
     """The caller's verdict, unless an invariant does not hold: that is worse than any scenario."""
-    finish = witness.call.finish
+    finish = traced.call.finish
     if finish is None:
         return "error", "the scenario did not come to an end"
-    breaches = check(witness, ALL)
+    breaches = check(traced, ALL)
     if breaches:
         return "failed", "; ".join(map(str, breaches))
     return finish.verdict, finish.detail

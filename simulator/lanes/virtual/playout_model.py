@@ -15,7 +15,7 @@ from callerside.agent.call import events
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS
-from callerside.simulator.lanes.virtual.invariants import Witness
+from callerside.simulator.lanes.virtual.invariants import TracedCall
 from callerside.simulator.lanes.virtual.trace import Step
 
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
@@ -47,31 +47,31 @@ class Story:
     received: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
 
 
-def retell(witness: Witness) -> Story:
+def retell(traced: TracedCall) -> Story:
     """Count from the tape what left of each item; once for each witness."""
-    story: Story | None = witness.__dict__.get(_STORY)
+    story: Story | None = traced.__dict__.get(_STORY)
     if story is None:
-        story = witness.__dict__[_STORY] = _Teller(witness).tell()
+        story = traced.__dict__[_STORY] = _Teller(traced).tell()
     return story
 
 
 class _Teller:
     """Walks the tape once."""
 
-    def __init__(self, witness: Witness) -> None:
-        self._witness = witness
-        self._rate_hz = witness.call.recorder.rate_hz
-        self._format = witness.api_format
+    def __init__(self, traced: TracedCall) -> None:
+        self._traced = traced
+        self._rate_hz = traced.call.recorder.rate_hz
+        self._format = traced.api_format
         self._story = Story()
         self._items: dict[int, str] = {}  # by the identity of a delta's bytes, which the tape keeps
         self._waiting: deque[list[Any]] = deque()  # [item or "", samples]
         self._clearing: deque[list[Any]] = deque()  # the same, of what is to be dropped
         self._played: defaultdict[str, int] = defaultdict(int)
         self._interrupted: dict[str, int] = {}
-        self._protected = _greeting_items(witness)
+        self._protected = _greeting_items(traced)
 
     def tell(self) -> Story:
-        for step in self._witness.tape:
+        for step in self._traced.trace:
             self._take_in(step)
             for effect in step.effects:
                 if isinstance(effect, events.Play):
@@ -135,11 +135,11 @@ class _Teller:
 
     def _note_waiting(self, at_ns: int) -> None:
         waiting_ms = sum(samples for _, samples in self._waiting) * 1000 / self._rate_hz
-        if waiting_ms > self._witness.settings.playout.max_ms:
+        if waiting_ms > self._traced.settings.playout.max_ms:
             self._story.overfilled.append((at_ns, waiting_ms))
 
     def _note_interruption(self, at_ns: int) -> None:
-        if self._witness.settings.turns.barge_in:
+        if self._traced.settings.turns.barge_in:
             for item, _ in self._waiting:
                 if item and item not in self._protected:
                     self._interrupted.setdefault(item, at_ns)
@@ -159,11 +159,11 @@ class _Teller:
         )
 
 
-def _greeting_items(witness: Witness) -> frozenset[str]:
+def _greeting_items(traced: TracedCall) -> frozenset[str]:
     """Items of greetings that must not be interrupted."""
-    if witness.settings.greeting.interruptible:
+    if traced.settings.greeting.interruptible:
         return frozenset()
-    marks = witness.call.agent_marks
+    marks = traced.call.agent_marks
     return frozenset(
         str(item.fields["item"])
         for greeting, item in pairwise(marks)

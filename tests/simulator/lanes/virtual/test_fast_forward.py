@@ -85,7 +85,7 @@ def test_shipped_calls_are_the_same_either_way_untraced(name: str) -> None:
 
 
 def frames_told(call: VirtualCall) -> int:
-    return sum(isinstance(step.given, AudioReceived) for step in call.tape)
+    return sum(isinstance(step.given, AudioReceived) for step in call.trace)
 
 
 def test_most_frames_of_an_ordinary_call_pass_many_at_once() -> None:
