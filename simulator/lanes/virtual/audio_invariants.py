@@ -1,4 +1,4 @@
-"""What is true of the audio of every call: counted anew from the tape, and looked up at the ear."""
+"""What is true of the audio of every call: counted anew from the trace, and found at the ear."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -11,7 +11,7 @@ from callerside.agent.telephony.interface import AudioReceived
 from callerside.audio import AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
 from callerside.simulator.lanes.virtual.invariants import SAFETY, Invariant, TracedCall
-from callerside.simulator.lanes.virtual.playout_model import retell
+from callerside.simulator.lanes.virtual.playout_model import replay_playout
 
 _LINE_LIMIT_MS = 300
 """What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""
@@ -24,23 +24,23 @@ _SNIPPET_LEVEL = 300
 
 def truncations_are_true(traced: TracedCall) -> Iterator[str]:
     """`audio_end_ms` is what the caller was sent of the item, and no more than had arrived."""
-    for cut in retell(traced).cuts:
-        where = f"truncated to {cut.audio_end_ms} ms at {_ms(cut.at_ns)}"
-        if cut.audio_end_ms > cut.received_ms:
-            yield f"{where}, but only {cut.received_ms:.1f} ms had arrived"
-        if not cut.played_ms - 1 <= cut.audio_end_ms <= cut.played_ms:
-            yield f"{where}, but {cut.played_ms:.1f} ms had been played"
+    for truncation in replay_playout(traced).truncations:
+        where = f"truncated to {truncation.audio_end_ms} ms at {_ms(truncation.at_ns)}"
+        if truncation.audio_end_ms > truncation.received_ms:
+            yield f"{where}, but only {truncation.received_ms:.1f} ms had arrived"
+        if not truncation.played_ms - 1 <= truncation.audio_end_ms <= truncation.played_ms:
+            yield f"{where}, but {truncation.played_ms:.1f} ms had been played"
 
 
 def interrupted_audio_stops(traced: TracedCall) -> Iterator[str]:
     """Once the caller is known to speak, an item that was playing leaves no more."""
-    for at_ns, item in retell(traced).overstayed:
+    for at_ns, item in replay_playout(traced).overstayed:
         yield f"audio of {item} left at {_ms(at_ns)}, although the caller had interrupted it"
 
 
 def playout_stays_bounded(traced: TracedCall) -> Iterator[str]:
     """No more is handed over than may wait to be played: the leg would have to drop it."""
-    for at_ns, waiting_ms in retell(traced).overfilled:
+    for at_ns, waiting_ms in replay_playout(traced).overfilled:
         yield f"{waiting_ms:.0f} ms waited to be played at {_ms(at_ns)}"
 
 
@@ -48,22 +48,23 @@ def truncated_audio_is_not_heard(traced: TracedCall) -> Iterator[str]:
     """What was cut from an item never reaches the caller's ear."""
     call = traced.call
     started_ns = call.recorder.started_at_ns
-    story = retell(traced)
-    if started_ns is None or not story.cuts:
+    model = replay_playout(traced)
+    if started_ns is None or not model.truncations:
         return
     _, ear = call.recorder.channels()
     rate_hz = call.recorder.rate_hz
     codec = traced.scenario.caller.codec
     line_ns = _LINE_LIMIT_MS * NS_PER_MS + round(_network_ms(traced) * NS_PER_MS)
-    for cut in story.cuts:
-        heard_later = ear[2 * ((cut.at_ns + line_ns - started_ns) * rate_hz // NS_PER_S) :]
-        unheard = story.received[cut.item][2 * (cut.audio_end_ms * rate_hz // 1000) :]
+    for truncation in model.truncations:
+        heard_later = ear[2 * ((truncation.at_ns + line_ns - started_ns) * rate_hz // NS_PER_S) :]
+        unheard = model.received[truncation.item][2 * (truncation.audio_end_ms * rate_hz // 1000) :]
         # The same words may be said again, with every right, in another item.
-        others = [bytes(audio) for item, audio in story.received.items() if item != cut.item]
+        others = [bytes(audio) for item, audio in model.received.items() if item != truncation.item]
         for snippet in _snippets(bytes(unheard), rate_hz):
             said_again = any(snippet in other for other in others)
             if not said_again and _as_heard(snippet, codec) in heard_later:
-                yield f"audio of {cut.item} was heard after it was cut at {_ms(cut.at_ns)}"
+                at = _ms(truncation.at_ns)
+                yield f"audio of {truncation.item} was heard after it was cut at {at}"
                 break
 
 
@@ -172,7 +173,7 @@ def _greeting_without_end(traced: TracedCall) -> int | None:
 def _greeting_lengths_ms(traced: TracedCall) -> list[float]:
     """Of the greeting from the cache, and of the items that were generated for it."""
     rate = traced.call.recorder.rate_hz * 2 / 1000
-    received = retell(traced).received
+    received = replay_playout(traced).received
     generated = [len(received[item]) / rate for item in _generated_greetings(traced)]
     loaded = [
         len(step.given.pcm) / rate

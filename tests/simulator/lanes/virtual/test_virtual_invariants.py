@@ -23,7 +23,7 @@ from callerside.simulator.caller.audio import utterances
 from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import play_call
 from callerside.simulator.lanes.virtual.invariants import TracedCall, check, recovers
-from callerside.simulator.lanes.virtual.playout_model import retell
+from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.scenario.model import Scenario
 
 BARGE_IN: dict[str, Any] = {
@@ -78,7 +78,7 @@ def broken(traced: TracedCall) -> set[str]:
 
 def test_everything_holds_in_a_good_call(good: TracedCall) -> None:
     assert broken(good) == set()
-    assert len(retell(good).cuts) == 1
+    assert len(replay_playout(good).truncations) == 1
 
 
 def changed_marks(good: TracedCall, change: Callable[[Mark], Mark | None]) -> TracedCall:
@@ -218,10 +218,10 @@ def test_a_caller_who_is_kept_although_there_is_no_hope_is_found(faults: list[An
 
 
 def test_audio_of_a_truncated_item_at_the_ear_is_found(good: TracedCall) -> None:
-    (cut,) = retell(good).cuts
+    (cut,) = replay_playout(good).truncations
     recorder = good.call.recorder
     mouth, ear = recorder.channels()
-    unheard = bytes(retell(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
+    unheard = bytes(replay_playout(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
     line = _as_heard(unheard)
     spoiled = replace(recorder, mouth=[mouth, bytes(len(line))], ear=[ear, line])
     assert broken(tampered(good, recorder=spoiled)) == {"truncated_audio_is_not_heard"}
