@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
-from callerside.simulator.runner.confidence import is_bent, is_unmeasured, not_vouched
+from callerside.simulator.runner.confidence import as_unmeasured, is_unmeasured, is_worth_retrying
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.plan import again_name
 from callerside.simulator.runner.process_pool import process_pool
@@ -95,11 +95,11 @@ async def play_all(
             finally:
                 places.give_back(tried)
             call = await loop.run_in_executor(judge, evaluate, played, lane, pages_of)
-            if not is_bent(call):
+            if not is_worth_retrying(call):
                 break
             progress.phase(planned.name, "once more: this machine stood still")
         else:
-            call = not_vouched(call, MOST_ATTEMPTS) if is_unmeasured(call) else call
+            call = as_unmeasured(call, MOST_ATTEMPTS) if is_unmeasured(call) else call
         done.append(call)
         over[planned.name].set()
         progress.finished(planned.name, call.verdict, call.sentence, played.took_s)

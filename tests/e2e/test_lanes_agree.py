@@ -170,7 +170,7 @@ def play(lane: Lane, out: Path, names: Sequence[str] = FEW) -> dict[str, Call]:
     paths = [FOLDER / f"{name}.yaml" for name in names] or [FOLDER]
     done = asyncio.run(run(RunOptions(paths=paths, lane=lane, out=out), Console(quiet=True)))
     assert done.failure is None
-    # A call that a busy machine bent was played again, under another name: that one counts.
+    # A call that a busy machine disturbed was played again, under another name: that one counts.
     return {
         call.planned.again or call.planned.name: _call(
             done.directory / "calls" / call.planned.name / "timeline.jsonl"

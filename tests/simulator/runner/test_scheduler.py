@@ -1,4 +1,4 @@
-"""Playing many calls: order, places, and calls that a busy machine has bent."""
+"""Playing many calls: order, places, and calls that a busy machine has disturbed."""
 
 import asyncio
 from dataclasses import replace
@@ -124,8 +124,8 @@ async def test_a_call_that_is_always_late_is_an_error_of_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     attempts = names_of(planned("a"))
-    bent = dict.fromkeys(attempts, ("late", 80.0))
-    machine, (call,) = await played(monkeypatch, [planned("a")], bent)
+    disturbed = dict.fromkeys(attempts, ("late", 80.0))
+    machine, (call,) = await played(monkeypatch, [planned("a")], disturbed)
     assert machine.played == attempts
     assert (call.verdict, call.unmeasured) == ("error", True)
     assert "in each of 5 attempts (for 80 ms at most" in call.sentence
@@ -148,8 +148,8 @@ async def test_the_last_attempt_is_alone_behind_all_that_wait(
 ) -> None:
     others = [planned(str(n)) for n in range(20)]
     planned_calls = [planned("a"), planned("c", after="a"), *others]
-    bent = dict.fromkeys(names_of(planned("a"))[:-1], ("failed", 80.0))
-    machine, done = await played(monkeypatch, planned_calls, bent, jobs=3)
+    disturbed = dict.fromkeys(names_of(planned("a"))[:-1], ("failed", 80.0))
+    machine, done = await played(monkeypatch, planned_calls, disturbed, jobs=3)
     assert machine.others["a-again4"] == 0
     assert machine.most_at_once == 3
     assert machine.played[-2:] == ["a-again4", "c"]
@@ -162,8 +162,8 @@ async def test_last_attempts_of_callers_at_once_wait_for_nobody_for_ever(
     monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
     groups = [planned(f"{group}{n}", together=group) for n in range(3) for group in "xy"]
-    bent = {name: ("failed", 80.0) for one in groups for name in names_of(one)}
-    machine, done = await played(monkeypatch, groups, bent, jobs=jobs)
+    disturbed = {name: ("failed", 80.0) for one in groups for name in names_of(one)}
+    machine, done = await played(monkeypatch, groups, disturbed, jobs=jobs)
     assert [call.verdict for call in done] == ["failed"] * 6
     assert {machine.others[names_of(one)[-1]] for one in groups} == {0}
 
