@@ -37,10 +37,10 @@ def expectation(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int
         since_ns: from when its `within` counts.
         now_ns: the time now.
     """
-    return _Expectation(step, observed, since_ns, now_ns).judge()
+    return _Judgement(step, observed, since_ns, now_ns).judge()
 
 
-class _Expectation:
+class _Judgement:
     def __init__(self, step: Expect, observed: ObservedCall, since_ns: int, now_ns: int) -> None:
         self._step = step
         self._observed = observed

@@ -98,13 +98,13 @@ def _nothing_to_forbid(scenario: Scenario) -> Iterator[str]:
             yield f"{place}: {one} cannot be: the call is ended after {limit} (time_limit)"
 
 
-def _unscripted(scenario: Scenario, happening: object) -> str:
+def _unscripted(scenario: Scenario, expected: object) -> str:
     """Why nothing in the script makes the model call that, or say it; empty if something does."""
     replies = [reply for _, reply in lines(scenario.realtime)]
     if any(reply.recording for reply in replies):
         return ""  # its turn may have it
     calls = [reply.function_call for reply in replies if reply.function_call]
-    match happening:
+    match expected:
         case FunctionCall(function_call=name, arguments=wanted):
             given = [call.arguments for call in calls if call.name == name]
             if not given:

@@ -1,8 +1,8 @@
 """What can be heard in a call or found on its timelines: what `expect` and `never` speak of.
 
-A happening is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A name
-of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden for
-nothing.
+An expectation is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A
+name of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden
+for nothing.
 """
 
 import re
@@ -166,7 +166,7 @@ _DETAILED: tuple[type[Strict], ...] = (
     State,
     MarkFound,
 )
-DETAILED_HAPPENINGS = {next(iter(model.model_fields)): model for model in _DETAILED}
+DETAILED_EXPECTATIONS = {next(iter(model.model_fields)): model for model in _DETAILED}
 
 
 _EXAMPLES = {
@@ -182,16 +182,16 @@ _EXAMPLES = {
 
 
 def _details(value: Any) -> list[str]:
-    """Which of the detailed happenings a mapping names."""
+    """Which of the detailed expectations a mapping names."""
     keys: Any = type(value).model_fields if isinstance(value, Strict) else value
-    return [key for key in DETAILED_HAPPENINGS if isinstance(keys, dict) and key in keys]
+    return [key for key in DETAILED_EXPECTATIONS if isinstance(keys, dict) and key in keys]
 
 
-def _happening_tag(value: Any) -> str | None:
+def _expectation_tag(value: Any) -> str | None:
     return "word" if isinstance(value, str) else next(iter(_details(value)), None)
 
 
-def _known_happening(value: Any) -> Any:
+def _known_expectation(value: Any) -> Any:
     found = _details(value)
     if len(found) > 1:
         raise PydanticCustomError(
@@ -210,20 +210,20 @@ def _known_happening(value: Any) -> Any:
         return value
     keys = list(value) if isinstance(value, dict) else []
     raise PydanticCustomError(
-        "happening",
+        "expectation",
         "expected one of {heard}, or a mapping with one of {keys}",
         {
             "heard": ", ".join(get_args(Heard)),
-            "keys": ", ".join(DETAILED_HAPPENINGS),
-            **({"word": str(keys[0]), "words": [*DETAILED_HAPPENINGS]} if keys else {}),
+            "keys": ", ".join(DETAILED_EXPECTATIONS),
+            **({"word": str(keys[0]), "words": [*DETAILED_EXPECTATIONS]} if keys else {}),
         },
     )
 
 
-DetailedHappening = (
+DetailedExpectation = (
     Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
 )
-Happening = Annotated[
+Expectation = Annotated[
     Annotated[Heard, Tag("word")]
     | Annotated[Silence, Tag("silence")]
     | Annotated[Refused, Tag("refused")]
@@ -233,6 +233,6 @@ Happening = Annotated[
     | Annotated[Transcript, Tag("transcript")]
     | Annotated[State, Tag("state")]
     | Annotated[MarkFound, Tag("mark")],
-    Discriminator(_happening_tag),
-    BeforeValidator(_known_happening),
+    Discriminator(_expectation_tag),
+    BeforeValidator(_known_expectation),
 ]

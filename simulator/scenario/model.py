@@ -25,7 +25,7 @@ from callerside.fakes.script.model import Script
 from callerside.models import Strict
 from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
 from callerside.simulator.scenario.durations import DurationMs
-from callerside.simulator.scenario.expectations import Happening, Transfer
+from callerside.simulator.scenario.expectations import Expectation, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
 from callerside.yaml.source import Source
@@ -192,7 +192,7 @@ class Scenario(Steps):
     meanwhile: tuple[Step, ...] = Field(
         (), strict=False, description="Steps done at the same time as `steps`, in their own order."
     )
-    never: tuple[Happening, ...] = Field(
+    never: tuple[Expectation, ...] = Field(
         (), strict=False, description="What must not happen in this call."
     )
     budget: Annotated[dict[str, Any], AfterValidator(_checked_budget)] = Field(

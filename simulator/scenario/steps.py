@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from callerside.agent.telephony.interface import DtmfMethod
 from callerside.models import Strict
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
-from callerside.simulator.scenario.expectations import Happening
+from callerside.simulator.scenario.expectations import Expectation
 
 
 class Phrase(Strict):
@@ -167,7 +167,7 @@ class Expect(_Step):
     """Wait until something is heard, or look it up on the timeline after the call."""
 
     action = "expect"
-    expect: Happening
+    expect: Expectation
 
     @property
     def target(self) -> str:
