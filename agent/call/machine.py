@@ -441,7 +441,7 @@ class CallMachine:
         self._uplink = parts.uplink
         self._termination = parts.termination
         self._conversation = Conversation(parts)
-        self._own_ear = settings.turns.policy == "local"
+        self._local_vad = settings.turns.policy == "local"
         self._media_up = False
         self._handlers = self._input_handlers()
         self._timer_handlers = self._timer_actions()
@@ -465,7 +465,7 @@ class CallMachine:
         may hold them all. In simulations that saves most of the work; a telephone's frames come
         one by one.
         """
-        if self._own_ear or self._termination.hanging_up or self._chart.state is State.ENDED:
+        if self._local_vad or self._termination.hanging_up or self._chart.state is State.ENDED:
             return 0
         return self._playout.routine_frames
 
@@ -479,7 +479,7 @@ class CallMachine:
             return []
         if type(event) is AudioReceived:  # 50 times a second, as is the next
             self._uplink.feed(event.pcm, event.at_ns)
-            if self._own_ear:
+            if self._local_vad:
                 self._listen(event.pcm)
             return context.take()
         if type(event) is FramePlayed:
