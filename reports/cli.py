@@ -206,10 +206,10 @@ def _print_verdict(
     )
     if not changes:
         return _bad_input("the two runs have no scenario with a metric in common")
-    told = notes(before, after)
-    print("".join(f"{note}\n" for note in told), end="", file=sys.stderr)
+    noted = notes(before, after)
+    print("".join(f"{note}\n" for note in noted), end="", file=sys.stderr)
     if given.json:
-        data = {"changes": [asdict(change) for change in changes], "notes": told}
+        data = {"changes": [asdict(change) for change in changes], "notes": noted}
         print(json.dumps(data, indent=2))
     elif given.markdown:
         print(changes_table(changes), end="")

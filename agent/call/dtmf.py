@@ -30,7 +30,7 @@ class DtmfCollector:
         self._settings = settings
         self._digits = ""
         self.pressed_so_far = ""
-        """For tools: the last keys of the call, whether or not the model is told."""
+        """For tools: the last keys of the call, whether or not the model gets them."""
 
     def pressed(self, event: DtmfReceived) -> None:
         """One key. `#` ends a number at once, a pause ends it, too."""
@@ -47,7 +47,7 @@ class DtmfCollector:
             self._context.set_timer(Timer.DTMF_GAP, self._settings.gap_ms)
 
     def finished(self) -> None:
-        """The number is complete: tell the model, and ask it to answer."""
+        """The number is complete: give it to the model, and ask for a response."""
         self._context.cancel_timer(Timer.DTMF_GAP)
         digits, self._digits = self._digits, ""
         self._history.caller_did(f"I pressed {' '.join(digits)} on the telephone's keypad.")

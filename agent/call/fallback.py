@@ -73,7 +73,7 @@ class ApiFallback:
             self._context.cancel_timer(Timer.HOLD_DUE)
 
     def hold_on(self) -> None:
-        """It takes so long that the caller must be told."""
+        """It takes so long that the caller must be informed."""
         self._say(HOLD)
 
     def give_up(self, reason: str) -> None:

@@ -1,7 +1,7 @@
-"""What has been said and done in the call, as items that a new session can be told.
+"""What has been said and done in the call, as items that a new session can be given.
 
 A session that is lost, or that moves before it expires, takes its conversation with it: the next
-one is told these items first. It is text only: audio cannot be replayed, and what the caller said
+one is given these items first. It is text only: audio cannot be replayed, and what the caller said
 is known only if the server transcribes it (`realtime.transcription_model`).
 """
 
@@ -39,7 +39,7 @@ class History:
         """The conversation holds something of this caller's: words, keys, or an answer to them."""
 
     def start_session(self) -> None:
-        """A new session is ready: tell it everything."""
+        """A new session is ready: give it everything."""
         self._live = True
         self._sessions += 1
         for item in self._items.values():
@@ -48,7 +48,7 @@ class History:
             self._context.send(system_message(CONTINUED))
 
     def lose_session(self) -> None:
-        """There is nobody to tell until the next one."""
+        """There is no session until the next one."""
         self._live = False
 
     def greeted(self, words: str) -> None:

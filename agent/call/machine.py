@@ -1,18 +1,18 @@
 """The call machine: all of the agent's behaviour in one call, without any I/O.
 
-`handle(input, now_ns) -> list[effect]`: it is told what happened and when, and answers with what
-should be done. It never reads a clock, sleeps, or opens a socket; `service.driver` connects it to
+`handle(input, now_ns) -> list[effect]`: it gets what happened and when, and returns what should be
+done. It never reads a clock, sleeps, or opens a socket; `service.driver` connects it to
 the world. The work is done by its parts (`agent.call.machine`), each of which knows one thing:
 
     opening    beep and greeting            turns      whose turn it is, commit, barge-in
     uplink     the caller's audio           responses  what the model says
     playout    what the caller hears        tool_calls what the model calls
     dtmf       what the caller presses      session    the session with the API
-    history    what a new session is told   fallback   what is said when the API fails
+    history    what a new session gets      fallback   what is said when the API fails
     termination: the end of the call
 
-This module decides who hears of what the telephone and the timers tell; `call.conversation` does
-so for what the API tells, and keeps what holds between the parts.
+This module decides who hears of what the telephone and the timers report; `Conversation` does so
+for what the API reports, and keeps what holds between the parts.
 """
 
 from collections.abc import Callable, Sequence
@@ -490,7 +490,7 @@ class CallMachine:
         self._conversation.settle()
         return context.take()
 
-    # What the telephone tells.
+    # What the telephone reports.
 
     def _call_received(self, event: CallReceived) -> None:
         fields = {
@@ -567,7 +567,7 @@ class CallMachine:
         }
         self._context.mark("rtp_measured", fields)
 
-    # What the driver and the timers tell.
+    # What the driver and the timers report.
 
     def _prompt_loaded(self, event: PromptLoaded) -> None:
         self._parts.opening.loaded(event)

@@ -365,7 +365,7 @@ class Playout:
         self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
 
     def interrupt(self) -> None:
-        """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
+        """The caller barges in: drop what may be interrupted; `cleared` reports what that was."""
         self._leave_broken_off(Until.CLEARED)
         held, self._held = self._held, [one for one in self._held if not one[0].interruptible]
         for segment in dict.fromkeys(owner for owner, _ in held if owner.interruptible):

@@ -28,7 +28,7 @@ from callerside.audio import AudioFormat
 _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""
 _MAX_INTERRUPTED = 64
-"""Interrupted responses of which more may come; a server tells the end of each."""
+"""Interrupted responses of which more may come; a server reports the end of each."""
 _MAX_WAITING = 8
 """Requests that may wait for the running response: more are a loop somewhere."""
 
@@ -186,7 +186,7 @@ class Responses:
                 self._request_id = None  # else it may be the server's own, and ours be refused yet
         if self._requested is None:  # else it is the server's own, and ours is still to come
             self._context.cancel_timer(Timer.RESPONSE_LIMIT)
-        if self._active is not None:  # its end was not told
+        if self._active is not None:  # its end was not reported
             self._complete_segments(self._active)
         self._active = Response(event.response_id, purpose)
         self._context.mark("response_created", {"response": event.response_id})

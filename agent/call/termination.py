@@ -16,7 +16,7 @@ from callerside.agent.config.settings import LimitSettings
 from callerside.agent.telephony.interface import HungUp
 
 _HANG_UP_LIMIT_MS = 10_000
-"""For the leg to tell `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""
+"""For the leg to report `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""
 _TRANSFER_LIMIT_MS = 30_000
 """For the outcome of a transfer: as long as a telephone rings."""
 
@@ -126,5 +126,5 @@ class Termination:
         self._context.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
 
     def never_hung_up(self) -> None:
-        """The leg did not tell the end of the call: do without."""
+        """The leg did not report the end of the call: do without."""
         self.hung_up(HungUp(by="agent", status=200, reason="the leg did not answer"))

@@ -1,4 +1,4 @@
-"""Functions that the model calls: run off the call, their results told to the model.
+"""Functions that the model calls: run off the call, their results given to the model.
 
 A response may call several. They run when it is done, all at once and each with a time limit; when
 the last one has answered, the model is asked to go on. The three that are built in act on the call

@@ -19,10 +19,10 @@ from callerside.agent.realtime.requests import commit, truncate
 from callerside.clock import NS_PER_S
 
 _COMMIT_REPORTED_NS = 5 * NS_PER_S
-"""For so long a server may tell what became of a commit of ours: a refusal takes it a second."""
+"""For so long a server may report what became of a commit of ours: a refusal takes it a second."""
 
 _SPEECH_LIMIT_MS = 120_000
-"""So long, at least, may a caller talk without a pause; then the end of it was not told."""
+"""So long, at least, may a caller talk without a pause; then the end of it was not reported."""
 
 
 class TurnTaking:
@@ -47,7 +47,7 @@ class TurnTaking:
         self._speech_limit_ms = silence_ms and max(silence_ms, _SPEECH_LIMIT_MS)
         self._commit_id: str | None = None
         self._commits: dict[str, int] = {}
-        """Commits of ours that the server may still tell of, and when they were sent."""
+        """Commits of ours that the server may still report on, and when they were sent."""
         self._retried = False
         self._started_item: str | None = None
         self._overtaken_item: str | None = None
@@ -134,7 +134,7 @@ class TurnTaking:
             self._responses.request(Purpose.TURN)
 
     def answered(self, *, of_its_own: bool) -> None:
-        """A response was created; the server's own answers a turn, even if it told no commit."""
+        """A response was created; the server's own answers a turn, even without a commit."""
         if of_its_own and self.committing and not self.answer_due:
             self._context.cancel_timer(Timer.COMMIT_LIMIT)
             self.committing = False
@@ -222,7 +222,7 @@ class TurnTaking:
         self._chart.move(Trigger.SPEECH_DISMISSED)
 
     def cleared(self, segments: list[Segment]) -> None:
-        """Playout stopped: tell the server what the caller heard of each item that it knows."""
+        """Playout stopped: truncate to what the caller heard of each item that it knows."""
         for segment in segments:
             if not segment.item or segment.forgotten:
                 continue

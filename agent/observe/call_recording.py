@@ -131,10 +131,10 @@ class RecordingLeg:
     def recorded(self, on_input: Callable[[LegInput], None]) -> Callable[[LegInput], None]:
         """What records an input and then hands it on; for a leg that has been started already."""
 
-        def listen(told: LegInput) -> None:
+        def listen(event: LegInput) -> None:
             if self._writer is not None:
-                self._record(told)
-            on_input(told)
+                self._record(event)
+            on_input(event)
 
         return listen
 
@@ -164,25 +164,25 @@ class RecordingLeg:
         """See `CallLeg.transfer`."""
         self._leg.transfer(uri)
 
-    def _record(self, told: LegInput) -> None:
+    def _record(self, event: LegInput) -> None:
         assert self._writer is not None  # noqa: S101 - looked at by the only caller
         try:
-            self._follow(told, self._writer)
+            self._follow(event, self._writer)
         except Exception as error:  # the call, and above all its end, is worth more
             bug = None if isinstance(error, CallRecordingError) else error
             _log.error("recording_failed", error=str(error), exc_info=bug)
             self._writer = None
 
-    def _follow(self, told: LegInput, writer: StereoWavWriter) -> None:
-        match told:
+    def _follow(self, event: LegInput, writer: StereoWavWriter) -> None:
+        match event:
             case FramePlayed():
-                writer.add_right(self._hole("right", told.at_ns) + self._take(told.samples))
+                writer.add_right(self._hole("right", event.at_ns) + self._take(event.samples))
             case AudioReceived():
-                writer.add_left(self._hole("left", told.at_ns) + told.pcm)
-            case PlayoutCleared():  # dropped from the front: all that was played has been told
-                del self._queue[: told.dropped_samples * BYTES_PER_SAMPLE]
+                writer.add_left(self._hole("left", event.at_ns) + event.pcm)
+            case PlayoutCleared():  # dropped from the front: all that was played has been reported
+                del self._queue[: event.dropped_samples * BYTES_PER_SAMPLE]
             case PlayoutOverflowed():
-                kept = max(0, len(self._queue) - told.dropped_samples * BYTES_PER_SAMPLE)
+                kept = max(0, len(self._queue) - event.dropped_samples * BYTES_PER_SAMPLE)
                 del self._queue[kept:]
             case HungUp():
                 self._writer = None

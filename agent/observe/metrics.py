@@ -324,7 +324,7 @@ class AgentMetrics:
     """A mark sink that feeds a registry."""
 
     def __init__(self, *, process: bool = True) -> None:
-        """With `process`, the registry also tells the process's own CPU, memory and files."""
+        """With `process`, the registry also has the process's own CPU, memory and files."""
         self.registry = CollectorRegistry()
         if process:
             ProcessCollector(registry=self.registry)

@@ -59,7 +59,7 @@ class InFlightCalls:
 
 
 def lost_calls(records: Path, pid: int | None = None) -> Iterator[dict[str, Any]]:
-    """The records that processes owe which were killed; each is told once.
+    """The records that processes owe which were killed; each is returned once.
 
     Args:
         records: the file of records, beside which the notes are.

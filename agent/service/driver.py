@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 _SERVER_ERROR = 500
 _FAILED_LIMIT_MS = 10_000
-"""For the leg to tell the end of a call that a bug has ended."""
+"""For the leg to report the end of a call that a bug has ended."""
 
 Connect = Callable[[events.ConnectRealtime], RealtimeConnection]
 Work = Callable[[], CallInput]
@@ -77,8 +77,9 @@ class CallDriver:
             tools: the user's functions.
             background: runs work with prompt files.
             run_tools: runs the user's functions.
-            on_end: told once, when the call is over, whatever has failed.
-            on_failure: told of a bug that an input ran into. It costs this call, which is hung up,
+            on_end: called once, when the call is over, whatever has failed.
+            on_failure: called for a bug that an input ran into. It costs this call, which is hung
+            up,
                 and no other. Without it, the bug is raised: in tests it must not be missed.
         """
         self._machine = machine
@@ -138,7 +139,7 @@ class CallDriver:
                 self._finish()
 
     def _fail(self) -> None:
-        """Hang up; where the leg does not tell the end, the call is over without it."""
+        """Hang up; where the leg does not report the end, the call is over without it."""
         if not self._failed and not self._over:
             self._failed = True
             limit_ns = self._clock.now_ns() + ms_to_ns(_FAILED_LIMIT_MS)

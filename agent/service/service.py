@@ -240,7 +240,7 @@ def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[L
             intake(event)
         except Exception:
             if failed:
-                return  # it has been told, and hung up; what still arrives may fail for that reason
+                return  # it is reported, and hung up; what still arrives may fail for that reason
             failed = True
             _log.exception("call_failed", input=type(event).__name__)
             leg.hang_up(_SERVER_ERROR)

@@ -59,7 +59,7 @@ Command = Callable[[int, Path], Sequence[str]]
 
 
 class WorkerPool:
-    """Runs the workers until it is told to stop."""
+    """Runs the workers until it is ordered to stop."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class WorkerPool:
         on_ready: Callable[[tuple[str, ...]], None],
         on_exit: Callable[[int], None] = lambda _pid: None,
     ) -> None:
-        """`on_ready` is told every worker's address, once, when all have become ready.
+        """`on_ready` is called with every worker's address, once, when all have become ready.
 
-        `on_exit` is told the process id of each worker that has ended, however it did.
+        `on_exit` is called with the process id of each worker that has ended, however it did.
         """
         self.policy = Supervisor(count, drain_limit_ms=drain_limit_ms)
         self._command = command
@@ -174,7 +174,7 @@ class WorkerPool:
     def _signal(self, index: int, order: Order) -> None:
         process = self._processes.get(index)
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):  # it has just died: we shall be told
+            with contextlib.suppress(ProcessLookupError):  # it has just died: that will be reported
                 process.send_signal(_SIGNALS[order])
 
     async def _probe_for_ever(self) -> None:
@@ -216,8 +216,8 @@ class WorkerPool:
 
 def _log_note(note: Note) -> None:
     fields = {"worker": note.worker, "status": note.status, "retry_in_ms": note.retry_in_ms}
-    told = {name: value for name, value in fields.items() if value is not None}
+    known = {name: value for name, value in fields.items() if value is not None}
     if note.event in ("worker_ready", "worker_exited"):
-        _log.info(note.event, **told)
+        _log.info(note.event, **known)
     else:
-        _log.warning(note.event, **told)
+        _log.warning(note.event, **known)

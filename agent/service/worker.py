@@ -55,13 +55,13 @@ async def run_worker(
     on_ready: Callable[[str], None],
     socket: Path | None = None,
 ) -> int:
-    """Take calls until told to stop; returns the exit code.
+    """Take calls until ordered to stop; returns the exit code.
 
     Args:
         settings: of this worker, its ports already its own.
         secrets: the API key and the registrar's password.
         load: reads the settings again, for SIGHUP; raises ConfigError.
-        on_ready: told the address that takes calls.
+        on_ready: called with the address that takes calls.
         socket: serve the pages on this Unix socket, for a supervisor, and stop when it is gone
             (standard input ends). Without it, the pages are where the settings say.
 
@@ -169,12 +169,12 @@ class Worker:
         return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
     def _status(self, status: HTTPStatus) -> Page:
-        told = {
+        data = {
             "state": self._drain.state,
             "calls": self.service.active_calls,
             "reachable": self.service.is_reachable,
         }
-        return Page(status=status, content_type=JSON, body=json.dumps(told).encode() + b"\n")
+        return Page(status=status, content_type=JSON, body=json.dumps(data).encode() + b"\n")
 
     def _sinks(self, settings: Settings) -> list[MarkSink]:
         sinks: list[MarkSink] = [self.metrics, MarkLog()]

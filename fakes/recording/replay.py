@@ -2,7 +2,7 @@
 
 What the recorded server sent is released by what the live client does: its requests, and its
 speech as the voice activity detection hears it. A client that acts otherwise than the recorded one
-has departed: that is marked, and with `strict` it is told, and the session ends.
+has departed: that is marked, and with `strict` the client gets an `error`, and the session ends.
 """
 
 from collections.abc import Mapping
@@ -61,7 +61,7 @@ class ReplayOptions:
     timing: Pace = "recorded"
     """Each answer as long after its cause as in the recording, or at once."""
     strict: bool = False
-    """Whether a client that departs is told so, and the session ended."""
+    """Whether a client that departs gets an `error`, and the session ends."""
     vad: Vad = field(default_factory=Vad)
     """How the live client's speech is heard."""
 
@@ -209,9 +209,9 @@ class ReplaySession:
         self._effects.append(SendEvent(event))
         if event["type"] in ("session.created", "session.updated"):
             self._follow(event)
-        told = self._facts(event)
-        if told is not None:
-            name, fields = told
+        facts = self._facts(event)
+        if facts is not None:
+            name, fields = facts
             self._mark(name, **fields)
 
     def _follow(self, event: dict[str, Any]) -> None:

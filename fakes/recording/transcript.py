@@ -55,8 +55,8 @@ def _detail(entries: list[Entry], audio_format: AudioFormat) -> str:
         return f"{count}: {pcm_bytes / 2 / audio_format.rate_hz:.2f} s of audio"
     if first.type.endswith(".delta"):
         return f"{count}: {_short(''.join(str(entry.event.get('delta', '')) for entry in entries))}"
-    told = ", ".join(_facts(entries[-1].event))
-    return f"{count}: {told}" if told else count
+    details = ", ".join(_facts(entries[-1].event))
+    return f"{count}: {details}" if details else count
 
 
 def _facts(event: Any) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _item_facts(item: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _session_facts(session: Mapping[str, Any]) -> Iterator[str]:
-    """How turns are taken, and what the model was told."""
+    """How turns are taken, and the model's instructions."""
     inside = part_of(part_of(session, "audio"), "input") or session
     if "turn_detection" in inside:
         yield f"turns by {text_of(part_of(inside, 'turn_detection'), 'type') or 'the client'}"

@@ -136,8 +136,8 @@ class RecordingProxy:
         """Connect upstream before the client is admitted, so that a refusal is passed on too."""
         for origin in request.headers.get_all("Origin"):
             if origin not in self._origins:
-                told = ascii(origin[:_MAX_QUOTED_CHARS])
-                log.warning("refused a web page of %s: --allow-origin admits it", told)
+                shown = ascii(origin[:_MAX_QUOTED_CHARS])
+                log.warning("refused a web page of %s: --allow-origin admits it", shown)
                 return socket.respond(HTTPStatus.FORBIDDEN, "web pages may not connect here\n")
         query = urlsplit(request.path).query
         url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
@@ -295,12 +295,12 @@ class _ConnectThereOnly(connect):
 
 def _not_followed(response: Response) -> str:
     to = ascii(response.headers.get_all("Location")[:1])[:_MAX_QUOTED_CHARS]
-    told = (
+    shown = (
         f"upstream redirects (HTTP {response.status_code}) to {to}, which is not followed: it "
         "would get the key; --upstream must name the server itself"
     )
-    log.warning("%s", told)
-    return told + "\n"
+    log.warning("%s", shown)
+    return shown + "\n"
 
 
 def _is_loopback(host: str) -> bool:

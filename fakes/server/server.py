@@ -258,8 +258,8 @@ class FakeRealtime:
         """Any page in a browser can reach a loopback port; recordings and disk are not its own."""
         for origin in request.headers.get_all("Origin"):
             if origin not in self._options.origins and not _is_of_this_machine(origin):
-                told = ascii(origin[:_MAX_QUOTED_CHARS])
-                raise RefusedError(403, f"a web page of {told} may not connect: --allow-origin")
+                shown = ascii(origin[:_MAX_QUOTED_CHARS])
+                raise RefusedError(403, f"a web page of {shown} may not connect: --allow-origin")
 
     async def _make_connection(self, request: Request) -> Connection:
         self._refuse_strangers_pages(request)

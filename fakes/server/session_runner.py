@@ -223,9 +223,9 @@ async def _joined(pieces: Pieces) -> bytes:
 
 def _log_mark(mark: Mark) -> None:
     """A line for what a person at the terminal wants to see."""
-    tell = _SHOWN.get(mark.name)
-    if tell is not None:
-        log.info("%s: %s", mark.call, tell(mark))
+    describe = _SHOWN.get(mark.name)
+    if describe is not None:
+        log.info("%s: %s", mark.call, describe(mark))
 
 
 _SHOWN: dict[str, Callable[[Mark], str]] = {

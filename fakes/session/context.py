@@ -119,7 +119,7 @@ class SessionOutput:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a session tells about audio, besides the marks of its deltas."""
+    """What a session reports about audio, besides the marks of its deltas."""
 
     trace_audio: bool = False
     """A mark for every append."""

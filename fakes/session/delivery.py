@@ -1,4 +1,4 @@
-"""The way from a session to its client, which faults can block, double or shuffle."""
+"""The delivery of what a session sends to its client, which faults can block, double or shuffle."""
 
 from collections import deque
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Delivery:
         self._first: SendEvent | None = None
 
     def push(self, sent: Sent) -> None:
-        """Send, now or when the link works again."""
+        """Send, now or when the connection works again."""
         if self._stalled:
             if len(self._held) >= _MOST_HELD:
                 self._held.clear()
@@ -62,7 +62,7 @@ class Delivery:
         self._keeps = keeps
 
     def release(self, now_ns: int) -> None:
-        """Send what has been kept, at once; marks tell when it was really sent."""
+        """Send what has been kept, at once; marks say when it was really sent."""
         self._stalled = False
         while self._held:
             sent = self._held.popleft()

@@ -105,7 +105,7 @@ class InputAudio:
         return self._listen()
 
     def routine_ms(self, *, silent: bool) -> float:
-        """So much audio more tells nothing, whatever is in it, or if it is `silent`."""
+        """So much audio more changes nothing, whatever is in it, or if it is `silent`."""
         if self._detector is None:
             return math.inf
         sure = self._vad.engine == "energy" and self._detector.parameters.threshold > 0

@@ -28,7 +28,7 @@ class ResponseScheduler:
         fault_injector: FaultInjector,
         on_done: Callable[[Response], None],
     ) -> None:
-        """`on_done` is told of every response of the conversation that has ended."""
+        """`on_done` is called for every response of the conversation that has ended."""
         self._state = state
         self._fault_injector = fault_injector
         self._on_done = on_done

@@ -1,6 +1,6 @@
 """The fake Realtime session: a state machine that knows no socket and no clock.
 
-`handle(input, now_ns)` is told what happened and answers with what should be done
+`handle(input, now_ns)` gets what happened and returns what should be done
 (`session.interface`). The same session serves real clients over a WebSocket and simulated ones in
 memory. What it says is in a script; when it says it, too; what it hears, it really hears.
 """

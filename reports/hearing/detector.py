@@ -140,7 +140,7 @@ class SpeechAndToneDetector:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing sounds, or did a moment ago: digital silence tells nothing for ever."""
+        """Whether nothing sounds, or did a moment ago: digital silence brings nothing for ever."""
         return not (self._waiting or self._known_samples or self._tones.open or self._speech.busy)
 
     @property
@@ -149,10 +149,10 @@ class SpeechAndToneDetector:
         return self._speech.speaking
 
     def feed(self, audio: bytes | NDArray[np.int16]) -> list[Heard]:
-        """Hear some more audio (PCM, 16 bit, mono), of any length, and tell what became clear.
+        """Hear some more audio (PCM, 16 bit, mono), of any length, and return what became clear.
 
         Audio that cannot make anything clear, whatever is in it, waits until so much has come that
-        the rest might: hops are cheaper by the dozen, and nothing is told any later for it.
+        the rest might: hops are cheaper by the dozen, and nothing is reported any later for it.
         """
         if self._known_samples:
             known, self._known_samples = self._known_samples, 0
@@ -168,14 +168,14 @@ class SpeechAndToneDetector:
         return self._hear_waiting()
 
     def routine_samples(self, coming: bytes, frame_samples: int) -> int:
-        """How much of the audio that is coming tells nothing.
+        """How much of the audio that is coming brings nothing new.
 
         Args:
             coming: what is fed next, in one piece, if it is as much as is answered here.
             frame_samples: the answer is a multiple of it; a multiple of 10 ms.
         """
         if self._waiting_samples >= self._hop:
-            self._hear_waiting()  # it tells nothing, or it would not have waited
+            self._hear_waiting()  # it brings nothing, or it would not have waited
         start = self._known_samples
         if not start and self._hears_nothing_in(coming):
             return len(coming) // 2
@@ -191,7 +191,7 @@ class SpeechAndToneDetector:
         return start
 
     def finish(self) -> list[Heard]:
-        """The audio is over: tell what was still open."""
+        """The audio is over: return what was still open."""
         heard = self._hear_waiting() if self._waiting else []
         self._report(*self._tones.close(), heard)
         self._speech.close(heard)

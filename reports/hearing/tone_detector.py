@@ -1,4 +1,4 @@
-"""Beeps: steady tones of one frequency, told apart from speech."""
+"""Beeps: steady tones of one frequency, distinguished from speech."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from callerside.reports.hearing.frame import AnalysisFrame, Wave, end_of, onset_
 
 _TONE_LOWEST_HZ, _TONE_HIGHEST_HZ = 300.0, 1800.0  # below is the pitch of voices
 _TONE_IMPURITY = 0.02  # how far a tonal hop may be from a sinusoid (G.711: 0.001, 20 dB SNR: 0.01)
-_TONE_DRIFT = 0.08  # a hop of 10 ms tells a frequency no better than this
+_TONE_DRIFT = 0.08  # a hop of 10 ms gives a frequency no better than this
 _TONE_GAP_HOPS = 5  # a lost packet or two do not end a beep
 _BEEP_HOPS = 10  # shorter tones occur in speech
 _BEEP_COHERENCE = 0.85  # share of a beep's energy at one constant frequency: a sung vowel has less
@@ -20,7 +20,7 @@ _COHERENT_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class BeepHeard:
-    """A steady tone, told when it has ended. Samples count from the first one fed."""
+    """A steady tone, reported when it has ended. Samples count from the first one fed."""
 
     onset: int
     end: int

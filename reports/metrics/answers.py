@@ -75,7 +75,7 @@ class Answer:
     def heard_between_ms(self) -> tuple[float, float]:
         """How much of the answer was heard: from its last voiced sample heard to the next one.
 
-        The two differ where the answer was cut in a pause of its own: nobody can tell how much of
+        The two differ where the answer was cut in a pause of its own: nobody can say how much of
         the pause was heard.
         """
         rate_hz = self.evidence.rate_hz
@@ -161,7 +161,7 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
 
 
 def marked_gaps_ms(evidence: CallEvidence, item: str | None) -> list[float]:
-    """The holes in an answer that the agent tells of: nothing had come to play."""
+    """The gaps in an answer that the agent has marked: nothing had come to play."""
     return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
 
 

@@ -22,7 +22,7 @@ def interruptions(
     turns: Sequence[Turn],
     answers: Sequence[Answer],
 ) -> Iterator[Measurement]:
-    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` as far as the agent tells."""
+    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` as far as it is marked."""
     for said in audible.said:
         stop_ns = _stop_ns(evidence, audible, said)
         if stop_ns is not None:
@@ -79,9 +79,9 @@ def _next_playout_ns(evidence: CallEvidence, after_ns: int) -> int:
 def _heard_errors(
     evidence: CallEvidence, audible: AudibleSegments, answers: Sequence[Answer]
 ) -> Iterator[Measurement]:
-    """For every truncation: what the server was told was heard, against what was."""
+    """For every truncation: what was reported to the server as heard, against what was."""
     for truncate in evidence.find("agent", "truncate_sent"):
-        told_ms = float(truncate.fields["audio_end_ms"])
+        reported_ms = float(truncate.fields["audio_end_ms"])
         item = str(truncate.fields.get("item"))
         answer = next((a for a in answers if a.item == item and a.alignment.found), None)
         if answer is not None:
@@ -93,11 +93,11 @@ def _heard_errors(
                 continue
             low_ms, high_ms = bounds_ms
             how = "by the length of what was audible"
-        error_ms = told_ms - min(max(told_ms, low_ms), high_ms)
+        error_ms = reported_ms - min(max(reported_ms, low_ms), high_ms)
         yield Measurement(
             name="heard_error_ms",
             value=error_ms,
-            detail=f"told {told_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
+            detail=f"reported {reported_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
         )
 
 

@@ -1,6 +1,6 @@
 """When the machine stood still during a call.
 
-A `machine_stalled` mark tells of one processor, or of one process that waited for it, so the same
+A `machine_stalled` mark is about one processor, or of one process that waited for it, so the same
 stall is reported several times over. Here what overlaps is one.
 """
 
@@ -35,7 +35,7 @@ class StallInterval:
 
 
 def stall_intervals(marks: Iterable[Mark]) -> list[StallInterval]:
-    """What `machine_stalled` marks tell, in order of time; nothing overlaps."""
+    """What `machine_stalled` marks report, in order of time; nothing overlaps."""
     found: list[StallInterval] = []
     stalls = (mark for mark in marks if mark.name == "machine_stalled")
     for mark in sorted(stalls, key=_start_ns):

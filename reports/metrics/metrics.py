@@ -116,8 +116,8 @@ def _greeting(evidence: CallEvidence, audible: AudibleSegments) -> Iterator[Meas
 def greeting_heard(evidence: CallEvidence, audible: AudibleSegments) -> Sound | None:
     """The first speech at the ear before the caller has said anything.
 
-    Where the agent tells when its greeting began, not before: a beep that a bad network has cut to
-    pieces can sound like speech.
+    Where the agent has marked when its greeting began, not before: a beep that a bad network has
+    cut to pieces can sound like speech.
     """
     started = evidence.first("agent", "greeting_started")
     earliest_ns = started.at_ns - _FRAME_NS if started else 0

@@ -23,7 +23,7 @@ _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("delta_received", "agent", "first_delta", "response"),
     ("playout_started", "agent", "playout_started", "item"),
 )
-"""Instant, and the mark that tells it: the first whose field is that of the first delta."""
+"""Instant, and the mark of it: the first whose field is that of the first delta."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def _turn(
 def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
     """When the packet with the last voiced sample left: with the beginning of its frame.
 
-    The recording is the caller's own, a frame for every tick; another's does not tell.
+    The recording is the caller's own, a frame for every tick; another's does not show it.
     """
     if not evidence.first("caller", "recording_started"):
         return {}
@@ -134,7 +134,7 @@ def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark |
 
 
 def _marks_answers(evidence: CallEvidence) -> bool:
-    """Whether agent or server tell of answers: what sounds without is a prompt, or a tone."""
+    """Whether agent or server mark answers: what sounds without is a prompt, or a tone."""
     return bool(
         evidence.first("agent", "call_received") or evidence.first("realtime", "session_opened")
     )

@@ -1,4 +1,4 @@
-"""The lanes of events on the page of a call: who told what, the agent's states, and what struck."""
+"""The lanes of events on the page of a call: who said what, the agent's states, and what struck."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ class Lane:
 
 
 def lanes_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> Iterator[Lane]:
-    """What caller, agent and server tell; `numbered` are the page's marks with their places."""
+    """What caller, agent and server report; `numbered` are the page's marks with their places."""
     for title, source, names in _LANES:
         events = [
             Event(

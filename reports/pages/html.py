@@ -87,7 +87,7 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
 
 
 def call_page(info: RunInfo, call: CallResult) -> str:
-    """The page of a call; of the run, only its beginning, lane and calibration are told."""
+    """The page of a call; of the run, only its beginning, lane and calibration are shown."""
     view = view_of(call)
     return _PAGES.get_template("call.html").render(
         info=info,

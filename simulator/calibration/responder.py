@@ -3,7 +3,7 @@
 It beeps and greets when an agent does, and answers what it hears after delays, all exactly known,
 since it counts samples of its own media clock and reads no other. One answer has a hole in it,
 leaves a piece of its source out, and plays another twice; an answer that is talked over stops. What
-it said and heard is kept, so that `calibration.calibrate` can tell afterwards what the caller
+it said and heard is kept, so that `calibration.calibrate` can find afterwards what the caller
 should have measured.
 """
 
@@ -120,7 +120,7 @@ class ResponderMachine:
     """When each frame of the ear's stream was heard."""
     received_ns: int = 0
     started_ns: int | None = None
-    """When sample 0 of both streams was at the media clock: the earliest that any frame tells."""
+    """When sample 0 of both streams was at the media clock: the earliest that any frame shows."""
 
     def __post_init__(self) -> None:
         self._detector = SpeechAndToneDetector(self.rate_hz, hangover_ms=HEARD_END_MS)

@@ -25,7 +25,7 @@ from callerside.reports.hearing.detector import (
 HANGOVER_MS = 200
 """Silence after which speech has paused; the shortest pause that can end an utterance."""
 LAST_SILENCE_MS = 60
-"""Silence before the end of the call that tells that speech had ended: as in the reports."""
+"""Silence before the end of the call by which speech had ended: as in the reports."""
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class Listener:
         return bool(self.utterances) and self.utterances[-1].quiet_ns is None
 
     def listen(self, pcm: bytes, at_ns: int) -> list[HeardEvent]:
-        """Hear one frame that arrived at `at_ns`, and tell what became sure by it."""
+        """Hear one frame that arrived at `at_ns`, and return what became sure by it."""
         start_sample = self._samples_fed
         self._samples_fed += len(pcm) // 2
         self._latest_ns = self._time(self._samples_fed, start_sample, at_ns)

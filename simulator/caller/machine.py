@@ -1,6 +1,6 @@
 """The scripted caller, one of the three machines: does what a scenario says, and says how it went.
 
-`handle(input, now_ns) -> list[effect]`: it is told what the telephone does (`telephony.interface`),
+`handle(input, now_ns) -> list[effect]`: it gets what the telephone does (`telephony.interface`),
 that it may start, and that timers have fired; it answers with effects (`simulator.caller.events`).
 It does no I/O and reads no clock, so a call can be played to it by hand, on a virtual clock, or for
 real.
@@ -200,7 +200,7 @@ class CallerMachine:
                 self._wake_ns = None
             case "limit":
                 self._limit_reached(now_ns)
-            case "hang_up":  # the leg never told that the call is over
+            case "hang_up":  # the leg never reported that the call is over
                 self._finish(now_ns)
 
     def _progressed(self, event: CallProgressed, now_ns: int) -> None:

@@ -1,7 +1,7 @@
 """Does the steps of a scenario one after the other: waits for each one's moment, acts, and checks.
 
 A step begins when the one before has ended. It waits for its `when`, acts, and ends when what it
-does is done, or what it expects has been heard. What only the other parties' timelines can tell (a
+does is done, or what it expects has been heard. What only the other parties' timelines can show (a
 function call, a state, a mark) does not hold the caller up: it is looked up after the call, by
 `simulator.runner.expectations_after`.
 """

@@ -107,7 +107,7 @@ async def find_knee(
         steps: how many calls at once, rising.
         calls_a_worker: how many of them each of the agent's workers takes.
         error_ms: the harness's own error, as calibrated.
-        progress: told a line after each step.
+        progress: called with a line after each step.
 
     Raises:
         ScenarioError: the scenario cannot be read.

@@ -48,8 +48,8 @@ class Player:
     ) -> None:
         self.report: Path | None = None
         self._options = RunOptions(lane=lane, seed=seed, jobs=jobs or calls_at_once(), out=out)
-        if told := "\n".join(loader.clashes(scenarios)):
-            raise PlayerError(told)
+        if clashing := "\n".join(loader.clashes(scenarios)):
+            raise PlayerError(clashing)
         try:
             chosen = with_forerunners(scenarios, loader.with_forerunners_beside(scenarios))
             self._planned_calls = plan(chosen, repeat=None, seed=seed)
@@ -123,7 +123,7 @@ class Player:
 
 
 class _Resolve:
-    """A `simulator.runner.progress.Progress` that shows nothing: it tells the tests that wait."""
+    """A `simulator.runner.progress.Progress` that shows nothing: waiting tests get results."""
 
     def __init__(self, resolve: Callable[[str], None]) -> None:
         self._resolve = resolve

@@ -120,7 +120,7 @@ def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
 
 
 def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
-    """What the marks and the recording of a call do not tell."""
+    """What is neither in the marks nor in the recording of a call."""
     scenario = played.planned.scenario
     detail, *log = played.detail.split("\n")
     return CallInfo(

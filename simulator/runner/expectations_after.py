@@ -1,4 +1,4 @@
-"""What only the whole timeline can tell: expectations on the other parties' marks, and `never`.
+"""What only the whole timeline can show: expectations on the other parties' marks, and `never`.
 
 The caller's machine hears; it does not see the agent's states or the server's function calls. Those
 are looked up here when the call is over and all marks are known. A step that expects one is met by
@@ -97,7 +97,7 @@ def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> li
     Args:
         scenario: what was played.
         marks: of all parties, in order of time.
-        ours: whether agent and server are ours; without their marks, what `unseen` tells is left
+        ours: whether agent and server are ours; without their marks, what `unseen` names is left
             out.
     """
     idle = _idle_faults(scenario, marks) if ours else ()
@@ -120,7 +120,7 @@ def unseen(scenario: Scenario) -> list[str]:
 
 
 def _is_seen(expected: Heard | DetailedExpectation) -> bool:
-    """Whether the caller's own marks tell of it."""
+    """Whether the caller's own marks show it."""
     if isinstance(expected, MarkFound):
         sources = {source for source, marks in known_marks().items() if expected.mark in marks}
         return (expected.source or "") == "caller" or sources == {"caller"}
@@ -151,7 +151,8 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
 def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
     """Greetings and replies whose end was awaited, and which the end of the call has cut.
 
-    An agent may hang up with its last word; no ear can tell. Ours tells whether it has played all.
+    An agent may hang up with its last word; nobody can hear that. Ours marks whether it has played
+    all.
     """
     if ours and _played_all(marks):
         return
@@ -165,7 +166,7 @@ def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[s
 
 
 def _played_all(marks: Iterable[Mark]) -> bool:
-    """Whether the agent played to its end what it played last, as it tells itself."""
+    """Whether the agent played to its end what it played last, by its own marks."""
     whole = False
     last: Mark | None = None
     for mark in marks:
@@ -222,7 +223,7 @@ def fits(wanted: Any, found: Any) -> bool:
 def occurrences(
     expected: Heard | DetailedExpectation, marks: Sequence[Mark], *, greets: bool = True
 ) -> list[int]:
-    """When something happened, as the marks tell, in nanoseconds.
+    """When something happened, by the marks, in nanoseconds.
 
     Args:
         expected: what is looked for.
@@ -265,7 +266,7 @@ def _keys(digits: str, heard: Sequence[Mark]) -> list[int]:
 
 
 def _as_mark(expected: DetailedExpectation) -> tuple[str, str | None, Mapping[str, Any]]:
-    """Name, source and fields of the mark that tells of it."""
+    """Name, source and fields of the mark of it."""
     match expected:
         case MarkFound(mark=name, source=source, fields=fields):
             return name, source, fields

@@ -1,4 +1,4 @@
-"""What only all calls of a scenario together tell: whether percentiles are within their limits.
+"""What only all calls of a scenario together show: whether percentiles are within their limits.
 
 A scenario with `repeat` or `callers` is many calls, and a limit such as `p95: 800` is for their
 values together. It is judged when the last of them is over, and stands with that one.

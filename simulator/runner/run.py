@@ -78,7 +78,7 @@ class Run:
 
     @property
     def began(self) -> str:
-        """When, as reports tell it."""
+        """When, as reports have it."""
         return self.started_at.isoformat(timespec="seconds")
 
     @property
@@ -156,10 +156,10 @@ def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:
         raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
     bad = [scenario for scenario in chosen if scenario.network is not None]
     if bad:
-        told = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)
+        listed = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)
         raise RunError(
             f"with --agent no network is made bad, as its packets would have to pass here first; "
-            f"leave these out (-k 'not ...'):{told}"
+            f"leave these out (-k 'not ...'):{listed}"
         )
 
 
@@ -206,7 +206,7 @@ async def play_run(
 async def _play_sip(
     planned_calls: Sequence[PlannedCall], options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    # What a process is told is absolute: the folder that it runs in is its own affair.
+    # What a process gets is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
     places = max([options.jobs, *(planned.scenario.callers.count for planned in planned_calls)])
     try:

@@ -26,5 +26,5 @@ def prepare_all(planned_calls: Sequence[PlannedCall], rate_hz: int) -> None:
             utterances.prepare(scenario, rate_hz)
             prepare.prepare(scenario.realtime, scenario.folder)
     except (AudioFileError, VoiceError) as error:
-        told = dict.fromkeys(line for one in scenarios for line in unspeakable(one))
-        raise SpeechError("\n".join(told) or str(error)) from None
+        lines = dict.fromkeys(line for one in scenarios for line in unspeakable(one))
+        raise SpeechError("\n".join(lines) or str(error)) from None

@@ -203,7 +203,7 @@ def _known_expectation(value: Any) -> Any:
     if word in _EXAMPLES:
         raise PydanticCustomError(
             "bare",
-            "{word} needs to be told what, as in {example}",
+            "{word} needs a value, as in {example}",
             {"word": word, "example": _EXAMPLES[word], "value": ""},
         )
     if found or isinstance(value, str):

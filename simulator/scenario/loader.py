@@ -52,7 +52,7 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
         except ScenarioError as error:
             mistakes.append(str(error))
     mistakes += clashes(scenarios)
-    if mistakes:  # those of a suite are told once, not with each of its scenarios
+    if mistakes:  # those of a suite are reported once, not with each of its scenarios
         raise ScenarioError("\n".join(dict.fromkeys("\n".join(mistakes).splitlines())))
     return scenarios
 
@@ -134,7 +134,7 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
 
 
 def _meant_by(name: Path) -> Iterator[Path]:
-    """What a path or a name may stand for. What is told in full is meant in any case."""
+    """What a path or a name may stand for. What is given in full is meant in any case."""
     in_full = name.is_absolute() or name == folder_of_scenarios() or not name.is_dir()
     if is_there(name) and in_full:
         yield name

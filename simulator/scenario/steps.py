@@ -222,7 +222,7 @@ def _step_from_word(value: Any) -> Any:
         action = found[0]
         if value[action] is None and action in _EXAMPLES:
             raise PydanticCustomError(
-                "bare", "needs to be told what, as in {example}",
+                "bare", "needs a value, as in {example}",
                 {"value": "", "example": _EXAMPLES[action], "key": action},
             )  # fmt: skip
         return value

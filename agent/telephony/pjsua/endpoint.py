@@ -191,7 +191,7 @@ class SipEndpoint:
     def forget(self, leg: SipLeg) -> None:
         """See `LegHost`. The place is free at once: the next INVITE may be in the same poll.
 
-        The call's object must outlive the callback that tells its end.
+        The call's object must outlive the callback that reports its end.
         """
         if leg in self.legs and self._loop is not None:
             self.legs.remove(leg)
@@ -260,8 +260,8 @@ class AnsweringEndpoint(SipEndpoint):
     """The agent's side: incoming calls become `SipCallLeg`s.
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
-    return. `on_registration` is told each change of our place at the registrar, with its status;
-    `on_refused` the status of each call that never became a leg, and why that was.
+    return. `on_registration` is called for each change of our place at the registrar, with its
+    status; `on_refused` the status of each call that never became a leg, and why that was.
     """
 
     def __init__(

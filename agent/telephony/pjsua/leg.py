@@ -201,7 +201,7 @@ class SipLeg:
         """Nothing in it is news to us."""
 
     def terminate(self, call: Call, status: int) -> None:  # noqa: ARG002 - only a refusal has one
-        """BYE or CANCEL, whichever fits; the stack tells us the end within this call."""
+        """BYE or CANCEL, whichever fits; the stack reports the end within this call."""
         call.hangup(response(0))
 
     def on_stream_created(self, stream: int) -> None:
@@ -235,7 +235,7 @@ class SipLeg:
         return _DECLINE
 
     def on_transfer_status(self, status: int, final: bool) -> None:
-        """What became of our REFER: refused at once, or told by NOTIFY (RFC 3515 §2.4.4)."""
+        """What became of our REFER: refused at once, or reported by NOTIFY (RFC 3515 §2.4.4)."""
         if final or status >= _REFUSAL:
             self._inputs.post(TransferProgressed(status=status))
 
@@ -278,7 +278,7 @@ class SipLeg:
     def _end(self, ending: Ending, status: int = 0) -> None:
         if self._is_over or self._call is None:
             return
-        self._rtp.read(self._call)  # the stack tells nothing of a stream that we end ourselves
+        self._rtp.read(self._call)  # the stack reports nothing of a stream that we end ourselves
         self._media.disconnect()
         self._ending = ending
         call = self._call
@@ -335,7 +335,7 @@ class SipCallLeg(SipLeg):
         self._attempt("answer", lambda call: call.answer(response(status)))
 
     def terminate(self, call: Call, status: int) -> None:
-        """See `SipLeg`; before an answer it is a refusal, of status 603 if not told otherwise."""
+        """See `SipLeg`; before an answer it is a refusal, of status 603 if no other is given."""
         if self._is_answered:
             super().terminate(call, status)
         else:

@@ -57,13 +57,13 @@ class LegMedia:
         return self._port is not None and not self._held
 
     def play(self, pcm: bytes) -> None:
-        """Queue audio; tell what found no room."""
+        """Queue audio; report what found no room."""
         dropped = self._playout.write(pcm)
         if dropped:
             self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
 
     def clear(self) -> None:
-        """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
+        """Drop what waits, and report it behind the last `FramePlayed` of what did not."""
         with self._playing:
             self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
 
@@ -110,7 +110,7 @@ class LegMedia:
         self._playout.clear()
 
     def take_frame(self, at_ns: int) -> bytes:
-        """See `media_ports.Tap`; its `FramePlayed` is told before a `clear` can be answered."""
+        """See `media_ports.Tap`; its `FramePlayed` is reported before a `clear` can be answered."""
         with self._playing:
             pcm, played = self._silence, 0
             if not self._held:

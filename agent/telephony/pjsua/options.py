@@ -1,4 +1,4 @@
-"""What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
+"""The options of a SIP endpoint. Plain values: where they come from is the caller's business."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network

@@ -1,6 +1,6 @@
 """Cuts a process's own ports off, as pulling a telephone's plug does: nothing in, nothing out.
 
-A SIP stack cannot be told to leave a call without a word, so its sockets are taken from under it.
+A SIP stack cannot leave a call without a word, so its sockets are taken from under it.
 What it sends from now on goes into a socket that leads nowhere, and fails; what is sent to it is
 dropped by the kernel at the port, which stays bound, so that neither ICMP nor a TCP reset gives it
 away; of what comes over TCP nothing is acknowledged. Linux only, and unprivileged.

@@ -22,7 +22,7 @@ CALLER_TIMELINE = "caller.jsonl"
 EVIDENCE_TIMEOUT_S = 5.0
 """How long the agent and the server may take to close their timelines after a call."""
 UNCONNECTED_TIMEOUT_S = 1.0
-"""How long a server may take to tell of a connection that came to nothing; it may know of none."""
+"""How long a server may take to report a connection that came to nothing; it may know of none."""
 VANISHED_TIMEOUT_S = 45.0
 """The same after a caller that vanished: the agent must notice first (RFC 3261: 32 s at most for
 a missing ACK). Until then it still has one call less to give."""
@@ -84,7 +84,7 @@ def _agent_timelines(work: Path, call: str) -> list[Path]:
 def _move_audio(call: str, directory: Path, work: Path) -> None:
     """One file of each kind, where a session that followed another left a file of its own.
 
-    A session is told to be over a moment before its sound is written to the end.
+    A session is reported to be over a moment before its sound is written to the end.
     """
     deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
     unfinished = f".{glob.escape(call)}.*.part"

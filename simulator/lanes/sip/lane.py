@@ -41,7 +41,7 @@ class SipLane:
 
     Args:
         planned_calls: all that will be played.
-        directory: of the run; absolute, for it is told to the processes.
+        directory: of the run; absolute, for the processes get it.
         on_phase: called with (call, phase) while calls run.
         calls_at_once: how many places there must be.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent

@@ -1,6 +1,6 @@
-"""One telephone line of the scripted caller: a place in the SIP stack, with sockets of its own.
+"""An account of the scripted caller: a place in the SIP stack, with sockets of its own.
 
-The stack cannot be told to leave one call without a word, or to be transferred without placing
+The stack can neither leave one call without a word, nor be transferred without placing
 another call; with sockets for each call, both are done at these.
 """
 
@@ -20,8 +20,8 @@ _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 class CallerAccount:
     """An account and a SIP port of its own: so that one call alone can be cut off.
 
-    Over TCP the stack makes a connection for the line when it needs one, from a port that the
-    call's Contact tells; at the line's own port it would take one from the other side.
+    Over TCP the stack makes a connection for the account when it needs one, from a port that the
+    call's Contact has; at the account's own port it would take one from the other side.
     """
 
     def __init__(self, stack: Stack, transport: Transport) -> None:
@@ -29,7 +29,7 @@ class CallerAccount:
         self._stack = stack
         self._port_id = self._stack.open_line(transport)
         self.blackhole: SocketBlackhole | None = None
-        """Into which all goes since the line was cut."""
+        """Into which all goes since the account was cut off."""
         config = self._stack.account_config()
         config.sipConfig.transportId = self._port_id
         self.pjsua_account = pjsua2.Account()
@@ -53,8 +53,8 @@ class CallerAccount:
     def _signalling_port(self, call: Call) -> int:
         if self.transport == "udp":
             return self._stack.line_port(self._port_id)
-        told = _CONTACT_PORT.search(call.getInfo().localContact)
-        return int(told[1]) if told else 0
+        found = _CONTACT_PORT.search(call.getInfo().localContact)
+        return int(found[1]) if found else 0
 
 
 def _rtp_ports(call: Call) -> set[int]:

@@ -144,7 +144,7 @@ def agent_process(name: str, config: Path, logs: Path, *, workers: int = 1) -> C
 def caller_process(
     name: str, arguments: list[str], logs: Path, on_line: Callable[[str], None]
 ) -> ChildProcess:
-    """A caller's process; what it tells, `lanes.sip.worker` says."""
+    """A caller's process; what it reports, `lanes.sip.worker` says."""
     module = "callerside.simulator.lanes.sip.worker"
     return child(f"caller{name}", module, arguments, logs, on_line)
 

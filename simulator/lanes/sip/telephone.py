@@ -115,16 +115,17 @@ class CallerEndpoint(SipEndpoint):
         super()._poll()
 
     def lease_account(self, transport: Transport) -> CallerAccount:
-        """A telephone line that no other call uses.
+        """An account that no other call uses.
 
         Raises:
-            pjsua2.Error: PJSUA has room for eight SIP ports: four lines of both kinds are too many.
+            pjsua2.Error: PJSUA has room for eight SIP ports: four accounts of both kinds are too
+            many.
         """
         free = self._accounts[transport]
         return free.pop() if free else CallerAccount(self.stack, transport)
 
     def release_account(self, account: CallerAccount) -> None:
-        """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
+        """Give an account back; one that was cut off is no more use, and leads nowhere for long."""
         if account.blackhole is None:
             self._accounts[account.transport].append(account)
             return
@@ -225,7 +226,7 @@ class SipCallerLeg(SipLeg):
         self._attempt("resume", lambda _: self._offer(lambda call: call.reinvite(parameters)))
 
     def vanish(self) -> None:
-        """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
+        """See `CallerLeg.vanish`: the account is cut first: the stack's BYE goes nowhere."""
         if self._is_over or self._account is None or self._call is None:
             return
         self._account.cut(self._call)
@@ -236,10 +237,10 @@ class SipCallerLeg(SipLeg):
         uri = self._tap.take() if self._tap is not None else None
         if uri is not None:
             self._inputs.post(TransferRequested(uri=uri))
-            self._attempt("tell of a transfer", lambda call: call.sendRequest(transfer_worked()))
+            self._attempt("report a transfer", lambda call: call.sendRequest(transfer_worked()))
 
     def release(self) -> Call | None:
-        """See `SipLeg`; the line is free for another call."""
+        """See `SipLeg`; the account is free for another call."""
         if self._tap is not None:
             self._tap.close()
             self._tap = None

@@ -3,12 +3,12 @@
 With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it. `--host` is
 the address of this machine to call from, 127.0.0.1 without it.
 
-It is told on standard input, one JSON object a line, which calls to make:
+It gets the calls to make on standard input, one JSON object a line:
 
     {"call": "...", "path": "scenarios/x.yaml", "scenario": "x", "uri": "sip:...", "seed": 1,
      "directory": "where the evidence goes"}
 
-and tells on standard output, likewise, `{"call", "phase"}` while a call runs and
+and reports on standard output, likewise, `{"call", "phase"}` while a call runs and
 `{"call", "verdict", "detail"}` when its `caller.jsonl` and `call.wav` are written. It ends when
 its standard input does, or at SIGTERM.
 """
@@ -78,7 +78,7 @@ class CallerProcess:
         port = await self._endpoint.start()
         self._lag.start()
         keep_what_is_there()
-        _tell({}, prefix=f"ready sip:{self._host}:{port}")
+        _report({}, prefix=f"ready sip:{self._host}:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()
         reader.cancel()
@@ -107,7 +107,7 @@ class CallerProcess:
                 "error",
                 f"the caller could not play it: {type(error).__name__}: {error}",
             )
-        _tell({"call": order.call, "verdict": verdict, "detail": detail})
+        _report({"call": order.call, "verdict": verdict, "detail": detail})
 
     async def _call(self, order: Order) -> tuple[str, str]:
         scenario = _scenario(order.path, order.scenario)
@@ -155,7 +155,7 @@ class CallerProcess:
         while not finished.done():
             if driver.phase != shown:
                 shown = driver.phase
-                _tell({"call": call, "phase": shown})
+                _report({"call": call, "phase": shown})
             await asyncio.wait([finished], timeout=PHASE_TICK_S)
         return finished.result()
 
@@ -201,7 +201,7 @@ def _mark(timeline: TimelineWriter, at_ns: int, call: str, name: str, **fields: 
     timeline(Mark(at_ns=at_ns, source="caller", call=call, name=name, fields=fields))
 
 
-def _tell(message: dict[str, Any], *, prefix: str = "") -> None:
+def _report(message: dict[str, Any], *, prefix: str = "") -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write((prefix or json.dumps(message)) + "\n")
         sys.stdout.flush()

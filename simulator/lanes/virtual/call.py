@@ -116,7 +116,7 @@ def play_call(
         audio: the caller's phrases (`caller.audio.utterances.prepare`) at the line's rate.
         call: its name, in marks and as the called number.
         seed: everything random comes from it.
-        settings: of the agent, for this call; with `timeline.trace_audio`, the server tells of
+        settings: of the agent, for this call; with `timeline.trace_audio`, the server marks
             every append as well, and keeps what it hears.
         prompts: the agent's cache, which outlives the call.
         options: what the call stands on.
@@ -233,7 +233,7 @@ class _VirtualCallHarness:
         ).start()
 
     def _agent_patience(self, frames: int, coming: bytes | None) -> int:
-        """How many frames may be told to the agent, and appended, and leave the caller, at once."""
+        """How many frames may reach the agent, be appended, and leave the caller, at once."""
         machine, connection = self._agent, self._connection
         routine = min(frames, self._machine.routine_frames)
         routine = min(routine, machine.routine_frames) if machine else 0

@@ -34,7 +34,7 @@ _MARGIN_MS = 100
 _MAX_EFFECTS_A_STEP = 500
 _MOST_EFFECTS_OF_A_FRAME = 2
 _MAX_BREACHES = 3
-"""Of one invariant in one call: the first tells the most."""
+"""Of one invariant in one call: the first says the most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,7 +300,7 @@ def _agent_hung_up(traced: TracedCall) -> bool:
 def _was_answered(traced: TracedCall) -> bool:
     """Whether an answer began after the last question.
 
-    The caller cannot tell one that follows other words of the agent without a pause.
+    The caller cannot distinguish one that follows other words of the agent without a pause.
     """
     spoken = [m.at_ns for m in traced.call.caller_marks if m.name == "utterance_ended"]
     return any(mark.at_ns > max(spoken, default=0) for mark in traced.agent("playout_started"))

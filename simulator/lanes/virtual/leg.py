@@ -109,7 +109,7 @@ class VirtualLeg:
     ) -> None:
         self.sample_rate_hz = options.sample_rate_hz
         self.reports_each_frame = False
-        """What is heard is told frame by frame, even where several pass at once."""
+        """What is heard is reported frame by frame, even where several pass at once."""
         self._clock = clock
         self._options = options
         self._side: Side = side
@@ -188,8 +188,8 @@ class VirtualLeg:
         if self._state != "up":
             return
         for place, digit in enumerate(digits):
-            told = DtmfReceived(digit=digit, method=method)
-            self._send(partial(self._peer.take, told), later_ms=place * _DIGIT_MS)
+            received = DtmfReceived(digit=digit, method=method)
+            self._send(partial(self._peer.take, received), later_ms=place * _DIGIT_MS)
 
     def transfer(self, uri: str) -> None:
         """See `CallLeg.transfer`."""
@@ -247,7 +247,7 @@ class VirtualLeg:
         self._end(HungUp(by=by, status=status, reason=_REASONS.get(status, "")))
 
     def take(self, leg_input: LegInput) -> None:
-        """Something that only a call that is up is told of."""
+        """Something that only a call that is up gets."""
         if self._state == "up":
             self._notify(leg_input)
 
@@ -259,17 +259,17 @@ class VirtualLeg:
             self._notify(MediaReady(codec=self._options.codec))
 
     def _on_frames(self, _sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
-        tell = self._on_input or self._notify
+        report = self._on_input or self._notify
         if self.reports_each_frame:
             size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
             told_ns = at_ns - (len(heard) // size - 1) * self.media.frame_ns
             for start in range(0, len(heard), size):
                 self._clock.skip_to(told_ns)
-                tell(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
+                report(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
                 told_ns += self.media.frame_ns
         else:
-            tell(AudioReceived(pcm=heard, at_ns=at_ns))
-        tell(FramePlayed(samples=played_samples, at_ns=at_ns))
+            report(AudioReceived(pcm=heard, at_ns=at_ns))
+        report(FramePlayed(samples=played_samples, at_ns=at_ns))
 
     def _on_timeout(self) -> None:
         self._send(partial(self._peer.take_hang_up, self._side, 200))
@@ -281,7 +281,7 @@ class VirtualLeg:
         self._end(HungUp(by="network", status=408, reason="the answer was never acknowledged"))
 
     def _end(self, hung_up: HungUp) -> None:
-        """The stream's statistics, and that the call is over; nothing is told after that."""
+        """The stream's statistics, and that the call is over; nothing is reported after that."""
         if self._state in ("idle", "over"):
             return
         if self.media.running:

@@ -80,7 +80,7 @@ class _PlayoutReplay:
                     self._waiting.append([self._item_of(effect.pcm), len(effect.pcm) // 2])
                     self._note_waiting(step.at_ns)
                 elif isinstance(effect, events.ClearPlayout):
-                    # A frame that has left already may yet be told, up to `PlayoutCleared`.
+                    # A frame that has left already may yet be reported, up to `PlayoutCleared`.
                     self._clearing.extend(self._waiting)
                     self._waiting.clear()
                 elif isinstance(effect, events.SendEvent):

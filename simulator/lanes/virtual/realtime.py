@@ -44,7 +44,7 @@ class Session(Protocol):
 class ApiPath:
     """The network between the agent and the Realtime API: one way each, always in order.
 
-    By default the way back takes the time of both, as nobody can tell the difference, and events
+    By default the way back takes the time of both, as nobody can see the difference, and events
     for the server need not be queued.
     """
 
@@ -170,12 +170,12 @@ class VirtualRealtimeConnection:
             self._end_client(RealtimeClosed(reason=reason))
 
     def _end_client(self, closed: RealtimeClosed) -> None:
-        """The client's end gives up: it is told soon, and the server notices."""
+        """The client's end gives up: it is notified soon, and the server notices."""
         self._clock.call_at(self._clock.now_ns(), partial(self._notify, closed))
         self._to_server(interface.ConnectionLost(_ABNORMAL))
 
     def _notify(self, realtime_input: RealtimeInput) -> None:
-        """What has arrived at the client; nothing is told once it has closed."""
+        """What has arrived at the client; nothing is reported once it has closed."""
         on_input = self._on_input
         if on_input is None:
             return
