@@ -55,7 +55,7 @@ class ApiSession:
         self._ready_ns: int | None = None
         self.state = ApiSessionState.IDLE
         self.on_session_lost: Callable[[], None] = lambda: None
-        """Told whenever a session, or the hope of one, is gone: whoever waits for it must know."""
+        """Called whenever a session, or the hope of one, is gone: who waits for it must know."""
 
     @property
     def ready(self) -> bool:

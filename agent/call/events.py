@@ -154,7 +154,7 @@ class CloseRealtime(Struct, frozen=True, kw_only=True):
 
 
 class SetTimer(Struct, frozen=True, kw_only=True):
-    """Tell `TimerFired` at `at_ns`; moves the timer if it is running."""
+    """Have `TimerFired` come at `at_ns`; moves the timer if it is running."""
 
     timer: Timer
     at_ns: int

@@ -471,7 +471,7 @@ class Playout:
             self._mark_hole(segment, self.ms(missing), until)
 
     def _leave_broken_off(self, until: Until) -> None:
-        """Tell the silence since a segment that was broken off, from the end of its last frame."""
+        """Mark the silence since a segment that was broken off, from the end of its last frame."""
         segment, self._broken_off = self._broken_off, None
         if segment is None:
             return

@@ -260,7 +260,7 @@ class Responses:
             self.cancel(response)
 
     def cancel(self, response: Response) -> None:
-        """Tell the server to stop a response that is still running."""
+        """Have the server stop a response that is still running."""
         self._interrupted.append(response.id)
         self._context.send(cancel(response.id))
         self._context.mark("cancel_sent", {"response": response.id})

@@ -105,7 +105,7 @@ class SipSettings(Model):
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)
-    """Told to callers who are refused."""
+    """Sent to callers who are refused, as `Retry-After`."""
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
     registration: RegistrationSettings | None = None
@@ -356,7 +356,7 @@ class DtmfSettings(Model):
     """Keys that the caller presses."""
 
     to_model: bool = True
-    """Tell the model, as an item of the conversation."""
+    """Pass them to the model, as an item of the conversation."""
     gap_ms: Milliseconds = 1_500
     """A pause that ends a number; `#` ends it at once."""
     interrupts: bool = True

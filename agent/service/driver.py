@@ -111,7 +111,7 @@ class CallDriver:
         self.feed(EndRequested(reason=reason, at_once=at_once))
 
     def feed(self, event: CallInput) -> None:
-        """Tell the machine something, and do what it asks for."""
+        """Pass an input to the machine, and do what it asks for."""
         if self._busy:
             self._inputs.append(event)
             return

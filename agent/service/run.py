@@ -21,7 +21,7 @@ from callerside.child_processes import command
 MAX_PORT = 65535
 
 OnReady = Callable[[Sequence[str]], None]
-"""Told the addresses that take calls, once all do."""
+"""Called with the addresses that take calls, once all do."""
 
 _log = structlog.get_logger(__name__)
 

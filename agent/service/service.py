@@ -76,9 +76,9 @@ class Service:
         self._tool_work = ThreadPool("tools", _TOOL_THREADS)
         self._clock: LoopClock | None = None
         self.on_calls_changed: Callable[[int], None] = lambda _active: None
-        """Told the number of calls that are up, whenever it changes."""
+        """Called with the number of calls that are up, whenever it changes."""
         self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
-        """Told the SIP status of each call that is refused before it begins, and why that was."""
+        """Called with the SIP status of each call that is refused before it begins, and why."""
 
     @property
     def active_calls(self) -> int:

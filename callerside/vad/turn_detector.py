@@ -16,7 +16,7 @@ _HYSTERESIS = 0.15
 
 
 class Judge(Protocol):
-    """Tells speech from the rest, one frame after the other of one stream."""
+    """Distinguishes speech from the rest, one frame after the other of one stream."""
 
     def probability(self, frame: bytes | bytearray) -> float:
         """How likely it is (0 to 1) that this frame of PCM16 holds speech."""

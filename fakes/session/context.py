@@ -45,7 +45,7 @@ class SessionOutput:
         self.now_ns = 0
         self.delivery = Delivery(self.put)
         self.after_event: Callable[[int], None] | None = None
-        """Told how many events have been sent, after each."""
+        """Called with how many events have been sent, after each."""
         self._events_sent = 0
         self._call = call
         self._translator = translator

@@ -13,7 +13,7 @@ VERDICT_STYLE = {"passed": "green", "failed": "bold red", "error": "bold magenta
 
 
 class Progress(Protocol):
-    """Told what happens to each call."""
+    """Gets what happens to each call."""
 
     def phase(self, call: str, phase: str) -> None:
         """A call has come to a new phase: dialing, greeting, reply 2, ..."""

@@ -207,7 +207,7 @@ class SipEndpoint:
         """Give them up, before the stack goes."""
 
     def begin_goodbyes(self) -> None:
-        """Tell others that we are going."""
+        """Notify others that we are going."""
 
     def goodbyes_done(self) -> bool:
         """Whether they have heard."""

@@ -23,7 +23,7 @@ from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import silence
 
 OnTick = Callable[[bytes, bytes, int], None]
-"""Told of each tick what left, what was heard, and when; on the media clock's thread."""
+"""Called at each tick with what left, what was heard, and when; on the media clock's thread."""
 
 
 class LegMedia:

@@ -46,7 +46,7 @@ class WaitWatch:
             await asyncio.wait([self._task])
 
     def look(self, now_ns: int) -> None:
-        """Tell who has waited since the last look."""
+        """Report who has waited since the last look."""
         for name, pid in self._processes().items():
             waited_ns = waited(pid)
             if waited_ns is None:

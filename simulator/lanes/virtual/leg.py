@@ -305,7 +305,7 @@ class VirtualLeg:
             self._on_input(leg_input)
 
     def _notify_soon(self, leg_input: LegInput) -> None:
-        """Tell it after what runs now: no input may arrive within a method's call."""
+        """Report it after what runs now: no input may arrive within a method's call."""
         self._clock.call_at(self._clock.now_ns(), partial(self._notify, leg_input))
 
     def _send(self, arrive: Callable[[], None], *, later_ms: int = 0) -> None:

@@ -23,7 +23,7 @@ MANY_FRAMES = 1 << 30
 _QUANTISED: dict[str, Encoding] = {"PCMU": "pcmu", "PCMA": "pcma"}
 
 OnFrames = Callable[[bytes, int, bytes, int], None]
-"""Told of each tick, or of several: what left, how many samples of it came from `play`, what was
+"""Called at each tick, or for several: what left, how many samples of it came from `play`, what was
 heard, and when the (last) tick was."""
 
 

@@ -34,7 +34,7 @@ class Session(Protocol):
     """The fake's session machine (`fakes.session.session`)."""
 
     def handle(self, event: interface.Input, now_ns: int) -> list[interface.Effect]:
-        """Told what happened and when, answers with what should be done."""
+        """Takes what happened and when; returns what should be done."""
 
     def routine_ms(self, *, silent: bool) -> float:
         """How much audio may be appended at once."""

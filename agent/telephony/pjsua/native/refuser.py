@@ -37,7 +37,7 @@ from callerside.agent.telephony.pjsua.native.binding import (
 from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS
 
 OnRefused = Callable[[int, Reason, str], None]
-"""Told the status of a refused call, why, and where it came from."""
+"""Called with the status of a refused call, why, and where it came from."""
 
 _POOL_BYTES = 4_096
 _ALLOW, _SUPPORTED = 4, 36
