@@ -13,9 +13,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import tables
+
 from callerside.agent.config import reference as settings_page
+from callerside.mark_registry import MARKS
 from callerside.simulator.scenario import authoring
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,6 +37,10 @@ class Place:
 
 
 PLACES = (
+    *(
+        Place(page="docs/marks.md", block=f"marks of {source}", make=partial(tables.marks, source))
+        for source in MARKS
+    ),
     Place(page="docs/settings.md", make=settings_page.render),
     Place(page="docs/scenario.schema.json", make=authoring.editor_schema_text),
 )
@@ -48,14 +56,12 @@ def renewed(page: str, block: str, content: str) -> str:
     Raises:
         MissingBlockError: its two comments are not there, or not once each in this order.
     """
-    begin, end = f"<!-- generated: {block} -->\n", f"\n<!-- end of generated: {block} -->"
+    begin, end = f"<!-- generated: {block} -->", f"<!-- end of generated: {block} -->"
     head, has_begin, rest = page.partition(begin)
     _, has_end, tail = rest.partition(end)
     if not (has_begin and has_end) or begin in rest or end in head + tail:
-        raise MissingBlockError(
-            f"expected one line {begin.strip()} and after it one line {end.strip()}"
-        )
-    return f"{head}{begin}\n{content.strip()}\n{end}{tail}"
+        raise MissingBlockError(f"expected one line {begin} and after it one line {end}")
+    return f"{head}{begin}\n\n{content.strip()}\n\n{end}{tail}"
 
 
 def stale(places: Sequence[Place], root: Path) -> dict[Path, str]:

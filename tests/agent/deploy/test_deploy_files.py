@@ -304,7 +304,7 @@ def test_the_image_is_made_from_all_of_us_and_does_not_run_as_root() -> None:
     copied = {name for names in copies for name in names}
     assert [name for name in copied if not (ROOT / name).exists()] == []
     links = {path.readlink().name for path in (ROOT / "callerside").iterdir() if path.is_symlink()}
-    assert {"callerside", *links, "docs/marks.md"} <= copied
+    assert {"callerside", *links} <= copied
     sent = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
     assert {line[1:] for line in sent if line.startswith("!")} == copied
     assert any(line.startswith("USER ") and "root" not in line for line in lines)
