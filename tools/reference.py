@@ -41,6 +41,9 @@ PLACES = (
         Place(page="docs/marks.md", block=f"marks of {source}", make=partial(tables.marks, source))
         for source in MARKS
     ),
+    Place(page="docs/metrics.md", block="metrics", make=tables.metrics),
+    Place(page="docs/metrics.md", block="tolerances", make=tables.tolerances),
+    Place(page="docs/metrics.md", block="truths", make=tables.truths),
     Place(page="docs/settings.md", make=settings_page.render),
     Place(page="docs/scenario.schema.json", make=authoring.editor_schema_text),
 )

@@ -6,6 +6,7 @@ right, mypy would say that the comment which allows it is of no use.
 
 from callerside.agent.call.context import Outbox as AgentOutbox
 from callerside.fakes.session.context import Outbox as SessionOutbox
+from callerside.simulator.caller.machine import CallerMachine
 
 
 def of_the_agent(out: AgentOutbox, reason: str) -> None:
@@ -26,3 +27,9 @@ def of_the_fake(out: SessionOutbox, more: dict[str, str]) -> None:
     out.mark("response_done", response="r1")  # type: ignore[call-arg]
     out.mark("response_done", response="r1", state="completed")  # type: ignore[call-arg]
     out.mark("response_done", response="r1", status=200)  # type: ignore[arg-type]
+
+
+def of_the_caller(machine: CallerMachine) -> None:
+    machine._mark(0, "call_dialed", uri="sip:a@b")
+    machine._mark(0, "call_dialled", uri="sip:a@b")  # type: ignore[misc] # no such mark
+    machine._mark(0, "call_dialed", url="sip:a@b")  # type: ignore[call-arg]
