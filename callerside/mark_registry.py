@@ -41,11 +41,16 @@ class Field:
 
     def fits(self, value: object) -> bool:
         """Whether the field may hold a value."""
+        types = _TYPES[self.kind]
+        if type(value) not in types and not self._fits_otherwise(value, types):
+            return False
+        return value is None or not self.words or value in self.words
+
+    def _fits_otherwise(self, value: object, types: tuple[type, ...]) -> bool:
+        """What is of no such type itself: None, and what has a type derived from one."""
         if value is None:
             return self.nullable or self.kind == "JSON"
-        if isinstance(value, bool) and self.kind not in ("yes or no", "JSON"):
-            return False  # to Python a bool is an int
-        return isinstance(value, _TYPES[self.kind]) and (not self.words or value in self.words)
+        return isinstance(value, types) and (not isinstance(value, bool) or self.kind == "JSON")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,18 +68,19 @@ def complaint(source: Source, name: str, fields: Mapping[str, object]) -> str:
     kind = MARKS[source].get(name)
     if kind is None:
         return f"{source} {name}: declared nowhere: callerside/mark_registry.py has no such mark"
-    wrong = [
-        f"{key} is missing"
-        for key, field in kind.fields.items()
-        if not field.optional and key not in fields
-    ]
-    for key, value in fields.items():
-        field = kind.fields.get(key)
-        if field is None:
-            wrong.append(f"{key} is declared nowhere")
-        elif not field.fits(value):
+    wrong = []
+    known = 0
+    for key, field in kind.fields.items():
+        if key not in fields:
+            if not field.optional:
+                wrong.append(f"{key} is missing")
+            continue
+        known += 1
+        if not field.fits(fields[key]):
             expected = " or ".join(field.words) or field.kind
-            wrong.append(f"{key} is {value!r}, expected {expected}")
+            wrong.append(f"{key} is {fields[key]!r}, expected {expected}")
+    if known < len(fields):
+        wrong += [f"{key} is declared nowhere" for key in fields if key not in kind.fields]
     return f"{source} {name}: {', '.join(wrong)}" if wrong else ""
 
 
