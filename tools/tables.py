@@ -1,7 +1,11 @@
 """Tables of the documentation, as Markdown, from the registries."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+from callerside.agent.observe.metrics import AgentMetrics
+from callerside.agent.service.pages import own_registry
+from callerside.agent.service.supervisor import WorkerPool
 from callerside.mark_registry import MARKS, Field
 from callerside.marks import Source
 from callerside.reports.metrics.registry import METRICS, TOLERANCE, Metric
@@ -95,3 +99,17 @@ def truths() -> str:
         ["metric", "what is true"],
         ([f"`{m.name}`", m.truth or f"none: {m.without_error}"] for m in METRICS.values()),
     )
+
+
+def prometheus() -> str:
+    """The agent's metrics, as its collectors declare them."""
+    pool = WorkerPool(1, lambda *_: [], drain_limit_ms=0, on_ready=lambda _: None)
+    registries = AgentMetrics(process=False).registry, own_registry(pool)
+    # What a collector tells has labels only once something was counted; how it was made, always.
+    collectors = [one for registry in registries for one in registry._collector_to_names]  # noqa: SLF001
+    return table(["metric", "labels", "what"], map(_collector, collectors))
+
+
+def _collector(collector: Any) -> Sequence[str]:
+    name = collector._name + "_total" * (collector._type == "counter")  # noqa: SLF001
+    return f"`{name}`", ", ".join(collector._labelnames), collector._documentation  # noqa: SLF001

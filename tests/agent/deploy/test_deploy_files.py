@@ -87,17 +87,6 @@ def test_the_dashboard_shows_every_metric_of_the_agent() -> None:
     assert [name for name in own if name not in shown] == []
 
 
-def test_the_page_about_operating_lists_every_metric_and_no_other() -> None:
-    page = (ROOT / "docs" / "operating.md").read_text()
-    listed = set(re.findall(r"^\| `(callerside_\w+)` \|", page, re.MULTILINE))
-    own = {
-        f"{name}_total" if kind == "counter" else name
-        for name, kind in families().items()
-        if name.startswith("callerside_")
-    }
-    assert listed == own
-
-
 def test_the_page_about_operating_lists_every_field_of_a_record() -> None:
     page = (ROOT / "docs" / "operating.md").read_text()
     table = page.partition("## Call records")[2].partition("##")[0]
