@@ -1,10 +1,13 @@
-"""A plugin of mypy: where a mark is written, its name and fields are those of the registry.
+"""A plugin of mypy: where a mark is written or looked for, it is one of the registry.
 
 What writes marks is a function of one of the rooms called as in `_WRITERS`. It takes the name of
 the mark (and, in a room that plays another's part, its source first), and its fields as a mapping
 `fields` or as keywords `**fields`. Where the name is a literal, the call is checked as if that
 function knew this one mark only. Fields that are gathered elsewhere (`**more`, a variable) are left
 to the tests, which hold every mark they see to the registry.
+
+What looks for marks is `CallEvidence.find` and its neighbours: a name that its source never writes
+would be found in no call.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +30,9 @@ from callerside.mark_registry import MARKS, Field, Kind, MarkKind
 from callerside.marks import Source
 
 _WRITERS = ("mark", "mark_sent", "_mark")
+_READERS = tuple(
+    f"callerside.reports.evidence.CallEvidence.{name}" for name in ("find", "first", "last")
+)
 _SOURCES: Mapping[str, Source] = {
     "callerside.agent.": "agent",
     "callerside.fakes.": "realtime",
@@ -63,6 +69,8 @@ class MarksPlugin(Plugin):
 
     @staticmethod
     def _hook(fullname: str) -> Callable[[Context], FunctionLike] | None:
+        if fullname in _READERS:
+            return _looked_for
         if fullname.rpartition(".")[2] not in _WRITERS:
             return None
         sources = [source for room, source in _SOURCES.items() if fullname.startswith(room)]
@@ -76,24 +84,47 @@ def plugin(_version: str) -> type[Plugin]:
 
 def _signature(context: Context, source: Source) -> CallableType:
     signature = context.default_signature
-    literals = [
-        one
-        for kind, given in zip(signature.arg_kinds, context.args, strict=True)
-        for one in given
-        if kind.is_positional() and isinstance(one, StrExpr)
-    ]
+    literals = _literals(context)
     if literals and "source" in signature.arg_names:
         source = cast(Source, literals.pop(0).value)
     if not literals or "fields" not in signature.arg_names:
         return signature
-    mark = MARKS[source].get(literals[0].value)
+    mark = _declared(context, source, literals[0])
     if mark is None:
-        context.api.fail(f"{source} {literals[0].value}: no such mark is declared", literals[0])
         return signature
     place = signature.arg_names.index("fields")
     if signature.arg_kinds[place] is ARG_STAR2:
         return _with_keywords(context, mark, place)
     return _with_mapping(context, mark, place)
+
+
+def _looked_for(context: Context) -> FunctionLike:
+    """Find names that the source, where that is a literal, never writes."""
+    source, *names = [*context.args[0], *context.args[1]]
+    if isinstance(source, StrExpr):
+        for name in names:
+            if isinstance(name, StrExpr):
+                _declared(context, cast(Source, source.value), name)
+    return context.default_signature
+
+
+def _declared(context: Context, source: Source, name: StrExpr) -> MarkKind | None:
+    """The mark of that name; without one, mypy says so."""
+    mark = MARKS[source].get(name.value)
+    if mark is None:
+        context.api.fail(f"{source} {name.value}: no such mark is declared", name)
+    return mark
+
+
+def _literals(context: Context) -> list[StrExpr]:
+    """Arguments without a keyword that are texts."""
+    kinds = context.default_signature.arg_kinds
+    return [
+        one
+        for kind, given in zip(kinds, context.args, strict=True)
+        for one in given
+        if kind.is_positional() and isinstance(one, StrExpr)
+    ]
 
 
 def _with_keywords(context: Context, kind: MarkKind, place: int) -> CallableType:

@@ -1,4 +1,4 @@
-"""mypy knows the marks where they are written.
+"""mypy knows the marks where they are written, and where they are looked for.
 
 What is wrong here is wrong on purpose. `nox -s types` finds it: were one of these calls taken for
 right, mypy would say that the comment which allows it is of no use.
@@ -6,6 +6,7 @@ right, mypy would say that the comment which allows it is of no use.
 
 from callerside.agent.call.context import Outbox as AgentOutbox
 from callerside.fakes.session.context import Outbox as SessionOutbox
+from callerside.reports.evidence import CallEvidence
 from callerside.simulator.caller.machine import CallerMachine
 
 
@@ -33,3 +34,10 @@ def of_the_caller(machine: CallerMachine) -> None:
     machine._mark(0, "call_dialed", uri="sip:a@b")
     machine._mark(0, "call_dialled", uri="sip:a@b")  # type: ignore[misc] # no such mark
     machine._mark(0, "call_dialed", url="sip:a@b")  # type: ignore[call-arg]
+
+
+def of_a_report(evidence: CallEvidence) -> None:
+    evidence.first("agent", "answered")
+    evidence.find("agent", "playout_started", "greeting_started", after_ns=1)
+    evidence.first("caller", "answered")  # type: ignore[misc] # the agent's, not the caller's
+    evidence.find("agent", "playout_started", "greeting_strated")  # type: ignore[misc]
