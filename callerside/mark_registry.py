@@ -102,6 +102,7 @@ FLAG = Field(kind="yes or no")
 JSON = Field(kind="JSON")
 MS = Field(kind="number", unit="ms")
 HZ = Field(kind="number", unit="Hz")
+TOLD_MS = replace(MS, nullable=True, meaning="null: a replayed recording has none")
 ITEM = RESPONSE = Field(kind="text")  # ids of the Realtime API
 SAMPLES = Field(kind="whole number", unit="samples")
 TOTAL = Field(kind="whole number", unit="samples", meaning="since the session's beginning")
@@ -344,12 +345,12 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             samples=replace(SAMPLES, meaning="at the session's input rate"),
             total_samples=TOTAL,
         ),
-        _mark("speech_started", "the VAD heard speech", item=ITEM, audio_start_ms=MS),
+        _mark("speech_started", "the VAD heard speech", item=ITEM, audio_start_ms=TOLD_MS),
         _mark(
             "speech_stopped",
             "it heard the speech's end",
             item=ITEM,
-            audio_end_ms=MS,
+            audio_end_ms=TOLD_MS,
             last_voiced_ms=replace(MS, meaning="on the audio clock"),
         ),
         _mark(
@@ -386,7 +387,7 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             status=TEXT,
             reason=_optional(TEXT),
         ),
-        _mark("truncated", "an item was cut by the client", item=ITEM, audio_end_ms=MS),
+        _mark("truncated", "an item was cut by the client", item=ITEM, audio_end_ms=TOLD_MS),
         _mark("function_called", "by the script", name=TEXT, arguments=JSON),
         _mark("error_sent", "`error` sent", code=_nullable(TEXT), message=TEXT),
         _mark(
