@@ -4,30 +4,30 @@ What is wrong here is wrong on purpose. `nox -s types` finds it: were one of the
 right, mypy would say that the comment which allows it is of no use.
 """
 
-from callerside.agent.call.context import Outbox as AgentOutbox
-from callerside.fakes.session.context import Outbox as SessionOutbox
+from callerside.agent.call.machine import CallMachine
+from callerside.fakes.session.session import RealtimeSession
 from callerside.reports.evidence import CallEvidence
 from callerside.simulator.caller.machine import CallerMachine
 
 
-def of_the_agent(out: AgentOutbox, reason: str) -> None:
-    out.mark("answered")
-    out.mark("realtime_failed", {"reason": reason, "status": 503})
-    out.mark("realtime_failed", {"reason": reason})
-    out.mark("answerd")  # type: ignore[misc] # no such mark
-    out.mark("answer_sent")  # type: ignore[misc] # without its field
-    out.mark("answer_sent", {"satus": 200})  # type: ignore[typeddict-item]
-    out.mark("answer_sent", {"status": "200"})  # type: ignore[typeddict-item]
-    out.mark("realtime_failed", {"status": 503})  # type: ignore[typeddict-item]
+def of_the_agent(machine: CallMachine, reason: str) -> None:
+    machine._out.mark("answered")
+    machine._out.mark("realtime_failed", {"reason": reason, "status": 503})
+    machine._out.mark("realtime_failed", {"reason": reason})
+    machine._out.mark("answerd")  # type: ignore[misc] # no such mark
+    machine._out.mark("answer_sent")  # type: ignore[misc] # without its field
+    machine._out.mark("answer_sent", {"satus": 200})  # type: ignore[typeddict-item]
+    machine._out.mark("answer_sent", {"status": "200"})  # type: ignore[typeddict-item]
+    machine._out.mark("realtime_failed", {"status": 503})  # type: ignore[typeddict-item]
 
 
-def of_the_fake(out: SessionOutbox, more: dict[str, str]) -> None:
-    out.mark("response_done", response="r1", status="completed")
-    out.mark("response_done", response="r1", status="failed", **more)
-    out.mark("respons_done", response="r1")  # type: ignore[misc] # no such mark
-    out.mark("response_done", response="r1")  # type: ignore[call-arg]
-    out.mark("response_done", response="r1", state="completed")  # type: ignore[call-arg]
-    out.mark("response_done", response="r1", status=200)  # type: ignore[arg-type]
+def of_the_fake(session: RealtimeSession, more: dict[str, str]) -> None:
+    session._out.mark("response_done", response="r1", status="completed")
+    session._out.mark("response_done", response="r1", status="failed", **more)
+    session._out.mark("respons_done", response="r1")  # type: ignore[misc] # no such mark
+    session._out.mark("response_done", response="r1")  # type: ignore[call-arg]
+    session._out.mark("response_done", response="r1", state="completed")  # type: ignore[call-arg]
+    session._out.mark("response_done", response="r1", status=200)  # type: ignore[arg-type]
 
 
 def of_the_caller(machine: CallerMachine) -> None:
