@@ -85,7 +85,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:setup",
         counts_from=_RECEIVED,
-        own_delay="the delay that the server was told to add",
+        own_delay="the delay that the server was to add",
         budget={"above_own": 100},
         without_error=_OF_ONE_PROCESS,
     ),
