@@ -1,7 +1,7 @@
 """The telephone's end of this process: it takes calls in, up to four, and hands each over as a leg.
 
 PJSUA2 runs without threads of its own here. The asyncio loop waits for its sockets and its timers,
-so that everything but the sending of audio (`pjsua.pacer`) happens on the loop's thread.
+so that everything but the sending of audio (`telephony.pacer`) happens on the loop's thread.
 """
 
 import asyncio

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.frame_rate import FrameRate
 from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
     FRAME_MS,
@@ -23,9 +24,8 @@ from callerside.agent.telephony.interface import (
     TaggedSamples,
 )
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
+from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.pjsua.native.media import Stream
-from callerside.agent.telephony.pjsua.pacer import Pacer
-from callerside.agent.telephony.pjsua.resampler import FrameRate
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE, silence
 from callerside.clock import NS_PER_MS

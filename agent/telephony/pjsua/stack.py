@@ -27,6 +27,7 @@ from callerside.agent.telephony.options import (
     SipOptions,
     Transport,
 )
+from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.media import (
@@ -38,7 +39,6 @@ from callerside.agent.telephony.pjsua.native.media import (
 )
 from callerside.agent.telephony.pjsua.native.self_test import check
 from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
-from callerside.agent.telephony.pjsua.pacer import Pacer
 from callerside.agent.telephony.pjsua.readers import Readers
 
 _log = structlog.get_logger(__name__)

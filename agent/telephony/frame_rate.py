@@ -1,8 +1,4 @@
-"""Changes the rate of audio between a call's codec and what the call wants.
-
-Where the codec chooses the rate (`SipOptions.sample_rate_hz` is None), G.711 passes through as it
-is, and what G.722 brings is heard at 16 kHz and resampled here to the 24 kHz of the API.
-"""
+"""Another rate for a stream of audio, frame by frame."""
 
 from math import gcd
 from typing import Any
