@@ -47,6 +47,8 @@ class CallFacts:
         self.ended: HungUp | None = None
         self.digits: list[tuple[int, str]] = []
         self.transfers: list[tuple[int, str]] = []
+        self.vanished = False
+        """Whether the caller leaves without a word."""
         self.silence_sure_ns: int | None = None
         """As of the last time the steps went on; a change is news to them."""
         self._in_turn = False

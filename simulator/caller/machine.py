@@ -47,7 +47,6 @@ from callerside.simulator.caller.speaker import Mouth
 from callerside.simulator.caller.step_runner import Track
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.steps import LAST_ACTIONS
 
 HANG_UP_LIMIT_MS = 5000
 """How long to wait for the leg's `HungUp` after hanging up."""
@@ -275,7 +274,7 @@ class CallerMachine:
     def _done(self, now_ns: int) -> None:
         """All of `steps` is done; who leaves at a moment of his own leaves in the middle."""
         last = self._scenario.steps[-1]
-        leaves = last.action in LAST_ACTIONS and last.when is not None
+        leaves = last.ends_call and last.when is not None
         if self._meanwhile.undone and not leaves:
             detail = f"{self._meanwhile.where} of meanwhile was still to be done when steps were"
             self._end("failed", f"{detail}; {self._facts.heard_so_far()}", now_ns)
@@ -308,7 +307,7 @@ class CallerMachine:
         self._wake_ns = None
         if self._facts.ended is not None:
             return
-        if self._main.vanished:
+        if self._facts.vanished:
             self._mark(now_ns, "hang_up_sent", how="vanish")
             self._effects.append(Vanish())
         else:

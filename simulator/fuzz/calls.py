@@ -8,8 +8,10 @@ simplest choice is always the plain one: a clean line, no fault, one question.
 
 from typing import Any
 
+from callerside.registry import Drawn
 from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
 from callerside.simulator.fuzz.coverage import FAULT_MODELS
+from callerside.simulator.scenario.steps import ACTIONS
 
 _MAX_FAULTS = 2
 
@@ -106,12 +108,6 @@ _FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {
 """With the values of their fields; the likeliest to explain a failure come first."""
 
 
-PHRASES = (
-    "What time do you open?",
-    "Yes.",
-    "Sorry, I only want to know about the harbour.",
-    "Could you tell me, please, whether I can still get a table for four people tonight?",
-)
 REPLIES = (
     "At nine.",
     "We open at nine in the morning and close at five in the afternoon.",
@@ -129,6 +125,7 @@ FUNCTION_CALLS: tuple[dict[str, Any], ...] = (
     TRANSFER,
 )
 FINAL_QUESTION = "Are you still there?"
+_FIRST_QUESTION = "What time do you open?"
 
 _MAX_STEPS = 8
 _MAX_REPLIES = 3
@@ -205,7 +202,7 @@ def _make_transfer(choices: Choices, call: dict[str, Any]) -> None:
     ending: list[Any] = [{"expect": {"transfer": "*"}, "within": _ANSWER_MS}, *_QUESTION]
     if chance(choices, 2):
         ending = [{"pause": 900}, "vanish"]
-    call["steps"] = [{"pause": 5000}, {"say": PHRASES[0]}, *ending]
+    call["steps"] = [{"pause": 5000}, {"say": _FIRST_QUESTION}, *ending]
 
 
 def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
@@ -216,7 +213,7 @@ def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
     what = one_of(choices, ("", "hang_up", "drop", "stall", "answer"))
     if not what:
         return
-    spoken: list[Any] = [{"pause": 5000}, {"say": PHRASES[0]}]
+    spoken: list[Any] = [{"pause": 5000}, {"say": _FIRST_QUESTION}]
     call["network"] = {}
     call["realtime"]["faults"] = []
     if what == "hang_up":
@@ -249,24 +246,32 @@ def _opening(choices: Choices) -> list[Any]:
 def _wild_steps(choices: Choices) -> list[Any]:
     steps: list[Any] = []
     while len(steps) < _MAX_STEPS and choices.up_to(3):
-        steps += [*_wild_step(choices), {"pause": between(choices, 0, 4000, 100)}]
+        steps += [*_wild_step(choices), _step(choices, "pause")]
     return steps
 
 
 def _wild_step(choices: Choices) -> list[Any]:
-    kind = one_of(choices, ("say", "say", "say", "sound", "press", "hold"))
-    if kind == "say":
-        return [{"say": one_of(choices, PHRASES)}]
-    if kind == "sound":
-        return [{"sound": one_of(choices, ("mm-hmm", "cough", "breath"))}]
-    if kind == "press":
-        return [{"press": one_of(choices, ("1", "42#", "*"))}]
-    return ["hold", {"pause": between(choices, 0, 4000, 100)}, "resume"]
+    drawn = one_of(choices, _WILD)
+    return [_step(choices, action) for action in (drawn, *_STEPS[drawn].then)]
+
+
+def _step(choices: Choices, action: str) -> Any:
+    values = _STEPS[action].values.items()
+    return {key: one_of(choices, options) for key, options in values} or action
+
+
+_STEPS = {
+    action: model.entry.fuzz
+    for action, model in ACTIONS.items()
+    if isinstance(model.entry.fuzz, Drawn)
+}
+_WILD = tuple(action for action, drawn in _STEPS.items() for _ in range(drawn.weight))
+_ENDINGS = tuple(action for action in _STEPS if ACTIONS[action].ends_call)
 
 
 def _ending(choices: Choices) -> list[Any]:
     """The question that must be answered; or the caller leaves in the middle of everything."""
-    return [one_of(choices, ("hang_up", "vanish"))] if chance(choices, 5) else _QUESTION
+    return [one_of(choices, _ENDINGS)] if chance(choices, 5) else _QUESTION
 
 
 def _agent(choices: Choices) -> dict[str, Any]:

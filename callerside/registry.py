@@ -1,0 +1,80 @@
+"""What a thing of a registry declares beside its model, and how a page lists it.
+
+Steps, expectations and faults are each declared once: a model whose docstring says what it does,
+with an `Entry` for the rest. Schema, messages, documentation and fuzzer follow from it; who carries
+it out is registered under the model (`refuse_unperformed`).
+"""
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import cleandoc
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The fuzzer draws it."""
+
+    values: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """Fields that it gives, and what each may be; the simplest comes first."""
+    weight: int = 1
+    """How much likelier than one of weight 1; 0: it is never drawn by itself, it has its place."""
+    then: Sequence[str] = ()
+    """What comes behind it: an end for what it begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotDrawn:
+    """The fuzzer does not draw it."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """Of a model, what is not in its fields."""
+
+    name: str
+    """As people write it."""
+    page: str
+    """Where it is taught: `docs/PAGE.md#ANCHOR`."""
+    unit: str = ""
+    """What its value is, with its unit; empty for one that is a bare word."""
+    examples: tuple[str, ...]
+    """How it is written: whole ones, the shortest first."""
+    fuzz: Drawn | NotDrawn
+    """Its place in the fuzzer."""
+
+
+class UnperformedError(NotImplementedError):
+    """Something is declared, and nobody carries it out."""
+
+
+def refuse_unperformed(
+    declared: Mapping[str, object], performed: Container[object], where: str
+) -> None:
+    """Stop an import that would let a call pass in which something was never done.
+
+    Args:
+        declared: models or words, by name.
+        performed: those that somebody performs.
+        where: the module that should, for the message.
+
+    Raises:
+        UnperformedError: names what nobody performs.
+    """
+    left = [name for name, model in declared.items() if model not in performed]
+    if left:
+        raise UnperformedError(f"{', '.join(left)}: declared, but {where} has no performer for it")
+
+
+def sentences(model: type) -> str:
+    """What a model's docstring says, on one line."""
+    return " ".join(cleandoc(model.__doc__ or "").split())
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; a cell may be empty."""
+    lines = [" ".join(f"| {cell}" if cell else "|" for cell in row) for row in (columns, *rows)]
+    lines.insert(1, "|---" * len(columns))
+    return "".join(f"{line} |\n".replace("--- |", "---|") for line in lines)

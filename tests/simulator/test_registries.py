@@ -1,0 +1,100 @@
+"""Whatever is declared has all its parts: schema, unit, page, performer, fuzzer, and a test."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import NoneType
+
+import pytest
+import yaml
+
+from callerside.registry import Drawn, Entry, UnperformedError, refuse_unperformed, sentences
+from callerside.simulator.caller.performers import PERFORMERS
+from callerside.simulator.fuzz.calls import generate
+from callerside.simulator.fuzz.choices import SeededChoices
+from callerside.simulator.scenario.loader import load
+from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.steps import ACTIONS
+
+ROOT = Path(__file__).parents[2]
+SEEDS = 500
+
+
+@pytest.fixture(scope="module")
+def library() -> list[Scenario]:
+    return load([ROOT / "scenarios"])
+
+
+@pytest.fixture(scope="module")
+def generated() -> list[Scenario]:
+    return [Scenario.model_validate(generate(SeededChoices(seed))) for seed in range(SEEDS)]
+
+
+def is_taught(entry: Entry) -> bool:
+    """Whether the page has the heading that the anchor is made of, and the thing below it."""
+    page, _, anchor = entry.page.partition("#")
+    text = (ROOT / page).read_text(encoding="utf-8")
+    parts = re.split(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    below = dict(zip(parts[1::2], parts[2::2], strict=True))
+    headings = {title.lower().replace(" ", "-"): text for title, text in below.items()}
+    return f"`{entry.name}" in headings[anchor].replace("{", "")
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+class TestEachStep:
+    def test_is_called_as_its_entry_says_and_says_what_it_does(self, name: str) -> None:
+        model = ACTIONS[name]
+        assert model.entry.name == name
+        assert sentences(model).endswith(".")
+        assert "See `" not in sentences(model)
+
+    def test_takes_a_value_of_a_unit_or_none(self, name: str) -> None:
+        model = ACTIONS[name]
+        assert (model.model_fields[name].annotation is NoneType) == (not model.entry.unit)
+
+    def test_is_taught(self, name: str) -> None:
+        assert is_taught(ACTIONS[name].entry)
+
+    def test_its_first_example_is_one(self, name: str) -> None:
+        written = yaml.safe_load(ACTIONS[name].entry.examples[0])
+        (step,) = Scenario.model_validate({"about": "x", "steps": [written]}).steps
+        assert isinstance(step, ACTIONS[name])
+
+    def test_is_performed(self, name: str) -> None:
+        assert ACTIONS[name] in PERFORMERS
+
+    def test_is_drawn_by_the_fuzzer_or_says_why_not(
+        self, name: str, generated: list[Scenario]
+    ) -> None:
+        drawn = any(step.action == name for call in generated for step in call.all_steps)
+        assert drawn == isinstance(ACTIONS[name].entry.fuzz, Drawn)
+
+    def test_is_done_in_a_call_of_the_library(self, name: str, library: list[Scenario]) -> None:
+        assert any(step.action == name for call in library for step in call.all_steps)
+
+
+def test_what_nobody_performs_is_refused_by_name() -> None:
+    with pytest.raises(UnperformedError, match="two: declared, but here has no performer for it"):
+        refuse_unperformed({"one": int, "two": str}, {int}, "here")
+
+
+def test_a_step_that_nobody_performs_stops_every_command() -> None:
+    """It used to pass: nothing was done, and nothing was missed."""
+    program = """
+from callerside.registry import Drawn
+from callerside.simulator.scenario import steps
+class Mute(steps.Hold):
+    entry = steps._Entry(name="mute", examples=("mute",), fuzz=Drawn())
+steps.ACTIONS["mute"] = Mute
+from callerside.simulator.cli import main
+main.main(["check", "scenarios/first_call.yaml"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "callerside.registry.UnperformedError: mute: declared, but "
+        "callerside.simulator.caller.performers has no performer for it"
+    )
