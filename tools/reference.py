@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from callerside.agent.config import reference as settings_page
+from callerside.fakes.session import faults
 from callerside.simulator.scenario import authoring, steps
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +37,7 @@ PLACES = (
     Place(page="docs/settings.md", make=settings_page.render),
     Place(page="docs/scenario.schema.json", make=authoring.editor_schema_text),
     Place(page="docs/scenarios.md", block="steps", make=steps.steps_table),
+    Place(page="docs/fake-realtime.md", block="faults", make=faults.faults_table),
 )
 
 

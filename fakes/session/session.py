@@ -15,7 +15,7 @@ from callerside.fakes.session.context import Ids, Observation, Outbox, SessionSt
 from callerside.fakes.session.conversation import Conversation
 from callerside.fakes.session.dialects import Beta, Ga
 from callerside.fakes.session.fault_injector import Mischief
-from callerside.fakes.session.faults import Expire
+from callerside.fakes.session.faults import FaultySession
 from callerside.fakes.session.interface import (
     AcceptConnection,
     ClientEvent,
@@ -89,7 +89,10 @@ class RealtimeSession:
             observation=observation or Observation(),
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
-        self._mischief = Mischief(faults, self._out, self._end_by_fault)
+        self._mischief = Mischief(
+            faults,
+            FaultySession(out=self._out, close=self._close, drop=self._drop, expire=self._expire),
+        )
         self._floor = Floor(self._state, self._mischief, self._on_response_done)
         self._turns = Turns(self._state, self._mischief, self._floor)
         self._waiting: deque[Event] = deque()
@@ -132,12 +135,12 @@ class RealtimeSession:
 
     def _on_request(self, request: ConnectionRequested) -> None:
         self._request = request
-        refusal = self._mischief.refusal()
-        if refusal is not None:
-            self._out.put(refusal)
-            self._end(refusal.status, refusal.body)
+        handshake = self._mischief.handshake()
+        if handshake.refusal is not None:
+            self._out.put(handshake.refusal)
+            self._end(handshake.refusal.status, handshake.refusal.body)
             return
-        delay_ms = self._state.timing.connect_delay_ms + self._mischief.lateness_ms()
+        delay_ms = self._state.timing.connect_delay_ms + handshake.late_ms
         self._connect_delay_ms = delay_ms
         if delay_ms:
             self._out.set_timer("accept", self._state.in_ms(delay_ms))
@@ -191,15 +194,9 @@ class RealtimeSession:
         )
         self._close(1001, "session_expired")
 
-    def _end_by_fault(self, how: CloseConnection | DropConnection | Expire) -> None:
-        match how:
-            case CloseConnection(code, reason):
-                self._close(code, reason)
-            case DropConnection():
-                self._out.put(how)
-                self._end(1006, "dropped by the script")
-            case Expire():
-                self._expire()
+    def _drop(self) -> None:
+        self._out.put(DropConnection())
+        self._end(1006, "dropped by the script")
 
     def _on_response_done(self, response: Response) -> None:
         self._turns.on_response_done(response)

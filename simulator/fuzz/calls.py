@@ -6,11 +6,12 @@ stands in the scenario, so that the scenario's file is all that is needed to pla
 simplest choice is always the plain one: a clean line, no fault, one question.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from callerside.registry import Drawn
+from callerside.fakes.session.faults import FAULTS
+from callerside.registry import Drawn, Entry
 from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
-from callerside.simulator.fuzz.coverage import FAULT_MODELS
 from callerside.simulator.scenario.steps import ACTIONS
 
 _MAX_FAULTS = 2
@@ -62,7 +63,7 @@ def generate_faults(choices: Choices, *, turns: int) -> list[Any]:
 
 def _fault(choices: Choices, turns: int) -> dict[str, Any]:
     kind = one_of(choices, tuple(_FAULTS))
-    model = FAULT_MODELS[kind]
+    model = FAULTS[kind]
     fault: dict[str, Any] = {"fault": kind}
     possible = _PLACES if turns else _PLACES_WITHOUT_TURNS
     place = one_of(choices, [place for place in possible if place in model.places])
@@ -73,7 +74,7 @@ def _fault(choices: Choices, turns: int) -> dict[str, Any]:
         fault["at"] = f"{place} {between(choices, 1, turns)}{later}"
     else:
         fault["at"] = f"{place}{later}"
-    for name, values in _FAULTS[kind].items():
+    for name, values in _FAULTS[kind].values.items():
         fault[name] = one_of(choices, values)
     return fault
 
@@ -88,24 +89,14 @@ _PLACES = (*_PLACES_WITHOUT_TURNS, "reply", "turn")
 """Those first: a fault keeps its place when a call is shrunk to one without turns."""
 _EVENTS_A_TURN = 10
 """At least, so that the event that is named comes before the calm."""
-_FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "error": {},
-    "fail": {"code": ("inference_rate_limit_exceeded", "insufficient_quota")},
-    "stall": {"for_ms": (500, 2000, 6000)},
-    "drop": {},
-    "close": {"code": (1011, 1001, 4000)},
-    "expire": {},
-    "refuse": {"status": (503, 429, 401)},
-    "accept_late": {"by_ms": (500, 1500, 4000)},
-    "never_done": {},
-    "slow": {"pace": (0.8, 0.3)},
-    "duplicate": {"events": (1, 5)},
-    "reorder": {},
-    "malformed": {},
-    "unknown_event": {},
-    "oversized": {},
-}
-"""With the values of their fields; the likeliest to explain a failure come first."""
+
+
+def _drawn(entries: Iterable[Entry]) -> dict[str, Drawn]:
+    return {entry.name: entry.fuzz for entry in entries if isinstance(entry.fuzz, Drawn)}
+
+
+_FAULTS = _drawn(kind.entry for kind in FAULTS.values())
+_STEPS = _drawn(model.entry for model in ACTIONS.values())
 
 
 REPLIES = (
@@ -260,11 +251,6 @@ def _step(choices: Choices, action: str) -> Any:
     return {key: one_of(choices, options) for key, options in values} or action
 
 
-_STEPS = {
-    action: model.entry.fuzz
-    for action, model in ACTIONS.items()
-    if isinstance(model.entry.fuzz, Drawn)
-}
 _WILD = tuple(action for action, drawn in _STEPS.items() for _ in range(drawn.weight))
 _ENDINGS = tuple(action for action in _STEPS if ACTIONS[action].ends_call)
 

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 from types import NoneType
+from typing import get_args
 
 import pytest
 import yaml
 
+from callerside.fakes.session import faults
+from callerside.fakes.session.faults import FAULTS, parse_fault
 from callerside.registry import Drawn, Entry, UnperformedError, refuse_unperformed, sentences
 from callerside.simulator.caller.performers import PERFORMERS
 from callerside.simulator.fuzz.calls import generate
@@ -29,6 +32,14 @@ def library() -> list[Scenario]:
 @pytest.fixture(scope="module")
 def generated() -> list[Scenario]:
     return [Scenario.model_validate(generate(SeededChoices(seed))) for seed in range(SEEDS)]
+
+
+def last_error(*python: str | Path) -> str:
+    done = subprocess.run(
+        [sys.executable, *python], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    return done.stderr.splitlines()[-1]
 
 
 def is_taught(entry: Entry) -> bool:
@@ -74,6 +85,44 @@ class TestEachStep:
         assert any(step.action == name for call in library for step in call.all_steps)
 
 
+@pytest.mark.parametrize("name", FAULTS)
+class TestEachFault:
+    """That each is tried by itself is in tests/fakes/session/test_faults.py."""
+
+    def test_is_called_as_its_entry_says_and_says_what_it_does(self, name: str) -> None:
+        kind = FAULTS[name]
+        assert get_args(kind.model_fields["fault"].annotation) == (name,)
+        assert sentences(kind).endswith(".")
+
+    def test_says_what_its_keys_are(self, name: str) -> None:
+        """In which unit, where they are no plain number, is in their names."""
+        assert all(field.description for key, field in FAULTS[name].model_fields.items()
+                   if key != "fault")  # fmt: skip
+
+    def test_is_taught(self, name: str) -> None:
+        assert is_taught(FAULTS[name].entry)
+
+    def test_its_example_is_one(self, name: str) -> None:
+        (example,) = FAULTS[name].entry.examples
+        assert isinstance(parse_fault(example), FAULTS[name])
+
+    def test_is_drawn_by_the_fuzzer_or_says_why_not(
+        self, name: str, generated: list[Scenario]
+    ) -> None:
+        drawn = any(fault.fault == name for call in generated for fault in call.realtime.faults)
+        assert drawn == isinstance(FAULTS[name].entry.fuzz, Drawn)
+
+
+def test_a_fault_that_nobody_performs_stops_the_import(tmp_path: Path) -> None:
+    declared = Path(faults.__file__).read_text(encoding="utf-8")
+    undone = declared.replace("class Drop(SessionFault):", "class Drop(BaseFault):")
+    assert undone != declared
+    (tmp_path / "undone.py").write_text(undone)
+    error = last_error(tmp_path / "undone.py")
+    assert error.startswith("callerside.registry.UnperformedError: drop: declared, but ")
+    assert error.endswith("SessionFault.apply has no performer for it")
+
+
 def test_what_nobody_performs_is_refused_by_name() -> None:
     with pytest.raises(UnperformedError, match="two: declared, but here has no performer for it"):
         refuse_unperformed({"one": int, "two": str}, {int}, "here")
@@ -90,11 +139,7 @@ steps.ACTIONS["mute"] = Mute
 from callerside.simulator.cli import main
 main.main(["check", "scenarios/first_call.yaml"])
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
+    assert last_error("-c", program) == (
         "callerside.registry.UnperformedError: mute: declared, but "
         "callerside.simulator.caller.performers has no performer for it"
     )
