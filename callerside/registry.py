@@ -44,6 +44,8 @@ class Entry:
     """How it is written: whole ones, the shortest first."""
     fuzz: Drawn | NotDrawn
     """Its place in the fuzzer."""
+    says: str = ""
+    """What it is, in a sentence; without it, that is the model's docstring."""
 
 
 class UnperformedError(NotImplementedError):
@@ -68,9 +70,9 @@ def refuse_unperformed(
         raise UnperformedError(f"{', '.join(left)}: declared, but {where} has no performer for it")
 
 
-def sentences(model: type) -> str:
-    """What a model's docstring says, on one line."""
-    return " ".join(cleandoc(model.__doc__ or "").split())
+def says(entry: Entry, model: type | None) -> str:
+    """What something is, on one line."""
+    return entry.says or " ".join(cleandoc((model and model.__doc__) or "").split())
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

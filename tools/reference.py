@@ -17,7 +17,7 @@ from pathlib import Path
 
 from callerside.agent.config import reference as settings_page
 from callerside.fakes.session import faults
-from callerside.simulator.scenario import authoring, steps
+from callerside.simulator.scenario import authoring, expectations, steps
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +37,7 @@ PLACES = (
     Place(page="docs/settings.md", make=settings_page.render),
     Place(page="docs/scenario.schema.json", make=authoring.editor_schema_text),
     Place(page="docs/scenarios.md", block="steps", make=steps.steps_table),
+    Place(page="docs/scenarios.md", block="expectations", make=expectations.expectations_table),
     Place(page="docs/fake-realtime.md", block="faults", make=faults.faults_table),
 )
 

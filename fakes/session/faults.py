@@ -21,7 +21,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from callerside.clock import ms_to_ns
 from callerside.fakes.session.interface import RefuseConnection, SendText
 from callerside.models import ScriptModel
-from callerside.registry import Drawn, Entry, refuse_unperformed, sentences, table
+from callerside.registry import Drawn, Entry, refuse_unperformed, says, table
 from callerside.yaml.errors import plain
 
 if TYPE_CHECKING:  # both know the script, which knows faults
@@ -459,7 +459,7 @@ refuse_unperformed(
 def faults_table() -> str:
     """The table of docs/fake-realtime.md."""
     rows = (
-        [f"`{name}`", _places_of(kind), _keys_of(kind), sentences(kind)]
+        [f"`{name}`", _places_of(kind), _keys_of(kind), says(kind.entry, kind)]
         for name, kind in FAULTS.items()
     )
     return table(["fault", "strikes at", "keys, and their defaults", "what happens"], rows)

@@ -7,13 +7,13 @@ from pathlib import Path
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import duration_ms
 from callerside.audio_files import AudioFileError
+from callerside.fakes.script.model import FunctionCall as ScriptedCall
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepare as prepare_script
 from callerside.files import is_there
 from callerside.simulator.caller.audio.utterances import background, phrase
-from callerside.simulator.runner.expectations_after import fits
 from callerside.simulator.scenario.durations import format_duration
-from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript
+from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript, fits
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.network import Direction
 from callerside.simulator.scenario.steps import (
@@ -102,19 +102,24 @@ def _unscripted(scenario: Scenario, happening: object) -> str:
     if any(reply.recording for reply in replies):
         return ""  # its turn may have it
     calls = [reply.function_call for reply in replies if reply.function_call]
-    match happening:
-        case FunctionCall(function_call=name, arguments=wanted):
-            given = [call.arguments for call in calls if call.name == name]
-            if not given:
-                near = nearest(name, [call.name for call in calls])
-                return f'no reply of realtime calls the function "{name}"{near}'
-            if not any(fits(wanted, arguments) for arguments in given):
-                told = " or ".join(map(str, given))
-                return f"no reply of realtime calls {name} with {wanted}, but with {told}"
-        case Transcript(transcript=words):
-            texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
-            if not any(words.lower() in text for text in texts):
-                return f'no reply of realtime says "{words}"'
+    if isinstance(happening, FunctionCall):
+        return _uncalled(happening, calls)
+    if isinstance(happening, Transcript):
+        texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
+        if not any(happening.transcript.lower() in text for text in texts):
+            return f'no reply of realtime says "{happening.transcript}"'
+    return ""
+
+
+def _uncalled(wanted: FunctionCall, calls: Sequence[ScriptedCall]) -> str:
+    name = wanted.function_call
+    given = [call.arguments for call in calls if call.name == name]
+    if not given:
+        near = nearest(name, [call.name for call in calls])
+        return f'no reply of realtime calls the function "{name}"{near}'
+    if not any(fits(wanted.arguments, arguments) for arguments in given):
+        told = " or ".join(map(str, given))
+        return f"no reply of realtime calls {name} with {wanted.arguments}, but with {told}"
     return ""
 
 

@@ -1,8 +1,10 @@
 """Whatever is declared has all its parts: schema, unit, page, performer, fuzzer, and a test."""
 
+import random
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType
 from typing import get_args
@@ -12,16 +14,30 @@ import yaml
 
 from callerside.fakes.session import faults
 from callerside.fakes.session.faults import FAULTS, parse_fault
-from callerside.registry import Drawn, Entry, UnperformedError, refuse_unperformed, sentences
+from callerside.registry import Drawn, Entry, UnperformedError, refuse_unperformed, says
+from callerside.simulator.caller.call_state import CallFacts
+from callerside.simulator.caller.expect import Met, expectation
+from callerside.simulator.caller.line_model import Line
+from callerside.simulator.caller.listener import Hearing
 from callerside.simulator.caller.performers import PERFORMERS
+from callerside.simulator.caller.speaker import Mouth
 from callerside.simulator.fuzz.calls import generate
 from callerside.simulator.fuzz.choices import SeededChoices
+from callerside.simulator.runner.expectations_after import occurrences
+from callerside.simulator.scenario.expectations import (
+    DETAILED_HAPPENINGS,
+    HAPPENINGS,
+    DetailedHappening,
+    Heard,
+    LookedUp,
+)
 from callerside.simulator.scenario.loader import load
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.steps import ACTIONS
+from callerside.simulator.scenario.steps import ACTIONS, Expect
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 500
+RATE_HZ = 16_000
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +73,8 @@ class TestEachStep:
     def test_is_called_as_its_entry_says_and_says_what_it_does(self, name: str) -> None:
         model = ACTIONS[name]
         assert model.entry.name == name
-        assert sentences(model).endswith(".")
-        assert "See `" not in sentences(model)
+        assert says(model.entry, model).endswith(".")
+        assert "See `" not in says(model.entry, model)
 
     def test_takes_a_value_of_a_unit_or_none(self, name: str) -> None:
         model = ACTIONS[name]
@@ -85,6 +101,84 @@ class TestEachStep:
         assert any(step.action == name for call in library for step in call.all_steps)
 
 
+def expected(calls: Iterable[Scenario]) -> set[str]:
+    """By name: what steps expect, and what must never be."""
+    one = [step.expect for call in calls for step in call.all_steps if isinstance(step, Expect)]
+    never = [happening for call in calls for happening in call.never]
+    return {
+        happening if isinstance(happening, str) else happening.entry.name
+        for happening in (*one, *never)
+    }
+
+
+def is_expected_in_a_test(name: str) -> bool:
+    texts = (
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests/simulator").rglob("test_*")
+    )
+    return any(re.search(rf"expect: {{{{0,2}}{name}\b(?! start)", text) for text in texts)
+
+
+@pytest.mark.parametrize("name", HAPPENINGS)
+class TestEachExpectation:
+    def test_is_known_by_its_name_and_says_when_it_is_met(self, name: str) -> None:
+        entry = HAPPENINGS[name]
+        assert says(entry, DETAILED_HAPPENINGS.get(name)).endswith(".")
+        assert (name in DETAILED_HAPPENINGS) == bool(entry.unit)
+
+    def test_its_first_example_is_one_for_steps_and_for_never(self, name: str) -> None:
+        happening, scenario = first_example(name)
+        assert scenario.never == (happening,)
+        assert isinstance(happening, DETAILED_HAPPENINGS.get(name, str))
+
+    def test_is_taught(self, name: str) -> None:
+        assert is_taught(HAPPENINGS[name])
+
+    def test_is_judged_while_the_call_lasts_and_looked_up_after_it(self, name: str) -> None:
+        happening, scenario = first_example(name)
+        step = scenario.steps[0]
+        assert isinstance(step, Expect)
+        met = isinstance(expectation(step, facts_of(scenario), 0, 0), Met)
+        assert met == isinstance(happening, LookedUp)
+        assert occurrences(happening, []) == []
+
+    def test_is_drawn_by_the_fuzzer_or_says_why_not(
+        self, name: str, generated: list[Scenario]
+    ) -> None:
+        assert (name in expected(generated)) == isinstance(HAPPENINGS[name].fuzz, Drawn)
+
+    def test_is_met_in_a_call_of_the_library_or_of_the_tests(
+        self, name: str, library: list[Scenario]
+    ) -> None:
+        assert name in expected(library) or is_expected_in_a_test(name)
+
+
+def facts_of(scenario: Scenario) -> CallFacts:
+    """Those of a call of which nothing is known."""
+    line = Line(scenario.caller, b"", RATE_HZ, random.Random(1))
+    mouth = Mouth(line, RATE_HZ, mixes=False)
+    return CallFacts(scenario.caller, Hearing(RATE_HZ, end_silence_ms=700), mouth, greets=True)
+
+
+def first_example(name: str) -> tuple[Heard | DetailedHappening, Scenario]:
+    written = yaml.safe_load(HAPPENINGS[name].examples[0])
+    scenario = Scenario.model_validate(
+        {"about": "x", "steps": [{"expect": written}], "never": [written]}
+    )
+    (step,) = scenario.steps
+    assert isinstance(step, Expect)
+    return step.expect, scenario
+
+
+def test_an_expectation_that_nobody_judges_is_not_met() -> None:
+    _, scenario = first_example("beep")
+    unknown = scenario.steps[0].model_copy(update={"expect": 5})
+    assert isinstance(unknown, Expect)
+    with pytest.raises(AssertionError, match="5"):
+        expectation(unknown, facts_of(scenario), 0, 0)
+    with pytest.raises(AssertionError, match="5"):
+        occurrences(5, [])  # type: ignore[arg-type]  # what nobody knows
+
+
 @pytest.mark.parametrize("name", FAULTS)
 class TestEachFault:
     """That each is tried by itself is in tests/fakes/session/test_faults.py."""
@@ -92,7 +186,7 @@ class TestEachFault:
     def test_is_called_as_its_entry_says_and_says_what_it_does(self, name: str) -> None:
         kind = FAULTS[name]
         assert get_args(kind.model_fields["fault"].annotation) == (name,)
-        assert sentences(kind).endswith(".")
+        assert says(kind.entry, kind).endswith(".")
 
     def test_says_what_its_keys_are(self, name: str) -> None:
         """In which unit, where they are no plain number, is in their names."""

@@ -240,6 +240,24 @@ def test_moments_of_a_reply(play: Play, when: str, mark: str, offset_ms: float) 
     assert offset_ms - 1 <= waited_ms <= max(offset_ms, 100) + 25
 
 
+def test_a_start_is_enough_where_it_is_all_that_is_expected(play: Play) -> None:
+    text = """
+        steps:
+          - {expect: greeting start}
+          - expect: greeting
+          - say: "What time do you open?"
+          - {expect: reply start}
+          - hang_up
+    """
+    call = play(text)
+    assert call.verdict == "passed", call.sentence
+    ended = {mark.fields["step"]: mark for mark in call.all("step_ended")}
+    greeting, reply = call.all("speech_heard")
+    assert 0 <= call.after_ms(ended[0], greeting) <= 125  # known up to 100 ms later
+    assert 0 <= call.after_ms(ended[3], reply) <= 125
+    assert call.after_ms(ended[1], greeting) > 1000
+
+
 def test_babble_in_parallel_and_a_voice_right_over_the_greeting(play: Play) -> None:
     text = """
         meanwhile:
