@@ -40,9 +40,9 @@ class Entry:
     """Where it is taught: `docs/PAGE.md#ANCHOR`."""
     unit: str = ""
     """What its value is, with its unit; empty for one that is a bare word."""
-    examples: tuple[str, ...]
+    examples: tuple[str, ...] = ()
     """How it is written: whole ones, the shortest first."""
-    fuzz: Drawn | NotDrawn
+    fuzz: Drawn | NotDrawn = Drawn()
     """Its place in the fuzzer."""
     says: str = ""
     """What it is, in a sentence; without it, that is the model's docstring."""

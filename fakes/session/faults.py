@@ -182,12 +182,7 @@ class SessionFault(BaseFault, ABC):
 class Refuse(HandshakeFault):
     """The handshake is refused."""
 
-    entry = _Entry(
-        name="refuse",
-        examples=("refuse status=429",),
-        fuzz=Drawn({"status": (503, 429, 401)}),
-    )
-    decides: ClassVar[bool] = True
+    entry = _Entry(name="refuse", fuzz=Drawn({"status": (503, 429, 401)}))
 
     fault: Literal["refuse"]
     status: Literal[401, 403, 404, 429, 500, 502, 503] = 503
@@ -206,11 +201,7 @@ class Refuse(HandshakeFault):
 class AcceptLate(HandshakeFault):
     """The handshake is accepted, but late."""
 
-    entry = _Entry(
-        name="accept_late",
-        examples=("accept_late by_ms=1500",),
-        fuzz=Drawn({"by_ms": (500, 1500, 4000)}),
-    )
+    entry = _Entry(name="accept_late", fuzz=Drawn({"by_ms": (500, 1500, 4000)}))
 
     fault: Literal["accept_late"]
     by_ms: float = Field(default=3000, gt=0, le=60_000)
@@ -229,11 +220,7 @@ class AcceptLate(HandshakeFault):
 class Slow(ResponseFault):
     """The deltas of that response come as slowly as `pace` says."""
 
-    entry = _Entry(
-        name="slow",
-        examples=("slow pace=0.3 at=reply 1",),
-        fuzz=Drawn({"pace": (0.8, 0.3)}),
-    )
+    entry = _Entry(name="slow", fuzz=Drawn({"pace": (0.8, 0.3)}))
 
     fault: Literal["slow"]
     pace: float = Field(default=0.8, gt=0, le=10)
@@ -248,9 +235,7 @@ class Fail(ResponseFault):
     """The response fails instead of speaking."""
 
     entry = _Entry(
-        name="fail",
-        examples=("fail code=insufficient_quota at=reply 1",),
-        fuzz=Drawn({"code": ("inference_rate_limit_exceeded", "insufficient_quota")}),
+        name="fail", fuzz=Drawn({"code": ("inference_rate_limit_exceeded", "insufficient_quota")})
     )
 
     fault: Literal["fail"]
@@ -265,7 +250,7 @@ class Fail(ResponseFault):
 class NeverDone(ResponseFault):
     """The response speaks, but `response.done` never comes."""
 
-    entry = _Entry(name="never_done", examples=("never_done at=reply 1",), fuzz=Drawn())
+    entry = _Entry(name="never_done")
 
     fault: Literal["never_done"]
 
@@ -277,7 +262,7 @@ class NeverDone(ResponseFault):
 class SendError(SessionFault):
     """An `error` event that nobody caused."""
 
-    entry = _Entry(name="error", examples=("error at=event 9",), fuzz=Drawn())
+    entry = _Entry(name="error")
 
     fault: Literal["error"]
     code: str = "server_error"
@@ -293,11 +278,7 @@ class SendError(SessionFault):
 class Stall(SessionFault):
     """Nothing is sent for a while; what was due in it comes in one burst at its end."""
 
-    entry = _Entry(
-        name="stall",
-        examples=("stall for_ms=3000 at=reply 1 + 800ms",),
-        fuzz=Drawn({"for_ms": (500, 2000, 6000)}),
-    )
+    entry = _Entry(name="stall", fuzz=Drawn({"for_ms": (500, 2000, 6000)}))
 
     fault: Literal["stall"]
     for_ms: float | None = Field(default=None, gt=0, le=600_000)
@@ -313,7 +294,7 @@ class Stall(SessionFault):
 class Drop(SessionFault):
     """The connection is lost: no close frame, no more bytes."""
 
-    entry = _Entry(name="drop", examples=("drop at=speech 2",), fuzz=Drawn())
+    entry = _Entry(name="drop")
 
     fault: Literal["drop"]
 
@@ -325,11 +306,7 @@ class Drop(SessionFault):
 class Close(SessionFault):
     """The server closes the connection."""
 
-    entry = _Entry(
-        name="close",
-        examples=("close code=1011 at=turn 1",),
-        fuzz=Drawn({"code": (1011, 1001, 4000)}),
-    )
+    entry = _Entry(name="close", fuzz=Drawn({"code": (1011, 1001, 4000)}))
 
     fault: Literal["close"]
     code: int = Field(default=1011, ge=1000, le=4999)
@@ -345,7 +322,7 @@ class Close(SessionFault):
 class Expire(SessionFault):
     """The session reaches its end of life: error `session_expired`, then close 1001."""
 
-    entry = _Entry(name="expire", examples=("expire at=turn 2",), fuzz=Drawn())
+    entry = _Entry(name="expire")
 
     fault: Literal["expire"]
 
@@ -357,11 +334,7 @@ class Expire(SessionFault):
 class Duplicate(SessionFault):
     """The next server events are sent twice."""
 
-    entry = _Entry(
-        name="duplicate",
-        examples=("duplicate events=5 at=reply 1",),
-        fuzz=Drawn({"events": (1, 5)}),
-    )
+    entry = _Entry(name="duplicate", fuzz=Drawn({"events": (1, 5)}))
 
     fault: Literal["duplicate"]
     events: int = Field(default=1, ge=1, le=10_000)
@@ -375,7 +348,7 @@ class Duplicate(SessionFault):
 class Reorder(SessionFault):
     """The next two server events change places."""
 
-    entry = _Entry(name="reorder", examples=("reorder at=turn 1",), fuzz=Drawn())
+    entry = _Entry(name="reorder")
 
     fault: Literal["reorder"]
 
@@ -387,7 +360,7 @@ class Reorder(SessionFault):
 class Malformed(SessionFault):
     """A message that is no JSON."""
 
-    entry = _Entry(name="malformed", examples=("malformed at=reply 1",), fuzz=Drawn())
+    entry = _Entry(name="malformed")
 
     fault: Literal["malformed"]
 
@@ -399,7 +372,7 @@ class Malformed(SessionFault):
 class UnknownEvent(SessionFault):
     """An event of a type that nobody knows."""
 
-    entry = _Entry(name="unknown_event", examples=("unknown_event at=turn 1",), fuzz=Drawn())
+    entry = _Entry(name="unknown_event")
 
     fault: Literal["unknown_event"]
 
@@ -411,7 +384,7 @@ class UnknownEvent(SessionFault):
 class Oversized(SessionFault):
     """An event that is larger than any real one."""
 
-    entry = _Entry(name="oversized", examples=("oversized at=turn 1",), fuzz=Drawn())
+    entry = _Entry(name="oversized")
 
     fault: Literal["oversized"]
     size_bytes: int = Field(default=2**24 + 1, ge=1024, le=2**26)

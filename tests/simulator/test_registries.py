@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from callerside.fakes.session import faults
-from callerside.fakes.session.faults import FAULTS, parse_fault
+from callerside.fakes.session.faults import FAULTS
 from callerside.registry import Drawn, Entry, UnperformedError, refuse_unperformed, says
 from callerside.simulator.caller.call_state import CallFacts
 from callerside.simulator.caller.expect import Met, expectation
@@ -195,10 +195,6 @@ class TestEachFault:
 
     def test_is_taught(self, name: str) -> None:
         assert is_taught(FAULTS[name].entry)
-
-    def test_its_example_is_one(self, name: str) -> None:
-        (example,) = FAULTS[name].entry.examples
-        assert isinstance(parse_fault(example), FAULTS[name])
 
     def test_is_drawn_by_the_fuzzer_or_says_why_not(
         self, name: str, generated: list[Scenario]
