@@ -7,7 +7,7 @@ memory. What it says is in a script; when it says it, too; what it hears, it rea
 
 import random
 from collections import deque
-from typing import Literal
+from typing import Literal, assert_never
 
 from callerside.fakes.script.prepared import Repertoire
 from callerside.fakes.session.config import SessionConfig
@@ -117,10 +117,9 @@ class RealtimeSession:
         if self._phase == "over":
             return []
         self._out.now_ns = now_ns
-        if type(given) is ClientEvent:  # most are: fifty appends a second
-            self._on_event(given.event)
-            return self._out.take()
         match given:
+            case ClientEvent(event):
+                self._on_event(event)
             case TimerFired(name):
                 self._on_timer(name)
             case ConnectionRequested():
@@ -131,6 +130,8 @@ class RealtimeSession:
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")
+            case unknown:
+                assert_never(unknown)
         return self._out.take()
 
     def _on_request(self, request: ConnectionRequested) -> None:
@@ -223,6 +224,8 @@ class RealtimeSession:
                 self._tell_late_error()
             case "stall":
                 self._out.link.release(self._out.now_ns)
+            case _:
+                raise AssertionError(name)
 
     def _on_event(self, event: Event) -> None:
         if self._phase != "open":
@@ -287,6 +290,8 @@ class RealtimeSession:
                 self._floor.request(fields)
             case CancelResponse(response_id=response_id):
                 self._floor.cancel(response_id)
+            case unknown:
+                assert_never(unknown)
 
     def _update(self, request: SessionUpdate) -> None:
         config = self._state.config

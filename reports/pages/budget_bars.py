@@ -70,7 +70,8 @@ def _start_ns(evidence: CallEvidence, one: Judged, turn: Turn | None) -> int | N
             return _first(evidence, ("caller", "call_answered"), ("agent", "answered"))
         case "connect_ms" | "media_ready_ms" | "ready_ms":
             return _first(evidence, ("agent", "call_received"))
-    return None
+        case _:
+            return None  # of a metric that has no beginning of its own in a call
 
 
 def _first(evidence: CallEvidence, *names: tuple[str, str]) -> int | None:

@@ -4,6 +4,8 @@ Times are nanoseconds on the call's clock, None for what has not happened. What 
 what is a reply, for steps and for `never`, is said here once.
 """
 
+from typing import assert_never
+
 from callerside.agent.telephony.interface import HungUp
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.caller.listener import Hearing, Talk
@@ -146,6 +148,8 @@ class CallFacts:
                 talk = self.greeting()
             case "reply":
                 talk = self.reply()
+            case unknown:
+                assert_never(unknown)
         if talk is None:
             return None
         return talk.start_ns if moment.edge == "start" else talk.end_ns

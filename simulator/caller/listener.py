@@ -9,7 +9,7 @@ that could be heard: it was cut, or its last word was the last of the call.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
@@ -101,6 +101,8 @@ class Hearing:
                     noticed += self._speech_started(self._time(event.sample, start_sample, at_ns))
                 case SpeechEnded():
                     self.talks[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
+                case unknown:
+                    assert_never(unknown)
         return noticed
 
     def routine_frames(self, frames: int, coming: bytes | None) -> int:

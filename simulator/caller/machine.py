@@ -11,17 +11,22 @@ scenario's `time_limit`), and so has hanging up.
 
 import random
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, assert_never
 
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallProgressed,
+    CallReceived,
     DtmfReceived,
     FramePlayed,
     HungUp,
+    MediaHeld,
     MediaReady,
+    PlayoutCleared,
+    PlayoutOverflowed,
     RtpMeasured,
+    TransferProgressed,
     TransferRequested,
 )
 from callerside.clock import ms_to_ns, ns_to_ms
@@ -52,6 +57,8 @@ HANG_UP_LIMIT_MS = 5000
 """How long to wait for the leg's `HungUp` after hanging up."""
 
 _RINGING = (180, 183)
+_NO_NEWS = (CallReceived, MediaHeld, PlayoutCleared, PlayoutOverflowed, TransferProgressed)
+"""Inputs of which nothing comes that a step may wait for."""
 
 
 class CallerMachine:
@@ -142,10 +149,9 @@ class CallerMachine:
             return self._hear(event)
         if isinstance(event, FramePlayed):
             return self._frame_left(event)
-        learn = self._learners.get(type(event))
-        if learn is None:
+        if isinstance(event, _NO_NEWS):
             return False
-        learn(event, now_ns)
+        self._learners[type(event)](event, now_ns)
         return True
 
     def _hear(self, event: AudioReceived) -> bool:
@@ -201,6 +207,8 @@ class CallerMachine:
                 self._limit_reached(now_ns)
             case "hang_up":  # the leg never told that the call is over
                 self._finish(now_ns)
+            case unknown:
+                assert_never(unknown)
 
     def _progressed(self, event: CallProgressed, now_ns: int) -> None:
         self._mark(now_ns, "call_progressed", status=event.status)
