@@ -24,6 +24,15 @@ class Drawn:
 
 
 @dataclass(frozen=True, slots=True)
+class OneIn:
+    """The fuzzer gives this field once in so many times."""
+
+    times: int
+    values: tuple[float, ...]
+    """What it may be; the simplest comes first."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotDrawn:
     """The fuzzer does not draw it."""
 

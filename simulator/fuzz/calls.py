@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from callerside.fakes.session.faults import FAULTS
-from callerside.registry import Drawn, Entry
+from callerside.registry import Drawn, Entry, OneIn
 from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
+from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import ACTIONS
 
 _MAX_FAULTS = 2
@@ -35,22 +36,12 @@ def generate_timing(choices: Choices) -> dict[str, Any]:
 
 def generate_network(choices: Choices) -> dict[str, Any]:
     """A `network:` section; empty for a clean line."""
-    network: dict[str, Any] = {}
-    if chance(choices, 6):
-        network["loss"] = one_of(choices, (0.01, 0.05, 0.2))
-    if chance(choices, 8):
-        network["burst_loss"] = one_of(choices, (0.02, 0.1))
-    if chance(choices, 6):
-        network["delay"] = one_of(choices, (40, 150, 400))
-    if chance(choices, 6):
-        network["jitter"] = one_of(choices, (15, 60, 200))
-    if chance(choices, 8):
-        network["reorder"] = one_of(choices, (0.02, 0.2))
-    if chance(choices, 10):
-        network["duplicate"] = one_of(choices, (0.05, 0.5))
-    if chance(choices, 8):
-        network["drift_ppm"] = one_of(choices, (50, -50, 1000, -1000))
-    return network
+    return {
+        name: one_of(choices, drawn.values)
+        for name, field in Network.model_fields.items()
+        for drawn in field.metadata
+        if isinstance(drawn, OneIn) and chance(choices, drawn.times)
+    }
 
 
 def generate_faults(choices: Choices, *, turns: int) -> list[Any]:

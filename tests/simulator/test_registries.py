@@ -14,7 +14,15 @@ import yaml
 
 from callerside.fakes.session import faults
 from callerside.fakes.session.faults import FAULTS
-from callerside.registry import Drawn, Entry, UnperformedError, refuse_unperformed, says
+from callerside.registry import (
+    Drawn,
+    Entry,
+    NotDrawn,
+    OneIn,
+    UnperformedError,
+    refuse_unperformed,
+    says,
+)
 from callerside.simulator.caller.call_state import CallFacts
 from callerside.simulator.caller.expect import Met, expectation
 from callerside.simulator.caller.line_model import Line
@@ -33,6 +41,7 @@ from callerside.simulator.scenario.expectations import (
 )
 from callerside.simulator.scenario.loader import load
 from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import ACTIONS, Expect
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +57,21 @@ def library() -> list[Scenario]:
 @pytest.fixture(scope="module")
 def generated() -> list[Scenario]:
     return [Scenario.model_validate(generate(SeededChoices(seed))) for seed in range(SEEDS)]
+
+
+@pytest.mark.parametrize("name", Network.model_fields)
+def test_each_trouble_of_the_network_is_drawn_or_says_why_not(
+    name: str, generated: list[Scenario]
+) -> None:
+    (place,) = (
+        one for one in Network.model_fields[name].metadata if isinstance(one, OneIn | NotDrawn)
+    )
+    networks = [call.network for call in generated if call.network is not None]
+    if isinstance(place, OneIn):
+        drawn = {getattr(network, name) for network in networks if name in network.model_fields_set}
+        assert drawn == set(place.values)
+    else:
+        assert place.why
 
 
 def last_error(*python: str | Path) -> str:
