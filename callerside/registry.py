@@ -1,8 +1,8 @@
 """What a thing of a registry declares beside its model, and how a page lists it.
 
 Steps, expectations and faults are each declared once: a model whose docstring says what it does,
-with an `Entry` for the rest. Schema, messages, documentation and fuzzer follow from it; who carries
-it out is registered under the model (`refuse_unperformed`).
+with its place in the fuzzer, and with an `Entry` where that is not all. Schema, messages and pages
+follow from it; who carries it out is known by the model (`refuse_unperformed`).
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -79,9 +79,9 @@ def refuse_unperformed(
         raise UnperformedError(f"{', '.join(left)}: declared, but {where} has no performer for it")
 
 
-def says(entry: Entry, model: type | None) -> str:
-    """What something is, on one line."""
-    return entry.says or " ".join(cleandoc((model and model.__doc__) or "").split())
+def docstring(model: type) -> str:
+    """What a model's docstring says, on one line."""
+    return " ".join(cleandoc(model.__doc__ or "").split())
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

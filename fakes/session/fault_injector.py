@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from callerside.clock import ms_to_ns
 from callerside.fakes.session.faults import (
-    BaseFault,
     Fault,
     FaultySession,
     Handshake,
@@ -74,7 +73,6 @@ class Mischief:
         else:
             self.strike(number)
 
-    def _mark(self, fault: BaseFault) -> None:
+    def _mark(self, fault: Fault) -> None:
         extra = {"detail": fault.detail} if fault.detail else {}
-        name = fault.entry.name
-        self._session.out.mark("fault_applied", fault=name, at=fault.at, **extra)
+        self._session.out.mark("fault_applied", fault=fault.fault, at=fault.at, **extra)

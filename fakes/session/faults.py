@@ -4,15 +4,14 @@ In a script each is a mapping with its name under `fault` and its place under `a
 as `{fault: stall, at: "reply 1 + 800ms", for_ms: 3000}`. On the command line the same is written
 `stall for_ms=3000 at=reply 1 + 800ms`.
 
-A new fault is a class with an `entry` and with `apply`, which does it, and a place in `AnyFault`.
-Its docstring is what docs/fake-realtime.md says of it.
+A new fault is a class with `apply`, which does it, and a place in `AnyFault`. Its docstrings are
+what docs/fake-realtime.md says of it and of its keys, whose names carry their units.
 """
 
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from inspect import isabstract
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
@@ -21,7 +20,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from callerside.clock import ms_to_ns
 from callerside.fakes.session.interface import RefuseConnection, SendText
 from callerside.models import ScriptModel
-from callerside.registry import Drawn, Entry, refuse_unperformed, says, table
+from callerside.registry import Drawn, NotDrawn, docstring, refuse_unperformed, table
 from callerside.yaml.errors import plain
 
 if TYPE_CHECKING:  # both know the script, which knows faults
@@ -105,19 +104,16 @@ class FaultySession:
     expire: Callable[[], None]
 
 
-_Entry = partial(Entry, page="docs/fake-realtime.md#faults")
-
-
 class BaseFault(ScriptModel):
     """What all faults have: a place.
 
     `places` are those where the fault makes sense; `delayable` is one that can strike some time
-    after its place.
+    after its place; `fuzz` is its place in the fuzzer.
     """
 
-    entry: ClassVar[Entry]
     places: ClassVar[frozenset[Place]] = ANYWHERE
     delayable: ClassVar[bool] = True
+    fuzz: ClassVar[Drawn | NotDrawn] = Drawn()
 
     at: At
     """Where it strikes: `connect`, `greeting`, `speech 2`, `turn 2`, `reply 1 + 1s`, `event 9`."""
@@ -182,7 +178,7 @@ class SessionFault(BaseFault, ABC):
 class Refuse(HandshakeFault):
     """The handshake is refused."""
 
-    entry = _Entry(name="refuse", fuzz=Drawn({"status": (503, 429, 401)}))
+    fuzz = Drawn({"status": (503, 429, 401)})
 
     fault: Literal["refuse"]
     status: Literal[401, 403, 404, 429, 500, 502, 503] = 503
@@ -201,7 +197,7 @@ class Refuse(HandshakeFault):
 class AcceptLate(HandshakeFault):
     """The handshake is accepted, but late."""
 
-    entry = _Entry(name="accept_late", fuzz=Drawn({"by_ms": (500, 1500, 4000)}))
+    fuzz = Drawn({"by_ms": (500, 1500, 4000)})
 
     fault: Literal["accept_late"]
     by_ms: float = Field(default=3000, gt=0, le=60_000)
@@ -220,7 +216,7 @@ class AcceptLate(HandshakeFault):
 class Slow(ResponseFault):
     """The deltas of that response come as slowly as `pace` says."""
 
-    entry = _Entry(name="slow", fuzz=Drawn({"pace": (0.8, 0.3)}))
+    fuzz = Drawn({"pace": (0.8, 0.3)})
 
     fault: Literal["slow"]
     pace: float = Field(default=0.8, gt=0, le=10)
@@ -234,9 +230,7 @@ class Slow(ResponseFault):
 class Fail(ResponseFault):
     """The response fails instead of speaking."""
 
-    entry = _Entry(
-        name="fail", fuzz=Drawn({"code": ("inference_rate_limit_exceeded", "insufficient_quota")})
-    )
+    fuzz = Drawn({"code": ("inference_rate_limit_exceeded", "insufficient_quota")})
 
     fault: Literal["fail"]
     code: str = "inference_rate_limit_exceeded"
@@ -250,8 +244,6 @@ class Fail(ResponseFault):
 class NeverDone(ResponseFault):
     """The response speaks, but `response.done` never comes."""
 
-    entry = _Entry(name="never_done")
-
     fault: Literal["never_done"]
 
     def apply(self, performance: "Performance") -> "Performance":
@@ -261,8 +253,6 @@ class NeverDone(ResponseFault):
 
 class SendError(SessionFault):
     """An `error` event that nobody caused."""
-
-    entry = _Entry(name="error")
 
     fault: Literal["error"]
     code: str = "server_error"
@@ -278,7 +268,7 @@ class SendError(SessionFault):
 class Stall(SessionFault):
     """Nothing is sent for a while; what was due in it comes in one burst at its end."""
 
-    entry = _Entry(name="stall", fuzz=Drawn({"for_ms": (500, 2000, 6000)}))
+    fuzz = Drawn({"for_ms": (500, 2000, 6000)})
 
     fault: Literal["stall"]
     for_ms: float | None = Field(default=None, gt=0, le=600_000)
@@ -294,8 +284,6 @@ class Stall(SessionFault):
 class Drop(SessionFault):
     """The connection is lost: no close frame, no more bytes."""
 
-    entry = _Entry(name="drop")
-
     fault: Literal["drop"]
 
     def apply(self, session: FaultySession) -> None:
@@ -306,7 +294,7 @@ class Drop(SessionFault):
 class Close(SessionFault):
     """The server closes the connection."""
 
-    entry = _Entry(name="close", fuzz=Drawn({"code": (1011, 1001, 4000)}))
+    fuzz = Drawn({"code": (1011, 1001, 4000)})
 
     fault: Literal["close"]
     code: int = Field(default=1011, ge=1000, le=4999)
@@ -322,8 +310,6 @@ class Close(SessionFault):
 class Expire(SessionFault):
     """The session reaches its end of life: error `session_expired`, then close 1001."""
 
-    entry = _Entry(name="expire")
-
     fault: Literal["expire"]
 
     def apply(self, session: FaultySession) -> None:
@@ -334,7 +320,7 @@ class Expire(SessionFault):
 class Duplicate(SessionFault):
     """The next server events are sent twice."""
 
-    entry = _Entry(name="duplicate", fuzz=Drawn({"events": (1, 5)}))
+    fuzz = Drawn({"events": (1, 5)})
 
     fault: Literal["duplicate"]
     events: int = Field(default=1, ge=1, le=10_000)
@@ -348,8 +334,6 @@ class Duplicate(SessionFault):
 class Reorder(SessionFault):
     """The next two server events change places."""
 
-    entry = _Entry(name="reorder")
-
     fault: Literal["reorder"]
 
     def apply(self, session: FaultySession) -> None:
@@ -359,8 +343,6 @@ class Reorder(SessionFault):
 
 class Malformed(SessionFault):
     """A message that is no JSON."""
-
-    entry = _Entry(name="malformed")
 
     fault: Literal["malformed"]
 
@@ -372,8 +354,6 @@ class Malformed(SessionFault):
 class UnknownEvent(SessionFault):
     """An event of a type that nobody knows."""
 
-    entry = _Entry(name="unknown_event")
-
     fault: Literal["unknown_event"]
 
     def apply(self, session: FaultySession) -> None:
@@ -383,8 +363,6 @@ class UnknownEvent(SessionFault):
 
 class Oversized(SessionFault):
     """An event that is larger than any real one."""
-
-    entry = _Entry(name="oversized")
 
     fault: Literal["oversized"]
     size_bytes: int = Field(default=2**24 + 1, ge=1024, le=2**26)
@@ -418,9 +396,13 @@ AnyFault = (
 
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
-FAULTS: dict[str, type[AnyFault]] = {kind.entry.name: kind for kind in get_args(AnyFault)}
+FAULTS: dict[str, type[AnyFault]] = {
+    get_args(kind.model_fields["fault"].annotation)[0]: kind for kind in get_args(AnyFault)
+}
 """All faults, by name."""
 
+PAGE = "docs/fake-realtime.md#faults"
+"""Where they are taught."""
 _KINDS = (HandshakeFault, ResponseFault, SessionFault)
 refuse_unperformed(
     FAULTS,
@@ -432,7 +414,7 @@ refuse_unperformed(
 def faults_table() -> str:
     """The table of docs/fake-realtime.md."""
     rows = (
-        [f"`{name}`", _places_of(kind), _keys_of(kind), says(kind.entry, kind)]
+        [f"`{name}`", _places_of(kind), _keys_of(kind), docstring(kind)]
         for name, kind in FAULTS.items()
     )
     return table(["fault", "strikes at", "keys, and their defaults", "what happens"], rows)

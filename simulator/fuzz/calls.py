@@ -6,11 +6,11 @@ stands in the scenario, so that the scenario's file is all that is needed to pla
 simplest choice is always the plain one: a clean line, no fault, one question.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from callerside.fakes.session.faults import FAULTS
-from callerside.registry import Drawn, Entry, OneIn
+from callerside.registry import Drawn, NotDrawn, OneIn
 from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import ACTIONS
@@ -82,12 +82,12 @@ _EVENTS_A_TURN = 10
 """At least, so that the event that is named comes before the calm."""
 
 
-def _drawn(entries: Iterable[Entry]) -> dict[str, Drawn]:
-    return {entry.name: entry.fuzz for entry in entries if isinstance(entry.fuzz, Drawn)}
+def _drawn(all_of_them: Mapping[str, Drawn | NotDrawn]) -> dict[str, Drawn]:
+    return {name: drawn for name, drawn in all_of_them.items() if isinstance(drawn, Drawn)}
 
 
-_FAULTS = _drawn(kind.entry for kind in FAULTS.values())
-_STEPS = _drawn(model.entry for model in ACTIONS.values())
+_FAULTS = _drawn({name: kind.fuzz for name, kind in FAULTS.items()})
+_STEPS = _drawn({name: model.entry.fuzz for name, model in ACTIONS.items()})
 
 
 REPLIES = (

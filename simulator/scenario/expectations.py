@@ -28,7 +28,7 @@ from pydantic_core import PydanticCustomError
 from callerside.agent.call.states import State as AgentState
 from callerside.marks import Mark
 from callerside.models import Strict, Tagged
-from callerside.registry import Drawn, Entry, NotDrawn, says, table
+from callerside.registry import Drawn, Entry, NotDrawn, docstring, table
 from callerside.simulator.scenario.durations import DurationMs, format_duration
 from callerside.simulator.scenario.known_marks import known_marks
 
@@ -331,7 +331,8 @@ def expectations_table() -> str:
         model = DETAILED_HAPPENINGS.get(name)
         known = "after the call" if model and issubclass(model, LookedUp) else "at once"
         examples = ", ".join(f"`{example}`" for example in entry.examples)
-        rows.append([examples, entry.unit, says(entry, model), known])
+        met = docstring(model) if model else entry.says
+        rows.append([examples, entry.unit, met, known])
     return table(["`expect:`", "its value", "met when", "known"], rows)
 
 

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from callerside.agent.telephony.interface import DtmfMethod
 from callerside.models import Strict, Tagged
-from callerside.registry import Drawn, Entry, says, table
+from callerside.registry import Drawn, Entry, docstring, table
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
 from callerside.simulator.scenario.expectations import Happening, Silence
 
@@ -303,7 +303,7 @@ def steps_table() -> str:
         [
             ", ".join(f"`{example}`" for example in model.entry.examples),
             model.entry.unit,
-            says(model.entry, model),
+            docstring(model),
         ]
         for model in ACTIONS.values()
     )

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import NoneType
-from typing import get_args
 
 import pytest
 import yaml
@@ -16,12 +15,11 @@ from callerside.fakes.session import faults
 from callerside.fakes.session.faults import FAULTS
 from callerside.registry import (
     Drawn,
-    Entry,
     NotDrawn,
     OneIn,
     UnperformedError,
+    docstring,
     refuse_unperformed,
-    says,
 )
 from callerside.simulator.caller.call_state import CallFacts
 from callerside.simulator.caller.expect import Met, expectation
@@ -82,14 +80,14 @@ def last_error(*python: str | Path) -> str:
     return done.stderr.splitlines()[-1]
 
 
-def is_taught(entry: Entry) -> bool:
+def is_taught(name: str, where: str) -> bool:
     """Whether the page has the heading that the anchor is made of, and the thing below it."""
-    page, _, anchor = entry.page.partition("#")
+    page, _, anchor = where.partition("#")
     text = (ROOT / page).read_text(encoding="utf-8")
     parts = re.split(r"^#+ (.*)$", text, flags=re.MULTILINE)
     below = dict(zip(parts[1::2], parts[2::2], strict=True))
     headings = {title.lower().replace(" ", "-"): text for title, text in below.items()}
-    return f"`{entry.name}" in headings[anchor].replace("{", "")
+    return f"`{name}" in headings[anchor].replace("{", "")
 
 
 @pytest.mark.parametrize("name", ACTIONS)
@@ -97,15 +95,15 @@ class TestEachStep:
     def test_is_called_as_its_entry_says_and_says_what_it_does(self, name: str) -> None:
         model = ACTIONS[name]
         assert model.entry.name == name
-        assert says(model.entry, model).endswith(".")
-        assert "See `" not in says(model.entry, model)
+        assert docstring(model).endswith(".")
+        assert "See `" not in docstring(model)
 
     def test_takes_a_value_of_a_unit_or_none(self, name: str) -> None:
         model = ACTIONS[name]
         assert (model.model_fields[name].annotation is NoneType) == (not model.entry.unit)
 
     def test_is_taught(self, name: str) -> None:
-        assert is_taught(ACTIONS[name].entry)
+        assert is_taught(name, ACTIONS[name].entry.page)
 
     def test_its_first_example_is_one(self, name: str) -> None:
         written = yaml.safe_load(ACTIONS[name].entry.examples[0])
@@ -146,7 +144,8 @@ def is_expected_in_a_test(name: str) -> bool:
 class TestEachExpectation:
     def test_is_known_by_its_name_and_says_when_it_is_met(self, name: str) -> None:
         entry = HAPPENINGS[name]
-        assert says(entry, DETAILED_HAPPENINGS.get(name)).endswith(".")
+        model = DETAILED_HAPPENINGS.get(name)
+        assert (docstring(model) if model else entry.says).endswith(".")
         assert (name in DETAILED_HAPPENINGS) == bool(entry.unit)
 
     def test_its_first_example_is_one_for_steps_and_for_never(self, name: str) -> None:
@@ -155,7 +154,7 @@ class TestEachExpectation:
         assert isinstance(happening, DETAILED_HAPPENINGS.get(name, str))
 
     def test_is_taught(self, name: str) -> None:
-        assert is_taught(HAPPENINGS[name])
+        assert is_taught(name, HAPPENINGS[name].page)
 
     def test_is_judged_while_the_call_lasts_and_looked_up_after_it(self, name: str) -> None:
         happening, scenario = first_example(name)
@@ -207,24 +206,20 @@ def test_an_expectation_that_nobody_judges_is_not_met() -> None:
 class TestEachFault:
     """That each is tried by itself is in tests/fakes/session/test_faults.py."""
 
-    def test_is_called_as_its_entry_says_and_says_what_it_does(self, name: str) -> None:
-        kind = FAULTS[name]
-        assert get_args(kind.model_fields["fault"].annotation) == (name,)
-        assert says(kind.entry, kind).endswith(".")
-
-    def test_says_what_its_keys_are(self, name: str) -> None:
+    def test_says_what_it_does_and_what_its_keys_are(self, name: str) -> None:
         """In which unit, where they are no plain number, is in their names."""
+        assert docstring(FAULTS[name]).endswith(".")
         assert all(field.description for key, field in FAULTS[name].model_fields.items()
                    if key != "fault")  # fmt: skip
 
     def test_is_taught(self, name: str) -> None:
-        assert is_taught(FAULTS[name].entry)
+        assert is_taught(name, faults.PAGE)
 
     def test_is_drawn_by_the_fuzzer_or_says_why_not(
         self, name: str, generated: list[Scenario]
     ) -> None:
         drawn = any(fault.fault == name for call in generated for fault in call.realtime.faults)
-        assert drawn == isinstance(FAULTS[name].entry.fuzz, Drawn)
+        assert drawn == isinstance(FAULTS[name].fuzz, Drawn)
 
 
 def test_a_fault_that_nobody_performs_stops_the_import(tmp_path: Path) -> None:
