@@ -119,8 +119,11 @@ class TestEachStep:
         drawn = any(step.action == name for call in generated for step in call.all_steps)
         assert drawn == isinstance(ACTIONS[name].entry.fuzz, Drawn)
 
-    def test_is_done_in_a_call_of_the_library(self, name: str, library: list[Scenario]) -> None:
-        assert any(step.action == name for call in library for step in call.all_steps)
+    def test_is_done_in_a_call_of_the_library_or_of_the_tests(
+        self, name: str, library: list[Scenario]
+    ) -> None:
+        done = any(step.action == name for call in library for step in call.all_steps)
+        assert done or is_in_a_test(rf"(steps: \[|, |- ){{{{0,2}}{name}\b")
 
 
 def expected(calls: Iterable[Scenario]) -> set[str]:
@@ -133,11 +136,11 @@ def expected(calls: Iterable[Scenario]) -> set[str]:
     }
 
 
-def is_expected_in_a_test(name: str) -> bool:
+def is_in_a_test(pattern: str) -> bool:
     texts = (
         path.read_text(encoding="utf-8") for path in (ROOT / "tests/simulator").rglob("test_*")
     )
-    return any(re.search(rf"expect: {{{{0,2}}{name}\b(?! start)", text) for text in texts)
+    return any(re.search(pattern, text) for text in texts)
 
 
 @pytest.mark.parametrize("name", HAPPENINGS)
@@ -172,7 +175,7 @@ class TestEachExpectation:
     def test_is_met_in_a_call_of_the_library_or_of_the_tests(
         self, name: str, library: list[Scenario]
     ) -> None:
-        assert name in expected(library) or is_expected_in_a_test(name)
+        assert name in expected(library) or is_in_a_test(rf"expect: {{{{0,2}}{name}\b(?! start)")
 
 
 def facts_of(scenario: Scenario) -> CallFacts:

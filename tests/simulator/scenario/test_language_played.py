@@ -19,6 +19,7 @@ from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load, load_file
+from callerside.simulator.scenario.steps import ACTIONS, Expect
 from callerside.speech.synthesis import synthesise
 from callerside.timelines import read_timeline
 
@@ -469,8 +470,7 @@ def test_what_the_end_of_the_call_cut_has_not_ended(
 
 
 @pytest.mark.parametrize(
-    "step",
-    ["hold", "resume", "hang_up", "vanish", "pause: 1", 'press: "1"', "sound: hum", 'say: "A"'],
+    "step", [one.entry.examples[0] for one in ACTIONS.values() if one is not Expect]
 )
 def test_nothing_can_be_done_in_a_call_that_the_agent_has_ended(play: Play, step: str) -> None:
     text = GOODBYE.replace("FAREWELL", "9000").replace("AWAITED", "hang_up")
