@@ -86,6 +86,8 @@ def docstring(model: type) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown; a cell may be empty."""
-    lines = [" ".join(f"| {cell}" if cell else "|" for cell in row) for row in (columns, *rows)]
-    lines.insert(1, "|---" * len(columns))
-    return "".join(f"{line} |\n".replace("--- |", "---|") for line in lines)
+    lines = [
+        " ".join(f"| {cell}" if cell else "|" for cell in (*row, "")) for row in (columns, *rows)
+    ]
+    lines.insert(1, "|---" * len(columns) + "|")
+    return "\n".join(lines) + "\n"
