@@ -1,13 +1,12 @@
-"""What a thing of a registry declares beside its model, and how a page lists it.
+"""What a thing of a registry declares beside its model.
 
 Steps, expectations and faults are each declared once: a model whose docstring says what it does,
 with its place in the fuzzer, and with an `Entry` where that is not all. Schema, messages and pages
 follow from it; who carries it out is known by the model (`refuse_unperformed`).
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import cleandoc
 from typing import Any
 
 
@@ -77,17 +76,3 @@ def refuse_unperformed(
     left = [name for name, model in declared.items() if model not in performed]
     if left:
         raise UnperformedError(f"{', '.join(left)}: declared, but {where} has no performer for it")
-
-
-def docstring(model: type) -> str:
-    """What a model's docstring says, on one line."""
-    return " ".join(cleandoc(model.__doc__ or "").split())
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown; a cell may be empty."""
-    lines = [
-        " ".join(f"| {cell}" if cell else "|" for cell in (*row, "")) for row in (columns, *rows)
-    ]
-    lines.insert(1, "|---" * len(columns) + "|")
-    return "\n".join(lines) + "\n"

@@ -13,11 +13,14 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import tables
+
 from callerside.agent.config import reference as settings_page
-from callerside.fakes.session import faults
-from callerside.simulator.scenario import authoring, expectations, steps
+from callerside.mark_registry import MARKS
+from callerside.simulator.scenario import authoring
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,11 +37,19 @@ class Place:
 
 
 PLACES = (
+    *(
+        Place(page="docs/marks.md", block=f"marks of {source}", make=partial(tables.marks, source))
+        for source in MARKS
+    ),
+    Place(page="docs/metrics.md", block="metrics", make=tables.metrics),
+    Place(page="docs/metrics.md", block="tolerances", make=tables.tolerances),
+    Place(page="docs/metrics.md", block="truths", make=tables.truths),
+    Place(page="docs/operating.md", block="metrics", make=tables.prometheus),
     Place(page="docs/settings.md", make=settings_page.render),
     Place(page="docs/scenario.schema.json", make=authoring.editor_schema_text),
-    Place(page="docs/scenarios.md", block="steps", make=steps.steps_table),
-    Place(page="docs/scenarios.md", block="expectations", make=expectations.expectations_table),
-    Place(page="docs/fake-realtime.md", block="faults", make=faults.faults_table),
+    Place(page="docs/scenarios.md", block="steps", make=tables.steps),
+    Place(page="docs/scenarios.md", block="expectations", make=tables.expectations),
+    Place(page="docs/fake-realtime.md", block="faults", make=tables.faults),
 )
 
 
@@ -52,14 +63,12 @@ def renewed(page: str, block: str, content: str) -> str:
     Raises:
         MissingBlockError: its two comments are not there, or not once each in this order.
     """
-    begin, end = f"<!-- generated: {block} -->\n", f"\n<!-- end of generated: {block} -->"
+    begin, end = f"<!-- generated: {block} -->", f"<!-- end of generated: {block} -->"
     head, has_begin, rest = page.partition(begin)
     _, has_end, tail = rest.partition(end)
     if not (has_begin and has_end) or begin in rest or end in head + tail:
-        raise MissingBlockError(
-            f"expected one line {begin.strip()} and after it one line {end.strip()}"
-        )
-    return f"{head}{begin}\n{content.strip()}\n{end}{tail}"
+        raise MissingBlockError(f"expected one line {begin} and after it one line {end}")
+    return f"{head}{begin}\n\n{content.strip()}\n\n{end}{tail}"
 
 
 def stale(places: Sequence[Place], root: Path) -> dict[Path, str]:

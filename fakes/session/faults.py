@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from callerside.clock import ms_to_ns
 from callerside.fakes.session.interface import RefuseConnection, SendText
 from callerside.models import ScriptModel
-from callerside.registry import Drawn, NotDrawn, docstring, refuse_unperformed, table
+from callerside.registry import Drawn, NotDrawn, refuse_unperformed
 from callerside.yaml.errors import plain
 
 if TYPE_CHECKING:  # both know the script, which knows faults
@@ -409,30 +409,6 @@ refuse_unperformed(
     {kind for kind in FAULTS.values() if issubclass(kind, _KINDS) and not isabstract(kind)},
     f"{__name__}.{'/'.join(kind.__name__ for kind in _KINDS)}.apply",
 )
-
-
-def faults_table() -> str:
-    """The table of docs/fake-realtime.md."""
-    rows = (
-        [f"`{name}`", _places_of(kind), _keys_of(kind), docstring(kind)]
-        for name, kind in FAULTS.items()
-    )
-    return table(["fault", "strikes at", "keys, and their defaults", "what happens"], rows)
-
-
-def _places_of(kind: type[BaseFault]) -> str:
-    if kind.places == ANYWHERE:
-        return "any point"
-    return ", ".join(f"`{place}`" for place in sorted(kind.places))
-
-
-def _keys_of(kind: type[BaseFault]) -> str:
-    return " ".join(
-        f"`{key}`{'' if field.default in (None, '') else f' ({field.default})'}: "
-        f"{field.description}"
-        for key, field in kind.model_fields.items()
-        if key not in (*BaseFault.model_fields, "fault")
-    )
 
 
 _ADAPTER: TypeAdapter[Fault] = TypeAdapter(Fault)

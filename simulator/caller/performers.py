@@ -36,6 +36,10 @@ class StepContext:
     effects: list[Effect]
     """What is to be done; the performer adds to it."""
 
+    def mark(self, name: str, **fields: object) -> None:
+        """Put a fact on the timeline."""
+        self.effects.append(EmitMark(at_ns=self.now_ns, name=name, fields=fields))
+
 
 _S = TypeVar("_S", bound=AnyStep)
 _Performer = Callable[[_S, StepContext], Ends]
@@ -69,8 +73,7 @@ def _press(step: steps.Press, call: StepContext) -> Ends:
         call.effects.append(SendDtmf(digits=step.press, method=step.method))
         ends = _lasts(KEY_MS * len(step.press), call)
     call.facts.turn_ended(call.now_ns)
-    fields = {"digits": step.press, "method": step.method}
-    call.effects.append(EmitMark(at_ns=call.now_ns, name="dtmf_sent", fields=fields))
+    call.mark("dtmf_sent", digits=step.press, method=step.method)
     return ends
 
 

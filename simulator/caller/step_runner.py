@@ -101,7 +101,7 @@ class Track:
         step = self._step
         if self._progress is None:
             self._progress = _Progress(now_ns)
-            self._mark(now_ns, "step_started", kind=step.action, text=step.describe())
+            self._mark_step(now_ns, "step_started", kind=step.action, text=step.describe())
         progress = self._progress
         if progress.ends is None:
             waiting = self._moment(step, progress, now_ns)
@@ -111,13 +111,13 @@ class Track:
         outcome = progress.ends(now_ns)
         if isinstance(outcome, Waiting):
             return self._wait(outcome, now_ns)
-        self._mark(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
+        self._mark_step(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
         return True
 
     def _wait(self, waiting: Waiting, now_ns: int) -> bool:
         if waiting.failure is not None:
             self.failure = f"step {self._number + 1}: {waiting.failure}"
-            self._mark(now_ns, "step_ended", ok=False, detail=waiting.failure)
+            self._mark_step(now_ns, "step_ended", ok=False, detail=waiting.failure)
         self.wake_ns = waiting.until_ns
         return False
 
@@ -166,6 +166,8 @@ class Track:
         )
         return PERFORMERS[type(step)](step, call)
 
+    def _mark_step(self, at_ns: int, name: str, **fields: object) -> None:
+        self._mark(at_ns, name, step=self._number, **fields)
+
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:
-        fields = {"step": self._number, **fields}
         self._effects.append(EmitMark(at_ns=at_ns, name=name, fields=fields))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.scenario.durations import format_duration
@@ -22,7 +23,6 @@ from callerside.simulator.scenario.expectations import (
     Silence,
     Told,
 )
-from callerside.simulator.scenario.known_marks import known_marks
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect
 
@@ -116,7 +116,7 @@ def unseen(scenario: Scenario) -> list[str]:
 def _is_seen(happening: Heard | DetailedHappening) -> bool:
     """Whether the caller's own marks tell of it."""
     if isinstance(happening, MarkFound):
-        sources = {source for source, marks in known_marks().items() if happening.mark in marks}
+        sources = {source for source, marks in MARKS.items() if happening.mark in marks}
         return (happening.source or "") == "caller" or sources == {"caller"}
     return not isinstance(happening, LookedUp)
 

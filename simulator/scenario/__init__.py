@@ -4,7 +4,6 @@ __all__ = [
     "authoring",
     "durations",
     "expectations",
-    "known_marks",
     "loader",
     "model",
     "network",

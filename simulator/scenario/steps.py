@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from callerside.agent.telephony.interface import DtmfMethod
 from callerside.models import Strict, Tagged
-from callerside.registry import Drawn, Entry, docstring, table
+from callerside.registry import Drawn, Entry
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
 from callerside.simulator.scenario.expectations import Happening, Silence
 
@@ -295,19 +295,6 @@ AnyStep = Say | MakeSound | Press | Pause | Hold | Resume | HangUp | Vanish | Ex
 ACTIONS: dict[str, type[AnyStep]] = {model.entry.name: model for model in get_args(AnyStep)}
 _WORDS = tuple(name for name, model in ACTIONS.items() if not model.entry.unit)
 """Of the actions that can stand alone."""
-
-
-def steps_table() -> str:
-    """The table of docs/scenarios.md."""
-    rows = (
-        [
-            ", ".join(f"`{example}`" for example in model.entry.examples),
-            model.entry.unit,
-            docstring(model),
-        ]
-        for model in ACTIONS.values()
-    )
-    return table(["step", "its value", "what it has the caller do"], rows)
 
 
 def _step_tag(value: Any) -> str | None:

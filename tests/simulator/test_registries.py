@@ -10,17 +10,11 @@ from types import NoneType
 
 import pytest
 import yaml
+from tables import docstring
 
 from callerside.fakes.session import faults
 from callerside.fakes.session.faults import FAULTS
-from callerside.registry import (
-    Drawn,
-    NotDrawn,
-    OneIn,
-    UnperformedError,
-    docstring,
-    refuse_unperformed,
-)
+from callerside.registry import Drawn, NotDrawn, OneIn, UnperformedError, refuse_unperformed
 from callerside.simulator.caller.call_state import CallFacts
 from callerside.simulator.caller.expect import Met, expectation
 from callerside.simulator.caller.line_model import Line
