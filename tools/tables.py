@@ -13,8 +13,8 @@ from callerside.marks import Source
 from callerside.registry import Entry
 from callerside.reports.metrics.registry import METRICS, TOLERANCE, Metric
 from callerside.simulator.scenario.expectations import (
-    DETAILED_HAPPENINGS,
-    HAPPENINGS,
+    DETAILED_EXPECTATIONS,
+    EXPECTATIONS,
     LookedUp,
 )
 from callerside.simulator.scenario.steps import ACTIONS
@@ -52,11 +52,13 @@ def steps() -> str:
 
 def expectations() -> str:
     """What `expect` and `never` know."""
-    return table(["`expect:`", "its value", "met when", "known"], map(_expectation, HAPPENINGS.values()))
+    return table(
+        ["`expect:`", "its value", "met when", "known"], map(_expectation, EXPECTATIONS.values())
+    )
 
 
 def _expectation(entry: Entry) -> list[str]:
-    model = DETAILED_HAPPENINGS.get(entry.name)
+    model = DETAILED_EXPECTATIONS.get(entry.name)
     met = docstring(model) if model else entry.says
     known = "after the call" if model and issubclass(model, LookedUp) else "at once"
     return [_examples(entry), entry.unit, met, known]

@@ -103,17 +103,17 @@ class RecordedConnection:
     def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
         """See `RealtimeConnection.start`."""
 
-        def listen(told: RealtimeInput) -> None:
-            match told:
+        def listen(received: RealtimeInput) -> None:
+            match received:
                 case RealtimeEvent():
-                    self._file.add("server", told.event)
+                    self._file.add("server", received.event)
                 case RealtimeClosed():
                     self._file.close()
                 case RealtimeConnected() | RealtimeGarbage():
                     pass  # no event
                 case unknown:
                     assert_never(unknown)
-            on_input(told)
+            on_input(received)
 
         self._connection.start(listen)
 

@@ -9,15 +9,15 @@ from callerside.fakes.session.faults import (
     FaultySession,
     Handshake,
     HandshakeFault,
-    Point,
     ResponseFault,
     SessionFault,
-    parse_point,
+    TriggerPoint,
+    parse_trigger_point,
 )
-from callerside.fakes.session.response_plan import Performance
+from callerside.fakes.session.response_plan import ResponseSpec
 
 
-class Mischief:
+class FaultInjector:
     """Waits for the points of a session's faults. Every fault strikes once."""
 
     def __init__(self, faults: Sequence[Fault], session: FaultySession) -> None:
@@ -39,39 +39,39 @@ class Mischief:
                 break
         return handshake
 
-    def distort(self, performance: Performance) -> Performance:
+    def distort(self, spec: ResponseSpec) -> ResponseSpec:
         """What becomes of a response that faults have been planned for."""
-        place = parse_point(performance.name) if performance.name != "out_of_band" else None
+        place = parse_trigger_point(spec.name) if spec.name != "out_of_band" else None
         for fault in [fault for fault in self._at_response if fault.point == place]:
             self._at_response.remove(fault)
             self._mark(fault)
-            performance = fault.apply(performance)
-        return performance
+            spec = fault.apply(spec)
+        return spec
 
     def reached(self, place: str) -> None:
         """The conversation has come to a place: what waits for it strikes, now or later."""
         if not self._waiting or place == "out_of_band":
             return
-        point = parse_point(place)
+        point = parse_trigger_point(place)
         if point.place not in self._places:
             return
         for number, fault in list(self._waiting.items()):
             if replace(fault.point, offset_ms=0.0) == point:
                 self._schedule(number, fault.point)
 
-    def strike(self, number: int) -> None:
+    def inject(self, number: int) -> None:
         """Perform a fault; its timer `fault:{number}` is due."""
         fault = self._waiting.pop(number, None)
         if fault is not None:
             self._mark(fault)
             fault.apply(self._session)
 
-    def _schedule(self, number: int, point: Point) -> None:
+    def _schedule(self, number: int, point: TriggerPoint) -> None:
         if point.offset_ms:
             out = self._session.out
             out.set_timer(f"fault:{number}", out.now_ns + ms_to_ns(point.offset_ms))
         else:
-            self.strike(number)
+            self.inject(number)
 
     def _mark(self, fault: Fault) -> None:
         extra = {"detail": fault.detail} if fault.detail else {}

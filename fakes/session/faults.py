@@ -1,8 +1,8 @@
 """Faults by name: what can go wrong with a Realtime session, and where it does.
 
-In a script each is a mapping with its name under `fault` and its place under `at` (`Point`), such
-as `{fault: stall, at: "reply 1 + 800ms", for_ms: 3000}`. On the command line the same is written
-`stall for_ms=3000 at=reply 1 + 800ms`.
+In a script each is a mapping with its name under `fault` and its place under `at` (`TriggerPoint`),
+such as `{fault: stall, at: "reply 1 + 800ms", for_ms: 3000}`. On the command line the same is
+written `stall for_ms=3000 at=reply 1 + 800ms`.
 
 A new fault is a class with `apply`, which does it, and a place in `AnyFault`. Its docstrings are
 what docs/fake-realtime.md says of it and of its keys, whose names carry their units.
@@ -24,8 +24,8 @@ from callerside.registry import Drawn, NotDrawn, refuse_unperformed
 from callerside.yaml.errors import plain
 
 if TYPE_CHECKING:  # both know the script, which knows faults
-    from callerside.fakes.session.context import Outbox
-    from callerside.fakes.session.response_plan import Performance
+    from callerside.fakes.session.context import SessionOutput
+    from callerside.fakes.session.response_plan import ResponseSpec
 
 Place = Literal["connect", "greeting", "speech", "turn", "reply", "event"]
 
@@ -39,7 +39,7 @@ _EXPECTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TriggerPoint:
     """A place, which one of its kind (from 1 on; 0: there is only one), and how long after it."""
 
     place: Place
@@ -51,7 +51,7 @@ class Point:
         return f"{text} + {self.offset_ms:g}ms" if self.offset_ms else text
 
 
-def parse_point(text: str) -> Point:
+def parse_trigger_point(text: str) -> TriggerPoint:
     """Read a point as it is written above.
 
     Raises:
@@ -65,7 +65,7 @@ def parse_point(text: str) -> Point:
     if (place in _NUMBERED) != bool(number):
         raise ValueError(f"{text!r}: {_numbering(place)}")
     offset = float(match["offset"] or 0) * (1000 if match["unit"] == "s" else 1)
-    return Point(place, number, offset)
+    return TriggerPoint(place, number, offset)
 
 
 def _numbering(place: Place) -> str:
@@ -78,7 +78,7 @@ ANYWHERE: frozenset[Place] = frozenset(get_args(Place))
 
 
 def _checked_point(text: str) -> str:
-    parse_point(text)
+    parse_trigger_point(text)
     return text
 
 
@@ -97,7 +97,7 @@ class Handshake:
 class FaultySession:
     """What a fault can do to the session that it strikes."""
 
-    out: "Outbox"
+    out: "SessionOutput"
     close: Callable[[int, str], None]
     """With code and reason."""
     drop: Callable[[], None]
@@ -121,9 +121,9 @@ class BaseFault(ScriptModel):
     """In how many sessions of a path it strikes, from the first on: a reconnect may be spared."""
 
     @property
-    def point(self) -> Point:
+    def point(self) -> TriggerPoint:
         """`at`, read."""
-        return parse_point(self.at)
+        return parse_trigger_point(self.at)
 
     @property
     def detail(self) -> str:
@@ -163,7 +163,7 @@ class ResponseFault(BaseFault, ABC):
     delayable: ClassVar[bool] = False
 
     @abstractmethod
-    def apply(self, performance: "Performance") -> "Performance":
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
         """What becomes of the response."""
 
 
@@ -222,9 +222,9 @@ class Slow(ResponseFault):
     pace: float = Field(default=0.8, gt=0, le=10)
     """Audio seconds a second: less than 1 starves the listener."""
 
-    def apply(self, performance: "Performance") -> "Performance":
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
         """See `ResponseFault.apply`."""
-        return replace(performance, pace=self.pace)
+        return replace(spec, pace=self.pace)
 
 
 class Fail(ResponseFault):
@@ -236,9 +236,9 @@ class Fail(ResponseFault):
     code: str = "inference_rate_limit_exceeded"
     """`status_details.error.code`; `insufficient_quota` is the other common one."""
 
-    def apply(self, performance: "Performance") -> "Performance":
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
         """See `ResponseFault.apply`."""
-        return replace(performance, fails_with=self.code)
+        return replace(spec, fails_with=self.code)
 
 
 class NeverDone(ResponseFault):
@@ -246,9 +246,9 @@ class NeverDone(ResponseFault):
 
     fault: Literal["never_done"]
 
-    def apply(self, performance: "Performance") -> "Performance":
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
         """See `ResponseFault.apply`."""
-        return replace(performance, never_done=True)
+        return replace(spec, never_done=True)
 
 
 class SendError(SessionFault):
@@ -276,7 +276,7 @@ class Stall(SessionFault):
 
     def apply(self, session: FaultySession) -> None:
         """See `SessionFault.apply`."""
-        session.out.link.stall(keeps=self.for_ms is not None)
+        session.out.delivery.stall(keeps=self.for_ms is not None)
         if self.for_ms is not None:
             session.out.set_timer("stall", session.out.now_ns + ms_to_ns(self.for_ms))
 
@@ -328,7 +328,7 @@ class Duplicate(SessionFault):
 
     def apply(self, session: FaultySession) -> None:
         """See `SessionFault.apply`."""
-        session.out.link.double(self.events)
+        session.out.delivery.double(self.events)
 
 
 class Reorder(SessionFault):
@@ -338,7 +338,7 @@ class Reorder(SessionFault):
 
     def apply(self, session: FaultySession) -> None:
         """See `SessionFault.apply`."""
-        session.out.link.swap()
+        session.out.delivery.swap()
 
 
 class Malformed(SessionFault):
@@ -348,7 +348,7 @@ class Malformed(SessionFault):
 
     def apply(self, session: FaultySession) -> None:
         """See `SessionFault.apply`."""
-        session.out.link.push(SendText(_MALFORMED))
+        session.out.delivery.push(SendText(_MALFORMED))
 
 
 class UnknownEvent(SessionFault):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.answers import Answer, answers_of
-from callerside.reports.metrics.audible import Scene, listen
+from callerside.reports.metrics.audible import AudibleSegments, listen
 from callerside.reports.metrics.turns import Turn, turns_of
 
 
@@ -13,12 +13,12 @@ class HeardCall:
     """The evidence of a call, and what is to be heard in it."""
 
     evidence: CallEvidence
-    scene: Scene
+    audible: AudibleSegments
     turns: list[Turn]
     answers: list[Answer]
 
 
 def hear(evidence: CallEvidence) -> HeardCall:
     """Listen to a call's recording, and find its turns and answers in it."""
-    scene = listen(evidence)
-    return HeardCall(evidence, scene, turns_of(evidence, scene), answers_of(evidence, scene))
+    audible = listen(evidence)
+    return HeardCall(evidence, audible, turns_of(evidence, audible), answers_of(evidence, audible))

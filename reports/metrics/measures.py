@@ -11,14 +11,14 @@ from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics import measurement
 from callerside.reports.metrics.audible import (
     NS_PER_MS,
-    Scene,
+    AudibleSegments,
     Sound,
     longest_silence_ms,
     overlap_ms,
     spoken,
 )
 from callerside.reports.metrics.heard_call import HeardCall
-from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.turns import Turn
 
@@ -60,7 +60,7 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
 
 def beep(call: HeardCall) -> Iterator[Measurement]:
     """When the connection beep came, and what it was like."""
-    evidence, heard = call.evidence, call.scene.beep
+    evidence, heard = call.evidence, call.audible.beep
     if heard is None:
         return
     answered = _answered(evidence)
@@ -76,7 +76,7 @@ def greeting(call: HeardCall) -> Iterator[Measurement]:
     """When the greeting began."""
     evidence = call.evidence
     answered = _answered(evidence)
-    sound = greeting_heard(evidence, call.scene)
+    sound = greeting_heard(evidence, call.audible)
     if not answered or sound is None:
         return
     started = evidence.first("agent", "greeting_started")
@@ -90,7 +90,7 @@ def greeting(call: HeardCall) -> Iterator[Measurement]:
     )
 
 
-def greeting_heard(evidence: CallEvidence, scene: Scene) -> Sound | None:
+def greeting_heard(evidence: CallEvidence, audible: AudibleSegments) -> Sound | None:
     """The first speech at the ear before the caller has said anything.
 
     Where the agent tells when its greeting began, not before: a beep that a bad network has cut to
@@ -98,9 +98,9 @@ def greeting_heard(evidence: CallEvidence, scene: Scene) -> Sound | None:
     """
     started = evidence.first("agent", "greeting_started")
     earliest_ns = started.at_ns - _FRAME_NS if started else 0
-    sounds = (s for s in scene.ear if s.kind == "speech" and s.start_ns >= earliest_ns)
+    sounds = (s for s in audible.ear if s.kind == "speech" and s.start_ns >= earliest_ns)
     first = next(sounds, None)
-    if first is None or (scene.said and scene.said[0].start_ns <= first.start_ns):
+    if first is None or (audible.said and audible.said[0].start_ns <= first.start_ns):
         return None
     return first
 
@@ -143,14 +143,16 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
 
 def flow(call: HeardCall) -> Iterator[Measurement]:
     """Silence, and double talk."""
-    evidence, scene = call.evidence, call.scene
+    evidence, audible = call.evidence, call.audible
     answered = _answered(evidence)
     if not evidence.recorded or not answered:
         return
     end_ns = _call_end_ns(evidence)
-    both = [*scene.mouth, *scene.ear]
+    both = [*audible.mouth, *audible.ear]
     yield Measurement(name="dead_air_ms", value=longest_silence_ms(both, answered.at_ns, end_ns))
-    yield Measurement(name="talk_over_ms", value=overlap_ms(spoken(scene.mouth), spoken(scene.ear)))
+    yield Measurement(
+        name="talk_over_ms", value=overlap_ms(spoken(audible.mouth), spoken(audible.ear))
+    )
 
 
 def transport(call: HeardCall) -> Iterator[Measurement]:
@@ -180,7 +182,7 @@ def disturbed(call: HeardCall) -> Iterator[Measurement]:
     lag = evidence.last("caller", "scheduling_lag")
     if lag is None:
         return
-    stood = standstills(evidence.marks)
+    stood = stall_intervals(evidence.marks)
     all_ms = sum(one.length_ms for one in stood)
     times = "once" if len(stood) == 1 else f"{len(stood)} times"
     yield Measurement(

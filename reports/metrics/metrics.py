@@ -6,7 +6,7 @@ from pkgutil import resolve_name
 
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.answers import Answer
-from callerside.reports.metrics.audible import Scene
+from callerside.reports.metrics.audible import AudibleSegments
 from callerside.reports.metrics.heard_call import HeardCall, hear
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.registry import METRICS
@@ -19,7 +19,7 @@ Measure = Callable[[HeardCall], Iterator[Measurement]]
 class Measured:
     """Everything that a call's evidence says."""
 
-    scene: Scene
+    audible: AudibleSegments
     turns: list[Turn]
     answers: list[Answer]
     measurements: list[Measurement]
@@ -30,7 +30,7 @@ def measure(evidence: CallEvidence) -> Measured:
     call = hear(evidence)
     names = dict.fromkeys(metric.measured_by for metric in METRICS.values())
     found = [one for name in names for one in measure_called(name)(call)]
-    return Measured(call.scene, call.turns, call.answers, found)
+    return Measured(call.audible, call.turns, call.answers, found)
 
 
 def measure_called(name: str) -> Measure:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from callerside.clock import ms_to_ns
 from callerside.registry import refuse_unperformed
-from callerside.simulator.caller.call_state import CallFacts
+from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import Effect, EmitMark, SendDtmf
 from callerside.simulator.caller.events import Hold as HoldLeg
 from callerside.simulator.caller.events import Resume as ResumeLeg
@@ -30,7 +30,7 @@ class StepContext:
     """What a performer works with."""
 
     now_ns: int
-    facts: CallFacts
+    observed: ObservedCall
     audio: bytes | None
     """PCM of what is audible of the step."""
     effects: list[Effect]
@@ -56,8 +56,8 @@ def _performs(kind: type[_S]) -> Callable[[_Performer[_S]], _Performer[_S]]:
 
 @_performs(steps.Say)
 def _say(step: steps.Say, call: StepContext) -> Ends:
-    call.facts.turns += 1
-    return _speak(str(step.say), call, turn=call.facts.turns)
+    call.observed.turns += 1
+    return _speak(str(step.say), call, turn=call.observed.turns)
 
 
 @_performs(steps.MakeSound)
@@ -72,7 +72,7 @@ def _press(step: steps.Press, call: StepContext) -> Ends:
     else:
         call.effects.append(SendDtmf(digits=step.press, method=step.method))
         ends = _lasts(KEY_MS * len(step.press), call)
-    call.facts.turn_ended(call.now_ns)
+    call.observed.turn_ended(call.now_ns)
     call.mark("dtmf_sent", digits=step.press, method=step.method)
     return ends
 
@@ -101,13 +101,13 @@ def _hang_up(_: steps.HangUp, _call: StepContext) -> Ends:
 
 @_performs(steps.Vanish)
 def _vanish(_: steps.Vanish, call: StepContext) -> Ends:
-    call.facts.vanished = True
+    call.observed.vanished = True
     return _at_once
 
 
 @_performs(steps.Expect)
 def _expect(step: steps.Expect, call: StepContext) -> Ends:
-    return lambda now_ns: expectation(step, call.facts, call.now_ns, now_ns)
+    return lambda now_ns: expectation(step, call.observed, call.now_ns, now_ns)
 
 
 refuse_unperformed(ACTIONS, PERFORMERS, __name__)
@@ -116,7 +116,7 @@ refuse_unperformed(ACTIONS, PERFORMERS, __name__)
 def _speak(text: str, call: StepContext, turn: int | None = None) -> Ends:
     """Ends with the last frame."""
     assert call.audio is not None, text  # noqa: S101 - made before the call
-    utterance = call.facts.mouth.say(text, call.audio, turn)
+    utterance = call.observed.speech.say(text, call.audio, turn)
     return lambda _: Waiting() if utterance.ended_ns is None else Met()
 
 

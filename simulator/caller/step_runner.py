@@ -1,7 +1,7 @@
 """Does the steps of a scenario one after the other: waits for each one's moment, acts, and checks.
 
 A step begins when the one before has ended. It waits for its `when`, acts, and ends when what it
-does is done, or what it expects has been heard. What only the other parties' timelines can tell (a
+does is done, or what it expects has been heard. What only the other parties' timelines can show (a
 function call, a state, a mark) does not hold the caller up: it is looked up after the call, by
 `simulator.runner.expectations_after`.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 
 from callerside.clock import ms_to_ns
-from callerside.simulator.caller.call_state import CallFacts
+from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import Effect, EmitMark
 from callerside.simulator.caller.expect import Waiting
 from callerside.simulator.caller.performers import PERFORMERS, Ends, StepContext
@@ -28,14 +28,14 @@ class _Progress:
     """None until it acts."""
 
 
-class Track:
+class StepRunner:
     """Some steps, in order.
 
     Args:
         steps: what to do.
         first: the number of the first step, for marks.
         audio: PCM of the steps that speak, by number.
-        facts: what is known about the call.
+        observed: what is known about the call.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class Track:
         steps: Sequence[Step],
         first: int,
         audio: Mapping[int, bytes],
-        facts: CallFacts,
+        observed: ObservedCall,
     ) -> None:
         self.failure: str | None = None
         self.wake_ns: int | None = None
         self._steps = steps
         self._first = first
         self._audio = audio
-        self._facts = facts
+        self._observed = observed
         self._position = 0
         self._progress: _Progress | None = None
         self._effects: list[Effect] = []
@@ -123,14 +123,14 @@ class Track:
 
     def _moment(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | None:
         """What there is to wait for before the step acts, if anything."""
-        facts = self._facts
-        if facts.ended is not None and not isinstance(step, Expect):
+        observed = self._observed
+        if observed.ended is not None and not isinstance(step, Expect):
             return Waiting()  # nothing can be done in a call that has ended: the machine says so
-        if isinstance(step, Voiced) and facts.media_ns is None:
+        if isinstance(step, Voiced) and observed.media_ns is None:
             return self._patiently(step, progress, now_ns, "the call has no audio")
         if step.when is None:
             return None
-        moment_ns = facts.moment_ns(step.when)
+        moment_ns = observed.moment_ns(step.when)
         if moment_ns is None or moment_ns > self._latest_ns(step, progress):
             return self._patiently(step, progress, now_ns, f'"{step.when}" did not come')
         return Waiting(moment_ns) if moment_ns > now_ns else None
@@ -142,7 +142,7 @@ class Track:
         return progress.began_ns + ms_to_ns(step.within)
 
     def _patiently(self, step: Step, progress: _Progress, now_ns: int, reason: str) -> Waiting:
-        patience_ms = self._facts.caller.patience
+        patience_ms = self._observed.caller.patience
         if step.when is not None and step.when.event is None:
             patience_ms += step.when.offset_ms
         limit_ms = step.within if step.within is not None else patience_ms
@@ -153,14 +153,14 @@ class Track:
             return Waiting(deadline_ns)
         return Waiting(
             failure=f"could not {step.what()}: {reason} within {format_duration(limit_ms)}; "
-            f"{self._facts.heard_so_far()}"
+            f"{self._observed.heard_so_far()}"
         )
 
     def _act(self, step: Step, now_ns: int) -> Ends:
         """Do the step; returns how it ends."""
         call = StepContext(
             now_ns=now_ns,
-            facts=self._facts,
+            observed=self._observed,
             audio=self._audio.get(self._number),
             effects=self._effects,
         )

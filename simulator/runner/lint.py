@@ -1,4 +1,4 @@
-"""What in a scenario cannot work, contradicts itself, or has no effect: told before a call."""
+"""What in a scenario cannot work, contradicts itself, or has no effect: reported before a call."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -96,18 +96,18 @@ def _nothing_to_forbid(scenario: Scenario) -> Iterator[str]:
             yield f"{place}: {one} cannot be: the call is ended after {limit} (time_limit)"
 
 
-def _unscripted(scenario: Scenario, happening: object) -> str:
+def _unscripted(scenario: Scenario, expected: object) -> str:
     """Why nothing in the script makes the model call that, or say it; empty if something does."""
     replies = [reply for _, reply in lines(scenario.realtime)]
     if any(reply.recording for reply in replies):
         return ""  # its turn may have it
     calls = [reply.function_call for reply in replies if reply.function_call]
-    if isinstance(happening, FunctionCall):
-        return _uncalled(happening, calls)
-    if isinstance(happening, Transcript):
+    if isinstance(expected, FunctionCall):
+        return _uncalled(expected, calls)
+    if isinstance(expected, Transcript):
         texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
-        if not any(happening.transcript.lower() in text for text in texts):
-            return f'no reply of realtime says "{happening.transcript}"'
+        if not any(expected.transcript.lower() in text for text in texts):
+            return f'no reply of realtime says "{expected.transcript}"'
     return ""
 
 
@@ -118,8 +118,8 @@ def _uncalled(wanted: FunctionCall, calls: Sequence[ScriptedCall]) -> str:
         near = nearest(name, [call.name for call in calls])
         return f'no reply of realtime calls the function "{name}"{near}'
     if not any(fits(wanted.arguments, arguments) for arguments in given):
-        told = " or ".join(map(str, given))
-        return f"no reply of realtime calls {name} with {wanted.arguments}, but with {told}"
+        named = " or ".join(map(str, given))
+        return f"no reply of realtime calls {name} with {wanted.arguments}, but with {named}"
     return ""
 
 
@@ -161,8 +161,8 @@ _RATE_HZ = 16_000
 
 def problems(scenario: Scenario) -> list[str]:
     """One line for everything that cannot work, each with file, line and column."""
-    if told := list(unspeakable(scenario)):
-        return told
+    if named := list(unspeakable(scenario)):
+        return named
     return [
         *_absent(scenario),
         *_contradictory(scenario),
@@ -208,7 +208,7 @@ def _files_like(complaint: str) -> str:
 
 
 def _absent(scenario: Scenario) -> Iterator[str]:
-    """What is waited for although the agent is told not to do it."""
+    """What is waited for although the agent is not to do it."""
     settings = _settings(scenario)
     switches = {"greeting": settings.greeting.enabled, "beep": settings.beep.enabled}
     for where, step in placed(scenario):
@@ -372,5 +372,5 @@ def _settings(scenario: Scenario) -> CallSettings:
 
 
 def all_problems(scenarios: Sequence[Scenario]) -> list[str]:
-    """Those of many scenarios; of cells of one matrix that share a problem, it is told once."""
+    """Those of many scenarios; of cells of one matrix that share a problem, it is reported once."""
     return list(dict.fromkeys(line for scenario in scenarios for line in problems(scenario)))

@@ -1,11 +1,11 @@
 """What can be heard in a call or found on its timelines: what `expect` and `never` speak of.
 
-A happening is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A name
-of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden for
-nothing.
+An expectation is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A
+name of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden
+for nothing.
 
 A new one that other parties' marks tell is a class derived from `LookedUp`, and a place in
-`DetailedHappening`. What the caller hears by itself is judged in `simulator.caller.expect`, and
+`DetailedExpectation`. What the caller hears by itself is judged in `simulator.caller.expect`, and
 found for `never` in `simulator.runner.expectations_after`, too.
 """
 
@@ -32,7 +32,7 @@ from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry, NotDrawn
 from callerside.simulator.scenario.durations import DurationMs, format_duration
 
-_MOST_TOLD = 20
+_MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
 
 
@@ -41,7 +41,7 @@ def _one_of(word: str, what: str, words: Collection[str], *, key: str | None = N
     if word in words:
         return word
     known = sorted(words)
-    told = ", ".join(known) if len(known) <= _MOST_TOLD else "one of docs/marks.md"
+    told = ", ".join(known) if len(known) <= _MOST_NAMED else "one of docs/marks.md"
     raise PydanticCustomError(
         "unknown_word",
         "there is no such {what}: expected {known}",
@@ -76,7 +76,7 @@ _Entry = partial(
 
 
 class _Detailed(Strict):
-    """What all happenings with details share."""
+    """What all expectations with details share."""
 
     entry: ClassVar[Entry]
 
@@ -312,30 +312,30 @@ _HEARD: tuple[Entry, ...] = (
     _Entry(name="hang_up", examples=("hang_up",), says="The agent ends the call."),
 )
 
-DetailedHappening = (
+DetailedExpectation = (
     Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
 )
-DETAILED_HAPPENINGS: dict[str, type[DetailedHappening]] = {
-    model.entry.name: model for model in get_args(DetailedHappening)
+DETAILED_EXPECTATIONS: dict[str, type[DetailedExpectation]] = {
+    model.entry.name: model for model in get_args(DetailedExpectation)
 }
-HAPPENINGS: dict[str, Entry] = {
+EXPECTATIONS: dict[str, Entry] = {
     entry.name: entry
-    for entry in (*_HEARD, *(model.entry for model in DETAILED_HAPPENINGS.values()))
+    for entry in (*_HEARD, *(model.entry for model in DETAILED_EXPECTATIONS.values()))
 }
 """All that `expect` and `never` know, by name."""
 
 
 def _details(value: Any) -> list[str]:
-    """Which of the detailed happenings a mapping names."""
+    """Which of the detailed expectations a mapping names."""
     keys: Any = type(value).model_fields if isinstance(value, Strict) else value
-    return [key for key in DETAILED_HAPPENINGS if isinstance(keys, dict) and key in keys]
+    return [key for key in DETAILED_EXPECTATIONS if isinstance(keys, dict) and key in keys]
 
 
-def _happening_tag(value: Any) -> str | None:
+def _expectation_tag(value: Any) -> str | None:
     return "word" if isinstance(value, str) else next(iter(_details(value)), None)
 
 
-def _known_happening(value: Any) -> Any:
+def _known_expectation(value: Any) -> Any:
     found = _details(value)
     if len(found) > 1:
         raise PydanticCustomError(
@@ -344,29 +344,29 @@ def _known_happening(value: Any) -> Any:
             {"found": " and ".join(found), "value": ""},
         )
     word = value.split(" ")[0] if isinstance(value, str) else ""
-    if word in DETAILED_HAPPENINGS:
-        example = DETAILED_HAPPENINGS[word].entry.examples[0]
+    if word in DETAILED_EXPECTATIONS:
+        example = DETAILED_EXPECTATIONS[word].entry.examples[0]
         raise PydanticCustomError(
             "bare",
-            "{word} needs to be told what, as in {example}",
+            "{word} needs a value, as in {example}",
             {"word": word, "example": example, "value": ""},
         )
     if found or isinstance(value, str):
         return value
     keys = list(value) if isinstance(value, dict) else []
     raise PydanticCustomError(
-        "happening",
+        "expectation",
         "expected one of {heard}, or a mapping with one of {keys}",
         {
             "heard": ", ".join(get_args(Heard)),
-            "keys": ", ".join(DETAILED_HAPPENINGS),
-            **({"word": str(keys[0]), "words": [*DETAILED_HAPPENINGS]} if keys else {}),
+            "keys": ", ".join(DETAILED_EXPECTATIONS),
+            **({"word": str(keys[0]), "words": [*DETAILED_EXPECTATIONS]} if keys else {}),
         },
     )
 
 
-Happening = Annotated[
-    Heard | DetailedHappening,
-    Tagged({"word": Heard, **DETAILED_HAPPENINGS}, _happening_tag),
-    BeforeValidator(_known_happening),
+Expectation = Annotated[
+    Heard | DetailedExpectation,
+    Tagged({"word": Heard, **DETAILED_EXPECTATIONS}, _expectation_tag),
+    BeforeValidator(_known_expectation),
 ]

@@ -22,7 +22,7 @@ from callerside.agent.telephony.interface import DtmfMethod
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
-from callerside.simulator.scenario.expectations import Happening, Silence
+from callerside.simulator.scenario.expectations import Expectation, Silence
 
 
 class Phrase(Strict):
@@ -270,7 +270,7 @@ class Expect(_Step):
         examples=("expect: reply",),
         fuzz=Drawn(weight=0),  # in the question that ends a call
     )
-    expect: Happening
+    expect: Expectation
 
     @property
     def least_ms(self) -> float:
@@ -315,7 +315,7 @@ def _step_from_word(value: Any) -> Any:
         if value[action] is None and action not in _WORDS:
             example = ACTIONS[action].entry.examples[0]
             raise PydanticCustomError(
-                "bare", "needs to be told what, as in {example}",
+                "bare", "needs a value, as in {example}",
                 {"value": "", "example": example, "key": action},
             )  # fmt: skip
         return value

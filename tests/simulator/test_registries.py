@@ -15,19 +15,19 @@ from tables import docstring
 from callerside.fakes.session import faults
 from callerside.fakes.session.faults import FAULTS
 from callerside.registry import Drawn, NotDrawn, OneIn, UnperformedError, refuse_unperformed
-from callerside.simulator.caller.call_state import CallFacts
+from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.expect import Met, expectation
-from callerside.simulator.caller.line_model import Line
-from callerside.simulator.caller.listener import Hearing
+from callerside.simulator.caller.line_model import LineModel
+from callerside.simulator.caller.listener import Listener
 from callerside.simulator.caller.performers import PERFORMERS
-from callerside.simulator.caller.speaker import Mouth
+from callerside.simulator.caller.speaker import SpeechOutput
 from callerside.simulator.fuzz.calls import generate
 from callerside.simulator.fuzz.choices import SeededChoices
 from callerside.simulator.runner.expectations_after import occurrences
 from callerside.simulator.scenario.expectations import (
-    DETAILED_HAPPENINGS,
-    HAPPENINGS,
-    DetailedHappening,
+    DETAILED_EXPECTATIONS,
+    EXPECTATIONS,
+    DetailedExpectation,
     Heard,
     LookedUp,
 )
@@ -123,11 +123,8 @@ class TestEachStep:
 def expected(calls: Iterable[Scenario]) -> set[str]:
     """By name: what steps expect, and what must never be."""
     one = [step.expect for call in calls for step in call.all_steps if isinstance(step, Expect)]
-    never = [happening for call in calls for happening in call.never]
-    return {
-        happening if isinstance(happening, str) else happening.entry.name
-        for happening in (*one, *never)
-    }
+    never = [wanted for call in calls for wanted in call.never]
+    return {wanted if isinstance(wanted, str) else wanted.entry.name for wanted in (*one, *never)}
 
 
 def is_in_a_test(pattern: str) -> bool:
@@ -137,34 +134,34 @@ def is_in_a_test(pattern: str) -> bool:
     return any(re.search(pattern, text) for text in texts)
 
 
-@pytest.mark.parametrize("name", HAPPENINGS)
+@pytest.mark.parametrize("name", EXPECTATIONS)
 class TestEachExpectation:
     def test_is_known_by_its_name_and_says_when_it_is_met(self, name: str) -> None:
-        entry = HAPPENINGS[name]
-        model = DETAILED_HAPPENINGS.get(name)
+        entry = EXPECTATIONS[name]
+        model = DETAILED_EXPECTATIONS.get(name)
         assert (docstring(model) if model else entry.says).endswith(".")
-        assert (name in DETAILED_HAPPENINGS) == bool(entry.unit)
+        assert (name in DETAILED_EXPECTATIONS) == bool(entry.unit)
 
     def test_its_first_example_is_one_for_steps_and_for_never(self, name: str) -> None:
-        happening, scenario = first_example(name)
-        assert scenario.never == (happening,)
-        assert isinstance(happening, DETAILED_HAPPENINGS.get(name, str))
+        wanted, scenario = first_example(name)
+        assert scenario.never == (wanted,)
+        assert isinstance(wanted, DETAILED_EXPECTATIONS.get(name, str))
 
     def test_is_taught(self, name: str) -> None:
-        assert is_taught(name, HAPPENINGS[name].page)
+        assert is_taught(name, EXPECTATIONS[name].page)
 
     def test_is_judged_while_the_call_lasts_and_looked_up_after_it(self, name: str) -> None:
-        happening, scenario = first_example(name)
+        wanted, scenario = first_example(name)
         step = scenario.steps[0]
         assert isinstance(step, Expect)
         met = isinstance(expectation(step, facts_of(scenario), 0, 0), Met)
-        assert met == isinstance(happening, LookedUp)
-        assert occurrences(happening, []) == []
+        assert met == isinstance(wanted, LookedUp)
+        assert occurrences(wanted, []) == []
 
     def test_is_drawn_by_the_fuzzer_or_says_why_not(
         self, name: str, generated: list[Scenario]
     ) -> None:
-        assert (name in expected(generated)) == isinstance(HAPPENINGS[name].fuzz, Drawn)
+        assert (name in expected(generated)) == isinstance(EXPECTATIONS[name].fuzz, Drawn)
 
     def test_is_met_in_a_call_of_the_library_or_of_the_tests(
         self, name: str, library: list[Scenario]
@@ -172,15 +169,15 @@ class TestEachExpectation:
         assert name in expected(library) or is_in_a_test(rf"expect: {{{{0,2}}{name}\b(?! start)")
 
 
-def facts_of(scenario: Scenario) -> CallFacts:
+def facts_of(scenario: Scenario) -> ObservedCall:
     """Those of a call of which nothing is known."""
-    line = Line(scenario.caller, b"", RATE_HZ, random.Random(1))
-    mouth = Mouth(line, RATE_HZ, mixes=False)
-    return CallFacts(scenario.caller, Hearing(RATE_HZ, end_silence_ms=700), mouth, greets=True)
+    line = LineModel(scenario.caller, b"", RATE_HZ, random.Random(1))
+    speech = SpeechOutput(line, RATE_HZ, mixes=False)
+    return ObservedCall(scenario.caller, Listener(RATE_HZ, end_silence_ms=700), speech, greets=True)
 
 
-def first_example(name: str) -> tuple[Heard | DetailedHappening, Scenario]:
-    written = yaml.safe_load(HAPPENINGS[name].examples[0])
+def first_example(name: str) -> tuple[Heard | DetailedExpectation, Scenario]:
+    written = yaml.safe_load(EXPECTATIONS[name].examples[0])
     scenario = Scenario.model_validate(
         {"about": "x", "steps": [{"expect": written}], "never": [written]}
     )

@@ -4,8 +4,8 @@ What is wrong here is wrong on purpose. `nox -s types` finds it: were one of the
 right, mypy would say that the comment which allows it is of no use.
 """
 
-from callerside.agent.call.context import Outbox as AgentOutbox
-from callerside.fakes.session.context import Outbox as SessionOutbox
+from callerside.agent.call.context import CallContext as AgentOutbox
+from callerside.fakes.session.context import SessionOutput as SessionOutbox
 from callerside.reports.evidence import CallEvidence
 from callerside.simulator.caller.machine import CallerMachine
 
