@@ -102,6 +102,7 @@ FLAG = Field(kind="yes or no")
 JSON = Field(kind="JSON")
 MS = Field(kind="number", unit="ms")
 HZ = Field(kind="number", unit="Hz")
+REPLAYED_MS = replace(MS, nullable=True, meaning="null: a replayed recording has none")
 ITEM = RESPONSE = Field(kind="text")  # ids of the Realtime API
 SAMPLES = Field(kind="whole number", unit="samples")
 TOTAL = Field(kind="whole number", unit="samples", meaning="since the session's beginning")
@@ -199,9 +200,9 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         ),
         _mark(
             "playout_underrun",
-            "silence inside a response, told when it ends: with more audio, or with what `until` "
-            "says, if nothing more came; the silence after a response that was broken off is one "
-            "unless other audio follows",
+            "silence inside a response, reported when it ends: with more audio, or with what "
+            "`until` says, if nothing more came; the silence after a response that was broken off "
+            "is one unless other audio follows",
             item=ITEM,
             missing_ms=MS,
             until=_optional(_one_of("cleared", "given_up", "call_ended")),
@@ -289,9 +290,9 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             text=TEXT,
         ),
         _mark("utterance_ended", "last frame left", turn=replace(WHOLE, meaning="1-based")),
-        _mark("beep_heard", "live ears: at the end of the beep", hz=HZ, length_ms=MS),
-        _mark("speech_heard", "live ears: onset of agent speech"),
-        _mark("silence_heard", "live ears: end of agent speech"),
+        _mark("beep_heard", "live, at the end of the beep", hz=HZ, length_ms=MS),
+        _mark("speech_heard", "live, the onset of agent speech"),
+        _mark("silence_heard", "live, the end of agent speech"),
         _mark("dtmf_sent", "the caller pressed keys", digits=TEXT, method=TEXT),
         _mark("dtmf_heard", "the agent pressed a key", digit=TEXT),
         _mark("transfer_heard", "REFER received", uri=TEXT),
@@ -344,12 +345,12 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             samples=replace(SAMPLES, meaning="at the session's input rate"),
             total_samples=TOTAL,
         ),
-        _mark("speech_started", "the VAD heard speech", item=ITEM, audio_start_ms=MS),
+        _mark("speech_started", "the VAD heard speech", item=ITEM, audio_start_ms=REPLAYED_MS),
         _mark(
             "speech_stopped",
             "it heard the speech's end",
             item=ITEM,
-            audio_end_ms=MS,
+            audio_end_ms=REPLAYED_MS,
             last_voiced_ms=replace(MS, meaning="on the audio clock"),
         ),
         _mark(
@@ -386,7 +387,7 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             status=TEXT,
             reason=_optional(TEXT),
         ),
-        _mark("truncated", "an item was cut by the client", item=ITEM, audio_end_ms=MS),
+        _mark("truncated", "an item was cut by the client", item=ITEM, audio_end_ms=REPLAYED_MS),
         _mark("function_called", "by the script", name=TEXT, arguments=JSON),
         _mark("error_sent", "`error` sent", code=_nullable(TEXT), message=TEXT),
         _mark(

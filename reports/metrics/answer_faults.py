@@ -11,7 +11,7 @@ from callerside.reports.metrics.measurement import Measurement
 
 def faults(call: HeardCall) -> Iterator[Measurement]:
     """What became of every answer between server and ear."""
-    yield from _told_by_the_agent(call)
+    yield from _marked_by_the_agent(call)
     numbers = {turn.response: turn.number for turn in call.turns}
     for answer in call.answers:
         alignment = answer.alignment
@@ -41,7 +41,7 @@ def faults(call: HeardCall) -> Iterator[Measurement]:
             )
 
 
-def _told_by_the_agent(call: HeardCall) -> Iterator[Measurement]:
+def _marked_by_the_agent(call: HeardCall) -> Iterator[Measurement]:
     """Silence that the agent put into an answer, as it says itself: nothing had come to play.
 
     Every answer counts, the greeting and those to no words among them. What was recognised has its
@@ -59,7 +59,7 @@ def _told_by_the_agent(call: HeardCall) -> Iterator[Measurement]:
             continue
         yield Measurement(
             name="gap_ms",
-            value=max(_told_holes_ms(evidence, item), default=0.0),
+            value=max(_marked_gaps_ms(evidence, item), default=0.0),
             turn=numbers.get(item),
             detail="as the agent says: what the server sent is not known"
             if not recognised
@@ -67,8 +67,8 @@ def _told_by_the_agent(call: HeardCall) -> Iterator[Measurement]:
         )
 
 
-def _told_holes_ms(evidence: CallEvidence, item: str | None) -> list[float]:
-    """The holes in an answer that the agent tells of: nothing had come to play."""
+def _marked_gaps_ms(evidence: CallEvidence, item: str | None) -> list[float]:
+    """The gaps in an answer that the agent has marked: nothing had come to play."""
     return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
 
 

@@ -93,8 +93,8 @@ def greeting(call: HeardCall) -> Iterator[Measurement]:
 def greeting_heard(evidence: CallEvidence, audible: AudibleSegments) -> Sound | None:
     """The first speech at the ear before the caller has said anything.
 
-    Where the agent tells when its greeting began, not before: a beep that a bad network has cut to
-    pieces can sound like speech.
+    Where the agent has marked when its greeting began, not before: a beep that a bad network has
+    cut to pieces can sound like speech.
     """
     started = evidence.first("agent", "greeting_started")
     earliest_ns = started.at_ns - _FRAME_NS if started else 0

@@ -61,7 +61,7 @@ class Metric:
 
 
 _OF_ONE_PROCESS = "exact by construction: both ends are marks of one process, the agent's"
-_OF_RTP = "as the agent's own RTP statistics tell it: nothing of the harness lies between"
+_OF_RTP = "as the agent's own RTP statistics have it: nothing of the harness lies between"
 _PLACES = "the places of phrase and answer, and when it heard the one and said the other"
 _ANSWERED: tuple[MarkName, ...] = (("caller", "call_answered"), ("agent", "answered"))
 _RECEIVED: tuple[MarkName, ...] = (("agent", "call_received"),)
@@ -85,7 +85,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:setup",
         counts_from=_RECEIVED,
-        own_delay="the delay that the server was told to add",
+        own_delay="the delay that the server was to add",
         budget={"above_own": 100},
         without_error=_OF_ONE_PROCESS,
     ),
@@ -194,7 +194,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="barge_in:interruptions",
         budget={"target": 0, "within": 40},
-        truth="of truncations that tell what was played of the answer that stops, 100 ms more, "
+        truth="of truncations that report what was played of the answer that stops, 100 ms more, "
         "and 100 ms less",
     ),
     Metric(

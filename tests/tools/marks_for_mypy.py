@@ -4,30 +4,30 @@ What is wrong here is wrong on purpose. `nox -s types` finds it: were one of the
 right, mypy would say that the comment which allows it is of no use.
 """
 
-from callerside.agent.call.context import CallContext as AgentOutbox
-from callerside.fakes.session.context import SessionOutput as SessionOutbox
+from callerside.agent.call.context import CallContext
+from callerside.fakes.session.context import SessionOutput
 from callerside.reports.evidence import CallEvidence
 from callerside.simulator.caller.machine import CallerMachine
 
 
-def of_the_agent(out: AgentOutbox, reason: str) -> None:
-    out.mark("answered")
-    out.mark("realtime_failed", {"reason": reason, "status": 503})
-    out.mark("realtime_failed", {"reason": reason})
-    out.mark("answerd")  # type: ignore[misc] # no such mark
-    out.mark("answer_sent")  # type: ignore[misc] # without its field
-    out.mark("answer_sent", {"satus": 200})  # type: ignore[typeddict-item]
-    out.mark("answer_sent", {"status": "200"})  # type: ignore[typeddict-item]
-    out.mark("realtime_failed", {"status": 503})  # type: ignore[typeddict-item]
+def of_the_agent(context: CallContext, reason: str) -> None:
+    context.mark("answered")
+    context.mark("realtime_failed", {"reason": reason, "status": 503})
+    context.mark("realtime_failed", {"reason": reason})
+    context.mark("answerd")  # type: ignore[misc] # no such mark
+    context.mark("answer_sent")  # type: ignore[misc] # without its field
+    context.mark("answer_sent", {"satus": 200})  # type: ignore[typeddict-item]
+    context.mark("answer_sent", {"status": "200"})  # type: ignore[typeddict-item]
+    context.mark("realtime_failed", {"status": 503})  # type: ignore[typeddict-item]
 
 
-def of_the_fake(out: SessionOutbox, more: dict[str, str]) -> None:
-    out.mark("response_done", response="r1", status="completed")
-    out.mark("response_done", response="r1", status="failed", **more)
-    out.mark("respons_done", response="r1")  # type: ignore[misc] # no such mark
-    out.mark("response_done", response="r1")  # type: ignore[call-arg]
-    out.mark("response_done", response="r1", state="completed")  # type: ignore[call-arg]
-    out.mark("response_done", response="r1", status=200)  # type: ignore[arg-type]
+def of_the_fake(output: SessionOutput, more: dict[str, str]) -> None:
+    output.mark("response_done", response="r1", status="completed")
+    output.mark("response_done", response="r1", status="failed", **more)
+    output.mark("respons_done", response="r1")  # type: ignore[misc] # no such mark
+    output.mark("response_done", response="r1")  # type: ignore[call-arg]
+    output.mark("response_done", response="r1", state="completed")  # type: ignore[call-arg]
+    output.mark("response_done", response="r1", status=200)  # type: ignore[arg-type]
 
 
 def of_the_caller(machine: CallerMachine) -> None:
