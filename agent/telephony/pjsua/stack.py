@@ -165,7 +165,7 @@ class Stack:
         library = functions()
         self._bridge = Bridge(library)
         self._timers = Timers(library)
-        self._sockets = MediaSockets(library, self.readers.add_media, self.readers.remove)
+        self._sockets = MediaSockets(library, self.readers.add_media, self.readers.remove_media)
         check(library, self._sockets)
 
     def _register_pacer(self) -> None:
