@@ -542,13 +542,10 @@ class CallMachine:
     def _listen(self, pcm: bytes) -> bool:
         return self._parts.link.ready and self._parts.turns.hear(pcm)
 
-    def _playout_cleared(self, _event: PlayoutCleared) -> None:
-        segments = self._player.cleared()
+    def _playout_cleared(self, event: PlayoutCleared) -> None:
+        segments = self._player.cleared(event)
         if self._parts.link.ready:
             self._parts.turns.cleared(segments)
-
-    def _playout_overflowed(self, event: PlayoutOverflowed) -> None:
-        self._player.overflowed(event.dropped_samples)
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
         self._out.mark("transfer_ended", {"status": event.status})
@@ -604,7 +601,7 @@ class CallMachine:
             MediaReady: self._media_ready,
             MediaHeld: self._media_held,
             PlayoutCleared: self._playout_cleared,
-            PlayoutOverflowed: self._playout_overflowed,
+            PlayoutOverflowed: parts.player.overflowed,
             DtmfReceived: parts.keys.pressed,
             TransferProgressed: self._transfer_progressed,
             TransferRequested: self._transfer_requested,
