@@ -10,6 +10,7 @@ from callerside.agent.call.events import ClearPlayout, EmitMark, Play
 from callerside.agent.call.playout import Kind, Player, Segment
 from callerside.agent.telephony.interface import (
     FRAME_MS,
+    INBAND_KEYS,
     FramePlayed,
     PlayoutCleared,
     PlayoutOverflowed,
@@ -186,6 +187,19 @@ def test_silence_before_the_first_sample_is_no_underrun() -> None:
     bench.write(answer, 20)
     bench.frames()
     assert bench.told() == ["started a"]
+
+
+def test_what_the_leg_plays_of_its_own_is_counted_for_nobody() -> None:
+    bench = Bench()
+    answer = bench.segment()
+    bench.write(answer, 40)
+    bench.frames()
+    bench.leg.write(b"k" * 2 * FRAME * 2, INBAND_KEYS)
+    bench.interrupt()
+    bench.frames(3)
+    assert bench.dropped == [answer]
+    assert answer.played == FRAME
+    assert bench.order() == "ak", "and a barge-in does not stop it"
 
 
 def test_frames_that_left_before_the_clearing_still_count() -> None:
