@@ -8,7 +8,7 @@ heard is written when the frame has left, not when it was queued.
 from dataclasses import dataclass
 from enum import StrEnum
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import ClearPlayout, Play
 from callerside.agent.telephony.interface import (
     FRAME_MS,
@@ -76,11 +76,11 @@ class Segment:
 _MANY_FRAMES = 1 << 30
 
 
-class Player:
+class Playout:
     """What the caller hears of the agent."""
 
-    def __init__(self, out: Outbox, rate_hz: int, max_ms: int) -> None:
-        self._out = out
+    def __init__(self, context: CallContext, rate_hz: int, max_ms: int) -> None:
+        self._context = context
         self._rate_hz = rate_hz
         self._max_samples = max_ms * rate_hz // 1000
         self._frame_samples = rate_hz * FRAME_MS // 1000
@@ -122,7 +122,7 @@ class Player:
         room = 0 if segment.cut_short else self._max_samples - self._waiting_samples
         if samples > room:
             segment.cut_short = True
-            self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
+            self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
             samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
         if not samples:
             return
@@ -130,7 +130,7 @@ class Player:
             self._give_tag(segment)
         segment.queued += samples
         self._waiting_samples += samples
-        self._out.effects.append(Play(pcm=pcm, tag=segment.tag))
+        self._context.effects.append(Play(pcm=pcm, tag=segment.tag))
 
     def complete(self, segment: Segment) -> None:
         """Nothing more of this segment will come; it may have been heard to its end already."""
@@ -198,7 +198,7 @@ class Player:
     def overflowed(self, event: PlayoutOverflowed) -> None:
         """The leg's own buffer was full, and dropped the newest audio."""
         samples = event.dropped_samples
-        self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
+        self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
         segment = self._segments.get(event.tag)
         if segment is not None:
             segment.queued -= samples
@@ -208,7 +208,7 @@ class Player:
             self._end_if_whole(segment)
 
     def interrupt(self) -> None:
-        """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
+        """The caller barges in: drop what may be interrupted; `cleared` reports what that was."""
         self._leave_broken_off(Until.CLEARED)
         cleared = {
             tag: segment
@@ -218,7 +218,7 @@ class Player:
         if cleared:
             self._clearing.update(cleared)
             self._waiting_samples -= sum(one.queued - one.played for one in cleared.values())
-            self._out.add(ClearPlayout(tags=frozenset(cleared)))
+            self._context.add(ClearPlayout(tags=frozenset(cleared)))
 
     def cleared(self, event: PlayoutCleared) -> list[Segment]:
         """The leg has dropped it, and every frame that left before has been counted.
@@ -259,7 +259,7 @@ class Player:
             self._broken_off = None
         if segment.missing:
             fields = {"item": segment.item or "", "missing_ms": self.ms(segment.missing)}
-            self._out.mark("playout_underrun", fields, at_ns=at_ns)
+            self._context.mark("playout_underrun", fields, at_ns=at_ns)
             segment.missing = 0
         segment.played += samples
         segment.last_played_ns = at_ns
@@ -296,41 +296,41 @@ class Player:
         return True
 
     def _leave_broken_off(self, until: Until) -> None:
-        """Tell the silence since a segment that was broken off, from the end of its last frame."""
+        """Mark the silence since a segment that was broken off, from the end of its last frame."""
         segment, self._broken_off = self._broken_off, None
         if segment is None:
             return
-        missing_ms = (self._out.now_ns - segment.last_played_ns) / NS_PER_MS - FRAME_MS
+        missing_ms = (self._context.now_ns - segment.last_played_ns) / NS_PER_MS - FRAME_MS
         if missing_ms > FRAME_MS:
             self._mark_hole(segment, missing_ms, until)
 
     def _mark_hole(self, segment: Segment, missing_ms: float, until: Until) -> None:
         fields = {"item": segment.item or "", "missing_ms": missing_ms, "until": until.value}
-        self._out.mark("playout_underrun", fields)
+        self._context.mark("playout_underrun", fields)
 
     def _mark_started(self, segment: Segment, at_ns: int) -> None:
         if segment.kind is Kind.BEEP:
-            self._out.mark("beep_started", at_ns=at_ns)
+            self._context.mark("beep_started", at_ns=at_ns)
         elif segment.kind is Kind.GREETING:
-            self._out.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
+            self._context.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
         elif segment.kind is Kind.PROMPT:
-            self._out.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
+            self._context.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
         if segment.item:
-            self._out.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
+            self._context.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
 
     def _mark_ended(self, segment: Segment, at_ns: int) -> None:
         played_ms = self.ms(segment.played)
         if segment.item:
-            self._out.mark(
+            self._context.mark(
                 "playout_ended", {"item": segment.item, "played_ms": played_ms}, at_ns=at_ns
             )
         if segment.kind is Kind.BEEP:
-            self._out.mark("beep_ended", at_ns=at_ns)
+            self._context.mark("beep_ended", at_ns=at_ns)
         elif segment.kind is Kind.GREETING:
             self._mark_greeting_ended(segment, at_ns, interrupted=segment.cut_short)
         elif segment.kind is Kind.PROMPT:
             fields = {"prompt": segment.origin, "played_ms": played_ms}
-            self._out.mark("prompt_ended", fields, at_ns=at_ns)
+            self._context.mark("prompt_ended", fields, at_ns=at_ns)
 
     def _mark_cleared(self, segment: Segment) -> None:
         fields: dict[str, object] = {
@@ -338,10 +338,10 @@ class Player:
             "dropped_ms": self.ms(segment.queued - segment.played),
         }
         item = {"item": segment.item} if segment.item else {}
-        self._out.mark("playout_cleared", {**item, **fields})
+        self._context.mark("playout_cleared", {**item, **fields})
         if segment.kind is Kind.GREETING:
-            self._mark_greeting_ended(segment, self._out.now_ns, interrupted=True)
+            self._mark_greeting_ended(segment, self._context.now_ns, interrupted=True)
 
     def _mark_greeting_ended(self, segment: Segment, at_ns: int, *, interrupted: bool) -> None:
         fields = {"played_ms": self.ms(segment.played), "interrupted": interrupted}
-        self._out.mark("greeting_ended", fields, at_ns=at_ns)
+        self._context.mark("greeting_ended", fields, at_ns=at_ns)

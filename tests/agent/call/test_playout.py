@@ -5,9 +5,9 @@ from collections import deque
 
 import pytest
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import ClearPlayout, EmitMark, Play
-from callerside.agent.call.playout import Kind, Player, Segment
+from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     INBAND_KEYS,
@@ -31,8 +31,8 @@ class Bench:
     """
 
     def __init__(self, *, leg_ms: int = 600_000) -> None:
-        self.out = Outbox()
-        self.player = Player(self.out, RATE_HZ, max_ms=120_000)
+        self.context = CallContext()
+        self.playout = Playout(self.context, RATE_HZ, max_ms=120_000)
         self.leg = PlayoutBuffer(RATE_HZ * leg_ms // 1000)
         self.heard = bytearray()
         self.inbox: deque[FramePlayed | PlayoutCleared | PlayoutOverflowed] = deque()
@@ -51,15 +51,15 @@ class Bench:
     def write(self, segment: Segment, length_ms: float) -> None:
         samples = round(length_ms * RATE_HZ / 1000)
         self.written[segment] += samples
-        self.player.write(segment, (segment.item or "").encode() * samples * BYTES_PER_SAMPLE)
+        self.playout.write(segment, (segment.item or "").encode() * samples * BYTES_PER_SAMPLE)
         self.settle()
 
     def complete(self, segment: Segment) -> None:
-        self.player.complete(segment)
+        self.playout.complete(segment)
         self.settle()
 
     def interrupt(self) -> None:
-        self.player.interrupt()
+        self.playout.interrupt()
         self.settle()
 
     def frames(self, count: int = 1) -> None:
@@ -79,16 +79,16 @@ class Bench:
         while self.inbox and count:
             match self.inbox.popleft():
                 case FramePlayed() as frame:
-                    self.player.frame_played(frame)
+                    self.playout.frame_played(frame)
                 case PlayoutCleared() as cleared:
-                    self.dropped += self.player.cleared(cleared)
+                    self.dropped += self.playout.cleared(cleared)
                 case PlayoutOverflowed() as overflowed:
-                    self.player.overflowed(overflowed)
+                    self.playout.overflowed(overflowed)
             self.settle()
             count -= 1
 
     def settle(self) -> None:
-        effects, self.out.effects = self.out.effects, []
+        effects, self.context.effects = self.context.effects, []
         for effect in effects:
             if isinstance(effect, Play):
                 dropped = self.leg.write(effect.pcm, effect.tag)
@@ -130,7 +130,7 @@ def test_a_segment_starts_and_ends_with_its_frames() -> None:
     assert bench.told() == ["started a"]
     bench.frames()
     assert bench.told() == ["ended a"]
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_a_frame_can_hold_the_end_of_one_segment_and_the_start_of_the_next() -> None:
@@ -223,10 +223,10 @@ def test_what_the_leg_could_not_hold_is_not_waited_for() -> None:
         bench.write(segment, 80)
         bench.complete(segment)
     bench.deliver()
-    assert bench.player.waiting_ms == 100
+    assert bench.playout.waiting_ms == 100
     bench.frames(5)
     assert (bench.heard_of(first), bench.heard_of(second)) == (640, 160)
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_what_the_leg_could_not_hold_at_all_has_ended() -> None:
@@ -237,9 +237,9 @@ def test_what_the_leg_could_not_hold_at_all_has_ended() -> None:
     bench.write(second, 80)
     bench.complete(second)
     bench.deliver()
-    assert bench.player.head is first
+    assert bench.playout.head is first
     bench.frames(5)
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 @pytest.mark.parametrize("is_whole", [True, False])
@@ -260,7 +260,7 @@ def test_what_must_be_heard_survives_what_it_waits_behind(is_whole: bool) -> Non
         bench.complete(greeting)
     bench.frames(60)
     assert bench.heard_of(greeting) == bench.written[greeting] == greeting.played
-    assert bench.player.idle
+    assert bench.playout.idle
     later = bench.segment()
     bench.write(later, 100)
     bench.complete(later)
@@ -285,7 +285,7 @@ def test_what_arrives_while_the_leg_clears_stands_behind_what_stays() -> None:
     bench.frames(60)
     assert bench.order() == "bc"
     assert bench.heard_of(greeting) == bench.written[greeting]
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_what_is_cut_just_before_its_end_is_heard_to_its_end() -> None:
@@ -300,7 +300,7 @@ def test_what_is_cut_just_before_its_end_is_heard_to_its_end() -> None:
     bench.frames(10)
     assert bench.heard_of(greeting) == bench.written[greeting]
     assert bench.dropped == [answer]
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_an_answer_that_is_still_arriving_is_finished_before_the_greeting_begins() -> None:
@@ -315,7 +315,7 @@ def test_an_answer_that_is_still_arriving_is_finished_before_the_greeting_begins
     bench.complete(answer)
     bench.frames(20)
     assert bench.order() == "ab"
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_what_follows_an_answer_that_has_run_dry_does_not_wait_for_it() -> None:
@@ -335,7 +335,7 @@ def test_what_follows_an_answer_that_has_run_dry_does_not_wait_for_it() -> None:
         *("started b", "ended b"),
         *("greeting_ended", "underrun a 60.0", "ended a"),
     ]
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_last_words_that_wait_are_not_dropped_by_the_callers_voice() -> None:
@@ -400,7 +400,7 @@ def test_in_random_calls_the_account_is_what_was_heard_and_nothing_stays_mute(se
     for segment in call.arriving:
         call.complete(segment)
     call.frames(sum(call.written.values()) // FRAME + 50)
-    assert call.player.idle, "something waits for ever"
+    assert call.playout.idle, "something waits for ever"
     for segment, written in call.written.items():
         assert segment.played == call.heard_of(segment)
         assert segment.interruptible or segment.played == written
