@@ -1,4 +1,4 @@
-"""What became of the agent's audio, item by item, counted anew from the tape of its machine.
+"""What became of the agent's audio, item by item, counted anew from the trace of its machine.
 
 The agent counts what has left by the leg's tags. `replay_playout` counts it anew, from the order of
 the effects and the lengths in the inputs: two counts, made by different means, must agree
