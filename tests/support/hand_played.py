@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
+from declared import assert_declared
+
 from callerside import audio
 from callerside.agent.telephony.interface import (
     AudioReceived,
@@ -162,6 +164,7 @@ class Call:
                 case CancelTimer():
                     self._timers.pop(effect.name, None)
                 case EmitMark():
+                    assert_declared("caller", effect.name, effect.fields)
                     self._let_hear(effect)
                 case HangUp() | Vanish() if self.hangs_up_properly:
                     self._waiting.insert(0, Told(0, HungUp(by="caller", status=200, reason="")))
