@@ -55,7 +55,7 @@ class SilentLeg:
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     """Running, but for its endpoint."""
-    monkeypatch.setattr("callerside.agent.service.service.SipEndpoint", lambda *_, **__: None)
+    monkeypatch.setattr("callerside.agent.service.service.AnsweringEndpoint", lambda *_, **__: None)
     service = Service(Settings(), Secrets(api_key="k"))
     service._clock = LoopClock(asyncio.get_running_loop())
     return service
