@@ -4,7 +4,6 @@ __all__ = [
     "authoring",
     "durations",
     "expectations",
-    "impairment",
     "loader",
     "model",
     "network",
