@@ -135,10 +135,22 @@ class ProcessPair:
                 result.set_result((message["verdict"], message["detail"]))
 
 
-def agent_process(name: str, config: Path, logs: Path, *, workers: int = 1) -> ChildProcess:
-    """An agent of ours; with several workers, a supervisor and they."""
+def agent_process(
+    name: str,
+    config: Path,
+    logs: Path,
+    on_line: Callable[[str], None] | None = None,
+    *,
+    workers: int = 1,
+) -> ChildProcess:
+    """An agent of ours; with several workers, a supervisor and they.
+
+    `on_line` gets its announcements of timelines that are complete.
+    """
     arguments = ["serve", "--config", str(config), "--workers", str(workers)]
-    return child(f"agent{name}", "callerside.agent.cli", arguments, logs)
+    if on_line is not None:
+        arguments.append("--announce")
+    return child(f"agent{name}", "callerside.agent.cli", arguments, logs, on_line)
 
 
 def caller_process(
