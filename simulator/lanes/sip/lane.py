@@ -15,6 +15,7 @@ from typing import Self
 
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
@@ -30,6 +31,7 @@ from callerside.simulator.lanes.sip.process_pair import (
     child,
 )
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
+from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.steps import Vanish
 
 UNANSWERED_S = 66.0
@@ -68,6 +70,7 @@ class SipLane:
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
         self._closed = ClosedFiles()
+        self._speech = SpeechFiles(self._work / "speech", CALLER_RATE_HZ)
         self._watching = contextlib.AsyncExitStack()
         count = -(-calls_at_once // (calls_a_worker or CALLS_A_PAIR))
         shared = self._agent("", "", count) if calls_a_worker else None
@@ -91,6 +94,7 @@ class SipLane:
             name,
             self._work / "logs",
             on_phase,
+            self._speech,
             agent=agent or self._agent(name, kind),
             worker=worker if agent else 0,
             agent_uri=self._agent_uri or "",
