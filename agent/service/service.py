@@ -79,6 +79,8 @@ class Service:
         """Called with the number of calls that are up, whenever it changes."""
         self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
         """Called with the SIP status of each call that is refused before it begins, and why."""
+        self.on_timeline_closed: Callable[[Path], None] = lambda _path: None
+        """Called with the timeline of each call, when no mark will be added to it any more."""
 
     @property
     def active_calls(self) -> int:
@@ -160,6 +162,7 @@ class Service:
             self.on_calls_changed(len(self._drivers))
             if timeline is not None:
                 _close_timeline(timeline)
+                self.on_timeline_closed(timeline.path)
 
         connect = _Connector(self._secrets, settings.recordings, name)
         driver = self._new_driver(

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol, assert_never
 
 from callerside.clock import Timer
@@ -67,6 +68,11 @@ class Connection:
         self._accepted = asyncio.Event()
         self._refusal: RefuseConnection | None = None
         self._sounds: dict[str, SoundFile] = {}
+
+    @property
+    def timeline(self) -> Path | None:
+        """The file of its marks, if there is one."""
+        return self._files.timeline_path
 
     async def outgoing(self) -> Outgoing:
         """What is to be sent next; a close or a drop is the last."""

@@ -1,3 +1,4 @@
+import base64
 import json
 import signal
 import socket
@@ -41,6 +42,22 @@ def exit_code(*arguments: str) -> int:
         main(arguments)
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+def test_it_announces_the_timelines_that_are_complete(tmp_path: Path) -> None:
+    """With the sound beside it: whoever reads that line has the whole of the session."""
+    out = tmp_path / "out"
+    options = ("--timelines", str(out), "--keep-audio", "--announce")
+    (tmp_path / "hotel.yaml").write_text("{}\n")
+    with running("serve", "--scripts", str(tmp_path), *options) as (process, url):
+        with connect(url.replace("/v1", "/hotel/v1")) as client:
+            client.recv(timeout=10)
+            audio = base64.b64encode(bytes(48_000)).decode()
+            client.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"closed {out}/hotel.realtime.jsonl\n"
+        assert read_timeline(out / "hotel.realtime.jsonl")[-1].name == "session_closed"
+        assert (out / "hotel.heard.wav").exists()
 
 
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
