@@ -26,7 +26,7 @@ from callerside.agent.service.run import (
     worker_settings,
 )
 from callerside.agent.service.worker import run_worker
-from callerside.agent.telephony.pjsua.errors import SipError
+from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.loader import ToolError
 from callerside.files import begin_in_utf8
 

@@ -74,6 +74,8 @@ class RegistrationSettings(Model):
 class SipSettings(Model):
     """The telephone's side of a worker."""
 
+    engine: Literal["auto", "pjsua2", "baresip"] = "auto"
+    """The SIP stack (docs/engines.md); `auto`: the better one of those that are installed."""
     host: str = "127.0.0.1"
     """IPv4 address to listen on; 0.0.0.0 is every interface."""
     port: Port = 5060
@@ -94,14 +96,11 @@ class SipSettings(Model):
     """Of the audio between telephone and API. `auto`: of each call by its codec, G.711 straight
     through, as µ-law or A-law, and 24 kHz PCM for G722; 24000: always PCM, for servers that do
     not speak G.711; 8000: always G.711."""
-    max_calls: int = Field(4, ge=1, le=4)
-    """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
+    max_calls: int = Field(4, ge=1, le=12)
+    """Calls at once; the next one is refused. A process of pjsua2 holds 4, of baresip 12."""
     conceal_loss: bool = False
-    """Fill lost packets with what was said before. It delays every packet of the call by 5 ms, so
-    it is for networks that lose some; without it what is lost is silence."""
-    clock_phase_ms: float | None = Field(None, ge=0, lt=20)
-    """When the media clock ticks, after every whole 20 ms of the system's monotonic clock: for
-    benchmarks, whose caller is on the same machine and ticks 10 ms later; null: at any time."""
+    """Fill lost packets with what was said before, for 60 ms at most; without it what is lost is
+    silence of its length. Neither delays anything."""
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)

@@ -44,7 +44,7 @@ MAX_QUEUE_MS = 3_600_000
 """Of audio that waits to be played: the largest playout buffer that can be set."""
 
 _MAX_LATE_FRAMES = 10
-"""A longer hole in the media clock's ticks is media that was down (hold), and becomes silence."""
+"""A longer hole between frames is media that was down (hold), and becomes silence."""
 
 _FRAME_NS = FRAME_MS * NS_PER_MS
 

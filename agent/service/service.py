@@ -28,9 +28,9 @@ from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
+from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
-from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
-from callerside.agent.telephony.pjsua.options import Registration, SipOptions
+from callerside.agent.telephony.options import Registration, SipOptions
 from callerside.agent.tools.executor import ThreadPool
 from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
@@ -60,12 +60,13 @@ class Service:
             sinks: every mark of every call goes to each of these, besides the call's timeline.
 
         Raises:
+            SipError: the SIP engine cannot be used, or cannot do what the settings say.
             ToolError: a module of tools cannot be used; says which and why.
         """
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._endpoint = AnsweringEndpoint(
+        self._endpoint = choose(settings.sip.engine).answering(
             _sip_options(settings, secrets),
             self._accept,
             on_refused=lambda status, reason: self.on_refused(status, reason),
@@ -302,7 +303,6 @@ def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
         # The calls' own bounds are the machine's business: the leg holds the widest.
         max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
         conceal_loss=sip.conceal_loss,
-        clock_phase_ms=sip.clock_phase_ms,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),

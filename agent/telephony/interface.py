@@ -62,7 +62,7 @@ class MediaHeld(Struct, frozen=True, kw_only=True):
 class AudioReceived(Struct, frozen=True, kw_only=True):
     """One 20 ms frame, every 20 ms while media is up: silence where nothing arrived.
 
-    `at_ns`: when the media clock took it out of the jitter buffer.
+    `at_ns`: when its packet came in, or was given up. What was held back comes all at once.
     """
 
     pcm: bytes
@@ -72,7 +72,7 @@ class AudioReceived(Struct, frozen=True, kw_only=True):
 class FramePlayed(Struct, frozen=True, kw_only=True):
     """A frame has left. `played` says what of it came from `play`; the rest was silence.
 
-    `at_ns`: when the media clock took it.
+    `at_ns`: when it was sent.
     """
 
     played: TaggedSamples
@@ -186,7 +186,7 @@ class CallLeg(Protocol):
         """Answer an incoming call."""
 
     def play(self, pcm: bytes, tag: int = 0) -> None:
-        """Queue audio; paced by the media clock; bounded.
+        """Queue audio; paced; bounded.
 
         It stands behind what waits of its own `tag`, a number from 0 on that names what belongs
         together; where nothing waits of that, behind everything.

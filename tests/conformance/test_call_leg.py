@@ -31,7 +31,7 @@ from callerside.agent.telephony.interface import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.clock import NS_PER_MS
 from callerside.simulator.lanes.virtual.clock import VirtualClock

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
@@ -49,6 +50,8 @@ class SipLane:
         calls_at_once: how many places there must be.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent
             of its own for every pair.
+        engine: the agent's SIP engine.
+        caller_engine: the caller's.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
     """
@@ -61,11 +64,15 @@ class SipLane:
         *,
         calls_at_once: int = CALLS_A_PAIR,
         calls_a_worker: int | None = None,
+        engine: EngineChoice = "auto",
+        caller_engine: EngineChoice = "auto",
         agent_uri: str | None = None,
     ) -> None:
         self._planned_calls = planned_calls
         self._calls = directory / CALLS
         self._work = directory / "work"
+        self._engine = engine
+        self._caller_engine = caller_engine
         self._agent_uri = agent_uri
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
@@ -99,6 +106,7 @@ class SipLane:
             worker=worker if agent else 0,
             agent_uri=self._agent_uri or "",
             kind=kind,
+            engine=self._caller_engine,
         )
 
     def _agent(self, name: str, kind: Kind, workers: int = 1) -> ChildProcess | None:
@@ -213,7 +221,9 @@ class SipLane:
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
         for kind in {pair.kind for pair in self._pairs}:
             relayed = kind == "relayed"
-            config = agent_config(self._planned_calls, base, self._work, relayed=relayed)
+            config = agent_config(
+                self._planned_calls, base, self._work, relayed=relayed, engine=self._engine
+            )
             write_yaml(self._config(kind), config)
 
     async def _stop(self) -> None:

@@ -1,7 +1,8 @@
 """A pair of processes of the sip lane: a caller's, and that of the agent that it calls.
 
-PJSUA2 carries four calls in a process, so a run with more at once has several pairs. The agent is
-the pair's own process, or a worker of one that several pairs share, or one that somebody else runs.
+An engine carries so many calls in a process, so a run with more at once has several cells. The
+agent is the cell's own process, or a worker of one that several cells share, or one that somebody
+else runs.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import command
 from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
@@ -22,7 +24,7 @@ from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.speech.synthesis import VoiceError
 
 CALLS_A_PAIR = 4
-"""What pjsua2, as packaged, can carry in one process."""
+"""What every engine can carry in one process."""
 CALLS_A_CORE = 3
 MOST_CALLS_AT_ONCE = 12
 """Measured on two cores (docs/metrics.md): with eight calls at once the metrics are those of four,
@@ -57,6 +59,7 @@ class ProcessPair:
         worker: int = 0,
         agent_uri: str = "",
         kind: Kind = "",
+        engine: EngineChoice = "auto",
     ) -> None:
         self._on_phase = on_phase
         self._speech = speech
@@ -69,7 +72,7 @@ class ProcessPair:
         self.busy = 0
         """Calls under way, and those that wait for a place."""
         self.agent = agent
-        arguments = ["--relay"] if kind == "relayed" else []
+        arguments = ["--engine", engine, *(["--relay"] if kind == "relayed" else [])]
         if agent_uri:
             arguments += ["--host", address_towards(agent_uri)]
         self.caller = caller_process(name, arguments, logs, self._on_caller_line)

@@ -1,7 +1,7 @@
-"""The caller's process: one pjsua2 endpoint, up to four scripted calls at once.
+"""The caller's process: one telephone, as many scripted calls at once as its engine holds.
 
-With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it. `--host` is
-the address of this machine to call from, 127.0.0.1 without it.
+`--engine` is the SIP engine. With `--relay` every call's RTP passes a relay, where a scenario's
+`network` befalls it. `--host` is the address of this machine to call from, 127.0.0.1 without it.
 
 It gets the calls to make on standard input, one JSON object a line:
 
@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from callerside.agent.service.signals import keep_what_is_there
-from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.engine import CHOICES, Engine
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.options import SipOptions
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
 from callerside.simulator.caller.driver import CallerDriver
@@ -36,7 +38,7 @@ from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
 from callerside.simulator.lanes.sip.order import MAX_BYTES, Order
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
-from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
+from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 from callerside.simulator.scenario.model import Scenario
 from callerside.timelines import TimelineWriter
 
@@ -46,11 +48,16 @@ PHASE_TICK_S = 0.1
 class CallerProcess:
     """Takes orders and makes calls."""
 
-    def __init__(self, host: str = "127.0.0.1", relay: RelayAddresses | None = None) -> None:
+    def __init__(
+        self, engine: Engine, host: str = "127.0.0.1", relay: RelayAddresses | None = None
+    ) -> None:
         self._host = host
-        self._endpoint = CallerEndpoint(
-            SipOptions(user_agent="callerside-caller", listen_host=host), relay
+        options = SipOptions(
+            user_agent="callerside-caller",
+            listen_host=host,
+            max_calls=engine.profile.calls_a_process,
         )
+        self._endpoint = CallerEndpoint(engine, options, relay)
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -100,7 +107,7 @@ class CallerProcess:
         directory = Path(order.directory)
         timeline = TimelineWriter(directory / "caller.jsonl")
         try:
-            leg = self._endpoint.new_call(
+            placed = self._endpoint.new_call(
                 user=scenario.caller.user,
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
@@ -114,14 +121,14 @@ class CallerProcess:
             scenario,
             audio,
             uri=order.uri,
-            rate_hz=leg.sample_rate_hz,
+            rate_hz=placed.leg.sample_rate_hz,
             rng=random.Random(order.seed),
         )
         loop = asyncio.get_running_loop()
         finished: asyncio.Future[Finish] = loop.create_future()
         driver = CallerDriver(
             machine,
-            leg,
+            placed.leg,
             LoopClock(loop),
             timeline,
             call=order.call,
@@ -130,7 +137,7 @@ class CallerProcess:
         self._lag.begin(order.call)
         driver.start()
         finish = await self._show_phases_until(finished, driver, order.call)
-        await self._keep_evidence(order.call, leg, timeline, directory)
+        await self._keep_evidence(order.call, placed, timeline, directory)
         return finish.verdict, finish.detail
 
     async def _show_phases_until(
@@ -145,15 +152,17 @@ class CallerProcess:
         return finished.result()
 
     async def _keep_evidence(
-        self, call: str, leg: SipCallerLeg, timeline: TimelineWriter, directory: Path
+        self, call: str, placed: PlacedCall, timeline: TimelineWriter, directory: Path
     ) -> None:
         worst_ms = self._lag.end(call)
         now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
-        started_at_ns = leg.recorder.started_at_ns
+        started_at_ns = placed.recorder.started_at_ns
         if started_at_ns is not None:
             _mark(timeline, started_at_ns, call, "recording_started", sample_rate_hz=CALLER_RATE_HZ)
-            await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
-        for direction, episodes in leg.impairments.items():
+            await asyncio.to_thread(
+                placed.recorder.save, directory / "call.wav", directory / "arrivals.jsonl"
+            )
+        for direction, episodes in placed.impairments.items():
             for struck in episodes:
                 _mark(
                     timeline,
@@ -191,9 +200,10 @@ def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--relay", action="store_true")
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--engine", choices=CHOICES, default="auto")
     given = parser.parse_args()
     relay = RelayAddresses() if given.relay else None
-    asyncio.run(CallerProcess(given.host, relay).run())
+    asyncio.run(CallerProcess(choose(given.engine), given.host, relay).run())
 
 
 if __name__ == "__main__":

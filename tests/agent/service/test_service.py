@@ -52,10 +52,17 @@ class SilentLeg:
         pass
 
 
+class NoEngine:
+    """Has no endpoint to answer calls at."""
+
+    def answering(self, *_: object, **__: object) -> None:
+        """See `telephony.engine.Engine`."""
+
+
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     """Running, but for its endpoint."""
-    monkeypatch.setattr("callerside.agent.service.service.AnsweringEndpoint", lambda *_, **__: None)
+    monkeypatch.setattr("callerside.agent.service.service.choose", lambda _choice: NoEngine())
     service = Service(Settings(), Secrets(api_key="k"))
     service._clock = LoopClock(asyncio.get_running_loop())
     return service

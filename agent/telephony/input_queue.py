@@ -1,8 +1,7 @@
 """One call's inputs on their way to the loop: in order, from any thread, never dropped unseen.
 
-Signalling comes on the loop's thread, audio on the media clock's, and the call machine must see
-both in one order: above all, every frame played before `clear` is reported before the answer to it.
-Waking the loop costs some microseconds a tick and saves the half period of a poll, 2 ms on average.
+What arrives comes on the loop's thread, what was played on the pacer's, and the call machine must
+see both in one order: above all, every frame played before `clear` is told before the answer to it.
 """
 
 import asyncio
@@ -29,7 +28,7 @@ MAX_WAITING_MS = 5_000
 _MAX_WAITING = 2 * MAX_WAITING_MS // FRAME_MS  # a frame each way
 
 
-class InputQueue:
+class Inbox:
     """A bounded queue into the loop; `post` may be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,8 +50,29 @@ class InputQueue:
         if wake:
             self._wake()
 
-    def post(self, item: LegInput, *, wake: bool = True) -> None:
-        """Queue one input behind those that wait; without `wake`, one that follows soon will do."""
+    def post(self, item: LegInput) -> None:
+        """Queue one input behind those that wait."""
+        self._post(item, behind=0)
+
+    def post_soon(self, item: LegInput) -> None:
+        """The same for what may wait for the next input, but not for one after the next.
+
+        A wake of the loop costs more than what is to be told: where packets come, they take it
+        along.
+        """
+        self._post(item, behind=1)
+
+    def put(self, item: LegInput) -> None:
+        """The same for what comes while `deliver` is about to be called."""
+        self._post(item, behind=_MAX_WAITING)
+
+    def deliver(self) -> None:
+        """Deliver what waits, now: on the loop's thread, and not within a leg's method."""
+        if self._waiting and self._on_input is not None:
+            self._deliver()
+
+    def _post(self, item: LegInput, *, behind: int) -> None:
+        """Wakes the loop where more wait than `behind`."""
         with self._lock:
             if len(self._waiting) < _MAX_WAITING or not isinstance(
                 item, AudioReceived | FramePlayed
@@ -62,7 +82,7 @@ class InputQueue:
                 self._owed = joined(self._owed, item.played)
             else:
                 self.dropped_frames += 1
-            wake = wake and self._must_wake()
+            wake = len(self._waiting) > behind and self._must_wake()
         if wake:
             self._wake()
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from callerside.agent.telephony.pjsua import dtmf
+from callerside.agent.telephony import dtmf
 from callerside.audio import level_dbfs, to_samples
 from callerside.clock import NS_PER_MS
 

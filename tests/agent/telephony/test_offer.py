@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from callerside.agent.telephony.pjsua.invite import expected_codec, with_one_audio
+from callerside.agent.telephony.invite import expected_codec, with_one_audio
 
 OURS = ("PCMU", "PCMA", "G722")
 OPUS = "a=rtpmap:96 opus/48000/2"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from callerside.agent.telephony.pjsua.options import Transport
-from callerside.simulator.lanes.sip.refer import accept, tap
+from callerside.agent.telephony.options import Transport
+from callerside.agent.telephony.refer import accept, tap
 
 REFER = "\r\n".join(
     [

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+from callerside.agent.telephony.input_queue import MAX_WAITING_MS, Inbox
 from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfReceived,
@@ -10,7 +11,6 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaHeld,
 )
-from callerside.agent.telephony.pjsua.input_queue import MAX_WAITING_MS, InputQueue
 
 BOUND = 2 * MAX_WAITING_MS // 20
 
@@ -29,7 +29,7 @@ async def turns_of_the_loop() -> None:
 
 
 async def test_what_waits_before_start_comes_first_and_never_within_a_call() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
+    inputs = Inbox(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.post(heard(1))
     inputs.start(got.append)
@@ -40,7 +40,7 @@ async def test_what_waits_before_start_comes_first_and_never_within_a_call() -> 
 
 
 async def test_who_takes_an_input_may_hand_on_what_follows() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
+    inputs = Inbox(asyncio.get_running_loop())
     first: list[LegInput] = []
     later: list[LegInput] = []
 
@@ -57,7 +57,7 @@ async def test_who_takes_an_input_may_hand_on_what_follows() -> None:
 
 
 async def test_an_input_may_cause_another() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
+    inputs = Inbox(asyncio.get_running_loop())
     got: list[LegInput] = []
 
     def on_input(item: LegInput) -> None:
@@ -74,7 +74,7 @@ async def test_an_input_may_cause_another() -> None:
 
 
 async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
+    inputs = Inbox(asyncio.get_running_loop())
     got: list[LegInput] = []
     done = asyncio.Event()
 
@@ -95,11 +95,11 @@ async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
     assert got == [heard(n) for n in range(400)]
 
 
-async def test_a_post_that_wakes_nobody_is_delivered_with_the_next() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
+async def test_what_may_wait_is_delivered_with_the_next() -> None:
+    inputs = Inbox(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.start(got.append)
-    inputs.post(played(1), wake=False)
+    inputs.post_soon(played(1))
     await turns_of_the_loop()
     assert got == []
     inputs.post(heard(1))
@@ -107,8 +107,41 @@ async def test_a_post_that_wakes_nobody_is_delivered_with_the_next() -> None:
     assert got == [played(1), heard(1)]
 
 
+async def test_where_nothing_comes_the_next_of_its_kind_wakes_the_loop() -> None:
+    inputs = Inbox(asyncio.get_running_loop())
+    got: list[LegInput] = []
+    inputs.start(got.append)
+    inputs.post_soon(played(1))
+    inputs.post_soon(played(2))
+    await turns_of_the_loop()
+    assert got == [played(1), played(2)]
+
+
+async def test_what_is_put_waits_for_its_delivery_and_is_delivered_once() -> None:
+    inputs = Inbox(asyncio.get_running_loop())
+    got: list[LegInput] = []
+    inputs.start(got.append)
+    for number in range(3):
+        inputs.put(heard(number))
+    await turns_of_the_loop()
+    assert got == []
+    inputs.deliver()
+    inputs.deliver()
+    assert got == [heard(0), heard(1), heard(2)]
+
+
+async def test_nothing_is_delivered_to_nobody() -> None:
+    inputs = Inbox(asyncio.get_running_loop())
+    inputs.put(heard(0))
+    inputs.deliver()
+    got: list[LegInput] = []
+    inputs.start(got.append)
+    await turns_of_the_loop()
+    assert got == [heard(0)]
+
+
 async def test_a_stuck_loop_costs_audio_but_no_count_and_no_signal() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
+    inputs = Inbox(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.start(got.append)
     for number in range(BOUND):
@@ -125,7 +158,7 @@ async def test_a_stuck_loop_costs_audio_but_no_count_and_no_signal() -> None:
 
 
 async def test_an_input_that_fails_silences_no_other() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
+    inputs = Inbox(asyncio.get_running_loop())
     got: list[LegInput] = []
 
     pressed = DtmfReceived(digit="1", method="info")
@@ -144,7 +177,7 @@ async def test_an_input_that_fails_silences_no_other() -> None:
 
 def test_a_loop_that_is_closed_is_no_error_in_the_media_thread() -> None:
     loop = asyncio.new_event_loop()
-    inputs = InputQueue(loop)
+    inputs = Inbox(loop)
     inputs.start(print)
     loop.close()
     inputs.post(heard(1))

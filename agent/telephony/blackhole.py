@@ -12,9 +12,8 @@ import socket
 import struct
 from collections.abc import Iterable
 
-import psutil
-
-from callerside.agent.telephony.pjsua.options import Transport
+from callerside.agent.telephony.options import Transport
+from callerside.agent.telephony.own_sockets import own_sockets
 
 _SO_ATTACH_FILTER = 26
 """Of asm-generic/socket.h; Python has no name for it."""
@@ -32,10 +31,13 @@ class SocketBlackhole:
     def cut(self, transport: Transport, ports: Iterable[int]) -> None:
         """Cut off those UDP ports, or TCP connections, whose own port is in `ports`."""
         wanted = frozenset(ports)
+        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
         with _nowhere(transport) as nowhere:
-            for connection in psutil.Process().net_connections(transport):
-                if connection.laddr and connection.laddr.port in wanted:
-                    self._cut(connection.fd, nowhere)
+            for found, descriptor in own_sockets(kind):
+                if found.getsockname()[1] in wanted:
+                    self._cut(found, descriptor, nowhere)
+                else:
+                    found.close()
 
     def close(self) -> None:
         """Give the ports free, which the other side may notice."""
@@ -43,8 +45,7 @@ class SocketBlackhole:
             kept.close()
         self._kept.clear()
 
-    def _cut(self, descriptor: int, nowhere: socket.socket) -> None:
-        kept = socket.socket(fileno=os.dup(descriptor))
+    def _cut(self, kept: socket.socket, descriptor: int, nowhere: socket.socket) -> None:
         self._kept.append(kept)
         _drop_everything(kept)
         os.dup2(nowhere.fileno(), descriptor)

@@ -14,10 +14,10 @@ import re
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
-from callerside.agent.telephony.pjsua.options import Transport
+from callerside.agent.telephony.options import Transport
+from callerside.agent.telephony.own_sockets import own_sockets
 
 _MAX_MESSAGE_BYTES = 65_536
 _ECHOED = ("via", "v", "from", "f", "to", "t", "call-id", "i", "cseq")
@@ -191,20 +191,11 @@ def _write(target: socket.socket, data: bytearray) -> None:
 
 def _socket_of(kind: socket.SocketKind, port: int) -> tuple[socket.socket, int]:
     """A second handle on this process's socket with that port, and the first one's number."""
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            found = socket.socket(fileno=os.dup(int(entry.name)))
-        except OSError:  # no socket, or closed since
-            continue
-        if found.type == kind and _port(found) == port and not _listens(found):
-            return found, int(entry.name)
+    for found, descriptor in own_sockets(kind):
+        if found.getsockname()[1] == port and not _listens(found):
+            return found, descriptor
         found.close()
     raise LookupError(f"no socket of this process has the port {port}")
-
-
-def _port(one: socket.socket) -> int:
-    name = one.getsockname()
-    return int(name[1]) if one.family in (socket.AF_INET, socket.AF_INET6) else 0
 
 
 def _listens(one: socket.socket) -> bool:

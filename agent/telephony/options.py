@@ -1,13 +1,8 @@
-"""The options of a SIP endpoint. Plain values: where they come from is the caller's business."""
+"""What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
-
-from callerside.agent.telephony.interface import FRAME_MS
-
-CALLS_PER_PROCESS = 4
-"""`PJSUA_MAX_CALLS` as the wheel was compiled: a fifth call needs another process."""
 
 CODECS = ("PCMU", "PCMA", "G722")
 """What can be offered, by the names of RFC 3551."""
@@ -18,7 +13,7 @@ NARROW_HZ, WIDE_HZ = 8_000, 24_000
 """Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
 
 _BRIDGE_HZ = 16_000
-"""G.722's own rate, and twice G.711's (see `agent.telephony.pjsua.resampler`)."""
+"""G.722's own rate, and twice G.711's (see `agent.telephony.frame_rate`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,24 +57,19 @@ class SipOptions:
     sample_rate_hz: int | None = 24_000
     """Of every leg's audio. None: of each leg by its codec, 8 kHz for G.711, which passes through
     as it is, and 24 kHz for G722."""
-    max_calls: int = CALLS_PER_PROCESS
+    max_calls: int = 4
+    """At once; an engine may hold no more of them in a process than it says."""
     max_playout_ms: int = 120_000
     conceal_loss: bool = False
-    """Fill what was lost with what was said before. The concealer (WSOLA) needs 5 ms of delay."""
+    """Fill what was lost with what was said before (`telephony.concealment`); else with silence."""
     rtp_timeout_ms: int = 60_000
     """A call whose caller has sent no RTP for so long, and is not on hold, is over; 0: never."""
     retry_after_s: int = 5
-    """Sent to those whom we refuse with 486 or 503."""
+    """Told to those whom we refuse with 486 or 503."""
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
     user_agent: str = "callerside"
-    clock_phase_ms: float | None = None
-    """When the media clock ticks: so much after every whole 20 ms of the system's monotonic clock.
-    None: wherever it happened to start. Two ends on one machine whose clocks tick 10 ms apart leave
-    each other half a frame for a packet to come late; if they tick together, no time at all."""
-    poll_ms: float = 4.0
-    """How often the SIP stack is looked at: what signalling can be late by."""
     stack_log_level: int = 2
     """PJSIP's own: 1 errors, 2 warnings, ... 5 every message."""
 
@@ -92,27 +82,15 @@ class SipOptions:
             raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")
         if not self.transports:
             raise ValueError("transports: expected udp, tcp or both, got none")
-        if not 1 <= self.max_calls <= CALLS_PER_PROCESS:
-            raise ValueError(
-                f"max_calls: expected 1 to {CALLS_PER_PROCESS} (a process holds no more; "
-                f"start more workers), got {self.max_calls}"
-            )
+        if self.max_calls < 1:
+            raise ValueError(f"max_calls: expected 1 or more, got {self.max_calls}")
         if self.sample_rate_hz is not None and self.sample_rate_hz not in SAMPLE_RATES_HZ:
             raise ValueError(
                 f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ} or None, "
                 f"got {self.sample_rate_hz}"
             )
-        if self.clock_phase_ms is not None and not 0 <= self.clock_phase_ms < FRAME_MS:
-            raise ValueError(
-                f"clock_phase_ms: expected 0 to below {FRAME_MS}, got {self.clock_phase_ms}"
-            )
         for peer in self.allowed_peers:
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it
-
-    @property
-    def bridge_rate_hz(self) -> int:
-        """Of the conference bridge and of the media ports, through which all audio goes."""
-        return self.sample_rate_hz or _BRIDGE_HZ
 
     def leg_rate_hz(self, codec: str) -> int:
         """Of the audio of a call that will have this codec."""

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from callerside.agent.telephony.pjsua.invite import parties, readable
+from callerside.agent.telephony.invite import parties, readable
 
 
 def invite(uri: str, sender: str, header: str = "From") -> str:
