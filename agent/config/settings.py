@@ -15,9 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     field_validator,
     model_validator,
@@ -26,6 +24,7 @@ from pydantic import (
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
+from callerside.models import Strict
 
 Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -44,15 +43,7 @@ UserPath = Annotated[
 ]
 
 
-class Model(BaseModel):
-    """The base of every model of settings."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-class RegistrationSettings(Model):
+class RegistrationSettings(Strict):
     """Registration with a PBX or a trunk; the password is `CALLERSIDE_SIP_PASSWORD`, never here."""
 
     registrar: str = Field(pattern=r"^[^\s@/;]+$")
@@ -71,7 +62,7 @@ class RegistrationSettings(Model):
     """Between a failed attempt and the next."""
 
 
-class SipSettings(Model):
+class SipSettings(Strict):
     """The telephone's side of a worker."""
 
     host: str = "127.0.0.1"
@@ -143,7 +134,7 @@ class SipSettings(Model):
 MAX_WORKERS = 64
 
 
-class HttpSettings(Model):
+class HttpSettings(Strict):
     """The pages for monitoring: `/healthz`, `/readyz`, `/metrics`."""
 
     host: str = "127.0.0.1"
@@ -152,21 +143,21 @@ class HttpSettings(Model):
     """None: there are no pages; 0: any free port, told in the log."""
 
 
-class DrainSettings(Model):
+class DrainSettings(Strict):
     """What happens to calls when the process is asked to stop."""
 
     limit_ms: Milliseconds = 120_000
     """How long they may go on; then they are ended."""
 
 
-class RecordSettings(Model):
+class RecordSettings(Strict):
     """The call records: one JSON line for each call that has ended."""
 
     file: UserPath | None = None
     """None: no records are kept."""
 
 
-class RecordingSettings(Model):
+class RecordingSettings(Strict):
     """Recordings of calls. Ask your callers' consent where the law wants it."""
 
     dir: UserPath | None = None
@@ -178,7 +169,7 @@ class RecordingSettings(Model):
     reconnection."""
 
 
-class LogSettings(Model):
+class LogSettings(Strict):
     """The log on standard error."""
 
     format: LogFormat = "auto"
@@ -189,7 +180,7 @@ class LogSettings(Model):
     """Show what callers say and type."""
 
 
-class OperatingSettings(Model):
+class OperatingSettings(Strict):
     """All of them."""
 
     workers: int = Field(1, ge=1, le=MAX_WORKERS)
@@ -204,7 +195,7 @@ Dialect = Literal["ga", "beta"]
 TurnPolicy = Literal["server", "client", "local"]
 
 
-class ReconnectSettings(Model):
+class ReconnectSettings(Strict):
     """What to do when the connection to the API fails."""
 
     attempts: int = Field(4, ge=0, le=100)
@@ -215,7 +206,7 @@ class ReconnectSettings(Model):
     """The delay doubles up to this."""
 
 
-class RealtimeSettings(Model):
+class RealtimeSettings(Strict):
     """The Realtime API. The key is `OPENAI_API_KEY` in the environment, never here."""
 
     url: str = "wss://api.openai.com/v1/realtime"
@@ -252,7 +243,7 @@ class RealtimeSettings(Model):
         return url
 
 
-class VadSettings(Model):
+class VadSettings(Strict):
     """The server's turn detection, as the API names it."""
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
@@ -273,7 +264,7 @@ class VadSettings(Model):
     """False: the agent cancels the response when the caller barges in."""
 
 
-class LocalVadSettings(Model):
+class LocalVadSettings(Strict):
     """The agent's own voice activity detection, for the policy `local`."""
 
     threshold_dbfs: float = Field(-45.0, ge=-90, le=0)
@@ -286,7 +277,7 @@ class LocalVadSettings(Model):
     """Silence that ends a turn."""
 
 
-class WatchdogSettings(Model):
+class WatchdogSettings(Strict):
     """How long to wait for the server before acting without it; 0 waits for ever."""
 
     commit_ms: Milliseconds = 1_500
@@ -298,7 +289,7 @@ class WatchdogSettings(Model):
     nothing of it was heard."""
 
 
-class TurnSettings(Model):
+class TurnSettings(Strict):
     """Who takes a turn, and when."""
 
     policy: TurnPolicy = "server"
@@ -312,7 +303,7 @@ class TurnSettings(Model):
     watchdogs: WatchdogSettings = WatchdogSettings()
 
 
-class GreetingSettings(Model):
+class GreetingSettings(Strict):
     """The first words."""
 
     enabled: bool = True
@@ -332,7 +323,7 @@ class GreetingSettings(Model):
     greeting, and what is said when the API fails. `callerside-agent greet` does it before."""
 
 
-class BeepSettings(Model):
+class BeepSettings(Strict):
     """The tone that tells the caller that the line is up."""
 
     enabled: bool = True
@@ -345,14 +336,14 @@ class BeepSettings(Model):
     """Its loudness: of the sine's peak, against full scale."""
 
 
-class PlayoutSettings(Model):
+class PlayoutSettings(Strict):
     """Audio that waits for the caller to hear it."""
 
     max_ms: int = Field(120_000, ge=1_000, le=3_600_000)
     """The API sends far faster than real time; what does not fit is dropped and marked."""
 
 
-class DtmfSettings(Model):
+class DtmfSettings(Strict):
     """Keys that the caller presses."""
 
     to_model: bool = True
@@ -363,7 +354,7 @@ class DtmfSettings(Model):
     """A key press stops the agent's voice."""
 
 
-class FailureSettings(Model):
+class FailureSettings(Strict):
     """What the caller hears when the API does not work."""
 
     hold_instructions: str = Field(
@@ -386,7 +377,7 @@ class FailureSettings(Model):
     """A SIP URI: send the caller there instead of hanging up."""
 
 
-class LimitSettings(Model):
+class LimitSettings(Strict):
     """Bounds of a call; 0 is no limit."""
 
     call_ms: Milliseconds = 60 * 60_000
@@ -407,7 +398,7 @@ class LimitSettings(Model):
     """A function that has not answered by then has failed."""
 
 
-class ToolSettings(Model):
+class ToolSettings(Strict):
     """Functions that the model may call."""
 
     module: str | None = None
@@ -421,7 +412,7 @@ class ToolSettings(Model):
     """The model may press keys towards the caller."""
 
 
-class TimelineSettings(Model):
+class TimelineSettings(Strict):
     """Where the calls' marks go."""
 
     dir: UserPath | None = None
@@ -430,7 +421,7 @@ class TimelineSettings(Model):
     """Mark every append."""
 
 
-class CallSettings(Model):
+class CallSettings(Strict):
     """Everything that shapes one call."""
 
     instructions: str = "You are a friendly voice on the telephone. Answer briefly."
@@ -450,7 +441,7 @@ class CallSettings(Model):
     recordings: RecordingSettings = RecordingSettings()
 
 
-class Route(Model):
+class Route(Strict):
     """The settings of the calls to some numbers; in a file, only what differs is written."""
 
     called: str = Field(min_length=1)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
-from callerside.models import ScriptModel
+from callerside.models import Strict
 from callerside.yaml.errors import plain
 
 Place = Literal["connect", "greeting", "speech", "turn", "reply", "event"]
@@ -73,7 +73,7 @@ def _checked_point(text: str) -> str:
 At = Annotated[str, AfterValidator(_checked_point)]
 
 
-class BaseFault(ScriptModel):
+class BaseFault(Strict):
     """What all faults have: a place.
 
     `places` are those where the fault makes sense; `delayable` is one that can strike some time
