@@ -42,6 +42,13 @@ UserPath = Annotated[
     BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value),
 ]
 
+_SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
+Switch = Annotated[
+    bool,
+    BeforeValidator(lambda word: _SWITCHES.get(word, word) if isinstance(word, str) else word),
+]
+"""`true` or `false`, for which people write `yes`, `on`, `no` and `off` as well."""
+
 
 class RegistrationSettings(Strict):
     """Registration with a PBX or a trunk; the password is `CALLERSIDE_SIP_PASSWORD`, never here."""
@@ -87,7 +94,7 @@ class SipSettings(Strict):
     not speak G.711; 8000: always G.711."""
     max_calls: int = Field(4, ge=1, le=4)
     """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
-    conceal_loss: bool = False
+    conceal_loss: Switch = False
     """Fill lost packets with what was said before. It delays every packet of the call by 5 ms, so
     it is for networks that lose some; without it what is lost is silence."""
     clock_phase_ms: float | None = Field(None, ge=0, lt=20)
@@ -162,9 +169,9 @@ class RecordingSettings(Strict):
 
     dir: UserPath | None = None
     """None: nothing is recorded."""
-    audio: bool = True
+    audio: Switch = True
     """`{called}-{call}.wav`: left the caller, right the agent as it was played."""
-    realtime: bool = True
+    realtime: Switch = True
     """`{called}-{call}.realtime`: the events of the Realtime session; `-2` and so on after a
     reconnection."""
 
@@ -176,7 +183,7 @@ class LogSettings(Strict):
     """`auto`: for people on a terminal, else one JSON object a line."""
     level: LogLevel = "info"
     """The least that is shown."""
-    words: bool = False
+    words: Switch = False
     """Show what callers say and type."""
 
 
@@ -258,9 +265,9 @@ class VadSettings(Strict):
     """Silence after which the model speaks up by itself."""
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     """Of `semantic_vad` only: how soon it takes a turn for finished."""
-    create_response: bool = True
+    create_response: Switch = True
     """False: the agent asks for the response once the turn is committed."""
-    interrupt_response: bool = True
+    interrupt_response: Switch = True
     """False: the agent cancels the response when the caller barges in."""
 
 
@@ -298,7 +305,7 @@ class TurnSettings(Strict):
     """Caller audio goes out this often."""
     vad: VadSettings = VadSettings()
     local_vad: LocalVadSettings = LocalVadSettings()
-    barge_in: bool = True
+    barge_in: Switch = True
     """The caller's voice stops the agent's."""
     watchdogs: WatchdogSettings = WatchdogSettings()
 
@@ -306,19 +313,19 @@ class TurnSettings(Strict):
 class GreetingSettings(Strict):
     """The first words."""
 
-    enabled: bool = True
+    enabled: Switch = True
     """False: the caller speaks first."""
     instructions: str = Field("Greet the caller briefly and ask how you can help.", min_length=1)
     """What the model is asked to say."""
     delay_ms: Milliseconds = 500
     """After media is available."""
-    interruptible: bool = False
+    interruptible: Switch = False
     """Whether the caller's voice stops it."""
-    cached: bool = True
+    cached: Switch = True
     """False: made anew for every call, and not kept."""
     cache_dir: UserPath | None = None
     """Default: `callerside` in the user's cache directory."""
-    warm_at_start: bool = True
+    warm_at_start: Switch = True
     """At start and after a reload, have what is not cached made while calls are answered: the
     greeting, and what is said when the API fails. `callerside-agent greet` does it before."""
 
@@ -326,7 +333,7 @@ class GreetingSettings(Strict):
 class BeepSettings(Strict):
     """The tone that tells the caller that the line is up."""
 
-    enabled: bool = True
+    enabled: Switch = True
     """False: the greeting is the first thing that is heard."""
     hz: float = Field(440.0, ge=100, le=3_400)
     """Its pitch."""
@@ -346,11 +353,11 @@ class PlayoutSettings(Strict):
 class DtmfSettings(Strict):
     """Keys that the caller presses."""
 
-    to_model: bool = True
+    to_model: Switch = True
     """Tell the model, as an item of the conversation."""
     gap_ms: Milliseconds = 1_500
     """A pause that ends a number; `#` ends it at once."""
-    interrupts: bool = True
+    interrupts: Switch = True
     """A key press stops the agent's voice."""
 
 
@@ -404,11 +411,11 @@ class ToolSettings(Strict):
     module: str | None = None
     """The user's own module, as Python imports it, also from the working directory: each public
     function in it is a tool."""
-    hang_up: bool = True
+    hang_up: Switch = True
     """The model may end the call, once its last word has been heard."""
     transfer: list[SipUri] = Field(default=[])
     """SIP URIs that the model may transfer to; empty: it may not."""
-    send_dtmf: bool = False
+    send_dtmf: Switch = False
     """The model may press keys towards the caller."""
 
 
@@ -417,7 +424,7 @@ class TimelineSettings(Strict):
 
     dir: UserPath | None = None
     """One file a call, `{called}-{call}.jsonl`; none: no timelines are written."""
-    trace_audio: bool = False
+    trace_audio: Switch = False
     """Mark every append."""
 
 
@@ -441,12 +448,11 @@ class CallSettings(Strict):
     recordings: RecordingSettings = RecordingSettings()
 
 
-class Route(Strict):
+class Route(CallSettings):
     """The settings of the calls to some numbers; in a file, only what differs is written."""
 
     called: str = Field(min_length=1)
     """A number, a name, or a pattern with `*` and `?`."""
-    settings: CallSettings
 
 
 class Settings(CallSettings, OperatingSettings):
@@ -464,12 +470,12 @@ class Settings(CallSettings, OperatingSettings):
         if not isinstance(routes, list) or not all(isinstance(route, Mapping) for route in routes):
             return raw
         base = {key: value for key, value in raw.items() if key in CallSettings.model_fields}
-        resolved = [_resolve(route, base) for route in routes]
-        return {**raw, "routes": [*resolved, {"called": "*", "settings": base}]}
+        resolved = [merge(base, route) for route in routes]
+        return {**raw, "routes": [*resolved, {**base, "called": "*"}]}
 
     def for_call(self, called: str) -> CallSettings:
         """What holds for a call to `called`: the first route that matches, else the defaults."""
-        return next(r.settings for r in self.routes if fnmatchcase(called, r.called))
+        return next(r for r in self.routes if fnmatchcase(called, r.called))
 
 
 def realtime_url(settings: RealtimeSettings, called: str) -> str:
@@ -499,12 +505,3 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
         else:
             merged[key] = value
     return merged
-
-
-def _resolve(route: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """`{called, ...}` as it is written, or a `Route` that is whole already."""
-    if set(route) == {"called", "settings"}:
-        return dict(route)
-    overrides = {key: value for key, value in route.items() if key != "called"}
-    called = {"called": route["called"]} if "called" in route else {}
-    return {**called, "settings": merge(base, overrides)}

@@ -18,4 +18,4 @@ def read(path: Path) -> Source:
         place = place_in(path, error.object[: error.start].decode())
         raise YamlError(f"{place}: not a text file in UTF-8") from None
     except OSError as error:
-        raise YamlError(f"{path}: {error.strerror or error}") from None
+        raise YamlError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -27,14 +27,14 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A line and a column of a file, both from 1."""
+    """A line and a column of a file, both from 1; or what is no file, as a variable: line 0."""
 
     path: Path
     line: int
     column: int
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
+        return f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
 
 
 class Source:
@@ -98,6 +98,14 @@ class Source:
         other.data, other._moved = data, moved  # noqa: SLF001 - our own copy
         return other
 
+    def overridden(self, where: Path_, by: str, data: Any) -> "Source":
+        """The same file with other data, where what stands at `where` was said by a variable."""
+        other = self.changed(data, self._moved)
+        kept = {at: place for at, place in self._values.items() if at[: len(where)] != where}
+        other._values = {**kept, where: Place(Path(by), 0, 0)}  # noqa: SLF001 - our own copy
+        other._keys = {**self._keys, where: Place(Path(by), 0, 0)}  # noqa: SLF001 - our own copy
+        return other
+
     def error(self, place: Place, what: str) -> YamlError:
         """An error that names the file and the place."""
         return YamlError(f"{place}: {what}")
@@ -151,7 +159,7 @@ _HINTS = {
     "mapping values are not allowed": "a text with a colon in it needs quotes",
     "\\t": "indent with spaces",
     "expected <block end>": "the lines of one list or mapping begin in one column",
-    "another document": "a file is one scenario",
+    "another document": "a file holds one document",
     "end of stream": "a quote or a bracket is not closed",
 }
 """What people mostly did, by what the parser says."""
@@ -192,28 +200,3 @@ for _tag, _pattern, _first in (
     _Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
     )
-
-
-def said_twice(root: yaml.Node | None) -> yaml.ScalarNode | None:
-    """The first key, in the order of the text, that its mapping has already; None if there is none.
-
-    Args:
-        root: what `yaml.compose` answers. An alias is the node that it stands for, looked at once.
-    """
-    known = set[int]()
-    waiting = [] if root is None else [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in known:
-            continue
-        known.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += reversed(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            seen = set[str]()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                    return key
-                seen.add(str(key.value))
-            waiting += reversed([value for _, value in node.value])
-    return None

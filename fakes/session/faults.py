@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from callerside.models import Strict
-from callerside.yaml.errors import plain
+from callerside.yaml.errors import in_words
 
 Place = Literal["connect", "greeting", "speech", "turn", "reply", "event"]
 
@@ -289,7 +289,7 @@ def parse_fault(text: str) -> Fault:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        what = plain(first["msg"])
+        what = in_words(first)
         raise ValueError(f"{text!r}: {where + ': ' if where else ''}{what}") from None
 
 
