@@ -1,6 +1,8 @@
 """Files that are whole or absent."""
 
+import contextlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -8,13 +10,20 @@ _PUBLIC = 0o644
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever sees half of it; what was there before is replaced."""
+    """Write a file so that nobody ever sees half of it.
+
+    What was there before is replaced; who may read it, and whose it is, stay if we may say so.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.stat() if path.is_file() else None
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-        Path(temporary).chmod(_PUBLIC)
+        if before is not None:
+            with contextlib.suppress(PermissionError):
+                os.chown(temporary, before.st_uid, before.st_gid)
+        Path(temporary).chmod(stat.S_IMODE(before.st_mode) if before else _PUBLIC)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -44,7 +44,7 @@ class Keys:
         if event.digit == _END or len(self._digits) >= _MAX_DIGITS:
             self.finished()
         else:
-            self._out.set_timer(Timer.DTMF_GAP, self._settings.gap_ms)
+            self._out.set_timer(Timer.DTMF_GAP, self._settings.interdigit_timeout_ms)
 
     def finished(self) -> None:
         """The number is complete: tell the model, and ask it to answer."""

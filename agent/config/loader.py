@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from callerside.agent.config.settings import Settings, merge
 from callerside.yaml import reader
 from callerside.yaml.errors import explain
-from callerside.yaml.source import Source, YamlError
+from callerside.yaml.source import Source, YamlError, parse
 
 ENV_PREFIX = "CALLERSIDE_"
 SECRET_NAMES = ("OPENAI_API_KEY", "CALLERSIDE_SIP_PASSWORD")
@@ -39,7 +39,7 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
         ConfigError: the file cannot be read, or something in it or in the environment is wrong.
     """
     try:
-        source = reader.read(path)
+        source = reader.read(path, "settings")
     except YamlError as error:
         raise ConfigError(str(error)) from None
     if source.data is None:
@@ -51,6 +51,16 @@ def load(path: Path, env: Mapping[str, str] = os.environ) -> Settings:
         return Settings.model_validate(source.data)
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, source, Settings))) from None
+
+
+def outdated(path: Path) -> str | None:
+    """What of a file that can be read is called otherwise by now; None if nothing is.
+
+    Raises:
+        YamlError: it cannot be read any more.
+    """
+    old = reader.read(path, "settings").old_keys
+    return "; ".join(map(str, old)) or None
 
 
 def load_secrets(env: Mapping[str, str] = os.environ) -> Secrets:
@@ -82,7 +92,7 @@ def _with_environment(source: Source, env: Mapping[str, str]) -> Source:
         if keys[0] not in Settings.model_fields:
             continue  # somebody else's variable: tests and other commands have some of that prefix
         try:
-            value = Source(Path(name), env[name]).data
+            value = Source(Path(name), parse(Path(name), env[name])).data
         except YamlError as error:
             raise ConfigError(f"{name}: its value is not YAML: {error}") from None
         for key in reversed(keys):

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     field_validator,
     model_validator,
@@ -25,6 +26,7 @@ from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
 from callerside.models import Strict
+from callerside.yaml import versions
 
 Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -355,7 +357,7 @@ class DtmfSettings(Strict):
 
     to_model: Switch = True
     """Tell the model, as an item of the conversation."""
-    gap_ms: Milliseconds = 1_500
+    interdigit_timeout_ms: Milliseconds = 1_500
     """A pause that ends a number; `#` ends it at once."""
     interrupts: Switch = True
     """A key press stops the agent's voice."""
@@ -457,6 +459,10 @@ class Route(CallSettings):
 
 class Settings(CallSettings, OperatingSettings):
     """A whole configuration: one worker's telephone side, and its calls' settings by number."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: versions.in_schema(schema["properties"])
+    )
 
     sip: SipSettings = SipSettings()
     routes: list[Route] = Field(default=[])

@@ -70,7 +70,7 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
 def _read(path: Path) -> tuple[Script, Source]:
     """A script, and the file that it was read from."""
     try:
-        source = reader.read(path)
+        source = reader.read(path, "script")
     except YamlError as error:
         raise ScriptError(str(error)) from None
     try:

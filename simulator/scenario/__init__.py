@@ -10,4 +10,5 @@ __all__ = [
     "model",
     "network",
     "steps",
+    "suite",
 ]

@@ -84,7 +84,7 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
         ("realtime: {api_key: sk-1}", ':1:12: unknown key "api_key"'),
         ("- 1", ":1:1: expected settings"),
         ("a: [", ":1:5: not YAML"),
-        ("voice: !!python/name:os.system", ":1:8: not YAML"),
+        ("voice: !!python/name:os.system", ":1:8: '' cannot be read as os.system"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
