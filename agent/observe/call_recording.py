@@ -124,17 +124,13 @@ class TapedLeg:
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
-        self._leg.start(self.overheard(on_input))
-
-    def overheard(self, on_input: Callable[[LegInput], None]) -> Callable[[LegInput], None]:
-        """What records an input and then hands it on; for a leg that has been started already."""
 
         def listen(told: LegInput) -> None:
             if self._tape is not None:
                 self._record(told)
             on_input(told)
 
-        return listen
+        self._leg.start(listen)
 
     def play(self, pcm: bytes) -> None:
         """See `CallLeg.play`."""
