@@ -6,13 +6,14 @@ import stat
 import tempfile
 from pathlib import Path
 
-_PUBLIC = 0o644
+PUBLIC, PRIVATE = 0o644, 0o600
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = PUBLIC) -> None:
     """Write a file so that nobody ever sees half of it.
 
-    What was there before is replaced; who may read it, and whose it is, stay if we may say so.
+    What was there before is replaced; whose it is, and who may read it, stay if we may say so.
+    A new file has `mode`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = path.stat() if path.is_file() else None
@@ -23,7 +24,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         if before is not None:
             with contextlib.suppress(PermissionError):
                 os.chown(temporary, before.st_uid, before.st_gid)
-        Path(temporary).chmod(stat.S_IMODE(before.st_mode) if before else _PUBLIC)
+        Path(temporary).chmod(stat.S_IMODE(before.st_mode) if before else mode)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
