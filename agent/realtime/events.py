@@ -28,7 +28,7 @@ class SessionCreated(Struct, frozen=True, kw_only=True):
 
 
 class SessionUpdated(Struct, frozen=True, kw_only=True):
-    """`session.updated`: the formats that are in force now, as far as the server tells them."""
+    """`session.updated`: the formats that are in force now, as far as the server reports them."""
 
     input_format: str | None
     output_format: str | None

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from callerside.audio_files import AudioFileError
 from callerside.fakes.script.model import Reply, Script
-from callerside.fakes.script.prepare import line
-from callerside.fakes.script.prepared import Line, Repertoire
+from callerside.fakes.script.prepare import prepared_reply
+from callerside.fakes.script.prepared import PreparedReply, PreparedScript
 from callerside.files import regular
 from callerside.speech.synthesis import UnknownVoiceError, VoiceError
 from callerside.vad import engines
@@ -33,7 +33,7 @@ def load_script(path: Path) -> Script:
     return _read(path)[0]
 
 
-def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
+def load_prepared(path: Path, known: Iterable[PreparedScript] = ()) -> PreparedScript:
     """Read a script and make it ready: what it says is spoken, its sounds are read.
 
     Args:
@@ -49,11 +49,11 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
         if one.script == script:
             engines.reserve(script.vad.engine)  # a judge hears one session only
             return one
-    lines: dict[_Place, Line] = {}
+    prepared: dict[_Place, PreparedReply] = {}
     problems: list[str] = []
     for place, reply in _replies(script).items():
         try:
-            lines[place] = line(reply)
+            prepared[place] = prepared_reply(reply)
         except (VoiceError, AudioFileError) as error:
             what = _to_blame(reply, error)
             problems.append(f"{source.place((*place, what))}: {what}: {error}")
@@ -63,8 +63,8 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
         problems.append(f"{source.place(('vad',))}: vad: {error}")
     if problems:
         raise ScriptError("\n".join(problems))
-    greeting, default, *replies = lines.values()
-    return Repertoire(script=script, greeting=greeting, replies=tuple(replies), default=default)
+    greeting, default, *replies = prepared.values()
+    return PreparedScript(script=script, greeting=greeting, replies=tuple(replies), default=default)
 
 
 def _read(path: Path) -> tuple[Script, Source]:
