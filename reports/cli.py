@@ -11,14 +11,15 @@ from typing import Any, TypeAlias
 from callerside.reports.evidence import EvidenceError
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
+from callerside.reports.metrics.registry import METRICS, TOLERANCE
 from callerside.reports.verdict.baselines import (
     StoredError,
     baseline_path,
     load_results,
     save_baseline,
 )
-from callerside.reports.verdict.budget import UNITS, BudgetError
-from callerside.reports.verdict.compare import TOLERANCE, Change, compare, notes, regressions
+from callerside.reports.verdict.budget import BudgetError
+from callerside.reports.verdict.compare import Change, compare, notes, regressions
 from callerside.timelines import TimelineError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -107,8 +108,8 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
 
 def _tolerance(text: str) -> tuple[str | None, float]:
     name, _, number = text.rpartition("=")
-    if name and name not in UNITS:
-        raise argparse.ArgumentTypeError(f"{name}: no such metric; known: {', '.join(UNITS)}")
+    if name and name not in METRICS:
+        raise argparse.ArgumentTypeError(f"{name}: no such metric; known: {', '.join(METRICS)}")
     try:
         tolerated = float(number)
     except ValueError:

@@ -151,10 +151,9 @@ class Conversation:
         if type(parsed) is events.ResponseProgressed:
             self._parts.responses.progressed(parsed.response_id)
             return False
-        handler = self._handlers.get(type(parsed))
-        if handler is None:
+        if type(parsed) is events.Ignored:
             return False
-        handler(parsed)
+        self._handlers[type(parsed)](parsed)
         return True
 
     def garbage(self, event: RealtimeGarbage) -> None:

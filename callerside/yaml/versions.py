@@ -154,7 +154,8 @@ def _setting(kind: Kind, where: Path_) -> Path_:
             return tuple(rest)
         case "scenario", ("matrix", str() as path, *rest):  # a path, its values, and what is in one
             return _setting(kind, (*path.split("."), *rest[1:]))
-    return ()
+        case _:
+            return ()
 
 
 def _version_edit(root: yaml.MappingNode | None, text: str) -> tuple[tuple[int, int], str]:

@@ -21,6 +21,7 @@ from callerside.simulator.caller.events import (
     SetTimer,
     Start,
     TimerFired,
+    TimerName,
     Vanish,
 )
 from callerside.simulator.caller.machine import CallerMachine
@@ -55,7 +56,7 @@ class CallerDriver:
         self._marks = marks
         self._call = call
         self._on_finish = on_finish
-        self._timers = TimerSet[str](clock, self._fire)
+        self._timers = TimerSet[TimerName](clock, self._fire)
         self._finished = False
         self._runners: dict[type[Effect], Callable[[Any], None]] = {
             Dial: lambda effect: leg.dial(effect.uri),
@@ -98,7 +99,7 @@ class CallerDriver:
             )
         )
 
-    def _fire(self, name: str) -> None:
+    def _fire(self, name: TimerName) -> None:
         self._handle(TimerFired(name=name))
 
     def _finish(self, verdict: Finish) -> None:

@@ -7,6 +7,8 @@ frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from declared import assert_declared
+
 from callerside.agent.call import events as effects
 from callerside.agent.call.events import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
 from callerside.agent.call.machine import CallMachine
@@ -260,6 +262,8 @@ class CallRig:
         elif isinstance(effect, effects.StorePrompt):
             self.stored[effect.key] = Prompt(pcm=effect.pcm, transcript=effect.transcript)
             return [PromptStored(key=effect.key)]
+        elif isinstance(effect, effects.EmitMark):
+            assert_declared("agent", effect.name, effect.fields)
         elif isinstance(effect, effects.Finish):
             self.finished = True
         return []
