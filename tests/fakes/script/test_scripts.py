@@ -62,10 +62,10 @@ faults:
         ("timing:\n  think_ms: -1\n", "greater than or equal to 0"),
         ("vad: ears\n", '1:6: vad: "ears" (expected energy, silero)'),
         ("seed: one\n", "1:7: seed: expected a whole number"),
-        ("faults:\n  - {at: turn 1}\n", "2:5: fault is missing (expected refuse, accept_late"),
+        ("faults:\n  - {at: turn 1}\n", "2:5: fault is missing (expected error, fail"),
         (
             "faults:\n  - {fault: nap, at: turn 1}\n",
-            '2:5: fault: "nap" (expected refuse, ',
+            '2:5: fault: "nap" (expected error, ',
         ),
         ("faults:\n  - fault: drop\n    at: noon\n", "3:9: at: 'noon' is no point"),
         ("replies: [\n", "not YAML"),

@@ -82,7 +82,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         ),
         (
             HEAD + "realtime: {faults: [{at: greeting}]}",
-            "fault is missing (expected refuse, accept_",
+            "fault is missing (expected error, fail",
         ),
         (
             HEAD + "realtime: {faults: [{fault: drop, at: repli 1}]}",
