@@ -12,7 +12,16 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_api_key
+import structlog
+
+from callerside.agent.config.loader import (
+    ConfigError,
+    Secrets,
+    load,
+    load_secrets,
+    outdated,
+    require_api_key,
+)
 from callerside.agent.config.reference import render as render_settings
 from callerside.agent.config.settings import MAX_WORKERS, Settings
 from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
@@ -29,6 +38,8 @@ from callerside.agent.service.worker import run_worker
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.loader import ToolError
 from callerside.files import begin_in_utf8
+
+_log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 
@@ -48,6 +59,7 @@ Settings come from the file and from the environment: CALLERSIDE_SIP__PORT=5070 
 
 The smallest file that answers a softphone on this machine:
 
+    version: 2
     instructions: You are the receptionist of a bicycle shop.
 """
 
@@ -239,6 +251,8 @@ def _configure(path: Path, worker: int | None) -> tuple[Settings, Secrets]:
         secrets=[value for value in (secrets.api_key, secrets.sip_password) if value],
         worker=worker,
     )
+    if worker is None and (keys := outdated(path)):
+        _log.warning("settings_of_an_older_version", keys=keys, rewritten_by="callerside migrate")
     return settings, secrets
 
 

@@ -56,7 +56,7 @@ def check_places(settings: Settings) -> None:
     Raises:
         ConfigError: it cannot be written; directories that are missing are made.
     """
-    for one in (settings, *(route.settings for route in settings.routes)):
+    for one in (settings, *settings.routes):
         _check_directory("timeline.dir", one.timeline.dir)
         _check_directory("recordings.dir", one.recordings.dir)
     file = settings.records.file

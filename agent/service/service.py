@@ -301,7 +301,7 @@ def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
         sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
         max_calls=sip.max_calls,
         # The calls' own bounds are the machine's business: the leg holds the widest.
-        max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
+        max_playout_ms=max(route.playout.max_ms for route in settings.routes),
         conceal_loss=sip.conceal_loss,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,

