@@ -96,13 +96,17 @@ class Readers:
             loop.add_reader(self._media.fileno(), on_media)
 
     def close(self) -> None:
-        """Not again."""
-        for number in tuple(self._numbers):
-            self.remove(number)
+        """Not again, ever."""
+        self.forget()
         if self._media is not None and not self._media.closed:
             if self._loop is not None:
                 self._loop.remove_reader(self._media.fileno())
             self._media.close()
+
+    def forget(self) -> None:
+        """All of SIP's are about to be closed; others may follow."""
+        for number in tuple(self._numbers):
+            self.remove(number)
         self._bound.clear()
         self._connections.clear()
         self._unseen.clear()

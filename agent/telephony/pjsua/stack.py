@@ -291,7 +291,7 @@ class Stack:
         self.port = port
 
     def _unbind(self) -> None:
-        self.readers.close()
+        self.readers.forget()
         for transport in self._transports.values():
             self._endpoint.transportClose(transport)
         self._transports.clear()
