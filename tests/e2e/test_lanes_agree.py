@@ -112,10 +112,24 @@ STORIES: Mapping[str, tuple[str, frozenset[str]]] = {
                 "committed",
                 "response_created",
                 "first_delta",
-                "playout_started",
                 "playout_cleared",
                 "truncate_sent",
                 "truncated",
+            }
+        ),
+    ),
+    # When the next frame leaves is up to the pacing: between two events of the API, or behind both.
+    "playout": (
+        "agent",
+        frozenset(
+            {
+                "beep_started",
+                "beep_ended",
+                "greeting_started",
+                "greeting_ended",
+                "playout_started",
+                "playout_cleared",
+                "truncate_sent",
             }
         ),
     ),
