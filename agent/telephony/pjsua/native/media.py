@@ -15,12 +15,13 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pjsua2
 
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.pjsua.call import reported
+from callerside.agent.telephony.pjsua.call import log_failure, reported
 from callerside.clock import NS_PER_S
 
 Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint
@@ -229,10 +230,11 @@ class Stream:
         """All whole frames that it has decoded, or can: 16-bit samples at the codec's rate."""
         if not self._frame_bytes:
             return b""
-        frames = []
-        while self._waiting() >= self._pieces:
-            frames.append(self._fetch())
-        return b"".join(frames)
+        self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
+        pcm = b""
+        for _ in range(self._state[JITTER_SIZE_WORD] // self._pieces):
+            pcm += self._fetch()
+        return pcm
 
     def _fetch(self) -> bytes:
         self._incoming.type = AUDIO
@@ -248,10 +250,6 @@ class Stream:
         self._outgoing.type = AUDIO
         self._outgoing.size = self._frame_bytes
         self._library.pjmedia_port_put_frame(self._port, ctypes.byref(self._outgoing))
-
-    def _waiting(self) -> int:
-        self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
-        return int(self._state[JITTER_SIZE_WORD])
 
 
 class MediaSockets:
@@ -274,16 +272,15 @@ class MediaSockets:
         endpoint = library.pjsua_get_pjmedia_endpt()
         self._table = library.pjmedia_endpt_get_ioqueue(endpoint)
         library.pjmedia_endpt_stop_threads(endpoint)  # PJSUA starts one, whatever it is told
-        self._at_once = TimeValue(0, 0)
+        self.poll: Callable[[], object] = partial(
+            library.pj_ioqueue_poll, self._table, ctypes.byref(TimeValue(0, 0))
+        )
+        """Take what has come; `Stream.on_packet` is called within."""
         self._on_open, self._on_close = on_open, on_close
         self._streams: dict[int, Stream] = {}
         """By what their sockets know of them."""
         self._on_arrival = OnArrival(self._arrived)
         self._replaced = (Attach(self._attach), Detach(self._detach))
-
-    def poll(self) -> None:
-        """Take what has come; `Stream.on_packet` is called within."""
-        self._library.pj_ioqueue_poll(self._table, ctypes.byref(self._at_once))
 
     def take_over(self, transport: int) -> None:
         """Stand there from now on: `transport` is any socket of PJMEDIA's, for the table is one."""
@@ -318,7 +315,7 @@ class MediaSockets:
         self._detach_there(transport, user_data)
 
     def _arrived(self, arrival: Any) -> None:
-        with reported("packet"):
+        try:
             arrived = arrival.contents
             stream = self._streams.get(arrived.user_data)
             if stream is None or not 0 < arrived.size <= _MAX_PACKET_BYTES:
@@ -331,6 +328,8 @@ class MediaSockets:
             else:
                 at_ns = arrival_ns(stream.socket)
                 arrived.switches_remote = stream.on_packet(packet, source, at_ns)
+        except Exception:
+            log_failure("packet")
 
 
 class Bridge:
