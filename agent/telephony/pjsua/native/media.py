@@ -11,6 +11,7 @@ PJSUA2 offers none of this; PJMEDIA's exported functions and public structures d
 
 import ctypes
 import fcntl
+import socket
 import struct
 import sys
 import time
@@ -34,6 +35,15 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("pjsua_get_pjsip_endpt", Pointer, ()),
     ("pjsua_pool_create", Pointer, (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)),
     ("pj_pool_release", None, (Pointer,)),
+    ("pj_pool_create", Pointer, (Pointer, ctypes.c_char_p, *[ctypes.c_size_t] * 2, Pointer)),
+    ("pj_caching_pool_init", None, (Pointer, Pointer, ctypes.c_size_t)),
+    ("pj_caching_pool_destroy", None, (Pointer,)),
+    ("pj_init", ctypes.c_int, ()),
+    ("pj_shutdown", None, ()),
+    ("pj_log_get_level", ctypes.c_int, ()),
+    ("pj_log_set_level", None, (ctypes.c_int,)),
+    ("pjmedia_endpt_create2", ctypes.c_int, (Pointer, Pointer, Unsigned, Pointer)),
+    ("pjmedia_endpt_destroy2", ctypes.c_int, (Pointer,)),
     ("pjmedia_null_port_create", ctypes.c_int, (Pointer, *[Unsigned] * 4, Pointer)),
     ("pjmedia_port_get_frame", ctypes.c_int, (Pointer, Pointer)),
     ("pjmedia_port_put_frame", ctypes.c_int, (Pointer, Pointer)),
@@ -80,6 +90,7 @@ _MAX_PACKET_BYTES = 2_048
 
 _BRIDGE_RATE_HZ, _BRIDGE_SAMPLES = 8_000, 160
 _POOL_BYTES = 1_024
+_PORT_TRIES = 10
 
 
 class Text(ctypes.Structure):
@@ -255,21 +266,25 @@ class Stream:
 class MediaSockets:
     """Stands between PJMEDIA's UDP sockets and its streams, in all of the process.
 
+    Args:
+        library: see `functions`.
+        endpoint: PJMEDIA's.
+        on_open: told the system's number of a socket that has packets to be waited for.
+        on_close: told that it has none any more: before it is closed.
+
     They have a table of their own (`pj_ioqueue_t`), apart from SIP's, and no thread that waits for
     what comes: that is the business of whoever calls `poll`.
-
-    `on_open` and `on_close` are told the system's number of a socket that has packets to be waited
-    for, and that it has none any more: before it is closed.
     """
 
     def __init__(
         self,
         library: ctypes.PyDLL,
+        endpoint: int,
         on_open: Callable[[int], None],
         on_close: Callable[[int], None],
     ) -> None:
         self._library = library
-        endpoint = library.pjsua_get_pjmedia_endpt()
+        self._endpoint = endpoint
         self._table = library.pjmedia_endpt_get_ioqueue(endpoint)
         library.pjmedia_endpt_stop_threads(endpoint)  # PJSUA starts one, whatever it is told
         self.poll: Callable[[], object] = partial(
@@ -282,8 +297,9 @@ class MediaSockets:
         self._on_arrival = OnArrival(self._arrived)
         self._replaced = (Attach(self._attach), Detach(self._detach))
 
-    def take_over(self, transport: int) -> None:
-        """Stand there from now on: `transport` is any socket of PJMEDIA's, for the table is one."""
+    def take_over(self) -> None:
+        """Stand there from now on."""
+        transport, _ = open_socket(self._library, self._endpoint)  # any: all have the one table
         table = Pointer.from_address(transport + OPERATIONS_AT).value
         assert table is not None  # noqa: S101 - tried by `self_test`
         self._get_info = operation(table, GET_INFO, GetInfo)
@@ -292,6 +308,7 @@ class MediaSockets:
         for place, replaced in zip((ATTACH, DETACH), self._replaced, strict=True):
             address = ctypes.cast(replaced, Pointer).value
             Pointer.from_address(table + place * ctypes.sizeof(Pointer)).value = address
+        operation(table, DESTROY, Destroy)(transport)
 
     def stream(self, address: int) -> Stream:
         """The stream at an address, which is attached to its socket."""
@@ -389,6 +406,25 @@ class Timers:
         self._library.pj_gettickcount(ctypes.byref(self._now))
         wait = (self._due.sec - self._now.sec) * 1000 + self._due.msec - self._now.msec
         return max(0, int(wait))
+
+
+def open_socket(library: ctypes.PyDLL, endpoint: int) -> tuple[int, int]:
+    """A media socket of our own (`pjmedia_transport *`), and its port."""
+    transport = Pointer()
+    for _ in range(_PORT_TRIES):  # the port for RTCP, the next one, may be taken
+        port = _free_port()
+        status = library.pjmedia_transport_udp_create3(
+            endpoint, socket.AF_INET, b"test", None, port, 0, ctypes.byref(transport)
+        )
+        if not status and transport.value is not None:
+            return transport.value, port
+    raise unavailable("no media socket can be made")
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def null_port(library: ctypes.PyDLL, pool: int) -> int:
