@@ -139,6 +139,18 @@ class Arrival(ctypes.Structure):
     )
 
 
+class Delivery(ctypes.Structure):
+    """The same with bytes of ours in it."""
+
+    _fields_ = (
+        ("user_data", Pointer),
+        ("packet", ctypes.c_char_p),
+        ("size", ctypes.c_ssize_t),
+        ("source", ctypes.c_char_p),
+        ("switches_remote", ctypes.c_int),
+    )
+
+
 class TimeValue(ctypes.Structure):
     """`pj_time_val`."""
 
@@ -148,6 +160,7 @@ class TimeValue(ctypes.Structure):
 # What they call is short and takes no lock that another thread holds (`Stack.lock`): letting other
 # threads run meanwhile would cost more than they do.
 OnArrival = ctypes.PYFUNCTYPE(None, ctypes.POINTER(Arrival))
+OnDelivery = ctypes.PYFUNCTYPE(None, ctypes.POINTER(Delivery))
 OnControl = ctypes.PYFUNCTYPE(None, Pointer, Pointer, ctypes.c_ssize_t)
 Attach = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, ctypes.POINTER(Attachment))
 Detach = ctypes.PYFUNCTYPE(None, Pointer, Pointer)
@@ -207,8 +220,8 @@ class Stream:
         self.on_packet: OnPacket | None = None
         """Until somebody listens, packets go through the stream, and their audio nowhere."""
         self._library = library
-        self._user_data = attachment.user_data
-        self._deliver = OnArrival(attachment.on_rtp2)
+        self._delivery = Delivery(user_data=attachment.user_data)
+        self._deliver = OnDelivery(attachment.on_rtp2)
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
         self._frame_bytes = 0
@@ -228,14 +241,11 @@ class Stream:
 
     def deliver(self, packet: bytes, source: bytes) -> bool:
         """Give the stream a packet; answers whether it wants to send to its source from now on."""
-        arrival = Arrival(
-            user_data=self._user_data,
-            packet=ctypes.cast(ctypes.c_char_p(packet), Pointer),
-            size=len(packet),
-            source=ctypes.cast(ctypes.c_char_p(source), Pointer),
-        )
-        self._deliver(ctypes.byref(arrival))
-        return bool(arrival.switches_remote)
+        delivery = self._delivery
+        delivery.packet, delivery.size, delivery.source = packet, len(packet), source
+        delivery.switches_remote = 0
+        self._deliver(ctypes.byref(delivery))
+        return bool(delivery.switches_remote)
 
     def drain(self) -> bytes:
         """All whole frames that it has decoded, or can: 16-bit samples at the codec's rate."""
