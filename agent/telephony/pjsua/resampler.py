@@ -7,25 +7,10 @@ down, it is given each sample twice, so that it does not matter which it takes. 
 heard as it is, and is resampled here to the 24 kHz of the API.
 """
 
-from math import gcd
-from typing import Any
-
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
-
+from callerside.agent.telephony.frame_rate import FrameRate
 from callerside.agent.telephony.pjsua.media_ports import Tap
 from callerside.agent.telephony.pjsua.stack import RESAMPLER_GAIN
-from callerside.audio import to_bytes, to_samples
-
-DELAY_MS = 1.8
-"""Of a stream whose rate is changed, at most."""
-_HALF_MS = 1.5
-"""Half the filter's length."""
-_EDGE = 0.94
-"""Where the filter is down by half, as a part of the narrower band: flat to 7 kHz between 16 and
-24 kHz, which is all that G.722 carries, and below -60 dB where it would fold."""
-_BETA = 6.0
+from callerside.audio import to_samples
 
 
 def bridge_gain(tap_hz: int, codec_hz: int, port_hz: int) -> float:
@@ -40,42 +25,6 @@ def tap_behind(tap: Tap, tap_hz: int, codec_hz: int, port_hz: int) -> Tap:
     if tap_hz != codec_hz:
         tap = ConvertedTap(tap, tap_hz, codec_hz)
     return tap if codec_hz == port_hz else EverySecondTap(tap)
-
-
-class FrameRate:
-    """Changes the rate of a stream of frames: every 20 ms one frame in, one frame out.
-
-    A polyphase filter, `DELAY_MS` late. soxr, which resamples whole sounds elsewhere, gives a
-    stream out in blocks of 20 ms and more.
-    """
-
-    def __init__(self, from_hz: int, to_hz: int) -> None:
-        common = gcd(from_hz, to_hz)
-        self._step = from_hz // common
-        self._phases = _phases(from_hz, to_hz, self._step, to_hz // common)
-        self._before: NDArray[Any] = np.zeros(len(self._phases) - 1)
-
-    def convert(self, frame: bytes) -> bytes:
-        """The next frame at the new rate."""
-        samples = np.concatenate((self._before, to_samples(frame)))
-        self._before = samples[-len(self._before) :]
-        windows = sliding_window_view(samples, len(self._phases))[:: self._step]
-        return to_bytes((windows @ self._phases).ravel())
-
-
-def _phases(from_hz: int, to_hz: int, step: int, count: int) -> NDArray[np.float64]:
-    """What each sample of a window is worth (rows) to each of `count` that it makes (columns).
-
-    A window moves on by `step`; the filter is a sinc under a Kaiser window.
-    """
-    half = from_hz * _HALF_MS // 1000
-    row, column = np.arange(2 * half + step + 2), np.arange(count)
-    at = half + 1 + column[None, :] * step / count - row[:, None]
-    edge = _EDGE * min(1.0, to_hz / from_hz)
-    under = np.sqrt(np.clip(1 - (at / half) ** 2, 0, None))
-    window = np.where(np.abs(at) < half, np.i0(_BETA * under) / np.i0(_BETA), 0.0)
-    phases: NDArray[np.float64] = edge * np.sinc(edge * at) * window
-    return phases
 
 
 class ConvertedTap:

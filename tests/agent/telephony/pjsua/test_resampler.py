@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from callerside.agent.telephony.pjsua.resampler import DELAY_MS, FrameRate, tap_behind
+from callerside.agent.telephony.frame_rate import DELAY_MS, FrameRate
+from callerside.agent.telephony.pjsua.resampler import tap_behind
 from callerside.audio import level_dbfs, to_samples, tone
 
 
