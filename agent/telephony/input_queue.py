@@ -58,6 +58,13 @@ class Inbox:
         if wake:
             self._wake()
 
+    def flush(self) -> None:
+        """Deliver what waits at once; on the loop's thread, not within a method of the leg."""
+        with self._lock:
+            is_started = self._on_input is not None
+        if is_started:
+            self._deliver()
+
     def _with_owed(self, item: LegInput) -> LegInput:
         """What was played is counted even where its own input found no room."""
         if not self._owed_samples or not isinstance(item, FramePlayed):
