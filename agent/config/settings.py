@@ -101,9 +101,6 @@ class SipSettings(Model):
     conceal_loss: bool = False
     """Fill lost packets with what was said before. It delays every packet of the call by 5 ms, so
     it is for networks that lose some; without it what is lost is silence."""
-    clock_phase_ms: float | None = Field(None, ge=0, lt=20)
-    """When the media clock ticks, after every whole 20 ms of the system's monotonic clock: for
-    benchmarks, whose caller is on the same machine and ticks 10 ms later; null: at any time."""
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)

@@ -309,7 +309,6 @@ def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
         # The calls' own bounds are the machine's business: the leg holds the widest.
         max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
         conceal_loss=sip.conceal_loss,
-        clock_phase_ms=sip.clock_phase_ms,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),

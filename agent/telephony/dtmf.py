@@ -39,6 +39,11 @@ class PacedKeys:
         self._waiting: deque[str] = deque()
         self._next_ns = 0
 
+    @property
+    def due_ns(self) -> int | None:
+        """When the next key is to be sent, if one waits."""
+        return self._next_ns if self._waiting else None
+
     def press(self, digits: str) -> str:
         """Add keys; what is returned found no room."""
         room = MOST_WAITING - len(self._waiting)

@@ -84,8 +84,11 @@ PROFILES: Mapping[EngineName, Profile] = {
 }
 """The better ones first: the order of `auto`."""
 
-OnTick = Callable[[bytes, bytes, int], None]
-"""Told of each frame's time what left, what was heard, and when; on any thread."""
+OnLeft = Callable[[bytes, int], None]
+"""Told of each frame that left, and when; on any thread."""
+OnHeard = Callable[[bytes, int | None], None]
+"""Told of each frame of the other side's audio, in its order, and when it came in; None: it never
+did, and is filled. As soon as it is known, not when a telephone would play it."""
 
 OnRegistration = Callable[[bool, int, str], None]
 """Told each change of our place at the registrar: whether it knows us, its status and reason."""
@@ -141,7 +144,8 @@ class OutgoingCall:
     """The only one that is offered; None: all of the endpoint's."""
     lets_itself_be_transferred: bool = False
     """Accept a REFER, place no second call, and say that it worked."""
-    on_tick: OnTick = lambda _mouth, _ear, _at_ns: None
+    on_left: OnLeft = lambda _pcm, _at_ns: None
+    on_heard: OnHeard = lambda _pcm, _at_ns: None
     on_own_rtp: Callable[[int], None] = lambda _port: None
     """Told our RTP port before the other side can send there."""
     on_other_rtp: Callable[[int], None] = lambda _port: None

@@ -1,8 +1,7 @@
 """One call's inputs on their way to the loop: in order, from any thread, never dropped unseen.
 
-Signalling comes on the loop's thread, audio on the media clock's, and the call machine must see
-both in one order: above all, every frame played before `clear` is told before the answer to it.
-Waking the loop costs some microseconds a tick and saves the half period of a poll, 2 ms on average.
+What arrives comes on the loop's thread, what was played on the pacer's, and the call machine must
+see both in one order: above all, every frame played before `clear` is told before the answer to it.
 """
 
 import asyncio
@@ -43,8 +42,29 @@ class Inbox:
         if wake:
             self._wake()
 
-    def post(self, item: LegInput, *, wake: bool = True) -> None:
-        """Queue one input behind those that wait; without `wake`, one that follows soon will do."""
+    def post(self, item: LegInput) -> None:
+        """Queue one input behind those that wait."""
+        self._post(item, behind=0)
+
+    def post_soon(self, item: LegInput) -> None:
+        """The same for what may wait for the next input, but not for one after the next.
+
+        A wake of the loop costs more than what is to be told: where packets come, they take it
+        along.
+        """
+        self._post(item, behind=1)
+
+    def put(self, item: LegInput) -> None:
+        """The same for what comes while `deliver` is about to be called."""
+        self._post(item, behind=_MAX_WAITING)
+
+    def deliver(self) -> None:
+        """Deliver what waits, now: on the loop's thread, and not within a leg's method."""
+        if self._waiting and self._on_input is not None:
+            self._deliver()
+
+    def _post(self, item: LegInput, *, behind: int) -> None:
+        """Wakes the loop where more wait than `behind`."""
         with self._lock:
             if len(self._waiting) < _MAX_WAITING or not isinstance(
                 item, AudioReceived | FramePlayed
@@ -54,16 +74,9 @@ class Inbox:
                 self._owed_samples += item.samples
             else:
                 self.dropped_frames += 1
-            wake = wake and self._must_wake()
+            wake = len(self._waiting) > behind and self._must_wake()
         if wake:
             self._wake()
-
-    def flush(self) -> None:
-        """Deliver what waits at once; on the loop's thread, not within a method of the leg."""
-        with self._lock:
-            is_started = self._on_input is not None
-        if is_started:
-            self._deliver()
 
     def _with_owed(self, item: LegInput) -> LegInput:
         """What was played is counted even where its own input found no room."""
@@ -89,7 +102,7 @@ class Inbox:
             self._wake_is_due = False
             batch, self._waiting = self._waiting, deque()
             on_input = self._on_input
-        assert on_input is not None  # noqa: S101 - only a started inbox wakes
+        assert on_input is not None  # noqa: S101 - only a started inbox delivers
         for item in batch:
             try:
                 on_input(item)

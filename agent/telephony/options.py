@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Literal
 
-from callerside.agent.telephony.interface import FRAME_MS
-
 CODECS = ("PCMU", "PCMA", "G722")
 """What can be offered, by the names of RFC 3551."""
 
@@ -15,7 +13,7 @@ NARROW_HZ, WIDE_HZ = 8_000, 24_000
 """Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
 
 _BRIDGE_HZ = 16_000
-"""G.722's own rate, and twice G.711's (see `agent.telephony.pjsua.resampler`)."""
+"""G.722's own rate, and twice G.711's (see `agent.telephony.frame_rate`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,12 +70,6 @@ class SipOptions:
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
     user_agent: str = "callerside"
-    clock_phase_ms: float | None = None
-    """When the media clock ticks: so much after every whole 20 ms of the system's monotonic clock.
-    None: wherever it happened to start. Two ends on one machine whose clocks tick 10 ms apart leave
-    each other half a frame for a packet to come late; if they tick together, no time at all."""
-    poll_ms: float = 4.0
-    """How often the SIP stack is looked at: what signalling can be late by."""
     stack_log_level: int = 2
     """PJSIP's own: 1 errors, 2 warnings, ... 5 every message."""
 
@@ -97,17 +89,8 @@ class SipOptions:
                 f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ} or None, "
                 f"got {self.sample_rate_hz}"
             )
-        if self.clock_phase_ms is not None and not 0 <= self.clock_phase_ms < FRAME_MS:
-            raise ValueError(
-                f"clock_phase_ms: expected 0 to below {FRAME_MS}, got {self.clock_phase_ms}"
-            )
         for peer in self.allowed_peers:
             ip_network(peer, strict=False)  # its ValueError says what is wrong with it
-
-    @property
-    def bridge_rate_hz(self) -> int:
-        """Of the conference bridge and of the media ports, through which all audio goes."""
-        return self.sample_rate_hz or _BRIDGE_HZ
 
     def leg_rate_hz(self, codec: str) -> int:
         """Of the audio of a call that will have this codec."""

@@ -29,10 +29,6 @@ from callerside.simulator.calibration.responder import (
     streams,
 )
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
-from callerside.simulator.lanes.sip.config import AGENT_CLOCK_PHASE_MS
-
-_POLL_MS = 1.0
-"""Signalling is stamped when it is polled, as at the caller."""
 
 
 class _Call:
@@ -89,8 +85,6 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
         SipOptions(
             sample_rate_hz=CALLER_RATE_HZ,
             user_agent="callerside-responder",
-            poll_ms=_POLL_MS,
-            clock_phase_ms=AGENT_CLOCK_PHASE_MS,
         ),
         on_call=lambda leg: calls.append(_Call(leg, behaviour, directory)),
     )

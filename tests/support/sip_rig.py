@@ -6,7 +6,6 @@ All that is timed is read from stamps, never from how long the test itself took.
 """
 
 import asyncio
-import dataclasses
 import multiprocessing
 import os
 import time
@@ -32,7 +31,6 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.options import SipOptions
 from callerside.audio import to_samples
-from callerside.simulator.lanes.sip.config import AGENT_CLOCK_PHASE_MS
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 
@@ -286,8 +284,6 @@ class _Child:
         self._calling = False
         self._keeps_audio = True
         if kind == "agent":
-            # As in a run: packets have half a frame to come late.
-            options = dataclasses.replace(options, clock_phase_ms=AGENT_CLOCK_PHASE_MS)
             self._station: AnsweringEndpoint | CallerEndpoint = choose(engine).answering(
                 options, self._add
             )

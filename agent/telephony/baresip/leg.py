@@ -17,7 +17,7 @@ from baresip import Event as Told
 from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.engine import OnTick
+from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
     CallAnswered,
@@ -77,7 +77,13 @@ class BaresipLeg:
     us: Party = "agent"
     them: Party = "caller"
 
-    def __init__(self, host: LegHost, rate_hz: int, on_tick: OnTick | None = None) -> None:
+    def __init__(
+        self,
+        host: LegHost,
+        rate_hz: int,
+        on_left: OnLeft | None = None,
+        on_heard: OnHeard | None = None,
+    ) -> None:
         stack = host.stack
         options = stack.options
         assert stack.pacer is not None  # noqa: S101 - calls come after the start
@@ -92,7 +98,8 @@ class BaresipLeg:
             stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
-            on_tick=on_tick,
+            on_left=on_left,
+            on_heard=on_heard,
         )
         self._call: Call | None = None
         self._ending: Ending | None = None

@@ -1,6 +1,6 @@
 """One call's audio: RTP packets as they come to 20 ms frames, and frames to packets, paced.
 
-Everything runs on the loop's thread but `tick`, which is the pacer's. A call on hold goes on
+Everything runs on the loop's thread but `send`, which is the pacer's. A call on hold goes on
 ticking: it hears silence and what waits to be played keeps waiting, so that nobody who counts time
 in audio loses it.
 """
@@ -13,14 +13,13 @@ import socket
 import struct
 import threading
 import time
-from collections import deque
 from typing import NamedTuple
 
 import structlog
 
 from callerside.agent.telephony import rtp
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
-from callerside.agent.telephony.engine import OnTick
+from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
 from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
@@ -37,7 +36,7 @@ from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet, 
 from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE, silence
-from callerside.clock import NS_PER_S
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 _log = structlog.get_logger(__name__)
 
@@ -50,10 +49,10 @@ _STAMP = struct.Struct("@ll")
 _MOST_STAMP_AGE_NS = NS_PER_S
 _LATCH_PACKETS = 10
 """In a row from somewhere else than the description says: then audio is sent there."""
-_EAR_MOST_FRAMES = 50
-"""A second: a stall's worth, of which the ear gives back what is too much."""
-_EAR_CALM_TICKS = 10
-"""If so long more than a frame waited all the time, a frame is given up."""
+
+
+Body = tuple[bytes, int]
+"""What a packet carries, and when it came in."""
 
 
 class Arrival(NamedTuple):
@@ -114,35 +113,6 @@ def _came_at_ns(extra: list[tuple[int, int, bytes]]) -> int:
     return now_ns
 
 
-class Ear:
-    """What a telephone plays: a frame a tick, from what came; silence where nothing did.
-
-    It begins with a frame in hand, so that packets have a frame's time to come late; what a stall
-    has piled up is given up a frame at a time.
-    """
-
-    def __init__(self, silent: bytes) -> None:
-        self._silent = silent
-        self._frames: deque[bytes] = deque(maxlen=_EAR_MOST_FRAMES)
-        self._calm_ticks = 0
-
-    def put(self, frame: bytes) -> None:
-        """A frame has come; on the loop's thread."""
-        self._frames.append(frame)
-
-    def take(self) -> bytes:
-        """The frame that is heard now; on the pacer's thread."""
-        self._calm_ticks = self._calm_ticks + 1 if len(self._frames) > 1 + 1 else 0
-        if self._calm_ticks >= _EAR_CALM_TICKS:
-            self._calm_ticks = 0
-            self._frames.popleft()
-        return self._frames.popleft() if self._frames else self._silent
-
-    def clear(self) -> None:
-        """Media goes down."""
-        self._frames.clear()
-
-
 class CallMedia:
     """One call's audio, for as long as the call lasts."""
 
@@ -154,16 +124,17 @@ class CallMedia:
         *,
         rate_hz: int,
         max_playout_ms: int,
-        on_tick: OnTick | None = None,
+        on_left: OnLeft | None = None,
+        on_heard: OnHeard | None = None,
     ) -> None:
+        self.period_ns = FRAME_MS * NS_PER_MS
         self._loop = loop
         self._inbox = inbox
         self._pacer = pacer
         self._rate_hz = rate_hz
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
-        self._on_tick = on_tick
-        self._ear = Ear(self._silence)
+        self._on_left, self._on_heard = on_left, on_heard
         self._lock = threading.Lock()
         """Between the loop's thread and the pacer's."""
         self._socket: RtpSocket | None = None
@@ -257,7 +228,6 @@ class CallMedia:
     def drop(self) -> None:
         """Forget what waits."""
         self._playout.clear()
-        self._ear.clear()
 
     def measured(self) -> RtpMeasured:
         """What came, in numbers."""
@@ -265,7 +235,7 @@ class CallMedia:
 
     # ---- what leaves, on the pacer's thread
 
-    def tick(self, at_ns: int) -> None:
+    def send(self, at_ns: int) -> None:
         """See `Paced`; a frame's `FramePlayed` is told before a `clear` can be answered."""
         with self._lock:
             line = self._line
@@ -274,16 +244,13 @@ class CallMedia:
             pcm, played = self._silence, 0
             if not self._held:
                 pcm, played = self._playout.read(len(self._silence) // BYTES_PER_SAMPLE)
-            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
+            if self._on_left is not None:
+                self._on_left(pcm, at_ns)
+            self._inbox.post_soon(FramePlayed(samples=played, at_ns=at_ns))
             packet = self._packet(line, pcm)
-        if packet is not None and self._socket is not None:
-            self._socket.send(packet, line.target)
-        if self._on_tick is not None:
-            self._on_tick(pcm, self._ear.take(), at_ns)
-
-    def deliver(self) -> None:
-        """See `Paced`."""
-        self._inbox.flush()
+            own = self._socket
+        if packet is not None and own is not None:
+            own.send(packet, line.target)
 
     def _packet(self, line: "_Line", pcm: bytes) -> bytes | None:
         payload = line.encode(pcm)
@@ -308,7 +275,7 @@ class CallMedia:
             if packet is not None and line is not None:
                 self.heard_ns = at_ns
                 self._take(line, packet, source, at_ns)
-        self._inbox.flush()
+        self._inbox.deliver()
         self._arm()
 
     def _take(
@@ -321,7 +288,7 @@ class CallMedia:
         elif packet.payload_type == line.keys_type:
             digit = line.keys.take(packet)
             if digit is not None:
-                self._inbox.post(DtmfReceived(digit=digit, method="rfc4733"), wake=False)
+                self._inbox.put(DtmfReceived(digit=digit, method="rfc4733"))
             duration, body = 0, b""
             self._received.note(packet, at_ns, line.codec.clock_hz)
         else:
@@ -332,7 +299,7 @@ class CallMedia:
                 sequence=packet.sequence,
                 timestamp=packet.timestamp,
                 duration=duration,
-                body=body,
+                body=(body, at_ns),
             )
             self._hear(line, line.buffer.put(entry, at_ns), at_ns)
 
@@ -342,7 +309,7 @@ class CallMedia:
         if line is not None:
             now_ns = time.monotonic_ns()
             self._hear(line, line.buffer.expire(now_ns), now_ns)
-            self._inbox.flush()
+            self._inbox.deliver()
             self._arm()
 
     def _arm(self) -> None:
@@ -359,12 +326,13 @@ class CallMedia:
         wait_ns = max(0, due_ns - time.monotonic_ns())
         self._timer = self._loop.call_later(wait_ns / NS_PER_S, self._on_timer)
 
-    def _hear(self, line: "_Line", released: Released[bytes], at_ns: int) -> None:
+    def _hear(self, line: "_Line", released: Released[Body], at_ns: int) -> None:
         for one in released:
+            came_ns = None if isinstance(one, Gap) else one.body[1]
             for frame in line.frames_of(one):
-                if self._on_tick is not None:
-                    self._ear.put(frame)
-                self._inbox.post(AudioReceived(pcm=frame, at_ns=at_ns), wake=False)
+                if self._on_heard is not None:
+                    self._on_heard(frame, came_ns)
+                self._inbox.put(AudioReceived(pcm=frame, at_ns=came_ns or at_ns))
 
 
 class _Line:
@@ -372,7 +340,7 @@ class _Line:
 
     def __init__(self, codec: Codec, rate_hz: int, now_ns: int) -> None:
         self.codec = codec
-        self.buffer: JitterBuffer[bytes] = JitterBuffer(codec.clock_hz, now_ns)
+        self.buffer: JitterBuffer[Body] = JitterBuffer(codec.clock_hz, now_ns)
         self.keys = rtp.KeyReceiver()
         self.frame = frame_samples(codec.clock_hz)
         """In the units of RTP's clock."""
@@ -408,12 +376,12 @@ class _Line:
         """A frame, as a packet carries it."""
         return self.codec.encode(self._out.convert(pcm) if self._out is not None else pcm)
 
-    def frames_of(self, one: Packet[bytes] | Gap) -> list[bytes]:
+    def frames_of(self, one: Packet[Body] | Gap) -> list[bytes]:
         """The whole frames that are there with one more packet, or gap."""
         if isinstance(one, Gap):
             pcm = bytes(one.duration * self.codec.rate_hz // self.codec.clock_hz * BYTES_PER_SAMPLE)
         elif one.duration:
-            pcm = self.codec.decode(one.body)
+            pcm = self.codec.decode(one.body[0])
         else:
             return []
         self._pending += self._in.convert(pcm) if self._in is not None else pcm

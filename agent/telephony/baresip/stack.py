@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import random
 import socket
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
@@ -111,7 +112,7 @@ class Stack:
         self._forward = set_sink(None)
         set_sink(self._on_native)
         await self.ask(self._stand_before)
-        self.pacer = Pacer(self._loop)
+        self.pacer = Pacer(threading.RLock(), lambda: None)
         return self.port
 
     async def stop(self, *, without_a_word: bool = False) -> None:
@@ -120,7 +121,7 @@ class Stack:
         if without_a_word:
             hole.swallow("udp", [self.port])
         if self.pacer is not None:
-            self.pacer.close()
+            self.pacer.stop()
         with contextlib.suppress(BaresipError):
             await self.runtime.close()
         hole.close()

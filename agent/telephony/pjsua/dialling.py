@@ -65,11 +65,15 @@ class PjsuaDialler(SipStation):
         return leg
 
     def _poll(self) -> None:
-        """Transfers first: what the stack sees of them it declines."""
-        for leg in self.legs:
+        """Transfers first: what the stack sees of them it declines. Its answers pass there, too."""
+        self._take_transfers()
+        super()._poll()
+        self._take_transfers()
+
+    def _take_transfers(self) -> None:
+        for leg in tuple(self.legs):
             if isinstance(leg, SipCallerLeg):
                 leg.take_transfer()
-        super()._poll()
 
     def lease_line(self, transport: Transport) -> Line:
         """A telephone line that no other call uses.
@@ -112,7 +116,7 @@ class SipCallerLeg(SipLeg):
     def __init__(self, endpoint: PjsuaDialler, call: OutgoingCall) -> None:
         rate_hz = endpoint.options.sample_rate_hz
         assert rate_hz is not None  # noqa: S101 - see `PjsuaDialler`
-        super().__init__(endpoint, rate_hz, on_tick=call.on_tick)
+        super().__init__(endpoint, rate_hz, on_left=call.on_left, on_heard=call.on_heard)
         self._endpoint = endpoint
         self._wish = call
         self._line: Line | None = None
@@ -141,7 +145,8 @@ class SipCallerLeg(SipLeg):
         host = self._endpoint.options.listen_host
         parameters.txOption.localUri = f"sip:{self._wish.user}@{host}:{self._endpoint.port}"
         try:
-            self._offer(lambda call: call.makeCall(uri, parameters))
+            with self._endpoint.operating():
+                self._offer(lambda call: call.makeCall(uri, parameters))
             if self._wish.lets_itself_be_transferred:
                 self._tap = self._line.tap(self._call)
         except pjsua2.Error as error:

@@ -1,14 +1,14 @@
 """The telephone's end of this process: it takes calls in, up to four, and hands each over as a leg.
 
-PJSUA2 runs without threads of its own here: the asyncio loop polls it, so that everything but the
-media clock's two callbacks happens on the loop's thread.
+PJSUA2 runs without threads of its own here. The asyncio loop waits for its sockets and its timers,
+so that everything but the sending of audio (`pjsua.pacer`) happens on the loop's thread.
 """
 
 import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pjsua2
@@ -23,7 +23,6 @@ from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reas
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
-from callerside.agent.telephony.pjsua.media_ports import PortPool
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
 from callerside.agent.telephony.pjsua.native.in_dialog_options import Pulse
@@ -89,9 +88,15 @@ _log = structlog.get_logger(__name__)
 
 _OK = 200
 
-_TICK_NS = 7 * NS_PER_MS
-"""How often calls do what is due, at least: with every second poll. Not a part of a frame's 20 ms,
-so that what happens between two packets is looked at in all its phases."""
+_IDLE_MS = 500
+"""How often the stack is looked at where nothing arrives and no timer of its own is due."""
+_BLIND_MS = 20
+"""The same where something may arrive unseen: at a connection that is just being made, or whose
+socket was not found."""
+_BLIND_NS = 1_000 * NS_PER_MS
+"""For how long after we have asked the stack for something it may be making a connection."""
+_LISTENER_NS = 50 * NS_PER_MS
+"""How often it is seen whether the listener may let more in."""
 _CHECK_NS = 250 * NS_PER_MS
 """How often calls are looked at for what has to end."""
 
@@ -100,7 +105,7 @@ _STOP_S = 1.0
 
 
 class SipStation:
-    """What both ends of a test call share: the stack, its polling, the media ports, the legs."""
+    """What both ends of a test call share: the stack, when it is looked at, the legs."""
 
     def __init__(self, options: SipOptions) -> None:
         if options.max_calls > CALLS_PER_PROCESS:
@@ -112,10 +117,11 @@ class SipStation:
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
         self._spent: list[pjsua2.Call] = []
-        self._pool: PortPool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._poll_timer: asyncio.TimerHandle | None = None
-        self._ticked_ns = 0
+        self._poll_timer: asyncio.Handle | None = None
+        self._is_polling = False
+        self._operated_ns = -_BLIND_NS
+        self._listened_ns = 0
         self._checked_ns = 0
         self._at_rest = asyncio.Event()
 
@@ -139,15 +145,17 @@ class SipStation:
         if self._loop is not None:
             self._loop.call_later(delay_ms / 1000, callback)
 
-    @property
-    def ports(self) -> PortPool:
-        """The media ports to lease from."""
-        if self._pool is None:
-            raise SipError("the endpoint is not started")
-        return self._pool
+    @contextlib.contextmanager
+    def operating(self) -> Iterator[None]:
+        """See `LegHost`. What comes of it, and what it has set timers for, is looked at soon."""
+        with self.stack.lock:
+            yield
+        if self._loop is not None and not self._is_polling:
+            self._operated_ns = time.monotonic_ns()
+            self._poll_in(0)
 
     async def start(self) -> int:
-        """Bind and begin to poll; returns the SIP port.
+        """Bind and begin; returns the SIP port.
 
         Raises:
             PortTakenError: the address is in use.
@@ -155,13 +163,13 @@ class SipStation:
         """
         self._loop = asyncio.get_running_loop()
         self.stack.start()
-        self._pool = PortPool(self.options.max_calls, self.options.bridge_rate_hz)
         try:
             self.open_modules()
             self.add_accounts()
         except SipError:
             await self.stop()
             raise
+        self.stack.readers.open(self._loop, self._poll)
         self._poll()
         return self.port
 
@@ -173,16 +181,15 @@ class SipStation:
         self.note_rest()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._at_rest.wait(), _STOP_S)
+        self._is_polling = True  # never again
         if self._poll_timer is not None:
             self._poll_timer.cancel()
         for leg in tuple(self.legs):
             self.forget(leg)
         await asyncio.sleep(0)  # in which they are released
         self._spent.clear()
+        self.stack.readers.close()
         self.drop_accounts()
-        self.stack.stop_media()  # or a tick could meet a port that is being dropped
-        if self._pool is not None:
-            self._pool.close()
         self.stack.destroy()
 
     def new_inbox(self) -> Inbox:
@@ -242,8 +249,8 @@ class SipStation:
         self.note_rest()
 
     def _poll(self) -> None:
-        assert self._loop is not None  # noqa: S101 - started
-        self._poll_timer = self._loop.call_later(self.options.poll_ms / 1000, self._poll)
+        """Something has arrived, or is due."""
+        self._is_polling = True
         try:
             self.stack.poll()
         except pjsua2.Error as error:
@@ -252,15 +259,39 @@ class SipStation:
             self._spent = [call for call in self._spent if call.isActive()]
             self.note_rest()
         now_ns = time.monotonic_ns()
-        if now_ns - self._ticked_ns >= _TICK_NS:
-            self._ticked_ns = now_ns
+        self._do_what_is_due(now_ns)
+        self._is_polling = False
+        self._poll_in(self._wait_ms(now_ns))
+
+    def _do_what_is_due(self, now_ns: int) -> None:
+        if now_ns - self._listened_ns >= _LISTENER_NS:
+            self._listened_ns = now_ns
             self.stack.listener.tick(now_ns)
-            for leg in self.legs:
-                leg.tick(now_ns)
-        if now_ns - self._checked_ns >= _CHECK_NS:
+        is_check_due = now_ns - self._checked_ns >= _CHECK_NS
+        if is_check_due:
             self._checked_ns = now_ns
-            for leg in tuple(self.legs):
+        for leg in tuple(self.legs):
+            leg.tick(now_ns)
+            if is_check_due:
                 leg.check(now_ns)
+
+    def _wait_ms(self, now_ns: int) -> float:
+        """Until the stack is looked at again, if nothing arrives before."""
+        is_blind = now_ns - self._operated_ns < _BLIND_NS or not self.stack.readers.sees_all
+        waits: list[float] = [_BLIND_MS if is_blind else _IDLE_MS]
+        stack_ms = self.stack.wait_ms()
+        if stack_ms is not None:
+            waits.append(stack_ms)
+        if self.legs:
+            waits.append(_CHECK_NS / NS_PER_MS)
+        waits += [(leg.due_ns - now_ns) / NS_PER_MS for leg in self.legs if leg.due_ns is not None]
+        return max(0.0, min(waits))
+
+    def _poll_in(self, wait_ms: float) -> None:
+        assert self._loop is not None  # noqa: S101 - started
+        if self._poll_timer is not None:
+            self._poll_timer.cancel()
+        self._poll_timer = self._loop.call_later(wait_ms / 1000, self._poll)
 
 
 class SipEndpoint(SipStation):

@@ -13,14 +13,6 @@ from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 
 _SIP_PORT = 5060
 
-AGENT_CLOCK_PHASE_MS = 0.0
-CALLER_CLOCK_PHASE_MS = 10.0
-"""Where in a frame's 20 ms the media clocks tick. A packet takes no time on loopback, so it waits
-for the other end's next tick: for 10 ms each way if the clocks tick half a frame apart. If they
-tick together, as chance may have it, it is 20 ms one way and none the other, where a packet that is
-late by a moment leaves a hole, and a frame more in the jitter buffer. There and back it is 20 ms
-always."""
-
 
 def write_scripts(stages: Sequence[Stage], folder: Path) -> None:
     """The fake server's scripts, one for each stage; paths in them are absolute."""
@@ -48,7 +40,6 @@ def agent_config(
         "host": "127.0.0.1",
         "port": 0,
         "rtp_port": 0,
-        "clock_phase_ms": AGENT_CLOCK_PHASE_MS,
     }
     if relayed:
         sip["rtp_public_host"] = RelayAddresses().agent

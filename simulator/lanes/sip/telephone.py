@@ -13,11 +13,7 @@ from callerside.agent.telephony.interface import CallerLeg
 from callerside.agent.telephony.options import SipOptions
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ, CallRecorder
 from callerside.simulator.lanes.impairments import Impairer, Struck
-from callerside.simulator.lanes.sip.config import CALLER_CLOCK_PHASE_MS
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses, RelayedCall
-
-_POLL_MS = 1.0
-"""Signalling is stamped when it is polled: a millisecond is the error of `answer_ms`."""
 
 
 class PlacedCall:
@@ -80,8 +76,6 @@ class CallerEndpoint:
             dataclasses.replace(
                 chosen,
                 sample_rate_hz=CALLER_RATE_HZ,
-                poll_ms=_POLL_MS,
-                clock_phase_ms=CALLER_CLOCK_PHASE_MS,
                 rtp_public_host=relay.caller if relay else chosen.rtp_public_host,
             )
         )
@@ -128,7 +122,8 @@ class CallerEndpoint:
                 user=user,
                 codec=codec,
                 lets_itself_be_transferred=lets_itself_be_transferred,
-                on_tick=recorder.tick,
+                on_left=recorder.left,
+                on_heard=recorder.heard,
                 on_own_rtp=placed.open_relay,
                 on_other_rtp=placed.connect_relay,
                 on_released=placed.close_relay,

@@ -78,16 +78,49 @@ async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
     assert got == [heard(n) for n in range(400)]
 
 
-async def test_a_post_that_wakes_nobody_is_delivered_with_the_next() -> None:
+async def test_what_may_wait_is_delivered_with_the_next() -> None:
     inbox = Inbox(asyncio.get_running_loop())
     got: list[LegInput] = []
     inbox.start(got.append)
-    inbox.post(played(1), wake=False)
+    inbox.post_soon(played(1))
     await turns_of_the_loop()
     assert got == []
     inbox.post(heard(1))
     await turns_of_the_loop()
     assert got == [played(1), heard(1)]
+
+
+async def test_where_nothing_comes_the_next_of_its_kind_wakes_the_loop() -> None:
+    inbox = Inbox(asyncio.get_running_loop())
+    got: list[LegInput] = []
+    inbox.start(got.append)
+    inbox.post_soon(played(1))
+    inbox.post_soon(played(2))
+    await turns_of_the_loop()
+    assert got == [played(1), played(2)]
+
+
+async def test_what_is_put_waits_for_its_delivery_and_is_delivered_once() -> None:
+    inbox = Inbox(asyncio.get_running_loop())
+    got: list[LegInput] = []
+    inbox.start(got.append)
+    for number in range(3):
+        inbox.put(heard(number))
+    await turns_of_the_loop()
+    assert got == []
+    inbox.deliver()
+    inbox.deliver()
+    assert got == [heard(0), heard(1), heard(2)]
+
+
+async def test_nothing_is_delivered_to_nobody() -> None:
+    inbox = Inbox(asyncio.get_running_loop())
+    inbox.put(heard(0))
+    inbox.deliver()
+    got: list[LegInput] = []
+    inbox.start(got.append)
+    await turns_of_the_loop()
+    assert got == [heard(0)]
 
 
 async def test_a_stuck_loop_costs_audio_but_no_count_and_no_signal() -> None:

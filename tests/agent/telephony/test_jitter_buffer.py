@@ -1,4 +1,4 @@
-"""The buffer on lines drawn from a seed: what came is handed on once, in order, in time.
+"""The buffer's promises, on lines drawn from seeds: all that comes is handed on once, in order.
 
 Each line is a list of (arrival, packet). Whatever the network does, the time that is handed on is
 the time that was said, but for what is still on its way.

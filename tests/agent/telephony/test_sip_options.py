@@ -16,8 +16,6 @@ from callerside.agent.telephony.options import PeerList, Registration, SipOption
         ({"codecs": ()}, "codecs"),
         ({"transports": ()}, "transports"),
         ({"max_calls": 0}, "max_calls"),
-        ({"clock_phase_ms": 20}, "clock_phase_ms"),
-        ({"clock_phase_ms": -1}, "clock_phase_ms"),
         ({"sample_rate_hz": 44_100}, "sample_rate_hz"),
         ({"allowed_peers": ("10.0.0.0/33",)}, "10.0.0.0/33"),
     ],

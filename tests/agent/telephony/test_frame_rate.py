@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from callerside.agent.telephony.frame_rate import DELAY_MS, FrameRate
-from callerside.agent.telephony.pjsua.resampler import tap_behind
 from callerside.audio import level_dbfs, to_samples, tone
 
 
@@ -51,44 +50,3 @@ def test_frames_join_without_a_seam() -> None:
     rate = FrameRate(16_000, 24_000)
     whole = FrameRate(16_000, 24_000).convert(pcm)
     assert b"".join(rate.convert(frame) for frame in frames(pcm, 16_000)) == whole
-
-
-class Tap:
-    """Plays a tone; keeps what it is handed."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self.handed: list[bytes] = []
-        self.sounds = frames(tone(500, 400, rate_hz, level_dbfs=-6), rate_hz)
-        self.plays = iter(self.sounds)
-
-    def take_frame(self, at_ns: int) -> bytes:
-        return next(self.plays)
-
-    def hand_frame(self, pcm: bytes, at_ns: int) -> None:
-        self.handed.append(pcm)
-
-
-@pytest.mark.parametrize(
-    ("tap_hz", "codec_hz"), [(8_000, 8_000), (24_000, 16_000), (8_000, 16_000), (24_000, 8_000)]
-)
-def test_whatever_stands_behind_a_port_of_16_khz_hears_and_is_heard(
-    tap_hz: int, codec_hz: int
-) -> None:
-    tap = Tap(tap_hz)
-    behind = tap_behind(tap, tap_hz, codec_hz, 16_000)
-    for _ in range(20):
-        frame = behind.take_frame(1)
-        assert len(frame) == 640
-        behind.hand_frame(frame, 1)
-    assert {len(pcm) for pcm in tap.handed} == {tap_hz // 50 * 2}
-    middle = to_samples(b"".join(tap.handed))[tap_hz // 10 : -tap_hz // 10]
-    assert level_dbfs(middle) == pytest.approx(-9, abs=0.2)
-    spectrum = np.abs(np.fft.rfft(middle.astype(float)))
-    assert float(spectrum.argmax()) * tap_hz / len(middle) == pytest.approx(500, abs=5)
-    if tap_hz == codec_hz:
-        assert tap.handed == tap.sounds, "not a sample has changed"
-
-
-def test_where_the_bridge_has_the_legs_rate_nothing_stands_between() -> None:
-    tap = Tap(24_000)
-    assert tap_behind(tap, 24_000, 8_000, 24_000) is tap
