@@ -70,7 +70,7 @@ class BaresipDialler(BaresipStation):
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """See `BaresipStation`."""
         if sent and message.begins_call:
-            self._early[message.call_id] = []
+            self._early.setdefault(message.call_id, [])
         if message.call_id in self._early:
             self._early[message.call_id].append(lambda leg: leg.on_message(sent, message))
 
@@ -78,6 +78,7 @@ class BaresipDialler(BaresipStation):
         """See `BaresipStation`."""
         if event.event is Told.CALL_OUTGOING:
             self._call_ids[event.call] = event.call_id or ""
+            self._early.setdefault(event.call_id or "", [])
         if event.call_id in self._early:
             self._early[event.call_id].append(lambda leg: leg.on_event(event))
 

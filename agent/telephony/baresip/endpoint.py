@@ -25,6 +25,8 @@ _CHECK_S = 0.25
 _STOP_S = 1.0
 """For how long `stop` waits for the last calls' BYEs."""
 _REGISTER_S = 10.0
+_MOST_INVITES = 100
+"""Of which baresip has not told a call yet."""
 
 Refusal = tuple[int, str, str]
 
@@ -179,8 +181,8 @@ class BaresipEndpoint(BaresipStation):
 
     async def open_accounts(self) -> None:
         """One that takes all calls, and one at the registrar."""
-        everybody = await self.stack.agent("callerside", self.options.codecs, takes_all=True)
-        everybody.on_incoming(self._take_call)
+        for taking in await self.stack.taking_agents("callerside"):
+            taking.on_incoming(self._take_call)
         if self.options.registration is not None:
             self._registrant = await self.stack.registering_agent(self.options.registration)
             self._registrant.on_incoming(self._take_call)
@@ -197,6 +199,8 @@ class BaresipEndpoint(BaresipStation):
 
     def refusal_of(self, request: SipMessage, source: str) -> Refusal | None:
         """See `Screen`."""
+        if request.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
+            self._admitted.discard(request.call_id)
         if request.method == "REFER":
             return (603, "Decline", "") if request.call_id in self._admitted else (481, "", "")
         if not request.begins_call or request.call_id in self._admitted:
@@ -227,7 +231,7 @@ class BaresipEndpoint(BaresipStation):
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """An INVITE whose call baresip is about to tell; or that it refuses by itself."""
-        if not sent and message.begins_call and message.call_id in self._admitted:
+        if not sent and message.begins_call and len(self._invites) < _MOST_INVITES:
             self._invites[message.call_id] = message
         elif sent and message.status >= 300 and message.method == "INVITE":
             if self._invites.pop(message.call_id, None) is not None:

@@ -28,7 +28,7 @@ from callerside.agent.telephony.baresip.native import (
 from callerside.agent.telephony.blackhole import BlackHole
 from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.invite import narrowed
-from callerside.agent.telephony.options import Registration, SipOptions
+from callerside.agent.telephony.options import Registration, SipOptions, Transport
 from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -160,23 +160,40 @@ class Stack:
         if lib.bp_cmd(lib.BP_CMD_PING, _DOORBELL, ffi.NULL):  # there are very many
             self.loop.call_later(_RING_AGAIN_S, self._ring)
 
-    async def agent(
-        self, user: str, codecs: tuple[str, ...], *, takes_all: bool = False
-    ) -> UserAgent:
-        """An identity here, with codecs of its own; made once, for the stack keeps them all."""
+    async def agent(self, user: str, codecs: tuple[str, ...]) -> UserAgent:
+        """Who calls, with codecs of its own; made once, for the stack keeps them all."""
         key = (user, ",".join(codecs))
         if key not in self._agents:
-            account = Account(
-                user,
-                f"{self._host}:{self.port}",
-                "",
-                reg_interval=0,
-                audio_codecs=tuple(_CODECS[codec] for codec in codecs),
-                dtmf_mode="info",
-                extra_params=("catchall=yes",) if takes_all else (),
-            )
-            self._agents[key] = await UserAgent.create(self.runtime, account)
+            self._agents[key] = await UserAgent.create(self.runtime, self._account(user, codecs))
         return self._agents[key]
+
+    async def taking_agents(self, user: str) -> list[UserAgent]:
+        """Who takes all calls that come: baresip looks for one by the transport, too."""
+        return [
+            await UserAgent.create(
+                self.runtime,
+                self._account(user, self.options.codecs, transport, ("catchall=yes",)),
+            )
+            for transport in self.options.transports
+        ]
+
+    def _account(
+        self,
+        user: str,
+        codecs: tuple[str, ...],
+        transport: Transport = "udp",
+        parameters: tuple[str, ...] = (),
+    ) -> Account:
+        return Account(
+            user,
+            f"{self.options.listen_host}:{self.port}",
+            "",
+            reg_interval=0,
+            transport=transport,
+            audio_codecs=tuple(_CODECS[codec] for codec in codecs),
+            dtmf_mode="info",
+            extra_params=parameters,
+        )
 
     async def registering_agent(self, place: Registration) -> UserAgent:
         """The identity at a registrar."""
@@ -191,10 +208,6 @@ class Stack:
             auth_user=place.auth_user or None,
         )
         return await UserAgent.create(self.runtime, account)
-
-    @property
-    def _host(self) -> str:
-        return self.options.public_host or self.options.listen_host
 
     def _config(self, host: str) -> Config:
         first = self.options.rtp_port or _free_block(host, self._rtp_ports)
