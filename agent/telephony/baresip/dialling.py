@@ -88,16 +88,16 @@ class BaresipDialler(BaresipStation):
         if isinstance(leg, BaresipCallerLeg):
             self._waiting.discard(leg)
 
-    def refusal_of(self, request: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
+    def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`: nobody calls us; who has vanished hears nothing."""
-        if request.call_id in self.gone:
+        if message.call_id in self.gone:
             return (0, "", "")
-        leg = self.legs.get(request.call_id)
-        if request.begins_call:
+        leg = self.legs.get(message.call_id)
+        if message.begins_call:
             return (480, "Temporarily Unavailable", "")
-        if request.method == "REFER" and isinstance(leg, BaresipCallerLeg):
+        if not message.status and message.method == "REFER" and isinstance(leg, BaresipCallerLeg):
             return None if leg.wish.lets_itself_be_transferred else (603, "Decline", "")
-        return None
+        return super().refusal_of(message, source)
 
     async def close_stack(self) -> None:
         """Who has vanished stays so."""
@@ -160,7 +160,8 @@ class BaresipCallerLeg(BaresipLeg):
         options = self._stack.options
         codecs = options.codecs if self.wish.codec is None else (self.wish.codec,)
         try:
-            agent = await self._stack.agent(self.wish.user, codecs)
+            is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
+            agent = await self._stack.agent(self.wish.user, codecs, "tcp" if is_tcp else "udp")
             call = await agent.dial(uri)
         except (BaresipError, ValueError) as error:
             self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error}")

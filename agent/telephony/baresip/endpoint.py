@@ -109,9 +109,14 @@ class BaresipStation:
         self.stack.loop.call_soon(leg.release)
         self._note_rest()
 
-    def refusal_of(self, request: SipMessage, source: str) -> Refusal | None:
-        """See `Screen`."""
-        raise NotImplementedError
+    def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
+        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
+        tells_of_transfer = (
+            not message.status
+            and message.method == "NOTIFY"
+            and message.header("event").partition(";")[0].strip() == "refer"
+        )
+        return (200, "OK", "") if tells_of_transfer and message.call_id in self.legs else None
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """One of no call that is known."""
@@ -197,14 +202,17 @@ class BaresipEndpoint(BaresipStation):
                 await self._registrant.unregister(timeout=_STOP_S)
             self.registered = False
 
-    def refusal_of(self, request: SipMessage, source: str) -> Refusal | None:
+    def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`."""
+        if message.status:
+            return None
+        request = message
         if request.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
             self._admitted.discard(request.call_id)
         if request.method == "REFER":
             return (603, "Decline", "") if request.call_id in self._admitted else (481, "", "")
         if not request.begins_call or request.call_id in self._admitted:
-            return None
+            return super().refusal_of(request, source)
         refusal, why = self._judge(request, source)
         if refusal is None:
             self._admitted.add(request.call_id)

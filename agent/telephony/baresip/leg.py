@@ -154,10 +154,13 @@ class BaresipLeg:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
         if self._is_over:
             return
-        if self._call is None:
-            self._inbox.post(TransferProgressed(status=_SERVER_ERROR))
-            return
-        self._run("transfer", self._transfer(self._call, uri))
+        library = self._stack.library
+
+        def refer(native: int) -> None:
+            if library.call_transfer(native, uri.encode()):
+                self._inbox.post(TransferProgressed(status=_SERVER_ERROR))
+
+        self._with_native(refer)
 
     # ---- the endpoint
 
@@ -209,6 +212,7 @@ class BaresipLeg:
         """The stack has the call: its RTP is ours from now on."""
         self._call = call
         self.sip_call_id = call.call_id or ""
+        host = self._stack.options.listen_host
         public = self._stack.options.rtp_public_host or self._stack.options.public_host
         library = self._stack.library
 
@@ -216,7 +220,7 @@ class BaresipLeg:
             library.want_audio_alone(native)
             if public:
                 library.advertise_rtp(native, public)
-            self._stack.tell(self._on_socket, RtpSocket(library.take_rtp_socket(native)))
+            self._stack.tell(self._on_socket, RtpSocket(*library.take_rtp_sockets(native), host))
 
         self._with_native(take)
 
@@ -346,15 +350,6 @@ class BaresipLeg:
             self._run("send DTMF", self._call.send_dtmf(key))
             self._stack.loop.call_later((dtmf.TONE_MS + dtmf.PAUSE_MS) / 1000, self._send_keys)
 
-    async def _transfer(self, call: Call, uri: str) -> None:
-        before = self._is_over
-        try:
-            await call.transfer(uri)
-        except BaresipError as error:
-            if not before and not _was_told(error):
-                self._inbox.post(TransferProgressed(status=_SERVER_ERROR))
-            raise
-
     def _run(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         """Do what takes a turn of the stack; what the call's state does not allow is logged."""
 
@@ -368,11 +363,6 @@ class BaresipLeg:
         task = self._stack.loop.create_task(attempt())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _was_told(error: BaresipError) -> bool:
-    """Whether the other side's answer, which has been told, is what failed."""
-    return getattr(error, "status", None) is not None
 
 
 class BaresipCallLeg(BaresipLeg):

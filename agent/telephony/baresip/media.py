@@ -66,16 +66,22 @@ class Arrival(NamedTuple):
 class RtpSocket:
     """A call's socket, which the stack has bound and does not use any more."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Take it over, on the stack's thread: what the stack still sends goes nowhere."""
-        self._socket = socket.socket(fileno=os.dup(descriptor))
-        self._socket.setblocking(False)
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    def __init__(self, rtp: int, rtcp: int, host: str) -> None:
+        """Take its ports over, on the stack's thread: what it still sends there goes nowhere.
+
+        The stack binds all addresses of the machine, we the one that we listen on.
+        """
+        with socket.socket(fileno=os.dup(rtp)) as theirs:
+            self.port: int = theirs.getsockname()[1]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
             nowhere.setblocking(False)  # the stack empties it, too, before it begins
-            os.dup2(nowhere.fileno(), descriptor)
-        self.port: int = self._socket.getsockname()[1]
+            for descriptor in (rtp, rtcp):
+                os.dup2(nowhere.fileno(), descriptor)
+        self._socket = _bound(host, self.port)
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        with contextlib.suppress(OSError), _bound(host, self.port + 1) as reports:
+            os.dup2(reports.fileno(), rtcp)
 
     def fileno(self) -> int:
         """Its number."""
@@ -100,6 +106,13 @@ class RtpSocket:
     def close(self) -> None:
         """Give it up."""
         self._socket.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.setblocking(False)
+    opened.bind((host, port))
+    return opened
 
 
 def _came_at_ns(extra: list[tuple[int, int, bytes]]) -> int:

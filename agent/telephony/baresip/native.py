@@ -47,12 +47,15 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "sa_port": (ctypes.c_uint16, (Pointer,)),
     "sa_struct_get_size": (ctypes.c_size_t, ()),
     "rtp_sock": (Pointer, (Pointer,)),
+    "rtcp_sock": (Pointer, (Pointer,)),
+    "call_transfer": (Int, (Pointer, Text)),
     "udp_sock_fd": (Int, (Pointer, Int)),
     "udp_thread_detach": (None, (Pointer,)),
     "sip_set_trace_handler": (None, (Pointer, TraceHandler)),
     "sip_listen": (Int, (Pointer, Pointer, ctypes.c_bool, MessageHandler, Pointer)),
     "list_unlink": (None, (Pointer,)),
     "list_insert_after": (None, (Pointer, Pointer, Pointer, Pointer)),
+    "list_insert_before": (None, (Pointer, Pointer, Pointer, Pointer)),
     "g722_decoder_new": (Pointer, (Int, Int)),
     "g722_decoder_destroy": (None, (Pointer,)),
     "g722_decode": (Int, (Pointer, Text, Int, Pointer)),
@@ -122,16 +125,16 @@ class Library:
             Pointer(call), ctypes.c_uint16(status), Text(b"%s"), Text(reason.encode())
         )
 
-    def listen_after_transactions(self, handler: Any) -> None:
-        """Have requests go to `handler` before the stack's own users hear of them.
+    def listen(self, handler: Any, *, requests: bool) -> None:
+        """Have requests, or responses, go to `handler` before the stack's own users hear of them.
 
-        First come those who know transactions: what is sent again, and ACK, is theirs.
+        Of requests first come those who know transactions: what is sent again, and ACK, is theirs.
 
         Raises:
             SipError: the list of listeners is not what it was.
         """
         listener = Pointer()
-        failed = self.sip_listen(ctypes.byref(listener), self.uag_sip(), True, handler, None)
+        failed = self.sip_listen(ctypes.byref(listener), self.uag_sip(), requests, handler, None)
         if failed or not listener.value:
             raise SipError(f"baresip does not listen: error {failed}")
         element = _Element.from_address(listener.value)
@@ -140,17 +143,21 @@ class Library:
         everybody, first = element.list, element
         while first.prev:
             first = _Element.from_address(first.prev)
-        second = first.next
+        before, second = first.data, first.next
         self.list_unlink(listener)
-        self.list_insert_after(everybody, second, listener, listener)
+        if requests:
+            self.list_insert_after(everybody, second, listener, listener)
+        else:
+            self.list_insert_before(everybody, before, listener, listener)
 
-    def take_rtp_socket(self, call: int) -> int:
-        """Have the stack leave a call's RTP alone; returns the number of its socket, still open."""
-        stream = self.audio_strm(self.call_audio(call))
-        udp = self.rtp_sock(self.stream_rtp_sock(stream))
-        number = int(self.udp_sock_fd(udp, _AF_INET))
-        self.udp_thread_detach(udp)
-        return number
+    def take_rtp_sockets(self, call: int) -> tuple[int, int]:
+        """Have the stack leave a call's RTP and RTCP alone; returns their sockets, still open."""
+        both = self.stream_rtp_sock(self.audio_strm(self.call_audio(call)))
+        rtp, rtcp = self.rtp_sock(both), self.rtcp_sock(both)
+        numbers = int(self.udp_sock_fd(rtp, _AF_INET)), int(self.udp_sock_fd(rtcp, _AF_INET))
+        for one in (rtp, rtcp):
+            self.udp_thread_detach(one)
+        return numbers
 
     def want_audio_alone(self, call: int) -> None:
         """What the stack takes for agreed; else it offers anew, for the sake of its video."""

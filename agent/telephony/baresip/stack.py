@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ctypes
 import random
+import re
 import socket
 import threading
 from collections import deque
@@ -42,6 +43,8 @@ _SIP_SEARCH = range(10_000, 32_000)
 _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
 _SEARCH_TRIES = 200
+_CHALLENGES = (401, 407)
+_DIGEST = re.compile(rb"(?im)^((?:www|proxy)-authenticate[ \t]*:[ \t]*)(d)(igest)")
 _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
@@ -50,12 +53,12 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class Screen(Protocol):
-    """Who decides on requests before the stack sees them; on the stack's thread."""
+    """Who decides on messages before the stack sees them; on the stack's thread."""
 
-    def refusal_of(self, request: SipMessage, source: str) -> tuple[int, str, str] | None:
-        """Status, reason and headers (each with its line's end) to refuse it with; None: not.
+    def refusal_of(self, message: SipMessage, source: str) -> tuple[int, str, str] | None:
+        """Status, reason and headers (each with its line's end) to answer it with; None: not.
 
-        A status of 0 swallows the request.
+        A status of 0 swallows it.
         """
 
 
@@ -80,7 +83,7 @@ class Stack:
         self._verdict: tuple[int, str, str] | None = None
         self._trace = TraceHandler(self._look_at)
         self._requests = MessageHandler(self._refuse)
-        self._agents: dict[tuple[str, str], UserAgent] = {}
+        self._agents: dict[tuple[str, str, str], UserAgent] = {}
         told, here = options.rtp_public_host, options.listen_host
         self._advertised: tuple[bytes, bytes] | None = None
         if told and len(told) == len(here):
@@ -160,11 +163,12 @@ class Stack:
         if lib.bp_cmd(lib.BP_CMD_PING, _DOORBELL, ffi.NULL):  # there are very many
             self.loop.call_later(_RING_AGAIN_S, self._ring)
 
-    async def agent(self, user: str, codecs: tuple[str, ...]) -> UserAgent:
+    async def agent(self, user: str, codecs: tuple[str, ...], transport: Transport) -> UserAgent:
         """Who calls, with codecs of its own; made once, for the stack keeps them all."""
-        key = (user, ",".join(codecs))
+        key = (user, ",".join(codecs), transport)
         if key not in self._agents:
-            self._agents[key] = await UserAgent.create(self.runtime, self._account(user, codecs))
+            account = self._account(user, codecs, transport)
+            self._agents[key] = await UserAgent.create(self.runtime, account)
         return self._agents[key]
 
     async def taking_agents(self, user: str) -> list[UserAgent]:
@@ -181,7 +185,7 @@ class Stack:
         self,
         user: str,
         codecs: tuple[str, ...],
-        transport: Transport = "udp",
+        transport: Transport,
         parameters: tuple[str, ...] = (),
     ) -> Account:
         return Account(
@@ -244,7 +248,8 @@ class Stack:
             self._forward(kind, handle, payload)
 
     def _stand_before(self) -> None:
-        self.library.listen_after_transactions(self._requests)
+        self.library.listen(self._requests, requests=True)
+        self.library.listen(self._requests, requests=False)
         self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
 
     def _look_at(
@@ -257,10 +262,10 @@ class Stack:
             message = SipMessage(data.decode("utf-8", "surrogateescape"))
             if not sent:
                 host, port = self.library.address(source)
-                if not message.status:
-                    self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
+                self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
                 if self._verdict is None:
                     self._narrow(at, data)
+                    self._hide_challenge(at, data, message)
             elif self._advertised is not None:
                 self._advertise(at, data, *self._advertised)
             if self._verdict is None or self._verdict[0]:
@@ -275,6 +280,11 @@ class Stack:
             narrow = narrowed(text, self.options.codecs)
             if narrow != text:
                 ctypes.memmove(at + len(data) - len(body), narrow.encode("latin-1"), len(body))
+
+    def _hide_challenge(self, at: int, data: bytes, message: SipMessage) -> None:
+        """The password is for the registrar alone: who asks for it in a call asks in vain."""
+        if message.status in _CHALLENGES and message.method != "REGISTER":
+            ctypes.memmove(at, _DIGEST.sub(rb"\1x\3", data), len(data))
 
     def _advertise(self, at: int, data: bytes, here: bytes, told: bytes) -> None:
         """Our offers name the host that is to be told; answers are made with it."""
