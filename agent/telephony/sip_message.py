@@ -69,9 +69,14 @@ class SipMessage:
         return self.header("call-id")
 
     @property
+    def in_dialog(self) -> bool:
+        """Whether it is said within something that was agreed to."""
+        return "tag=" in self.header("to")
+
+    @property
     def begins_call(self) -> bool:
         """Whether it is an INVITE outside of a call."""
-        return not self.status and self.method == "INVITE" and "tag=" not in self.header("to")
+        return not self.status and self.method == "INVITE" and not self.in_dialog
 
     @property
     def description(self) -> str:

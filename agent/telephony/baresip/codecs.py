@@ -38,7 +38,12 @@ class G711:
         self.name = name
         encoding: Encoding = "pcmu" if name == "PCMU" else "pcma"
         self._format = AudioFormat(encoding)
-        self.encode, self.decode = self._format.encode, self._format.decode
+        self.decode = self._format.decode
+
+    def encode(self, pcm: bytes) -> bytes:
+        """See `Codec`; of µ-law's two zeros the positive one is silence to everybody."""
+        payload = self._format.encode(pcm)
+        return payload.replace(b"\x7f", b"\xff") if self.name == "PCMU" else payload
 
     def duration(self, payload: bytes) -> int:
         """See `Codec`."""

@@ -3,14 +3,20 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, UserAgent
 
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.engine import PROFILES, OnRefused, OnRegistration
+from callerside.agent.telephony.engine import (
+    PROFILES,
+    Capability,
+    CapabilityError,
+    OnRefused,
+    OnRegistration,
+)
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallLeg
 from callerside.agent.telephony.invite import expected_codec, parties
@@ -30,6 +36,16 @@ _MOST_INVITES = 100
 
 Refusal = tuple[int, str, str]
 
+_OF_CALLS = ("ACK", "BYE", "CANCEL", "PRACK")
+_STRANGE: Mapping[str, Refusal] = {
+    "SUBSCRIBE": (489, "Bad Event", ""),
+    "NOTIFY": (481, "Call/Transaction Does Not Exist", ""),
+    "MESSAGE": (405, "Method Not Allowed", ""),
+    "PUBLISH": (405, "Method Not Allowed", ""),
+    "REFER": (405, "Method Not Allowed", ""),
+}
+"""What nothing here does, outside of calls."""
+
 
 class BaresipStation:
     """What both ends share: the stack, the legs, and what is done now and then."""
@@ -40,10 +56,12 @@ class BaresipStation:
                 f"sip.max_calls: a process of baresip holds {CALLS_PER_PROCESS} calls, not "
                 f"{options.max_calls}: start more workers"
             )
-        if options.conceal_loss:
-            raise SipError(
-                "sip.conceal_loss: baresip has no capability `concealment`: what is lost is silence"
-            )
+        for setting, capability in (
+            ("conceal_loss", Capability.CONCEALMENT),
+            ("public_host", Capability.PUBLIC_CONTACT),
+        ):
+            if getattr(options, setting) and capability not in PROFILES["baresip"].capabilities:
+                raise CapabilityError("baresip", capability, f"sip.{setting}")
         self.options = options
         self.stack = Stack(options, self, self._on_message)
         self.legs: dict[str, BaresipLeg] = {}
@@ -206,19 +224,28 @@ class BaresipEndpoint(BaresipStation):
         """See `Screen`."""
         if message.status:
             return None
-        request = message
-        if request.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
-            self._admitted.discard(request.call_id)
-        if request.method == "REFER":
-            return (603, "Decline", "") if request.call_id in self._admitted else (481, "", "")
-        if not request.begins_call or request.call_id in self._admitted:
-            return super().refusal_of(request, source)
-        refusal, why = self._judge(request, source)
+        if message.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
+            self._admitted.discard(message.call_id)
+        if message.call_id in self._admitted:
+            if message.method == "REFER":
+                return (603, "Decline", "")
+            return super().refusal_of(message, source)
+        if not message.begins_call:
+            return self._stranger(message, source)
+        refusal, why = self._judge(message, source)
         if refusal is None:
-            self._admitted.add(request.call_id)
+            self._admitted.add(message.call_id)
         else:
             self.stack.loop.call_soon_threadsafe(self._note_refusal, refusal[0], why, source)
         return refusal
+
+    def _stranger(self, request: SipMessage, source: str) -> Refusal | None:
+        """A request of no call, but for INVITE."""
+        if request.method in _OF_CALLS or request.in_dialog:
+            return None
+        if not self._peers.allows(source):
+            return (403, "Forbidden", "")
+        return _STRANGE.get(request.method)
 
     def _judge(self, invite: SipMessage, source: str) -> tuple[Refusal | None, str]:
         again = f"Retry-After: {self.options.retry_after_s}\r\n"

@@ -218,9 +218,10 @@ class BaresipLeg:
 
         def take(native: int) -> None:
             library.want_audio_alone(native)
+            own = RtpSocket(*library.take_rtp_sockets(native), host)
             if public:
-                library.advertise_rtp(native, public)
-            self._stack.tell(self._on_socket, RtpSocket(*library.take_rtp_sockets(native), host))
+                library.advertise_rtp(native, public, own.port)
+            self._stack.tell(self._on_socket, own)
 
         self._with_native(take)
 

@@ -169,10 +169,10 @@ class Library:
         self.audio_set_source(audio, b"", b"")
         self.audio_set_player(audio, b"", b"")
 
-    def advertise_rtp(self, call: int, host: str) -> None:
+    def advertise_rtp(self, call: int, host: str, port: int) -> None:
         """Have a call's description name another host for its audio than the one listened on."""
         address = ctypes.create_string_buffer(self.sa_struct_get_size())
-        if self.sa_set_str(address, host.encode(), 0):
+        if self.sa_set_str(address, host.encode(), port):
             raise SipError(f"sip.rtp_public_host: {host!r} is no address")
         stream = self.audio_strm(self.call_audio(call))
         self.sdp_media_set_laddr(self.stream_sdpmedia(stream), address)

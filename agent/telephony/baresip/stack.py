@@ -45,6 +45,7 @@ _RTP_SEARCH = range(10_000, 32_000, 2)
 _SEARCH_TRIES = 200
 _CHALLENGES = (401, 407)
 _DIGEST = re.compile(rb"(?im)^((?:www|proxy)-authenticate[ \t]*:[ \t]*)(d)(igest)")
+_REPLACES = re.compile(rb"(?im)^(supported[ \t]*:[ \t]*)(replaces,?)")
 _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
@@ -266,8 +267,8 @@ class Stack:
                 if self._verdict is None:
                     self._narrow(at, data)
                     self._hide_challenge(at, data, message)
-            elif self._advertised is not None:
-                self._advertise(at, data, *self._advertised)
+            else:
+                self._edit_what_leaves(at, data)
             if self._verdict is None or self._verdict[0]:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread
@@ -286,12 +287,20 @@ class Stack:
         if message.status in _CHALLENGES and message.method != "REGISTER":
             ctypes.memmove(at, _DIGEST.sub(rb"\1x\3", data), len(data))
 
-    def _advertise(self, at: int, data: bytes, here: bytes, told: bytes) -> None:
-        """Our offers name the host that is to be told; answers are made with it."""
+    def _edit_what_leaves(self, at: int, data: bytes) -> None:
+        """In its place, and of the same length.
+
+        We replace no calls (RFC 3891), which baresip would do for anybody; and our offers name the
+        host that is to be told, with which answers are made.
+        """
         head, end, body = data.partition(_HEAD_END)
-        if body and _SDP in head.lower():
-            changed = body.replace(b" IP4 " + here + b"\r\n", b" IP4 " + told + b"\r\n")
-            ctypes.memmove(at + len(head) + len(end), changed, len(body))
+        head = _REPLACES.sub(lambda found: found[1] + b" " * len(found[2]), head)
+        if self._advertised is not None and _SDP in head.lower():
+            here, told = self._advertised
+            body = body.replace(b" IP4 " + here + b"\r\n", b" IP4 " + told + b"\r\n")
+        changed = head + end + body
+        if changed != data:
+            ctypes.memmove(at, changed, len(data))
 
     def _refuse(self, message: int, _: object) -> bool:
         """The request that was just looked at; whether it is not for the stack."""

@@ -56,7 +56,10 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
         ("routes:\n  - {called: a, called: b}", ":2: called is there twice"),
         ("sip: {allowed_peers: [10.0.0.0/99]}", ":1: sip.allowed_peers: '10.0.0.0/99' does not"),
         ("sip: {registration: {registrar: '', user: a}}", ":1: sip.registration.registrar: is ''"),
-        ("sip: {rtp_port: 4001, rtp_port_count: 8}", ":1: sip: rtp_port_count: 4 calls take 8"),
+        (
+            "sip: {rtp_port: 4001, rtp_port_count: 8, max_calls: 4}",
+            ":1: sip: rtp_port_count: 4 calls take 8",
+        ),
         (
             "sip: {transports: [tcp], registration: {registrar: pbx, user: a}}",
             ":1: sip: registration.transport: udp is not among the transports",
