@@ -134,7 +134,7 @@ OnRegistration = Callable[[bool, int, str], None]
 """Told each change of our place at the registrar: whether it knows us, its status and reason."""
 
 OnRefused = Callable[[int, str], None]
-"""Told the status of each call that never became a leg, and why that was."""
+"""Called with the status of each call that never became a leg, and why that was."""
 
 
 class Endpoint(Protocol):

@@ -13,7 +13,7 @@ from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing import intelligibility
 from callerside.reports.hearing.alignment import Alignment, align
 from callerside.reports.hearing.detector import segments
-from callerside.reports.metrics.audible import NS_PER_MS, Scene, Sound
+from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.server_audio import counted
 from callerside.reports.metrics.turns import Turn
@@ -75,7 +75,7 @@ class Answer:
     def heard_between_ms(self) -> tuple[float, float]:
         """How much of the answer was heard: from its last voiced sample heard to the next one.
 
-        The two differ where the answer was cut in a pause of its own: nobody can tell how much of
+        The two differ where the answer was cut in a pause of its own: nobody can say how much of
         the pause was heard.
         """
         rate_hz = self.evidence.rate_hz
@@ -102,7 +102,7 @@ class Answer:
         return max(0, self.evidence.sample_at(self.sounds[0].start_ns - _EARLY_NS))
 
 
-def answers_of(evidence: CallEvidence, scene: Scene) -> list[Answer]:
+def answers_of(evidence: CallEvidence, audible: AudibleSegments) -> list[Answer]:
     """Every response that was sent and heard; none where what was sent is not known."""
     if evidence.server_sent is None or not evidence.recorded:
         return []
@@ -119,7 +119,7 @@ def answers_of(evidence: CallEvidence, scene: Scene) -> list[Answer]:
         until_ns = min((m.at_ns for m in playouts if m.at_ns > started.at_ns), default=1 << 62)
         sounds = [
             s
-            for s in scene.ear
+            for s in audible.ear
             if s.kind == "speech" and started.at_ns - _EARLY_NS <= s.start_ns < until_ns
         ]
         sent, lead_ms = _voiced(evidence, first[0], past)
@@ -160,8 +160,8 @@ def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Meas
             )
 
 
-def told_holes_ms(evidence: CallEvidence, item: str | None) -> list[float]:
-    """The holes in an answer that the agent tells of: nothing had come to play."""
+def marked_gaps_ms(evidence: CallEvidence, item: str | None) -> list[float]:
+    """The gaps in an answer that the agent has marked: nothing had come to play."""
     return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
 
 

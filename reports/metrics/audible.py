@@ -38,7 +38,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Scene:
+class AudibleSegments:
     """Everything audible in a call, in order of time, down to pauses of 60 ms."""
 
     mouth: list[Sound]
@@ -48,12 +48,12 @@ class Scene:
     said: list[Utterance]
 
 
-def listen(evidence: CallEvidence) -> Scene:
+def listen(evidence: CallEvidence) -> AudibleSegments:
     """What is audible in a call's recording."""
     mouth = _sounds(evidence, MOUTH)
     ear = _sounds(evidence, EAR)
     beep = ear[0] if ear and ear[0].kind == "beep" else None
-    return Scene(mouth, ear, beep, _said(evidence, mouth))
+    return AudibleSegments(mouth, ear, beep, _said(evidence, mouth))
 
 
 def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound]:

@@ -10,7 +10,7 @@ from callerside.reports.metrics import measurement
 from callerside.reports.metrics.answers import Answer, answers_of, faults_in
 from callerside.reports.metrics.audible import (
     NS_PER_MS,
-    Scene,
+    AudibleSegments,
     Sound,
     listen,
     longest_silence_ms,
@@ -18,7 +18,7 @@ from callerside.reports.metrics.audible import (
     spoken,
 )
 from callerside.reports.metrics.barge_in import interruptions
-from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.turns import Turn, turns_of
 
@@ -29,7 +29,7 @@ _FRAME_NS = 20 * NS_PER_MS
 class Measured:
     """Everything that a call's evidence says."""
 
-    scene: Scene
+    audible: AudibleSegments
     turns: list[Turn]
     answers: list[Answer]
     measurements: list[Measurement]
@@ -37,20 +37,20 @@ class Measured:
 
 def measure(evidence: CallEvidence) -> Measured:
     """Every number that the evidence of a call supports; what it does not show is left out."""
-    scene = listen(evidence)
-    turns = turns_of(evidence, scene)
-    answers = answers_of(evidence, scene)
+    audible = listen(evidence)
+    turns = turns_of(evidence, audible)
+    answers = answers_of(evidence, audible)
     found = [
         *_setup(evidence),
-        *_beep(evidence, scene),
-        *_greeting(evidence, scene),
+        *_beep(evidence, audible),
+        *_greeting(evidence, audible),
         *_turns(turns),
-        *interruptions(evidence, scene, turns, answers),
+        *interruptions(evidence, audible, turns, answers),
         *faults_in(answers, turns),
-        *_flow(evidence, scene),
+        *_flow(evidence, audible),
         *_transport(evidence),
     ]
-    return Measured(scene, turns, answers, found)
+    return Measured(audible, turns, answers, found)
 
 
 def _setup(evidence: CallEvidence) -> Iterator[Measurement]:
@@ -84,8 +84,8 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
             return
 
 
-def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
-    beep = scene.beep
+def _beep(evidence: CallEvidence, audible: AudibleSegments) -> Iterator[Measurement]:
+    beep = audible.beep
     if beep is None:
         return
     answered = _answered(evidence)
@@ -97,9 +97,9 @@ def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
         yield Measurement(name="beep_length_ms", value=beep.length_ms)
 
 
-def _greeting(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
+def _greeting(evidence: CallEvidence, audible: AudibleSegments) -> Iterator[Measurement]:
     answered = _answered(evidence)
-    sound = greeting_heard(evidence, scene)
+    sound = greeting_heard(evidence, audible)
     if not answered or sound is None:
         return
     started = evidence.first("agent", "greeting_started")
@@ -113,17 +113,17 @@ def _greeting(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
     )
 
 
-def greeting_heard(evidence: CallEvidence, scene: Scene) -> Sound | None:
+def greeting_heard(evidence: CallEvidence, audible: AudibleSegments) -> Sound | None:
     """The first speech at the ear before the caller has said anything.
 
-    Where the agent tells when its greeting began, not before: a beep that a bad network has cut to
-    pieces can sound like speech.
+    Where the agent has marked when its greeting began, not before: a beep that a bad network has
+    cut to pieces can sound like speech.
     """
     started = evidence.first("agent", "greeting_started")
     earliest_ns = started.at_ns - _FRAME_NS if started else 0
-    sounds = (s for s in scene.ear if s.kind == "speech" and s.start_ns >= earliest_ns)
+    sounds = (s for s in audible.ear if s.kind == "speech" and s.start_ns >= earliest_ns)
     first = next(sounds, None)
-    if first is None or (scene.said and scene.said[0].start_ns <= first.start_ns):
+    if first is None or (audible.said and audible.said[0].start_ns <= first.start_ns):
         return None
     return first
 
@@ -163,14 +163,16 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
         )
 
 
-def _flow(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
+def _flow(evidence: CallEvidence, audible: AudibleSegments) -> Iterator[Measurement]:
     answered = _answered(evidence)
     if not evidence.recorded or not answered:
         return
     end_ns = _call_end_ns(evidence)
-    both = [*scene.mouth, *scene.ear]
+    both = [*audible.mouth, *audible.ear]
     yield Measurement(name="dead_air_ms", value=longest_silence_ms(both, answered.at_ns, end_ns))
-    yield Measurement(name="talk_over_ms", value=overlap_ms(spoken(scene.mouth), spoken(scene.ear)))
+    yield Measurement(
+        name="talk_over_ms", value=overlap_ms(spoken(audible.mouth), spoken(audible.ear))
+    )
 
 
 def _transport(evidence: CallEvidence) -> Iterator[Measurement]:
@@ -198,7 +200,7 @@ def _disturbed(evidence: CallEvidence) -> Iterator[Measurement]:
     lag = evidence.last("caller", "scheduling_lag")
     if lag is None:
         return
-    stood = standstills(evidence.marks)
+    stood = stall_intervals(evidence.marks)
     all_ms = sum(one.length_ms for one in stood)
     times = "once" if len(stood) == 1 else f"{len(stood)} times"
     yield Measurement(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.detector import segments
-from callerside.reports.metrics.audible import NS_PER_MS, Scene, Utterance
+from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Utterance
 from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
@@ -23,7 +23,7 @@ _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("delta_received", "agent", "first_delta", "response"),
     ("playout_started", "agent", "playout_started", "item"),
 )
-"""Instant, and the mark that tells it: the first whose field is that of the first delta."""
+"""Instant, and the mark of it: the first whose field is that of the first delta."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,21 @@ class Turn:
         return hops_of(self.end_ns, self.instants, self.answer_ns)
 
 
-def turns_of(evidence: CallEvidence, scene: Scene) -> list[Turn]:
+def turns_of(evidence: CallEvidence, audible: AudibleSegments) -> list[Turn]:
     """The turns of a call, one for each utterance of the caller."""
-    if not scene.said:
+    if not audible.said:
         return []
     stream = ServerStream(evidence)
-    ends = [u.start_ns for u in scene.said[1:]] + [evidence.marks[-1].at_ns]
+    ends = [u.start_ns for u in audible.said[1:]] + [evidence.marks[-1].at_ns]
     return [
-        _turn(evidence, scene, stream, utterance, until_ns)
-        for utterance, until_ns in zip(scene.said, ends, strict=True)
+        _turn(evidence, audible, stream, utterance, until_ns)
+        for utterance, until_ns in zip(audible.said, ends, strict=True)
     ]
 
 
 def _turn(
     evidence: CallEvidence,
-    scene: Scene,
+    audible: AudibleSegments,
     stream: ServerStream,
     said: Utterance,
     until_ns: int,
@@ -95,8 +95,8 @@ def _turn(
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
     answer_ns = None
-    if delta is not None or not _tells_of_answers(evidence):
-        answer_ns = _answer_onset(scene, instants, said.end_ns, until_ns)
+    if delta is not None or not _marks_answers(evidence):
+        answer_ns = _answer_onset(audible, instants, said.end_ns, until_ns)
     lead_ms = lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
@@ -117,7 +117,7 @@ def _turn(
 def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
     """When the packet with the last voiced sample left: with the beginning of its frame.
 
-    The recording is the caller's own, a frame for every tick; another's does not tell.
+    The recording is the caller's own, a frame for every tick; another's does not show it.
     """
     if not evidence.first("caller", "recording_started"):
         return {}
@@ -133,8 +133,8 @@ def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark |
     return mark if mark is not None and mark.at_ns < until_ns else None
 
 
-def _tells_of_answers(evidence: CallEvidence) -> bool:
-    """Whether agent or server tell of answers: what sounds without is a prompt, or a tone."""
+def _marks_answers(evidence: CallEvidence) -> bool:
+    """Whether agent or server mark answers: what sounds without is a prompt, or a tone."""
     return bool(
         evidence.first("agent", "call_received") or evidence.first("realtime", "session_opened")
     )
@@ -166,14 +166,14 @@ def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> di
 
 
 def _answer_onset(
-    scene: Scene, instants: dict[str, int], after_ns: int, until_ns: int
+    audible: AudibleSegments, instants: dict[str, int], after_ns: int, until_ns: int
 ) -> int | None:
     """The first sound at the ear that sets in with the answer's playout.
 
     What was audible already (an answer that the caller talked over) is no answer to this.
     """
     earliest_ns = max(after_ns, instants.get("playout_started", 0) - _EARLY_NS)
-    for sound in scene.ear:
+    for sound in audible.ear:
         if earliest_ns <= sound.start_ns < until_ns:
             return sound.start_ns
     return None

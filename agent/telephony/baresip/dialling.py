@@ -148,7 +148,7 @@ class BaresipCallerLeg(BaresipLeg):
         if self._is_over or self._call is None:
             return
         self._endpoint.gone.add(self.sip_call_id)
-        self._tell_end(Ending(by=self.us, status=_OK, reason="vanished"))
+        self._report_end(Ending(by=self.us, status=_OK, reason="vanished"))
         self._endpoint.forget(self)
 
     def release(self) -> None:
@@ -179,10 +179,10 @@ class BaresipCallerLeg(BaresipLeg):
             return
         status = message.status
         if _RINGING <= status < _OK:
-            self._inbox.post(CallProgressed(status=status))
+            self._inputs.post(CallProgressed(status=status))
         elif _OK <= status < _REFUSAL:
             self._answered = True
-            self._inbox.post(CallAnswered(status=status))
+            self._inputs.post(CallAnswered(status=status))
         elif status >= _REFUSAL and status not in _CHALLENGES:
             reason = message.reason or ""
             self._ending = self._ending or Ending(by=self.them, status=status, reason=reason)
@@ -224,5 +224,5 @@ class BaresipCallerLeg(BaresipLeg):
             self._stack.loop.call_later(wait_s, self._try_offer)
 
     def _give_up(self, status: int, reason: str) -> None:
-        self._tell_end(Ending(by=self.us, status=status, reason=reason))
+        self._report_end(Ending(by=self.us, status=status, reason=reason))
         self._endpoint.forget(self)

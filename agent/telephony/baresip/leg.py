@@ -91,10 +91,10 @@ class BaresipLeg:
         self.sip_call_id = ""
         self._host = host
         self._stack = stack
-        self._inbox = Inbox(stack.loop)
+        self._inputs = Inbox(stack.loop)
         self._media = CallMedia(
             stack.loop,
-            self._inbox,
+            self._inputs,
             stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
@@ -103,7 +103,7 @@ class BaresipLeg:
         )
         self._call: Call | None = None
         self._ending: Ending | None = None
-        self._told_end = False
+        self._end_reported = False
         self._is_up = False
         self._codec: str | None = None
         self._offered: Described | None = None
@@ -117,7 +117,7 @@ class BaresipLeg:
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
-        self._inbox.start(on_input)
+        self._inputs.start(on_input)
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
@@ -158,7 +158,7 @@ class BaresipLeg:
 
         def refer(native: int) -> None:
             if library.call_transfer(native, uri.encode()):
-                self._inbox.post(TransferProgressed(status=_SERVER_ERROR))
+                self._inputs.post(TransferProgressed(status=_SERVER_ERROR))
 
         self._with_native(refer)
 
@@ -183,7 +183,7 @@ class BaresipLeg:
 
     def on_message(self, sent: bool, message: SipMessage) -> None:
         """One of the call's messages has come, or gone."""
-        if self._told_end:
+        if self._end_reported:
             return
         self._read_description(sent, message)
         if sent:
@@ -200,13 +200,13 @@ class BaresipLeg:
         elif event.event is Told.CALL_CLOSED:
             self._on_closed(event.text or "")
         elif event.event is Told.CALL_DTMF_START and event.text in dtmf.DIGITS:
-            self._inbox.post(DtmfReceived(digit=event.text, method="info"))
+            self._inputs.post(DtmfReceived(digit=event.text, method="info"))
 
     # ---- inside
 
     @property
     def _is_over(self) -> bool:
-        return self._told_end or self._ending is not None
+        return self._end_reported or self._ending is not None
 
     def _adopt(self, call: Call) -> None:
         """The stack has the call: its RTP is ours from now on."""
@@ -276,13 +276,13 @@ class BaresipLeg:
             return
         if theirs.holds or self._our_direction in ("sendonly", "inactive"):
             if self._media.hold() and theirs.holds:
-                self._inbox.post(MediaHeld())
+                self._inputs.post(MediaHeld())
             return
         fresh = not self._media.is_live
         self._media.connect(theirs)
         if fresh or theirs.codec != self._codec:
             self._codec = theirs.codec
-            self._inbox.post(MediaReady(codec=theirs.codec))
+            self._inputs.post(MediaReady(codec=theirs.codec))
 
     def _on_sent(self, message: SipMessage) -> None:
         if message.status and message.method in _INVITES and message.description and self._is_up:
@@ -298,13 +298,13 @@ class BaresipLeg:
                 by=self.them, status=_TERMINATED, reason="Request Terminated"
             )
         elif message.method == "NOTIFY" and message.fragment_status >= _OK:
-            self._inbox.post(TransferProgressed(status=message.fragment_status))
+            self._inputs.post(TransferProgressed(status=message.fragment_status))
         elif message.method == "REFER":
-            self._inbox.post(TransferRequested(uri=readable(message.header("refer-to"))))
+            self._inputs.post(TransferRequested(uri=readable(message.header("refer-to"))))
 
     def _on_response(self, message: SipMessage) -> None:
         if message.method == "REFER" and message.status >= _REFUSAL:
-            self._inbox.post(TransferProgressed(status=message.status))
+            self._inputs.post(TransferProgressed(status=message.status))
         elif message.method == "INVITE" and self._is_up:
             self._quieten()
 
@@ -332,17 +332,19 @@ class BaresipLeg:
             ending = Ending(
                 by=self.them if status else "network", status=status or 503, reason=reason or text
             )
-        self._tell_end(ending)
+        self._report_end(ending)
         self._host.forget(self)
 
-    def _tell_end(self, ending: Ending) -> None:
-        if self._told_end:
+    def _report_end(self, ending: Ending) -> None:
+        if self._end_reported:
             return
-        self._told_end = True
+        self._end_reported = True
         if self._codec is not None:
-            self._inbox.post(self._media.measured())
+            self._inputs.post(self._media.measured())
         self._media.disconnect()
-        self._inbox.post(HungUp(by=ending.by, status=ending.status, reason=readable(ending.reason)))
+        self._inputs.post(
+            HungUp(by=ending.by, status=ending.status, reason=readable(ending.reason))
+        )
 
     def _send_keys(self) -> None:
         """Send the key that is due by INFO, and come again for the next."""
@@ -384,7 +386,7 @@ class BaresipCallLeg(BaresipLeg):
         self._is_answered = False
         if invite.description:
             self._offered = described(invite.description, self._stack.options.codecs)
-        self._inbox.post(
+        self._inputs.post(
             CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
         )
 
@@ -400,7 +402,7 @@ class BaresipCallLeg(BaresipLeg):
 
     def _be_up(self) -> None:
         if not self._is_up:
-            self._inbox.post(CallAnswered())
+            self._inputs.post(CallAnswered())
         super()._be_up()
 
     def _goodbye_status(self, status: int) -> int:

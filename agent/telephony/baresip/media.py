@@ -132,7 +132,7 @@ class CallMedia:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        inbox: Inbox,
+        inputs: Inbox,
         pacer: Pacer,
         *,
         rate_hz: int,
@@ -142,7 +142,7 @@ class CallMedia:
     ) -> None:
         self.period_ns = FRAME_MS * NS_PER_MS
         self._loop = loop
-        self._inbox = inbox
+        self._inputs = inputs
         self._pacer = pacer
         self._rate_hz = rate_hz
         self._silence = silence(FRAME_MS, rate_hz)
@@ -181,12 +181,12 @@ class CallMedia:
         """Queue audio; tell what found no room."""
         dropped = self._playout.write(pcm)
         if dropped:
-            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
 
     def clear(self) -> None:
         """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
         with self._lock:
-            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
 
     def press(self, digits: str) -> None:
         """Send keys by RFC 4733."""
@@ -259,7 +259,7 @@ class CallMedia:
                 pcm, played = self._playout.read(len(self._silence) // BYTES_PER_SAMPLE)
             if self._on_left is not None:
                 self._on_left(pcm, at_ns)
-            self._inbox.post_soon(FramePlayed(samples=played, at_ns=at_ns))
+            self._inputs.post_soon(FramePlayed(samples=played, at_ns=at_ns))
             packet = self._packet(line, pcm)
             own = self._socket
         if packet is not None and own is not None:
@@ -288,7 +288,7 @@ class CallMedia:
             if packet is not None and line is not None:
                 self.heard_ns = at_ns
                 self._take(line, packet, source, at_ns)
-        self._inbox.deliver()
+        self._inputs.deliver()
         self._arm()
 
     def _take(
@@ -301,7 +301,7 @@ class CallMedia:
         elif packet.payload_type == line.keys_type:
             digit = line.keys.take(packet)
             if digit is not None:
-                self._inbox.put(DtmfReceived(digit=digit, method="rfc4733"))
+                self._inputs.put(DtmfReceived(digit=digit, method="rfc4733"))
             duration, body = 0, b""
             self._received.note(packet, at_ns, line.codec.clock_hz)
         else:
@@ -322,7 +322,7 @@ class CallMedia:
         if line is not None:
             now_ns = time.monotonic_ns()
             self._hear(line, line.buffer.expire(now_ns), now_ns)
-            self._inbox.deliver()
+            self._inputs.deliver()
             self._arm()
 
     def _arm(self) -> None:
@@ -345,7 +345,7 @@ class CallMedia:
             for frame in line.frames_of(one):
                 if self._on_heard is not None:
                     self._on_heard(frame, came_ns)
-                self._inbox.put(AudioReceived(pcm=frame, at_ns=came_ns or at_ns))
+                self._inputs.put(AudioReceived(pcm=frame, at_ns=came_ns or at_ns))
 
 
 class _Line:

@@ -23,7 +23,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.options import SipOptions, Transport
 from callerside.agent.telephony.pjsua.call import Call, response
-from callerside.agent.telephony.pjsua.endpoint import SipStation
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.line import Line, transfer_worked
@@ -45,7 +45,7 @@ _BAD_REQUEST = 400
 _REQUEST_TERMINATED = 487
 
 
-class PjsuaDialler(SipStation):
+class PjsuaDialler(SipEndpoint):
     """Places calls: `telephony.engine.DiallingEndpoint`. One in a process.
 
     Its legs have one rate of audio, whatever the codec: `options.sample_rate_hz` must say which.
@@ -75,7 +75,7 @@ class PjsuaDialler(SipStation):
             if isinstance(leg, SipCallerLeg):
                 leg.take_transfer()
 
-    def lease_line(self, transport: Transport) -> Line:
+    def lease_account(self, transport: Transport) -> Line:
         """A telephone line that no other call uses.
 
         Raises:
@@ -84,7 +84,7 @@ class PjsuaDialler(SipStation):
         free = self._lines[transport]
         return free.pop() if free else Line(self.stack, transport)
 
-    def release_line(self, line: Line) -> None:
+    def release_account(self, line: Line) -> None:
         """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
         if line.hole is None:
             self._lines[line.transport].append(line)
@@ -94,7 +94,7 @@ class PjsuaDialler(SipStation):
         self.call_later(_GONE_MS, self._close_oldest_hole)
 
     def drop_accounts(self) -> None:
-        """See `SipStation`."""
+        """See `SipEndpoint`."""
         for lines in self._lines.values():
             for line in lines:
                 line.close()
@@ -139,7 +139,7 @@ class SipCallerLeg(SipLeg):
             self._endpoint.call_later(_PLACE_WAIT_MS, again)
             return
         is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
-        self._line = self._endpoint.lease_line("tcp" if is_tcp else "udp")
+        self._line = self._endpoint.lease_account("tcp" if is_tcp else "udp")
         self._call = Call(self, self._line.account)
         parameters = response(0)
         host = self._endpoint.options.listen_host
@@ -179,7 +179,7 @@ class SipCallerLeg(SipLeg):
         """Be transferred, if the other side has asked for it: it worked."""
         uri = self._tap.take() if self._tap is not None else None
         if uri is not None:
-            self._inbox.post(TransferRequested(uri=uri))
+            self._inputs.post(TransferRequested(uri=uri))
             self._attempt("tell of a transfer", lambda call: call.sendRequest(transfer_worked()))
 
     def release(self) -> Call | None:
@@ -188,7 +188,7 @@ class SipCallerLeg(SipLeg):
             self._tap.close()
             self._tap = None
         if self._line is not None:
-            self._endpoint.release_line(self._line)
+            self._endpoint.release_account(self._line)
             self._line = None
         self._wish.on_released()
         return super().release()
@@ -212,9 +212,9 @@ class SipCallerLeg(SipLeg):
     def on_progress(self, info: Any) -> None:
         """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""
         if info.state == pjsua2.PJSIP_INV_STATE_EARLY:
-            self._inbox.post(CallProgressed(status=info.lastStatusCode))
+            self._inputs.post(CallProgressed(status=info.lastStatusCode))
         elif info.state == pjsua2.PJSIP_INV_STATE_CONNECTING:
-            self._inbox.post(CallAnswered(status=info.lastStatusCode))
+            self._inputs.post(CallAnswered(status=info.lastStatusCode))
 
     def _offer(self, operation: Callable[[Call], object]) -> None:
         """Run what makes an SDP offer: PJSUA's choice of codecs is one for all its calls."""
@@ -228,5 +228,5 @@ class SipCallerLeg(SipLeg):
                 self._endpoint.stack.choose_codecs(self._endpoint.options.codecs)
 
     def _give_up(self, status: int, reason: str) -> None:
-        self._tell_end(by="caller", status=status, reason=reason)
+        self._report_end(by="caller", status=status, reason=reason)
         self._endpoint.forget(self)

@@ -25,9 +25,9 @@ from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
-from callerside.agent.telephony.pjsua.native.in_dialog_options import Pulse
-from callerside.agent.telephony.pjsua.native.message_filter import Guard
-from callerside.agent.telephony.pjsua.native.refuser import Gate
+from callerside.agent.telephony.pjsua.native.in_dialog_options import InDialogOptions
+from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
+from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.clock import NS_PER_MS
 
@@ -104,7 +104,7 @@ _STOP_S = 1.0
 """For how long `stop` waits for the BYEs of the last calls and the un-REGISTER."""
 
 
-class SipStation:
+class SipEndpoint:
     """What both ends of a test call share: the stack, when it is looked at, the legs."""
 
     def __init__(self, options: SipOptions) -> None:
@@ -116,7 +116,7 @@ class SipStation:
         self.options = options
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
-        self._spent: list[pjsua2.Call] = []
+        self._retired: list[pjsua2.Call] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poll_timer: asyncio.Handle | None = None
         self._is_polling = False
@@ -138,7 +138,7 @@ class SipStation:
     @property
     def places_taken(self) -> int:
         """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too."""
-        return len(self.legs) + len(self._spent)
+        return len(self.legs) + len(self._retired)
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> None:
         """Call back on the loop, some time later."""
@@ -187,12 +187,12 @@ class SipStation:
         for leg in tuple(self.legs):
             self.forget(leg)
         await asyncio.sleep(0)  # in which they are released
-        self._spent.clear()
+        self._retired.clear()
         self.stack.readers.close()
         self.drop_accounts()
         self.stack.destroy()
 
-    def new_inbox(self) -> Inbox:
+    def new_input_queue(self) -> Inbox:
         """See `LegHost`."""
         if self._loop is None:
             raise SipError("the endpoint is not started")
@@ -205,7 +205,7 @@ class SipStation:
     def forget(self, leg: SipLeg) -> None:
         """See `LegHost`. The place is free at once: the next INVITE may be in the same poll.
 
-        The call's object must outlive the callback that tells its end.
+        The call's object must outlive the callback that reports its end.
         """
         if leg in self.legs and self._loop is not None:
             self.legs.remove(leg)
@@ -221,7 +221,7 @@ class SipStation:
         """Give them up, before the stack goes."""
 
     def begin_goodbyes(self) -> None:
-        """Tell others that we are going."""
+        """Notify others that we are going."""
 
     def goodbyes_done(self) -> bool:
         """Whether they have heard."""
@@ -229,23 +229,23 @@ class SipStation:
 
     def note_rest(self) -> None:
         """See whether anything is left that `stop` has to wait for."""
-        if self.legs or self._spent or not self.goodbyes_done():
+        if self.legs or self._retired or not self.goodbyes_done():
             self._at_rest.clear()
         else:
             self._at_rest.set()
 
-    def bury(self, call: pjsua2.Call) -> None:
+    def retire(self, call: pjsua2.Call) -> None:
         """Keep the object of a call that is over until its place is empty.
 
         PJSUA2's destructor hangs up whatever call has its number, and that may be the next one
         already: both can happen within one poll.
         """
-        self._spent.append(call)
+        self._retired.append(call)
 
     def _release(self, leg: SipLeg) -> None:
         call = leg.release()
         if call is not None:
-            self.bury(call)
+            self.retire(call)
         self.note_rest()
 
     def _poll(self) -> None:
@@ -255,8 +255,8 @@ class SipStation:
             self.stack.poll()
         except pjsua2.Error as error:
             _log.warning("sip_poll_failed", reason=error.reason)
-        if self._spent:
-            self._spent = [call for call in self._spent if call.isActive()]
+        if self._retired:
+            self._retired = [call for call in self._retired if call.isActive()]
             self.note_rest()
         now_ns = time.monotonic_ns()
         self._do_what_is_due(now_ns)
@@ -294,12 +294,12 @@ class SipStation:
         self._poll_timer = self._loop.call_later(wait_ms / 1000, self._poll)
 
 
-class SipEndpoint(SipStation):
+class AnsweringEndpoint(SipEndpoint):
     """Incoming calls become `SipCallLeg`s: `telephony.engine.AnsweringEndpoint`.
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
-    return. `on_registration` is told each change of our place at the registrar, with its status;
-    `on_refused` the status of each call that never became a leg, and why that was.
+    return. `on_registration` is called for each change of our place at the registrar, with its
+    status; `on_refused` the status of each call that never became a leg, and why that was.
     """
 
     def __init__(
@@ -328,14 +328,14 @@ class SipEndpoint(SipStation):
         self._admission = Admission(options, self._lines.values)
         self._log_limit = LogLimit()
         self._modules: Sequence[StackModule] = (
-            Guard(),
+            MalformedMessageFilter(),
             OneLine(options.codecs),
-            Gate(self._admission, options.retry_after_s, self._note_refusal),
-            Pulse(self._has_call),
+            InviteRefuser(self._admission, options.retry_after_s, self._note_refusal),
+            InDialogOptions(self._has_call),
         )
 
     def open_modules(self) -> None:
-        """See `SipStation`.
+        """See `SipEndpoint`.
 
         Raises:
             SipError: one that is needed cannot be.
@@ -383,7 +383,7 @@ class SipEndpoint(SipStation):
         return account
 
     def drop_accounts(self) -> None:
-        """See `SipStation`."""
+        """See `SipEndpoint`."""
         for account in self._accounts:
             account.shutdown()
         self._accounts.clear()
@@ -478,7 +478,7 @@ class SipEndpoint(SipStation):
 class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no types
     """Hands PJSUA2's callbacks on."""
 
-    def __init__(self, endpoint: SipEndpoint) -> None:
+    def __init__(self, endpoint: AnsweringEndpoint) -> None:
         super().__init__()
         self._endpoint = endpoint
 

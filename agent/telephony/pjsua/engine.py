@@ -11,7 +11,7 @@ from callerside.agent.telephony.engine import (
 from callerside.agent.telephony.interface import CallLeg
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.dialling import PjsuaDialler
-from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
 
 
 class PjsuaEngine:
@@ -26,9 +26,11 @@ class PjsuaEngine:
         *,
         on_registration: OnRegistration | None = None,
         on_refused: OnRefused | None = None,
-    ) -> SipEndpoint:
+    ) -> AnsweringEndpoint:
         """See `Engine.answering`."""
-        return SipEndpoint(options, on_call, on_registration=on_registration, on_refused=on_refused)
+        return AnsweringEndpoint(
+            options, on_call, on_registration=on_registration, on_refused=on_refused
+        )
 
     def dialling(self, options: SipOptions) -> PjsuaDialler:
         """See `Engine.dialling`."""

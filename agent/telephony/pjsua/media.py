@@ -45,7 +45,7 @@ class LegMedia:
 
     def __init__(
         self,
-        inbox: Inbox,
+        inputs: Inbox,
         pacer: Pacer,
         *,
         rate_hz: int,
@@ -54,7 +54,7 @@ class LegMedia:
         on_heard: OnHeard | None = None,
     ) -> None:
         self.period_ns = FRAME_MS * NS_PER_MS
-        self._inbox = inbox
+        self._inputs = inputs
         self._pacer = pacer
         self._rate_hz = rate_hz
         self._codec_hz = rate_hz
@@ -85,15 +85,15 @@ class LegMedia:
         return None if self._incoming is None else self._incoming.due_ns
 
     def play(self, pcm: bytes) -> None:
-        """Queue audio; tell what found no room."""
+        """Queue audio; report what found no room."""
         dropped = self._playout.write(pcm)
         if dropped:
-            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
 
     def clear(self) -> None:
-        """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
+        """Drop what waits, and report it behind the last `FramePlayed` of what did not."""
         with self._playing:
-            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
 
     def connect(
         self, stream: Stream, *, codec_hz: int, payload_type: int, packet_ms: int, piece_ms: int
@@ -193,10 +193,10 @@ class LegMedia:
             del heard[:size]
             if self._on_heard is not None:
                 self._on_heard(frame, at_ns if came else None)
-            self._inbox.put(AudioReceived(pcm=frame, at_ns=at_ns))
+            self._inputs.put(AudioReceived(pcm=frame, at_ns=at_ns))
 
     def send(self, at_ns: int) -> None:
-        """See `pacer.Paced`; its `FramePlayed` is told before a `clear` can be answered."""
+        """See `pacer.Paced`; its `FramePlayed` is reported before a `clear` can be answered."""
         said = self._said
         while len(said) < self._packet_bytes:
             with self._playing:
@@ -212,7 +212,7 @@ class LegMedia:
     def _leave(self, pcm: bytes, played: int, at_ns: int) -> None:
         if self._on_left is not None:
             self._on_left(pcm, at_ns)
-        self._inbox.post_soon(FramePlayed(samples=played, at_ns=at_ns))
+        self._inputs.post_soon(FramePlayed(samples=played, at_ns=at_ns))
 
 
 def _described(packet: bytes, source: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:

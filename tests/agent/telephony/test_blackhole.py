@@ -18,7 +18,7 @@ def test_nothing_passes_in_either_direction_and_others_are_left_alone() -> None:
     hole = BlackHole()
     with udp() as cut, udp() as other, udp() as peer:
         address = cut.getsockname()
-        hole.swallow("udp", [address[1]])
+        hole.cut("udp", [address[1]])
         with pytest.raises(OSError, match="Invalid argument"):
             cut.sendto(b"out", peer.getsockname())
         peer.sendto(b"in", address)
@@ -44,7 +44,7 @@ def test_a_connection_that_was_cut_is_not_even_closed_for_the_other_side() -> No
         server.accept()[0] as peer,
     ):
         peer.settimeout(0.1)
-        hole.swallow("tcp", [cut.getsockname()[1]])
+        hole.cut("tcp", [cut.getsockname()[1]])
         with pytest.raises(OSError, match="Broken pipe"):
             cut.send(b"out")
         assert cut.recv(10) == b"", "the stack sees an end"
