@@ -90,7 +90,7 @@ class _Version(argparse.Action):
     """Which version this is, and in one sentence which SIP engines it has."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(f"{parser.prog} {version('callerside')}. {sentence()}")
+        print(f"{parser.prog} {version('callerside')}\n{sentence()}")
         parser.exit()
 
 

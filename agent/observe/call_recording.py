@@ -126,17 +126,13 @@ class RecordingLeg:
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
-        self._leg.start(self.recorded(on_input))
-
-    def recorded(self, on_input: Callable[[LegInput], None]) -> Callable[[LegInput], None]:
-        """What records an input and then hands it on; for a leg that has been started already."""
 
         def listen(event: LegInput) -> None:
             if self._writer is not None:
                 self._record(event)
             on_input(event)
 
-        return listen
+        self._leg.start(listen)
 
     def play(self, pcm: bytes) -> None:
         """See `CallLeg.play`."""

@@ -21,7 +21,7 @@ MAX_WAITING_MS = 5_000
 _MAX_WAITING = 2 * MAX_WAITING_MS // FRAME_MS  # a frame each way
 
 
-class Inbox:
+class InputQueue:
     """A bounded queue into the loop; `post` may be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -101,10 +101,9 @@ class Inbox:
         with self._lock:
             self._wake_is_due = False
             batch, self._waiting = self._waiting, deque()
-            on_input = self._on_input
-        assert on_input is not None  # noqa: S101 - only a started inbox delivers
         for item in batch:
+            assert self._on_input is not None  # noqa: S101 - only a started inbox delivers
             try:
-                on_input(item)
+                self._on_input(item)  # which may have been changed by the one before
             except Exception:  # one broken input must not silence the call
                 _log.exception("sip_input_failed", input=type(item).__name__)

@@ -171,9 +171,13 @@ class CallRig:
         if done is not None:
             self.response_done(response, item=item, status=done, transcript=transcript)
 
-    def delta(self, audio_ms: float, *, response: str = "r1", item: str = "a1") -> None:
+    def delta(
+        self, audio_ms: float, *, response: str = "r1", item: str = "a1"
+    ) -> list[effects.Effect]:
         pcm = b"\2\0" * round(audio_ms * self.rate_hz / 1000)
-        self.event("response.output_audio.delta", response_id=response, item_id=item, delta=pcm)
+        return self.event(
+            "response.output_audio.delta", response_id=response, item_id=item, delta=pcm
+        )
 
     def response_done(
         self,

@@ -18,7 +18,7 @@ from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnHeard, OnLeft
-from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     CallAnswered,
     CallReceived,
@@ -34,7 +34,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.invite import Described, described, readable
 from callerside.agent.telephony.sip_message import SipMessage
-from callerside.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 _log = structlog.get_logger(__name__)
 
@@ -50,6 +50,8 @@ _REASONS = {
     603: "Decline",
 }  # fmt: skip
 
+_ACK_NS = 32 * NS_PER_S
+"""Timer H (RFC 3261 §17.2.1); baresip has none."""
 _INVITES = ("INVITE", "UPDATE")
 
 
@@ -91,7 +93,7 @@ class BaresipLeg:
         self.sip_call_id = ""
         self._host = host
         self._stack = stack
-        self._inputs = Inbox(stack.loop)
+        self._inputs = InputQueue(stack.loop)
         self._media = CallMedia(
             stack.loop,
             self._inputs,
@@ -316,9 +318,15 @@ class BaresipLeg:
         library = self._stack.library
         code = self._goodbye_status(status)
         reason = _REASONS.get(code, "Declined" if code else "").encode() or None
-        self._with_native(
-            lambda native: library.ua_hangup(library.call_get_ua(native), native, code, reason)
-        )
+
+        def hang_up() -> None:
+            native = library.find(self.sip_call_id)
+            if native:  # its end is reported, too
+                library.ua_hangup(library.call_get_ua(native), native, code, reason)
+            else:
+                self._stack.tell(self._on_closed, "")
+
+        self._stack.run(hang_up)
 
     def _goodbye_status(self, status: int) -> int:  # noqa: ARG002 - of a refusal alone
         """What a refusal says; 0: it is none."""
@@ -383,7 +391,7 @@ class BaresipCallLeg(BaresipLeg):
     ) -> None:
         super().__init__(host, rate_hz)
         self._adopt(call)
-        self._is_answered = False
+        self._answered_ns: int | None = None
         if invite.description:
             self._offered = described(invite.description, self._stack.options.codecs)
         self._inputs.post(
@@ -392,12 +400,12 @@ class BaresipCallLeg(BaresipLeg):
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`; 180 has been sent already."""
-        if self._is_over or self._call is None or self._is_answered:
+        if self._is_over or self._call is None or self._answered_ns is not None:
             return
         if status >= _REFUSAL:
             self.hang_up(status)
         elif status >= _OK:
-            self._is_answered = True
+            self._answered_ns = time.monotonic_ns()
             self._run("answer", self._call.answer())
 
     def _be_up(self) -> None:
@@ -406,7 +414,7 @@ class BaresipCallLeg(BaresipLeg):
         super()._be_up()
 
     def _goodbye_status(self, status: int) -> int:
-        if self._is_answered:
+        if self._answered_ns is not None:
             return 0
         code = status if status >= _REFUSAL else _DECLINE
         if self._ending is not None and self._ending.by == self.us:

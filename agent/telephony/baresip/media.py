@@ -21,7 +21,7 @@ from callerside.agent.telephony import rtp
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
-from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
@@ -132,7 +132,7 @@ class CallMedia:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        inputs: Inbox,
+        inputs: InputQueue,
         pacer: Pacer,
         *,
         rate_hz: int,

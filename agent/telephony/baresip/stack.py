@@ -26,7 +26,7 @@ from callerside.agent.telephony.baresip.native import (
     TraceHandler,
     open_library,
 )
-from callerside.agent.telephony.blackhole import BlackHole
+from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.invite import narrowed
 from callerside.agent.telephony.options import Registration, SipOptions, Transport
@@ -121,9 +121,9 @@ class Stack:
 
     async def stop(self, *, without_a_word: bool = False) -> None:
         """Free everything; `without_a_word`: what it would still send goes nowhere."""
-        hole = BlackHole()
+        hole = SocketBlackhole()
         if without_a_word:
-            hole.swallow("udp", [self.port])
+            hole.cut("udp", [self.port])
         if self.pacer is not None:
             self.pacer.stop()
         with contextlib.suppress(BaresipError):

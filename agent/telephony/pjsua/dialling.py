@@ -12,7 +12,7 @@ from typing import Any
 import pjsua2
 import structlog
 
-from callerside.agent.telephony.blackhole import BlackHole
+from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.engine import OutgoingCall
 from callerside.agent.telephony.errors import NoFreeCallError
 from callerside.agent.telephony.interface import (
@@ -54,7 +54,7 @@ class PjsuaDialler(SipEndpoint):
     def __init__(self, options: SipOptions) -> None:
         super().__init__(options)
         self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
-        self._holes: deque[BlackHole] = deque()
+        self._holes: deque[SocketBlackhole] = deque()
 
     def new_call(self, call: OutgoingCall) -> "SipCallerLeg":
         """See `DiallingEndpoint.new_call`."""

@@ -9,7 +9,7 @@ import re
 import pjsua2
 
 from callerside.agent.telephony import refer
-from callerside.agent.telephony.blackhole import BlackHole
+from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.options import Transport
 from callerside.agent.telephony.pjsua.call import Call
 from callerside.agent.telephony.pjsua.stack import Stack
@@ -28,7 +28,7 @@ class Line:
         self.transport = transport
         self._stack = stack
         self._port_id = self._stack.open_line(transport)
-        self.hole: BlackHole | None = None
+        self.hole: SocketBlackhole | None = None
         """Into which all goes since the line was cut."""
         config = self._stack.account_config()
         config.sipConfig.transportId = self._port_id
@@ -41,9 +41,9 @@ class Line:
 
     def cut(self, call: Call) -> None:
         """Let nothing of the call pass any more, neither SIP nor RTP."""
-        self.hole = BlackHole()
-        self.hole.swallow(self.transport, {self._signalling_port(call)})
-        self.hole.swallow("udp", _rtp_ports(call))
+        self.hole = SocketBlackhole()
+        self.hole.cut(self.transport, {self._signalling_port(call)})
+        self.hole.cut("udp", _rtp_ports(call))
 
     def close(self) -> None:
         """Give up the port and the account; what was cut off stays so until its hole is closed."""

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from callerside.agent.telephony.blackhole import BlackHole
+from callerside.agent.telephony.blackhole import SocketBlackhole
 
 
 def udp() -> socket.socket:
@@ -15,7 +15,7 @@ def udp() -> socket.socket:
 
 
 def test_nothing_passes_in_either_direction_and_others_are_left_alone() -> None:
-    hole = BlackHole()
+    hole = SocketBlackhole()
     with udp() as cut, udp() as other, udp() as peer:
         address = cut.getsockname()
         hole.cut("udp", [address[1]])
@@ -37,7 +37,7 @@ def test_nothing_passes_in_either_direction_and_others_are_left_alone() -> None:
 
 
 def test_a_connection_that_was_cut_is_not_even_closed_for_the_other_side() -> None:
-    hole = BlackHole()
+    hole = SocketBlackhole()
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as cut,

@@ -42,7 +42,7 @@ def test_what_is_missing_is_told_where_it_is_asked_for(
     less = replace(
         PROFILES["baresip"], capabilities=PROFILES["baresip"].capabilities - {capability}
     )
-    monkeypatch.setitem(engine.PROFILES, "baresip", less)  # type: ignore[arg-type]
+    monkeypatch.setitem(engine.PROFILES, "baresip", less)
     told = list(missing(load([scenario]), agent="pjsua2", caller="baresip"))
     assert len(told) == 1
     assert f"wide.yaml:{LINES[capability]}:" in told[0]
@@ -54,6 +54,6 @@ def test_check_says_so_and_ends_with_two(
 ) -> None:
     assert main(["check", str(scenario), "--engine", "baresip"]) == 0
     less = replace(PROFILES["baresip"], capabilities=frozenset[Capability]())
-    monkeypatch.setitem(engine.PROFILES, "baresip", less)  # type: ignore[arg-type]
+    monkeypatch.setitem(engine.PROFILES, "baresip", less)
     assert main(["check", str(scenario), "--engine", "baresip"]) == 2
     assert "`vanishes`" in "".join(capsys.readouterr())

@@ -4,7 +4,9 @@ __all__ = [
     "audio_line",
     "binding",
     "in_dialog_options",
+    "media",
     "message_filter",
     "refuser",
+    "self_test",
     "tcp_listener",
 ]
