@@ -117,6 +117,8 @@ class BaresipCallerLeg(BaresipLeg):
         self.wish = wish
         self._endpoint = endpoint
         self._is_dialling = False
+        self._behind_dialling: Callable[[], None] | None = None
+        """An end that was asked for before there was a call to end."""
         self._holding = False
         self._offers = 0
         self._answered = False
@@ -129,11 +131,16 @@ class BaresipCallerLeg(BaresipLeg):
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`: BYE, or CANCEL before the answer."""
-        if self._call is None and not self._is_over:
+        if self._is_over:
+            return
+        if self._is_dialling and self._call is None:
+            self._behind_dialling = self.hang_up
+        elif self._call is None:
             self._give_up(_TERMINATED, "hung up before dialling")
-        elif not self._is_up:
+        elif not self._answered:
             self._end(Ending(by=self.us, status=_TERMINATED, reason="Request Terminated"), status)
-        super().hang_up(status)
+        else:
+            super().hang_up(status)
 
     def hold(self) -> None:
         """See `CallerLeg.hold`."""
@@ -145,7 +152,10 @@ class BaresipCallerLeg(BaresipLeg):
 
     def vanish(self) -> None:
         """See `CallerLeg.vanish`: what comes for the call is not heard, and nothing is said."""
-        if self._is_over or self._call is None:
+        if self._is_over:
+            return
+        if self._call is None:
+            self._behind_dialling = self.vanish
             return
         self._endpoint.gone.add(self.sip_call_id)
         self._report_end(Ending(by=self.us, status=_OK, reason="vanished"))
@@ -169,9 +179,8 @@ class BaresipCallerLeg(BaresipLeg):
         call.call_id = self._endpoint.call_id_of(call)
         self._adopt(call)
         self._endpoint.dialled(self)
-        if self._is_over:  # hung up meanwhile
-            self._ending, ending = None, self._ending
-            self._end(ending or Ending(by=self.us, status=_TERMINATED, reason=""))
+        if self._behind_dialling is not None:
+            self._behind_dialling()
 
     def _on_response(self, message: SipMessage) -> None:
         super()._on_response(message)
