@@ -106,13 +106,16 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Play(Struct, frozen=True, kw_only=True):
-    """Queue audio for the caller, at the leg's rate."""
+    """Queue audio for the caller, at the leg's rate; see `CallLeg.play`."""
 
     pcm: bytes
+    tag: int = 0
 
 
 class ClearPlayout(Struct, frozen=True, kw_only=True):
-    """Drop what the caller has not heard yet; the leg answers `PlayoutCleared`."""
+    """Drop what the caller has not heard yet of these tags; the leg answers `PlayoutCleared`."""
+
+    tags: frozenset[int] | None = None
 
 
 class SendDtmf(Struct, frozen=True, kw_only=True):
@@ -198,7 +201,7 @@ class RunTool:
 
 
 class EmitMark(Struct, frozen=True, kw_only=True):
-    """Write a mark (docs/marks.md)."""
+    """Write a mark (`callerside.mark_registry`)."""
 
     name: str
     at_ns: int

@@ -100,8 +100,8 @@ class SipSettings(Model):
     """Calls at once; the next one is refused. null: as many as a process of the engine holds,
     which is 4 of pjsua2 and 12 of baresip, if there are ports for them."""
     conceal_loss: bool = False
-    """Fill lost packets with what was said before. It delays every packet of the call by 5 ms, so
-    it is for networks that lose some; without it what is lost is silence."""
+    """Fill lost packets with what was said before, for 60 ms at most; without it what is lost is
+    silence of its length. Neither delays anything."""
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)

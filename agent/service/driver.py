@@ -150,8 +150,8 @@ class CallDriver:
         leg = self._leg
         return {
             events.Answer: lambda effect: leg.answer(effect.status),
-            events.Play: lambda effect: leg.play(effect.pcm),
-            events.ClearPlayout: lambda _: leg.clear(),
+            events.Play: lambda effect: leg.play(effect.pcm, effect.tag),
+            events.ClearPlayout: lambda effect: leg.clear(effect.tags),
             events.SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
             events.Transfer: lambda effect: leg.transfer(effect.uri),
             events.HangUp: lambda effect: leg.hang_up(effect.status),

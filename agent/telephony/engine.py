@@ -102,7 +102,6 @@ PROFILES: Mapping[EngineName, Profile] = {
             Capability.OPUS,
             Capability.SRTP,
             Capability.IPV6,
-            Capability.CONCEALMENT,
             Capability.PUBLIC_CONTACT,
             Capability.NAT_CONTACT,
             Capability.RTCP_REPORTS,

@@ -11,7 +11,14 @@ from collections.abc import Callable
 
 import structlog
 
-from callerside.agent.telephony.interface import FRAME_MS, AudioReceived, FramePlayed, LegInput
+from callerside.agent.telephony.interface import (
+    FRAME_MS,
+    AudioReceived,
+    FramePlayed,
+    LegInput,
+    TaggedSamples,
+    joined,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +39,8 @@ class InputQueue:
         self._waiting: deque[LegInput] = deque()
         self._on_input: Callable[[LegInput], None] | None = None
         self._wake_is_due = False
-        self._owed_samples = 0
+        self._owed: TaggedSamples = ()
+        """What has left in frames that found no room."""
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """Deliver to `on_input` from now on: in the next turns of the loop, never in this call."""
@@ -71,7 +79,7 @@ class InputQueue:
             ):
                 self._waiting.append(self._with_owed(item))
             elif isinstance(item, FramePlayed):
-                self._owed_samples += item.samples
+                self._owed = joined(self._owed, item.played)
             else:
                 self.dropped_frames += 1
             wake = len(self._waiting) > behind and self._must_wake()
@@ -80,10 +88,10 @@ class InputQueue:
 
     def _with_owed(self, item: LegInput) -> LegInput:
         """What was played is counted even where its own input found no room."""
-        if not self._owed_samples or not isinstance(item, FramePlayed):
+        if not self._owed or not isinstance(item, FramePlayed):
             return item
-        owed, self._owed_samples = self._owed_samples, 0
-        return FramePlayed(samples=item.samples + owed, at_ns=item.at_ns)
+        owed, self._owed = self._owed, ()
+        return FramePlayed(played=joined(owed, item.played), at_ns=item.at_ns)
 
     def _must_wake(self) -> bool:
         if self._wake_is_due or self._on_input is None or not self._waiting:
@@ -102,7 +110,7 @@ class InputQueue:
             self._wake_is_due = False
             batch, self._waiting = self._waiting, deque()
         for item in batch:
-            assert self._on_input is not None  # noqa: S101 - only a started inbox delivers
+            assert self._on_input is not None  # noqa: S101 - only a started inbox wakes
             try:
                 self._on_input(item)  # which may have been changed by the one before
             except Exception:  # one broken input must not silence the call

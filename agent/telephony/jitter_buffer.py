@@ -31,7 +31,8 @@ _FORGOTTEN_PART = 8
 PAUSE_NS = 300 * NS_PER_MS
 """Without a packet: longer than most stalls of a network, whose packets all come in the end."""
 FRAME_NS = 20 * NS_PER_MS
-"""In a pause silence is told in pieces of this length."""
+"""In a pause silence is told in pieces of this length: two at a time until as much has been told as
+has passed. All at once, what a longer stall held back would find its time filled."""
 
 MAX_HELD = 50
 """Packets: a second of them."""
@@ -105,6 +106,8 @@ class JitterBuffer(Generic[Body]):
         """When audio came last."""
         self._pause_ns = now_ns + PAUSE_NS
         """When the next piece of silence is due, if no audio comes before it."""
+        self._told_ns = 0
+        """How much silence has been told since then."""
 
     @property
     def due_ns(self) -> int:
@@ -137,21 +140,27 @@ class JitterBuffer(Generic[Body]):
         if packet.duration:
             self._heard_ns = now_ns
             self._pause_ns = now_ns + PAUSE_NS
+            self._told_ns = 0
         return flushed + released
 
     def expire(self, now_ns: int) -> Released[Body]:
         """Time has passed; returns what is handed on because of it."""
         released = self._release(now_ns)
         while now_ns >= self._pause_ns:
-            released.append(Gap(duration=self._frame, lost=False))
+            owed_ns = self._pause_ns - self._heard_ns - self._told_ns
+            pieces = 2 if owed_ns >= 2 * FRAME_NS else 1
+            released += [Gap(duration=self._frame, lost=False)] * pieces
+            self._told_ns += pieces * FRAME_NS
             self._pause_ns += FRAME_NS
             if self._next_timestamp is not None:
-                self._made_up += self._frame
-                self._next_timestamp = (self._next_timestamp + self._frame) & _TIMESTAMPS
+                told = pieces * self._frame
+                self._made_up += told
+                self._next_timestamp = (self._next_timestamp + told) & _TIMESTAMPS
         return released
 
     def fall_silent(self, now_ns: int) -> None:
         """Nothing is sent from now on, as is known: its silence is told at once."""
+        self._heard_ns, self._told_ns = now_ns, 0
         self._pause_ns = now_ns + FRAME_NS
 
     def _begin_anew(self, packet: Packet[Body]) -> Released[Body]:

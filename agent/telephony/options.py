@@ -1,4 +1,4 @@
-"""The options of a SIP endpoint. Plain values: where they come from is the caller's business."""
+"""What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -61,11 +61,11 @@ class SipOptions:
     """At once; an engine may hold no more of them in a process than it says."""
     max_playout_ms: int = 120_000
     conceal_loss: bool = False
-    """Fill what was lost with what was said before. The concealer (WSOLA) needs 5 ms of delay."""
+    """Fill what was lost with what was said before (`telephony.concealment`); else with silence."""
     rtp_timeout_ms: int = 60_000
     """A call whose caller has sent no RTP for so long, and is not on hold, is over; 0: never."""
     retry_after_s: int = 5
-    """Sent to those whom we refuse with 486 or 503."""
+    """Told to those whom we refuse with 486 or 503."""
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from pathlib import Path
 def own_sockets(kind: socket.SocketKind) -> Iterator[tuple[socket.socket, int]]:
     """Each IP socket of a kind: a second handle on it, which is yours to close, and its number."""
     for entry in Path("/proc/self/fd").iterdir():
+        number = int(entry.name)
         try:
-            found = socket.socket(fileno=os.dup(int(entry.name)))
-        except OSError:  # no socket, or closed since
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                continue  # of what is no socket, a second handle would stay
+            found = socket.socket(fileno=os.dup(number))
+        except OSError:  # closed since
             continue
         if found.type == kind and found.family in (socket.AF_INET, socket.AF_INET6):
-            yield found, int(entry.name)
+            yield found, number
         else:
             found.close()

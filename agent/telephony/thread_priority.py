@@ -1,4 +1,4 @@
-"""Threads that must not wait: the stack's own, which receive RTP and keep the media clock.
+"""Threads that must not wait: those that pace what is sent.
 
 A tick that comes late makes the other side's jitter buffer grow by whole frames, and PJSIP's
 shrinks slowly or, by a frame, never: every answer of the rest of the call is heard 20 ms later. So
@@ -7,11 +7,8 @@ grants it to root, and to processes with CAP_SYS_NICE or a limit on `rtprio`; wi
 before.
 """
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import structlog
 
@@ -19,16 +16,6 @@ _log = structlog.get_logger(__name__)
 
 _PRIORITY = 10
 """Of 1 to 99: above everything ordinary, below what the kernel itself needs."""
-_THREADS = Path("/proc/self/task")
-
-
-@contextlib.contextmanager
-def hurried_threads() -> Iterator[None]:
-    """Real-time scheduling for every thread that is started within, where the system allows it."""
-    before = _threads()
-    yield
-    for thread in _threads() - before:
-        hurry(thread)
 
 
 def hurry(thread: int = 0) -> bool:
@@ -43,9 +30,3 @@ def hurry(thread: int = 0) -> bool:
         _log.debug("no_real_time_scheduling", reason=str(error))
         return False
     return True
-
-
-def _threads() -> set[int]:
-    if not _THREADS.is_dir():
-        return set()
-    return {int(entry.name) for entry in _THREADS.iterdir()}

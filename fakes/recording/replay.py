@@ -22,7 +22,7 @@ from callerside.fakes.recording.causality import (
     find_triggers,
 )
 from callerside.fakes.recording.difference import first_difference
-from callerside.fakes.recording.format import AUDIO_FIELDS, Recording, part_of, text_of
+from callerside.fakes.recording.format import AUDIO_FIELDS, Recording, number_of, part_of, text_of
 from callerside.fakes.script.model import Vad
 from callerside.fakes.session.context import Observation
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS, InputAudio
@@ -230,17 +230,20 @@ class ReplaySession:
         item = {"item": text_of(event, "item_id")}
         match event["type"]:
             case "input_audio_buffer.speech_started":
-                return "speech_started", item | {"audio_start_ms": event.get("audio_start_ms")}
+                return "speech_started", item | {
+                    "audio_start_ms": number_of(event, "audio_start_ms")
+                }
             case "input_audio_buffer.speech_stopped":
-                ends = {"audio_end_ms": event.get("audio_end_ms")}
+                ends = {"audio_end_ms": number_of(event, "audio_end_ms")}
                 return "speech_stopped", item | ends | {"last_voiced_ms": self._last_voiced_ms}
             case "input_audio_buffer.committed":
                 return "committed", item | {"by": self._committed_by}
             case "conversation.item.truncated":
-                return "truncated", item | {"audio_end_ms": event.get("audio_end_ms")}
+                return "truncated", item | {"audio_end_ms": number_of(event, "audio_end_ms")}
             case "error":
                 error = part_of(event, "error")
-                return "error_sent", {"code": error.get("code"), "message": error.get("message")}
+                code, message = text_of(error, "code") or None, text_of(error, "message")
+                return "error_sent", {"code": code, "message": message}
             case _:
                 return self._response_facts(event)
 

@@ -8,15 +8,12 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from callerside.marks import Mark
 from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing import intelligibility
 from callerside.reports.hearing.alignment import Alignment, align
 from callerside.reports.hearing.detector import segments
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound
-from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.server_audio import counted
-from callerside.reports.metrics.turns import Turn
 
 COMPARED_HZ = 6400
 """What was heard and what was sent are compared at this rate: up to 3 kHz, which every codec and
@@ -126,56 +123,6 @@ def answers_of(evidence: CallEvidence, audible: AudibleSegments) -> list[Answer]
         if sounds and sent.size:
             found.append(Answer(response, item, sounds, sent, lead_ms, evidence))
     return found
-
-
-def faults_in(answers: Sequence[Answer], turns: Sequence[Turn]) -> Iterator[Measurement]:
-    """What became of every answer that is recognised, between server and ear."""
-    numbers = {turn.response: turn.number for turn in turns}
-    for answer in answers:
-        alignment = answer.alignment
-        if not alignment.found:
-            continue
-        turn = numbers.get(answer.response)
-        to_ms = 1000 / COMPARED_HZ
-        holes = len(alignment.holes)
-        sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
-        gap_ms = alignment.longest_hole() * to_ms
-        how = f"the longest of {holes}" if holes > 1 else ""
-        open_ms = left_open_ms(answer.evidence, answer.item)
-        if open_ms > gap_ms:
-            gap_ms, how = open_ms, "as the agent says: nothing more of it came"
-        for name, value, detail in (
-            ("gap_ms", gap_ms, how),
-            ("missing_ms", alignment.missing * to_ms, sent),
-            ("repeated_ms", alignment.repeated * to_ms, sent),
-        ):
-            yield Measurement(name=name, value=value, turn=turn, detail=detail)
-        if answer.intelligibility is not None:
-            yield Measurement(
-                name="intelligibility",
-                value=answer.intelligibility,
-                unit="%",
-                turn=turn,
-                detail=f"its beginning: a correlation of {alignment.likeness:.2f}",
-            )
-
-
-def marked_gaps_ms(evidence: CallEvidence, item: str | None) -> list[float]:
-    """The gaps in an answer that the agent has marked: nothing had come to play."""
-    return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
-
-
-def left_open_ms(evidence: CallEvidence, item: str | None) -> float:
-    """The longest hole after which nothing more of an answer came: what was heard ends before it.
-
-    Nothing that was sent shows it, as the server sent nothing more either.
-    """
-    holes = (m for m in _underruns(evidence, item) if "until" in m.fields)
-    return max((float(mark.fields["missing_ms"]) for mark in holes), default=0.0)
-
-
-def _underruns(evidence: CallEvidence, item: str | None) -> Iterator[Mark]:
-    return (m for m in evidence.find("agent", "playout_underrun") if m.fields.get("item") == item)
 
 
 def _responses(

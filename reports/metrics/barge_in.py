@@ -5,34 +5,27 @@ from collections.abc import Iterator, Sequence
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.detector import PAUSE_MS
-from callerside.reports.metrics.answers import Answer, left_open_ms, marked_gaps_ms
+from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
+from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import Measurement
-from callerside.reports.metrics.turns import Turn
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
-_STARTED = "playout_started"
 _EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame begins: docs/metrics.md
 
 
-def interruptions(
-    evidence: CallEvidence,
-    audible: AudibleSegments,
-    turns: Sequence[Turn],
-    answers: Sequence[Answer],
-) -> Iterator[Measurement]:
-    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` as far as it is marked."""
-    for said in audible.said:
-        stop_ns = _stop_ns(evidence, audible, said)
+def interruptions(call: HeardCall) -> Iterator[Measurement]:
+    """How fast each barge-in silenced the agent, and what it knew of what had been heard."""
+    for said in call.audible.said:
+        stop_ns = _stop_ns(call.evidence, call.audible, said)
         if stop_ns is not None:
             yield Measurement(
                 name="barge_in_stop_ms",
                 value=max(0.0, (stop_ns - said.start_ns) / NS_PER_MS),
                 turn=said.turn,
             )
-    yield from _heard_errors(evidence, audible, answers)
-    yield from _underruns(evidence, turns, answers)
+    yield from _heard_errors(call.evidence, call.audible, call.answers)
 
 
 def _stop_ns(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> int | None:
@@ -130,28 +123,3 @@ def _playout_of(evidence: CallEvidence, truncate: Mark) -> Mark | None:
         if mark.fields.get("item") == truncate.fields.get("item"):
             return mark
     return None
-
-
-def _underruns(
-    evidence: CallEvidence, turns: Sequence[Turn], answers: Sequence[Answer]
-) -> Iterator[Measurement]:
-    """Silence that the agent put into an answer, as it says itself: nothing had come to play.
-
-    Every answer counts, the greeting and those to no words among them. What was recognised has its
-    `gap_ms` from there; beside such, one that was not has one only if its hole was left open.
-    """
-    recognised = {answer.item for answer in answers if answer.alignment.found}
-    numbers = {turn.item: turn.number for turn in turns}
-    for item in dict.fromkeys(m.fields.get("item") for m in evidence.find("agent", _STARTED)):
-        if item in recognised:
-            continue
-        if recognised and not left_open_ms(evidence, item):
-            continue
-        yield Measurement(
-            name="gap_ms",
-            value=max(marked_gaps_ms(evidence, item), default=0.0),
-            turn=numbers.get(item),
-            detail="as the agent says: what the server sent is not known"
-            if not recognised
-            else "as the agent says: it was not recognised in what was heard",
-        )

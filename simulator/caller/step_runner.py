@@ -109,7 +109,7 @@ class StepRunner:
         step = self._step
         if self._progress is None:
             self._progress = _Progress(now_ns)
-            self._mark(now_ns, "step_started", kind=step.action, text=step.describe())
+            self._mark_step(now_ns, "step_started", kind=step.action, text=step.describe())
         progress = self._progress
         if progress.acted_ns is None:
             waiting = self._moment(step, progress, now_ns)
@@ -120,13 +120,13 @@ class StepRunner:
         outcome = self._outcome(step, progress, now_ns)
         if isinstance(outcome, Waiting):
             return self._wait(outcome, now_ns)
-        self._mark(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
+        self._mark_step(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
         return True
 
     def _wait(self, waiting: Waiting, now_ns: int) -> bool:
         if waiting.failure is not None:
             self.failure = f"step {self._number + 1}: {waiting.failure}"
-            self._mark(now_ns, "step_ended", ok=False, detail=waiting.failure)
+            self._mark_step(now_ns, "step_ended", ok=False, detail=waiting.failure)
         self.wake_ns = waiting.until_ns
         return False
 
@@ -196,7 +196,7 @@ class StepRunner:
             progress.busy_ms = KEY_MS * len(step.press)
             self._effects.append(SendDtmf(digits=step.press, method=step.method))
         self._observed.turn_ended(now_ns)
-        self._mark_plain(now_ns, "dtmf_sent", digits=step.press, method=step.method)
+        self._mark(now_ns, "dtmf_sent", digits=step.press, method=step.method)
 
     def _outcome(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | Met:
         """Whether the step has done what it is for, or what there is to wait for."""
@@ -210,8 +210,8 @@ class StepRunner:
             return Waiting()
         return Met()
 
-    def _mark(self, at_ns: int, name: str, **fields: object) -> None:
-        self._mark_plain(at_ns, name, step=self._number, **fields)
+    def _mark_step(self, at_ns: int, name: str, **fields: object) -> None:
+        self._mark(at_ns, name, step=self._number, **fields)
 
-    def _mark_plain(self, at_ns: int, name: str, **fields: object) -> None:
+    def _mark(self, at_ns: int, name: str, **fields: object) -> None:
         self._effects.append(EmitMark(at_ns=at_ns, name=name, fields=fields))

@@ -11,9 +11,9 @@ from callerside.agent.call.events import Timer, TimerFired
 from callerside.agent.call.states import TRANSITIONS
 from callerside.agent.telephony.interface import Party
 from callerside.fakes.session.faults import BaseFault, Fault
+from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.call import VirtualCall
-from callerside.simulator.scenario.known_marks import known_marks
 
 FAULT_MODELS: dict[str, type[BaseFault]] = {
     name: model
@@ -75,7 +75,7 @@ def everything() -> frozenset[str]:
     }
     marks = {
         f"{name} {value}" if value is not None else name
-        for name in known_marks()["agent"]
+        for name in MARKS["agent"]
         for value in _VARIANTS.get(name, ("", (None,)))[1]
     }
     timers = {f"timer {timer}" for timer in Timer}

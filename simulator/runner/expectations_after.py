@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.scenario.durations import format_duration
@@ -27,7 +28,6 @@ from callerside.simulator.scenario.expectations import (
     Transfer,
     matches,
 )
-from callerside.simulator.scenario.known_marks import known_marks
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect
 
@@ -122,7 +122,7 @@ def unseen(scenario: Scenario) -> list[str]:
 def _is_seen(expected: Heard | DetailedExpectation) -> bool:
     """Whether the caller's own marks show it."""
     if isinstance(expected, MarkFound):
-        sources = {source for source, marks in known_marks().items() if expected.mark in marks}
+        sources = {source for source, marks in MARKS.items() if expected.mark in marks}
         return (expected.source or "") == "caller" or sources == {"caller"}
     return not isinstance(expected, _LOOKED_UP)
 

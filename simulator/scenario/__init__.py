@@ -5,7 +5,6 @@ __all__ = [
     "durations",
     "expectations",
     "impairment",
-    "known_marks",
     "loader",
     "model",
     "network",

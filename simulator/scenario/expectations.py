@@ -21,9 +21,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.call.states import State as AgentState
+from callerside.mark_registry import MARKS
 from callerside.models import Strict
 from callerside.simulator.scenario.durations import DurationMs, format_duration
-from callerside.simulator.scenario.known_marks import known_marks
 
 _MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
@@ -126,18 +126,19 @@ class MarkFound(Strict):
     @field_validator("fields")
     @classmethod
     def _are_known(cls, fields: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        mark, source = info.data.get("mark"), info.data.get("source")
-        marks = [known_marks()[s] for s in ([source] if source else known_marks())]
-        if any(mark in names for names in marks):  # or else the mark is the mistake
-            known = {field for names in marks for field in names.get(str(mark), ())}
+        mark, source = str(info.data.get("mark")), info.data.get("source")
+        marks = [MARKS[one] for one in ([source] if source else MARKS)]
+        kinds = [of_source[mark] for of_source in marks if mark in of_source]
+        if kinds:  # or else the mark is the mistake
+            known = {field for kind in kinds for field in kind.fields}
             for field in fields:
                 _one_of(field, f"field of {mark}", known, key=field)
         return fields
 
     @model_validator(mode="after")
     def _is_known(self) -> "MarkFound":
-        sources = [self.source] if self.source else list(known_marks())
-        names = {name for source in sources for name in known_marks()[source]}
+        sources = [self.source] if self.source else list(MARKS)
+        names = {name for source in sources for name in MARKS[source]}
         _one_of(self.mark, f"mark of {' or '.join(sources)}", names)
         return self
 

@@ -7,6 +7,8 @@ frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from declared import assert_declared
+
 from callerside.agent.call import events as effects
 from callerside.agent.call.events import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
 from callerside.agent.call.machine import CallMachine
@@ -103,7 +105,7 @@ class CallRig:
         """The media clock takes a frame."""
         samples = min(self.frame_samples, self.playing)
         self.playing -= samples
-        self.tell(FramePlayed(samples=samples, at_ns=self.now_ns))
+        self.tell(FramePlayed(played=((0, samples),), at_ns=self.now_ns))
 
     def caller_audio(self, length_ms: int = 20, byte: bytes = b"\1\0") -> list[effects.Effect]:
         """The caller's audio arrives, frame by frame, all at once."""
@@ -248,7 +250,7 @@ class CallRig:
             self.playing += len(effect.pcm) // 2
         elif isinstance(effect, effects.ClearPlayout):
             dropped, self.playing = self.playing, 0
-            return [PlayoutCleared(dropped_samples=dropped)]
+            return [PlayoutCleared(dropped=((0, dropped),))]
         elif isinstance(effect, effects.SetTimer):
             self.timers[effect.timer] = effect.at_ns
         elif isinstance(effect, effects.CancelTimer):
@@ -260,6 +262,8 @@ class CallRig:
         elif isinstance(effect, effects.StorePrompt):
             self.stored[effect.key] = Prompt(pcm=effect.pcm, transcript=effect.transcript)
             return [PromptStored(key=effect.key)]
+        elif isinstance(effect, effects.EmitMark):
+            assert_declared("agent", effect.name, effect.fields)
         elif isinstance(effect, effects.Finish):
             self.finished = True
         return []

@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
+from declared import assert_declared
+
 from callerside import audio
 from callerside.agent.telephony.interface import (
     AudioReceived,
@@ -149,7 +151,7 @@ class Call:
             self._tell(AudioReceived(pcm=frame, at_ns=self.now_ns))
             left = min(len(self._mouth), FRAME_BYTES)
             del self._mouth[:left]
-            self._tell(FramePlayed(samples=left // 2, at_ns=self.now_ns))
+            self._tell(FramePlayed(played=((0, left // 2),), at_ns=self.now_ns))
 
     def _tell(self, event: CallerInput) -> None:
         for effect in self.machine.handle(event, self.now_ns):
@@ -162,6 +164,7 @@ class Call:
                 case CancelTimer():
                     self._timers.pop(effect.name, None)
                 case EmitMark():
+                    assert_declared("caller", effect.name, effect.fields)
                     self._let_hear(effect)
                 case HangUp() | Vanish() if self.hangs_up_properly:
                     self._waiting.insert(0, Told(0, HungUp(by="caller", status=200, reason="")))

@@ -6,7 +6,7 @@ up, and when it is over. Everything here runs on the loop's thread.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
+    INBAND_KEYS,
     CallAnswered,
     CallReceived,
     DtmfMethod,
@@ -100,6 +101,7 @@ class BaresipLeg:
             stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
+            conceals=options.conceal_loss,
             on_left=on_left,
             on_heard=on_heard,
         )
@@ -124,15 +126,15 @@ class BaresipLeg:
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""
         if not self._is_over:
-            self._media.play(pcm)
+            self._media.play(pcm, tag)
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         """See `CallLeg.clear`."""
         if not self._is_over:
-            self._media.clear()
+            self._media.clear(tags)
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
@@ -143,7 +145,7 @@ class BaresipLeg:
         if self._is_over:
             return
         if method == "inband":
-            self.play(dtmf.tones(digits, self.sample_rate_hz))
+            self.play(dtmf.tones(digits, self.sample_rate_hz), INBAND_KEYS)
         elif method == "info":
             lost = self._keys.press(digits)
             if lost:

@@ -13,17 +13,20 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 import structlog
 
 from callerside.agent.telephony import rtp
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
+from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
+    NOTHING_PLAYED,
     AudioReceived,
     DtmfReceived,
     FramePlayed,
@@ -137,6 +140,7 @@ class CallMedia:
         *,
         rate_hz: int,
         max_playout_ms: int,
+        conceals: bool = False,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
     ) -> None:
@@ -145,6 +149,7 @@ class CallMedia:
         self._inputs = inputs
         self._pacer = pacer
         self._rate_hz = rate_hz
+        self._conceals = conceals
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
         self._on_left, self._on_heard = on_left, on_heard
@@ -177,16 +182,16 @@ class CallMedia:
         """The call's socket, taken over from the stack."""
         self._socket = own
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int) -> None:
         """Queue audio; tell what found no room."""
-        dropped = self._playout.write(pcm)
+        dropped = self._playout.write(pcm, tag)
         if dropped:
-            self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inputs.post(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None) -> None:
         """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
         with self._lock:
-            self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inputs.post(PlayoutCleared(dropped=self._playout.clear(tags)))
 
     def press(self, digits: str) -> None:
         """Send keys by RFC 4733."""
@@ -203,9 +208,13 @@ class CallMedia:
         target = (described.host, described.port)
         was = self._line
         if was is None or was.codec.name != described.codec:
-            line = _Line(codec_named(described.codec), self._rate_hz, now_ns)
+            line = _Line(
+                codec_named(described.codec), self._rate_hz, now_ns, conceals=self._conceals
+            )
         else:
             line = was
+            if self._held:
+                line.begin_anew(now_ns)
         with self._lock:
             line.agree(described, target)
             self._line, self._held = line, False
@@ -221,7 +230,9 @@ class CallMedia:
             return False
         with self._lock:
             self._held = True
-        self._line.buffer.fall_silent(time.monotonic_ns())
+        now_ns = time.monotonic_ns()
+        self._line.begin_anew(now_ns)
+        self._line.buffer.fall_silent(now_ns)
         self._arm()
         return True
 
@@ -254,12 +265,12 @@ class CallMedia:
             line = self._line
             if line is None:
                 return
-            pcm, played = self._silence, 0
+            pcm, played = self._silence, NOTHING_PLAYED
             if not self._held:
                 pcm, played = self._playout.read(len(self._silence) // BYTES_PER_SAMPLE)
             if self._on_left is not None:
                 self._on_left(pcm, at_ns)
-            self._inputs.post_soon(FramePlayed(samples=played, at_ns=at_ns))
+            self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
             packet = self._packet(line, pcm)
             own = self._socket
         if packet is not None and own is not None:
@@ -351,9 +362,10 @@ class CallMedia:
 class _Line:
     """What a call's audio is now: one codec, in both directions."""
 
-    def __init__(self, codec: Codec, rate_hz: int, now_ns: int) -> None:
+    def __init__(self, codec: Codec, rate_hz: int, now_ns: int, *, conceals: bool) -> None:
         self.codec = codec
         self.buffer: JitterBuffer[Body] = JitterBuffer(codec.clock_hz, now_ns)
+        self._concealer = Concealer(codec.rate_hz) if conceals else None
         self.keys = rtp.KeyReceiver()
         self.frame = frame_samples(codec.clock_hz)
         """In the units of RTP's clock."""
@@ -389,12 +401,25 @@ class _Line:
         """A frame, as a packet carries it."""
         return self.codec.encode(self._out.convert(pcm) if self._out is not None else pcm)
 
+    def begin_anew(self, now_ns: int) -> None:
+        """What came before has nothing to do with what comes."""
+        self.buffer = JitterBuffer(self.codec.clock_hz, now_ns)
+
+    def _filled(self, gap: Gap) -> bytes:
+        """What is heard instead of what did not come."""
+        samples = gap.duration * self.codec.rate_hz // self.codec.clock_hz
+        if gap.lost and self._concealer is not None:
+            return self._concealer.fill(samples)
+        return bytes(samples * BYTES_PER_SAMPLE)
+
     def frames_of(self, one: Packet[Body] | Gap) -> list[bytes]:
         """The whole frames that are there with one more packet, or gap."""
         if isinstance(one, Gap):
-            pcm = bytes(one.duration * self.codec.rate_hz // self.codec.clock_hz * BYTES_PER_SAMPLE)
+            pcm = self._filled(one)
         elif one.duration:
             pcm = self.codec.decode(one.body[0])
+            if self._concealer is not None:
+                self._concealer.hear(pcm)
         else:
             return []
         self._pending += self._in.convert(pcm) if self._in is not None else pcm

@@ -65,10 +65,14 @@ class PjsuaDialler(SipEndpoint):
         return leg
 
     def _poll(self) -> None:
-        """Transfers first: what the stack sees of them it declines. Its answers pass there, too."""
+        """Transfers first: what the stack sees of them it declines."""
         self._take_transfers()
         super()._poll()
+
+    def do_what_is_due(self, now_ns: int) -> None:
+        """See `SipEndpoint`; what the stack has answered passes where transfers are taken."""
         self._take_transfers()
+        super().do_what_is_due(now_ns)
 
     def _take_transfers(self) -> None:
         for leg in tuple(self.legs):

@@ -1,7 +1,7 @@
 """The telephone's end of this process: it takes calls in, up to four, and hands each over as a leg.
 
 PJSUA2 runs without threads of its own here. The asyncio loop waits for its sockets and its timers,
-so that everything but the sending of audio (`pjsua.pacer`) happens on the loop's thread.
+so that everything but the sending of audio (`telephony.pacer`) happens on the loop's thread.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from callerside.agent.telephony.pjsua.native.in_dialog_options import InDialogOp
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
-from callerside.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 _PJSUA_RETRIES = frozenset({408, 480, 500, 502, 503, 504})
 _GLOBAL_FAILURE = 600
@@ -97,8 +97,9 @@ _BLIND_NS = 1_000 * NS_PER_MS
 """For how long after we have asked the stack for something it may be making a connection."""
 _LISTENER_NS = 50 * NS_PER_MS
 """How often it is seen whether the listener may let more in."""
-_CHECK_NS = 250 * NS_PER_MS
+_CHECK_MS = 250
 """How often calls are looked at for what has to end."""
+_CHECK_NS = _CHECK_MS * NS_PER_MS
 
 _STOP_S = 1.0
 """For how long `stop` waits for the BYEs of the last calls and the un-REGISTER."""
@@ -118,7 +119,10 @@ class SipEndpoint:
         self.legs: list[SipLeg] = []
         self._retired: list[pjsua2.Call] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._poll_timer: asyncio.Handle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._look_ns = 0
+        """When the stack is looked at again, if nothing arrives for SIP before."""
         self._is_polling = False
         self._operated_ns = -_BLIND_NS
         self._listened_ns = 0
@@ -150,9 +154,9 @@ class SipEndpoint:
         """See `LegHost`. What comes of it, and what it has set timers for, is looked at soon."""
         with self.stack.lock:
             yield
+        self._operated_ns = self._look_ns = time.monotonic_ns()
         if self._loop is not None and not self._is_polling:
-            self._operated_ns = time.monotonic_ns()
-            self._poll_in(0)
+            self._set_timer()
 
     async def start(self) -> int:
         """Bind and begin; returns the SIP port.
@@ -169,7 +173,7 @@ class SipEndpoint:
         except SipError:
             await self.stop()
             raise
-        self.stack.readers.open(self._loop, self._poll)
+        self.stack.readers.open(self._loop, self._poll, self._poll_media)
         self._poll()
         return self.port
 
@@ -182,8 +186,8 @@ class SipEndpoint:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._at_rest.wait(), _STOP_S)
         self._is_polling = True  # never again
-        if self._poll_timer is not None:
-            self._poll_timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         for leg in tuple(self.legs):
             self.forget(leg)
         await asyncio.sleep(0)  # in which they are released
@@ -249,7 +253,7 @@ class SipEndpoint:
         self.note_rest()
 
     def _poll(self) -> None:
-        """Something has arrived, or is due."""
+        """Something has arrived for SIP, or may have, or a timer of the stack is due."""
         self._is_polling = True
         try:
             self.stack.poll()
@@ -259,11 +263,31 @@ class SipEndpoint:
             self._retired = [call for call in self._retired if call.isActive()]
             self.note_rest()
         now_ns = time.monotonic_ns()
-        self._do_what_is_due(now_ns)
-        self._is_polling = False
-        self._poll_in(self._wait_ms(now_ns))
+        self._look_ns = now_ns + self._wait_ms(now_ns) * NS_PER_MS
+        self._finish_poll(now_ns)
 
-    def _do_what_is_due(self, now_ns: int) -> None:
+    def _poll_media(self) -> None:
+        """Packets of RTP have arrived."""
+        self._is_polling = True
+        self.stack.poll_media()
+        self._finish_poll(time.monotonic_ns())
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._look_ns:
+            self._poll()
+        else:
+            self._is_polling = True
+            self._finish_poll(now_ns)
+
+    def _finish_poll(self, now_ns: int) -> None:
+        self.do_what_is_due(now_ns)
+        self._is_polling = False
+        self._set_timer()
+
+    def do_what_is_due(self, now_ns: int) -> None:
+        """After each look at the stack: tell calls what has come, end those that have to end."""
         if now_ns - self._listened_ns >= _LISTENER_NS:
             self._listened_ns = now_ns
             self.stack.listener.tick(now_ns)
@@ -275,23 +299,25 @@ class SipEndpoint:
             if is_check_due:
                 leg.check(now_ns)
 
-    def _wait_ms(self, now_ns: int) -> float:
-        """Until the stack is looked at again, if nothing arrives before."""
+    def _wait_ms(self, now_ns: int) -> int:
+        """Until the stack is looked at again, if nothing arrives for SIP before."""
         is_blind = now_ns - self._operated_ns < _BLIND_NS or not self.stack.readers.sees_all
-        waits: list[float] = [_BLIND_MS if is_blind else _IDLE_MS]
+        wait_ms = _BLIND_MS if is_blind else _CHECK_MS if self.legs else _IDLE_MS
         stack_ms = self.stack.wait_ms()
-        if stack_ms is not None:
-            waits.append(stack_ms)
-        if self.legs:
-            waits.append(_CHECK_NS / NS_PER_MS)
-        waits += [(leg.due_ns - now_ns) / NS_PER_MS for leg in self.legs if leg.due_ns is not None]
-        return max(0.0, min(waits))
+        return wait_ms if stack_ms is None else min(wait_ms, stack_ms)
 
-    def _poll_in(self, wait_ms: float) -> None:
+    def _set_timer(self) -> None:
+        """For the first thing that is due."""
         assert self._loop is not None  # noqa: S101 - started
-        if self._poll_timer is not None:
-            self._poll_timer.cancel()
-        self._poll_timer = self._loop.call_later(wait_ms / 1000, self._poll)
+        dues = (leg.due_ns for leg in self.legs)
+        due_ns = min((due for due in dues if due is not None), default=self._look_ns)
+        due_ns = min(due_ns, self._look_ns)
+        if self._timer is not None:
+            if self._timer_ns <= due_ns:
+                return  # it will see
+            self._timer.cancel()
+        self._timer_ns = due_ns
+        self._timer = self._loop.call_at(due_ns / NS_PER_S, self._on_timer)
 
 
 class AnsweringEndpoint(SipEndpoint):

@@ -5,7 +5,7 @@ and decides nothing. Everything here runs on the loop's thread.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
+    INBAND_KEYS,
     CallAnswered,
     CallReceived,
     DtmfMethod,
@@ -107,6 +108,7 @@ class SipLeg:
             host.stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
+            conceals=options.conceal_loss,
             on_left=on_left,
             on_heard=on_heard,
         )
@@ -127,15 +129,15 @@ class SipLeg:
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""
         if not self._is_over:
-            self._media.play(pcm)
+            self._media.play(pcm, tag)
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         """See `CallLeg.clear`."""
         if not self._is_over:
-            self._media.clear()
+            self._media.clear(tags)
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
@@ -144,7 +146,7 @@ class SipLeg:
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
         if method == "inband":
-            self.play(dtmf.tones(digits, self.sample_rate_hz))
+            self.play(dtmf.tones(digits, self.sample_rate_hz), INBAND_KEYS)
         elif method == "info":
             lost = self._keys.press(digits)
             if lost:

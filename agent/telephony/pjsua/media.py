@@ -8,17 +8,20 @@ nobody who counts time in audio (a voice detector, a recording) loses it.
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
+from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
+    NOTHING_PLAYED,
     AudioReceived,
     FramePlayed,
     PlayoutCleared,
     PlayoutOverflowed,
+    TaggedSamples,
 )
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.agent.telephony.pacer import Pacer
@@ -50,6 +53,7 @@ class LegMedia:
         *,
         rate_hz: int,
         max_playout_ms: int,
+        conceals: bool = False,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
     ) -> None:
@@ -68,6 +72,8 @@ class LegMedia:
         self._incoming: JitterBuffer[Body] | None = None
         """While there is media."""
         self._held = False
+        self._conceals = conceals
+        self._concealer: Concealer | None = None
         self._decoder_rate: Callable[[bytes], bytes] = _as_it_is
         self._encoder_rate: Callable[[bytes], bytes] = _as_it_is
         self._heard, self._said = bytearray(), bytearray()
@@ -84,16 +90,16 @@ class LegMedia:
         """When `expire` has something to do, if there is media."""
         return None if self._incoming is None else self._incoming.due_ns
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int) -> None:
         """Queue audio; report what found no room."""
-        dropped = self._playout.write(pcm)
+        dropped = self._playout.write(pcm, tag)
         if dropped:
-            self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inputs.post(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None) -> None:
         """Drop what waits, and report it behind the last `FramePlayed` of what did not."""
         with self._playing:
-            self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inputs.post(PlayoutCleared(dropped=self._playout.clear(tags)))
 
     def connect(
         self, stream: Stream, *, codec_hz: int, payload_type: int, packet_ms: int, piece_ms: int
@@ -111,6 +117,7 @@ class LegMedia:
         if is_new or codec_hz != self._codec_hz:
             self._decoder_rate = _rate(codec_hz, self._rate_hz)
             self._encoder_rate = _rate(self._rate_hz, codec_hz)
+            self._concealer = Concealer(codec_hz) if self._conceals else None
             self._heard.clear()
             self._said.clear()
         self._codec_hz, self._payload_type = codec_hz, payload_type
@@ -175,13 +182,22 @@ class LegMedia:
         switches = False
         for item in released:
             if isinstance(item, Gap):
-                samples = item.duration * self._codec_hz // _RTP_HZ
-                self._hear(bytes(samples * BYTES_PER_SAMPLE), now_ns, came=False)
+                self._hear(self._filled(item), now_ns, came=False)
             elif self._stream is not None:
                 packet, source, came_ns = item.body
                 switches |= self._stream.deliver(packet, source)
-                self._hear(self._stream.drain(), came_ns, came=True)
+                pcm = self._stream.drain()
+                if self._concealer is not None:
+                    self._concealer.hear(pcm)
+                self._hear(pcm, came_ns, came=True)
         return switches
+
+    def _filled(self, gap: Gap) -> bytes:
+        """What is heard instead of what did not come."""
+        samples = gap.duration * self._codec_hz // _RTP_HZ
+        if gap.lost and self._concealer is not None:
+            return self._concealer.fill(samples)
+        return bytes(samples * BYTES_PER_SAMPLE)
 
     def _hear(self, pcm: bytes, at_ns: int, *, came: bool) -> None:
         """Whole frames of what has been decoded become inputs."""
@@ -200,7 +216,7 @@ class LegMedia:
         said = self._said
         while len(said) < self._packet_bytes:
             with self._playing:
-                pcm, played = self._silence, 0
+                pcm, played = self._silence, NOTHING_PLAYED
                 if self._stream is not None and not self._held:
                     pcm, played = self._playout.read(self._frame_samples)
                 self._leave(pcm, played, at_ns)
@@ -209,10 +225,10 @@ class LegMedia:
             self._stream.put(bytes(said[: self._packet_bytes]))
         del said[: self._packet_bytes]
 
-    def _leave(self, pcm: bytes, played: int, at_ns: int) -> None:
+    def _leave(self, pcm: bytes, played: TaggedSamples, at_ns: int) -> None:
         if self._on_left is not None:
             self._on_left(pcm, at_ns)
-        self._inputs.post_soon(FramePlayed(samples=played, at_ns=at_ns))
+        self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
 
 
 def _described(packet: bytes, source: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:

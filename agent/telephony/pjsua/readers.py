@@ -69,18 +69,24 @@ class Readers:
         self._unseen: set[int] = set()
         """Connections whose sockets were not found."""
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._callback: Callable[[], None] = _nothing
+        self._on_sip: Callable[[], None] = _nothing
+        self._on_media: Callable[[], None] = _nothing
 
     @property
     def sees_all(self) -> bool:
         """Whether the loop wakes for whatever arrives; else the stack has to be looked at."""
         return can_be_found() and not self._unseen
 
-    def open(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-        """Call back from now on, on the loop's thread."""
-        self._loop, self._callback = loop, callback
+    def open(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_sip: Callable[[], None],
+        on_media: Callable[[], None],
+    ) -> None:
+        """Call back from now on, on the loop's thread; until now there are SIP's sockets alone."""
+        self._loop, self._on_sip, self._on_media = loop, on_sip, on_media
         for number in self._numbers:
-            loop.add_reader(number, callback)
+            loop.add_reader(number, on_sip)
 
     def close(self) -> None:
         """Not again."""
@@ -91,10 +97,16 @@ class Readers:
         self._unseen.clear()
 
     def add(self, number: int) -> None:
-        """One more."""
+        """One more of SIP's."""
         self._numbers.add(number)
         if self._loop is not None:
-            self._loop.add_reader(number, self._callback)
+            self._loop.add_reader(number, self._on_sip)
+
+    def add_media(self, number: int) -> None:
+        """One more of RTP's."""
+        self._numbers.add(number)
+        if self._loop is not None:
+            self._loop.add_reader(number, self._on_media)
 
     def remove(self, number: int) -> None:
         """One less."""

@@ -127,9 +127,15 @@ class Stack:
         """Handle what has arrived and what is due; callbacks run within."""
         with self.lock:
             self._endpoint.libHandleEvents(0)
+            self._sockets.poll()
             if self._bridge_waits:
                 self._bridge_waits = False
                 self._bridge.sweep()
+
+    def poll_media(self) -> None:
+        """Take the packets of RTP that have arrived."""
+        with self.lock:
+            self._sockets.poll()
 
     def wait_ms(self) -> int | None:
         """Until the stack's next timer; None: there is none."""
@@ -159,8 +165,8 @@ class Stack:
         library = functions()
         self._bridge = Bridge(library)
         self._timers = Timers(library)
-        self._sockets = MediaSockets(library, self.readers.add, self.readers.remove)
-        check(library, lambda: self._endpoint.libHandleEvents(0), self._sockets)
+        self._sockets = MediaSockets(library, self.readers.add_media, self.readers.remove)
+        check(library, self._sockets)
 
     def _register_pacer(self) -> None:
         self._endpoint.libRegisterThread("pacer")
@@ -239,8 +245,6 @@ class Stack:
         media = config.medConfig
         media.clockRate = media.sndClockRate = _BRIDGE_HZ
         media.ptime = media.audioFramePtime = FRAME_MS
-        media.hasIoqueue = False  # RTP's sockets are among SIP's, and no thread of PJSIP's waits
-        media.threadCnt = 0
         media.noVad = True  # a stream without holes, whatever is in it
         media.ecTailLen = 0  # there is no loudspeaker whose echo to cancel
         media.jbInit = 0  # every packet is taken out as it is put in

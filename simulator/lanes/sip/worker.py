@@ -174,7 +174,9 @@ class CallerProcess:
         started_at_ns = placed.recorder.started_at_ns
         if started_at_ns is not None:
             _mark(timeline, started_at_ns, call, "recording_started", sample_rate_hz=CALLER_RATE_HZ)
-            await asyncio.to_thread(placed.recorder.save, directory / "call.wav")
+            await asyncio.to_thread(
+                placed.recorder.save, directory / "call.wav", directory / "arrivals.jsonl"
+            )
         for direction, episodes in placed.impairments.items():
             for struck in episodes:
                 _mark(

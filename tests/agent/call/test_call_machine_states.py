@@ -163,18 +163,18 @@ class CallMachineModel(RuleBasedStateMachine):
             played = min(self.queued, 480)
             self.queued -= played
             self.tell(AudioReceived(pcm=FRAME, at_ns=self.now_ns))
-            self.tell(FramePlayed(samples=played, at_ns=self.now_ns))
+            self.tell(FramePlayed(played=((0, played),), at_ns=self.now_ns))
 
     @precondition(lambda self: self.clearing)
     @rule()
     def playout_is_cleared(self) -> None:
-        self.tell(PlayoutCleared(dropped_samples=self.clearing.pop(0)))
+        self.tell(PlayoutCleared(dropped=((0, self.clearing.pop(0)),)))
 
     @precondition(lambda self: self.queued > 480)
     @rule()
     def playout_overflows(self) -> None:
         self.queued -= 480
-        self.tell(PlayoutOverflowed(dropped_samples=480))
+        self.tell(PlayoutOverflowed(tag=0, dropped_samples=480))
 
     @rule(
         given=st.sampled_from(

@@ -64,7 +64,7 @@ class Bench:
         del self.leg[: len(frame)]
         self.heard += frame
         samples = len(frame) // BYTES_PER_SAMPLE
-        self.inbox.append(FramePlayed(samples=samples, at_ns=1_000))
+        self.inbox.append(FramePlayed(played=((0, samples),), at_ns=1_000))
 
     def deliver(self, count: int = 1_000) -> None:
         while self.inbox and count:
@@ -84,7 +84,7 @@ class Bench:
             elif isinstance(effect, ClearPlayout):
                 dropped = len(self.leg) // BYTES_PER_SAMPLE
                 self.leg.clear()
-                self.inbox.append(PlayoutCleared(dropped_samples=dropped))
+                self.inbox.append(PlayoutCleared(dropped=((0, dropped),)))
             elif isinstance(effect, EmitMark):
                 self.marks.append(effect)
 

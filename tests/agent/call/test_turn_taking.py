@@ -563,7 +563,7 @@ def test_what_the_leg_dropped_is_not_waited_for() -> None:
     rig.turn()
     rig.respond(audio_ms=1000)
     rig.playing -= 4800
-    rig.tell(PlayoutOverflowed(dropped_samples=4800))
+    rig.tell(PlayoutOverflowed(tag=0, dropped_samples=4800))
     rig.wait(1000)
     assert rig.marks("playout_ended") == [{"item": "a1", "played_ms": 800.0}]
     assert rig.state == State.LISTENING

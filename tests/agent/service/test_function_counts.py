@@ -7,7 +7,7 @@ it is added: therefore they are counted.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
@@ -61,10 +61,10 @@ class BufferLeg:
     def answer(self, status: int = 200) -> None:
         pass
 
-    def play(self, pcm: bytes) -> None:
-        self.buffer.write(pcm)
+    def play(self, pcm: bytes, tag: int = 0) -> None:
+        self.buffer.write(pcm, tag)
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         pytest.fail("nobody barges in")
 
     def hang_up(self, status: int = 200) -> None:

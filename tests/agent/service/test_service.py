@@ -1,7 +1,7 @@
 """A call's leg and its driver are brought together by its first input."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -37,10 +37,10 @@ class SilentLeg:
     def answer(self, status: int = 200) -> None:
         pass
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         pass
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         pass
 
     def hang_up(self, status: int = 200) -> None:

@@ -16,7 +16,7 @@ BOUND = 2 * MAX_WAITING_MS // 20
 
 
 def played(samples: int) -> FramePlayed:
-    return FramePlayed(samples=samples, at_ns=0)
+    return FramePlayed(played=((0, samples),), at_ns=0)
 
 
 def heard(number: int) -> AudioReceived:
@@ -37,6 +37,23 @@ async def test_what_waits_before_start_comes_first_and_never_within_a_call() -> 
     assert got == []
     await turns_of_the_loop()
     assert got == [heard(1), heard(2)]
+
+
+async def test_who_takes_an_input_may_hand_on_what_follows() -> None:
+    inputs = InputQueue(asyncio.get_running_loop())
+    first: list[LegInput] = []
+    later: list[LegInput] = []
+
+    def on_first(item: LegInput) -> None:
+        first.append(item)
+        inputs.start(later.append)
+
+    inputs.start(on_first)
+    for number in range(3):
+        inputs.post(heard(number))
+    await turns_of_the_loop()
+    assert first == [heard(0)]
+    assert later == [heard(1), heard(2)]
 
 
 async def test_an_input_may_cause_another() -> None:
@@ -164,20 +181,3 @@ def test_a_loop_that_is_closed_is_no_error_in_the_media_thread() -> None:
     inputs.start(print)
     loop.close()
     inputs.post(heard(1))
-
-
-async def test_who_takes_an_input_may_hand_on_what_follows() -> None:
-    inputs = InputQueue(asyncio.get_running_loop())
-    first: list[LegInput] = []
-    later: list[LegInput] = []
-
-    def on_first(item: LegInput) -> None:
-        first.append(item)
-        inputs.start(later.append)
-
-    inputs.start(on_first)
-    for number in range(3):
-        inputs.post(heard(number))
-    await turns_of_the_loop()
-    assert first == [heard(0)]
-    assert later == [heard(1), heard(2)]

@@ -1,4 +1,4 @@
-"""What PJSUA2 does not offer, by ctypes: modules that see messages, and a guard of its listener."""
+"""What PJSUA2 does not offer, by ctypes: its streams, modules that see messages, and guards."""
 
 __all__ = [
     "audio_line",

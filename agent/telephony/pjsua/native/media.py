@@ -46,6 +46,9 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
         ctypes.c_int,
         (Pointer, ctypes.c_int, ctypes.c_char_p, Pointer, ctypes.c_int, Unsigned, Pointer),
     ),
+    ("pjmedia_endpt_get_ioqueue", Pointer, (Pointer,)),
+    ("pjmedia_endpt_stop_threads", ctypes.c_int, (Pointer,)),
+    ("pj_ioqueue_poll", ctypes.c_int, (Pointer, Pointer)),
     ("pjsip_endpt_get_timer_heap", Pointer, (Pointer,)),
     ("pj_timer_heap_count", ctypes.c_size_t, (Pointer,)),
     ("pj_timer_heap_earliest_time", ctypes.c_int, (Pointer, Pointer)),
@@ -252,6 +255,9 @@ class Stream:
 class MediaSockets:
     """Stands between PJMEDIA's UDP sockets and its streams, in all of the process.
 
+    They have a table of their own (`pj_ioqueue_t`), apart from SIP's, and no thread that waits for
+    what comes: that is the business of whoever calls `poll`.
+
     `on_open` and `on_close` are told the system's number of a socket that has packets to be waited
     for, and that it has none any more: before it is closed.
     """
@@ -263,11 +269,19 @@ class MediaSockets:
         on_close: Callable[[int], None],
     ) -> None:
         self._library = library
+        endpoint = library.pjsua_get_pjmedia_endpt()
+        self._table = library.pjmedia_endpt_get_ioqueue(endpoint)
+        library.pjmedia_endpt_stop_threads(endpoint)  # PJSUA starts one, whatever it is told
+        self._at_once = TimeValue(0, 0)
         self._on_open, self._on_close = on_open, on_close
         self._streams: dict[int, Stream] = {}
         """By what their sockets know of them."""
         self._on_arrival = OnArrival(self._arrived)
         self._replaced = (Attach(self._attach), Detach(self._detach))
+
+    def poll(self) -> None:
+        """Take what has come; `Stream.on_packet` is called within."""
+        self._library.pj_ioqueue_poll(self._table, ctypes.byref(self._at_once))
 
     def take_over(self, transport: int) -> None:
         """Stand there from now on: `transport` is any socket of PJMEDIA's, for the table is one."""

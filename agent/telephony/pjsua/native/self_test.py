@@ -9,7 +9,6 @@ import ctypes
 import socket
 import struct
 import time
-from collections.abc import Callable
 
 import pjsua2
 
@@ -21,12 +20,11 @@ _LOOPBACK = "127.0.0.1"
 _TRIES, _TRY_S = 100, 0.001
 
 
-def check(library: ctypes.PyDLL, poll: Callable[[], None], sockets: media.MediaSockets) -> None:
+def check(library: ctypes.PyDLL, sockets: media.MediaSockets) -> None:
     """Try everything, then have `sockets` take over; after `libInit`, before `libStart`.
 
     Args:
         library: see `media.functions`.
-        poll: handles what has arrived at PJSIP's sockets.
         sockets: what is to stand between sockets and streams.
 
     Raises:
@@ -40,7 +38,7 @@ def check(library: ctypes.PyDLL, poll: Callable[[], None], sockets: media.MediaS
     ):
         if not holds:
             raise media.unavailable(f"{what} do not lie where they should")
-    _check_socket(library, poll, sockets)
+    _check_socket(library, sockets)
     library.pj_pool_release(pool)
 
 
@@ -76,15 +74,14 @@ def _new_stream(library: ctypes.PyDLL, pool: int) -> bool:
     created = pjsua2.OnStreamCreatedParam()
     port = media.null_port(library, pool)
     place = media.Pointer.from_address(int(created.this) + media.BRIDGE_PORT_AT)
-    before = (int(created.stream or 0), int(created.streamIdx))
+    others = created.stream, created.streamIdx
     place.value = port
     created.destroyPort = True
-    return int(created.pPort) == port and before == (int(created.stream or 0), created.streamIdx)
+    is_there = int(created.pPort or 0) == port
+    return is_there and others == (created.stream, created.streamIdx)
 
 
-def _check_socket(
-    library: ctypes.PyDLL, poll: Callable[[], None], sockets: media.MediaSockets
-) -> None:
+def _check_socket(library: ctypes.PyDLL, sockets: media.MediaSockets) -> None:
     """A packet is sent to a media socket of our own; it must come to us with all that belongs."""
     transport, port = media.Pointer(), _free_port()
     endpoint = library.pjsua_get_pjmedia_endpt()
@@ -96,12 +93,12 @@ def _check_socket(
     table = media.Pointer.from_address(transport.value + media.OPERATIONS_AT).value
     if table is None or not _is_named(transport.value, b"test") or not _is_part(library, table):
         raise media.unavailable("media sockets do not lie where they should")
-    _check_packets(poll, transport.value, table, port)
+    _check_packets(sockets, transport.value, table, port)
     sockets.take_over(transport.value)
     media.operation(table, media.DESTROY, media.Destroy)(transport)
 
 
-def _check_packets(poll: Callable[[], None], transport: int, table: int, port: int) -> None:
+def _check_packets(sockets: media.MediaSockets, transport: int, table: int, port: int) -> None:
     arrived: list[tuple[int, bytes, bytes]] = []
 
     def hear(arrival: "ctypes._Pointer[media.Arrival]") -> None:
@@ -128,7 +125,7 @@ def _check_packets(poll: Callable[[], None], transport: int, table: int, port: i
         media.operation(table, media.MEDIA_START, media.MediaStart)(transport, None, None, None, 0)
         peer.sendto(packet := bytes(range(200)), (_LOOPBACK, port))
         for _ in range(_TRIES):
-            poll()
+            sockets.poll()
             if arrived:
                 break
             time.sleep(_TRY_S)
