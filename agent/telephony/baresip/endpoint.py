@@ -10,6 +10,7 @@ from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, Us
 
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
 from callerside.agent.telephony.baresip.stack import Stack
+from callerside.agent.telephony.dtmf import INFO_TYPES, key_of_info
 from callerside.agent.telephony.engine import (
     PROFILES,
     Capability,
@@ -128,7 +129,15 @@ class BaresipStation:
         self._note_rest()
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
-        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
+        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that.
+
+        Of what comes by INFO it knows one spelling.
+        """
+        if not message.status and message.method == "INFO" and message.call_id in self.legs:
+            kind = message.header("content-type")
+            if not kind or key_of_info(kind, message.body):
+                return (200, "OK", "")
+            return (415, "Unsupported Media Type", f"Accept: {', '.join(INFO_TYPES)}\r\n")
         tells_of_transfer = (
             not message.status
             and message.method == "NOTIFY"

@@ -34,6 +34,7 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import Described, described, readable
+from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
 
@@ -102,6 +103,7 @@ class BaresipLeg:
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
             conceals=options.conceal_loss,
+            peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
             on_left=on_left,
             on_heard=on_heard,
         )
@@ -203,8 +205,6 @@ class BaresipLeg:
             self._be_up()
         elif event.event is Told.CALL_CLOSED:
             self._on_closed(event.text or "")
-        elif event.event is Told.CALL_DTMF_START and event.text in dtmf.DIGITS:
-            self._inputs.post(DtmfReceived(digit=event.text, method="info"))
 
     # ---- inside
 
@@ -303,6 +303,10 @@ class BaresipLeg:
             )
         elif message.method == "NOTIFY" and message.fragment_status >= _OK:
             self._inputs.post(TransferProgressed(status=message.fragment_status))
+        elif message.method == "INFO":
+            key = dtmf.key_of_info(message.header("content-type"), message.body)
+            if key is not None:
+                self._inputs.post(DtmfReceived(digit=key, method="info"))
         elif message.method == "REFER":
             self._inputs.post(TransferRequested(uri=readable(message.header("refer-to"))))
 

@@ -36,6 +36,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.invite import Described
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet, Released
+from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE, silence
@@ -141,6 +142,7 @@ class CallMedia:
         rate_hz: int,
         max_playout_ms: int,
         conceals: bool = False,
+        peers: PeerList | None = None,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
     ) -> None:
@@ -150,6 +152,7 @@ class CallMedia:
         self._pacer = pacer
         self._rate_hz = rate_hz
         self._conceals = conceals
+        self._peers = peers
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
         self._on_left, self._on_heard = on_left, on_heard
@@ -308,7 +311,7 @@ class CallMedia:
         if packet.payload_type == line.payload_type and packet.payload:
             duration, body = line.codec.duration(packet.payload), packet.payload
             self._received.note(packet, at_ns, line.codec.clock_hz)
-            line.latch(source)
+            self._latch(line, source)
         elif packet.payload_type == line.keys_type:
             digit = line.keys.take(packet)
             if digit is not None:
@@ -326,6 +329,13 @@ class CallMedia:
                 body=(body, at_ns),
             )
             self._hear(line, line.buffer.put(entry, at_ns), at_ns)
+
+    def _latch(self, line: "_Line", source: tuple[str, int]) -> None:
+        """Send to where the other side's audio comes from: its own host, or one that may call."""
+        host, port = source
+        listed = self._peers is not None and self._peers.allows(f"{host}:{port}")
+        if listed or host == line.described_host:
+            line.latch(source)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -372,6 +382,8 @@ class _Line:
         self.payload_type = 0
         self.keys_type: int | None = None
         self.target = ("", 0)
+        self.described_host = ""
+        self._has_latched = False
         self.sends = True
         self._in = FrameRate(codec.rate_hz, rate_hz) if codec.rate_hz != rate_hz else None
         self._out = FrameRate(rate_hz, codec.rate_hz) if codec.rate_hz != rate_hz else None
@@ -382,19 +394,21 @@ class _Line:
     def agree(self, described: Described, target: tuple[str, int]) -> None:
         """Take what a description says."""
         self.payload_type, self.keys_type = described.payload_type, described.keys_type
-        self.target = target
+        self.target, self.described_host = target, target[0]
+        self._has_latched = False
         self.sends = described.direction in ("sendrecv", "recvonly") and described.port != 0
         self._elsewhere = (target, 0)
 
     def latch(self, source: tuple[str, int]) -> None:
-        """Packets come from there: where they go on doing so, ours go there."""
+        """Packets come from there: where they go on doing so, ours go there; once."""
         if source == self.target:
             self._elsewhere = (source, 0)
             return
         seen, count = self._elsewhere
         count = count + 1 if seen == source else 1
         self._elsewhere = (source, count)
-        if count >= _LATCH_PACKETS:
+        if count >= _LATCH_PACKETS and not self._has_latched:
+            self._has_latched = True
             self.target = source
 
     def encode(self, pcm: bytes) -> bytes:
