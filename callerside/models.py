@@ -1,9 +1,14 @@
-"""The bases of what people write in files: frozen, and strict about what they do not know."""
+"""The base of what people write in files, and clients send: frozen, and strict about the rest."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import core_schema
 
 
-class ScriptModel(BaseModel):
+class Strict(BaseModel):
     """No unknown keys, no silent conversions, never changed; docstrings describe the fields."""
 
     model_config = ConfigDict(
@@ -11,7 +16,18 @@ class ScriptModel(BaseModel):
     )
 
 
-class Strict(BaseModel):
-    """A frozen mapping without unknown keys, and without conversions that hide a mistake."""
+@dataclass(frozen=True, eq=False, slots=True)  # an annotation is hashed
+class Tagged:
+    """Annotates a union whose members are known by a tag, so that only one's mistakes are told."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    members: Mapping[str, Any]
+    """All that the union has, by tag."""
+    tag_of: Callable[[Any], str | None]
+    """The tag of a value, of data or of a member; None if it has none."""
+
+    def __get_pydantic_core_schema__(
+        self, _union: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """The union as pydantic checks it."""
+        choices = {tag: handler.generate_schema(one) for tag, one in self.members.items()}
+        return core_schema.tagged_union_schema(choices, self.tag_of)

@@ -47,6 +47,9 @@ PLACES = (
     Place(page="docs/operating.md", block="metrics", make=tables.prometheus),
     Place(page="docs/settings.md", make=settings_page.render),
     Place(page="docs/scenario.schema.json", make=authoring.editor_schema_text),
+    Place(page="docs/scenarios.md", block="steps", make=tables.steps),
+    Place(page="docs/scenarios.md", block="expectations", make=tables.expectations),
+    Place(page="docs/fake-realtime.md", block="faults", make=tables.faults),
 )
 
 

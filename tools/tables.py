@@ -1,14 +1,23 @@
 """Tables of the documentation, as Markdown, from the registries."""
 
 from collections.abc import Iterable, Sequence
+from inspect import cleandoc
 from typing import Any
 
 from callerside.agent.observe.metrics import AgentMetrics
 from callerside.agent.service.pages import own_registry
 from callerside.agent.service.supervisor import WorkerPool
+from callerside.fakes.session.faults import ANYWHERE, FAULTS, BaseFault
 from callerside.mark_registry import MARKS, Field
 from callerside.marks import Source
+from callerside.registry import Entry
 from callerside.reports.metrics.registry import METRICS, TOLERANCE, Metric
+from callerside.simulator.scenario.expectations import (
+    DETAILED_EXPECTATIONS,
+    EXPECTATIONS,
+    LookedUp,
+)
+from callerside.simulator.scenario.steps import ACTIONS
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -19,6 +28,66 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         *([cell.replace("|", "\\|") for cell in row] for row in rows),
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def docstring(model: type) -> str:
+    """What a model's docstring says, on one line."""
+    return " ".join(cleandoc(model.__doc__ or "").split())
+
+
+def _examples(entry: Entry) -> str:
+    return ", ".join(f"`{example}`" for example in entry.examples)
+
+
+def steps() -> str:
+    """What a caller can do."""
+    return table(
+        ["step", "its value", "what it has the caller do"],
+        (
+            [_examples(model.entry), model.entry.unit, docstring(model)]
+            for model in ACTIONS.values()
+        ),
+    )
+
+
+def expectations() -> str:
+    """What `expect` and `never` know."""
+    return table(
+        ["`expect:`", "its value", "met when", "known"], map(_expectation, EXPECTATIONS.values())
+    )
+
+
+def _expectation(entry: Entry) -> list[str]:
+    model = DETAILED_EXPECTATIONS.get(entry.name)
+    met = docstring(model) if model else entry.says
+    known = "after the call" if model and issubclass(model, LookedUp) else "at once"
+    return [_examples(entry), entry.unit, met, known]
+
+
+def faults() -> str:
+    """What can go wrong with a session of the fake server."""
+    return table(
+        ["fault", "strikes at", "keys, and their defaults", "what happens"],
+        (
+            [f"`{name}`", _places(kind), _keys(kind), docstring(kind)]
+            for name, kind in FAULTS.items()
+        ),
+    )
+
+
+def _places(kind: type[BaseFault]) -> str:
+    if kind.places == ANYWHERE:
+        return "any point"
+    return ", ".join(f"`{place}`" for place in sorted(kind.places))
+
+
+def _keys(kind: type[BaseFault]) -> str:
+    return " ".join(
+        f"`{key}`{'' if field.default in (None, '') else f' ({field.default})'}: "
+        f"{field.description}"
+        for key, field in kind.model_fields.items()
+        if key not in (*BaseFault.model_fields, "fault")
+    )
 
 
 def marks(source: Source) -> str:

@@ -109,13 +109,13 @@ class Play(Struct, frozen=True, kw_only=True):
     """Queue audio for the caller, at the leg's rate; see `CallLeg.play`."""
 
     pcm: bytes
-    tag: int = 0
+    tag: int
 
 
 class ClearPlayout(Struct, frozen=True, kw_only=True):
     """Drop what the caller has not heard yet of these tags; the leg answers `PlayoutCleared`."""
 
-    tags: frozenset[int] | None = None
+    tags: frozenset[int]
 
 
 class SendDtmf(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ call costs no memory, and gets its name when it is whole.
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import soundfile
@@ -17,14 +17,23 @@ import structlog
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
+    CallAnswered,
     CallLeg,
+    CallProgressed,
+    CallReceived,
     DtmfMethod,
+    DtmfReceived,
     FramePlayed,
     HungUp,
     LegInput,
+    MediaHeld,
+    MediaReady,
     PlayoutCleared,
     PlayoutOverflowed,
+    RtpMeasured,
     TaggedSamples,
+    TransferProgressed,
+    TransferRequested,
 )
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.clock import NS_PER_MS
@@ -185,6 +194,13 @@ class RecordingLeg:
             case HungUp():
                 self._writer = None
                 writer.close()
+            case (
+                CallReceived() | CallProgressed() | CallAnswered() | MediaReady() | MediaHeld()
+                | DtmfReceived() | TransferRequested() | TransferProgressed() | RtpMeasured()
+            ):  # fmt: skip
+                return  # no audio
+            case unknown:
+                assert_never(unknown)
 
     def _take(self, played: TaggedSamples) -> bytes:
         """One frame as it left: so much from the queues, then silence."""

@@ -261,11 +261,12 @@ def _audio_delta(event: Event) -> ServerEvent:
     match event:
         case {"response_id": str(response_id), "item_id": str(item_id), "delta": bytes(audio)}:
             return AudioDelta(response_id=response_id, item_id=item_id, audio=audio)
-    return AudioDelta(  # one of these says what is wrong
-        response_id=_field(event, "response_id", str),
-        item_id=_field(event, "item_id", str),
-        audio=_field(event, "delta", bytes),
-    )
+        case _:
+            return AudioDelta(  # one of these says what is wrong
+                response_id=_field(event, "response_id", str),
+                item_id=_field(event, "item_id", str),
+                audio=_field(event, "delta", bytes),
+            )
 
 
 def _progressed(event: Event) -> ServerEvent:

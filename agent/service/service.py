@@ -85,6 +85,8 @@ class Service:
         """Called with the number of calls that are up, whenever it changes."""
         self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
         """Called with the SIP status of each call that is refused before it begins, and why."""
+        self.on_timeline_closed: Callable[[Path], None] = lambda _path: None
+        """Called with the timeline of each call, when no mark will be added to it any more."""
 
     @property
     def active_calls(self) -> int:
@@ -166,6 +168,7 @@ class Service:
             self.on_calls_changed(len(self._drivers))
             if timeline is not None:
                 _close_timeline(timeline)
+                self.on_timeline_closed(timeline.path)
 
         connect = _Connector(self._secrets, settings.recordings, name)
         driver = self._new_driver(
@@ -309,7 +312,7 @@ def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipO
         sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
         max_calls=sip.max_calls or _places(sip, profile),
         # The calls' own bounds are the machine's business: the leg holds the widest.
-        max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
+        max_playout_ms=max(route.playout.max_ms for route in settings.routes),
         conceal_loss=sip.conceal_loss,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,

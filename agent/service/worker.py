@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import assert_never
 
 import structlog
 
@@ -53,6 +54,7 @@ async def run_worker(
     load: Callable[[], Settings],
     *,
     on_ready: Callable[[str], None],
+    on_timeline_closed: Callable[[Path], None] | None = None,
     socket: Path | None = None,
 ) -> int:
     """Take calls until ordered to stop; returns the exit code.
@@ -62,6 +64,7 @@ async def run_worker(
         secrets: the API key and the registrar's password.
         load: reads the settings again, for SIGHUP; raises ConfigError.
         on_ready: called with the address that takes calls.
+        on_timeline_closed: called with the timeline of each call that has ended.
         socket: serve the pages on this Unix socket, for a supervisor, and stop when it is gone
             (standard input ends). Without it, the pages are where the settings say.
 
@@ -71,6 +74,8 @@ async def run_worker(
         OSError: the pages cannot be served.
     """
     worker = Worker(settings, secrets, load)
+    if on_timeline_closed is not None:
+        worker.service.on_timeline_closed = on_timeline_closed
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(worker.close)
         await stack.enter_async_context(serving(worker.pages(), settings, socket))
@@ -205,3 +210,5 @@ class Worker:
                 if left_behind:
                     _log.error("calls_left_behind", calls=left_behind)
                 self._stopped.set_result(EXIT_FAILED if left_behind else EXIT_OK)
+            case unknown:
+                assert_never(unknown)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 from callerside.clock import NS_PER_S
@@ -45,7 +45,7 @@ from callerside.fakes.session.interface import (
     TimerFired,
 )
 from callerside.marks import Mark
-from callerside.vad.turn_detector import SpeechStarted
+from callerside.vad.turn_detector import SpeechStarted, SpeechStopped
 
 Pace = Literal["recorded", "fast"]
 
@@ -128,6 +128,8 @@ class ReplaySession:
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")
+            case unknown:
+                assert_never(unknown)
         effects, self._effects = self._effects, []
         return effects
 
@@ -147,12 +149,15 @@ class ReplaySession:
         if self._observation.keep_audio:
             self._effects.append(KeepAudio(self._audio.newest, self._audio.rate_hz))
         for heard in all_heard:
-            if isinstance(heard, SpeechStarted):
-                self._trigger(SPEECH_STARTED, audio_start_ms=self._audio.start_ms(heard))
-            else:
-                self._last_voiced_ms = heard.last_voiced_ms
-                self._committed_by = "vad"
-                self._trigger(SPEECH_STOPPED, audio_end_ms=heard.end_ms)
+            match heard:
+                case SpeechStarted():
+                    self._trigger(SPEECH_STARTED, audio_start_ms=self._audio.start_ms(heard))
+                case SpeechStopped():
+                    self._last_voiced_ms = heard.last_voiced_ms
+                    self._committed_by = "vad"
+                    self._trigger(SPEECH_STOPPED, audio_end_ms=heard.end_ms)
+                case unknown:
+                    assert_never(unknown)
 
     def _trigger(self, kind: str, event: Event | None = None, **live: int) -> None:
         """The live client did something: release what the recorded server answered to it."""

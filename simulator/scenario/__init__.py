@@ -4,9 +4,9 @@ __all__ = [
     "authoring",
     "durations",
     "expectations",
-    "impairment",
     "loader",
     "model",
     "network",
     "steps",
+    "suite",
 ]

@@ -35,6 +35,7 @@ from callerside.simulator.caller.events import (
     SetTimer,
     Start,
     TimerFired,
+    TimerName,
     Vanish,
 )
 from callerside.simulator.caller.machine import CallerMachine
@@ -108,7 +109,7 @@ class Call:
         )
         self._mouth = bytearray()
         self._ear = bytearray()
-        self._timers: dict[str, int] = {}
+        self._timers: dict[TimerName, int] = {}
         self._waiting = sorted(self.told, key=lambda told: told.at_ms)
 
     def play(self, limit_ms: float = 120_000) -> "Call":
@@ -170,6 +171,8 @@ class Call:
                     self._waiting.insert(0, Told(0, HungUp(by="caller", status=200, reason="")))
                 case Finish():
                     self.finish = effect
+                case _:
+                    pass  # it is among the effects
 
     def _let_hear(self, mark: EmitMark) -> None:
         if mark.name == "utterance_started" and self.stops_when_spoken_to:

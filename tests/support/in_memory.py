@@ -81,6 +81,8 @@ class Client:
                     self._timers.pop(name, None)
                 case CloseConnection():
                     self.closed = effect
+                case _:
+                    pass  # it is among the effects
 
     def send(self, event_type: str, **fields: Any) -> None:
         self.feed(ClientEvent({"type": event_type, **fields}))

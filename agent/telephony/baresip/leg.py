@@ -365,7 +365,10 @@ class BaresipLeg:
         key = self._keys.due(time.monotonic_ns())
         if key is not None and self._call is not None and not self._is_over:
             self._run("send DTMF", self._call.send_dtmf(key))
-            self._stack.loop.call_later((dtmf.TONE_MS + dtmf.PAUSE_MS) / 1000, self._send_keys)
+        due_ns = self._keys.due_ns
+        if due_ns is not None and not self._is_over:
+            wait_ns = max(0, due_ns - time.monotonic_ns())
+            self._stack.loop.call_later(wait_ns / NS_PER_S, self._send_keys)
 
     def _run(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         """Do what takes a turn of the stack; what the call's state does not allow is logged."""

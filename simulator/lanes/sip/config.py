@@ -10,6 +10,7 @@ import yaml
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
+from callerside.yaml.versions import NEWEST
 
 _SIP_PORT = 5060
 
@@ -76,9 +77,10 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "OPENAI_API_KEY": "no-key-is-needed-for-the-fake", "PYTHONUNBUFFERED": "1"}
 
 
-def write_yaml(path: Path, data: Any) -> None:
-    """Write data as YAML for people to read."""
-    path.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
+def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+    """Write settings or a script as YAML for people to read."""
+    text = yaml.safe_dump({"version": NEWEST, **data}, allow_unicode=True, sort_keys=False)
+    path.write_text(text, encoding="utf-8")
 
 
 def _with_cache(agent: Mapping[str, Any], work: Path, cache: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@
 
 It gets the calls to make on standard input, one JSON object a line:
 
-    {"call": "...", "path": "scenarios/x.yaml", "scenario": "x", "uri": "sip:...", "seed": 1,
+    {"call": "...", "scenario": "(JSON)", "audio": {"0": "a.wav"}, "uri": "sip:...", "seed": 1,
      "directory": "where the evidence goes"}
 
 and reports on standard output, likewise, `{"call", "phase"}` while a call runs and
@@ -20,8 +20,6 @@ import json
 import random
 import signal
 import sys
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,32 +30,19 @@ from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.options import SipOptions
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
-from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
+from callerside.simulator.lanes.sip.order import MAX_BYTES, Order
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
-from callerside.simulator.scenario.loader import load
 from callerside.simulator.scenario.model import Scenario
 from callerside.timelines import TimelineWriter
 
 PHASE_TICK_S = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One call to make, as the runner asked for it."""
-
-    call: str
-    path: str
-    scenario: str
-    uri: str
-    seed: int
-    directory: str
 
 
 class CallerProcess:
@@ -96,10 +81,10 @@ class CallerProcess:
 
     async def _read_orders(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        stream = asyncio.StreamReader(limit=1 << 20)
+        stream = asyncio.StreamReader(limit=MAX_BYTES)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), sys.stdin)
         async for line in stream:
-            order = Order(**json.loads(line))
+            order = Order.from_line(line)
             call = asyncio.create_task(self._take(order))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
@@ -117,8 +102,8 @@ class CallerProcess:
         _report({"call": order.call, "verdict": verdict, "detail": detail})
 
     async def _call(self, order: Order) -> tuple[str, str]:
-        scenario = _scenario(order.path, order.scenario)
-        audio = await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
+        scenario = order.resolved()
+        audio = await asyncio.to_thread(order.read_audio, CALLER_RATE_HZ)
         directory = Path(order.directory)
         timeline = TimelineWriter(directory / "caller.jsonl")
         try:
@@ -194,16 +179,11 @@ def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
     """What befalls the call's packets; as in the virtual lane, each direction has its own dice."""
     if scenario.network is None:
         return {}
-    to_agent, to_caller = scenario.network.impairments()
+    to_agent, to_caller = scenario.network.directions()
     return {
         "to_agent": Impairer(to_agent, random.Random(f"{seed}/network to_agent")),
         "to_caller": Impairer(to_caller, random.Random(f"{seed}/network to_caller")),
     }
-
-
-@cache
-def _scenario(path: str, name: str) -> Scenario:
-    return next(scenario for scenario in load([Path(path)]) if scenario.name == name)
 
 
 def _mark(timeline: TimelineWriter, at_ns: int, call: str, name: str, **fields: Any) -> None:

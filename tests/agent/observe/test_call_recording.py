@@ -73,9 +73,9 @@ class Rig:
         self.leg.start(self.heard.append)
         self.now_ns = START_NS
 
-    def tick(self, caller: int, played: int = 0) -> None:
+    def tick(self, caller: int, played: int = 0, tag: int = 0) -> None:
         """20 ms in which the caller sounds like `caller`, and so many samples are played."""
-        self.inner.tell(FramePlayed(played=((0, played),), at_ns=self.now_ns))
+        self.inner.tell(FramePlayed(played=((tag, played),), at_ns=self.now_ns))
         self.inner.tell(AudioReceived(pcm=constant(caller, FRAME), at_ns=self.now_ns))
         self.now_ns += 20 * NS_PER_MS
 
@@ -123,6 +123,18 @@ def test_what_was_cleared_was_never_played(rig: Rig) -> None:
     rig.tick(1, played=160)
     _, right = rig.hang_up()
     assert runs(right) == [(500, 160), (900, 160)]
+
+
+def test_what_was_cleared_of_one_tag_leaves_the_others(rig: Rig) -> None:
+    for tag, value in ((1, 500), (2, 600), (3, 700)):
+        rig.leg.play(constant(value, 320), tag)
+    rig.tick(1, played=160, tag=1)
+    rig.leg.clear([2])
+    rig.inner.tell(PlayoutCleared(dropped=((2, 320),)))
+    for tag in (1, 3, 3):
+        rig.tick(1, played=160, tag=tag)
+    _, right = rig.hang_up()
+    assert runs(right) == [(500, 320), (700, 320)]
 
 
 def test_what_did_not_fit_was_never_played(rig: Rig) -> None:

@@ -1,18 +1,34 @@
-"""The benchmarks of a commit as a page: `bench.html` from pytest-benchmark's JSON.
+"""The benchmarks of a commit as a page: `out/bench.html` from pytest-benchmark's JSON.
+
+`nox -s bench` makes it of the newest in .benchmarks/, beside the one before it.
 
 Benchmarks leave their own figures in `extra_info`; those of whole calls are the steps of
 `reports.verdict.capacity`, those of a turn through files and through frames stand side by side.
 """
 
+import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
+
+from callerside.atomic_files import write_atomically
 from callerside.files import regular
 from callerside.reports.pages.line_chart import Chart, Series, line_chart
 
+_PAGES = Environment(
+    loader=ChoiceLoader(
+        [FileSystemLoader(Path(__file__).parent), PackageLoader("callerside.reports.pages")]
+    ),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 _BRIDGE = "test_bench_a_turn_through_a_bridge"
 _CALLS = "test_bench_calls_over_sip"
 _BRIDGE_ROWS = (
@@ -182,3 +198,37 @@ def _charts(all_steps: Sequence[Mapping[str, Any]]) -> list[Chart]:
 
 def _short(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def bench_page(benches: Benches) -> str:
+    """The page."""
+    return _PAGES.get_template("bench.html").render(benches=benches)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; answers the exit code."""
+    parser = argparse.ArgumentParser(description="Makes bench.html of what was measured last.")
+    parser.add_argument(
+        "file", type=Path, nargs="?", metavar="JSON", help="default: the newest in .benchmarks"
+    )
+    parser.add_argument(
+        "--against", type=Path, metavar="JSON", help="default: the one before, if there is one"
+    )
+    parser.add_argument("--out", type=Path, default=Path("out/bench.html"), metavar="FILE")
+    given = parser.parse_args(arguments)
+    try:
+        files = [given.file] if given.file else saved(Path(".benchmarks"))
+        against = given.against or next(iter(files[1:]), None)
+        benches = load_benches(files[0])
+        if against is not None:
+            benches = beside(benches, load_benches(against))
+        write_atomically(given.out, bench_page(benches).encode())
+    except (BenchError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(given.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

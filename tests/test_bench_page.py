@@ -1,6 +1,5 @@
 """The page of the benchmarks, from what pytest-benchmark writes."""
 
-import argparse
 import json
 import os
 from dataclasses import replace
@@ -8,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from callerside.reports.cli import add_commands
-from callerside.reports.pages.benchmarks import BenchError, load_benches, saved
-from callerside.reports.pages.html import bench_page
+from bench_page import BenchError, bench_page, load_benches, main, saved
 
 
 def bench(name: str, median_s: float, *, params: Any = None, **extra: Any) -> dict[str, Any]:
@@ -101,12 +97,9 @@ def test_the_command_takes_the_newest_and_compares_it_with_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    parser = argparse.ArgumentParser()
-    add_commands(parser.add_subparsers())
-    given = parser.parse_args(["bench"])
-    assert given.command(given) == 2
+    assert main([]) == 2
     first = written(tmp_path / ".benchmarks" / "Linux" / "0001_x.json")
-    assert given.command(given) == 0
+    assert main([]) == 0
     page = tmp_path / "out" / "bench.html"
     assert "change" not in page.read_text()
     data = json.loads(first.read_text())
@@ -116,6 +109,6 @@ def test_the_command_takes_the_newest_and_compares_it_with_the_one_before(
     second.write_text(json.dumps(data))
     os.utime(first, (1, 1))
     assert saved(tmp_path / ".benchmarks") == [second, first]
-    assert given.command(given) == 0
+    assert main([]) == 0
     assert "0123456789" in page.read_text()
     assert "+20 %" in page.read_text()
