@@ -5,7 +5,9 @@ has open; elsewhere none is found, and the stack is looked at now and then inste
 """
 
 import asyncio
+import contextlib
 import ctypes
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -70,6 +72,9 @@ class Readers:
         """Connections whose sockets were not found."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_sip: Callable[[], None] = _nothing
+        self._media = select.epoll() if hasattr(select, "epoll") else None
+        """RTP's sockets, as one that can be waited for: packets of all calls come together, as all
+        are paced on one grid, and wake the loop once."""
         self._on_media: Callable[[], None] = _nothing
 
     @property
@@ -87,9 +92,19 @@ class Readers:
         self._loop, self._on_sip, self._on_media = loop, on_sip, on_media
         for number in self._numbers:
             loop.add_reader(number, on_sip)
+        if self._media is not None:
+            loop.add_reader(self._media.fileno(), on_media)
 
     def close(self) -> None:
-        """Not again."""
+        """Not again, ever."""
+        self.forget()
+        if self._media is not None and not self._media.closed:
+            if self._loop is not None:
+                self._loop.remove_reader(self._media.fileno())
+            self._media.close()
+
+    def forget(self) -> None:
+        """All of SIP's are about to be closed; others may follow."""
         for number in tuple(self._numbers):
             self.remove(number)
         self._bound.clear()
@@ -104,9 +119,18 @@ class Readers:
 
     def add_media(self, number: int) -> None:
         """One more of RTP's."""
-        self._numbers.add(number)
-        if self._loop is not None:
+        if self._media is not None:
+            self._media.register(number, select.EPOLLIN)
+        elif self._loop is not None:
             self._loop.add_reader(number, self._on_media)
+
+    def remove_media(self, number: int) -> None:
+        """One less."""
+        if self._media is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has been cut off; or all are closed
+                self._media.unregister(number)
+        elif self._loop is not None:
+            self._loop.remove_reader(number)
 
     def remove(self, number: int) -> None:
         """One less."""

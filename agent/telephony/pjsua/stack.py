@@ -165,7 +165,7 @@ class Stack:
         library = functions()
         self._bridge = Bridge(library)
         self._timers = Timers(library)
-        self._sockets = MediaSockets(library, self.readers.add_media, self.readers.remove)
+        self._sockets = MediaSockets(library, self.readers.add_media, self.readers.remove_media)
         check(library, self._sockets)
 
     def _register_pacer(self) -> None:
@@ -291,7 +291,7 @@ class Stack:
         self.port = port
 
     def _unbind(self) -> None:
-        self.readers.close()
+        self.readers.forget()
         for transport in self._transports.values():
             self._endpoint.transportClose(transport)
         self._transports.clear()

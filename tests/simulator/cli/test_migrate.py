@@ -1,6 +1,8 @@
 """`callerside migrate`: what it rewrites, what it leaves alone, and what it says."""
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -115,11 +117,18 @@ def test_who_may_read_a_file_stays_so(tree: Path) -> None:
     assert (tree / "agent.yml").stat().st_mode & 0o777 == 0o640
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_told(tree: Path, capsys: Output) -> None:
-    (tree / "scenarios/deep").chmod(0o500)
-    assert main(["migrate", "scenarios"]) == 2
-    assert "scenarios/deep/old.yaml: cannot be written" in capsys.readouterr().err
+def test_a_folder_that_cannot_be_written_is_told(
+    tree: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(**_where: object) -> tuple[int, str]:  # root may write anywhere else
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "mkstemp", read_only)
+    assert main(["migrate", "scenarios/deep"]) == 2
+    assert (
+        "scenarios/deep/old.yaml: cannot be written: Read-only file system"
+        in capsys.readouterr().err
+    )
     assert (tree / "scenarios/deep/old.yaml").read_text() == OLD
 
 

@@ -212,6 +212,7 @@ class Stream:
         self._said = ctypes.create_string_buffer(self._frame_bytes)
         self._incoming.buf = ctypes.addressof(self._heard)
         self._outgoing.buf = ctypes.addressof(self._said)
+        self._fetch()  # the first one is never heard: what came before it is thrown away
 
     def deliver(self, packet: bytes, source: bytes) -> bool:
         """Give the stream a packet; answers whether it wants to send to its source from now on."""
@@ -230,13 +231,14 @@ class Stream:
             return b""
         frames = []
         while self._waiting() >= self._pieces:
-            self._incoming.type = AUDIO
-            self._incoming.size = self._frame_bytes
-            self._library.pjmedia_port_get_frame(self._port, ctypes.byref(self._incoming))
-            frames.append(
-                self._heard.raw if self._incoming.type == AUDIO else bytes(self._frame_bytes)
-            )
+            frames.append(self._fetch())
         return b"".join(frames)
+
+    def _fetch(self) -> bytes:
+        self._incoming.type = AUDIO
+        self._incoming.size = self._frame_bytes
+        self._library.pjmedia_port_get_frame(self._port, ctypes.byref(self._incoming))
+        return self._heard.raw if self._incoming.type == AUDIO else bytes(self._frame_bytes)
 
     def put(self, pcm: bytes) -> None:
         """Send one frame."""
@@ -304,6 +306,7 @@ class MediaSockets:
             stream = Stream(self._library, wanted, socket_of(transport, self._get_info))
             wanted.on_rtp2 = ctypes.cast(self._on_arrival, Pointer)
             self._streams[wanted.user_data] = stream
+            arrival_ns(stream.socket)  # from now on the kernel notes when packets come in
             self._on_open(stream.socket)
         return int(self._attach_there(transport, attachment))
 
