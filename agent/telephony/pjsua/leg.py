@@ -15,7 +15,7 @@ import structlog
 
 from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.engine import OnHeard, OnLeft
-from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
     CallAnswered,
@@ -64,7 +64,7 @@ class LegHost(Protocol):
     def operating(self) -> AbstractContextManager[None]:
         """Around whatever asks something of the stack: nothing is sent meanwhile."""
 
-    def new_input_queue(self) -> Inbox:
+    def new_input_queue(self) -> InputQueue:
         """An inbox into the endpoint's loop."""
 
     def lets_offer_in(self, sdp: str) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
-from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     NOTHING_PLAYED,
@@ -48,7 +48,7 @@ class LegMedia:
 
     def __init__(
         self,
-        inputs: Inbox,
+        inputs: InputQueue,
         pacer: Pacer,
         *,
         rate_hz: int,
