@@ -1,7 +1,7 @@
 """The numbers: from the evidence of a call to what docs/metrics.md defines. Pure functions."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from callerside.marks import Mark, Source
@@ -19,10 +19,11 @@ from callerside.reports.metrics.audible import (
 )
 from callerside.reports.metrics.barge_in import interruptions
 from callerside.reports.metrics.machine_stalls import standstills
-from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.turns import Turn, turns_of
 
 _FRAME_NS = 20 * NS_PER_MS
+_ON_ITS_WAY_NS = 300 * NS_PER_MS
 
 
 @dataclass(frozen=True)
@@ -33,24 +34,70 @@ class Measured:
     turns: list[Turn]
     answers: list[Answer]
     measurements: list[Measurement]
+    unmeasured: list[Unmeasured] = field(default_factory=list)
+    """The numbers that this call does not have, each with its reason."""
 
 
 def measure(evidence: CallEvidence) -> Measured:
-    """Every number that the evidence of a call supports; what it does not show is left out."""
-    scene = listen(evidence)
-    turns = turns_of(evidence, scene)
-    answers = answers_of(evidence, scene)
+    """Every number that the evidence of a call supports, and why there is none of the others."""
+    answers = answers_of(evidence)
+    known = [sound for answer in answers for sound in answer.sounds]
+    scene = listen(evidence, sorted(known, key=lambda sound: sound.start_ns))
+    turns = turns_of(evidence, scene, answers)
     found = [
         *_setup(evidence),
         *_beep(evidence, scene),
-        *_greeting(evidence, scene),
+        *_greeting(evidence, scene, answers),
         *_turns(turns),
         *interruptions(evidence, scene, turns, answers),
-        *faults_in(answers, turns),
+        *faults_in(answers, {turn.response: turn.number for turn in turns}),
         *_flow(evidence, scene),
         *_transport(evidence),
     ]
-    return Measured(scene, turns, answers, found)
+    measurements = [one for one in found if isinstance(one, Measurement)]
+    told = [one for one in found if isinstance(one, Unmeasured)]
+    return Measured(scene, turns, answers, measurements, [*_unmeasured(measurements, told)])
+
+
+_NOTHING_HAPPENED = {
+    "answer_ms": "the call was not answered, or not dialled by us",
+    "connect_ms": "the agent tells of no connection to the server",
+    "media_ready_ms": "the agent tells of no media",
+    "beep_ms": "no beep was heard",
+    "beep_hz": "no beep was heard",
+    "beep_length_ms": "no beep was heard",
+    "greeting_ms": "no greeting was heard",
+    "ready_ms": "the agent tells of no greeting that ended",
+    "turn_ms": "the caller said nothing",
+    "agent_overhead_ms": "no turn has a server's own delay: its marks are not known",
+    "uplink_ms": "no turn's last sample was found at the server",
+    "downlink_ms": "the agent tells of no delta",
+    "barge_in_stop_ms": "the caller said nothing",
+    "heard_error_ms": "nothing was truncated",
+    "gap_ms": "no answer was played",
+    "missing_ms": "what the server sent is not known",
+    "repeated_ms": "what the server sent is not known",
+    "intelligibility": "what the server sent is not known",
+    "dead_air_ms": "nothing was recorded, or the call was not answered",
+    "talk_over_ms": "nothing was recorded, or the call was not answered",
+    "append_interval_ms": "nothing was appended, or nobody traced it",
+    "rtp_lost": "the agent tells of no RTP statistics",
+    "rtp_jitter_ms": "the agent tells of no RTP statistics",
+    "harness_lag_ms": "the caller tells of no lag of its own",
+}
+"""Why a metric has no value at all, where nothing nearer is known."""
+
+
+def _unmeasured(
+    measurements: Sequence[Measurement], told: Sequence[Unmeasured]
+) -> Iterator[Unmeasured]:
+    """What is not measured: as it is told, and of the other metrics that have no value, why."""
+    measured = {(one.name, one.turn) for one in measurements}
+    yield from (one for one in told if (one.name, one.turn) not in measured)
+    known = {one.name for one in (*measurements, *told)}
+    for name, reason in _NOTHING_HAPPENED.items():
+        if name not in known:
+            yield Unmeasured(name=name, reason=reason)
 
 
 def _setup(evidence: CallEvidence) -> Iterator[Measurement]:
@@ -84,33 +131,62 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
             return
 
 
-def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
+def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement | Unmeasured]:
     beep = scene.beep
     if beep is None:
         return
     answered = _answered(evidence)
+    had_begun = evidence.sample_at(beep.start_ns) <= evidence.rate_hz // 1000
+    begun = "it sounded already when the caller's recording began" if had_begun else ""
     if answered:
-        yield Measurement(name="beep_ms", value=_ms(beep.start_ns - answered.at_ns))
+        value = _ms(beep.start_ns - answered.at_ns)
+        detail = f"{begun}: it began no later" if begun else ""
+        yield Measurement(name="beep_ms", value=value, detail=detail)
     if beep.hz is not None:
         yield Measurement(name="beep_hz", value=beep.hz, unit="Hz")
-    if beep.end_ns < _call_end_ns(evidence) - _FRAME_NS:  # else it may have been cut
+    if begun:
+        yield Unmeasured(name="beep_length_ms", reason=begun)
+    elif beep.end_ns < _call_end_ns(evidence) - _FRAME_NS:
         yield Measurement(name="beep_length_ms", value=beep.length_ms)
+    else:
+        yield Unmeasured(name="beep_length_ms", reason="the call's end may have cut it")
 
 
-def _greeting(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
+def _greeting(
+    evidence: CallEvidence, scene: Scene, answers: Sequence[Answer]
+) -> Iterator[Measurement | Unmeasured]:
     answered = _answered(evidence)
-    sound = greeting_heard(evidence, scene)
-    if not answered or sound is None:
+    if not answered:
         return
     started = evidence.first("agent", "greeting_started")
     if started is None and evidence.first("agent", "call_received"):
-        return  # the agent's marks say that what is heard first was no greeting
+        yield Unmeasured(name="greeting_ms", reason="the agent's marks tell of no greeting")
+        return
     origin = str(started.fields.get("origin", "")) if started else ""
+    known = _greeting_sent(scene, answers)
+    if known is not None:
+        sound, how = known.sounds[0], "from what was sent"
+    else:
+        heard = greeting_heard(evidence, scene)
+        if heard is None:
+            reason = "no speech was heard that set in with it, before the caller had spoken"
+            yield Unmeasured(name="greeting_ms", reason=reason)
+            return
+        sound, how = heard, "by the energy at the ear"
     yield Measurement(
         name="greeting_ms",
         value=_ms(sound.start_ns - answered.at_ns),
         variant={"cache": "cached", "generated": "generated"}.get(origin),
+        detail=f"{origin}, {how}" if origin else how,
     )
+
+
+def _greeting_sent(scene: Scene, answers: Sequence[Answer]) -> Answer | None:
+    """The greeting, where the server sent it: the first answer, before the caller has spoken."""
+    first = next((answer for answer in answers if answer.found), None)
+    if first is None or (scene.said and scene.said[0].start_ns <= first.start_ns):
+        return None
+    return first
 
 
 def greeting_heard(evidence: CallEvidence, scene: Scene) -> Sound | None:
@@ -128,13 +204,27 @@ def greeting_heard(evidence: CallEvidence, scene: Scene) -> Sound | None:
     return first
 
 
-def _turns(turns: list[Turn]) -> Iterator[Measurement]:
+_OF_A_TURN = ("turn_ms", "agent_overhead_ms", "downlink_ms")
+
+
+def _turns(turns: list[Turn]) -> Iterator[Measurement | Unmeasured]:
     for turn in turns:
         if turn.turn_ms is None or turn.answer_ns is None:
+            for name in _OF_A_TURN:
+                yield Unmeasured(name=name, turn=turn.number, reason=turn.source)
             continue
         own_ms = turn.own_ms
-        yield Measurement(name="turn_ms", value=turn.turn_ms, turn=turn.number, own_ms=own_ms)
-        if own_ms is not None:
+        yield Measurement(
+            name="turn_ms",
+            value=turn.turn_ms,
+            turn=turn.number,
+            own_ms=own_ms,
+            detail=f"the answer {turn.source}" if turn.source else "",
+        )
+        if own_ms is None:
+            reason = turn.detail or "the server's own delay is not known"
+            yield Unmeasured(name="agent_overhead_ms", turn=turn.number, reason=reason)
+        else:
             yield Measurement(
                 name="agent_overhead_ms",
                 value=turn.turn_ms - own_ms,
@@ -170,7 +260,37 @@ def _flow(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
     end_ns = _call_end_ns(evidence)
     both = [*scene.mouth, *scene.ear]
     yield Measurement(name="dead_air_ms", value=longest_silence_ms(both, answered.at_ns, end_ns))
-    yield Measurement(name="talk_over_ms", value=overlap_ms(spoken(scene.mouth), spoken(scene.ear)))
+    yield Measurement(
+        name="talk_over_ms", value=overlap_ms(spoken(scene.mouth), spoken(_talk(evidence, scene)))
+    )
+
+
+def _talk(evidence: CallEvidence, scene: Scene) -> list[Sound]:
+    """What the agent says, of all that is heard.
+
+    Where its answers are known from what was sent, other sound is its talk only while it plays
+    something of its own by its marks: a stored greeting, a prompt. Music or noise talks to nobody.
+    """
+    if not any(sound.source == "sent" for sound in scene.ear):
+        return scene.ear
+    playing = [*_own_prompts(evidence)]
+    return [
+        sound
+        for sound in scene.ear
+        if sound.source == "sent"
+        or any(start_ns < sound.end_ns and end_ns > sound.start_ns for start_ns, end_ns in playing)
+    ]
+
+
+def _own_prompts(evidence: CallEvidence) -> Iterator[tuple[int, int]]:
+    """When the agent played what the server did not send in this call."""
+    for kind in ("greeting", "prompt"):
+        for mark in evidence.find("agent", f"{kind}_started"):
+            if mark.fields.get("origin") == "generated":
+                continue
+            ended = evidence.first("agent", f"{kind}_ended", after_ns=mark.at_ns)
+            end_ns = ended.at_ns if ended else evidence.marks[-1].at_ns
+            yield mark.at_ns - _FRAME_NS, end_ns + _ON_ITS_WAY_NS
 
 
 def _transport(evidence: CallEvidence) -> Iterator[Measurement]:

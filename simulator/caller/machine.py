@@ -10,7 +10,7 @@ scenario's `time_limit`), and so has hanging up.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from callerside.agent.telephony.interface import (
@@ -43,7 +43,7 @@ from callerside.simulator.caller.events import (
 )
 from callerside.simulator.caller.line_model import NOISE, Line
 from callerside.simulator.caller.listener import Hearing, Noticed
-from callerside.simulator.caller.speaker import Mouth
+from callerside.simulator.caller.speaker import Mouth, Utterance
 from callerside.simulator.caller.step_runner import Track
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.model import Scenario
@@ -112,6 +112,11 @@ class CallerMachine:
         if self._finished:
             return "over"
         return "hanging up" if self._outcome else self._main.phase
+
+    @property
+    def said(self) -> Sequence[Utterance]:
+        """Everything that the caller has made heard, as it was before it met the line."""
+        return self._facts.mouth.all_said
 
     @property
     def routine_frames(self) -> int:

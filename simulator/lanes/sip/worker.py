@@ -28,8 +28,11 @@ from typing import Any
 from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
+from callerside.reports.evidence import SAID, write_said
+from callerside.simulator.caller.audio.placement import place
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
@@ -145,7 +148,7 @@ class CallerProcess:
         self._lag.begin(order.stage)
         driver.start()
         finish = await self._show_phases_until(finished, driver, order.stage)
-        await self._keep_evidence(order.stage, leg, timeline, directory)
+        await self._keep_evidence(order.stage, machine, leg, timeline, directory)
         return finish.verdict, finish.detail
 
     async def _show_phases_until(
@@ -160,7 +163,12 @@ class CallerProcess:
         return finished.result()
 
     async def _keep_evidence(
-        self, stage: str, leg: SipCallerLeg, timeline: TimelineWriter, directory: Path
+        self,
+        stage: str,
+        machine: CallerMachine,
+        leg: SipCallerLeg,
+        timeline: TimelineWriter,
+        directory: Path,
     ) -> None:
         worst_ms = self._lag.end(stage)
         now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
@@ -170,6 +178,7 @@ class CallerProcess:
                 timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
             )
             await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
+            await asyncio.to_thread(_keep_said, machine, leg, started_at_ns, directory)
         for direction, episodes in leg.impairments.items():
             for struck in episodes:
                 _mark(
@@ -181,6 +190,15 @@ class CallerProcess:
                 )
         _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()
+
+
+def _keep_said(
+    machine: CallerMachine, leg: SipCallerLeg, started_at_ns: int, directory: Path
+) -> None:
+    """Beside the recording: what of it the caller said, to the sample."""
+    mouth, _ = leg.recorder.channels()
+    said = place(machine.said, to_samples(mouth), leg.recorder.rate_hz, started_at_ns)
+    write_said(directory / SAID, said)
 
 
 def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
