@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from callerside.reports.hearing import correlation
 
 _FRAME_MS = 5
-_LOW_HZ, _HIGH_HZ = (100.0, 200.0), (2800.0, 3200.0)  # hum and DC below, an s above
+_LOW_HZ, _HIGH_HZ = (100.0, 200.0), (3300.0, 3700.0)  # hum and DC below, an s above
 _SEARCH_MS = 100  # of the sent audio, to find a lag of which nothing is known
 _SHORTEST_SEARCH_MS = 15
 _BESIDE_MS = 600  # how far from what is known a sound is looked into that is not
@@ -55,6 +55,7 @@ _BREAK = 1.2  # the answer is silent for a while, each way
 _JUMP = 7.0  # another lag
 _STEP = 1.5  # a lag that drifts
 _END_EARLY = 3.0
+_AS_SENT = 1.0  # a frame that no more speaks against
 _EVIDENCE = 2.0  # less speaks for no piece of the answer
 
 Samples = NDArray[np.int16]
@@ -164,6 +165,7 @@ class _Decoder:
         """Of a frame of the sent audio."""
         self._gain = np.ones(self._count)
         self._distortion = _CODEC
+        self._residual = math.inf  # of a frame that is heard, what is not the sent audio
 
     def alignment(self) -> Alignment:
         first = self._first_lag()
@@ -172,6 +174,9 @@ class _Decoder:
         self._take([first])
         self._gain[:] = self._gain_at(first)
         self._distortion = self._distortion_at(first)
+        whole = self._whole(first)
+        if whole is not None:
+            return self._told([whole])
         runs = self._decode()
         for _ in range(_MOST_ROUNDS):
             if not self._take(self._found_for_sent(runs)) | self._take(self._found_for_heard(runs)):
@@ -181,6 +186,17 @@ class _Decoder:
             self._pruned(runs)
             runs = self._decode()
         return self._told(runs)
+
+    def _whole(self, lag: int) -> _Run | None:
+        """All of the answer at one lag, if every frame is as it was sent: nothing befell it."""
+        first, past = -(-lag // self._frame), (lag + self._a.size) // self._frame
+        if lag < 0 or past > self._count or past <= first:
+            return None
+        cross, sent = self._products(lag)
+        unlikely = self._unlikely(cross, sent, self._noise())[first:past]
+        if unlikely.max() > _AS_SENT:
+            return None
+        return _Run(0, max(0, first - 1), min(past + 1, self._count))
 
     # --- candidates
 
@@ -286,7 +302,8 @@ class _Decoder:
 
     def _loud_heard(self, first: int, past: int) -> NDArray[np.bool_]:
         level = self._gain[first:past] ** 2 * self._active
-        return self._heard[first:past] > level * 10 ** (-_LOUD_DB / 10)
+        loud: NDArray[np.bool_] = self._heard[first:past] > level * 10 ** (-_LOUD_DB / 10)
+        return loud
 
     def _match(self, piece: Wave, within: Wave) -> list[int]:
         likeness = np.abs(correlation.likenesses(piece, within))
@@ -317,8 +334,15 @@ class _Decoder:
         return float(cross[good].sum() / sent[good].sum()) if good.any() else 1.0
 
     def _distortion_at(self, lag: int) -> float:
-        """What share of the loudest frames' energy is not the sent audio, where that is heard."""
+        """What share of the loudest frames' energy is not the sent audio, where that is heard.
+
+        What is not, in the usual frame, is noise that a hole is filled with, too.
+        """
         cross, sent = self._products(lag)
+        near = cross**2 > _COHERENT**2 * self._heard * sent
+        if near.any():
+            rest = self._heard - cross**2 / np.maximum(sent, 1e-9)
+            self._residual = float(np.median(rest[near]))
         loud = (self._heard > self._heard.max() * 0.05) & (sent > self._active * 0.3)
         alike = cross[loud] ** 2 / np.maximum(self._heard[loud] * sent[loud], 1e-9)
         known = alike[alike > _COHERENT**2]
@@ -353,7 +377,8 @@ class _Decoder:
         """Energy of a frame in which the answer is silent."""
         quiet = float(np.percentile(self._heard, 10)) * 2
         level = float(np.median(self._gain)) ** 2 * self._active
-        return min(max(quiet, level * 10 ** (-_FLOOR_DB / 10)), level * 0.3) + 1e-6
+        quiet = min(quiet, 2 * self._residual, level * 0.3)
+        return max(quiet, level * 10 ** (-_FLOOR_DB / 10)) + 1e-6
 
     def _decode(self) -> list[_Run]:
         """The likeliest states of the frames."""
@@ -432,7 +457,23 @@ class _Decoder:
             matched = matched[:-1]
         while self._is_snatch(matched[0], main):
             matched = matched[1:]
+        while len(matched) > 1 and self._goes_back(matched[0], matched[1]):
+            matched = matched[1:]
+        while len(matched) > 1 and self._trails(matched[-2], matched[-1]):
+            matched = matched[:-1]
         return matched
+
+    def _goes_back(self, first: _Run, second: _Run) -> bool:
+        """Whether what seems to come first is from the answer's middle, and its beginning later."""
+        short = first.past - first.first < _SNATCH_MS // _FRAME_MS
+        start = self._span(first).start
+        return short and start > 2 * self._frame and self._span(second).start < start
+
+    def _trails(self, before: _Run, last: _Run) -> bool:
+        """Whether the last that seems to be heard is a snatch, long after the rest."""
+        short = last.past - last.first < _SNATCH_MS // 2 // _FRAME_MS
+        late = last.first - before.past > _SNATCH_MS // _FRAME_MS
+        return short and late and last.lag != before.lag
 
     def _is_snatch(self, run: _Run, main: _Run) -> bool:
         assert run.lag is not None and main.lag is not None  # noqa: S101, PT018 - matched
@@ -638,10 +679,11 @@ class _Decoder:
         """Whether next to nothing is heard, measured by the answer and by the line's noise."""
         if past <= first:
             return False
-        piece = self._b[first:past]
+        fringe = min(self._frame // 4, (past - first) // 4)  # where filters smear what is beside
+        piece = self._b[first + fringe : past - fringe]
         level = float(piece.dot(piece)) / piece.size * self._frame
         gain = float(np.median(self._gain[first // self._frame : past // self._frame + 1]))
-        return level < max(3 * self._noise(), gain * gain * self._active * 0.015)
+        return level < max(3 * self._noise(), gain * gain * self._active * 0.03)
 
 
 def _viterbi(

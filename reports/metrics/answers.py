@@ -16,12 +16,18 @@ from callerside.reports.metrics.audible import NS_PER_MS, Sound
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.server_audio import counted
 
-COMPARED_HZ = 6400
-"""What was heard and what was sent are compared at this rate: up to 3 kHz, which every codec and
+COMPARED_HZ = 8000
+"""What was heard and what was sent are compared at this rate: up to 3.5 kHz, which every codec and
 filter of a telephone lets through. An s lies above that, and would look like a hole."""
 
 _EARLY_NS = 60 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
-_LATE_NS = 1500 * NS_PER_MS  # what an answer's end may come after the next one's playout began
+_LATE_NS = 300 * NS_PER_MS  # an answer's end may be at the ear when the next one leaves already
+_LAST_HEARD = {
+    "truncate_sent": 700 * NS_PER_MS,
+    "playout_cleared": 700 * NS_PER_MS,
+    "playout_ended": 1500 * NS_PER_MS,
+}
+"""So long after these, nothing more of an answer is on its way."""
 _PAUSE_MS = 60
 _LONGER = 1.5  # than sent an answer may be as heard, and by so much besides
 _LONGER_MS = 12_000
@@ -194,6 +200,10 @@ def _where(
         if m.at_ns > started_ns and m.name == "playout_started" and m.fields.get("item") != item
     )
     until_ns = min(later, default=1 << 62) + _LATE_NS
+    for name, late_ns in _LAST_HEARD.items():
+        for mark in evidence.find("agent", name, after_ns=started_ns):
+            if mark.fields.get("item") == item:
+                until_ns = min(until_ns, mark.at_ns + late_ns)
     low = max(0, evidence.sample_at(started_ns - _EARLY_NS))
     longest = round(sent.size * _LONGER + _LONGER_MS * evidence.rate_hz / 1000)
     return low, min(len(evidence.recording), evidence.sample_at(until_ns), low + longest)
@@ -233,7 +243,10 @@ def faults_in(
             ("repeated_ms", alignment.repeated * to_ms, sent),
         ):
             yield Measurement(name=name, value=value, turn=turn, detail=detail)
-        if answer.intelligibility is None:
+        if answer.evidence.info.lane == "virtual":
+            reason = "in memory nothing but a codec lies between: it is measured over SIP"
+            yield Unmeasured(name="intelligibility", turn=turn, reason=reason)
+        elif answer.intelligibility is None:
             yield Unmeasured(
                 name="intelligibility", turn=turn, reason="less than half a second was heard"
             )

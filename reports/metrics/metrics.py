@@ -94,7 +94,7 @@ def _unmeasured(
     """What is not measured: as it is told, and of the other metrics that have no value, why."""
     measured = {(one.name, one.turn) for one in measurements}
     yield from (one for one in told if (one.name, one.turn) not in measured)
-    known = {one.name for one in (*measurements, *told)}
+    known = {one.name for one in measurements} | {one.name for one in told}
     for name, reason in _NOTHING_HAPPENED.items():
         if name not in known:
             yield Unmeasured(name=name, reason=reason)

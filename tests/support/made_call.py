@@ -216,7 +216,13 @@ class MadeCall:
         self.mark(playout, "agent", "playout_started", item=item)
         end_ms = self.hears(at_ms, at_rate(wave, self.rate_hz) if heard is None else heard)
         length_ms = played_ms or wave.size * 1000 / SERVER_HZ
-        self.mark(playout + length_ms, "agent", "playout_ended", item=item, played_ms=length_ms)
+        self.mark(
+            max(playout + length_ms, end_ms),
+            "agent",
+            "playout_ended",
+            item=item,
+            played_ms=length_ms,
+        )
         if greeting:
             self.mark(playout + length_ms, "agent", "greeting_ended", played_ms=length_ms)
             states = {"from": "SENDING_GREETING", "to": "LISTENING"}

@@ -9,8 +9,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-
-from tests.support.made_call import (
+from made_call import (
     ANSWERED_MS,
     END,
     RATE_HZ,
@@ -99,15 +98,14 @@ def usual(
     )
     call.expect("greeting_ms", greeting_ms - ANSWERED_MS)
     greeted_ms = greeting_ms + text["greeting"].size / MS
-    way = {"own_ms": own_ms, "down_ms": down_ms, "lead_ms": lead_ms}
-    first_ms, over_ms = call.turn(
+    way = partial(call.turn, own_ms=own_ms, down_ms=down_ms, lead_ms=lead_ms)
+    first_ms, over_ms = way(
         greeted_ms + 700,
         text["q1"] if q1 is None else q1,
         text["a1"] if a1 is None else a1,
         heard=heard,
-        **way,
     )
-    second_ms, end_ms = call.turn(over_ms + 800, text["q2"], text["a2"], **way)
+    second_ms, end_ms = way(over_ms + 800, text["q2"], text["a2"])
     if faults is not None:
         for metric, value in zip(("gap_ms", "missing_ms", "repeated_ms"), faults, strict=True):
             call.expect(metric, value, 1)
@@ -196,7 +194,7 @@ def _music_of(count: int) -> Wave:
         fade = np.exp(-np.arange(t[part].size) / 4800)
         for hz in rng.choice([220, 262, 330, 392, 494, 587], 3, replace=False):
             wave[part] += np.sin(2 * np.pi * hz * t[part]) * fade
-    return wave / np.sqrt(np.mean(wave**2))
+    return np.asarray(wave / np.sqrt(np.mean(wave**2)))
 
 
 def _music(count: int, dbfs: float) -> Wave:

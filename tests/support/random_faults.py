@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from made_call import Wave, at_rate, voice
 from numpy.typing import NDArray
-
-from tests.support.made_call import Wave, at_rate, voice
 
 LENGTHS_MS = (12, 20, 37, 60, 120, 180, 255, 500)
 KINDS = ("hole", "muted", "twice", "left out")

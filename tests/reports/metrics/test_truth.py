@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
+from made_call import MadeCall, Truth
+from made_cases import KINDS
 
 from callerside.reports.metrics.metrics import Measured, measure
-from tests.support.made_call import MadeCall, Truth
-from tests.support.made_cases import KINDS
 
 WITHIN = {"beep_hz": 1.0, "intelligibility": 1.0}
 WITHIN_MS = 10.0
