@@ -210,17 +210,19 @@ class _Decoder:
         likeness = np.fft.irfft(product / weight, size)
         lags = np.concatenate([np.arange(self._b.size), np.arange(-self._a.size + 1, 0)])
         strength = np.abs(likeness[lags])
-        best = None
+        explained: dict[int, float] = {}
         for _ in range(6):
             place = int(strength.argmax())
             if not strength[place]:
                 break
             lag = int(lags[place])
-            explained = self._explained(lag)
-            if best is None or explained > best[0]:
-                best = explained, lag
+            explained[lag] = self._explained(lag)
             strength[max(0, place - 3) : place + 4] = 0
-        return best[1] if best is not None and best[0] > 0 else None
+        most = max(explained.values(), default=0.0)
+        # What is said twice is this answer first, and another one with the same words after it.
+        return min(
+            (lag for lag, much in explained.items() if most and much > 0.95 * most), default=None
+        )
 
     def _explained(self, lag: int) -> float:
         """How many frames' energy of the heard audio one lag explains."""
