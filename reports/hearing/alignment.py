@@ -194,7 +194,9 @@ class _Decoder:
             return None
         cross, sent = self._products(lag)
         unlikely = self._unlikely(cross, sent, self._noise())[first:past]
-        if unlikely.max() > _AS_SENT:
+        beside = _BESIDE_MS // _FRAME_MS  # a piece that comes twice would be heard there
+        around = (max(0, first - 1 - beside), max(0, first - 1)), (past + 1, past + 1 + beside)
+        if unlikely.max() > _AS_SENT or any(self._loud_heard(*one).any() for one in around):
             return None
         return _Run(0, max(0, first - 1), min(past + 1, self._count))
 
