@@ -93,7 +93,7 @@ _HEADERLESS_SUFFIXES = frozenset(
 
 
 _HEADERLESS = (
-    "; sound without a header tells neither its rate nor its format: make a WAV file of it, as "
+    "; sound without a header has neither its rate nor its format: make a WAV file of it, as "
     "with ffmpeg -f s16le -ar 8000 -ac 1 -i {0} {0}.wav (or -f mulaw, alaw, ...)"
 )
 

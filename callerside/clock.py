@@ -19,7 +19,7 @@ class Timer(Protocol):
 
 
 class Clock(Protocol):
-    """Tells the time and calls back later."""
+    """Reads the time and calls back later."""
 
     def now_ns(self) -> int:
         """The time now, in nanoseconds; never goes backwards."""

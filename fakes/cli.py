@@ -23,7 +23,7 @@ from callerside.fakes.recording.cassette import read_cassette
 from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
 from callerside.fakes.recording.replay import Pace, ReplayOptions
 from callerside.fakes.recording.transcript import narrate
-from callerside.fakes.script.loader import ScriptError, load_repertoire
+from callerside.fakes.script.loader import ScriptError, load_prepared
 from callerside.fakes.script.model import Script
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
@@ -51,8 +51,8 @@ examples:
       says what the script says; the least script is
           replies:
             - say: We open at nine.
-  fake-realtime serve --scripts stages/ --timelines out/
-      ws://.../hotel/v1/realtime performs stages/hotel.yaml and writes out/hotel.realtime.jsonl
+  fake-realtime serve --scripts scripts/ --timelines out/
+      ws://.../hotel/v1/realtime plays scripts/hotel.yaml and writes out/hotel.realtime.jsonl
   fake-realtime serve --recording call.realtime
       replays a recorded session, at the pace of its new client
   fake-realtime serve --recording call.realtime --timing fast --strict
@@ -197,7 +197,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--fault", action="append", default=[], metavar="FAULT", help="what goes wrong, see below"
     )
     serve.add_argument(
-        "--scripts", type=Path, metavar="DIR", help="scripts of /STAGE/v1/realtime: DIR/STAGE.yaml"
+        "--scripts", type=Path, metavar="DIR", help="scripts of /NAME/v1/realtime: DIR/NAME.yaml"
     )
     serve.add_argument("--timelines", type=Path, metavar="DIR", help="write what happened here")
     serve.add_argument(
@@ -287,7 +287,7 @@ def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeR
             return FakeRealtime(recording=recording, replay=replay, options=options)
         except ValueError as error:
             raise RecordingError(f"{arguments.recording}: {error}") from None
-    script = Script() if arguments.script is None else load_repertoire(arguments.script).script
+    script = Script() if arguments.script is None else load_prepared(arguments.script).script
     faults = (*script.faults, *map(parse_fault, arguments.fault))
     return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
 

@@ -175,7 +175,7 @@ def _compare(given: argparse.Namespace) -> int:
         before, after = load_results(given.before), load_results(given.after)
     except StoredError as error:
         return _bad_input(error)
-    return _tell(before, after, given)
+    return _print_verdict(before, after, given)
 
 
 def _save(given: argparse.Namespace) -> int:
@@ -191,10 +191,12 @@ def _check(given: argparse.Namespace) -> int:
         before, after = load_results(baseline_path(given.name)), load_results(given.run)
     except StoredError as error:
         return _bad_input(error)
-    return _tell(before, after, given)
+    return _print_verdict(before, after, given)
 
 
-def _tell(before: Mapping[str, Any], after: Mapping[str, Any], given: argparse.Namespace) -> int:
+def _print_verdict(
+    before: Mapping[str, Any], after: Mapping[str, Any], given: argparse.Namespace
+) -> int:
     general = [number for name, number in given.tolerance if name is None]
     changes = compare(
         before,
@@ -204,10 +206,10 @@ def _tell(before: Mapping[str, Any], after: Mapping[str, Any], given: argparse.N
     )
     if not changes:
         return _bad_input("the two runs have no scenario with a metric in common")
-    told = notes(before, after)
-    print("".join(f"{note}\n" for note in told), end="", file=sys.stderr)
+    noted = notes(before, after)
+    print("".join(f"{note}\n" for note in noted), end="", file=sys.stderr)
     if given.json:
-        data = {"changes": [asdict(change) for change in changes], "notes": told}
+        data = {"changes": [asdict(change) for change in changes], "notes": noted}
         print(json.dumps(data, indent=2))
     elif given.markdown:
         print(changes_table(changes), end="")

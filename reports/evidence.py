@@ -45,7 +45,7 @@ class EvidenceError(ValueError):
 
 
 class CallInfo(BaseModel):
-    """`call.json`: what the marks and the recording do not tell."""
+    """`call.json`: what is neither in the marks nor in the recording."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class CallInfo(BaseModel):
     stage: str = ""
     """The call's own name in its run, and that of its directory; a scenario may be many calls."""
     again: str = ""
-    """The stage's name at its first attempt, if this is another: that of the test in JUnit."""
+    """The call's name at its first attempt, if this is another: that of the test in JUnit."""
     lane: Literal["sip", "virtual", "production"] = "sip"
     about: str = ""
     """One sentence: what the scenario protects."""
@@ -65,7 +65,7 @@ class CallInfo(BaseModel):
     limits: dict[str, Any] = Field(default_factory=dict)
     """The scenario's own limits, over the default budget (reports/verdict/budget.py)."""
     connect_delay_ms: float = 0
-    """That the server was told to add to its handshake."""
+    """What the server was to add to its handshake."""
     repeat: int = Field(default=1, ge=1)
     """Which of several calls of the same scenario this is."""
     seed: int | None = None
@@ -142,7 +142,7 @@ class CallEvidence:
 
     def outline(self) -> "CallEvidence":
         """What a run still has to know when the call's own page is written: no sound, few marks."""
-        ends = self.marks[:1] + self.marks[-1:]  # these tell how long it took
+        ends = self.marks[:1] + self.marks[-1:]  # these say how long it took
         return CallEvidence(
             info=self.info,
             marks=[m for m in self.marks if m.name not in _OF_EVERY_FRAME or m in ends],

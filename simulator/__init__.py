@@ -1,4 +1,4 @@
-"""The scripted caller, the stage on which a scenario is played, and the runner of many."""
+"""The scripted caller, the lanes in which a scenario is played, and the runner of many."""
 
 __all__ = ["cli", "pytest"]
 

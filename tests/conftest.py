@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from callerside.child_processes import command
-from callerside.simulator.runner.confidence import VOUCHED_LAG_MS
+from callerside.simulator.runner.confidence import TRUSTED_LAG_MS
 
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 
@@ -85,7 +85,7 @@ class _Machine:
         for line in self._watcher.stdout:
             if line.startswith(b"{"):
                 stall = json.loads(line)
-                if stall["late_ms"] > VOUCHED_LAG_MS:
+                if stall["late_ms"] > TRUSTED_LAG_MS:
                     self._last_ns = stall["at_ns"]
 
 

@@ -1,4 +1,4 @@
-"""The tools that act on the call itself, as the model is told of them."""
+"""The tools that act on the call itself, as they are declared to the model."""
 
 from typing import Any
 

@@ -9,7 +9,7 @@ from callerside.agent.call.events import CancelTimer, Effect, EmitMark, SendEven
 from callerside.clock import NS_PER_MS
 
 
-class Outbox:
+class CallContext:
     """Effects in the order in which they are wanted."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Outbox:
         return effects
 
     def mark(self, name: str, fields: dict[str, Any] | None = None, *, at_ns: int = 0) -> None:
-        """Write a mark, as of now unless told otherwise."""
+        """Write a mark, as of now unless `at_ns` is given."""
         self._effects.append(EmitMark(name=name, at_ns=at_ns or self.now_ns, fields=fields or {}))
 
     def send(self, event: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ class Outbox:
         return event_id
 
     def set_timer(self, timer: Timer, delay_ms: float) -> None:
-        """Be told `TimerFired` after `delay_ms`."""
+        """Have `TimerFired` come after `delay_ms`."""
         self._timers.add(timer)
         at_ns = self.now_ns + round(delay_ms * NS_PER_MS)
         self._effects.append(SetTimer(timer=timer, at_ns=at_ns))
@@ -61,7 +61,7 @@ class Outbox:
             self.cancel_timer(timer)
 
     def timer_fired(self, timer: Timer) -> bool:
-        """Note that a timer fired; False if it was not running (told too late)."""
+        """Note that a timer fired; False if it was not running (it came too late)."""
         if timer not in self._timers:
             return False
         self._timers.remove(timer)

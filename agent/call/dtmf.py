@@ -1,10 +1,10 @@
-"""Keys that the caller presses: gathered into numbers, told to the model, kept for tools."""
+"""The DTMF digits of the caller: collected into numbers for the model, and kept for tools."""
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
 from callerside.agent.call.responses import Purpose, Responses
-from callerside.agent.call.turn_taking import Turns
+from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.config.settings import DtmfSettings
 from callerside.agent.telephony.interface import DtmfReceived
 
@@ -12,29 +12,29 @@ _MAX_DIGITS = 64
 _END = "#"
 
 
-class Keys:
+class DtmfCollector:
     """The caller's key presses."""
 
     def __init__(
         self,
-        out: Outbox,
+        context: CallContext,
         history: History,
-        turns: Turns,
+        turns: TurnTaking,
         responses: Responses,
         settings: DtmfSettings,
     ) -> None:
-        self._out = out
+        self._context = context
         self._history = history
         self._turns = turns
         self._responses = responses
         self._settings = settings
         self._digits = ""
         self.pressed_so_far = ""
-        """For tools: the last keys of the call, whether or not the model is told."""
+        """For tools: the last keys of the call, whether or not the model gets them."""
 
     def pressed(self, event: DtmfReceived) -> None:
         """One key. `#` ends a number at once, a pause ends it, too."""
-        self._out.mark("dtmf_received", {"digit": event.digit, "method": event.method})
+        self._context.mark("dtmf_received", {"digit": event.digit, "method": event.method})
         self.pressed_so_far = (self.pressed_so_far + event.digit)[-_MAX_DIGITS:]
         if not self._settings.to_model:
             return
@@ -44,11 +44,11 @@ class Keys:
         if event.digit == _END or len(self._digits) >= _MAX_DIGITS:
             self.finished()
         else:
-            self._out.set_timer(Timer.DTMF_GAP, self._settings.gap_ms)
+            self._context.set_timer(Timer.DTMF_GAP, self._settings.gap_ms)
 
     def finished(self) -> None:
-        """The number is complete: tell the model, and ask it to answer."""
-        self._out.cancel_timer(Timer.DTMF_GAP)
+        """The number is complete: give it to the model, and ask for a response."""
+        self._context.cancel_timer(Timer.DTMF_GAP)
         digits, self._digits = self._digits, ""
         self._history.caller_did(f"I pressed {' '.join(digits)} on the telephone's keypad.")
         self._responses.request(Purpose.TURN)

@@ -1,4 +1,4 @@
-"""What the call machine can be told, and what it can ask for: its inputs and its effects.
+"""The inputs of the call machine, and its effects: what it asks for.
 
 The leg and the Realtime connection have inputs of their own (`agent.telephony.interface`,
 `agent.realtime.interface`); `agent.service.driver` does what is asked, nothing here does anything.
@@ -31,11 +31,11 @@ class Timer(StrEnum):
     RESPONSE_LIMIT = "response"
     """A committed turn, or a request of ours, must have led to a response by then."""
     RESPONSE_END_LIMIT = "response_end"
-    """The running response must have told something new by then."""
+    """The running response must have brought something new by then."""
     TOOL_LIMIT = "tool"
     DTMF_GAP = "dtmf_gap"
     HOLD_DUE = "hold_due"
-    """The caller has waited for a session long enough to be told."""
+    """The caller has waited for a session long enough to be informed."""
     RETRY_DUE = "retry_due"
     """A failed response is to be asked for again."""
     SILENCE_LIMIT = "silence"
@@ -47,7 +47,7 @@ class Timer(StrEnum):
     TRANSFER_LIMIT = "transfer"
     """A transfer that ends the call must have worked or failed by then."""
     HANG_UP_LIMIT = "hang_up"
-    """The leg must have told the end of the call by then."""
+    """The leg must have reported the end of the call by then."""
 
 
 class TimerFired(Struct, frozen=True, kw_only=True):
@@ -73,7 +73,7 @@ class PromptStored(Struct, frozen=True, kw_only=True):
 
 
 class ToolFinished(Struct, frozen=True, kw_only=True):
-    """The answer to `RunTool`. `output` is what the model is told: a result, or what went wrong."""
+    """The answer to `RunTool`. `output` is what the model gets: a result, or what went wrong."""
 
     call_id: str
     ok: bool
@@ -150,11 +150,11 @@ class SendEvent(Struct, frozen=True, kw_only=True):
 
 
 class CloseRealtime(Struct, frozen=True, kw_only=True):
-    """Close the connection; nothing is told of it any more."""
+    """Close the connection; it reports nothing any more."""
 
 
 class SetTimer(Struct, frozen=True, kw_only=True):
-    """Tell `TimerFired` at `at_ns`; moves the timer if it is running."""
+    """Have `TimerFired` come at `at_ns`; moves the timer if it is running."""
 
     timer: Timer
     at_ns: int
@@ -186,7 +186,8 @@ class StorePrompt(Struct, frozen=True, kw_only=True):
 class RunTool:
     """Run a function for the model; `ToolFinished` follows, unless the call has ended by then.
 
-    A dataclass, as a `Struct` tells all of its fields: the keys are nobody's to read in a log.
+    A dataclass, as a `Struct` shows all of its fields in its repr: the keys are nobody's to read in
+    a log.
     """
 
     call_id: str

@@ -4,12 +4,12 @@ Two prompts are made beforehand (`callerside-agent greet`) and cached like the g
 asks to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
 """
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import LoadPrompt, PromptLoaded, Timer
-from callerside.agent.call.playout import Kind, Player, Segment
+from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.call.prompts import prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
-from callerside.agent.call.termination import Closing
+from callerside.agent.call.termination import Termination
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import silence, tone
 
@@ -23,22 +23,22 @@ _HOPELESS = frozenset({"insufficient_quota"})
 """Reasons of a failed response that trying again does not cure."""
 
 
-class Trouble:
+class ApiFallback:
     """Failures of the API, as far as the caller notices them."""
 
     def __init__(
         self,
-        out: Outbox,
-        player: Player,
+        context: CallContext,
+        playout: Playout,
         responses: Responses,
-        closing: Closing,
+        termination: Termination,
         settings: CallSettings,
         rate_hz: int,
     ) -> None:
-        self._out = out
-        self._player = player
+        self._context = context
+        self._playout = playout
         self._responses = responses
-        self._closing = closing
+        self._termination = termination
         self._settings = settings
         self._rate_hz = rate_hz
         failure = settings.failure
@@ -52,9 +52,9 @@ class Trouble:
         self._waiting = False
 
     def call_received(self) -> None:
-        """Fetch the prompts while there is no trouble."""
+        """Fetch the prompts while nothing has failed."""
         for key in self._keys:
-            self._out.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
+            self._context.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
 
     def loaded(self, event: PromptLoaded) -> None:
         """The cache's answer; a damaged prompt is as good as none."""
@@ -68,30 +68,30 @@ class Trouble:
             return
         self._waiting = for_session
         if for_session:
-            self._out.set_timer(Timer.HOLD_DUE, self._settings.failure.hold_after_ms)
+            self._context.set_timer(Timer.HOLD_DUE, self._settings.failure.hold_after_ms)
         else:
-            self._out.cancel_timer(Timer.HOLD_DUE)
+            self._context.cancel_timer(Timer.HOLD_DUE)
 
     def hold_on(self) -> None:
-        """It takes so long that the caller must be told."""
+        """It takes so long that the caller must be informed."""
         self._say(HOLD)
 
     def give_up(self, reason: str) -> None:
         """There is no hope: words, then the end or somebody else."""
-        if self._closing.wanted:
+        if self._termination.wanted:
             return
         transfer_to = self._settings.failure.transfer_to
-        self._closing.after_last_word(reason, transfer_to=transfer_to)
+        self._termination.after_last_word(reason, transfer_to=transfer_to)
         self._say(HOLD if transfer_to else FAREWELL)
 
-    def take_leave(self) -> None:
+    def say_farewell(self) -> None:
         """The model was to say goodbye, and does not: our own last words must do."""
-        self._closing.goodbye_owed = False
+        self._termination.goodbye_owed = False
         self._say(FAREWELL)
 
     def transfer_failed(self) -> None:
         """Nobody else takes the caller: words, then the end."""
-        self._closing.transfer_failed()
+        self._termination.transfer_failed()
         self._say(FAREWELL)
 
     def response_done(self, response: Response, status: str, reason: str | None) -> None:
@@ -114,7 +114,7 @@ class Trouble:
         self._responses.request(Purpose.TURN, self._retry_instructions)
 
     def _try_again(self, what: str, instructions: str | None, reason: str | None = None) -> None:
-        if self._closing.wanted:
+        if self._termination.wanted:
             return  # it is not asked for again; whoever is owed a goodbye gets ours
         self._failed_responses += 1
         if self._failed_responses > self._settings.failure.retries or reason in _HOPELESS:
@@ -122,16 +122,16 @@ class Trouble:
             return
         self._say(HOLD)
         self._retry_instructions = instructions
-        self._out.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
+        self._context.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
 
     def _say(self, name: str) -> None:
         pcm = self._prompts.get(name)
         segment = Segment(
             kind=Kind.PROMPT,
             origin=name if pcm else "tone",
-            interruptible=not self._closing.wanted,
+            interruptible=not self._termination.wanted,
         )
-        self._player.play(segment, pcm or self._congestion_tone())
+        self._playout.play(segment, pcm or self._congestion_tone())
 
     def _congestion_tone(self) -> bytes:
         pulse = tone(_CONGESTION_HZ, _CONGESTION_PULSE_MS, self._rate_hz, level_dbfs=-20)

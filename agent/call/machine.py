@@ -1,27 +1,27 @@
 """The call machine: all of the agent's behaviour in one call, without any I/O.
 
-`handle(input, now_ns) -> list[effect]`: it is told what happened and when, and answers with what
-should be done. It never reads a clock, sleeps, or opens a socket; `service.driver` connects it to
+`handle(input, now_ns) -> list[effect]`: it gets what happened and when, and returns what should be
+done. It never reads a clock, sleeps, or opens a socket; `service.driver` connects it to
 the world. The work is done by its parts (`agent.call.machine`), each of which knows one thing:
 
     opening    beep and greeting            turns      whose turn it is, commit, barge-in
     uplink     the caller's audio           responses  what the model says
-    player     what the caller hears        functions  what the model calls
-    keys       what the caller presses      link       the connection to the API
-    history    what a new session is told   trouble    what is said when the API fails
-    closing    the end of the call
+    playout    what the caller hears        tool_calls what the model calls
+    dtmf       what the caller presses      session    the session with the API
+    history    what a new session gets      fallback   what is said when the API fails
+    termination: the end of the call
 
-This module decides who hears of what the telephone and the timers tell; `call.conversation` does
-so for what the API tells, and keeps what holds between the parts.
+This module decides who hears of what the telephone and the timers report; `Conversation` does so
+for what the API reports, and keeps what holds between the parts.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from callerside.agent.call.api_session import Link
+from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
-from callerside.agent.call.context import Outbox
-from callerside.agent.call.dtmf import Keys
+from callerside.agent.call.context import CallContext
+from callerside.agent.call.dtmf import DtmfCollector
 from callerside.agent.call.events import (
     Answer,
     CallInput,
@@ -33,15 +33,15 @@ from callerside.agent.call.events import (
     TimerFired,
     ToolFinished,
 )
-from callerside.agent.call.fallback import Trouble
+from callerside.agent.call.fallback import ApiFallback
 from callerside.agent.call.history import History
 from callerside.agent.call.opening import Opening
-from callerside.agent.call.playout import Kind, Player
+from callerside.agent.call.playout import Kind, Playout
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import State, StateChart, Trigger
-from callerside.agent.call.termination import Closing
-from callerside.agent.call.tool_calls import Functions
-from callerside.agent.call.turn_taking import Turns
+from callerside.agent.call.termination import Termination
+from callerside.agent.call.tool_calls import ToolCalls
+from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.call.uplink import Uplink
 from callerside.agent.config.settings import CallSettings, audio_format
 from callerside.agent.realtime import events
@@ -84,22 +84,26 @@ class Parts:
         self.settings = settings
         self.rate_hz = rate_hz
         self.format = audio_format(rate_hz, None)
-        self.out = out = Outbox()
-        self.chart = chart = StateChart(out, strict=strict)
+        self.context = context = CallContext()
+        self.chart = chart = StateChart(context, strict=strict)
         offered = [*declarations(settings.tools), *tools]
-        self.history = history = History(out, settings.realtime.dialect)
-        self.player = player = Player(out, rate_hz, settings.playout.max_ms)
-        self.uplink = Uplink(out, settings, rate_hz)
-        self.link = Link(out, settings, called, offered)
-        self.responses = responses = Responses(out, chart, player, history, settings)
-        self.turns = Turns(out, chart, player, responses, self.uplink, settings)
-        self.opening = Opening(out, chart, player, responses, history, settings, rate_hz)
-        self.closing = Closing(out, chart, player, self.link, responses, settings.limits)
-        self.keys = keys = Keys(out, history, self.turns, responses, settings.dtmf)
-        self.functions = Functions(
-            out, player, history, responses, self.closing, keys, settings, offered
+        self.history = history = History(context, settings.realtime.dialect)
+        self.playout = playout = Playout(context, rate_hz, settings.playout.max_ms)
+        self.uplink = Uplink(context, settings, rate_hz)
+        self.session = ApiSession(context, settings, called, offered)
+        self.responses = responses = Responses(context, chart, playout, history, settings)
+        self.turns = TurnTaking(context, chart, playout, responses, self.uplink, settings)
+        self.opening = Opening(context, chart, playout, responses, history, settings, rate_hz)
+        self.termination = Termination(
+            context, chart, playout, self.session, responses, settings.limits
         )
-        self.trouble = Trouble(out, player, responses, self.closing, settings, rate_hz)
+        self.dtmf = dtmf = DtmfCollector(context, history, self.turns, responses, settings.dtmf)
+        self.tool_calls = ToolCalls(
+            context, playout, history, responses, self.termination, dtmf, settings, offered
+        )
+        self.fallback = ApiFallback(
+            context, playout, responses, self.termination, settings, rate_hz
+        )
 
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -122,7 +126,7 @@ class Conversation:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._out = parts.out
+        self._context = parts.context
         self._chart = parts.chart
         self._dialect = parts.settings.realtime.dialect
         self._answer_owed = False
@@ -130,17 +134,17 @@ class Conversation:
         self._move_wanted = False
         self._silent = False
         self._handlers = self._event_handlers()
-        parts.link.on_session_lost = self._session_lost
+        parts.session.on_session_lost = self._session_lost
 
     def event(self, event: RealtimeEvent) -> None:
         """A server event."""
-        if self._parts.closing.hanging_up:
+        if self._parts.termination.hanging_up:
             return
         try:
             parsed = events.read(event.event, self._dialect)
         except events.EventError as error:
             fields = {"type": str(event.event.get("type")), "reason": str(error)}
-            self._out.mark("event_dropped", fields)
+            self._context.mark("event_dropped", fields)
             return
         handler = self._handlers.get(type(parsed))
         if handler is not None:
@@ -148,17 +152,17 @@ class Conversation:
 
     def garbage(self, event: RealtimeGarbage) -> None:
         """A message that is no event."""
-        self._out.mark("event_dropped", {"type": "unknown", "reason": event.reason})
+        self._context.mark("event_dropped", {"type": "unknown", "reason": event.reason})
 
     def closed(self, event: RealtimeClosed) -> None:
         """The connection is over."""
-        if not self._parts.closing.hanging_up:
-            self._parts.link.lost(event)
+        if not self._parts.termination.hanging_up:
+            self._parts.session.lost(event)
 
     def connect_limit(self) -> None:
         """The session was not ready in time."""
-        self._out.mark("watchdog_fired", {"what": Timer.CONNECT_LIMIT.value})
-        self._parts.link.drop("the session was not ready in time")
+        self._context.mark("watchdog_fired", {"what": Timer.CONNECT_LIMIT.value})
+        self._parts.session.drop("the session was not ready in time")
 
     def move_due(self) -> None:
         """The session will expire: move to a new one at the next quiet moment."""
@@ -167,7 +171,7 @@ class Conversation:
     def commit_limit(self) -> None:
         """A turn was not committed."""
         if self._parts.turns.commit_limit():
-            self._parts.trouble.no_answer()
+            self._parts.fallback.no_answer()
 
     def response_limit(self) -> None:
         """Nothing came of a committed turn, or of a request."""
@@ -175,11 +179,11 @@ class Conversation:
         if parts.responses.active is not None:
             parts.turns.wait_on()
         elif parts.opening.awaits_response:
-            self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
+            self._context.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
             parts.responses.abandon_request()
             parts.opening.request_failed()
         elif parts.turns.response_limit():
-            parts.trouble.no_answer()
+            parts.fallback.no_answer()
 
     def retry_due(self) -> None:
         """Ask again for what failed, once the caller has not got the floor.
@@ -188,13 +192,13 @@ class Conversation:
         """
         turns = self._parts.turns
         if turns.speaking or turns.committing or turns.answer_due:
-            self._out.set_timer(Timer.RETRY_DUE, _ASIDE_MS)
+            self._context.set_timer(Timer.RETRY_DUE, _ASIDE_MS)
         else:
-            self._parts.trouble.retry()
+            self._parts.fallback.retry()
 
     def response_end_limit(self) -> None:
         """The running response has stopped giving signs of life."""
-        self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_END_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.RESPONSE_END_LIMIT.value})
         response = self._parts.responses.give_up()
         if response is None:
             return
@@ -202,12 +206,12 @@ class Conversation:
         turns = self._parts.turns
         silent = response.purpose is Purpose.TURN and not response.has_sound
         if silent and not (response.interrupted or turns.committing or turns.answer_due):
-            self._parts.trouble.no_answer()
+            self._parts.fallback.no_answer()
 
     def settle(self) -> None:
         """Restore what holds between the parts."""
         parts = self._parts
-        if parts.closing.hanging_up or self._chart.state is State.ENDED:
+        if parts.termination.hanging_up or self._chart.state is State.ENDED:
             return
         self._segments_over()
         if parts.opening.over and self._chart.state in _BEFORE_TURNS:
@@ -216,23 +220,23 @@ class Conversation:
             self._move_session()
         self._watch_answer()
         self._listen_again()
-        missing = parts.opening.over and not parts.link.ready and not parts.closing.wanted
-        parts.trouble.waiting(for_session=missing)
+        missing = parts.opening.over and not parts.session.ready and not parts.termination.wanted
+        parts.fallback.waiting(for_session=missing)
         self._watch_silence()
-        said_more = parts.responses.expected or parts.functions.running
-        more_to_come = parts.link.ready and said_more
-        if parts.closing.goodbye_owed and not more_to_come and parts.player.idle:
-            parts.trouble.take_leave()
-        parts.closing.proceed(more_to_come=more_to_come)
-        parts.functions.proceed()
-        if parts.link.ready and not parts.opening.holds_back_caller:
+        said_more = parts.responses.expected or parts.tool_calls.running
+        more_to_come = parts.session.ready and said_more
+        if parts.termination.goodbye_owed and not more_to_come and parts.playout.idle:
+            parts.fallback.say_farewell()
+        parts.termination.proceed(more_to_come=more_to_come)
+        parts.tool_calls.proceed()
+        if parts.session.ready and not parts.opening.holds_back_caller:
             parts.uplink.open(parts.format)
         else:
             parts.uplink.close()
 
     def _session_updated(self, event: events.SessionUpdated) -> None:
         parts = self._parts
-        if not parts.link.session_updated(event):
+        if not parts.session.session_updated(event):
             return
         parts.history.start_session()
         parts.opening.session_ready()
@@ -249,22 +253,22 @@ class Conversation:
         response_owed = parts.responses.lose_session()
         self._answer_owed = self._answer_owed or turn_owed or response_owed
         parts.history.lose_session()
-        parts.player.forget_items()
+        parts.playout.forget_items()
         parts.opening.session_lost(greeting)
         if self._chart.state in TURN_STATES:
             self._chart.move(Trigger.SESSION_MISSED)
-        if parts.link.failed:
+        if parts.session.failed:
             parts.opening.give_up()
-            parts.trouble.give_up("no connection to the Realtime API")
+            parts.fallback.give_up("no connection to the Realtime API")
 
     def _move_session(self) -> None:
         self._move_wanted = False
-        self._parts.link.move()
+        self._parts.session.move()
 
     def _error(self, event: events.ApiError) -> None:
         parts = self._parts
-        self._out.mark("realtime_error", {"code": event.code, "message": event.message})
-        if parts.link.refused(event.event_id, event.message):
+        self._context.mark("realtime_error", {"code": event.code, "message": event.message})
+        if parts.session.refused(event.event_id, event.message):
             return
         if not parts.turns.commit_refused(event.event_id):
             self._request_refused(event)
@@ -280,7 +284,7 @@ class Conversation:
             parts.responses.ask_again(request)
 
     def _response_created(self, event: events.ResponseCreated) -> None:
-        self._out.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
+        self._context.cancel_timer(Timer.RETRY_DUE)  # the caller was quicker
         parts = self._parts
         if parts.turns.committing:  # the server may have committed without a word
             parts.history.has_caller = True
@@ -299,40 +303,40 @@ class Conversation:
         if response is None:
             return
         self._response_over(response, event.status)
-        self._parts.trouble.response_done(response, event.status, event.reason)
+        self._parts.fallback.response_done(response, event.status, event.reason)
         if event.calls and event.status == "completed":
-            self._parts.functions.run(event.calls)
+            self._parts.tool_calls.run(event.calls)
 
     def _response_over(self, response: Response, status: str) -> None:
         if response.purpose is Purpose.GOODBYE:
-            self._parts.closing.goodbye_owed &= not response.has_sound
+            self._parts.termination.goodbye_owed &= not response.has_sound
         if response.purpose is Purpose.GREETING:
             self._parts.opening.response_done(response, status)
-        elif not response.interrupted and self._parts.player.idle:
+        elif not response.interrupted and self._parts.playout.idle:
             self._chart.move(Trigger.RESPONSE_OVER)
 
     def _segments_over(self) -> None:
         """Some audio was heard to its end, or cut."""
         parts = self._parts
-        for segment in parts.player.take_over():
+        for segment in parts.playout.take_over():
             parts.opening.segment_over(segment)
             if (
                 segment.kind is Kind.RESPONSE
                 and self._chart.state is State.STREAMING_RESPONSE
-                and parts.player.idle
+                and parts.playout.idle
                 and parts.responses.active is None
             ):
                 self._chart.move(Trigger.RESPONSE_OVER)
 
     def _open_turns(self) -> None:
         parts, chart = self._parts, self._chart
-        if not parts.link.ready:
+        if not parts.session.ready:
             if chart.state is not State.CONNECTING_OPENAI:
                 chart.move(Trigger.SESSION_MISSED)
             return
         chart.move(Trigger.TURNS_OPENED)
         # A caller who talked over the greeting is in the middle of a turn.
-        head = parts.player.head
+        head = parts.playout.head
         if parts.turns.speaking:
             chart.move(Trigger.SPEECH_STARTED)
         elif parts.turns.committing:
@@ -349,9 +353,9 @@ class Conversation:
         parts, turns = self._parts, self._parts.turns
         limit_ms = parts.settings.turns.watchdogs.response_ms
         committed = turns.answer_due and not (turns.speaking or turns.committing)
-        owed = parts.link.ready and (parts.responses.pending or committed)
-        if owed and limit_ms and not self._out.is_running(Timer.RESPONSE_LIMIT):
-            self._out.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
+        owed = parts.session.ready and (parts.responses.pending or committed)
+        if owed and limit_ms and not self._context.is_running(Timer.RESPONSE_LIMIT):
+            self._context.set_timer(Timer.RESPONSE_LIMIT, limit_ms)
 
     def _listen_again(self) -> None:
         """Leave a state that waits for something which will not come.
@@ -361,7 +365,7 @@ class Conversation:
         """
         parts, turns = self._parts, self._parts.turns
         in_turn = turns.speaking or turns.committing or turns.answer_due
-        if in_turn or parts.responses.expected or not parts.player.idle:
+        if in_turn or parts.responses.expected or not parts.playout.idle:
             return
         if self._chart.state is State.STREAMING_RESPONSE:
             self._chart.move(Trigger.RESPONSE_OVER)
@@ -370,20 +374,20 @@ class Conversation:
 
     def _watch_silence(self) -> None:
         """Time the silence in which everybody waits for the caller."""
-        silent = self._chart.state is State.LISTENING and not self._parts.functions.running
+        silent = self._chart.state is State.LISTENING and not self._parts.tool_calls.running
         if silent is self._silent:
             return
         self._silent = silent
         limit_ms = self._parts.settings.limits.silence_ms
         if silent and limit_ms:
-            self._out.set_timer(Timer.SILENCE_LIMIT, limit_ms)
+            self._context.set_timer(Timer.SILENCE_LIMIT, limit_ms)
         else:
-            self._out.cancel_timer(Timer.SILENCE_LIMIT)
+            self._context.cancel_timer(Timer.SILENCE_LIMIT)
 
     def _event_handlers(self) -> dict[type, Callable[[Any], object]]:
         parts = self._parts
         return {
-            events.SessionCreated: parts.link.session_created,
+            events.SessionCreated: parts.session.session_created,
             events.SessionUpdated: self._session_updated,
             events.ApiError: self._error,
             events.SpeechStarted: parts.turns.speech_started,
@@ -431,13 +435,13 @@ class CallMachine:
             ValueError: the API knows no audio format of that rate.
         """
         self._parts = parts = Parts(settings, called, sample_rate_hz, tools, strict=strict)
-        self._out = parts.out
+        self._context = parts.context
         self._chart = parts.chart
-        self._player = parts.player
+        self._playout = parts.playout
         self._uplink = parts.uplink
-        self._closing = parts.closing
+        self._termination = parts.termination
         self._conversation = Conversation(parts)
-        self._own_ear = settings.turns.policy == "local"
+        self._local_vad = settings.turns.policy == "local"
         self._media_up = False
         self._handlers = self._input_handlers()
         self._timer_handlers = self._timer_actions()
@@ -461,32 +465,32 @@ class CallMachine:
         may hold them all. In simulations that saves most of the work; a telephone's frames come
         one by one.
         """
-        if self._own_ear or self._closing.hanging_up or self._chart.state is State.ENDED:
+        if self._local_vad or self._termination.hanging_up or self._chart.state is State.ENDED:
             return 0
-        return self._player.routine_frames
+        return self._playout.routine_frames
 
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
         """What is to be done now that `event` happened at `now_ns`."""
-        out = self._out
-        out.now_ns = now_ns
+        context = self._context
+        context.now_ns = now_ns
         if self._chart.state is State.ENDED:
             return []
-        if self._closing.hanging_up and type(event) not in _AFTER_HANGING_UP:
+        if self._termination.hanging_up and type(event) not in _AFTER_HANGING_UP:
             return []
         if type(event) is AudioReceived:  # 50 times a second, as is the next
             self._uplink.feed(event.pcm, event.at_ns)
-            if self._own_ear:
+            if self._local_vad:
                 self._listen(event.pcm)
-            return out.take()
+            return context.take()
         if type(event) is FramePlayed:
-            if self._player.frame_played(event):
+            if self._playout.frame_played(event):
                 self._conversation.settle()
-            return out.take()
+            return context.take()
         self._handlers[type(event)](event)
         self._conversation.settle()
-        return out.take()
+        return context.take()
 
-    # What the telephone tells.
+    # What the telephone reports.
 
     def _call_received(self, event: CallReceived) -> None:
         fields = {
@@ -495,63 +499,65 @@ class CallMachine:
             "sip_call_id": event.sip_call_id,
         }
         parts, limits = self._parts, self._parts.settings.limits
-        self._out.mark("call_received", fields)
-        self._out.add(Answer())
-        self._out.mark("answer_sent", {"status": 200})
+        self._context.mark("call_received", fields)
+        self._context.add(Answer())
+        self._context.mark("answer_sent", {"status": 200})
         self._chart.move(Trigger.ANSWER_SENT)
         parts.opening.call_received()
-        parts.trouble.call_received()
-        parts.link.connect()
+        parts.fallback.call_received()
+        parts.session.connect()
         if parts.format.encoding == "pcm":  # G.711: the codec decides, once it is known
-            parts.link.use_format(parts.format)
-        self._out.set_timer(Timer.MEDIA_LIMIT, limits.media_ms)
+            parts.session.use_format(parts.format)
+        self._context.set_timer(Timer.MEDIA_LIMIT, limits.media_ms)
         if limits.call_ms:
-            self._out.set_timer(Timer.CALL_LIMIT, limits.call_ms)
+            self._context.set_timer(Timer.CALL_LIMIT, limits.call_ms)
 
     def _call_answered(self, _event: CallAnswered) -> None:
-        self._out.mark("answered")
+        self._context.mark("answered")
         if self._chart.state not in TURN_STATES:
             self._chart.move(Trigger.ANSWERED)
 
     def _media_ready(self, event: MediaReady) -> None:
         if self._media_up:
-            self._out.mark("media_resumed")
+            self._context.mark("media_resumed")
             return
         parts = self._parts
         self._media_up = True
-        self._out.mark("media_ready", {"codec": event.codec})
-        self._out.cancel_timer(Timer.MEDIA_LIMIT)
+        self._context.mark("media_ready", {"codec": event.codec})
+        self._context.cancel_timer(Timer.MEDIA_LIMIT)
         self._chart.move(Trigger.MEDIA_UP)
         parts.format = audio_format(parts.rate_hz, event.codec)
-        parts.link.use_format(parts.format)
+        parts.session.use_format(parts.format)
         parts.opening.media_up()
 
     def _media_held(self, _event: MediaHeld) -> None:
-        self._out.mark("media_held")
+        self._context.mark("media_held")
 
     def _listen(self, pcm: bytes) -> None:
-        if self._parts.link.ready and self._parts.turns.hear(pcm):
+        if self._parts.session.ready and self._parts.turns.hear(pcm):
             self._conversation.settle()
 
     def _playout_cleared(self, _event: PlayoutCleared) -> None:
-        segments = self._player.cleared()
-        if self._parts.link.ready:
+        segments = self._playout.cleared()
+        if self._parts.session.ready:
             self._parts.turns.cleared(segments)
 
     def _playout_overflowed(self, event: PlayoutOverflowed) -> None:
-        self._player.overflowed(event.dropped_samples)
+        self._playout.overflowed(event.dropped_samples)
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
-        self._out.mark("transfer_ended", {"status": event.status})
-        if self._closing.transferring and event.status < _REFUSAL:
-            self._closing.transferred()
-        elif self._closing.transferring:
-            self._parts.trouble.transfer_failed()
+        self._context.mark("transfer_ended", {"status": event.status})
+        if self._termination.transferring and event.status < _REFUSAL:
+            self._termination.transferred()
+        elif self._termination.transferring:
+            self._parts.fallback.transfer_failed()
         else:
-            self._parts.functions.transfer_ended(event.status)
+            self._parts.tool_calls.transfer_ended(event.status)
 
     def _transfer_requested(self, _event: TransferRequested) -> None:
-        self._out.mark("event_dropped", {"type": "REFER", "reason": "we are not to be transferred"})
+        self._context.mark(
+            "event_dropped", {"type": "REFER", "reason": "we are not to be transferred"}
+        )
 
     def _rtp_measured(self, event: RtpMeasured) -> None:
         fields = {
@@ -559,31 +565,31 @@ class CallMachine:
             "lost_packets": event.lost_packets,
             "jitter_ms": event.jitter_ms,
         }
-        self._out.mark("rtp_measured", fields)
+        self._context.mark("rtp_measured", fields)
 
-    # What the driver and the timers tell.
+    # What the driver and the timers report.
 
     def _prompt_loaded(self, event: PromptLoaded) -> None:
         self._parts.opening.loaded(event)
-        self._parts.trouble.loaded(event)
+        self._parts.fallback.loaded(event)
 
     def _end_requested(self, event: EndRequested) -> None:
         if event.at_once:
-            self._closing.now(event.reason)
+            self._termination.now(event.reason)
         else:
-            self._closing.after_last_word(event.reason)
+            self._termination.after_last_word(event.reason)
 
     def _timer_fired(self, event: TimerFired) -> None:
-        if self._out.timer_fired(event.timer):
+        if self._context.timer_fired(event.timer):
             self._timer_handlers[event.timer]()
 
     def _transfer_limit(self) -> None:
-        self._out.mark("watchdog_fired", {"what": Timer.TRANSFER_LIMIT.value})
-        self._parts.trouble.transfer_failed()
+        self._context.mark("watchdog_fired", {"what": Timer.TRANSFER_LIMIT.value})
+        self._parts.fallback.transfer_failed()
 
     def _limit_reached(self, timer: Timer) -> None:
-        self._out.mark("watchdog_fired", {"what": timer.value})
-        self._closing.with_goodbye(f"limit reached: {timer.value}")
+        self._context.mark("watchdog_fired", {"what": timer.value})
+        self._termination.with_goodbye(f"limit reached: {timer.value}")
 
     # Who hears of what.
 
@@ -596,41 +602,41 @@ class CallMachine:
             MediaHeld: self._media_held,
             PlayoutCleared: self._playout_cleared,
             PlayoutOverflowed: self._playout_overflowed,
-            DtmfReceived: parts.keys.pressed,
+            DtmfReceived: parts.dtmf.pressed,
             TransferProgressed: self._transfer_progressed,
             TransferRequested: self._transfer_requested,
             RtpMeasured: self._rtp_measured,
-            HungUp: self._closing.hung_up,
-            RealtimeConnected: lambda _: parts.link.connected(),
+            HungUp: self._termination.hung_up,
+            RealtimeConnected: lambda _: parts.session.connected(),
             RealtimeEvent: conversation.event,
             RealtimeGarbage: conversation.garbage,
             RealtimeClosed: conversation.closed,
             TimerFired: self._timer_fired,
             PromptLoaded: self._prompt_loaded,
             PromptStored: parts.opening.stored,
-            ToolFinished: parts.functions.finished,
+            ToolFinished: parts.tool_calls.finished,
             EndRequested: self._end_requested,
         }
 
     def _timer_actions(self) -> dict[Timer, Callable[[], object]]:
-        parts, conversation, closing = self._parts, self._conversation, self._closing
+        parts, conversation, termination = self._parts, self._conversation, self._termination
         return {
             Timer.GREETING_DUE: parts.opening.due,
             Timer.CONNECT_LIMIT: conversation.connect_limit,
-            Timer.RECONNECT_DUE: parts.link.connect,
+            Timer.RECONNECT_DUE: parts.session.connect,
             Timer.SESSION_MOVE_DUE: conversation.move_due,
             Timer.SPEECH_LIMIT: parts.turns.speech_limit,
             Timer.COMMIT_LIMIT: conversation.commit_limit,
             Timer.RESPONSE_LIMIT: conversation.response_limit,
             Timer.RESPONSE_END_LIMIT: conversation.response_end_limit,
-            Timer.TOOL_LIMIT: parts.functions.time_limit,
-            Timer.DTMF_GAP: parts.keys.finished,
-            Timer.HOLD_DUE: parts.trouble.hold_on,
+            Timer.TOOL_LIMIT: parts.tool_calls.time_limit,
+            Timer.DTMF_GAP: parts.dtmf.finished,
+            Timer.HOLD_DUE: parts.fallback.hold_on,
             Timer.RETRY_DUE: conversation.retry_due,
             Timer.SILENCE_LIMIT: lambda: self._limit_reached(Timer.SILENCE_LIMIT),
             Timer.CALL_LIMIT: lambda: self._limit_reached(Timer.CALL_LIMIT),
-            Timer.MEDIA_LIMIT: lambda: closing.limit_reached(Timer.MEDIA_LIMIT),
-            Timer.FAREWELL_LIMIT: lambda: closing.limit_reached(Timer.FAREWELL_LIMIT),
+            Timer.MEDIA_LIMIT: lambda: termination.limit_reached(Timer.MEDIA_LIMIT),
+            Timer.FAREWELL_LIMIT: lambda: termination.limit_reached(Timer.FAREWELL_LIMIT),
             Timer.TRANSFER_LIMIT: self._transfer_limit,
-            Timer.HANG_UP_LIMIT: closing.never_hung_up,
+            Timer.HANG_UP_LIMIT: termination.never_hung_up,
         }

@@ -1,10 +1,10 @@
 """The playout of a call: what was handed to the telephone, in order, and how much has been heard.
 
-The leg tells only how many samples of each frame were ours. The ledger knows whose they were, first
-in, first out, and so what the caller has heard of each item: which is what a truncation must say.
-It counts samples and knows no clock, no audio, and no leg. The player hands audio to the leg and
-marks what was heard; every such mark is written when the frame has left, not when it was queued.
-The leg can only drop everything at once, so what may be interrupted is kept back here while
+The leg reports only how many samples of each frame were ours. The tracker knows whose they were,
+first in, first out, and so what the caller has heard of each item: which is what a truncation must
+say. It counts samples and knows no clock, no audio, and no leg. The player hands audio to the leg
+and marks what was heard; every such mark is written when the frame has left, not when it was
+queued. The leg can only drop everything at once, so what may be interrupted is kept back here while
 something plays that may not.
 """
 
@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import ClearPlayout, Play
 from callerside.agent.telephony.interface import FRAME_MS, FramePlayed
 from callerside.audio import BYTES_PER_SAMPLE
@@ -62,7 +62,7 @@ class Segment:
         return self.complete and not self.held and self.played >= self.queued
 
 
-class Happening(Enum):
+class PlayoutEventKind(Enum):
     """What can happen to a segment."""
 
     STARTED = "started"
@@ -81,20 +81,20 @@ class Until(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Fact:
+class PlayoutEvent:
     """Something happened to a segment. `samples`: the length of an underrun."""
 
-    what: Happening
+    kind: PlayoutEventKind
     segment: Segment
     at_ns: int
     samples: int = 0
 
 
-_NOTHING: list[Fact] = []
+_NOTHING: list[PlayoutEvent] = []
 _MANY_FRAMES = 1 << 30
 
 
-class Ledger:
+class PlayoutTracker:
     """Segments in the order in which they are heard."""
 
     def __init__(self, frame_samples: int) -> None:
@@ -152,7 +152,7 @@ class Ledger:
             segment.queued = segment.played
         segment.queued += samples
 
-    def complete(self, segment: Segment) -> list[Fact]:
+    def complete(self, segment: Segment) -> list[PlayoutEvent]:
         """Nothing more of `segment` will come; it may have ended already."""
         segment.complete = True
         if segment.played >= segment.queued:  # or else the hole is in front of what is still queued
@@ -177,7 +177,7 @@ class Ledger:
             if not samples:
                 return
 
-    def frame_played(self, samples: int, at_ns: int) -> list[Fact]:
+    def frame_played(self, samples: int, at_ns: int) -> list[PlayoutEvent]:
         """A frame left at `at_ns`, and `samples` of it were ours; or several `routine_frames`."""
         queue = self._clearing[0] if self._clearing else self._queue
         if not queue:
@@ -200,56 +200,65 @@ class Ledger:
         """The first clear is done: what there was, with its final counts."""
         return list(self._clearing.popleft()) if self._clearing else []
 
-    def _distribute(self, queue: deque[Segment], samples: int, at_ns: int) -> list[Fact]:
-        facts: list[Fact] = []
+    def _distribute(self, queue: deque[Segment], samples: int, at_ns: int) -> list[PlayoutEvent]:
+        events: list[PlayoutEvent] = []
         silent = self._frame_samples - samples
         for segment in list(queue):
             share = min(samples, segment.queued - segment.played)
             if share:
-                facts += self._advance(segment, share, at_ns)
+                events += self._advance(segment, share, at_ns)
                 samples -= share
             if not segment.whole:
                 if segment.played and segment.played >= segment.queued:
                     segment.missing += silent
                 break
-            facts += self._pop_whole(queue)
-        return facts
+            events += self._pop_whole(queue)
+        return events
 
     @staticmethod
-    def _advance(segment: Segment, samples: int, at_ns: int) -> list[Fact]:
-        facts = []
+    def _advance(segment: Segment, samples: int, at_ns: int) -> list[PlayoutEvent]:
+        events = []
         if not segment.played:
-            facts.append(Fact(what=Happening.STARTED, segment=segment, at_ns=at_ns))
+            events.append(PlayoutEvent(kind=PlayoutEventKind.STARTED, segment=segment, at_ns=at_ns))
         if segment.missing:
-            facts.append(
-                Fact(what=Happening.UNDERRUN, segment=segment, at_ns=at_ns, samples=segment.missing)
+            events.append(
+                PlayoutEvent(
+                    kind=PlayoutEventKind.UNDERRUN,
+                    segment=segment,
+                    at_ns=at_ns,
+                    samples=segment.missing,
+                )
             )
             segment.missing = 0
         segment.played += samples
         segment.last_played_ns = at_ns
-        return facts
+        return events
 
     @staticmethod
-    def _pop_whole(queue: deque[Segment]) -> list[Fact]:
-        facts = []
+    def _pop_whole(queue: deque[Segment]) -> list[PlayoutEvent]:
+        events = []
         while queue and queue[0].whole:
             segment = queue.popleft()
-            facts.append(Fact(what=Happening.ENDED, segment=segment, at_ns=segment.last_played_ns))
-        return facts
+            events.append(
+                PlayoutEvent(
+                    kind=PlayoutEventKind.ENDED, segment=segment, at_ns=segment.last_played_ns
+                )
+            )
+        return events
 
 
 _LEAD_MS = 60
 """What is kept back is handed over so early that there is no gap."""
 
 
-class Player:
+class Playout:
     """What the caller hears of the agent."""
 
-    def __init__(self, out: Outbox, rate_hz: int, max_ms: int) -> None:
-        self._out = out
+    def __init__(self, context: CallContext, rate_hz: int, max_ms: int) -> None:
+        self._context = context
         self._rate_hz = rate_hz
         self._max_samples = max_ms * rate_hz // 1000
-        self._ledger = Ledger(rate_hz * FRAME_MS // 1000)
+        self._tracker = PlayoutTracker(rate_hz * FRAME_MS // 1000)
         self._lead_samples = _LEAD_MS * rate_hz // 1000
         self._over: list[Segment] = []
         self._held: list[tuple[Segment, bytes]] = []
@@ -263,12 +272,12 @@ class Player:
     @property
     def idle(self) -> bool:
         """Everything there was has been heard or dropped."""
-        return not len(self._ledger) and not self._held
+        return not len(self._tracker) and not self._held
 
     @property
     def head(self) -> Segment | None:
         """What is heard now, or next."""
-        return self._ledger.head
+        return self._tracker.head
 
     @property
     def waiting_ms(self) -> float:
@@ -287,7 +296,7 @@ class Player:
             room = 0
         if samples > room:
             segment.cut_short = True
-            self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
+            self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples - room)})
             samples, pcm = room, pcm[: room * BYTES_PER_SAMPLE]
         if not samples:
             return
@@ -299,7 +308,7 @@ class Player:
 
     def complete(self, segment: Segment) -> None:
         """Nothing more of this segment will come."""
-        self._tell(self._ledger.complete(segment))
+        self._report(self._tracker.complete(segment))
         self._release()
 
     def break_off(self, segment: Segment) -> None:
@@ -309,7 +318,7 @@ class Player:
         that, and is one unless other audio follows: then the answer was made anew.
         """
         all_heard = segment.played >= segment.queued and not segment.held
-        missing = self._ledger.take_hole(segment) if all_heard else 0
+        missing = self._tracker.take_hole(segment) if all_heard else 0
         if missing:
             self._mark_hole(segment, self.ms(missing), Until.GIVEN_UP)
         else:
@@ -321,7 +330,7 @@ class Player:
         if self._ended:
             return
         self._ended = True
-        for segment in [*self._ledger.clearing, *self._ledger.segments]:
+        for segment in [*self._tracker.clearing, *self._tracker.segments]:
             self._leave_hole(segment, Until.CALL_ENDED)
         self._leave_broken_off(Until.CALL_ENDED)
 
@@ -332,9 +341,9 @@ class Player:
 
     def frame_played(self, frame: FramePlayed) -> bool:
         """A frame has left. Answers whether a segment ended with it."""
-        facts = self._ledger.frame_played(frame.samples, frame.at_ns)
-        if facts:
-            self._tell(facts)
+        events = self._tracker.frame_played(frame.samples, frame.at_ns)
+        if events:
+            self._report(events)
         if self._held:
             self._release()
         return bool(self._over)
@@ -342,7 +351,7 @@ class Player:
     @property
     def routine_frames(self) -> int:
         """So many frames may leave, all ours or all silent, before anything comes of one."""
-        return 0 if self._held or self._over else self._ledger.routine_frames
+        return 0 if self._held or self._over else self._tracker.routine_frames
 
     def take_over(self) -> list[Segment]:
         """The segments that were heard to their end, or cut, since the last time."""
@@ -352,11 +361,11 @@ class Player:
 
     def overflowed(self, samples: int) -> None:
         """The leg's own buffer was full, and dropped the newest audio."""
-        self._ledger.overflowed(samples)
-        self._out.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
+        self._tracker.overflowed(samples)
+        self._context.mark("playout_overflowed", {"dropped_ms": self.ms(samples)})
 
     def interrupt(self) -> None:
-        """The caller barges in: drop what may be interrupted; `cleared` tells what that was."""
+        """The caller barges in: drop what may be interrupted; `cleared` reports what that was."""
         self._leave_broken_off(Until.CLEARED)
         held, self._held = self._held, [one for one in self._held if not one[0].interruptible]
         for segment in dict.fromkeys(owner for owner, _ in held if owner.interruptible):
@@ -364,9 +373,9 @@ class Player:
             segment.held = 0
             self._mark_cleared(segment)
             self._over.append(segment)
-        if any(segment.interruptible for segment in self._ledger.segments):
-            self._ledger.clear()
-            self._out.add(ClearPlayout())
+        if any(segment.interruptible for segment in self._tracker.segments):
+            self._tracker.clear()
+            self._context.add(ClearPlayout())
         self._release()
 
     def cleared(self) -> list[Segment]:
@@ -375,7 +384,7 @@ class Player:
         Answers what was dropped. Of what must be heard to its end, the rest is queued again.
         """
         dropped = []
-        for segment in self._ledger.cleared():
+        for segment in self._tracker.cleared():
             pcm = self._protected.get(segment)
             if pcm is None:
                 dropped.append(segment)
@@ -390,7 +399,7 @@ class Player:
 
     def forget_items(self) -> None:
         """The session that made what is queued is gone; the caller hears it all the same."""
-        for segment in [*self._ledger.segments, *(segment for segment, _ in self._held)]:
+        for segment in [*self._tracker.segments, *(segment for segment, _ in self._held)]:
             segment.forgotten = True
 
     def ms(self, samples: int) -> float:
@@ -401,12 +410,12 @@ class Player:
     def _waiting_samples(self) -> int:
         held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
         returning = sum(segment.queued - segment.played for segment in self._returning)
-        return self._ledger.waiting_samples + held + returning
+        return self._tracker.waiting_samples + held + returning
 
     @property
     def _returning(self) -> list[Segment]:
         """What the leg is dropping, and will get again."""
-        return [segment for segment in self._ledger.clearing if not segment.interruptible]
+        return [segment for segment in self._tracker.clearing if not segment.interruptible]
 
     def _may_follow(self, segment: Segment) -> bool:
         """Whether more of a segment can go to the leg now: nothing must be heard in between.
@@ -416,97 +425,97 @@ class Player:
         """
         if self._returning:
             return False
-        tail = self._ledger.tail
+        tail = self._tracker.tail
         if tail is None or tail is segment:
             return True
         if not tail.complete or tail.held:
             return False
         if not segment.interruptible or not self._protects():
             return True
-        return self._ledger.waiting_samples <= self._lead_samples
+        return self._tracker.waiting_samples <= self._lead_samples
 
     def _protects(self) -> bool:
         """Something is queued that must be heard to its end."""
-        return any(not segment.interruptible for segment in self._ledger.segments)
+        return any(not segment.interruptible for segment in self._tracker.segments)
 
     def _hand_over(self, segment: Segment, pcm: bytes) -> None:
-        self._ledger.add(segment, len(pcm) // BYTES_PER_SAMPLE)
+        self._tracker.add(segment, len(pcm) // BYTES_PER_SAMPLE)
         if pcm:
-            self._out.add(Play(pcm=pcm))
+            self._context.add(Play(pcm=pcm))
 
     def _release(self) -> None:
         """Hand over what has waited long enough, in order; more of the last segment goes first."""
         waiting, self._held = self._held, []
         for segment, pcm in waiting:
-            ours = segment is self._ledger.tail
+            ours = segment is self._tracker.tail
             if self._may_follow(segment) and (ours or not self._held):
                 segment.held -= len(pcm) // BYTES_PER_SAMPLE
                 self._hand_over(segment, pcm)
             else:
                 self._held.append((segment, pcm))
 
-    def _tell(self, facts: list[Fact]) -> None:
-        for fact in facts:
-            self._mark(fact)
-            if fact.what is Happening.ENDED:
-                self._over.append(fact.segment)
-                self._protected.pop(fact.segment, None)
-                if fact.segment.broken_off and fact.segment.played:
-                    self._broken_off = fact.segment
-            elif fact.what is Happening.STARTED:
+    def _report(self, events: list[PlayoutEvent]) -> None:
+        for event in events:
+            self._mark(event)
+            if event.kind is PlayoutEventKind.ENDED:
+                self._over.append(event.segment)
+                self._protected.pop(event.segment, None)
+                if event.segment.broken_off and event.segment.played:
+                    self._broken_off = event.segment
+            elif event.kind is PlayoutEventKind.STARTED:
                 self._broken_off = None
 
     def _leave_hole(self, segment: Segment, until: Until) -> None:
-        missing = self._ledger.take_hole(segment)
+        missing = self._tracker.take_hole(segment)
         if missing:
             self._mark_hole(segment, self.ms(missing), until)
 
     def _leave_broken_off(self, until: Until) -> None:
-        """Tell the silence since a segment that was broken off, from the end of its last frame."""
+        """Mark the silence since a segment that was broken off, from the end of its last frame."""
         segment, self._broken_off = self._broken_off, None
         if segment is None:
             return
-        missing_ms = (self._out.now_ns - segment.last_played_ns) / NS_PER_MS - FRAME_MS
+        missing_ms = (self._context.now_ns - segment.last_played_ns) / NS_PER_MS - FRAME_MS
         if missing_ms > FRAME_MS:
             self._mark_hole(segment, missing_ms, until)
 
     def _mark_hole(self, segment: Segment, missing_ms: float, until: Until) -> None:
         fields = {"item": segment.item or "", "missing_ms": missing_ms, "until": until.value}
-        self._out.mark("playout_underrun", fields)
+        self._context.mark("playout_underrun", fields)
 
-    def _mark(self, fact: Fact) -> None:
-        segment = fact.segment
-        if fact.what is Happening.UNDERRUN:
-            fields = {"item": segment.item or "", "missing_ms": self.ms(fact.samples)}
-            self._out.mark("playout_underrun", fields, at_ns=fact.at_ns)
-        elif fact.what is Happening.STARTED:
-            self._mark_started(segment, fact.at_ns)
+    def _mark(self, event: PlayoutEvent) -> None:
+        segment = event.segment
+        if event.kind is PlayoutEventKind.UNDERRUN:
+            fields = {"item": segment.item or "", "missing_ms": self.ms(event.samples)}
+            self._context.mark("playout_underrun", fields, at_ns=event.at_ns)
+        elif event.kind is PlayoutEventKind.STARTED:
+            self._mark_started(segment, event.at_ns)
         else:
-            self._mark_ended(segment, fact.at_ns)
+            self._mark_ended(segment, event.at_ns)
 
     def _mark_started(self, segment: Segment, at_ns: int) -> None:
         if segment.kind is Kind.BEEP:
-            self._out.mark("beep_started", at_ns=at_ns)
+            self._context.mark("beep_started", at_ns=at_ns)
         elif segment.kind is Kind.GREETING:
-            self._out.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
+            self._context.mark("greeting_started", {"origin": segment.origin}, at_ns=at_ns)
         elif segment.kind is Kind.PROMPT:
-            self._out.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
+            self._context.mark("prompt_started", {"prompt": segment.origin}, at_ns=at_ns)
         if segment.item:
-            self._out.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
+            self._context.mark("playout_started", {"item": segment.item}, at_ns=at_ns)
 
     def _mark_ended(self, segment: Segment, at_ns: int) -> None:
         played_ms = self.ms(segment.played)
         if segment.item:
-            self._out.mark(
+            self._context.mark(
                 "playout_ended", {"item": segment.item, "played_ms": played_ms}, at_ns=at_ns
             )
         if segment.kind is Kind.BEEP:
-            self._out.mark("beep_ended", at_ns=at_ns)
+            self._context.mark("beep_ended", at_ns=at_ns)
         elif segment.kind is Kind.GREETING:
             self._mark_greeting_ended(segment, at_ns, interrupted=segment.cut_short)
         elif segment.kind is Kind.PROMPT:
             fields = {"prompt": segment.origin, "played_ms": played_ms}
-            self._out.mark("prompt_ended", fields, at_ns=at_ns)
+            self._context.mark("prompt_ended", fields, at_ns=at_ns)
 
     def _mark_cleared(self, segment: Segment) -> None:
         fields: dict[str, object] = {
@@ -514,11 +523,11 @@ class Player:
             "dropped_ms": self.ms(segment.queued - segment.played),
         }
         item = {"item": segment.item} if segment.item else {}
-        self._out.mark("playout_cleared", {**item, **fields})
+        self._context.mark("playout_cleared", {**item, **fields})
         self._protected.pop(segment, None)
         if segment.kind is Kind.GREETING:
-            self._mark_greeting_ended(segment, self._out.now_ns, interrupted=True)
+            self._mark_greeting_ended(segment, self._context.now_ns, interrupted=True)
 
     def _mark_greeting_ended(self, segment: Segment, at_ns: int, *, interrupted: bool) -> None:
         fields = {"played_ms": self.ms(segment.played), "interrupted": interrupted}
-        self._out.mark("greeting_ended", fields, at_ns=at_ns)
+        self._context.mark("greeting_ended", fields, at_ns=at_ns)

@@ -9,10 +9,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
 from callerside.agent.call.history import History
-from callerside.agent.call.playout import Kind, Player, Segment
+from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import (
@@ -28,7 +28,7 @@ from callerside.audio import AudioFormat
 _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""
 _MAX_INTERRUPTED = 64
-"""Interrupted responses of which more may come; a server tells the end of each."""
+"""Interrupted responses of which more may come; a server reports the end of each."""
 _MAX_WAITING = 8
 """Requests that may wait for the running response: more are a loop somewhere."""
 
@@ -74,15 +74,15 @@ class Responses:
 
     def __init__(
         self,
-        out: Outbox,
+        context: CallContext,
         chart: StateChart,
-        player: Player,
+        playout: Playout,
         history: History,
         settings: CallSettings,
     ) -> None:
-        self._out = out
+        self._context = context
         self._chart = chart
-        self._player = player
+        self._playout = playout
         self._history = history
         self._settings = settings
         self._format = AudioFormat("pcm")
@@ -123,7 +123,7 @@ class Responses:
         Answers whether the caller still waits for words that this session owed.
         """
         for timer in (Timer.RESPONSE_LIMIT, Timer.RESPONSE_END_LIMIT):
-            self._out.cancel_timer(timer)
+            self._context.cancel_timer(timer)
         owed = self._requested is not None and self._requested.purpose is Purpose.TURN
         if self._active is not None:
             self._cut(self._active)
@@ -138,7 +138,7 @@ class Responses:
     def request(self, purpose: Purpose, instructions: str | None = None) -> None:
         """Ask for a response, once the one that runs is done."""
         if len(self._waiting) >= _MAX_WAITING:
-            self._out.mark(
+            self._context.mark(
                 "event_dropped", {"type": "response.create", "reason": "too many requests wait"}
             )
             return
@@ -157,7 +157,7 @@ class Responses:
     def abandon_request(self) -> Request | None:
         """Wait no longer for the response that was asked for last; answers what that was."""
         abandoned = self._requested
-        self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+        self._context.cancel_timer(Timer.RESPONSE_LIMIT)
         self._requested = None
         self._send_next()
         return abandoned
@@ -185,11 +185,11 @@ class Responses:
             if event.purpose is not None:
                 self._request_id = None  # else it may be the server's own, and ours be refused yet
         if self._requested is None:  # else it is the server's own, and ours is still to come
-            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
-        if self._active is not None:  # its end was not told
+            self._context.cancel_timer(Timer.RESPONSE_LIMIT)
+        if self._active is not None:  # its end was not reported
             self._complete_segments(self._active)
         self._active = Response(event.response_id, purpose)
-        self._out.mark("response_created", {"response": event.response_id})
+        self._context.mark("response_created", {"response": event.response_id})
         self.progressed(event.response_id)
         if purpose is not Purpose.GREETING:
             self._chart.move(Trigger.RESPONSE_CREATED)
@@ -207,14 +207,14 @@ class Responses:
             segment = self._first_delta(response, event.item_id)
         if response.purpose is Purpose.GREETING:
             response.audio.append(pcm)
-        self._player.write(segment, pcm)
+        self._playout.write(segment, pcm)
 
     def audio_done(self, event: AudioDone) -> None:
         """`response.output_audio.done`: no more audio of this item."""
         response = self._find(event.response_id, "response.output_audio.done")
         segment = response.segments.get(event.item_id) if response else None
         if segment is not None:
-            self._player.complete(segment)
+            self._playout.complete(segment)
 
     def transcript_done(self, event: TranscriptDone) -> None:
         """`response.output_audio_transcript.done`."""
@@ -226,7 +226,7 @@ class Responses:
         """A sign of life of a response: the watchdog starts to wait anew."""
         limit_ms = self._settings.turns.watchdogs.response_end_ms
         if limit_ms and self._active and self._active.id == response_id:
-            self._out.set_timer(Timer.RESPONSE_END_LIMIT, limit_ms)
+            self._context.set_timer(Timer.RESPONSE_END_LIMIT, limit_ms)
 
     def done(self, event: ResponseDone) -> Response | None:
         """`response.done`: answers the response, or None if we do not know it."""
@@ -237,7 +237,7 @@ class Responses:
         if response is None or response.id != event.response_id:
             return None
         self._active = None
-        self._out.cancel_timer(Timer.RESPONSE_END_LIMIT)
+        self._context.cancel_timer(Timer.RESPONSE_END_LIMIT)
         if event.status == "failed":
             self._break_off_segments(response)
         else:
@@ -260,10 +260,10 @@ class Responses:
             self.cancel(response)
 
     def cancel(self, response: Response) -> None:
-        """Tell the server to stop a response that is still running."""
+        """Have the server stop a response that is still running."""
         self._interrupted.append(response.id)
-        self._out.send(cancel(response.id))
-        self._out.mark("cancel_sent", {"response": response.id})
+        self._context.send(cancel(response.id))
+        self._context.mark("cancel_sent", {"response": response.id})
 
     def give_up(self) -> Response | None:
         """The running response has stopped giving signs of life: stop waiting for it."""
@@ -289,10 +289,10 @@ class Responses:
             voice=settings.voice if request.purpose is Purpose.GREETING else None,
             dialect=settings.realtime.dialect,
         )
-        self._request_id = self._out.send(event)
-        self._out.mark("response_requested")
+        self._request_id = self._context.send(event)
+        self._context.mark("response_requested")
         if settings.turns.watchdogs.response_ms:
-            self._out.set_timer(Timer.RESPONSE_LIMIT, settings.turns.watchdogs.response_ms)
+            self._context.set_timer(Timer.RESPONSE_LIMIT, settings.turns.watchdogs.response_ms)
 
     def _is_protected(self, response: Response) -> bool:
         """It must be heard to its end."""
@@ -320,7 +320,7 @@ class Responses:
             origin="generated" if greeting else "",
         )
         if not response.segments:
-            self._out.mark("first_delta", {"response": response.id, "item": item_id})
+            self._context.mark("first_delta", {"response": response.id, "item": item_id})
             if not greeting:
                 self._chart.move(Trigger.RESPONSE_HEARD)
         response.segments[item_id] = segment
@@ -332,7 +332,7 @@ class Responses:
         if self._active and self._active.id == response_id:
             return self._active
         reason = f"response {response_id} is not running"
-        self._out.mark("event_dropped", {"type": event_type, "reason": reason})
+        self._context.mark("event_dropped", {"type": event_type, "reason": reason})
         return None
 
     def _cut(self, response: Response) -> None:
@@ -344,12 +344,12 @@ class Responses:
     def _break_off_segments(self, response: Response) -> None:
         for segment in response.segments.values():
             if not segment.complete:
-                self._player.break_off(segment)
+                self._playout.break_off(segment)
 
     def _complete_segments(self, response: Response) -> None:
         for segment in response.segments.values():
             if not segment.complete:
-                self._player.complete(segment)
+                self._playout.complete(segment)
 
     def _mark_done(self, event: ResponseDone) -> None:
         fields: dict[str, object] = {"response": event.response_id, "status": event.status}
@@ -359,4 +359,4 @@ class Responses:
             fields["input_tokens"] = event.input_tokens
         if event.output_tokens is not None:
             fields["output_tokens"] = event.output_tokens
-        self._out.mark("response_done", fields)
+        self._context.mark("response_done", fields)

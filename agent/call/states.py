@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 
 
 class State(StrEnum):
@@ -192,9 +192,9 @@ def next_state(state: State, trigger: Trigger) -> State:
 class StateChart:
     """The call's state; every move is looked up in the table and marked."""
 
-    def __init__(self, out: Outbox, *, strict: bool) -> None:
+    def __init__(self, context: CallContext, *, strict: bool) -> None:
         self.state = State.CALL_RECEIVED
-        self._out = out
+        self._context = context
         self._strict = strict
 
     def move(self, trigger: Trigger) -> None:
@@ -208,8 +208,8 @@ class StateChart:
         except IllegalTransitionError as error:
             if self._strict:
                 raise
-            self._out.mark("event_dropped", {"type": trigger.value, "reason": str(error)})
+            self._context.mark("event_dropped", {"type": trigger.value, "reason": str(error)})
             return
         if target is not self.state:
-            self._out.mark("state_changed", {"from": self.state.value, "to": target.value})
+            self._context.mark("state_changed", {"from": self.state.value, "to": target.value})
             self.state = target

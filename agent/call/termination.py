@@ -6,37 +6,37 @@ then it is hung up, or transferred where that was wanted, and hung up if that fa
 are bounded, too.
 """
 
-from callerside.agent.call.api_session import Link
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.api_session import ApiSession
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Finish, HangUp, Timer, Transfer
-from callerside.agent.call.playout import Player
+from callerside.agent.call.playout import Playout
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.config.settings import LimitSettings
 from callerside.agent.telephony.interface import HungUp
 
 _HANG_UP_LIMIT_MS = 10_000
-"""For the leg to tell `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""
+"""For the leg to report `HungUp`. A BYE may take 32 s (RFC 3261 §17.1.2.2): nobody hears that."""
 _TRANSFER_LIMIT_MS = 30_000
 """For the outcome of a transfer: as long as a telephone rings."""
 
 
-class Closing:
+class Termination:
     """Hanging up, from the wish to the last mark."""
 
     def __init__(
         self,
-        out: Outbox,
+        context: CallContext,
         chart: StateChart,
-        player: Player,
-        link: Link,
+        playout: Playout,
+        session: ApiSession,
         responses: Responses,
         limits: LimitSettings,
     ) -> None:
-        self._out = out
+        self._context = context
         self._chart = chart
-        self._player = player
-        self._link = link
+        self._playout = playout
+        self._session = session
         self._responses = responses
         self._limits = limits
         self._wish: str | None = None
@@ -64,23 +64,23 @@ class Closing:
         """End the call after the model has taken leave, if there is one to do so."""
         if self._wish is None:
             self.goodbye_owed = True
-            if self._link.ready:
+            if self._session.ready:
                 self._responses.request(Purpose.GOODBYE, self._limits.goodbye_instructions)
         self.after_last_word(reason)
 
     def proceed(self, *, more_to_come: bool) -> None:
         """Hang up or transfer if it is wanted and nothing is left to be heard."""
-        if self._wish is None or more_to_come or not self._player.idle or self.transferring:
+        if self._wish is None or more_to_come or not self._playout.idle or self.transferring:
             return
         if self._transfer_to is None:
             self.now(self._wish)
             return
         self.transferring = True
-        self._link.close()
-        self._out.cancel_all_timers()
-        self._out.add(Transfer(uri=self._transfer_to))
-        self._out.mark("transfer_sent", {"uri": self._transfer_to})
-        self._out.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
+        self._session.close()
+        self._context.cancel_all_timers()
+        self._context.add(Transfer(uri=self._transfer_to))
+        self._context.mark("transfer_sent", {"uri": self._transfer_to})
+        self._context.set_timer(Timer.TRANSFER_LIMIT, _TRANSFER_LIMIT_MS)
 
     def transferred(self) -> None:
         """The caller is in good hands: our part is over."""
@@ -90,12 +90,12 @@ class Closing:
         """The caller is still here: hang up instead, once the last words have been heard."""
         self.transferring = False
         self._transfer_to = None
-        self._out.cancel_timer(Timer.TRANSFER_LIMIT)
+        self._context.cancel_timer(Timer.TRANSFER_LIMIT)
         self._limit_last_words()
 
     def limit_reached(self, timer: Timer) -> None:
         """A wait of the end's, or one that the call cannot outlive, is over."""
-        self._out.mark("watchdog_fired", {"what": timer.value})
+        self._context.mark("watchdog_fired", {"what": timer.value})
         self.now(self._wish or f"limit reached: {timer.value}")
 
     def now(self, reason: str, status: int = 200) -> None:
@@ -103,28 +103,28 @@ class Closing:
         if self.hanging_up:
             return
         self.hanging_up = True
-        self._player.end()
-        self._link.close()
-        self._out.cancel_all_timers()
-        self._out.mark("hang_up_sent", {"reason": reason})
-        self._out.add(HangUp(status=status))
-        self._out.set_timer(Timer.HANG_UP_LIMIT, _HANG_UP_LIMIT_MS)
+        self._playout.end()
+        self._session.close()
+        self._context.cancel_all_timers()
+        self._context.mark("hang_up_sent", {"reason": reason})
+        self._context.add(HangUp(status=status))
+        self._context.set_timer(Timer.HANG_UP_LIMIT, _HANG_UP_LIMIT_MS)
 
     def hung_up(self, event: HungUp) -> None:
         """The telephone's side is over, whoever ended it."""
-        self._player.end()
-        self._link.close()
-        self._out.cancel_all_timers()
+        self._playout.end()
+        self._session.close()
+        self._context.cancel_all_timers()
         fields = {"by": event.by, "status": event.status, "reason": event.reason}
         self._chart.move(Trigger.ENDED)
-        self._out.mark("call_ended", fields)
-        self._out.add(Finish())
+        self._context.mark("call_ended", fields)
+        self._context.add(Finish())
 
     def _limit_last_words(self) -> None:
         """What waits to be heard takes its time; only what comes beside it is limited."""
-        limit_ms = self._player.waiting_ms + self._limits.farewell_ms
-        self._out.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
+        limit_ms = self._playout.waiting_ms + self._limits.farewell_ms
+        self._context.set_timer(Timer.FAREWELL_LIMIT, limit_ms)
 
     def never_hung_up(self) -> None:
-        """The leg did not tell the end of the call: do without."""
+        """The leg did not report the end of the call: do without."""
         self.hung_up(HungUp(by="agent", status=200, reason="the leg did not answer"))

@@ -1,4 +1,4 @@
-"""Functions that the model calls: run off the call, their results told to the model.
+"""Functions that the model calls: run off the call, their results given to the model.
 
 A response may call several. They run when it is done, all at once and each with a time limit; when
 the last one has answered, the model is asked to go on. The three that are built in act on the call
@@ -16,13 +16,13 @@ from callerside.agent.call.builtin_tools import (
     TRANSFER,
     Declaration,
 )
-from callerside.agent.call.context import Outbox
-from callerside.agent.call.dtmf import Keys
+from callerside.agent.call.context import CallContext
+from callerside.agent.call.dtmf import DtmfCollector
 from callerside.agent.call.events import RunTool, SendDtmf, Timer, ToolFinished, Transfer
 from callerside.agent.call.history import History
-from callerside.agent.call.playout import Player
+from callerside.agent.call.playout import Playout
 from callerside.agent.call.responses import Purpose, Responses
-from callerside.agent.call.termination import Closing
+from callerside.agent.call.termination import Termination
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.events import FunctionCall
 from callerside.clock import NS_PER_MS
@@ -41,27 +41,27 @@ class _Running:
         self.started_ns = started_ns
 
 
-class Functions:
+class ToolCalls:
     """The model's function calls in one call."""
 
     def __init__(
         self,
-        out: Outbox,
-        player: Player,
+        context: CallContext,
+        playout: Playout,
         history: History,
         responses: Responses,
-        closing: Closing,
-        keys: Keys,
+        termination: Termination,
+        dtmf: DtmfCollector,
         settings: CallSettings,
         offered: Sequence[Declaration],
     ) -> None:
         """`offered`: declarations of everything that the model may call."""
-        self._out = out
-        self._player = player
+        self._context = context
+        self._playout = playout
         self._history = history
         self._responses = responses
-        self._closing = closing
-        self._keys = keys
+        self._termination = termination
+        self._dtmf = dtmf
         self._settings = settings
         self._names = {str(tool["name"]) for tool in offered}
         self._running: dict[str, _Running] = {}
@@ -84,8 +84,8 @@ class Functions:
         """A response is done, and these are the calls in it."""
         for call in calls:
             self._history.agent_called(call.call_id, call.name, call.arguments)
-            self._out.mark("tool_called", {"name": call.name, "call_id": call.call_id})
-            self._running[call.call_id] = _Running(call, self._out.now_ns)
+            self._context.mark("tool_called", {"name": call.name, "call_id": call.call_id})
+            self._running[call.call_id] = _Running(call, self._context.now_ns)
         for call in calls:
             self._start(call)
 
@@ -94,9 +94,9 @@ class Functions:
         running = self._running.pop(event.call_id, None)
         if running is None:
             return
-        took_ms = (self._out.now_ns - running.started_ns) / NS_PER_MS
+        took_ms = (self._context.now_ns - running.started_ns) / NS_PER_MS
         fields = {"name": running.call.name, "call_id": event.call_id, "ok": event.ok}
-        self._out.mark("tool_finished", {**fields, "took_ms": took_ms})
+        self._context.mark("tool_finished", {**fields, "took_ms": took_ms})
         self._history.function_said(event.call_id, _bounded(event.output))
         if running.call.name != HANG_UP:
             self._ask_when_done = True
@@ -106,13 +106,13 @@ class Functions:
     def proceed(self) -> None:
         """Transfer, if the model wants it and the caller has heard what there is to be heard."""
         uri = self._transfer_to
-        if uri is None or not self._player.idle:
+        if uri is None or not self._playout.idle:
             return
-        if self._closing.hanging_up or self._closing.transferring:
+        if self._termination.hanging_up or self._termination.transferring:
             return  # the call ends some other way
         self._transfer_to = None
-        self._out.add(Transfer(uri=uri))
-        self._out.mark("transfer_sent", {"uri": uri})
+        self._context.add(Transfer(uri=uri))
+        self._context.mark("transfer_sent", {"uri": uri})
         self._limit()
 
     def time_limit(self) -> None:
@@ -121,7 +121,7 @@ class Functions:
         if self._transferring is not None and unsent is not None:
             call, self._transferring = self._transferring, None
             self._fail(call.call_id, "not transferred: the caller could not hear your last words")
-        self._out.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
         limit_s = self._settings.limits.tool_ms / 1000
         for call_id in list(self._running):
             self._fail(call_id, f"no answer within {limit_s:g} s")
@@ -133,7 +133,7 @@ class Functions:
             return
         if 200 <= status < 300:
             self._succeed(call.call_id, "The caller has been transferred.")
-            self._closing.after_last_word("transferred")
+            self._termination.after_last_word("transferred")
         else:
             self._fail(call.call_id, f"the transfer failed with SIP status {status}")
 
@@ -155,18 +155,18 @@ class Functions:
         if built_in is not None:
             built_in(call, arguments)
         else:
-            self._out.add(
+            self._context.add(
                 RunTool(
                     call_id=call.call_id,
                     name=call.name,
                     arguments=arguments,
-                    keys=self._keys.pressed_so_far,
+                    keys=self._dtmf.pressed_so_far,
                 )
             )
 
     def _hang_up(self, call: FunctionCall, _arguments: Mapping[str, Any]) -> None:
         self._succeed(call.call_id, "The call ends when the caller has heard your last word.")
-        self._closing.after_last_word("the model hung up")
+        self._termination.after_last_word("the model hung up")
 
     def _transfer(self, call: FunctionCall, arguments: Mapping[str, Any]) -> None:
         uri = arguments.get("uri")
@@ -185,17 +185,17 @@ class Functions:
             reason = f"digits must be some of 0-9 * # A-D, at most {_MOST_DIGITS} at a time"
             self._fail(call.call_id, reason)
             return
-        self._out.add(SendDtmf(digits=digits))
+        self._context.add(SendDtmf(digits=digits))
         for digit in digits:
-            self._out.mark("dtmf_sent", {"digit": digit, "method": "rfc4733"})
+            self._context.mark("dtmf_sent", {"digit": digit, "method": "rfc4733"})
         self._succeed(call.call_id, "The keys have been pressed.")
 
     def _limit(self) -> None:
         """The time of what runs begins anew; what is to be heard before a transfer has its own."""
         limit_ms: float = self._settings.limits.tool_ms
         if self._transfer_to is not None:
-            limit_ms += self._player.waiting_ms
-        self._out.set_timer(Timer.TOOL_LIMIT, limit_ms)
+            limit_ms += self._playout.waiting_ms
+        self._context.set_timer(Timer.TOOL_LIMIT, limit_ms)
 
     def _succeed(self, call_id: str, output: str) -> None:
         self.finished(ToolFinished(call_id=call_id, ok=True, output=output))
@@ -205,7 +205,7 @@ class Functions:
         self.finished(ToolFinished(call_id=call_id, ok=False, output=output))
 
     def _all_finished(self) -> None:
-        self._out.cancel_timer(Timer.TOOL_LIMIT)
+        self._context.cancel_timer(Timer.TOOL_LIMIT)
         if self._ask_when_done:
             self._ask_when_done = False
             self._responses.request(Purpose.TURN)

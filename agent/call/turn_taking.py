@@ -6,9 +6,9 @@ and our own voice activity detection ends the turn, commits, and asks for the an
 stands behind each step that the server might leave out.
 """
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
-from callerside.agent.call.playout import Player, Segment
+from callerside.agent.call.playout import Playout, Segment
 from callerside.agent.call.responses import Purpose, Responses
 from callerside.agent.call.states import StateChart, Trigger
 from callerside.agent.call.uplink import Uplink
@@ -18,28 +18,28 @@ from callerside.agent.realtime.events import Committed, SpeechStarted, SpeechSto
 from callerside.agent.realtime.requests import commit, truncate
 from callerside.clock import NS_PER_S
 
-_COMMIT_TOLD_NS = 5 * NS_PER_S
-"""For so long a server may tell what became of a commit of ours: a refusal takes it a second."""
+_COMMIT_REPORTED_NS = 5 * NS_PER_S
+"""For so long a server may report what became of a commit of ours: a refusal takes it a second."""
 
 _SPEECH_LIMIT_MS = 120_000
-"""So long, at least, may a caller talk without a pause; then the end of it was not told."""
+"""So long, at least, may a caller talk without a pause; then the end of it was not reported."""
 
 
-class Turns:
+class TurnTaking:
     """The caller's turns, from the first sound to the answer's creation."""
 
     def __init__(
         self,
-        out: Outbox,
+        context: CallContext,
         chart: StateChart,
-        player: Player,
+        playout: Playout,
         responses: Responses,
         uplink: Uplink,
         settings: CallSettings,
     ) -> None:
-        self._out = out
+        self._context = context
         self._chart = chart
-        self._player = player
+        self._playout = playout
         self._responses = responses
         self._uplink = uplink
         self._settings = settings.turns
@@ -47,7 +47,7 @@ class Turns:
         self._speech_limit_ms = silence_ms and max(silence_ms, _SPEECH_LIMIT_MS)
         self._commit_id: str | None = None
         self._commits: dict[str, int] = {}
-        """Commits of ours that the server may still tell of, and when they were sent."""
+        """Commits of ours that the server may still report on, and when they were sent."""
         self._retried = False
         self._started_item: str | None = None
         self._overtaken_item: str | None = None
@@ -67,8 +67,8 @@ class Turns:
         Answers whether the caller still waits for words that this session owed.
         """
         owed = self.answer_due or self.committing
-        self._out.cancel_timer(Timer.SPEECH_LIMIT)
-        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self._context.cancel_timer(Timer.SPEECH_LIMIT)
+        self._context.cancel_timer(Timer.COMMIT_LIMIT)
         self._detector.reset()
         self.speaking = False
         self.committing = False
@@ -80,14 +80,14 @@ class Turns:
     def speech_started(self, event: SpeechStarted) -> None:
         """The server, or our own ear, hears the caller speak: a barge-in if we are speaking too."""
         fields = {"item": event.item_id, "audio_start_ms": event.audio_start_ms}
-        self._out.mark("speech_started", fields)
+        self._context.mark("speech_started", fields)
         if self.committing and event.item_id == self._overtaken_item:
             self._barge_in()
             return  # its stop has come before it: the caller speaks no more
         self._started_item = event.item_id
-        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self._context.cancel_timer(Timer.COMMIT_LIMIT)
         if not self._responses.expected:
-            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+            self._context.cancel_timer(Timer.RESPONSE_LIMIT)
         self.speaking = True
         self.committing = False
         self._watch(Timer.SPEECH_LIMIT, self._speech_limit_ms)
@@ -97,8 +97,8 @@ class Turns:
     def speech_stopped(self, event: SpeechStopped) -> None:
         """The caller has stopped: the turn is to be committed, by the server or by us."""
         fields = {"item": event.item_id, "audio_end_ms": event.audio_end_ms}
-        self._out.mark("speech_stopped", fields)
-        self._out.cancel_timer(Timer.SPEECH_LIMIT)
+        self._context.mark("speech_stopped", fields)
+        self._context.cancel_timer(Timer.SPEECH_LIMIT)
         self._overtaken_item = event.item_id if event.item_id != self._started_item else None
         self.speaking = False
         self.committing = True
@@ -117,10 +117,10 @@ class Turns:
         Where the server commits too, a commit of ours comes to a turn that is committed already. It
         makes an item of what was heard since, or an error; neither is a turn, and nobody answers.
         """
-        self._out.mark("committed", {"item": event.item_id})
+        self._context.mark("committed", {"item": event.item_id})
         if not self.committing and self._is_ours():
             return
-        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self._context.cancel_timer(Timer.COMMIT_LIMIT)
         self.committing = False
         self._commit_id = None
         self._retried = False
@@ -134,9 +134,9 @@ class Turns:
             self._responses.request(Purpose.TURN)
 
     def answered(self, *, of_its_own: bool) -> None:
-        """A response was created; the server's own answers a turn, even if it told no commit."""
+        """A response was created; the server's own answers a turn, even without a commit."""
         if of_its_own and self.committing and not self.answer_due:
-            self._out.cancel_timer(Timer.COMMIT_LIMIT)
+            self._context.cancel_timer(Timer.COMMIT_LIMIT)
             self.committing = False
         self.answer_due = False
 
@@ -162,7 +162,7 @@ class Turns:
 
         A stop that comes after all is a turn like any other.
         """
-        self._out.mark("watchdog_fired", {"what": Timer.SPEECH_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.SPEECH_LIMIT.value})
         self.speaking = False
         self._chart.move(Trigger.SPEECH_STOPPED)
         self.dismiss()
@@ -172,7 +172,7 @@ class Turns:
 
         Answers whether it was given up, and the caller waits for words that will not come.
         """
-        self._out.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
         if self._retried:
             self.dismiss()
             return (
@@ -192,7 +192,7 @@ class Turns:
 
         Answers whether it was given up, and the caller waits for words that will not come.
         """
-        self._out.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
+        self._context.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
         if self._responses.abandon_request() or self._retried:
             waits = not self.committing and not self.speaking
             if not self.committing:
@@ -213,30 +213,30 @@ class Turns:
 
     def dismiss(self) -> None:
         """What sounded like a turn leads to nothing."""
-        self._out.cancel_timer(Timer.COMMIT_LIMIT)
+        self._context.cancel_timer(Timer.COMMIT_LIMIT)
         if not self._responses.pending:
-            self._out.cancel_timer(Timer.RESPONSE_LIMIT)
+            self._context.cancel_timer(Timer.RESPONSE_LIMIT)
         self.committing = False
         self.answer_due = False
         self._commit_id = None
         self._chart.move(Trigger.SPEECH_DISMISSED)
 
     def cleared(self, segments: list[Segment]) -> None:
-        """Playout stopped: tell the server what the caller heard of each item that it knows."""
+        """Playout stopped: truncate to what the caller heard of each item that it knows."""
         for segment in segments:
             if not segment.item or segment.forgotten:
                 continue
             if segment.played and not segment.whole:
                 # Never more than has arrived: the server refuses what is past the audio it sent.
-                heard_ms = int(self._player.ms(min(segment.played, segment.queued)))
-                self._out.send(truncate(segment.item, heard_ms))
+                heard_ms = int(self._playout.ms(min(segment.played, segment.queued)))
+                self._context.send(truncate(segment.item, heard_ms))
                 fields = {"item": segment.item, "audio_end_ms": heard_ms}
-                self._out.mark("truncate_sent", fields)
+                self._context.mark("truncate_sent", fields)
 
     def truncated(self, event: Truncated) -> None:
         """The server has cut the item."""
         fields = {"item": event.item_id, "audio_end_ms": event.audio_end_ms}
-        self._out.mark("truncated", fields)
+        self._context.mark("truncated", fields)
 
     @property
     def _local_item(self) -> str:
@@ -249,14 +249,14 @@ class Turns:
 
     def _interrupt(self, *, heard_by_server: bool) -> None:
         self._responses.interrupt(heard_by_server=heard_by_server)
-        self._player.interrupt()
+        self._playout.interrupt()
 
     def _commit(self) -> None:
         self._uplink.flush()
-        self._commit_id = self._out.send(commit())
+        self._commit_id = self._context.send(commit())
         self._forget_commits()
-        self._commits[self._commit_id] = self._out.now_ns
-        self._out.mark("commit_sent")
+        self._commits[self._commit_id] = self._context.now_ns
+        self._context.mark("commit_sent")
 
     def _is_ours(self) -> bool:
         """Whether a commit that no turn waits for is one of ours."""
@@ -267,9 +267,9 @@ class Turns:
         return True
 
     def _forget_commits(self) -> None:
-        since_ns = self._out.now_ns - _COMMIT_TOLD_NS
+        since_ns = self._context.now_ns - _COMMIT_REPORTED_NS
         self._commits = {one: sent for one, sent in self._commits.items() if sent > since_ns}
 
     def _watch(self, timer: Timer, limit_ms: int) -> None:
         if limit_ms:
-            self._out.set_timer(timer, limit_ms)
+            self._context.set_timer(timer, limit_ms)

@@ -7,7 +7,7 @@ must not be interrupted (server VAD would cancel it). What is kept is bounded: t
 from collections import deque
 from collections.abc import Sequence
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import SendEvent
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.realtime.requests import append
@@ -21,8 +21,8 @@ _BACKLOG_CHUNK_FRAMES = 50
 class Uplink:
     """Caller audio in, `input_audio_buffer.append` out."""
 
-    def __init__(self, out: Outbox, settings: CallSettings, rate_hz: int) -> None:
-        self._out = out
+    def __init__(self, context: CallContext, settings: CallSettings, rate_hz: int) -> None:
+        self._context = context
         self._rate_hz = rate_hz
         self._trace = settings.timeline.trace_audio
         self._frames_an_append = settings.turns.append_interval_ms // FRAME_MS
@@ -88,7 +88,7 @@ class Uplink:
 
     def _append(self, pcm: bytes, heard_ns: int) -> None:
         """One append; `heard_ns` is that of the last frame in it."""
-        self._out.add(SendEvent(event=append(self._format.encode(pcm))))
+        self._context.add(SendEvent(event=append(self._format.encode(pcm))))
         samples = len(pcm) // BYTES_PER_SAMPLE
         self._total_samples += samples
         if self._trace:
@@ -97,7 +97,7 @@ class Uplink:
                 "total_samples": self._total_samples,
                 "heard_ns": heard_ns,
             }
-            self._out.mark("audio_appended", fields)
+            self._context.mark("audio_appended", fields)
 
     def _bound(self) -> None:
         while self._kept_bytes > self._max_kept_bytes:
@@ -111,7 +111,7 @@ class Uplink:
     def _mark_dropped(self) -> None:
         if self._dropped_bytes:
             dropped_ms = self._dropped_bytes * 1000 / (self._rate_hz * BYTES_PER_SAMPLE)
-            self._out.mark("capture_overflowed", {"dropped_ms": dropped_ms})
+            self._context.mark("capture_overflowed", {"dropped_ms": dropped_ms})
             self._dropped_bytes = 0
 
     def _forget(self) -> None:

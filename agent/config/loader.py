@@ -1,7 +1,7 @@
 """Reads the settings: a YAML file, overridden by the environment, where alone the secrets are.
 
 `CALLERSIDE_SIP__PORT=5070` overrides `sip.port`: two underscores step into a section, and the value
-is read as YAML. What is wrong is told in one line: where it stands, what was expected, and the
+is read as YAML. What is wrong is reported in one line: where it stands, what was expected, and the
 nearest right word.
 """
 

@@ -105,7 +105,7 @@ class SipSettings(Model):
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)
-    """Told to callers who are refused."""
+    """Sent to callers who are refused, as `Retry-After`."""
     allowed_peers: list[str] = Field(default=[])
     """Networks (CIDR) that may call; empty: everybody."""
     registration: RegistrationSettings | None = None
@@ -149,7 +149,7 @@ class HttpSettings(Model):
     host: str = "127.0.0.1"
     """Address of the pages."""
     port: Port | None = None
-    """None: there are no pages; 0: any free port, told in the log."""
+    """None: there are no pages; 0: any free port, which the log has."""
 
 
 class DrainSettings(Model):
@@ -333,7 +333,7 @@ class GreetingSettings(Model):
 
 
 class BeepSettings(Model):
-    """The tone that tells the caller that the line is up."""
+    """The tone by which the caller knows that the line is up."""
 
     enabled: bool = True
     """False: the greeting is the first thing that is heard."""
@@ -356,7 +356,7 @@ class DtmfSettings(Model):
     """Keys that the caller presses."""
 
     to_model: bool = True
-    """Tell the model, as an item of the conversation."""
+    """Pass them to the model, as an item of the conversation."""
     gap_ms: Milliseconds = 1_500
     """A pause that ends a number; `#` ends it at once."""
     interrupts: bool = True
@@ -434,7 +434,7 @@ class CallSettings(Model):
     """Everything that shapes one call."""
 
     instructions: str = "You are a friendly voice on the telephone. Answer briefly."
-    """What the model is told about itself and its work."""
+    """What the model should know about itself and its work."""
     voice: str = "marin"
     """One of the model's voices."""
     realtime: RealtimeSettings = RealtimeSettings()

@@ -48,7 +48,7 @@ class Proxy:
     workers: Sequence[str]
     """`host:port` of each."""
     workers_known_as: str | None = None
-    """The host that they themselves tell callers, where it is not the one in `workers`."""
+    """The host that they themselves advertise to callers, where it is not the one in `workers`."""
     allowed_peers: Sequence[str] = ()
     """Networks (CIDR) that may call; empty: everybody."""
     retry_after_s: int = 5

@@ -1,6 +1,6 @@
 """Records a production call: what the caller said and what was really played, on one clock.
 
-`TapedLeg` stands between the call and its leg and listens to both sides. What was played is known
+`RecordingLeg` stands between the call and its leg and records both sides. What was played is known
 exactly: audio goes into the queue in the order of `play`, `FramePlayed` says how much of it left,
 and `PlayoutCleared` how much never did. The file is written as the call goes on, so that a long
 call costs no memory, and gets its name when it is whole.
@@ -41,18 +41,18 @@ _FRAME_NS = FRAME_MS * NS_PER_MS
 _log = structlog.get_logger(__name__)
 
 
-class TapeError(OSError):
+class CallRecordingError(OSError):
     """The recording cannot be written: says which file and why."""
 
 
-class WavTape:
+class StereoWavWriter:
     """A stereo WAV file that grows: left the caller, right the agent."""
 
     def __init__(self, path: Path, rate_hz: int) -> None:
         """Begin the file, under a name that says that it is not whole.
 
         Raises:
-            TapeError: it cannot be written there.
+            CallRecordingError: it cannot be written there.
         """
         self.path = path
         self._part = path.with_name(path.name + ".part")
@@ -65,7 +65,7 @@ class WavTape:
                 self._part, "w", samplerate=rate_hz, channels=2, format="WAV", subtype="PCM_16"
             )
         except (OSError, soundfile.LibsndfileError) as error:
-            raise TapeError(f"{path}: cannot be written: {error}") from None
+            raise CallRecordingError(f"{path}: cannot be written: {error}") from None
 
     def add_left(self, pcm: bytes) -> None:
         """More of the caller."""
@@ -81,7 +81,7 @@ class WavTape:
         """Write what is left, the shorter side filled with silence, and give the file its name.
 
         Raises:
-            TapeError: the disk did not take it.
+            CallRecordingError: the disk did not take it.
         """
         length = max(len(self._left), len(self._right))
         for side in (self._left, self._right):
@@ -91,7 +91,7 @@ class WavTape:
             self._file.close()
             self._part.replace(self.path)
         except (OSError, soundfile.LibsndfileError) as error:
-            raise TapeError(f"{self.path}: cannot be finished: {error}") from None
+            raise CallRecordingError(f"{self.path}: cannot be finished: {error}") from None
 
     def _write(self, at_least_bytes: int) -> None:
         both = min(len(self._left), len(self._right))
@@ -101,19 +101,21 @@ class WavTape:
         try:
             self._file.write(np.stack(sides, axis=1))
         except (OSError, soundfile.LibsndfileError) as error:
-            raise TapeError(f"{self.path}: cannot be written: {error}") from None
+            raise CallRecordingError(f"{self.path}: cannot be written: {error}") from None
         del self._left[:both]
         del self._right[:both]
 
 
-class TapedLeg:
-    """A `CallLeg` that records on a tape whatever passes through it."""
+class RecordingLeg:
+    """A `CallLeg` that records whatever passes through it."""
 
-    def __init__(self, leg: CallLeg, tape: WavTape, marks: MarkSink, *, call: str) -> None:
+    def __init__(
+        self, leg: CallLeg, writer: StereoWavWriter, marks: MarkSink, *, call: str
+    ) -> None:
         """`marks` gets the one that says when sample 0 of the recording was."""
         self.sample_rate_hz = leg.sample_rate_hz
         self._leg = leg
-        self._tape: WavTape | None = tape
+        self._writer: StereoWavWriter | None = writer
         self._marks = marks
         self._call = call
         self._frame_bytes = leg.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
@@ -124,15 +126,15 @@ class TapedLeg:
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
-        self._leg.start(self.overheard(on_input))
+        self._leg.start(self.recorded(on_input))
 
-    def overheard(self, on_input: Callable[[LegInput], None]) -> Callable[[LegInput], None]:
+    def recorded(self, on_input: Callable[[LegInput], None]) -> Callable[[LegInput], None]:
         """What records an input and then hands it on; for a leg that has been started already."""
 
-        def listen(told: LegInput) -> None:
-            if self._tape is not None:
-                self._record(told)
-            on_input(told)
+        def listen(event: LegInput) -> None:
+            if self._writer is not None:
+                self._record(event)
+            on_input(event)
 
         return listen
 
@@ -162,29 +164,29 @@ class TapedLeg:
         """See `CallLeg.transfer`."""
         self._leg.transfer(uri)
 
-    def _record(self, told: LegInput) -> None:
-        assert self._tape is not None  # noqa: S101 - looked at by the only caller
+    def _record(self, event: LegInput) -> None:
+        assert self._writer is not None  # noqa: S101 - looked at by the only caller
         try:
-            self._follow(told, self._tape)
+            self._follow(event, self._writer)
         except Exception as error:  # the call, and above all its end, is worth more
-            bug = None if isinstance(error, TapeError) else error
+            bug = None if isinstance(error, CallRecordingError) else error
             _log.error("recording_failed", error=str(error), exc_info=bug)
-            self._tape = None
+            self._writer = None
 
-    def _follow(self, told: LegInput, tape: WavTape) -> None:
-        match told:
+    def _follow(self, event: LegInput, writer: StereoWavWriter) -> None:
+        match event:
             case FramePlayed():
-                tape.add_right(self._hole("right", told.at_ns) + self._take(told.samples))
+                writer.add_right(self._hole("right", event.at_ns) + self._take(event.samples))
             case AudioReceived():
-                tape.add_left(self._hole("left", told.at_ns) + told.pcm)
-            case PlayoutCleared():  # dropped from the front: all that was played has been told
-                del self._queue[: told.dropped_samples * BYTES_PER_SAMPLE]
+                writer.add_left(self._hole("left", event.at_ns) + event.pcm)
+            case PlayoutCleared():  # dropped from the front: all that was played has been reported
+                del self._queue[: event.dropped_samples * BYTES_PER_SAMPLE]
             case PlayoutOverflowed():
-                kept = max(0, len(self._queue) - told.dropped_samples * BYTES_PER_SAMPLE)
+                kept = max(0, len(self._queue) - event.dropped_samples * BYTES_PER_SAMPLE)
                 del self._queue[kept:]
             case HungUp():
-                self._tape = None
-                tape.close()
+                self._writer = None
+                writer.close()
 
     def _take(self, samples: int) -> bytes:
         """One frame as it left: so much from the queue, then silence."""

@@ -133,7 +133,7 @@ class CallRecords:
         now: Callable[[], datetime] = utc_now,
         note: Callable[[Iterable[dict[str, Any]]], None] = lambda _: None,
     ) -> None:
-        """`note` is told what is known of each call that is up, whenever that is something new."""
+        """`note` gets what is known of each call that is up, whenever that is something new."""
         self._write = write
         self._now = now
         self._note = note
@@ -166,7 +166,7 @@ class RecordFile:
     """Appends records to a JSON Lines file.
 
     Opened anew for each record, and written with a single `write` in append mode: several workers
-    can share the file, and it can be rotated at any time without telling anyone.
+    can share the file, and it can be rotated at any time without notifying anyone.
     """
 
     def __init__(self, path: Path) -> None:
@@ -189,7 +189,7 @@ class RecordFile:
 
 
 def record_writer(file: RecordFile) -> Callable[[dict[str, Any]], None]:
-    """Writes records; one that the disk does not take is told in the log, whole."""
+    """Writes records; one that the disk does not take is logged, whole."""
 
     def write(record: dict[str, Any]) -> None:
         try:

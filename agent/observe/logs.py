@@ -157,7 +157,7 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # websockets tells whole frames at debug: they hold the caller's voice
+    # websockets logs whole frames at debug: they hold the caller's voice
     logging.getLogger("websockets").setLevel(max(logging.INFO, root.level))
 
 

@@ -324,7 +324,7 @@ class AgentMetrics:
     """A mark sink that feeds a registry."""
 
     def __init__(self, *, process: bool = True) -> None:
-        """With `process`, the registry also tells the process's own CPU, memory and files."""
+        """With `process`, the registry also has the process's own CPU, memory and files."""
         self.registry = CollectorRegistry()
         if process:
             ProcessCollector(registry=self.registry)
@@ -376,11 +376,11 @@ class AgentMetrics:
         self._refused.labels(self._refusal(status), reason).inc()
 
     def set_lines(self, lines: int) -> None:
-        """Tell how many calls can be up at once."""
+        """Set how many calls can be up at once."""
         self._lines.set(lines)
 
     def set_draining(self, *, draining: bool) -> None:
-        """Tell whether the process is draining."""
+        """Set whether the process is draining."""
         self._draining.set(draining)
 
     def page(self) -> bytes:

@@ -1,6 +1,6 @@
 """How long each turn took, hop by hop, as the agent itself can see it from its own marks.
 
-Metrics and call records both tell turn latency; this is the one place that computes it. It is the
+Metrics and call records both report turn latency; this is the one place that computes it. It is the
 agent's share of the truth only: what the caller's ear heard is measured by a test, not here.
 """
 

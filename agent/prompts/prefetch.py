@@ -80,16 +80,16 @@ class PromptSession:
         """It was made, or it cannot be made."""
         return self.prompt is not None or self.problem is not None
 
-    def handle(self, told: RealtimeInput) -> list[Event]:
-        """What the connection told; answers what to send."""
-        if isinstance(told, RealtimeClosed):
-            self.problem = self.problem or told.reason
-        if not isinstance(told, RealtimeEvent) or self.over:
+    def handle(self, received: RealtimeInput) -> list[Event]:
+        """Take what the connection reports; returns what to send."""
+        if isinstance(received, RealtimeClosed):
+            self.problem = self.problem or received.reason
+        if not isinstance(received, RealtimeEvent) or self.over:
             return []
         try:
-            event = events.read(told.event, self._wanted.settings.realtime.dialect)
+            event = events.read(received.event, self._wanted.settings.realtime.dialect)
         except events.EventError as error:
-            self.problem = f"{told.event.get('type')}: {error}"
+            self.problem = f"{received.event.get('type')}: {error}"
             return []
         return self._handle_event(event)
 
@@ -137,13 +137,13 @@ class PromptSession:
 Connect = Callable[[WantedPrompt], WebSocketConnection]
 
 
-async def warm(settings: Settings, secrets: Secrets, tell: Callable[[Outcome], None]) -> bool:
+async def warm(settings: Settings, secrets: Secrets, report: Callable[[Outcome], None]) -> bool:
     """Make every prompt that is not cached yet; answers whether all are there now.
 
     Args:
         settings: the prompts of every route are made.
         secrets: the API key.
-        tell: told of each prompt, as soon as it is known what became of it.
+        report: called for each prompt, as soon as it is known what became of it.
     """
     connect = _connector(secrets)
     rate_hz = WIDE_HZ if settings.sip.sample_rate_hz == "auto" else settings.sip.sample_rate_hz
@@ -152,7 +152,7 @@ async def warm(settings: Settings, secrets: Secrets, tell: Callable[[Outcome], N
         store = PromptCache(wanted.settings.greeting.cache_dir or default_cache_dir())
         outcome = await make(wanted, rate_hz, store, connect)
         well = well and outcome.problem is None
-        tell(outcome)
+        report(outcome)
     return well
 
 
@@ -212,8 +212,8 @@ async def _converse(
 ) -> None:
     over = asyncio.Event()
 
-    def take(told: RealtimeInput) -> None:
-        for event in session.handle(told):
+    def take(received: RealtimeInput) -> None:
+        for event in session.handle(received):
             connection.send(event)
         if session.over:
             over.set()
@@ -233,7 +233,7 @@ def _connector(secrets: Secrets) -> Connect:
     def connect(wanted: WantedPrompt) -> WebSocketConnection:
         realtime = wanted.settings.realtime
         return WebSocketConnection(
-            # A pattern is no number; a server that tells numbers apart will not know this one.
+            # A pattern is no number; a server that distinguishes numbers will not know this one.
             realtime_url(realtime, wanted.called.strip("*?") or "greet"),
             model=realtime.model,
             api_key=secrets.api_key,

@@ -38,7 +38,7 @@ _CLOSE_TIMEOUT_S = 2.0
 _PING_INTERVAL_S = 5.0
 _PING_TIMEOUT_S = 10.0
 """A socket that is dead without a word is found out in 15 s: its caller hears nothing meanwhile."""
-_MAX_TOLD_CHARS = 200
+_MAX_QUOTED_CHARS = 200
 """Of what a stranger wrote."""
 _APPEND = "input_audio_buffer.append"
 _APPEND_NAME = _APPEND.encode()
@@ -119,7 +119,7 @@ class WebSocketConnection:
             closed = await self._talk()
         except asyncio.CancelledError:
             closed = RealtimeClosed(reason=self._overflow)
-        self._tell(closed)
+        self._notify(closed)
 
     async def _talk(self) -> RealtimeClosed:
         try:
@@ -149,7 +149,7 @@ class WebSocketConnection:
         for event in self._unsent:
             self._push(socket, event)
         self._unsent.clear()
-        self._tell(RealtimeConnected())
+        self._notify(RealtimeConnected())
         tasks = [
             asyncio.create_task(work, name=f"realtime-{name}")
             for name, work in (
@@ -175,9 +175,9 @@ class WebSocketConnection:
     async def _read(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                self._tell(_decode(await socket.recv()))
+                self._notify(_decode(await socket.recv()))
 
-    def _tell(self, event: RealtimeInput) -> None:
+    def _notify(self, event: RealtimeInput) -> None:
         if self._on_input is not None:
             self._on_input(event)
 
@@ -199,8 +199,8 @@ def _redirect(error: InvalidStatus) -> str:
     if not to or not 300 <= error.response.status_code < 400:
         return ""
     return (
-        f", a redirect to {to[0][:_MAX_TOLD_CHARS]!r}, which is not followed: it would get the key "
-        "and the caller's voice; realtime.url must name the server itself"
+        f", a redirect to {to[0][:_MAX_QUOTED_CHARS]!r}, which is not followed: it would get the "
+        "key and the caller's voice; realtime.url must name the server itself"
     )
 
 

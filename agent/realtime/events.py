@@ -29,7 +29,7 @@ class SessionCreated:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionUpdated:
-    """`session.updated`: the formats that are in force now, as far as the server tells them."""
+    """`session.updated`: the formats that are in force now, as far as the server reports them."""
 
     input_format: str | None
     output_format: str | None

@@ -51,7 +51,7 @@ class RealtimeConnection(Protocol):
     """One connection. Inputs arrive one at a time, on the loop's thread, never within a call."""
 
     def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
-        """Connect in the background; what becomes of it is told as inputs."""
+        """Connect in the background; what becomes of it is reported as inputs."""
 
     def send(self, event: Event) -> None:
         """Queue an event. Never blocks; the queue is bounded, and overflowing it closes."""

@@ -101,12 +101,12 @@ class RecordedConnection:
     def start(self, on_input: Callable[[RealtimeInput], None]) -> None:
         """See `RealtimeConnection.start`."""
 
-        def listen(told: RealtimeInput) -> None:
-            if isinstance(told, RealtimeEvent):
-                self._file.add("server", told.event)
-            elif isinstance(told, RealtimeClosed):
+        def listen(received: RealtimeInput) -> None:
+            if isinstance(received, RealtimeEvent):
+                self._file.add("server", received.event)
+            elif isinstance(received, RealtimeClosed):
                 self._file.close()
-            on_input(told)
+            on_input(received)
 
         self._connection.start(listen)
 

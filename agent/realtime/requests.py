@@ -50,7 +50,7 @@ def commit() -> Event:
 
 
 def truncate(item_id: str, audio_end_ms: int) -> Event:
-    """Tell how much of an item has been heard; the rest leaves the conversation."""
+    """Report how much of an item has been heard; the rest leaves the conversation."""
     return {
         "type": "conversation.item.truncate",
         "item_id": item_id,

@@ -21,7 +21,7 @@ LOST = {"by": "agent", "status": None, "reason": "the process that had the call 
 _log = structlog.get_logger(__name__)
 
 
-class OpenCalls:
+class InFlightCalls:
     """This process's note. A disk that does not take it costs one line in the log, no call."""
 
     def __init__(self, records: Path) -> None:
@@ -59,7 +59,7 @@ class OpenCalls:
 
 
 def lost_calls(records: Path, pid: int | None = None) -> Iterator[dict[str, Any]]:
-    """The records that processes owe which were killed; each is told once.
+    """The records that processes owe which were killed; each is returned once.
 
     Args:
         records: the file of records, beside which the notes are.

@@ -51,7 +51,7 @@ class SetDrainTimer:
 
 @dataclass(frozen=True, slots=True)
 class StopProcess:
-    """All is done, exit. `left_behind`: calls that did not even end when told to."""
+    """All is done, exit. `left_behind`: calls that did not even end when ordered to."""
 
     left_behind: int
 

@@ -31,17 +31,17 @@ _T = TypeVar("_T")
 
 _SERVER_ERROR = 500
 _FAILED_LIMIT_MS = 10_000
-"""For the leg to tell the end of a call that a bug has ended."""
+"""For the leg to report the end of a call that a bug has ended."""
 
 Connect = Callable[[events.ConnectRealtime], RealtimeConnection]
 Work = Callable[[], CallInput]
 OnFailure = Callable[[CallInput, Exception], None]
-Background = Callable[[Work, Callable[[CallInput], None]], None]
+RunInBackground = Callable[[Work, Callable[[CallInput], None]], None]
 """Runs work elsewhere, and hands what it returned to the callback on the call's own thread."""
 
 
 def run_inline(work: Work, on_done: Callable[[CallInput], None]) -> None:
-    """A `Background` for lanes where nothing takes time."""
+    """A `RunInBackground` for lanes where nothing takes time."""
     on_done(work())
 
 
@@ -59,8 +59,8 @@ class CallDriver:
         *,
         call: str,
         tools: Mapping[str, Tool] | None = None,
-        background: Background = run_inline,
-        run_tools: Background = run_inline,
+        background: RunInBackground = run_inline,
+        run_tools: RunInBackground = run_inline,
         on_end: Callable[[], None] = lambda: None,
         on_failure: OnFailure | None = None,
     ) -> None:
@@ -77,8 +77,9 @@ class CallDriver:
             tools: the user's functions.
             background: runs work with prompt files.
             run_tools: runs the user's functions.
-            on_end: told once, when the call is over, whatever has failed.
-            on_failure: told of a bug that an input ran into. It costs this call, which is hung up,
+            on_end: called once, when the call is over, whatever has failed.
+            on_failure: called for a bug that an input ran into. It costs this call, which is hung
+            up,
                 and no other. Without it, the bug is raised: in tests it must not be missed.
         """
         self._machine = machine
@@ -96,7 +97,7 @@ class CallDriver:
         self._failed = False
         self._connection: RealtimeConnection | None = None
         self._timers: dict[Timer, ClockTimer] = {}
-        self._inbox: deque[CallInput] = deque()
+        self._inputs: deque[CallInput] = deque()
         self._busy = False
         self._over = False
         self._effects = self._effect_handlers()
@@ -110,17 +111,17 @@ class CallDriver:
         self.feed(EndRequested(reason=reason, at_once=at_once))
 
     def feed(self, event: CallInput) -> None:
-        """Tell the machine something, and do what it asks for."""
+        """Pass an input to the machine, and do what it asks for."""
         if self._busy:
-            self._inbox.append(event)
+            self._inputs.append(event)
             return
         if self._over:
             return
         self._busy = True
         try:
             self._survive(event)
-            while self._inbox and not self._over:
-                self._survive(self._inbox.popleft())
+            while self._inputs and not self._over:
+                self._survive(self._inputs.popleft())
         finally:
             self._busy = False
 
@@ -138,7 +139,7 @@ class CallDriver:
                 self._finish()
 
     def _fail(self) -> None:
-        """Hang up; where the leg does not tell the end, the call is over without it."""
+        """Hang up; where the leg does not report the end, the call is over without it."""
         if not self._failed and not self._over:
             self._failed = True
             limit_ns = self._clock.now_ns() + ms_to_ns(_FAILED_LIMIT_MS)

@@ -93,7 +93,7 @@ async def _metrics_of(pool: WorkerPool, index: int) -> bytes | None:
 
 
 def _json(status: HTTPStatus, pool: WorkerPool) -> Page:
-    told = {
+    data = {
         "stopping": pool.policy.stopping,
         "workers": [
             {
@@ -106,4 +106,4 @@ def _json(status: HTTPStatus, pool: WorkerPool) -> Page:
             for worker in pool.policy.workers
         ],
     }
-    return Page(status=status, content_type=JSON, body=json.dumps(told).encode() + b"\n")
+    return Page(status=status, content_type=JSON, body=json.dumps(data).encode() + b"\n")

@@ -21,7 +21,7 @@ from callerside.child_processes import command
 MAX_PORT = 65535
 
 OnReady = Callable[[Sequence[str]], None]
-"""Told the addresses that take calls, once all do."""
+"""Called with the addresses that take calls, once all do."""
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ def check_ports(settings: Settings) -> None:
 
 
 def check_places(settings: Settings) -> None:
-    """See that there is room for what calls leave: they go on without it, and only the log tells.
+    """See that there is room for what calls leave: they go on without it, and only the log says so.
 
     Raises:
         ConfigError: it cannot be written; directories that are missing are made.
@@ -96,7 +96,7 @@ def worker_command(config: Path, index: int, socket: Path) -> list[str]:
 async def run_alone(
     settings: Settings, secrets: Secrets, load: Callable[[], Settings], on_ready: OnReady
 ) -> int:
-    """Take calls in this process until told to stop; returns the exit code.
+    """Take calls in this process until ordered to stop; returns the exit code.
 
     Raises:
         SipError, ToolError, OSError: see `run_worker`.
@@ -126,7 +126,7 @@ async def run_supervisor(
     load: Callable[[], Settings],
     on_ready: OnReady,
 ) -> int:
-    """Keep the workers alive until told to stop; returns the exit code.
+    """Keep the workers alive until ordered to stop; returns the exit code.
 
     Raises:
         OSError: the pages cannot be served.

@@ -17,7 +17,11 @@ from callerside.agent.call.events import CallInput, ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import CallSettings, RecordingSettings, Settings
-from callerside.agent.observe.call_recording import TapedLeg, TapeError, WavTape
+from callerside.agent.observe.call_recording import (
+    CallRecordingError,
+    RecordingLeg,
+    StereoWavWriter,
+)
 from callerside.agent.observe.mark_sinks import SafeSink, fan_out
 from callerside.agent.prompts.cache import PromptCache, default_cache_dir
 from callerside.agent.realtime.client import WebSocketConnection
@@ -25,9 +29,9 @@ from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
-from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
 from callerside.agent.telephony.pjsua.options import Registration, SipOptions
-from callerside.agent.tools.executor import Background
+from callerside.agent.tools.executor import ThreadPool
 from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink
@@ -61,20 +65,20 @@ class Service:
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._endpoint = SipEndpoint(
+        self._endpoint = AnsweringEndpoint(
             _sip_options(settings, secrets),
             self._accept,
             on_refused=lambda status, reason: self.on_refused(status, reason),
         )
         self._drivers: dict[str, CallDriver] = {}
         self._tools = load_toolboxes(settings)
-        self._prompt_work = Background("prompts", _PROMPT_THREADS)
-        self._tool_work = Background("tools", _TOOL_THREADS)
+        self._prompt_work = ThreadPool("prompts", _PROMPT_THREADS)
+        self._tool_work = ThreadPool("tools", _TOOL_THREADS)
         self._clock: LoopClock | None = None
         self.on_calls_changed: Callable[[int], None] = lambda _active: None
-        """Told the number of calls that are up, whenever it changes."""
+        """Called with the number of calls that are up, whenever it changes."""
         self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
-        """Told the SIP status of each call that is refused before it begins, and why that was."""
+        """Called with the SIP status of each call that is refused before it begins, and why."""
 
     @property
     def active_calls(self) -> int:
@@ -143,8 +147,8 @@ class Service:
         timeline = _open_timeline(settings.timeline.dir, name)
         own = [] if timeline is None else [SafeSink("timeline", timeline)]
         mark = fan_out([*self._sinks, *own])
-        tape = _open_tape(settings.recordings, name, leg.sample_rate_hz)
-        taped = None if tape is None else TapedLeg(leg, tape, mark, call=call)
+        recording = _open_recording(settings.recordings, name, leg.sample_rate_hz)
+        recording_leg = None if recording is None else RecordingLeg(leg, recording, mark, call=call)
 
         def ended() -> None:
             self._drivers.pop(call, None)
@@ -154,11 +158,11 @@ class Service:
 
         connect = _Connector(self._secrets, settings.recordings, name)
         driver = self._new_driver(
-            settings, received, taped or leg, connect, mark, call=call, on_end=ended
+            settings, received, recording_leg or leg, connect, mark, call=call, on_end=ended
         )
         self._drivers[call] = driver
         self.on_calls_changed(len(self._drivers))
-        return driver.feed if taped is None else taped.overheard(driver.feed)
+        return driver.feed if recording_leg is None else recording_leg.recorded(driver.feed)
 
     def _new_driver(
         self,
@@ -191,7 +195,7 @@ class Service:
             background=self._prompt_work.run,
             run_tools=self._tool_work.run,
             on_end=on_end,
-            on_failure=_tell_failure,
+            on_failure=_report_failure,
         )
 
 
@@ -227,7 +231,7 @@ class _Connector:
 
 
 def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[LegInput], None]:
-    """A bug in what sets a call up, or in its tape, ends that call, and not in silence."""
+    """A bug in what sets a call up, or in its recording, ends that call, and not in silence."""
     failed = False
 
     def guarded(event: LegInput) -> None:
@@ -236,7 +240,7 @@ def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[L
             intake(event)
         except Exception:
             if failed:
-                return  # it has been told, and hung up; what still arrives may fail for that reason
+                return  # it is reported, and hung up; what still arrives may fail for that reason
             failed = True
             _log.exception("call_failed", input=type(event).__name__)
             leg.hang_up(_SERVER_ERROR)
@@ -244,7 +248,7 @@ def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[L
     return guarded
 
 
-def _tell_failure(event: CallInput, error: Exception) -> None:
+def _report_failure(event: CallInput, error: Exception) -> None:
     _log.error("call_failed", input=type(event).__name__, exc_info=error)
 
 
@@ -272,13 +276,13 @@ def _close_timeline(timeline: TimelineWriter) -> None:
         _log.error("timeline_failed", file=str(timeline.path), error=str(error))
 
 
-def _open_tape(settings: RecordingSettings, name: str, rate_hz: int) -> WavTape | None:
+def _open_recording(settings: RecordingSettings, name: str, rate_hz: int) -> StereoWavWriter | None:
     """A call goes on without its recording if that cannot be written."""
     if settings.dir is None or not settings.audio:
         return None
     try:
-        return WavTape(settings.dir / f"{name}.wav", rate_hz)
-    except TapeError as error:
+        return StereoWavWriter(settings.dir / f"{name}.wav", rate_hz)
+    except CallRecordingError as error:
         _log.error("recording_failed", error=str(error))
         return None
 

@@ -1,4 +1,4 @@
-"""A process in its surroundings: the signals it is told, the end of its parent, and its memory."""
+"""A process in its surroundings: the signals it gets, the end of its parent, and its memory."""
 
 import asyncio
 import contextlib

@@ -26,6 +26,7 @@ from callerside.agent.service.supervisor_policy import (
     Note,
     Order,
     ReloadAsked,
+    SendOrder,
     SetWorkerTimer,
     Spawn,
     Started,
@@ -34,7 +35,6 @@ from callerside.agent.service.supervisor_policy import (
     Supervisor,
     SupervisorEffect,
     SupervisorInput,
-    Tell,
     WorkerExited,
     WorkerProbed,
     WorkerReady,
@@ -59,7 +59,7 @@ Command = Callable[[int, Path], Sequence[str]]
 
 
 class WorkerPool:
-    """Runs the workers until it is told to stop."""
+    """Runs the workers until it is ordered to stop."""
 
     def __init__(
         self,
@@ -70,9 +70,9 @@ class WorkerPool:
         on_ready: Callable[[tuple[str, ...]], None],
         on_exit: Callable[[int], None] = lambda _pid: None,
     ) -> None:
-        """`on_ready` is told every worker's address, once, when all have become ready.
+        """`on_ready` is called with every worker's address, once, when all have become ready.
 
-        `on_exit` is told the process id of each worker that has ended, however it did.
+        `on_exit` is called with the process id of each worker that has ended, however it did.
         """
         self.policy = Supervisor(count, drain_limit_ms=drain_limit_ms)
         self._command = command
@@ -91,7 +91,7 @@ class WorkerPool:
         self._done = loop.create_future()
         with tempfile.TemporaryDirectory(prefix="callerside-") as folder:
             self._folder = Path(folder)
-            self._tell(Started())
+            self._send_order(Started())
             self._start(self._probe_for_ever())
             try:
                 return await self._done
@@ -100,11 +100,11 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Let the workers drain and stop; asked again, they end their calls."""
-        self._tell(StopAsked())
+        self._send_order(StopAsked())
 
     def reload(self) -> None:
         """Have the workers read their settings again."""
-        self._tell(ReloadAsked())
+        self._send_order(ReloadAsked())
 
     def socket(self, index: int) -> Path:
         """Where a worker serves its own pages."""
@@ -115,7 +115,7 @@ class WorkerPool:
         process = self._processes.get(index)
         return None if process is None else process.pid
 
-    def _tell(self, happened: SupervisorInput) -> None:
+    def _send_order(self, happened: SupervisorInput) -> None:
         for effect in self.policy.handle(happened, self._clock.now_ns()):
             self._do(effect)
 
@@ -123,12 +123,12 @@ class WorkerPool:
         match effect:
             case Spawn(index):
                 self._start(self._run_worker(index))
-            case Tell(index, order):
+            case SendOrder(index, order):
                 self._signal(index, order)
             case SetWorkerTimer(index, token, at_ns):
-                self._clock.call_at(at_ns, lambda: self._tell(WorkerTimerFired(index, token)))
+                self._clock.call_at(at_ns, lambda: self._send_order(WorkerTimerFired(index, token)))
             case LimitStop(at_ns):
-                self._clock.call_at(at_ns, lambda: self._tell(StopLimitReached()))
+                self._clock.call_at(at_ns, lambda: self._send_order(StopLimitReached()))
             case Announce(addresses):
                 self._on_ready(addresses)
             case Note():
@@ -150,7 +150,7 @@ class WorkerPool:
             )
         except OSError as error:  # no memory, no file descriptors: it may be better later
             _log.error("worker_not_started", worker=index, error=str(error))
-            self._tell(WorkerExited(index, EXIT_COULD_NOT_RUN))
+            self._send_order(WorkerExited(index, EXIT_COULD_NOT_RUN))
             return
         self._processes[index] = process
         if self.policy.stopping:  # asked to stop while it was being started
@@ -159,7 +159,7 @@ class WorkerPool:
         status = await process.wait()
         del self._processes[index]
         self._on_exit(process.pid)
-        self._tell(WorkerExited(index, status))
+        self._send_order(WorkerExited(index, status))
 
     async def _read_output(self, index: int, process: asyncio.subprocess.Process) -> None:
         """Wait for the ready line; whatever else it prints is read and dropped."""
@@ -167,14 +167,14 @@ class WorkerPool:
         with contextlib.suppress(ValueError):  # a line that is too long is not ours
             line = await process.stdout.readline()
             if line.startswith(READY):
-                self._tell(WorkerReady(index, line.removeprefix(READY).decode().strip()))
+                self._send_order(WorkerReady(index, line.removeprefix(READY).decode().strip()))
         while await process.stdout.read(MAX_READY_LINE_BYTES):
             pass
 
     def _signal(self, index: int, order: Order) -> None:
         process = self._processes.get(index)
         if process is not None:
-            with contextlib.suppress(ProcessLookupError):  # it has just died: we shall be told
+            with contextlib.suppress(ProcessLookupError):  # it has just died: that will be reported
                 process.send_signal(_SIGNALS[order])
 
     async def _probe_for_ever(self) -> None:
@@ -190,7 +190,7 @@ class WorkerPool:
         except FetchError:
             healthy = False
         if token == self.policy.workers[index].token:  # still the same life
-            self._tell(WorkerProbed(index, healthy))
+            self._send_order(WorkerProbed(index, healthy))
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -216,8 +216,8 @@ class WorkerPool:
 
 def _log_note(note: Note) -> None:
     fields = {"worker": note.worker, "status": note.status, "retry_in_ms": note.retry_in_ms}
-    told = {name: value for name, value in fields.items() if value is not None}
+    known = {name: value for name, value in fields.items() if value is not None}
     if note.event in ("worker_ready", "worker_exited"):
-        _log.info(note.event, **told)
+        _log.info(note.event, **known)
     else:
-        _log.warning(note.event, **told)
+        _log.warning(note.event, **known)

@@ -92,7 +92,7 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class SendOrder:
     """Send the worker a signal: drain and stop, reload its settings, or die."""
 
     index: int
@@ -149,7 +149,7 @@ SupervisorInput = (
     | StopLimitReached
     | ReloadAsked
 )
-SupervisorEffect = Spawn | Tell | SetWorkerTimer | LimitStop | Announce | Note | Finish
+SupervisorEffect = Spawn | SendOrder | SetWorkerTimer | LimitStop | Announce | Note | Finish
 
 
 @dataclass(slots=True)
@@ -196,11 +196,13 @@ class Supervisor:
                 return self._stop(now_ns)
             case StopLimitReached():
                 self._exit_code = self._exit_code or EXIT_FAILED
-                return [Note("workers_killed", w.index) for w in self._alive()] + self._tell("kill")
+                return [Note("workers_killed", w.index) for w in self._alive()] + self._order(
+                    "kill"
+                )
             case ReloadAsked():
                 for worker in self._alive():
                     worker.is_stale = worker.state == "starting"
-                return self._tell("reload", only="ready")
+                return self._order("reload", only="ready")
 
     def _spawn(self, worker: Worker, now_ns: int) -> list[SupervisorEffect]:
         worker.state, worker.address, worker.since_ns = "starting", None, now_ns
@@ -215,7 +217,7 @@ class Supervisor:
         effects: list[SupervisorEffect] = [Note("worker_ready", worker.index)]
         if worker.is_stale:
             worker.is_stale = False
-            effects.append(Tell(worker.index, "reload"))
+            effects.append(SendOrder(worker.index, "reload"))
         if not self._announced and all(each.state == "ready" for each in self.workers):
             self._announced = True
             effects.append(Announce(tuple(each.address or "" for each in self.workers)))
@@ -252,7 +254,7 @@ class Supervisor:
         worker.missed_probes = 0 if healthy else worker.missed_probes + 1
         if worker.missed_probes != MAX_MISSED_PROBES:
             return []
-        return [Note("worker_hangs", worker.index), Tell(worker.index, "kill")]
+        return [Note("worker_hangs", worker.index), SendOrder(worker.index, "kill")]
 
     def _on_timer(self, worker: Worker, token: int, now_ns: int) -> list[SupervisorEffect]:
         if token != worker.token or self.stopping:
@@ -260,13 +262,13 @@ class Supervisor:
         if worker.state == "waiting":
             worker.restarts += 1
             return self._spawn(worker, now_ns)
-        return [Note("worker_never_ready", worker.index), Tell(worker.index, "kill")]
+        return [Note("worker_never_ready", worker.index), SendOrder(worker.index, "kill")]
 
     def _stop(self, now_ns: int) -> list[SupervisorEffect]:
         for worker in self.workers:
             if worker.state == "waiting":
                 worker.state = "gone"
-        effects = self._tell("stop")
+        effects = self._order("stop")
         if not self.stopping:
             self.stopping = True
             effects.append(LimitStop(now_ns + self._stop_limit_ns))
@@ -278,9 +280,9 @@ class Supervisor:
     def _alive(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.state in ("starting", "ready")]
 
-    def _tell(self, order: Order, only: WorkerState | None = None) -> list[SupervisorEffect]:
+    def _order(self, order: Order, only: WorkerState | None = None) -> list[SupervisorEffect]:
         alive = self._alive()
-        return [Tell(w.index, order) for w in alive if only is None or w.state == only]
+        return [SendOrder(w.index, order) for w in alive if only is None or w.state == only]
 
     @staticmethod
     def _timer(worker: Worker, at_ns: int) -> SetWorkerTimer:

@@ -18,7 +18,7 @@ from callerside.agent.config.settings import Settings
 from callerside.agent.observe.call_records import CallRecords, RecordFile, record_writer
 from callerside.agent.observe.logs import MarkLog
 from callerside.agent.observe.metrics import AgentMetrics
-from callerside.agent.service.crash_records import OpenCalls
+from callerside.agent.service.crash_records import InFlightCalls
 from callerside.agent.service.drain import (
     CallsChanged,
     Drain,
@@ -55,13 +55,13 @@ async def run_worker(
     on_ready: Callable[[str], None],
     socket: Path | None = None,
 ) -> int:
-    """Take calls until told to stop; returns the exit code.
+    """Take calls until ordered to stop; returns the exit code.
 
     Args:
         settings: of this worker, its ports already its own.
         secrets: the API key and the registrar's password.
         load: reads the settings again, for SIGHUP; raises ConfigError.
-        on_ready: told the address that takes calls.
+        on_ready: called with the address that takes calls.
         socket: serve the pages on this Unix socket, for a supervisor, and stop when it is gone
             (standard input ends). Without it, the pages are where the settings say.
 
@@ -114,9 +114,9 @@ class Worker:
 
     def __init__(self, settings: Settings, secrets: Secrets, load: Callable[[], Settings]) -> None:
         self.metrics = AgentMetrics()
-        self._open_calls: OpenCalls | None = None
+        self._in_flight: InFlightCalls | None = None
         self.service = Service(settings, secrets, sinks=self._sinks(settings))
-        self.service.on_calls_changed = lambda active: self._tell(CallsChanged(active))
+        self.service.on_calls_changed = lambda active: self._send_answer(CallsChanged(active))
         self.service.on_refused = self.metrics.call_refused
         self.metrics.set_lines(settings.sip.max_calls)
         self._settings = settings
@@ -132,13 +132,13 @@ class Worker:
 
     def close(self) -> None:
         """The service has stopped: nothing is owed any more."""
-        if self._open_calls is not None:
-            self._open_calls.close()
+        if self._in_flight is not None:
+            self._in_flight.close()
 
     def drain(self) -> None:
         """Begin to stop; asked again, be quick about it."""
         _log.info("stop_asked", calls=self.service.active_calls)
-        self._tell(DrainAsked())
+        self._send_answer(DrainAsked())
 
     def reload(self) -> None:
         """Take what calls need from the settings anew; if that fails, the old ones hold."""
@@ -169,22 +169,22 @@ class Worker:
         return {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
 
     def _status(self, status: HTTPStatus) -> Page:
-        told = {
+        data = {
             "state": self._drain.state,
             "calls": self.service.active_calls,
             "reachable": self.service.is_reachable,
         }
-        return Page(status=status, content_type=JSON, body=json.dumps(told).encode() + b"\n")
+        return Page(status=status, content_type=JSON, body=json.dumps(data).encode() + b"\n")
 
     def _sinks(self, settings: Settings) -> list[MarkSink]:
         sinks: list[MarkSink] = [self.metrics, MarkLog()]
         file = settings.records.file
         if file is not None:
-            self._open_calls = OpenCalls(file)
-            sinks.append(CallRecords(record_writer(RecordFile(file)), note=self._open_calls))
+            self._in_flight = InFlightCalls(file)
+            sinks.append(CallRecords(record_writer(RecordFile(file)), note=self._in_flight))
         return sinks
 
-    def _tell(self, happened: DrainInput) -> None:
+    def _send_answer(self, happened: DrainInput) -> None:
         for effect in self._drain.handle(happened, self._clock.now_ns()):
             self._do(effect)
 
@@ -198,7 +198,9 @@ class Worker:
             case SetDrainTimer(at_ns):
                 if self._timer is not None:
                     self._timer.cancel()
-                self._timer = self._clock.call_at(at_ns, lambda: self._tell(DrainTimerFired()))
+                self._timer = self._clock.call_at(
+                    at_ns, lambda: self._send_answer(DrainTimerFired())
+                )
             case StopProcess(left_behind):
                 if left_behind:
                     _log.error("calls_left_behind", calls=left_behind)

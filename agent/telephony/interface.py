@@ -1,6 +1,6 @@
 """One phone call's audio and signalling: the door between a call and the telephone network.
 
-`CallLeg` is what a call needs of the telephone, and the inputs below are what the telephone tells
+`CallLeg` is what a call needs of the telephone, and the inputs below are what the telephone reports
 it. `pjsua.leg` implements it on pjsua2, `simulator.lanes.virtual.leg` in memory; one conformance
 suite runs on both. The scripted caller stands on the same door from the other side.
 
@@ -72,7 +72,7 @@ class FramePlayed(Struct, frozen=True, kw_only=True):
 
 
 class PlayoutCleared(Struct, frozen=True, kw_only=True):
-    """The answer to `clear`: every `FramePlayed` before it has been told; this much was dropped."""
+    """The answer to `clear`: every `FramePlayed` before it has come; this much was dropped."""
 
     dropped_samples: int
 
@@ -103,7 +103,7 @@ class TransferProgressed(Struct, frozen=True, kw_only=True):
 
 
 class RtpMeasured(Struct, frozen=True, kw_only=True):
-    """The stream's own statistics (RFC 3550), told once when media ends."""
+    """The stream's own statistics (RFC 3550), reported once when media ends."""
 
     received_packets: int
     lost_packets: int

@@ -2,7 +2,7 @@
 
 The Realtime API sends a reply many times faster than it can be spoken, so a minute or more waits
 here while the media clock takes 20 ms at a time. The buffer counts what it hands out, because what
-has really left is the only truth a barge-in can be told (`audio_end_ms`).
+has really left is the only truth that a truncation may report (`audio_end_ms`).
 
 Written by the loop's thread, read by the media clock's.
 """

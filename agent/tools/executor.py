@@ -16,11 +16,11 @@ from callerside.agent.service.driver import Work
 _log = structlog.get_logger(__name__)
 
 
-class Background:
+class ThreadPool:
     """Runs each piece of work in a thread of its own, and hands its result back to the loop."""
 
     def __init__(self, name: str, max_threads: int) -> None:
-        """`max_threads`: work beyond so many at once is dropped, and told in the log."""
+        """`max_threads`: work beyond so many at once is dropped, and logged."""
         self._name = name
         self._free = threading.Semaphore(max_threads)
 

@@ -67,7 +67,7 @@ class Tool:
         }
 
     def run(self, arguments: Mapping[str, Any], keys: str = "") -> tuple[bool, str]:
-        """Call it; answers whether it worked, and what the model is told. Never raises.
+        """Call it; returns whether it worked, and the output for the model. Never raises.
 
         Args:
             arguments: the model's.
@@ -176,7 +176,7 @@ def _read_docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
 
 
 def _without_titles(schema: Any) -> Any:
-    """The schema without pydantic's titles, which tell a model nothing."""
+    """The schema without pydantic's titles, which mean nothing to a model."""
     if isinstance(schema, list):
         return [_without_titles(item) for item in schema]
     if not isinstance(schema, dict):

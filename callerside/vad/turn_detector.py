@@ -1,4 +1,4 @@
-"""Hearing: which 32 ms frames hold speech, and when a turn begins and ends.
+"""Voice activity detection: which 32 ms frames hold speech, and when a turn begins and ends.
 
 The API's voice activity detection runs on the audio that it has received, not on the wall clock, in
 frames of 32 ms. Two judges of a frame are here: by level, for speed and for the virtual lane, and
@@ -16,7 +16,7 @@ _HYSTERESIS = 0.15
 
 
 class Judge(Protocol):
-    """Tells speech from the rest, one frame after the other of one stream."""
+    """Distinguishes speech from the rest, one frame after the other of one stream."""
 
     def probability(self, frame: bytes | bytearray) -> float:
         """How likely it is (0 to 1) that this frame of PCM16 holds speech."""
@@ -44,7 +44,7 @@ class SpeechStopped:
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class VadParameters:
     """What makes a turn: see `fakes.script.model.Vad` for the meaning of each."""
 
     threshold: float
@@ -55,8 +55,8 @@ class Hearing:
 class TurnDetector:
     """Finds the beginning and the end of speech in a stream of judged frames."""
 
-    def __init__(self, hearing: Hearing) -> None:
-        self.hearing = hearing
+    def __init__(self, parameters: VadParameters) -> None:
+        self.parameters = parameters
         self.speaking = False
         self._onset_ms = 0
         self._voiced_ms = 0
@@ -65,7 +65,7 @@ class TurnDetector:
     @property
     def earliest_ms(self) -> float:
         """The next event may come when so much audio has been judged: at once, if 0."""
-        return self._last_voiced_ms + self.hearing.silence_ms if self.speaking else 0.0
+        return self._last_voiced_ms + self.parameters.silence_ms if self.speaking else 0.0
 
     def reset(self) -> None:
         """Forget a turn that has been ended by other means."""
@@ -75,15 +75,15 @@ class TurnDetector:
     def hear(self, probability: float, start_ms: int) -> SpeechStarted | SpeechStopped | None:
         """Take the judgement of the frame that starts at `start_ms` on the audio clock."""
         if not self.speaking:
-            if probability < self.hearing.threshold:
+            if probability < self.parameters.threshold:
                 self._voiced_ms = 0
                 return None
             return self._hear_voice(start_ms)
         end_ms = start_ms + FRAME_MS
-        if probability >= self.hearing.threshold - _HYSTERESIS:
+        if probability >= self.parameters.threshold - _HYSTERESIS:
             self._last_voiced_ms = end_ms
             return None
-        if end_ms - self._last_voiced_ms < self.hearing.silence_ms:
+        if end_ms - self._last_voiced_ms < self.parameters.silence_ms:
             return None
         self.reset()
         return SpeechStopped(end_ms, self._last_voiced_ms)
@@ -92,7 +92,7 @@ class TurnDetector:
         if not self._voiced_ms:
             self._onset_ms = start_ms
         self._voiced_ms += FRAME_MS
-        if self._voiced_ms < self.hearing.min_speech_ms:
+        if self._voiced_ms < self.parameters.min_speech_ms:
             return None
         self.speaking = True
         self._last_voiced_ms = start_ms + FRAME_MS

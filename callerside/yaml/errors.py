@@ -110,8 +110,8 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
         given = value.get(key) if isinstance(value, dict) else value
         near = f': "{given}"{nearest(str(given), words)}' if given is not None else " is missing"
         return f"{key}{near} (expected {', '.join(words)})"
-    if kind == "string_pattern_mismatch" and (told := _description(schema, data, where)):
-        return f"{name}: {value!r}: expected {told}"
+    if kind == "string_pattern_mismatch" and (description := _description(schema, data, where)):
+        return f"{name}: {value!r}: expected {description}"
     if "words" in context:
         word = str(context.get("word", ""))
         what = "" if name == word else f"{name}: "
@@ -203,8 +203,10 @@ def _elsewhere(schema: Mapping[str, Any], data: Any, where: Path_) -> str:
 def _description(schema: Mapping[str, Any], data: Any, where: Path_) -> str:
     """What the schema says of the value at a place, as part of a sentence; empty for nothing."""
     branches = _fitting(schema, data, where[:-1]) if where else []
-    told = [branch["properties"].get(where[-1], {}).get("description", "") for branch in branches]
-    return _lower(next(filter(None, told), ""))
+    description = [
+        branch["properties"].get(where[-1], {}).get("description", "") for branch in branches
+    ]
+    return _lower(next(filter(None, description), ""))
 
 
 def _fitting(schema: Mapping[str, Any], data: Any, where: Path_) -> list[Mapping[str, Any]]:
@@ -227,7 +229,7 @@ def _fitting(schema: Mapping[str, Any], data: Any, where: Path_) -> list[Mapping
 
 
 def _is_of_its_kind(branch: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
-    """Whether a mapping has the words by which a branch is told from others, as `fault: drop`."""
+    """Whether a mapping has the words by which a branch differs from others, as `fault: drop`."""
     words = {key: child["const"] for key, child in branch["properties"].items() if "const" in child}
     return all(data.get(key, word) == word for key, word in words.items())
 

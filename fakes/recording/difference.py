@@ -26,7 +26,7 @@ def _differences(recorded: object, live: object, path: str) -> Iterator[tuple[st
             one, other = (side[index] if index < len(side) else None for side in (recorded, live))
             yield from _differences(one, other, f"{path}[{index}]")
     elif recorded != live:
-        yield _told(path, recorded), _told(path, live)
+        yield _quoted(path, recorded), _quoted(path, live)
 
 
 def _is_left_out(key: str, *values: Any) -> bool:
@@ -35,6 +35,6 @@ def _is_left_out(key: str, *values: Any) -> bool:
     return key == "id" or key.endswith("_id") or key in _MEASURED
 
 
-def _told(path: str, value: object) -> str:
+def _quoted(path: str, value: object) -> str:
     text = "nothing" if value is None else repr(value)
     return f"{path} {text if len(text) <= _LONGEST else text[: _LONGEST - 1] + '…'}"

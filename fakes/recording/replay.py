@@ -2,7 +2,7 @@
 
 What the recorded server sent is released by what the live client does: its requests, and its
 speech as the voice activity detection hears it. A client that acts otherwise than the recorded one
-has departed: that is marked, and with `strict` it is told, and the session ends.
+has departed: that is marked, and with `strict` the client gets an `error`, and the session ends.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from callerside.fakes.recording.causality import (
     CONNECTED,
     SPEECH_STARTED,
     SPEECH_STOPPED,
-    Act,
-    find_acts,
+    Trigger,
+    find_triggers,
 )
 from callerside.fakes.recording.difference import first_difference
 from callerside.fakes.recording.format import AUDIO_FIELDS, Recording, part_of, text_of
@@ -61,7 +61,7 @@ class ReplayOptions:
     timing: Pace = "recorded"
     """Each answer as long after its cause as in the recording, or at once."""
     strict: bool = False
-    """Whether a client that departs is told so, and the session ended."""
+    """Whether a client that departs gets an `error`, and the session ends."""
     vad: Vad = field(default_factory=Vad)
     """How the live client's speech is heard."""
 
@@ -87,7 +87,7 @@ class ReplaySession:
             raise ValueError("this recording has no times of its own: replay it with timing fast")
         self._observation = observation or Observation()
         self._call = call
-        self._acts = find_acts(recording)
+        self._triggers = find_triggers(recording)
         self._next = 0
         self._audio = InputAudio(self._options.vad)
         self._queue: list[tuple[int, int, dict[str, Any]]] = []
@@ -115,7 +115,7 @@ class ReplaySession:
                 self._phase = "open"
                 self._effects.append(AcceptConnection())
                 self._mark("session_opened", path=path, model=model, session=self._call)
-                self._act(CONNECTED)
+                self._trigger(CONNECTED)
             case ClientEvent(event):
                 self._on_event(event)
             case ClientGarbage(message):
@@ -135,7 +135,7 @@ class ReplaySession:
         if event.get("type") == _APPEND:
             self._on_append(event.get("audio"))
         else:
-            self._act(str(event.get("type")), event)
+            self._trigger(str(event.get("type")), event)
 
     def _on_append(self, audio: object) -> None:
         if not isinstance(audio, bytes):
@@ -148,38 +148,38 @@ class ReplaySession:
             self._effects.append(KeepAudio(self._audio.newest, self._audio.rate_hz))
         for heard in all_heard:
             if isinstance(heard, SpeechStarted):
-                self._act(SPEECH_STARTED, audio_start_ms=self._audio.start_ms(heard))
+                self._trigger(SPEECH_STARTED, audio_start_ms=self._audio.start_ms(heard))
             else:
                 self._last_voiced_ms = heard.last_voiced_ms
                 self._committed_by = "vad"
-                self._act(SPEECH_STOPPED, audio_end_ms=heard.end_ms)
+                self._trigger(SPEECH_STOPPED, audio_end_ms=heard.end_ms)
 
-    def _act(self, kind: str, event: Event | None = None, **live: int) -> None:
+    def _trigger(self, kind: str, event: Event | None = None, **live: int) -> None:
         """The live client did something: release what the recorded server answered to it."""
         if kind == "input_audio_buffer.commit":
             self._committed_by = "client"
-        later = range(self._next, len(self._acts))
-        found = next((number for number in later if self._acts[number].kind == kind), None)
+        later = range(self._next, len(self._triggers))
+        found = next((number for number in later if self._triggers[number].kind == kind), None)
         if found is None or found > self._next:
             self._depart(self._expected, kind)
         elif event is not None:
-            difference = first_difference(self._acts[found].event, event)
+            difference = first_difference(self._triggers[found].event, event)
             if difference is not None:
                 self._depart(*(f"{kind} with {side}" for side in difference))
         if found is None or self.over:
             return
         self._next = found + 1
-        self._release(self._acts[found], live)
+        self._release(self._triggers[found], live)
 
     @property
     def _expected(self) -> str:
-        return self._acts[self._next].kind if self._next < len(self._acts) else _NO_MORE
+        return self._triggers[self._next].kind if self._next < len(self._triggers) else _NO_MORE
 
     def _depart(self, expected: str, got: str) -> None:
         self._mark("departed", expected=expected, got=got)
         if not self._options.strict:
             return
-        message = f"This is a replay: expected {expected} as act {self._next}, got {got}."
+        message = f"This is a replay: expected {expected} as step {self._next}, got {got}."
         error = {
             "type": "invalid_request_error",
             "code": "departed_from_recording",
@@ -190,10 +190,10 @@ class ReplaySession:
         self._send({"type": "error", "event_id": "event_departed", "error": error})
         self._close(4000, "departed_from_recording")
 
-    def _release(self, act: Act, live: dict[str, int]) -> None:
+    def _release(self, trigger: Trigger, live: dict[str, int]) -> None:
         recorded = self._options.timing == "recorded"
-        for delay_s, event in act.answers:
-            if event["type"] == act.kind:
+        for delay_s, event in trigger.answers:
+            if event["type"] == trigger.kind:
                 event = event | live  # speech is where it has been heard now
             due_ns = self._now_ns + (round(delay_s * NS_PER_S) if recorded else 0)
             heappush(self._queue, (due_ns, next(self._order), event))
@@ -209,9 +209,9 @@ class ReplaySession:
         self._effects.append(SendEvent(event))
         if event["type"] in ("session.created", "session.updated"):
             self._follow(event)
-        told = self._facts(event)
-        if told is not None:
-            name, fields = told
+        facts = self._facts(event)
+        if facts is not None:
+            name, fields = facts
             self._mark(name, **fields)
 
     def _follow(self, event: dict[str, Any]) -> None:

@@ -55,8 +55,8 @@ def _detail(entries: list[Entry], audio_format: AudioFormat) -> str:
         return f"{count}: {pcm_bytes / 2 / audio_format.rate_hz:.2f} s of audio"
     if first.type.endswith(".delta"):
         return f"{count}: {_short(''.join(str(entry.event.get('delta', '')) for entry in entries))}"
-    told = ", ".join(_facts(entries[-1].event))
-    return f"{count}: {told}" if told else count
+    details = ", ".join(_facts(entries[-1].event))
+    return f"{count}: {details}" if details else count
 
 
 def _facts(event: Any) -> Iterator[str]:
@@ -66,17 +66,17 @@ def _facts(event: Any) -> Iterator[str]:
             yield f"{key} {_short(event[key])}"
     session = part_of(event, "session")
     if session:
-        yield from _told_of_session(session)
+        yield from _session_facts(session)
     error = part_of(event, "error")
     if error:
         yield f"{error.get('code')}: {_short(error.get('message'))}"
     response = part_of(event, "response")
     if response.get("status"):
         yield str(response["status"])
-    yield from _told_of_item(part_of(event, "item"))
+    yield from _item_facts(part_of(event, "item"))
 
 
-def _told_of_item(item: Mapping[str, Any]) -> Iterator[str]:
+def _item_facts(item: Mapping[str, Any]) -> Iterator[str]:
     """Whose it is, and what is in it."""
     if item:
         yield " ".join(str(item[key]) for key in ("role", "type") if item.get(key))
@@ -90,8 +90,8 @@ def _told_of_item(item: Mapping[str, Any]) -> Iterator[str]:
             yield _short(text)
 
 
-def _told_of_session(session: Mapping[str, Any]) -> Iterator[str]:
-    """How turns are taken, and what the model was told."""
+def _session_facts(session: Mapping[str, Any]) -> Iterator[str]:
+    """How turns are taken, and the model's instructions."""
     inside = part_of(part_of(session, "audio"), "input") or session
     if "turn_detection" in inside:
         yield f"turns by {text_of(part_of(inside, 'turn_detection'), 'type') or 'the client'}"

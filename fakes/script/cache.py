@@ -7,18 +7,18 @@ server's handshake. So they are read when the server starts, and again when a fi
 import logging
 from pathlib import Path
 
-from callerside.fakes.script.loader import ScriptError, load_repertoire
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.loader import ScriptError, load_prepared
+from callerside.fakes.script.prepared import PreparedScript
 
 log = logging.getLogger("callerside.fakes.script.cache")
 
 
-class Shelf:
-    """The scripts of a folder by stage: `STAGE.yaml`."""
+class ScriptCache:
+    """The scripts of a folder by name: `NAME.yaml`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ready: dict[Path, tuple[int, Repertoire]] = {}
+        self._ready: dict[Path, tuple[int, PreparedScript]] = {}
 
     def fill(self) -> None:
         """Make every script ready; one that cannot be used is logged, and refused later."""
@@ -28,29 +28,29 @@ class Shelf:
             except ScriptError as error:
                 log.warning("%s", error)
 
-    def ready(self, stage: str) -> Repertoire | None:
-        """A stage's script, if it is ready and its file has not changed since."""
-        path = self._path(stage)
-        modified_ns, repertoire = self._ready.get(path, (None, None))
-        return repertoire if path.is_file() and _modified_ns(path) == modified_ns else None
+    def ready(self, name: str) -> PreparedScript | None:
+        """The script of that name, if it is ready and its file has not changed since."""
+        path = self._path(name)
+        modified_ns, prepared = self._ready.get(path, (None, None))
+        return prepared if path.is_file() and _modified_ns(path) == modified_ns else None
 
-    def find(self, stage: str) -> Repertoire | None:
-        """A stage's script, made ready if need be; None if there is no such file.
+    def find(self, name: str) -> PreparedScript | None:
+        """The script of that name, made ready if need be; None if there is no such file.
 
         Raises:
             ScriptError: it cannot be performed.
         """
-        path = self._path(stage)
+        path = self._path(name)
         return self._prepare(path) if path.is_file() else None
 
-    def _prepare(self, path: Path) -> Repertoire:
+    def _prepare(self, path: Path) -> PreparedScript:
         modified_ns = _modified_ns(path)
-        repertoire = load_repertoire(path, (known for _, known in self._ready.values()))
-        self._ready[path] = modified_ns, repertoire
-        return repertoire
+        prepared = load_prepared(path, (known for _, known in self._ready.values()))
+        self._ready[path] = modified_ns, prepared
+        return prepared
 
-    def _path(self, stage: str) -> Path:
-        return self._folder / f"{stage}.yaml"
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.yaml"
 
 
 def _modified_ns(path: Path) -> int:

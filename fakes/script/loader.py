@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from callerside.audio_files import AudioFileError
 from callerside.fakes.script.model import Reply, Script
-from callerside.fakes.script.prepare import line
-from callerside.fakes.script.prepared import Line, Repertoire
+from callerside.fakes.script.prepare import prepared_reply
+from callerside.fakes.script.prepared import PreparedReply, PreparedScript
 from callerside.files import read_text, regular
 from callerside.speech.synthesis import UnknownVoiceError, VoiceError
 from callerside.vad import engines
@@ -36,7 +36,7 @@ def load_script(path: Path) -> Script:
     return _read(path)[0]
 
 
-def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
+def load_prepared(path: Path, known: Iterable[PreparedScript] = ()) -> PreparedScript:
     """Read a script and make it ready: what it says is spoken, its sounds are read.
 
     Args:
@@ -52,11 +52,11 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
         if one.script == script:
             engines.reserve(script.vad.engine)  # a judge hears one session only
             return one
-    lines: dict[_Place, Line] = {}
+    prepared: dict[_Place, PreparedReply] = {}
     problems: list[dict[str, Any]] = []
     for place, reply in _replies(script).items():
         try:
-            lines[place] = line(reply)
+            prepared[place] = prepared_reply(reply)
         except (VoiceError, AudioFileError) as error:
             where = (*place, *_source(reply, error))
             problems.append({"loc": where, "type": "unheard", "msg": str(error)})
@@ -66,8 +66,8 @@ def load_repertoire(path: Path, known: Iterable[Repertoire] = ()) -> Repertoire:
         problems.append({"loc": ("vad",), "type": "missing", "msg": str(error)})
     if problems:
         raise ScriptError("\n".join(_describe(path, root, problem) for problem in problems))
-    greeting, default, *replies = lines.values()
-    return Repertoire(script=script, greeting=greeting, replies=tuple(replies), default=default)
+    greeting, default, *replies = prepared.values()
+    return PreparedScript(script=script, greeting=greeting, replies=tuple(replies), default=default)
 
 
 def _read(path: Path) -> tuple[Script, yaml.Node | None]:
@@ -94,8 +94,8 @@ def _read(path: Path) -> tuple[Script, yaml.Node | None]:
     try:
         script = Script.model_validate({} if data is None else data)
     except ValidationError as error:
-        lines = [_describe(path, root, dict(problem)) for problem in error.errors()]
-        raise ScriptError("\n".join(lines)) from None
+        prepared = [_describe(path, root, dict(problem)) for problem in error.errors()]
+        raise ScriptError("\n".join(prepared)) from None
     script = script.resolved(path.parent)
     missing = [_describe(path, root, problem) for problem in _missing_files(script)]
     if missing:

@@ -114,7 +114,7 @@ class Vad(ScriptModel):
     """How the server hears. What is given here overrides what the session asks for."""
 
     engine: VadEngine = "energy"
-    """`energy` (by level; fast) or `silero` (a neural network; tells voices from noise)."""
+    """`energy` (by level; fast) or `silero` (a neural network; distinguishes voices from noise)."""
     threshold: float | None = Field(default=None, ge=0, le=1)
     """Probability of speech from which a frame counts as voiced."""
     prefix_padding_ms: int | None = Field(default=None, ge=0, le=10_000)

@@ -7,11 +7,11 @@ from callerside.audio_files import AudioFileError, read_wav
 from callerside.fakes.recording.format import RecordingError
 from callerside.fakes.recording.turn import read_turn
 from callerside.fakes.script.model import RecordedReply, Reply, Script
-from callerside.fakes.script.prepared import RATE_HZ, Line, Repertoire
+from callerside.fakes.script.prepared import RATE_HZ, PreparedReply, PreparedScript
 from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
 
 
-def prepare(script: Script, folder: Path | None = None) -> Repertoire:
+def prepare(script: Script, folder: Path | None = None) -> PreparedScript:
     """Make a script ready; `wav` paths are relative to `folder`.
 
     Raises:
@@ -20,32 +20,32 @@ def prepare(script: Script, folder: Path | None = None) -> Repertoire:
     """
     if folder is not None:
         script = script.resolved(folder)
-    return Repertoire(
+    return PreparedScript(
         script=script,
-        greeting=line(script.greeting),
-        replies=tuple(line(reply) for reply in script.replies),
-        default=line(script.default_reply),
+        greeting=prepared_reply(script.greeting),
+        replies=tuple(prepared_reply(reply) for reply in script.replies),
+        default=prepared_reply(script.default_reply),
     )
 
 
-def line(reply: Reply) -> Line:
+def prepared_reply(reply: Reply) -> PreparedReply:
     """One reply made ready.
 
     Raises:
         VoiceError, AudioFileError: see `prepare`.
     """
     if reply.function_call is not None:
-        return Line(reply, b"", reply.transcript or "")
+        return PreparedReply(reply, b"", reply.transcript or "")
     if reply.wav is not None:
-        return Line(reply, read_wav(reply.wav, RATE_HZ), reply.transcript or "")
+        return PreparedReply(reply, read_wav(reply.wav, RATE_HZ), reply.transcript or "")
     if reply.recording is not None:
         return _recorded(reply, reply.recording)
     text = reply.say or ""
     pcm = _spoken(text, reply.voice or DEFAULT_VOICE, reply.speed_wpm or DEFAULT_SPEED_WPM)
-    return Line(reply, pcm, text if reply.transcript is None else reply.transcript)
+    return PreparedReply(reply, pcm, text if reply.transcript is None else reply.transcript)
 
 
-def _recorded(reply: Reply, recording: RecordedReply) -> Line:
+def _recorded(reply: Reply, recording: RecordedReply) -> PreparedReply:
     try:
         turn = read_turn(recording.file, recording.turn)
     except RecordingError as error:
@@ -55,7 +55,7 @@ def _recorded(reply: Reply, recording: RecordedReply) -> Line:
         raise AudioFileError(
             f"{recording.file}: response {recording.turn} has neither audio nor transcript"
         )
-    return Line(reply, turn.pcm or _spoken(words, DEFAULT_VOICE, DEFAULT_SPEED_WPM), words)
+    return PreparedReply(reply, turn.pcm or _spoken(words, DEFAULT_VOICE, DEFAULT_SPEED_WPM), words)
 
 
 @lru_cache(maxsize=256)

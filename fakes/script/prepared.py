@@ -13,7 +13,7 @@ RATE_HZ = 24_000
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class PreparedReply:
     """A reply and its sound: PCM16 at 24 kHz, empty for a function call."""
 
     reply: Reply
@@ -30,14 +30,14 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Repertoire:
+class PreparedScript:
     """All lines of a script."""
 
     script: Script
-    greeting: Line
-    replies: tuple[Line, ...]
-    default: Line
+    greeting: PreparedReply
+    replies: tuple[PreparedReply, ...]
+    default: PreparedReply
 
-    def reply(self, number: int) -> Line:
+    def reply(self, number: int) -> PreparedReply:
         """The answer to the turn with this number (from 1 on)."""
         return self.replies[number - 1] if number <= len(self.replies) else self.default

@@ -41,7 +41,7 @@ _CONNECT_LIMIT_S = 20
 _PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-Safety-Identifier")
 _BETA = "OpenAI-Beta"
 _KEY = "OPENAI_API_KEY"
-_MAX_TOLD_CHARS = 200  # of what a stranger wrote
+_MAX_QUOTED_CHARS = 200  # of what a stranger wrote
 _NEVER_SENT = (1005, 1006, 1015)  # close codes that only say what was missing (RFC 6455 §7.4.1)
 _LOST = 1011
 
@@ -136,8 +136,8 @@ class RecordingProxy:
         """Connect upstream before the client is admitted, so that a refusal is passed on too."""
         for origin in request.headers.get_all("Origin"):
             if origin not in self._origins:
-                told = ascii(origin[:_MAX_TOLD_CHARS])
-                log.warning("refused a web page of %s: --allow-origin admits it", told)
+                shown = ascii(origin[:_MAX_QUOTED_CHARS])
+                log.warning("refused a web page of %s: --allow-origin admits it", shown)
                 return socket.respond(HTTPStatus.FORBIDDEN, "web pages may not connect here\n")
         query = urlsplit(request.path).query
         url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
@@ -203,14 +203,14 @@ class RecordingProxy:
             source=urlsplit(self._upstream).hostname or "",
         )
         path = self._next_path()
-        tape = Tape(path, header, audio_files=self._audio_files)
+        recorder = SessionRecorder(path, header, audio_files=self._audio_files)
         try:
             await asyncio.gather(
-                _pump(client, upstream, lambda message: tape.add("client", message)),
-                _pump(upstream, client, lambda message: tape.add("server", message)),
+                _pump(client, upstream, lambda message: recorder.add("client", message)),
+                _pump(upstream, client, lambda message: recorder.add("server", message)),
             )
         finally:
-            tape.close()
+            recorder.close()
 
     def _next_path(self) -> Path:
         """The first that is free: a recording costs money, and is never overwritten."""
@@ -222,7 +222,7 @@ class RecordingProxy:
         return path
 
 
-class Tape:
+class SessionRecorder:
     """One session's recording; a disk that fails ends it, and never the session."""
 
     def __init__(self, path: Path, header: Header, *, audio_files: bool) -> None:
@@ -294,13 +294,13 @@ class _ConnectThereOnly(connect):
 
 
 def _not_followed(response: Response) -> str:
-    to = ascii(response.headers.get_all("Location")[:1])[:_MAX_TOLD_CHARS]
-    told = (
+    to = ascii(response.headers.get_all("Location")[:1])[:_MAX_QUOTED_CHARS]
+    shown = (
         f"upstream redirects (HTTP {response.status_code}) to {to}, which is not followed: it "
         "would get the key; --upstream must name the server itself"
     )
-    log.warning("%s", told)
-    return told + "\n"
+    log.warning("%s", shown)
+    return shown + "\n"
 
 
 def _is_loopback(host: str) -> bool:

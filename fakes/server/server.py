@@ -30,11 +30,11 @@ from websockets.typing import Subprotocol
 
 from callerside.fakes.recording.format import Recording
 from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
-from callerside.fakes.script.cache import Shelf
+from callerside.fakes.script.cache import ScriptCache
 from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.server.files import SessionFiles
 from callerside.fakes.server.session_runner import Connection, Session
 from callerside.fakes.session.context import Observation
@@ -66,13 +66,13 @@ class FairShare:
         return owed_s if owed_s >= _SHORTEST_REST_S else 0.0
 
 
-_PATH = re.compile(r"/(?:(?P<stage>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
+_PATH = re.compile(r"/(?:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
 _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
 _STOP_LIMIT_S = 5
 _SUBPROTOCOL = Subprotocol("realtime")
 _BETA_SUBPROTOCOL = "openai-beta.realtime-v1"
-_MAX_TOLD_CHARS = 200  # of what a stranger wrote
+_MAX_QUOTED_CHARS = 200  # of what a stranger wrote
 _LOST = 1006  # RFC 6455 §7.4.1: there was no close frame
 
 log = logging.getLogger("callerside.fakes.server.server")
@@ -95,11 +95,11 @@ class ServerOptions:
     port: int = 0
     """0: any that is free."""
     scripts: Path | None = None
-    """A folder: the session at `/{stage}/v1/realtime` is scripted by `{stage}.yaml` in it."""
+    """A folder: the session at `/{name}/v1/realtime` is scripted by `{name}.yaml` in it."""
     timelines: Path | None = None
-    """A folder for `{stage}.realtime.jsonl`."""
+    """A folder for `{name}.realtime.jsonl`."""
     keep_audio: bool = False
-    """Whether to write `{stage}.heard.wav` there too."""
+    """Whether to write `{name}.heard.wav` there too."""
     origins: Sequence[str] = ()
     """Web pages that may connect, besides those of this machine: `https://staging.example`."""
     max_sessions: int = 1000
@@ -136,7 +136,7 @@ class FakeRealtime:
         self._replay = replay
         if recording is not None:
             ReplaySession(recording, call="trial", options=replay)  # raises now, not at a handshake
-        self._shelf = Shelf(self._options.scripts) if self._options.scripts else None
+        self._scripts = ScriptCache(self._options.scripts) if self._options.scripts else None
         self._on_mark = on_mark
         self._server: Server | None = None
         self._connections: dict[ServerConnection, Connection] = {}
@@ -161,8 +161,8 @@ class FakeRealtime:
         Raises:
             OSError: the port is in use, or there is no such address.
         """
-        if self._shelf is not None:
-            await asyncio.to_thread(self._shelf.fill)
+        if self._scripts is not None:
+            await asyncio.to_thread(self._scripts.fill)
         self._server = await serve(
             self._serve_session,
             self._options.host,
@@ -258,29 +258,29 @@ class FakeRealtime:
         """Any page in a browser can reach a loopback port; recordings and disk are not its own."""
         for origin in request.headers.get_all("Origin"):
             if origin not in self._options.origins and not _is_of_this_machine(origin):
-                told = ascii(origin[:_MAX_TOLD_CHARS])
-                raise RefusedError(403, f"a web page of {told} may not connect: --allow-origin")
+                shown = ascii(origin[:_MAX_QUOTED_CHARS])
+                raise RefusedError(403, f"a web page of {shown} may not connect: --allow-origin")
 
     async def _make_connection(self, request: Request) -> Connection:
         self._refuse_strangers_pages(request)
         match = _PATH.fullmatch(urlsplit(request.path).path)
         if match is None:
-            raise RefusedError(404, "no such path: expected /v1/realtime or /STAGE/v1/realtime")
+            raise RefusedError(404, "no such path: expected /v1/realtime or /NAME/v1/realtime")
         if len(self._connections) >= self._options.max_sessions:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
-        stage = match["stage"]
-        repertoire = self._default if stage is None else await self._find(stage)
-        if not engines.is_reserved(repertoire.script.vad.engine):
-            await asyncio.to_thread(engines.reserve, repertoire.script.vad.engine)
+        name = match["name"]
+        prepared = self._default if name is None else await self._find(name)
+        if not engines.is_reserved(prepared.script.vad.engine):
+            await asyncio.to_thread(engines.reserve, prepared.script.vad.engine)
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]
-        call = stage or f"session-{number}"
-        session = self._make_session(repertoire, call, number, replay=stage is None)
+        call = name or f"session-{number}"
+        session = self._make_session(prepared, call, number, replay=name is None)
         return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
 
     def _make_session(
-        self, repertoire: Repertoire, call: str, number: int, *, replay: bool
+        self, prepared: PreparedScript, call: str, number: int, *, replay: bool
     ) -> Session:
         keeps = self._options.keep_audio
         observation = Observation(trace_audio=keeps, keep_audio=keeps)
@@ -289,24 +289,24 @@ class FakeRealtime:
                 self._recording, call=call, options=self._replay, observation=observation
             )
         return RealtimeSession(
-            repertoire,
+            prepared,
             call=call,
-            rng=random.Random(f"{repertoire.script.seed}:{call}:{number}"),
+            rng=random.Random(f"{prepared.script.seed}:{call}:{number}"),
             unix_time_s=int(time.time()),
             session_number=number,
             observation=observation,
         )
 
-    async def _find(self, stage: str) -> Repertoire:
-        shelf = self._shelf
-        if shelf is None:
-            raise RefusedError(404, f"no stage {stage!r}: this server has no folder of scripts")
+    async def _find(self, name: str) -> PreparedScript:
+        cache = self._scripts
+        if cache is None:
+            raise RefusedError(404, f"no script {name!r}: this server has no folder of scripts")
         try:
-            found = shelf.ready(stage) or await asyncio.to_thread(shelf.find, stage)
+            found = cache.ready(name) or await asyncio.to_thread(cache.find, name)
         except ScriptError as error:
             raise RefusedError(500, str(error)) from None
         if found is None:
-            raise RefusedError(404, f"no stage {stage!r}: no {stage}.yaml among the scripts")
+            raise RefusedError(404, f"no script {name!r}: no {name}.yaml among the scripts")
         return found
 
 

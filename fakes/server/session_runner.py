@@ -223,12 +223,12 @@ async def _joined(pieces: Pieces) -> bytes:
 
 def _log_mark(mark: Mark) -> None:
     """A line for what a person at the terminal wants to see."""
-    tell = _TOLD.get(mark.name)
-    if tell is not None:
-        log.info("%s: %s", mark.call, tell(mark))
+    describe = _SHOWN.get(mark.name)
+    if describe is not None:
+        log.info("%s: %s", mark.call, describe(mark))
 
 
-_TOLD: dict[str, Callable[[Mark], str]] = {
+_SHOWN: dict[str, Callable[[Mark], str]] = {
     "session_opened": lambda mark: f"session opened ({mark.fields['model']})",
     "response_planned": lambda mark: (
         f"{mark.fields['reply']} ({mark.fields['trigger']}), think {mark.fields['think_ms']:.0f} ms"

@@ -11,10 +11,10 @@ from typing import Any
 
 from callerside.clock import ms_to_ns
 from callerside.fakes.script.model import Script, Timing
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session.config import SessionConfig
 from callerside.fakes.session.conversation import Conversation, Item
-from callerside.fakes.session.delivery import Link
+from callerside.fakes.session.delivery import Delivery
 from callerside.fakes.session.dialects import Translator
 from callerside.fakes.session.interface import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
 from callerside.marks import Mark
@@ -37,15 +37,15 @@ class Ids:
         return f"{self._rng.getrandbits(4 * count):0{count}x}" if count > 0 else ""
 
 
-class Outbox:
+class SessionOutput:
     """Collects the effects of one input."""
 
     def __init__(self, call: str, ids: Ids, translator: Translator) -> None:
         self.ids = ids
         self.now_ns = 0
-        self.link = Link(self.put)
+        self.delivery = Delivery(self.put)
         self.after_event: Callable[[int], None] | None = None
-        """Told how many events have been sent, after each."""
+        """Called with how many events have been sent, after each."""
         self._events_sent = 0
         self._call = call
         self._translator = translator
@@ -71,7 +71,7 @@ class Outbox:
         event = {"type": event_type, "event_id": self.ids.new("event"), **fields}
         for translated in self._translator.outgoing(event):
             self._events_sent += 1
-            self.link.push_event(SendEvent(translated))
+            self.delivery.push_event(SendEvent(translated))
             if self.after_event is not None:
                 self.after_event(self._events_sent)
 
@@ -103,7 +103,7 @@ class Outbox:
 
     def mark_sent(self, name: str, /, **fields: Any) -> None:
         """Put on the timeline that the event before has been sent: when it really is."""
-        self.link.push(EmitMark(self._mark(name, fields)))
+        self.delivery.push(EmitMark(self._mark(name, fields)))
 
     def _mark(self, name: str, fields: dict[str, Any]) -> Mark:
         return Mark(at_ns=self.now_ns, source="realtime", call=self._call, name=name, fields=fields)
@@ -119,7 +119,7 @@ class Outbox:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What a session tells about audio, besides the marks of its deltas."""
+    """What a session reports about audio, besides the marks of its deltas."""
 
     trace_audio: bool = False
     """A mark for every append."""
@@ -131,10 +131,10 @@ class Observation:
 class SessionState:
     """One session's configuration, conversation and way out."""
 
-    out: Outbox
+    out: SessionOutput
     config: SessionConfig
     conversation: Conversation
-    repertoire: Repertoire
+    prepared: PreparedScript
     rng: random.Random
     observation: Observation
     sent_samples: int = 0
@@ -143,12 +143,12 @@ class SessionState:
     @property
     def script(self) -> Script:
         """What the session performs."""
-        return self.repertoire.script
+        return self.prepared.script
 
     @property
     def timing(self) -> Timing:
         """How fast it does."""
-        return self.repertoire.script.timing
+        return self.prepared.script.timing
 
     def in_ms(self, delay_ms: float) -> int:
         """The time that much later, for a timer."""

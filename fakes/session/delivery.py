@@ -1,4 +1,4 @@
-"""The way from a session to its client, which faults can block, double or shuffle."""
+"""The delivery of what a session sends to its client, which faults can block, double or shuffle."""
 
 from collections import deque
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _MOST_HELD = 10_000
 Sent = SendEvent | SendText | EmitMark | KeepSent
 
 
-class Link:
+class Delivery:
     """Passes on what is sent, and the marks that say when it was sent."""
 
     def __init__(self, deliver: Callable[[Effect], None]) -> None:
@@ -32,7 +32,7 @@ class Link:
         self._first: SendEvent | None = None
 
     def push(self, sent: Sent) -> None:
-        """Send, now or when the link works again."""
+        """Send, now or when the connection works again."""
         if self._stalled:
             if len(self._held) >= _MOST_HELD:
                 self._held.clear()
@@ -62,7 +62,7 @@ class Link:
         self._keeps = keeps
 
     def release(self, now_ns: int) -> None:
-        """Send what has been kept, at once; marks tell when it was really sent."""
+        """Send what has been kept, at once; marks say when it was really sent."""
         self._stalled = False
         while self._held:
             sent = self._held.popleft()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from callerside.clock import ms_to_ns
-from callerside.fakes.session.context import Outbox
+from callerside.fakes.session.context import SessionOutput
 from callerside.fakes.session.faults import (
     AcceptLate,
     Close,
@@ -17,14 +17,14 @@ from callerside.fakes.session.faults import (
     Malformed,
     NeverDone,
     Oversized,
-    Point,
     Refuse,
     Reorder,
     SendError,
     Slow,
     Stall,
+    TriggerPoint,
     UnknownEvent,
-    parse_point,
+    parse_trigger_point,
 )
 from callerside.fakes.session.interface import (
     CloseConnection,
@@ -32,7 +32,7 @@ from callerside.fakes.session.interface import (
     RefuseConnection,
     SendText,
 )
-from callerside.fakes.session.response_plan import Performance
+from callerside.fakes.session.response_plan import ResponseSpec
 
 _MALFORMED = '{"type": "response.output_audio.delta", "delta": "AAAA'
 _DISTORTING = (Slow, Fail, NeverDone)
@@ -42,10 +42,12 @@ FaultKind = TypeVar("FaultKind", Refuse, AcceptLate)
 EndSession = Callable[[CloseConnection | DropConnection | Expire], None]
 
 
-class Mischief:
+class FaultInjector:
     """Waits for the points of a session's faults. Every fault strikes once."""
 
-    def __init__(self, faults: Sequence[Fault], out: Outbox, end_session: EndSession) -> None:
+    def __init__(
+        self, faults: Sequence[Fault], out: SessionOutput, end_session: EndSession
+    ) -> None:
         """`end_session` does what those faults do that end the session."""
         self._out = out
         self._end_session = end_session
@@ -69,27 +71,27 @@ class Mischief:
             late_ms += fault.by_ms
         return late_ms
 
-    def distort(self, performance: Performance) -> Performance:
+    def distort(self, spec: ResponseSpec) -> ResponseSpec:
         """What becomes of a response that faults have been planned for."""
-        place = parse_point(performance.name) if performance.name != "out_of_band" else None
+        place = parse_trigger_point(spec.name) if spec.name != "out_of_band" else None
         for number, fault in list(self._waiting.items()):
             if not isinstance(fault, _DISTORTING) or fault.point != place:
                 continue
             del self._waiting[number]
             self._mark(fault)
             if isinstance(fault, Slow):
-                performance = replace(performance, pace=fault.pace)
+                spec = replace(spec, pace=fault.pace)
             elif isinstance(fault, Fail):
-                performance = replace(performance, fails_with=fault.code)
+                spec = replace(spec, fails_with=fault.code)
             else:
-                performance = replace(performance, never_done=True)
-        return performance
+                spec = replace(spec, never_done=True)
+        return spec
 
     def reached(self, place: str) -> None:
         """The conversation has come to a place: what waits for it strikes, now or later."""
         if not self._waiting or place == "out_of_band":
             return
-        point = parse_point(place)
+        point = parse_trigger_point(place)
         if point.place not in self._places:
             return
         for number, fault in list(self._waiting.items()):
@@ -98,7 +100,7 @@ class Mischief:
             if replace(fault.point, offset_ms=0.0) == point:
                 self._schedule(number, fault.point)
 
-    def strike(self, number: int) -> None:
+    def inject(self, number: int) -> None:
         """Perform a fault; its timer `fault:{number}` is due."""
         fault = self._waiting.pop(number, None)
         if fault is None:
@@ -119,15 +121,15 @@ class Mischief:
         out = self._out
         match fault:
             case Stall(for_ms=for_ms):
-                out.link.stall(keeps=for_ms is not None)
+                out.delivery.stall(keeps=for_ms is not None)
                 if for_ms is not None:
                     out.set_timer("stall", out.now_ns + ms_to_ns(for_ms))
             case Duplicate(events=events):
-                out.link.double(events)
+                out.delivery.double(events)
             case Reorder():
-                out.link.swap()
+                out.delivery.swap()
             case Malformed():
-                out.link.push(SendText(_MALFORMED))
+                out.delivery.push(SendText(_MALFORMED))
             case UnknownEvent():
                 out.send("session.rearranged", detail="an event of a type that nobody knows")
             case Oversized(size_bytes=size_bytes):
@@ -142,12 +144,12 @@ class Mischief:
             del self._waiting[number]
         return list(taken.values())
 
-    def _schedule(self, number: int, point: Point) -> None:
+    def _schedule(self, number: int, point: TriggerPoint) -> None:
         if point.offset_ms:
             at_ns = self._out.now_ns + ms_to_ns(point.offset_ms)
             self._out.set_timer(f"fault:{number}", at_ns)
         else:
-            self.strike(number)
+            self.inject(number)
 
     def _mark(self, fault: Fault, detail: str = "") -> None:
         extra = {"detail": detail} if detail else {}

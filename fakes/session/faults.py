@@ -26,7 +26,7 @@ _EXPECTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TriggerPoint:
     """A place, which one of its kind (from 1 on; 0: there is only one), and how long after it."""
 
     place: Place
@@ -38,7 +38,7 @@ class Point:
         return f"{text} + {self.offset_ms:g}ms" if self.offset_ms else text
 
 
-def parse_point(text: str) -> Point:
+def parse_trigger_point(text: str) -> TriggerPoint:
     """Read a point as it is written above.
 
     Raises:
@@ -52,7 +52,7 @@ def parse_point(text: str) -> Point:
     if (place in _NUMBERED) != bool(number):
         raise ValueError(f"{text!r}: {_numbering(place)}")
     offset = float(match["offset"] or 0) * (1000 if match["unit"] == "s" else 1)
-    return Point(place, number, offset)
+    return TriggerPoint(place, number, offset)
 
 
 def _numbering(place: Place) -> str:
@@ -66,7 +66,7 @@ AT_RESPONSE: frozenset[Place] = frozenset({"greeting", "reply"})
 
 
 def _checked_point(text: str) -> str:
-    parse_point(text)
+    parse_trigger_point(text)
     return text
 
 
@@ -89,9 +89,9 @@ class BaseFault(ScriptModel):
     """In how many sessions of a path it strikes, from the first on: a reconnect may be spared."""
 
     @property
-    def point(self) -> Point:
+    def point(self) -> TriggerPoint:
         """`at`, read."""
-        return parse_point(self.at)
+        return parse_trigger_point(self.at)
 
     @model_validator(mode="after")
     def _fits_its_place(self) -> Self:

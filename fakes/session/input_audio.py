@@ -13,11 +13,11 @@ from callerside.fakes.script.model import Vad
 from callerside.vad.engines import make_judge
 from callerside.vad.turn_detector import (
     FRAME_MS,
-    Hearing,
     Judge,
     SpeechStarted,
     SpeechStopped,
     TurnDetector,
+    VadParameters,
 )
 
 SEMANTIC_LONGEST_WAIT_MS = {"low": 8000, "medium": 4000, "auto": 4000, "high": 2000}
@@ -83,10 +83,10 @@ class InputAudio:
         if detection is None:
             self._detector = None
             return
-        hearing = self._hearing(detection, unfinished=unfinished)
+        parameters = self._vad_parameters(detection, unfinished=unfinished)
         if self._detector is None:
-            self._detector = TurnDetector(hearing)
-        self._detector.hearing = hearing
+            self._detector = TurnDetector(parameters)
+        self._detector.parameters = parameters
         if self._judge is None:
             self._judge = make_judge(self._vad.engine, self.rate_hz)
 
@@ -105,10 +105,10 @@ class InputAudio:
         return self._listen()
 
     def routine_ms(self, *, silent: bool) -> float:
-        """So much audio more tells nothing, whatever is in it, or if it is `silent`."""
+        """So much audio more changes nothing, whatever is in it, or if it is `silent`."""
         if self._detector is None:
             return math.inf
-        sure = self._vad.engine == "energy" and self._detector.hearing.threshold > 0
+        sure = self._vad.engine == "energy" and self._detector.parameters.threshold > 0
         if silent and sure and not self._detector.speaking:
             rest = self._buffer[self._judged_at - self._buffer_at :]
             return math.inf if rest == bytes(len(rest)) else 0.0
@@ -174,7 +174,7 @@ class InputAudio:
             del self._buffer[:size]
             self._buffer_at += size
 
-    def _hearing(self, detection: dict[str, Any], *, unfinished: bool) -> Hearing:
+    def _vad_parameters(self, detection: dict[str, Any], *, unfinished: bool) -> VadParameters:
         vad = self._vad
         self._prefix_ms = _given(vad.prefix_padding_ms, detection.get("prefix_padding_ms", 300))
         if detection["type"] == "server_vad":
@@ -182,7 +182,7 @@ class InputAudio:
         else:
             longest_ms = SEMANTIC_LONGEST_WAIT_MS[detection["eagerness"]]
             silence_ms = longest_ms if unfinished else min(longest_ms, vad.semantic_pause_ms)
-        return Hearing(
+        return VadParameters(
             threshold=_given(vad.threshold, detection.get("threshold", 0.5)),
             silence_ms=silence_ms,
             min_speech_ms=vad.min_speech_ms,

@@ -113,7 +113,7 @@ class EmitMark(Struct, frozen=True):
 
 
 class KeepAudio(Struct, frozen=True):
-    """What was received, as PCM16 at `rate_hz`; only from a session that is told to keep audio."""
+    """What was received, as PCM16 at `rate_hz`; only from a session that is to keep audio."""
 
     pcm: bytes
     rate_hz: int

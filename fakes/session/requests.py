@@ -166,7 +166,7 @@ def _refusal(error: ValidationError, event: Event) -> RequestError:
 
 
 def _tag(error: ErrorDetails) -> str:
-    """The key that tells which part of a union is meant."""
+    """The key by which the part of a union is chosen."""
     return str(error["ctx"]["discriminator"]).strip("'")
 
 

@@ -20,8 +20,8 @@ from callerside.fakes.session.response_plan import (
     Complete,
     EndAudio,
     Fail,
-    Performance,
     Plan,
+    ResponseSpec,
     Step,
     Stop,
     Trigger,
@@ -45,7 +45,7 @@ class Response:
         self,
         state: SessionState,
         config: ResponseConfig,
-        performance: Performance,
+        spec: ResponseSpec,
         trigger: Trigger,
         *,
         input_tokens: tuple[int, int],
@@ -59,7 +59,7 @@ class Response:
         self.status: Status = "in_progress"
         self.sent_ms = 0.0
         """Audio sent so far."""
-        self.performance = performance
+        self.spec = spec
         self.trigger = trigger
         self._on_voice = on_voice
         self._has_voice = False
@@ -93,14 +93,14 @@ class Response:
 
     def start(self, plan: Plan, now_ns: int) -> None:
         """Take the plan on, and put it on the timeline."""
-        text = self.performance.line.transcript
+        text = self.spec.prepared.transcript
         self._out.mark(
             "response_planned",
             response=self.id,
-            think_ms=self.performance.think_ms,
-            delta_ms=self.performance.delta_ms,
-            pace=self.performance.pace,
-            reply=self.performance.name,
+            think_ms=self.spec.think_ms,
+            delta_ms=self.spec.delta_ms,
+            pace=self.spec.pace,
+            reply=self.spec.name,
             trigger=self.trigger,
             **({"text": text} if text else {}),
         )
@@ -163,7 +163,7 @@ class Response:
         self._out.mark("response_created", response=self.id)
 
     def _add_item(self) -> None:
-        call = self.performance.line.reply.function_call
+        call = self.spec.prepared.reply.function_call
         data: dict[str, Any] = {"id": self._out.ids.new("item")}
         if call is not None:
             data |= {
@@ -220,7 +220,7 @@ class Response:
         if self._state.observation.keep_audio:
             audio_format = self._config.output_format
             pcm = audio_format.decode(audio.wire)
-            self._out.link.push(KeepSent(pcm, audio_format.rate_hz))
+            self._out.delivery.push(KeepSent(pcm, audio_format.rate_hz))
 
     def _send_arguments(self, text: str) -> None:
         item = self._current

@@ -16,7 +16,7 @@ from typing import Literal
 
 from callerside.audio import AudioFormat
 from callerside.fakes.script.model import FunctionCall, Timing
-from callerside.fakes.script.prepared import Line
+from callerside.fakes.script.prepared import PreparedReply
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN
 
 Trigger = Literal["vad", "client", "idle_timeout"]
@@ -105,12 +105,12 @@ Plan = list[tuple[float, Step]]
 
 
 @dataclass(frozen=True, slots=True)
-class Performance:
-    """What is performed, and how: a line of the script with everything decided."""
+class ResponseSpec:
+    """What a response says, and how: a reply of the script with everything decided."""
 
-    line: Line
+    prepared: PreparedReply
     name: str
-    """Which line: `greeting`, `reply 2`, `default`."""
+    """Which reply: `greeting`, `reply 2`, `default`."""
     think_ms: float
     delta_ms: float
     pace: float
@@ -118,19 +118,19 @@ class Performance:
     never_done: bool = False
 
 
-def perform(
-    line: Line,
+def specify(
+    prepared: PreparedReply,
     name: str,
     timing: Timing,
     rng: random.Random,
-) -> Performance:
-    """Decide on what the script leaves open for a line."""
-    reply = line.reply
+) -> ResponseSpec:
+    """Decide on what the script leaves open for a reply."""
+    reply = prepared.reply
     think_ms = timing.think_ms if reply.think_ms is None else reply.think_ms
     if timing.think_jitter_ms:
         think_ms = max(0.0, think_ms + rng.uniform(-1, 1) * timing.think_jitter_ms)
-    return Performance(
-        line=line,
+    return ResponseSpec(
+        prepared=prepared,
         name=name,
         think_ms=think_ms,
         delta_ms=reply.delta_ms or timing.delta_ms,
@@ -139,7 +139,7 @@ def perform(
 
 
 def make_plan(
-    performance: Performance,
+    spec: ResponseSpec,
     trigger: Trigger,
     audio_format: AudioFormat | None,
     timing: Timing,
@@ -150,12 +150,12 @@ def make_plan(
 
     Beyond `max_tokens`, a token being 50 ms of audio or a word of text, it is cut off.
     """
-    think_ms = performance.think_ms
+    think_ms = spec.think_ms
     item_ms = think_ms * _ITEM_SHARE[trigger]
     plan: Plan = [(think_ms * _CREATED_SHARE[trigger], Begin())]
-    call = performance.line.reply.function_call
-    if performance.fails_with is not None:
-        plan.append((think_ms, Fail(performance.fails_with)))
+    call = spec.prepared.reply.function_call
+    if spec.fails_with is not None:
+        plan.append((think_ms, Fail(spec.fails_with)))
     elif call is not None:
         plan.append((item_ms, AddItem()))
         plan.extend(_call_steps(call, think_ms))
@@ -163,12 +163,12 @@ def make_plan(
         plan.append((item_ms, AddItem()))
         plan.append((min(item_ms + _PART_AFTER_ITEM_MS, think_ms), AddPart()))
         if audio_format is None:
-            plan.extend(_text_steps(performance))
+            plan.extend(_text_steps(spec))
         else:
-            plan.extend(_audio_steps(performance, plan[-1][0], audio_format, timing, rng))
+            plan.extend(_audio_steps(spec, plan[-1][0], audio_format, timing, rng))
     if max_tokens is not None:
         plan = list(_within(plan, max_tokens))
-    return plan[:-1] if performance.never_done else plan
+    return plan[:-1] if spec.never_done else plan
 
 
 def _within(plan: Plan, max_tokens: int) -> Iterator[tuple[float, Step]]:
@@ -194,31 +194,31 @@ def _call_steps(call: FunctionCall, think_ms: float) -> Iterator[tuple[float, St
     yield at_ms, Complete()
 
 
-def _text_steps(performance: Performance) -> Iterator[tuple[float, Step]]:
-    at_ms = performance.think_ms
-    for word in _words(performance.line.transcript):
+def _text_steps(spec: ResponseSpec) -> Iterator[tuple[float, Step]]:
+    at_ms = spec.think_ms
+    for word in _words(spec.prepared.transcript):
         yield at_ms, Word(word)
         at_ms += _WORD_EVERY_MS
     yield at_ms, Complete()
 
 
 def _audio_steps(
-    performance: Performance,
+    spec: ResponseSpec,
     part_ms: float,
     audio_format: AudioFormat,
     timing: Timing,
     rng: random.Random,
 ) -> Iterator[tuple[float, Step]]:
-    think_ms = performance.think_ms
-    words = deque(_words(performance.line.transcript))
+    think_ms = spec.think_ms
+    words = deque(_words(spec.prepared.transcript))
     for count in range(min(_WORDS_BEFORE_AUDIO, len(words))):
         yield min(part_ms + count * _WORD_EVERY_MS, think_ms), Word(words.popleft())
-    deltas = _cut(performance, audio_format, timing.delta_spread_ms, rng)
+    deltas = _cut(spec, audio_format, timing.delta_spread_ms, rng)
     words_a_delta = math.ceil(len(words) / max(1.0, _WORDS_END_SHARE * len(deltas)))
     at_ms, sent_ms = think_ms, 0.0
     for number, delta in enumerate(deltas):
         late_ms = rng.uniform(0, timing.jitter_ms) if number else 0.0
-        at_ms = max(at_ms, think_ms + sent_ms / performance.pace + late_ms)
+        at_ms = max(at_ms, think_ms + sent_ms / spec.pace + late_ms)
         sent_ms += delta.length_ms
         yield at_ms, delta
         for _ in range(min(words_a_delta, len(words))):
@@ -228,14 +228,14 @@ def _audio_steps(
 
 
 def _cut(
-    performance: Performance, audio_format: AudioFormat, spread_ms: float, rng: random.Random
+    spec: ResponseSpec, audio_format: AudioFormat, spread_ms: float, rng: random.Random
 ) -> list[Audio]:
-    wire = performance.line.wire(audio_format)
+    wire = spec.prepared.wire(audio_format)
     bytes_a_sample = 2 if audio_format.encoding == "pcm" else 1
     deltas = []
     start = 0
     while start < len(wire):
-        length_ms = performance.delta_ms + rng.uniform(-spread_ms, spread_ms)
+        length_ms = spec.delta_ms + rng.uniform(-spread_ms, spread_ms)
         samples = round(max(_SHORTEST_DELTA_MS, length_ms) * audio_format.rate_hz / 1000)
         piece = wire[start : start + samples * bytes_a_sample]
         samples = len(piece) // bytes_a_sample

@@ -1,17 +1,17 @@
-"""Who speaks: the responses of a session, and which line of the script each performs."""
+"""Who speaks: the responses of a session, and which reply of the script each says."""
 
 from collections.abc import Callable
 
 from callerside.fakes.script.model import Reply
-from callerside.fakes.script.prepared import Line
+from callerside.fakes.script.prepared import PreparedReply
 from callerside.fakes.session.config import ResponseConfig
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import tokens
-from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.items import read_input
 from callerside.fakes.session.requests import RequestError
 from callerside.fakes.session.response import CancelReason, Response
-from callerside.fakes.session.response_plan import Trigger, make_plan, perform
+from callerside.fakes.session.response_plan import Trigger, make_plan, specify
 from callerside.fakes.session.schema import ResponseFields
 
 _RATE_LIMITS_AFTER_MS = 30  # 29 to 33 as recorded
@@ -19,15 +19,18 @@ _MAX_RESPONSES = 16
 _LIMITS = (("requests", 5000), ("tokens", 800_000))
 
 
-class Floor:
+class ResponseScheduler:
     """One response at a time in the conversation; others beside it, out of band."""
 
     def __init__(
-        self, state: SessionState, mischief: Mischief, on_done: Callable[[Response], None]
+        self,
+        state: SessionState,
+        fault_injector: FaultInjector,
+        on_done: Callable[[Response], None],
     ) -> None:
-        """`on_done` is told of every response of the conversation that has ended."""
+        """`on_done` is called for every response of the conversation that has ended."""
         self._state = state
-        self._mischief = mischief
+        self._fault_injector = fault_injector
         self._on_done = on_done
         self._responses: dict[str, Response] = {}
         self._active: Response | None = None
@@ -37,7 +40,7 @@ class Floor:
     @property
     def upcoming(self) -> Reply:
         """What answers the turn that is going on."""
-        return self._state.repertoire.reply(self._answered_turns + 1).reply
+        return self._state.prepared.reply(self._answered_turns + 1).reply
 
     def request(self, fields: ResponseFields | None) -> None:
         """The client asks for a response.
@@ -107,16 +110,16 @@ class Floor:
             reads = state.conversation.input_tokens()
         else:
             reads = tokens(read_input(instead, state))
-        line, name = self._choose(in_conversation=config.in_conversation)
-        performance = perform(line, name, state.timing, state.rng)
-        performance = self._mischief.distort(performance)
+        prepared, name = self._choose(in_conversation=config.in_conversation)
+        spec = specify(prepared, name, state.timing, state.rng)
+        spec = self._fault_injector.distort(spec)
         response = Response(
             state,
             config,
-            performance,
+            spec,
             trigger,
             input_tokens=reads,
-            on_voice=lambda: self._mischief.reached(name),
+            on_voice=lambda: self._fault_injector.reached(name),
         )
         self._responses[response.id] = response
         if config.in_conversation:
@@ -124,7 +127,7 @@ class Floor:
         audio_format = None if config.modalities == ["text"] else config.output_format
         limit = config.max_output_tokens
         plan = make_plan(
-            performance,
+            spec,
             trigger,
             audio_format,
             state.timing,
@@ -134,14 +137,14 @@ class Floor:
         response.start(plan, state.out.now_ns)
         self._advance(response)
 
-    def _choose(self, *, in_conversation: bool) -> tuple[Line, str]:
-        repertoire = self._state.repertoire
+    def _choose(self, *, in_conversation: bool) -> tuple[PreparedReply, str]:
+        prepared = self._state.prepared
         if not in_conversation:
-            return repertoire.default, "out_of_band"
+            return prepared.default, "out_of_band"
         if not self._state.conversation.has_user_item:
-            return repertoire.greeting, "greeting"
+            return prepared.greeting, "greeting"
         self._answered_turns += 1
-        return repertoire.reply(self._answered_turns), f"reply {self._answered_turns}"
+        return prepared.reply(self._answered_turns), f"reply {self._answered_turns}"
 
     def _advance(self, response: Response) -> None:
         response.advance(self._state.out.now_ns)

@@ -1,6 +1,6 @@
 """The fake Realtime session: a state machine that knows no socket and no clock.
 
-`handle(input, now_ns)` is told what happened and answers with what should be done
+`handle(input, now_ns)` gets what happened and returns what should be done
 (`session.interface`). The same session serves real clients over a WebSocket and simulated ones in
 memory. What it says is in a script; when it says it, too; what it hears, it really hears.
 """
@@ -9,12 +9,12 @@ import random
 from collections import deque
 from typing import Literal
 
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session.config import SessionConfig
-from callerside.fakes.session.context import Ids, Observation, Outbox, SessionState
+from callerside.fakes.session.context import Ids, Observation, SessionOutput, SessionState
 from callerside.fakes.session.conversation import Conversation
 from callerside.fakes.session.dialects import Beta, Ga
-from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.faults import Expire
 from callerside.fakes.session.interface import (
     AcceptConnection,
@@ -48,8 +48,8 @@ from callerside.fakes.session.requests import (
     read,
 )
 from callerside.fakes.session.response import Response
-from callerside.fakes.session.response_scheduler import Floor
-from callerside.fakes.session.user_turns import Turns
+from callerside.fakes.session.response_scheduler import ResponseScheduler
+from callerside.fakes.session.user_turns import UserTurns
 
 _MAX_WAITING_EVENTS = 1000
 
@@ -59,7 +59,7 @@ class RealtimeSession:
 
     def __init__(
         self,
-        repertoire: Repertoire,
+        prepared: PreparedScript,
         *,
         call: str,
         rng: random.Random,
@@ -72,10 +72,10 @@ class RealtimeSession:
         `session_number`, from 1 on, says how many sessions of this path there have been: faults
         strike in the first of them.
         """
-        script = repertoire.script
+        script = prepared.script
         ids = Ids(rng)
         self._translator = Beta() if script.dialect == "beta" else Ga()
-        self._out = Outbox(call, ids, self._translator)
+        self._out = SessionOutput(call, ids, self._translator)
         self._unix_time_s = unix_time_s
         self._request = ConnectionRequested()
         self._connect_delay_ms = 0.0
@@ -84,17 +84,19 @@ class RealtimeSession:
             out=self._out,
             config=SessionConfig(ids.new("sess"), "", 0),
             conversation=Conversation(ids.new("conv")),
-            repertoire=repertoire,
+            prepared=prepared,
             rng=rng,
             observation=observation or Observation(),
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
-        self._mischief = Mischief(faults, self._out, self._end_by_fault)
-        self._floor = Floor(self._state, self._mischief, self._on_response_done)
-        self._turns = Turns(self._state, self._mischief, self._floor)
+        self._fault_injector = FaultInjector(faults, self._out, self._end_by_fault)
+        self._scheduler = ResponseScheduler(
+            self._state, self._fault_injector, self._on_response_done
+        )
+        self._turns = UserTurns(self._state, self._fault_injector, self._scheduler)
         self._waiting: deque[Event] = deque()
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
-        self._late_errors_told = 0
+        self._late_errors_sent = 0
 
     @property
     def over(self) -> bool:
@@ -132,12 +134,12 @@ class RealtimeSession:
 
     def _on_request(self, request: ConnectionRequested) -> None:
         self._request = request
-        refusal = self._mischief.refusal()
+        refusal = self._fault_injector.refusal()
         if refusal is not None:
             self._out.put(refusal)
             self._end(refusal.status, refusal.body)
             return
-        delay_ms = self._state.timing.connect_delay_ms + self._mischief.lateness_ms()
+        delay_ms = self._state.timing.connect_delay_ms + self._fault_injector.lateness_ms()
         self._connect_delay_ms = delay_ms
         if delay_ms:
             self._out.set_timer("accept", self._state.in_ms(delay_ms))
@@ -166,7 +168,7 @@ class RealtimeSession:
             return
         self._out.send("session.created", session=config.snapshot())
         self._out.set_timer("expiry", self._state.in_ms(lifetime_s * 1000))
-        self._mischief.reached("connect")
+        self._fault_injector.reached("connect")
 
     def _refuse_beta(self) -> None:
         self._out.error(
@@ -208,9 +210,9 @@ class RealtimeSession:
         kind, _, argument = name.partition(":")
         match kind:
             case "response":
-                self._floor.advance(argument)
+                self._scheduler.advance(argument)
             case "rate_limits":
-                self._floor.send_rate_limits()
+                self._scheduler.send_rate_limits()
             case "transcription":
                 self._turns.send_transcription(argument)
             case "commit":
@@ -221,11 +223,11 @@ class RealtimeSession:
             case "expiry":
                 self._expire()
             case "fault":
-                self._mischief.strike(int(argument))
+                self._fault_injector.inject(int(argument))
             case "late_error":
-                self._tell_late_error()
+                self._send_late_error()
             case "stall":
-                self._out.link.release(self._out.now_ns)
+                self._out.delivery.release(self._out.now_ns)
 
     def _on_event(self, event: Event) -> None:
         if self._phase != "open":
@@ -253,7 +255,7 @@ class RealtimeSession:
             late_ms = self._state.timing.commit_error_ms if error.code == COMMIT_EMPTY else 0
             if late_ms and len(self._late_errors) < _MAX_WAITING_EVENTS:
                 self._late_errors.append(refused)
-                number = self._late_errors_told + len(self._late_errors)
+                number = self._late_errors_sent + len(self._late_errors)
                 self._out.set_timer(f"late_error:{number}", self._state.in_ms(late_ms))
             else:
                 self._refuse(*refused)
@@ -263,8 +265,8 @@ class RealtimeSession:
             error.code, error.message, param=error.param, client_event_id=client_event_id
         )
 
-    def _tell_late_error(self) -> None:
-        self._late_errors_told += 1
+    def _send_late_error(self) -> None:
+        self._late_errors_sent += 1
         self._refuse(*self._late_errors.popleft())
 
     def _dispatch(self, request: AnyRequest) -> None:
@@ -287,9 +289,9 @@ class RealtimeSession:
             case Truncate():
                 self._truncate(request)
             case CreateResponse(response=fields):
-                self._floor.request(fields)
+                self._scheduler.request(fields)
             case CancelResponse(response_id=response_id):
-                self._floor.cancel(response_id)
+                self._scheduler.cancel(response_id)
 
     def _update(self, request: SessionUpdate) -> None:
         config = self._state.config

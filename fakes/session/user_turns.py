@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import Item
-from callerside.fakes.session.fault_injector import Mischief
+from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.input_audio import InputAudio
 from callerside.fakes.session.interface import Event, KeepAudio
 from callerside.fakes.session.requests import (
@@ -15,7 +15,7 @@ from callerside.fakes.session.requests import (
     RequestError,
 )
 from callerside.fakes.session.response import Response
-from callerside.fakes.session.response_scheduler import Floor
+from callerside.fakes.session.response_scheduler import ResponseScheduler
 from callerside.vad.turn_detector import FRAME_MS, SpeechStarted, SpeechStopped
 
 MIN_COMMIT_MS = 100
@@ -26,16 +26,18 @@ _IDLE_MESSAGE = "The user has not said anything for a while."
 CommittedBy = Literal["vad", "client", "idle_timeout"]
 
 
-class Turns:
+class UserTurns:
     """Hears, detects turns, commits, and transcribes."""
 
-    def __init__(self, state: SessionState, mischief: Mischief, floor: Floor) -> None:
+    def __init__(
+        self, state: SessionState, fault_injector: FaultInjector, scheduler: ResponseScheduler
+    ) -> None:
         self._state = state
-        self._mischief = mischief
+        self._fault_injector = fault_injector
         self._observation = state.observation
         self._observes = self._observation.trace_audio or self._observation.keep_audio
         self._audio = InputAudio(state.script.vad)
-        self._floor = floor
+        self._scheduler = scheduler
         self._spoken = 0
         self._committed = 0
         self._item_id: str | None = None
@@ -56,7 +58,7 @@ class Turns:
         self._audio.configure(
             self._state.config.input_format,
             detection,
-            unfinished=self._floor.upcoming.unfinished,
+            unfinished=self._scheduler.upcoming.unfinished,
         )
         self._idle_timeout_ms = None if detection is None else detection.get("idle_timeout_ms")
 
@@ -169,10 +171,10 @@ class Turns:
         )
         out.mark("speech_started", item=self._item_id, audio_start_ms=self._start_ms)
         self._spoken += 1
-        self._mischief.reached(f"speech {self._spoken}")
+        self._fault_injector.reached(f"speech {self._spoken}")
         detection = self._state.config.turn_detection
         if detection is not None and detection["interrupt_response"]:
-            self._floor.interrupt()
+            self._scheduler.interrupt()
 
     def _on_stopped(self, heard: SpeechStopped) -> None:
         out = self._state.out
@@ -191,7 +193,7 @@ class Turns:
     def _ask_for_answer(self) -> None:
         detection = self._state.config.turn_detection
         if detection is not None and detection["create_response"]:
-            self._floor.answer("vad")
+            self._scheduler.answer("vad")
 
     def _commit(self, by: CommittedBy, start_ms: float, end_ms: float) -> None:
         out = self._state.out
@@ -212,14 +214,14 @@ class Turns:
                 self._state.in_ms(self._state.timing.transcription_ms),
             )
         self._committed += 1
-        self._mischief.reached(f"turn {self._committed}")
+        self._fault_injector.reached(f"turn {self._committed}")
 
     def _words(self, by: CommittedBy) -> str | None:
         """What is made of a turn by input transcription; None: it fails."""
         detects = self._state.config.turn_detection is not None
         if by == "client" and detects and self._state.script.commits == "server":
             return ""  # not the turn that the script means, but what came after one
-        upcoming = self._floor.upcoming
+        upcoming = self._scheduler.upcoming
         return None if upcoming.unheard else upcoming.heard or ""
 
     def _check_idle(self, start_ms: float) -> None:
@@ -243,7 +245,7 @@ class Turns:
         content = {"type": "input_text", "text": _IDLE_MESSAGE}
         self._state.add_item(Item(_message(out.ids.new("item"), "system", content)))
         self._commit("idle_timeout", start_ms, end_ms)
-        self._floor.answer("idle_timeout")
+        self._scheduler.answer("idle_timeout")
 
 
 def _message(item_id: str, role: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -28,8 +28,10 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
         suite.append(_case(call, excused=call.slug in excused))
     if info.failure:
         case = ET.SubElement(suite, "testcase", classname=f"callerside.{info.lane}", name="the run")
-        told = _printable(info.failure)
-        ET.SubElement(case, "error", message=told.partition("\n")[0], type="error").text = told
+        message = _printable(info.failure)
+        ET.SubElement(
+            case, "error", message=message.partition("\n")[0], type="error"
+        ).text = message
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)

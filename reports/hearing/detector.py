@@ -1,8 +1,8 @@
-"""The ears: what is heard in audio, live and afterwards, by one implementation.
+"""Detects speech and tones in audio, live and afterwards, by one implementation.
 
-`Ears` is fed audio as it comes and tells beeps and speech; the scripted caller listens with it
-while the call runs. `segments` feeds it a whole recording, which is how every latency in a report
-is measured. So the caller and the report never disagree about what was heard.
+`SpeechAndToneDetector` is fed audio as it comes and reports beeps and speech; the scripted caller
+listens with it while the call runs. `segments` feeds it a whole recording, which is how every
+latency in a report is measured. So the caller and the report never disagree about what was heard.
 
 How: audio is cut into hops of 10 ms. A hop is *active* when its energy is above an absolute
 threshold and above the noise floor, which is the minimum of the smoothed energy over the last two
@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.reports.hearing.frame import HOP_MS, Hop, Wave, end_of, onset_of
-from callerside.reports.hearing.noise_floor import Floor, opening_floor_dbfs
+from callerside.reports.hearing.frame import HOP_MS, AnalysisFrame, Wave, end_of, onset_of
+from callerside.reports.hearing.noise_floor import NoiseFloor, opening_floor_dbfs
 from callerside.reports.hearing.tone_detector import BeepHeard, Tones, ToneTest
 
 PAUSE_MS = 400
@@ -31,9 +31,9 @@ _CLICK_GAP_HOPS = 3  # a candidate for speech that is silent this long was a cli
 __all__ = [
     "PAUSE_MS",
     "BeepHeard",
-    "Ears",
     "Heard",
     "Segment",
+    "SpeechAndToneDetector",
     "SpeechEnded",
     "SpeechStarted",
     "segments",
@@ -77,10 +77,10 @@ def segments(
     speech.
     """
     floor_dbfs = None if clean else opening_floor_dbfs(samples, rate_hz)
-    ears = Ears(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
+    detector = SpeechAndToneDetector(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
     found = []
     onset = 0
-    for heard in [*ears.feed(samples), *ears.finish()]:
+    for heard in [*detector.feed(samples), *detector.finish()]:
         match heard:
             case BeepHeard():
                 found.append(Segment("beep", heard.onset, heard.end, heard.hz))
@@ -107,7 +107,7 @@ def utterances(found: list[Segment], rate_hz: int, *, pause_ms: float = PAUSE_MS
     return merged
 
 
-class Ears:
+class SpeechAndToneDetector:
     """Hears one channel.
 
     Args:
@@ -134,13 +134,13 @@ class Ears:
         self._enough_samples = self._hop
         self._known_samples = 0
         self._hops_fed = 0
-        self._floor = Floor(self._hop, floor_dbfs)
+        self._floor = NoiseFloor(self._hop, floor_dbfs)
         self._tones = Tones(rate_hz)
         self._speech = _Speech(hangover_ms // HOP_MS, min_speech_ms // HOP_MS)
 
     @property
     def idle(self) -> bool:
-        """Whether nothing sounds, or did a moment ago: digital silence tells nothing for ever."""
+        """Whether nothing sounds, or did a moment ago: digital silence brings nothing for ever."""
         return not (self._waiting or self._known_samples or self._tones.open or self._speech.busy)
 
     @property
@@ -149,10 +149,10 @@ class Ears:
         return self._speech.speaking
 
     def feed(self, audio: bytes | NDArray[np.int16]) -> list[Heard]:
-        """Hear some more audio (PCM, 16 bit, mono), of any length, and tell what became clear.
+        """Hear some more audio (PCM, 16 bit, mono), of any length, and return what became clear.
 
         Audio that cannot make anything clear, whatever is in it, waits until so much has come that
-        the rest might: hops are cheaper by the dozen, and nothing is told any later for it.
+        the rest might: hops are cheaper by the dozen, and nothing is reported any later for it.
         """
         if self._known_samples:
             known, self._known_samples = self._known_samples, 0
@@ -168,14 +168,14 @@ class Ears:
         return self._hear_waiting()
 
     def routine_samples(self, coming: bytes, frame_samples: int) -> int:
-        """How much of the audio that is coming tells nothing.
+        """How much of the audio that is coming brings nothing new.
 
         Args:
             coming: what is fed next, in one piece, if it is as much as is answered here.
             frame_samples: the answer is a multiple of it; a multiple of 10 ms.
         """
         if self._waiting_samples >= self._hop:
-            self._hear_waiting()  # it tells nothing, or it would not have waited
+            self._hear_waiting()  # it brings nothing, or it would not have waited
         start = self._known_samples
         if not start and self._hears_nothing_in(coming):
             return len(coming) // 2
@@ -191,9 +191,9 @@ class Ears:
         return start
 
     def finish(self) -> list[Heard]:
-        """The audio is over: tell what was still open."""
+        """The audio is over: return what was still open."""
         heard = self._hear_waiting() if self._waiting else []
-        self._tell(*self._tones.close(), heard)
+        self._report(*self._tones.close(), heard)
         self._speech.close(heard)
         return heard
 
@@ -246,30 +246,34 @@ class Ears:
         """Take note of ordinary hops; `row` and `threshold` are of the last."""
         self._hops_fed += count
         active = self._speech.ordinary[0] is True
-        last = Hop(self._hops_fed - 1, row, active, threshold)
+        last = AnalysisFrame(self._hops_fed - 1, row, active, threshold)
         self._tones.before = last
         self._speech.pass_by(count, last)
 
     def _hear(self, row: Wave, energy: float, heard: list[Heard]) -> None:
-        hop = Hop(self._hops_fed, row, energy > self._floor.threshold, self._floor.threshold)
+        frame = AnalysisFrame(
+            self._hops_fed, row, energy > self._floor.threshold, self._floor.threshold
+        )
         self._hops_fed += 1
         hz = None
-        if hop.active and (self._tones.open or not self._speech.speaking):
+        if frame.active and (self._tones.open or not self._speech.speaking):
             hz = self._tone_test.hz_of(row)
         if hz is None:
             self._floor.update(energy)
             if not self._tones.open:
-                self._tones.before = hop
-                self._speech.hear(hop, heard)
+                self._tones.before = frame
+                self._speech.hear(frame, heard)
                 return
-        beep, released = self._tones.hear(hop, hz)
-        self._tell(beep, released, heard)
+        beep, released = self._tones.hear(frame, hz)
+        self._report(beep, released, heard)
 
-    def _tell(self, beep: BeepHeard | None, released: list[Hop], heard: list[Heard]) -> None:
+    def _report(
+        self, beep: BeepHeard | None, released: list[AnalysisFrame], heard: list[Heard]
+    ) -> None:
         if beep is not None:
             heard.append(beep)
-        for hop in released:
-            self._speech.hear(hop, heard)
+        for frame in released:
+            self._speech.hear(frame, heard)
 
 
 class _Speech:
@@ -279,8 +283,8 @@ class _Speech:
         self._hangover_hops = max(1, hangover_hops)
         self._min_hops = max(1, min_hops)
         self.speaking = False
-        self._before: Hop | None = None
-        self._last: Hop | None = None  # the last active hop
+        self._before: AnalysisFrame | None = None
+        self._last: AnalysisFrame | None = None  # the last active hop
         self._onset = 0
         self._end = 0
         self._quiet = 0  # hops since the last active one
@@ -298,12 +302,12 @@ class _Speech:
             return self._hangover_hops - self._quiet - 1
         return self._min_hops - self._active_hops - 1
 
-    def hear(self, hop: Hop, heard: list[Heard]) -> None:
-        if hop.active:
-            self._voiced(hop, heard)
+    def hear(self, frame: AnalysisFrame, heard: list[Heard]) -> None:
+        if frame.active:
+            self._voiced(frame, heard)
         elif self._last is not None:
-            self._silent(self._last, hop, heard)
-        self._before = hop
+            self._silent(self._last, frame, heard)
+        self._before = frame
 
     @property
     def ordinary(self) -> tuple[bool | None, int]:
@@ -317,7 +321,7 @@ class _Speech:
             return False, self._hangover_hops - self._quiet - 1
         return (None, 0) if self.busy else (False, _MANY_HOPS)
 
-    def pass_by(self, count: int, last: Hop) -> None:
+    def pass_by(self, count: int, last: AnalysisFrame) -> None:
         """Several `ordinary` hops more."""
         if last.active:
             self._last = last
@@ -332,19 +336,19 @@ class _Speech:
             heard.append(SpeechEnded(end_of(self._last, None) if self._quiet == 0 else self._end))
         self._reset()
 
-    def _voiced(self, hop: Hop, heard: list[Heard]) -> None:
+    def _voiced(self, frame: AnalysisFrame, heard: list[Heard]) -> None:
         if self._last is None:
-            self._onset = onset_of(self._before, hop)
-        self._last = hop
+            self._onset = onset_of(self._before, frame)
+        self._last = frame
         self._quiet = 0
         self._active_hops += 1
         if not self.speaking and self._active_hops >= self._min_hops:
             self.speaking = True
             heard.append(SpeechStarted(self._onset))
 
-    def _silent(self, last: Hop, hop: Hop, heard: list[Heard]) -> None:
+    def _silent(self, last: AnalysisFrame, frame: AnalysisFrame, heard: list[Heard]) -> None:
         if self._quiet == 0:
-            self._end = end_of(last, hop)
+            self._end = end_of(last, frame)
         self._quiet += 1
         if self.speaking and self._quiet >= self._hangover_hops:
             heard.append(SpeechEnded(self._end))

@@ -10,7 +10,7 @@ HOP_MS = 10
 Wave = NDArray[np.float32]
 
 
-class Hop:
+class AnalysisFrame:
     """Ten milliseconds of audio, and what was found in it."""
 
     __slots__ = ("active", "index", "row", "threshold")
@@ -30,7 +30,7 @@ class Hop:
         return np.abs(self.row) > math.sqrt(2 * self.threshold / self.row.size)
 
 
-def onset_of(before: Hop | None, first: Hop) -> int:
+def onset_of(before: AnalysisFrame | None, first: AnalysisFrame) -> int:
     """The first sample that stands out, in the first active hop or at the end of the one before."""
     if before is not None and before.index == first.index - 1:
         early = before.loud()
@@ -39,7 +39,7 @@ def onset_of(before: Hop | None, first: Hop) -> int:
     return first.index * first.row.size + int(first.loud().argmax())
 
 
-def end_of(last: Hop, following: Hop | None) -> int:
+def end_of(last: AnalysisFrame, following: AnalysisFrame | None) -> int:
     """One after the last sample that stands out, in the last active hop or just after it."""
     if following is not None and following.index == last.index + 1:
         late = following.loud()

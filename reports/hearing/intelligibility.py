@@ -26,7 +26,7 @@ def load() -> None:
 def intelligibility(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> float | None:
     """STOI in percent, 100 for the same; both at `RATE_HZ`, in step, and equally long.
 
-    None where there is less than about half a second of speech, which is too little to tell.
+    None where there is less than about half a second of speech, which is too little to judge.
     """
     if sent.size < _LEAST_SAMPLES:
         return None

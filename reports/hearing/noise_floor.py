@@ -18,7 +18,7 @@ _FLOOR_BLOCKS = 5  # the floor looks back 5 blocks of 400 ms
 _SMOOTHING = 0.7  # of the energy that the floor is taken from: a time constant of about 30 ms
 
 
-class Floor:
+class NoiseFloor:
     """The noise floor, and the threshold (energy of a hop) that follows from it."""
 
     def __init__(self, hop: int, floor_dbfs: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Beeps: steady tones of one frequency, told apart from speech."""
+"""Beeps: steady tones of one frequency, distinguished from speech."""
 
 import math
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.reports.hearing.frame import Hop, Wave, end_of, onset_of
+from callerside.reports.hearing.frame import AnalysisFrame, Wave, end_of, onset_of
 
 _TONE_LOWEST_HZ, _TONE_HIGHEST_HZ = 300.0, 1800.0  # below is the pitch of voices
 _TONE_IMPURITY = 0.02  # how far a tonal hop may be from a sinusoid (G.711: 0.001, 20 dB SNR: 0.01)
-_TONE_DRIFT = 0.08  # a hop of 10 ms tells a frequency no better than this
+_TONE_DRIFT = 0.08  # a hop of 10 ms gives a frequency no better than this
 _TONE_GAP_HOPS = 5  # a lost packet or two do not end a beep
 _BEEP_HOPS = 10  # shorter tones occur in speech
 _BEEP_COHERENCE = 0.85  # share of a beep's energy at one constant frequency: a sung vowel has less
@@ -20,7 +20,7 @@ _COHERENT_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class BeepHeard:
-    """A steady tone, told when it has ended. Samples count from the first one fed."""
+    """A steady tone, reported when it has ended. Samples count from the first one fed."""
 
     onset: int
     end: int
@@ -31,12 +31,12 @@ class Tones:
     """Finds beeps, and hands on the hops that are in none of them."""
 
     def __init__(self, rate_hz: int) -> None:
-        self.before: Hop | None = None
+        self.before: AnalysisFrame | None = None
         """The hop before the tone."""
         self._rate_hz = rate_hz
-        self._held: list[Hop] = []  # of the tone, up to as much as is analysed
-        self._tail: list[Hop] = []  # that came after the tone's last hop
-        self._last: Hop | None = None
+        self._held: list[AnalysisFrame] = []  # of the tone, up to as much as is analysed
+        self._tail: list[AnalysisFrame] = []  # that came after the tone's last hop
+        self._last: AnalysisFrame | None = None
         self._hz = 0.0
 
     @property
@@ -49,21 +49,23 @@ class Tones:
         """So many hops more end no tone that is open, whatever is in them."""
         return _TONE_GAP_HOPS - len(self._tail) - 1
 
-    def hear(self, hop: Hop, hz: float | None) -> tuple[BeepHeard | None, list[Hop]]:
+    def hear(
+        self, frame: AnalysisFrame, hz: float | None
+    ) -> tuple[BeepHeard | None, list[AnalysisFrame]]:
         """Take a hop, with its frequency if it is tonal.
 
         Tells a beep that has ended, and hands on the hops that are in none.
         """
         if not self._held and hz is not None:
-            self._held, self._hz, self._last = [hop], hz, hop
+            self._held, self._hz, self._last = [frame], hz, frame
             return None, []
         if hz is not None and abs(hz - self._hz) < _TONE_DRIFT * self._hz:
-            self._extend(hop)
+            self._extend(frame)
             return None, []
-        self._tail.append(hop)
+        self._tail.append(frame)
         return self.close() if len(self._tail) >= _TONE_GAP_HOPS else (None, [])
 
-    def close(self) -> tuple[BeepHeard | None, list[Hop]]:
+    def close(self) -> tuple[BeepHeard | None, list[AnalysisFrame]]:
         """Decide about the open tone, if any: a beep, or hops of something else."""
         beep = self._analyse() if self._held else None
         released = self._tail if beep else self._held + self._tail
@@ -71,17 +73,17 @@ class Tones:
         self.before = released[-1] if released else None
         return beep, released
 
-    def _extend(self, hop: Hop) -> None:
-        self._last = hop
+    def _extend(self, frame: AnalysisFrame) -> None:
+        self._last = frame
         if len(self._held) + len(self._tail) < _BEEP_ANALYSED_HOPS:
-            self._held += [*self._tail, hop]
+            self._held += [*self._tail, frame]
         self._tail = []
 
     def _analyse(self) -> BeepHeard | None:
         first, last = self._held[0], self._last
         if last is None or last.index - first.index + 1 < _BEEP_HOPS:
             return None
-        wave = np.concatenate([hop.row for hop in self._held])
+        wave = np.concatenate([frame.row for frame in self._held])
         hz, coherence = _steady_tone(wave, self._hz, self._rate_hz)
         if coherence < _BEEP_COHERENCE:
             return None

@@ -133,7 +133,7 @@ class Answer:
     def heard_between_ms(self) -> tuple[float, float]:
         """How much of the answer was heard: from its last sample of sound to the next one.
 
-        The two differ where the answer was cut in a pause of its own: nobody can tell how much of
+        The two differ where the answer was cut in a pause of its own: nobody can say how much of
         the pause was heard.
         """
         rate_hz = self.evidence.rate_hz
@@ -274,8 +274,8 @@ def _was_cut(answer: Answer) -> bool:
     )
 
 
-def told_holes_ms(evidence: CallEvidence, item: str | None) -> list[float]:
-    """The holes in an answer that the agent tells of: nothing had come to play."""
+def marked_gaps_ms(evidence: CallEvidence, item: str | None) -> list[float]:
+    """The gaps in an answer that the agent has marked: nothing had come to play."""
     return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
 
 

@@ -48,7 +48,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Scene:
+class AudibleSegments:
     """Everything audible in a call, in order of time, down to pauses of 60 ms."""
 
     mouth: list[Sound]
@@ -58,7 +58,7 @@ class Scene:
     said: list[Utterance]
 
 
-def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> Scene:
+def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegments:
     """What is audible in a call's recording.
 
     Args:
@@ -73,7 +73,7 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> Scene:
     ear = sorted(
         [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
     )
-    return Scene(mouth, ear, beep, _said(evidence, mouth))
+    return AudibleSegments(mouth, ear, beep, _said(evidence, mouth))
 
 
 def _known_mouth(evidence: CallEvidence) -> list[Sound] | None:

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.detector import PAUSE_MS
-from callerside.reports.metrics.answers import Answer, left_open_ms, told_holes_ms
-from callerside.reports.metrics.audible import NS_PER_MS, Scene, Sound, Utterance
+from callerside.reports.metrics.answers import Answer, left_open_ms, marked_gaps_ms
+from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.turns import Turn
 
@@ -17,11 +17,14 @@ _EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame beg
 
 
 def interruptions(
-    evidence: CallEvidence, scene: Scene, turns: Sequence[Turn], answers: Sequence[Answer]
+    evidence: CallEvidence,
+    audible: AudibleSegments,
+    turns: Sequence[Turn],
+    answers: Sequence[Answer],
 ) -> Iterator[Measurement | Unmeasured]:
-    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` as far as the agent tells."""
-    for said in scene.said:
-        stop_ns, how = _stop_ns(evidence, scene, said, answers)
+    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` as far as it is marked."""
+    for said in audible.said:
+        stop_ns, how = _stop_ns(evidence, audible, said, answers)
         if stop_ns is not None:
             yield Measurement(
                 name="barge_in_stop_ms",
@@ -31,12 +34,12 @@ def interruptions(
             )
         else:
             yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)
-    yield from _heard_errors(evidence, scene, answers)
+    yield from _heard_errors(evidence, audible, answers)
     yield from _underruns(evidence, turns, answers)
 
 
 def _stop_ns(
-    evidence: CallEvidence, scene: Scene, said: Utterance, answers: Sequence[Answer]
+    evidence: CallEvidence, audible: AudibleSegments, said: Utterance, answers: Sequence[Answer]
 ) -> tuple[int | None, str]:
     """When the agent that an utterance interrupted fell silent; None and why, if it did not.
 
@@ -48,15 +51,15 @@ def _stop_ns(
     into = [one for one in answers if one.found and one.start_ns <= said.start_ns]
     if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
         return last.end_ns, f"from what was sent (a correlation of {last.likeness:.2f})"
-    stop_ns = _silent_ns(evidence, scene, said)
+    stop_ns = _silent_ns(evidence, audible, said)
     if stop_ns is None:
         return None, "the caller spoke into no answer"
     return stop_ns, "by the energy at the ear"
 
 
-def _silent_ns(evidence: CallEvidence, scene: Scene, said: Utterance) -> int | None:
+def _silent_ns(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> int | None:
     """When what was audible at an utterance's onset was over, of which only the energy is known."""
-    speech = [sound for sound in scene.ear if sound.kind == "speech"]
+    speech = [sound for sound in audible.ear if sound.kind == "speech"]
     before = [sound for sound in speech if sound.start_ns <= said.start_ns]
     if not before or before[-1].source == "sent":
         return None
@@ -91,31 +94,33 @@ def _next_playout_ns(evidence: CallEvidence, after_ns: int) -> int:
 
 
 def _heard_errors(
-    evidence: CallEvidence, scene: Scene, answers: Sequence[Answer]
+    evidence: CallEvidence, audible: AudibleSegments, answers: Sequence[Answer]
 ) -> Iterator[Measurement]:
-    """For every truncation: what the server was told was heard, against what was."""
+    """For every truncation: what was reported to the server as heard, against what was."""
     for truncate in evidence.find("agent", "truncate_sent"):
-        told_ms = float(truncate.fields["audio_end_ms"])
+        reported_ms = float(truncate.fields["audio_end_ms"])
         item = str(truncate.fields.get("item"))
         answer = next((a for a in answers if a.item == item and a.found), None)
         if answer is not None:
             low_ms, high_ms = answer.heard_between_ms()
             how = "what was sent was found in what was heard"
         else:
-            audible = _audible_ms(evidence, scene, truncate)
-            if audible is None:
+            bounds_ms = _audible_ms(evidence, audible, truncate)
+            if bounds_ms is None:
                 continue
-            low_ms, high_ms = audible
+            low_ms, high_ms = bounds_ms
             how = "by the length of what was audible"
-        error_ms = told_ms - min(max(told_ms, low_ms), high_ms)
+        error_ms = reported_ms - min(max(reported_ms, low_ms), high_ms)
         yield Measurement(
             name="heard_error_ms",
             value=error_ms,
-            detail=f"told {told_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
+            detail=f"reported {reported_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
         )
 
 
-def _audible_ms(evidence: CallEvidence, scene: Scene, truncate: Mark) -> tuple[float, float] | None:
+def _audible_ms(
+    evidence: CallEvidence, audible: AudibleSegments, truncate: Mark
+) -> tuple[float, float] | None:
     """How long an item was heard: up to its last sound, and up to the truncation.
 
     Where the two lie apart it was cut in a pause of its own, of which nobody knows how much counts.
@@ -125,7 +130,7 @@ def _audible_ms(evidence: CallEvidence, scene: Scene, truncate: Mark) -> tuple[f
         return None
     heard = [
         sound
-        for sound in scene.ear
+        for sound in audible.ear
         if sound.kind == "speech"
         and started.at_ns <= sound.end_ns
         and sound.start_ns <= truncate.at_ns
@@ -161,7 +166,7 @@ def _underruns(
             continue
         yield Measurement(
             name="gap_ms",
-            value=max(told_holes_ms(evidence, item), default=0.0),
+            value=max(marked_gaps_ms(evidence, item), default=0.0),
             turn=numbers.get(item),
             detail="as the agent says: what the server sent is not known"
             if not recognised

@@ -1,7 +1,7 @@
 """When the machine stood still during a call.
 
-A `machine_stalled` mark tells of one processor, or of one process that waited for it, so the same
-standstill is told several times over. Here what overlaps is one.
+A `machine_stalled` mark is about one processor, or of one process that waited for it, so the same
+stall is reported several times over. Here what overlaps is one.
 """
 
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from callerside.marks import Mark
 from callerside.reports.metrics.audible import NS_PER_MS
 
-BENDS_MS = 10.0
-"""Half a frame: what is shorter bends nothing that is heard."""
+DISTORTS_MS = 10.0
+"""Half a frame: what is shorter distorts nothing that is heard."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Standstill:
+class StallInterval:
     """A time in which something of the machine stood still all the while."""
 
     start_ns: int
@@ -34,18 +34,18 @@ class Standstill:
         return (self.end_ns - self.start_ns) / NS_PER_MS
 
 
-def standstills(marks: Iterable[Mark]) -> list[Standstill]:
-    """What `machine_stalled` marks tell, in order of time; nothing overlaps."""
-    found: list[Standstill] = []
+def stall_intervals(marks: Iterable[Mark]) -> list[StallInterval]:
+    """What `machine_stalled` marks report, in order of time; nothing overlaps."""
+    found: list[StallInterval] = []
     stalls = (mark for mark in marks if mark.name == "machine_stalled")
     for mark in sorted(stalls, key=_start_ns):
         last = found[-1] if found else None
         if last is None or _start_ns(mark) > last.end_ns:
-            found.append(Standstill(start_ns=_start_ns(mark), end_ns=mark.at_ns, worst=mark))
+            found.append(StallInterval(start_ns=_start_ns(mark), end_ns=mark.at_ns, worst=mark))
         else:
             worst = max(last.worst, mark, key=_late_ms)
             end_ns = max(last.end_ns, mark.at_ns)
-            found[-1] = Standstill(start_ns=last.start_ns, end_ns=end_ns, worst=worst)
+            found[-1] = StallInterval(start_ns=last.start_ns, end_ns=end_ns, worst=worst)
     return found
 
 

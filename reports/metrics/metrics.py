@@ -10,7 +10,7 @@ from callerside.reports.metrics import measurement
 from callerside.reports.metrics.answers import Answer, answers_of, faults_in
 from callerside.reports.metrics.audible import (
     NS_PER_MS,
-    Scene,
+    AudibleSegments,
     Sound,
     listen,
     longest_silence_ms,
@@ -18,7 +18,7 @@ from callerside.reports.metrics.audible import (
     spoken,
 )
 from callerside.reports.metrics.barge_in import interruptions
-from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.turns import Turn, turns_of
 
@@ -30,7 +30,7 @@ _ON_ITS_WAY_NS = 300 * NS_PER_MS
 class Measured:
     """Everything that a call's evidence says."""
 
-    scene: Scene
+    audible: AudibleSegments
     turns: list[Turn]
     answers: list[Answer]
     measurements: list[Measurement]
@@ -42,21 +42,21 @@ def measure(evidence: CallEvidence) -> Measured:
     """Every number that the evidence of a call supports, and why there is none of the others."""
     answers = answers_of(evidence)
     known = [sound for answer in answers for sound in answer.sounds]
-    scene = listen(evidence, sorted(known, key=lambda sound: sound.start_ns))
-    turns = turns_of(evidence, scene, answers)
+    audible = listen(evidence, sorted(known, key=lambda sound: sound.start_ns))
+    turns = turns_of(evidence, audible, answers)
     found = [
         *_setup(evidence),
-        *_beep(evidence, scene),
-        *_greeting(evidence, scene, answers),
+        *_beep(evidence, audible),
+        *_greeting(evidence, audible, answers),
         *_turns(turns),
-        *interruptions(evidence, scene, turns, answers),
+        *interruptions(evidence, audible, turns, answers),
         *faults_in(answers, {turn.response: turn.number for turn in turns}),
-        *_flow(evidence, scene),
+        *_flow(evidence, audible),
         *_transport(evidence),
     ]
     measurements = [one for one in found if isinstance(one, Measurement)]
     told = [one for one in found if isinstance(one, Unmeasured)]
-    return Measured(scene, turns, answers, measurements, [*_unmeasured(measurements, told)])
+    return Measured(audible, turns, answers, measurements, [*_unmeasured(measurements, told)])
 
 
 _NOTHING_HAPPENED = {
@@ -131,8 +131,8 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
             return
 
 
-def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement | Unmeasured]:
-    beep = scene.beep
+def _beep(evidence: CallEvidence, audible: AudibleSegments) -> Iterator[Measurement | Unmeasured]:
+    beep = audible.beep
     if beep is None:
         return
     answered = _answered(evidence)
@@ -153,7 +153,7 @@ def _beep(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement | Unmeas
 
 
 def _greeting(
-    evidence: CallEvidence, scene: Scene, answers: Sequence[Answer]
+    evidence: CallEvidence, audible: AudibleSegments, answers: Sequence[Answer]
 ) -> Iterator[Measurement | Unmeasured]:
     answered = _answered(evidence)
     if not answered:
@@ -163,11 +163,11 @@ def _greeting(
         yield Unmeasured(name="greeting_ms", reason="the agent's marks tell of no greeting")
         return
     origin = str(started.fields.get("origin", "")) if started else ""
-    known = _greeting_sent(scene, answers)
+    known = _greeting_sent(audible, answers)
     if known is not None:
         sound, how = known.sounds[0], "from what was sent"
     else:
-        heard = greeting_heard(evidence, scene)
+        heard = greeting_heard(evidence, audible)
         if heard is None:
             reason = "no speech was heard that set in with it, before the caller had spoken"
             yield Unmeasured(name="greeting_ms", reason=reason)
@@ -181,25 +181,25 @@ def _greeting(
     )
 
 
-def _greeting_sent(scene: Scene, answers: Sequence[Answer]) -> Answer | None:
+def _greeting_sent(audible: AudibleSegments, answers: Sequence[Answer]) -> Answer | None:
     """The greeting, where the server sent it: the first answer, before the caller has spoken."""
     first = next((answer for answer in answers if answer.found), None)
-    if first is None or (scene.said and scene.said[0].start_ns <= first.start_ns):
+    if first is None or (audible.said and audible.said[0].start_ns <= first.start_ns):
         return None
     return first
 
 
-def greeting_heard(evidence: CallEvidence, scene: Scene) -> Sound | None:
+def greeting_heard(evidence: CallEvidence, audible: AudibleSegments) -> Sound | None:
     """The first speech at the ear before the caller has said anything.
 
-    Where the agent tells when its greeting began, not before: a beep that a bad network has cut to
-    pieces can sound like speech.
+    Where the agent has marked when its greeting began, not before: a beep that a bad network has
+    cut to pieces can sound like speech.
     """
     started = evidence.first("agent", "greeting_started")
     earliest_ns = started.at_ns - _FRAME_NS if started else 0
-    sounds = (s for s in scene.ear if s.kind == "speech" and s.start_ns >= earliest_ns)
+    sounds = (s for s in audible.ear if s.kind == "speech" and s.start_ns >= earliest_ns)
     first = next(sounds, None)
-    if first is None or (scene.said and scene.said[0].start_ns <= first.start_ns):
+    if first is None or (audible.said and audible.said[0].start_ns <= first.start_ns):
         return None
     return first
 
@@ -253,30 +253,31 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
         )
 
 
-def _flow(evidence: CallEvidence, scene: Scene) -> Iterator[Measurement]:
+def _flow(evidence: CallEvidence, audible: AudibleSegments) -> Iterator[Measurement]:
     answered = _answered(evidence)
     if not evidence.recorded or not answered:
         return
     end_ns = _call_end_ns(evidence)
-    both = [*scene.mouth, *scene.ear]
+    both = [*audible.mouth, *audible.ear]
     yield Measurement(name="dead_air_ms", value=longest_silence_ms(both, answered.at_ns, end_ns))
     yield Measurement(
-        name="talk_over_ms", value=overlap_ms(spoken(scene.mouth), spoken(_talk(evidence, scene)))
+        name="talk_over_ms",
+        value=overlap_ms(spoken(audible.mouth), spoken(_talk(evidence, audible))),
     )
 
 
-def _talk(evidence: CallEvidence, scene: Scene) -> list[Sound]:
+def _talk(evidence: CallEvidence, audible: AudibleSegments) -> list[Sound]:
     """What the agent says, of all that is heard.
 
     Where its answers are known from what was sent, other sound is its talk only while it plays
     something of its own by its marks: a stored greeting, a prompt. Music or noise talks to nobody.
     """
-    if not any(sound.source == "sent" for sound in scene.ear):
-        return scene.ear
+    if not any(sound.source == "sent" for sound in audible.ear):
+        return audible.ear
     playing = [*_own_prompts(evidence)]
     return [
         sound
-        for sound in scene.ear
+        for sound in audible.ear
         if sound.source == "sent"
         or any(start_ns < sound.end_ns and end_ns > sound.start_ns for start_ns, end_ns in playing)
     ]
@@ -318,7 +319,7 @@ def _disturbed(evidence: CallEvidence) -> Iterator[Measurement]:
     lag = evidence.last("caller", "scheduling_lag")
     if lag is None:
         return
-    stood = standstills(evidence.marks)
+    stood = stall_intervals(evidence.marks)
     all_ms = sum(one.length_ms for one in stood)
     times = "once" if len(stood) == 1 else f"{len(stood)} times"
     yield Measurement(

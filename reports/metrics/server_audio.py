@@ -74,7 +74,7 @@ class ServerStream:
     def _heard_ns(self, appended: Mark, samples_behind: int) -> int:
         """When the frame with a sample was taken, of which the append may hold several.
 
-        The append tells of its last frame; the others came a frame's time apart before it.
+        The append's mark is about its last frame; the others came a frame's time apart before it.
         """
         frames_behind = samples_behind // (self._stream_hz() // _FRAMES_A_SECOND)
         return int(appended.fields["heard_ns"]) - frames_behind * _FRAME_NS

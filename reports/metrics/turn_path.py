@@ -11,7 +11,7 @@ Party = Literal["telephone", "agent", "network", "server"]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class Checkpoint:
     """An instant that a turn's way passes, and the hop that ends there."""
 
     name: str
@@ -19,20 +19,20 @@ class Point:
     party: Party
 
 
-# In the order of the way. What comes after a point that is not known begins at the one before.
-WAY = {
-    "left": Point("RTP sent", "mouth to RTP", "telephone"),
-    "heard": Point("RTP received", "RTP to agent", "telephone"),
-    "appended": Point("append", "agent to append", "agent"),
-    "received": Point("the server's receipt", "append to server", "network"),
-    "speech_stopped": Point("speech_stopped", "server hears the end (VAD)", "server"),
-    "committed": Point("committed", "commit", "server"),
-    "response_created": Point("response_created", "response created", "server"),
-    "delta_sent": Point("first delta sent", "server thinks", "server"),
-    "delta_received": Point("first delta", "delta to agent", "agent"),
-    "playout_started": Point("playout", "delta to playout", "agent"),
-    "lead_in": Point("the answer's own silence", "answer's leading silence", "server"),
-    "ear": Point("ear", "playout to ear", "telephone"),
+# In the order of the path. What comes after a point that is not known begins at the one before.
+LATENCY_PATH = {
+    "left": Checkpoint("RTP sent", "mouth to RTP", "telephone"),
+    "heard": Checkpoint("RTP received", "RTP to agent", "telephone"),
+    "appended": Checkpoint("append", "agent to append", "agent"),
+    "received": Checkpoint("the server's receipt", "append to server", "network"),
+    "speech_stopped": Checkpoint("speech_stopped", "server hears the end (VAD)", "server"),
+    "committed": Checkpoint("committed", "commit", "server"),
+    "response_created": Checkpoint("response_created", "response created", "server"),
+    "delta_sent": Checkpoint("first delta sent", "server thinks", "server"),
+    "delta_received": Checkpoint("first delta", "delta to agent", "agent"),
+    "playout_started": Checkpoint("playout", "delta to playout", "agent"),
+    "lead_in": Checkpoint("the answer's own silence", "answer's leading silence", "server"),
+    "ear": Checkpoint("ear", "playout to ear", "telephone"),
 }
 
 
@@ -57,16 +57,16 @@ def hops_of(start_ns: int, instants: Mapping[str, int], end_ns: int) -> list[Hop
 
     Args:
         start_ns: the last voiced sample at the mouth.
-        instants: when the points of `WAY` were passed, as far as that is known.
+        instants: when the points of `LATENCY_PATH` were passed, as far as that is known.
         end_ns: the first voiced sample of the answer at the ear.
     """
-    hops, names = [], list(WAY)
+    hops, names = [], list(LATENCY_PATH)
     known = {**instants, names[-1]: end_ns}
     place, first = "mouth", 0
     for last, name in enumerate(names):
         if name not in known:
             continue
-        parts = [WAY[part] for part in names[first : last + 1]]
+        parts = [LATENCY_PATH[part] for part in names[first : last + 1]]
         parties = {part.party for part in parts}
         hops.append(
             Hop(

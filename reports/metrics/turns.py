@@ -12,7 +12,7 @@ from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.active_level import edges
 from callerside.reports.metrics.answers import Answer
-from callerside.reports.metrics.audible import NS_PER_MS, Scene, Utterance
+from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Utterance
 from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
@@ -26,7 +26,7 @@ _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("delta_received", "agent", "first_delta", "response"),
     ("playout_started", "agent", "playout_started", "item"),
 )
-"""Instant, and the mark that tells it: the first whose field is that of the first delta."""
+"""Instant, and the mark of it: the first whose field is that of the first delta."""
 
 
 @dataclass(frozen=True)
@@ -75,21 +75,23 @@ class Turn:
         return hops_of(self.end_ns, self.instants, self.answer_ns)
 
 
-def turns_of(evidence: CallEvidence, scene: Scene, answers: Sequence[Answer] = ()) -> list[Turn]:
+def turns_of(
+    evidence: CallEvidence, audible: AudibleSegments, answers: Sequence[Answer] = ()
+) -> list[Turn]:
     """The turns of a call, one for each utterance of the caller."""
-    if not scene.said:
+    if not audible.said:
         return []
     stream = ServerStream(evidence)
-    ends = [u.start_ns for u in scene.said[1:]] + [evidence.marks[-1].at_ns]
+    ends = [u.start_ns for u in audible.said[1:]] + [evidence.marks[-1].at_ns]
     return [
-        _turn(evidence, scene, answers, stream, utterance, until_ns)
-        for utterance, until_ns in zip(scene.said, ends, strict=True)
+        _turn(evidence, audible, answers, stream, utterance, until_ns)
+        for utterance, until_ns in zip(audible.said, ends, strict=True)
     ]
 
 
 def _turn(
     evidence: CallEvidence,
-    scene: Scene,
+    audible: AudibleSegments,
     answers: Sequence[Answer],
     stream: ServerStream,
     said: Utterance,
@@ -106,11 +108,11 @@ def _turn(
         source = f"from what was sent (a correlation of {known[0].likeness:.2f})"
         if known[0].start_ns < said.end_ns:
             answer_ns, source = None, _TOO_EARLY
-    elif delta is None and _tells_of_answers(evidence):
+    elif delta is None and _marks_answers(evidence):
         answer_ns = None
         source = _TOO_EARLY if _answered_early(evidence, said) else "no response with sound came"
     else:
-        answer_ns, source = _answer_onset(scene, instants, said.end_ns, until_ns)
+        answer_ns, source = _answer_onset(audible, instants, said.end_ns, until_ns)
     lead_ms = lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
@@ -146,7 +148,7 @@ def _answered_early(evidence: CallEvidence, said: Utterance) -> bool:
 def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
     """When the packet with the last voiced sample left: with the beginning of its frame.
 
-    The recording is the caller's own, a frame for every tick; another's does not tell.
+    The recording is the caller's own, a frame for every tick; another's does not show it.
     """
     if not evidence.first("caller", "recording_started"):
         return {}
@@ -172,8 +174,8 @@ def _first_deltas(evidence: CallEvidence) -> Iterator[Mark]:
             yield mark
 
 
-def _tells_of_answers(evidence: CallEvidence) -> bool:
-    """Whether agent or server tell of answers: what sounds without is a prompt, or a tone."""
+def _marks_answers(evidence: CallEvidence) -> bool:
+    """Whether agent or server mark answers: what sounds without is a prompt, or a tone."""
     return bool(
         evidence.first("agent", "call_received") or evidence.first("realtime", "session_opened")
     )
@@ -205,7 +207,7 @@ def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> di
 
 
 def _answer_onset(
-    scene: Scene, instants: dict[str, int], after_ns: int, until_ns: int
+    audible: AudibleSegments, instants: dict[str, int], after_ns: int, until_ns: int
 ) -> tuple[int | None, str]:
     """The first sound at the ear that sets in with the answer's playout, and how that is known.
 
@@ -214,7 +216,7 @@ def _answer_onset(
     """
     started_ns = instants.get("playout_started")
     earliest_ns = max(after_ns, (started_ns or 0) - _EARLY_NS)
-    for sound in scene.ear:
+    for sound in audible.ear:
         if started_ns is not None and sound.start_ns < earliest_ns < sound.end_ns - _RUNS_ON_NS:
             return None, "another sound of the agent's runs on into the answer"
         if earliest_ns <= sound.start_ns < until_ns:

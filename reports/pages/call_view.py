@@ -96,13 +96,15 @@ def _waves(call: CallResult, axis: Axis) -> list[Wave]:
     evidence = call.evidence
     if not evidence.recorded:
         return []
-    scene = call.measured.scene
+    audible = call.measured.audible
     place = axis.span(evidence.recording_start_ns, evidence.at_ns(len(evidence.recording)), "")
-    said = [axis.span(u.start_ns, u.start_ns, f"turn {u.turn}") for u in scene.said]
+    said = [axis.span(u.start_ns, u.start_ns, f"turn {u.turn}") for u in audible.said]
     return [
-        _wave("caller said", evidence, MOUTH, scene.mouth, axis, place, said),
+        _wave("caller said", evidence, MOUTH, audible.mouth, axis, place, said),
         replace(
-            _wave("caller heard", evidence, EAR, scene.ear, axis, place, _heard_notes(call, axis)),
+            _wave(
+                "caller heard", evidence, EAR, audible.ear, axis, place, _heard_notes(call, axis)
+            ),
             holes=_holes(call, axis),
         ),
     ]
@@ -119,12 +121,12 @@ def _holes(call: CallResult, axis: Axis) -> list[Span]:
 
 def _heard_notes(call: CallResult, axis: Axis) -> list[Span]:
     """What is what at the ear: the beep, the greeting, and each answer with its latency."""
-    scene = call.measured.scene
+    audible = call.measured.audible
     notes = []
-    if scene.beep is not None:
+    if audible.beep is not None:
         label = "beep"  # as short as the sound; its pitch is in the budget below
-        notes.append(axis.span(scene.beep.start_ns, scene.beep.start_ns, label))
-    greeting = greeting_heard(call.evidence, scene)
+        notes.append(axis.span(audible.beep.start_ns, audible.beep.start_ns, label))
+    greeting = greeting_heard(call.evidence, audible)
     if greeting is not None:
         notes.append(axis.span(greeting.start_ns, greeting.start_ns, "greeting"))
     for turn in call.measured.turns:
@@ -153,7 +155,7 @@ def _wave(
 def _transcript(call: CallResult, axis: Axis) -> list[Line]:
     lines = [
         Line("caller", axis.ms(said.start_ns), said.text)
-        for said in call.measured.scene.said
+        for said in call.measured.audible.said
         if said.text
     ]
     for mark in call.evidence.find("realtime", "response_planned"):

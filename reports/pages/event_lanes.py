@@ -1,10 +1,10 @@
-"""The lanes of events on the page of a call: who told what, the agent's states, and what struck."""
+"""The lanes of events on the page of a call: who said what, the agent's states, and what struck."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from callerside.marks import Mark
-from callerside.reports.metrics.machine_stalls import BENDS_MS, standstills
+from callerside.reports.metrics.machine_stalls import DISTORTS_MS, stall_intervals
 from callerside.reports.pages.axis import Axis, Event, Span
 
 _TROUBLE = {
@@ -61,7 +61,7 @@ _LANES = (
         },
     ),
 )
-_TOLD = {
+_SHOWN = {
     "text": "",
     "what": "",
     "fault": "",
@@ -85,7 +85,7 @@ class Lane:
 
 
 def lanes_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> Iterator[Lane]:
-    """What caller, agent and server tell; `numbered` are the page's marks with their places."""
+    """What caller, agent and server report; `numbered` are the page's marks with their places."""
     for title, source, names in _LANES:
         events = [
             Event(
@@ -102,9 +102,9 @@ def lanes_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> Iterator[Lane]
 
 
 def troubles_of(numbered: Sequence[tuple[int, Mark]], axis: Axis) -> list[Event]:
-    """What went wrong, or was made to, where it struck; of the machine what can bend a call."""
-    stood = standstills(mark for _, mark in numbered)
-    bending = {id(one.worst) for one in stood if one.worst_ms >= BENDS_MS}
+    """What went wrong, or was made to, where it struck; of the machine what can distort a call."""
+    stood = stall_intervals(mark for _, mark in numbered)
+    bending = {id(one.worst) for one in stood if one.worst_ms >= DISTORTS_MS}
     return [
         Event(axis.left(mark.at_ns), _describe(mark), index, _kind_of_trouble(mark))
         for index, mark in numbered
@@ -134,7 +134,7 @@ def _describe(mark: Mark) -> str:
     if mark.name == "step_started":
         return str(mark.fields.get("text", "step"))
     name = mark.name.replace("_", " ")
-    for key, unit in _TOLD.items():
+    for key, unit in _SHOWN.items():
         value = mark.fields.get(key)
         if value not in (None, ""):
             return f"{name}: {value:.0f} {unit}" if unit else f"{name}: {value}"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from callerside.reports.metrics import measurement
-from callerside.reports.metrics.audible import NS_PER_MS, Scene
+from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments
 from callerside.reports.pages.axis import Span
 from callerside.reports.pages.benchmarks import Benches
 from callerside.reports.pages.call_view import view_of
 from callerside.reports.verdict.budget import Judged
-from callerside.reports.verdict.capacity import PARTIES, Knee, charts
+from callerside.reports.verdict.capacity import PARTIES, CapacityResult, charts
 from callerside.reports.verdict.compare import Change
 from callerside.reports.verdict.results import CallResult, RunInfo, summarise
 
@@ -87,7 +87,7 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
 
 
 def call_page(info: RunInfo, call: CallResult) -> str:
-    """The page of a call; of the run, only its beginning, lane and calibration are told."""
+    """The page of a call; of the run, only its beginning, lane and calibration are shown."""
     view = view_of(call)
     return _PAGES.get_template("call.html").render(
         info=info,
@@ -98,7 +98,7 @@ def call_page(info: RunInfo, call: CallResult) -> str:
     )
 
 
-def knee_page(knee: Knee) -> str:
+def knee_page(knee: CapacityResult) -> str:
     """The page of a knee."""
     return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
 
@@ -135,11 +135,11 @@ def _row(call: CallResult) -> Row:
         key=lambda one: (one.margin or 0.0) / max(1.0, abs(one.limit or 1.0)),
         default=None,
     )
-    scene = call.measured.scene
+    audible = call.measured.audible
     return Row(
         call=call,
-        spark=_spark(scene),
-        spark_label=f"{len(scene.mouth)} stretches of caller, {len(scene.ear)} of agent",
+        spark=_spark(audible),
+        spark_label=f"{len(audible.mouth)} stretches of caller, {len(audible.ear)} of agent",
         turn_p95=_p95(call, "turn_ms"),
         overhead_p95=_p95(call, "agent_overhead_ms"),
         margin=tightest.margin if tightest else None,
@@ -152,8 +152,8 @@ def _p95(call: CallResult, name: str) -> float | None:
     return measurement.percentile(values, 95) if values else None
 
 
-def _spark(scene: Scene) -> list[Span]:
-    sounds = [("mouth", s) for s in scene.mouth] + [("ear", s) for s in scene.ear]
+def _spark(audible: AudibleSegments) -> list[Span]:
+    sounds = [("mouth", s) for s in audible.mouth] + [("ear", s) for s in audible.ear]
     if not sounds:
         return []
     start_ns = min(s.start_ns for _, s in sounds)

@@ -1,7 +1,7 @@
 """The SIP ladder of a call: who sent what when, when it arrived, and the RTP between them.
 
-A message is told twice, by who sent it and by who received it; where only one of the two is known
-it is drawn upright at that instant.
+A message is reported twice, by who sent it and by who received it; where only one of the two is
+known it is drawn upright at that instant.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ _WITHIN_NS = 5000 * NS_PER_MS
 """What arrives later than this after a message was sent is another one."""
 
 Party = tuple[Source, str] | None
-"""A mark that tells of a message: whose, and its name."""
+"""A mark of a message: whose, and its name."""
 
 _MESSAGES: tuple[tuple[str, bool, Party, Party], ...] = (
     ("INVITE", True, ("caller", "call_dialed"), ("agent", "call_received")),
@@ -53,7 +53,7 @@ class Ladder:
 
     messages: list[Message] = field(default_factory=list)
     rtp: list[Span] = field(default_factory=list)
-    """Where media is up, with what was told of each stream."""
+    """Where media is up, with what was reported of each stream."""
     lost: list[Span] = field(default_factory=list)
     """Packets that the harness itself kept back, where they were; `kind` is the direction."""
 
@@ -105,10 +105,10 @@ def _message(
     to_agent: bool,
     sent_ns: int,
     received_ns: int,
-    told: tuple[int, Mark],
+    reported: tuple[int, Mark],
     axis: Axis,
 ) -> Message:
-    index, mark = told
+    index, mark = reported
     how = mark.fields.get("how")
     text = label if how in (None, "bye") else {"vanish": "vanishes"}.get(str(how), str(how).upper())
     event = Event(axis.left(sent_ns), text.format_map(_Fields(mark)), index)
@@ -139,7 +139,7 @@ def _is_refusal(mark: Mark) -> bool:
 
 
 def _rtp(evidence: CallEvidence, axis: Axis) -> Iterator[Span]:
-    """Media, from both sides' `media_ready` to the call's end, as each side tells of its stream."""
+    """Media, from both sides' `media_ready` to the call's end, as each side reports its stream."""
     ended = evidence.first("agent", "call_ended") or evidence.first("caller", "call_ended")
     end_ns = ended.at_ns if ended else axis.end_ns
     streams: tuple[tuple[Source, str], ...] = (("agent", "to agent"), ("caller", "to caller"))
@@ -147,19 +147,19 @@ def _rtp(evidence: CallEvidence, axis: Axis) -> Iterator[Span]:
         ready = evidence.first(source, "media_ready")
         if ready is None:
             continue
-        told = evidence.last(source, "rtp_measured")
+        reported = evidence.last(source, "rtp_measured")
         label = f"RTP {direction}, {ready.fields.get('codec', '?')}"
-        if told is not None:
-            label += f": {_statistics(told)}"
-        kind = "lossy" if told is not None and told.fields.get("lost_packets") else ""
+        if reported is not None:
+            label += f": {_statistics(reported)}"
+        kind = "lossy" if reported is not None and reported.fields.get("lost_packets") else ""
         yield axis.span(ready.at_ns, end_ns, label, kind, row)
 
 
-def _statistics(told: Mark) -> str:
-    received, lost = int(told.fields["received_packets"]), int(told.fields["lost_packets"])
+def _statistics(reported: Mark) -> str:
+    received, lost = int(reported.fields["received_packets"]), int(reported.fields["lost_packets"])
     share = 100 * lost / max(1, received + lost)
     part = f" ({share:.1f} %)" if lost > 0 else ""
-    jitter_ms = float(told.fields["jitter_ms"])
+    jitter_ms = float(reported.fields["jitter_ms"])
     return f"{received} packets, {lost} lost{part}, jitter {jitter_ms:.1f} ms"
 
 

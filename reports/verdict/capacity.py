@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from callerside.reports.metrics import measurement
-from callerside.reports.metrics.machine_stalls import standstills
-from callerside.reports.metrics.turn_path import WAY
+from callerside.reports.metrics.machine_stalls import stall_intervals
+from callerside.reports.metrics.turn_path import LATENCY_PATH
 from callerside.reports.pages.line_chart import Chart, Series, line_chart
 from callerside.reports.verdict.budget import default_limits
 from callerside.reports.verdict.results import CallResult
@@ -24,7 +24,7 @@ _READERS = {"append to server": "harness", "playout to ear": "harness"}
 """Who reads at a hop's end, if not the agent. On one machine the way itself takes no time: what
 arrives late was read late, by a loop or by a media clock."""
 STALLED_MS = 10.0
-"""A machine that stood still for longer at a time bends what is measured on it."""
+"""A machine that stood still for longer at a time distorts what is measured on it."""
 SATURATED = 0.9
 """Share of the machine's cores from which it, and nobody in particular, is what gave way."""
 
@@ -73,12 +73,12 @@ class Step:
 
     @property
     def disturbed(self) -> bool:
-        """Whether the machine bent it, by standing still without being busy."""
+        """Whether the machine distorted it, by standing still without being busy."""
         return self.stalled_ms > STALLED_MS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Knee:
+class CapacityResult:
     """All steps, up to the first that is not within the budget, or the last that was asked for."""
 
     measured_at: str
@@ -141,7 +141,7 @@ def _calls(count: int) -> str:
     return "1 call" if count == 1 else f"{count} calls"
 
 
-PARTIES = {point.hop: point.party for point in WAY.values()}
+PARTIES = {point.hop: point.party for point in LATENCY_PATH.values()}
 
 
 def step_of(
@@ -189,7 +189,7 @@ def limit_ms() -> float:
     return high
 
 
-def charts(knee: Knee) -> list[Chart]:
+def charts(knee: CapacityResult) -> list[Chart]:
     """Latency, CPU and memory against concurrency."""
     x_label = "calls at once"
 
@@ -215,7 +215,7 @@ def charts(knee: Knee) -> list[Chart]:
     ]
 
 
-def table(knee: Knee) -> str:
+def table(knee: CapacityResult) -> str:
     """For people."""
     head = (
         "calls",
@@ -245,7 +245,7 @@ def table(knee: Knee) -> str:
     return "\n".join([*lines, knee.sentence])
 
 
-def to_json(knee: Knee) -> str:
+def to_json(knee: CapacityResult) -> str:
     """`knee.json`."""
     data: dict[str, Any] = asdict(knee) | {"calls": knee.calls, "sentence": knee.sentence}
     return json.dumps(data, indent=2)
@@ -261,7 +261,7 @@ def _values(results: Sequence[CallResult], name: str) -> list[float]:
 
 
 def _stalled_ms(results: Sequence[CallResult]) -> float:
-    stood = (one for result in results for one in standstills(result.evidence.marks))
+    stood = (one for result in results for one in stall_intervals(result.evidence.marks))
     return max((one.worst_ms for one in stood), default=0.0)
 
 

@@ -114,7 +114,7 @@ def regressions(changes: Sequence[Change]) -> list[Change]:
 def notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """What the numbers do not show: other lanes, scenarios of one run alone, calls that failed."""
     lanes = [run["run"].get("lane", "") for run in (before, after)]
-    told = [f"the lanes differ: {lanes[0]}, then {lanes[1]}"] if lanes[0] != lanes[1] else []
+    noted = [f"the lanes differ: {lanes[0]}, then {lanes[1]}"] if lanes[0] != lanes[1] else []
     earlier, later = _fates(before), _fates(after)
     for names, what in (
         (earlier.keys() - later.keys(), "only in the earlier run, and not compared"),
@@ -126,8 +126,8 @@ def notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     ):
         if names:
             more = f", and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            told.append(f"{what}: {', '.join(sorted(names)[:_MOST_NAMED])}{more}")
-    return told
+            noted.append(f"{what}: {', '.join(sorted(names)[:_MOST_NAMED])}{more}")
+    return noted
 
 
 def _fates(results: Mapping[str, Any]) -> dict[str, bool]:

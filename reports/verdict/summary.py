@@ -46,11 +46,11 @@ class Summary:
     def limits(self) -> str:
         """All limits in words: `≤ 700.0 … 3500.0`, `435.0 … 445.0`; empty without any."""
         if self.low and self.high and self.low[0] == self.low[1] and self.high[0] == self.high[1]:
-            told = f"{self.low[0]:.1f} … {self.high[1]:.1f}"
+            text = f"{self.low[0]:.1f} … {self.high[1]:.1f}"
         else:
             bounds = ("≥", self.low), ("≤", self.high)
-            told = ", ".join(f"{sign} {_range(bound)}" for sign, bound in bounds if bound)
-        return f"{told}, or none" if told and self.unlimited else told
+            text = ", ".join(f"{sign} {_range(bound)}" for sign, bound in bounds if bound)
+        return f"{text}, or none" if text and self.unlimited else text
 
 
 def summary_of(judged: Iterable[Judged]) -> list[Summary]:

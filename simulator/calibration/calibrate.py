@@ -33,7 +33,7 @@ from callerside.simulator.calibration.responder_marks import load_heard
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_IN_A_CELL,
+    CALLS_A_PAIR,
     caller_process,
     calls_at_once,
     child,
@@ -84,8 +84,8 @@ async def calibrate(
     Args:
         directory: where the calls' evidence goes.
         calls: how many.
-        concurrency: how many at once; as many as a run places, if not told.
-        progress: told a line after each call.
+        concurrency: how many at once; as many as a run places, if not given.
+        progress: called with a line after each call.
 
     Raises:
         CalibrateError: too few of the calls could serve.
@@ -131,15 +131,15 @@ async def _place(
 ) -> None:
     waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
 
-    def told(line: str) -> None:
+    def take(line: str) -> None:
         message = json.loads(line) if line.startswith("{") else {}
-        future = waiting.get(message.get("stage", ""))
+        future = waiting.get(message.get("call", ""))
         if "verdict" in message and future is not None and not future.done():
             future.set_result(message)
 
     pairs = [
-        _pair(directory, str(number), told)
-        for number in range(1, -(-concurrency // CALLS_IN_A_CELL) + 1)
+        _pair(directory, str(number), take)
+        for number in range(1, -(-concurrency // CALLS_A_PAIR) + 1)
     ]
     processes = [process for pair in pairs for process in pair]
     try:
@@ -177,11 +177,11 @@ class _Pair(NamedTuple):
     responder: ChildProcess
 
 
-def _pair(directory: Path, name: str, told: Callable[[str], None]) -> _Pair:
+def _pair(directory: Path, name: str, take: Callable[[str], None]) -> _Pair:
     speaks = [str(directory / "reply.wav"), str(directory)]
     module = "callerside.simulator.calibration.responder_process"
     return _Pair(
-        caller=caller_process(name, [], directory, told),
+        caller=caller_process(name, [], directory, take),
         responder=child(f"responder{name}", module, speaks, directory),
     )
 
@@ -190,7 +190,7 @@ def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:
     directory.mkdir(parents=True, exist_ok=True)
     return json.dumps(
         {
-            "stage": name,
+            "call": name,
             "path": str(scenario),
             "scenario": scenario.stem,
             "uri": uri.replace("sip:", f"sip:{name}@"),
@@ -203,7 +203,7 @@ def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:
 def _collect(
     directory: Path, name: str, phrase: bytes, behaviour: Behaviour, collected: _Collected
 ) -> None:
-    """One call's errors; a call that was spoilt (a lost packet in the phrase) is told, not used."""
+    """One call's errors; a spoilt call (a lost packet in the phrase) is reported, not used."""
     try:
         (directory / name / "caller.jsonl").rename(directory / name / TIMELINE)
         evidence = load_evidence(directory / name)
@@ -238,7 +238,7 @@ def _result(calls: list[Errors], concurrency: int) -> Calibration:
         remarks={
             name: f"{missed[name]} values that were to be measured were not found"
             if missed[name]
-            else WITHOUT_ERROR.get(name, "none of these calls told anything about it")
+            else WITHOUT_ERROR.get(name, "none of these calls shows anything about it")
             for name in UNITS
             if missed[name] or not errors.get(name)
         },

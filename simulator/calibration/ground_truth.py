@@ -1,7 +1,7 @@
 """What a caller should have measured at the responder, and by how much it erred.
 
 The places of known sounds are found by cross-correlation with the sounds themselves, so that the
-truth does not pass through the ears that are to be judged; lengths are those that the responder
+truth does not pass through the detector that is to be judged; lengths are those that the responder
 says it kept to. The reports' own code measures the call as it would any other.
 """
 

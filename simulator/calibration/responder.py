@@ -3,7 +3,7 @@
 It beeps and greets when an agent does, and answers what it hears after delays, all exactly known,
 since it counts samples of its own media clock and reads no other. One answer has a hole in it,
 leaves a piece of its source out, and plays another twice; an answer that is talked over stops. What
-it said and heard is kept, so that `calibration.calibrate` can tell afterwards what the caller
+it said and heard is kept, so that `calibration.calibrate` can find afterwards what the caller
 should have measured.
 """
 
@@ -22,7 +22,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
 )
 from callerside.clock import NS_PER_S
-from callerside.reports.hearing.detector import Ears, SpeechEnded, SpeechStarted
+from callerside.reports.hearing.detector import SpeechAndToneDetector, SpeechEnded, SpeechStarted
 
 HEARD_END_MS = 200
 """How long it must be silent before the responder takes it for the end; its delays are longer."""
@@ -120,10 +120,10 @@ class ResponderMachine:
     """When each frame of the ear's stream was heard."""
     received_ns: int = 0
     started_ns: int | None = None
-    """When sample 0 of both streams was at the media clock: the earliest that any frame tells."""
+    """When sample 0 of both streams was at the media clock: the earliest that any frame shows."""
 
     def __post_init__(self) -> None:
-        self._ears = Ears(self.rate_hz, hangover_ms=HEARD_END_MS)
+        self._detector = SpeechAndToneDetector(self.rate_hz, hangover_ms=HEARD_END_MS)
         self._queue = bytearray()
         self._beep_is_due = False
         self._greet_at: int | None = None
@@ -170,7 +170,7 @@ class ResponderMachine:
         self.ear += frame.pcm
         self.heard_ns.append(frame.at_ns)
         effects: list[Effect] = []
-        for event in self._ears.feed(frame.pcm):
+        for event in self._detector.feed(frame.pcm):
             if isinstance(event, SpeechStarted) and self._queue:
                 effects.append(Clear())
             elif isinstance(event, SpeechEnded):

@@ -22,7 +22,7 @@ from callerside.simulator.calibration.responder import Said
 FRAMES_A_SECOND = 50
 UNTRUTHS_MS = (0.0, 100.0, -100.0)
 """By how much the truncations of a cut answer are beside what was played of it: a metric that is
-told nothing but the truth might just as well be constant."""
+reported nothing but the truth might just as well be constant."""
 
 Samples = NDArray[np.int16]
 
@@ -72,9 +72,9 @@ def load_heard(path: Path) -> Heard:
 
 
 def with_marks(evidence: CallEvidence, heard: Heard, reply: Samples) -> CallEvidence:
-    """The call with what a server and an agent would have told; `reply` is what is sent each time.
+    """The call with what server and agent would have reported; `reply` is what is sent each time.
 
-    Of an answer that was cut short they tell as many truncations as there are `UNTRUTHS_MS`.
+    Of an answer that was cut short they report as many truncations as there are `UNTRUTHS_MS`.
     """
     frame = heard.rate_hz // FRAMES_A_SECOND
     marks = [

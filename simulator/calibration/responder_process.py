@@ -17,7 +17,7 @@ from pathlib import Path
 
 from callerside import audio_files
 from callerside.agent.telephony.interface import CallReceived, HungUp, LegInput
-from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
 from callerside.agent.telephony.pjsua.leg import SipCallLeg
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.atomic_files import write_atomically
@@ -86,7 +86,7 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     calls: list[_Call] = []
-    endpoint = SipEndpoint(
+    endpoint = AnsweringEndpoint(
         SipOptions(
             sample_rate_hz=CALLER_RATE_HZ,
             user_agent="callerside-responder",

@@ -6,22 +6,22 @@ what is a reply, for steps and for `never`, is said here once.
 
 from callerside.agent.telephony.interface import HungUp
 from callerside.clock import ms_to_ns, ns_to_ms
-from callerside.simulator.caller.listener import Hearing, Talk
-from callerside.simulator.caller.speaker import Mouth
+from callerside.simulator.caller.listener import AgentUtterance, Listener
+from callerside.simulator.caller.speaker import SpeechOutput
 from callerside.simulator.scenario.durations import Moment
 from callerside.simulator.scenario.model import Caller
 
 
 def is_greeting(number: int, *, greets: bool) -> bool:
-    """Whether a talk is the greeting: the first (0) of an agent that is set to greet."""
+    """Whether an utterance is the greeting: the first (0) of an agent that is set to greet."""
     return greets and number == 0
 
 
 def is_reply(number: int, start_ns: int, *, greets: bool, first_turn_end_ns: int | None) -> bool:
-    """Whether a talk is a reply: it is no greeting, or began after a turn of the caller's.
+    """Whether an utterance is a reply: it is no greeting, or began after a turn of the caller's.
 
     Args:
-        number: of the talk in its call, from 0.
+        number: of the utterance in its call, from 0.
         start_ns: when it began.
         greets: whether the agent is set to greet.
         first_turn_end_ns: when the caller's first turn was over; keys are a turn, too.
@@ -30,14 +30,16 @@ def is_reply(number: int, start_ns: int, *, greets: bool, first_turn_end_ns: int
     return answers or not is_greeting(number, greets=greets)
 
 
-class CallFacts:
+class ObservedCall:
     """Everything that has happened in one call, as seen by the caller."""
 
-    def __init__(self, caller: Caller, hearing: Hearing, mouth: Mouth, *, greets: bool) -> None:
+    def __init__(
+        self, caller: Caller, listener: Listener, speech: SpeechOutput, *, greets: bool
+    ) -> None:
         self.caller = caller
         self._greets = greets
-        self.hearing = hearing
-        self.mouth = mouth
+        self.listener = listener
+        self.speech = speech
         self.turns = 0
         self.dialed_ns: int | None = None
         self.ringing_ns: int | None = None
@@ -56,7 +58,7 @@ class CallFacts:
     def turn_started(self, at_ns: int) -> None:
         """The caller takes the turn: what the agent says from now on is no answer yet."""
         self._in_turn, self._turn_end_ns = True, at_ns
-        self.hearing.spoken_into()
+        self.listener.spoken_into()
 
     def turn_ended(self, at_ns: int) -> None:
         """The caller has finished: what the agent begins from now on is a reply."""
@@ -64,23 +66,23 @@ class CallFacts:
         if self._first_turn_end_ns is None:
             self._first_turn_end_ns = at_ns
 
-    def greeting(self) -> Talk | None:
+    def greeting(self) -> AgentUtterance | None:
         """The first that the agent said in this call, if it is set to greet."""
-        talks = self.hearing.talks
-        return talks[0] if talks and is_greeting(0, greets=self._greets) else None
+        utterances = self.listener.utterances
+        return utterances[0] if utterances and is_greeting(0, greets=self._greets) else None
 
-    def reply(self) -> Talk | None:
+    def reply(self) -> AgentUtterance | None:
         """The first talk since the caller's last turn that no step has waited out yet."""
         if self._in_turn:
             return None
         since_ns = self._turn_end_ns
         return next(
             (
-                talk
-                for number, talk in enumerate(self.hearing.talks)
-                if self._is_reply(number, talk)
-                and not talk.heard_out
-                and (since_ns is None or talk.start_ns >= since_ns)
+                utterance
+                for number, utterance in enumerate(self.listener.utterances)
+                if self._is_reply(number, utterance)
+                and not utterance.heard_out
+                and (since_ns is None or utterance.start_ns >= since_ns)
             ),
             None,
         )
@@ -92,11 +94,11 @@ class CallFacts:
 
     def silent_since_ns(self) -> int | None:
         """Since when nobody has spoken; None while somebody does, and before there is media."""
-        if self.media_ns is None or self.mouth.speaking or self.hearing.sounding:
+        if self.media_ns is None or self.speech.speaking or self.listener.sounding:
             return None
         times = [self.media_ns, self._turn_end_ns or 0]
-        times += [talk.quiet_ns or 0 for talk in self.hearing.talks[-1:]]
-        times += [beep.end_ns for beep in self.hearing.beeps[-1:]]
+        times += [utterance.quiet_ns or 0 for utterance in self.listener.utterances[-1:]]
+        times += [beep.end_ns for beep in self.listener.beeps[-1:]]
         return max(times)
 
     def agent_silent_since_ns(self) -> int | None:
@@ -104,9 +106,9 @@ class CallFacts:
 
         None while one of the two lasts, and before there is media.
         """
-        if self.media_ns is None or self._in_turn or self.hearing.sounding:
+        if self.media_ns is None or self._in_turn or self.listener.sounding:
             return None
-        quiet_ns = self.hearing.talks[-1].quiet_ns if self.hearing.talks else None
+        quiet_ns = self.listener.utterances[-1].quiet_ns if self.listener.utterances else None
         return max(self.media_ns, quiet_ns or 0, self._turn_end_ns or 0)
 
     def heard_so_far(self) -> str:
@@ -114,19 +116,20 @@ class CallFacts:
         if self.answered_ns is None:
             return "the call is not answered"
         beeps = [
-            f"a beep of {beep.hz:.0f} Hz at {self._s(beep.start_ns)}" for beep in self.hearing.beeps
+            f"a beep of {beep.hz:.0f} Hz at {self._s(beep.start_ns)}"
+            for beep in self.listener.beeps
         ]
-        talks = [
-            f"speech from {self._s(talk.start_ns)}"
-            + (f" to {self._s(talk.quiet_ns)}" if talk.quiet_ns is not None else " on")
-            for talk in self.hearing.talks
+        utterances = [
+            f"speech from {self._s(utterance.start_ns)}"
+            + (f" to {self._s(utterance.quiet_ns)}" if utterance.quiet_ns is not None else " on")
+            for utterance in self.listener.utterances
         ]
-        heard = ", ".join(beeps + talks) or "nothing"
+        heard = ", ".join(beeps + utterances) or "nothing"
         return f"heard since the answer: {heard}"
 
-    def _is_reply(self, number: int, talk: Talk) -> bool:
+    def _is_reply(self, number: int, utterance: AgentUtterance) -> bool:
         first_ns = self._first_turn_end_ns
-        return is_reply(number, talk.start_ns, greets=self._greets, first_turn_end_ns=first_ns)
+        return is_reply(number, utterance.start_ns, greets=self._greets, first_turn_end_ns=first_ns)
 
     def _event_ns(self, moment: Moment) -> int | None:
         match moment.event:
@@ -139,14 +142,14 @@ class CallFacts:
             case "answer":
                 return self.answered_ns
             case "beep":
-                return self.hearing.beeps[0].end_ns if self.hearing.beeps else None
+                return self.listener.beeps[0].end_ns if self.listener.beeps else None
             case "greeting":
-                talk = self.greeting()
+                utterance = self.greeting()
             case "reply":
-                talk = self.reply()
-        if talk is None:
+                utterance = self.reply()
+        if utterance is None:
             return None
-        return talk.start_ns if moment.edge == "start" else talk.end_ns
+        return utterance.start_ns if moment.edge == "start" else utterance.end_ns
 
     def _s(self, at_ns: int) -> str:
         return f"{ns_to_ms(at_ns - (self.answered_ns or at_ns)) / 1000:.2f} s"

@@ -36,7 +36,7 @@ class CallerDriver:
         clock: of the lane.
         marks: where the caller's marks go.
         call: id of the call in marks.
-        on_finish: told the verdict, exactly once, as the last thing.
+        on_finish: called with the verdict, exactly once, as the last thing.
     """
 
     def __init__(

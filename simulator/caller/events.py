@@ -1,4 +1,4 @@
-"""What the caller machine is told besides the telephone's inputs, and what it asks for."""
+"""The inputs of the caller machine besides the telephone's, and what it asks for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimerFired:
-    """A timer that was set has come; told at its time or later, once for each `SetTimer`."""
+    """A timer that was set has come; at its time or later, once for each `SetTimer`."""
 
     name: str
 

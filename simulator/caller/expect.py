@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from callerside.clock import ms_to_ns, ns_to_ms
-from callerside.simulator.caller.call_state import CallFacts
-from callerside.simulator.caller.listener import Talk
+from callerside.simulator.caller.call_state import ObservedCall
+from callerside.simulator.caller.listener import AgentUtterance
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import Dtmf, Refused, Silence, Transfer, matches
 from callerside.simulator.scenario.steps import Expect
 
 CERTAINTY_MS = 100
-"""The ears tell of a beginning this much later at most, so a deadline is judged this much later."""
+"""The detector reports a beginning this much later at most; a deadline is judged so much later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,49 +28,51 @@ class Met:
     cut: bool = False
 
 
-def expectation(step: Expect, facts: CallFacts, since_ns: int, now_ns: int) -> Waiting | Met:
+def expectation(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int) -> Waiting | Met:
     """Whether what the step expects is there, or what to wait for.
 
     Args:
         step: what is expected.
-        facts: what is known about the call.
+        observed: what is known about the call.
         since_ns: from when its `within` counts.
         now_ns: the time now.
     """
-    return _Expectation(step, facts, since_ns, now_ns).judge()
+    return _Judgement(step, observed, since_ns, now_ns).judge()
 
 
-class _Expectation:
-    def __init__(self, step: Expect, facts: CallFacts, since_ns: int, now_ns: int) -> None:
+class _Judgement:
+    def __init__(self, step: Expect, observed: ObservedCall, since_ns: int, now_ns: int) -> None:
         self._step = step
-        self._facts = facts
+        self._observed = observed
         self._since_ns = since_ns
         self._now_ns = now_ns
-        self._within_ms = step.within if step.within is not None else facts.caller.patience
+        self._within_ms = step.within if step.within is not None else observed.caller.patience
 
     def judge(self) -> Waiting | Met:
-        facts = self._facts
+        observed = self._observed
         match self._step.expect:
             case "answer":
-                return self._event(facts.answered_ns)
+                return self._event(observed.answered_ns)
             case "beep":
-                return self._event(facts.hearing.beeps[0].end_ns if facts.hearing.beeps else None)
+                return self._event(
+                    observed.listener.beeps[0].end_ns if observed.listener.beeps else None
+                )
             case "greeting" | "greeting start":
-                return self._talk(facts.greeting())
+                return self._utterance(observed.greeting())
             case "reply" | "reply start":
-                return self._talk(facts.reply())
+                return self._utterance(observed.reply())
             case "hang_up":
-                ended = facts.ended
-                return self._event(facts.ended_ns if ended and ended.by == "agent" else None)
+                ended = observed.ended
+                return self._event(observed.ended_ns if ended and ended.by == "agent" else None)
             case Refused(refused=status):
-                refused = facts.ended is not None and facts.ended.status == status
-                return self._event(facts.ended_ns if refused else None)
+                refused = observed.ended is not None and observed.ended.status == status
+                return self._event(observed.ended_ns if refused else None)
             case Silence(silence=length_ms):
                 return self._silence(length_ms)
             case Dtmf(dtmf=digits):
                 return self._event(self._digits_ns(digits))
             case Transfer(transfer=pattern):
-                times = [at_ns for at_ns, uri in facts.transfers if matches(pattern, uri)]
+                times = [at_ns for at_ns, uri in observed.transfers if matches(pattern, uri)]
                 return self._event(times[0] if times else None)
             case _:
                 return Met()  # looked up on the timelines after the call
@@ -79,46 +81,46 @@ class _Expectation:
         deadline_ns = self._since_ns + ms_to_ns(self._within_ms)
         if at_ns is not None:
             return Met() if at_ns <= deadline_ns else self._late(at_ns)
-        if self._facts.ended is not None:
+        if self._observed.ended is not None:
             return Waiting()  # the machine says that the call has ended
         judged_ns = deadline_ns + ms_to_ns(CERTAINTY_MS)
         return Waiting(judged_ns) if self._now_ns < judged_ns else self._missing()
 
-    def _talk(self, talk: Talk | None) -> Waiting | Met:
-        begun = self._event(talk.start_ns if talk else None)
-        if talk is None or isinstance(begun, Waiting):
+    def _utterance(self, utterance: AgentUtterance | None) -> Waiting | Met:
+        begun = self._event(utterance.start_ns if utterance else None)
+        if utterance is None or isinstance(begun, Waiting):
             return begun
         if str(self._step.expect).endswith("start"):
             return begun
-        if not (talk.over or talk.cut):
+        if not (utterance.over or utterance.cut):
             return Waiting()
-        talk.heard_out = True
-        return Met(cut=talk.cut)
+        utterance.heard_out = True
+        return Met(cut=utterance.cut)
 
     def _silence(self, length_ms: float) -> Waiting | Met:
         """Silence from before the step, or from before the end of the caller's turn, is no part."""
         if self._step.within is None:
             self._within_ms += length_ms
-        since_ns = self._facts.agent_silent_since_ns()
+        since_ns = self._observed.agent_silent_since_ns()
         if since_ns is None:
             return self._event(None)
         end_ns = max(since_ns, self._since_ns) + ms_to_ns(length_ms)
         return self._event(end_ns) if end_ns <= self._now_ns else Waiting(end_ns)
 
     def _digits_ns(self, digits: str) -> int | None:
-        heard = "".join(digit for _, digit in self._facts.digits)
+        heard = "".join(digit for _, digit in self._observed.digits)
         position = heard.find(digits)
-        return None if position < 0 else self._facts.digits[position + len(digits) - 1][0]
+        return None if position < 0 else self._observed.digits[position + len(digits) - 1][0]
 
     def _late(self, at_ns: int) -> Waiting:
         took_ms = ns_to_ms(at_ns - self._since_ns)
         return Waiting(
             failure=f"{self._expected()}, but it came after {format_duration(took_ms)}; "
-            f"{self._facts.heard_so_far()}"
+            f"{self._observed.heard_so_far()}"
         )
 
     def _missing(self) -> Waiting:
-        return Waiting(failure=f"{self._expected()}, but {self._facts.heard_so_far()}")
+        return Waiting(failure=f"{self._expected()}, but {self._observed.heard_so_far()}")
 
     def _expected(self) -> str:
         return f"expected {self._step.target} within {format_duration(self._within_ms)}"

@@ -21,7 +21,7 @@ NOISE = -1
 """Where the loop of noise stands among the audio of the steps, which begin at 0."""
 
 
-class Line:
+class LineModel:
     """One caller's line, in one call.
 
     Args:

@@ -1,10 +1,11 @@
-"""What the caller makes of what it hears: beeps, and talks.
+"""What the caller makes of what it hears: beeps, and the agent's utterances.
 
-A talk is what the agent says between two long silences: a greeting, or a reply, with the pauses
-inside. `hearing.detector` tells speech from silence; here that becomes talks with a beginning and
-an end on the clock. A talk that the caller has spoken into ends at the first short silence instead,
-as the agent is then expected to stop and begin anew. One that sounds until the call ends has no end
-that could be heard: it was cut, or its last word was the last of the call.
+An utterance is what the agent says between two long silences: a greeting, or a reply, with the
+pauses inside. The detector of the reports finds speech and silence; here that becomes utterances
+with a beginning and an end on the clock. An utterance that the caller has spoken into ends at the
+first short silence instead, as the agent is then expected to stop and begin anew. One that sounds
+until the call ends has no end that could be heard: it was cut, or its last word was the last of the
+call.
 """
 
 from collections.abc import Sequence
@@ -13,12 +14,18 @@ from typing import Literal
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
-from callerside.reports.hearing.detector import BeepHeard, Ears, Heard, SpeechEnded, SpeechStarted
+from callerside.reports.hearing.detector import (
+    BeepHeard,
+    Heard,
+    SpeechAndToneDetector,
+    SpeechEnded,
+    SpeechStarted,
+)
 
 HANGOVER_MS = 200
-"""Silence after which speech has paused; the shortest pause that can end a talk."""
+"""Silence after which speech has paused; the shortest pause that can end an utterance."""
 LAST_SILENCE_MS = 60
-"""Silence before the end of the call that tells that speech had ended: as the reports' ears do."""
+"""Silence before the end of the call by which speech had ended: as in the reports."""
 
 
 @dataclass(slots=True)
@@ -31,7 +38,7 @@ class Beep:
 
 
 @dataclass(slots=True)
-class Talk:
+class AgentUtterance:
     """Something the agent says. `quiet_ns`: since when it pauses, None while it sounds."""
 
     start_ns: int
@@ -50,28 +57,28 @@ class Talk:
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class HeardEvent:
     """Something that has just become sure, for the timeline."""
 
     at_ns: int
-    what: Literal["beep", "talk started", "talk ended"]
+    what: Literal["beep", "utterance started", "utterance ended"]
 
 
-class Hearing:
+class Listener:
     """Listens to the agent.
 
     Args:
         rate_hz: of the audio.
-        end_silence_ms: silence after which a talk is over.
+        end_silence_ms: silence after which an utterance is over.
     """
 
     def __init__(self, rate_hz: int, *, end_silence_ms: float) -> None:
         self.beeps: list[Beep] = []
-        self.talks: list[Talk] = []
+        self.utterances: list[AgentUtterance] = []
         self._rate_hz = rate_hz
         self._end_silence_ns = ms_to_ns(end_silence_ms)
         self._hangover_ns = ms_to_ns(HANGOVER_MS)
-        self._ears = Ears(rate_hz, hangover_ms=HANGOVER_MS)
+        self._detector = SpeechAndToneDetector(rate_hz, hangover_ms=HANGOVER_MS)
         self._samples_fed = 0
         self._latest_ns = 0
         """When the newest sample arrived."""
@@ -79,78 +86,82 @@ class Hearing:
     @property
     def sounding(self) -> bool:
         """Whether the agent is speaking just now."""
-        return bool(self.talks) and self.talks[-1].quiet_ns is None
+        return bool(self.utterances) and self.utterances[-1].quiet_ns is None
 
-    def listen(self, pcm: bytes, at_ns: int) -> list[Noticed]:
-        """Hear one frame that arrived at `at_ns`, and tell what became sure by it."""
+    def listen(self, pcm: bytes, at_ns: int) -> list[HeardEvent]:
+        """Hear one frame that arrived at `at_ns`, and return what became sure by it."""
         start_sample = self._samples_fed
         self._samples_fed += len(pcm) // 2
         self._latest_ns = self._time(self._samples_fed, start_sample, at_ns)
-        return self._notice(self._ears.feed(pcm), start_sample, at_ns)
+        return self._notice(self._detector.feed(pcm), start_sample, at_ns)
 
-    def _notice(self, heard: Sequence[Heard], start_sample: int, at_ns: int) -> list[Noticed]:
-        noticed: list[Noticed] = []
+    def _notice(self, heard: Sequence[Heard], start_sample: int, at_ns: int) -> list[HeardEvent]:
+        heard_events: list[HeardEvent] = []
         for event in heard:
             match event:
                 case BeepHeard():
                     start_ns = self._time(event.onset, start_sample, at_ns)
                     end_ns = self._time(event.end, start_sample, at_ns)
                     self.beeps.append(Beep(start_ns, end_ns, event.hz))
-                    noticed.append(Noticed(end_ns, "beep"))
+                    heard_events.append(HeardEvent(end_ns, "beep"))
                 case SpeechStarted():
-                    noticed += self._speech_started(self._time(event.sample, start_sample, at_ns))
+                    heard_events += self._speech_started(
+                        self._time(event.sample, start_sample, at_ns)
+                    )
                 case SpeechEnded():
-                    self.talks[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
-        return noticed
+                    self.utterances[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
+        return heard_events
 
     def routine_frames(self, frames: int, coming: bytes | None) -> int:
         """How many of the frames that are coming may be heard at once; None: they are silent."""
         frame = self._rate_hz * FRAME_MS // 1000
-        if coming is None and self._ears.idle:
+        if coming is None and self._detector.idle:
             return frames
-        return self._ears.routine_samples(coming or bytes(2 * frames * frame), frame) // frame
+        return self._detector.routine_samples(coming or bytes(2 * frames * frame), frame) // frame
 
-    def notice_silence(self, now_ns: int) -> list[Noticed]:
-        """End a talk whose silence has lasted; call at `silence_sure_ns`."""
+    def notice_silence(self, now_ns: int) -> list[HeardEvent]:
+        """End an utterance whose silence has lasted; call at `silence_sure_ns`."""
         due_ns = self.silence_sure_ns()
         if due_ns is None or now_ns < due_ns:
             return []
-        talk = self.talks[-1]
-        talk.over = True
-        return [Noticed(talk.quiet_ns or due_ns, "talk ended")]
+        utterance = self.utterances[-1]
+        utterance.over = True
+        return [HeardEvent(utterance.quiet_ns or due_ns, "utterance ended")]
 
     def silence_sure_ns(self) -> int | None:
-        """When the talk that pauses now will be over, if the silence lasts."""
-        talk = self.talks[-1] if self.talks else None
-        if talk is None or talk.over or talk.quiet_ns is None:
+        """When the utterance that pauses now will be over, if the silence lasts."""
+        utterance = self.utterances[-1] if self.utterances else None
+        if utterance is None or utterance.over or utterance.quiet_ns is None:
             return None
-        return talk.quiet_ns + (self._hangover_ns if talk.spoken_into else self._end_silence_ns)
+        return utterance.quiet_ns + (
+            self._hangover_ns if utterance.spoken_into else self._end_silence_ns
+        )
 
     def spoken_into(self) -> None:
-        """The caller has begun to speak: the talk that goes on, if any, is expected to stop."""
-        if self.talks and not self.talks[-1].over:
-            self.talks[-1].spoken_into = True
+        """The caller has begun to speak: an utterance that goes on is expected to stop."""
+        if self.utterances and not self.utterances[-1].over:
+            self.utterances[-1].spoken_into = True
 
-    def line_is_dead(self, now_ns: int) -> list[Noticed]:
+    def line_is_dead(self, now_ns: int) -> list[HeardEvent]:
         """The call is over: whatever sounded is silent now, and had ended if it was before."""
-        last = [one for one in self._ears.finish() if not isinstance(one, BeepHeard)]  # it was cut
-        noticed = self._notice(last, self._samples_fed, self._latest_ns)
-        talk = self.talks[-1] if self.talks else None
-        if talk is None or talk.over:
-            return noticed
-        quiet_ns = talk.quiet_ns if talk.quiet_ns is not None else now_ns
-        talk.cut = self._latest_ns - quiet_ns < ms_to_ns(LAST_SILENCE_MS)
-        talk.quiet_ns = now_ns if talk.cut else quiet_ns
-        talk.over = not talk.cut
-        return [*noticed, Noticed(talk.quiet_ns, "talk ended")]
+        last = [one for one in self._detector.finish() if not isinstance(one, BeepHeard)]
+        heard_events = self._notice(last, self._samples_fed, self._latest_ns)
+        utterance = self.utterances[-1] if self.utterances else None
+        if utterance is None or utterance.over:
+            return heard_events
+        quiet_ns = utterance.quiet_ns if utterance.quiet_ns is not None else now_ns
+        utterance.cut = self._latest_ns - quiet_ns < ms_to_ns(LAST_SILENCE_MS)
+        utterance.quiet_ns = now_ns if utterance.cut else quiet_ns
+        utterance.over = not utterance.cut
+        return [*heard_events, HeardEvent(utterance.quiet_ns, "utterance ended")]
 
-    def _speech_started(self, start_ns: int) -> list[Noticed]:
-        noticed = self.notice_silence(start_ns)
-        if self.talks and not self.talks[-1].over:
-            self.talks[-1].quiet_ns = None
-            return noticed
-        self.talks.append(Talk(start_ns))
-        return [*noticed, Noticed(start_ns, "talk started")]
+    def _speech_started(self, start_ns: int) -> list[HeardEvent]:
+        heard_events = self.notice_silence(start_ns)
+        if self.utterances and not self.utterances[-1].over:
+            self.utterances[-1].quiet_ns = None
+            return heard_events
+        self.utterances.append(AgentUtterance(start_ns))
+        return [*heard_events, HeardEvent(start_ns, "utterance started")]
 
     def _time(self, sample: int, frame_sample: int, frame_ns: int) -> int:
         return frame_ns + (sample - frame_sample) * NS_PER_S // self._rate_hz

@@ -1,6 +1,6 @@
 """The scripted caller, one of the three machines: does what a scenario says, and says how it went.
 
-`handle(input, now_ns) -> list[effect]`: it is told what the telephone does (`telephony.interface`),
+`handle(input, now_ns) -> list[effect]`: it gets what the telephone does (`telephony.interface`),
 that it may start, and that timers have fired; it answers with effects (`simulator.caller.events`).
 It does no I/O and reads no clock, so a call can be played to it by hand, on a virtual clock, or for
 real.
@@ -25,7 +25,7 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.clock import ms_to_ns, ns_to_ms
-from callerside.simulator.caller.call_state import CallFacts
+from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import (
     CallerInput,
     CancelTimer,
@@ -41,10 +41,10 @@ from callerside.simulator.caller.events import (
     Vanish,
     Verdict,
 )
-from callerside.simulator.caller.line_model import NOISE, Line
-from callerside.simulator.caller.listener import Hearing, Noticed
-from callerside.simulator.caller.speaker import Mouth, Utterance
-from callerside.simulator.caller.step_runner import Track
+from callerside.simulator.caller.line_model import NOISE, LineModel
+from callerside.simulator.caller.listener import HeardEvent, Listener
+from callerside.simulator.caller.speaker import SpeechOutput, Utterance
+from callerside.simulator.caller.step_runner import StepRunner
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import LAST_ACTIONS
@@ -78,18 +78,18 @@ class CallerMachine:
     ) -> None:
         self._scenario = scenario
         self._uri = uri
-        self._facts = CallFacts(
+        self._observed = ObservedCall(
             scenario.caller,
-            Hearing(rate_hz, end_silence_ms=scenario.caller.end_silence),
-            Mouth(
-                Line(scenario.caller, audio.get(NOISE, b""), rate_hz, rng),
+            Listener(rate_hz, end_silence_ms=scenario.caller.end_silence),
+            SpeechOutput(
+                LineModel(scenario.caller, audio.get(NOISE, b""), rate_hz, rng),
                 rate_hz,
                 mixes=bool(scenario.meanwhile),
             ),
             greets=scenario.greets,
         )
-        self._main = Track(scenario.steps, 0, audio, self._facts)
-        self._meanwhile = Track(scenario.meanwhile, len(scenario.steps), audio, self._facts)
+        self._main = StepRunner(scenario.steps, 0, audio, self._observed)
+        self._meanwhile = StepRunner(scenario.meanwhile, len(scenario.steps), audio, self._observed)
         self._effects: list[Effect] = []
         self._outcome: tuple[Verdict, str] | None = None
         self._wake_ns: int | None = None
@@ -116,19 +116,19 @@ class CallerMachine:
     @property
     def said(self) -> Sequence[Utterance]:
         """Everything that the caller has made heard, as it was before it met the line."""
-        return self._facts.mouth.all_said
+        return self._observed.speech.all_said
 
     @property
     def routine_frames(self) -> int:
         """So many frames may leave at once: nothing comes of it."""
-        return self._facts.mouth.routine_frames
+        return self._observed.speech.routine_frames
 
     def routine_heard(self, frames: int, coming: bytes | None) -> int:
         """How many of the `frames` that are `coming` may be heard at once: nothing comes of them.
 
         None stands for digital silence. So many must then come before anything else happens.
         """
-        return self._facts.hearing.routine_frames(frames, coming)
+        return self._observed.listener.routine_frames(frames, coming)
 
     def handle(self, event: CallerInput, now_ns: int) -> list[Effect]:
         """Take one input and answer with what is to be done; nothing after `Finish`."""
@@ -137,7 +137,7 @@ class CallerMachine:
         self._effects = []
         if self._learn(event, now_ns) and not self._finished:
             self._go_on(now_ns)
-        pcm = self._facts.mouth.more_audio() if self._outcome is None else b""
+        pcm = self._observed.speech.more_audio() if self._outcome is None else b""
         if pcm:
             self._effects.append(Play(pcm=pcm))
         return self._effects
@@ -155,35 +155,35 @@ class CallerMachine:
         return True
 
     def _hear(self, event: AudioReceived) -> bool:
-        self._facts.mouth.hear(event.pcm)
-        hearing = self._facts.hearing
-        noticed = hearing.listen(event.pcm, event.at_ns)
-        self._mark_noticed(noticed)
-        return bool(noticed) or hearing.silence_sure_ns() != self._facts.silence_sure_ns
+        self._observed.speech.hear(event.pcm)
+        listener = self._observed.listener
+        heard_events = listener.listen(event.pcm, event.at_ns)
+        self._mark_heard(heard_events)
+        return bool(heard_events) or listener.silence_sure_ns() != self._observed.silence_sure_ns
 
     def _go_on(self, now_ns: int) -> None:
         """Let the steps go on as far as they can, and ask to be woken for what is next."""
-        hearing = self._facts.hearing
-        self._mark_noticed(hearing.notice_silence(now_ns))
-        self._facts.silence_sure_ns = hearing.silence_sure_ns()
+        listener = self._observed.listener
+        self._mark_heard(listener.notice_silence(now_ns))
+        self._observed.silence_sure_ns = listener.silence_sure_ns()
         if self._outcome is None:
-            for track in (self._main, self._meanwhile):
-                self._effects += track.go_on(now_ns)
-                if track.failure is not None:
-                    self._end("failed", track.failure, now_ns)
+            for runner in (self._main, self._meanwhile):
+                self._effects += runner.go_on(now_ns)
+                if runner.failure is not None:
+                    self._end("failed", runner.failure, now_ns)
                     break
             else:
                 if self._main.done:
                     self._done(now_ns)
-                elif self._facts.ended is not None:
+                elif self._observed.ended is not None:
                     self._end("failed", self._cut_short(), now_ns)
-        if self._outcome is not None and self._facts.ended is not None:
+        if self._outcome is not None and self._observed.ended is not None:
             self._finish(now_ns)
         elif self._outcome is None:
             self._set_wake()
 
     def _set_wake(self) -> None:
-        times = (self._main.wake_ns, self._meanwhile.wake_ns, self._facts.silence_sure_ns)
+        times = (self._main.wake_ns, self._meanwhile.wake_ns, self._observed.silence_sure_ns)
         wake_ns = min((time for time in times if time is not None), default=None)
         if wake_ns == self._wake_ns:
             return
@@ -194,7 +194,7 @@ class CallerMachine:
             self._effects.append(SetTimer(name="wake", at_ns=wake_ns))
 
     def _started(self, _event: Start, now_ns: int) -> None:
-        self._facts.dialed_ns = now_ns
+        self._observed.dialed_ns = now_ns
         self._mark(now_ns, "call_dialed", uri=self._uri)
         limit_ns = now_ns + ms_to_ns(self._scenario.time_limit)
         self._effects += [Dial(uri=self._uri), SetTimer(name="limit", at_ns=limit_ns)]
@@ -205,30 +205,30 @@ class CallerMachine:
                 self._wake_ns = None
             case "limit":
                 self._limit_reached(now_ns)
-            case "hang_up":  # the leg never told that the call is over
+            case "hang_up":  # the leg never reported that the call is over
                 self._finish(now_ns)
 
     def _progressed(self, event: CallProgressed, now_ns: int) -> None:
         self._mark(now_ns, "call_progressed", status=event.status)
-        if event.status in _RINGING and self._facts.ringing_ns is None:
-            self._facts.ringing_ns = now_ns
+        if event.status in _RINGING and self._observed.ringing_ns is None:
+            self._observed.ringing_ns = now_ns
 
     def _answered(self, event: CallAnswered, now_ns: int) -> None:
-        self._facts.answered_ns = now_ns
+        self._observed.answered_ns = now_ns
         self._mark(now_ns, "call_answered", status=event.status)
 
     def _media_ready(self, event: MediaReady, now_ns: int) -> None:
-        if self._facts.media_ns is None:
-            self._facts.media_ns = now_ns
-            self._facts.mouth.open()
+        if self._observed.media_ns is None:
+            self._observed.media_ns = now_ns
+            self._observed.speech.open()
         self._mark(now_ns, "media_ready", codec=event.codec)
 
     def _digit_heard(self, event: DtmfReceived, now_ns: int) -> None:
-        self._facts.digits.append((now_ns, event.digit))
+        self._observed.digits.append((now_ns, event.digit))
         self._mark(now_ns, "dtmf_heard", digit=event.digit)
 
     def _transfer_heard(self, event: TransferRequested, now_ns: int) -> None:
-        self._facts.transfers.append((now_ns, event.uri))
+        self._observed.transfers.append((now_ns, event.uri))
         self._mark(now_ns, "transfer_heard", uri=event.uri)
 
     def _rtp_measured(self, event: RtpMeasured, now_ns: int) -> None:
@@ -241,31 +241,31 @@ class CallerMachine:
         )
 
     def _hung_up(self, event: HungUp, now_ns: int) -> None:
-        facts = self._facts
-        facts.ended, facts.ended_ns = event, now_ns
-        self._mark_noticed(facts.hearing.line_is_dead(now_ns))
+        observed = self._observed
+        observed.ended, observed.ended_ns = event, now_ns
+        self._mark_heard(observed.listener.line_is_dead(now_ns))
         self._mark(now_ns, "call_ended", by=event.by, status=event.status, reason=event.reason)
 
     def _frame_left(self, event: FramePlayed) -> bool:
-        facts = self._facts
-        changed = facts.mouth.frame_left(event.samples, event.at_ns)
+        observed = self._observed
+        changed = observed.speech.frame_left(event.samples, event.at_ns)
         for utterance in changed:
             if utterance.turn is None:
                 continue
             if utterance.started_ns == event.at_ns:
-                facts.turn_started(event.at_ns)
+                observed.turn_started(event.at_ns)
                 self._mark(
                     event.at_ns, "utterance_started", turn=utterance.turn, text=utterance.text
                 )
             if utterance.ended_ns == event.at_ns:
-                facts.turn_ended(event.at_ns)
+                observed.turn_ended(event.at_ns)
                 self._mark(event.at_ns, "utterance_ended", turn=utterance.turn)
         return bool(changed)
 
-    def _mark_noticed(self, noticed: list[Noticed]) -> None:
-        for thing in noticed:
+    def _mark_heard(self, heard_events: list[HeardEvent]) -> None:
+        for thing in heard_events:
             if thing.what == "beep":
-                beep = self._facts.hearing.beeps[-1]
+                beep = self._observed.listener.beeps[-1]
                 length_ms = ns_to_ms(beep.end_ns - beep.start_ns)
                 self._mark(
                     thing.at_ns,
@@ -274,7 +274,7 @@ class CallerMachine:
                     length_ms=round(length_ms, 2),
                 )
             else:
-                name = "speech_heard" if thing.what == "talk started" else "silence_heard"
+                name = "speech_heard" if thing.what == "utterance started" else "silence_heard"
                 self._mark(thing.at_ns, name)
 
     def _done(self, now_ns: int) -> None:
@@ -283,18 +283,18 @@ class CallerMachine:
         leaves = last.action in LAST_ACTIONS and last.when is not None
         if self._meanwhile.undone and not leaves:
             detail = f"{self._meanwhile.where} of meanwhile was still to be done when steps were"
-            self._end("failed", f"{detail}; {self._facts.heard_so_far()}", now_ns)
+            self._end("failed", f"{detail}; {self._observed.heard_so_far()}", now_ns)
         else:
             self._end("passed", "every step went as written", now_ns)
 
     def _cut_short(self) -> str:
-        ended = self._facts.ended
+        ended = self._observed.ended
         assert ended is not None  # noqa: S101 - only asked when the call is over
-        if self._facts.answered_ns is None:
+        if self._observed.answered_ns is None:
             return f"the call was not answered: {ended.status} {ended.reason}".rstrip()
         return (
             f"the {ended.by} ended the call ({ended.status} {ended.reason}) "
-            f"while the caller was at {self._main.where}; {self._facts.heard_so_far()}"
+            f"while the caller was at {self._main.where}; {self._observed.heard_so_far()}"
         )
 
     def _limit_reached(self, now_ns: int) -> None:
@@ -302,7 +302,7 @@ class CallerMachine:
             limit = format_duration(self._scenario.time_limit)
             detail = (
                 f"the time limit of {limit} was reached at {self._main.where}; "
-                f"{self._facts.heard_so_far()}"
+                f"{self._observed.heard_so_far()}"
             )
             self._end("failed", detail, now_ns)
 
@@ -311,13 +311,13 @@ class CallerMachine:
         self._outcome = (verdict, detail)
         self._effects += [CancelTimer(name="wake"), CancelTimer(name="limit")]
         self._wake_ns = None
-        if self._facts.ended is not None:
+        if self._observed.ended is not None:
             return
         if self._main.vanished:
             self._mark(now_ns, "hang_up_sent", how="vanish")
             self._effects.append(Vanish())
         else:
-            how = "bye" if self._facts.answered_ns is not None else "cancel"
+            how = "bye" if self._observed.answered_ns is not None else "cancel"
             self._mark(now_ns, "hang_up_sent", how=how)
             self._effects.append(HangUp())
         limit_ns = now_ns + ms_to_ns(HANG_UP_LIMIT_MS)

@@ -51,7 +51,7 @@ class CallRecorder:
         """When sample 0 was at the media clock; None until the first tick.
 
         The media clock is regular, and a tick is only ever stamped late (a thread had to wait), so
-        this is the earliest that any tick so far tells. It settles within some ticks.
+        this is the earliest that any tick so far shows. It settles within some ticks.
         """
         self.truncated = False
         """Whether the bound was reached, and what came later is missing."""

@@ -1,9 +1,9 @@
-"""The caller's mouth: turns utterances into one stream of audio and knows what of it has left.
+"""What the caller says: turns utterances into one stream of audio and knows what of it has left.
 
 On a quiet line an utterance goes to the leg whole, as the leg paces it best. Where there is noise
-or echo, or where several tracks may speak at once, audio is made frame by frame, a little ahead of
-its time. The leg tells after each frame how many samples of the stream have left: that is when an
-utterance has begun and when it has ended.
+or echo, or where `steps` and `meanwhile` may speak at once, audio is made frame by frame, a little
+ahead of its time. The leg reports after each frame how many samples of the stream have left: that
+is when an utterance has begun and when it has ended.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import to_samples
-from callerside.simulator.caller.line_model import Line
+from callerside.simulator.caller.line_model import LineModel
 
 _MANY_SAMPLES = 1 << 40
 
@@ -40,7 +40,7 @@ class Utterance:
         return None if self.first_sample is None else self.first_sample + len(self.samples)
 
 
-class Mouth:
+class SpeechOutput:
     """Makes one stream of audio and keeps account of it.
 
     Args:
@@ -49,7 +49,7 @@ class Mouth:
         mixes: utterances may overlap; otherwise each waits for the one before.
     """
 
-    def __init__(self, line: Line, rate_hz: int, *, mixes: bool = False) -> None:
+    def __init__(self, line: LineModel, rate_hz: int, *, mixes: bool = False) -> None:
         self._line = line
         self._frame = rate_hz * FRAME_MS // 1000
         self._by_frames = mixes or line.sounds_by_itself

@@ -1,7 +1,7 @@
 """Does the steps of a scenario one after the other: waits for each one's moment, acts, and checks.
 
 A step begins when the one before has ended. It waits for its `when`, acts, and ends when what it
-does is done, or what it expects has been heard. What only the other parties' timelines can tell (a
+does is done, or what it expects has been heard. What only the other parties' timelines can show (a
 function call, a state, a mark) does not hold the caller up: it is looked up after the call, by
 `simulator.runner.expectations_after`.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import inf
 
 from callerside.clock import ms_to_ns
-from callerside.simulator.caller.call_state import CallFacts
+from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import Effect, EmitMark, Hold, Resume, SendDtmf
 from callerside.simulator.caller.expect import Met, Waiting, expectation
 from callerside.simulator.caller.speaker import Utterance
@@ -35,14 +35,14 @@ class _Progress:
     busy_ms: float = 0.0
 
 
-class Track:
+class StepRunner:
     """Some steps, in order.
 
     Args:
         steps: what to do.
         first: the number of the first step, for marks.
         audio: PCM of the steps that speak, by number.
-        facts: what is known about the call.
+        observed: what is known about the call.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Track:
         steps: Sequence[Step],
         first: int,
         audio: Mapping[int, bytes],
-        facts: CallFacts,
+        observed: ObservedCall,
     ) -> None:
         self.failure: str | None = None
         self.wake_ns: int | None = None
@@ -58,7 +58,7 @@ class Track:
         self._steps = steps
         self._first = first
         self._audio = audio
-        self._facts = facts
+        self._observed = observed
         self._position = 0
         self._progress: _Progress | None = None
         self._effects: list[Effect] = []
@@ -132,14 +132,14 @@ class Track:
 
     def _moment(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | None:
         """What there is to wait for before the step acts, if anything."""
-        facts = self._facts
-        if facts.ended is not None and not isinstance(step, Expect):
+        observed = self._observed
+        if observed.ended is not None and not isinstance(step, Expect):
             return Waiting()  # nothing can be done in a call that has ended: the machine says so
-        if isinstance(step, (Say, MakeSound)) and facts.media_ns is None:
+        if isinstance(step, (Say, MakeSound)) and observed.media_ns is None:
             return self._patiently(step, progress, now_ns, "the call has no audio")
         if step.when is None:
             return None
-        moment_ns = facts.moment_ns(step.when)
+        moment_ns = observed.moment_ns(step.when)
         if moment_ns is None or moment_ns > self._latest_ns(step, progress):
             return self._patiently(step, progress, now_ns, f'"{step.when}" did not come')
         return Waiting(moment_ns) if moment_ns > now_ns else None
@@ -151,7 +151,7 @@ class Track:
         return progress.began_ns + ms_to_ns(step.within)
 
     def _patiently(self, step: Step, progress: _Progress, now_ns: int, reason: str) -> Waiting:
-        patience_ms = self._facts.caller.patience
+        patience_ms = self._observed.caller.patience
         if step.when is not None and step.when.event is None:
             patience_ms += step.when.offset_ms
         limit_ms = step.within if step.within is not None else patience_ms
@@ -162,7 +162,7 @@ class Track:
             return Waiting(deadline_ns)
         return Waiting(
             failure=f"could not {step.what()}: {reason} within {format_duration(limit_ms)}; "
-            f"{self._facts.heard_so_far()}"
+            f"{self._observed.heard_so_far()}"
         )
 
     def _act(self, step: Step, progress: _Progress, now_ns: int) -> None:
@@ -183,11 +183,11 @@ class Track:
                 pass  # expects and hanging up do nothing by themselves
 
     def _speak(self, text: str, *, takes_turn: bool) -> Utterance:
-        facts = self._facts
+        observed = self._observed
         pcm = self._audio[self._number]
         if takes_turn:
-            facts.turns += 1
-        return facts.mouth.say(text, pcm, facts.turns if takes_turn else None)
+            observed.turns += 1
+        return observed.speech.say(text, pcm, observed.turns if takes_turn else None)
 
     def _press(self, step: Press, progress: _Progress, now_ns: int) -> None:
         if step.method == "inband":
@@ -195,14 +195,14 @@ class Track:
         else:
             progress.busy_ms = KEY_MS * len(step.press)
             self._effects.append(SendDtmf(digits=step.press, method=step.method))
-        self._facts.turn_ended(now_ns)
+        self._observed.turn_ended(now_ns)
         self._mark_plain(now_ns, "dtmf_sent", digits=step.press, method=step.method)
 
     def _outcome(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | Met:
         """Whether the step has done what it is for, or what there is to wait for."""
         assert progress.acted_ns is not None  # noqa: S101 - it has acted
         if isinstance(step, Expect):
-            return expectation(step, self._facts, progress.acted_ns, now_ns)
+            return expectation(step, self._observed, progress.acted_ns, now_ns)
         if progress.busy_ms:
             end_ns = progress.acted_ns + ms_to_ns(progress.busy_ms)
             return Waiting(end_ns) if now_ns < end_ns else Met()

@@ -16,13 +16,13 @@ from pathlib import Path
 import psutil
 
 from callerside.reports.hearing import intelligibility
-from callerside.reports.verdict.capacity import Knee, Load, Step, limit_ms, step_of
+from callerside.reports.verdict.capacity import CapacityResult, Load, Step, limit_ms, step_of
 from callerside.reports.verdict.results import CallResult
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
-from callerside.simulator.lanes.planned_call import Played, Stage
+from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.lane import SipLane
-from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL
+from callerside.simulator.lanes.sip.process_pair import CALLS_A_PAIR
 from callerside.simulator.runner.evaluate import evaluate
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
@@ -95,10 +95,10 @@ async def find_knee(
     directory: Path,
     *,
     steps: Sequence[int] = STEPS,
-    calls_a_worker: int = CALLS_IN_A_CELL,
+    calls_a_worker: int = CALLS_A_PAIR,
     error_ms: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
-) -> Knee:
+) -> CapacityResult:
     """Raise the number of calls step by step, up to the first step beyond the budget.
 
     Args:
@@ -107,7 +107,7 @@ async def find_knee(
         steps: how many calls at once, rising.
         calls_a_worker: how many of them each of the agent's workers takes.
         error_ms: the harness's own error, as calibrated.
-        progress: told a line after each step.
+        progress: called with a line after each step.
 
     Raises:
         ScenarioError: the scenario cannot be read.
@@ -122,13 +122,13 @@ async def find_knee(
             folder = directory / f"{calls:03}-{attempt}"
             step = await _step(scenario, folder, calls, calls_a_worker)
             step = replace(step, attempt=attempt)
-            progress(_told(step))
+            progress(_sentence_about(step))
             if step.within or not step.disturbed:
                 break
         done.append(step)
         if not step.within:
             break
-    return Knee(
+    return CapacityResult(
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=f"{platform.system()} {platform.machine()}",
         cores=os.cpu_count() or 1,
@@ -138,7 +138,7 @@ async def find_knee(
     )
 
 
-def _told(step: Step) -> str:
+def _sentence_about(step: Step) -> str:
     stood = f", the machine stood still for {step.stalled_ms:.0f} ms" if step.disturbed else ""
     return (
         f"{step.calls} at once: agent's part of a turn p95 {step.overhead_ms['p95']:.1f} ms, "
@@ -148,13 +148,19 @@ def _told(step: Step) -> str:
 
 async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker: int) -> Step:
     rounds = -(-LEAST_CALLS // calls)
-    stages = [
-        Stage(name=f"call{caller}-{number}", scenario=scenario, seed=caller, greeting_cache="knee")
+    planned_calls = [
+        PlannedCall(
+            name=f"call{caller}-{number}", scenario=scenario, seed=caller, greeting_cache="knee"
+        )
         for caller in range(1, calls + 1)
         for number in range(1, rounds + 1)
     ]
     lane = SipLane(
-        stages, directory, lambda *_: None, calls_at_once=calls, calls_a_worker=calls_a_worker
+        planned_calls,
+        directory,
+        lambda *_: None,
+        calls_at_once=calls,
+        calls_a_worker=calls_a_worker,
     )
     async with lane:
         pids = {process.name: process.pid for process in lane.processes if process.pid}
@@ -164,7 +170,9 @@ async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker:
         for meter in (agent, harness):
             meter.start(loop.time())
         sampler = asyncio.create_task(_sample((agent, harness)))
-        callers = (stages[first : first + rounds] for first in range(0, len(stages), rounds))
+        callers = (
+            planned_calls[first : first + rounds] for first in range(0, len(planned_calls), rounds)
+        )
         played = await asyncio.gather(*(_play(lane, mine, calls) for mine in callers))
         loads = agent.load(loop.time()), harness.load(loop.time())
         sampler.cancel()
@@ -173,10 +181,12 @@ async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker:
     return step_of(calls, results, *loads, workers=workers, rounds=rounds)
 
 
-async def _play(lane: SipLane, stages: Sequence[Stage], calls: int) -> list[Played]:
+async def _play(
+    lane: SipLane, planned_calls: Sequence[PlannedCall], calls: int
+) -> list[PlayedCall]:
     """One caller's calls, one after another."""
-    await asyncio.sleep(SPREAD_S * stages[0].seed / calls)
-    return [await lane.play(stage) for stage in stages]
+    await asyncio.sleep(SPREAD_S * planned_calls[0].seed / calls)
+    return [await lane.play(planned) for planned in planned_calls]
 
 
 async def _sample(meters: Sequence[_Meter]) -> None:
@@ -186,6 +196,6 @@ async def _sample(meters: Sequence[_Meter]) -> None:
         await asyncio.sleep(SAMPLE_S)
 
 
-def _judge(played: Sequence[Played]) -> list[CallResult]:
+def _judge(played: Sequence[PlayedCall]) -> list[CallResult]:
     judged = (evaluate(one, "sip").result for one in played)
     return [result for result in judged if result is not None]

@@ -13,7 +13,7 @@ from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.capacity import table, to_json
 from callerside.simulator.capacity.load_ramp import SCENARIO, STEPS, find_knee
 from callerside.simulator.lanes.sip.child_process import ProcessError
-from callerside.simulator.lanes.sip.process_pair import CALLS_IN_A_CELL
+from callerside.simulator.lanes.sip.process_pair import CALLS_A_PAIR
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
@@ -49,8 +49,8 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--calls-a-worker",
         type=int,
-        choices=range(1, CALLS_IN_A_CELL + 1),
-        default=CALLS_IN_A_CELL,
+        choices=range(1, CALLS_A_PAIR + 1),
+        default=CALLS_A_PAIR,
         metavar="N",
         help="how many calls each of the agent's workers takes (default: %(default)s)",
     )

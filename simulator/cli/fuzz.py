@@ -148,7 +148,7 @@ def as_text(summary: Summary) -> str:
         f"({summary.calls_a_second:.1f} calls a second)"
     )
     lines = [told]
-    lines += [line for finding in summary.findings for line in _told(finding)]
+    lines += [line for finding in summary.findings for line in _printed(finding)]
     if summary.unwritten:
         lines.append(f"{summary.unwritten} more calls failed, and were not written")
     if not summary.failed:
@@ -161,7 +161,7 @@ def as_text(summary: Summary) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _told(finding: Finding) -> list[str]:
+def _printed(finding: Finding) -> list[str]:
     paths = " ".join(map(str, finding.paths))
     told = [
         f"seed {finding.seed} broke {finding.invariant}: {finding.detail}",

@@ -32,8 +32,8 @@ LOG_WIDTH = 140
 
 _SIP_URI = re.compile(r"sips?:[^@\s;]+@[^@\s;]+(;\S*)?", re.IGNORECASE)
 
-_UNTOLD = {"agent", "realtime", "after"}
-"""Sections of a scenario that nobody tells an agent which is not ours."""
+_NOT_SHOWN = {"agent", "realtime", "after"}
+"""Sections of a scenario that an agent which is not ours never gets."""
 
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
 
@@ -72,14 +72,14 @@ def add_command(commands: Commands) -> None:
         metavar="URI",
         type=_sip_uri,
         help="dial this agent (sip:number@host) instead of starting one; what only our own agent "
-        "and server could tell is then not measured",
+        "and server could report is then not measured",
     )
     parser.add_argument(
         "--excuse-machine",
         action="store_true",
         default=os.environ.get(_EXCUSE_MACHINE) == "1",
         help="for machines that are shared: calls whose times could not be measured because the "
-        "machine stood still are told, and do not decide the exit code (a quarter of them at "
+        "machine stood still are reported, and do not decide the exit code (a quarter of them at "
         "most); what goes otherwise than scripted is a failure all the same; "
         f"{_EXCUSE_MACHINE}=1 does the same",
     )
@@ -162,7 +162,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
 def _show(console: Console, done: Run, options: RunOptions) -> None:
     rows = [
         (
-            call.stage.name,
+            call.planned.name,
             call.verdict,
             [_worst(call.result, name) for name in SUMMARY_COLUMNS],
         )
@@ -178,20 +178,20 @@ def _show(console: Console, done: Run, options: RunOptions) -> None:
     if options.agent_uri:
         console.print("\n".join(_not_known(done, options.agent_uri)))
     counts = {v: sum(c.verdict == v for c in done.calls) for v in ("passed", "failed", "error")}
-    told = ", ".join(f"{n} {v}" for v, n in counts.items() if n or v == "passed")
+    text = ", ".join(f"{n} {v}" for v, n in counts.items() if n or v == "passed")
     if excused := len(done.calls) - len(done.counted):
-        told += f" ({excused} not measured, which is this machine's fault and excused)"
-    console.print(f"{told}   {done.directory.parent / 'latest' / 'index.html'}")
+        text += f" ({excused} not measured, which is this machine's fault and excused)"
+    console.print(f"{text}   {done.directory.parent / 'latest' / 'index.html'}")
 
 
 def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
-    """What only an agent and a server of ours could have told."""
+    """What only an agent and a server of ours could have reported."""
     measured = {one.name for call in done.calls if call.result for one in call.result.judged}
     missing = ", ".join(name for name in UNITS if name not in measured)
     yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
-    scenarios = {call.stage.scenario.name: call.stage.scenario for call in done.calls}
+    scenarios = {call.planned.scenario.name: call.planned.scenario for call in done.calls}
     for name, scenario in scenarios.items():
-        unchecked = [*unseen(scenario), *(_UNTOLD & scenario.model_fields_set)]
+        unchecked = [*unseen(scenario), *(_NOT_SHOWN & scenario.model_fields_set)]
         if unchecked:
             yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
 
@@ -203,10 +203,10 @@ def _worst(result: CallResult | None, name: str) -> str:
 
 def _commit() -> str:
     """The checkout's commit, if this is one."""
-    told = subprocess.run(
+    text = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git is where the user has it
         capture_output=True,
         text=True,
         check=False,
     )
-    return told.stdout.strip()
+    return text.stdout.strip()

@@ -34,14 +34,14 @@ _VARIANTS: Mapping[str, tuple[str, Sequence[object]]] = {
 """Marks whose branches differ by a field, and its values."""
 
 UNREACHABLE: Mapping[str, str] = {
-    "CALL_RECEIVED to ENDED": "a call is answered by the same input that tells of it; legal all the"
+    "CALL_RECEIVED to ENDED": "a call is answered by the same input that reports it; legal all the"
     " same, for any state may end",
     "audio_appended": "calls are not traced while they are fuzzed",
     "recording_started": "in memory it is the caller who records",
     "greeting_damaged": "a cache in memory is never damaged",
     "prompt_started hold": "made before any call, by `callerside-agent greet`; here it is the tone",
     "prompt_started farewell": "as is this one",
-    "timer hang_up": "a line in memory always tells of its end",
+    "timer hang_up": "a line in memory always reports its end",
     "timer speech": "it is two minutes long, and a fuzzed call lasts less",
 }
 """What no call of the fuzzer can reach, and why."""
@@ -50,7 +50,7 @@ UNREACHABLE: Mapping[str, str] = {
 def reached(call: VirtualCall) -> frozenset[str]:
     """The points that a call reached, in words."""
     faults = (mark for mark in call.realtime_marks if mark.name == "fault_applied")
-    timers = (step.given.timer for step in call.tape if isinstance(step.given, TimerFired))
+    timers = (step.given.timer for step in call.trace if isinstance(step.given, TimerFired))
     return frozenset(
         {
             *map(_point, call.agent_marks),

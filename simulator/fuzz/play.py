@@ -14,17 +14,17 @@ from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME, generate
 from callerside.simulator.fuzz.choices import ReplayedChoices, SeededChoices
 from callerside.simulator.fuzz.coverage import reached
 from callerside.simulator.fuzz.shrink import shrink, simplicity
-from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
 from callerside.simulator.lanes.virtual.invariants import (
     Breach,
     Invariant,
-    Witness,
+    TracedCall,
     check,
     recovers,
 )
-from callerside.simulator.lanes.virtual.trace import TapedMachine
+from callerside.simulator.lanes.virtual.trace import TracedMachine
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.model import Scenario
 
@@ -37,7 +37,7 @@ _GREETED = Scenario.model_validate(GREETED).named(GREETED_NAME)
 MAX_PLAYS = 150
 """For shrinking one call: a minute or so."""
 
-MakeMachine = Callable[..., TapedMachine]
+MakeMachine = Callable[..., TracedMachine]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,13 @@ class Outcome:
     """How long the call lasted on its own clock."""
 
 
-def play_seed(seed: int, make_machine: MakeMachine = TapedMachine) -> Outcome:
+def play_seed(seed: int, make_machine: MakeMachine = TracedMachine) -> Outcome:
     """Generate and play the call of a seed."""
     return play_choices(f"fuzz-{seed}", SeededChoices(seed), make_machine)
 
 
 def play_choices(
-    name: str, choices: SeededChoices | ReplayedChoices, make_machine: MakeMachine = TapedMachine
+    name: str, choices: SeededChoices | ReplayedChoices, make_machine: MakeMachine = TracedMachine
 ) -> Outcome:
     """Generate and play a call from choices."""
     data = generate(choices)
@@ -72,7 +72,7 @@ def play_scenario(
     scenario: Scenario,
     data: Mapping[str, Any],
     choices: Sequence[int] = (),
-    make_machine: MakeMachine = TapedMachine,
+    make_machine: MakeMachine = TracedMachine,
 ) -> Outcome:
     """Play a scenario as a run with seed 0 would, and check every invariant.
 
@@ -82,12 +82,12 @@ def play_scenario(
     prompts = MemoryPrompts()
     call = None
     try:
-        *before, stage = plan([*forerunners, scenario], repeat=1, seed=0)
+        *before, planned = plan([*forerunners, scenario], repeat=1, seed=0)
         for forerunner in before:
             _play(forerunner, prompts, make_machine)
-        call = _play(stage, prompts, make_machine)
+        call = _play(planned, prompts, make_machine)
         settings = CallSettings.model_validate(scenario.agent)
-        breaches = check(Witness(scenario=scenario, settings=settings, call=call), INVARIANTS)
+        breaches = check(TracedCall(scenario=scenario, settings=settings, call=call), INVARIANTS)
     except Exception as error:
         breaches = [Breach(invariant=CRASHED, detail=_crash(error))]
     return Outcome(
@@ -100,14 +100,14 @@ def play_scenario(
     )
 
 
-def _play(stage: Stage, prompts: MemoryPrompts, make_machine: MakeMachine) -> VirtualCall:
-    settings = CallSettings.model_validate(stage.scenario.agent)
-    options = options_for(stage.scenario, settings, stage.seed)
+def _play(planned: PlannedCall, prompts: MemoryPrompts, make_machine: MakeMachine) -> VirtualCall:
+    settings = CallSettings.model_validate(planned.scenario.agent)
+    options = options_for(planned.scenario, settings, planned.seed)
     return play_call(
-        stage.scenario,
-        utterances.prepare(stage.scenario, options.line.sample_rate_hz),
-        stage=stage.name,
-        seed=stage.seed,
+        planned.scenario,
+        utterances.prepare(planned.scenario, options.line.sample_rate_hz),
+        call=planned.name,
+        seed=planned.seed,
         settings=settings,
         prompts=prompts,
         options=options,
@@ -122,7 +122,7 @@ def _crash(error: Exception) -> str:
 
 
 def shrink_outcome(
-    outcome: Outcome, make_machine: MakeMachine = TapedMachine, *, max_plays: int = MAX_PLAYS
+    outcome: Outcome, make_machine: MakeMachine = TracedMachine, *, max_plays: int = MAX_PLAYS
 ) -> Outcome:
     """The simplest call found that breaks the same invariant as the first breach of `outcome`."""
     wanted = outcome.breaches[0].invariant

@@ -103,7 +103,7 @@ def fuzz(options: FuzzOptions, on_progress: Callable[[Summary], None]) -> Summar
 
     The first of each invariant is shrunk, which takes a while; others are written as they are.
 
-    `on_progress` is told the summary so far, several times a second when calls are short.
+    `on_progress` is called with the summary so far, several times a second when calls are short.
     """
     started = time.monotonic()
     summary = Summary(first_seed=options.first_seed)

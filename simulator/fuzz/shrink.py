@@ -17,7 +17,7 @@ def shrink(choices: Sequence[int], fails: Fails, *, max_tries: int = 20_000) -> 
 
     Args:
         choices: they fail.
-        fails: tells of others whether they do, and which of them were used.
+        fails: returns of others whether they do, and which of them were used.
         max_tries: how many others are tried at most.
 
     Returns:

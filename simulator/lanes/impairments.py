@@ -1,7 +1,7 @@
 """What a bad network does to packets, decided from a seed: one model for both lanes.
 
 The sip lane applies it to real RTP in a relay (`sip.rtp_relay`), the virtual lane to frames under
-a virtual clock. It does no I/O and reads no clock: it is told when a packet was sent, and answers
+a virtual clock. It does no I/O and reads no clock: it gets when a packet was sent, and answers
 when it arrives - never, once, or twice.
 """
 
@@ -19,9 +19,9 @@ DUPLICATE_MS = 5
 """How long after the first the second copy of a packet arrives."""
 
 _SOON_NS = 30 * NS_PER_MS
-"""Packets that fare alike within this time of one another, neighbours, are told of as one."""
+"""Packets that fare alike within this time of one another, neighbours, are reported as one."""
 _MOST_STRUCK = 1000
-"""So many are told apart; from then on, each kind is counted to its latest."""
+"""So many are kept apart; from then on, each kind is counted to its latest."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -62,7 +62,7 @@ class Impairer:
 
     @property
     def struck(self) -> Sequence[Struck]:
-        """What befell the packets so far, and when: what `impairment_applied` tells."""
+        """What befell the packets so far, and when: what `impairment_applied` reports."""
         return tuple(self._struck)
 
     def arrivals(self, sent_ns: int) -> tuple[int, ...]:

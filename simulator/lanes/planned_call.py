@@ -13,7 +13,7 @@ Verdict = Literal["passed", "failed", "error"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class PlannedCall:
     """One call of a run."""
 
     name: str
@@ -21,27 +21,27 @@ class Stage:
     scenario: Scenario
     seed: int
     greeting_cache: str
-    """The stage whose greeting cache this one uses: its own, or that of the one it comes after."""
+    """The call whose greeting cache this one uses: its own, or that of the one it comes after."""
     after: str | None = None
-    """The stage that must be over before this one starts."""
+    """The call that must be over before this one starts."""
     again: str | None = None
-    """The stage at which this is a further attempt."""
+    """The call at which this is a further attempt."""
     alone: bool = False
     """The last attempt: no other call goes on meanwhile."""
     together: str = ""
-    """Stages with the same word here are callers of one scenario, who call at once."""
+    """Calls with the same word here are callers of one scenario, who call at once."""
     start_delay_ms: float = 0
     """How much later than its turn it starts: many callers come one after another."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Played:
+class PlayedCall:
     """What is left of a call that was played: where its evidence lies, and how the caller judged.
 
     `verdict` is "error" when the run could not do its part: a process died, evidence is missing.
     """
 
-    stage: Stage
+    planned: PlannedCall
     directory: Path
     verdict: Verdict
     detail: str

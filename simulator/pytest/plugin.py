@@ -132,7 +132,7 @@ class ScenarioItem(pytest.Item):
         if wrong:
             raise ScenarioFailedError(
                 "\n".join(
-                    f"{call.stage.name}: {call.sentence}\n  see {player.page(call)}"
+                    f"{call.planned.name}: {call.sentence}\n  see {player.page(call)}"
                     for call in wrong
                 )
             )
@@ -170,7 +170,7 @@ def _player(session: pytest.Session) -> "Player":
 def _properties(calls: Sequence["Evaluated"], player: "Player") -> Iterable[tuple[str, object]]:
     """Each call's page and numbers, for JUnit; named as `junit.xml` of a run names them."""
     for call in calls:
-        prefix = f"{call.stage.name}." if len(calls) > 1 else ""
+        prefix = f"{call.planned.name}." if len(calls) > 1 else ""
         yield f"{prefix}report", str(player.page(call))
         for one in call.result.judged if call.result else ():
             turn = f".turn{one.turn}" if one.turn is not None else ""

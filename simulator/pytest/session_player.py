@@ -48,15 +48,17 @@ class Player:
     ) -> None:
         self.report: Path | None = None
         self._options = RunOptions(lane=lane, seed=seed, jobs=jobs or calls_at_once(), out=out)
-        if told := "\n".join(loader.clashes(scenarios)):
-            raise PlayerError(told)
+        if clashing := "\n".join(loader.clashes(scenarios)):
+            raise PlayerError(clashing)
         try:
             chosen = with_forerunners(scenarios, loader.with_forerunners_beside(scenarios))
-            self._stages = plan(chosen, repeat=None, seed=seed)
+            self._planned_calls = plan(chosen, repeat=None, seed=seed)
             self._run = begin_run(out)
         except (PlanError, RunError, loader.ScenarioError) as error:
             raise PlayerError(str(error)) from None
-        self._done: dict[str, Future[Evaluated]] = {stage.name: Future() for stage in self._stages}
+        self._done: dict[str, Future[Evaluated]] = {
+            planned.name: Future() for planned in self._planned_calls
+        }
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._play, name="callerside", daemon=True)
@@ -68,12 +70,16 @@ class Player:
         Raises:
             PlayerError: the run ended before.
         """
-        names = [stage.name for stage in self._stages if stage.scenario.name == scenario.name]
+        names = [
+            planned.name
+            for planned in self._planned_calls
+            if planned.scenario.name == scenario.name
+        ]
         return evaluate_together([self._done[name].result(_ANSWER_LIMIT_S) for name in names])
 
     def page(self, call: Evaluated) -> Path:
         """Where the page of a call is, or will be when the run is over."""
-        return call_directory(self._run.directory, call.stage.name) / "call.html"
+        return call_directory(self._run.directory, call.planned.name) / "call.html"
 
     def close(self) -> None:
         """End the run, if it has not ended, and write the report of what was played."""
@@ -93,7 +99,7 @@ class Player:
         reason = "the run was ended before this call"
         try:
             self._task = self._loop.create_task(
-                play_run(self._stages, self._options, self._run, _Tell(self._tell))
+                play_run(self._planned_calls, self._options, self._run, _Resolve(self._resolve))
             )
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
@@ -109,23 +115,25 @@ class Player:
             if not future.done():
                 future.set_exception(PlayerError(reason))
 
-    def _tell(self, name: str) -> None:
-        call = next(call for call in self._run.calls if name in (call.stage.name, call.stage.again))
+    def _resolve(self, name: str) -> None:
+        call = next(
+            call for call in self._run.calls if name in (call.planned.name, call.planned.again)
+        )
         self._done[name].set_result(call)
 
 
-class _Tell:
-    """A `simulator.runner.progress.Progress` that shows nothing: it tells the tests that wait."""
+class _Resolve:
+    """A `simulator.runner.progress.Progress` that shows nothing: waiting tests get results."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
+    def __init__(self, resolve: Callable[[str], None]) -> None:
+        self._resolve = resolve
 
-    def phase(self, stage: str, phase: str) -> None:
+    def phase(self, call: str, phase: str) -> None:
         """See `Progress.phase`."""
 
-    def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:  # noqa: ARG002 - as the protocol has it
+    def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:  # noqa: ARG002 - as the protocol has it
         """See `Progress.finished`."""
-        self._tell(stage)
+        self._resolve(call)
 
     def __enter__(self) -> Self:
         """See `Progress.__enter__`."""

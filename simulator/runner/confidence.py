@@ -1,6 +1,6 @@
-"""Whether the harness can vouch for what a call measured, on the machine that it was played on.
+"""Whether what was measured of a call can be trusted, on the machine that it was played on.
 
-A machine that stands still bends what is heard on it. The run notes when that was
+A machine that stands still distorts what is heard on it. The run notes when that was
 (`runner.scheduler_stalls`), and the caller's process notes its own lag. A call whose times are
 beyond their limits is not held against the agent if that explains by how much: a stall delays what
 is on its way by its own length, and may leave one frame more in the jitter buffer of each
@@ -13,12 +13,12 @@ still, and no more: what was said, heard and sent is never explained by a stall.
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from callerside.reports.metrics.machine_stalls import standstills
+from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import CallResult
 from callerside.simulator.runner.evaluate import Evaluated
 
-VOUCHED_LAG_MS = 10.0
+TRUSTED_LAG_MS = 10.0
 """Half a frame. A call that went otherwise than scripted is believed up to here."""
 JITTER_FRAMES_MS = 40.0
 """One frame of 20 ms in each direction: what PJSIP's jitter buffer keeps after a late packet."""
@@ -41,22 +41,22 @@ class Disturbance:
 def disturbance(call: Evaluated) -> Disturbance:
     """What is known to have disturbed a call."""
     marks = call.result.evidence.marks if call.result else []
-    stood = standstills(marks)
+    stood = stall_intervals(marks)
     lags = [float(m.fields["worst_ms"]) for m in marks if m.name == "scheduling_lag"]
-    lag_ms = max((lag for lag in lags if lag > VOUCHED_LAG_MS), default=0.0)
+    lag_ms = max((lag for lag in lags if lag > TRUSTED_LAG_MS), default=0.0)
     return Disturbance(
         worst_ms=max([*(one.worst_ms for one in stood), *lags], default=0.0),
         total_ms=max(sum(one.length_ms for one in stood), lag_ms),
     )
 
 
-def is_bent(call: Evaluated) -> bool:
+def is_worth_retrying(call: Evaluated) -> bool:
     """Whether a call failed on a machine that stood still, so that it is worth another attempt."""
     if is_unmeasured(call):
         return True
     if call.verdict != "failed" or call.result is None:
         return False
-    return _went_otherwise(call.result) and disturbance(call).worst_ms > VOUCHED_LAG_MS
+    return _went_otherwise(call.result) and disturbance(call).worst_ms > TRUSTED_LAG_MS
 
 
 def is_unmeasured(call: Evaluated) -> bool:
@@ -74,8 +74,8 @@ def is_explained(judged: Iterable[Judged], explains_ms: float) -> bool:
     )
 
 
-def not_vouched(call: Evaluated, attempts: int) -> Evaluated:
-    """A call whose numbers the harness cannot vouch for, as an error of the run."""
+def as_unmeasured(call: Evaluated, attempts: int) -> Evaluated:
+    """A call whose numbers cannot be trusted, as an error of the run."""
     disturbed = disturbance(call)
     sentence = (
         f"not measured: this machine stood still, in each of {attempts} attempts (for "

@@ -21,7 +21,7 @@ from callerside.reports.formats.write import write_page
 from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
-from callerside.simulator.lanes.planned_call import Lane, Played, Stage
+from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.scenario.model import Scenario
 from callerside.timelines import TimelineError
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 class Evaluated:
     """A call that was played, measured and judged; `result` is None where nothing can be read."""
 
-    stage: Stage
+    planned: PlannedCall
     verdict: Verdict
     sentence: str
     took_s: float
@@ -44,7 +44,7 @@ class Evaluated:
     """An error because the machine stood still: nothing else is said about the call."""
 
 
-def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Evaluated:
+def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> Evaluated:
     """Measure and judge a call from what lies in its directory, where `call.json` is written.
 
     Args:
@@ -56,10 +56,10 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
     try:
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
-        complaints = check(played.stage.scenario, evidence.marks, ours=played.ours)
+        complaints = check(played.planned.scenario, evidence.marks, ours=played.ours)
         result = judge_call(evidence, kept() if lane == "sip" else None)
         if played.ours:
-            complaints += _not_measured(played.stage.scenario, result)
+            complaints += _not_measured(played.planned.scenario, result)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             _write_info(played.directory, call_info(played, lane))
@@ -68,15 +68,19 @@ def evaluate(played: Played, lane: Lane, page_of: RunInfo | None = None) -> Eval
             write_page(played.directory, page_of, result)
             result = replace(result, evidence=result.evidence.outline())
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
-        _log.debug("%s: not evaluated", played.stage.name, exc_info=True)
+        _log.debug("%s: not evaluated", played.planned.name, exc_info=True)
         known = isinstance(error, EvidenceError | TimelineError | BudgetError | OSError)
         detail = str(error) if known else f"could not be measured: {type(error).__name__}: {error}"
         detail = f"{detail}; {played.detail}" if played.detail else detail
         return Evaluated(
-            stage=played.stage, verdict="error", sentence=detail, took_s=played.took_s, result=None
+            planned=played.planned,
+            verdict="error",
+            sentence=detail,
+            took_s=played.took_s,
+            result=None,
         )
     return Evaluated(
-        stage=played.stage,
+        planned=played.planned,
         verdict=result.verdict,
         sentence=result.detail,
         took_s=played.took_s,
@@ -103,33 +107,33 @@ def _not_measured(scenario: Scenario, result: CallResult) -> list[str]:
 def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
     """A call of which nothing can be read, for a report: it counts, as the error that it is."""
     info = CallInfo(
-        name=call.stage.scenario.name,
-        stage=call.stage.name,
-        again=call.stage.again or "",
+        name=call.planned.scenario.name,
+        stage=call.planned.name,
+        again=call.planned.again or "",
         lane=lane,
-        about=call.stage.scenario.about,
+        about=call.planned.scenario.about,
         verdict="error",
         detail=call.sentence,
-        seed=call.stage.seed,
+        seed=call.planned.seed,
     )
     return judge_call(CallEvidence(info=info, marks=[]))
 
 
-def call_info(played: Played, lane: Lane) -> CallInfo:
-    """What the marks and the recording of a call do not tell."""
-    scenario = played.stage.scenario
+def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
+    """What is neither in the marks nor in the recording of a call."""
+    scenario = played.planned.scenario
     detail, *log = played.detail.split("\n")
     return CallInfo(
         name=scenario.name,
-        stage=played.stage.name,
-        again=played.stage.again or "",
+        stage=played.planned.name,
+        again=played.planned.again or "",
         lane=lane,
         about=scenario.about,
         verdict=played.verdict,
         detail=detail,
         limits=scenario.budget,
         connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
-        seed=played.stage.seed,
+        seed=played.planned.seed,
         log=[line.strip() for line in log],
         scenario=scenario.path.read_text(encoding="utf-8") if scenario.path else "",
     )

@@ -1,4 +1,4 @@
-"""What only the whole timeline can tell: expectations on the other parties' marks, and `never`.
+"""What only the whole timeline can show: expectations on the other parties' marks, and `never`.
 
 The caller's machine hears; it does not see the agent's states or the server's function calls. Those
 are looked up here when the call is over and all marks are known. A step that expects one is met by
@@ -15,7 +15,7 @@ from callerside.marks import Mark
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import (
-    DetailedHappening,
+    DetailedExpectation,
     Dtmf,
     FunctionCall,
     Heard,
@@ -97,7 +97,7 @@ def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> li
     Args:
         scenario: what was played.
         marks: of all parties, in order of time.
-        ours: whether agent and server are ours; without their marks, what `unseen` tells is left
+        ours: whether agent and server are ours; without their marks, what `unseen` names is left
             out.
     """
     idle = _idle_faults(scenario, marks) if ours else ()
@@ -119,12 +119,12 @@ def unseen(scenario: Scenario) -> list[str]:
     return [*steps, *(f"never {one}" for one in scenario.never if not _is_seen(one))]
 
 
-def _is_seen(happening: Heard | DetailedHappening) -> bool:
-    """Whether the caller's own marks tell of it."""
-    if isinstance(happening, MarkFound):
-        sources = {source for source, marks in known_marks().items() if happening.mark in marks}
-        return (happening.source or "") == "caller" or sources == {"caller"}
-    return not isinstance(happening, _LOOKED_UP)
+def _is_seen(expected: Heard | DetailedExpectation) -> bool:
+    """Whether the caller's own marks show it."""
+    if isinstance(expected, MarkFound):
+        sources = {source for source, marks in known_marks().items() if expected.mark in marks}
+        return (expected.source or "") == "caller" or sources == {"caller"}
+    return not isinstance(expected, _LOOKED_UP)
 
 
 def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
@@ -151,7 +151,8 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
 def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
     """Greetings and replies whose end was awaited, and which the end of the call has cut.
 
-    An agent may hang up with its last word; no ear can tell. Ours tells whether it has played all.
+    An agent may hang up with its last word; nobody can hear that. Ours marks whether it has played
+    all.
     """
     if ours and _played_all(marks):
         return
@@ -165,7 +166,7 @@ def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[s
 
 
 def _played_all(marks: Iterable[Mark]) -> bool:
-    """Whether the agent played to its end what it played last, as it tells itself."""
+    """Whether the agent played to its end what it played last, by its own marks."""
     whole = False
     last: Mark | None = None
     for mark in marks:
@@ -181,12 +182,12 @@ def _played_all(marks: Iterable[Mark]) -> bool:
 
 def _broken(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
     answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), None)
-    for happening in scenario.never:
-        if not (ours or _is_seen(happening)):
+    for expected in scenario.never:
+        if not (ours or _is_seen(expected)):
             continue
-        times = occurrences(happening, marks, greets=scenario.greets)
+        times = occurrences(expected, marks, greets=scenario.greets)
         if times:
-            what = happening.replace("_", " ") if isinstance(happening, str) else str(happening)
+            what = expected.replace("_", " ") if isinstance(expected, str) else str(expected)
             when = ""
             if answered_ns is not None:
                 when = f", {format_duration((times[0] - answered_ns) / 1e6)} after the answer"
@@ -220,18 +221,18 @@ def fits(wanted: Any, found: Any) -> bool:
 
 
 def occurrences(
-    happening: Heard | DetailedHappening, marks: Sequence[Mark], *, greets: bool = True
+    expected: Heard | DetailedExpectation, marks: Sequence[Mark], *, greets: bool = True
 ) -> list[int]:
-    """When something happened, as the marks tell, in nanoseconds.
+    """When something happened, by the marks, in nanoseconds.
 
     Args:
-        happening: what is looked for.
+        expected: what is looked for.
         marks: where; all of a call where it is a greeting or a reply.
         greets: whether the agent is set to greet.
     """
-    match happening:
+    match expected:
         case str():
-            return [mark.at_ns for mark in _heard_marks(happening, marks, greets=greets)]
+            return [mark.at_ns for mark in _heard_marks(expected, marks, greets=greets)]
         case Silence(silence=length_ms):
             return [gap.start_ns for gap in dead_air(marks) if gap.length_ms >= length_ms]
         case Dtmf(dtmf=digits):
@@ -243,7 +244,7 @@ def occurrences(
                 if words.lower() in str(mark.fields.get("text", "")).lower()
             ]
         case _:
-            name, source, fields = _as_mark(happening)
+            name, source, fields = _as_mark(expected)
             return [
                 mark.at_ns
                 for mark in marks
@@ -264,9 +265,9 @@ def _keys(digits: str, heard: Sequence[Mark]) -> list[int]:
     return found
 
 
-def _as_mark(happening: DetailedHappening) -> tuple[str, str | None, Mapping[str, Any]]:
-    """Name, source and fields of the mark that tells of it."""
-    match happening:
+def _as_mark(expected: DetailedExpectation) -> tuple[str, str | None, Mapping[str, Any]]:
+    """Name, source and fields of the mark of it."""
+    match expected:
         case MarkFound(mark=name, source=source, fields=fields):
             return name, source, fields
         case State(state=state):
@@ -277,7 +278,7 @@ def _as_mark(happening: DetailedHappening) -> tuple[str, str | None, Mapping[str
             return "call_ended", "caller", {"status": status}
         case Transfer(transfer=pattern):
             return "transfer_heard", "caller", {"uri": pattern}
-    raise AssertionError(happening)
+    raise AssertionError(expected)
 
 
 def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Mark]:
@@ -326,9 +327,9 @@ def _last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
     return max(turns, default=0)
 
 
-def _instead(happening: DetailedHappening, window: Sequence[Mark]) -> str:
+def _instead(expected: DetailedExpectation, window: Sequence[Mark]) -> str:
     """What there was of that kind."""
-    match happening:
+    match expected:
         case FunctionCall():
             calls = _named(window, "function_called", "realtime")
             found = [f"{m.fields.get('name')}({m.fields.get('arguments')})" for m in calls]
@@ -344,4 +345,4 @@ def _instead(happening: DetailedHappening, window: Sequence[Mark]) -> str:
         case MarkFound(mark=name):
             others = [str(dict(mark.fields)) for mark in window if mark.name == name]
             return f"marks of that name: {', '.join(others) or 'none'}"
-    raise AssertionError(happening)
+    raise AssertionError(expected)

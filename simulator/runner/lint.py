@@ -1,4 +1,4 @@
-"""What in a scenario cannot work, contradicts itself, or has no effect: told before a call."""
+"""What in a scenario cannot work, contradicts itself, or has no effect: reported before a call."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -98,21 +98,21 @@ def _nothing_to_forbid(scenario: Scenario) -> Iterator[str]:
             yield f"{place}: {one} cannot be: the call is ended after {limit} (time_limit)"
 
 
-def _unscripted(scenario: Scenario, happening: object) -> str:
+def _unscripted(scenario: Scenario, expected: object) -> str:
     """Why nothing in the script makes the model call that, or say it; empty if something does."""
     replies = [reply for _, reply in lines(scenario.realtime)]
     if any(reply.recording for reply in replies):
         return ""  # its turn may have it
     calls = [reply.function_call for reply in replies if reply.function_call]
-    match happening:
+    match expected:
         case FunctionCall(function_call=name, arguments=wanted):
             given = [call.arguments for call in calls if call.name == name]
             if not given:
                 near = nearest(name, [call.name for call in calls])
                 return f'no reply of realtime calls the function "{name}"{near}'
             if not any(fits(wanted, arguments) for arguments in given):
-                told = " or ".join(map(str, given))
-                return f"no reply of realtime calls {name} with {wanted}, but with {told}"
+                named = " or ".join(map(str, given))
+                return f"no reply of realtime calls {name} with {wanted}, but with {named}"
         case Transcript(transcript=words):
             texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
             if not any(words.lower() in text for text in texts):
@@ -161,8 +161,8 @@ _TURNS = (Say, MakeSound, Press)
 
 def problems(scenario: Scenario) -> list[str]:
     """One line for everything that cannot work, each with file, line and column."""
-    if told := list(unspeakable(scenario)):
-        return told
+    if named := list(unspeakable(scenario)):
+        return named
     return [
         *_absent(scenario),
         *_contradictory(scenario),
@@ -208,7 +208,7 @@ def _files_like(complaint: str) -> str:
 
 
 def _absent(scenario: Scenario) -> Iterator[str]:
-    """What is waited for although the agent is told not to do it."""
+    """What is waited for although the agent is not to do it."""
     settings = _settings(scenario)
     switches = {"greeting": settings.greeting.enabled, "beep": settings.beep.enabled}
     for where, step in placed(scenario):
@@ -376,5 +376,5 @@ def _settings(scenario: Scenario) -> CallSettings:
 
 
 def all_problems(scenarios: Sequence[Scenario]) -> list[str]:
-    """Those of many scenarios; of cells of one matrix that share a problem, it is told once."""
+    """Those of many scenarios; of cells of one matrix that share a problem, it is reported once."""
     return list(dict.fromkeys(line for scenario in scenarios for line in problems(scenario)))

@@ -1,4 +1,4 @@
-"""What only all calls of a scenario together tell: whether percentiles are within their limits.
+"""What only all calls of a scenario together show: whether percentiles are within their limits.
 
 A scenario with `repeat` or `callers` is many calls, and a limit such as `p95: 800` is for their
 values together. It is judged when the last of them is over, and stands with that one.
@@ -26,7 +26,7 @@ def evaluate_together(calls: Sequence[Evaluated]) -> list[Evaluated]:
             as_it_was = call.has_page and result is call.result
             together.append(replace(call, result=result, has_page=as_it_was))
             continue
-        these = [c for c in calls if c.stage.scenario.name == call.stage.scenario.name]
+        these = [c for c in calls if c.planned.scenario.name == call.planned.scenario.name]
         worst = max((disturbance(c) for c in these), key=lambda one: one.explains_ms)
         together.append(_with_verdict(call, result, worst))
     return together

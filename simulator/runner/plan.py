@@ -1,6 +1,6 @@
-"""Stages: each is one call to be played, with a name that no other call of the run has.
+"""The plan of a run: its calls, each with a name that no other call of the run has.
 
-A scenario becomes one stage, or several where it asks for repeats or for many callers. The plan
+A scenario becomes one call, or several where it asks for repeats or for many callers. The plan
 says which must wait for which: a scenario that comes `after` another uses the greeting that the
 other's call has left in the cache.
 """
@@ -8,7 +8,7 @@ other's call has left in the cache.
 import re
 from collections.abc import Sequence
 
-from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.scenario.model import Scenario
 from callerside.yaml.errors import nearest
 
@@ -19,10 +19,10 @@ class PlanError(ValueError):
     """Scenarios that cannot be played together: says which, and why."""
 
 
-def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> list[Stage]:
-    """All stages of a run, each behind the one it comes after.
+def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> list[PlannedCall]:
+    """All calls of a run, each behind the one it comes after.
 
-    `repeat` overrides what the scenarios say. Every stage gets its own seed, made from `seed` and
+    `repeat` overrides what the scenarios say. Every call gets its own seed, made from `seed` and
     its name, so that it does not depend on what else is played.
 
     Raises:
@@ -39,35 +39,35 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
     ordered: list[Scenario] = []
     for scenario in scenarios:
         _append_after_its_forerunners(scenario, by_name, ordered, ())
-    stages: dict[str, Stage] = {}
+    planned_calls: dict[str, PlannedCall] = {}
     for scenario in ordered:
         forerunner = by_name[scenario.after] if scenario.after else None
         for number in range(1, (repeat or scenario.repeat) + 1):
-            after = _stage_name(forerunner, number, 1, repeat) if forerunner else None
+            after = _call_name(forerunner, number, 1, repeat) if forerunner else None
             for caller in range(1, scenario.callers.count + 1):
-                name = _stage_name(scenario, number, caller, repeat)
-                if name in stages:
-                    raise PlanError(_clash(name, scenario, stages[name].scenario))
-                stages[name] = Stage(
+                name = _call_name(scenario, number, caller, repeat)
+                if name in planned_calls:
+                    raise PlanError(_clash(name, scenario, planned_calls[name].scenario))
+                planned_calls[name] = PlannedCall(
                     name=name,
                     scenario=scenario,
                     seed=_seed_of(seed, name),
-                    greeting_cache=stages[after].greeting_cache if after else name,
+                    greeting_cache=planned_calls[after].greeting_cache if after else name,
                     after=after,
                     together=f"{scenario.name} {number}",
                     start_delay_ms=scenario.callers.spread
                     * (caller - 1)
                     / max(1, scenario.callers.count - 1),
                 )
-    for name, stage in stages.items():
+    for name, planned in planned_calls.items():
         again = _AGAIN.fullmatch(name)
-        if again and again[1] in stages:
-            raise PlanError(_clash(name, stage.scenario, stages[again[1]].scenario))
-    return list(stages.values())
+        if again and again[1] in planned_calls:
+            raise PlanError(_clash(name, planned.scenario, planned_calls[again[1]].scenario))
+    return list(planned_calls.values())
 
 
 def again_name(name: str, attempt: int) -> str:
-    """What the second attempt at a stage is called (1), the third (2), and so on."""
+    """What the second attempt at a call is called (1), the third (2), and so on."""
     return f"{name}-again{attempt}"
 
 
@@ -115,11 +115,11 @@ def _append_after_its_forerunners(
     ordered.append(scenario)
 
 
-def _stage_name(scenario: Scenario, number: int, caller: int, repeat: int | None) -> str:
+def _call_name(scenario: Scenario, number: int, caller: int, repeat: int | None) -> str:
     """Of one repeat and caller; of the last repeat, where there are fewer than `number`."""
     repeats = repeat or scenario.repeat
     return (
-        scenario.stage
+        scenario.call_name
         + (f"-r{min(number, repeats)}" if repeats > 1 else "")
         + (f"-c{caller}" if scenario.callers.count > 1 else "")
     )

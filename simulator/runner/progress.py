@@ -13,12 +13,12 @@ VERDICT_STYLE = {"passed": "green", "failed": "bold red", "error": "bold magenta
 
 
 class Progress(Protocol):
-    """Told what happens to each call."""
+    """Gets what happens to each call."""
 
-    def phase(self, stage: str, phase: str) -> None:
+    def phase(self, call: str, phase: str) -> None:
         """A call has come to a new phase: dialing, greeting, reply 2, ..."""
 
-    def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:
+    def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:
         """A call is over and judged; `sentence` says why, if it did not pass."""
 
     def __enter__(self) -> Self:
@@ -41,13 +41,13 @@ class PlainProgress:
         self._total = total
         self._done = 0
 
-    def phase(self, stage: str, phase: str) -> None:
+    def phase(self, call: str, phase: str) -> None:
         """See `Progress.phase`: a log does not want every phase."""
 
-    def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:
+    def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:
         """See `Progress.finished`."""
         self._done += 1
-        self._console.print(_line(self._done, self._total, stage, verdict, sentence, took_s))
+        self._console.print(_line(self._done, self._total, call, verdict, sentence, took_s))
 
     def __enter__(self) -> Self:
         """See `Progress.__enter__`."""
@@ -67,18 +67,18 @@ class LiveProgress:
         self._phases: dict[str, str] = {}
         self._live = Live(console=console, refresh_per_second=8, transient=True)
 
-    def phase(self, stage: str, phase: str) -> None:
+    def phase(self, call: str, phase: str) -> None:
         """See `Progress.phase`."""
-        self._phases[stage] = phase
+        self._phases[call] = phase
         self._show()
 
-    def finished(self, stage: str, verdict: str, sentence: str, took_s: float) -> None:
+    def finished(self, call: str, verdict: str, sentence: str, took_s: float) -> None:
         """See `Progress.finished`."""
         self._done += 1
-        self._phases.pop(stage, None)
+        self._phases.pop(call, None)
         self._show()
         self.refresh()  # else the line is printed above what was shown before
-        self._console.print(_line(self._done, self._total, stage, verdict, sentence, took_s))
+        self._console.print(_line(self._done, self._total, call, verdict, sentence, took_s))
 
     def refresh(self) -> None:
         """Draw now, and not with the next frame."""
@@ -86,8 +86,8 @@ class LiveProgress:
 
     def _show(self) -> None:
         table = Table.grid(padding=(0, 2))
-        for stage, phase in self._phases.items():
-            table.add_row(Text("…", style="cyan"), Text(stage), Text(phase, style="dim"))
+        for call, phase in self._phases.items():
+            table.add_row(Text("…", style="cyan"), Text(call), Text(phase, style="dim"))
         self._live.update(table)
 
     def __enter__(self) -> Self:
@@ -106,23 +106,23 @@ def make_progress(console: Console, total: int) -> Progress:
 
 
 def summary_table(rows: Sequence[tuple[str, str, Sequence[str]]], columns: Sequence[str]) -> Table:
-    """The closing table: a row (stage, verdict, cells) for each call, `columns` name the cells."""
+    """The closing table: a row (call, verdict, cells) for each call, `columns` name the cells."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("call", no_wrap=True, min_width=max((len(row[0]) for row in rows), default=0))
     table.add_column("verdict")
     for column in columns:
         table.add_column(column, justify="right")
-    for stage, verdict, cells in rows:
-        table.add_row(Text(stage), Text(verdict, style=VERDICT_STYLE[verdict]), *cells)
+    for call, verdict, cells in rows:
+        table.add_row(Text(call), Text(verdict, style=VERDICT_STYLE[verdict]), *cells)
     return table
 
 
-def _line(done: int, total: int, stage: str, verdict: str, sentence: str, took_s: float) -> Text:
+def _line(done: int, total: int, call: str, verdict: str, sentence: str, took_s: float) -> Text:
     width = len(str(total))
     return Text.assemble(
         (f"{done:>{width}}/{total}  ", "dim"),
         (f"{verdict:<6}", VERDICT_STYLE[verdict]),
-        f"  {stage}",
+        f"  {call}",
         (f"  {took_s:.1f} s", "dim"),
         f"  {sentence}" if sentence else "",
     )

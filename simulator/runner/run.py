@@ -17,7 +17,7 @@ from rich.console import Console
 from callerside.reports.hearing import intelligibility
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
-from callerside.simulator.lanes.planned_call import Lane, Stage
+from callerside.simulator.lanes.planned_call import Lane, PlannedCall
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.config import address_towards
 from callerside.simulator.lanes.sip.lane import SipLane
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def began(self) -> str:
-        """When, as reports tell it."""
+        """When, as reports have it."""
         return self.started_at.isoformat(timespec="seconds")
 
     @property
@@ -137,15 +137,15 @@ async def run(options: RunOptions, console: Console) -> Run:
     """
     try:
         chosen = choose(options.paths, options.expression, options.lane)
-        stages = plan(chosen, repeat=options.repeat, seed=options.seed)
+        planned_calls = plan(chosen, repeat=options.repeat, seed=options.seed)
     except PlanError as error:
         raise RunError(str(error)) from None
     if options.agent_uri is not None:
         _see_that_it_can_be_dialled(options.agent_uri, chosen)
     done = begin_run(options.out)
     done.excuse_machine = options.excuse_machine
-    with make_progress(console, len(stages)) as progress:
-        await play_run(stages, options, done, progress)
+    with make_progress(console, len(planned_calls)) as progress:
+        await play_run(planned_calls, options, done, progress)
     return done
 
 
@@ -156,10 +156,10 @@ def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:
         raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
     bad = [scenario for scenario in chosen if scenario.network is not None]
     if bad:
-        told = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)
+        listed = "".join(f"\n{one.at('network')}: {one.name}" for one in bad)
         raise RunError(
             f"with --agent no network is made bad, as its packets would have to pass here first; "
-            f"leave these out (-k 'not ...'):{told}"
+            f"leave these out (-k 'not ...'):{listed}"
         )
 
 
@@ -174,16 +174,16 @@ def begin_run(out: Path) -> Run:
 
 
 async def play_run(
-    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+    planned_calls: Sequence[PlannedCall], options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    """Play and judge stages in the lane that `options` name; the calls go into `done`.
+    """Play and judge calls in the lane that `options` name; the calls go into `done`.
 
     Raises:
         RunError: something that is to be said cannot be; nothing was played.
     """
     rate_hz = LineOptions().sample_rate_hz if options.lane == "virtual" else CALLER_RATE_HZ
     try:
-        await asyncio.to_thread(prepare_all, stages, rate_hz)
+        await asyncio.to_thread(prepare_all, planned_calls, rate_hz)
     except SpeechError as error:
         done.directory.rmdir()
         raise RunError(str(error)) from None
@@ -191,11 +191,11 @@ async def play_run(
         await asyncio.to_thread(intelligibility.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
-        await play(stages, options, done, progress)
+        await play(planned_calls, options, done, progress)
     finally:
         together = evaluate_together(done.calls)
         done.together += [
-            f"{now.verdict}  {now.stage.name}  {now.sentence}"
+            f"{now.verdict}  {now.planned.name}  {now.sentence}"
             for now, before in zip(together, done.calls, strict=True)
             if now.verdict != before.verdict
         ]
@@ -204,33 +204,38 @@ async def play_run(
 
 
 async def _play_sip(
-    stages: Sequence[Stage], options: RunOptions, done: Run, progress: Progress
+    planned_calls: Sequence[PlannedCall], options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    # What a process is told is absolute: the folder that it runs in is its own affair.
+    # What a process gets is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
-    places = max([options.jobs, *(stage.scenario.callers.count for stage in stages)])
+    places = max([options.jobs, *(planned.scenario.callers.count for planned in planned_calls)])
     try:
         async with SipLane(
-            with_attempts(stages),
+            with_attempts(planned_calls),
             directory,
             progress.phase,
             calls_at_once=places,
             agent_uri=options.agent_uri,
         ) as lane:
             await play_all(
-                stages, lane.play, jobs=options.jobs, lane="sip", progress=progress, done=done.calls
+                planned_calls,
+                lane.play,
+                jobs=options.jobs,
+                lane="sip",
+                progress=progress,
+                done=done.calls,
             )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"
 
 
 async def _play_virtual(
-    stages: Sequence[Stage], _options: RunOptions, done: Run, progress: Progress
+    planned_calls: Sequence[PlannedCall], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    lane = VirtualLane(stages, done.directory.resolve(), progress.phase)
+    lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
     with _few_full_collections():
         await play_all(
-            stages,
+            planned_calls,
             lane.play,
             jobs=1,
             lane="virtual",

@@ -1,4 +1,4 @@
-"""Playing the stages of a run: how many at once, in which order, and which ones once more.
+"""Playing the calls of a run: how many at once, in which order, and which ones once more.
 
 A call that fails on a machine that stood still is played again, under a name of its own: if its
 times were late by no more than that explains, or if it went otherwise than scripted
@@ -16,8 +16,8 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 from callerside.reports.verdict.results import RunInfo
-from callerside.simulator.lanes.planned_call import Lane, Played, Stage
-from callerside.simulator.runner.confidence import is_bent, is_unmeasured, not_vouched
+from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
+from callerside.simulator.runner.confidence import as_unmeasured, is_unmeasured, is_worth_retrying
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.plan import again_name
 from callerside.simulator.runner.process_pool import process_pool
@@ -29,32 +29,36 @@ _LOWEST_PRIORITY = 19
 _WORTH_A_PROCESS = 10
 """Calls: starting a process takes about as long as measuring so many."""
 
-Play = Callable[[Stage], Awaitable[Played]]
+Play = Callable[[PlannedCall], Awaitable[PlayedCall]]
 
 
-def with_attempts(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages and all further attempts at them, which a lane must know beforehand."""
-    return [attempt(stage, number) for stage in stages for number in range(1, MOST_ATTEMPTS + 1)]
+def with_attempts(planned_calls: Sequence[PlannedCall]) -> list[PlannedCall]:
+    """The calls and all further attempts at them, which a lane must know beforehand."""
+    return [
+        attempt(planned, number)
+        for planned in planned_calls
+        for number in range(1, MOST_ATTEMPTS + 1)
+    ]
 
 
-def attempt(stage: Stage, number: int) -> Stage:
-    """The n-th attempt at a stage: the first one is the stage itself."""
+def attempt(planned: PlannedCall, number: int) -> PlannedCall:
+    """The n-th attempt at a call: the first one is the call as planned."""
     if number == 1:
-        return stage
-    name = again_name(stage.name, number - 1)
-    own_cache = stage.greeting_cache == stage.name
-    cache = name if own_cache else stage.greeting_cache
+        return planned
+    name = again_name(planned.name, number - 1)
+    own_cache = planned.greeting_cache == planned.name
+    cache = name if own_cache else planned.greeting_cache
     return replace(
-        stage,
+        planned,
         name=name,
         greeting_cache=cache,
-        again=stage.name,
+        again=planned.name,
         alone=number == MOST_ATTEMPTS,
     )
 
 
 async def play_all(
-    stages: Sequence[Stage],
+    planned_calls: Sequence[PlannedCall],
     play: Play,
     *,
     jobs: int,
@@ -63,47 +67,47 @@ async def play_all(
     done: list[Evaluated],
     pages_of: RunInfo | None = None,
 ) -> None:
-    """Play, measure and judge every stage: `jobs` at once, each after its forerunner.
+    """Play, measure and judge every call: `jobs` at once, each after its forerunner.
 
     Callers of one scenario call together; where `jobs` is not enough for them, nobody else does.
 
-    What is done is added to `done`, which in the end has the order of `stages`. With `pages_of`,
-    the run, the calls' pages are written as well, while further calls are played.
+    What is done is added to `done`, which in the end has the order of `planned_calls`. With
+    `pages_of`, the run, the calls' pages are written as well, while further calls are played.
 
     Raises:
         ProcessError: a process died; nothing more can be played.
     """
-    places = _Places(stages, jobs)
-    over = {stage.name: asyncio.Event() for stage in stages}
+    places = _Places(planned_calls, jobs)
+    over = {planned.name: asyncio.Event() for planned in planned_calls}
     loop = asyncio.get_running_loop()
-    judge = _judge(lane, len(stages))
+    judge = _judge(lane, len(planned_calls))
 
-    async def one(stage: Stage) -> None:
-        if stage.after:
-            await over[stage.after].wait()
+    async def one(planned: PlannedCall) -> None:
+        if planned.after:
+            await over[planned.after].wait()
         for number in range(1, MOST_ATTEMPTS + 1):
-            tried = attempt(stage, number)
+            tried = attempt(planned, number)
             await places.take(tried)
             try:
                 if number == 1 and lane == "sip":  # in memory nobody waits
-                    await asyncio.sleep(stage.start_delay_ms / 1000)
+                    await asyncio.sleep(planned.start_delay_ms / 1000)
                 played = await play(tried)
             finally:
                 places.give_back(tried)
             call = await loop.run_in_executor(judge, evaluate, played, lane, pages_of)
-            if not is_bent(call):
+            if not is_worth_retrying(call):
                 break
-            progress.phase(stage.name, "once more: this machine stood still")
+            progress.phase(planned.name, "once more: this machine stood still")
         else:
-            call = not_vouched(call, MOST_ATTEMPTS) if is_unmeasured(call) else call
+            call = as_unmeasured(call, MOST_ATTEMPTS) if is_unmeasured(call) else call
         done.append(call)
-        over[stage.name].set()
-        progress.finished(stage.name, call.verdict, call.sentence, played.took_s)
+        over[planned.name].set()
+        progress.finished(planned.name, call.verdict, call.sentence, played.took_s)
 
     # Those who need many places at once go first, while all are free: nobody waits for them then.
-    groups = Counter(stage.together for stage in stages)
-    order = sorted(stages, key=lambda stage: -groups[stage.together])
-    tasks = [asyncio.create_task(one(stage)) for stage in order]
+    groups = Counter(planned.together for planned in planned_calls)
+    order = sorted(planned_calls, key=lambda planned: -groups[planned.together])
+    tasks = [asyncio.create_task(one(planned)) for planned in order]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -112,7 +116,7 @@ async def play_all(
         await asyncio.gather(*tasks, return_exceptions=True)
         judge.shutdown(cancel_futures=True)
         place = {name: index for index, name in enumerate(over)}
-        done.sort(key=lambda call: place[call.stage.again or call.stage.name])
+        done.sort(key=lambda call: place[call.planned.again or call.planned.name])
 
 
 def _judge(lane: Lane, calls: int) -> Executor:
@@ -135,35 +139,35 @@ class _Places:
     their turns in order, that is when those who waited before it have had theirs.
     """
 
-    def __init__(self, stages: Sequence[Stage], count: int) -> None:
+    def __init__(self, planned_calls: Sequence[PlannedCall], count: int) -> None:
         self._free = asyncio.Semaphore(count)
         self._taking = asyncio.Lock()
-        self._groups = Counter(stage.together for stage in stages)
+        self._groups = Counter(planned.together for planned in planned_calls)
         self._count = count
         self._have_places: dict[str, asyncio.Event] = {}
         self._left: dict[str, int] = {}
         """Of the groups that have all places: how many of their calls are not over."""
 
-    async def take(self, stage: Stage) -> None:
+    async def take(self, planned: PlannedCall) -> None:
         """Wait for a place; the first time together with the other callers."""
-        needed = self._groups[stage.together]
-        if stage.again is not None or needed == 1:
-            await self._take(self._count if stage.alone else 1)
-        elif stage.together in self._have_places:
-            await self._have_places[stage.together].wait()
+        needed = self._groups[planned.together]
+        if planned.again is not None or needed == 1:
+            await self._take(self._count if planned.alone else 1)
+        elif planned.together in self._have_places:
+            await self._have_places[planned.together].wait()
         else:
-            self._have_places[stage.together] = asyncio.Event()
+            self._have_places[planned.together] = asyncio.Event()
             await self._take(min(needed, self._count))
             if needed > self._count:
-                self._left[stage.together] = needed
-            self._have_places[stage.together].set()
+                self._left[planned.together] = needed
+            self._have_places[planned.together].set()
 
-    def give_back(self, stage: Stage) -> None:
+    def give_back(self, planned: PlannedCall) -> None:
         """A call is over: others may have its place."""
-        given = self._count if stage.alone else 1
-        if stage.again is None and stage.together in self._left:
-            self._left[stage.together] -= 1
-            given = 0 if self._left[stage.together] else self._count
+        given = self._count if planned.alone else 1
+        if planned.again is None and planned.together in self._left:
+            self._left[planned.together] -= 1
+            given = 0 if self._left[planned.together] else self._count
         for _ in range(given):
             self._free.release()
 

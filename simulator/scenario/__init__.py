@@ -1,4 +1,4 @@
-"""The language of scenarios: its model, its loader, and what is told about mistakes."""
+"""The language of scenarios: its model, its loader, and what is said about mistakes."""
 
 __all__ = [
     "authoring",

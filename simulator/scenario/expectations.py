@@ -1,8 +1,8 @@
 """What can be heard in a call or found on its timelines: what `expect` and `never` speak of.
 
-A happening is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A name
-of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden for
-nothing.
+An expectation is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A
+name of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden
+for nothing.
 """
 
 import re
@@ -25,7 +25,7 @@ from callerside.models import Strict
 from callerside.simulator.scenario.durations import DurationMs, format_duration
 from callerside.simulator.scenario.known_marks import known_marks
 
-_MOST_TOLD = 20
+_MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
 
 
@@ -34,7 +34,7 @@ def _one_of(word: str, what: str, words: Collection[str], *, key: str | None = N
     if word in words:
         return word
     known = sorted(words)
-    told = ", ".join(known) if len(known) <= _MOST_TOLD else "one of docs/marks.md"
+    told = ", ".join(known) if len(known) <= _MOST_NAMED else "one of docs/marks.md"
     raise PydanticCustomError(
         "unknown_word",
         "there is no such {what}: expected {known}",
@@ -166,7 +166,7 @@ _DETAILED: tuple[type[Strict], ...] = (
     State,
     MarkFound,
 )
-DETAILED_HAPPENINGS = {next(iter(model.model_fields)): model for model in _DETAILED}
+DETAILED_EXPECTATIONS = {next(iter(model.model_fields)): model for model in _DETAILED}
 
 
 _EXAMPLES = {
@@ -182,16 +182,16 @@ _EXAMPLES = {
 
 
 def _details(value: Any) -> list[str]:
-    """Which of the detailed happenings a mapping names."""
+    """Which of the detailed expectations a mapping names."""
     keys: Any = type(value).model_fields if isinstance(value, Strict) else value
-    return [key for key in DETAILED_HAPPENINGS if isinstance(keys, dict) and key in keys]
+    return [key for key in DETAILED_EXPECTATIONS if isinstance(keys, dict) and key in keys]
 
 
-def _happening_tag(value: Any) -> str | None:
+def _expectation_tag(value: Any) -> str | None:
     return "word" if isinstance(value, str) else next(iter(_details(value)), None)
 
 
-def _known_happening(value: Any) -> Any:
+def _known_expectation(value: Any) -> Any:
     found = _details(value)
     if len(found) > 1:
         raise PydanticCustomError(
@@ -203,27 +203,27 @@ def _known_happening(value: Any) -> Any:
     if word in _EXAMPLES:
         raise PydanticCustomError(
             "bare",
-            "{word} needs to be told what, as in {example}",
+            "{word} needs a value, as in {example}",
             {"word": word, "example": _EXAMPLES[word], "value": ""},
         )
     if found or isinstance(value, str):
         return value
     keys = list(value) if isinstance(value, dict) else []
     raise PydanticCustomError(
-        "happening",
+        "expectation",
         "expected one of {heard}, or a mapping with one of {keys}",
         {
             "heard": ", ".join(get_args(Heard)),
-            "keys": ", ".join(DETAILED_HAPPENINGS),
-            **({"word": str(keys[0]), "words": [*DETAILED_HAPPENINGS]} if keys else {}),
+            "keys": ", ".join(DETAILED_EXPECTATIONS),
+            **({"word": str(keys[0]), "words": [*DETAILED_EXPECTATIONS]} if keys else {}),
         },
     )
 
 
-DetailedHappening = (
+DetailedExpectation = (
     Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
 )
-Happening = Annotated[
+Expectation = Annotated[
     Annotated[Heard, Tag("word")]
     | Annotated[Silence, Tag("silence")]
     | Annotated[Refused, Tag("refused")]
@@ -233,6 +233,6 @@ Happening = Annotated[
     | Annotated[Transcript, Tag("transcript")]
     | Annotated[State, Tag("state")]
     | Annotated[MarkFound, Tag("mark")],
-    Discriminator(_happening_tag),
-    BeforeValidator(_known_happening),
+    Discriminator(_expectation_tag),
+    BeforeValidator(_known_expectation),
 ]

@@ -52,7 +52,7 @@ def load(paths: Sequence[Path]) -> list[Scenario]:
         except ScenarioError as error:
             mistakes.append(str(error))
     mistakes += clashes(scenarios)
-    if mistakes:  # those of a suite are told once, not with each of its scenarios
+    if mistakes:  # those of a suite are reported once, not with each of its scenarios
         raise ScenarioError("\n".join(dict.fromkeys("\n".join(mistakes).splitlines())))
     return scenarios
 
@@ -134,7 +134,7 @@ def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
 
 
 def _meant_by(name: Path) -> Iterator[Path]:
-    """What a path or a name may stand for. What is told in full is meant in any case."""
+    """What a path or a name may stand for. What is given in full is meant in any case."""
     in_full = name.is_absolute() or name == folder_of_scenarios() or not name.is_dir()
     if is_there(name) and in_full:
         yield name
@@ -203,16 +203,16 @@ def clashes(scenarios: Sequence[Scenario]) -> Iterator[str]:
     """One line for each scenario whose name another has: a name is all that a call is known by."""
     seen: dict[str, Scenario] = {}
     for scenario in scenarios:
-        other = seen.setdefault(scenario.stage, scenario)
+        other = seen.setdefault(scenario.call_name, scenario)
         if other is scenario:
             continue
         if other.path == scenario.path:
             yield (
-                f"{scenario.at('matrix')}: two cells would be called {scenario.stage}: "
+                f"{scenario.at('matrix')}: two cells would be called {scenario.call_name}: "
                 f"{other.name} and {scenario.name}; letters and digits must differ"
             )
         else:
-            yield f"{scenario.path}:1:1: the name {scenario.stage} is taken by {other.path}"
+            yield f"{scenario.path}:1:1: the name {scenario.call_name} is taken by {other.path}"
 
 
 def _cells(source: Source) -> Iterator[tuple[str, Source]]:

@@ -25,7 +25,7 @@ from callerside.fakes.script.model import Script
 from callerside.models import Strict
 from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
 from callerside.simulator.scenario.durations import DurationMs
-from callerside.simulator.scenario.expectations import Happening, Transfer
+from callerside.simulator.scenario.expectations import Expectation, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
 from callerside.yaml.source import Source
@@ -38,18 +38,18 @@ MOST_OF_A_NAME = 80
 room for 255, and of a SIP URI, of whose user an agent keeps 100."""
 
 
-def stage_of(name: str) -> str:
+def call_name_of(name: str) -> str:
     """A scenario's name in letters that are safe in SIP URIs, URLs and file names."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
 
 
 def no_name(name: str) -> str | None:
     """Why no call can be known by a scenario's name; None if one can."""
-    stage = stage_of(name)
-    if not stage:
+    called = call_name_of(name)
+    if not called:
         return "a call's address is made of it: expected a letter from a to z, or a digit, in it"
-    if len(stage) > MOST_OF_A_NAME:
-        return f"it has {len(stage)} letters, at most {MOST_OF_A_NAME} are allowed"
+    if len(called) > MOST_OF_A_NAME:
+        return f"it has {len(called)} letters, at most {MOST_OF_A_NAME} are allowed"
     return None
 
 
@@ -192,7 +192,7 @@ class Scenario(Steps):
     meanwhile: tuple[Step, ...] = Field(
         (), strict=False, description="Steps done at the same time as `steps`, in their own order."
     )
-    never: tuple[Happening, ...] = Field(
+    never: tuple[Expectation, ...] = Field(
         (), strict=False, description="What must not happen in this call."
     )
     budget: Annotated[dict[str, Any], AfterValidator(_checked_budget)] = Field(
@@ -241,9 +241,9 @@ class Scenario(Steps):
         return self._path
 
     @property
-    def stage(self) -> str:
+    def call_name(self) -> str:
         """The name as calls, their files and their pages have it."""
-        return stage_of(self._name)
+        return call_name_of(self._name)
 
     @property
     def folder(self) -> Path:

@@ -19,7 +19,7 @@ from pydantic_core import PydanticCustomError
 from callerside.agent.telephony.interface import DtmfMethod
 from callerside.models import Strict
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
-from callerside.simulator.scenario.expectations import Happening
+from callerside.simulator.scenario.expectations import Expectation
 
 
 class Phrase(Strict):
@@ -167,7 +167,7 @@ class Expect(_Step):
     """Wait until something is heard, or look it up on the timeline after the call."""
 
     action = "expect"
-    expect: Happening
+    expect: Expectation
 
     @property
     def target(self) -> str:
@@ -222,7 +222,7 @@ def _step_from_word(value: Any) -> Any:
         action = found[0]
         if value[action] is None and action in _EXAMPLES:
             raise PydanticCustomError(
-                "bare", "needs to be told what, as in {example}",
+                "bare", "needs a value, as in {example}",
                 {"value": "", "example": _EXAMPLES[action], "key": action},
             )  # fmt: skip
         return value

@@ -39,7 +39,7 @@ def over_suite(scenario: Source) -> Source:
         SuiteError: the suite's mistakes.
     """
     path = scenario.path.parent / SUITE_FILE
-    if not os.path.lexists(path):  # what is none must be told, and not be taken for no suite
+    if not os.path.lexists(path):  # what is none must be reported, and not be taken for no suite
         return scenario
     suite = _read(path)
     return scenario.over(suite, merge(suite.data, scenario.data))

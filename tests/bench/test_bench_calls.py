@@ -43,7 +43,7 @@ def player(
         return play_call(
             scenario,
             audio,
-            stage="bench",
+            call="bench",
             seed=1,
             settings=settings,
             prompts=MemoryPrompts(),
@@ -55,18 +55,18 @@ def player(
 
 def test_bench_the_call_machine(benchmark: Any) -> None:
     """The agent's machine alone, told again all that happened in a call of six turns."""
-    tape = player(load([SCENARIO])[0], frame_by_frame=True)().tape  # as a telephone tells it
+    trace = player(load([SCENARIO])[0], frame_by_frame=True)().trace  # as a telephone tells it
     settings = Settings.model_validate({}).for_call("bench")
     rate_hz = LineOptions().sample_rate_hz
 
     def handle_all() -> int:
         machine = CallMachine(settings, called="bench", sample_rate_hz=rate_hz)
-        return sum(len(machine.handle(step.given, step.at_ns)) for step in tape)
+        return sum(len(machine.handle(step.given, step.at_ns)) for step in trace)
 
-    assert benchmark(handle_all) == sum(len(step.effects) for step in tape) > len(tape) / 4
-    benchmark.extra_info["inputs"] = len(tape)
+    assert benchmark(handle_all) == sum(len(step.effects) for step in trace) > len(trace) / 4
+    benchmark.extra_info["inputs"] = len(trace)
     if not benchmark.disabled:
-        benchmark.extra_info["inputs_a_second"] = len(tape) / benchmark.stats.stats.median
+        benchmark.extra_info["inputs_a_second"] = len(trace) / benchmark.stats.stats.median
 
 
 LIMIT_OF_A_MINUTE_S = 0.060
@@ -110,7 +110,7 @@ A_MINUTE = {
 
 @pytest.mark.parametrize("traced", [False, True], ids=["plain", "every append traced"])
 def test_bench_a_minute_in_memory(traced: bool, benchmark: Any) -> None:
-    """A call: the three machines, the line, the ears, the marks, the tape and the recording.
+    """A call: the three machines, the line, the detector, the marks, the trace and the recording.
 
     Not its report: that is measured with the library. Traced, both ends of the API mark each
     append, fifty a second, as they do in `callerside run`.

@@ -27,7 +27,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime
 from callerside.fakes.session.interface import (
@@ -231,11 +231,11 @@ def test_a_million_tiny_appends_cost_their_own_session_only(
 
 
 @pytest.fixture(scope="module")
-def repertoire() -> Repertoire:
+def prepared() -> PreparedScript:
     return prepare(Script.model_validate({"replies": [{"say": "We open at nine."}] * 10}))
 
 
-def test_a_minute_in_memory(benchmark: BenchmarkFixture, repertoire: Repertoire) -> None:
+def test_a_minute_in_memory(benchmark: BenchmarkFixture, prepared: PreparedScript) -> None:
     """Sixty seconds of a call, 3,000 appends and 8 turns, as the virtual lane has them."""
     turn = synthesise("What time do you open on Saturday?") + bytes(48_000 * 5)
     pcm = (turn * 10)[: 60 * 48_000]
@@ -247,7 +247,7 @@ def test_a_minute_in_memory(benchmark: BenchmarkFixture, repertoire: Repertoire)
     ]
 
     def minute() -> int:
-        session = RealtimeSession(repertoire, call="bench", rng=random.Random(1))
+        session = RealtimeSession(prepared, call="bench", rng=random.Random(1))
         session.handle(ConnectionRequested(), 0)
         timers: dict[str, int] = {}
         effects_seen = 0

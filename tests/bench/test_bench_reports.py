@@ -1,4 +1,4 @@
-"""The ears and the reports: what listening live costs, and a whole call afterwards."""
+"""The detector and the reports: what listening live costs, and a whole call afterwards."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from synthetic_call import SyntheticCall, TurnTruth, speech
 
-from callerside.reports.hearing.detector import Ears, segments
+from callerside.reports.hearing.detector import SpeechAndToneDetector, segments
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.pages.html import call_page
 from callerside.reports.verdict.results import RunInfo, judge_call
@@ -30,8 +30,8 @@ def test_bench_ears_live_on_a_minute(kind: str, benchmark: Any) -> None:
     frames = [samples[n : n + 160].tobytes() for n in range(0, samples.size, 160)]
 
     def listen() -> int:
-        ears = Ears(8000)
-        return sum(len(ears.feed(frame)) for frame in frames)
+        detector = SpeechAndToneDetector(8000)
+        return sum(len(detector.feed(frame)) for frame in frames)
 
     heard = benchmark(listen)
     assert heard == (60 if kind == "speech" else 0)

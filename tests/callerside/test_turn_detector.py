@@ -6,7 +6,7 @@ import pytest
 from in_memory import Client
 
 from callerside.audio import AudioFormat, resample, silence, to_bytes, to_samples
-from callerside.fakes.script.cache import Shelf
+from callerside.fakes.script.cache import ScriptCache
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS
 from callerside.speech.synthesis import synthesise
 from callerside.vad import silero
@@ -14,10 +14,10 @@ from callerside.vad.energy import EnergyJudge
 from callerside.vad.engines import make_judge
 from callerside.vad.turn_detector import (
     FRAME_MS,
-    Hearing,
     SpeechStarted,
     SpeechStopped,
     TurnDetector,
+    VadParameters,
 )
 
 ENGINES = ["energy", "silero"]
@@ -40,7 +40,7 @@ def heard(
     engine: Any, pcm: bytes, rate_hz: int = 24_000, *, threshold: float = 0.5, silence_ms: int = 500
 ) -> list[SpeechStarted | SpeechStopped]:
     judge = make_judge(engine, rate_hz)
-    detector = TurnDetector(Hearing(threshold=threshold, silence_ms=silence_ms))
+    detector = TurnDetector(VadParameters(threshold=threshold, silence_ms=silence_ms))
     size = 2 * rate_hz * FRAME_MS // 1000
     found = []
     for number in range(len(pcm) // size):
@@ -119,34 +119,36 @@ def frames(*runs: tuple[float, int]) -> list[float]:
     return [probability for probability, count in runs for _ in range(count)]
 
 
-def detect(probabilities: list[float], hearing: Hearing) -> list[SpeechStarted | SpeechStopped]:
-    detector = TurnDetector(hearing)
+def detect(
+    probabilities: list[float], parameters: VadParameters
+) -> list[SpeechStarted | SpeechStopped]:
+    detector = TurnDetector(parameters)
     events = (detector.hear(p, n * FRAME_MS) for n, p in enumerate(probabilities))
     return [event for event in events if event is not None]
 
 
 def test_a_turn_ends_on_the_first_frame_that_completes_the_silence() -> None:
-    hearing = Hearing(threshold=0.5, silence_ms=500)
-    events = detect(frames((0, 10), (0.9, 10), (0, 40)), hearing)
+    parameters = VadParameters(threshold=0.5, silence_ms=500)
+    events = detect(frames((0, 10), (0.9, 10), (0, 40)), parameters)
     assert events == [SpeechStarted(320), SpeechStopped(640 + 16 * 32, 640)]
 
 
 def test_a_pause_within_a_turn_does_not_end_it() -> None:
-    hearing = Hearing(threshold=0.5, silence_ms=500)
-    events = detect(frames((0.9, 10), (0, 15), (0.9, 10), (0, 20)), hearing)
+    parameters = VadParameters(threshold=0.5, silence_ms=500)
+    events = detect(frames((0.9, 10), (0, 15), (0.9, 10), (0, 20)), parameters)
     assert [type(event) for event in events] == [SpeechStarted, SpeechStopped]
 
 
 def test_soft_endings_belong_to_the_turn() -> None:
-    hearing = Hearing(threshold=0.5, silence_ms=96)
-    (_, stopped) = detect(frames((0.9, 3), (0.4, 5), (0.1, 5)), hearing)
+    parameters = VadParameters(threshold=0.5, silence_ms=96)
+    (_, stopped) = detect(frames((0.9, 3), (0.4, 5), (0.1, 5)), parameters)
     assert stopped == SpeechStopped(8 * 32 + 96, 8 * 32)
 
 
 def test_too_little_voice_is_no_speech() -> None:
-    hearing = Hearing(threshold=0.5, silence_ms=96, min_speech_ms=96)
-    assert detect(frames((0.9, 2), (0, 5)), hearing) == []
-    events = detect(frames((0, 1), (0.9, 3), (0, 5)), hearing)
+    parameters = VadParameters(threshold=0.5, silence_ms=96, min_speech_ms=96)
+    assert detect(frames((0.9, 2), (0, 5)), parameters) == []
+    events = detect(frames((0, 1), (0.9, 3), (0, 5)), parameters)
     assert events[0] == SpeechStarted(32)
 
 
@@ -210,7 +212,7 @@ def test_every_script_finds_a_model_loaded_though_others_say_the_same(
     monkeypatch.setattr(silero, "_SPARE_MODELS", spare)
     for name in ("loud", "quiet"):
         (tmp_path / f"{name}.yaml").write_text("vad: silero\n")
-    Shelf(tmp_path).fill()
+    ScriptCache(tmp_path).fill()
     assert len(spare) == 2
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.runner.plan import plan
@@ -42,14 +42,14 @@ def sockets(process: ChildProcess) -> int:
 
 async def test_nothing_is_left_behind(tmp_path: Path) -> None:
     (tmp_path / "short.yaml").write_text(SCENARIO)
-    stages = plan(
+    planned_calls = plan(
         load([tmp_path / "short.yaml"]), repeat=CALLS, seed=random.Random(1).getrandbits(32)
     )
-    lane = SipLane(stages, tmp_path, lambda *_: None)
+    lane = SipLane(planned_calls, tmp_path, lambda *_: None)
     async with lane:
-        await play_all(lane, stages[:WARM_UP])
+        await play_all(lane, planned_calls[:WARM_UP])
         before = {p.name: (memory_mib(p), sockets(p)) for p in lane.processes}
-        await play_all(lane, stages[WARM_UP:])
+        await play_all(lane, planned_calls[WARM_UP:])
         await asyncio.sleep(1)
         after = {p.name: (memory_mib(p), sockets(p)) for p in lane.processes}
         pids = [p.pid for p in lane.processes]
@@ -61,15 +61,15 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert [process.exit_code for process in lane.processes] == [0, 0, 0]
 
 
-async def play_all(lane: SipLane, stages: list[Stage]) -> None:
+async def play_all(lane: SipLane, planned_calls: list[PlannedCall]) -> None:
     """Four at a time; each must go as scripted."""
     places = asyncio.Semaphore(4)
 
-    async def one(stage: Stage) -> None:
+    async def one(planned: PlannedCall) -> None:
         async with places:
-            played = await lane.play(stage)
+            played = await lane.play(planned)
             assert played.verdict == "passed", played.detail
 
     async with asyncio.TaskGroup() as group:
-        for stage in stages:
-            group.create_task(one(stage))
+        for planned in planned_calls:
+            group.create_task(one(planned))

@@ -156,24 +156,24 @@ STORIES: Mapping[str, tuple[str, frozenset[str]]] = {
 
 
 def kept(directory: Path) -> dict[str, Call]:
-    """The calls of a run that was done, by stage: of several attempts, the one that counted."""
+    """The calls of a run that was done, by name: of several attempts, the one that counted."""
     results = json.loads((directory / "results.json").read_text(encoding="utf-8"))
     timelines = {
         Path(call["artifacts"]["timeline"]).parent.name: directory / call["artifacts"]["timeline"]
         for call in results["scenarios"]
     }
-    return {re.sub(r"-again\d+$", "", stage): _call(path) for stage, path in timelines.items()}
+    return {re.sub(r"-again\d+$", "", planned): _call(path) for planned, path in timelines.items()}
 
 
 def play(lane: Lane, out: Path, names: Sequence[str] = FEW) -> dict[str, Call]:
-    """Verdict of the caller and timeline of each stage of some scenarios; of none, of all."""
+    """Verdict of the caller and timeline of each call of some scenarios; of none, of all."""
     paths = [FOLDER / f"{name}.yaml" for name in names] or [FOLDER]
     done = asyncio.run(run(RunOptions(paths=paths, lane=lane, out=out), Console(quiet=True)))
     assert done.failure is None
-    # A call that a busy machine bent was played again, under another name: that one counts.
+    # A call that a busy machine disturbed was played again, under another name: that one counts.
     return {
-        call.stage.again or call.stage.name: _call(
-            done.directory / "calls" / call.stage.name / "timeline.jsonl"
+        call.planned.again or call.planned.name: _call(
+            done.directory / "calls" / call.planned.name / "timeline.jsonl"
         )
         for call in done.calls
     }

@@ -57,7 +57,7 @@ def results(shipped_run: tuple[Path, str]) -> dict[str, Any]:
 
 
 def artifact(out: Path, results: dict[str, Any], scenario: str, kind: str) -> Path:
-    """Of the attempt that counted: a call that a busy machine bent was played again."""
+    """Of the attempt that counted: a call that a busy machine disturbed was played again."""
     call = next(s for s in results["scenarios"] if s["name"] == scenario)
     return out / str(call["artifacts"][kind])
 

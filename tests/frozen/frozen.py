@@ -86,14 +86,14 @@ def fuzz_call(seed: int) -> str:
     before = [Scenario.model_validate(GREETED).named(GREETED_NAME)] if scenario.after else []
     prompts = MemoryPrompts()
     marks: list[Mark] = []
-    for stage in plan([*before, scenario], repeat=1, seed=0):
-        settings = CallSettings.model_validate(stage.scenario.agent)
-        options = options_for(stage.scenario, settings, stage.seed)
+    for planned in plan([*before, scenario], repeat=1, seed=0):
+        settings = CallSettings.model_validate(planned.scenario.agent)
+        options = options_for(planned.scenario, settings, planned.seed)
         call = play_call(
-            stage.scenario,
-            utterances.prepare(stage.scenario, options.line.sample_rate_hz),
-            stage=stage.name,
-            seed=stage.seed,
+            planned.scenario,
+            utterances.prepare(planned.scenario, options.line.sample_rate_hz),
+            call=planned.name,
+            seed=planned.seed,
             settings=settings,
             prompts=prompts,
             options=options,

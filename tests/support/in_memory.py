@@ -9,7 +9,7 @@ from callerside.fakes.recording.format import Entry, Header, Recording
 from callerside.fakes.recording.replay import ReplaySession
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
-from callerside.fakes.script.prepared import Repertoire
+from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import (
     CancelTimer,
@@ -35,7 +35,7 @@ class Client:
 
     def __init__(
         self,
-        script: Mapping[str, Any] | Script | Repertoire | ReplaySession | None = None,
+        script: Mapping[str, Any] | Script | PreparedScript | ReplaySession | None = None,
         *,
         request: ConnectionRequested | None = None,
         observation: Observation | None = None,
@@ -131,11 +131,11 @@ class Client:
 
 
 def _scripted(
-    script: Mapping[str, Any] | Script | Repertoire | None,
+    script: Mapping[str, Any] | Script | PreparedScript | None,
     observation: Observation | None,
     session_number: int,
 ) -> RealtimeSession:
-    if not isinstance(script, Repertoire):
+    if not isinstance(script, PreparedScript):
         model = script if isinstance(script, Script) else Script.model_validate(script or {})
         script = prepare(model)
     return RealtimeSession(

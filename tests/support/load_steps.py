@@ -1,6 +1,6 @@
 """Made-up steps of a load ramp, and what a ramp found."""
 
-from callerside.reports.verdict.capacity import Knee, Load, Step
+from callerside.reports.verdict.capacity import CapacityResult, Load, Step
 
 HOPS_MS = {"RTP to agent": 12.0, "agent to append": 0.5, "append to server": 0.4}
 
@@ -34,8 +34,8 @@ def step(
     )
 
 
-def knee(*steps: Step, error_ms: float | None = None) -> Knee:
-    return Knee(
+def knee(*steps: Step, error_ms: float | None = None) -> CapacityResult:
+    return CapacityResult(
         measured_at="2026-08-01T12:00:00+00:00",
         machine="Linux x86_64",
         cores=4,

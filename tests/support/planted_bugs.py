@@ -10,17 +10,17 @@ from typing import Any, TypeGuard
 from callerside.agent.call import events
 from callerside.agent.call.events import CallInput, Effect
 from callerside.agent.realtime.interface import Event, RealtimeEvent
-from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
+from callerside.simulator.lanes.virtual.trace import Step, TracedMachine
 
 
-class BrokenMachine(TapedMachine):
-    """A call machine with a bug; the tape has what it really asked for."""
+class BrokenMachine(TracedMachine):
+    """A call machine with a bug; the trace has what it really asked for."""
 
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
         broken = self.answer(event, now_ns)
-        if self.tape and self.tape[-1].given is event:
-            self.tape.pop()
-        self.tape.append(Step(now_ns, event, broken))
+        if self.trace and self.trace[-1].given is event:
+            self.trace.pop()
+        self.trace.append(Step(now_ns, event, broken))
         return broken
 
     def answer(self, event: CallInput, now_ns: int) -> list[Effect]:

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from callerside.agent.telephony.interface import AudioReceived, CallReceived, FramePlayed, LegInput
-from callerside.agent.telephony.pjsua.endpoint import SipEndpoint, SipStation
+from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint, SipEndpoint
 from callerside.agent.telephony.pjsua.leg import SipLeg
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import to_samples
@@ -251,7 +251,7 @@ class _Child:
         if kind == "agent":
             # As in a run: packets have half a frame to come late.
             options = dataclasses.replace(options, clock_phase_ms=AGENT_CLOCK_PHASE_MS)
-            self._station: SipStation = SipEndpoint(options, self._add)
+            self._station: SipEndpoint = AnsweringEndpoint(options, self._add)
         else:
             self._station = CallerEndpoint(options, relay)
 
@@ -341,7 +341,7 @@ class _Child:
         }
 
     def on_registered(self) -> bool | None:
-        assert isinstance(self._station, SipEndpoint)
+        assert isinstance(self._station, AnsweringEndpoint)
         return self._station.registered
 
     def on_facts(self) -> Facts:

@@ -43,7 +43,7 @@ Reason = Literal["not_allowed", "replaces", "draining", "full", "lines", "closin
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a caller is told, and why."""
+    """What a caller is answered, and why."""
 
     status: int
     reason: Reason
@@ -106,7 +106,7 @@ class Admission:
         return refusal
 
     def became_call(self) -> None:
-        """What was let in last is a call now: `calls` tells of it from here on."""
+        """What was let in last is a call now: `calls` counts it from here on."""
         self._closing.pop()
 
     def call_ended(self, lines: int, now_ns: int) -> None:
@@ -159,7 +159,7 @@ class Refused:
         self._refused: OrderedDict[str, tuple[int, Refusal]] = OrderedDict()
 
     def recall(self, request: str, now_ns: int) -> Refusal | None:
-        """What a request was told when it came first, if it was told anything."""
+        """What a request was answered when it came first, if it was answered."""
         at_ns, refusal = self._refused.get(request, (0, None))
         return refusal if refusal is not None and now_ns - at_ns < MEMORY_NS else None
 

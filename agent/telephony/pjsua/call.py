@@ -1,4 +1,4 @@
-"""PJSUA2's call object, and what it tells.
+"""PJSUA2's call object, and what it reports.
 
 Kept apart from the leg because an exception that leaves a callback ends the process: here is the
 one place where that is seen to.
@@ -18,7 +18,7 @@ _NOT_ACCEPTABLE = 488
 
 
 class CallListener(Protocol):
-    """Who is told. Every method runs on the loop's thread."""
+    """Who is notified. Every method runs on the loop's thread."""
 
     def on_state(self, info: Any, event: Any) -> None:
         """The INVITE session has moved (RFC 3261 §13): `CallInfo` and `SipEvent`."""

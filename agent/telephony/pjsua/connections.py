@@ -19,7 +19,7 @@ NOBODY_FROM = 40
 connected already when it is told (PJSIP's backlog of 5, and one), and what we connect to."""
 
 
-class Door(IntEnum):
+class ConnectionPolicy(IntEnum):
     """Whom the kernel connects."""
 
     EVERYBODY = 0
@@ -51,9 +51,9 @@ class Connections:
             self._closing.popleft()
         return len(self._open) + len(self._closing)
 
-    def door(self, now_ns: int) -> Door:
+    def policy(self, now_ns: int) -> ConnectionPolicy:
         """Who may come now."""
         taken = self.places_taken(now_ns)
         if taken >= NOBODY_FROM:
-            return Door.NOBODY
-        return Door.PEERS if taken >= PEERS_ONLY_FROM else Door.EVERYBODY
+            return ConnectionPolicy.NOBODY
+        return ConnectionPolicy.PEERS if taken >= PEERS_ONLY_FROM else ConnectionPolicy.EVERYBODY

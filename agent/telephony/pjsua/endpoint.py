@@ -17,15 +17,15 @@ import structlog
 from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reason, lines_of
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.input_queue import InputQueue
 from callerside.agent.telephony.pjsua.invite import expected_codec, media_lines, parties
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
 from callerside.agent.telephony.pjsua.media_ports import PortPool
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
-from callerside.agent.telephony.pjsua.native.in_dialog_options import Pulse
-from callerside.agent.telephony.pjsua.native.message_filter import Guard
-from callerside.agent.telephony.pjsua.native.refuser import Gate
+from callerside.agent.telephony.pjsua.native.in_dialog_options import InDialogOptions
+from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
+from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.clock import NS_PER_MS
@@ -97,14 +97,14 @@ _STOP_S = 1.0
 """For how long `stop` waits for the BYEs of the last calls and the un-REGISTER."""
 
 
-class SipStation:
+class SipEndpoint:
     """What both ends of a test call share: the stack, its polling, the media ports, the legs."""
 
     def __init__(self, options: SipOptions) -> None:
         self.options = options
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
-        self._spent: list[pjsua2.Call] = []
+        self._retired: list[pjsua2.Call] = []
         self._pool: PortPool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poll_timer: asyncio.TimerHandle | None = None
@@ -125,7 +125,7 @@ class SipStation:
     @property
     def places_taken(self) -> int:
         """Of the stack's `CALLS_PER_PROCESS`: a BYE that waits for its answer takes one too."""
-        return len(self.legs) + len(self._spent)
+        return len(self.legs) + len(self._retired)
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> None:
         """Call back on the loop, some time later."""
@@ -171,18 +171,18 @@ class SipStation:
         for leg in tuple(self.legs):
             self.forget(leg)
         await asyncio.sleep(0)  # in which they are released
-        self._spent.clear()
+        self._retired.clear()
         self.drop_accounts()
         self.stack.stop_media()  # or a tick could meet a port that is being dropped
         if self._pool is not None:
             self._pool.close()
         self.stack.destroy()
 
-    def new_inbox(self) -> Inbox:
+    def new_input_queue(self) -> InputQueue:
         """See `LegHost`."""
         if self._loop is None:
             raise SipError("the endpoint is not started")
-        return Inbox(self._loop)
+        return InputQueue(self._loop)
 
     def lets_offer_in(self, sdp: str) -> bool:  # noqa: ARG002 - it was our call
         """See `LegHost`."""
@@ -191,7 +191,7 @@ class SipStation:
     def forget(self, leg: SipLeg) -> None:
         """See `LegHost`. The place is free at once: the next INVITE may be in the same poll.
 
-        The call's object must outlive the callback that tells its end.
+        The call's object must outlive the callback that reports its end.
         """
         if leg in self.legs and self._loop is not None:
             self.legs.remove(leg)
@@ -207,7 +207,7 @@ class SipStation:
         """Give them up, before the stack goes."""
 
     def begin_goodbyes(self) -> None:
-        """Tell others that we are going."""
+        """Notify others that we are going."""
 
     def goodbyes_done(self) -> bool:
         """Whether they have heard."""
@@ -215,23 +215,23 @@ class SipStation:
 
     def note_rest(self) -> None:
         """See whether anything is left that `stop` has to wait for."""
-        if self.legs or self._spent or not self.goodbyes_done():
+        if self.legs or self._retired or not self.goodbyes_done():
             self._at_rest.clear()
         else:
             self._at_rest.set()
 
-    def bury(self, call: pjsua2.Call) -> None:
+    def retire(self, call: pjsua2.Call) -> None:
         """Keep the object of a call that is over until its place is empty.
 
         PJSUA2's destructor hangs up whatever call has its number, and that may be the next one
         already: both can happen within one poll.
         """
-        self._spent.append(call)
+        self._retired.append(call)
 
     def _release(self, leg: SipLeg) -> None:
         call = leg.release()
         if call is not None:
-            self.bury(call)
+            self.retire(call)
         self.note_rest()
 
     def _poll(self) -> None:
@@ -241,8 +241,8 @@ class SipStation:
             self.stack.poll()
         except pjsua2.Error as error:
             _log.warning("sip_poll_failed", reason=error.reason)
-        if self._spent:
-            self._spent = [call for call in self._spent if call.isActive()]
+        if self._retired:
+            self._retired = [call for call in self._retired if call.isActive()]
             self.note_rest()
         now_ns = time.monotonic_ns()
         if now_ns - self._ticked_ns >= _TICK_NS:
@@ -256,12 +256,12 @@ class SipStation:
                 leg.check(now_ns)
 
 
-class SipEndpoint(SipStation):
+class AnsweringEndpoint(SipEndpoint):
     """The agent's side: incoming calls become `SipCallLeg`s.
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
-    return. `on_registration` is told each change of our place at the registrar, with its status;
-    `on_refused` the status of each call that never became a leg, and why that was.
+    return. `on_registration` is called for each change of our place at the registrar, with its
+    status; `on_refused` the status of each call that never became a leg, and why that was.
     """
 
     def __init__(
@@ -289,14 +289,14 @@ class SipEndpoint(SipStation):
         self._admission = Admission(options, self._lines.values)
         self._log_limit = LogLimit()
         self._modules: Sequence[StackModule] = (
-            Guard(),
+            MalformedMessageFilter(),
             OneLine(options.codecs),
-            Gate(self._admission, options.retry_after_s, self._note_refusal),
-            Pulse(self._has_call),
+            InviteRefuser(self._admission, options.retry_after_s, self._note_refusal),
+            InDialogOptions(self._has_call),
         )
 
     def open_modules(self) -> None:
-        """See `SipStation`.
+        """See `SipEndpoint`.
 
         Raises:
             SipError: one that is needed cannot be.
@@ -344,7 +344,7 @@ class SipEndpoint(SipStation):
         return account
 
     def drop_accounts(self) -> None:
-        """See `SipStation`."""
+        """See `SipEndpoint`."""
         for account in self._accounts:
             account.shutdown()
         self._accounts.clear()
@@ -439,7 +439,7 @@ class SipEndpoint(SipStation):
 class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no types
     """Hands PJSUA2's callbacks on."""
 
-    def __init__(self, endpoint: SipEndpoint) -> None:
+    def __init__(self, endpoint: AnsweringEndpoint) -> None:
         super().__init__()
         self._endpoint = endpoint
 

@@ -1,7 +1,7 @@
 """One call's inputs on their way to the loop: in order, from any thread, never dropped unseen.
 
 Signalling comes on the loop's thread, audio on the media clock's, and the call machine must see
-both in one order: above all, every frame played before `clear` is told before the answer to it.
+both in one order: above all, every frame played before `clear` is reported before the answer to it.
 Waking the loop costs some microseconds a tick and saves the half period of a poll, 2 ms on average.
 """
 
@@ -22,7 +22,7 @@ MAX_WAITING_MS = 5_000
 _MAX_WAITING = 2 * MAX_WAITING_MS // FRAME_MS  # a frame each way
 
 
-class Inbox:
+class InputQueue:
     """A bounded queue into the loop; `post` may be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -72,7 +72,7 @@ class JitterTrim:
 
 
 class StreamBuffer:
-    """The buffer of a PJMEDIA stream, by the address that PJSUA2 tells of it."""
+    """The buffer of a PJMEDIA stream, by the address that PJSUA2 reports of it."""
 
     def __init__(self, library: ctypes.PyDLL, stream: int) -> None:
         self._library = library

@@ -27,7 +27,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.pjsua import dtmf
 from callerside.agent.telephony.pjsua.call import Call, response
-from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.input_queue import InputQueue
 from callerside.agent.telephony.pjsua.invite import readable
 from callerside.agent.telephony.pjsua.jitter_buffer import JitterTrim, trim_of
 from callerside.agent.telephony.pjsua.media import LegMedia, OnTick
@@ -61,7 +61,7 @@ class LegHost(Protocol):
     def ports(self) -> PortPool:
         """The media ports to lease from."""
 
-    def new_inbox(self) -> Inbox:
+    def new_input_queue(self) -> InputQueue:
         """An inbox into the endpoint's loop."""
 
     def lets_offer_in(self, sdp: str) -> bool:
@@ -92,9 +92,9 @@ class SipLeg:
         self.sip_call_id = ""
         """Of an incoming call, as the stack has it."""
         self._host = host
-        self._inbox = host.new_inbox()
+        self._inputs = host.new_input_queue()
         self._media = LegMedia(
-            self._inbox,
+            self._inputs,
             host.ports,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
@@ -106,13 +106,13 @@ class SipLeg:
         self._trim: JitterTrim | None = None
         self._keys = dtmf.PacedKeys()
         self._ending: Ending | None = None
-        self._told_end = False
+        self._end_reported = False
 
     # ---- the door: called by the call's driver
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
-        self._inbox.start(on_input)
+        self._inputs.start(on_input)
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
@@ -151,7 +151,7 @@ class SipLeg:
     def transfer(self, uri: str) -> None:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
         if not self._attempt("transfer", lambda call: call.xfer(uri, response(0))):
-            self._inbox.post(TransferProgressed(status=_INTERNAL_ERROR))
+            self._inputs.post(TransferProgressed(status=_INTERNAL_ERROR))
 
     # ---- the endpoint, now and then
 
@@ -201,7 +201,7 @@ class SipLeg:
         """Nothing in it is news to us."""
 
     def terminate(self, call: Call, status: int) -> None:  # noqa: ARG002 - only a refusal has one
-        """BYE or CANCEL, whichever fits; the stack tells us the end within this call."""
+        """BYE or CANCEL, whichever fits; the stack reports the end within this call."""
         call.hangup(response(0))
 
     def on_stream_created(self, stream: int) -> None:
@@ -227,23 +227,23 @@ class SipLeg:
         """A key press came as RFC 4733 or INFO."""
         by: DtmfMethod = "info" if method == _DTMF_METHODS["info"] else "rfc4733"
         if digit in dtmf.DIGITS:
-            self._inbox.post(DtmfReceived(digit=digit, method=by))
+            self._inputs.post(DtmfReceived(digit=digit, method=by))
 
     def on_transfer_request(self, uri: str) -> int:
         """A REFER came. Nobody sends us elsewhere."""
-        self._inbox.post(TransferRequested(uri=readable(uri)))
+        self._inputs.post(TransferRequested(uri=readable(uri)))
         return _DECLINE
 
     def on_transfer_status(self, status: int, final: bool) -> None:
-        """What became of our REFER: refused at once, or told by NOTIFY (RFC 3515 §2.4.4)."""
+        """What became of our REFER: refused at once, or reported by NOTIFY (RFC 3515 §2.4.4)."""
         if final or status >= _REFUSAL:
-            self._inbox.post(TransferProgressed(status=status))
+            self._inputs.post(TransferProgressed(status=status))
 
     # ---- inside
 
     @property
     def _is_over(self) -> bool:
-        return self._told_end or self._ending is not None
+        return self._end_reported or self._ending is not None
 
     def _attempt(self, what: str, operation: Callable[[Call], object]) -> bool:
         """Answers false if it failed; on a call that is over there is nothing to do."""
@@ -258,7 +258,7 @@ class SipLeg:
             has_stream = media.audioConfSlot != pjsua2.INVALID_ID
             news = self._media.hold(self._call.getAudioMedia(position) if has_stream else None)
             if news and media.status == pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD:
-                self._inbox.post(MediaHeld())
+                self._inputs.post(MediaHeld())
 
     def _connect(self, call: Call, line: int, position: int) -> None:
         """Join the stream of the description's n-th line.
@@ -273,12 +273,12 @@ class SipLeg:
         self._rtp.begin(line, time.monotonic_ns())
         if fresh or codec != self._codec:
             self._codec = codec
-            self._inbox.post(MediaReady(codec=codec))
+            self._inputs.post(MediaReady(codec=codec))
 
     def _end(self, ending: Ending, status: int = 0) -> None:
         if self._is_over or self._call is None:
             return
-        self._rtp.read(self._call)  # the stack tells nothing of a stream that we end ourselves
+        self._rtp.read(self._call)  # the stack reports nothing of a stream that we end ourselves
         self._media.disconnect()
         self._ending = ending
         call = self._call
@@ -291,20 +291,20 @@ class SipLeg:
             self._rtp.read(self._call)
             by = "network" if _is_ours(event) else self.them
         self._media.disconnect()
-        self._tell_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
+        self._report_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
         self._host.forget(self)
 
-    def _tell_end(self, *, by: Party, status: int, reason: str) -> None:
-        if self._told_end:
+    def _report_end(self, *, by: Party, status: int, reason: str) -> None:
+        if self._end_reported:
             return
-        self._told_end = True
+        self._end_reported = True
         if self._codec is not None:
-            self._inbox.post(self._rtp.measured())
+            self._inputs.post(self._rtp.measured())
         if self._ending is not None:
             by = self._ending.by
             status = self._ending.status or status
             reason = self._ending.reason or reason
-        self._inbox.post(HungUp(by=by, status=status, reason=readable(reason)))
+        self._inputs.post(HungUp(by=by, status=status, reason=readable(reason)))
 
 
 class SipCallLeg(SipLeg):
@@ -323,7 +323,7 @@ class SipCallLeg(SipLeg):
         super().__init__(host, rate_hz)
         self._call = Call(self, account, call_id)
         self.sip_call_id = str(self._call.getInfo().callIdString)
-        self._inbox.post(
+        self._inputs.post(
             CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
         )
         self._is_answered = False
@@ -335,7 +335,7 @@ class SipCallLeg(SipLeg):
         self._attempt("answer", lambda call: call.answer(response(status)))
 
     def terminate(self, call: Call, status: int) -> None:
-        """See `SipLeg`; before an answer it is a refusal, of status 603 if not told otherwise."""
+        """See `SipLeg`; before an answer it is a refusal, of status 603 if no other is given."""
         if self._is_answered:
             super().terminate(call, status)
         else:
@@ -346,7 +346,7 @@ class SipCallLeg(SipLeg):
         """The call is up, with its media, when our 200 OK is acknowledged."""
         if info.state == pjsua2.PJSIP_INV_STATE_CONFIRMED and not self._is_acknowledged:
             self._is_acknowledged = True
-            self._inbox.post(CallAnswered())
+            self._inputs.post(CallAnswered())
             self.on_media(info)
 
     def on_media(self, info: Any) -> None:

@@ -16,14 +16,14 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.telephony.pjsua.input_queue import Inbox
+from callerside.agent.telephony.pjsua.input_queue import InputQueue
 from callerside.agent.telephony.pjsua.media_ports import MediaPort, PortPool
 from callerside.agent.telephony.pjsua.resampler import bridge_gain, tap_behind
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import silence
 
 OnTick = Callable[[bytes, bytes, int], None]
-"""Told of each tick what left, what was heard, and when; on the media clock's thread."""
+"""Called at each tick with what left, what was heard, and when; on the media clock's thread."""
 
 
 class LegMedia:
@@ -31,14 +31,14 @@ class LegMedia:
 
     def __init__(
         self,
-        inbox: Inbox,
+        inputs: InputQueue,
         ports: PortPool,
         *,
         rate_hz: int,
         max_playout_ms: int,
         on_tick: OnTick | None = None,
     ) -> None:
-        self._inbox = inbox
+        self._inputs = inputs
         self._ports = ports
         self._rate_hz = rate_hz
         self._codec_hz = 0
@@ -57,15 +57,15 @@ class LegMedia:
         return self._port is not None and not self._held
 
     def play(self, pcm: bytes) -> None:
-        """Queue audio; tell what found no room."""
+        """Queue audio; report what found no room."""
         dropped = self._playout.write(pcm)
         if dropped:
-            self._inbox.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
 
     def clear(self) -> None:
-        """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
+        """Drop what waits, and report it behind the last `FramePlayed` of what did not."""
         with self._playing:
-            self._inbox.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
 
     def connect(self, audio: Any, codec_hz: int) -> None:
         """Join the call's stream, a new one or the one there was, in both directions."""
@@ -110,13 +110,13 @@ class LegMedia:
         self._playout.clear()
 
     def take_frame(self, at_ns: int) -> bytes:
-        """See `media_ports.Tap`; its `FramePlayed` is told before a `clear` can be answered."""
+        """See `media_ports.Tap`; its `FramePlayed` is reported before a `clear` can be answered."""
         with self._playing:
             pcm, played = self._silence, 0
             if not self._held:
                 pcm, played = self._playout.read(self._frame_samples)
             # The frame heard in this tick follows, and one wake-up of the loop is enough for both.
-            self._inbox.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
+            self._inputs.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
         self._last_left = pcm
         return pcm
 
@@ -125,7 +125,7 @@ class LegMedia:
         heard = self._silence if self._held else pcm
         if self._on_tick is not None:
             self._on_tick(self._last_left, heard, at_ns)
-        self._inbox.post(AudioReceived(pcm=heard, at_ns=at_ns))
+        self._inputs.post(AudioReceived(pcm=heard, at_ns=at_ns))
 
     def _end_hold(self, port: MediaPort) -> None:
         if self._held:

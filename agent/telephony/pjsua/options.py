@@ -1,4 +1,4 @@
-"""What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
+"""The options of a SIP endpoint. Plain values: where they come from is the caller's business."""
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -69,7 +69,7 @@ class SipOptions:
     rtp_timeout_ms: int = 60_000
     """A call whose caller has sent no RTP for so long, and is not on hold, is over; 0: never."""
     retry_after_s: int = 5
-    """Told to those whom we refuse with 486 or 503."""
+    """Sent to those whom we refuse with 486 or 503."""
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None

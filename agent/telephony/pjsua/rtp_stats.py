@@ -44,7 +44,7 @@ class RtpCounter:
         self._received_now = self._lost_now = 0
 
     def quiet_ns(self, now_ns: int) -> int:
-        """For how long the numbers read have told of no new packet."""
+        """For how long the numbers read have had no new packet."""
         received = self._received + self._received_now
         if received != self._received_at_news:
             self._received_at_news = received

@@ -303,7 +303,7 @@ class Stack:
 
 
 class _Endpoint(pjsua2.Endpoint):  # type: ignore[misc] # the bindings have no types
-    """Tells of connections as they come and go."""
+    """Reports connections as they come and go."""
 
     def __init__(self, listener: TcpListener) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Cuts a process's own ports off, as pulling a telephone's plug does: nothing in, nothing out.
 
-A SIP stack cannot be told to leave a call without a word, so its sockets are taken from under it.
+A SIP stack cannot leave a call without a word, so its sockets are taken from under it.
 What it sends from now on goes into a socket that leads nowhere, and fails; what is sent to it is
 dropped by the kernel at the port, which stays bound, so that neither ICMP nor a TCP reset gives it
 away; of what comes over TCP nothing is acknowledged. Linux only, and unprivileged.
@@ -23,13 +23,13 @@ _BPF_RETURN = 0x06
 """BPF_RET | BPF_K: how many bytes of a packet to keep. None."""
 
 
-class BlackHole:
+class SocketBlackhole:
     """Ports that have been cut off; they stay bound until `close`."""
 
     def __init__(self) -> None:
         self._kept: list[socket.socket] = []
 
-    def swallow(self, transport: Transport, ports: Iterable[int]) -> None:
+    def cut(self, transport: Transport, ports: Iterable[int]) -> None:
         """Cut off those UDP ports, or TCP connections, whose own port is in `ports`."""
         wanted = frozenset(ports)
         with _nowhere(transport) as nowhere:

@@ -22,7 +22,7 @@ CALLER_TIMELINE = "caller.jsonl"
 EVIDENCE_TIMEOUT_S = 5.0
 """How long the agent and the server may take to close their timelines after a call."""
 UNCONNECTED_TIMEOUT_S = 1.0
-"""How long a server may take to tell of a connection that came to nothing; it may know of none."""
+"""How long a server may take to report a connection that came to nothing; it may know of none."""
 VANISHED_TIMEOUT_S = 45.0
 """The same after a caller that vanished: the agent must notice first (RFC 3261: 32 s at most for
 a missing ACK). Until then it still has one call less to give."""
@@ -31,11 +31,11 @@ _TAIL_MARKS = 20
 _POLL_S = 0.05
 
 
-def collect(stage: str, directory: Path, work: Path | None, also: Sequence[Mark] = ()) -> list[str]:
-    """Bring together what was written about a stage; returns what is missing. Blocks.
+def collect(call: str, directory: Path, work: Path | None, also: Sequence[Mark] = ()) -> list[str]:
+    """Bring together what was written about a call; returns what is missing. Blocks.
 
     Args:
-        stage: the stage's name.
+        call: the call's name.
         directory: of the call; the caller's timeline and recording are there already.
         work: where agent and server write; None when they are not ours.
         also: what the run itself has to say about the call, in order of time.
@@ -48,7 +48,7 @@ def collect(stage: str, directory: Path, work: Path | None, also: Sequence[Mark]
         vanished = any(m.name == "hang_up_sent" and m.fields["how"] == "vanish" for m in caller)
         answered = any(mark.name == "call_answered" for mark in caller)
         agent = _wait_for(
-            lambda: _agent_timelines(work, stage),
+            lambda: _agent_timelines(work, call),
             "call_ended",
             VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
         )
@@ -57,14 +57,14 @@ def collect(stage: str, directory: Path, work: Path | None, also: Sequence[Mark]
             for name in ("realtime_connecting", "realtime_connected")
         )
         server = _wait_for(
-            lambda: [work / "realtime" / f"{stage}.realtime.jsonl"],
+            lambda: [work / "realtime" / f"{call}.realtime.jsonl"],
             "session_closed",
             EVIDENCE_TIMEOUT_S if connected else UNCONNECTED_TIMEOUT_S if tried else 0.0,
         )
         timelines = [agent, server, caller]
         needed += [("agent", agent, "call_ended")] if answered or vanished else []
         needed += [("server", server, "session_closed")] if connected else []
-        _move_audio(stage, directory, work)
+        _move_audio(call, directory, work)
     lines = "".join(mark.to_json() + "\n" for mark in merge([*timelines, also]))
     (directory / TIMELINE).write_text(lines, encoding="utf-8")
     (directory / CALLER_TIMELINE).unlink(missing_ok=True)
@@ -75,23 +75,23 @@ def collect(stage: str, directory: Path, work: Path | None, also: Sequence[Mark]
     ]
 
 
-def _agent_timelines(work: Path, stage: str) -> list[Path]:
-    """`STAGE-CALL.jsonl`, where CALL has no hyphen and STAGE may."""
-    found = sorted((work / "agent").glob(f"{stage}-*.jsonl"))
-    return [path for path in found if path.stem.rpartition("-")[0] == stage]
+def _agent_timelines(work: Path, call: str) -> list[Path]:
+    """`NAME-CALL.jsonl`, where CALL has no hyphen and NAME may."""
+    found = sorted((work / "agent").glob(f"{call}-*.jsonl"))
+    return [path for path in found if path.stem.rpartition("-")[0] == call]
 
 
-def _move_audio(stage: str, directory: Path, work: Path) -> None:
+def _move_audio(call: str, directory: Path, work: Path) -> None:
     """One file of each kind, where a session that followed another left a file of its own.
 
-    A session is told to be over a moment before its sound is written to the end.
+    A session is reported to be over a moment before its sound is written to the end.
     """
     deadline = time.monotonic() + EVIDENCE_TIMEOUT_S
-    unfinished = f".{glob.escape(stage)}.*.part"
+    unfinished = f".{glob.escape(call)}.*.part"
     while any((work / "realtime").glob(unfinished)) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     for suffix, name in (("heard", HEARD), ("sent", SENT)):
-        first = work / "realtime" / f"{stage}.{suffix}.wav"
+        first = work / "realtime" / f"{call}.{suffix}.wav"
         if not first.exists():
             continue
         later = list(_later_sessions(first))

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 
 _SIP_PORT = 5060
@@ -21,19 +21,19 @@ late by a moment leaves a hole, and a frame more in the jitter buffer. There and
 always."""
 
 
-def write_scripts(stages: Sequence[Stage], folder: Path) -> None:
-    """The fake server's scripts, one for each stage; paths in them are absolute."""
+def write_scripts(planned_calls: Sequence[PlannedCall], folder: Path) -> None:
+    """The fake server's scripts, one for each call; paths in them are absolute."""
     folder.mkdir(parents=True, exist_ok=True)
-    for stage in stages:
-        script = stage.scenario.realtime.resolved(stage.scenario.folder.resolve())
+    for planned in planned_calls:
+        script = planned.scenario.realtime.resolved(planned.scenario.folder.resolve())
         data = script.model_dump(mode="json", exclude_unset=True)
-        write_yaml(folder / f"{stage.name}.yaml", data)
+        write_yaml(folder / f"{planned.name}.yaml", data)
 
 
 def agent_config(
-    stages: Sequence[Stage], realtime_base: str, work: Path, *, relayed: bool = False
+    planned_calls: Sequence[PlannedCall], realtime_base: str, work: Path, *, relayed: bool = False
 ) -> dict[str, Any]:
-    """The agent's configuration for a run: one route for each stage, each at its own path.
+    """The agent's configuration for a run: one route for each call, each at its own path.
 
     `relayed`: the caller's relay stands between, where the agent says that it is.
     """
@@ -51,8 +51,11 @@ def agent_config(
         "greeting": {"warm_at_start": False},  # each session at the fake is one of the script's
         "timeline": {"dir": str(work / "agent"), "trace_audio": True},
         "routes": [
-            {"called": stage.name, **_with_cache(stage.scenario.agent, work, stage.greeting_cache)}
-            for stage in stages
+            {
+                "called": planned.name,
+                **_with_cache(planned.scenario.agent, work, planned.greeting_cache),
+            }
+            for planned in planned_calls
         ],
     }
 

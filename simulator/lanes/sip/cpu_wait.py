@@ -23,19 +23,19 @@ class WaitWatch:
 
     Args:
         processes: the ids of the processes there are now, by name.
-        tell: told of every wait that matters.
+        report: called for every wait that matters.
     """
 
     def __init__(
-        self, processes: Callable[[], Mapping[str, int]], tell: Callable[[Stall], None]
+        self, processes: Callable[[], Mapping[str, int]], report: Callable[[Stall], None]
     ) -> None:
         self._processes = processes
-        self._tell = tell
+        self._report = report
         self._waited_ns: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "WaitWatch":
-        """Start watching. Where the system does not count, there is nothing to tell."""
+        """Start watching. Where the system does not count, there is nothing to report."""
         self._task = asyncio.create_task(self._watch())
         return self
 
@@ -46,7 +46,7 @@ class WaitWatch:
             await asyncio.wait([self._task])
 
     def look(self, now_ns: int) -> None:
-        """Tell who has waited since the last look."""
+        """Report who has waited since the last look."""
         for name, pid in self._processes().items():
             waited_ns = waited(pid)
             if waited_ns is None:
@@ -55,7 +55,7 @@ class WaitWatch:
             self._waited_ns[pid] = waited_ns
             late_ms = (waited_ns - before_ns) / NS_PER_MS
             if late_ms >= WAIT_MS:
-                self._tell(Stall(now_ns, round(late_ms, 3), process=name))
+                self._report(Stall(now_ns, round(late_ms, 3), process=name))
 
     async def _watch(self) -> None:
         while True:

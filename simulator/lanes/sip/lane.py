@@ -1,7 +1,7 @@
 """The sip lane: real SIP, real RTP, real WebSocket, real time, on this machine's loopback.
 
-A fake Realtime server, and as many cells (a caller's process and an agent's) as there are to be
-calls at once. They are connected by files and lines (docs/architecture.md): each stage has its own
+A fake Realtime server, and as many pairs (a caller's process and an agent's) as there are to be
+calls at once. They are connected by files and lines (docs/architecture.md): each call has its own
 script, its own path at the server, its own route at the agent.
 """
 
@@ -15,16 +15,16 @@ from typing import Self
 
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
-from callerside.simulator.lanes.planned_call import Played, Stage
+from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
 from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_IN_A_CELL,
-    Cell,
+    CALLS_A_PAIR,
     Kind,
     PhaseSink,
+    ProcessPair,
     agent_process,
     child,
 )
@@ -40,43 +40,43 @@ class SipLane:
     """The processes, for as long as a run lasts: `async with SipLane(...) as lane`.
 
     Args:
-        stages: all that will be played.
-        directory: of the run; absolute, for it is told to the processes.
-        on_phase: told (stage, phase) while calls run.
+        planned_calls: all that will be played.
+        directory: of the run; absolute, for the processes get it.
+        on_phase: called with (call, phase) while calls run.
         calls_at_once: how many places there must be.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent
-            of its own for every cell.
+            of its own for every pair.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
     """
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        planned_calls: Sequence[PlannedCall],
         directory: Path,
         on_phase: PhaseSink,
         *,
-        calls_at_once: int = CALLS_IN_A_CELL,
+        calls_at_once: int = CALLS_A_PAIR,
         calls_a_worker: int | None = None,
         agent_uri: str | None = None,
     ) -> None:
-        self._stages = stages
+        self._planned_calls = planned_calls
         self._calls = directory / CALLS
         self._work = directory / "work"
         self._agent_uri = agent_uri
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
         self._watching = contextlib.AsyncExitStack()
-        count = -(-calls_at_once // (calls_a_worker or CALLS_IN_A_CELL))
+        count = -(-calls_at_once // (calls_a_worker or CALLS_A_PAIR))
         shared = self._agent("", "", count) if calls_a_worker else None
-        self._cells = [
-            self._cell(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
+        self._pairs = [
+            self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
             for number in range(count)
         ]
-        kinds = {_kind_for(stage) for stage in stages} - {""}
-        self._cells += [self._cell(f"-{kind}", on_phase, kind) for kind in sorted(kinds)]
+        kinds = {_kind_for(planned) for planned in planned_calls} - {""}
+        self._pairs += [self._pair(f"-{kind}", on_phase, kind) for kind in sorted(kinds)]
 
-    def _cell(
+    def _pair(
         self,
         name: str,
         on_phase: PhaseSink,
@@ -84,8 +84,8 @@ class SipLane:
         *,
         agent: ChildProcess | None = None,
         worker: int = 0,
-    ) -> Cell:
-        return Cell(
+    ) -> ProcessPair:
+        return ProcessPair(
             name,
             self._work / "logs",
             on_phase,
@@ -107,7 +107,7 @@ class SipLane:
     def processes(self) -> list[ChildProcess]:
         """All of them, each once."""
         fake = [self._fake] if self._fake else []
-        ours = [process for cell in self._cells for process in cell.processes]
+        ours = [process for pair in self._pairs for process in pair.processes]
         return [*fake, *dict.fromkeys(ours)]
 
     async def __aenter__(self) -> Self:
@@ -138,36 +138,36 @@ class SipLane:
         """Stop the processes, whatever happened."""
         await self._stop()
 
-    async def play(self, stage: Stage) -> Played:
-        """Play one stage and bring its evidence together.
+    async def play(self, planned: PlannedCall) -> PlayedCall:
+        """Play one call and bring its evidence together.
 
         Raises:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
-        if stage.again is not None:
-            await self._stalls.calm(last=stage.alone)
+        if planned.again is not None:
+            await self._stalls.calm(last=planned.alone)
         started_ns = time.monotonic_ns()
-        directory = self._calls / stage.name
+        directory = self._calls / planned.name
         directory.mkdir(parents=True, exist_ok=True)
-        kind = _kind_for(stage)
-        cell = min((cell for cell in self._cells if cell.kind == kind), key=lambda cell: cell.busy)
-        cell.busy += 1
-        await cell.places.acquire()
+        kind = _kind_for(planned)
+        pair = min((pair for pair in self._pairs if pair.kind == kind), key=lambda pair: pair.busy)
+        pair.busy += 1
+        await pair.places.acquire()
         try:
-            verdict, detail = await cell.play(stage, directory)
+            verdict, detail = await pair.play(planned, directory)
             work = None if self._agent_uri else self._work
-            stalls = self._stall_marks(stage, started_ns)
-            missing = await asyncio.to_thread(collect, stage.name, directory, work, stalls)
+            stalls = self._stall_marks(planned, started_ns)
+            missing = await asyncio.to_thread(collect, planned.name, directory, work, stalls)
         finally:
-            cell.busy -= 1
-            release_s = UNANSWERED_S if _vanishes(stage) else 0
-            asyncio.get_running_loop().call_later(release_s, cell.places.release)
+            pair.busy -= 1
+            release_s = UNANSWERED_S if _vanishes(planned) else 0
+            asyncio.get_running_loop().call_later(release_s, pair.places.release)
         if missing and verdict == "passed":
             verdict, detail = "error", f"the evidence is not whole: {'; '.join(missing)}"
         if verdict != "passed":
-            detail += "".join(f"\n  agent: {line}" for line in cell.last_log_lines(stage))
-        return Played(
-            stage=stage,
+            detail += "".join(f"\n  agent: {line}" for line in pair.last_log_lines(planned))
+        return PlayedCall(
+            planned=planned,
             directory=directory,
             verdict=verdict,
             detail=detail,
@@ -175,13 +175,13 @@ class SipLane:
             took_s=(time.monotonic_ns() - started_ns) / 1e9,
         )
 
-    def _stall_marks(self, stage: Stage, since_ns: int) -> list[Mark]:
+    def _stall_marks(self, planned: PlannedCall, since_ns: int) -> list[Mark]:
         """What the machine did to a call that began then and is over."""
         return [
             Mark(
                 at_ns=stall.at_ns,
                 source="caller",
-                call=stage.name,
+                call=planned.name,
                 name="machine_stalled",
                 fields={"late_ms": stall.late_ms, "cpu": stall.cpu, "process": stall.process},
             )
@@ -193,15 +193,15 @@ class SipLane:
 
     async def _start_fake(self) -> None:
         scripts, timelines = self._work / "scripts", self._work / "realtime"
-        write_scripts(self._stages, scripts)
+        write_scripts(self._planned_calls, scripts)
         arguments = ["serve", "--host", "127.0.0.1", "--port", "0"]
         arguments += ["--scripts", str(scripts), "--timelines", str(timelines), "--keep-audio"]
         self._fake = child("fake-realtime", "callerside.fakes.cli", arguments, self._work / "logs")
         await self._fake.start()
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
-        for kind in {cell.kind for cell in self._cells}:
+        for kind in {pair.kind for pair in self._pairs}:
             relayed = kind == "relayed"
-            config = agent_config(self._stages, base, self._work, relayed=relayed)
+            config = agent_config(self._planned_calls, base, self._work, relayed=relayed)
             write_yaml(self._config(kind), config)
 
     async def _stop(self) -> None:
@@ -212,12 +212,12 @@ class SipLane:
         await self._watching.aclose()
 
 
-def _kind_for(stage: Stage) -> Kind:
-    """The kind of cell in which a stage is played."""
-    if stage.scenario.network is not None:
+def _kind_for(planned: PlannedCall) -> Kind:
+    """The kind of pair in which a call is played."""
+    if planned.scenario.network is not None:
         return "relayed"
-    return "vanishing" if _vanishes(stage) else ""
+    return "vanishing" if _vanishes(planned) else ""
 
 
-def _vanishes(stage: Stage) -> bool:
-    return any(isinstance(step, Vanish) for step in stage.scenario.all_steps)
+def _vanishes(planned: PlannedCall) -> bool:
+    return any(isinstance(step, Vanish) for step in planned.scenario.all_steps)

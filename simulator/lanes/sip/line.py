@@ -1,6 +1,6 @@
-"""One telephone line of the scripted caller: a place in the SIP stack, with sockets of its own.
+"""An account of the scripted caller: a place in the SIP stack, with sockets of its own.
 
-The stack cannot be told to leave one call without a word, or to be transferred without placing
+The stack can neither leave one call without a word, nor be transferred without placing
 another call; with sockets for each call, both are done at these.
 """
 
@@ -12,28 +12,28 @@ from callerside.agent.telephony.pjsua.call import Call
 from callerside.agent.telephony.pjsua.options import Transport
 from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.simulator.lanes.sip import refer
-from callerside.simulator.lanes.sip.blackhole import BlackHole
+from callerside.simulator.lanes.sip.blackhole import SocketBlackhole
 
 _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 
 
-class Line:
+class CallerAccount:
     """An account and a SIP port of its own: so that one call alone can be cut off.
 
-    Over TCP the stack makes a connection for the line when it needs one, from a port that the
-    call's Contact tells; at the line's own port it would take one from the other side.
+    Over TCP the stack makes a connection for the account when it needs one, from a port that the
+    call's Contact has; at the account's own port it would take one from the other side.
     """
 
     def __init__(self, stack: Stack, transport: Transport) -> None:
         self.transport = transport
         self._stack = stack
         self._port_id = self._stack.open_line(transport)
-        self.hole: BlackHole | None = None
-        """Into which all goes since the line was cut."""
+        self.blackhole: SocketBlackhole | None = None
+        """Into which all goes since the account was cut off."""
         config = self._stack.account_config()
         config.sipConfig.transportId = self._port_id
-        self.account = pjsua2.Account()
-        self.account.create(config)
+        self.pjsua_account = pjsua2.Account()
+        self.pjsua_account.create(config)
 
     def tap(self, call: Call) -> refer.ReferTap:
         """What looks for a REFER where the call's requests come in; it has been dialled."""
@@ -41,20 +41,20 @@ class Line:
 
     def cut(self, call: Call) -> None:
         """Let nothing of the call pass any more, neither SIP nor RTP."""
-        self.hole = BlackHole()
-        self.hole.swallow(self.transport, {self._signalling_port(call)})
-        self.hole.swallow("udp", _rtp_ports(call))
+        self.blackhole = SocketBlackhole()
+        self.blackhole.cut(self.transport, {self._signalling_port(call)})
+        self.blackhole.cut("udp", _rtp_ports(call))
 
     def close(self) -> None:
         """Give up the port and the account; what was cut off stays so until its hole is closed."""
-        self.account.shutdown()
+        self.pjsua_account.shutdown()
         self._stack.close_line(self._port_id)
 
     def _signalling_port(self, call: Call) -> int:
         if self.transport == "udp":
             return self._stack.line_port(self._port_id)
-        told = _CONTACT_PORT.search(call.getInfo().localContact)
-        return int(told[1]) if told else 0
+        found = _CONTACT_PORT.search(call.getInfo().localContact)
+        return int(found[1]) if found else 0
 
 
 def _rtp_ports(call: Call) -> set[int]:

@@ -1,7 +1,7 @@
 """The harness's own lateness: how late the event loop of this process runs what is due.
 
 A run on a machine that is too busy measures the machine. The caller process watches itself, and
-the report marks a call whose measurements it cannot vouch for instead of blaming the agent.
+the report marks a call whose measurements cannot be trusted instead of blaming the agent.
 """
 
 import asyncio

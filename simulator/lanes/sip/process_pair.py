@@ -1,7 +1,7 @@
-"""A cell of the sip lane: a caller's process, the agent that it calls, and the calls between.
+"""A pair of processes of the sip lane: a caller's, and that of the agent that it calls.
 
-PJSUA2 carries four calls in a process, so a run with more at once has several cells. The agent is
-the cell's own process, or a worker of one that several cells share, or one that somebody else runs.
+PJSUA2 carries four calls in a process, so a run with more at once has several pairs. The agent is
+the pair's own process, or a worker of one that several pairs share, or one that somebody else runs.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from callerside.child_processes import command
-from callerside.simulator.lanes.planned_call import Stage, Verdict
+from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
 
-CALLS_IN_A_CELL = 4
+CALLS_A_PAIR = 4
 """What pjsua2, as packaged, can carry in one process."""
 CALLS_A_CORE = 3
 MOST_CALLS_AT_ONCE = 12
@@ -29,17 +29,17 @@ ANSWER_MARGIN_S = 20.0
 PhaseSink = Callable[[str, str], None]
 
 Kind = Literal["", "relayed", "vanishing"]
-"""What a cell is for: ordinary calls; calls whose RTP passes a relay of the caller's, where it can
+"""What a pair is for: ordinary calls; calls whose RTP passes a relay of the caller's, where it can
 be impaired; calls whose caller vanishes, for their places are lost for a while."""
 
 
 def calls_at_once() -> int:
     """How many calls this machine can carry at once without bending what is measured."""
     cores = len(os.sched_getaffinity(0))
-    return min(max(CALLS_IN_A_CELL, CALLS_A_CORE * cores), MOST_CALLS_AT_ONCE)
+    return min(max(CALLS_A_PAIR, CALLS_A_CORE * cores), MOST_CALLS_AT_ONCE)
 
 
-class Cell:
+class ProcessPair:
     """One caller's process, and where it calls: a worker of `agent`, or else `agent_uri`."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Cell:
         self._on_phase = on_phase
         self._worker = worker
         self._foreign_uri = agent_uri
-        self.places = asyncio.Semaphore(CALLS_IN_A_CELL)
+        self.places = asyncio.Semaphore(CALLS_A_PAIR)
         """Taken and given back by whoever plays: a call may hold its place longer than it lasts."""
         self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
         self.kind = kind
@@ -70,19 +70,19 @@ class Cell:
 
     @property
     def processes(self) -> list[ChildProcess]:
-        """Those of this cell, whoever started them."""
+        """Those of this pair, whoever started them."""
         return [process for process in (self.agent, self.caller) if process is not None]
 
-    async def play(self, stage: Stage, directory: Path) -> tuple[Verdict, str]:
-        """Have the caller play a stage; its verdict and its sentence about it.
+    async def play(self, planned: PlannedCall, directory: Path) -> tuple[Verdict, str]:
+        """Have the caller play a call; its verdict and its sentence about it.
 
         Raises:
-            ProcessError: a process of the cell has died.
+            ProcessError: a process of the pair has died.
         """
         result = asyncio.get_running_loop().create_future()
-        self._results[stage.name] = result
-        self.caller.send_line(json.dumps(self._order(stage, directory)))
-        limit_s = stage.scenario.time_limit / 1000 + ANSWER_MARGIN_S
+        self._results[planned.name] = result
+        self.caller.send_line(json.dumps(self._order(planned, directory)))
+        limit_s = planned.scenario.time_limit / 1000 + ANSWER_MARGIN_S
         deaths = [asyncio.create_task(process.died.wait()) for process in self.processes]
         try:
             await asyncio.wait(
@@ -91,47 +91,47 @@ class Cell:
         finally:
             for death in deaths:
                 death.cancel()
-            del self._results[stage.name]
+            del self._results[planned.name]
         if result.done():
             verdict: tuple[Verdict, str] = result.result()
             return verdict
         for process in self.processes:
             if process.died.is_set():
                 raise ProcessError(
-                    f"{process.name} died with exit code {process.exit_code} during {stage.name}: "
-                    f"{process.last_words()}"
+                    f"{process.name} died with exit code {process.exit_code} "
+                    f"during {planned.name}: {process.last_words()}"
                 )
         return "error", f"stalled: the caller said nothing for {limit_s:.0f} s"
 
-    def last_log_lines(self, stage: Stage, count: int = 5) -> list[str]:
+    def last_log_lines(self, planned: PlannedCall, count: int = 5) -> list[str]:
         """The agent's last lines about a call, or its last of all."""
         if self.agent is None:
             return []
         lines = list(self.agent.log_tail)
-        about = [line for line in lines if stage.name in line]
+        about = [line for line in lines if planned.name in line]
         return (about or lines)[-count:]
 
-    def _order(self, stage: Stage, directory: Path) -> dict[str, object]:
+    def _order(self, planned: PlannedCall, directory: Path) -> dict[str, object]:
         uri = self._foreign_uri
-        if self.agent is not None:  # told by the called number which stage this is
+        if self.agent is not None:  # the called number says which call this is
             address = self.agent.ready_line.split()[1 + self._worker]
-            uri = address.replace("sip:", f"sip:{stage.name}@", 1)
+            uri = address.replace("sip:", f"sip:{planned.name}@", 1)
         return {
-            "stage": stage.name,
-            "path": str(stage.scenario.path),
-            "scenario": stage.scenario.name,
+            "call": planned.name,
+            "path": str(planned.scenario.path),
+            "scenario": planned.scenario.name,
             "uri": uri,
-            "seed": stage.seed,
+            "seed": planned.seed,
             "directory": str(directory),
         }
 
     def _on_caller_line(self, line: str) -> None:
         with contextlib.suppress(json.JSONDecodeError):
             message = json.loads(line)
-            stage = message["stage"]
+            call = message["call"]
             if "phase" in message:
-                self._on_phase(stage, message["phase"])
-            elif (result := self._results.get(stage)) and not result.done():
+                self._on_phase(call, message["phase"])
+            elif (result := self._results.get(call)) and not result.done():
                 result.set_result((message["verdict"], message["detail"]))
 
 
@@ -144,7 +144,7 @@ def agent_process(name: str, config: Path, logs: Path, *, workers: int = 1) -> C
 def caller_process(
     name: str, arguments: list[str], logs: Path, on_line: Callable[[str], None]
 ) -> ChildProcess:
-    """A caller's process; what it tells, `lanes.sip.worker` says."""
+    """A caller's process; what it reports, `lanes.sip.worker` says."""
     module = "callerside.simulator.lanes.sip.worker"
     return child(f"caller{name}", module, arguments, logs, on_line)
 

@@ -77,7 +77,7 @@ class UdpTap:
         try:
             packet, source = self._socket.recvfrom(_MAX_MESSAGE_BYTES)
             return self._answers.to(packet, lambda answer: self._socket.sendto(answer, source))
-        except OSError:  # nothing there, or the line was cut
+        except OSError:  # nothing there, or the account was cut off
             return None
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class TcpTap:
         return uri
 
     def close(self) -> None:
-        """See `ReferTap`; the stack has its connection back, for the line's next call."""
+        """See `ReferTap`; the stack has its connection back, for the account's next call."""
         self.take()
         with contextlib.suppress(OSError):
             if os.fstat(self._stacks_fd).st_ino == self._inode:  # it has not closed it meanwhile
@@ -132,7 +132,7 @@ class TcpTap:
 
 
 class _Answers:
-    """Answers REFERs; one that comes again has its answer again, and is told once."""
+    """Answers REFERs; one that comes again has its answer again, and is reported once."""
 
     def __init__(self) -> None:
         self._last = ""

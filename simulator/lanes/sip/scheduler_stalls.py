@@ -68,7 +68,7 @@ class StallWatch:
         self._patience_s = dict.fromkeys((False, True), PATIENCE_S)
 
     async def __aenter__(self) -> "StallWatch":
-        """Start watching. Where the watcher cannot be started, there is nothing to tell."""
+        """Start watching. Where the watcher cannot be started, there is nothing to report."""
         self._process = await asyncio.create_subprocess_exec(
             *command("callerside.simulator.lanes.sip.scheduler_stalls"),
             stdin=asyncio.subprocess.PIPE,
@@ -118,8 +118,8 @@ class StallWatch:
             self.add(Stall(**json.loads(line)))
 
 
-def watch(cpu: int | None, tell: Callable[[Stall], None], until: Callable[[], bool]) -> None:
-    """Sleep in ticks on one processor (None: on any), and tell of every tick that came late."""
+def watch(cpu: int | None, report: Callable[[Stall], None], until: Callable[[], bool]) -> None:
+    """Sleep in ticks on one processor (None: on any), and report every tick that came late."""
     _have_priority(cpu)
     while not until():
         due_ns = time.monotonic_ns() + round(TICK_S * 1e9)
@@ -127,7 +127,7 @@ def watch(cpu: int | None, tell: Callable[[Stall], None], until: Callable[[], bo
         now_ns = time.monotonic_ns()
         late_ms = (now_ns - due_ns) / NS_PER_MS
         if late_ms >= STALL_MS:
-            tell(Stall(now_ns, round(late_ms, 3), -1 if cpu is None else cpu))
+            report(Stall(now_ns, round(late_ms, 3), -1 if cpu is None else cpu))
 
 
 def _have_priority(cpu: int | None) -> None:
@@ -154,12 +154,12 @@ def main() -> None:
     gc.disable()  # nothing here is ever garbage, and a collection would be a stall of our own
     over = threading.Event()
 
-    def tell(stall: Stall) -> None:
+    def report(stall: Stall) -> None:
         sys.stdout.write(json.dumps(asdict(stall)) + "\n")
         sys.stdout.flush()
 
     threads = [
-        threading.Thread(target=watch, args=(cpu, tell, over.is_set), daemon=True)
+        threading.Thread(target=watch, args=(cpu, report, over.is_set), daemon=True)
         for cpu in _cpus()
     ]
     sys.stdout.write("ready\n")

@@ -22,15 +22,15 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.pjsua.call import Call, response
-from callerside.agent.telephony.pjsua.endpoint import SipStation
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.errors import NoFreeCallError
 from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
 from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS, SipOptions, Transport
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ, CallRecorder
 from callerside.simulator.lanes.impairments import Impairer, Struck
-from callerside.simulator.lanes.sip.blackhole import BlackHole
+from callerside.simulator.lanes.sip.blackhole import SocketBlackhole
 from callerside.simulator.lanes.sip.config import CALLER_CLOCK_PHASE_MS
-from callerside.simulator.lanes.sip.line import Line, transfer_worked
+from callerside.simulator.lanes.sip.line import CallerAccount, transfer_worked
 from callerside.simulator.lanes.sip.refer import ReferTap
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses, RelayedCall
 
@@ -53,7 +53,7 @@ _BAD_REQUEST = 400
 _REQUEST_TERMINATED = 487
 
 
-class CallerEndpoint(SipStation):
+class CallerEndpoint(SipEndpoint):
     """Places calls, up to four at once. One in a process, at whose end it is stopped.
 
     With `relay`, every call's RTP goes through a relay in this process, where it can be impaired;
@@ -74,8 +74,8 @@ class CallerEndpoint(SipStation):
             )
         )
         self.relay = relay
-        self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
-        self._holes: deque[BlackHole] = deque()
+        self._accounts: dict[Transport, list[CallerAccount]] = {"udp": [], "tcp": []}
+        self._blackholes: deque[SocketBlackhole] = deque()
 
     def new_call(
         self,
@@ -114,36 +114,37 @@ class CallerEndpoint(SipStation):
                 leg.take_transfer()
         super()._poll()
 
-    def lease_line(self, transport: Transport) -> Line:
-        """A telephone line that no other call uses.
+    def lease_account(self, transport: Transport) -> CallerAccount:
+        """An account that no other call uses.
 
         Raises:
-            pjsua2.Error: PJSUA has room for eight SIP ports: four lines of both kinds are too many.
+            pjsua2.Error: PJSUA has room for eight SIP ports: four accounts of both kinds are too
+            many.
         """
-        free = self._lines[transport]
-        return free.pop() if free else Line(self.stack, transport)
+        free = self._accounts[transport]
+        return free.pop() if free else CallerAccount(self.stack, transport)
 
-    def release_line(self, line: Line) -> None:
-        """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
-        if line.hole is None:
-            self._lines[line.transport].append(line)
+    def release_account(self, account: CallerAccount) -> None:
+        """Give an account back; one that was cut off is no more use, and leads nowhere for long."""
+        if account.blackhole is None:
+            self._accounts[account.transport].append(account)
             return
-        line.close()
-        self._holes.append(line.hole)
-        self.call_later(_GONE_MS, self._close_oldest_hole)
+        account.close()
+        self._blackholes.append(account.blackhole)
+        self.call_later(_GONE_MS, self._close_oldest_blackhole)
 
     def drop_accounts(self) -> None:
-        """See `SipStation`."""
-        for lines in self._lines.values():
-            for line in lines:
-                line.close()
-            lines.clear()
-        while self._holes:
-            self._close_oldest_hole()
+        """See `SipEndpoint`."""
+        for accounts in self._accounts.values():
+            for account in accounts:
+                account.close()
+            accounts.clear()
+        while self._blackholes:
+            self._close_oldest_blackhole()
 
-    def _close_oldest_hole(self) -> None:
-        if self._holes:
-            self._holes.popleft().close()
+    def _close_oldest_blackhole(self) -> None:
+        if self._blackholes:
+            self._blackholes.popleft().close()
 
 
 class SipCallerLeg(SipLeg):
@@ -165,7 +166,7 @@ class SipCallerLeg(SipLeg):
         self._endpoint = endpoint
         self._user = user
         self._only_codec = codec
-        self._line: Line | None = None
+        self._account: CallerAccount | None = None
         self._impairers: tuple[Impairer | None, Impairer | None] = (None, None)
         self._relayed: RelayedCall | None = None
         self._tap: ReferTap | None = None
@@ -196,15 +197,15 @@ class SipCallerLeg(SipLeg):
             self._endpoint.call_later(_PLACE_WAIT_MS, again)
             return
         is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
-        self._line = self._endpoint.lease_line("tcp" if is_tcp else "udp")
-        self._call = Call(self, self._line.account)
+        self._account = self._endpoint.lease_account("tcp" if is_tcp else "udp")
+        self._call = Call(self, self._account.pjsua_account)
         parameters = response(0)
         host = self._endpoint.options.listen_host
         parameters.txOption.localUri = f"sip:{self._user}@{host}:{self._endpoint.port}"
         try:
             self._offer(lambda call: call.makeCall(uri, parameters))
             if self.lets_itself_be_transferred:
-                self._tap = self._line.tap(self._call)
+                self._tap = self._account.tap(self._call)
         except pjsua2.Error as error:
             self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
 
@@ -225,27 +226,27 @@ class SipCallerLeg(SipLeg):
         self._attempt("resume", lambda _: self._offer(lambda call: call.reinvite(parameters)))
 
     def vanish(self) -> None:
-        """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
-        if self._is_over or self._line is None or self._call is None:
+        """See `CallerLeg.vanish`: the account is cut first: the stack's BYE goes nowhere."""
+        if self._is_over or self._account is None or self._call is None:
             return
-        self._line.cut(self._call)
+        self._account.cut(self._call)
         self._end(Ending(by=self.us, status=_OK, reason="vanished"))
 
     def take_transfer(self) -> None:
         """Be transferred, if the other side has asked for it: it worked."""
         uri = self._tap.take() if self._tap is not None else None
         if uri is not None:
-            self._inbox.post(TransferRequested(uri=uri))
-            self._attempt("tell of a transfer", lambda call: call.sendRequest(transfer_worked()))
+            self._inputs.post(TransferRequested(uri=uri))
+            self._attempt("report a transfer", lambda call: call.sendRequest(transfer_worked()))
 
     def release(self) -> Call | None:
-        """See `SipLeg`; the line is free for another call."""
+        """See `SipLeg`; the account is free for another call."""
         if self._tap is not None:
             self._tap.close()
             self._tap = None
-        if self._line is not None:
-            self._endpoint.release_line(self._line)
-            self._line = None
+        if self._account is not None:
+            self._endpoint.release_account(self._account)
+            self._account = None
         if self._relayed is not None:
             self._relayed.close()
         return super().release()
@@ -271,9 +272,9 @@ class SipCallerLeg(SipLeg):
     def on_progress(self, info: Any) -> None:
         """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""
         if info.state == pjsua2.PJSIP_INV_STATE_EARLY:
-            self._inbox.post(CallProgressed(status=info.lastStatusCode))
+            self._inputs.post(CallProgressed(status=info.lastStatusCode))
         elif info.state == pjsua2.PJSIP_INV_STATE_CONNECTING:
-            self._inbox.post(CallAnswered(status=info.lastStatusCode))
+            self._inputs.post(CallAnswered(status=info.lastStatusCode))
 
     def _offer(self, operation: Callable[[Call], object]) -> None:
         """Run what makes an SDP offer: PJSUA's choice of codecs is one for all its calls."""
@@ -287,5 +288,5 @@ class SipCallerLeg(SipLeg):
                 self._endpoint.stack.choose_codecs(self._endpoint.options.codecs)
 
     def _give_up(self, status: int, reason: str) -> None:
-        self._tell_end(by="caller", status=status, reason=reason)
+        self._report_end(by="caller", status=status, reason=reason)
         self._endpoint.forget(self)

@@ -3,13 +3,13 @@
 With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it. `--host` is
 the address of this machine to call from, 127.0.0.1 without it.
 
-It is told on standard input, one JSON object a line, which calls to make:
+It gets the calls to make on standard input, one JSON object a line:
 
-    {"stage": "...", "path": "scenarios/x.yaml", "scenario": "x", "uri": "sip:...", "seed": 1,
+    {"call": "...", "path": "scenarios/x.yaml", "scenario": "x", "uri": "sip:...", "seed": 1,
      "directory": "where the evidence goes"}
 
-and tells on standard output, likewise, `{"stage", "phase"}` while a call runs and
-`{"stage", "verdict", "detail"}` when its `caller.jsonl` and `call.wav` are written. It ends when
+and reports on standard output, likewise, `{"call", "phase"}` while a call runs and
+`{"call", "verdict", "detail"}` when its `caller.jsonl` and `call.wav` are written. It ends when
 its standard input does, or at SIGTERM.
 """
 
@@ -53,7 +53,7 @@ PHASE_TICK_S = 0.1
 class Order:
     """One call to make, as the runner asked for it."""
 
-    stage: str
+    call: str
     path: str
     scenario: str
     uri: str
@@ -81,7 +81,7 @@ class CallerProcess:
         port = await self._endpoint.start()
         self._lag.start()
         keep_what_is_there()
-        _tell({}, prefix=f"ready sip:{self._host}:{port}")
+        _report({}, prefix=f"ready sip:{self._host}:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
         await stop.wait()
         reader.cancel()
@@ -110,7 +110,7 @@ class CallerProcess:
                 "error",
                 f"the caller could not play it: {type(error).__name__}: {error}",
             )
-        _tell({"stage": order.stage, "verdict": verdict, "detail": detail})
+        _report({"call": order.call, "verdict": verdict, "detail": detail})
 
     async def _call(self, order: Order) -> tuple[str, str]:
         scenario = _scenario(order.path, order.scenario)
@@ -142,41 +142,39 @@ class CallerProcess:
             leg,
             LoopClock(loop),
             timeline,
-            call=order.stage,
+            call=order.call,
             on_finish=finished.set_result,
         )
-        self._lag.begin(order.stage)
+        self._lag.begin(order.call)
         driver.start()
-        finish = await self._show_phases_until(finished, driver, order.stage)
-        await self._keep_evidence(order.stage, machine, leg, timeline, directory)
+        finish = await self._show_phases_until(finished, driver, order.call)
+        await self._keep_evidence(order.call, machine, leg, timeline, directory)
         return finish.verdict, finish.detail
 
     async def _show_phases_until(
-        self, finished: asyncio.Future[Finish], driver: CallerDriver, stage: str
+        self, finished: asyncio.Future[Finish], driver: CallerDriver, call: str
     ) -> Finish:
         shown = ""
         while not finished.done():
             if driver.phase != shown:
                 shown = driver.phase
-                _tell({"stage": stage, "phase": shown})
+                _report({"call": call, "phase": shown})
             await asyncio.wait([finished], timeout=PHASE_TICK_S)
         return finished.result()
 
     async def _keep_evidence(
         self,
-        stage: str,
+        call: str,
         machine: CallerMachine,
         leg: SipCallerLeg,
         timeline: TimelineWriter,
         directory: Path,
     ) -> None:
-        worst_ms = self._lag.end(stage)
+        worst_ms = self._lag.end(call)
         now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
         started_at_ns = leg.recorder.started_at_ns
         if started_at_ns is not None:
-            _mark(
-                timeline, started_at_ns, stage, "recording_started", sample_rate_hz=CALLER_RATE_HZ
-            )
+            _mark(timeline, started_at_ns, call, "recording_started", sample_rate_hz=CALLER_RATE_HZ)
             await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
             await asyncio.to_thread(_keep_said, machine, leg, started_at_ns, directory)
         for direction, episodes in leg.impairments.items():
@@ -184,11 +182,11 @@ class CallerProcess:
                 _mark(
                     timeline,
                     struck.first_ns,
-                    stage,
+                    call,
                     "impairment_applied",
                     **struck.fields(direction),
                 )
-        _mark(timeline, now_ns, stage, "scheduling_lag", worst_ms=round(worst_ms, 3))
+        _mark(timeline, now_ns, call, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()
 
 
@@ -217,11 +215,11 @@ def _scenario(path: str, name: str) -> Scenario:
     return next(scenario for scenario in load([Path(path)]) if scenario.name == name)
 
 
-def _mark(timeline: TimelineWriter, at_ns: int, stage: str, name: str, **fields: Any) -> None:
-    timeline(Mark(at_ns=at_ns, source="caller", call=stage, name=name, fields=fields))
+def _mark(timeline: TimelineWriter, at_ns: int, call: str, name: str, **fields: Any) -> None:
+    timeline(Mark(at_ns=at_ns, source="caller", call=call, name=name, fields=fields))
 
 
-def _tell(message: dict[str, Any], *, prefix: str = "") -> None:
+def _report(message: dict[str, Any], *, prefix: str = "") -> None:
     with contextlib.suppress(BrokenPipeError):
         sys.stdout.write((prefix or json.dumps(message)) + "\n")
         sys.stdout.flush()

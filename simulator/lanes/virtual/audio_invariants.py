@@ -1,4 +1,4 @@
-"""What is true of the audio of every call: counted anew from the tape, and looked up at the ear."""
+"""What is true of the audio of every call: counted anew from the trace, and found at the ear."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -10,8 +10,8 @@ from callerside.agent.realtime.interface import RealtimeClosed, RealtimeEvent
 from callerside.agent.telephony.interface import AudioReceived
 from callerside.audio import AudioFormat, to_bytes, to_samples
 from callerside.clock import NS_PER_MS, NS_PER_S, ns_to_ms
-from callerside.simulator.lanes.virtual.invariants import SAFETY, Invariant, Witness
-from callerside.simulator.lanes.virtual.playout_model import retell
+from callerside.simulator.lanes.virtual.invariants import SAFETY, Invariant, TracedCall
+from callerside.simulator.lanes.virtual.playout_model import replay_playout
 
 _LINE_LIMIT_MS = 300
 """What may still be heard after a clear: the jitter buffer's 200 ms and two frames, and margin."""
@@ -22,63 +22,64 @@ _SNIPPET_LEVEL = 300
 """A snippet to look for must not be silence: silence is everywhere."""
 
 
-def truncations_are_true(witness: Witness) -> Iterator[str]:
+def truncations_are_true(traced: TracedCall) -> Iterator[str]:
     """`audio_end_ms` is what the caller was sent of the item, and no more than had arrived."""
-    for cut in retell(witness).cuts:
-        where = f"truncated to {cut.audio_end_ms} ms at {_ms(cut.at_ns)}"
-        if cut.audio_end_ms > cut.received_ms:
-            yield f"{where}, but only {cut.received_ms:.1f} ms had arrived"
-        if not cut.played_ms - 1 <= cut.audio_end_ms <= cut.played_ms:
-            yield f"{where}, but {cut.played_ms:.1f} ms had been played"
+    for truncation in replay_playout(traced).truncations:
+        where = f"truncated to {truncation.audio_end_ms} ms at {_ms(truncation.at_ns)}"
+        if truncation.audio_end_ms > truncation.received_ms:
+            yield f"{where}, but only {truncation.received_ms:.1f} ms had arrived"
+        if not truncation.played_ms - 1 <= truncation.audio_end_ms <= truncation.played_ms:
+            yield f"{where}, but {truncation.played_ms:.1f} ms had been played"
 
 
-def interrupted_audio_stops(witness: Witness) -> Iterator[str]:
+def interrupted_audio_stops(traced: TracedCall) -> Iterator[str]:
     """Once the caller is known to speak, an item that was playing leaves no more."""
-    for at_ns, item in retell(witness).overstayed:
+    for at_ns, item in replay_playout(traced).overstayed:
         yield f"audio of {item} left at {_ms(at_ns)}, although the caller had interrupted it"
 
 
-def playout_stays_bounded(witness: Witness) -> Iterator[str]:
+def playout_stays_bounded(traced: TracedCall) -> Iterator[str]:
     """No more is handed over than may wait to be played: the leg would have to drop it."""
-    for at_ns, waiting_ms in retell(witness).overfilled:
+    for at_ns, waiting_ms in replay_playout(traced).overfilled:
         yield f"{waiting_ms:.0f} ms waited to be played at {_ms(at_ns)}"
 
 
-def truncated_audio_is_not_heard(witness: Witness) -> Iterator[str]:
+def truncated_audio_is_not_heard(traced: TracedCall) -> Iterator[str]:
     """What was cut from an item never reaches the caller's ear."""
-    call = witness.call
+    call = traced.call
     started_ns = call.recorder.started_at_ns
-    story = retell(witness)
-    if started_ns is None or not story.cuts:
+    model = replay_playout(traced)
+    if started_ns is None or not model.truncations:
         return
     _, ear = call.recorder.channels()
     rate_hz = call.recorder.rate_hz
-    codec = witness.scenario.caller.codec
-    line_ns = _LINE_LIMIT_MS * NS_PER_MS + round(_network_ms(witness) * NS_PER_MS)
-    for cut in story.cuts:
-        heard_later = ear[2 * ((cut.at_ns + line_ns - started_ns) * rate_hz // NS_PER_S) :]
-        unheard = story.received[cut.item][2 * (cut.audio_end_ms * rate_hz // 1000) :]
+    codec = traced.scenario.caller.codec
+    line_ns = _LINE_LIMIT_MS * NS_PER_MS + round(_network_ms(traced) * NS_PER_MS)
+    for truncation in model.truncations:
+        heard_later = ear[2 * ((truncation.at_ns + line_ns - started_ns) * rate_hz // NS_PER_S) :]
+        unheard = model.received[truncation.item][2 * (truncation.audio_end_ms * rate_hz // 1000) :]
         # The same words may be said again, with every right, in another item.
-        others = [bytes(audio) for item, audio in story.received.items() if item != cut.item]
+        others = [bytes(audio) for item, audio in model.received.items() if item != truncation.item]
         for snippet in _snippets(bytes(unheard), rate_hz):
             said_again = any(snippet in other for other in others)
             if not said_again and _as_heard(snippet, codec) in heard_later:
-                yield f"audio of {cut.item} was heard after it was cut at {_ms(cut.at_ns)}"
+                at = _ms(truncation.at_ns)
+                yield f"audio of {truncation.item} was heard after it was cut at {at}"
                 break
 
 
-def nothing_appended_is_lost(witness: Witness) -> Iterator[str]:
+def nothing_appended_is_lost(traced: TracedCall) -> Iterator[str]:
     """All of the caller's audio goes to the API in order, but for what a mark calls dropped."""
     heard = bytearray()
     appended_until = 0
     dropped = 0
-    api = witness.api_format
-    for step in witness.tape:
+    api = traced.api_format
+    for step in traced.trace:
         if isinstance(step.given, AudioReceived):
             heard += step.given.pcm
         for effect in step.effects:
             if isinstance(effect, events.EmitMark) and effect.name == "capture_overflowed":
-                dropped += round(effect.fields["dropped_ms"] * witness.call.recorder.rate_hz / 500)
+                dropped += round(effect.fields["dropped_ms"] * traced.call.recorder.rate_hz / 500)
             elif isinstance(effect, events.SendEvent) and "audio" in effect.event:
                 audio = effect.event["audio"]
                 begin = appended_until + dropped
@@ -90,10 +91,10 @@ def nothing_appended_is_lost(witness: Witness) -> Iterator[str]:
                 appended_until = end
 
 
-def appends_reach_a_session(witness: Witness) -> Iterator[str]:
+def appends_reach_a_session(traced: TracedCall) -> Iterator[str]:
     """What is appended before the session is ready, or after its end, nobody hears."""
     ready = False
-    for step in witness.tape:
+    for step in traced.trace:
         if isinstance(step.given, RealtimeEvent):
             ready |= step.given.event.get("type") == "session.updated"
         elif isinstance(step.given, RealtimeClosed):
@@ -105,18 +106,18 @@ def appends_reach_a_session(witness: Witness) -> Iterator[str]:
                 yield f"an append at {_ms(step.at_ns)}, when no session was ready"
 
 
-def greetings_are_whole_or_marked(witness: Witness) -> Iterator[str]:
+def greetings_are_whole_or_marked(traced: TracedCall) -> Iterator[str]:
     """A greeting is heard to its end, or a mark says that it was not."""
-    if any(witness.agent("playout_overflowed")):
+    if any(traced.agent("playout_overflowed")):
         return
-    begun_ns = _greeting_without_end(witness)
+    begun_ns = _greeting_without_end(traced)
     if begun_ns is not None:
         yield f"the greeting that began at {_ms(begun_ns)} has no end"
-    ended = list(witness.agent("greeting_ended"))
-    if "reorder" in witness.faults:
+    ended = list(traced.agent("greeting_ended"))
+    if "reorder" in traced.faults:
         # The server may say that it is over before the last of it: then it goes on, and ends again.
         ended = ended[-1:]
-    lengths_ms = _greeting_lengths_ms(witness)
+    lengths_ms = _greeting_lengths_ms(traced)
     for mark in ended:
         if not mark.fields["interrupted"]:
             played_ms = float(mark.fields["played_ms"])
@@ -125,9 +126,9 @@ def greetings_are_whole_or_marked(witness: Witness) -> Iterator[str]:
                 yield f"a greeting of {played_ms:.0f} ms was called whole; there are {known} ms"
 
 
-def only_whole_greetings_are_kept(witness: Witness) -> Iterator[str]:
+def only_whole_greetings_are_kept(traced: TracedCall) -> Iterator[str]:
     """What is cached was completed by the server: half a prompt would greet every later caller."""
-    for step in witness.turning_points:
+    for step in traced.turning_points:
         for effect in step.effects:
             if not isinstance(effect, events.StorePrompt):
                 continue
@@ -151,13 +152,13 @@ ALL: Mapping[str, Invariant] = {
 """Every invariant of safety."""
 
 
-def _greeting_without_end(witness: Witness) -> int | None:
+def _greeting_without_end(traced: TracedCall) -> int | None:
     """When a greeting began that was still on, by the marks, after the call had gone on to listen.
 
     The leg's answer to a clear, which ends it, may come a moment later than that.
     """
     begun_ns = listening_ns = None
-    for mark in witness.call.agent_marks:
+    for mark in traced.call.agent_marks:
         if listening_ns is not None and mark.at_ns > listening_ns + _CLEAR_LIMIT_NS:
             return begun_ns
         if mark.name == "greeting_started":
@@ -169,28 +170,28 @@ def _greeting_without_end(witness: Witness) -> int | None:
     return begun_ns
 
 
-def _greeting_lengths_ms(witness: Witness) -> list[float]:
+def _greeting_lengths_ms(traced: TracedCall) -> list[float]:
     """Of the greeting from the cache, and of the items that were generated for it."""
-    rate = witness.call.recorder.rate_hz * 2 / 1000
-    received = retell(witness).received
-    generated = [len(received[item]) / rate for item in _generated_greetings(witness)]
+    rate = traced.call.recorder.rate_hz * 2 / 1000
+    received = replay_playout(traced).received
+    generated = [len(received[item]) / rate for item in _generated_greetings(traced)]
     loaded = [
         len(step.given.pcm) / rate
-        for step in witness.tape
+        for step in traced.trace
         if isinstance(step.given, PromptLoaded) and step.given.pcm
     ]
     return generated + loaded
 
 
-def _generated_greetings(witness: Witness) -> Iterator[str]:
-    marks = witness.call.agent_marks
+def _generated_greetings(traced: TracedCall) -> Iterator[str]:
+    marks = traced.call.agent_marks
     for greeting, item in pairwise(marks):
         if greeting.name == "greeting_started" and item.name == "playout_started":
             yield str(item.fields["item"])
 
 
-def _network_ms(witness: Witness) -> float:
-    network = witness.scenario.network
+def _network_ms(traced: TracedCall) -> float:
+    network = traced.scenario.network
     if network is None:
         return 0.0
     _, to_caller = network.impairments()

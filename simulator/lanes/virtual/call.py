@@ -35,7 +35,7 @@ from callerside.simulator.lanes.virtual.realtime import (
     VirtualRealtimeConnection,
     VirtualRealtimeServer,
 )
-from callerside.simulator.lanes.virtual.trace import Step, TapedMachine
+from callerside.simulator.lanes.virtual.trace import Step, TracedMachine
 from callerside.simulator.scenario.model import Scenario
 
 _AFTERWARDS_MS = 120_000
@@ -92,7 +92,7 @@ class VirtualCall:
     agent_marks: list[Mark] = field(default_factory=list)
     caller_marks: list[Mark] = field(default_factory=list)
     realtime_marks: list[Mark] = field(default_factory=list)
-    tape: list[Step] = field(default_factory=list)
+    trace: list[Step] = field(default_factory=list)
     """Of the agent's machine; empty if the agent was never called."""
     recorder: Recording = field(default_factory=lambda: Recording(rate_hz=24_000))
     heard_by_server: bytes = b""
@@ -107,53 +107,53 @@ def play_call(
     scenario: Scenario,
     audio: Mapping[int, bytes],
     *,
-    stage: str,
+    call: str,
     seed: int,
     settings: CallSettings,
     prompts: MemoryPrompts,
     options: VirtualOptions | None = None,
-    make_machine: Callable[..., TapedMachine] = TapedMachine,
+    make_machine: Callable[..., TracedMachine] = TracedMachine,
 ) -> VirtualCall:
     """Play one call of a scenario.
 
     Args:
         scenario: what caller and server do.
         audio: the caller's phrases (`caller.audio.utterances.prepare`) at the line's rate.
-        stage: name of the call, in marks and as the called number.
+        call: its name, in marks and as the called number.
         seed: everything random comes from it.
-        settings: of the agent, for this call; with `timeline.trace_audio`, the server tells of
+        settings: of the agent, for this call; with `timeline.trace_audio`, the server marks
             every append as well, and keeps what it hears.
         prompts: the agent's cache, which outlives the call.
         options: what the call stands on.
         make_machine: makes the agent's machine; another than its own is for those who test us.
     """
-    wired = _Stage(
-        scenario, audio, stage, seed, settings, prompts, options or VirtualOptions(), make_machine
+    wired = _VirtualCallHarness(
+        scenario, audio, call, seed, settings, prompts, options or VirtualOptions(), make_machine
     )
     return wired.play()
 
 
-class _Stage:
+class _VirtualCallHarness:
     """Wires the parts of one call together."""
 
     def __init__(
         self,
         scenario: Scenario,
         audio: Mapping[int, bytes],
-        stage: str,
+        call: str,
         seed: int,
         settings: CallSettings,
         prompts: MemoryPrompts,
         options: VirtualOptions,
-        make_machine: Callable[..., TapedMachine],
+        make_machine: Callable[..., TracedMachine],
     ) -> None:
         self._make_machine = make_machine
-        self._stage = stage
+        self._name = call
         self._seed = seed
         self._scenario = scenario
         self._settings = settings
         self._prompts = prompts
-        self._repertoire = prepare.prepare(scenario.realtime, scenario.folder)
+        self._prepared = prepare.prepare(scenario.realtime, scenario.folder)
         self._sessions = 0
         self._clock = VirtualClock(start_ns=NS_PER_S)
         self._impairers = self._impair()
@@ -178,11 +178,11 @@ class _Stage:
         machine = CallerMachine(
             scenario,
             audio,
-            uri=f"sip:{stage}@virtual",
+            uri=f"sip:{call}@virtual",
             rate_hz=options.line.sample_rate_hz,
             rng=self._random("caller"),
         )
-        self._agent: TapedMachine | None = None
+        self._agent: TracedMachine | None = None
         self._connection: VirtualRealtimeConnection | None = None
         self._machine = machine
         self._patient = not options.frame_by_frame
@@ -193,7 +193,7 @@ class _Stage:
             self._line.caller,
             self._clock,
             self._call.caller_marks.append,
-            call=stage,
+            call=call,
             on_finish=self._finish,
         )
 
@@ -219,13 +219,13 @@ class _Stage:
 
     def _accept(self, leg: VirtualLeg) -> None:
         machine = self._make_machine(
-            self._settings, called=self._stage, sample_rate_hz=leg.sample_rate_hz
+            self._settings, called=self._name, sample_rate_hz=leg.sample_rate_hz
         )
-        self._call.tape = machine.tape
+        self._call.trace = machine.trace
         self._agent = machine
         if self._patient:
             self._line.beat.agent_patience = self._agent_patience
-        leg.tells_each_frame = self._settings.timeline.trace_audio or (
+        leg.reports_each_frame = self._settings.timeline.trace_audio or (
             self._settings.turns.append_interval_ms != FRAME_MS
         )
         CallDriver(
@@ -235,13 +235,13 @@ class _Stage:
             self._clock,
             self._prompts,
             self._call.agent_marks.append,
-            call=self._stage,
+            call=self._name,
             background=run_inline,
             on_end=self._agent_ended,
         ).start()
 
     def _agent_patience(self, frames: int, coming: bytes | None) -> int:
-        """How many frames may be told to the agent, and appended, and leave the caller, at once."""
+        """How many frames may reach the agent, be appended, and leave the caller, at once."""
         machine, connection = self._agent, self._connection
         routine = min(frames, self._machine.routine_frames)
         routine = min(routine, machine.routine_frames) if machine else 0
@@ -272,8 +272,8 @@ class _Stage:
         self._sessions += 1
         observed = self._settings.timeline.trace_audio
         return RealtimeSession(
-            self._repertoire,
-            call=self._stage,
+            self._prepared,
+            call=self._name,
             rng=self._random(f"session {self._sessions}"),
             session_number=self._sessions,
             observation=Observation(trace_audio=observed, keep_audio=observed),
@@ -301,7 +301,7 @@ class _Stage:
         self._mark(over_ns, "scheduling_lag", worst_ms=0.0)
 
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:
-        mark = Mark(at_ns=at_ns, source="caller", call=self._stage, name=name, fields=fields)
+        mark = Mark(at_ns=at_ns, source="caller", call=self._name, name=name, fields=fields)
         self._call.caller_marks.append(mark)
 
     def _random(self, purpose: str) -> random.Random:

@@ -5,7 +5,7 @@ the next one due; callbacks of the same instant run in the order in which they w
 Nothing here knows the wall clock, so that a run is repeatable to the last nanosecond.
 
 What comes a hundred times a second, the ticks of a line's media, would fill the heap with little
-else: it keeps its own time as the clock's `Metronome`, and is told how far it may go by itself.
+else: it keeps its own time as the clock's `Metronome`, and gets how far it may go by itself.
 """
 
 import heapq

@@ -16,9 +16,9 @@ _MOST_FRAMES = 500
 """At once: ten seconds."""
 
 Patience = Callable[[int, bytes | None], int]
-"""Asked how many of the frames that are coming may be told at once; 1 or less: none but the next.
+"""Asked how many of the frames that are coming may be passed at once; 1 or less: none but the next.
 
-It is told how many are coming, and what is in them, or None for silence. So many must then come.
+It gets how many are coming, and what is in them, or None for silence. So many must then come.
 """
 
 

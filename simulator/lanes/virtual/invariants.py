@@ -1,8 +1,8 @@
 """What is true of every call, whatever happens in it: checked on every call of the virtual lane.
 
-Each invariant is a generator over one `Witness` that yields a sentence for each breach. The first
-are about safety (nothing wrong ever happens), `recovers` is about liveness (something right does
-in the end). The audio's own invariants are in `simulator.lanes.virtual.audio_invariants`.
+Each invariant is a generator over one `TracedCall` that yields a sentence for each breach. The
+first are about safety (nothing wrong ever happens), `recovers` is about liveness (something right
+does in the end). The audio's own invariants are in `simulator.lanes.virtual.audio_invariants`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -34,11 +34,11 @@ _MARGIN_MS = 100
 _MAX_EFFECTS_A_STEP = 500
 _MOST_EFFECTS_OF_A_FRAME = 2
 _MAX_BREACHES = 3
-"""Of one invariant in one call: the first tells the most."""
+"""Of one invariant in one call: the first says the most."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Witness:
+class TracedCall:
     """A call that was played, with everything that is known of it."""
 
     scenario: Scenario
@@ -46,16 +46,16 @@ class Witness:
     call: VirtualCall
 
     @property
-    def tape(self) -> list[Step]:
+    def trace(self) -> list[Step]:
         """The agent's machine."""
-        return self.call.tape
+        return self.call.trace
 
     @cached_property
     def turning_points(self) -> list[Step]:
-        """The tape without the thousands of frames that led to nothing but an append."""
+        """The trace without the thousands of frames that led to nothing but an append."""
         return [
             step
-            for step in self.tape
+            for step in self.trace
             if not isinstance(step.given, AudioReceived | FramePlayed)
             or any(not _is_routine(effect) for effect in step.effects)
         ]
@@ -75,7 +75,7 @@ class Witness:
         return (mark for mark in self.call.agent_marks if mark.name == name)
 
 
-Invariant = Callable[[Witness], Iterator[str]]
+Invariant = Callable[[TracedCall], Iterator[str]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,57 +89,57 @@ class Breach:
         return f"{self.invariant}: {self.detail}"
 
 
-def check(witness: Witness, invariants: Mapping[str, Invariant]) -> list[Breach]:
+def check(traced: TracedCall, invariants: Mapping[str, Invariant]) -> list[Breach]:
     """Every breach of every invariant, at most a few of each."""
     found = []
     for name, invariant in invariants.items():
-        for _, detail in zip(range(_MAX_BREACHES), invariant(witness), strict=False):
+        for _, detail in zip(range(_MAX_BREACHES), invariant(traced), strict=False):
             found.append(Breach(invariant=name, detail=detail))
     return found
 
 
-def only_legal_transitions(witness: Witness) -> Iterator[str]:
+def only_legal_transitions(traced: TracedCall) -> Iterator[str]:
     """States follow one another as the table says, and no event is out of place without a fault."""
     state = State.CALL_RECEIVED
-    for mark in witness.agent("state_changed"):
+    for mark in traced.agent("state_changed"):
         source, target = mark.fields["from"], mark.fields["to"]
         if source != state:
             yield f"left {source} while in {state}, at {_at(mark)}"
         if target not in TRANSITIONS[State(source)].values():
             yield f"went from {source} to {target}, which no trigger does, at {_at(mark)}"
         state = State(target)
-    if witness.faults & _PROTOCOL_BREAKERS:
+    if traced.faults & _PROTOCOL_BREAKERS:
         return
     triggers = {trigger.value for trigger in Trigger}
-    for mark in witness.agent("event_dropped"):
+    for mark in traced.agent("event_dropped"):
         if mark.fields["type"] in triggers:
             yield f"{mark.fields['reason']}, at {_at(mark)}"
 
 
-def ends_in_bounded_time(witness: Witness) -> Iterator[str]:
+def ends_in_bounded_time(traced: TracedCall) -> Iterator[str]:
     """The caller comes to a verdict, and no call outlives its hanging up."""
-    call = witness.call
+    call = traced.call
     if call.finish is None:
         yield "the caller came to no verdict"
     if not call.agent_ended:
         yield "the agent's call was not over two minutes after the caller had left"
-    hung_up_ns = next((mark.at_ns for mark in witness.agent("hang_up_sent")), None)
-    ended_ns = next((mark.at_ns for mark in witness.agent("call_ended")), None)
+    hung_up_ns = next((mark.at_ns for mark in traced.agent("hang_up_sent")), None)
+    ended_ns = next((mark.at_ns for mark in traced.agent("call_ended")), None)
     if hung_up_ns is not None and ended_ns is not None:
         took_s = (ended_ns - hung_up_ns) / NS_PER_S
         if took_s > _HANG_UP_LIMIT_S:
             yield f"hanging up took {took_s:.1f} s"
-    told_ns = next((step.at_ns for step in witness.tape if isinstance(step.given, HungUp)), None)
+    told_ns = next((step.at_ns for step in traced.trace if isinstance(step.given, HungUp)), None)
     if told_ns is not None and ended_ns != told_ns:
         yield f"the leg was over at {_ms(told_ns)}, the call at {ended_ns and _ms(ended_ns)}"
 
 
-def gives_up_in_bounded_time(witness: Witness) -> Iterator[str]:
+def gives_up_in_bounded_time(traced: TracedCall) -> Iterator[str]:
     """Once there is no hope of the API any more, the caller is let go, or sent elsewhere."""
-    settings = witness.settings
+    settings = traced.settings
     limit_ms = settings.realtime.reconnect.max_delay_ms + settings.limits.farewell_ms
     lost_ns: int | None = None
-    for step in [*witness.turning_points, *witness.tape[-1:]]:
+    for step in [*traced.turning_points, *traced.trace[-1:]]:
         if isinstance(step.given, RealtimeClosed) or _is_out_of_quota(_server_event(step)):
             lost_ns = step.at_ns
         for effect in step.effects:
@@ -154,10 +154,10 @@ def gives_up_in_bounded_time(witness: Witness) -> Iterator[str]:
             return
 
 
-def nothing_after_the_end(witness: Witness) -> Iterator[str]:
+def nothing_after_the_end(traced: TracedCall) -> Iterator[str]:
     """After hanging up nothing is played or sent, and after ENDED nothing is done at all."""
     hung_up = ended = finished = False
-    for step in witness.tape:
+    for step in traced.trace:
         for effect in step.effects:
             name = type(effect).__name__
             if finished:
@@ -171,11 +171,11 @@ def nothing_after_the_end(witness: Witness) -> Iterator[str]:
             ended |= isinstance(effect, events.EmitMark) and effect.fields.get("to") == "ENDED"
 
 
-def one_response_at_a_time(witness: Witness) -> Iterator[str]:
+def one_response_at_a_time(traced: TracedCall) -> Iterator[str]:
     """No `response.create` while one runs or is asked for, as far as the agent can know."""
     asked: str | None = None
     running: str | None = None
-    for step in witness.turning_points:
+    for step in traced.turning_points:
         event = _server_event(step)
         if isinstance(step.given, RealtimeConnected):
             asked = running = None
@@ -197,10 +197,10 @@ def one_response_at_a_time(witness: Witness) -> Iterator[str]:
                 asked = sent["event_id"]
 
 
-def one_commit_a_turn(witness: Witness) -> Iterator[str]:
+def one_commit_a_turn(traced: TracedCall) -> Iterator[str]:
     """A turn is committed once; again only after a watchdog has waited in vain."""
     may_commit = False
-    for step in witness.turning_points:
+    for step in traced.turning_points:
         kind = _server_event(step).get("type")
         if kind == "input_audio_buffer.speech_stopped":
             may_commit = True
@@ -208,7 +208,7 @@ def one_commit_a_turn(witness: Witness) -> Iterator[str]:
             may_commit = False
         elif isinstance(step.given, TimerFired) and step.given.timer == "commit":
             may_commit = True
-        elif witness.settings.turns.policy == "local":  # the agent's own ear ends the turn
+        elif traced.settings.turns.policy == "local":  # the agent's own ear ends the turn
             may_commit |= any(
                 isinstance(effect, events.EmitMark) and effect.name == "speech_stopped"
                 for effect in step.effects
@@ -220,15 +220,15 @@ def one_commit_a_turn(witness: Witness) -> Iterator[str]:
                 may_commit = False
 
 
-def greets_first(witness: Witness) -> Iterator[str]:
+def greets_first(traced: TracedCall) -> Iterator[str]:
     """Where there is to be a greeting, no turn is answered on our asking before it is settled.
 
     It is when it has been asked for, came from the cache, or can no more be made.
     """
-    if not witness.settings.greeting.enabled:
+    if not traced.settings.greeting.enabled:
         return
-    given_up_ns = next((mark.at_ns for mark in witness.agent("realtime_failed")), None)
-    for step in witness.turning_points:
+    given_up_ns = next((mark.at_ns for mark in traced.agent("realtime_failed")), None)
+    for step in traced.turning_points:
         if given_up_ns is not None and step.at_ns >= given_up_ns:
             return
         if isinstance(step.given, PromptLoaded) and step.given.pcm:
@@ -241,11 +241,11 @@ def greets_first(witness: Witness) -> Iterator[str]:
                 return
 
 
-def queues_stay_bounded(witness: Witness) -> Iterator[str]:
+def queues_stay_bounded(traced: TracedCall) -> Iterator[str]:
     """No input leads to a flood, and what is kept for a session stays within its limit."""
-    interval_ms = witness.settings.turns.append_interval_ms
-    most_ms = witness.settings.limits.capture_ms + interval_ms
-    for step in witness.tape:
+    interval_ms = traced.settings.turns.append_interval_ms
+    most_ms = traced.settings.limits.capture_ms + interval_ms
+    for step in traced.trace:
         if len(step.effects) <= _MOST_EFFECTS_OF_A_FRAME:
             continue
         if len(step.effects) > _MAX_EFFECTS_A_STEP:
@@ -255,17 +255,17 @@ def queues_stay_bounded(witness: Witness) -> Iterator[str]:
             for sent in _client_events(step)
             if sent["type"] == "input_audio_buffer.append"
         )
-        waited_ms = appended / 2 * 1000 / witness.call.recorder.rate_hz
+        waited_ms = appended / 2 * 1000 / traced.call.recorder.rate_hz
         if waited_ms > most_ms:
             yield f"{waited_ms:.0f} ms had waited to be appended, at {_ms(step.at_ns)}"
 
 
-def recovers(witness: Witness) -> Iterator[str]:
+def recovers(traced: TracedCall) -> Iterator[str]:
     """Liveness: once the faults have stopped, the caller is answered, or the call has ended."""
-    finish = witness.call.finish
+    finish = traced.call.finish
     if finish is None or finish.verdict == "passed":
         return
-    if not _agent_hung_up(witness) and not _was_answered(witness):
+    if not _agent_hung_up(traced) and not _was_answered(traced):
         yield finish.detail
 
 
@@ -293,17 +293,17 @@ def _is_routine(effect: events.Effect) -> bool:
     return isinstance(effect, events.EmitMark) and effect.name == "audio_appended"
 
 
-def _agent_hung_up(witness: Witness) -> bool:
-    return any(witness.agent("hang_up_sent"))
+def _agent_hung_up(traced: TracedCall) -> bool:
+    return any(traced.agent("hang_up_sent"))
 
 
-def _was_answered(witness: Witness) -> bool:
+def _was_answered(traced: TracedCall) -> bool:
     """Whether an answer began after the last question.
 
-    The caller cannot tell one that follows other words of the agent without a pause.
+    The caller cannot distinguish one that follows other words of the agent without a pause.
     """
-    spoken = [m.at_ns for m in witness.call.caller_marks if m.name == "utterance_ended"]
-    return any(mark.at_ns > max(spoken, default=0) for mark in witness.agent("playout_started"))
+    spoken = [m.at_ns for m in traced.call.caller_marks if m.name == "utterance_ended"]
+    return any(mark.at_ns > max(spoken, default=0) for mark in traced.agent("playout_started"))
 
 
 def _server_event(step: Step) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""The virtual lane: the same stages, played in memory under a virtual clock.
+"""The virtual lane: the same calls, played in memory under a virtual clock.
 
 It leaves the same evidence in the same files as the sip lane, so that measuring, judging and
 reporting need not know where a call was played.
@@ -18,45 +18,47 @@ from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evid
 from callerside.reports.formats.write import CALLS
 from callerside.simulator.caller.audio.placement import place
 from callerside.simulator.caller.audio.utterances import prepare
-from callerside.simulator.lanes.planned_call import Played, Stage, Verdict
+from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall, Verdict
 from callerside.simulator.lanes.sip.config import agent_config
 from callerside.simulator.lanes.sip.process_pair import PhaseSink
 from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import VirtualCall, options_for, play_call
-from callerside.simulator.lanes.virtual.invariants import Witness, check
+from callerside.simulator.lanes.virtual.invariants import TracedCall, check
 
 
 class VirtualLane:
-    """Plays stages one after another; nothing here waits."""
+    """Plays calls one after another; nothing here waits."""
 
-    def __init__(self, stages: Sequence[Stage], directory: Path, on_phase: PhaseSink) -> None:
+    def __init__(
+        self, planned_calls: Sequence[PlannedCall], directory: Path, on_phase: PhaseSink
+    ) -> None:
         self._calls = directory / CALLS
         self._on_phase = on_phase
-        config = agent_config(stages, "ws://virtual", directory / "work")
+        config = agent_config(planned_calls, "ws://virtual", directory / "work")
         self._settings = Settings.model_validate(config)
         self._prompts: dict[str, MemoryPrompts] = {}
 
-    async def play(self, stage: Stage) -> Played:
-        """Play one stage, in no time to speak of, and save its evidence."""
+    async def play(self, planned: PlannedCall) -> PlayedCall:
+        """Play one call, in no time to speak of, and save its evidence."""
         started = time.monotonic()
-        self._on_phase(stage.name, "in memory")
-        settings = self._settings.for_call(stage.name)
-        options = options_for(stage.scenario, settings, stage.seed)
+        self._on_phase(planned.name, "in memory")
+        settings = self._settings.for_call(planned.name)
+        options = options_for(planned.scenario, settings, planned.seed)
         call = play_call(
-            stage.scenario,
-            prepare(stage.scenario, options.line.sample_rate_hz),
-            stage=stage.name,
-            seed=stage.seed,
+            planned.scenario,
+            prepare(planned.scenario, options.line.sample_rate_hz),
+            call=planned.name,
+            seed=planned.seed,
             settings=settings,
-            prompts=self._prompts.setdefault(stage.greeting_cache, MemoryPrompts()),
+            prompts=self._prompts.setdefault(planned.greeting_cache, MemoryPrompts()),
             options=options,
         )
-        directory = self._calls / stage.name
-        save_evidence(evidence_of(stage, call), directory)
-        witness = Witness(scenario=stage.scenario, settings=settings, call=call)
-        verdict, detail = _judge(witness)
-        return Played(
-            stage=stage,
+        directory = self._calls / planned.name
+        save_evidence(evidence_of(planned, call), directory)
+        traced = TracedCall(scenario=planned.scenario, settings=settings, call=call)
+        verdict, detail = _judge(traced)
+        return PlayedCall(
+            planned=planned,
             directory=directory,
             verdict=verdict,
             detail=detail,
@@ -64,24 +66,24 @@ class VirtualLane:
         )
 
 
-def _judge(witness: Witness) -> tuple[Verdict, str]:
+def _judge(traced: TracedCall) -> tuple[Verdict, str]:
     """The caller's verdict, unless an invariant does not hold: that is worse than any scenario."""
-    finish = witness.call.finish
+    finish = traced.call.finish
     if finish is None:
         return "error", "the scenario did not come to an end"
-    breaches = check(witness, ALL)
+    breaches = check(traced, ALL)
     if breaches:
         return "failed", "; ".join(map(str, breaches))
     return finish.verdict, finish.detail
 
 
-def evidence_of(stage: Stage, call: VirtualCall) -> CallEvidence:
+def evidence_of(planned: PlannedCall, call: VirtualCall) -> CallEvidence:
     """The evidence of a virtual call, in the form that reports read."""
     recorder = call.recorder
     mouth, ear = (to_samples(channel) for channel in recorder.channels())
     started_ns = recorder.started_at_ns or 0
     return CallEvidence(
-        info=CallInfo(name=stage.scenario.name, stage=stage.name, lane="virtual"),
+        info=CallInfo(name=planned.scenario.name, stage=planned.name, lane="virtual"),
         marks=merge([call.caller_marks, call.agent_marks, call.realtime_marks]),
         recording=np.stack([mouth, ear], axis=1),
         rate_hz=recorder.rate_hz,

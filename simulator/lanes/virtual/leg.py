@@ -108,8 +108,8 @@ class VirtualLeg:
         hears: MediaLink,
     ) -> None:
         self.sample_rate_hz = options.sample_rate_hz
-        self.tells_each_frame = False
-        """What is heard is told frame by frame, even where several pass at once."""
+        self.reports_each_frame = False
+        """What is heard is reported frame by frame, even where several pass at once."""
         self._clock = clock
         self._options = options
         self._side: Side = side
@@ -131,16 +131,16 @@ class VirtualLeg:
         )
         self._ack_timer: Timer | None = None
         self._on_input: Callable[[LegInput], None] | None = None
-        self._untold: list[LegInput] = []
+        self._unreported: list[LegInput] = []
 
     # The door
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
         self._on_input = on_input
-        untold, self._untold = self._untold, []
+        untold, self._unreported = self._unreported, []
         for leg_input in untold:
-            self._tell_soon(leg_input)
+            self._notify_soon(leg_input)
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`."""
@@ -164,12 +164,12 @@ class VirtualLeg:
             return
         dropped = self.media.play(pcm)
         if dropped:
-            self._tell_soon(PlayoutOverflowed(dropped_samples=dropped))
+            self._notify_soon(PlayoutOverflowed(dropped_samples=dropped))
 
     def clear(self) -> None:
         """See `CallLeg.clear`."""
         if self._state != "over":
-            self._tell_soon(PlayoutCleared(dropped_samples=self.media.clear()))
+            self._notify_soon(PlayoutCleared(dropped_samples=self.media.clear()))
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`."""
@@ -188,8 +188,8 @@ class VirtualLeg:
         if self._state != "up":
             return
         for place, digit in enumerate(digits):
-            told = DtmfReceived(digit=digit, method=method)
-            self._send(partial(self._peer.take, told), later_ms=place * _DIGIT_MS)
+            received = DtmfReceived(digit=digit, method=method)
+            self._send(partial(self._peer.take, received), later_ms=place * _DIGIT_MS)
 
     def transfer(self, uri: str) -> None:
         """See `CallLeg.transfer`."""
@@ -206,20 +206,20 @@ class VirtualLeg:
     def take_invite(self, called: str, caller: str) -> None:
         """An INVITE."""
         self._state = "offered"
-        self._tell(CallReceived(called=called, caller=caller, sip_call_id=f"virtual-{called}"))
+        self._notify(CallReceived(called=called, caller=caller, sip_call_id=f"virtual-{called}"))
         self._on_call(self)
 
     def take_progress(self, status: int) -> None:
         """A provisional response."""
         if self._state == "offered":
-            self._tell(CallProgressed(status=status))
+            self._notify(CallProgressed(status=status))
 
     def take_answer(self, status: int) -> None:
         """A 200 OK: the ACK goes out, and media starts."""
         if self._state == "offered":
             self._state = "up"
             self._send(self._peer.take_ack)
-            self._tell(CallAnswered(status=status))
+            self._notify(CallAnswered(status=status))
             self._start_media()
 
     def take_ack(self) -> None:
@@ -227,12 +227,12 @@ class VirtualLeg:
         if self._state == "answered" and self._ack_timer is not None:
             self._ack_timer.cancel()
             self._state = "up"
-            self._tell(CallAnswered())
+            self._notify(CallAnswered())
 
     def take_transfer(self, uri: str) -> None:
         """A REFER: accepted, and reported as carried out; or declined."""
         if self._state == "up":
-            self._tell(TransferRequested(uri=uri))
+            self._notify(TransferRequested(uri=uri))
             status = 200 if self._options.lets_itself_be_transferred else _DECLINE
             self._send(partial(self._peer.take, TransferProgressed(status=status)))
 
@@ -240,36 +240,36 @@ class VirtualLeg:
         """A re-INVITE that holds this end, or takes it off hold."""
         if self._state == "up":
             self.media.silent = held
-            self._tell(MediaHeld() if held else MediaReady(codec=self._options.codec))
+            self._notify(MediaHeld() if held else MediaReady(codec=self._options.codec))
 
     def take_hang_up(self, by: Side, status: int) -> None:
         """A BYE, a CANCEL or a refusal."""
         self._end(HungUp(by=by, status=status, reason=_REASONS.get(status, "")))
 
     def take(self, leg_input: LegInput) -> None:
-        """Something that only a call that is up is told of."""
+        """Something that only a call that is up gets."""
         if self._state == "up":
-            self._tell(leg_input)
+            self._notify(leg_input)
 
     # What happens at this end
 
     def _start_media(self) -> None:
         if self._state in ("answered", "up") and not self.media.running:
             self.media.start()
-            self._tell(MediaReady(codec=self._options.codec))
+            self._notify(MediaReady(codec=self._options.codec))
 
     def _on_frames(self, _sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
-        tell = self._on_input or self._tell
-        if self.tells_each_frame:
+        report = self._on_input or self._notify
+        if self.reports_each_frame:
             size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
             told_ns = at_ns - (len(heard) // size - 1) * self.media.frame_ns
             for start in range(0, len(heard), size):
                 self._clock.skip_to(told_ns)
-                tell(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
+                report(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
                 told_ns += self.media.frame_ns
         else:
-            tell(AudioReceived(pcm=heard, at_ns=at_ns))
-        tell(FramePlayed(samples=played_samples, at_ns=at_ns))
+            report(AudioReceived(pcm=heard, at_ns=at_ns))
+        report(FramePlayed(samples=played_samples, at_ns=at_ns))
 
     def _on_timeout(self) -> None:
         self._send(partial(self._peer.take_hang_up, self._side, 200))
@@ -281,7 +281,7 @@ class VirtualLeg:
         self._end(HungUp(by="network", status=408, reason="the answer was never acknowledged"))
 
     def _end(self, hung_up: HungUp) -> None:
-        """The stream's statistics, and that the call is over; nothing is told after that."""
+        """The stream's statistics, and that the call is over; nothing is reported after that."""
         if self._state in ("idle", "over"):
             return
         if self.media.running:
@@ -292,21 +292,21 @@ class VirtualLeg:
                 lost_packets=hears.lost_packets,
                 jitter_ms=round(hears.jitter_ms, 3),
             )
-            self._tell_soon(measured)
+            self._notify_soon(measured)
         if self._ack_timer is not None:
             self._ack_timer.cancel()
         self._state = "over"
-        self._tell_soon(hung_up)
+        self._notify_soon(hung_up)
 
-    def _tell(self, leg_input: LegInput) -> None:
+    def _notify(self, leg_input: LegInput) -> None:
         if self._on_input is None:
-            self._untold.append(leg_input)
+            self._unreported.append(leg_input)
         else:
             self._on_input(leg_input)
 
-    def _tell_soon(self, leg_input: LegInput) -> None:
-        """Tell it after what runs now: no input may arrive within a method's call."""
-        self._clock.call_at(self._clock.now_ns(), partial(self._tell, leg_input))
+    def _notify_soon(self, leg_input: LegInput) -> None:
+        """Report it after what runs now: no input may arrive within a method's call."""
+        self._clock.call_at(self._clock.now_ns(), partial(self._notify, leg_input))
 
     def _send(self, arrive: Callable[[], None], *, later_ms: int = 0) -> None:
         """A message to the other end."""

@@ -13,7 +13,7 @@ from callerside.simulator.lanes.virtual.packet_link import MediaLink, Network
 
 
 class VirtualLine:
-    """One call's line. The caller's leg is there at once, the agent's is told of by `on_call`.
+    """One call's line. The caller's leg is there at once, the agent's comes with `on_call`.
 
     Args:
         clock: the run's time.

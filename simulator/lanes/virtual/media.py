@@ -1,7 +1,8 @@
 """The sound device and the RTP stream of one end of a line in memory, ticking every 20 ms.
 
 Each tick takes a frame from the playout buffer and puts it on the network, takes one out of the
-jitter buffer, and tells the leg of both. The codec's loss is applied where audio is queued, in long
+jitter buffer, and reports both to the leg. The codec's loss is applied where audio is queued, in
+long
 pieces: G.711 quantises every sample by itself, so that frames would give the same for more work.
 `virtual.fast_forward` makes both ends tick, and several frames at once where that is the same.
 """
@@ -22,7 +23,7 @@ MANY_FRAMES = 1 << 30
 _QUANTISED: dict[str, Encoding] = {"PCMU": "pcmu", "PCMA": "pcma"}
 
 OnFrames = Callable[[bytes, int, bytes, int], None]
-"""Told of each tick, or of several: what left, how many samples of it came from `play`, what was
+"""Called at each tick, or for several: what left, how many samples of it came from `play`, what was
 heard, and when the (last) tick was."""
 
 
@@ -39,8 +40,8 @@ class VirtualMedia:
         phase_ns: when, within 20 ms, this end's media clock ticks.
         frame_ns: its period: 20 ms, but for drift.
         timeout_ms: hearing nothing for so long is a dead call.
-        on_frames: told of each tick.
-        on_timeout: told, once, that nothing has been heard for so long.
+        on_frames: called at each tick.
+        on_timeout: called, once, when nothing has been heard for so long.
     """
 
     def __init__(

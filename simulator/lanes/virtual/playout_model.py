@@ -1,7 +1,7 @@
-"""What became of the agent's audio, item by item, counted anew from the tape of its machine.
+"""What became of the agent's audio, item by item, counted anew from the trace of its machine.
 
-The agent has a ledger of what has left. `retell` keeps another, simpler one, from the effects and
-inputs alone: two counts of the same thing, made by different means, must agree
+The agent tracks what has left. `replay_playout` counts again, in a simpler way, from the effects
+and inputs alone: two counts of the same thing, made by different means, must agree
 (`simulator.lanes.virtual.audio_invariants`).
 """
 
@@ -15,17 +15,17 @@ from callerside.agent.call import events
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import FramePlayed, PlayoutCleared, PlayoutOverflowed
 from callerside.clock import NS_PER_MS
-from callerside.simulator.lanes.virtual.invariants import Witness
+from callerside.simulator.lanes.virtual.invariants import TracedCall
 from callerside.simulator.lanes.virtual.trace import Step
 
 _DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 _STOP_LIMIT_NS = 40 * NS_PER_MS
 """Two frames: one may be on its way into the network when the interruption becomes known."""
-_STORY = "story"
+_MODEL = "playout_model"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Cut:
+class Truncation:
     """A truncation that the agent sent, and what the other count says at that moment."""
 
     at_ns: int
@@ -36,10 +36,10 @@ class Cut:
 
 
 @dataclass(kw_only=True)
-class Story:
+class PlayoutModel:
     """What happened to the agent's audio, item by item."""
 
-    cuts: list[Cut] = field(default_factory=list)
+    truncations: list[Truncation] = field(default_factory=list)
     overstayed: list[tuple[int, str]] = field(default_factory=list)
     """When audio of an interrupted item left long after the interruption."""
     overfilled: list[tuple[int, float]] = field(default_factory=list)
@@ -47,49 +47,51 @@ class Story:
     received: defaultdict[str, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
 
 
-def retell(witness: Witness) -> Story:
-    """Count from the tape what left of each item; once for each witness."""
-    story: Story | None = witness.__dict__.get(_STORY)
-    if story is None:
-        story = witness.__dict__[_STORY] = _Teller(witness).tell()
-    return story
+def replay_playout(traced: TracedCall) -> PlayoutModel:
+    """Count from the trace what left of each item; once for each call."""
+    model: PlayoutModel | None = traced.__dict__.get(_MODEL)
+    if model is None:
+        model = traced.__dict__[_MODEL] = _PlayoutReplay(traced).replay()
+    return model
 
 
-class _Teller:
-    """Walks the tape once."""
+class _PlayoutReplay:
+    """Walks the trace once."""
 
-    def __init__(self, witness: Witness) -> None:
-        self._witness = witness
-        self._rate_hz = witness.call.recorder.rate_hz
-        self._format = witness.api_format
-        self._story = Story()
-        self._items: dict[int, str] = {}  # by the identity of a delta's bytes, which the tape keeps
+    def __init__(self, traced: TracedCall) -> None:
+        self._traced = traced
+        self._rate_hz = traced.call.recorder.rate_hz
+        self._format = traced.api_format
+        self._model = PlayoutModel()
+        self._items: dict[
+            int, str
+        ] = {}  # by the identity of a delta's bytes, which the trace keeps
         self._waiting: deque[list[Any]] = deque()  # [item or "", samples]
         self._clearing: deque[list[Any]] = deque()  # the same, of what is to be dropped
         self._played: defaultdict[str, int] = defaultdict(int)
         self._interrupted: dict[str, int] = {}
-        self._protected = _greeting_items(witness)
+        self._protected = _greeting_items(traced)
 
-    def tell(self) -> Story:
-        for step in self._witness.tape:
+    def replay(self) -> PlayoutModel:
+        for step in self._traced.trace:
             self._take_in(step)
             for effect in step.effects:
                 if isinstance(effect, events.Play):
                     self._waiting.append([self._item_of(effect.pcm), len(effect.pcm) // 2])
                     self._note_waiting(step.at_ns)
                 elif isinstance(effect, events.ClearPlayout):
-                    # A frame that has left already may yet be told, up to `PlayoutCleared`.
+                    # A frame that has left already may yet be reported, up to `PlayoutCleared`.
                     self._clearing.extend(self._waiting)
                     self._waiting.clear()
                 elif isinstance(effect, events.SendEvent):
-                    self._note_cut(step.at_ns, effect.event)
-        return self._story
+                    self._note_truncation(step.at_ns, effect.event)
+        return self._model
 
     def _item_of(self, pcm: bytes) -> str:
         """Whose audio is played: a whole delta, or as much of the newest one as found room."""
         item = self._items.get(id(pcm))
         if item is None:
-            received = self._story.received
+            received = self._model.received
             item = next((name for name in reversed(received) if pcm in received[name]), "")
         return item
 
@@ -106,7 +108,7 @@ class _Teller:
             if kind in _DELTAS:
                 item = str(given.event["item_id"])
                 delta = given.event["delta"]
-                self._story.received[item] += self._format.decode(delta)
+                self._model.received[item] += self._format.decode(delta)
                 # By identity: the same words may come in two items, as the same bytes.
                 self._items[id(delta)] = item
             elif kind == "input_audio_buffer.speech_started":
@@ -122,7 +124,7 @@ class _Teller:
                 queue.popleft()
             self._played[item] += share
             if item in self._interrupted and at_ns > self._interrupted[item] + _STOP_LIMIT_NS:
-                self._story.overstayed.append((at_ns, item))
+                self._model.overstayed.append((at_ns, item))
 
     def _overflow(self, samples: int) -> None:
         while samples and self._waiting:
@@ -135,35 +137,35 @@ class _Teller:
 
     def _note_waiting(self, at_ns: int) -> None:
         waiting_ms = sum(samples for _, samples in self._waiting) * 1000 / self._rate_hz
-        if waiting_ms > self._witness.settings.playout.max_ms:
-            self._story.overfilled.append((at_ns, waiting_ms))
+        if waiting_ms > self._traced.settings.playout.max_ms:
+            self._model.overfilled.append((at_ns, waiting_ms))
 
     def _note_interruption(self, at_ns: int) -> None:
-        if self._witness.settings.turns.barge_in:
+        if self._traced.settings.turns.barge_in:
             for item, _ in self._waiting:
                 if item and item not in self._protected:
                     self._interrupted.setdefault(item, at_ns)
 
-    def _note_cut(self, at_ns: int, event: Mapping[str, Any]) -> None:
+    def _note_truncation(self, at_ns: int, event: Mapping[str, Any]) -> None:
         if event["type"] != "conversation.item.truncate":
             return
         item = event["item_id"]
-        self._story.cuts.append(
-            Cut(
+        self._model.truncations.append(
+            Truncation(
                 at_ns=at_ns,
                 item=item,
                 audio_end_ms=event["audio_end_ms"],
                 played_ms=self._played[item] * 1000 / self._rate_hz,
-                received_ms=len(self._story.received[item]) / 2 * 1000 / self._rate_hz,
+                received_ms=len(self._model.received[item]) / 2 * 1000 / self._rate_hz,
             )
         )
 
 
-def _greeting_items(witness: Witness) -> frozenset[str]:
+def _greeting_items(traced: TracedCall) -> frozenset[str]:
     """Items of greetings that must not be interrupted."""
-    if witness.settings.greeting.interruptible:
+    if traced.settings.greeting.interruptible:
         return frozenset()
-    marks = witness.call.agent_marks
+    marks = traced.call.agent_marks
     return frozenset(
         str(item.fields["item"])
         for greeting, item in pairwise(marks)

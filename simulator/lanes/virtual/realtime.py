@@ -34,7 +34,7 @@ class Session(Protocol):
     """The fake's session machine (`fakes.session.session`)."""
 
     def handle(self, event: interface.Input, now_ns: int) -> list[interface.Effect]:
-        """Told what happened and when, answers with what should be done."""
+        """Takes what happened and when; returns what should be done."""
 
     def routine_ms(self, *, silent: bool) -> float:
         """How much audio may be appended at once."""
@@ -44,7 +44,7 @@ class Session(Protocol):
 class ApiPath:
     """The network between the agent and the Realtime API: one way each, always in order.
 
-    By default the way back takes the time of both, as nobody can tell the difference, and events
+    By default the way back takes the time of both, as nobody can see the difference, and events
     for the server need not be queued.
     """
 
@@ -177,12 +177,12 @@ class VirtualRealtimeConnection:
             self._end_client(RealtimeClosed(reason=reason))
 
     def _end_client(self, closed: RealtimeClosed) -> None:
-        """The client's end gives up: it is told soon, and the server notices."""
-        self._clock.call_at(self._clock.now_ns(), partial(self._tell, closed))
+        """The client's end gives up: it is notified soon, and the server notices."""
+        self._clock.call_at(self._clock.now_ns(), partial(self._notify, closed))
         self._to_server(interface.ConnectionLost(_ABNORMAL))
 
-    def _tell(self, realtime_input: RealtimeInput) -> None:
-        """What has arrived at the client; nothing is told once it has closed."""
+    def _notify(self, realtime_input: RealtimeInput) -> None:
+        """What has arrived at the client; nothing is reported once it has closed."""
         on_input = self._on_input
         if on_input is None:
             return
@@ -225,7 +225,7 @@ class VirtualRealtimeConnection:
             case interface.AcceptConnection():
                 self._to_client(RealtimeConnected())
             case interface.SendText(text):
-                self._to_client(_told_of_text(text))
+                self._to_client(_mark_of_text(text))
             case interface.RefuseConnection(status, _):
                 reason = f"handshake refused: HTTP {status}"
                 self._to_client(RealtimeClosed(reason=reason, status=status))
@@ -263,10 +263,10 @@ class VirtualRealtimeConnection:
 
     def _to_client(self, realtime_input: RealtimeInput) -> None:
         when_ns = self._clock.now_ns() + self._to_client_ns
-        self._clock.call_at(when_ns, partial(self._tell, realtime_input))
+        self._clock.call_at(when_ns, partial(self._notify, realtime_input))
 
 
-def _told_of_text(text: str) -> RealtimeInput:
+def _mark_of_text(text: str) -> RealtimeInput:
     """What the agent's adapter makes of a text that is no event."""
     if len(text) > MAX_MESSAGE_BYTES:
         return RealtimeClosed(reason="message too big", code=_TOO_BIG)

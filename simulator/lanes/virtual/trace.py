@@ -1,6 +1,6 @@
-"""A tape of the call machine: every input and every effect, in order, for those who judge it.
+"""A trace of the call machine: every input and every effect, in order, for those who judge it.
 
-Marks say what the agent thinks it did. The tape says what it really asked for, so that the
+Marks say what the agent thinks it did. The trace says what it really asked for, so that the
 invariants (`simulator.lanes.virtual.invariants`) do not have to take its word.
 """
 
@@ -18,15 +18,15 @@ class Step(NamedTuple):
     effects: list[Effect]
 
 
-class TapedMachine(CallMachine):
-    """A call machine that is recorded."""
+class TracedMachine(CallMachine):
+    """A call machine that leaves a trace."""
 
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__(*args, **keywords)
-        self.tape: list[Step] = []
+        self.trace: list[Step] = []
 
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:
         """See `CallMachine.handle`."""
         effects = super().handle(event, now_ns)
-        self.tape.append(Step(now_ns, event, effects))
+        self.trace.append(Step(now_ns, event, effects))
         return effects

@@ -5,9 +5,9 @@ from collections import deque
 
 import pytest
 
-from callerside.agent.call.context import Outbox
+from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import ClearPlayout, EmitMark, Play
-from callerside.agent.call.playout import Kind, Player, Segment
+from callerside.agent.call.playout import Kind, Playout, Segment
 from callerside.agent.telephony.interface import FRAME_MS, FramePlayed, PlayoutCleared
 from callerside.audio import BYTES_PER_SAMPLE
 
@@ -23,8 +23,8 @@ class Bench:
     """
 
     def __init__(self) -> None:
-        self.out = Outbox()
-        self.player = Player(self.out, RATE_HZ, max_ms=120_000)
+        self.context = CallContext()
+        self.playout = Playout(self.context, RATE_HZ, max_ms=120_000)
         self.leg = bytearray()
         self.heard = bytearray()
         self.inbox: deque[FramePlayed | PlayoutCleared] = deque()
@@ -42,15 +42,15 @@ class Bench:
     def write(self, segment: Segment, length_ms: int) -> None:
         samples = length_ms * RATE_HZ // 1000
         self.written[segment] += samples
-        self.player.write(segment, (segment.item or "").encode() * samples * BYTES_PER_SAMPLE)
+        self.playout.write(segment, (segment.item or "").encode() * samples * BYTES_PER_SAMPLE)
         self.settle()
 
     def complete(self, segment: Segment) -> None:
-        self.player.complete(segment)
+        self.playout.complete(segment)
         self.settle()
 
     def interrupt(self) -> None:
-        self.player.interrupt()
+        self.playout.interrupt()
         self.settle()
 
     def frames(self, count: int) -> None:
@@ -70,14 +70,14 @@ class Bench:
         while self.inbox and count:
             told = self.inbox.popleft()
             if isinstance(told, FramePlayed):
-                self.player.frame_played(told)
+                self.playout.frame_played(told)
             else:
-                self.dropped += self.player.cleared()
+                self.dropped += self.playout.cleared()
             self.settle()
             count -= 1
 
     def settle(self) -> None:
-        for effect in self.out.take():
+        for effect in self.context.take():
             if isinstance(effect, Play):
                 self.leg += effect.pcm
             elif isinstance(effect, ClearPlayout):
@@ -114,7 +114,7 @@ def test_what_must_be_heard_survives_what_it_waits_behind(is_whole: bool) -> Non
         bench.complete(greeting)
     bench.frames(60)
     assert bench.heard_of(greeting) == bench.written[greeting] == greeting.played
-    assert bench.player.idle
+    assert bench.playout.idle
     later = bench.segment(interruptible=True)
     bench.write(later, 100)
     bench.complete(later)
@@ -140,7 +140,7 @@ def test_what_arrives_while_the_leg_clears_stands_behind_what_returns() -> None:
     bench.frames(60)
     assert bench.order() == "bc"
     assert bench.heard_of(greeting) == bench.written[greeting]
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_what_is_cut_just_before_its_end_is_heard_to_its_end() -> None:
@@ -156,7 +156,7 @@ def test_what_is_cut_just_before_its_end_is_heard_to_its_end() -> None:
     bench.frames(10)
     assert bench.heard_of(greeting) == bench.written[greeting]
     assert bench.dropped == [answer]
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_an_answer_that_arrives_slowly_is_finished_before_the_greeting_begins() -> None:
@@ -171,7 +171,7 @@ def test_an_answer_that_arrives_slowly_is_finished_before_the_greeting_begins() 
     bench.complete(answer)
     bench.frames(20)
     assert bench.order() == "ab"
-    assert bench.player.idle
+    assert bench.playout.idle
 
 
 def test_last_words_that_wait_are_not_dropped_by_the_callers_voice() -> None:
@@ -236,7 +236,7 @@ def test_in_random_calls_the_account_is_what_was_heard_and_nothing_stays_mute(se
     for segment in call.arriving:
         call.complete(segment)
     call.frames(sum(call.written.values()) // FRAME + 50)
-    assert call.player.idle, "something waits for ever"
+    assert call.playout.idle, "something waits for ever"
     for segment, written in call.written.items():
         assert segment.played == call.heard_of(segment)
         assert segment.interruptible or segment.played == written

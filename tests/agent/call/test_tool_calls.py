@@ -1,4 +1,4 @@
-"""Functions, key presses, own ears, and the ends of a call that we choose."""
+"""Tool calls, DTMF, a local VAD, and the ends of a call that we choose."""
 
 import json
 from typing import Any

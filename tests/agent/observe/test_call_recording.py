@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.agent.observe.call_recording import TapedLeg, TapeError, WavTape
+from callerside.agent.observe.call_recording import (
+    CallRecordingError,
+    RecordingLeg,
+    StereoWavWriter,
+)
 from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfMethod,
@@ -56,14 +60,16 @@ class Leg:
 
 
 class Rig:
-    """A taped leg and its media clock."""
+    """A leg that is recorded, and its media clock."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "sub" / "call.wav"
         self.inner = Leg()
         self.marks: list[Mark] = []
         self.heard: list[LegInput] = []
-        self.leg = TapedLeg(self.inner, WavTape(self.path, RATE_HZ), self.marks.append, call="c")
+        self.leg = RecordingLeg(
+            self.inner, StereoWavWriter(self.path, RATE_HZ), self.marks.append, call="c"
+        )
         self.leg.start(self.heard.append)
         self.now_ns = START_NS
 
@@ -188,18 +194,18 @@ def test_a_disk_that_fails_costs_the_recording_and_not_the_call(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: bytes) -> None:
-        raise TapeError("no space left")
+        raise CallRecordingError("no space left")
 
-    tape = rig.leg._tape
-    assert tape is not None
-    monkeypatch.setattr(tape, "add_left", fail)
+    writer = rig.leg._writer
+    assert writer is not None
+    monkeypatch.setattr(writer, "add_left", fail)
     rig.tick(1)
     rig.tick(2)
     assert len(rig.heard) == 4
-    assert rig.leg._tape is None
+    assert rig.leg._writer is None
 
 
 def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(TapeError, match=r"call\.wav: cannot be written"):
-        WavTape(tmp_path / "file" / "call.wav", RATE_HZ)
+    with pytest.raises(CallRecordingError, match=r"call\.wav: cannot be written"):
+        StereoWavWriter(tmp_path / "file" / "call.wav", RATE_HZ)

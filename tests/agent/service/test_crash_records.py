@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from callerside.agent.observe.call_records import CallRecords
-from callerside.agent.service.crash_records import LOST, OpenCalls, lost_calls
+from callerside.agent.service.crash_records import LOST, InFlightCalls, lost_calls
 from callerside.marks import Mark
 
 KILLED = """
 import os, sys
 from pathlib import Path
-from callerside.agent.service.crash_records import OpenCalls
-note = OpenCalls(Path(sys.argv[1]))
+from callerside.agent.service.crash_records import InFlightCalls
+note = InFlightCalls(Path(sys.argv[1]))
 note([{"call": "a"}, {"call": "b"}])
 note([{"call": "b"}])
 print("noted", flush=True)
@@ -52,7 +52,7 @@ def test_calls_of_a_killed_process_are_told_once_and_not_while_it_lives(records:
 
 
 def test_a_process_that_stops_owes_nothing(records: Path) -> None:
-    note = OpenCalls(records)
+    note = InFlightCalls(records)
     note([{"call": "a"}])
     note.close()
     assert notes(records) == []
@@ -69,7 +69,7 @@ def test_a_note_that_was_cut_short_harms_nobody(records: Path, content: bytes) -
 
 
 def test_a_shorter_note_leaves_nothing_of_the_longer_one(records: Path) -> None:
-    note = OpenCalls(records)
+    note = InFlightCalls(records)
     note([{"call": "a" * 1000}])
     note([])
     assert notes(records)[0].read_text() == "[]\n"
@@ -78,7 +78,7 @@ def test_a_shorter_note_leaves_nothing_of_the_longer_one(records: Path) -> None:
 
 def test_a_disk_that_does_not_take_it_costs_no_call(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    note = OpenCalls(tmp_path / "file" / "calls.jsonl")
+    note = InFlightCalls(tmp_path / "file" / "calls.jsonl")
     note([{"call": "a"}])
     note.close()
 

@@ -366,8 +366,8 @@ def test_a_call_whose_end_runs_into_a_bug_has_ended() -> None:
     assert call.ends == 1
 
 
-@pytest.mark.parametrize("leg_tells", [True, False])
-def test_a_bug_that_any_input_runs_into_ends_the_call_in_bounded_time(*, leg_tells: bool) -> None:
+@pytest.mark.parametrize("leg_reports", [True, False])
+def test_a_bug_that_any_input_runs_into_ends_the_call_in_bounded_time(*, leg_reports: bool) -> None:
     machine = ScriptedMachine([SetTimer(timer=MachineTimer.CALL_LIMIT, at_ns=100)])
     call = FailingCall(machine)
     call.leg.tell(CallAnswered())
@@ -375,7 +375,7 @@ def test_a_bug_that_any_input_runs_into_ends_the_call_in_bounded_time(*, leg_tel
     call.clock.run_until(200)
     assert call.failures == ["TimerFired"]
     assert call.leg.asked == ["hang up 500"]
-    if leg_tells:
+    if leg_reports:
         call.leg.tell(HungUp(by="agent", status=500, reason="bye"))
     else:
         call.clock.run_until(20_000 * NS_PER_MS)

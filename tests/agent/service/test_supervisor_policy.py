@@ -14,6 +14,7 @@ from callerside.agent.service.supervisor_policy import (
     LimitStop,
     Note,
     ReloadAsked,
+    SendOrder,
     SetWorkerTimer,
     Spawn,
     Started,
@@ -22,7 +23,6 @@ from callerside.agent.service.supervisor_policy import (
     Supervisor,
     SupervisorEffect,
     SupervisorInput,
-    Tell,
     WorkerExited,
     WorkerProbed,
     WorkerReady,
@@ -105,7 +105,7 @@ def test_a_long_life_is_forgiven() -> None:
 
 def test_who_is_never_ready_is_killed() -> None:
     world = World(1)
-    assert world.wait_for_timer(0) == [Tell(0, "kill")]
+    assert world.wait_for_timer(0) == [SendOrder(0, "kill")]
     assert world.now_ns == ms_to_ns(START_LIMIT_MS)
 
 
@@ -122,7 +122,7 @@ def test_who_hangs_is_killed_once() -> None:
     world = World(1)
     world.ready(0)
     told = [world.tell(WorkerProbed(0, False)) for _ in range(MAX_MISSED_PROBES + 3)]
-    assert told == [*[[]] * (MAX_MISSED_PROBES - 1), [Tell(0, "kill")], [], [], []]
+    assert told == [*[[]] * (MAX_MISSED_PROBES - 1), [SendOrder(0, "kill")], [], [], []]
 
 
 def test_one_good_answer_forgives_the_missed_ones() -> None:
@@ -143,7 +143,7 @@ def test_stopping_lets_all_finish() -> None:
     world = World(2)
     world.ready(0, 1)
     limit = LimitStop(ms_to_ns(DRAIN_MS + STOP_MARGIN_MS))
-    assert world.tell(StopAsked()) == [Tell(0, "stop"), Tell(1, "stop"), limit]
+    assert world.tell(StopAsked()) == [SendOrder(0, "stop"), SendOrder(1, "stop"), limit]
     assert world.tell(WorkerExited(1, 0)) == []
     assert world.tell(WorkerExited(0, 0)) == [Finish(0)]
 
@@ -152,7 +152,7 @@ def test_asked_to_stop_twice_the_workers_hear_it_twice() -> None:
     world = World(1)
     world.ready(0)
     world.tell(StopAsked())
-    assert world.tell(StopAsked()) == [Tell(0, "stop")]
+    assert world.tell(StopAsked()) == [SendOrder(0, "stop")]
 
 
 def test_who_will_not_stop_is_killed_and_the_exit_code_tells() -> None:
@@ -160,7 +160,7 @@ def test_who_will_not_stop_is_killed_and_the_exit_code_tells() -> None:
     world.ready(0, 1)
     world.tell(StopAsked())
     world.tell(WorkerExited(0, 0))
-    assert world.tell(StopLimitReached()) == [Tell(1, "kill")]
+    assert world.tell(StopLimitReached()) == [SendOrder(1, "kill")]
     assert world.tell(WorkerExited(1, -9)) == [Finish(1)]
 
 
@@ -183,7 +183,7 @@ def test_with_nobody_up_stopping_is_done_at_once() -> None:
 def test_bad_input_is_not_tried_again() -> None:
     world = World(2)
     effects = world.tell(WorkerExited(0, 2))
-    assert Tell(1, "stop") in effects
+    assert SendOrder(1, "stop") in effects
     assert world.tell(WorkerExited(1, -15)) == [Finish(2)]
 
 
@@ -197,14 +197,14 @@ def test_input_that_became_bad_is_tried_again_as_the_others_still_run() -> None:
 def test_reloading_is_for_those_that_run() -> None:
     world = World(3)
     world.ready(0, 2)
-    assert world.tell(ReloadAsked()) == [Tell(0, "reload"), Tell(2, "reload")]
+    assert world.tell(ReloadAsked()) == [SendOrder(0, "reload"), SendOrder(2, "reload")]
 
 
 def test_who_starts_while_a_reload_is_asked_for_reloads_when_it_is_ready() -> None:
     world = World(2)
     world.ready(0)
     world.tell(ReloadAsked())
-    assert Tell(1, "reload") in world.ready(1), "it may have read the settings before"
+    assert SendOrder(1, "reload") in world.ready(1), "it may have read the settings before"
     world.tell(ReloadAsked())
     world.die_and_wait_ms(1)
     assert world.ready(1) == [], "its new life has read the new ones"

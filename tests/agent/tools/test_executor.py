@@ -2,7 +2,7 @@ import asyncio
 import threading
 
 from callerside.agent.call.events import CallInput, PromptStored
-from callerside.agent.tools.executor import Background
+from callerside.agent.tools.executor import ThreadPool
 
 
 async def test_results_come_back_on_the_loops_thread() -> None:
@@ -14,13 +14,13 @@ async def test_results_come_back_on_the_loops_thread() -> None:
         where.append(threading.get_ident())
         return result
 
-    Background("test", 1).run(work, lambda told: done.set_result((told, threading.get_ident())))
+    ThreadPool("test", 1).run(work, lambda told: done.set_result((told, threading.get_ident())))
     assert await asyncio.wait_for(done, 10) == (result, threading.get_ident())
     assert where != [threading.get_ident()]
 
 
 async def test_work_that_hangs_holds_up_nobody_until_the_bound() -> None:
-    background = Background("test", 2)
+    background = ThreadPool("test", 2)
     hang, got = threading.Event(), asyncio.Event()
 
     def hanging() -> CallInput:
@@ -41,7 +41,7 @@ async def test_work_that_hangs_holds_up_nobody_until_the_bound() -> None:
 
 
 async def test_beyond_the_bound_work_is_dropped_and_later_work_is_not() -> None:
-    background = Background("test", 1)
+    background = ThreadPool("test", 1)
     hang, finished = threading.Event(), asyncio.Event()
 
     def hanging() -> CallInput:
@@ -65,7 +65,7 @@ async def test_beyond_the_bound_work_is_dropped_and_later_work_is_not() -> None:
 
 
 async def test_work_with_a_bug_gives_its_thread_back() -> None:
-    background = Background("test", 1)
+    background = ThreadPool("test", 1)
     finished = asyncio.Event()
     failed = threading.Event()
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from in_memory import Client
 
-from callerside.fakes.recording.causality import Act, find_acts
+from callerside.fakes.recording.causality import Trigger, find_triggers
 from callerside.fakes.recording.difference import first_difference
 from callerside.fakes.recording.format import Entry, Header, Recording
 from callerside.fakes.recording.replay import ReplayOptions, ReplaySession
@@ -146,7 +146,7 @@ def test_a_client_that_says_something_else_has_departed(recording: Recording) ->
     strict = replay(recording, STRICT)
     strict.update(instructions="Be brief.", tools=[])
     assert strict.only("error")["error"]["message"] == (
-        "This is a replay: expected session.update with session.tools nothing as act 1, "
+        "This is a replay: expected session.update with session.tools nothing as step 1, "
         "got session.update with session.tools []."
     )
     assert strict.types == ["session.created", "error"]
@@ -193,7 +193,7 @@ def test_a_strict_replay_names_the_first_difference_and_ends(recording: Recordin
     error = client.only("error")["error"]
     assert error["code"] == "departed_from_recording"
     assert error["message"] == (
-        "This is a replay: expected session.update as act 1, got response.create."
+        "This is a replay: expected session.update as step 1, got response.create."
     )
     assert client.closed is not None
     assert client.closed.code == 4000
@@ -212,8 +212,8 @@ def entry(at_s: float, sender: str, kind: str, **fields: Any) -> Entry:
     return Entry(at_s, "client" if sender == "c" else "server", {"type": kind, **fields})
 
 
-def kinds(act: Act) -> list[str]:
-    return [event["type"] for _, event in act.answers]
+def kinds(trigger: Trigger) -> list[str]:
+    return [event["type"] for _, event in trigger.answers]
 
 
 def test_an_answer_that_is_still_coming_belongs_to_its_own_cause() -> None:
@@ -232,7 +232,7 @@ def test_an_answer_that_is_still_coming_belongs_to_its_own_cause() -> None:
             entry(1.6, "s", "rate_limits.updated"),
         ),
     )
-    connect, request, create = find_acts(recording)
+    connect, request, create = find_triggers(recording)
     assert kinds(connect) == ["session.created"]
     assert kinds(request) == [
         "response.created",
@@ -256,7 +256,7 @@ def test_the_end_of_a_cancelled_response_is_caused_by_what_cancelled_it() -> Non
             entry(2.1, "s", "response.done", response={"id": "r1", "status_details": details}),
         ),
     )
-    _, request, speech = find_acts(recording)
+    _, request, speech = find_triggers(recording)
     assert kinds(request) == ["response.created"]
     assert kinds(speech) == ["input_audio_buffer.speech_started", "response.done"]
 
@@ -271,5 +271,5 @@ def test_errors_belong_to_the_event_that_they_name() -> None:
             entry(0.9, "s", "error", error={"event_id": "mine"}),
         ),
     )
-    _, commit, update = find_acts(recording)
+    _, commit, update = find_triggers(recording)
     assert (kinds(commit), kinds(update)) == (["error"], ["session.updated"])

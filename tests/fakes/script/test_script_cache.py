@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from callerside.fakes.script.cache import Shelf
+from callerside.fakes.script.cache import ScriptCache
 from callerside.fakes.script.loader import ScriptError
 
 
 def test_a_script_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("replies: [{say: Yes.}]")
-    shelf = Shelf(tmp_path)
-    assert shelf.ready("one") is None
-    shelf.fill()
-    ready = shelf.ready("one")
+    cache = ScriptCache(tmp_path)
+    assert cache.ready("one") is None
+    cache.fill()
+    ready = cache.ready("one")
     assert ready is not None
     assert ready.reply(1).transcript == "Yes."
 
@@ -22,21 +22,21 @@ def test_a_script_is_ready_before_it_is_asked_for(tmp_path: Path) -> None:
 def test_a_changed_script_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "one.yaml"
     path.write_text("replies: [{say: Yes.}]")
-    shelf = Shelf(tmp_path)
-    shelf.fill()
+    cache = ScriptCache(tmp_path)
+    cache.fill()
     path.write_text("replies: [{say: No.}]")
     os.utime(path, ns=(1, 1))
-    assert shelf.ready("one") is None
-    found = shelf.find("one")
+    assert cache.ready("one") is None
+    found = cache.find("one")
     assert found is not None
     assert found.reply(1).transcript == "No."
-    assert shelf.ready("one") is found
+    assert cache.ready("one") is found
 
 
 def test_a_stage_without_a_script_is_not_found(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    assert shelf.ready("none") is None
-    assert shelf.find("none") is None
+    cache = ScriptCache(tmp_path)
+    assert cache.ready("none") is None
+    assert cache.find("none") is None
 
 
 def test_a_bad_script_is_named_when_it_is_asked_for_and_keeps_no_other_from_being_read(
@@ -44,9 +44,9 @@ def test_a_bad_script_is_named_when_it_is_asked_for_and_keeps_no_other_from_bein
 ) -> None:
     (tmp_path / "bad.yaml").write_text("repplies: []")
     (tmp_path / "good.yaml").write_text("{}")
-    shelf = Shelf(tmp_path)
-    shelf.fill()
+    cache = ScriptCache(tmp_path)
+    cache.fill()
     assert "bad.yaml:1" in caplog.text
-    assert shelf.ready("good") is not None
+    assert cache.ready("good") is not None
     with pytest.raises(ScriptError, match=r"bad\.yaml:1: repplies: there is no such key"):
-        shelf.find("bad")
+        cache.find("bad")

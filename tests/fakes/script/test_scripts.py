@@ -11,7 +11,7 @@ from callerside.audio_files import AudioFileError, write_wav
 from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepare
-from callerside.fakes.session.faults import Point, parse_point
+from callerside.fakes.session.faults import TriggerPoint, parse_trigger_point
 from callerside.speech.synthesis import VoiceError
 
 
@@ -49,7 +49,7 @@ faults:
     script = load_script(path)
     assert script.vad.engine == "silero"
     assert script.replies[2].wav == tmp_path / "sounds" / "laugh.wav"
-    assert script.faults[0].point == Point("reply", 1, 800)
+    assert script.faults[0].point == TriggerPoint("reply", 1, 800)
 
 
 @pytest.mark.parametrize(
@@ -127,30 +127,30 @@ def test_the_schema_describes_every_field() -> None:
 @pytest.mark.parametrize(
     ("text", "point"),
     [
-        ("connect", Point("connect")),
-        ("greeting + 200ms", Point("greeting", 0, 200)),
-        ("turn 2", Point("turn", 2)),
-        ("reply 1 + 800ms", Point("reply", 1, 800)),
-        ("reply 12+1.5s", Point("reply", 12, 1500)),
-        ("  event 12 ", Point("event", 12)),
+        ("connect", TriggerPoint("connect")),
+        ("greeting + 200ms", TriggerPoint("greeting", 0, 200)),
+        ("turn 2", TriggerPoint("turn", 2)),
+        ("reply 1 + 800ms", TriggerPoint("reply", 1, 800)),
+        ("reply 12+1.5s", TriggerPoint("reply", 12, 1500)),
+        ("  event 12 ", TriggerPoint("event", 12)),
     ],
 )
-def test_points(text: str, point: Point) -> None:
-    assert parse_point(text) == point
-    assert parse_point(str(point)) == point
+def test_points(text: str, point: TriggerPoint) -> None:
+    assert parse_trigger_point(text) == point
+    assert parse_trigger_point(str(point)) == point
 
 
 def test_lines_are_ready_to_be_sent(tmp_path: Path) -> None:
     sound = tone(440, 500, 16_000)
     write_wav(tmp_path / "beep.wav", samples_of(sound), 16_000)
     script = Script.model_validate({"replies": [{"wav": "beep.wav"}, {"say": "Nine."}]})
-    repertoire = prepare(script, tmp_path)
-    beep = repertoire.reply(1)
+    prepared = prepare(script, tmp_path)
+    beep = prepared.reply(1)
     assert len(beep.wire(AudioFormat())) == 500 * 48
     assert len(beep.wire(AudioFormat("pcmu"))) == 500 * 8
     assert beep.transcript == ""
-    assert repertoire.reply(2).transcript == "Nine."
-    assert repertoire.reply(3) is repertoire.default
+    assert prepared.reply(2).transcript == "Nine."
+    assert prepared.reply(3) is prepared.default
 
 
 def test_what_cannot_be_performed_is_found_before_the_call(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_each_stage_has_its_own_script(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "reason"),
     [
-        ("/nobody/v1/realtime", 404, "no stage 'nobody'"),
+        ("/nobody/v1/realtime", 404, "no script 'nobody'"),
         ("/../v1/realtime", 404, "no such path"),
         ("/..%2fsecret/v1/realtime", 404, "no such path"),
         ("/%2e%2e/v1/realtime", 404, "no such path"),
@@ -123,8 +123,8 @@ async def test_what_was_heard_and_when_is_written_down(tmp_path: Path) -> None:
     options = ServerOptions(scripts=tmp_path, timelines=tmp_path / "out", keep_audio=True)
     spoken = bytes(9600) + synthesise("Hello there.") + bytes(48 * 700)
     async with FakeRealtime(options=options) as server:
-        stage = server.base_url.replace("/v1", "/hotel/v1")
-        async with connected(stage) as client:
+        name = server.base_url.replace("/v1", "/hotel/v1")
+        async with connected(name) as client:
             await client.hear(spoken)
             await client.until("response.done")
     marks = read_timeline(tmp_path / "out" / "hotel.realtime.jsonl")

@@ -13,7 +13,7 @@ from callerside.fakes.script.prepare import prepare
 from callerside.fakes.server.codec import decode, encode
 from callerside.fakes.session.interface import SendEvent
 
-REPERTOIRE = prepare(
+PREPARED = prepare(
     Script.model_validate(
         {
             "replies": [{"say": "Nine."}, {"function_call": {"name": "f"}}],
@@ -149,7 +149,7 @@ def feed(client: Client, event: dict[str, Any]) -> None:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps)
 def test_nothing_breaks_a_session(given_steps: list[tuple[dict[str, Any], int]]) -> None:
-    client = Client(REPERTOIRE)
+    client = Client(PREPARED)
     for event, pause_ms in given_steps:
         feed(client, event)
         client.wait(pause_ms)

@@ -1,4 +1,4 @@
-"""The ears against recordings whose truth is known."""
+"""The detector against recordings whose truth is known."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,9 @@ from synthetic_call import speech
 from callerside import audio
 from callerside.reports.hearing.detector import (
     BeepHeard,
-    Ears,
     Heard,
     Segment,
+    SpeechAndToneDetector,
     SpeechEnded,
     SpeechStarted,
     segments,
@@ -50,12 +50,12 @@ def with_noise(samples: NDArray[np.int16], dbfs: float, seed: int = 1) -> NDArra
 
 
 def live(samples: NDArray[np.int16], rate_hz: int = 8000, frame_ms: int = 20) -> list[Heard]:
-    ears = Ears(rate_hz)
+    detector = SpeechAndToneDetector(rate_hz)
     step = rate_hz * frame_ms // 1000
     heard: list[Heard] = []
     for start in range(0, samples.size, step):
-        heard += ears.feed(samples[start : start + step].tobytes())
-    return heard + ears.finish()
+        heard += detector.feed(samples[start : start + step].tobytes())
+    return heard + detector.finish()
 
 
 @RATES
@@ -178,15 +178,15 @@ def test_a_direct_current_offset_is_not_taken_for_speech_for_long() -> None:
 @given(cuts=st.lists(st.integers(1, 700), min_size=1, max_size=40), seed=st.integers(0, 2**16))
 def test_it_does_not_matter_in_what_pieces_audio_comes(cuts: list[int], seed: int) -> None:
     recording = joined(quiet(200), tone(440, 400), quiet(300), speech(500, seed), quiet(700))
-    whole = Ears(8000)
+    whole = SpeechAndToneDetector(8000)
     expected = whole.feed(recording) + whole.finish()
-    ears = Ears(8000)
+    detector = SpeechAndToneDetector(8000)
     heard: list[Heard] = []
     start = 0
     for cut in cuts:
-        heard += ears.feed(recording[start : start + cut].tobytes())
+        heard += detector.feed(recording[start : start + cut].tobytes())
         start += cut
-    heard += ears.feed(recording[start:].tobytes()) + ears.finish()
+    heard += detector.feed(recording[start:].tobytes()) + detector.finish()
     assert heard == expected
     assert [type(h) for h in heard] == [BeepHeard, SpeechStarted, SpeechEnded]
 
@@ -196,21 +196,21 @@ def test_it_does_not_matter_in_what_pieces_audio_comes(cuts: list[int], seed: in
 def test_listening_ahead_tells_no_less_and_nothing_too_early(asked: list[int], seed: int) -> None:
     recording = joined(quiet(200), tone(440, 400), quiet(300), speech(500, seed), quiet(700))
     frames = [recording[start : start + 160].tobytes() for start in range(0, recording.size, 160)]
-    ears, told = Ears(8000), live(recording)
+    detector, told = SpeechAndToneDetector(8000), live(recording)
     heard: list[Heard] = []
     place = 0
     for number in range(len(frames)):
         if place >= len(frames):
             break
         coming = b"".join(frames[place : place + asked[number % len(asked)]])
-        routine = ears.routine_samples(coming, 160) // 160
-        assert ears.feed(b"".join(frames[place : place + routine])) == []
+        routine = detector.routine_samples(coming, 160) // 160
+        assert detector.feed(b"".join(frames[place : place + routine])) == []
         place += routine
         if not routine:
-            heard += ears.feed(frames[place])
+            heard += detector.feed(frames[place])
             place += 1
     assert place == len(frames)
-    assert heard + ears.finish() == told
+    assert heard + detector.finish() == told
 
 
 def test_live_and_afterwards_agree() -> None:
@@ -228,16 +228,16 @@ def test_live_and_afterwards_agree() -> None:
 
 def test_live_speech_is_told_soon_and_its_end_after_the_hangover() -> None:
     recording = joined(quiet(500), speech(500, 2), quiet(1000))
-    ears = Ears(8000, hangover_ms=400)
+    detector = SpeechAndToneDetector(8000, hangover_ms=400)
     told: dict[type, int] = {}
     for start in range(0, recording.size, 160):
-        for heard in ears.feed(recording[start : start + 160].tobytes()):
+        for heard in detector.feed(recording[start : start + 160].tobytes()):
             told[type(heard)] = (start + 160) // 8
         if SpeechStarted in told and SpeechEnded not in told:
-            assert ears.speaking
+            assert detector.speaking
     assert told[SpeechStarted] <= 500 + 60
     assert told[SpeechEnded] == pytest.approx(1000 + 400, abs=20)
-    assert not ears.speaking
+    assert not detector.speaking
 
 
 def test_a_pause_for_a_comma_does_not_end_an_utterance_but_is_seen_afterwards() -> None:
@@ -259,7 +259,7 @@ def test_a_beep_parts_utterances() -> None:
 @pytest.mark.parametrize("rate_hz", [0, 4000, 11_025])
 def test_a_rate_that_has_no_whole_hops_is_refused(rate_hz: int) -> None:
     with pytest.raises(ValueError, match="multiple of 100"):
-        Ears(rate_hz)
+        SpeechAndToneDetector(rate_hz)
 
 
 @pytest.mark.parametrize("shift_ms", [5.0, 10.0, 13.0, 20.0])

@@ -14,7 +14,7 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.metrics import measure
-from callerside.reports.metrics.turn_path import WAY
+from callerside.reports.metrics.turn_path import LATENCY_PATH
 from callerside.reports.verdict.budget import UNITS
 
 TOLERANCE_MS = 2
@@ -75,7 +75,7 @@ def test_the_hops_of_a_turn_add_up_to_it_exactly() -> None:
         assert turn.hops[0].start_ns == turn.end_ns
         assert turn.hops[-1].end_ns == turn.answer_ns
         assert sum(h.end_ns - h.start_ns for h in turn.hops) == turn.answer_ns - turn.end_ns
-        assert [h.name for h in turn.hops] == [point.hop for point in WAY.values()]
+        assert [h.name for h in turn.hops] == [point.hop for point in LATENCY_PATH.values()]
 
 
 def test_the_way_of_the_sound_is_told_at_both_ends_of_the_rtp() -> None:
@@ -104,7 +104,7 @@ def test_an_append_of_many_frames_tells_when_each_was_taken() -> None:
 
 def test_a_beep_that_the_hang_up_cuts_has_no_length() -> None:
     full = SyntheticCall().build()
-    beep = measure(full).scene.beep
+    beep = measure(full).audible.beep
     assert beep is not None
     hung_up_ns = beep.start_ns + 150 * MS
     marks = [m for m in full.marks if m.name not in {"hang_up_sent", "call_ended"}]
@@ -118,7 +118,7 @@ def test_a_beep_that_the_hang_up_cuts_has_no_length() -> None:
 
 def test_a_beep_in_pieces_that_sounds_like_speech_is_no_greeting() -> None:
     full = SyntheticCall().build()
-    beep = measure(full).scene.beep
+    beep = measure(full).audible.beep
     assert beep is not None
     start, end = full.sample_at(beep.start_ns), full.sample_at(beep.end_ns)
     pieces = full.recording.copy()
@@ -141,7 +141,7 @@ def heard_only(full: CallEvidence) -> list[Mark]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(known=st.sets(st.sampled_from([name for name in WAY if name != "ear"])))
+@given(known=st.sets(st.sampled_from([name for name in LATENCY_PATH if name != "ear"])))
 def test_hops_add_up_whatever_is_known(known: set[str]) -> None:
     (turn,) = measure(SyntheticCall(turns=[TurnTruth()]).build()).turns
     less = replace(turn, instants={k: v for k, v in turn.instants.items() if k in known})
@@ -216,7 +216,7 @@ def test_a_barge_in_is_measured_from_the_callers_onset_to_silence(stop_ms: int) 
 def test_a_server_may_hear_a_barge_in_before_its_sample_counts_as_spoken() -> None:
     """The packet leaves when its frame begins: in memory it is heard at once."""
     full = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()
-    onset_ns = measure(full).scene.said[1].start_ns
+    onset_ns = measure(full).audible.said[1].start_ns
 
     def early(mark: Mark) -> Mark:
         heard = mark.name == "speech_started" and mark.at_ns >= onset_ns
@@ -336,8 +336,8 @@ def test_every_metric_and_every_hop_is_explained_in_the_docs() -> None:
     page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
     assert [name for name in UNITS if f"`{name}`" not in page] == []
     hops = page.split("## Hops")[1].split("## ")[0]
-    assert [point.name for point in WAY.values() if point.name not in hops] == []
-    for party in {point.party for point in WAY.values()}:
+    assert [point.name for point in LATENCY_PATH.values() if point.name not in hops] == []
+    for party in {point.party for point in LATENCY_PATH.values()}:
         assert f"| {party} |" in hops
 
 

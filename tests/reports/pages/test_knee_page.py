@@ -28,8 +28,8 @@ def test_the_knee_is_the_last_step_within_the_budget() -> None:
 def test_it_says_who_gave_way() -> None:
     late = knee(step(1, 20), step(8, 55, lag=60))
     assert "the harness gave way first: it was 60 ms late itself" in late.sentence
-    bent = knee(step(1, 20), step(8, 55, stalled_ms=43.0)).sentence
-    assert "at 8 nobody gave way: the machine stood still for 43 ms at a time." in bent
+    distorted = knee(step(1, 20), step(8, 55, stalled_ms=43.0)).sentence
+    assert "at 8 nobody gave way: the machine stood still for 43 ms at a time." in distorted
     full = knee(step(1, 20), step(8, 55, agent=2.2, harness=1.6))
     assert "the machine gave way" in full.sentence
     for hop, who in (("agent to append", "agent"), ("append to server", "harness")):
@@ -66,8 +66,8 @@ def test_a_step_is_made_of_its_calls() -> None:
     assert "server thinks" not in found.hops_ms
     assert step_of(1, calls, load, load, rounds=3).within
     stall = Mark(at_ns=1, source="caller", call="x", name="machine_stalled", fields=STALL)
-    bent = replace(calls[0].evidence, marks=[stall, *calls[0].evidence.marks])
-    assert step_of(1, [judge_call(bent)], load, load).disturbed
+    distorted = replace(calls[0].evidence, marks=[stall, *calls[0].evidence.marks])
+    assert step_of(1, [judge_call(distorted)], load, load).disturbed
     assert not found.disturbed
     assert found.overhead_ms["p50"] == pytest.approx(12 + 20, abs=1)
     assert found.overhead_ms["p95"] == pytest.approx(12 + 25, abs=1)

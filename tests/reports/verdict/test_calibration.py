@@ -74,7 +74,7 @@ def test_a_bias_that_is_left_in_is_part_of_the_error() -> None:
 
 @pytest.mark.parametrize("bias", [15.0, -15.0])
 def test_a_bias_that_no_constant_of_the_harness_explains_is_not_taken_off(bias: float) -> None:
-    """Taken off it would be an error of 0 ms, of a responder that lies or of ears that are late."""
+    """Taken off it would be an error of 0 ms, of a responder that lies or of a late detector."""
     wrong = replace(calibration(), metrics=(error_of("turn_ms", "ms", [bias] * 24),))
     assert wrong.biases_ms == {}
     assert wrong.errors_ms == {"turn_ms": 15.0}

@@ -1,4 +1,4 @@
-"""The responder keeps to its delays, and the truth about a call is found without any ears."""
+"""The responder keeps to its delays, and the truth about a call is found without the detector."""
 
 from collections import deque
 from dataclasses import replace
@@ -281,7 +281,7 @@ def test_what_should_have_been_measured_and_was_not_is_told() -> None:
 
 
 def test_an_error_of_the_ears_would_be_seen() -> None:
-    """The truth does not pass through the ears: a recording that is off shows as error."""
+    """The truth does not pass through the detector: a recording that is off shows as error."""
     call = whole_call()
     evidence = call.evidence([FIRST, SECOND, THIRD])
     shifted = evidence.recording.copy()

@@ -9,7 +9,7 @@ import pytest
 from callerside import audio
 from callerside.simulator.caller.audio.noise import make_noise
 from callerside.simulator.caller.audio.voice import at_level
-from callerside.simulator.caller.line_model import Line
+from callerside.simulator.caller.line_model import LineModel
 from callerside.simulator.scenario.model import Caller, Echo, Noise
 
 RATE_HZ = 16_000
@@ -17,15 +17,15 @@ FRAME = RATE_HZ // 50
 HERE = Path(__file__).parent
 
 
-def line(caller: Caller, noise: bytes = b"", seed: int = 1) -> Line:
-    return Line(caller, noise, RATE_HZ, random.Random(seed))
+def line(caller: Caller, noise: bytes = b"", seed: int = 1) -> LineModel:
+    return LineModel(caller, noise, RATE_HZ, random.Random(seed))
 
 
 def a_tone(length_ms: float = 1000, level_dbfs: float = -20.0) -> bytes:
     return audio.tone(300, length_ms, RATE_HZ, level_dbfs=level_dbfs)
 
 
-def carried(through: Line, pcm: bytes) -> bytes:
+def carried(through: LineModel, pcm: bytes) -> bytes:
     return through.carry(audio.to_samples(pcm).astype(np.float64), 0)
 
 

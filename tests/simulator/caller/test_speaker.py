@@ -1,21 +1,21 @@
-"""The caller's mouth: what leaves, and the account of it, whole utterances and frame by frame."""
+"""What the caller says: what leaves, and the account of it, whole utterances and frame by frame."""
 
 import random
 
 import numpy as np
 
 from callerside import audio
-from callerside.simulator.caller.line_model import Line
-from callerside.simulator.caller.speaker import LEAD_FRAMES, Mouth
+from callerside.simulator.caller.line_model import LineModel
+from callerside.simulator.caller.speaker import LEAD_FRAMES, SpeechOutput
 from callerside.simulator.scenario.model import Caller, Echo
 
 RATE_HZ = 16_000
 FRAME = RATE_HZ // 50
 
 
-def mouth(caller: Caller | None = None, *, mixes: bool = False) -> Mouth:
-    line = Line(caller or Caller(), b"", RATE_HZ, random.Random(1))
-    made = Mouth(line, RATE_HZ, mixes=mixes)
+def speech_output(caller: Caller | None = None, *, mixes: bool = False) -> SpeechOutput:
+    line = LineModel(caller or Caller(), b"", RATE_HZ, random.Random(1))
+    made = SpeechOutput(line, RATE_HZ, mixes=mixes)
     made.open()
     return made
 
@@ -25,7 +25,7 @@ def samples(count: int, value: int) -> bytes:
 
 
 def test_nothing_is_made_before_there_is_audio() -> None:
-    shut = Mouth(Line(Caller(), b"", RATE_HZ, random.Random(1)), RATE_HZ)
+    shut = SpeechOutput(LineModel(Caller(), b"", RATE_HZ, random.Random(1)), RATE_HZ)
     shut.say("a", samples(FRAME, 1), 1)
     assert shut.more_audio() == b""
     shut.open()
@@ -33,7 +33,7 @@ def test_nothing_is_made_before_there_is_audio() -> None:
 
 
 def test_an_utterance_begins_and_ends_with_its_frames() -> None:
-    one = mouth()
+    one = speech_output()
     said = one.say("a", samples(5 * FRAME // 2, 1), 1)
     assert len(one.more_audio()) == 5 * FRAME
     assert one.more_audio() == b""
@@ -46,7 +46,7 @@ def test_an_utterance_begins_and_ends_with_its_frames() -> None:
 
 
 def test_on_a_quiet_line_utterances_wait_for_each_other() -> None:
-    one = mouth()
+    one = speech_output()
     first = one.say("a", samples(FRAME, 1), 1)
     second = one.say("b", samples(FRAME, 2), 2)
     assert one.more_audio() == samples(FRAME, 1) + samples(FRAME, 2)
@@ -55,7 +55,7 @@ def test_on_a_quiet_line_utterances_wait_for_each_other() -> None:
 
 
 def test_where_tracks_mix_utterances_overlap() -> None:
-    one = mouth(mixes=True)
+    one = speech_output(mixes=True)
     assert one.more_audio() == samples(LEAD_FRAMES * FRAME, 0)
     first = one.say("a", samples(3 * FRAME, 100), 1)
     one.frame_left(FRAME, 20)
@@ -73,7 +73,7 @@ def test_where_tracks_mix_utterances_overlap() -> None:
 
 
 def test_frames_are_never_made_further_ahead_than_the_lead() -> None:
-    one = mouth(mixes=True)
+    one = speech_output(mixes=True)
     made = len(one.more_audio())
     for tick in range(100):
         one.frame_left(FRAME, tick)
@@ -82,7 +82,7 @@ def test_frames_are_never_made_further_ahead_than_the_lead() -> None:
 
 
 def test_the_echo_is_as_late_as_stated_even_though_frames_are_made_ahead() -> None:
-    one = mouth(Caller(echo=Echo(loss_db=0, delay=200)))
+    one = speech_output(Caller(echo=Echo(loss_db=0, delay=200)))
     left = one.more_audio()
     for tick in range(30):
         one.hear(samples(FRAME, 1000 if tick == 0 else 0))

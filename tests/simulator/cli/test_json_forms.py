@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from callerside.reports.verdict.calibration import Calibration, error_of
-from callerside.reports.verdict.capacity import Knee, Load, Step
+from callerside.reports.verdict.capacity import CapacityResult, Load, Step
 from callerside.simulator.cli import calibrate, capacity, main
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 
@@ -66,10 +66,10 @@ def test_knee_prints_what_is_in_knee_json(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    async def find(_scenario: Path, _directory: Path, **options: Any) -> Knee:
+    async def find(_scenario: Path, _directory: Path, **options: Any) -> CapacityResult:
         asked.update(options)
         options["progress"]("1 call: ...")
-        return Knee(
+        return CapacityResult(
             measured_at="2026-08-01T12:00:00+00:00",
             machine="Linux x86_64",
             cores=2,

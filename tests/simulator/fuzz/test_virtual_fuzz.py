@@ -23,7 +23,7 @@ from callerside.simulator.fuzz.play import play_scenario, play_seed, shrink_outc
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz, write_up
 from callerside.simulator.lanes.virtual.call import VirtualOptions, options_for
 from callerside.simulator.lanes.virtual.invariants import Breach
-from callerside.simulator.lanes.virtual.trace import TapedMachine
+from callerside.simulator.lanes.virtual.trace import TracedMachine
 from callerside.simulator.runner.lint import problems
 from callerside.simulator.runner.run import Run, RunOptions
 from callerside.simulator.scenario import loader
@@ -31,7 +31,7 @@ from callerside.simulator.scenario.known_marks import known_marks
 from callerside.simulator.scenario.model import Scenario
 
 
-class NoFlushAtBargeIn(TapedMachine):
+class NoFlushAtBargeIn(TracedMachine):
     """An agent that speaks on when it is interrupted."""
 
     def handle(self, event: CallInput, now_ns: int) -> list[Effect]:

@@ -11,8 +11,13 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
-from callerside.simulator.lanes.planned_call import Stage
-from callerside.simulator.runner.confidence import disturbance, is_bent, is_unmeasured, not_vouched
+from callerside.simulator.lanes.planned_call import PlannedCall
+from callerside.simulator.runner.confidence import (
+    as_unmeasured,
+    disturbance,
+    is_unmeasured,
+    is_worth_retrying,
+)
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.run import Run
 
@@ -39,13 +44,15 @@ def failed(marks: list[Mark], *beyond: Judged, scripted: Verdict = "passed") -> 
     """A failed call: over its budget, or (`scripted` is "failed") otherwise than scripted."""
     evidence = CallEvidence(info=CallInfo(name="a", verdict=scripted), marks=marks)
     result = replace(judge_call(evidence), judged=list(beyond), verdict="failed")
-    # The stage is only carried along.
-    stage = Stage(name="a", scenario=None, seed=1, greeting_cache="a")  # type: ignore[arg-type]
-    return Evaluated(stage=stage, verdict="failed", sentence="too late", took_s=1.0, result=result)
+    # The plan is only carried along.
+    planned = PlannedCall(name="a", scenario=None, seed=1, greeting_cache="a")  # type: ignore[arg-type]
+    return Evaluated(
+        planned=planned, verdict="failed", sentence="too late", took_s=1.0, result=result
+    )
 
 
 @pytest.mark.parametrize(
-    ("marks", "by_ms", "bent"),
+    ("marks", "by_ms", "disturbed"),
     [
         pytest.param([], 1, False, id="a machine that kept time excuses nothing"),
         pytest.param([mark("scheduling_lag", worst_ms=9)], 1, False, id="nor does a usual lag"),
@@ -57,12 +64,12 @@ def failed(marks: list[Mark], *beyond: Judged, scripted: Verdict = "passed") -> 
         pytest.param([mark("scheduling_lag", worst_ms=25)], 66, False, id="but not so late"),
     ],
 )
-def test_a_stall_excuses_what_it_explains(marks: list[Mark], by_ms: float, bent: bool) -> None:
-    assert is_bent(failed(marks, over_budget(by_ms))) is bent
+def test_a_stall_excuses_what_it_explains(marks: list[Mark], by_ms: float, disturbed: bool) -> None:
+    assert is_worth_retrying(failed(marks, over_budget(by_ms))) is disturbed
 
 
 def test_every_number_that_is_beyond_must_be_explained() -> None:
-    assert not is_bent(failed(stalled(5), over_budget(10), over_budget(100)))
+    assert not is_worth_retrying(failed(stalled(5), over_budget(10), over_budget(100)))
 
 
 OTHERWISE = [
@@ -73,12 +80,12 @@ OTHERWISE = [
 
 
 @pytest.mark.parametrize(("beyond", "scripted"), OTHERWISE)
-@pytest.mark.parametrize(("late_ms", "bent"), [(9.0, False), (11.0, True), (5_000.0, True)])
+@pytest.mark.parametrize(("late_ms", "disturbed"), [(9.0, False), (11.0, True), (5_000.0, True)])
 def test_a_long_stall_gives_a_call_that_went_otherwise_another_chance_and_no_excuse(
-    late_ms: float, bent: bool, beyond: tuple[Judged, ...], scripted: Verdict
+    late_ms: float, disturbed: bool, beyond: tuple[Judged, ...], scripted: Verdict
 ) -> None:
     call = failed(stalled(late_ms), *beyond, scripted=scripted)
-    assert is_bent(call) is bent
+    assert is_worth_retrying(call) is disturbed
     assert not is_unmeasured(call)
 
 
@@ -90,18 +97,18 @@ def test_what_was_only_late_by_what_is_explained_is_not_measured() -> None:
 @pytest.mark.parametrize("marks", [[], stalled(30)])
 def test_where_nothing_is_beyond_its_limit_nothing_is_explained(marks: list[Mark]) -> None:
     assert not is_unmeasured(failed(marks))
-    assert not is_bent(failed(marks))
+    assert not is_worth_retrying(failed(marks))
 
 
 @pytest.mark.parametrize("verdict", ["passed", "error"])
 def test_only_failures_are_excused(verdict: Verdict) -> None:
-    assert not is_bent(replace(failed(stalled(50), over_budget(1)), verdict=verdict))
+    assert not is_worth_retrying(replace(failed(stalled(50), over_budget(1)), verdict=verdict))
 
 
 def test_what_cannot_be_vouched_for_is_an_error_that_says_why() -> None:
     call = failed([*stalled(12, 30), mark("scheduling_lag", worst_ms=4)], over_budget(1))
     assert (disturbance(call).worst_ms, disturbance(call).total_ms) == (30, 42)
-    judged = not_vouched(call, attempts=5)
+    judged = as_unmeasured(call, attempts=5)
     assert judged.verdict == "error"
     assert judged.result is not None
     assert judged.result.verdict == "error"
@@ -119,7 +126,7 @@ def test_a_shared_machine_may_be_excused_for_a_quarter_of_the_calls(
     passed: int, unmeasured: int, excuse: bool, code: int
 ) -> None:
     call = failed(stalled(30), over_budget(1))
-    calls = [replace(call, verdict="passed")] * passed + [not_vouched(call, 5)] * unmeasured
+    calls = [replace(call, verdict="passed")] * passed + [as_unmeasured(call, 5)] * unmeasured
     run = Run(directory=Path(), started_at=datetime.now(UTC), calls=calls, excuse_machine=excuse)
     assert run.exit_code == code
     assert len(run.excused) == (unmeasured if code == 0 else 0)

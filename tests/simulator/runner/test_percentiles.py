@@ -27,17 +27,17 @@ def calls(
     """One scenario's calls, each answered after so long."""
     one = scenario(folder, f"repeat: {len(answers_ms)}\nsteps: [hang_up]\n")
     done = []
-    for stage, answer_ms in zip(plan([one], repeat=None, seed=1), answers_ms, strict=True):
+    for planned, answer_ms in zip(plan([one], repeat=None, seed=1), answers_ms, strict=True):
         marks = [
             mark(0, "call_dialed", uri="sip:x"),
             mark(answer_ms, "call_answered", status=200),
             mark(answer_ms + 1, "scheduling_lag", worst_ms=lag_ms),
         ]
-        info = CallInfo(name=one.name, stage=stage.name, limits=LIMITS, verdict=verdict)
+        info = CallInfo(name=one.name, stage=planned.name, limits=LIMITS, verdict=verdict)
         result = judge_call(CallEvidence(info=info, marks=marks))
         done.append(
             Evaluated(
-                stage=stage,
+                planned=planned,
                 verdict=result.verdict,
                 sentence=result.detail,
                 took_s=1.0,

@@ -26,28 +26,28 @@ def _defaults(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def test_a_forerunner_comes_first_and_lends_its_cache() -> None:
     third, second = scenario("third", after="second"), scenario("second", after="first")
-    stages = plan([third, second, scenario("first")], repeat=None, seed=1)
-    assert [stage.name for stage in stages] == ["first", "second", "third"]
-    assert [stage.after for stage in stages] == [None, "first", "second"]
-    assert {stage.greeting_cache for stage in stages} == {"first"}
+    planned_calls = plan([third, second, scenario("first")], repeat=None, seed=1)
+    assert [planned.name for planned in planned_calls] == ["first", "second", "third"]
+    assert [planned.after for planned in planned_calls] == [None, "first", "second"]
+    assert {planned.greeting_cache for planned in planned_calls} == {"first"}
 
 
 def test_repeats_follow_the_same_repeat_of_their_forerunner() -> None:
-    stages = plan([scenario("b", after="a"), scenario("a")], repeat=2, seed=1)
-    assert {stage.name: stage.after for stage in stages} == {
+    planned_calls = plan([scenario("b", after="a"), scenario("a")], repeat=2, seed=1)
+    assert {planned.name: planned.after for planned in planned_calls} == {
         "a-r1": None, "a-r2": None, "b-r1": "a-r1", "b-r2": "a-r2",
     }  # fmt: skip
 
 
 def test_many_repeats_may_follow_one_forerunner() -> None:
-    stages = plan([scenario("b", after="a", repeat=3), scenario("a")], repeat=None, seed=1)
-    assert {stage.after for stage in stages if stage.after} == {"a"}
+    planned_calls = plan([scenario("b", after="a", repeat=3), scenario("a")], repeat=None, seed=1)
+    assert {planned.after for planned in planned_calls if planned.after} == {"a"}
 
 
 def test_seeds_differ_between_stages_and_come_from_the_runs() -> None:
     first = plan([scenario("a"), scenario("b")], repeat=5, seed=1)
     again = plan([scenario("b")], repeat=5, seed=1)
-    assert len({stage.seed for stage in first}) == 10
+    assert len({planned.seed for planned in first}) == 10
     assert [s.seed for s in again] == [s.seed for s in first if s.scenario.name == "b"]
     assert plan([scenario("a")], repeat=None, seed=2)[0].seed != first[0].seed
 
@@ -98,7 +98,7 @@ def test_no_call_is_called_as_one_of_another_scenario(
     scenarios: list[Scenario], repeat: int | None, complaint: str | None
 ) -> None:
     if complaint is None:
-        names = [stage.name for stage in plan(scenarios, repeat=repeat, seed=1)]
+        names = [planned.name for planned in plan(scenarios, repeat=repeat, seed=1)]
         assert (
             len(set(names))
             == len(names)

@@ -1,4 +1,4 @@
-"""Playing many stages: order, places, and calls that a busy machine has bent."""
+"""Playing many calls: order, places, and calls that a busy machine has disturbed."""
 
 import asyncio
 from dataclasses import replace
@@ -14,7 +14,7 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.results import RunInfo, judge_call
-from callerside.simulator.lanes.planned_call import Lane, Played, Stage
+from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner import scheduler
 from callerside.simulator.runner.evaluate import Evaluated, call_info
 from callerside.simulator.runner.plan import plan
@@ -23,9 +23,9 @@ from callerside.simulator.runner.scheduler import MOST_ATTEMPTS, attempt, play_a
 from callerside.simulator.scenario.model import Scenario
 
 
-def stage(name: str, after: str | None = None, together: str | None = None) -> Stage:
+def planned(name: str, after: str | None = None, together: str | None = None) -> PlannedCall:
     scenario = cast("Scenario", SimpleNamespace(name=name))
-    return Stage(
+    return PlannedCall(
         name=name,
         scenario=scenario,
         seed=1,
@@ -48,26 +48,28 @@ class Machine:
         self.others: dict[str, int] = {}
         """How many other calls went on when one began."""
 
-    async def play(self, stage: Stage) -> Played:
-        self.played.append(stage.name)
-        self.others[stage.name] = self.at_once
+    async def play(self, planned: PlannedCall) -> PlayedCall:
+        self.played.append(planned.name)
+        self.others[planned.name] = self.at_once
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
         self.at_once -= 1
-        return Played(stage=stage, directory=Path(), verdict="passed", detail="", took_s=1.0)
+        return PlayedCall(
+            planned=planned, directory=Path(), verdict="passed", detail="", took_s=1.0
+        )
 
-    def evaluate(self, played: Played, _lane: Lane, _page_of: RunInfo | None) -> Evaluated:
-        verdict, lag_ms = self.verdicts.get(played.stage.name, ("passed", 1.0))
+    def evaluate(self, played: PlayedCall, _lane: Lane, _page_of: RunInfo | None) -> Evaluated:
+        verdict, lag_ms = self.verdicts.get(played.planned.name, ("passed", 1.0))
         lag = Mark(
             at_ns=1, source="caller", call="", name="scheduling_lag", fields={"worst_ms": lag_ms}
         )
         late = [Judged(name="turn_ms", value=1.0, unit="ms", verdict="failed", margin=-50.0)]
         scripted, beyond = ("passed", late) if verdict == "late" else (verdict, [])
-        info = CallInfo(name=played.stage.name, verdict=cast("Verdict", scripted))
+        info = CallInfo(name=played.planned.name, verdict=cast("Verdict", scripted))
         evidence = CallEvidence(info=info, marks=[lag])
         return Evaluated(
-            stage=played.stage,
+            planned=played.planned,
             verdict="failed" if beyond else cast("Verdict", verdict),
             sentence="over budget",
             took_s=1.0,
@@ -77,28 +79,30 @@ class Machine:
 
 async def played(
     monkeypatch: pytest.MonkeyPatch,
-    stages: list[Stage],
+    planned_calls: list[PlannedCall],
     verdicts: dict[str, tuple[str, float]],
     jobs: int = 4,
 ) -> tuple[Machine, list[Evaluated]]:
     machine = Machine(verdicts)
     monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
     done: list[Evaluated] = []
-    progress = PlainProgress(Console(quiet=True), len(stages))
-    await play_all(stages, machine.play, jobs=jobs, lane="sip", progress=progress, done=done)
+    progress = PlainProgress(Console(quiet=True), len(planned_calls))
+    await play_all(planned_calls, machine.play, jobs=jobs, lane="sip", progress=progress, done=done)
     return machine, done
 
 
 async def test_a_stage_waits_for_its_forerunner_and_results_keep_the_plans_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    machine, done = await played(monkeypatch, [stage("b", after="a"), stage("a"), stage("c")], {})
+    machine, done = await played(
+        monkeypatch, [planned("b", after="a"), planned("a"), planned("c")], {}
+    )
     assert machine.played.index("a") < machine.played.index("b")
-    assert [call.stage.name for call in done] == ["b", "a", "c"]
+    assert [call.planned.name for call in done] == ["b", "a", "c"]
 
 
 async def test_no_more_than_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine, done = await played(monkeypatch, [stage(str(n)) for n in range(9)], {}, jobs=2)
+    machine, done = await played(monkeypatch, [planned(str(n)) for n in range(9)], {}, jobs=2)
     assert machine.most_at_once == 2
     assert len(done) == 9
 
@@ -107,21 +111,21 @@ async def test_no_more_than_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_a_call_that_a_busy_machine_bent_is_played_again(
     monkeypatch: pytest.MonkeyPatch, verdict: str
 ) -> None:
-    machine, (call,) = await played(monkeypatch, [stage("a")], {"a": (verdict, 80.0)})
+    machine, (call,) = await played(monkeypatch, [planned("a")], {"a": (verdict, 80.0)})
     assert machine.played == ["a", "a-again1"]
-    assert (call.verdict, call.stage.name) == ("passed", "a-again1")
+    assert (call.verdict, call.planned.name) == ("passed", "a-again1")
 
 
-def names_of(one: Stage) -> list[str]:
+def names_of(one: PlannedCall) -> list[str]:
     return [attempt(one, number).name for number in range(1, MOST_ATTEMPTS + 1)]
 
 
 async def test_a_call_that_is_always_late_is_an_error_of_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    attempts = names_of(stage("a"))
-    bent = dict.fromkeys(attempts, ("late", 80.0))
-    machine, (call,) = await played(monkeypatch, [stage("a")], bent)
+    attempts = names_of(planned("a"))
+    disturbed = dict.fromkeys(attempts, ("late", 80.0))
+    machine, (call,) = await played(monkeypatch, [planned("a")], disturbed)
     assert machine.played == attempts
     assert (call.verdict, call.unmeasured) == ("error", True)
     assert "in each of 5 attempts (for 80 ms at most" in call.sentence
@@ -131,9 +135,9 @@ async def test_a_call_that_is_always_late_is_an_error_of_the_run(
 async def test_what_goes_otherwise_in_every_attempt_has_failed_whatever_the_machine_did(
     monkeypatch: pytest.MonkeyPatch, last: str
 ) -> None:
-    attempts = names_of(stage("a"))
+    attempts = names_of(planned("a"))
     wrong = dict.fromkeys(attempts, ("failed", 80.0)) | {attempts[-1]: (last, 80.0)}
-    machine, (call,) = await played(monkeypatch, [stage("a")], wrong)
+    machine, (call,) = await played(monkeypatch, [planned("a")], wrong)
     assert machine.played == attempts
     assert call.verdict == ("error" if last == "late" else "failed")
     assert call.unmeasured == (last == "late")
@@ -142,10 +146,10 @@ async def test_what_goes_otherwise_in_every_attempt_has_failed_whatever_the_mach
 async def test_the_last_attempt_is_alone_behind_all_that_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    others = [stage(str(n)) for n in range(20)]
-    stages = [stage("a"), stage("c", after="a"), *others]
-    bent = dict.fromkeys(names_of(stage("a"))[:-1], ("failed", 80.0))
-    machine, done = await played(monkeypatch, stages, bent, jobs=3)
+    others = [planned(str(n)) for n in range(20)]
+    planned_calls = [planned("a"), planned("c", after="a"), *others]
+    disturbed = dict.fromkeys(names_of(planned("a"))[:-1], ("failed", 80.0))
+    machine, done = await played(monkeypatch, planned_calls, disturbed, jobs=3)
     assert machine.others["a-again4"] == 0
     assert machine.most_at_once == 3
     assert machine.played[-2:] == ["a-again4", "c"]
@@ -157,15 +161,15 @@ async def test_the_last_attempt_is_alone_behind_all_that_wait(
 async def test_last_attempts_of_callers_at_once_wait_for_nobody_for_ever(
     monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    groups = [stage(f"{group}{n}", together=group) for n in range(3) for group in "xy"]
-    bent = {name: ("failed", 80.0) for one in groups for name in names_of(one)}
-    machine, done = await played(monkeypatch, groups, bent, jobs=jobs)
+    groups = [planned(f"{group}{n}", together=group) for n in range(3) for group in "xy"]
+    disturbed = {name: ("failed", 80.0) for one in groups for name in names_of(one)}
+    machine, done = await played(monkeypatch, groups, disturbed, jobs=jobs)
     assert [call.verdict for call in done] == ["failed"] * 6
     assert {machine.others[names_of(one)[-1]] for one in groups} == {0}
 
 
 async def test_a_failure_on_a_quiet_machine_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine, (call,) = await played(monkeypatch, [stage("a")], {"a": ("failed", 4.0)})
+    machine, (call,) = await played(monkeypatch, [planned("a")], {"a": ("failed", 4.0)})
     assert machine.played == ["a"]
     assert call.verdict == "failed"
 
@@ -176,30 +180,36 @@ def test_a_further_attempt_says_what_it_is_an_attempt_at(tmp_path: Path) -> None
     infos = []
     for n in (1, 2):
         again = attempt(first, n)
-        done = Played(stage=again, directory=tmp_path, verdict="passed", detail="", took_s=1.0)
+        done = PlayedCall(
+            planned=again, directory=tmp_path, verdict="passed", detail="", took_s=1.0
+        )
         infos.append(call_info(done, "sip"))
     assert [info.again for info in infos] == ["", first.name]
 
 
 def test_a_further_attempt_has_a_greeting_cache_of_its_own_unless_it_was_lent() -> None:
-    assert attempt(stage("a"), 2).greeting_cache == "a-again1"
-    assert attempt(stage("b", after="a"), 2).greeting_cache == "a"
-    assert [s.name for s in with_attempts([stage("a")])][:3] == ["a", "a-again1", "a-again2"]
+    assert attempt(planned("a"), 2).greeting_cache == "a-again1"
+    assert attempt(planned("b", after="a"), 2).greeting_cache == "a"
+    assert [s.name for s in with_attempts([planned("a")])][:3] == ["a", "a-again1", "a-again2"]
 
 
 async def test_callers_of_one_scenario_wait_until_all_have_a_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stages = [stage("x"), *(stage(f"c{n}", together="c") for n in range(3)), stage("y")]
-    machine, done = await played(monkeypatch, stages, {}, jobs=3)
+    planned_calls = [
+        planned("x"),
+        *(planned(f"c{n}", together="c") for n in range(3)),
+        planned("y"),
+    ]
+    machine, done = await played(monkeypatch, planned_calls, {}, jobs=3)
     assert machine.played[:3] == ["c0", "c1", "c2"]
     assert machine.most_at_once == 3
     assert len(done) == 5
 
 
 async def test_callers_of_one_scenario_all_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    group = [stage(f"g{n}", together="g") for n in range(3)]
-    machine, done = await played(monkeypatch, [stage("a"), *group, stage("b")], {}, jobs=3)
+    group = [planned(f"g{n}", together="g") for n in range(3)]
+    machine, done = await played(monkeypatch, [planned("a"), *group, planned("b")], {}, jobs=3)
     assert len(done) == 5
     assert machine.most_at_once == 3
 
@@ -209,7 +219,7 @@ async def test_callers_of_one_scenario_all_call_at_once(monkeypatch: pytest.Monk
 async def test_scenarios_with_many_callers_never_wait_for_each_others_places(
     monkeypatch: pytest.MonkeyPatch, jobs: int
 ) -> None:
-    groups = [stage(f"{group}{n}", together=group) for n in range(3) for group in "xyz"]
-    machine, done = await played(monkeypatch, [*groups, stage("a")], {}, jobs=jobs)
+    groups = [planned(f"{group}{n}", together=group) for n in range(3) for group in "xyz"]
+    machine, done = await played(monkeypatch, [*groups, planned("a")], {}, jobs=jobs)
     assert len(done) == 10
     assert 3 <= machine.most_at_once <= max(jobs, 3)

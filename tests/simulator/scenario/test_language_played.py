@@ -61,9 +61,9 @@ def play(tmp_path: Path) -> Play:
     def whole(text: str) -> Call:
         path = tmp_path / "played.yaml"
         path.write_text("about: A test.\n" + dedent(text))
-        (stage,) = plan(load_file(path), repeat=None, seed=3)
-        lane = VirtualLane([stage], tmp_path / "out", lambda *_: None)
-        played = asyncio.run(lane.play(stage))
+        (planned,) = plan(load_file(path), repeat=None, seed=3)
+        lane = VirtualLane([planned], tmp_path / "out", lambda *_: None)
+        played = asyncio.run(lane.play(planned))
         return Call(evaluate(played, "virtual"), played.directory)
 
     return whole
@@ -184,11 +184,11 @@ def test_all_ways_to_leave(play: Play, steps: str, how: str, agents_end: tuple[s
 def test_every_state_of_a_call_is_one_in_which_a_shipped_caller_hangs_up(tmp_path: Path) -> None:
     """All but those that a call leaves within the input that it enters them with."""
     names = ("hang_up_anywhere", "hang_up_connecting", "hang_up_committing", "cancel")
-    stages = plan(load([SHIPPED / f"{name}.yaml" for name in names]), repeat=None, seed=0)
-    lane = VirtualLane(stages, tmp_path, lambda *_: None)
+    planned_calls = plan(load([SHIPPED / f"{name}.yaml" for name in names]), repeat=None, seed=0)
+    lane = VirtualLane(planned_calls, tmp_path, lambda *_: None)
     left = set()
-    for stage in stages:
-        marks = read_timeline(asyncio.run(lane.play(stage)).directory / "timeline.jsonl")
+    for planned in planned_calls:
+        marks = read_timeline(asyncio.run(lane.play(planned)).directory / "timeline.jsonl")
         left |= {
             mark.fields["from"]
             for mark in marks

@@ -13,7 +13,7 @@ from callerside.audio_files import write_wav
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.cli.main import parser
 from callerside.simulator.scenario.durations import Event
-from callerside.simulator.scenario.expectations import DETAILED_HAPPENINGS, Heard
+from callerside.simulator.scenario.expectations import DETAILED_EXPECTATIONS, Heard
 from callerside.simulator.scenario.loader import load_file
 from callerside.simulator.scenario.steps import ACTIONS
 from callerside.simulator.scenario.suite import SHARED_KEYS
@@ -41,7 +41,7 @@ def words() -> Iterator[str]:
     yield from ACTIONS
     yield from get_args(Event)
     yield from (word.split(" ")[0] for word in get_args(Heard))
-    yield from DETAILED_HAPPENINGS
+    yield from DETAILED_EXPECTATIONS
     yield from SHARED_KEYS
 
 

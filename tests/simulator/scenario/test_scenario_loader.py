@@ -137,7 +137,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "never: [[beep]]", "3:9: never 1: expected one of answer, beep"),
         (HEAD + "never: [5]", "3:9: never 1: 5: expected one of answer, beep"),
         (HEAD + "never: [{dtmf: '1', transfer: x}]", "3:9: never 1: this has dtmf and transfer"),
-        (HEAD + "never: [silence 2s]", "needs to be told what, as in {silence: 2s}"),
+        (HEAD + "never: [silence 2s]", "needs a value, as in {silence: 2s}"),
         (
             HEAD + "never:\n- mark: truncated\n  fields:\n    item: x\n    audio_end: 1\n",
             '7:5: "audio_end"; did you mean "audio_end_ms"?',
@@ -226,7 +226,7 @@ def test_a_matrix_is_one_scenario_a_cell(tmp_path: Path) -> None:
         "turns[G722,300]",
         "turns[G722,1000]",
     ]
-    assert cells[3].stage == "turns-G722-1000"
+    assert cells[3].call_name == "turns-G722-1000"
     assert cells[3].caller.codec == "G722"
     assert cells[3].agent == {"turns": {"vad": {"silence_duration_ms": 1000}}}
 

@@ -29,7 +29,7 @@ class Str(ctypes.Structure):
     _fields_ = (("ptr", Text), ("slen", ctypes.c_ssize_t))
 
 
-class Link(ctypes.Structure):
+class ListNode(ctypes.Structure):
     """The two members that every PJLIB list element begins with."""
 
     _fields_ = (("prev", Pointer), ("next", Pointer))
@@ -39,7 +39,7 @@ class _Module(ctypes.Structure):
     """`pjsip_module`."""
 
     _fields_ = (
-        ("link", Link),
+        ("link", ListNode),
         ("name", Str),
         ("id", ctypes.c_int),
         ("priority", ctypes.c_int),
@@ -140,7 +140,7 @@ class StackModule:
         getattr(self.library, _READ)(ctypes.c_void_p(int(data.this)), message)
         return data
 
-    def respond(self, message: int, status: int, headers: Link | None = None) -> None:
+    def respond(self, message: int, status: int, headers: ListNode | None = None) -> None:
         """Answer a request, with a list of headers if there is one, and forget it."""
         listed = None if headers is None else ctypes.byref(headers)
         self.library.pjsip_endpt_respond_stateless(
@@ -152,7 +152,7 @@ class StackModule:
         pool: int = self.library.pjsua_pool_create(b"callerside", size_bytes, size_bytes)
         return pool
 
-    def header(self, name: bytes, value: bytes) -> Link:
+    def header(self, name: bytes, value: bytes) -> ListNode:
         """A list with one header in it, for `respond`."""
         return ring_of(
             self.library.pjsip_generic_string_hdr_create(
@@ -182,11 +182,11 @@ def is_method(described: bytes, method: bytes) -> bool:
     return described.startswith(b"Request msg " + method + b"/")
 
 
-def ring_of(*headers: int) -> Link:
+def ring_of(*headers: int) -> ListNode:
     """A PJLIB list of headers, of which each may stand in one list only; keep what is returned."""
-    head = Link()
+    head = ListNode()
     ring = [ctypes.addressof(head), *headers]
     for before, here, behind in zip(ring[-1:] + ring[:-1], ring, ring[1:] + ring[:1], strict=True):
-        link = Link.from_address(here)
+        link = ListNode.from_address(here)
         link.prev, link.next = before, behind
     return head

@@ -26,10 +26,10 @@ _CALL_ID = re.compile(r"^(?:call-id|i)[ \t]*:[ \t]*(\S+)", re.IGNORECASE | re.MU
 _TO_TAG = re.compile(r"^(?:to|t)[ \t]*:[^\r\n]*;[ \t]*tag[ \t]*=", re.IGNORECASE | re.MULTILINE)
 
 
-class Pulse(StackModule):
+class InDialogOptions(StackModule):
     """Before dialogs. `is_live` is asked whether there is a call of this `Call-ID`."""
 
-    name = b"callerside-pulse"
+    name = b"callerside-options"
     priority = 31
     """Transactions have 16, dialogs 32."""
     needs = (

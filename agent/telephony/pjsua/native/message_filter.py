@@ -19,10 +19,10 @@ _LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNOREC
 """The address of a telephone has 45 characters at most; names of 200 are not for honest callers."""
 
 
-class Guard(StackModule):
+class MalformedMessageFilter(StackModule):
     """Before transactions: what it refuses has never been there."""
 
-    name = b"callerside-guard"
+    name = b"callerside-message-filter"
     priority = 15
     """Transactions have 16."""
     needs = (READ,)

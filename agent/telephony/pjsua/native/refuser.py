@@ -37,7 +37,7 @@ from callerside.agent.telephony.pjsua.native.binding import (
 from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS
 
 OnRefused = Callable[[int, Reason, str], None]
-"""Told the status of a refused call, why, and where it came from."""
+"""Called with the status of a refused call, why, and where it came from."""
 
 _POOL_BYTES = 4_096
 _ALLOW, _SUPPORTED = 4, 36
@@ -60,10 +60,10 @@ _NOT_OURS = {
 _IDENTITY = re.compile(r"^(?:via|v|call-id|i|cseq)[ \t]*:[^\r\n]*", re.IGNORECASE | re.MULTILINE)
 
 
-class Gate(StackModule):
+class InviteRefuser(StackModule):
     """For requests that belong to no call."""
 
-    name = b"callerside-gate"
+    name = b"callerside-invite-refuser"
     priority = 63
     """Behind transactions (16) and dialogs (32), which keep what is theirs; PJSUA's is 64."""
     is_needed = True

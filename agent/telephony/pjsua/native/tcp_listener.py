@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from callerside.agent.telephony.pjsua.admission import LogLimit
-from callerside.agent.telephony.pjsua.connections import Connections, Door
+from callerside.agent.telephony.pjsua.connections import ConnectionPolicy, Connections
 
 _log = structlog.get_logger(__name__)
 
@@ -55,11 +55,11 @@ class TcpListener:
     """PJSIP's listening socket, and who is connected to it."""
 
     def __init__(self, allowed_peers: Sequence[str]) -> None:
-        self._filters: dict[Door, Filter] = {Door.NOBODY: [_DROP]}
+        self._filters: dict[ConnectionPolicy, Filter] = {ConnectionPolicy.NOBODY: [_DROP]}
         if allowed_peers:
-            self._filters[Door.PEERS] = peers_filter(allowed_peers)
+            self._filters[ConnectionPolicy.PEERS] = peers_filter(allowed_peers)
         self._connections = Connections()
-        self._door = Door.EVERYBODY
+        self._policy = ConnectionPolicy.EVERYBODY
         self._socket: socket.socket | None = None
         self._log_limit = LogLimit(per_s=1)
 
@@ -88,22 +88,25 @@ class TcpListener:
 
     def tick(self, now_ns: int) -> None:
         """Let in who may come now."""
-        door = self._connections.door(now_ns)
-        if door == self._door or self._socket is None:
+        policy = self._connections.policy(now_ns)
+        if policy == self._policy or self._socket is None:
             return
-        before, self._door = self._door, door
+        before, self._policy = self._policy, policy
         try:
-            self._attach(self._socket, door)
+            self._attach(self._socket, policy)
         except OSError as error:
-            _log.warning("sip_tcp_unguarded", connects=door.name.lower(), reason=str(error))
-            if self._filters.pop(Door.PEERS, None) is None or door is Door.NOBODY:
+            _log.warning("sip_tcp_unguarded", connects=policy.name.lower(), reason=str(error))
+            if (
+                self._filters.pop(ConnectionPolicy.PEERS, None) is None
+                or policy is ConnectionPolicy.NOBODY
+            ):
                 self.close()  # it would fail again, each time
             return  # a list of peers too long for the kernel: everybody, until it is nobody
-        if door > before and door in self._filters:
-            self._note(door, now_ns)
+        if policy > before and policy in self._filters:
+            self._note(policy, now_ns)
 
-    def _attach(self, listener: socket.socket, door: Door) -> None:
-        program = self._filters.get(door)
+    def _attach(self, listener: socket.socket, policy: ConnectionPolicy) -> None:
+        program = self._filters.get(policy)
         if program is None:
             with contextlib.suppress(FileNotFoundError):  # there was none
                 listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
@@ -113,12 +116,12 @@ class TcpListener:
         where = struct.pack("HP", len(program), ctypes.addressof(code))
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, where)
 
-    def _note(self, door: Door, now_ns: int) -> None:
+    def _note(self, policy: ConnectionPolicy, now_ns: int) -> None:
         unlogged = self._log_limit.passes(now_ns)
         if unlogged is not None:
             _log.warning(
                 "sip_tcp_connections_held_off",
-                connects="allowed peers" if door is Door.PEERS else "nobody",
+                connects="allowed peers" if policy is ConnectionPolicy.PEERS else "nobody",
                 places_taken=self._connections.places_taken(now_ns),
                 unlogged=unlogged,
             )

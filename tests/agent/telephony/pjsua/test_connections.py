@@ -10,8 +10,8 @@ from callerside.agent.telephony.pjsua.admission import CLOSING_NS
 from callerside.agent.telephony.pjsua.connections import (
     NOBODY_FROM,
     PEERS_ONLY_FROM,
+    ConnectionPolicy,
     Connections,
-    Door,
 )
 from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
 
@@ -20,20 +20,20 @@ PEER, OTHER_PEER, STRANGER = "127.0.0.5", "127.1.2.3", "127.0.0.9"
 
 
 @pytest.mark.parametrize(
-    ("taken", "door"),
+    ("taken", "policy"),
     [
-        (0, Door.EVERYBODY),
-        (PEERS_ONLY_FROM - 1, Door.EVERYBODY),
-        (PEERS_ONLY_FROM, Door.PEERS),
-        (NOBODY_FROM - 1, Door.PEERS),
-        (NOBODY_FROM, Door.NOBODY),
+        (0, ConnectionPolicy.EVERYBODY),
+        (PEERS_ONLY_FROM - 1, ConnectionPolicy.EVERYBODY),
+        (PEERS_ONLY_FROM, ConnectionPolicy.PEERS),
+        (NOBODY_FROM - 1, ConnectionPolicy.PEERS),
+        (NOBODY_FROM, ConnectionPolicy.NOBODY),
     ],
 )
-def test_the_more_are_connected_the_fewer_may_come(taken: int, door: Door) -> None:
+def test_the_more_are_connected_the_fewer_may_come(taken: int, policy: ConnectionPolicy) -> None:
     connections = Connections()
     for number in range(taken):
         connections.opened(number)
-    assert connections.door(0) is door
+    assert connections.policy(0) is policy
 
 
 def test_a_closed_connection_takes_its_place_for_a_while() -> None:
@@ -41,8 +41,8 @@ def test_a_closed_connection_takes_its_place_for_a_while() -> None:
     for number in range(NOBODY_FROM):
         connections.opened(number)
         connections.closed(number, number)
-    assert connections.door(CLOSING_NS - 1) is Door.NOBODY
-    assert connections.door(CLOSING_NS) is Door.PEERS
+    assert connections.policy(CLOSING_NS - 1) is ConnectionPolicy.NOBODY
+    assert connections.policy(CLOSING_NS) is ConnectionPolicy.PEERS
     assert connections.places_taken(CLOSING_NS + NOBODY_FROM) == 0
 
 

@@ -10,7 +10,7 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaHeld,
 )
-from callerside.agent.telephony.pjsua.input_queue import MAX_WAITING_MS, Inbox
+from callerside.agent.telephony.pjsua.input_queue import MAX_WAITING_MS, InputQueue
 
 BOUND = 2 * MAX_WAITING_MS // 20
 
@@ -29,35 +29,35 @@ async def turns_of_the_loop() -> None:
 
 
 async def test_what_waits_before_start_comes_first_and_never_within_a_call() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
-    inbox.post(heard(1))
-    inbox.start(got.append)
-    inbox.post(heard(2))
+    inputs.post(heard(1))
+    inputs.start(got.append)
+    inputs.post(heard(2))
     assert got == []
     await turns_of_the_loop()
     assert got == [heard(1), heard(2)]
 
 
 async def test_an_input_may_cause_another() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
 
     def on_input(item: LegInput) -> None:
         got.append(item)
         if len(got) < 3:
-            inbox.post(heard(len(got)))
+            inputs.post(heard(len(got)))
             assert len(got) < 3, "delivered within the call"
 
-    inbox.start(on_input)
-    inbox.post(heard(0))
+    inputs.start(on_input)
+    inputs.post(heard(0))
     for _ in range(3):
         await turns_of_the_loop()
     assert got == [heard(0), heard(1), heard(2)]
 
 
 async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     done = asyncio.Event()
 
@@ -68,9 +68,9 @@ async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
 
     def post_all() -> None:
         for number in range(400):
-            inbox.post(heard(number))
+            inputs.post(heard(number))
 
-    inbox.start(on_input)
+    inputs.start(on_input)
     thread = threading.Thread(target=post_all)
     thread.start()
     await asyncio.wait_for(done.wait(), 10)
@@ -79,36 +79,36 @@ async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
 
 
 async def test_a_post_that_wakes_nobody_is_delivered_with_the_next() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
-    inbox.start(got.append)
-    inbox.post(played(1), wake=False)
+    inputs.start(got.append)
+    inputs.post(played(1), wake=False)
     await turns_of_the_loop()
     assert got == []
-    inbox.post(heard(1))
+    inputs.post(heard(1))
     await turns_of_the_loop()
     assert got == [played(1), heard(1)]
 
 
 async def test_a_stuck_loop_costs_audio_but_no_count_and_no_signal() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
-    inbox.start(got.append)
+    inputs.start(got.append)
     for number in range(BOUND):
-        inbox.post(heard(number))
-    inbox.post(heard(BOUND))
-    inbox.post(played(480))
-    inbox.post(played(20))
-    inbox.post(MediaHeld())
-    assert inbox.dropped_frames == 1
+        inputs.post(heard(number))
+    inputs.post(heard(BOUND))
+    inputs.post(played(480))
+    inputs.post(played(20))
+    inputs.post(MediaHeld())
+    assert inputs.dropped_frames == 1
     await turns_of_the_loop()
-    inbox.post(played(1))
+    inputs.post(played(1))
     await turns_of_the_loop()
     assert got[BOUND:] == [MediaHeld(), played(501)]
 
 
 async def test_an_input_that_fails_silences_no_other() -> None:
-    inbox = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
 
     pressed = DtmfReceived(digit="1", method="info")
@@ -118,16 +118,16 @@ async def test_an_input_that_fails_silences_no_other() -> None:
         if item == pressed:
             raise RuntimeError("broken")
 
-    inbox.start(on_input)
-    inbox.post(pressed)
-    inbox.post(heard(1))
+    inputs.start(on_input)
+    inputs.post(pressed)
+    inputs.post(heard(1))
     await turns_of_the_loop()
     assert got == [pressed, heard(1)]
 
 
 def test_a_loop_that_is_closed_is_no_error_in_the_media_thread() -> None:
     loop = asyncio.new_event_loop()
-    inbox = Inbox(loop)
-    inbox.start(print)
+    inputs = InputQueue(loop)
+    inputs.start(print)
     loop.close()
-    inbox.post(heard(1))
+    inputs.post(heard(1))

@@ -7,11 +7,11 @@ from callerside.agent.telephony.pjsua.admission import Admission
 from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.message_filter import (
-    Guard,
+    MalformedMessageFilter,
     breaks_off,
     has_long_address,
 )
-from callerside.agent.telephony.pjsua.native.refuser import Gate
+from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.options import SipOptions
 
 
@@ -19,7 +19,7 @@ def test_without_pjsips_functions_no_call_is_taken(monkeypatch: pytest.MonkeyPat
     """What cannot be refused cannot be taken either: PJSUA would take it from anybody."""
     monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
     options = SipOptions()
-    gate = Gate(Admission(options, list), 5, lambda _status, _reason, _source: None)
+    gate = InviteRefuser(Admission(options, list), 5, lambda _status, _reason, _source: None)
     with pytest.raises(SipError, match=r"pjsua_get_pjsip_endpt.*pjsua2-python"):
         gate.open()
 
@@ -27,9 +27,9 @@ def test_without_pjsips_functions_no_call_is_taken(monkeypatch: pytest.MonkeyPat
 def test_without_them_nothing_is_guarded_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
     with capture_logs() as logs:
-        Guard().open()
+        MalformedMessageFilter().open()
     assert [(line["event"], line["module"]) for line in logs] == [
-        ("sip_module_missing", "callerside-guard")
+        ("sip_module_missing", "callerside-message-filter")
     ]
 
 

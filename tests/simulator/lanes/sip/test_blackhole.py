@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from callerside.simulator.lanes.sip.blackhole import BlackHole
+from callerside.simulator.lanes.sip.blackhole import SocketBlackhole
 
 
 def udp() -> socket.socket:
@@ -15,10 +15,10 @@ def udp() -> socket.socket:
 
 
 def test_nothing_passes_in_either_direction_and_others_are_left_alone() -> None:
-    hole = BlackHole()
+    blackhole = SocketBlackhole()
     with udp() as cut, udp() as other, udp() as peer:
         address = cut.getsockname()
-        hole.swallow("udp", [address[1]])
+        blackhole.cut("udp", [address[1]])
         with pytest.raises(OSError, match="Invalid argument"):
             cut.sendto(b"out", peer.getsockname())
         peer.sendto(b"in", address)
@@ -31,20 +31,20 @@ def test_nothing_passes_in_either_direction_and_others_are_left_alone() -> None:
             late.bind(address)
         other.sendto(b"passes", peer.getsockname())
         assert peer.recv(10) == b"passes"
-    hole.close()
+    blackhole.close()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(address)
 
 
 def test_a_connection_that_was_cut_is_not_even_closed_for_the_other_side() -> None:
-    hole = BlackHole()
+    blackhole = SocketBlackhole()
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as cut,
         server.accept()[0] as peer,
     ):
         peer.settimeout(0.1)
-        hole.swallow("tcp", [cut.getsockname()[1]])
+        blackhole.cut("tcp", [cut.getsockname()[1]])
         with pytest.raises(OSError, match="Broken pipe"):
             cut.send(b"out")
         assert cut.recv(10) == b"", "the stack sees an end"
@@ -52,5 +52,5 @@ def test_a_connection_that_was_cut_is_not_even_closed_for_the_other_side() -> No
         cut.close()
         with pytest.raises(TimeoutError):
             peer.recv(10)  # neither data nor an end
-        hole.close()
+        blackhole.close()
         assert peer.recv(10) == b""

@@ -54,7 +54,7 @@ def test_what_a_server_tells_late_of_a_connection_that_came_to_nothing(tmp_path:
 
 
 def told_to_be_over(directory: Path, work: Path) -> None:
-    """All timelines of stage x, whose server's session is over."""
+    """All timelines of call x, whose server's session is over."""
     written(directory, mark(0, "call_dialed", uri="sip:x"), mark(9, "scenario_ended"))
     for name, marks in (
         ("agent/x-1.jsonl", [mark(1, "realtime_connected"), mark(9, "call_ended")]),

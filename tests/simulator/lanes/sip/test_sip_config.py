@@ -10,7 +10,7 @@ from callerside.audio_files import write_wav
 from callerside.fakes.recording.format import Entry, Header, Recording, write_recording
 from callerside.fakes.script.loader import load_script
 from callerside.fakes.script.prepare import prepare
-from callerside.simulator.lanes.planned_call import Stage
+from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.config import agent_config, child_environment, write_scripts
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load_file
@@ -34,7 +34,7 @@ steps: [hang_up]
 """
 
 
-def stages(folder: Path) -> list[Stage]:
+def planned_calls(folder: Path) -> list[PlannedCall]:
     write_wav(folder / "own.wav", to_samples(tone(300, 300, 44_100)), 44_100)
     sound = tone(300, 300, 24_000)
     said = {"type": "response.output_audio.delta", "response_id": "a", "delta": sound}
@@ -44,24 +44,24 @@ def stages(folder: Path) -> list[Stage]:
 
 
 def test_the_server_reads_the_script_of_each_stage_as_it_was_written(tmp_path: Path) -> None:
-    told = stages(tmp_path)
+    told = planned_calls(tmp_path)
     write_scripts(told, tmp_path / "scripts")
-    for stage in told:
-        read = load_script(tmp_path / "scripts" / f"{stage.name}.yaml")
-        assert read == stage.scenario.realtime.resolved(tmp_path)
+    for planned in told:
+        read = load_script(tmp_path / "scripts" / f"{planned.name}.yaml")
+        assert read == planned.scenario.realtime.resolved(tmp_path)
         assert [bool(line.pcm) for line in prepare(read).replies] == [True, False, True, True]
 
 
 def test_the_agent_has_the_settings_of_each_stage_by_the_called_number(tmp_path: Path) -> None:
-    told = stages(tmp_path)
+    told = planned_calls(tmp_path)
     config = yaml.safe_load(yaml.safe_dump(agent_config(told, "ws://127.0.0.1:9", tmp_path)))
     settings = Settings.model_validate(config)
-    for stage in told:
-        own = settings.for_call(stage.name)
-        wanted = CallSettings.model_validate(stage.scenario.agent)
+    for planned in told:
+        own = settings.for_call(planned.name)
+        wanted = CallSettings.model_validate(planned.scenario.agent)
         assert own.turns == wanted.turns
         assert own.greeting.interruptible
-        assert str(own.greeting.cache_dir).endswith(f"greetings/{stage.greeting_cache}")
+        assert str(own.greeting.cache_dir).endswith(f"greetings/{planned.greeting_cache}")
 
 
 def test_no_key_and_no_setting_of_ours_reaches_a_child() -> None:

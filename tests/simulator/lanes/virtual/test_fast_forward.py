@@ -37,15 +37,15 @@ SEEDS = range(25)
 
 
 def played(scenario: Scenario, *, trace: bool, frame_by_frame: bool) -> VirtualCall:
-    stage = plan([scenario], repeat=1, seed=3)[0]
+    planned = plan([scenario], repeat=1, seed=3)[0]
     timeline = {"timeline": {"trace_audio": trace}}
     settings = CallSettings.model_validate({**scenario.agent, **timeline})
-    options = options_for(scenario, settings, stage.seed)
+    options = options_for(scenario, settings, planned.seed)
     return play_call(
         scenario,
         utterances.prepare(scenario, options.line.sample_rate_hz),
-        stage=stage.name,
-        seed=stage.seed,
+        call=planned.name,
+        seed=planned.seed,
         settings=settings,
         prompts=MemoryPrompts(),
         options=VirtualOptions(line=options.line, frame_by_frame=frame_by_frame),
@@ -85,7 +85,7 @@ def test_shipped_calls_are_the_same_either_way_untraced(name: str) -> None:
 
 
 def frames_told(call: VirtualCall) -> int:
-    return sum(isinstance(step.given, AudioReceived) for step in call.tape)
+    return sum(isinstance(step.given, AudioReceived) for step in call.trace)
 
 
 def test_most_frames_of_an_ordinary_call_pass_many_at_once() -> None:

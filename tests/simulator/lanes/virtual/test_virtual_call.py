@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from callerside.simulator.lanes.planned_call import Played, Stage
+from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario import loader
@@ -21,23 +21,23 @@ FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_cal
 EVIDENCE = ["call.json", "call.wav", "server_heard.wav", "timeline.jsonl"]
 
 
-def stages(seed: int = 1) -> list[Stage]:
+def planned_calls(seed: int = 1) -> list[PlannedCall]:
     return plan(loader.load(FIRST_THREE), repeat=1, seed=seed)
 
 
-def show_nobody(stage: str, phase: str) -> None:
+def show_nobody(call: str, phase: str) -> None:
     """Nobody watches."""
 
 
-def play(directory: Path, seed: int = 1) -> dict[str, Played]:
-    """As a run does, one stage after the other."""
-    to_play = stages(seed)
+def play(directory: Path, seed: int = 1) -> dict[str, PlayedCall]:
+    """As a run does, one call after the other."""
+    to_play = planned_calls(seed)
     lane = VirtualLane(to_play, directory, show_nobody)
-    return {stage.name: asyncio.run(lane.play(stage)) for stage in to_play}
+    return {planned.name: asyncio.run(lane.play(planned)) for planned in to_play}
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PlayedCall]:
     return play(tmp_path_factory.mktemp("virtual"))
 
 
@@ -49,19 +49,19 @@ def digests(directory: Path) -> dict[str, str]:
     }
 
 
-def marks_named(call: Played, name: str) -> list[dict[str, object]]:
+def marks_named(call: PlayedCall, name: str) -> list[dict[str, object]]:
     marks = read_timeline(call.directory / "timeline.jsonl")
     return [dict(mark.fields) for mark in marks if mark.name == name]
 
 
 @pytest.mark.parametrize("name", ["first_call", "second_call", "barge_in"])
-def test_plays_the_shipped_scenarios(played: dict[str, Played], name: str) -> None:
+def test_plays_the_shipped_scenarios(played: dict[str, PlayedCall], name: str) -> None:
     assert (played[name].verdict, played[name].detail) == ("passed", "every step went as written")
     assert sorted(path.name for path in played[name].directory.iterdir()) == EVIDENCE
 
 
 def test_a_later_call_finds_the_greeting_in_the_cache_of_the_one_before(
-    played: dict[str, Played],
+    played: dict[str, PlayedCall],
 ) -> None:
     assert [f["origin"] for f in marks_named(played["first_call"], "greeting_started")] == [
         "generated"
@@ -71,7 +71,7 @@ def test_a_later_call_finds_the_greeting_in_the_cache_of_the_one_before(
     ]
 
 
-def test_every_party_tells_of_its_end(played: dict[str, Played]) -> None:
+def test_every_party_tells_of_its_end(played: dict[str, PlayedCall]) -> None:
     for call in played.values():
         marks = read_timeline(call.directory / "timeline.jsonl")
         names = {(mark.source, mark.name) for mark in marks}
@@ -82,7 +82,7 @@ def test_every_party_tells_of_its_end(played: dict[str, Played]) -> None:
         } <= names
 
 
-def test_the_server_hears_what_the_caller_says(played: dict[str, Played]) -> None:
+def test_the_server_hears_what_the_caller_says(played: dict[str, PlayedCall]) -> None:
     directory = played["first_call"].directory
     call, rate_hz = soundfile.read(directory / "call.wav", dtype="int16")
     heard, heard_hz = soundfile.read(directory / "server_heard.wav", dtype="int16")
@@ -94,13 +94,17 @@ def test_the_server_hears_what_the_caller_says(played: dict[str, Played]) -> Non
     assert np.array_equal(aligned[:length], mouth[:length])
 
 
-def test_a_seed_repeats_a_call_to_the_last_byte(played: dict[str, Played], tmp_path: Path) -> None:
+def test_a_seed_repeats_a_call_to_the_last_byte(
+    played: dict[str, PlayedCall], tmp_path: Path
+) -> None:
     play(tmp_path)
     first = played["first_call"].directory.parents[1]
     assert digests(tmp_path) == digests(first)
 
 
-def test_another_process_makes_the_same_bytes(played: dict[str, Played], tmp_path: Path) -> None:
+def test_another_process_makes_the_same_bytes(
+    played: dict[str, PlayedCall], tmp_path: Path
+) -> None:
     program = (
         "import sys; sys.path[:0] = sys.argv[1:3]; from pathlib import Path;"
         "from test_virtual_call import play; play(Path(sys.argv[3]))"
@@ -115,7 +119,7 @@ def test_another_process_makes_the_same_bytes(played: dict[str, Played], tmp_pat
     assert digests(tmp_path) == digests(first)
 
 
-def test_another_seed_makes_another_call(played: dict[str, Played], tmp_path: Path) -> None:
+def test_another_seed_makes_another_call(played: dict[str, PlayedCall], tmp_path: Path) -> None:
     play(tmp_path, seed=2)
     first = played["first_call"].directory.parents[1]
     assert digests(tmp_path) != digests(first)

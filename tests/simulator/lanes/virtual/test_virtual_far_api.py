@@ -28,14 +28,14 @@ def played(folder: Path, text: str, prompts: MemoryPrompts | None = None) -> Vir
     path = folder / "far.yaml"
     path.write_text("about: A test.\n" + dedent(text))
     (scenario,) = load_file(path)
-    stage = plan([scenario], repeat=1, seed=3)[0]
+    planned = plan([scenario], repeat=1, seed=3)[0]
     settings = CallSettings.model_validate(scenario.agent)
-    options = options_for(scenario, settings, stage.seed)
+    options = options_for(scenario, settings, planned.seed)
     return play_call(
         scenario,
         utterances.prepare(scenario, options.line.sample_rate_hz),
-        stage=stage.name,
-        seed=stage.seed,
+        call=planned.name,
+        seed=planned.seed,
         settings=settings,
         prompts=prompts or MemoryPrompts(),
         options=VirtualOptions(line=options.line, path=FAR),

@@ -22,8 +22,8 @@ from callerside.marks import Mark
 from callerside.simulator.caller.audio import utterances
 from callerside.simulator.lanes.virtual.audio_invariants import ALL
 from callerside.simulator.lanes.virtual.call import play_call
-from callerside.simulator.lanes.virtual.invariants import Witness, check, recovers
-from callerside.simulator.lanes.virtual.playout_model import retell
+from callerside.simulator.lanes.virtual.invariants import TracedCall, check, recovers
+from callerside.simulator.lanes.virtual.playout_model import replay_playout
 from callerside.simulator.scenario.model import Scenario
 
 BARGE_IN: dict[str, Any] = {
@@ -47,53 +47,53 @@ BARGE_IN: dict[str, Any] = {
 }
 
 
-def play(data: dict[str, Any]) -> Witness:
+def play(data: dict[str, Any]) -> TracedCall:
     scenario = Scenario.model_validate(data).named("call")
     settings = CallSettings.model_validate(scenario.agent)
     call = play_call(
         scenario,
         utterances.prepare(scenario, 24_000),
-        stage="call",
+        call="call",
         seed=1,
         settings=settings,
         prompts=MemoryPrompts(),
     )
-    return Witness(scenario=scenario, settings=settings, call=call)
+    return TracedCall(scenario=scenario, settings=settings, call=call)
 
 
 @pytest.fixture(scope="module")
-def good() -> Witness:
+def good() -> TracedCall:
     return play(BARGE_IN)
 
 
-def tampered(good: Witness, **changes: Any) -> Witness:
-    return Witness(
+def tampered(good: TracedCall, **changes: Any) -> TracedCall:
+    return TracedCall(
         scenario=good.scenario, settings=good.settings, call=replace(good.call, **changes)
     )
 
 
-def broken(witness: Witness) -> set[str]:
-    return {breach.invariant for breach in check(witness, {**ALL, "recovers": recovers})}
+def broken(traced: TracedCall) -> set[str]:
+    return {breach.invariant for breach in check(traced, {**ALL, "recovers": recovers})}
 
 
-def test_everything_holds_in_a_good_call(good: Witness) -> None:
+def test_everything_holds_in_a_good_call(good: TracedCall) -> None:
     assert broken(good) == set()
-    assert len(retell(good).cuts) == 1
+    assert len(replay_playout(good).truncations) == 1
 
 
-def changed_marks(good: Witness, change: Callable[[Mark], Mark | None]) -> Witness:
+def changed_marks(good: TracedCall, change: Callable[[Mark], Mark | None]) -> TracedCall:
     marks = [changed for mark in good.call.agent_marks if (changed := change(mark))]
     return tampered(good, agent_marks=marks)
 
 
-def test_a_leap_between_states_is_found(good: Witness) -> None:
+def test_a_leap_between_states_is_found(good: TracedCall) -> None:
     def leap(mark: Mark) -> Mark | None:
         return None if mark.fields.get("to") == "PROCESSING" else mark
 
     assert broken(changed_marks(good, leap)) == {"only_legal_transitions"}
 
 
-def test_a_trigger_out_of_place_is_found_unless_a_fault_explains_it(good: Witness) -> None:
+def test_a_trigger_out_of_place_is_found_unless_a_fault_explains_it(good: TracedCall) -> None:
     dropped = Mark(
         at_ns=NS_PER_S,
         source="agent",
@@ -106,15 +106,15 @@ def test_a_trigger_out_of_place_is_found_unless_a_fault_explains_it(good: Witnes
     realtime = {**BARGE_IN["realtime"], "faults": [{"fault": "reorder", "at": "event 99"}]}
     excused = Scenario.model_validate({**BARGE_IN, "realtime": realtime})
     call = replace(good.call, agent_marks=marks)
-    assert broken(Witness(scenario=excused, settings=good.settings, call=call)) == set()
+    assert broken(TracedCall(scenario=excused, settings=good.settings, call=call)) == set()
 
 
 @pytest.mark.parametrize("changes", [{"finish": None}, {"agent_ended": False}])
-def test_a_call_without_an_end_is_found(good: Witness, changes: dict[str, Any]) -> None:
+def test_a_call_without_an_end_is_found(good: TracedCall, changes: dict[str, Any]) -> None:
     assert broken(tampered(good, **changes)) == {"ends_in_bounded_time"}
 
 
-def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
+def test_a_call_that_outlives_its_leg_is_found(good: TracedCall) -> None:
     def late(mark: Mark) -> Mark:
         ended = mark.name == "call_ended"
         return structs.replace(mark, at_ns=mark.at_ns + NS_PER_S) if ended else mark
@@ -122,23 +122,23 @@ def test_a_call_that_outlives_its_leg_is_found(good: Witness) -> None:
     assert broken(changed_marks(good, late)) == {"ends_in_bounded_time"}
 
 
-def test_an_answer_that_was_asked_for_before_the_greeting_is_found(good: Witness) -> None:
+def test_an_answer_that_was_asked_for_before_the_greeting_is_found(good: TracedCall) -> None:
     asked = {"type": "response.create", "response": {"metadata": {"purpose": "turn"}}}
-    tape = list(good.tape)
-    place = next(i for i, step in enumerate(tape) if step.effects and step.at_ns > NS_PER_S)
+    trace = list(good.trace)
+    place = next(i for i, step in enumerate(trace) if step.effects and step.at_ns > NS_PER_S)
     early = events.SendEvent(event={**asked, "event_id": "early"})
-    tape[place] = tape[place]._replace(effects=[*tape[place].effects, early])
-    assert "greets_first" in broken(tampered(good, tape=tape))
+    trace[place] = trace[place]._replace(effects=[*trace[place].effects, early])
+    assert "greets_first" in broken(tampered(good, trace=trace))
 
 
-def test_a_flood_of_effects_is_found(good: Witness) -> None:
-    tape = list(good.tape)
+def test_a_flood_of_effects_is_found(good: TracedCall) -> None:
+    trace = list(good.trace)
     mark = events.EmitMark(name="state", at_ns=0)
-    tape[10] = tape[10]._replace(effects=[*tape[10].effects, *[mark] * 501])
-    assert broken(tampered(good, tape=tape)) == {"queues_stay_bounded"}
+    trace[10] = trace[10]._replace(effects=[*trace[10].effects, *[mark] * 501])
+    assert broken(tampered(good, trace=trace)) == {"queues_stay_bounded"}
 
 
-def test_a_greeting_that_was_cut_and_called_whole_is_found(good: Witness) -> None:
+def test_a_greeting_that_was_cut_and_called_whole_is_found(good: TracedCall) -> None:
     def shorter(mark: Mark) -> Mark:
         if mark.name != "greeting_ended":
             return mark
@@ -147,28 +147,28 @@ def test_a_greeting_that_was_cut_and_called_whole_is_found(good: Witness) -> Non
     assert broken(changed_marks(good, shorter)) == {"greetings_are_whole_or_marked"}
 
 
-def test_a_greeting_without_an_end_is_found(good: Witness) -> None:
+def test_a_greeting_without_an_end_is_found(good: TracedCall) -> None:
     last = next(i for i, m in enumerate(good.call.agent_marks) if m.name == "greeting_started")
     marks = good.call.agent_marks[: last + 1]
     assert "greetings_are_whole_or_marked" in broken(tampered(good, agent_marks=marks))
 
 
-def test_a_greeting_whose_end_nobody_marked_is_found(good: Witness) -> None:
+def test_a_greeting_whose_end_nobody_marked_is_found(good: TracedCall) -> None:
     def unsaid(mark: Mark) -> Mark | None:
         return None if mark.name == "greeting_ended" else mark
 
     assert broken(changed_marks(good, unsaid)) == {"greetings_are_whole_or_marked"}
 
 
-def changed_effects(good: Witness, change: Callable[[Effect], list[Effect]]) -> Witness:
-    tape = [
+def changed_effects(good: TracedCall, change: Callable[[Effect], list[Effect]]) -> TracedCall:
+    trace = [
         step._replace(effects=[new for effect in step.effects for new in change(effect)])
-        for step in good.tape
+        for step in good.trace
     ]
-    return tampered(good, tape=tape)
+    return tampered(good, trace=trace)
 
 
-def test_an_append_that_no_session_hears_is_found(good: Witness) -> None:
+def test_an_append_that_no_session_hears_is_found(good: TracedCall) -> None:
     early = events.SendEvent(event={"type": "input_audio_buffer.append", "audio": b""})
 
     def too_early(effect: Effect) -> list[Effect]:
@@ -177,7 +177,7 @@ def test_an_append_that_no_session_hears_is_found(good: Witness) -> None:
     assert broken(changed_effects(good, too_early)) == {"appends_reach_a_session"}
 
 
-def test_more_audio_than_may_wait_is_found(good: Witness) -> None:
+def test_more_audio_than_may_wait_is_found(good: TracedCall) -> None:
     def again_and_again(effect: Effect) -> list[Effect]:
         return [effect] * (200 if isinstance(effect, events.Play) else 1)
 
@@ -211,30 +211,30 @@ def test_a_caller_who_is_kept_although_there_is_no_hope_is_found(faults: list[An
     data = {"about": "No hope.", "agent": agent, "realtime": {"faults": faults}}
     hopeless = play({**data, "steps": [{"pause": 9000}, "hang_up"]})
     assert broken(hopeless) == set()
-    # Nobody hung up, and the tape goes on.
+    # Nobody hung up, and the trace goes on.
     kept = changed_effects(hopeless, lambda e: [] if isinstance(e, events.HangUp) else [e])
-    kept.tape[-1] = kept.tape[-1]._replace(at_ns=kept.tape[-1].at_ns + 10 * NS_PER_S)
+    kept.trace[-1] = kept.trace[-1]._replace(at_ns=kept.trace[-1].at_ns + 10 * NS_PER_S)
     assert "gives_up_in_bounded_time" in broken(kept)
 
 
-def test_audio_of_a_truncated_item_at_the_ear_is_found(good: Witness) -> None:
-    (cut,) = retell(good).cuts
+def test_audio_of_a_truncated_item_at_the_ear_is_found(good: TracedCall) -> None:
+    (cut,) = replay_playout(good).truncations
     recorder = good.call.recorder
     mouth, ear = recorder.channels()
-    unheard = bytes(retell(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
+    unheard = bytes(replay_playout(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
     line = _as_heard(unheard)
     spoiled = replace(recorder, mouth=[mouth, bytes(len(line))], ear=[ear, line])
     assert broken(tampered(good, recorder=spoiled)) == {"truncated_audio_is_not_heard"}
 
 
-def test_a_truncation_past_what_was_played_is_found(good: Witness) -> None:
-    tape = [
+def test_a_truncation_past_what_was_played_is_found(good: TracedCall) -> None:
+    trace = [
         step._replace(given=structs.replace(step.given, samples=0))
         if isinstance(step.given, FramePlayed)
         else step
-        for step in good.tape
+        for step in good.trace
     ]
-    assert "truncations_are_true" in broken(tampered(good, tape=tape))
+    assert "truncations_are_true" in broken(tampered(good, trace=trace))
 
 
 def test_a_caller_who_is_never_answered_is_found() -> None:
