@@ -43,8 +43,8 @@ def _run(session: nox.Session, *command: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style: ruff's rules and its format; and the doors between the rooms (import-linter)."""
-    session.install("-q", "-c", "constraints.txt", "ruff", "import-linter")
+    """Style (ruff), the doors between the rooms (import-linter), pages made from the code."""
+    _install(session, "sim,lint")
     _lint(session)
 
 
@@ -52,6 +52,14 @@ def _lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-logo", silent=True)
+    session.run("python", "tools/reference.py", "--check")
+
+
+@nox.session
+def reference(session: nox.Session) -> None:
+    """Write the pages, and parts of pages, that are made from the code, where they are stale."""
+    _install(session, "sim")
+    session.run("python", "tools/reference.py")
 
 
 @nox.session

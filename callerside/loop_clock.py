@@ -18,9 +18,8 @@ class LoopClock:
         self._loop = loop
         self._instants: dict[int, _Instant] = {}
 
-    def now_ns(self) -> int:
-        """See `Clock.now_ns`."""
-        return time.monotonic_ns()
+    now_ns = staticmethod(time.monotonic_ns)
+    """See `Clock.now_ns`; asked with every input of every call."""
 
     def call_at(self, when_ns: int, callback: Callable[[], None]) -> Timer:
         """See `Clock.call_at`."""

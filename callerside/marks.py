@@ -5,8 +5,8 @@ Every process of a run writes its own timeline file, one JSON object a line:
     {"at_ns": 123, "source": "agent", "call": "c1", "name": "answered", "fields": {"status": 200}}
 
 `at_ns` is `time.monotonic_ns`, shared by all processes of one Linux host, so that the timelines
-of one call merge by sorting. Names are past-tense facts; `docs/marks.md` lists them all with their
-fields. Fields hold JSON values only: never a key, never audio.
+of one call merge by sorting. Names are past-tense facts; `callerside.mark_registry` declares them
+all with their fields. Fields hold JSON values only: never a key, never audio.
 """
 
 import json

@@ -12,6 +12,7 @@ from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import EvidenceError
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
+from callerside.reports.metrics.registry import METRICS, TOLERANCE
 from callerside.reports.pages.benchmarks import BenchError, beside, load_benches, saved
 from callerside.reports.pages.html import bench_page
 from callerside.reports.verdict.baselines import (
@@ -20,8 +21,8 @@ from callerside.reports.verdict.baselines import (
     load_results,
     save_baseline,
 )
-from callerside.reports.verdict.budget import UNITS, BudgetError
-from callerside.reports.verdict.compare import TOLERANCE, Change, compare, notes, regressions
+from callerside.reports.verdict.budget import BudgetError
+from callerside.reports.verdict.compare import Change, compare, notes, regressions
 from callerside.timelines import TimelineError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -129,8 +130,8 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
 
 def _tolerance(text: str) -> tuple[str | None, float]:
     name, _, number = text.rpartition("=")
-    if name and name not in UNITS:
-        raise argparse.ArgumentTypeError(f"{name}: no such metric; known: {', '.join(UNITS)}")
+    if name and name not in METRICS:
+        raise argparse.ArgumentTypeError(f"{name}: no such metric; known: {', '.join(METRICS)}")
     try:
         tolerated = float(number)
     except ValueError:

@@ -156,6 +156,7 @@ def test_the_wheel_brings_one_name_and_every_file_of_it(built: Path) -> None:
         if not folder.endswith("__pycache__")
     }
     assert {name for name in names if name.startswith("callerside/")} == there
+    assert [name for name in names if name.endswith(".md")] == []  # no page is read at run time
 
 
 def test_the_sdist_is_no_more_than_what_the_wheel_is_made_of(built: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from callerside.agent.config import loader as config
-from callerside.reports.verdict.budget import UNITS
+from callerside.reports.metrics.registry import METRICS
 from callerside.simulator.cli import main
 from callerside.simulator.scenario import loader
 
@@ -74,7 +74,7 @@ def test_links_and_pictures_lead_to_files() -> None:
 def test_the_measured_table_is_of_real_metrics_and_its_command_of_real_scenarios() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     assert len(rows) >= 8
-    assert [name for name in rows if name not in UNITS] == []
+    assert [name for name in rows if name not in METRICS] == []
     (command,) = [block for block in blocks("console") if "callerside run" in block]
     files = [word for word in command.split() if word.endswith(".yaml")]
     assert [scenario.name for scenario in loader.load([ROOT / name for name in files])] == [

@@ -1,6 +1,7 @@
 """Where the parts of the call machine put their effects while one input is handled.
 
-The machine sets `now_ns`, hands the input to the parts that it concerns, and takes what gathered.
+The machine sets `now_ns` and an empty list of `effects`, hands the input to the parts that it
+concerns, and returns what gathered.
 """
 
 from typing import Any
@@ -14,36 +15,33 @@ class CallContext:
 
     def __init__(self) -> None:
         self.now_ns = 0
-        self._effects: list[Effect] = []
+        self.effects: list[Effect] = []
         self._timers: set[Timer] = set()
         self._events_sent = 0
 
     def add(self, effect: Effect) -> None:
         """Want an effect."""
-        self._effects.append(effect)
-
-    def take(self) -> list[Effect]:
-        """What has gathered since the last time."""
-        effects = self._effects
-        self._effects = []
-        return effects
+        self.effects.append(effect)
 
     def mark(self, name: str, fields: dict[str, Any] | None = None, *, at_ns: int = 0) -> None:
         """Write a mark, as of now unless `at_ns` is given."""
-        self._effects.append(EmitMark(name=name, at_ns=at_ns or self.now_ns, fields=fields or {}))
+        self.effects.append(EmitMark(name=name, at_ns=at_ns or self.now_ns, fields=fields or {}))
 
     def send(self, event: dict[str, Any]) -> str:
         """Send an event with an `event_id` of our own, by which an `error` can name it."""
         self._events_sent += 1
         event_id = f"agent_{self._events_sent}"
-        self._effects.append(SendEvent(event={**event, "event_id": event_id}))
+        self.effects.append(SendEvent(event={**event, "event_id": event_id}))
         return event_id
 
     def set_timer(self, timer: Timer, delay_ms: float) -> None:
         """Have `TimerFired` come after `delay_ms`."""
+        self.set_timer_at(timer, self.now_ns + round(delay_ms * NS_PER_MS))
+
+    def set_timer_at(self, timer: Timer, at_ns: int) -> None:
+        """Be told `TimerFired` at `at_ns`."""
         self._timers.add(timer)
-        at_ns = self.now_ns + round(delay_ms * NS_PER_MS)
-        self._effects.append(SetTimer(timer=timer, at_ns=at_ns))
+        self.effects.append(SetTimer(timer=timer, at_ns=at_ns))
 
     def is_running(self, timer: Timer) -> bool:
         """Whether a timer has been set and has not fired yet."""
@@ -53,7 +51,7 @@ class CallContext:
         """Call a timer off, if it is running."""
         if timer in self._timers:
             self._timers.remove(timer)
-            self._effects.append(CancelTimer(timer=timer))
+            self.effects.append(CancelTimer(timer=timer))
 
     def cancel_all_timers(self) -> None:
         """Call every timer off."""

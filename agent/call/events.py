@@ -198,7 +198,7 @@ class RunTool:
 
 
 class EmitMark(Struct, frozen=True, kw_only=True):
-    """Write a mark (docs/marks.md)."""
+    """Write a mark (`callerside.mark_registry`)."""
 
     name: str
     at_ns: int

@@ -136,19 +136,25 @@ class Conversation:
         self._handlers = self._event_handlers()
         parts.session.on_session_lost = self._session_lost
 
-    def event(self, event: RealtimeEvent) -> None:
-        """A server event."""
+    def event(self, event: RealtimeEvent) -> bool:
+        """A server event. Returns whether something may be to `settle` after it."""
         if self._parts.termination.hanging_up:
-            return
+            return False
         try:
             parsed = events.read(event.event, self._dialect)
         except events.EventError as error:
             fields = {"type": str(event.event.get("type")), "reason": str(error)}
             self._context.mark("event_dropped", fields)
-            return
-        handler = self._handlers.get(type(parsed))
-        if handler is not None:
-            handler(parsed)
+            return False
+        if type(parsed) is events.AudioDelta:  # many a second, as is the next
+            return self._parts.responses.delta(parsed)
+        if type(parsed) is events.ResponseProgressed:
+            self._parts.responses.progressed(parsed.response_id)
+            return False
+        if type(parsed) is events.Ignored:
+            return False
+        self._handlers[type(parsed)](parsed)
+        return True
 
     def garbage(self, event: RealtimeGarbage) -> None:
         """A message that is no event."""
@@ -197,7 +203,9 @@ class Conversation:
             self._parts.fallback.retry()
 
     def response_end_limit(self) -> None:
-        """The running response has stopped giving signs of life."""
+        """The running response has stopped giving signs of life, unless one came meanwhile."""
+        if self._parts.responses.watch_on():
+            return
         self._context.mark("watchdog_fired", {"what": Timer.RESPONSE_END_LIMIT.value})
         response = self._parts.responses.give_up()
         if response is None:
@@ -216,10 +224,10 @@ class Conversation:
         self._segments_over()
         if parts.opening.over and self._chart.state in _BEFORE_TURNS:
             self._open_turns()
-        if self._move_wanted and self._chart.state is State.LISTENING:
-            self._move_session()
         self._watch_answer()
         self._listen_again()
+        if self._move_wanted and self._chart.state is State.LISTENING:
+            self._move_session()
         missing = parts.opening.over and not parts.session.ready and not parts.termination.wanted
         parts.fallback.waiting(for_session=missing)
         self._watch_silence()
@@ -396,8 +404,6 @@ class Conversation:
             events.Transcribed: lambda e: parts.history.caller_said(e.item_id, e.transcript),
             events.Truncated: parts.turns.truncated,
             events.ResponseCreated: self._response_created,
-            events.ResponseProgressed: lambda e: parts.responses.progressed(e.response_id),
-            events.AudioDelta: parts.responses.delta,
             events.AudioDone: parts.responses.audio_done,
             events.TranscriptDone: parts.responses.transcript_done,
             events.ResponseDone: self._response_done,
@@ -473,22 +479,25 @@ class CallMachine:
         """What is to be done now that `event` happened at `now_ns`."""
         context = self._context
         context.now_ns = now_ns
+        effects: list[Effect] = []
+        context.effects = effects
         if self._chart.state is State.ENDED:
-            return []
+            return effects
         if self._termination.hanging_up and type(event) not in _AFTER_HANGING_UP:
-            return []
+            return effects
         if type(event) is AudioReceived:  # 50 times a second, as is the next
             self._uplink.feed(event.pcm, event.at_ns)
-            if self._local_vad:
-                self._listen(event.pcm)
-            return context.take()
-        if type(event) is FramePlayed:
-            if self._playout.frame_played(event):
-                self._conversation.settle()
-            return context.take()
-        self._handlers[type(event)](event)
-        self._conversation.settle()
-        return context.take()
+            changed = self._local_vad and self._listen(event.pcm)
+        elif type(event) is FramePlayed:
+            changed = self._playout.frame_played(event)
+        elif type(event) is RealtimeEvent:
+            changed = self._conversation.event(event)
+        else:
+            self._handlers[type(event)](event)
+            changed = True
+        if changed:
+            self._conversation.settle()
+        return effects
 
     # What the telephone reports.
 
@@ -533,9 +542,8 @@ class CallMachine:
     def _media_held(self, _event: MediaHeld) -> None:
         self._context.mark("media_held")
 
-    def _listen(self, pcm: bytes) -> None:
-        if self._parts.session.ready and self._parts.turns.hear(pcm):
-            self._conversation.settle()
+    def _listen(self, pcm: bytes) -> bool:
+        return self._parts.session.ready and self._parts.turns.hear(pcm)
 
     def _playout_cleared(self, _event: PlayoutCleared) -> None:
         segments = self._playout.cleared()
@@ -608,7 +616,6 @@ class CallMachine:
             RtpMeasured: self._rtp_measured,
             HungUp: self._termination.hung_up,
             RealtimeConnected: lambda _: parts.session.connected(),
-            RealtimeEvent: conversation.event,
             RealtimeGarbage: conversation.garbage,
             RealtimeClosed: conversation.closed,
             TimerFired: self._timer_fired,

@@ -99,46 +99,39 @@ class PlayoutTracker:
 
     def __init__(self, frame_samples: int) -> None:
         self._frame_samples = frame_samples
-        self._queue: deque[Segment] = deque()
-        self._clearing: deque[deque[Segment]] = deque()
+        self.queue: deque[Segment] = deque()
+        """What is heard now, or will be."""
+        self.dropping: deque[deque[Segment]] = deque()
         """One for each clear that the leg has not confirmed yet."""
+        self.waiting_samples = 0
+        """Queued and not heard yet, but for what is being dropped."""
 
     def __len__(self) -> int:
         """How many segments have not been heard to their end."""
-        return sum(map(len, self._clearing)) + len(self._queue)
+        return sum(map(len, self.dropping)) + len(self.queue)
 
     @property
     def head(self) -> Segment | None:
         """What is heard now, or next."""
-        return self._queue[0] if self._queue else None
+        return self.queue[0] if self.queue else None
 
     @property
     def tail(self) -> Segment | None:
         """What is heard last."""
-        return self._queue[-1] if self._queue else None
+        return self.queue[-1] if self.queue else None
 
     @property
     def clearing(self) -> list[Segment]:
         """What is being dropped, until `cleared`."""
-        return [segment for dropping in self._clearing for segment in dropping]
-
-    @property
-    def segments(self) -> list[Segment]:
-        """What is heard now, or will be."""
-        return list(self._queue)
-
-    @property
-    def waiting_samples(self) -> int:
-        """Queued and not heard yet."""
-        return sum(segment.queued - segment.played for segment in self._queue)
+        return [segment for dropping in self.dropping for segment in dropping]
 
     @property
     def routine_frames(self) -> int:
         """So many frames more, whole ones of ours or silent ones, are no event for any segment."""
-        if not self._queue and not self._clearing:
+        if not self.queue and not self.dropping:
             return _MANY_FRAMES
-        head = self._queue[0] if self._queue else None
-        if self._clearing or head is None or not head.played or head.missing:
+        head = self.queue[0] if self.queue else None
+        if self.dropping or head is None or not head.played or head.missing:
             return 0
         return max(0, (head.queued - head.played - 1) // self._frame_samples)
 
@@ -147,17 +140,18 @@ class PlayoutTracker:
 
         What is to be heard of one that was dropped begins with this: the leg has no more of it.
         """
-        if segment not in self._queue:
-            self._queue.append(segment)
+        if segment not in self.queue:
+            self.queue.append(segment)
             segment.queued = segment.played
         segment.queued += samples
+        self.waiting_samples += samples
 
     def complete(self, segment: Segment) -> list[PlayoutEvent]:
         """Nothing more of `segment` will come; it may have ended already."""
         segment.complete = True
         if segment.played >= segment.queued:  # or else the hole is in front of what is still queued
             segment.missing = 0
-        return self._pop_whole(self._queue)
+        return self._pop_whole(self.queue)
 
     def take_hole(self, segment: Segment) -> int:
         """The length of the hole that is open in a segment; nothing more of it will be heard.
@@ -169,9 +163,10 @@ class PlayoutTracker:
 
     def overflowed(self, samples: int) -> None:
         """The leg dropped the newest `samples`."""
-        for segment in reversed(self._queue):
+        for segment in reversed(self.queue):
             dropped = min(samples, segment.queued - segment.played)
             segment.queued -= dropped
+            self.waiting_samples -= dropped
             segment.cut_short = segment.cut_short or bool(dropped)
             samples -= dropped
             if not samples:
@@ -179,7 +174,7 @@ class PlayoutTracker:
 
     def frame_played(self, samples: int, at_ns: int) -> list[PlayoutEvent]:
         """A frame left at `at_ns`, and `samples` of it were ours; or several `routine_frames`."""
-        queue = self._clearing[0] if self._clearing else self._queue
+        queue = self.dropping[0] if self.dropping else self.queue
         if not queue:
             return _NOTHING
         head = queue[0]
@@ -188,17 +183,20 @@ class PlayoutTracker:
             if played < head.queued:  # the ordinary frame, in the middle of a segment
                 head.played = played
                 head.last_played_ns = at_ns
+                if not self.dropping:
+                    self.waiting_samples -= samples
                 return _NOTHING
         return self._distribute(queue, samples, at_ns)
 
     def clear(self) -> None:
         """Everything that waits will be dropped; frames until `cleared` still count for it."""
-        self._clearing.append(self._queue)
-        self._queue = deque()
+        self.dropping.append(self.queue)
+        self.queue = deque()
+        self.waiting_samples = 0
 
     def cleared(self) -> list[Segment]:
         """The first clear is done: what there was, with its final counts."""
-        return list(self._clearing.popleft()) if self._clearing else []
+        return list(self.dropping.popleft()) if self.dropping else []
 
     def _distribute(self, queue: deque[Segment], samples: int, at_ns: int) -> list[PlayoutEvent]:
         events: list[PlayoutEvent] = []
@@ -208,6 +206,8 @@ class PlayoutTracker:
             if share:
                 events += self._advance(segment, share, at_ns)
                 samples -= share
+                if not self.dropping:
+                    self.waiting_samples -= share
             if not segment.whole:
                 if segment.played and segment.played >= segment.queued:
                     segment.missing += silent
@@ -282,7 +282,7 @@ class Playout:
     @property
     def waiting_ms(self) -> float:
         """How long it takes to hear everything there is; the caller may hold it up."""
-        return self.ms(self._waiting_samples)
+        return self.ms(self._tracker.waiting_samples + self._kept_back_samples)
 
     def write(self, segment: Segment, pcm: bytes) -> None:
         """Queue more of a segment.
@@ -291,7 +291,10 @@ class Playout:
         the caller hears whole words up to there, and what was heard is still a place in the item.
         """
         samples = len(pcm) // BYTES_PER_SAMPLE
-        room = self._max_samples - self._waiting_samples
+        tracker = self._tracker
+        room = self._max_samples - tracker.waiting_samples
+        if self._held or tracker.dropping:
+            room -= self._kept_back_samples
         if segment.cut_short:
             room = 0
         if samples > room:
@@ -302,6 +305,9 @@ class Playout:
             return
         if not segment.interruptible:
             self._protected.setdefault(segment, bytearray()).extend(pcm)
+        if not (self._held or tracker.dropping) and tracker.queue and tracker.queue[-1] is segment:
+            self._hand_over(segment, pcm)
+            return
         self._held.append((segment, pcm))
         segment.held += samples
         self._release()
@@ -330,7 +336,7 @@ class Playout:
         if self._ended:
             return
         self._ended = True
-        for segment in [*self._tracker.clearing, *self._tracker.segments]:
+        for segment in [*self._tracker.clearing, *self._tracker.queue]:
             self._leave_hole(segment, Until.CALL_ENDED)
         self._leave_broken_off(Until.CALL_ENDED)
 
@@ -373,7 +379,7 @@ class Playout:
             segment.held = 0
             self._mark_cleared(segment)
             self._over.append(segment)
-        if any(segment.interruptible for segment in self._tracker.segments):
+        if any(segment.interruptible for segment in self._tracker.queue):
             self._tracker.clear()
             self._context.add(ClearPlayout())
         self._release()
@@ -399,7 +405,7 @@ class Playout:
 
     def forget_items(self) -> None:
         """The session that made what is queued is gone; the caller hears it all the same."""
-        for segment in [*self._tracker.segments, *(segment for segment, _ in self._held)]:
+        for segment in [*self._tracker.queue, *(segment for segment, _ in self._held)]:
             segment.forgotten = True
 
     def ms(self, samples: int) -> float:
@@ -407,10 +413,10 @@ class Playout:
         return samples * 1000 / self._rate_hz
 
     @property
-    def _waiting_samples(self) -> int:
+    def _kept_back_samples(self) -> int:
+        """What the leg will get, or get again."""
         held = sum(len(waiting) for _, waiting in self._held) // BYTES_PER_SAMPLE
-        returning = sum(segment.queued - segment.played for segment in self._returning)
-        return self._tracker.waiting_samples + held + returning
+        return held + sum(segment.queued - segment.played for segment in self._returning)
 
     @property
     def _returning(self) -> list[Segment]:
@@ -436,12 +442,12 @@ class Playout:
 
     def _protects(self) -> bool:
         """Something is queued that must be heard to its end."""
-        return any(not segment.interruptible for segment in self._tracker.segments)
+        return any(not segment.interruptible for segment in self._tracker.queue)
 
     def _hand_over(self, segment: Segment, pcm: bytes) -> None:
         self._tracker.add(segment, len(pcm) // BYTES_PER_SAMPLE)
         if pcm:
-            self._context.add(Play(pcm=pcm))
+            self._context.effects.append(Play(pcm=pcm))
 
     def _release(self) -> None:
         """Hand over what has waited long enough, in order; more of the last segment goes first."""

@@ -24,6 +24,7 @@ from callerside.agent.realtime.events import (
 )
 from callerside.agent.realtime.requests import cancel, response_create
 from callerside.audio import AudioFormat
+from callerside.clock import ms_to_ns
 
 _MAX_TRIES = 3
 """Of one request that the server refuses because it is making another response."""
@@ -94,6 +95,8 @@ class Responses:
         self._request_id: str | None = None
         """Of the last request, while the server may still refuse it."""
         self._active: Response | None = None
+        self._progressed_ns = 0
+        """When the running response last gave a sign of life."""
         self._interrupted: deque[str] = deque(maxlen=_MAX_INTERRUPTED)
 
     @property
@@ -190,24 +193,35 @@ class Responses:
             self._complete_segments(self._active)
         self._active = Response(event.response_id, purpose)
         self._context.mark("response_created", {"response": event.response_id})
-        self.progressed(event.response_id)
+        self._progressed_ns = self._context.now_ns
+        if self._settings.turns.watchdogs.response_end_ms:
+            self._context.set_timer(
+                Timer.RESPONSE_END_LIMIT, self._settings.turns.watchdogs.response_end_ms
+            )
         if purpose is not Purpose.GREETING:
             self._chart.move(Trigger.RESPONSE_CREATED)
         return self._active
 
-    def delta(self, event: AudioDelta) -> None:
-        """`response.output_audio.delta`: to the caller at once."""
-        response = self._find(event.response_id, "response.output_audio.delta")
+    def delta(self, event: AudioDelta) -> bool:
+        """`response.output_audio.delta`: to the caller at once.
+
+        Returns whether it is the first of its item: the others change nothing but what waits.
+        """
+        response = self._active
+        if response is None or response.id != event.response_id or self._interrupted:
+            response = self._find(event.response_id, "response.output_audio.delta")
         if response is None:
-            return
-        self.progressed(event.response_id)
+            return False
+        self._progressed_ns = self._context.now_ns
         pcm = self._format.decode(event.audio)
         segment = response.segments.get(event.item_id)
+        is_first = segment is None
         if segment is None:
             segment = self._first_delta(response, event.item_id)
         if response.purpose is Purpose.GREETING:
             response.audio.append(pcm)
         self._playout.write(segment, pcm)
+        return is_first
 
     def audio_done(self, event: AudioDone) -> None:
         """`response.output_audio.done`: no more audio of this item."""
@@ -223,10 +237,21 @@ class Responses:
             self._active.transcripts.append(event.transcript)
 
     def progressed(self, response_id: str) -> None:
-        """A sign of life of a response: the watchdog starts to wait anew."""
+        """A sign of life of a response, as each of its deltas is."""
+        if self._active and self._active.id == response_id:
+            self._progressed_ns = self._context.now_ns
+
+    def watch_on(self) -> bool:
+        """The watchdog fired: if there was a sign of life since it was set, set it by that.
+
+        Dozens of deltas a second would otherwise each move the timer. Returns whether it was set.
+        """
         limit_ms = self._settings.turns.watchdogs.response_end_ms
-        if limit_ms and self._active and self._active.id == response_id:
-            self._context.set_timer(Timer.RESPONSE_END_LIMIT, limit_ms)
+        due_ns = self._progressed_ns + ms_to_ns(limit_ms)
+        if self._active is None or due_ns <= self._context.now_ns:
+            return False
+        self._context.set_timer_at(Timer.RESPONSE_END_LIMIT, due_ns)
+        return True
 
     def done(self, event: ResponseDone) -> Response | None:
         """`response.done`: answers the response, or None if we do not know it."""

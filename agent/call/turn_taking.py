@@ -6,6 +6,8 @@ and our own voice activity detection ends the turn, commits, and asks for the an
 stands behind each step that the server might leave out.
 """
 
+from typing import assert_never
+
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Timer
 from callerside.agent.call.playout import Playout, Segment
@@ -150,12 +152,17 @@ class TurnTaking:
         Answers whether a turn began or ended with it.
         """
         heard = self._detector.feed(pcm)
-        if isinstance(heard, VoiceStarted):
-            self._local_turns += 1
-            self.speech_started(SpeechStarted(item_id=self._local_item, audio_start_ms=heard.at_ms))
-        elif isinstance(heard, VoiceStopped):
-            self.speech_stopped(SpeechStopped(item_id=self._local_item, audio_end_ms=heard.at_ms))
-        return heard is not None
+        match heard:
+            case None:
+                return False
+            case VoiceStarted(at_ms=at_ms):
+                self._local_turns += 1
+                self.speech_started(SpeechStarted(item_id=self._local_item, audio_start_ms=at_ms))
+            case VoiceStopped(at_ms=at_ms):
+                self.speech_stopped(SpeechStopped(item_id=self._local_item, audio_end_ms=at_ms))
+            case unknown:
+                assert_never(unknown)
+        return True
 
     def speech_limit(self) -> None:
         """No `speech_stopped` came: listen again, where silence has a limit.

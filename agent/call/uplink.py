@@ -88,7 +88,7 @@ class Uplink:
 
     def _append(self, pcm: bytes, heard_ns: int) -> None:
         """One append; `heard_ns` is that of the last frame in it."""
-        self._context.add(SendEvent(event=append(self._format.encode(pcm))))
+        self._context.effects.append(SendEvent(event=append(self._format.encode(pcm))))
         samples = len(pcm) // BYTES_PER_SAMPLE
         self._total_samples += samples
         if self._trace:

@@ -1,6 +1,6 @@
 """The page of all settings, made from the models themselves: `callerside-agent settings`.
 
-`docs/settings.md` is this page; a test holds the two together.
+`docs/settings.md` is this page; `nox -s reference` writes it.
 """
 
 import json

@@ -8,7 +8,7 @@ call costs no memory, and gets its name when it is whole.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import soundfile
@@ -17,13 +17,22 @@ import structlog
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
+    CallAnswered,
     CallLeg,
+    CallProgressed,
+    CallReceived,
     DtmfMethod,
+    DtmfReceived,
     FramePlayed,
     HungUp,
     LegInput,
+    MediaHeld,
+    MediaReady,
     PlayoutCleared,
     PlayoutOverflowed,
+    RtpMeasured,
+    TransferProgressed,
+    TransferRequested,
 )
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.clock import NS_PER_MS
@@ -126,17 +135,13 @@ class RecordingLeg:
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
         """See `CallLeg.start`."""
-        self._leg.start(self.recorded(on_input))
-
-    def recorded(self, on_input: Callable[[LegInput], None]) -> Callable[[LegInput], None]:
-        """What records an input and then hands it on; for a leg that has been started already."""
 
         def listen(event: LegInput) -> None:
             if self._writer is not None:
                 self._record(event)
             on_input(event)
 
-        return listen
+        self._leg.start(listen)
 
     def play(self, pcm: bytes) -> None:
         """See `CallLeg.play`."""
@@ -187,6 +192,13 @@ class RecordingLeg:
             case HungUp():
                 self._writer = None
                 writer.close()
+            case (
+                CallReceived() | CallProgressed() | CallAnswered() | MediaReady() | MediaHeld()
+                | DtmfReceived() | TransferRequested() | TransferProgressed() | RtpMeasured()
+            ):  # fmt: skip
+                return  # no audio
+            case unknown:
+                assert_never(unknown)
 
     def _take(self, samples: int) -> bytes:
         """One frame as it left: so much from the queue, then silence."""

@@ -78,7 +78,7 @@ class CallMetrics:
         )
         self._ended = Counter(
             "callerside_calls_ended",
-            "Calls ended, by who ended them and the SIP status.",
+            "Calls ended by caller, agent or network, with this SIP status.",
             ["by", "status"],
             registry=registry,
         )
@@ -148,7 +148,7 @@ class TurnMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._turn = Histogram(
             "callerside_turn_seconds",
-            "From speech_stopped to the first frame of the answer.",
+            "From `speech_stopped` to the first frame of the answer.",
             buckets=_TURN_BUCKETS_S,
             registry=registry,
         )
@@ -169,13 +169,13 @@ class TurnMetrics:
         )
         self._barge_in_stop = Histogram(
             "callerside_barge_in_stop_seconds",
-            "From speech_started to silence.",
+            "From `speech_started` to silence.",
             buckets=_HOP_BUCKETS_S,
             registry=registry,
         )
         self._tool = Histogram(
             "callerside_tool_seconds",
-            "How long tools took.",
+            "How long your functions took.",
             ["ok"],
             buckets=_TURN_BUCKETS_S,
             registry=registry,
@@ -215,13 +215,15 @@ class RealtimeMetrics:
         self._connects = counter("realtime_connects", "Attempts to connect.")
         self._reconnects = counter("realtime_reconnects", "Attempts after the first of a call.")
         self._failures = counter(
-            "realtime_failures", "Handshakes refused and sockets lost, by HTTP status.", "status"
+            "realtime_failures",
+            "Handshakes refused (HTTP status) and sockets lost (`none`).",
+            "status",
         )
-        self._errors = counter("realtime_errors", "`error` events, by code.", "code")
+        self._errors = counter("realtime_errors", "`error` events.", "code")
         self._dropped = counter("events_dropped", "Events that could not be used.", "type")
         self._watchdogs = counter("watchdogs", "Waits that reached their limit.", "what")
-        self._responses = counter("responses", "Responses that ended, by status.", "status")
-        self._tokens = counter("tokens", "Tokens used.", "direction")
+        self._responses = counter("responses", "Responses that ended, with this status.", "status")
+        self._tokens = counter("tokens", "Input and output tokens.", "direction")
         self.table: Mapping[str, Handler] = {
             "realtime_connecting": self._on_connecting,
             "realtime_failed": _count(self._failures, "status"),
@@ -251,18 +253,26 @@ class MediaMetrics:
             "callerside_playout_underruns", "Silences inside a response.", registry=registry
         )
         self._missing = Counter(
-            "callerside_playout_missing_seconds", "How long they lasted.", registry=registry
+            "callerside_playout_missing_seconds",
+            "How long these silences lasted.",
+            registry=registry,
         )
         self._overflowed = Counter(
             "callerside_audio_dropped_seconds",
-            "Audio dropped because a queue was full.",
+            "Audio dropped because the playout or the capture queue was full.",
             ["queue"],
             registry=registry,
         )
         self._received = Counter(
-            "callerside_rtp_packets_received", "RTP packets received.", registry=registry
+            "callerside_rtp_packets_received",
+            "RTP packets received, at the end of a call.",
+            registry=registry,
         )
-        self._lost = Counter("callerside_rtp_packets_lost", "RTP packets lost.", registry=registry)
+        self._lost = Counter(
+            "callerside_rtp_packets_lost",
+            "RTP packets lost, at the end of a call.",
+            registry=registry,
+        )
         self._loss = Histogram(
             "callerside_rtp_loss_ratio",
             "Share of a call's packets that did not arrive.",
@@ -343,7 +353,10 @@ class AgentMetrics:
         self._call_metrics, self._turn_metrics = groups[0], groups[1]
         self._refused = Counter(
             "callerside_calls_refused",
-            "Calls turned away before they had a timeline, by the SIP status they got, and why.",
+            "Calls turned away before they had a timeline: 403 `not_allowed`; 420 `replaces` "
+            "(nobody takes the place of another call); 486 `full`; 488 `lines` (more than 4 of "
+            "audio, or 15 of media); 503 `draining`, or `closing`: more than about 45 calls a "
+            "second, whose sockets are not closed that fast; 500 `failed` is a fault of ours.",
             ["status", "reason"],
             registry=self.registry,
         )

@@ -7,7 +7,7 @@ cached. Each has a session of its own, so that none of them answers another.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import structlog
 
@@ -95,20 +95,32 @@ class PromptSession:
 
     def _handle_event(self, event: events.ServerEvent) -> list[Event]:
         settings = self._wanted.settings
-        if isinstance(event, events.SessionCreated):
-            return [session_update(settings, self._format, [])]
-        if isinstance(event, events.SessionUpdated):
-            instructions, dialect = self._wanted.instructions, settings.realtime.dialect
-            voice = settings.voice
-            return [
-                response_create(_PURPOSE, instructions=instructions, voice=voice, dialect=dialect)
-            ]
-        if isinstance(event, events.ApiError):
-            self.problem = f"{event.code}: {event.message}"
-        elif isinstance(event, events.ResponseCreated):
-            self._take(event)
-        elif isinstance(event, _Heard) and event.response_id == self._response_id:
-            self._hear(event)
+        match event:
+            case events.SessionCreated():
+                return [session_update(settings, self._format, [])]
+            case events.SessionUpdated():
+                instructions, dialect = self._wanted.instructions, settings.realtime.dialect
+                voice = settings.voice
+                return [
+                    response_create(
+                        _PURPOSE, instructions=instructions, voice=voice, dialect=dialect
+                    )
+                ]
+            case events.ApiError():
+                self.problem = f"{event.code}: {event.message}"
+            case events.ResponseCreated():
+                self._take(event)
+            case events.AudioDelta() | events.TranscriptDone() | events.ResponseDone():
+                if event.response_id == self._response_id:
+                    self._hear(event)
+            case (
+                events.SpeechStarted() | events.SpeechStopped() | events.Committed()
+                | events.Transcribed() | events.Truncated() | events.AudioDone()
+                | events.ResponseProgressed() | events.Ignored()
+            ):  # fmt: skip
+                pass  # nothing of the prompt is in it
+            case unknown:
+                assert_never(unknown)
         return []
 
     def _take(self, event: events.ResponseCreated) -> None:
@@ -118,12 +130,15 @@ class PromptSession:
             self.hint = ": no response had the metadata of its request, by which it is known"
 
     def _hear(self, event: _Heard) -> None:
-        if isinstance(event, events.AudioDelta):
-            self._audio.append(self._format.decode(event.audio))
-        elif isinstance(event, events.TranscriptDone):
-            self._words.append(event.transcript)
-        else:
-            self._done(event)
+        match event:
+            case events.AudioDelta():
+                self._audio.append(self._format.decode(event.audio))
+            case events.TranscriptDone():
+                self._words.append(event.transcript)
+            case events.ResponseDone():
+                self._done(event)
+            case unknown:
+                assert_never(unknown)
 
     def _done(self, event: events.ResponseDone) -> None:
         if event.status != "completed":

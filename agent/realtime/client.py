@@ -77,12 +77,15 @@ class WebSocketConnection:
         """See `RealtimeConnection.send`."""
         if self._on_input is None or self._overflow:
             return
-        if self._socket is not None:
-            self._push(self._socket, event)
-        elif len(self._unsent) < MAX_WAITING_EVENTS:
-            self._unsent.append(event)
-        else:
-            self._give_up(f"{MAX_WAITING_EVENTS} events waited to be sent")
+        socket = self._socket
+        if socket is None:
+            self._keep(event)
+            return
+        # Fifty times a second and call: `socket.send` and a task for it cost three times as much,
+        # and what they wait for is looked at here.
+        broadcast((socket,), _encode(event), text=True)
+        if socket.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
+            self._give_up(f"{MAX_WAITING_BYTES} bytes waited to be sent")
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""
@@ -94,12 +97,12 @@ class WebSocketConnection:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    def _push(self, socket: ClientConnection, event: Event) -> None:
-        # Fifty times a second and call: `socket.send` and a task for it cost three times as much,
-        # and what they wait for is looked at here.
-        broadcast((socket,), _encode(event), text=True)
-        if socket.transport.get_write_buffer_size() > MAX_WAITING_BYTES:
-            self._give_up(f"{MAX_WAITING_BYTES} bytes waited to be sent")
+    def _keep(self, event: Event) -> None:
+        """Until the handshake is done."""
+        if len(self._unsent) < MAX_WAITING_EVENTS:
+            self._unsent.append(event)
+        else:
+            self._give_up(f"{MAX_WAITING_EVENTS} events waited to be sent")
 
     def _give_up(self, reason: str) -> None:
         self._overflow = reason
@@ -147,7 +150,7 @@ class WebSocketConnection:
         self._conversing = True
         self._socket = socket
         for event in self._unsent:
-            self._push(socket, event)
+            self.send(event)
         self._unsent.clear()
         self._notify(RealtimeConnected())
         tasks = [
@@ -175,7 +178,9 @@ class WebSocketConnection:
     async def _read(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             while True:
-                self._notify(_decode(await socket.recv()))
+                event = _decode(await socket.recv())
+                if self._on_input is not None:
+                    self._on_input(event)
 
     def _notify(self, event: RealtimeInput) -> None:
         if self._on_input is not None:

@@ -6,11 +6,12 @@ has no use for it. What lacks a field that we need, or has one of the wrong type
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec import Struct
+
 from callerside.agent.config.settings import Dialect
-from callerside.agent.realtime.dialects import ga_name
+from callerside.agent.realtime.dialects import BETA_TO_GA, ga_name
 
 Event = Mapping[str, Any]
 _T = TypeVar("_T")
@@ -20,23 +21,20 @@ class EventError(ValueError):
     """A server event that cannot be read; says which field, and what was expected there."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionCreated:
+class SessionCreated(Struct, frozen=True, kw_only=True):
     """`session.created`."""
 
     session_id: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SessionUpdated:
+class SessionUpdated(Struct, frozen=True, kw_only=True):
     """`session.updated`: the formats that are in force now, as far as the server reports them."""
 
     input_format: str | None
     output_format: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiError:
+class ApiError(Struct, frozen=True, kw_only=True):
     """`error`. `event_id` names the event of ours that it is about."""
 
     code: str
@@ -44,55 +42,48 @@ class ApiError:
     event_id: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpeechStarted:
+class SpeechStarted(Struct, frozen=True, kw_only=True):
     """`input_audio_buffer.speech_started`."""
 
     item_id: str
     audio_start_ms: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpeechStopped:
+class SpeechStopped(Struct, frozen=True, kw_only=True):
     """`input_audio_buffer.speech_stopped`."""
 
     item_id: str
     audio_end_ms: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True, kw_only=True):
     """`input_audio_buffer.committed`."""
 
     item_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Transcribed:
+class Transcribed(Struct, frozen=True, kw_only=True):
     """`conversation.item.input_audio_transcription.completed`: what the caller said."""
 
     item_id: str
     transcript: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Truncated:
+class Truncated(Struct, frozen=True, kw_only=True):
     """`conversation.item.truncated`."""
 
     item_id: str
     audio_end_ms: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResponseCreated:
+class ResponseCreated(Struct, frozen=True, kw_only=True):
     """`response.created`. `purpose` is what we wrote into its metadata, if we asked for it."""
 
     response_id: str
     purpose: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AudioDelta:
+class AudioDelta(Struct, frozen=True, kw_only=True):
     """`response.output_audio.delta`. `audio` is in the session's output format."""
 
     response_id: str
@@ -100,16 +91,14 @@ class AudioDelta:
     audio: bytes
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AudioDone:
+class AudioDone(Struct, frozen=True, kw_only=True):
     """`response.output_audio.done`: no more audio of this item."""
 
     response_id: str
     item_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TranscriptDone:
+class TranscriptDone(Struct, frozen=True, kw_only=True):
     """`response.output_audio_transcript.done`: what the agent said."""
 
     response_id: str
@@ -117,15 +106,13 @@ class TranscriptDone:
     transcript: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResponseProgressed:
+class ResponseProgressed(Struct, frozen=True, kw_only=True):
     """A sign of life of a response that is of no other use to us."""
 
     response_id: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FunctionCall:
+class FunctionCall(Struct, frozen=True, kw_only=True):
     """A finished `function_call` item of a response; `arguments` is JSON as the model wrote it."""
 
     item_id: str
@@ -134,8 +121,7 @@ class FunctionCall:
     arguments: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ResponseDone:
+class ResponseDone(Struct, frozen=True, kw_only=True):
     """`response.done`. `reason` is the status detail's: a reason or an error code."""
 
     response_id: str
@@ -146,8 +132,7 @@ class ResponseDone:
     output_tokens: int | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ignored:
+class Ignored(Struct, frozen=True, kw_only=True):
     """An event that the agent has no use for."""
 
     type: str
@@ -181,9 +166,8 @@ def read(event: Event, dialect: Dialect) -> ServerEvent:
     event_type = event.get("type")
     if not isinstance(event_type, str):
         raise EventError(f"type is {event_type!r}, expected a string")
-    name = ga_name(event_type, dialect)
-    reader = _READERS.get(name)
-    return reader(event) if reader else Ignored(type=name)
+    reader = _READERS[dialect].get(event_type)
+    return reader(event) if reader else Ignored(type=ga_name(event_type, dialect))
 
 
 def _field(event: Event, name: str, kind: type[_T]) -> _T:
@@ -273,11 +257,25 @@ def _function_calls(output: list[Any]) -> list[FunctionCall]:
     ]
 
 
+def _audio_delta(event: Event) -> ServerEvent:
+    match event:
+        case {"response_id": str(response_id), "item_id": str(item_id), "delta": bytes(audio)}:
+            return AudioDelta(response_id=response_id, item_id=item_id, audio=audio)
+        case _:
+            return AudioDelta(  # one of these says what is wrong
+                response_id=_field(event, "response_id", str),
+                item_id=_field(event, "item_id", str),
+                audio=_field(event, "delta", bytes),
+            )
+
+
 def _progressed(event: Event) -> ServerEvent:
     return ResponseProgressed(response_id=_field(event, "response_id", str))
 
 
-_READERS: Mapping[str, Callable[[Event], ServerEvent]] = {
+_Readers = dict[str, Callable[[Event], ServerEvent]]
+
+_GA_READERS: _Readers = {
     "session.created": _session_created,
     "session.updated": _session_updated,
     "error": _error,
@@ -302,11 +300,7 @@ _READERS: Mapping[str, Callable[[Event], ServerEvent]] = {
     "response.output_item.done": _progressed,
     "response.content_part.added": _progressed,
     "response.content_part.done": _progressed,
-    "response.output_audio.delta": lambda event: AudioDelta(
-        response_id=_field(event, "response_id", str),
-        item_id=_field(event, "item_id", str),
-        audio=_field(event, "delta", bytes),
-    ),
+    "response.output_audio.delta": _audio_delta,
     "response.output_audio.done": lambda event: AudioDone(
         response_id=_field(event, "response_id", str), item_id=_field(event, "item_id", str)
     ),
@@ -321,4 +315,9 @@ _READERS: Mapping[str, Callable[[Event], ServerEvent]] = {
     "response.function_call_arguments.delta": _progressed,
     "response.function_call_arguments.done": _progressed,
     "response.done": _response_done,
+}
+_READERS: Mapping[Dialect, _Readers] = {
+    "ga": _GA_READERS,
+    "beta": _GA_READERS
+    | {name: _GA_READERS[ga] for name, ga in BETA_TO_GA.items() if ga in _GA_READERS},
 }

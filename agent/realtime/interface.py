@@ -7,33 +7,30 @@ adapter (`agent.realtime.client`) knows JSON and base64; the in-memory connectio
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 Event = Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RealtimeConnected:
+class RealtimeConnected(Struct, frozen=True, kw_only=True):
     """The handshake is done; `session.created` follows as an event."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RealtimeEvent:
+class RealtimeEvent(Struct, frozen=True, kw_only=True):
     """A server event, not yet checked."""
 
     event: Event
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RealtimeGarbage:
+class RealtimeGarbage(Struct, frozen=True, kw_only=True):
     """A message that is no event: not JSON, not an object, no `type`, or bad base64."""
 
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RealtimeClosed:
+class RealtimeClosed(Struct, frozen=True, kw_only=True):
     """The connection is over, or never came to be; the last input of a connection.
 
     `status` is the HTTP status of a refused handshake, `code` the WebSocket's close code.

@@ -12,15 +12,17 @@ import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, assert_never
 
 import structlog
 
 from callerside.agent.realtime.interface import (
     Event,
     RealtimeClosed,
+    RealtimeConnected,
     RealtimeConnection,
     RealtimeEvent,
+    RealtimeGarbage,
     RealtimeInput,
 )
 from callerside.clock import NS_PER_S
@@ -102,10 +104,15 @@ class RecordedConnection:
         """See `RealtimeConnection.start`."""
 
         def listen(received: RealtimeInput) -> None:
-            if isinstance(received, RealtimeEvent):
-                self._file.add("server", received.event)
-            elif isinstance(received, RealtimeClosed):
-                self._file.close()
+            match received:
+                case RealtimeEvent():
+                    self._file.add("server", received.event)
+                case RealtimeClosed():
+                    self._file.close()
+                case RealtimeConnected() | RealtimeGarbage():
+                    pass  # no event
+                case unknown:
+                    assert_never(unknown)
             on_input(received)
 
         self._connection.start(listen)

@@ -5,7 +5,7 @@ or when that time is over, they are ended; whoever does not end even then is lef
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from callerside.clock import ms_to_ns
 
@@ -73,12 +73,16 @@ class Drain:
         """What to do about it, in this order."""
         if self.state == "stopped":
             return []
-        if isinstance(happened, CallsChanged):
-            self._active = happened.active
-            return [] if self._active or self.state == "serving" else self._stop()
-        if isinstance(happened, DrainAsked):
-            return self._on_asked(now_ns)
-        return self._on_timer(now_ns)
+        match happened:
+            case CallsChanged(active):
+                self._active = active
+                return [] if active or self.state == "serving" else self._stop()
+            case DrainAsked():
+                return self._on_asked(now_ns)
+            case DrainTimerFired():
+                return self._on_timer(now_ns)
+            case unknown:
+                assert_never(unknown)
 
     def _on_asked(self, now_ns: int) -> list[DrainEffect]:
         if self.state == "serving":

@@ -112,23 +112,23 @@ class CallDriver:
 
     def feed(self, event: CallInput) -> None:
         """Pass an input to the machine, and do what it asks for."""
-        if self._busy:
-            self._inputs.append(event)
-            return
         if self._over:
+            return
+        self._inputs.append(event)
+        if self._busy:
             return
         self._busy = True
         try:
-            self._survive(event)
             while self._inputs and not self._over:
-                self._survive(self._inputs.popleft())
+                self._step(self._inputs.popleft())
         finally:
             self._busy = False
 
-    def _survive(self, event: CallInput) -> None:
-        """A step that the call's end outlives, whatever comes of it."""
+    def _step(self, event: CallInput) -> None:
+        """One input; the call's end outlives whatever comes of it."""
         try:
-            self._step(event)
+            for effect in self._machine.handle(event, self._clock.now_ns()):
+                self._effects[type(effect)](effect)
         except Exception as error:
             if self._on_failure is None:
                 raise
@@ -145,10 +145,6 @@ class CallDriver:
             limit_ns = self._clock.now_ns() + ms_to_ns(_FAILED_LIMIT_MS)
             self._clock.call_at(limit_ns, self._finish)
             self._leg.hang_up(_SERVER_ERROR)
-
-    def _step(self, event: CallInput) -> None:
-        for effect in self._machine.handle(event, self._clock.now_ns()):
-            self._effects[type(effect)](effect)
 
     def _effect_handlers(self) -> Mapping[type, Callable[[Any], None]]:
         leg = self._leg

@@ -64,16 +64,26 @@ def supervisor_pages(pool: WorkerPool) -> Pages:
 
 
 def own_metrics(pool: WorkerPool) -> bytes:
+    """What the supervisor knows of its workers, as a page."""
+    return generate_latest(own_registry(pool))
+
+
+def own_registry(pool: WorkerPool) -> CollectorRegistry:
     """What the supervisor knows of its workers."""
     registry = CollectorRegistry()
-    up = Gauge("callerside_worker_up", "1 if it takes calls.", ["worker"], registry=registry)
+    up = Gauge(
+        "callerside_worker_up", "1 if it takes calls (supervisor).", ["worker"], registry=registry
+    )
     restarts = Counter(
-        "callerside_worker_restarts", "Starts after the first.", ["worker"], registry=registry
+        "callerside_worker_restarts",
+        "Starts after the first (supervisor).",
+        ["worker"],
+        registry=registry,
     )
     for worker in pool.policy.workers:
         up.labels(str(worker.index)).set(worker.state == "ready")
         restarts.labels(str(worker.index)).inc(worker.restarts)
-    return generate_latest(registry)
+    return registry
 
 
 async def _workers_metrics(pool: WorkerPool) -> bytes:

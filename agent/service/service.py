@@ -129,18 +129,23 @@ class Service:
 
     def _accept(self, leg: CallLeg) -> None:
         """A call is here; who is called, its first input says."""
-        feeds: list[Callable[[LegInput], None]] = []
 
-        def intake(event: LegInput) -> None:
-            if not feeds and isinstance(event, CallReceived):
-                feeds.append(self._new_call(leg, event))
-            for feed in feeds:
-                feed(event)
+        def receive(event: LegInput) -> None:
+            if not isinstance(event, CallReceived):
+                return  # of a call that could not be set up
+            try:
+                driver = self._new_call(leg, event)
+            except Exception as error:  # ends that call, and not in silence
+                _report_failure(event, error)
+                leg.hang_up(_SERVER_ERROR)
+                return
+            driver.start()  # what follows goes to it, and not through here
+            driver.feed(event)
 
-        leg.start(_or_hang_up(intake, leg))
+        leg.start(receive)
 
-    def _new_call(self, leg: CallLeg, received: CallReceived) -> Callable[[LegInput], None]:
-        """Set up what a call needs; returns what its leg's inputs go to."""
+    def _new_call(self, leg: CallLeg, received: CallReceived) -> CallDriver:
+        """Set up what a call needs."""
         call = uuid.uuid4().hex[:12]
         settings = self._settings.for_call(received.called)
         name = f"{_safe_name(received.called)}-{call}"
@@ -162,7 +167,7 @@ class Service:
         )
         self._drivers[call] = driver
         self.on_calls_changed(len(self._drivers))
-        return driver.feed if recording_leg is None else recording_leg.recorded(driver.feed)
+        return driver
 
     def _new_driver(
         self,
@@ -228,24 +233,6 @@ class _Connector:
             dialect=effect.dialect,
         )
         return RecordedConnection(connection, file)
-
-
-def _or_hang_up(intake: Callable[[LegInput], None], leg: CallLeg) -> Callable[[LegInput], None]:
-    """A bug in what sets a call up, or in its recording, ends that call, and not in silence."""
-    failed = False
-
-    def guarded(event: LegInput) -> None:
-        nonlocal failed
-        try:
-            intake(event)
-        except Exception:
-            if failed:
-                return  # it is reported, and hung up; what still arrives may fail for that reason
-            failed = True
-            _log.exception("call_failed", input=type(event).__name__)
-            leg.hang_up(_SERVER_ERROR)
-
-    return guarded
 
 
 def _report_failure(event: CallInput, error: Exception) -> None:

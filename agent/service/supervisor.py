@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from pathlib import Path
+from typing import assert_never
 
 import structlog
 
@@ -136,6 +137,8 @@ class WorkerPool:
             case Finish(exit_code):
                 if not self._done.done():
                     self._done.set_result(exit_code)
+            case unknown:
+                assert_never(unknown)
 
     async def _run_worker(self, index: int) -> None:
         """One life of a worker, from its start to its end."""

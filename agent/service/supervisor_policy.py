@@ -7,7 +7,7 @@ dying. A worker that does not answer its health probes is as good as dead and is
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from callerside.clock import ms_to_ns
 
@@ -203,6 +203,8 @@ class Supervisor:
                 for worker in self._alive():
                     worker.is_stale = worker.state == "starting"
                 return self._order("reload", only="ready")
+            case unknown:
+                assert_never(unknown)
 
     def _spawn(self, worker: Worker, now_ns: int) -> list[SupervisorEffect]:
         worker.state, worker.address, worker.since_ns = "starting", None, now_ns

@@ -10,6 +10,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import assert_never
 
 import structlog
 
@@ -205,3 +206,5 @@ class Worker:
                 if left_behind:
                     _log.error("calls_left_behind", calls=left_behind)
                 self._stopped.set_result(EXIT_FAILED if left_behind else EXIT_OK)
+            case unknown:
+                assert_never(unknown)

@@ -147,7 +147,10 @@ class CallLeg(Protocol):
     """Of every `pcm` here. A frame has `sample_rate_hz // 50` samples."""
 
     def start(self, on_input: Callable[[LegInput], None]) -> None:
-        """Deliver inputs to `on_input` from now on, those that wait already first."""
+        """Deliver inputs to `on_input` from now on, those that wait already first.
+
+        Called again, in an input's callback too, it changes where those that follow go.
+        """
 
     def answer(self, status: int = 200) -> None:
         """Answer an incoming call."""

@@ -172,6 +172,12 @@ def text_of(event: Mapping[str, Any], name: str) -> str:
     return text if isinstance(text, str) else ""
 
 
+def number_of(event: Mapping[str, Any], name: str) -> float | None:
+    """A number inside an event, None if there is none."""
+    number = event.get(name)
+    return number if isinstance(number, int | float) and not isinstance(number, bool) else None
+
+
 def write_recording(path: Path, recording: Recording, *, audio_files: bool = False) -> None:
     """Write a whole recording.
 

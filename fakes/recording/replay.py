@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 from callerside.clock import NS_PER_S
@@ -22,7 +22,7 @@ from callerside.fakes.recording.causality import (
     find_triggers,
 )
 from callerside.fakes.recording.difference import first_difference
-from callerside.fakes.recording.format import AUDIO_FIELDS, Recording, part_of, text_of
+from callerside.fakes.recording.format import AUDIO_FIELDS, Recording, number_of, part_of, text_of
 from callerside.fakes.script.model import Vad
 from callerside.fakes.session.context import Observation
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS, InputAudio
@@ -45,7 +45,7 @@ from callerside.fakes.session.interface import (
     TimerFired,
 )
 from callerside.marks import Mark
-from callerside.vad.turn_detector import SpeechStarted
+from callerside.vad.turn_detector import SpeechStarted, SpeechStopped
 
 Pace = Literal["recorded", "fast"]
 
@@ -128,6 +128,8 @@ class ReplaySession:
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")
+            case unknown:
+                assert_never(unknown)
         effects, self._effects = self._effects, []
         return effects
 
@@ -147,12 +149,15 @@ class ReplaySession:
         if self._observation.keep_audio:
             self._effects.append(KeepAudio(self._audio.newest, self._audio.rate_hz))
         for heard in all_heard:
-            if isinstance(heard, SpeechStarted):
-                self._trigger(SPEECH_STARTED, audio_start_ms=self._audio.start_ms(heard))
-            else:
-                self._last_voiced_ms = heard.last_voiced_ms
-                self._committed_by = "vad"
-                self._trigger(SPEECH_STOPPED, audio_end_ms=heard.end_ms)
+            match heard:
+                case SpeechStarted():
+                    self._trigger(SPEECH_STARTED, audio_start_ms=self._audio.start_ms(heard))
+                case SpeechStopped():
+                    self._last_voiced_ms = heard.last_voiced_ms
+                    self._committed_by = "vad"
+                    self._trigger(SPEECH_STOPPED, audio_end_ms=heard.end_ms)
+                case unknown:
+                    assert_never(unknown)
 
     def _trigger(self, kind: str, event: Event | None = None, **live: int) -> None:
         """The live client did something: release what the recorded server answered to it."""
@@ -230,17 +235,20 @@ class ReplaySession:
         item = {"item": text_of(event, "item_id")}
         match event["type"]:
             case "input_audio_buffer.speech_started":
-                return "speech_started", item | {"audio_start_ms": event.get("audio_start_ms")}
+                return "speech_started", item | {
+                    "audio_start_ms": number_of(event, "audio_start_ms")
+                }
             case "input_audio_buffer.speech_stopped":
-                ends = {"audio_end_ms": event.get("audio_end_ms")}
+                ends = {"audio_end_ms": number_of(event, "audio_end_ms")}
                 return "speech_stopped", item | ends | {"last_voiced_ms": self._last_voiced_ms}
             case "input_audio_buffer.committed":
                 return "committed", item | {"by": self._committed_by}
             case "conversation.item.truncated":
-                return "truncated", item | {"audio_end_ms": event.get("audio_end_ms")}
+                return "truncated", item | {"audio_end_ms": number_of(event, "audio_end_ms")}
             case "error":
                 error = part_of(event, "error")
-                return "error_sent", {"code": error.get("code"), "message": error.get("message")}
+                code, message = text_of(error, "code") or None, text_of(error, "message")
+                return "error_sent", {"code": code, "message": message}
             case _:
                 return self._response_facts(event)
 

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, assert_never
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -323,6 +323,8 @@ async def _send_all(socket: ServerConnection, connection: Connection) -> None:
                 case DropConnection():
                     socket.transport.abort()
                     return
+                case unknown:
+                    assert_never(unknown)
     except ConnectionClosed:
         return
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from callerside.clock import Timer
 from callerside.fakes.server.codec import Pieces, decode_in_steps, encode_in_pieces
@@ -141,18 +141,25 @@ class Connection:
                 self._keep("sent", pcm, rate_hz)
             case AcceptConnection() | RefuseConnection() | CloseConnection() | DropConnection():
                 self._settle(effect)
+            case unknown:
+                assert_never(unknown)
 
     def _settle(
         self, effect: AcceptConnection | RefuseConnection | CloseConnection | DropConnection
     ) -> None:
         """The handshake's outcome, or the connection's end, which may come before it."""
-        if isinstance(effect, CloseConnection | DropConnection):
-            if self._accepted.is_set():
-                self._put(effect)
-            else:
-                self._refusal = RefuseConnection(503, "the session has ended")
-        elif isinstance(effect, RefuseConnection):
-            self._refusal = effect
+        match effect:
+            case CloseConnection() | DropConnection():
+                if self._accepted.is_set():
+                    self._put(effect)
+                else:
+                    self._refusal = RefuseConnection(503, "the session has ended")
+            case RefuseConnection():
+                self._refusal = effect
+            case AcceptConnection():
+                self._refusal = None
+            case unknown:
+                assert_never(unknown)
         self._accepted.set()
 
     def _keep(self, what: str, pcm: bytes, rate_hz: int) -> None:

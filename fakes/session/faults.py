@@ -1,18 +1,31 @@
 """Faults by name: what can go wrong with a Realtime session, and where it does.
 
-In a script each is a mapping with its name under `fault` and its place under `at` (see
-`session.points`), such as `{fault: stall, at: "reply 1 + 800ms", for_ms: 3000}`. On the command
-line the same is written `stall for_ms=3000 at=reply 1 + 800ms`.
+In a script each is a mapping with its name under `fault` and its place under `at` (`TriggerPoint`),
+such as `{fault: stall, at: "reply 1 + 800ms", for_ms: 3000}`. On the command line the same is
+written `stall for_ms=3000 at=reply 1 + 800ms`.
+
+A new fault is a class with `apply`, which does it, and a place in `AnyFault`. Its docstrings are
+what docs/fake-realtime.md says of it and of its keys, whose names carry their units.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self, cast, get_args
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import isabstract
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast, get_args
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
+from callerside.clock import ms_to_ns
+from callerside.fakes.session.interface import RefuseConnection, SendText
 from callerside.models import ScriptModel
+from callerside.registry import Drawn, NotDrawn, refuse_unperformed
 from callerside.yaml.errors import plain
+
+if TYPE_CHECKING:  # both know the script, which knows faults
+    from callerside.fakes.session.context import SessionOutput
+    from callerside.fakes.session.response_plan import ResponseSpec
 
 Place = Literal["connect", "greeting", "speech", "turn", "reply", "event"]
 
@@ -62,7 +75,6 @@ def _numbering(place: Place) -> str:
 
 
 ANYWHERE: frozenset[Place] = frozenset(get_args(Place))
-AT_RESPONSE: frozenset[Place] = frozenset({"greeting", "reply"})
 
 
 def _checked_point(text: str) -> str:
@@ -73,15 +85,35 @@ def _checked_point(text: str) -> str:
 At = Annotated[str, AfterValidator(_checked_point)]
 
 
+@dataclass(kw_only=True, slots=True)
+class Handshake:
+    """What becomes of a client's handshake."""
+
+    late_ms: float = 0.0
+    refusal: RefuseConnection | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaultySession:
+    """What a fault can do to the session that it strikes."""
+
+    out: "SessionOutput"
+    close: Callable[[int, str], None]
+    """With code and reason."""
+    drop: Callable[[], None]
+    expire: Callable[[], None]
+
+
 class BaseFault(ScriptModel):
     """What all faults have: a place.
 
     `places` are those where the fault makes sense; `delayable` is one that can strike some time
-    after its place.
+    after its place; `fuzz` is its place in the fuzzer.
     """
 
     places: ClassVar[frozenset[Place]] = ANYWHERE
     delayable: ClassVar[bool] = True
+    fuzz: ClassVar[Drawn | NotDrawn] = Drawn()
 
     at: At
     """Where it strikes: `connect`, `greeting`, `speech 2`, `turn 2`, `reply 1 + 1s`, `event 9`."""
@@ -93,6 +125,11 @@ class BaseFault(ScriptModel):
         """`at`, read."""
         return parse_trigger_point(self.at)
 
+    @property
+    def detail(self) -> str:
+        """What of it belongs on the timeline, beside its name and place."""
+        return ""
+
     @model_validator(mode="after")
     def _fits_its_place(self) -> Self:
         if self.point.place not in self.places:
@@ -103,92 +140,118 @@ class BaseFault(ScriptModel):
         return self
 
 
-class Refuse(BaseFault):
+class HandshakeFault(BaseFault, ABC):
+    """Befalls the handshake."""
+
+    places: ClassVar[frozenset[Place]] = frozenset({"connect"})
+    delayable: ClassVar[bool] = False
+    decides: ClassVar[bool] = False
+    """Whether it says how the handshake ends: the others do not matter then."""
+
+    at: At = "connect"
+    """The handshake."""
+
+    @abstractmethod
+    def apply(self, handshake: Handshake) -> None:
+        """Change what becomes of the handshake."""
+
+
+class ResponseFault(BaseFault, ABC):
+    """Shapes the whole of a response, from before it is planned."""
+
+    places: ClassVar[frozenset[Place]] = frozenset({"greeting", "reply"})
+    delayable: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
+        """What becomes of the response."""
+
+
+class SessionFault(BaseFault, ABC):
+    """Befalls the session at a moment of it."""
+
+    @abstractmethod
+    def apply(self, session: FaultySession) -> None:
+        """Do it to the session."""
+
+
+class Refuse(HandshakeFault):
     """The handshake is refused."""
 
-    places: ClassVar[frozenset[Place]] = frozenset({"connect"})
-    delayable: ClassVar[bool] = False
+    fuzz = Drawn({"status": (503, 429, 401)})
 
     fault: Literal["refuse"]
-    at: At = "connect"
-    """The handshake."""
     status: Literal[401, 403, 404, 429, 500, 502, 503] = 503
-    """HTTP status."""
+    """HTTP status: 401, 403, 404, 429, 500, 502 or 503."""
+
+    @property
+    def detail(self) -> str:
+        """See `BaseFault.detail`."""
+        return f"status {self.status}"
+
+    def apply(self, handshake: Handshake) -> None:
+        """See `HandshakeFault.apply`."""
+        handshake.refusal = RefuseConnection(self.status, "refused by the script")
 
 
-class AcceptLate(BaseFault):
+class AcceptLate(HandshakeFault):
     """The handshake is accepted, but late."""
 
-    places: ClassVar[frozenset[Place]] = frozenset({"connect"})
-    delayable: ClassVar[bool] = False
+    fuzz = Drawn({"by_ms": (500, 1500, 4000)})
 
     fault: Literal["accept_late"]
-    at: At = "connect"
-    """The handshake."""
     by_ms: float = Field(default=3000, gt=0, le=60_000)
     """How late."""
 
+    @property
+    def detail(self) -> str:
+        """See `BaseFault.detail`."""
+        return f"{self.by_ms:g} ms"
 
-class Drop(BaseFault):
-    """The connection is lost: no close frame, no more bytes."""
-
-    fault: Literal["drop"]
-
-
-class Stall(BaseFault):
-    """Nothing is sent for a while; what was due in it comes in one burst at its end."""
-
-    fault: Literal["stall"]
-    for_ms: float | None = Field(default=None, gt=0, le=600_000)
-    """How long; for ever by default."""
+    def apply(self, handshake: Handshake) -> None:
+        """See `HandshakeFault.apply`."""
+        handshake.late_ms += self.by_ms
 
 
-class Slow(BaseFault):
-    """The deltas of that response come so much slower than they should."""
+class Slow(ResponseFault):
+    """The deltas of that response come as slowly as `pace` says."""
 
-    places: ClassVar[frozenset[Place]] = AT_RESPONSE
-    delayable: ClassVar[bool] = False
+    fuzz = Drawn({"pace": (0.8, 0.3)})
 
     fault: Literal["slow"]
     pace: float = Field(default=0.8, gt=0, le=10)
     """Audio seconds a second: less than 1 starves the listener."""
 
-
-class Duplicate(BaseFault):
-    """The next server events are sent twice."""
-
-    fault: Literal["duplicate"]
-    events: int = Field(default=1, ge=1, le=10_000)
-    """How many."""
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
+        """See `ResponseFault.apply`."""
+        return replace(spec, pace=self.pace)
 
 
-class Reorder(BaseFault):
-    """The next two server events change places."""
+class Fail(ResponseFault):
+    """The response fails instead of speaking."""
 
-    fault: Literal["reorder"]
+    fuzz = Drawn({"code": ("inference_rate_limit_exceeded", "insufficient_quota")})
 
+    fault: Literal["fail"]
+    code: str = "inference_rate_limit_exceeded"
+    """`status_details.error.code`; `insufficient_quota` is the other common one."""
 
-class Malformed(BaseFault):
-    """A message that is no JSON."""
-
-    fault: Literal["malformed"]
-
-
-class UnknownEvent(BaseFault):
-    """An event of a type that nobody knows."""
-
-    fault: Literal["unknown_event"]
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
+        """See `ResponseFault.apply`."""
+        return replace(spec, fails_with=self.code)
 
 
-class Oversized(BaseFault):
-    """An event that is larger than any real one."""
+class NeverDone(ResponseFault):
+    """The response speaks, but `response.done` never comes."""
 
-    fault: Literal["oversized"]
-    size_bytes: int = Field(default=2**24 + 1, ge=1024, le=2**26)
-    """How large."""
+    fault: Literal["never_done"]
+
+    def apply(self, spec: "ResponseSpec") -> "ResponseSpec":
+        """See `ResponseFault.apply`."""
+        return replace(spec, never_done=True)
 
 
-class SendError(BaseFault):
+class SendError(SessionFault):
     """An `error` event that nobody caused."""
 
     fault: Literal["error"]
@@ -197,29 +260,41 @@ class SendError(BaseFault):
     message: str = "The server had an error while processing your request."
     """`error.message`."""
 
-
-class Fail(BaseFault):
-    """The response fails instead of speaking."""
-
-    places: ClassVar[frozenset[Place]] = AT_RESPONSE
-    delayable: ClassVar[bool] = False
-
-    fault: Literal["fail"]
-    code: str = "inference_rate_limit_exceeded"
-    """`status_details.error.code`; `insufficient_quota` is the other common one."""
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.error(self.code, self.message, kind="server_error")
 
 
-class NeverDone(BaseFault):
-    """The response speaks, but `response.done` never comes."""
+class Stall(SessionFault):
+    """Nothing is sent for a while; what was due in it comes in one burst at its end."""
 
-    places: ClassVar[frozenset[Place]] = AT_RESPONSE
-    delayable: ClassVar[bool] = False
+    fuzz = Drawn({"for_ms": (500, 2000, 6000)})
 
-    fault: Literal["never_done"]
+    fault: Literal["stall"]
+    for_ms: float | None = Field(default=None, gt=0, le=600_000)
+    """How long; for ever by default."""
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.delivery.stall(keeps=self.for_ms is not None)
+        if self.for_ms is not None:
+            session.out.set_timer("stall", session.out.now_ns + ms_to_ns(self.for_ms))
 
 
-class Close(BaseFault):
+class Drop(SessionFault):
+    """The connection is lost: no close frame, no more bytes."""
+
+    fault: Literal["drop"]
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.drop()
+
+
+class Close(SessionFault):
     """The server closes the connection."""
+
+    fuzz = Drawn({"code": (1011, 1001, 4000)})
 
     fault: Literal["close"]
     code: int = Field(default=1011, ge=1000, le=4999)
@@ -227,37 +302,114 @@ class Close(BaseFault):
     reason: str = Field(default="", max_length=120)
     """Close reason."""
 
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.close(self.code, self.reason)
 
-class Expire(BaseFault):
+
+class Expire(SessionFault):
     """The session reaches its end of life: error `session_expired`, then close 1001."""
 
     fault: Literal["expire"]
 
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.expire()
+
+
+class Duplicate(SessionFault):
+    """The next server events are sent twice."""
+
+    fuzz = Drawn({"events": (1, 5)})
+
+    fault: Literal["duplicate"]
+    events: int = Field(default=1, ge=1, le=10_000)
+    """How many."""
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.delivery.double(self.events)
+
+
+class Reorder(SessionFault):
+    """The next two server events change places."""
+
+    fault: Literal["reorder"]
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.delivery.swap()
+
+
+class Malformed(SessionFault):
+    """A message that is no JSON."""
+
+    fault: Literal["malformed"]
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.delivery.push(SendText(_MALFORMED))
+
+
+class UnknownEvent(SessionFault):
+    """An event of a type that nobody knows."""
+
+    fault: Literal["unknown_event"]
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.send("session.rearranged", detail="an event of a type that nobody knows")
+
+
+class Oversized(SessionFault):
+    """An event that is larger than any real one."""
+
+    fault: Literal["oversized"]
+    size_bytes: int = Field(default=2**24 + 1, ge=1024, le=2**26)
+    """How large."""
+
+    def apply(self, session: FaultySession) -> None:
+        """See `SessionFault.apply`."""
+        session.out.send("session.padded", padding="x" * self.size_bytes)
+
+
+_MALFORMED = '{"type": "response.output_audio.delta", "delta": "AAAA'
 
 AnyFault = (
-    Refuse
-    | AcceptLate
-    | Drop
+    SendError
+    | Fail
     | Stall
+    | Drop
+    | Close
+    | Expire
+    | Refuse
+    | AcceptLate
+    | NeverDone
     | Slow
     | Duplicate
     | Reorder
     | Malformed
     | UnknownEvent
     | Oversized
-    | SendError
-    | Fail
-    | NeverDone
-    | Close
-    | Expire
 )
+"""All that can go wrong; the likeliest to explain a failure come first."""
 
 Fault = Annotated[AnyFault, Field(discriminator="fault")]
 
-FAULTS: dict[str, type[BaseFault]] = {
+FAULTS: dict[str, type[AnyFault]] = {
     get_args(kind.model_fields["fault"].annotation)[0]: kind for kind in get_args(AnyFault)
 }
 """All faults, by name."""
+
+PAGE = "docs/fake-realtime.md#faults"
+"""Where they are taught."""
+_KINDS = (HandshakeFault, ResponseFault, SessionFault)
+refuse_unperformed(
+    FAULTS,
+    {kind for kind in FAULTS.values() if issubclass(kind, _KINDS) and not isabstract(kind)},
+    f"{__name__}.{'/'.join(kind.__name__ for kind in _KINDS)}.apply",
+)
+
 
 _ADAPTER: TypeAdapter[Fault] = TypeAdapter(Fault)
 

@@ -4,7 +4,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.fakes.session.config import ResponseConfig
@@ -142,6 +142,8 @@ class Response:
             case Fail(code):
                 error = {"type": "server_error", "code": code, "message": _FAILURES.get(code, code)}
                 self._finish("failed", {"type": "failed", "error": error})
+            case unknown:
+                assert_never(unknown)
 
     def _speak(self, step: Audio | Word | Arguments) -> None:
         match step:
@@ -153,6 +155,8 @@ class Response:
                 self._send_word(text)
                 if self._part == "audio":
                     return  # the transcript runs ahead of the voice
+            case unknown:
+                assert_never(unknown)
         if not self._has_voice:
             self._has_voice = True
             self._on_voice()

@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from callerside.audio import AudioFormat
 from callerside.fakes.script.model import FunctionCall, Timing
@@ -175,14 +175,25 @@ def _within(plan: Plan, max_tokens: int) -> Iterator[tuple[float, Step]]:
     left = float(max_tokens)
     has_audio = any(isinstance(step, Audio) for _, step in plan)
     for at_ms, step in plan:
-        if isinstance(step, Audio):
-            left -= step.length_ms / MS_PER_OUTPUT_TOKEN
-        elif isinstance(step, Arguments) or (isinstance(step, Word) and not has_audio):
-            left -= 1
+        left -= _tokens(step, has_audio=has_audio)
         if left < 0:
             yield at_ms, Stop()
             return
         yield at_ms, step
+
+
+def _tokens(step: Step, *, has_audio: bool) -> float:
+    match step:
+        case Audio():
+            return step.length_ms / MS_PER_OUTPUT_TOKEN
+        case Word():
+            return 0 if has_audio else 1
+        case Arguments():
+            return 1
+        case Begin() | AddItem() | AddPart() | EndAudio() | Complete() | Stop() | Fail():
+            return 0
+        case unknown:
+            assert_never(unknown)
 
 
 def _call_steps(call: FunctionCall, think_ms: float) -> Iterator[tuple[float, Step]]:

@@ -7,7 +7,7 @@ memory. What it says is in a script; when it says it, too; what it hears, it rea
 
 import random
 from collections import deque
-from typing import Literal
+from typing import Literal, assert_never
 
 from callerside.fakes.script.prepared import PreparedScript
 from callerside.fakes.session.config import SessionConfig
@@ -15,7 +15,7 @@ from callerside.fakes.session.context import Ids, Observation, SessionOutput, Se
 from callerside.fakes.session.conversation import Conversation
 from callerside.fakes.session.dialects import Beta, Ga
 from callerside.fakes.session.fault_injector import FaultInjector
-from callerside.fakes.session.faults import Expire
+from callerside.fakes.session.faults import FaultySession
 from callerside.fakes.session.interface import (
     AcceptConnection,
     ClientEvent,
@@ -89,7 +89,10 @@ class RealtimeSession:
             observation=observation or Observation(),
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
-        self._fault_injector = FaultInjector(faults, self._out, self._end_by_fault)
+        self._fault_injector = FaultInjector(
+            faults,
+            FaultySession(out=self._out, close=self._close, drop=self._drop, expire=self._expire),
+        )
         self._scheduler = ResponseScheduler(
             self._state, self._fault_injector, self._on_response_done
         )
@@ -116,10 +119,9 @@ class RealtimeSession:
         if self._phase == "over":
             return []
         self._out.now_ns = now_ns
-        if type(given) is ClientEvent:  # most are: fifty appends a second
-            self._on_event(given.event)
-            return self._out.take()
         match given:
+            case ClientEvent(event):
+                self._on_event(event)
             case TimerFired(name):
                 self._on_timer(name)
             case ConnectionRequested():
@@ -130,16 +132,18 @@ class RealtimeSession:
                 self._end(code, reason)
             case ServerStopping():
                 self._close(1001, "the server is going away")
+            case unknown:
+                assert_never(unknown)
         return self._out.take()
 
     def _on_request(self, request: ConnectionRequested) -> None:
         self._request = request
-        refusal = self._fault_injector.refusal()
-        if refusal is not None:
-            self._out.put(refusal)
-            self._end(refusal.status, refusal.body)
+        handshake = self._fault_injector.handshake()
+        if handshake.refusal is not None:
+            self._out.put(handshake.refusal)
+            self._end(handshake.refusal.status, handshake.refusal.body)
             return
-        delay_ms = self._state.timing.connect_delay_ms + self._fault_injector.lateness_ms()
+        delay_ms = self._state.timing.connect_delay_ms + handshake.late_ms
         self._connect_delay_ms = delay_ms
         if delay_ms:
             self._out.set_timer("accept", self._state.in_ms(delay_ms))
@@ -193,15 +197,9 @@ class RealtimeSession:
         )
         self._close(1001, "session_expired")
 
-    def _end_by_fault(self, how: CloseConnection | DropConnection | Expire) -> None:
-        match how:
-            case CloseConnection(code, reason):
-                self._close(code, reason)
-            case DropConnection():
-                self._out.put(how)
-                self._end(1006, "dropped by the script")
-            case Expire():
-                self._expire()
+    def _drop(self) -> None:
+        self._out.put(DropConnection())
+        self._end(1006, "dropped by the script")
 
     def _on_response_done(self, response: Response) -> None:
         self._turns.on_response_done(response)
@@ -228,6 +226,8 @@ class RealtimeSession:
                 self._send_late_error()
             case "stall":
                 self._out.delivery.release(self._out.now_ns)
+            case _:
+                raise AssertionError(name)
 
     def _on_event(self, event: Event) -> None:
         if self._phase != "open":
@@ -292,6 +292,8 @@ class RealtimeSession:
                 self._scheduler.request(fields)
             case CancelResponse(response_id=response_id):
                 self._scheduler.cancel(response_id)
+            case unknown:
+                assert_never(unknown)
 
     def _update(self, request: SessionUpdate) -> None:
         config = self._state.config

@@ -1,7 +1,7 @@
 """The user's turns: what is heard becomes items, and asks for answers."""
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import Item
@@ -74,10 +74,13 @@ class UserTurns:
         if self._observes:
             self._observe()
         for heard in all_heard:
-            if isinstance(heard, SpeechStarted):
-                self._on_started(heard)
-            else:
-                self._on_stopped(heard)
+            match heard:
+                case SpeechStarted():
+                    self._on_started(heard)
+                case SpeechStopped():
+                    self._on_stopped(heard)
+                case unknown:
+                    assert_never(unknown)
         if self._idle_from_ms is not None:
             self._check_idle(self._idle_from_ms)
 

@@ -13,7 +13,7 @@ are finer than a hop.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +88,8 @@ def segments(
                 onset = heard.sample
             case SpeechEnded():
                 found.append(Segment("speech", onset, heard.sample))
+            case unknown:
+                assert_never(unknown)
     return sorted(found, key=lambda s: s.start)
 
 

@@ -1,3 +1,12 @@
-"""From marks and a recording to numbers; docs/metrics.md says what each means."""
+"""From marks and a recording to numbers: `registry` declares each; docs/metrics.md tells more."""
 
-__all__ = ["audible", "machine_stalls", "measurement", "metrics", "turn_path", "turns"]
+__all__ = [
+    "audible",
+    "machine_stalls",
+    "measurement",
+    "measures",
+    "metrics",
+    "registry",
+    "turn_path",
+    "turns",
+]

@@ -1,6 +1,6 @@
 """The agent's answers as they were heard, beside what the server sent of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,6 @@ from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing import active_level, intelligibility
 from callerside.reports.hearing.alignment import Alignment, align
 from callerside.reports.metrics.audible import NS_PER_MS, Sound
-from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.server_audio import counted
 
 COMPARED_HZ = 8000
@@ -31,9 +30,6 @@ _LAST_HEARD = {
 _PAUSE_MS = 60
 _LONGER = 1.5  # than sent an answer may be as heard, and by so much besides
 _LONGER_MS = 12_000
-_CUT = frozenset({"truncate_sent", "playout_cleared"})
-_CUTTERS = frozenset({"speech_started", "hang_up_sent", "call_ended"})
-_AT_ITS_END_NS = 250 * NS_PER_MS  # what befalls an answer that late after its end has not cut it
 
 
 @dataclass(frozen=True)
@@ -207,89 +203,6 @@ def _where(
     low = max(0, evidence.sample_at(started_ns - _EARLY_NS))
     longest = round(sent.size * _LONGER + _LONGER_MS * evidence.rate_hz / 1000)
     return low, min(len(evidence.recording), evidence.sample_at(until_ns), low + longest)
-
-
-def faults_in(
-    answers: Sequence[Answer], numbers: Mapping[str | None, int]
-) -> Iterator[Measurement | Unmeasured]:
-    """What became of every answer, between server and ear; `numbers` are the responses' turns."""
-    for answer in answers:
-        turn = numbers.get(answer.response)
-        if not answer.found:
-            for name in ("gap_ms", "missing_ms", "repeated_ms", "intelligibility"):
-                yield Unmeasured(
-                    name=name,
-                    turn=turn,
-                    reason=f"what was sent of {answer.item} was not recognised in what was heard "
-                    f"(a correlation of {answer.likeness:.2f})",
-                )
-            continue
-        alignment = answer.alignment
-        to_ms = 1000 / COMPARED_HZ
-        holes = len(alignment.holes)
-        sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
-        gap_ms = alignment.longest_hole() * to_ms
-        how = f"the longest of {holes}" if holes > 1 else ""
-        open_ms = left_open_ms(answer.evidence, answer.item)
-        if open_ms > gap_ms:
-            gap_ms, how = open_ms, "as the agent says: nothing more of it came"
-        missing = alignment.missing
-        if alignment.unheard and not _was_cut(answer):
-            missing += alignment.unheard
-            sent = f"{sent}; its last {alignment.unheard * to_ms:.0f} ms were never heard"
-        for name, value, detail in (
-            ("gap_ms", gap_ms, how),
-            ("missing_ms", missing * to_ms, sent),
-            ("repeated_ms", alignment.repeated * to_ms, sent),
-        ):
-            yield Measurement(name=name, value=value, turn=turn, detail=detail)
-        if answer.evidence.info.lane == "virtual":
-            reason = "in memory nothing but a codec lies between: it is measured over SIP"
-            yield Unmeasured(name="intelligibility", turn=turn, reason=reason)
-        elif answer.intelligibility is None:
-            yield Unmeasured(
-                name="intelligibility", turn=turn, reason="less than half a second was heard"
-            )
-        else:
-            yield Measurement(
-                name="intelligibility",
-                value=answer.intelligibility,
-                unit="%",
-                turn=turn,
-                detail=f"laid in step at a correlation of {alignment.likeness:.2f}",
-            )
-
-
-def _was_cut(answer: Answer) -> bool:
-    """Whether an answer's end was not due: somebody spoke into it, or the call ended before."""
-    evidence = answer.evidence
-    if any(mark.fields.get("item") == answer.item for mark in evidence.find("agent", *_CUT)):
-        return True
-    if answer.end_ns > evidence.at_ns(len(evidence.recording)) - _AT_ITS_END_NS:
-        return True
-    return any(
-        answer.start_ns - _EARLY_NS <= mark.at_ns <= answer.end_ns + _AT_ITS_END_NS
-        for mark in evidence.marks
-        if mark.name in _CUTTERS and (mark.source, mark.name) != ("realtime", "call_ended")
-    )
-
-
-def marked_gaps_ms(evidence: CallEvidence, item: str | None) -> list[float]:
-    """The gaps in an answer that the agent has marked: nothing had come to play."""
-    return [float(mark.fields["missing_ms"]) for mark in _underruns(evidence, item)]
-
-
-def left_open_ms(evidence: CallEvidence, item: str | None) -> float:
-    """The longest hole after which nothing more of an answer came: what was heard ends before it.
-
-    Nothing that was sent shows it, as the server sent nothing more either.
-    """
-    holes = (m for m in _underruns(evidence, item) if "until" in m.fields)
-    return max((float(mark.fields["missing_ms"]) for mark in holes), default=0.0)
-
-
-def _underruns(evidence: CallEvidence, item: str | None) -> Iterator[Mark]:
-    return (m for m in evidence.find("agent", "playout_underrun") if m.fields.get("item") == item)
 
 
 def _responses(

@@ -5,26 +5,20 @@ from collections.abc import Iterator, Sequence
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.detector import PAUSE_MS
-from callerside.reports.metrics.answers import Answer, left_open_ms, marked_gaps_ms
+from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
+from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
-from callerside.reports.metrics.turns import Turn
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
-_STARTED = "playout_started"
 _EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame begins: docs/metrics.md
 
 
-def interruptions(
-    evidence: CallEvidence,
-    audible: AudibleSegments,
-    turns: Sequence[Turn],
-    answers: Sequence[Answer],
-) -> Iterator[Measurement | Unmeasured]:
-    """`barge_in_stop_ms` and `heard_error_ms` of a call, and `gap_ms` as far as it is marked."""
-    for said in audible.said:
-        stop_ns, how = _stop_ns(evidence, audible, said, answers)
+def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
+    """How fast each barge-in silenced the agent, and what it knew of what had been heard."""
+    for said in call.audible.said:
+        stop_ns, how = _stop_ns(call, said)
         if stop_ns is not None:
             yield Measurement(
                 name="barge_in_stop_ms",
@@ -34,31 +28,28 @@ def interruptions(
             )
         else:
             yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)
-    yield from _heard_errors(evidence, audible, answers)
-    yield from _underruns(evidence, turns, answers)
+    yield from _heard_errors(call.evidence, call.audible, call.answers)
 
 
-def _stop_ns(
-    evidence: CallEvidence, audible: AudibleSegments, said: Utterance, answers: Sequence[Answer]
-) -> tuple[int | None, str]:
+def _stop_ns(call: HeardCall, said: Utterance) -> tuple[int | None, str]:
     """When the agent that an utterance interrupted fell silent; None and why, if it did not.
 
     It interrupts if the agent is audible at its onset, or pauses in mid-answer, and the server
     hears speech: what the server ignores (a cough) is not meant to stop anything.
     """
-    if not _detected(evidence, said):
+    if not _detected(call.evidence, said):
         return None, "the server heard no speech within a second: nothing was to stop"
-    into = [one for one in answers if one.found and one.start_ns <= said.start_ns]
+    into = [one for one in call.answers if one.found and one.start_ns <= said.start_ns]
     if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
         return last.end_ns, f"from what was sent (a correlation of {last.likeness:.2f})"
-    stop_ns = _silent_ns(evidence, audible, said)
+    stop_ns = _silent_ns(call.evidence, call.audible, said)
     if stop_ns is None:
         return None, "the caller spoke into no answer"
     return stop_ns, "by the energy at the ear"
 
 
 def _silent_ns(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> int | None:
-    """When what was audible at an utterance's onset was over, of which only the energy is known."""
+    """When what was audible at an utterance's onset was over, if only its energy is known."""
     speech = [sound for sound in audible.ear if sound.kind == "speech"]
     before = [sound for sound in speech if sound.start_ns <= said.start_ns]
     if not before or before[-1].source == "sent":
@@ -147,28 +138,3 @@ def _playout_of(evidence: CallEvidence, truncate: Mark) -> Mark | None:
         if mark.fields.get("item") == truncate.fields.get("item"):
             return mark
     return None
-
-
-def _underruns(
-    evidence: CallEvidence, turns: Sequence[Turn], answers: Sequence[Answer]
-) -> Iterator[Measurement]:
-    """Silence that the agent put into an answer, as it says itself: nothing had come to play.
-
-    Every answer counts, the greeting and those to no words among them. What was recognised has its
-    `gap_ms` from there; beside such, one that was not has one only if its hole was left open.
-    """
-    recognised = {answer.item for answer in answers if answer.found}
-    numbers = {turn.item: turn.number for turn in turns}
-    for item in dict.fromkeys(m.fields.get("item") for m in evidence.find("agent", _STARTED)):
-        if item in recognised:
-            continue
-        if recognised and not left_open_ms(evidence, item):
-            continue
-        yield Measurement(
-            name="gap_ms",
-            value=max(marked_gaps_ms(evidence, item), default=0.0),
-            turn=numbers.get(item),
-            detail="as the agent says: what the server sent is not known"
-            if not recognised
-            else "as the agent says: it was not recognised in what was heard",
-        )

@@ -8,11 +8,10 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
-    """One number. What it means, from where to where, stands in docs/metrics.md."""
+    """One number. What it means, from where to where, and its unit are in the registry."""
 
     name: str
     value: float
-    unit: str = "ms"
     turn: int | None = None
     variant: str | None = None
     """Which of several limits it is held to: a greeting is `cached` or `generated`."""

@@ -1,10 +1,11 @@
 """The budget on the axis: from where each time counts, until when it may last, what it was."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.audible import NS_PER_MS
+from callerside.reports.metrics.registry import METRICS, MarkName
 from callerside.reports.metrics.turns import Turn
 from callerside.reports.pages.axis import Axis, Span
 from callerside.reports.verdict.budget import Judged
@@ -60,20 +61,13 @@ def _found(call: CallResult, axis: Axis) -> Iterator[Deadline]:
 
 
 def _start_ns(evidence: CallEvidence, one: Judged, turn: Turn | None) -> int | None:
-    """From where a metric counts (docs/metrics.md)."""
+    """From where a metric counts; None: it has no place on the axis."""
     if turn is not None:
         return {"turn_ms": turn.end_ns, "barge_in_stop_ms": turn.start_ns}.get(one.name)
-    match one.name:
-        case "answer_ms":
-            return _first(evidence, ("caller", "call_dialed"))
-        case "beep_ms" | "greeting_ms":
-            return _first(evidence, ("caller", "call_answered"), ("agent", "answered"))
-        case "connect_ms" | "media_ready_ms" | "ready_ms":
-            return _first(evidence, ("agent", "call_received"))
-    return None
+    return _first(evidence, METRICS[one.name].counts_from)
 
 
-def _first(evidence: CallEvidence, *names: tuple[str, str]) -> int | None:
+def _first(evidence: CallEvidence, names: Sequence[MarkName]) -> int | None:
     return next(
         (
             mark.at_ns

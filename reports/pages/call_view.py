@@ -7,7 +7,7 @@ from typing import Any
 from callerside.marks import Mark
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.metrics.audible import NS_PER_MS, Sound
-from callerside.reports.metrics.metrics import greeting_heard
+from callerside.reports.metrics.measures import greeting_heard
 from callerside.reports.pages.axis import Axis, Event, Span
 from callerside.reports.pages.budget_bars import Deadline, deadlines_of, rows
 from callerside.reports.pages.event_lanes import Lane, lanes_of, states_of, troubles_of

@@ -1,6 +1,16 @@
 """The budget: which limit each number is held to, and the verdict.
 
-The default is `budget.yaml` beside this file; a scenario's own limits replace single lines of it.
+The defaults stand with their metrics, in `reports.metrics.registry`, as a scenario writes its own,
+which replace single ones:
+
+    metric: 500                          at most 500; of what more is better, at least
+    metric: {min: 4, max: 9}             within these
+    metric: {target: 440, within: 5}     440 ± 5
+    metric: {above_own: 40}              at most the server's own delay, and 40 more
+    metric: {p95: 800, max: 1200}        every value at most 1200; 95 % of those of all calls of
+                                         the scenario (`repeat`, `callers`) at most 800
+    metric: {cached: 700, generated: 3500}   by what was measured
+    metric: off                          anything
 """
 
 from collections import defaultdict
@@ -8,55 +18,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
-from importlib.resources import files
 from math import isfinite
 from typing import Any, Literal
 
-import yaml
-
 from callerside.reports.metrics import measurement as stats
 from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.registry import METRICS, Metric
 from callerside.reports.verdict.calibration import Calibration
 
 Verdict = Literal["passed", "failed", "unlimited"]
 
-UNITS = {
-    "answer_ms": "ms",
-    "connect_ms": "ms",
-    "media_ready_ms": "ms",
-    "beep_ms": "ms",
-    "beep_hz": "Hz",
-    "beep_length_ms": "ms",
-    "greeting_ms": "ms",
-    "ready_ms": "ms",
-    "turn_ms": "ms",
-    "agent_overhead_ms": "ms",
-    "uplink_ms": "ms",
-    "downlink_ms": "ms",
-    "barge_in_stop_ms": "ms",
-    "heard_error_ms": "ms",
-    "gap_ms": "ms",
-    "missing_ms": "ms",
-    "repeated_ms": "ms",
-    "intelligibility": "%",
-    "dead_air_ms": "ms",
-    "talk_over_ms": "ms",
-    "append_interval_ms": "ms",
-    "rtp_lost": "packets",
-    "rtp_jitter_ms": "ms",
-    "harness_lag_ms": "ms",
-}
-"""Every metric, in the order in which reports list them."""
-
-MORE_IS_BETTER = {"intelligibility"}
-"""Their limits are the least that may be, and their percentiles count from the best value down."""
-
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
-_VARIANTS = ("cached", "generated")
-_HAVE_VARIANTS = ("greeting_ms",)
-_HAVE_AN_OWN_DELAY = ("connect_ms", "turn_ms")
-"""Metrics that hold a delay of the server's own."""
 
 
 class BudgetError(ValueError):
@@ -115,9 +88,9 @@ Limits = Mapping[str, Limit]
 
 @cache
 def default_limits() -> Limits:
-    """The limits of `budget.yaml`."""
-    text = files("callerside.reports.verdict").joinpath("budget.yaml").read_text(encoding="utf-8")
-    return parse_limits(yaml.safe_load(text))
+    """The limits that metrics have where a scenario says nothing."""
+    budgets = {name: metric.budget for name, metric in METRICS.items()}
+    return parse_limits({name: limit for name, limit in budgets.items() if limit is not None})
 
 
 def limits_for(overrides: Mapping[str, Any]) -> Limits:
@@ -136,7 +109,7 @@ def is_lifted(value: Any) -> bool:
 
 
 def parse_limits(spec: Mapping[str, Any]) -> Limits:
-    """Limits as they are written in YAML (see `budget.yaml` for the forms).
+    """Limits as they are written in YAML (the forms: above).
 
     Raises:
         BudgetError: a metric or a limit that does not exist.
@@ -146,7 +119,7 @@ def parse_limits(spec: Mapping[str, Any]) -> Limits:
 
 def percentile(name: str, values: Iterable[float], percent: float) -> float:
     """What so many per cent of a metric's values do not exceed, or do not fall short of."""
-    if name in MORE_IS_BETTER:
+    if METRICS[name].more_is_better:
         return -stats.percentile([-value for value in values], percent)
     return stats.percentile(list(values), percent)
 
@@ -171,7 +144,7 @@ def judge(
     by_name: dict[str, list[Measurement]] = defaultdict(list)
     for measurement in measurements:
         by_name[measurement.name].append(measurement)
-    order = {name: index for index, name in enumerate(UNITS)}
+    order = {name: index for index, name in enumerate(METRICS)}
     judged = []
     for name in sorted(by_name, key=lambda n: order.get(n, len(order))):
         limit = limits.get(name, Limit())
@@ -205,7 +178,7 @@ def _corrected(one: Measurement, bias: float) -> Measurement:
     """The value without the harness's constant error, and a word about that."""
     if not bias:
         return one
-    word = f"the harness's bias of {bias:+.1f} {one.unit} is taken off"
+    word = f"the harness's bias of {bias:+.1f} {METRICS[one.name].unit} is taken off"
     detail = f"{one.detail}; {word}" if one.detail else word
     return replace(one, value=one.value - bias, detail=detail)
 
@@ -218,7 +191,7 @@ def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:
     return Judged(
         name=one.name,
         value=one.value,
-        unit=one.unit,
+        unit=METRICS[one.name].unit,
         verdict=_verdict(margin),
         turn=one.turn,
         limit=bound,
@@ -237,7 +210,7 @@ def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> 
     for statistic, bound in limit.percentiles if found else ():
         name = found[0].name
         value = percentile(name, [one.value for one in found], _PERCENTILES[statistic])
-        floor = name in MORE_IS_BETTER
+        floor = METRICS[name].more_is_better
         margin = value - bound if floor else bound - value
         judged.append(
             Judged(
@@ -278,9 +251,10 @@ def _nearer_bound(
 
 
 def _known(name: str) -> str:
-    if name in UNITS:
+    if name in METRICS:
         return name
-    raise BudgetError(f"no metric is called {name!r}{_hint(name, UNITS)} Known: {', '.join(UNITS)}")
+    known = ", ".join(METRICS)
+    raise BudgetError(f"no metric is called {name!r}{_hint(name, METRICS)} Known: {known}")
 
 
 def _hint(word: str, words: Iterable[str]) -> str:
@@ -289,15 +263,16 @@ def _hint(word: str, words: Iterable[str]) -> str:
 
 
 def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
+    metric = METRICS[name]
     if is_lifted(value):
         return Limit()
     if _is_number(value):
-        return Limit(low=value) if name in MORE_IS_BETTER else Limit(high=float(value))
+        return Limit(low=value) if metric.more_is_better else Limit(high=float(value))
     if not isinstance(value, Mapping) or not value:
         raise BudgetError(
-            f"{name}: {value!r}, expected a number ({UNITS[name]}), `off`, or a mapping of limits"
+            f"{name}: {value!r}, expected a number ({metric.unit}), `off`, or a mapping of limits"
         )
-    known = _bounds_of(name, of_variant)
+    known = _bounds_of(metric, of_variant)
     for key in value:
         if key not in known:
             raise BudgetError(
@@ -307,7 +282,7 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
     if ("target" in value) != ("within" in value):
         raise BudgetError(f"{name}: target and within belong together")
     for key, number in value.items():
-        if key not in _VARIANTS and not _is_number(number):
+        if key not in metric.variants and not _is_number(number):
             raise BudgetError(f"{name}: {key}: {number!r}, expected a number")
     low, high = _range(name, value)
     return Limit(
@@ -316,7 +291,7 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
         above_own=value.get("above_own"),
         percentiles=tuple((p, float(value[p])) for p in _PERCENTILES if p in value),
         variants=tuple(
-            (v, _parse(name, value[v], of_variant=True)) for v in _VARIANTS if v in value
+            (v, _parse(name, value[v], of_variant=True)) for v in metric.variants if v in value
         ),
     )
 
@@ -333,12 +308,12 @@ def _range(name: str, value: Mapping[str, Any]) -> tuple[float | None, float | N
     return low, high
 
 
-def _bounds_of(name: str, of_variant: bool) -> tuple[str, ...]:
+def _bounds_of(metric: Metric, of_variant: bool) -> tuple[str, ...]:
     """The words that a limit of a metric, or of a variant of it, is made of."""
     return (
-        *(bound for bound in _BOUNDS if bound != "above_own" or name in _HAVE_AN_OWN_DELAY),
+        *(bound for bound in _BOUNDS if bound != "above_own" or metric.own_delay),
         *_PERCENTILES,
-        *(_VARIANTS if name in _HAVE_VARIANTS and not of_variant else ()),
+        *(() if of_variant else metric.variants),
     )
 
 

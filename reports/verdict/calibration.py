@@ -10,28 +10,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from callerside.reports.metrics import measurement
+from callerside.reports.metrics.registry import METRICS
 
 VERSION = 1
-
-
-WITHOUT_ERROR: Mapping[str, str] = {
-    "connect_ms": "exact by construction: both ends are marks of one process, the agent's",
-    "media_ready_ms": "exact by construction: both ends are marks of one process, the agent's",
-    "ready_ms": "exact by construction: both ends are marks of one process, the agent's",
-    "append_interval_ms": "exact by construction: it is made of marks of one process, the agent's",
-    "rtp_lost": "as the agent's own RTP statistics tell it: nothing of the harness lies between",
-    "rtp_jitter_ms": "as the agent's own RTP statistics tell it: nothing of the harness lies "
-    "between",
-    "harness_lag_ms": "is an error itself: the harness's own lateness, in that call",
-}
-"""The metrics to which a responder knows no other truth, and why that is so."""
 
 MOVED = "p95 of what it changed by within a call"
 """Of `path_ms`."""
 
 _WORTH_CORRECTING = 1.0
 _MOST_CORRECTED = 10.0
-_NOT_OURS_ALONE = {"answer_ms"}  # the agent's stack has its part in the way of the INVITE
 _DIGITS = 4  # a tenth of a microsecond, below which there is only the arithmetic of floats
 
 
@@ -62,7 +49,7 @@ class MetricError:
         it is left in, as part of the error, where it cannot be overlooked. So is one of which
         nobody knows how much is the harness's.
         """
-        ours = self.name not in _NOT_OURS_ALONE
+        ours = METRICS[self.name].bias_is_ours
         return ours and _WORTH_CORRECTING <= abs(self.bias) <= _MOST_CORRECTED
 
     @property
@@ -142,6 +129,9 @@ def from_data(data: dict[str, Any]) -> Calibration:
     if version != VERSION:
         raise ValueError(f"version {version}, expected {VERSION}")
     metrics = tuple(MetricError(**metric) for metric in data["metrics"])
+    unknown = [metric.name for metric in metrics if metric.name not in METRICS]
+    if unknown:
+        raise ValueError(f"no metric is called {', '.join(unknown)}")
     known = {key: value for key, value in data.items() if key not in ("version", "metrics")}
     return Calibration(**known, metrics=metrics)
 

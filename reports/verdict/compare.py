@@ -18,24 +18,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.reports.verdict.budget import MORE_IS_BETTER, UNITS, default_limits
+from callerside.reports.metrics.registry import METRICS, TOLERANCE
+from callerside.reports.verdict.budget import default_limits
 
 Verdict = Literal["better", "worse", "no difference seen", "too few to tell"]
-
-TOLERANCE = 10.0
-"""A change for the worse of no more than this is no regression: half a packet's 20 ms, and what the
-harness may err by. Runs of the same agent, with four to eight calls at once, differ by up to 4 ms
-in nearly all that has a limit."""
-TOLERANCES: Mapping[str, float | None] = {
-    "beep_hz": 1.0,
-    "intelligibility": 2.0,
-    "dead_air_ms": 100.0,
-    "talk_over_ms": 100.0,
-    "rtp_lost": 5.0,
-    "harness_lag_ms": None,
-}
-"""Metrics with a tolerance of their own, in their unit. Silence and double talk hang on when single
-calls happen to end; and what befell the harness (None) says nothing about the agent."""
 
 _ROUNDS = 2000
 _MOST_NAMED = 10
@@ -84,14 +70,13 @@ def compare(
         before: the earlier run.
         after: the later one.
         tolerance: by how much a metric may get worse that has no tolerance of its own.
-        tolerances: for single metrics, instead of `TOLERANCES`.
+        tolerances: for single metrics, instead of what the registry says.
         seed: of the bootstrap.
     """
-    allowed = {**TOLERANCES, **(tolerances or {})}
     errors = _errors(before), _errors(after)
     earlier, later = _values(before), _values(after)
     changes = []
-    for name in UNITS:
+    for name in METRICS:
         cells = sorted(
             earlier.get(name, {}).keys() & later.get(name, {}).keys(),
             key=lambda c: (c[0], c[1] or 0),
@@ -99,11 +84,21 @@ def compare(
         if cells:
             one, other = ({cell: runs[name][cell] for cell in cells} for runs in (earlier, later))
             rng = np.random.default_rng(seed)
-            limit = allowed.get(name, tolerance)
+            limit = _tolerance(name, tolerance, tolerances or {})
             if limit is not None:
                 limit = max(limit, *(error.get(name, 0.0) for error in errors))
             changes.append(_change(name, one, other, limit, rng))
     return changes
+
+
+def _tolerance(name: str, common: float, own: Mapping[str, float]) -> float | None:
+    """How much worse is no regression of a metric; None: nothing is one."""
+    metric = METRICS[name]
+    if name in own:
+        return own[name]
+    if not metric.of_the_agent:
+        return None
+    return common if metric.tolerance is None else metric.tolerance
 
 
 def regressions(changes: Sequence[Change]) -> list[Change]:
@@ -165,7 +160,7 @@ def _change(
     verdict = _verdict(low, high, by)
     return Change(
         name=name,
-        unit=UNITS[name],
+        unit=METRICS[name].unit,
         before=_mean(before),
         after=_mean(after),
         difference=difference,
@@ -223,7 +218,7 @@ def _mean(cells: Values) -> float:
 
 def _badness(name: str, cells: Values) -> Values:
     """The values such that less is better: for a metric with a target, the distance from it."""
-    if name in MORE_IS_BETTER:
+    if METRICS[name].more_is_better:
         return {cell: [-value for value in values] for cell, values in cells.items()}
     limit = default_limits().get(name)
     if limit is None or limit.low is None or limit.high is None:

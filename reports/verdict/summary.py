@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from callerside.reports.verdict.budget import MORE_IS_BETTER, UNITS, Judged, percentile
+from callerside.reports.metrics.registry import METRICS
+from callerside.reports.verdict.budget import Judged, percentile
 
 Range = tuple[float, float]
 
@@ -40,7 +41,7 @@ class Summary:
     @property
     def worst(self) -> float:
         """The greatest value; the least, where more is better."""
-        return self.min if self.name in MORE_IS_BETTER else self.max
+        return self.min if METRICS[self.name].more_is_better else self.max
 
     @property
     def limits(self) -> str:
@@ -59,7 +60,7 @@ def summary_of(judged: Iterable[Judged]) -> list[Summary]:
     for one in judged:
         if one.statistic is None:
             by_name[one.name].append(one)
-    return [_summary(name, by_name[name]) for name in UNITS if name in by_name]
+    return [_summary(name, by_name[name]) for name in METRICS if name in by_name]
 
 
 def _summary(name: str, found: list[Judged]) -> Summary:

@@ -25,8 +25,8 @@ from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
 from callerside.reports.hearing import intelligibility
 from callerside.reports.metrics import measurement
-from callerside.reports.verdict.budget import UNITS
-from callerside.reports.verdict.calibration import MOVED, WITHOUT_ERROR, Calibration, error_of
+from callerside.reports.metrics.registry import METRICS
+from callerside.reports.verdict.calibration import MOVED, Calibration, error_of
 from callerside.simulator.calibration.ground_truth import Errors, TruthError, errors_of
 from callerside.simulator.calibration.responder import Behaviour, hard_edged
 from callerside.simulator.calibration.responder_marks import load_heard
@@ -228,7 +228,9 @@ def _result(calls: list[Errors], concurrency: int) -> Calibration:
         calls=len(calls),
         concurrency=concurrency,
         metrics=tuple(
-            error_of(name, UNITS[name], errors[name]) for name in UNITS if errors.get(name)
+            error_of(name, metric.unit, errors[name])
+            for name, metric in METRICS.items()
+            if errors.get(name)
         ),
         path_ms={
             "p50": round(measurement.percentile(path, 50), 1),
@@ -238,8 +240,8 @@ def _result(calls: list[Errors], concurrency: int) -> Calibration:
         remarks={
             name: f"{missed[name]} values that were to be measured were not found"
             if missed[name]
-            else WITHOUT_ERROR.get(name, "none of these calls shows anything about it")
-            for name in UNITS
+            else metric.without_error or "none of these calls shows anything about it"
+            for name, metric in METRICS.items()
             if missed[name] or not errors.get(name)
         },
     )

@@ -8,6 +8,7 @@ should have measured.
 """
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,20 @@ from numpy.typing import NDArray
 from callerside import audio
 from callerside.agent.telephony.interface import (
     AudioReceived,
+    CallAnswered,
+    CallProgressed,
     CallReceived,
+    DtmfReceived,
     FramePlayed,
+    HungUp,
     LegInput,
+    MediaHeld,
     MediaReady,
     PlayoutCleared,
+    PlayoutOverflowed,
+    RtpMeasured,
+    TransferProgressed,
+    TransferRequested,
 )
 from callerside.clock import NS_PER_S
 from callerside.reports.hearing.detector import SpeechAndToneDetector, SpeechEnded, SpeechStarted
@@ -143,6 +153,14 @@ class ResponderMachine:
                 return self._heard(given)
             case PlayoutCleared():
                 self._queue.clear()
+            case (
+                CallProgressed() | CallAnswered() | MediaHeld() | PlayoutOverflowed()
+                | DtmfReceived() | TransferRequested() | TransferProgressed() | RtpMeasured()
+                | HungUp()
+            ):  # fmt: skip
+                pass  # it answers to what it hears alone
+            case unknown:
+                assert_never(unknown)
         return []
 
     def _played(self, frame: FramePlayed) -> list[Effect]:

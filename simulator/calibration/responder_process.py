@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import assert_never
 
 from callerside import audio_files
 from callerside.agent.telephony.interface import CallReceived, HungUp, LegInput
@@ -58,6 +59,8 @@ class _Call:
                     self._leg.play(pcm)
                 case Clear():
                     self._leg.clear()
+                case unknown:
+                    assert_never(unknown)
         if isinstance(given, HungUp):
             self._keep()
 

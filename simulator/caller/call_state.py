@@ -4,6 +4,8 @@ Times are nanoseconds on the call's clock, None for what has not happened. What 
 what is a reply, for steps and for `never`, is said here once.
 """
 
+from typing import assert_never
+
 from callerside.agent.telephony.interface import HungUp
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.caller.listener import AgentUtterance, Listener
@@ -49,6 +51,8 @@ class ObservedCall:
         self.ended: HungUp | None = None
         self.digits: list[tuple[int, str]] = []
         self.transfers: list[tuple[int, str]] = []
+        self.vanished = False
+        """Whether the caller leaves without a word."""
         self.silence_sure_ns: int | None = None
         """As of the last time the steps went on; a change is news to them."""
         self._in_turn = False
@@ -147,6 +151,8 @@ class ObservedCall:
                 utterance = self.greeting()
             case "reply":
                 utterance = self.reply()
+            case unknown:
+                assert_never(unknown)
         if utterance is None:
             return None
         return utterance.start_ns if moment.edge == "start" else utterance.end_ns

@@ -22,6 +22,7 @@ from callerside.simulator.caller.events import (
     SetTimer,
     Start,
     TimerFired,
+    TimerName,
     Vanish,
 )
 from callerside.simulator.caller.machine import CallerMachine
@@ -55,7 +56,7 @@ class CallerDriver:
         self._marks = marks
         self._call = call
         self._on_finish = on_finish
-        self._timers: dict[str, Timer] = {}
+        self._timers: dict[TimerName, Timer] = {}
         self._finished = False
         self._runners: dict[type[Effect], Callable[[Any], None]] = {
             Dial: lambda effect: leg.dial(effect.uri),
@@ -104,12 +105,12 @@ class CallerDriver:
             effect.at_ns, partial(self._fire, effect.name)
         )
 
-    def _cancel_timer(self, name: str) -> None:
+    def _cancel_timer(self, name: TimerName) -> None:
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
 
-    def _fire(self, name: str) -> None:
+    def _fire(self, name: TimerName) -> None:
         self._timers.pop(name, None)
         self._handle(TimerFired(name=name))
 

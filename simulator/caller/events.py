@@ -7,6 +7,7 @@ from typing import Any, Literal
 from callerside.agent.telephony.interface import DtmfMethod, LegInput
 
 Verdict = Literal["passed", "failed"]
+TimerName = Literal["wake", "limit", "hang_up"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +19,7 @@ class Start:
 class TimerFired:
     """A timer that was set has come; at its time or later, once for each `SetTimer`."""
 
-    name: str
+    name: TimerName
 
 
 CallerInput = LegInput | Start | TimerFired
@@ -70,7 +71,7 @@ class Resume:
 class SetTimer:
     """Fire at a time; replaces a timer of that name."""
 
-    name: str
+    name: TimerName
     at_ns: int
 
 
@@ -78,7 +79,7 @@ class SetTimer:
 class CancelTimer:
     """Call a timer off, if it is set."""
 
-    name: str
+    name: TimerName
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,12 +1,21 @@
 """Judges what the caller expects to hear: not yet, heard, or failed with a sentence for why."""
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.listener import AgentUtterance
 from callerside.simulator.scenario.durations import format_duration
-from callerside.simulator.scenario.expectations import Dtmf, Refused, Silence, Transfer, matches
+from callerside.simulator.scenario.expectations import (
+    Dtmf,
+    Heard,
+    LookedUp,
+    Refused,
+    Silence,
+    Transfer,
+    matches,
+)
 from callerside.simulator.scenario.steps import Expect
 
 CERTAINTY_MS = 100
@@ -51,6 +60,26 @@ class _Judgement:
     def judge(self) -> Waiting | Met:
         observed = self._observed
         match self._step.expect:
+            case str(word):
+                return self._heard(word)
+            case Refused(refused=status):
+                refused = observed.ended is not None and observed.ended.status == status
+                return self._event(observed.ended_ns if refused else None)
+            case Silence(silence=length_ms):
+                return self._silence(length_ms)
+            case Dtmf(dtmf=digits):
+                return self._event(self._digits_ns(digits))
+            case Transfer(transfer=pattern):
+                times = [at_ns for at_ns, uri in observed.transfers if matches(pattern, uri)]
+                return self._event(times[0] if times else None)
+            case LookedUp():  # on the timelines, after the call
+                return Met()
+            case unknown:
+                assert_never(unknown)
+
+    def _heard(self, word: Heard) -> Waiting | Met:
+        observed = self._observed
+        match word:
             case "answer":
                 return self._event(observed.answered_ns)
             case "beep":
@@ -64,18 +93,8 @@ class _Judgement:
             case "hang_up":
                 ended = observed.ended
                 return self._event(observed.ended_ns if ended and ended.by == "agent" else None)
-            case Refused(refused=status):
-                refused = observed.ended is not None and observed.ended.status == status
-                return self._event(observed.ended_ns if refused else None)
-            case Silence(silence=length_ms):
-                return self._silence(length_ms)
-            case Dtmf(dtmf=digits):
-                return self._event(self._digits_ns(digits))
-            case Transfer(transfer=pattern):
-                times = [at_ns for at_ns, uri in observed.transfers if matches(pattern, uri)]
-                return self._event(times[0] if times else None)
-            case _:
-                return Met()  # looked up on the timelines after the call
+            case unknown:
+                assert_never(unknown)
 
     def _event(self, at_ns: int | None) -> Waiting | Met:
         deadline_ns = self._since_ns + ms_to_ns(self._within_ms)

@@ -10,7 +10,7 @@ call.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, assert_never
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.clock import NS_PER_S, ms_to_ns
@@ -110,6 +110,8 @@ class Listener:
                     )
                 case SpeechEnded():
                     self.utterances[-1].quiet_ns = self._time(event.sample, start_sample, at_ns)
+                case unknown:
+                    assert_never(unknown)
         return heard_events
 
     def routine_frames(self, frames: int, coming: bytes | None) -> int:

@@ -11,17 +11,22 @@ scenario's `time_limit`), and so has hanging up.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallAnswered,
     CallProgressed,
+    CallReceived,
     DtmfReceived,
     FramePlayed,
     HungUp,
+    MediaHeld,
     MediaReady,
+    PlayoutCleared,
+    PlayoutOverflowed,
     RtpMeasured,
+    TransferProgressed,
     TransferRequested,
 )
 from callerside.clock import ms_to_ns, ns_to_ms
@@ -47,12 +52,13 @@ from callerside.simulator.caller.speaker import SpeechOutput, Utterance
 from callerside.simulator.caller.step_runner import StepRunner
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.steps import LAST_ACTIONS
 
 HANG_UP_LIMIT_MS = 5000
 """How long to wait for the leg's `HungUp` after hanging up."""
 
 _RINGING = (180, 183)
+_NO_NEWS = (CallReceived, MediaHeld, PlayoutCleared, PlayoutOverflowed, TransferProgressed)
+"""Inputs of which nothing comes that a step may wait for."""
 
 
 class CallerMachine:
@@ -148,10 +154,9 @@ class CallerMachine:
             return self._hear(event)
         if isinstance(event, FramePlayed):
             return self._frame_left(event)
-        learn = self._learners.get(type(event))
-        if learn is None:
+        if isinstance(event, _NO_NEWS):
             return False
-        learn(event, now_ns)
+        self._learners[type(event)](event, now_ns)
         return True
 
     def _hear(self, event: AudioReceived) -> bool:
@@ -207,6 +212,8 @@ class CallerMachine:
                 self._limit_reached(now_ns)
             case "hang_up":  # the leg never reported that the call is over
                 self._finish(now_ns)
+            case unknown:
+                assert_never(unknown)
 
     def _progressed(self, event: CallProgressed, now_ns: int) -> None:
         self._mark(now_ns, "call_progressed", status=event.status)
@@ -280,7 +287,7 @@ class CallerMachine:
     def _done(self, now_ns: int) -> None:
         """All of `steps` is done; who leaves at a moment of his own leaves in the middle."""
         last = self._scenario.steps[-1]
-        leaves = last.action in LAST_ACTIONS and last.when is not None
+        leaves = last.ends_call and last.when is not None
         if self._meanwhile.undone and not leaves:
             detail = f"{self._meanwhile.where} of meanwhile was still to be done when steps were"
             self._end("failed", f"{detail}; {self._observed.heard_so_far()}", now_ns)
@@ -313,7 +320,7 @@ class CallerMachine:
         self._wake_ns = None
         if self._observed.ended is not None:
             return
-        if self._main.vanished:
+        if self._observed.vanished:
             self._mark(now_ns, "hang_up_sent", how="vanish")
             self._effects.append(Vanish())
         else:

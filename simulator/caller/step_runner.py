@@ -12,17 +12,11 @@ from math import inf
 
 from callerside.clock import ms_to_ns
 from callerside.simulator.caller.call_state import ObservedCall
-from callerside.simulator.caller.events import Effect, EmitMark, Hold, Resume, SendDtmf
-from callerside.simulator.caller.expect import Met, Waiting, expectation
-from callerside.simulator.caller.speaker import Utterance
+from callerside.simulator.caller.events import Effect, EmitMark
+from callerside.simulator.caller.expect import Waiting
+from callerside.simulator.caller.performers import PERFORMERS, Ends, StepContext
 from callerside.simulator.scenario.durations import format_duration
-from callerside.simulator.scenario.steps import Expect, MakeSound, Pause, Press, Say, Step
-from callerside.simulator.scenario.steps import Hold as PutOnHold
-from callerside.simulator.scenario.steps import Resume as TakeOffHold
-from callerside.simulator.scenario.steps import Vanish as DropOut
-
-KEY_MS = 250.0
-"""How long the telephone takes to send one key, with the pause behind it."""
+from callerside.simulator.scenario.steps import Expect, Step, Voiced
 
 
 @dataclass(slots=True)
@@ -30,9 +24,8 @@ class _Progress:
     """How far the step is that is being done."""
 
     began_ns: int
-    acted_ns: int | None = None
-    utterance: Utterance | None = None
-    busy_ms: float = 0.0
+    ends: Ends | None = None
+    """None until it acts."""
 
 
 class StepRunner:
@@ -54,7 +47,6 @@ class StepRunner:
     ) -> None:
         self.failure: str | None = None
         self.wake_ns: int | None = None
-        self.vanished = False
         self._steps = steps
         self._first = first
         self._audio = audio
@@ -82,7 +74,7 @@ class StepRunner:
     def undone(self) -> bool:
         """Whether a step has not been begun, or what it expects has not come."""
         left = len(self._steps) - self._position
-        begun = self._progress is not None and self._progress.acted_ns is not None
+        begun = self._progress is not None and self._progress.ends is not None
         return left > 1 or (left == 1 and (not begun or isinstance(self._step, Expect)))
 
     def go_on(self, now_ns: int) -> list[Effect]:
@@ -109,24 +101,23 @@ class StepRunner:
         step = self._step
         if self._progress is None:
             self._progress = _Progress(now_ns)
-            self._mark(now_ns, "step_started", kind=step.action, text=step.describe())
+            self._mark_step(now_ns, "step_started", kind=step.action, text=step.describe())
         progress = self._progress
-        if progress.acted_ns is None:
+        if progress.ends is None:
             waiting = self._moment(step, progress, now_ns)
             if waiting is not None:
                 return self._wait(waiting, now_ns)
-            progress.acted_ns = now_ns
-            self._act(step, progress, now_ns)
-        outcome = self._outcome(step, progress, now_ns)
+            progress.ends = self._act(step, now_ns)
+        outcome = progress.ends(now_ns)
         if isinstance(outcome, Waiting):
             return self._wait(outcome, now_ns)
-        self._mark(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
+        self._mark_step(now_ns, "step_ended", ok=True, **({"cut": True} if outcome.cut else {}))
         return True
 
     def _wait(self, waiting: Waiting, now_ns: int) -> bool:
         if waiting.failure is not None:
             self.failure = f"step {self._number + 1}: {waiting.failure}"
-            self._mark(now_ns, "step_ended", ok=False, detail=waiting.failure)
+            self._mark_step(now_ns, "step_ended", ok=False, detail=waiting.failure)
         self.wake_ns = waiting.until_ns
         return False
 
@@ -135,7 +126,7 @@ class StepRunner:
         observed = self._observed
         if observed.ended is not None and not isinstance(step, Expect):
             return Waiting()  # nothing can be done in a call that has ended: the machine says so
-        if isinstance(step, (Say, MakeSound)) and observed.media_ns is None:
+        if isinstance(step, Voiced) and observed.media_ns is None:
             return self._patiently(step, progress, now_ns, "the call has no audio")
         if step.when is None:
             return None
@@ -165,53 +156,18 @@ class StepRunner:
             f"{self._observed.heard_so_far()}"
         )
 
-    def _act(self, step: Step, progress: _Progress, now_ns: int) -> None:
-        match step:
-            case Say() | MakeSound():
-                progress.utterance = self._speak(step.words, takes_turn=isinstance(step, Say))
-            case Press():
-                self._press(step, progress, now_ns)
-            case Pause():
-                progress.busy_ms = step.pause
-            case PutOnHold():
-                self._effects.append(Hold())
-            case TakeOffHold():
-                self._effects.append(Resume())
-            case DropOut():
-                self.vanished = True
-            case _:
-                pass  # expects and hanging up do nothing by themselves
+    def _act(self, step: Step, now_ns: int) -> Ends:
+        """Do the step; returns how it ends."""
+        call = StepContext(
+            now_ns=now_ns,
+            observed=self._observed,
+            audio=self._audio.get(self._number),
+            effects=self._effects,
+        )
+        return PERFORMERS[type(step)](step, call)
 
-    def _speak(self, text: str, *, takes_turn: bool) -> Utterance:
-        observed = self._observed
-        pcm = self._audio[self._number]
-        if takes_turn:
-            observed.turns += 1
-        return observed.speech.say(text, pcm, observed.turns if takes_turn else None)
-
-    def _press(self, step: Press, progress: _Progress, now_ns: int) -> None:
-        if step.method == "inband":
-            progress.utterance = self._speak(step.press, takes_turn=False)
-        else:
-            progress.busy_ms = KEY_MS * len(step.press)
-            self._effects.append(SendDtmf(digits=step.press, method=step.method))
-        self._observed.turn_ended(now_ns)
-        self._mark_plain(now_ns, "dtmf_sent", digits=step.press, method=step.method)
-
-    def _outcome(self, step: Step, progress: _Progress, now_ns: int) -> Waiting | Met:
-        """Whether the step has done what it is for, or what there is to wait for."""
-        assert progress.acted_ns is not None  # noqa: S101 - it has acted
-        if isinstance(step, Expect):
-            return expectation(step, self._observed, progress.acted_ns, now_ns)
-        if progress.busy_ms:
-            end_ns = progress.acted_ns + ms_to_ns(progress.busy_ms)
-            return Waiting(end_ns) if now_ns < end_ns else Met()
-        if progress.utterance is not None and progress.utterance.ended_ns is None:
-            return Waiting()
-        return Met()
+    def _mark_step(self, at_ns: int, name: str, **fields: object) -> None:
+        self._mark(at_ns, name, step=self._number, **fields)
 
     def _mark(self, at_ns: int, name: str, **fields: object) -> None:
-        self._mark_plain(at_ns, name, step=self._number, **fields)
-
-    def _mark_plain(self, at_ns: int, name: str, **fields: object) -> None:
         self._effects.append(EmitMark(at_ns=at_ns, name=name, fields=fields))

@@ -16,7 +16,7 @@ from typing import Any, get_args
 from rich.console import Console
 
 from callerside.reports.formats.write import write_judged
-from callerside.reports.verdict.budget import UNITS
+from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo
 from callerside.simulator.cli.common import Commands, add_choice, positive
@@ -187,7 +187,7 @@ def _show(console: Console, done: Run, options: RunOptions) -> None:
 def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
     """What only an agent and a server of ours could have reported."""
     measured = {one.name for call in done.calls if call.result for one in call.result.judged}
-    missing = ", ".join(name for name in UNITS if name not in measured)
+    missing = ", ".join(name for name in METRICS if name not in measured)
     yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
     scenarios = {call.planned.scenario.name: call.planned.scenario for call in done.calls}
     for name, scenario in scenarios.items():

@@ -6,10 +6,14 @@ stands in the scenario, so that the scenario's file is all that is needed to pla
 simplest choice is always the plain one: a clean line, no fault, one question.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from callerside.fakes.session.faults import FAULTS
+from callerside.registry import Drawn, NotDrawn, OneIn
 from callerside.simulator.fuzz.choices import Choices, between, chance, one_of
-from callerside.simulator.fuzz.coverage import FAULT_MODELS
+from callerside.simulator.scenario.network import Network
+from callerside.simulator.scenario.steps import ACTIONS
 
 _MAX_FAULTS = 2
 
@@ -32,22 +36,12 @@ def generate_timing(choices: Choices) -> dict[str, Any]:
 
 def generate_network(choices: Choices) -> dict[str, Any]:
     """A `network:` section; empty for a clean line."""
-    network: dict[str, Any] = {}
-    if chance(choices, 6):
-        network["loss"] = one_of(choices, (0.01, 0.05, 0.2))
-    if chance(choices, 8):
-        network["burst_loss"] = one_of(choices, (0.02, 0.1))
-    if chance(choices, 6):
-        network["delay"] = one_of(choices, (40, 150, 400))
-    if chance(choices, 6):
-        network["jitter"] = one_of(choices, (15, 60, 200))
-    if chance(choices, 8):
-        network["reorder"] = one_of(choices, (0.02, 0.2))
-    if chance(choices, 10):
-        network["duplicate"] = one_of(choices, (0.05, 0.5))
-    if chance(choices, 8):
-        network["drift_ppm"] = one_of(choices, (50, -50, 1000, -1000))
-    return network
+    return {
+        name: one_of(choices, drawn.values)
+        for name, field in Network.model_fields.items()
+        for drawn in field.metadata
+        if isinstance(drawn, OneIn) and chance(choices, drawn.times)
+    }
 
 
 def generate_faults(choices: Choices, *, turns: int) -> list[Any]:
@@ -60,7 +54,7 @@ def generate_faults(choices: Choices, *, turns: int) -> list[Any]:
 
 def _fault(choices: Choices, turns: int) -> dict[str, Any]:
     kind = one_of(choices, tuple(_FAULTS))
-    model = FAULT_MODELS[kind]
+    model = FAULTS[kind]
     fault: dict[str, Any] = {"fault": kind}
     possible = _PLACES if turns else _PLACES_WITHOUT_TURNS
     place = one_of(choices, [place for place in possible if place in model.places])
@@ -71,7 +65,7 @@ def _fault(choices: Choices, turns: int) -> dict[str, Any]:
         fault["at"] = f"{place} {between(choices, 1, turns)}{later}"
     else:
         fault["at"] = f"{place}{later}"
-    for name, values in _FAULTS[kind].items():
+    for name, values in _FAULTS[kind].values.items():
         fault[name] = one_of(choices, values)
     return fault
 
@@ -86,32 +80,16 @@ _PLACES = (*_PLACES_WITHOUT_TURNS, "reply", "turn")
 """Those first: a fault keeps its place when a call is shrunk to one without turns."""
 _EVENTS_A_TURN = 10
 """At least, so that the event that is named comes before the calm."""
-_FAULTS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "error": {},
-    "fail": {"code": ("inference_rate_limit_exceeded", "insufficient_quota")},
-    "stall": {"for_ms": (500, 2000, 6000)},
-    "drop": {},
-    "close": {"code": (1011, 1001, 4000)},
-    "expire": {},
-    "refuse": {"status": (503, 429, 401)},
-    "accept_late": {"by_ms": (500, 1500, 4000)},
-    "never_done": {},
-    "slow": {"pace": (0.8, 0.3)},
-    "duplicate": {"events": (1, 5)},
-    "reorder": {},
-    "malformed": {},
-    "unknown_event": {},
-    "oversized": {},
-}
-"""With the values of their fields; the likeliest to explain a failure come first."""
 
 
-PHRASES = (
-    "What time do you open?",
-    "Yes.",
-    "Sorry, I only want to know about the harbour.",
-    "Could you tell me, please, whether I can still get a table for four people tonight?",
-)
+def _drawn(all_of_them: Mapping[str, Drawn | NotDrawn]) -> dict[str, Drawn]:
+    return {name: drawn for name, drawn in all_of_them.items() if isinstance(drawn, Drawn)}
+
+
+_FAULTS = _drawn({name: kind.fuzz for name, kind in FAULTS.items()})
+_STEPS = _drawn({name: model.entry.fuzz for name, model in ACTIONS.items()})
+
+
 REPLIES = (
     "At nine.",
     "We open at nine in the morning and close at five in the afternoon.",
@@ -129,6 +107,7 @@ FUNCTION_CALLS: tuple[dict[str, Any], ...] = (
     TRANSFER,
 )
 FINAL_QUESTION = "Are you still there?"
+_FIRST_QUESTION = "What time do you open?"
 
 _MAX_STEPS = 8
 _MAX_REPLIES = 3
@@ -205,7 +184,7 @@ def _make_transfer(choices: Choices, call: dict[str, Any]) -> None:
     ending: list[Any] = [{"expect": {"transfer": "*"}, "within": _ANSWER_MS}, *_QUESTION]
     if chance(choices, 2):
         ending = [{"pause": 900}, "vanish"]
-    call["steps"] = [{"pause": 5000}, {"say": PHRASES[0]}, *ending]
+    call["steps"] = [{"pause": 5000}, {"say": _FIRST_QUESTION}, *ending]
 
 
 def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
@@ -216,7 +195,7 @@ def _make_commits_late(choices: Choices, call: dict[str, Any]) -> None:
     what = one_of(choices, ("", "hang_up", "drop", "stall", "answer"))
     if not what:
         return
-    spoken: list[Any] = [{"pause": 5000}, {"say": PHRASES[0]}]
+    spoken: list[Any] = [{"pause": 5000}, {"say": _FIRST_QUESTION}]
     call["network"] = {}
     call["realtime"]["faults"] = []
     if what == "hang_up":
@@ -249,24 +228,27 @@ def _opening(choices: Choices) -> list[Any]:
 def _wild_steps(choices: Choices) -> list[Any]:
     steps: list[Any] = []
     while len(steps) < _MAX_STEPS and choices.up_to(3):
-        steps += [*_wild_step(choices), {"pause": between(choices, 0, 4000, 100)}]
+        steps += [*_wild_step(choices), _step(choices, "pause")]
     return steps
 
 
 def _wild_step(choices: Choices) -> list[Any]:
-    kind = one_of(choices, ("say", "say", "say", "sound", "press", "hold"))
-    if kind == "say":
-        return [{"say": one_of(choices, PHRASES)}]
-    if kind == "sound":
-        return [{"sound": one_of(choices, ("mm-hmm", "cough", "breath"))}]
-    if kind == "press":
-        return [{"press": one_of(choices, ("1", "42#", "*"))}]
-    return ["hold", {"pause": between(choices, 0, 4000, 100)}, "resume"]
+    drawn = one_of(choices, _WILD)
+    return [_step(choices, action) for action in (drawn, *_STEPS[drawn].then)]
+
+
+def _step(choices: Choices, action: str) -> Any:
+    values = _STEPS[action].values.items()
+    return {key: one_of(choices, options) for key, options in values} or action
+
+
+_WILD = tuple(action for action, drawn in _STEPS.items() for _ in range(drawn.weight))
+_ENDINGS = tuple(action for action in _STEPS if ACTIONS[action].ends_call)
 
 
 def _ending(choices: Choices) -> list[Any]:
     """The question that must be answered; or the caller leaves in the middle of everything."""
-    return [one_of(choices, ("hang_up", "vanish"))] if chance(choices, 5) else _QUESTION
+    return [one_of(choices, _ENDINGS)] if chance(choices, 5) else _QUESTION
 
 
 def _agent(choices: Choices) -> dict[str, Any]:

@@ -10,17 +10,10 @@ from typing import get_args
 from callerside.agent.call.events import Timer, TimerFired
 from callerside.agent.call.states import TRANSITIONS
 from callerside.agent.telephony.interface import Party
-from callerside.fakes.session.faults import BaseFault, Fault
+from callerside.fakes.session.faults import FAULTS
+from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.call import VirtualCall
-from callerside.simulator.scenario.known_marks import known_marks
-
-FAULT_MODELS: dict[str, type[BaseFault]] = {
-    name: model
-    for model in get_args(get_args(Fault)[0])
-    for name in get_args(model.model_fields["fault"].annotation)
-}
-"""Every fault of the fake server, by the name that a script knows it by."""
 
 _VARIANTS: Mapping[str, tuple[str, Sequence[object]]] = {
     "call_ended": ("by", get_args(Party)),
@@ -75,11 +68,11 @@ def everything() -> frozenset[str]:
     }
     marks = {
         f"{name} {value}" if value is not None else name
-        for name in known_marks()["agent"]
+        for name in MARKS["agent"]
         for value in _VARIANTS.get(name, ("", (None,)))[1]
     }
     timers = {f"timer {timer}" for timer in Timer}
-    faults = {f"fault {name}" for name in FAULT_MODELS}
+    faults = {f"fault {name}" for name in FAULTS}
     return frozenset(moves | marks - {"state_changed"} | timers | faults)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from callerside.clock import NS_PER_MS, ms_to_ns
-from callerside.simulator.scenario.impairment import Impairment
+from callerside.simulator.scenario.network import Direction
 
 REORDER_MS = 30
 """How long a reordered packet is held back: one that follows 20 ms later overtakes it."""
@@ -51,8 +51,8 @@ class Impairer:
     others' decisions as they were: adding jitter to a run does not lose other packets.
     """
 
-    def __init__(self, impairment: Impairment, rng: random.Random) -> None:
-        self._settings = impairment
+    def __init__(self, direction: Direction, rng: random.Random) -> None:
+        self._settings = direction
         self._draws = {what: random.Random(rng.getrandbits(64)) for what in _EFFECTS}
         self._struck: list[Struck] = []
         self._latest: dict[str, Struck] = {}
@@ -86,7 +86,7 @@ class Impairer:
         return "loss" if draw["loss"] < self._settings.loss else None
 
     def _delivered(self, sent_ns: int, draw: Mapping[str, float]) -> tuple[int, ...]:
-        late_ms = self._settings.delay_ms + draw["jitter"] * self._settings.jitter_ms
+        late_ms = self._settings.delay + draw["jitter"] * self._settings.jitter
         arrival_ns = sent_ns + ms_to_ns(late_ms)
         if late_ms:
             self._note("delay", sent_ns)
@@ -113,7 +113,7 @@ class Impairer:
     def _is_dead(self, sent_ns: int) -> bool:
         assert self._first_ns is not None  # noqa: S101 - set by the only caller
         since_ms = (sent_ns - self._first_ns) / NS_PER_MS
-        return any(begin <= since_ms < end for begin, end in self._settings.dead_ms)
+        return any(begin <= since_ms < end for begin, end in self._settings.dead)
 
     def _step_burst(self, draw: float) -> None:
         """One step of the two-state chain (Gilbert 1960, Elliott 1963)."""

@@ -5,29 +5,24 @@ are looked up here when the call is over and all marks are known. A step that ex
 what happened between the beginning of the caller's last turn before it and the step's `within`.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import (
     DetailedExpectation,
     Dtmf,
-    FunctionCall,
     Heard,
+    LookedUp,
     MarkFound,
-    Refused,
     Silence,
-    State,
-    Transcript,
-    Transfer,
-    matches,
+    Told,
 )
-from callerside.simulator.scenario.known_marks import known_marks
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect
 
@@ -80,7 +75,6 @@ def dead_air(marks: Sequence[Mark]) -> list[Gap]:
     return gaps
 
 
-_LOOKED_UP = (FunctionCall, Transcript, State, MarkFound)
 _PLAYED = {
     "greeting_started": "greeting_ended",
     "prompt_started": "prompt_ended",
@@ -122,14 +116,14 @@ def unseen(scenario: Scenario) -> list[str]:
 def _is_seen(expected: Heard | DetailedExpectation) -> bool:
     """Whether the caller's own marks show it."""
     if isinstance(expected, MarkFound):
-        sources = {source for source, marks in known_marks().items() if expected.mark in marks}
+        sources = {source for source, marks in MARKS.items() if expected.mark in marks}
         return (expected.source or "") == "caller" or sources == {"caller"}
-    return not isinstance(expected, _LOOKED_UP)
+    return not isinstance(expected, LookedUp)
 
 
 def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[str]:
     for number, step in enumerate(scenario.all_steps):
-        if not isinstance(step, Expect) or not isinstance(step.expect, _LOOKED_UP):
+        if not isinstance(step, Expect) or not isinstance(step.expect, LookedUp):
             continue
         if not (ours or _is_seen(step.expect)):
             continue
@@ -206,20 +200,6 @@ def _idle_faults(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
             yield f"the fault {fault.fault} at {fault.at} never struck: the call has not come to it"
 
 
-def fits(wanted: Any, found: Any) -> bool:
-    """Equal; of a mapping, what is listed must be; `*` in a text is anything, a number too."""
-    if isinstance(wanted, Mapping):
-        whole = json.loads(found) if isinstance(found, str) else found
-        return isinstance(whole, Mapping) and all(
-            key in whole and fits(value, whole[key]) for key, value in wanted.items()
-        )
-    if isinstance(wanted, str) and (
-        isinstance(found, str) or ("*" in wanted and found is not None)
-    ):
-        return matches(wanted, str(found))
-    return bool(wanted == found)
-
-
 def occurrences(
     expected: Heard | DetailedExpectation, marks: Sequence[Mark], *, greets: bool = True
 ) -> list[int]:
@@ -237,21 +217,10 @@ def occurrences(
             return [gap.start_ns for gap in dead_air(marks) if gap.length_ms >= length_ms]
         case Dtmf(dtmf=digits):
             return _keys(digits, _named(marks, "dtmf_heard", "caller"))
-        case Transcript(transcript=words):
-            return [
-                mark.at_ns
-                for mark in _named(marks, "response_planned", "realtime")
-                if words.lower() in str(mark.fields.get("text", "")).lower()
-            ]
-        case _:
-            name, source, fields = _as_mark(expected)
-            return [
-                mark.at_ns
-                for mark in marks
-                if mark.name == name
-                and source in (None, mark.source)
-                and all(fits(wanted, mark.fields.get(key)) for key, wanted in fields.items())
-            ]
+        case Told():
+            return [mark.at_ns for mark in marks if expected.is_told_by(mark)]
+        case unknown:
+            assert_never(unknown)
 
 
 def _keys(digits: str, heard: Sequence[Mark]) -> list[int]:
@@ -265,24 +234,9 @@ def _keys(digits: str, heard: Sequence[Mark]) -> list[int]:
     return found
 
 
-def _as_mark(expected: DetailedExpectation) -> tuple[str, str | None, Mapping[str, Any]]:
-    """Name, source and fields of the mark of it."""
-    match expected:
-        case MarkFound(mark=name, source=source, fields=fields):
-            return name, source, fields
-        case State(state=state):
-            return "state_changed", "agent", {"to": state}
-        case FunctionCall(function_call=name, arguments=arguments):
-            return "function_called", "realtime", {"name": name, "arguments": arguments}
-        case Refused(refused=status):
-            return "call_ended", "caller", {"status": status}
-        case Transfer(transfer=pattern):
-            return "transfer_heard", "caller", {"uri": pattern}
-    raise AssertionError(expected)
-
-
 def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Mark]:
     """The caller's marks of what it notices by itself."""
+    talks = list(enumerate(_named(marks, "speech_heard", "caller")))
     match word:
         case "answer":
             return _named(marks, "call_answered", "caller")
@@ -291,15 +245,17 @@ def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Ma
         case "hang_up":
             ends = _named(marks, "call_ended", "caller")
             return [mark for mark in ends if mark.fields.get("by") == "agent"]
-    talks = list(enumerate(_named(marks, "speech_heard", "caller")))
-    if word.startswith("greeting"):
-        return [talk for number, talk in talks if is_greeting(number, greets=greets)]
-    first_ns = min((mark.at_ns for mark in marks if _ends_turn(mark)), default=None)
-    return [
-        talk
-        for number, talk in talks
-        if is_reply(number, talk.at_ns, greets=greets, first_turn_end_ns=first_ns)
-    ]
+        case "greeting" | "greeting start":
+            return [talk for number, talk in talks if is_greeting(number, greets=greets)]
+        case "reply" | "reply start":
+            first_ns = min((mark.at_ns for mark in marks if _ends_turn(mark)), default=None)
+            return [
+                talk
+                for number, talk in talks
+                if is_reply(number, talk.at_ns, greets=greets, first_turn_end_ns=first_ns)
+            ]
+        case unknown:
+            assert_never(unknown)
 
 
 def _ends_turn(mark: Mark) -> bool:
@@ -327,22 +283,7 @@ def _last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
     return max(turns, default=0)
 
 
-def _instead(expected: DetailedExpectation, window: Sequence[Mark]) -> str:
+def _instead(expected: LookedUp, window: Iterable[Mark]) -> str:
     """What there was of that kind."""
-    match expected:
-        case FunctionCall():
-            calls = _named(window, "function_called", "realtime")
-            found = [f"{m.fields.get('name')}({m.fields.get('arguments')})" for m in calls]
-            return f"functions called: {', '.join(found) or 'none'}"
-        case State():
-            changes = _named(window, "state_changed", "agent")
-            states = [str(mark.fields.get("to")) for mark in changes]
-            return f"states entered: {', '.join(states) or 'none'}"
-        case Transcript():
-            plans = _named(window, "response_planned", "realtime")
-            texts = [f'"{mark.fields.get("text", "")}"' for mark in plans]
-            return f"what was said: {', '.join(texts) or 'nothing'}"
-        case MarkFound(mark=name):
-            others = [str(dict(mark.fields)) for mark in window if mark.name == name]
-            return f"marks of that name: {', '.join(others) or 'none'}"
-    raise AssertionError(expected)
+    found = [one for mark in window if (one := expected.likeness(mark)) is not None]
+    return f"{expected.others}: {', '.join(found) or 'none'}"

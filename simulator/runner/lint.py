@@ -7,24 +7,22 @@ from pathlib import Path
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import duration_ms
 from callerside.audio_files import AudioFileError
+from callerside.fakes.script.model import FunctionCall as ScriptedCall
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepare as prepare_script
 from callerside.files import is_there
 from callerside.simulator.caller.audio.utterances import background, phrase
-from callerside.simulator.runner.expectations_after import fits
 from callerside.simulator.scenario.durations import format_duration
-from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript
+from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript, fits
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.network import Direction
 from callerside.simulator.scenario.steps import (
     Expect,
     Hold,
-    MakeSound,
-    Pause,
-    Press,
     Resume,
     Say,
     Step,
+    Voiced,
 )
 from callerside.speech.synthesis import VoiceError
 from callerside.yaml.errors import nearest
@@ -104,19 +102,24 @@ def _unscripted(scenario: Scenario, expected: object) -> str:
     if any(reply.recording for reply in replies):
         return ""  # its turn may have it
     calls = [reply.function_call for reply in replies if reply.function_call]
-    match expected:
-        case FunctionCall(function_call=name, arguments=wanted):
-            given = [call.arguments for call in calls if call.name == name]
-            if not given:
-                near = nearest(name, [call.name for call in calls])
-                return f'no reply of realtime calls the function "{name}"{near}'
-            if not any(fits(wanted, arguments) for arguments in given):
-                named = " or ".join(map(str, given))
-                return f"no reply of realtime calls {name} with {wanted}, but with {named}"
-        case Transcript(transcript=words):
-            texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
-            if not any(words.lower() in text for text in texts):
-                return f'no reply of realtime says "{words}"'
+    if isinstance(expected, FunctionCall):
+        return _uncalled(expected, calls)
+    if isinstance(expected, Transcript):
+        texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
+        if not any(expected.transcript.lower() in text for text in texts):
+            return f'no reply of realtime says "{expected.transcript}"'
+    return ""
+
+
+def _uncalled(wanted: FunctionCall, calls: Sequence[ScriptedCall]) -> str:
+    name = wanted.function_call
+    given = [call.arguments for call in calls if call.name == name]
+    if not given:
+        near = nearest(name, [call.name for call in calls])
+        return f'no reply of realtime calls the function "{name}"{near}'
+    if not any(fits(wanted.arguments, arguments) for arguments in given):
+        named = " or ".join(map(str, given))
+        return f"no reply of realtime calls {name} with {wanted.arguments}, but with {named}"
     return ""
 
 
@@ -154,9 +157,6 @@ def _of_the_run(scenario: Scenario) -> Iterator[str]:
 
 
 _RATE_HZ = 16_000
-
-_TURNS = (Say, MakeSound, Press)
-"""What may take the turn."""
 
 
 def problems(scenario: Scenario) -> list[str]:
@@ -244,7 +244,7 @@ def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
     by_itself = {"limits", "failure"} & scenario.agent.keys() or scenario.realtime.faults
     if by_itself or _server_takes_turns(scenario) or not scenario.greets:
         return  # the agent may speak again unasked
-    if any(isinstance(step, _TURNS) for step in scenario.meanwhile):
+    if any(step.may_take_turn for step in scenario.meanwhile):
         return
     for number, step in enumerate(scenario.steps):
         awaited = isinstance(step, Expect) and step.expect in ("reply", "reply start")
@@ -255,7 +255,7 @@ def _replies_to_nothing(scenario: Scenario) -> Iterator[str]:
                 "the caller has said nothing before"
             )
             return
-        if isinstance(step, _TURNS):
+        if step.may_take_turn:
             return
 
 
@@ -267,7 +267,7 @@ def _done_on_hold(scenario: Scenario) -> Iterator[str]:
     for number, step in enumerate(scenario.steps):
         place = scenario.at("steps", number)
         awaited = step.expect if isinstance(step, Expect) else None
-        if isinstance(step, (Say, MakeSound)) and held:
+        if isinstance(step, Voiced) and held:
             yield f"{place}: could not {step.what()}: the call is on hold; resume goes before"
         elif held and isinstance(awaited, str) and awaited.split(" ")[0] in ("greeting", "reply"):
             yield f"{place}: {awaited} is not heard: the call is on hold; resume goes before"
@@ -326,7 +326,7 @@ def _silence_ms(scenario: Scenario) -> float:
 
 
 def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
-    turns = sum(isinstance(step, _TURNS) for step in scenario.all_steps)
+    turns = sum(step.may_take_turn for step in scenario.all_steps)
     if _server_takes_turns(scenario):
         return
     for number, fault in enumerate(scenario.realtime.faults):
@@ -363,12 +363,8 @@ def _too_long(scenario: Scenario) -> Iterator[str]:
 
 
 def _step_ms(scenario: Scenario, step: Step) -> float:
-    own_ms = duration_ms(phrase(scenario, step, _RATE_HZ) or b"", _RATE_HZ)
-    if isinstance(step, Pause):
-        own_ms = step.pause
-    if isinstance(step, Expect) and isinstance(step.expect, Silence):
-        own_ms = step.expect.silence
-    return own_ms + (step.when.offset_ms if step.when else 0.0)
+    audible_ms = duration_ms(phrase(scenario, step, _RATE_HZ) or b"", _RATE_HZ)
+    return audible_ms + step.least_ms + (step.when.offset_ms if step.when else 0.0)
 
 
 def _settings(scenario: Scenario) -> CallSettings:

@@ -51,7 +51,8 @@ def _compile(node: ast.expr, expression: str) -> Callable[..., bool]:
         case ast.Name(id=word):
             wanted = word.replace("__hyphen__", "-").lower()
             return lambda *words: any(wanted in word.lower() for word in words)
-    raise SelectionError(
-        f"-k {expression!r}: {ast.unparse(node)} is no word; "
-        "expected words joined by and, or, not and parentheses"
-    )
+        case _:
+            raise SelectionError(
+                f"-k {expression!r}: {ast.unparse(node)} is no word; "
+                "expected words joined by and, or, not and parentheses"
+            )

@@ -4,8 +4,6 @@ __all__ = [
     "authoring",
     "durations",
     "expectations",
-    "impairment",
-    "known_marks",
     "loader",
     "model",
     "network",

@@ -3,17 +3,22 @@
 An expectation is a word (`greeting`, `hang_up`), or a mapping whose first key says what it is. A
 name of a mark or a state that does not exist is refused: it would be awaited in vain, or forbidden
 for nothing.
+
+A new one that other parties' marks tell is a class derived from `LookedUp`, and a place in
+`DetailedExpectation`. What the caller hears by itself is judged in `simulator.caller.expect`, and
+found for `never` in `simulator.runner.expectations_after`, too.
 """
 
+import json
 import re
-from collections.abc import Collection
-from typing import Annotated, Any, Literal, get_args
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
-    Tag,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -21,9 +26,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.call.states import State as AgentState
-from callerside.models import Strict
+from callerside.mark_registry import MARKS
+from callerside.marks import Mark
+from callerside.models import Strict, Tagged
+from callerside.registry import Drawn, Entry, NotDrawn
 from callerside.simulator.scenario.durations import DurationMs, format_duration
-from callerside.simulator.scenario.known_marks import known_marks
 
 _MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
@@ -47,64 +54,172 @@ def matches(pattern: str, text: str) -> bool:
     return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text, re.DOTALL))
 
 
-class Silence(Strict):
-    """The agent is silent for so long at a stretch."""
+def fits(wanted: Any, found: Any) -> bool:
+    """Equal; of a mapping, what is listed must be; `*` in a text is anything, a number too."""
+    if isinstance(wanted, Mapping):
+        whole = json.loads(found) if isinstance(found, str) else found
+        return isinstance(whole, Mapping) and all(
+            key in whole and fits(value, whole[key]) for key, value in wanted.items()
+        )
+    if isinstance(wanted, str) and (
+        isinstance(found, str) or ("*" in wanted and found is not None)
+    ):
+        return matches(wanted, str(found))
+    return bool(wanted == found)
 
+
+_Entry = partial(
+    Entry,
+    page="docs/scenarios.md#expectations",
+    fuzz=NotDrawn("what must be true of a generated call is an invariant, which knows more"),
+)
+
+
+class _Detailed(Strict):
+    """What all expectations with details share."""
+
+    entry: ClassVar[Entry]
+
+
+class Told(_Detailed, ABC):
+    """Each mark of a kind is one occurrence of it."""
+
+    @abstractmethod
+    def is_told_by(self, mark: Mark) -> bool:
+        """Whether this mark is one of it."""
+
+
+class LookedUp(Told, ABC):
+    """Told by the other parties' marks, and so looked up when the call is over."""
+
+    others: ClassVar[str]
+    """What those are called that `likeness` shows."""
+
+    @abstractmethod
+    def likeness(self, mark: Mark) -> str | None:
+        """How a mark reads that may have been meant; None if it is of another kind."""
+
+
+class Silence(_Detailed):
+    """The agent is silent for so long at a stretch.
+
+    Counted from the step on, or from the end of the caller's turn; under `never` it is dead air:
+    neither of the two speaks.
+    """
+
+    entry = _Entry(name="silence", unit="a duration, in ms", examples=("{silence: 2s}",))
     silence: DurationMs
 
     def __str__(self) -> str:
         return f"{format_duration(self.silence)} of silence"
 
 
-class Refused(Strict):
+class Refused(Told):
     """The call is refused with this status."""
 
+    entry = _Entry(
+        name="refused", unit="a status of SIP, from 300 on", examples=("{refused: 486}",)
+    )
     refused: int = Field(ge=300, le=699)
+
+    def is_told_by(self, mark: Mark) -> bool:
+        """See `Told.is_told_by`."""
+        told = (mark.source, mark.name, mark.fields.get("status"))
+        return told == ("caller", "call_ended", self.refused)
 
     def __str__(self) -> str:
         return f"a refusal with {self.refused}"
 
 
-class Dtmf(Strict):
+class Dtmf(_Detailed):
     """The agent presses these keys."""
 
+    entry = _Entry(name="dtmf", unit="keys, of `0-9*#A-D`, in quotes", examples=('{dtmf: "12"}',))
     dtmf: str = Field(pattern=r"^[0-9*#A-D]+$")
 
     def __str__(self) -> str:
         return f"keys {self.dtmf}"
 
 
-class Transfer(Strict):
+class Transfer(Told):
     """The agent refers the caller to this address; `*` stands for anything."""
 
+    entry = _Entry(
+        name="transfer",
+        unit="a URI",
+        examples=('{transfer: "sip:desk@*"}',),
+        fuzz=Drawn(weight=0),  # by a caller who is to be transferred
+    )
     transfer: str
+
+    def is_told_by(self, mark: Mark) -> bool:
+        """See `Told.is_told_by`."""
+        is_one = (mark.source, mark.name) == ("caller", "transfer_heard")
+        return is_one and matches(self.transfer, str(mark.fields.get("uri")))
 
     def __str__(self) -> str:
         return f"a transfer to {self.transfer}"
 
 
-class FunctionCall(Strict):
+class FunctionCall(LookedUp):
     """The model calls this function; arguments that are listed must be equal."""
 
+    entry = _Entry(
+        name="function_call",
+        unit="a name",
+        examples=(
+            "{function_call: look_up}",
+            "{function_call: look_up, arguments: {day: Saturday}}",
+        ),
+    )
+    others = "functions called"
     function_call: str
     arguments: dict[str, Any] = Field(default_factory=dict)
+
+    def is_told_by(self, mark: Mark) -> bool:
+        """See `Told.is_told_by`."""
+        wanted = {"name": self.function_call, "arguments": self.arguments}
+        return self.likeness(mark) is not None and fits(wanted, mark.fields)
+
+    def likeness(self, mark: Mark) -> str | None:
+        """See `LookedUp.likeness`."""
+        if (mark.source, mark.name) != ("realtime", "function_called"):
+            return None
+        return f"{mark.fields.get('name')}({mark.fields.get('arguments')})"
 
     def __str__(self) -> str:
         return f"function call {self.function_call}"
 
 
-class Transcript(Strict):
+class Transcript(LookedUp):
     """The fake said this, by its own marks; upper and lower case are the same."""
 
+    entry = _Entry(name="transcript", unit="text", examples=('{transcript: "we open at nine"}',))
+    others = "what was said"
     transcript: str = Field(min_length=1)
+
+    def is_told_by(self, mark: Mark) -> bool:
+        """See `Told.is_told_by`."""
+        said = str(mark.fields.get("text", "")).lower()
+        return self.likeness(mark) is not None and self.transcript.lower() in said
+
+    def likeness(self, mark: Mark) -> str | None:
+        """See `LookedUp.likeness`."""
+        if (mark.source, mark.name) != ("realtime", "response_planned"):
+            return None
+        return f'"{mark.fields.get("text", "")}"'
 
     def __str__(self) -> str:
         return f'the transcript "{self.transcript}"'
 
 
-class State(Strict):
+class State(LookedUp):
     """The agent's call machine enters this state."""
 
+    entry = _Entry(
+        name="state", unit="a state ([call](call.md))", examples=("{state: PROCESSING}",)
+    )
+    others = "states entered"
     state: str = Field(json_schema_extra={"enum": [str(state) for state in AgentState]})
 
     @field_validator("state")
@@ -112,13 +227,28 @@ class State(Strict):
     def _is_known(cls, name: str) -> str:
         return _one_of(name, "state of a call", [str(state) for state in AgentState])
 
+    def is_told_by(self, mark: Mark) -> bool:
+        """See `Told.is_told_by`."""
+        return self.likeness(mark) == self.state
+
+    def likeness(self, mark: Mark) -> str | None:
+        """See `LookedUp.likeness`."""
+        is_one = (mark.source, mark.name) == ("agent", "state_changed")
+        return str(mark.fields.get("to")) if is_one else None
+
     def __str__(self) -> str:
         return f"state {self.state}"
 
 
-class MarkFound(Strict):
-    """A mark by name (docs/marks.md); fields that are listed must be equal."""
+class MarkFound(LookedUp):
+    """There is a mark of that name; fields that are listed must be equal, texts may hold `*`."""
 
+    entry = _Entry(
+        name="mark",
+        unit="a name ([marks](marks.md))",
+        examples=("{mark: truncated}", "{mark: truncated, source: realtime, fields: {...}}"),
+    )
+    others = "marks of that name"
     mark: str
     source: Literal["agent", "caller", "realtime"] | None = None
     fields: dict[str, Any] = Field(default_factory=dict)
@@ -126,20 +256,30 @@ class MarkFound(Strict):
     @field_validator("fields")
     @classmethod
     def _are_known(cls, fields: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        mark, source = info.data.get("mark"), info.data.get("source")
-        marks = [known_marks()[s] for s in ([source] if source else known_marks())]
-        if any(mark in names for names in marks):  # or else the mark is the mistake
-            known = {field for names in marks for field in names.get(str(mark), ())}
+        mark, source = str(info.data.get("mark")), info.data.get("source")
+        marks = [MARKS[one] for one in ([source] if source else MARKS)]
+        kinds = [of_source[mark] for of_source in marks if mark in of_source]
+        if kinds:  # or else the mark is the mistake
+            known = {field for kind in kinds for field in kind.fields}
             for field in fields:
                 _one_of(field, f"field of {mark}", known, key=field)
         return fields
 
     @model_validator(mode="after")
     def _is_known(self) -> "MarkFound":
-        sources = [self.source] if self.source else list(known_marks())
-        names = {name for source in sources for name in known_marks()[source]}
+        sources = [self.source] if self.source else list(MARKS)
+        names = {name for source in sources for name in MARKS[source]}
         _one_of(self.mark, f"mark of {' or '.join(sources)}", names)
         return self
+
+    def is_told_by(self, mark: Mark) -> bool:
+        """See `Told.is_told_by`."""
+        is_one = mark.name == self.mark and self.source in (None, mark.source)
+        return is_one and all(fits(one, mark.fields.get(key)) for key, one in self.fields.items())
+
+    def likeness(self, mark: Mark) -> str | None:
+        """See `LookedUp.likeness`."""
+        return str(dict(mark.fields)) if mark.name == self.mark else None
 
     def __str__(self) -> str:
         return f"mark {self.mark}"
@@ -156,29 +296,33 @@ Heard = Literal[
 ]
 """What the caller notices by itself, in one word. A greeting or reply is awaited to its end."""
 
-_DETAILED: tuple[type[Strict], ...] = (
-    Silence,
-    Refused,
-    Dtmf,
-    Transfer,
-    FunctionCall,
-    Transcript,
-    State,
-    MarkFound,
+_BEGUN_AND_ENDED = "It has begun `within` its time, and has ended, and not because the call has."
+_HEARD: tuple[Entry, ...] = (
+    _Entry(name="answer", examples=("answer",), says="The call is answered."),
+    _Entry(name="beep", examples=("beep",), says="A beep has been heard to its end."),
+    _Entry(name="greeting", examples=("greeting",), says=_BEGUN_AND_ENDED),
+    _Entry(name="greeting start", examples=("greeting start",), says="It has begun."),
+    _Entry(
+        name="reply",
+        examples=("reply",),
+        says=_BEGUN_AND_ENDED,
+        fuzz=Drawn(weight=0),  # the question that ends a call is answered
+    ),
+    _Entry(name="reply start", examples=("reply start",), says="It has begun."),
+    _Entry(name="hang_up", examples=("hang_up",), says="The agent ends the call."),
 )
-DETAILED_EXPECTATIONS = {next(iter(model.model_fields)): model for model in _DETAILED}
 
-
-_EXAMPLES = {
-    "silence": "{silence: 2s}",
-    "refused": "{refused: 486}",
-    "dtmf": '{dtmf: "12"}',
-    "transfer": '{transfer: "sip:desk@*"}',
-    "function_call": "{function_call: look_up}",
-    "transcript": '{transcript: "we open at nine"}',
-    "state": "{state: PROCESSING}",
-    "mark": "{mark: truncated}",
+DetailedExpectation = (
+    Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
+)
+DETAILED_EXPECTATIONS: dict[str, type[DetailedExpectation]] = {
+    model.entry.name: model for model in get_args(DetailedExpectation)
 }
+EXPECTATIONS: dict[str, Entry] = {
+    entry.name: entry
+    for entry in (*_HEARD, *(model.entry for model in DETAILED_EXPECTATIONS.values()))
+}
+"""All that `expect` and `never` know, by name."""
 
 
 def _details(value: Any) -> list[str]:
@@ -200,11 +344,12 @@ def _known_expectation(value: Any) -> Any:
             {"found": " and ".join(found), "value": ""},
         )
     word = value.split(" ")[0] if isinstance(value, str) else ""
-    if word in _EXAMPLES:
+    if word in DETAILED_EXPECTATIONS:
+        example = DETAILED_EXPECTATIONS[word].entry.examples[0]
         raise PydanticCustomError(
             "bare",
             "{word} needs a value, as in {example}",
-            {"word": word, "example": _EXAMPLES[word], "value": ""},
+            {"word": word, "example": example, "value": ""},
         )
     if found or isinstance(value, str):
         return value
@@ -220,19 +365,8 @@ def _known_expectation(value: Any) -> Any:
     )
 
 
-DetailedExpectation = (
-    Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
-)
 Expectation = Annotated[
-    Annotated[Heard, Tag("word")]
-    | Annotated[Silence, Tag("silence")]
-    | Annotated[Refused, Tag("refused")]
-    | Annotated[Dtmf, Tag("dtmf")]
-    | Annotated[Transfer, Tag("transfer")]
-    | Annotated[FunctionCall, Tag("function_call")]
-    | Annotated[Transcript, Tag("transcript")]
-    | Annotated[State, Tag("state")]
-    | Annotated[MarkFound, Tag("mark")],
-    Discriminator(_expectation_tag),
+    Heard | DetailedExpectation,
+    Tagged({"word": Heard, **DETAILED_EXPECTATIONS}, _expectation_tag),
     BeforeValidator(_known_expectation),
 ]

@@ -211,7 +211,7 @@ class Scenario(Steps):
     @model_validator(mode="after")
     def _background_does_not_end_the_call(self) -> "Scenario":
         for number, step in enumerate(self.meanwhile):
-            if step.action in ("hang_up", "vanish"):
+            if step.ends_call:
                 raise PydanticCustomError(
                     "unreachable",
                     "{action} belongs into steps",

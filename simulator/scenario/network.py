@@ -1,13 +1,13 @@
 """The network between caller and agent as a scenario states it; `lanes.impairments` does it."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from callerside.models import Strict
+from callerside.registry import NotDrawn, OneIn
 from callerside.simulator.scenario.durations import DurationMs
-from callerside.simulator.scenario.impairment import Impairment
 
 
 def _parse_share(value: Any) -> float:
@@ -44,57 +44,69 @@ Share = Annotated[
 class Direction(Strict):
     """What happens to the packets of one direction."""
 
-    loss: Share = Field(0.0, description="Lost, each by itself.")
-    burst_loss: Share = Field(0.0, description="Lost in bursts (Gilbert-Elliott).")
-    burst_packets: float = Field(5.0, ge=1, le=1000, description="Mean length of such a burst.")
-    delay: DurationMs = Field(0.0, le=5000)
-    jitter: DurationMs = Field(0.0, le=1000, description="Added to the delay, from 0 to this much.")
-    reorder: Share = Field(0.0, description="Overtaken by the next.")
-    duplicate: Share = 0.0
-    dead: list[Annotated[tuple[DurationMs, DurationMs], Field(strict=False)]] = Field(
-        default=[], description="Intervals, from and to, in which nothing passes."
+    loss: Annotated[Share, OneIn(6, (0.01, 0.05, 0.2))] = Field(
+        0.0, description="Lost, each by itself."
     )
+    burst_loss: Annotated[Share, OneIn(8, (0.02, 0.1))] = Field(
+        0.0, lt=1, description="Lost in bursts (Gilbert-Elliott)."
+    )
+    burst_packets: Annotated[float, NotDrawn("bursts are what matters, not how long")] = Field(
+        5.0, ge=1, le=1000, description="Mean length of such a burst."
+    )
+    delay: Annotated[DurationMs, OneIn(6, (40, 150, 400))] = Field(0.0, le=5000)
+    jitter: Annotated[DurationMs, OneIn(6, (15, 60, 200))] = Field(
+        0.0, le=1000, description="Added to the delay, from 0 to this much."
+    )
+    reorder: Annotated[Share, OneIn(8, (0.02, 0.2))] = Field(
+        0.0, description="Overtaken by the next."
+    )
+    duplicate: Annotated[Share, OneIn(10, (0.05, 0.5))] = 0.0
+    dead: Annotated[
+        list[Annotated[tuple[DurationMs, DurationMs], Field(strict=False)]],
+        NotDrawn("it is a burst that is not left to chance"),
+    ] = Field(default=[], description="Intervals, from and to, in which nothing passes.")
+
+    @property
+    def enter_burst(self) -> float:
+        """The chance of a packet to begin a burst that makes their share `burst_loss`."""
+        return self.burst_loss / (1 - self.burst_loss) / self.burst_packets
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> "Direction":
-        try:
-            self.impairment()
-        except ValueError as error:
-            raise PydanticCustomError("network", "{why}", {"why": str(error)}) from None
+    def _makes_sense(self) -> Self:
+        if self.enter_burst > 1:
+            why = f"burst_loss: {self.burst_loss} needs bursts of more than {self.burst_packets}"
+            raise PydanticCustomError("network", "{why}", {"why": why})
+        for begin_ms, end_ms in self.dead:
+            if begin_ms >= end_ms:
+                why = f"dead: expected 0 <= from < to, got {begin_ms} to {end_ms}"
+                raise PydanticCustomError("network", "{why}", {"why": why})
         return self
 
-    def impairment(self) -> Impairment:
-        """The same for the model that both lanes share."""
-        return Impairment(
-            loss=self.loss,
-            burst_loss=self.burst_loss,
-            burst_packets=self.burst_packets,
-            delay_ms=self.delay,
-            jitter_ms=self.jitter,
-            reorder=self.reorder,
-            duplicate=self.duplicate,
-            dead_ms=tuple(self.dead),
-        )
+
+_ONE_WAY = NotDrawn("what both directions suffer, each does")
 
 
 class Network(Direction):
     """Both directions alike, or one of them by itself."""
 
-    to_agent: Direction | None = Field(None, description="Instead of what is stated for both.")
-    to_caller: Direction | None = Field(None, description="Instead of what is stated for both.")
-    drift_ppm: float = Field(
+    to_agent: Annotated[Direction | None, _ONE_WAY] = Field(
+        None, description="Instead of what is stated for both."
+    )
+    to_caller: Annotated[Direction | None, _ONE_WAY] = Field(
+        None, description="Instead of what is stated for both."
+    )
+    drift_ppm: Annotated[float, OneIn(8, (50, -50, 1000, -1000))] = Field(
         0.0,
         ge=-1000,
         le=1000,
         description="How slow the caller's media clock is, in millionths; in memory only.",
     )
-    media_delay: DurationMs = Field(
+    media_delay: Annotated[DurationMs, NotDrawn("it has a scene of its own, a rare one")] = Field(
         0.0,
         le=5000,
         description="How long after its answer the agent's media comes up; in memory only.",
     )
 
-    def impairments(self) -> tuple[Impairment, Impairment]:
+    def directions(self) -> tuple[Direction, Direction]:
         """Towards the agent, and towards the caller."""
-        to_agent, to_caller = self.to_agent or self, self.to_caller or self
-        return to_agent.impairment(), to_caller.impairment()
+        return self.to_agent or self, self.to_caller or self

@@ -1,25 +1,28 @@
-"""What a caller can do, step by step: the models of the steps, and nothing else.
+"""What a caller can do, step by step: each step is declared here, and nowhere else.
 
 A step is a mapping with one action (`say`, `expect`, `pause`, ...) and, beside it, `when` it is
 done and `within` what time. An action without details may be written as a bare word: `- hang_up`.
+
+A new step is a class with an `entry`, and a place in `AnyStep`. Its docstring is what
+docs/scenarios.md says of it. It is performed in `simulator.caller.performers`.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, get_args
 
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
-    Tag,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.telephony.interface import DtmfMethod
-from callerside.models import Strict
+from callerside.models import Strict, Tagged
+from callerside.registry import Drawn, Entry
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
-from callerside.simulator.scenario.expectations import Expectation
+from callerside.simulator.scenario.expectations import Expectation, Silence
 
 
 class Phrase(Strict):
@@ -61,15 +64,43 @@ Sayable = Annotated[Phrase, BeforeValidator(_phrase_from_text, json_schema_input
 Sound = Literal["mm-hmm", "uh-huh", "hum", "cough", "breath"]
 
 
+_Entry = partial(Entry, page="docs/scenarios.md#steps")
+
+
+class Tones(NamedTuple):
+    """Keys as tones in the caller's audio."""
+
+    keys: str
+
+
 class _Step(Strict):
     """What all steps share."""
 
-    action: ClassVar[str]
+    entry: ClassVar[Entry]
+    may_take_turn: ClassVar[bool] = False
+    """Whether the agent may answer it."""
+    ends_call: ClassVar[bool] = False
+    """Whether no step can follow."""
 
     when: Moment | None = Field(None, description="Do it at this moment; at once without it.")
     within: DurationMs | None = Field(
         None, description="Fail when what is waited for takes longer, from the step's beginning."
     )
+
+    @property
+    def action(self) -> str:
+        """What is done, in one word."""
+        return self.entry.name
+
+    @property
+    def audible(self) -> "Phrase | Sound | Tones | None":
+        """What of it the agent hears; it is made before the call."""
+        return None
+
+    @property
+    def least_ms(self) -> float:
+        """How long it takes at least, without its `when` and what is audible of it."""
+        return 0.0
 
     def what(self) -> str:
         """The step in a few words, for marks and verdicts."""
@@ -80,31 +111,68 @@ class _Step(Strict):
         return f"{self.what()} (when {self.when})" if self.when else self.what()
 
 
-class Say(_Step):
-    """Speak; takes the turn. The step ends with the last frame."""
+class Voiced(_Step):
+    """What comes out of the caller's mouth: it needs a call with audio that is not on hold."""
 
-    action = "say"
+    may_take_turn = True
+
+
+class Say(Voiced):
+    """Speak, and take the turn; ends with the last word.
+
+    `voice` is one of espeak-ng's (`en-us+f3`, `de`, ...); a sound file has any rate and lies beside
+    the scenario file.
+    """
+
+    entry = _Entry(
+        name="say",
+        unit="text, or a sound file",
+        examples=(
+            'say: "Hello."',
+            "say: {wav: file.wav}",
+            "say: {text, voice, speed_wpm, level_dbfs}",
+        ),
+        fuzz=Drawn(
+            {
+                "say": (
+                    "What time do you open?",
+                    "Yes.",
+                    "Sorry, I only want to know about the harbour.",
+                    (
+                        "Could you tell me, please, whether I can still get a table for four "
+                        "people tonight?"
+                    ),
+                )
+            },
+            weight=3,
+        ),
+    )
     say: Sayable
 
     @property
-    def words(self) -> str:
-        """What is said."""
-        return str(self.say)
+    def audible(self) -> Phrase:
+        """See `_Step.audible`."""
+        return self.say
 
     def what(self) -> str:
         """See `_Step.what`."""
         return f'say "{self.say}"'
 
 
-class MakeSound(_Step):
-    """Make a sound that does not take the turn: a cough, a hum, a backchannel."""
+class MakeSound(Voiced):
+    """Make a sound that should not take the turn: a cough, a hum, a backchannel."""
 
-    action = "sound"
+    entry = _Entry(
+        name="sound",
+        unit=", ".join(f"`{sound}`" for sound in get_args(Sound)),
+        examples=("sound: cough",),
+        fuzz=Drawn({"sound": ("mm-hmm", "cough", "breath")}),
+    )
     sound: Sound
 
     @property
-    def words(self) -> str:
-        """The sound."""
+    def audible(self) -> Sound:
+        """See `_Step.audible`."""
         return self.sound
 
     def what(self) -> str:
@@ -113,11 +181,26 @@ class MakeSound(_Step):
 
 
 class Press(_Step):
-    """Press keys of the telephone."""
+    """Press keys of the telephone.
 
-    action = "press"
+    `method: rfc4733` (default), `info` or `inband` (tones, which our own agent does not listen
+    for).
+    """
+
+    entry = _Entry(
+        name="press",
+        unit="keys, of `0-9*#A-D`, in quotes",
+        examples=('press: "12#"',),
+        fuzz=Drawn({"press": ("1", "42#", "*")}),
+    )
+    may_take_turn = True
     press: str = Field(pattern=r"^[0-9*#A-D]+$", description="Keys: 0-9, *, #, A-D, in quotes.")
     method: DtmfMethod = "rfc4733"
+
+    @property
+    def audible(self) -> Tones | None:
+        """See `_Step.audible`."""
+        return Tones(self.press) if self.method == "inband" else None
 
     def what(self) -> str:
         """See `_Step.what`."""
@@ -127,8 +210,18 @@ class Press(_Step):
 class Pause(_Step):
     """Be silent for a while."""
 
-    action = "pause"
+    entry = _Entry(
+        name="pause",
+        unit="a duration, in ms",
+        examples=("pause: 500ms",),
+        fuzz=Drawn({"pause": range(0, 4001, 100)}, weight=0),  # behind each of the others
+    )
     pause: DurationMs
+
+    @property
+    def least_ms(self) -> float:
+        """See `_Step.least_ms`."""
+        return self.pause
 
     def what(self) -> str:
         """See `_Step.what`."""
@@ -138,36 +231,51 @@ class Pause(_Step):
 class Hold(_Step):
     """Put the agent on hold (re-INVITE)."""
 
-    action = "hold"
+    entry = _Entry(name="hold", examples=("hold",), fuzz=Drawn(then=("pause", "resume")))
     hold: None
 
 
 class Resume(_Step):
-    """Take the agent off hold."""
+    """Take the agent off hold (re-INVITE)."""
 
-    action = "resume"
+    entry = _Entry(name="resume", examples=("resume",), fuzz=Drawn(weight=0))  # behind each hold
     resume: None
 
 
 class HangUp(_Step):
     """BYE, or CANCEL while the call is not answered. No step can follow."""
 
-    action = "hang_up"
+    entry = _Entry(name="hang_up", examples=("hang_up",), fuzz=Drawn(weight=0))  # an ending
+    ends_call = True
     hang_up: None
 
 
 class Vanish(_Step):
     """Drop the call without a word: no BYE, no RTP; before the answer, no ACK either."""
 
-    action = "vanish"
+    entry = _Entry(name="vanish", examples=("vanish",), fuzz=Drawn(weight=0))  # an ending
+    ends_call = True
     vanish: None
 
 
 class Expect(_Step):
-    """Wait until something is heard, or look it up on the timeline after the call."""
+    """Wait until something is heard, or look it up on the timeline after the call.
 
-    action = "expect"
+    Fails if it does not come.
+    """
+
+    entry = _Entry(
+        name="expect",
+        unit="an expectation, see below",
+        examples=("expect: reply",),
+        fuzz=Drawn(weight=0),  # in the question that ends a call
+    )
     expect: Expectation
+
+    @property
+    def least_ms(self) -> float:
+        """See `_Step.least_ms`."""
+        return self.expect.silence if isinstance(self.expect, Silence) else 0.0
 
     @property
     def target(self) -> str:
@@ -181,28 +289,12 @@ class Expect(_Step):
         return f"expect {self.target}"
 
 
-_STEPS: tuple[type[_Step], ...] = (
-    Say,
-    MakeSound,
-    Press,
-    Pause,
-    Hold,
-    Resume,
-    HangUp,
-    Vanish,
-    Expect,
-)
-ACTIONS = {model.action: model for model in _STEPS}
+AnyStep = Say | MakeSound | Press | Pause | Hold | Resume | HangUp | Vanish | Expect
+"""All that a caller can do, in the order in which people are told, and the fuzzer chooses."""
 
-
-_EXAMPLES = {
-    "say": 'say: "Hello."',
-    "sound": "sound: cough",
-    "press": 'press: "12#"',
-    "pause": "pause: 500ms",
-    "expect": "expect: reply",
-}
-"""Of the actions that cannot stand alone."""
+ACTIONS: dict[str, type[AnyStep]] = {model.entry.name: model for model in get_args(AnyStep)}
+_WORDS = tuple(name for name, model in ACTIONS.items() if not model.entry.unit)
+"""Of the actions that can stand alone."""
 
 
 def _step_tag(value: Any) -> str | None:
@@ -220,10 +312,11 @@ def _step_from_word(value: Any) -> Any:
     found = [key for key in value if key in ACTIONS] if isinstance(value, dict) else []
     if len(found) == 1:
         action = found[0]
-        if value[action] is None and action in _EXAMPLES:
+        if value[action] is None and action not in _WORDS:
+            example = ACTIONS[action].entry.examples[0]
             raise PydanticCustomError(
                 "bare", "needs a value, as in {example}",
-                {"value": "", "example": _EXAMPLES[action], "key": action},
+                {"value": "", "example": example, "key": action},
             )  # fmt: skip
         return value
     if len(found) > 1:
@@ -253,24 +346,11 @@ def _step_from_word(value: Any) -> Any:
     )
 
 
-_AnyStep = Annotated[
-    Annotated[Say, Tag("say")]
-    | Annotated[MakeSound, Tag("sound")]
-    | Annotated[Press, Tag("press")]
-    | Annotated[Pause, Tag("pause")]
-    | Annotated[Hold, Tag("hold")]
-    | Annotated[Resume, Tag("resume")]
-    | Annotated[HangUp, Tag("hang_up")]
-    | Annotated[Vanish, Tag("vanish")]
-    | Annotated[Expect, Tag("expect")],
-    Discriminator(_step_tag),
-]
-_Word = Literal["hold", "resume", "hang_up", "vanish"]
+_AnyStep = Annotated[AnyStep, Tagged(ACTIONS, _step_tag)]
 Step = Annotated[
-    _AnyStep, BeforeValidator(_step_from_word, json_schema_input_type=_Word | _AnyStep)
+    _AnyStep,
+    BeforeValidator(_step_from_word, json_schema_input_type=Literal[_WORDS] | _AnyStep),
 ]
-
-LAST_ACTIONS = ("hang_up", "vanish")
 
 
 class Steps(Strict):
@@ -282,7 +362,7 @@ class Steps(Strict):
     @classmethod
     def _nothing_after_the_end(cls, steps: list[Step]) -> list[Step]:
         for number, step in enumerate(steps[:-1], start=1):
-            if step.action in LAST_ACTIONS:
+            if step.ends_call:
                 raise PydanticCustomError(
                     "unreachable",
                     "{action} ends the call: no step can follow it",

@@ -100,6 +100,8 @@ class SocketBench:
                     await connection.close(event["code"], event["reason"])
                 case "drop":
                     connection.transport.abort()
+                case _:
+                    pass  # only received
 
 
 class MemoryPeer:
@@ -139,7 +141,8 @@ class MemoryPeer:
                 return [interface.CloseConnection(event["code"], event["reason"])]
             case "drop":
                 return [interface.DropConnection()]
-        return []
+            case _:
+                return []
 
 
 class MemoryBench:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from callerside.reports.verdict.budget import UNITS
-from callerside.reports.verdict.calibration import WITHOUT_ERROR, from_data
+from callerside.reports.metrics.registry import METRICS
+from callerside.reports.verdict.calibration import from_data
 from callerside.simulator.cli.main import main
 
 SHORT = """
@@ -33,8 +33,9 @@ def test_calibrate_tells_the_harness_error(
     kept = json.loads((tmp_path / "callerside" / "calibration.json").read_text())
     assert told == kept
     errors = {metric["name"]: metric for metric in told["metrics"]}
-    assert errors.keys() == UNITS.keys() - WITHOUT_ERROR.keys()
-    assert told["remarks"].items() >= WITHOUT_ERROR.items(), "each metric has an error or a reason"
+    assert errors.keys() == {name for name, metric in METRICS.items() if metric.truth}
+    reasons = {m.name: m.without_error for m in METRICS.values() if m.without_error}
+    assert told["remarks"].items() >= reasons.items(), "each metric has an error or a reason"
     assert errors["beep_hz"]["p99"] < 1
     assert abs(errors["turn_ms"]["bias"]) < 5
     assert code == (1 if from_data(told).beyond(10) else 0)

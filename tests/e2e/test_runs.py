@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 import psutil
 import pytest
 
-from callerside.marks import Mark
+from callerside.mark_registry import complaint
 from callerside.timelines import read_timeline
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -112,11 +112,10 @@ def test_the_second_call_got_its_greeting_from_the_cache(
     assert origins == {"first_call": "generated", "second_call": "cache"}
 
 
-def test_marks_are_those_of_the_page_about_them(shipped_run: tuple[Path, str]) -> None:
-    documented = documented_marks()
+def test_marks_are_those_of_their_registry(shipped_run: tuple[Path, str]) -> None:
     for timeline in (shipped_run[0] / "calls").glob("*/timeline.jsonl"):
         for mark in read_timeline(timeline):
-            assert complaint(mark, documented) == "", timeline
+            assert complaint(mark.source, mark.name, mark.fields) == "", timeline
 
 
 def test_no_secret_is_in_what_a_run_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,45 +146,6 @@ def test_an_agent_that_does_not_answer_in_time_is_a_failure_with_its_words(tmp_p
     assert done.returncode == 1, done.stdout + done.stderr
     assert "failed" in done.stdout
     assert "reply" in done.stdout
-
-
-def documented_marks() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
-    """(source, name) -> required and optional fields, from docs/marks.md."""
-    found: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
-    source = ""
-    for line in (ROOT / "docs" / "marks.md").read_text().splitlines():
-        if line.startswith("## "):
-            source = line.split()[1]
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        names = re.findall(r"`(\w+)`", cells[0]) if line.startswith("| `") else []
-        fields = re.sub(r"\([^)]*\)", "", cells[1]).replace("`", "") if names else ""
-        words = [word.strip() for word in fields.split(",") if word.strip()]
-        for name in names:
-            found[source, name] = (
-                {word for word in words if not word.endswith("?")},
-                {word.rstrip("?") for word in words},
-            )
-    return found
-
-
-def complaint(mark: Mark, documented: dict[tuple[str, str], tuple[set[str], set[str]]]) -> str:
-    """What is wrong with a mark, by the page about marks; empty: nothing."""
-    if (mark.source, mark.name) not in documented:
-        return f"{mark.source} {mark.name} is not documented"
-    required, allowed = documented[mark.source, mark.name]
-    given = set(mark.fields)
-    lacking, unknown = required - given, given - allowed
-    return (
-        f"{mark.source} {mark.name}: lacks {lacking}, adds {unknown}" if lacking or unknown else ""
-    )
-
-
-def test_the_page_about_marks_can_be_read() -> None:
-    documented = documented_marks()
-    assert documented["caller", "beep_heard"][0] == {"hz", "length_ms"}
-    required, allowed = documented["agent", "response_done"]
-    assert required >= {"response", "status"}
-    assert allowed - required >= {"reason"}
 
 
 def test_eight_callers_at_once_need_two_agents(tmp_path: Path) -> None:

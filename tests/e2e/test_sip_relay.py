@@ -20,7 +20,7 @@ from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
-from callerside.simulator.scenario.impairment import Impairment
+from callerside.simulator.scenario.network import Direction
 
 pytestmark = pytest.mark.e2e
 
@@ -46,7 +46,7 @@ def phones() -> Iterator[tuple[Phone, Phone]]:
 
 
 def call(
-    phones: tuple[Phone, Phone], to_agent: Impairment | None, to_caller: Impairment | None
+    phones: tuple[Phone, Phone], to_agent: Direction | None, to_caller: Direction | None
 ) -> tuple[int, int]:
     """One call of three seconds; its number at the agent and at the caller."""
     agent, caller = phones
@@ -84,7 +84,7 @@ def test_a_clean_relay_passes_everything_both_ways(phones: tuple[Phone, Phone]) 
 
 def test_each_direction_loses_its_own_share(phones: tuple[Phone, Phone]) -> None:
     agent, caller = phones
-    theirs, ours = call(phones, Impairment(loss=0.3), Impairment(loss=0.1))
+    theirs, ours = call(phones, Direction(loss=0.3), Direction(loss=0.1))
     applied = caller.impaired(ours)
     at_agent = agent.wait_for(theirs, RtpMeasured)
     at_caller = caller.wait_for(ours, RtpMeasured)
@@ -96,7 +96,7 @@ def test_each_direction_loses_its_own_share(phones: tuple[Phone, Phone]) -> None
 def test_delay_arrives_as_delay(phones: tuple[Phone, Phone]) -> None:
     _, caller = phones
     _, plain = call(phones, None, None)
-    _, late = call(phones, None, Impairment(delay_ms=200))
+    _, late = call(phones, None, Direction(delay=200))
     at_once, _ = voiced_from_to_ms(caller.recorded(plain).ear)
     delayed, _ = voiced_from_to_ms(caller.recorded(late).ear)
     assert delayed - at_once == pytest.approx(200, abs=60)
@@ -104,7 +104,7 @@ def test_delay_arrives_as_delay(phones: tuple[Phone, Phone]) -> None:
 
 def test_in_a_dead_interval_nothing_is_heard(phones: tuple[Phone, Phone]) -> None:
     _, caller = phones
-    _, ours = call(phones, None, Impairment(dead_ms=((300, 800),)))
+    _, ours = call(phones, None, Direction(dead=[(300, 800)]))
     assert caller.impaired(ours)["to_caller"]["dead"] == pytest.approx(25, abs=2)
     pcm = to_samples(caller.recorded(ours).ear)
     blocks = pcm[: len(pcm) // 160 * 160].reshape(-1, 160)
@@ -114,13 +114,13 @@ def test_in_a_dead_interval_nothing_is_heard(phones: tuple[Phone, Phone]) -> Non
 
 def test_jitter_is_measured_as_jitter(phones: tuple[Phone, Phone]) -> None:
     agent, _ = phones
-    theirs, _ = call(phones, Impairment(jitter_ms=40), None)
+    theirs, _ = call(phones, Direction(jitter=40), None)
     assert agent.wait_for(theirs, RtpMeasured).jitter_ms > 5
 
 
 def test_without_a_relay_packets_cannot_be_impaired() -> None:
     caller = Phone("caller", SipOptions())
     with pytest.raises(RuntimeError, match="without a relay"):
-        caller.dial("sip:100@127.0.0.1", to_agent=Impairer(Impairment(), random.Random(SEED)))
+        caller.dial("sip:100@127.0.0.1", to_agent=Impairer(Direction(), random.Random(SEED)))
     wait_until(lambda: caller.facts().active_calls == 0, "nothing")
     assert caller.close() == 0

@@ -121,7 +121,7 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
         (["serve", "--strict"], "they need --recording FILE"),
         (["serve", "--keep-audio"], "--keep-audio needs --timelines DIR"),
         (["serve", "--scripts", "nowhere"], "nowhere: no such folder"),
-        (["serve", "--fault", "nap"], "no such fault; expected one of refuse"),
+        (["serve", "--fault", "nap"], "no such fault; expected one of error"),
         (["serve", "--port", "70000"], "expected 0 to 65535"),
         (["record", "--upstream", "http://x", "--to", "y"], "expected a URL of ws:// or wss://"),
         (["record", "--upstream", "ws://x", "--to", "bad.yaml/y"], "bad.yaml/y: cannot be written"),

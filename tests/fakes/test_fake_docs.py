@@ -13,7 +13,6 @@ import yaml
 from callerside.fakes.recording.format import read_recording
 from callerside.fakes.script.model import Reply, Script, Timing
 from callerside.fakes.server.server import FakeRealtime
-from callerside.fakes.session.faults import FAULTS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-realtime.md").read_text(encoding="utf-8")
 
@@ -51,14 +50,6 @@ def rows(header: str) -> dict[str, list[str]]:
         for row in cells
         for name in re.findall(r"`(\w+)`", row[0])
     }
-
-
-def test_all_faults_are_listed_with_their_keys() -> None:
-    listed = rows("| fault | keys | what happens |")
-    assert set(listed) == set(FAULTS)
-    for name, fault in FAULTS.items():
-        for key in fault.model_fields.keys() - {"fault", "at", "sessions"}:
-            assert f"`{key}`" in listed[name][0], f"{name} {key}"
 
 
 def test_all_keys_of_a_reply_are_listed() -> None:

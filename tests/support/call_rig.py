@@ -7,6 +7,8 @@ frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from declared import assert_declared
+
 from callerside.agent.call import events as effects
 from callerside.agent.call.events import CallInput, PromptLoaded, PromptStored, Timer, TimerFired
 from callerside.agent.call.machine import CallMachine
@@ -171,9 +173,13 @@ class CallRig:
         if done is not None:
             self.response_done(response, item=item, status=done, transcript=transcript)
 
-    def delta(self, audio_ms: float, *, response: str = "r1", item: str = "a1") -> None:
+    def delta(
+        self, audio_ms: float, *, response: str = "r1", item: str = "a1"
+    ) -> list[effects.Effect]:
         pcm = b"\2\0" * round(audio_ms * self.rate_hz / 1000)
-        self.event("response.output_audio.delta", response_id=response, item_id=item, delta=pcm)
+        return self.event(
+            "response.output_audio.delta", response_id=response, item_id=item, delta=pcm
+        )
 
     def response_done(
         self,
@@ -256,6 +262,8 @@ class CallRig:
         elif isinstance(effect, effects.StorePrompt):
             self.stored[effect.key] = Prompt(pcm=effect.pcm, transcript=effect.transcript)
             return [PromptStored(key=effect.key)]
+        elif isinstance(effect, effects.EmitMark):
+            assert_declared("agent", effect.name, effect.fields)
         elif isinstance(effect, effects.Finish):
             self.finished = True
         return []

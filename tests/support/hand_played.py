@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
+from declared import assert_declared
+
 from callerside import audio
 from callerside.agent.telephony.interface import (
     AudioReceived,
@@ -33,6 +35,7 @@ from callerside.simulator.caller.events import (
     SetTimer,
     Start,
     TimerFired,
+    TimerName,
     Vanish,
 )
 from callerside.simulator.caller.machine import CallerMachine
@@ -106,7 +109,7 @@ class Call:
         )
         self._mouth = bytearray()
         self._ear = bytearray()
-        self._timers: dict[str, int] = {}
+        self._timers: dict[TimerName, int] = {}
         self._waiting = sorted(self.told, key=lambda told: told.at_ms)
 
     def play(self, limit_ms: float = 120_000) -> "Call":
@@ -162,11 +165,14 @@ class Call:
                 case CancelTimer():
                     self._timers.pop(effect.name, None)
                 case EmitMark():
+                    assert_declared("caller", effect.name, effect.fields)
                     self._let_hear(effect)
                 case HangUp() | Vanish() if self.hangs_up_properly:
                     self._waiting.insert(0, Told(0, HungUp(by="caller", status=200, reason="")))
                 case Finish():
                     self.finish = effect
+                case _:
+                    pass  # it is among the effects
 
     def _let_hear(self, mark: EmitMark) -> None:
         if mark.name == "utterance_started" and self.stops_when_spoken_to:

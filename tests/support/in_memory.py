@@ -4,6 +4,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from declared import assert_declared
+
 from callerside.clock import ms_to_ns
 from callerside.fakes.recording.format import Entry, Header, Recording
 from callerside.fakes.recording.replay import ReplaySession
@@ -71,6 +73,7 @@ class Client:
                     self.events.append(dict(event))
                     self.times_ms.append(self.now_ms)
                 case EmitMark(mark):
+                    assert_declared(mark.source, mark.name, mark.fields)
                     self.marks.append(mark)
                 case SetTimer(name, at_ns):
                     self._timers[name] = at_ns
@@ -78,6 +81,8 @@ class Client:
                     self._timers.pop(name, None)
                 case CloseConnection():
                     self.closed = effect
+                case _:
+                    pass  # it is among the effects
 
     def send(self, event_type: str, **fields: Any) -> None:
         self.feed(ClientEvent({"type": event_type, **fields}))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import soxr
+from declared import assert_declared
 from numpy.typing import NDArray
 
 from callerside import audio
@@ -261,6 +262,7 @@ class SyntheticCall:
     def _mark(self, at_ms: float, source: Source, name: str, **fields: Any) -> None:
         if source == "realtime" and not self.server:
             return
+        assert_declared(source, name, fields)
         self.marks.append(
             Mark(at_ns=_at(at_ms), source=source, call=self.name, name=name, fields=fields)
         )

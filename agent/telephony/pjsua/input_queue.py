@@ -81,10 +81,9 @@ class InputQueue:
         with self._lock:
             self._wake_is_due = False
             batch, self._waiting = self._waiting, deque()
-            on_input = self._on_input
-        assert on_input is not None  # noqa: S101 - only a started inbox wakes
         for item in batch:
+            assert self._on_input is not None  # noqa: S101 - only a started inbox wakes
             try:
-                on_input(item)
+                self._on_input(item)  # which may have been changed by the one before
             except Exception:  # one broken input must not silence the call
                 _log.exception("sip_input_failed", input=type(item).__name__)

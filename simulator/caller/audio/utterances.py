@@ -4,6 +4,7 @@ A call never waits for the synthesiser, and the same scenario always sounds the 
 """
 
 from pathlib import Path
+from typing import assert_never
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
@@ -13,7 +14,7 @@ from callerside.simulator.caller.audio.sounds import make_sound
 from callerside.simulator.caller.audio.voice import at_level, speak
 from callerside.simulator.caller.line_model import NOISE
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.steps import MakeSound, Press, Say, Step
+from callerside.simulator.scenario.steps import Phrase, Step, Tones
 from callerside.speech.dtmf_tones import dtmf
 
 
@@ -60,16 +61,19 @@ _made: dict[tuple[str, str, Path, int], bytes | None] = {}
 
 def _make(scenario: Scenario, step: Step, rate_hz: int) -> bytes | None:
     caller = scenario.caller
-    match step:
-        case Say():
-            return end_mid_frame(speak(step.say, caller, scenario.folder, rate_hz), rate_hz)
-        case MakeSound():
-            pcm = make_sound(step.sound, rate_hz, voice=caller.voice)
-            return at_level(pcm, rate_hz, caller.level_dbfs)
-        case Press(method="inband"):
-            return dtmf(step.press, rate_hz)
-        case _:
+    match step.audible:
+        case Phrase() as said:
+            return end_mid_frame(speak(said, caller, scenario.folder, rate_hz), rate_hz)
+        case str(sound):
+            return at_level(
+                make_sound(sound, rate_hz, voice=caller.voice), rate_hz, caller.level_dbfs
+            )
+        case Tones(keys):
+            return dtmf(keys, rate_hz)
+        case None:
             return None
+        case never:
+            assert_never(never)
 
 
 def end_mid_frame(pcm: bytes, rate_hz: int) -> bytes:

@@ -203,7 +203,7 @@ def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
     """What befalls the call's packets; as in the virtual lane, each direction has its own dice."""
     if scenario.network is None:
         return {}
-    to_agent, to_caller = scenario.network.impairments()
+    to_agent, to_caller = scenario.network.directions()
     return {
         "to_agent": Impairer(to_agent, random.Random(f"{seed}/network to_agent")),
         "to_caller": Impairer(to_caller, random.Random(f"{seed}/network to_caller")),

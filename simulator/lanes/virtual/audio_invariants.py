@@ -194,8 +194,8 @@ def _network_ms(traced: TracedCall) -> float:
     network = traced.scenario.network
     if network is None:
         return 0.0
-    _, to_caller = network.impairments()
-    return to_caller.delay_ms + to_caller.jitter_ms
+    _, to_caller = network.directions()
+    return to_caller.delay + to_caller.jitter
 
 
 def _as_heard(pcm: bytes, codec: str) -> bytes:

@@ -283,10 +283,10 @@ class _VirtualCallHarness:
         """What makes the network bad, by direction; nothing if the scenario wants a clean one."""
         if self._scenario.network is None:
             return {}
-        impairments = self._scenario.network.impairments()
+        directions = self._scenario.network.directions()
         return {
-            direction: Impairer(impairment, self._random(f"network {direction}"))
-            for direction, impairment in zip(_DIRECTIONS, impairments, strict=True)
+            name: Impairer(direction, self._random(f"network {name}"))
+            for name, direction in zip(_DIRECTIONS, directions, strict=True)
         }
 
     def _mark_the_recording(self) -> None:

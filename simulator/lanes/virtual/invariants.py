@@ -18,6 +18,7 @@ from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnecte
 from callerside.agent.telephony.interface import AudioReceived, FramePlayed, HungUp
 from callerside.audio import AudioFormat
 from callerside.clock import NS_PER_S, ns_to_ms
+from callerside.mark_registry import complaint
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.call import VirtualCall
 from callerside.simulator.lanes.virtual.trace import Step
@@ -260,6 +261,14 @@ def queues_stay_bounded(traced: TracedCall) -> Iterator[str]:
             yield f"{waited_ms:.0f} ms had waited to be appended, at {_ms(step.at_ns)}"
 
 
+def every_mark_is_declared(traced: TracedCall) -> Iterator[str]:
+    """Each mark has an entry in the registry of marks, and is as that says."""
+    call = traced.call
+    for mark in (*call.agent_marks, *call.caller_marks, *call.realtime_marks):
+        if wrong := complaint(mark.source, mark.name, mark.fields):
+            yield f"{wrong}, at {_at(mark)}"
+
+
 def recovers(traced: TracedCall) -> Iterator[str]:
     """Liveness: once the faults have stopped, the caller is answered, or the call has ended."""
     finish = traced.call.finish
@@ -278,6 +287,7 @@ SAFETY: Mapping[str, Invariant] = {
     "one_commit_a_turn": one_commit_a_turn,
     "greets_first": greets_first,
     "queues_stay_bounded": queues_stay_bounded,
+    "every_mark_is_declared": every_mark_is_declared,
 }
 
 

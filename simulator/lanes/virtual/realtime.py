@@ -11,7 +11,7 @@ What it does not show: JSON and base64, TCP's congestion, and WebSocket frames.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from callerside.agent.realtime.client import MAX_MESSAGE_BYTES, MAX_WAITING_EVENTS
 from callerside.agent.realtime.interface import (
@@ -25,6 +25,16 @@ from callerside.agent.realtime.interface import (
 from callerside.clock import Clock, Timer, ms_to_ns
 from callerside.fakes.session import interface
 from callerside.marks import MarkSink
+
+_Ended = interface.RefuseConnection | interface.CloseConnection | interface.DropConnection
+_Carried = (
+    interface.SendEvent
+    | interface.SendText
+    | interface.SetTimer
+    | interface.CancelTimer
+    | interface.AcceptConnection
+    | _Ended
+)
 
 _NORMAL, _ABNORMAL, _TOO_BIG = 1000, 1006, 1009
 """Close codes (RFC 6455 §7.4.1); 1006: lost without a close frame."""
@@ -186,12 +196,17 @@ class VirtualRealtimeConnection:
         on_input = self._on_input
         if on_input is None:
             return
-        if isinstance(realtime_input, RealtimeConnected):
-            unsent, self._unsent = self._unsent or [], None
-            for event in unsent:
-                self._to_server(interface.ClientEvent(event))
-        elif isinstance(realtime_input, RealtimeClosed):
-            self._on_input = None
+        match realtime_input:
+            case RealtimeConnected():
+                unsent, self._unsent = self._unsent or [], None
+                for event in unsent:
+                    self._to_server(interface.ClientEvent(event))
+            case RealtimeClosed():
+                self._on_input = None
+            case RealtimeEvent() | RealtimeGarbage():
+                pass  # changes nothing here
+            case unknown:
+                assert_never(unknown)
         on_input(realtime_input)
 
     # The server's end
@@ -213,7 +228,7 @@ class VirtualRealtimeConnection:
         if isinstance(session_input, interface.ConnectionLost):
             self._end_server()
 
-    def _carry_out(self, effect: interface.Effect) -> None:
+    def _carry_out(self, effect: _Carried) -> None:
         match effect:
             case interface.SendEvent(event):
                 self._to_client(RealtimeEvent(event=event))
@@ -226,17 +241,15 @@ class VirtualRealtimeConnection:
                 self._to_client(RealtimeConnected())
             case interface.SendText(text):
                 self._to_client(_mark_of_text(text))
-            case interface.RefuseConnection(status, _):
-                reason = f"handshake refused: HTTP {status}"
-                self._to_client(RealtimeClosed(reason=reason, status=status))
+            case (
+                interface.RefuseConnection()
+                | interface.CloseConnection()
+                | interface.DropConnection()
+            ):
+                self._to_client(_closed_by(effect))
                 self._end_server()
-            case interface.CloseConnection(code, reason):
-                reason = reason or "closed by the server"
-                self._to_client(RealtimeClosed(reason=reason, code=code))
-                self._end_server()
-            case interface.DropConnection():
-                self._to_client(RealtimeClosed(reason="the connection was lost", code=_ABNORMAL))
-                self._end_server()
+            case unknown:
+                assert_never(unknown)
 
     def _fire(self, name: str) -> None:
         del self._timers[name]
@@ -264,6 +277,18 @@ class VirtualRealtimeConnection:
     def _to_client(self, realtime_input: RealtimeInput) -> None:
         when_ns = self._clock.now_ns() + self._to_client_ns
         self._clock.call_at(when_ns, partial(self._notify, realtime_input))
+
+
+def _closed_by(effect: _Ended) -> RealtimeClosed:
+    match effect:
+        case interface.RefuseConnection(status, _):
+            return RealtimeClosed(reason=f"handshake refused: HTTP {status}", status=status)
+        case interface.CloseConnection(code, reason):
+            return RealtimeClosed(reason=reason or "closed by the server", code=code)
+        case interface.DropConnection():
+            return RealtimeClosed(reason="the connection was lost", code=_ABNORMAL)
+        case unknown:
+            assert_never(unknown)
 
 
 def _mark_of_text(text: str) -> RealtimeInput:

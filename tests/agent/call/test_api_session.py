@@ -425,6 +425,21 @@ def test_the_call_moves_to_a_new_session_before_the_old_one_expires_and_in_a_qui
     assert not rig.marks("realtime_failed")
 
 
+def test_a_session_moves_as_soon_as_a_key_press_has_made_it_quiet() -> None:
+    settings = with_settings(
+        NO_GREETING, {"realtime": {"session_move_ms": 60_000}, "limits": {"silence_ms": 0}}
+    )
+    rig = CallRig(settings).listening()
+    rig.wait(59_000)
+    rig.turn()
+    rig.respond(audio_ms=0, done=None)
+    rig.wait(2000)
+    rig.tell(DtmfReceived(digit="1", method="rfc4733"))
+    assert len(rig.asked(events.ConnectRealtime)) == 1, "a response still runs"
+    rig.response_done(status="cancelled", transcript="")
+    assert len(rig.asked(events.ConnectRealtime)) == 2, "whatever event comes next"
+
+
 def test_the_history_is_bounded() -> None:
     rig = CallRig(NO_GREETING).listening()
     for number in range(250):

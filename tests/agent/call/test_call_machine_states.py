@@ -138,6 +138,8 @@ class CallMachineModel(RuleBasedStateMachine):
             case events.Finish():
                 self.finished = True
                 self.timers.clear()
+            case _:
+                pass  # nothing is held against it
 
     def fire(self, timer: Timer) -> None:
         self.now_ns = max(self.now_ns, self.timers.pop(timer))

@@ -77,7 +77,8 @@ class Bench:
             count -= 1
 
     def settle(self) -> None:
-        for effect in self.context.take():
+        effects, self.context.effects = self.context.effects, []
+        for effect in effects:
             if isinstance(effect, Play):
                 self.leg += effect.pcm
             elif isinstance(effect, ClearPlayout):

@@ -339,6 +339,16 @@ def test_a_response_that_stops_giving_signs_of_life_is_cancelled_and_the_call_li
     assert not rig.asked(events.Play), "what still comes of it is dropped"
 
 
+def test_a_delta_sets_no_timer_anew() -> None:
+    rig = listening()
+    rig.turn()
+    rig.respond(audio_ms=100, done=None)
+    for _ in range(100):
+        rig.wait(1_000)
+        assert [type(effect) for effect in rig.delta(100)] == [events.Play]
+    assert not rig.marks("watchdog_fired")
+
+
 def test_watchdogs_can_be_switched_off() -> None:
     off = {"commit_ms": 0, "response_ms": 0, "response_end_ms": 0}
     rig = listening(

@@ -10,6 +10,7 @@ from callerside.agent.observe.metrics import (
 )
 from callerside.agent.service.pages import merge_pages
 from callerside.clock import NS_PER_MS
+from callerside.mark_registry import MARKS
 from callerside.marks import Mark, Source
 
 
@@ -183,6 +184,10 @@ def test_pages_of_workers_become_one(metrics: AgentMetrics, call: Call) -> None:
     assert 'callerside_calls_ended_total{by="caller",status="200",worker="0"} 1.0' in page
     assert 'callerside_call_seconds_bucket{le="5.0",worker="0"} 1.0' in page
     assert page.count("# TYPE callerside_calls_total counter") == 1
+
+
+def test_what_is_counted_is_marks_that_there_are(metrics: AgentMetrics) -> None:
+    assert metrics._handlers.keys() - MARKS["agent"].keys() == set()
 
 
 def test_the_page_tells_about_the_process() -> None:

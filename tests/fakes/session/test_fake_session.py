@@ -1,7 +1,5 @@
 import base64
 import json
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +8,7 @@ from recorded import FOLDER, needs_recordings
 
 from callerside.fakes.session.context import Observation
 from callerside.fakes.session.interface import KeepAudio, KeepSent
+from callerside.mark_registry import MARKS
 from callerside.speech.synthesis import synthesise
 
 SILENCE = bytes(960)
@@ -460,21 +459,7 @@ def test_the_think_time_is_divided_as_recorded() -> None:
             assert ours[kind] - ours_begun == pytest.approx(1000 * (at[kind] - begun), abs=8), kind
 
 
-def documented_marks() -> dict[str, tuple[set[str], set[str]]]:
-    """Name -> required and optional fields of the marks of source realtime, by docs/marks.md."""
-    page = (Path(__file__).parents[3] / "docs" / "marks.md").read_text().split("## realtime")[1]
-    marks = {}
-    for line in page.splitlines():
-        if line.startswith("| `"):
-            _, names, fields, *_ = line.split("|")
-            words = re.findall(r"(\w+)(\?)?", re.sub(r"\([^)]*\)", "", fields))
-            required = {word for word, optional in words if not optional}
-            for name in re.findall(r"`(\w+)`", names):
-                marks[name] = required, {word for word, _ in words}
-    return marks
-
-
-def test_marks_are_those_of_the_page() -> None:
+def test_every_mark_of_the_registry_is_written_but_that_of_a_replay() -> None:
     call = {"name": "book", "arguments": {"people": 4}}
     faults = [{"fault": "error", "at": "turn 1"}, {"fault": "close", "at": "turn 3"}]
     replies = [{"say": "Nine."}, {"function_call": call}]
@@ -486,9 +471,4 @@ def test_marks_are_those_of_the_page() -> None:
         client.wait(2000)
         item = client.all("response.done")[0]["response"]["output"][0]["id"]
         client.send("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=0)
-    documented = documented_marks()
-    seen = {mark.name for mark in client.marks}
-    assert seen == set(documented) - {"departed"}
-    for mark in client.marks:
-        required, known = documented[mark.name]
-        assert required <= mark.fields.keys() <= known, mark
+    assert {mark.name for mark in client.marks} == MARKS["realtime"].keys() - {"departed"}

@@ -262,7 +262,7 @@ def test_a_session_without_faults_sends_events_one_by_one() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("nope at=turn 1", "no such fault; expected one of refuse, accept_late"),
+        ("nope at=turn 1", "no such fault; expected one of error, fail, stall"),
         ("drop", "at: is missing"),
         ("drop at=soon", "'soon' is no point of a conversation; expected 'connect'"),
         ("drop at=turn", "turn needs a number from 1 on"),

@@ -15,7 +15,6 @@ from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.metrics.turn_path import LATENCY_PATH
-from callerside.reports.verdict.budget import UNITS
 
 TOLERANCE_MS = 2
 
@@ -332,9 +331,8 @@ def test_a_silent_recording_has_dead_air_and_nothing_else_heard() -> None:
     assert not {"beep_ms", "greeting_ms", "turn_ms"} & {name for name, _ in found}
 
 
-def test_every_metric_and_every_hop_is_explained_in_the_docs() -> None:
+def test_every_hop_is_explained_in_the_docs() -> None:
     page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
-    assert [name for name in UNITS if f"`{name}`" not in page] == []
     hops = page.split("## Hops")[1].split("## ")[0]
     assert [point.name for point in LATENCY_PATH.values() if point.name not in hops] == []
     for party in {point.party for point in LATENCY_PATH.values()}:

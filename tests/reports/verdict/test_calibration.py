@@ -8,10 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from callerside.reports.verdict.budget import UNITS
+from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration import (
     MOVED,
-    WITHOUT_ERROR,
     Calibration,
     CalibrationError,
     error_of,
@@ -34,7 +33,7 @@ def calibration() -> Calibration:
         concurrency=4,
         metrics=errors,
         path_ms={"p50": 41.0, "p95": 60.5},
-        remarks={"connect_ms": WITHOUT_ERROR["connect_ms"]},
+        remarks={"connect_ms": METRICS["connect_ms"].without_error},
     )
 
 
@@ -113,8 +112,11 @@ def test_it_is_as_the_published_schema_says() -> None:
     jsonschema.validate(json.loads(json.dumps(to_data(calibration()))), defined)
 
 
-def test_only_metrics_that_there_are_have_no_error() -> None:
-    assert WITHOUT_ERROR.keys() < UNITS.keys()
+def test_one_of_metrics_that_there_are_no_more_is_refused() -> None:
+    data = to_data(calibration())
+    data["metrics"][0]["name"] = "delay_ms"
+    with pytest.raises(ValueError, match="no metric is called delay_ms"):
+        from_data(data)
 
 
 def test_it_is_told_in_a_line_and_in_a_table() -> None:
@@ -123,7 +125,7 @@ def test_it_is_told_in_a_line_and_in_a_table() -> None:
     assert "5 calls, 4 at once, 2026-08-01" in line
     rows = table(calibration()).splitlines()
     assert rows[2].split() == ["turn_ms", "5", "+2.00", "0.50", "10.00", "10.00", "ms"]
-    assert rows[-2].split(maxsplit=1) == ["connect_ms", WITHOUT_ERROR["connect_ms"]]
+    assert rows[-2].split(maxsplit=1) == ["connect_ms", METRICS["connect_ms"].without_error]
     assert "41.0 ms" in rows[-1]
 
 

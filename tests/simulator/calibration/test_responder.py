@@ -19,8 +19,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo
-from callerside.reports.verdict.budget import UNITS
-from callerside.reports.verdict.calibration import WITHOUT_ERROR
+from callerside.reports.metrics.registry import METRICS
 from callerside.simulator.calibration.ground_truth import Errors, TruthError, errors_of
 from callerside.simulator.calibration.responder import (
     Answer,
@@ -202,7 +201,7 @@ def test_it_stops_when_it_is_talked_over() -> None:
 
 def test_the_harness_is_found_to_err_by_less_than_one_here() -> None:
     found = errors_in(whole_call())
-    assert found.metrics.keys() == UNITS.keys() - WITHOUT_ERROR.keys(), "no metric is left out"
+    assert found.metrics.keys() == {name for name, metric in METRICS.items() if metric.truth}
     for name, errors in found.metrics.items():
         assert all(abs(error) < 1 for error in errors), (name, errors)
     assert found.missed == {}

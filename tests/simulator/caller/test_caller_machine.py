@@ -1,18 +1,30 @@
 """The caller machine by whole conversations, played by hand."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hand_played import ANSWER_MS, FLOW, RATE_HZ, Call, Heard, Told, scenario, speech
 
 from callerside import audio
 from callerside.agent.telephony.interface import (
+    AudioReceived,
     CallProgressed,
     DtmfReceived,
+    FramePlayed,
     HungUp,
     TransferRequested,
 )
-from callerside.simulator.caller.events import EmitMark, Finish, HangUp, Play, SendDtmf, Vanish
+from callerside.simulator.caller.events import (
+    CallerInput,
+    EmitMark,
+    Finish,
+    HangUp,
+    Play,
+    SendDtmf,
+    Vanish,
+)
+from callerside.simulator.caller.machine import _NO_NEWS
 
 ANSWERS = [*FLOW, Heard("utterance_ended", 800, speech())]
 BYE = Told(5000, HungUp(by="agent", status=200, reason="BYE"))
@@ -401,3 +413,10 @@ def test_two_tracks_speak_at_the_same_time(tmp_path: Path) -> None:
     # The first begins when the greeting's end is sure, 700 ms after it.
     assert started[1] - started[0] == pytest.approx(1200 - 700, abs=61)
     assert started[1] < call.at_ms("utterance_ended")
+
+
+def test_the_caller_has_decided_about_each_of_its_inputs(tmp_path: Path) -> None:
+    learnt = set(Call(scenario(tmp_path, "steps: [hang_up]")).machine._learners)
+    frames = {AudioReceived, FramePlayed}
+    assert learnt | set(_NO_NEWS) | frames == set(get_args(CallerInput))
+    assert not learnt & set(_NO_NEWS)

@@ -14,6 +14,7 @@ import callerside.simulator.fuzz.runner
 import callerside.simulator.runner.run
 from callerside.agent.call import events
 from callerside.agent.call.events import CallInput, Effect, Timer
+from callerside.mark_registry import MARKS
 from callerside.simulator.cli import main
 from callerside.simulator.cli.fuzz import as_text, try_over_sip
 from callerside.simulator.fuzz.calls import generate
@@ -27,7 +28,6 @@ from callerside.simulator.lanes.virtual.trace import TracedMachine
 from callerside.simulator.runner.lint import problems
 from callerside.simulator.runner.run import Run, RunOptions
 from callerside.simulator.scenario import loader
-from callerside.simulator.scenario.known_marks import known_marks
 from callerside.simulator.scenario.model import Scenario
 
 
@@ -69,7 +69,7 @@ def test_plays_the_seeds_it_is_given_and_says_what_it_reached(tmp_path: Path) ->
 
 def test_every_mark_and_timer_of_the_agent_is_a_point_to_reach() -> None:
     points = {point.split(" ")[0] for point in everything()}
-    assert points >= known_marks()["agent"].keys() - {"state_changed"}
+    assert points >= MARKS["agent"].keys() - {"state_changed"}
     assert {f"timer {timer}" for timer in Timer} <= everything()
     assert UNREACHABLE.keys() < everything()
 

@@ -8,15 +8,15 @@ import pytest
 
 from callerside.clock import NS_PER_MS
 from callerside.simulator.lanes.impairments import DUPLICATE_MS, REORDER_MS, Impairer
-from callerside.simulator.scenario.impairment import Impairment
+from callerside.simulator.scenario.network import Direction
 
 PACKETS = 50_000
 SEED = 7
 
 
-def run(impairment: Impairment, packets: int = PACKETS, seed: int = SEED) -> list[tuple[int, ...]]:
+def run(direction: Direction, packets: int = PACKETS, seed: int = SEED) -> list[tuple[int, ...]]:
     """Each packet's delays in ms, of a stream with one packet every 20 ms."""
-    impairer = Impairer(impairment, random.Random(seed))
+    impairer = Impairer(direction, random.Random(seed))
     sent = [1_000_000 + n * 20 * NS_PER_MS for n in range(packets)]
     return [tuple((at - s) // NS_PER_MS for at in impairer.arrivals(s)) for s in sent]
 
@@ -26,22 +26,22 @@ def share_lost(fates: list[tuple[int, ...]]) -> float:
 
 
 def test_a_clean_network_delivers_every_packet_at_once() -> None:
-    assert run(Impairment(), 1000) == [(0,)] * 1000
+    assert run(Direction(), 1000) == [(0,)] * 1000
 
 
 def test_random_loss_has_its_share() -> None:
-    assert share_lost(run(Impairment(loss=0.03))) == pytest.approx(0.03, rel=0.1)
+    assert share_lost(run(Direction(loss=0.03))) == pytest.approx(0.03, rel=0.1)
 
 
 def test_burst_loss_has_its_share_and_its_mean_length() -> None:
-    fates = run(Impairment(burst_loss=0.05, burst_packets=4))
+    fates = run(Direction(burst_loss=0.05, burst_packets=4))
     bursts = [len(list(group)) for lost, group in groupby(fates, lambda fate: not fate) if lost]
     assert share_lost(fates) == pytest.approx(0.05, rel=0.15)
     assert sum(bursts) / len(bursts) == pytest.approx(4, rel=0.1)
 
 
 def test_delay_and_jitter_stay_in_their_range_and_in_order() -> None:
-    fates = run(Impairment(delay_ms=40, jitter_ms=60), 2000)
+    fates = run(Direction(delay=40, jitter=60), 2000)
     delays = [fate[0] for fate in fates]
     assert min(delays) >= 40
     assert max(delays) <= 100
@@ -51,31 +51,31 @@ def test_delay_and_jitter_stay_in_their_range_and_in_order() -> None:
 
 
 def test_a_reordered_packet_is_overtaken_and_delays_none_behind_it() -> None:
-    fates = run(Impairment(reorder=0.1), 2000)
+    fates = run(Direction(reorder=0.1), 2000)
     assert {fate[0] for fate in fates} == {0, REORDER_MS}
 
 
 def test_a_duplicate_comes_shortly_after_the_first() -> None:
-    fates = run(Impairment(duplicate=0.2))
+    fates = run(Direction(duplicate=0.2))
     doubled = [fate for fate in fates if len(fate) == 2]
     assert len(doubled) / len(fates) == pytest.approx(0.2, rel=0.1)
     assert set(doubled) == {(0, DUPLICATE_MS)}
 
 
 def test_nothing_passes_in_a_dead_interval() -> None:
-    fates = run(Impairment(dead_ms=((100, 200),)), 20)
+    fates = run(Direction(dead=[(100, 200)]), 20)
     assert [n for n, fate in enumerate(fates) if not fate] == [5, 6, 7, 8, 9]
 
 
 def test_the_same_seed_decides_the_same_and_another_does_not() -> None:
-    settings = Impairment(loss=0.1, jitter_ms=30, reorder=0.1, duplicate=0.1)
+    settings = Direction(loss=0.1, jitter=30, reorder=0.1, duplicate=0.1)
     assert run(settings, 500) == run(settings, 500)
     assert run(settings, 500) != run(settings, 500, seed=SEED + 1)
 
 
 def test_one_effect_leaves_the_others_decisions_alone() -> None:
-    alone = run(Impairment(loss=0.1), 2000)
-    joined = run(Impairment(loss=0.1, jitter_ms=50, reorder=0.2, duplicate=0.2, delay_ms=5), 2000)
+    alone = run(Direction(loss=0.1), 2000)
+    joined = run(Direction(loss=0.1, jitter=50, reorder=0.2, duplicate=0.2, delay=5), 2000)
     assert [not fate for fate in alone] == [not fate for fate in joined]
 
 
@@ -87,7 +87,7 @@ def counted(impairer: Impairer) -> Counter[str]:
 
 
 def test_what_was_applied_is_counted() -> None:
-    impairer = Impairer(Impairment(loss=0.5, duplicate=0.5), random.Random(SEED))
+    impairer = Impairer(Direction(loss=0.5, duplicate=0.5), random.Random(SEED))
     fates = [impairer.arrivals(n * 20 * NS_PER_MS) for n in range(200)]
     assert counted(impairer) == {
         "loss": sum(not fate for fate in fates),
@@ -96,7 +96,7 @@ def test_what_was_applied_is_counted() -> None:
 
 
 def test_it_tells_when_packets_were_struck() -> None:
-    impairer = Impairer(Impairment(dead_ms=((100, 200), (700, 740))), random.Random(SEED))
+    impairer = Impairer(Direction(dead=[(100, 200), (700, 740)]), random.Random(SEED))
     for n in range(50):
         impairer.arrivals(n * 20 * NS_PER_MS)
     first, second = (struck.fields("to_agent") for struck in impairer.struck)
@@ -105,7 +105,7 @@ def test_it_tells_when_packets_were_struck() -> None:
 
 
 def test_a_delay_of_every_packet_is_told_once() -> None:
-    impairer = Impairer(Impairment(delay_ms=30), random.Random(SEED))
+    impairer = Impairer(Direction(delay=30), random.Random(SEED))
     for n in range(500):
         impairer.arrivals(n * 20 * NS_PER_MS)
     (struck,) = impairer.struck
@@ -113,7 +113,7 @@ def test_a_delay_of_every_packet_is_told_once() -> None:
 
 
 def test_what_is_told_is_bounded_and_nothing_is_lost_of_the_count() -> None:
-    impairer = Impairer(Impairment(loss=0.5), random.Random(SEED))
+    impairer = Impairer(Direction(loss=0.5), random.Random(SEED))
     lost = sum(not impairer.arrivals(n * 200 * NS_PER_MS) for n in range(5000))
     assert len(impairer.struck) == 1000
     assert counted(impairer) == {"loss": lost}
@@ -127,10 +127,10 @@ def test_what_is_told_is_bounded_and_nothing_is_lost_of_the_count() -> None:
         ({"burst_loss": 1.0}, "burst_loss"),
         ({"burst_loss": 0.9, "burst_packets": 1}, "burst_loss"),
         ({"burst_packets": 0}, "burst_packets"),
-        ({"delay_ms": -1}, "delay_ms"),
-        ({"dead_ms": ((200, 100),)}, "dead_ms"),
+        ({"delay": -1}, "delay"),
+        ({"dead": [(200, 100)]}, "dead"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(settings: dict[str, float], names: str) -> None:
     with pytest.raises(ValueError, match=names):
-        Impairment(**settings)  # type: ignore[arg-type]
+        Direction(**settings)  # type: ignore[arg-type]

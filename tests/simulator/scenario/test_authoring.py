@@ -136,15 +136,6 @@ def test_a_text_needs_a_voice_that_exists(tmp_path: Path) -> None:
     assert not (tmp_path / "x.wav").exists()
 
 
-def test_the_schema_for_editors_is_generated_from_the_models() -> None:
-    text = (ROOT / "docs/scenario.schema.json").read_text()
-    assert text == authoring.editor_schema_text(), (
-        "write it anew: python -c "
-        "'from callerside.simulator.scenario.authoring import editor_schema_text as t; "
-        'print(t(), end="")\' > docs/scenario.schema.json'
-    )
-
-
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").rglob("*.yaml")), ids=lambda p: p.stem)
 def test_the_schema_for_editors_accepts_what_the_loader_accepts(path: Path) -> None:
     if path.name != "suite.yaml":

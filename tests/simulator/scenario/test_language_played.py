@@ -19,6 +19,7 @@ from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load, load_file
+from callerside.simulator.scenario.steps import ACTIONS, Expect
 from callerside.speech.synthesis import synthesise
 from callerside.timelines import read_timeline
 
@@ -240,6 +241,24 @@ def test_moments_of_a_reply(play: Play, when: str, mark: str, offset_ms: float) 
     assert offset_ms - 1 <= waited_ms <= max(offset_ms, 100) + 25
 
 
+def test_a_start_is_enough_where_it_is_all_that_is_expected(play: Play) -> None:
+    text = """
+        steps:
+          - {expect: greeting start}
+          - expect: greeting
+          - say: "What time do you open?"
+          - {expect: reply start}
+          - hang_up
+    """
+    call = play(text)
+    assert call.verdict == "passed", call.sentence
+    ended = {mark.fields["step"]: mark for mark in call.all("step_ended")}
+    greeting, reply = call.all("speech_heard")
+    assert 0 <= call.after_ms(ended[0], greeting) <= 125  # known up to 100 ms later
+    assert 0 <= call.after_ms(ended[3], reply) <= 125
+    assert call.after_ms(ended[1], greeting) > 1000
+
+
 def test_babble_in_parallel_and_a_voice_right_over_the_greeting(play: Play) -> None:
     text = """
         meanwhile:
@@ -451,8 +470,7 @@ def test_what_the_end_of_the_call_cut_has_not_ended(
 
 
 @pytest.mark.parametrize(
-    "step",
-    ["hold", "resume", "hang_up", "vanish", "pause: 1", 'press: "1"', "sound: hum", 'say: "A"'],
+    "step", [one.entry.examples[0] for one in ACTIONS.values() if one is not Expect]
 )
 def test_nothing_can_be_done_in_a_call_that_the_agent_has_ended(play: Play, step: str) -> None:
     text = GOODBYE.replace("FAREWELL", "9000").replace("AWAITED", "hang_up")

@@ -78,7 +78,7 @@ HEAD = "about: x\nsteps: [hang_up]\n"
         (HEAD + "tags: [skip]", "3:8: tag 1: 'skip': pytest gives this word a meaning"),
         (
             HEAD + "realtime: {faults: [{fault: stal, at: greeting}]}",
-            '3:21: fault: "stal"; did you mean "stall"? (expected refuse, accept_late, drop',
+            '3:21: fault: "stal"; did you mean "stall"? (expected error, fail, stall',
         ),
         (HEAD + "realtime: {faults: [{at: greeting}]}", "3:21: fault is missing (expected"),
         (

@@ -39,6 +39,23 @@ async def test_what_waits_before_start_comes_first_and_never_within_a_call() -> 
     assert got == [heard(1), heard(2)]
 
 
+async def test_who_takes_an_input_may_hand_on_what_follows() -> None:
+    inputs = InputQueue(asyncio.get_running_loop())
+    first: list[LegInput] = []
+    later: list[LegInput] = []
+
+    def on_first(item: LegInput) -> None:
+        first.append(item)
+        inputs.start(later.append)
+
+    inputs.start(on_first)
+    for number in range(3):
+        inputs.post(heard(number))
+    await turns_of_the_loop()
+    assert first == [heard(0)]
+    assert later == [heard(1), heard(2)]
+
+
 async def test_an_input_may_cause_another() -> None:
     inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []

@@ -93,6 +93,17 @@ def test_a_leap_between_states_is_found(good: TracedCall) -> None:
     assert broken(changed_marks(good, leap)) == {"only_legal_transitions"}
 
 
+def test_a_mark_that_is_not_as_declared_is_found(good: TracedCall) -> None:
+    def misspelt(mark: Mark) -> Mark:
+        if mark.name != "answer_sent":
+            return mark
+        return structs.replace(mark, fields={"satus": 200})
+
+    (breach,) = check(changed_marks(good, misspelt), ALL)
+    assert breach.invariant == "every_mark_is_declared"
+    assert "satus is declared nowhere" in breach.detail
+
+
 def test_a_trigger_out_of_place_is_found_unless_a_fault_explains_it(good: TracedCall) -> None:
     dropped = Mark(
         at_ns=NS_PER_S,

@@ -297,3 +297,21 @@ def test_the_caller_records_both_directions_on_one_clock() -> None:
     recorder = call.caller.recorder
     assert recorder.started_at_ns is not None
     assert recorder.samples == len(call.heard("caller")) // 2
+
+
+def test_who_takes_an_input_may_hand_on_what_follows() -> None:
+    first: list[LegInput] = []
+    later: list[LegInput] = []
+
+    def on_call(leg: VirtualLeg) -> None:
+        def receive(told: LegInput) -> None:
+            first.append(told)
+            leg.start(later.append)
+            leg.answer()
+
+        leg.start(receive)
+
+    Call(on_call=on_call).up()
+    assert [type(told) for told in first] == [CallReceived]
+    assert CallAnswered() in later
+    assert any(isinstance(told, AudioReceived) for told in later)

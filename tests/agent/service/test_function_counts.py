@@ -1,0 +1,174 @@
+"""How many functions of ours the audio of a call passes through.
+
+A real call machine, driver and WebSocket client against the fake server; the leg is a real playout
+buffer. Each function costs every call of a worker, fifty times a second, and none is noticed when
+it is added: therefore they are counted.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from function_calls import Way, ways
+
+from callerside.agent.call.events import ConnectRealtime
+from callerside.agent.call.machine import CallMachine
+from callerside.agent.config.settings import CallSettings
+from callerside.agent.prompts.cache import MemoryPrompts
+from callerside.agent.realtime import client
+from callerside.agent.realtime.client import WebSocketConnection
+from callerside.agent.service.driver import CallDriver
+from callerside.agent.telephony.interface import (
+    AudioReceived,
+    CallAnswered,
+    CallReceived,
+    DtmfMethod,
+    HungUp,
+    LegInput,
+    MediaReady,
+)
+from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.fakes.script.model import Script
+from callerside.fakes.server.server import FakeRealtime
+from callerside.loop_clock import LoopClock
+from callerside.marks import Mark
+from callerside.speech.synthesis import synthesise
+
+PATIENCE_S = 20.0
+SCRIPT = {
+    "default_reply": {"say": "We open at nine, and we close at five in the afternoon."},
+    "timing": {"think_ms": 0, "pace": 100, "delta_ms": 100},
+}
+SETTINGS = {"greeting": {"enabled": False}, "beep": {"enabled": False}}
+MOST_OF_A_DELTA = 15
+MOST_OF_A_FIRST_DELTA = 52
+MOST_OF_A_FRAME = 10
+
+
+class BufferLeg:
+    """A telephone of which there is only the playout buffer."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.sample_rate_hz = rate_hz
+        self.buffer = PlayoutBuffer(rate_hz * 120)
+        self.on_input: Callable[[LegInput], None] = lambda _input: None
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        self.on_input = on_input
+
+    def answer(self, status: int = 200) -> None:
+        pass
+
+    def play(self, pcm: bytes) -> None:
+        self.buffer.write(pcm)
+
+    def clear(self) -> None:
+        pytest.fail("nobody barges in")
+
+    def hang_up(self, status: int = 200) -> None:
+        pass
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        pass
+
+    def transfer(self, uri: str) -> None:
+        pass
+
+
+class Turn:
+    """The caller says something, and is answered."""
+
+    def __init__(self, codec: str, rate_hz: int) -> None:
+        self.marks: list[Mark] = []
+        self.leg = BufferLeg(rate_hz)
+        self.codec = codec
+
+    async def play(self) -> tuple[list[Way], list[Way]]:
+        """The ways of the answer's deltas, and of the caller's frames.
+
+        Each goes on to the end of what came of it: a delta's from the message that the client has
+        read, a frame's from the telephone's handing it over.
+        """
+        async with FakeRealtime(Script.model_validate(SCRIPT)) as server:
+            self._call(server.url)
+            await self._until_marked("session_updated")
+            with ways(CallDriver.feed, CallDriver.feed) as inputs:
+                for pcm in self._speech():
+                    self.leg.on_input(AudioReceived(pcm=pcm, at_ns=time.monotonic_ns()))
+            with ways(client._decode, CallDriver.feed) as messages:
+                await self._until_marked("response_done")
+            self.leg.on_input(HungUp(by="caller", status=200, reason="OK"))
+        deltas = [["_read", *way] for way in messages if "PlayoutBuffer.write" in way]
+        return deltas, [way for way in inputs if "_encode" in way]
+
+    def _call(self, url: str) -> None:
+        settings = CallSettings.model_validate(SETTINGS)
+        rate_hz = self.leg.sample_rate_hz
+
+        def connect(effect: ConnectRealtime) -> WebSocketConnection:
+            return WebSocketConnection(url, model=effect.model, api_key=None)
+
+        CallDriver(
+            CallMachine(settings, called="100", sample_rate_hz=rate_hz, strict=True),
+            self.leg,
+            connect,
+            LoopClock(asyncio.get_running_loop()),
+            MemoryPrompts(),
+            self.marks.append,
+            call="c1",
+        ).start()
+        self.leg.on_input(CallReceived(called="100", caller="200", sip_call_id="s1"))
+        self.leg.on_input(CallAnswered())
+        self.leg.on_input(MediaReady(codec=self.codec))
+
+    def _speech(self) -> Iterator[bytes]:
+        rate_hz = self.leg.sample_rate_hz
+        frame = rate_hz // 50 * 2
+        pcm = synthesise("When do you open?", rate_hz=rate_hz) + bytes(rate_hz * 2)
+        for start in range(0, len(pcm) // frame * frame, frame):
+            yield pcm[start : start + frame]
+
+    async def _until_marked(self, name: str) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(mark.name == name for mark in self.marks):  # noqa: ASYNC110 - no event of ours
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="module", params=[("opus", 24_000), ("PCMU", 8_000)], ids=["pcm", "g711"])
+def turn(request: pytest.FixtureRequest) -> tuple[list[Way], list[Way]]:
+    return asyncio.run(Turn(*request.param).play())
+
+
+def told(way: Way) -> str:
+    return "\n".join([f"{len(way)} functions:", *way])
+
+
+def test_a_delta_reaches_the_playout_buffer_in_few_functions(turn: Any) -> None:
+    """From the WebSocket message to the playout buffer, and what comes after it.
+
+    All but the first of a response, which makes its segment and moves the call's state.
+    """
+    deltas, _ = turn
+    assert len(deltas) > 10
+    longest = max(deltas[1:], key=len)
+    assert len(longest) <= MOST_OF_A_DELTA, told(longest)
+
+
+def test_the_first_delta_of_a_response(turn: Any) -> None:
+    """It begins a segment, writes two marks, moves the call's state, and settles the parts.
+
+    Most of its 52 functions are the settling: 26.
+    """
+    deltas, _ = turn
+    first = deltas[0]
+    assert len(first) <= MOST_OF_A_FIRST_DELTA, told(first)
+
+
+def test_a_frame_of_the_caller_is_appended_in_few_functions(turn: Any) -> None:
+    """From the telephone's handing it over to the WebSocket library."""
+    _, frames = turn
+    assert len(frames) > 50
+    longest = max(frames[1:], key=len)  # the codec's table is made for the first
+    assert len(longest) <= MOST_OF_A_FRAME, told(longest)

@@ -1,0 +1,90 @@
+"""A call's leg and its driver are brought together by its first input."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from callerside.agent.config.loader import Secrets
+from callerside.agent.config.settings import Settings
+from callerside.agent.service.driver import CallDriver
+from callerside.agent.service.service import Service
+from callerside.agent.telephony.interface import (
+    CallReceived,
+    DtmfMethod,
+    HungUp,
+    LegInput,
+)
+from callerside.loop_clock import LoopClock
+
+RECEIVED = CallReceived(called="100", caller="200", sip_call_id="s1")
+HUNG_UP = HungUp(by="caller", status=200, reason="OK")
+
+
+class SilentLeg:
+    """Knows who listens, and how it was hung up."""
+
+    sample_rate_hz = 24_000
+
+    def __init__(self) -> None:
+        self.on_input: Callable[[LegInput], None] = lambda _input: None
+        self.hung_up_with: list[int] = []
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        self.on_input = on_input
+
+    def answer(self, status: int = 200) -> None:
+        pass
+
+    def play(self, pcm: bytes) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+    def hang_up(self, status: int = 200) -> None:
+        self.hung_up_with.append(status)
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        pass
+
+    def transfer(self, uri: str) -> None:
+        pass
+
+
+@pytest.fixture
+async def service(monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Running, but for its endpoint."""
+    monkeypatch.setattr("callerside.agent.service.service.SipEndpoint", lambda *_, **__: None)
+    service = Service(Settings(), Secrets(api_key="k"))
+    service._clock = LoopClock(asyncio.get_running_loop())
+    return service
+
+
+def accepted(service: Service) -> SilentLeg:
+    leg = SilentLeg()
+    service._accept(leg)
+    return leg
+
+
+async def test_after_the_first_input_the_leg_tells_the_driver_itself(service: Service) -> None:
+    leg = accepted(service)
+    leg.on_input(RECEIVED)
+    assert service.active_calls == 1
+    assert getattr(leg.on_input, "__func__", None) is CallDriver.feed
+    leg.on_input(HUNG_UP)
+    assert service.active_calls == 0
+
+
+async def test_a_call_that_cannot_be_set_up_is_hung_up(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_arguments: object) -> None:
+        raise LookupError("a bug")
+
+    monkeypatch.setattr(service, "_new_call", fails)
+    leg = accepted(service)
+    leg.on_input(RECEIVED)
+    leg.on_input(HUNG_UP)
+    assert leg.hung_up_with == [500]
+    assert service.active_calls == 0

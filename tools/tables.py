@@ -1,0 +1,184 @@
+"""Tables of the documentation, as Markdown, from the registries."""
+
+from collections.abc import Iterable, Sequence
+from inspect import cleandoc
+from typing import Any
+
+from callerside.agent.observe.metrics import AgentMetrics
+from callerside.agent.service.pages import own_registry
+from callerside.agent.service.supervisor import WorkerPool
+from callerside.fakes.session.faults import ANYWHERE, FAULTS, BaseFault
+from callerside.mark_registry import MARKS, Field
+from callerside.marks import Source
+from callerside.registry import Entry
+from callerside.reports.metrics.registry import METRICS, TOLERANCE, Metric
+from callerside.simulator.scenario.expectations import (
+    DETAILED_EXPECTATIONS,
+    EXPECTATIONS,
+    LookedUp,
+)
+from callerside.simulator.scenario.steps import ACTIONS
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown."""
+    lines = [
+        header,
+        ["---"] * len(header),
+        *([cell.replace("|", "\\|") for cell in row] for row in rows),
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def docstring(model: type) -> str:
+    """What a model's docstring says, on one line."""
+    return " ".join(cleandoc(model.__doc__ or "").split())
+
+
+def _examples(entry: Entry) -> str:
+    return ", ".join(f"`{example}`" for example in entry.examples)
+
+
+def steps() -> str:
+    """What a caller can do."""
+    return table(
+        ["step", "its value", "what it has the caller do"],
+        (
+            [_examples(model.entry), model.entry.unit, docstring(model)]
+            for model in ACTIONS.values()
+        ),
+    )
+
+
+def expectations() -> str:
+    """What `expect` and `never` know."""
+    return table(
+        ["`expect:`", "its value", "met when", "known"], map(_expectation, EXPECTATIONS.values())
+    )
+
+
+def _expectation(entry: Entry) -> list[str]:
+    model = DETAILED_EXPECTATIONS.get(entry.name)
+    met = docstring(model) if model else entry.says
+    known = "after the call" if model and issubclass(model, LookedUp) else "at once"
+    return [_examples(entry), entry.unit, met, known]
+
+
+def faults() -> str:
+    """What can go wrong with a session of the fake server."""
+    return table(
+        ["fault", "strikes at", "keys, and their defaults", "what happens"],
+        (
+            [f"`{name}`", _places(kind), _keys(kind), docstring(kind)]
+            for name, kind in FAULTS.items()
+        ),
+    )
+
+
+def _places(kind: type[BaseFault]) -> str:
+    if kind.places == ANYWHERE:
+        return "any point"
+    return ", ".join(f"`{place}`" for place in sorted(kind.places))
+
+
+def _keys(kind: type[BaseFault]) -> str:
+    return " ".join(
+        f"`{key}`{'' if field.default in (None, '') else f' ({field.default})'}: "
+        f"{field.description}"
+        for key, field in kind.model_fields.items()
+        if key not in (*BaseFault.model_fields, "fault")
+    )
+
+
+def marks(source: Source) -> str:
+    """The marks that one source writes."""
+    return table(
+        ["name", "fields", "when"],
+        (
+            [
+                f"`{kind.name}`",
+                "<br>".join(_field(name, field) for name, field in kind.fields.items()),
+                kind.meaning,
+            ]
+            for kind in MARKS[source].values()
+        ),
+    )
+
+
+def _field(name: str, field: Field) -> str:
+    """As `status?`: whole number, of HTTP."""
+    expected = " or ".join(f"`{word}`" for word in field.words) or field.kind
+    unit = f" of {field.unit}" if field.unit and not field.words else ""
+    told = [f"{expected}{unit}", *(["or null"] if field.nullable else []), field.meaning]
+    return f"`{name}{'?' if field.optional else ''}`: {', '.join(filter(None, told))}"
+
+
+def metrics() -> str:
+    """What is measured, from what, and its default limit."""
+    return table(
+        ["metric", "unit", "from → to", "measured from", "default limit"],
+        (
+            [
+                f"`{metric.name}`",
+                metric.unit,
+                metric.meaning,
+                ", ".join(metric.sources),
+                _limit(metric),
+            ]
+            for metric in METRICS.values()
+        ),
+    )
+
+
+def _limit(metric: Metric) -> str:
+    """The default limit in words."""
+    match metric.budget:
+        case None:
+            return metric.budget_note
+        case {"above_own": more}:
+            return f"{metric.own_delay} + {more}"
+        case {"target": target, "within": within}:
+            return f"{target} ± {within}" if target else f"± {within}"
+        case {**variants} if variants:
+            return ", ".join(f"{limit} {variant}" for variant, limit in variants.items())
+        case number:
+            return f"{number}"
+
+
+def tolerances() -> str:
+    """How much worse is no regression."""
+    all_of_them = METRICS.values()
+    own = [
+        [f"`{m.name}`", ": ".join(filter(None, [f"{m.tolerance:g} {m.unit}", m.tolerance_note]))]
+        for m in all_of_them
+        if m.tolerance is not None
+    ]
+    never = [
+        [f"`{m.name}`", "never a regression: it is not about the agent"]
+        for m in all_of_them
+        if not m.of_the_agent
+    ]
+    others = ["all others", f"{TOLERANCE:g} ms: half a packet"]
+    return table(["metric", "tolerance"], [*own, *never, others])
+
+
+def truths() -> str:
+    """What a calibration holds each metric against."""
+    return table(
+        ["metric", "what is true"],
+        ([f"`{m.name}`", m.truth or f"none: {m.without_error}"] for m in METRICS.values()),
+    )
+
+
+def prometheus() -> str:
+    """The agent's metrics, as its collectors declare them."""
+    pool = WorkerPool(1, lambda *_: [], drain_limit_ms=0, on_ready=lambda _: None)
+    registries = AgentMetrics(process=False).registry, own_registry(pool)
+    # What a collector tells has labels only once something was counted; how it was made, always.
+    collectors = [one for registry in registries for one in registry._collector_to_names]  # noqa: SLF001
+    return table(["metric", "labels", "what"], map(_collector, collectors))
+
+
+def _collector(collector: Any) -> Sequence[str]:
+    name = collector._name + "_total" * (collector._type == "counter")  # noqa: SLF001
+    return f"`{name}`", ", ".join(collector._labelnames), collector._documentation  # noqa: SLF001
