@@ -9,6 +9,7 @@ from made_call import MadeCall, Truth
 from made_cases import KINDS
 
 from callerside.reports.metrics.metrics import Measured, measure
+from callerside.reports.metrics.registry import METRICS
 
 WITHIN = {"beep_hz": 1.0, "intelligibility": 1.0}
 WITHIN_MS = 10.0
@@ -30,6 +31,16 @@ class Wrong(NamedTuple):
 def test_what_is_told_is_true(kind: str) -> None:
     wrong = [one for name, make in KINDS[kind].items() for one in wrongs(name, make())]
     assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("kind", ["early answer", "no beep", "beep before the recording"])
+def test_no_metric_is_absent_without_its_reason(kind: str) -> None:
+    for make in KINDS[kind].values():
+        measured = measure(make().evidence())
+        known = {one.name for one in measured.measurements}
+        why = {one.name: one.reason for one in measured.unmeasured}
+        assert known | set(why) == set(METRICS)
+        assert all(why.values())
 
 
 def wrongs(name: str, call: MadeCall) -> Iterator[Wrong]:
