@@ -92,7 +92,7 @@ class Alignment:
     repeated: int = 0
     """Samples heard that are not in the source, and no silence."""
     unheard: int = 0
-    """Samples sent, up to the last loud one, after the last one that was heard."""
+    """Samples sent, from the first loud one to the last, after the last one that was heard."""
 
     @property
     def found(self) -> bool:
@@ -449,7 +449,7 @@ class _Decoder:
         spans = _joined(spans)
         holes += [hole for span in spans for hole in self._muted(span)]
         holes.sort(key=lambda hole: hole.start)
-        unheard = self._loud_until(spans[-1].end)
+        unheard = self._loud_span(spans[-1].end, self._a.size)
         return Alignment(likeness, spans, holes, missing, repeated, unheard)
 
     def _credible(self, matched: list[_Run]) -> list[_Run]:
@@ -543,7 +543,9 @@ class _Decoder:
         unexplained = np.concatenate(([0.0], np.cumsum(alike))) + (
             silent.sum() - np.concatenate(([0.0], np.cumsum(silent)))
         )
-        end = low + int(unexplained.argmin())
+        # As far as it may have gone: what is sent and heard alike as silence is no end.
+        as_good = np.flatnonzero(unexplained <= unexplained.min() + self._noise() / 2)
+        end = low + int(as_good[-1])
         return span._replace(end=self._faded(end, span.lag))
 
     def _faded(self, end: int, lag: int) -> int:
@@ -629,6 +631,8 @@ class _Decoder:
         skipped = max(0, after.start - before.end)
         loud = self._loud_span(before.end, after.start)
         repeated = max(0, before.end - after.start)
+        if abs(later) < least and self._is_alike(before.end, after.start, after.lag):
+            return 0, 0, None  # it is quiet, and heard
         if later > -least:
             hole = length - (skipped - loud)
         else:  # what was left out was loud, or there is silence in place of it
@@ -673,11 +677,6 @@ class _Decoder:
 
     def _is_loud(self, start: int, end: int) -> bool:
         return self._loud_span(start, end) > self._frame // 2
-
-    def _loud_until(self, start: int) -> int:
-        """How far behind a place the sent audio's last loud sample is."""
-        loud = self._loud_samples(start, self._a.size)
-        return int(loud[-1]) + 1 if loud.size else 0
 
     def _is_silent(self, first: int, past: int) -> bool:
         """Whether next to nothing is heard, measured by the answer and by the line's noise."""

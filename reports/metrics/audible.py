@@ -13,6 +13,8 @@ NS_PER_MS = 1_000_000
 _LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
 _BEFORE_NS = 20 * NS_PER_MS  # around an answer that is known, energy is its own
 _AFTERWARDS_NS = 60 * NS_PER_MS
+_LOST_OF_A_BEEP_NS = 100 * NS_PER_MS
+_SAME_HZ = 20.0
 _ECHO_NS = 600 * NS_PER_MS
 
 
@@ -69,11 +71,24 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegm
     known = _known_mouth(evidence)
     mouth = _sounds(evidence, MOUTH) if known is None else known
     heard = _sounds(evidence, EAR)
-    beep = heard[0] if heard and heard[0].kind == "beep" else None
+    beep = _beep(heard)
     ear = sorted(
         [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
     )
     return AudibleSegments(mouth, ear, beep, _said(evidence, mouth))
+
+
+def _beep(heard: list[Sound]) -> Sound | None:
+    """The connection beep, in one piece where packets of it were lost."""
+    if not heard or heard[0].kind != "beep":
+        return None
+    beep = heard[0]
+    for sound in heard[1:]:
+        near = sound.start_ns - beep.end_ns <= _LOST_OF_A_BEEP_NS
+        if sound.kind != "beep" or not near or abs((sound.hz or 0) - (beep.hz or 0)) > _SAME_HZ:
+            break
+        beep = replace(beep, end_ns=sound.end_ns)
+    return beep
 
 
 def _known_mouth(evidence: CallEvidence) -> list[Sound] | None:

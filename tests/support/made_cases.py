@@ -355,8 +355,7 @@ def _(line: str) -> MadeCall:
 
 @_cases("fault on a bad line", "hole of 37", _DRESSES)
 def _(line: str) -> MadeCall:
-    heard = _hole(_a1(), 1240, 37)
-    return on_a_line(line, heard=heard, faults=(37, 0, 0), a1=steady(4200))
+    return on_a_line(line, heard=_hole(at_rate(texts()["a1"]), 1240, 37), faults=(37, 0, 0))
 
 
 @_cases("fault on a bad line", "muted 60", _DRESSES)
