@@ -33,7 +33,7 @@ def active_level_dbfs(samples: Samples, rate_hz: int) -> float | None:
     two of them is 15.9 dB above its threshold.
     """
     wave = samples.astype(np.float64) / _FULL_SCALE
-    total = float(wave.dot(wave))
+    total = float(np.vecdot(wave, wave))  # `dot` would wake threads for so little
     if not total:
         return None
     step = max(1, rate_hz // _ENVELOPE_HZ)

@@ -55,6 +55,7 @@ _BREAK = 1.2  # the answer is silent for a while, each way
 _JUMP = 7.0  # another lag
 _STEP = 1.5  # a lag that drifts
 _END_EARLY = 3.0
+_FAINT = 0.005  # of the active level's energy: a fault of which nobody could hear anything
 _AS_SENT = 1.0  # a frame that no more speaks against
 _EVIDENCE = 2.0  # less speaks for no piece of the answer
 
@@ -194,9 +195,13 @@ class _Decoder:
             return None
         cross, sent = self._products(lag)
         unlikely = self._unlikely(cross, sent, self._noise())[first:past]
+        rest = self._heard - 2 * self._gain * cross + self._gain**2 * sent
+        matters = rest[first:past] > self._gain[first:past] ** 2 * self._active * _FAINT
         beside = _BESIDE_MS // _FRAME_MS  # a piece that comes twice would be heard there
         around = (max(0, first - 1 - beside), max(0, first - 1)), (past + 1, past + 1 + beside)
-        if unlikely.max() > _AS_SENT or any(self._loud_heard(*one).any() for one in around):
+        if (matters & (unlikely > _AS_SENT)).any() or any(
+            self._loud_heard(*one).any() for one in around
+        ):
             return None
         return _Run(0, max(0, first - 1), min(past + 1, self._count))
 

@@ -97,7 +97,15 @@ class Answer:
 
     @cached_property
     def _voiced(self) -> list[tuple[int, int]]:
-        return active_level.voiced(self.sent, self.evidence.rate_hz, pause_ms=_PAUSE_MS)
+        level_dbfs = self._level_dbfs
+        if level_dbfs is None:
+            return []
+        pause = _PAUSE_MS * self.evidence.rate_hz // 1000
+        return active_level.stretches(self.sent, level_dbfs, pause)
+
+    @cached_property
+    def _level_dbfs(self) -> float | None:
+        return active_level.active_level_dbfs(self.sent, self.evidence.rate_hz)
 
     @property
     def start_ns(self) -> int:
@@ -134,10 +142,8 @@ class Answer:
         """
         rate_hz = self.evidence.rate_hz
         place = round(self.alignment.spans[-1].end * rate_hz / COMPARED_HZ)
-        least = active_level.active_level_dbfs(self.sent, rate_hz)
-        loud = np.flatnonzero(
-            np.abs(self.sent.astype(np.int32)) >= active_level.least_sample(least or 0.0)
-        )
+        least = active_level.least_sample(self._level_dbfs or 0.0)
+        loud = np.flatnonzero(np.abs(self.sent.astype(np.int32)) >= least)
         before, after = loud[loud < place], loud[loud >= place]
         low = int(before[-1]) + 1 if before.size else 0
         high = int(after[0]) if after.size else self.sent.size

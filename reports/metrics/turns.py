@@ -113,7 +113,8 @@ def _turn(
         source = _TOO_EARLY if _answered_early(evidence, said) else "no response with sound came"
     else:
         answer_ns, source = _answer_onset(audible, instants, said.end_ns, until_ns)
-    lead_ms = lead_ms_of(evidence, "response", response)
+    of_it = [one for one in answers if one.response == response]
+    lead_ms = of_it[0].lead_ms if of_it else lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
     return Turn(
