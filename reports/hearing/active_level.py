@@ -32,7 +32,7 @@ def active_level_dbfs(samples: Samples, rate_hz: int) -> float | None:
     Thresholds lie 6 dB apart, as in the recommendation, and the level is where the line between
     two of them is 15.9 dB above its threshold.
     """
-    wave = samples.astype(np.float64) / _FULL_SCALE
+    wave = samples.astype(np.float32) / np.float32(_FULL_SCALE)
     total = float(np.vecdot(wave, wave))  # `dot` would wake threads for so little
     if not total:
         return None
@@ -60,8 +60,11 @@ def active_level_dbfs(samples: Samples, rate_hz: int) -> float | None:
 def edges(samples: Samples, rate_hz: int) -> tuple[int, int] | None:
     """Where a clean sound begins, and just after it ends; None where it is silent."""
     level_dbfs = active_level_dbfs(samples, rate_hz)
-    if level_dbfs is None:
-        return None
+    return None if level_dbfs is None else edges_at(samples, level_dbfs)
+
+
+def edges_at(samples: Samples, level_dbfs: float) -> tuple[int, int] | None:
+    """As `edges`, at an active level that is known."""
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= least_sample(level_dbfs))
     return (int(loud[0]), int(loud[-1]) + 1) if loud.size else None
 
@@ -93,7 +96,7 @@ def least_sample(level_dbfs: float) -> float:
     return float(_FULL_SCALE * 10 ** ((level_dbfs - BELOW_ACTIVE_DB) / 20))
 
 
-def _envelope(rectified: NDArray[np.float64], step: int, rate_hz: int) -> NDArray[np.float64]:
+def _envelope(rectified: NDArray[np.float32], step: int, rate_hz: int) -> NDArray[np.float64]:
     """P.56's envelope: exponential averaging, twice; `_ENVELOPE_HZ` values a second."""
     whole = rectified.size // step * step
     means = rectified[:whole].reshape(-1, step).mean(axis=1)

@@ -56,6 +56,8 @@ _JUMP = 7.0  # another lag
 _STEP = 1.5  # a lag that drifts
 _END_EARLY = 3.0
 _FAINT = 0.005  # of the active level's energy: a fault of which nobody could hear anything
+_OPENING_MS = 120
+_SURELY = 0.9
 _AS_SENT = 1.0  # a frame that no more speaks against
 _EVIDENCE = 2.0  # less speaks for no piece of the answer
 
@@ -133,6 +135,62 @@ def align(sent: Samples, heard: Samples, rate_hz: int) -> Alignment:
     if not a.any() or not b.any() or b.size < 2 * rate_hz * _FRAME_MS // 1000:
         return Alignment(0.0)
     return _Decoder(a, b, rate_hz).alignment()
+
+
+def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> Span | None:
+    """The commonest case, in a fraction of the time: as it was sent, to its end or to a cut.
+
+    Before and after it is silence; None where anything at all is otherwise.
+
+    Args:
+        sent: begins with sound.
+        heard: in which it begins within so many milliseconds.
+        rate_hz: of both.
+        within_ms: see `heard`.
+    """
+    block = rate_hz // 100
+    opening = sent[: _OPENING_MS * rate_hz // 1000].astype(np.float64)
+    match = correlation.find(opening, heard[: opening.size + round(within_ms * rate_hz / 1000)])
+    if match.correlation < _SURELY:
+        return None
+    lag = match.offset
+    count = min(sent.size, heard.size - lag) // block
+    a = sent[: count * block].astype(np.float32).reshape(count, block)
+    b = heard[lag : lag + count * block].astype(np.float32).reshape(count, block)
+    cross, own = np.vecdot(a, b), np.vecdot(a, a)
+    loud = own > own.max() * 1e-3
+    active = float(own[loud].mean())
+    first = slice(0, max(1, opening.size // block))
+    gain = float(cross[first].sum() / own[first].sum())
+    faint = gain**2 * active * _FAINT
+    rest = np.vecdot(b, b) - 2 * gain * cross + gain**2 * own
+    wrong = np.flatnonzero(rest > faint + _CODEC * gain**2 * own)
+    cut = int(wrong[0]) if wrong.size else count
+    whole = not wrong.size and sent.size - count * block < block
+    around = _BESIDE_MS * rate_hz // 1000
+    after = lag + sent.size + block if whole else lag + (cut + 1) * block
+    until = after + around if whole else heard.size
+    if not (
+        _is_still(heard[max(0, lag - around) : lag], block, faint)
+        and _is_still(heard[after:until], block, faint)
+    ):
+        return None
+    return Span(0, sent.size if whole else _cut_at(a, b, gain, cut, block), lag)
+
+
+def _is_still(heard: Samples, block: int, faint: float) -> bool:
+    rows = heard[: heard.size // block * block].astype(np.float32).reshape(-1, block)
+    return not rows.size or float(np.vecdot(rows, rows).max()) <= faint
+
+
+def _cut_at(
+    a: NDArray[np.float32], b: NDArray[np.float32], gain: float, cut: int, block: int
+) -> int:
+    """The sample, in the block that is not as sent or the one before, behind which is silence."""
+    low = max(0, cut - 1)
+    sent, heard = a[low : cut + 1].ravel(), b[low : cut + 1].ravel()
+    alike, silent = _sums((heard - gain * sent) ** 2), _sums(heard**2)
+    return low * block + int((alike + silent[-1] - silent).argmin())
 
 
 class _Run(NamedTuple):

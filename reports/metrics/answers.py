@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from callerside.marks import Mark
 from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing import active_level, intelligibility
-from callerside.reports.hearing.alignment import Alignment, align
+from callerside.reports.hearing.alignment import Alignment, Span, align, in_step
 from callerside.reports.metrics.audible import NS_PER_MS, Sound
 from callerside.reports.metrics.server_audio import counted
 
@@ -27,6 +27,7 @@ _LAST_HEARD = {
     "playout_ended": 1500 * NS_PER_MS,
 }
 """So long after these, nothing more of an answer is on its way."""
+_SOON_MS = 600  # after its playout began, nearly every answer is at the ear
 _PAUSE_MS = 60
 _LONGER = 1.5  # than sent an answer may be as heard, and by so much besides
 _LONGER_MS = 12_000
@@ -47,12 +48,21 @@ class Answer:
     past: int
     """to before this one."""
     evidence: CallEvidence
+    level_dbfs: float
+    """Its active level as it was sent."""
 
     @cached_property
     def alignment(self) -> Alignment:
         """How the heard follows the sent, at `COMPARED_HZ`."""
         heard = self.evidence.channel(EAR)[self.first : self.past]
         rate_hz = self.evidence.rate_hz
+        span = in_step(self.sent, heard, rate_hz, self.lead_ms + _SOON_MS)
+        if span is not None:
+            start, end, lag = (round(place * COMPARED_HZ / rate_hz) for place in span)
+            rest = [one for one in self._voiced if one[1] > span.end]
+            unheard = rest[-1][1] - max(span.end, rest[0][0]) if rest else 0
+            unheard = round(unheard * COMPARED_HZ / rate_hz)
+            return Alignment(1.0, [Span(start, end, lag)], unheard=unheard)
         return align(
             _at_rate(self.sent, rate_hz, COMPARED_HZ),
             _at_rate(heard, rate_hz, COMPARED_HZ),
@@ -97,15 +107,8 @@ class Answer:
 
     @cached_property
     def _voiced(self) -> list[tuple[int, int]]:
-        level_dbfs = self._level_dbfs
-        if level_dbfs is None:
-            return []
         pause = _PAUSE_MS * self.evidence.rate_hz // 1000
-        return active_level.stretches(self.sent, level_dbfs, pause)
-
-    @cached_property
-    def _level_dbfs(self) -> float | None:
-        return active_level.active_level_dbfs(self.sent, self.evidence.rate_hz)
+        return active_level.stretches(self.sent, self.level_dbfs, pause)
 
     @property
     def start_ns(self) -> int:
@@ -142,7 +145,7 @@ class Answer:
         """
         rate_hz = self.evidence.rate_hz
         place = round(self.alignment.spans[-1].end * rate_hz / COMPARED_HZ)
-        least = active_level.least_sample(self._level_dbfs or 0.0)
+        least = active_level.least_sample(self.level_dbfs)
         loud = np.flatnonzero(np.abs(self.sent.astype(np.int32)) >= least)
         before, after = loud[loud < place], loud[loud >= place]
         low = int(before[-1]) + 1 if before.size else 0
@@ -179,12 +182,13 @@ def answers_of(evidence: CallEvidence) -> list[Answer]:
             if started is None:
                 continue
             started_ns = started.at_ns
-        sent, lead_ms = _sound_of(evidence, first[0], past)
-        if not sent.size:
+        sound = _sound_of(evidence, first[0], past)
+        if sound is None:
             continue
+        sent, lead_ms, level_dbfs = sound
         low, high = _where(evidence, sent, started_ns, playouts, item)
         if high > low:
-            found.append(Answer(response, item, sent, lead_ms, low, high, evidence))
+            found.append(Answer(response, item, sent, lead_ms, low, high, evidence, level_dbfs))
     return found
 
 
@@ -225,17 +229,20 @@ def _responses(
         yield response, item, first, past
 
 
-def _sound_of(evidence: CallEvidence, start: int, past: int) -> tuple[NDArray[np.int16], float]:
-    """What was sent, from its first sample of sound on, and the silence before that."""
+def _sound_of(
+    evidence: CallEvidence, start: int, past: int
+) -> tuple[NDArray[np.int16], float, float] | None:
+    """What was sent, from its first sample of sound on, the silence before that, and its level."""
     sent = evidence.server_sent
     if sent is None:
-        return np.zeros(0, np.int16), 0.0
+        return None
     piece = sent.samples[start:past]
-    ends = active_level.edges(piece, sent.rate_hz)
-    if ends is None:
-        return np.zeros(0, np.int16), 0.0
-    lead = ends[0] * 1000 / sent.rate_hz
-    return _at_rate(piece[ends[0] : ends[1]], sent.rate_hz, evidence.rate_hz), lead
+    level_dbfs = active_level.active_level_dbfs(piece, sent.rate_hz)
+    ends = None if level_dbfs is None else active_level.edges_at(piece, level_dbfs)
+    if ends is None or level_dbfs is None:
+        return None
+    wave = _at_rate(piece[ends[0] : ends[1]], sent.rate_hz, evidence.rate_hz)
+    return wave, ends[0] * 1000 / sent.rate_hz, level_dbfs
 
 
 def _at_rate(wave: NDArray[np.int16], rate_hz: int, wanted_hz: int) -> NDArray[np.int16]:

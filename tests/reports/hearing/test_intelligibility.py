@@ -26,7 +26,7 @@ def answer(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> Answer:
     evidence = CallEvidence(
         info=CallInfo(name="x"), marks=[], recording=np.stack((np.zeros_like(ear), ear), axis=1)
     )
-    return Answer("r", "i", sent, 0.0, 0, ear.size, evidence)
+    return Answer("r", "i", sent, 0.0, 0, ear.size, evidence, -20.0)
 
 
 def understood(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> float:
