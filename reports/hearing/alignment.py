@@ -188,7 +188,7 @@ def _cut_at(
 ) -> int:
     """The sample, in the block that is not as sent or the one before, behind which is silence."""
     low = max(0, cut - 1)
-    sent, heard = a[low : cut + 1].ravel(), b[low : cut + 1].ravel()
+    sent, heard = (one[low : cut + 1].ravel().astype(np.float64) for one in (a, b))
     alike, silent = _sums((heard - gain * sent) ** 2), _sums(heard**2)
     return low * block + int((alike + silent[-1] - silent).argmin())
 
