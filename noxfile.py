@@ -102,12 +102,13 @@ def lanes(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The benchmarks; results are kept as JSON under .benchmarks/ and compare between commits."""
+    """The benchmarks: JSON under .benchmarks/, to compare between commits, and out/bench.html."""
     _install(session, "sim,test")
     session.run(
         "pytest", "tests/bench", "--benchmark-enable", "--benchmark-only", "--benchmark-autosave",
         "--timeout=1800", *session.posargs,
     )  # fmt: skip
+    session.run("python", "tests/support/bench_page.py")
 
 
 @nox.session

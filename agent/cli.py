@@ -12,7 +12,16 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from callerside.agent.config.loader import ConfigError, Secrets, load, load_secrets, require_api_key
+import structlog
+
+from callerside.agent.config.loader import (
+    ConfigError,
+    Secrets,
+    load,
+    load_secrets,
+    outdated,
+    require_api_key,
+)
 from callerside.agent.config.reference import render as render_settings
 from callerside.agent.config.settings import MAX_WORKERS, Settings
 from callerside.agent.deploy.kamailio import KamailioError, proxy_for, render, write
@@ -26,9 +35,11 @@ from callerside.agent.service.run import (
     worker_settings,
 )
 from callerside.agent.service.worker import run_worker
-from callerside.agent.telephony.pjsua.errors import SipError
+from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.loader import ToolError
 from callerside.files import begin_in_utf8
+
+_log = structlog.get_logger(__name__)
 
 EXIT_OK, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
 
@@ -36,7 +47,8 @@ _SERVE_HELP = """\
 Answer calls until SIGTERM or Ctrl-C: then no new calls are taken, and those that are up may finish
 (a second signal ends them at once). SIGHUP reads the settings of calls again.
 
-Prints one line, `ready sip:HOST:PORT`, once calls are answered; logs go to standard error.
+Prints one line, `ready sip:HOST:PORT`, once calls are answered; logs go to standard error. With
+`--announce` it prints `closed FILE`, too, when the timeline of a call is complete.
 
 A process holds four calls. More of them (`--workers`, or `workers` in the file) take more, each on
 the SIP port after the one before it; `callerside-agent kamailio` makes a proxy's configuration that
@@ -47,6 +59,7 @@ Settings come from the file and from the environment: CALLERSIDE_SIP__PORT=5070 
 
 The smallest file that answers a softphone on this machine:
 
+    version: 2
     instructions: You are the receptionist of a bicycle shop.
 """
 
@@ -96,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config", type=Path, required=True, metavar="FILE", help="settings, YAML")
     serve.add_argument(
         "--workers", type=_worker_count, metavar="N", help="processes, each with calls of its own"
+    )
+    serve.add_argument(
+        "--announce", action="store_true", help="print which calls' timelines are complete"
     )
     serve.add_argument("--worker", type=int, help=argparse.SUPPRESS)  # set by the supervisor
     serve.add_argument("--socket", type=Path, help=argparse.SUPPRESS)  # set by the supervisor
@@ -185,11 +201,12 @@ def _serve(options: argparse.Namespace) -> int:
     if options.worker is not None:
         return asyncio.run(_run_one_of_several(options, settings, secrets))
     load_again = partial(_load, options.config, secrets)
+    announce = _say_closed if options.announce else None
     if settings.workers > 1:
         return asyncio.run(
-            run_supervisor(settings, secrets, options.config, load_again, _say_ready)
+            run_supervisor(settings, secrets, options.config, load_again, _say_ready, announce)
         )
-    return asyncio.run(run_alone(settings, secrets, load_again, _say_ready))
+    return asyncio.run(run_alone(settings, secrets, load_again, _say_ready, announce))
 
 
 async def _run_one_of_several(
@@ -205,12 +222,17 @@ async def _run_one_of_several(
         secrets,
         load_again,
         on_ready=lambda at: _say_ready([at]),
+        on_timeline_closed=_say_closed if options.announce else None,
         socket=options.socket,
     )
 
 
 def _say_ready(addresses: Sequence[str]) -> None:
     print("ready", *addresses, flush=True)
+
+
+def _say_closed(timeline: Path) -> None:
+    print("closed", timeline, flush=True)
 
 
 def _load(path: Path, secrets: Secrets) -> Settings:
@@ -229,6 +251,8 @@ def _configure(path: Path, worker: int | None) -> tuple[Settings, Secrets]:
         secrets=[value for value in (secrets.api_key, secrets.sip_password) if value],
         worker=worker,
     )
+    if worker is None and (keys := outdated(path)):
+        _log.warning("settings_of_an_older_version", keys=keys, rewritten_by="callerside migrate")
     return settings, secrets
 
 

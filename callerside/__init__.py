@@ -20,6 +20,7 @@ __all__ = [
     "simulator",
     "speech",
     "timelines",
+    "timers",
     "vad",
     "yaml",
 ]

@@ -1,14 +1,13 @@
 """Sound in files: WAV and whatever else libsndfile reads."""
 
 import io
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from callerside.atomic_files import write_atomically
 from callerside.audio import resample, to_bytes
 from callerside.files import read_bytes
 
@@ -76,15 +75,9 @@ def _most_frames(file: soundfile.SoundFile) -> int:
 
 def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
     """Write 16-bit WAV, shape (n,) or (n, channels), atomically: the file is whole or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
+    write_atomically(path, file.getvalue())
 
 
 _HEADERLESS_SUFFIXES = frozenset(

@@ -176,7 +176,7 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             heard_ns=Field(
                 kind="whole number",
                 unit="ns",
-                meaning="when the media clock took the last frame in it from the jitter buffer",
+                meaning="when the packet with the last frame in it came in",
             ),
         ),
         _mark("capture_overflowed", "caller audio waited too long for a session", dropped_ms=MS),

@@ -1,4 +1,4 @@
-"""The bases of what people write in files: frozen, and strict about what they do not know."""
+"""The base of what people write in files, and clients send: frozen, and strict about the rest."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,18 +8,12 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 
-class ScriptModel(BaseModel):
+class Strict(BaseModel):
     """No unknown keys, no silent conversions, never changed; docstrings describe the fields."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
     )
-
-
-class Strict(BaseModel):
-    """A frozen mapping without unknown keys, and without conversions that hide a mistake."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 @dataclass(frozen=True, eq=False, slots=True)  # an annotation is hashed

@@ -203,6 +203,11 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     serve.add_argument(
         "--keep-audio", action="store_true", help="write what was heard to the same folder"
     )
+    serve.add_argument(
+        "--announce",
+        action="store_true",
+        help="print `closed FILE` when a session's timeline is complete",
+    )
     serve.set_defaults(run=_serve)
 
 
@@ -252,6 +257,8 @@ def _port(text: str) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     if arguments.keep_audio and arguments.timelines is None:
         return _refuse("--keep-audio needs --timelines DIR, where the audio is written")
+    if arguments.announce and arguments.timelines is None:
+        return _refuse("--announce needs --timelines DIR, where the timelines are written")
     if arguments.scripts is not None and not arguments.scripts.is_dir():
         return _refuse(f"{arguments.scripts}: no such folder")
     if arguments.recording is None and (arguments.strict or arguments.timing):
@@ -279,17 +286,25 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeRealtime:
+    on_closed = _say_closed if arguments.announce else None
     if arguments.recording is not None:
         recording = read_recording(arguments.recording)
         timing: Pace = arguments.timing or ("recorded" if recording.header.timed else "fast")
         replay = ReplayOptions(timing=timing, strict=arguments.strict)
         try:
-            return FakeRealtime(recording=recording, replay=replay, options=options)
+            return FakeRealtime(
+                recording=recording, replay=replay, options=options, on_closed=on_closed
+            )
         except ValueError as error:
             raise RecordingError(f"{arguments.recording}: {error}") from None
     script = Script() if arguments.script is None else load_prepared(arguments.script).script
     faults = (*script.faults, *map(parse_fault, arguments.fault))
-    return FakeRealtime(script.model_copy(update={"faults": faults}), options=options)
+    script = script.model_copy(update={"faults": faults})
+    return FakeRealtime(script, options=options, on_closed=on_closed)
+
+
+def _say_closed(timeline: Path) -> None:
+    print("closed", timeline, flush=True)
 
 
 def _record(arguments: argparse.Namespace) -> int:

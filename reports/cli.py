@@ -1,4 +1,4 @@
-"""The commands that read what has been written: report, compare, baseline, bench."""
+"""The commands that read what has been written: report, compare, baseline."""
 
 import argparse
 import json
@@ -8,13 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import EvidenceError
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
 from callerside.reports.metrics.registry import METRICS, TOLERANCE
-from callerside.reports.pages.benchmarks import BenchError, beside, load_benches, saved
-from callerside.reports.pages.html import bench_page
 from callerside.reports.verdict.baselines import (
     StoredError,
     baseline_path,
@@ -30,7 +27,6 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 EXIT_FINE, EXIT_WORSE, EXIT_BAD_INPUT = 0, 1, 2
 
 _LATEST = Path("out/latest")
-_BENCHMARKS = Path(".benchmarks")
 
 
 def add_commands(commands: Commands) -> None:
@@ -38,7 +34,6 @@ def add_commands(commands: Commands) -> None:
     _add_report(commands)
     _add_compare(commands)
     _add_baseline(commands)
-    _add_bench(commands)
 
 
 def _add_report(commands: Commands) -> None:
@@ -96,23 +91,6 @@ def _add_baseline(commands: Commands) -> None:
     check.set_defaults(command=_check)
 
 
-def _add_bench(commands: Commands) -> None:
-    parser = commands.add_parser(
-        "bench",
-        help="the page of the last benchmarks",
-        description="Makes bench.html of what `nox -s bench` measured last, beside what it "
-        "measured before that.",
-    )
-    parser.add_argument(
-        "file", type=Path, nargs="?", metavar="JSON", help="default: the newest in .benchmarks"
-    )
-    parser.add_argument(
-        "--against", type=Path, metavar="JSON", help="default: the one before, if there is one"
-    )
-    parser.add_argument("--out", type=Path, default=Path("out/bench.html"), metavar="FILE")
-    parser.set_defaults(command=_bench)
-
-
 def _add_comparison(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tolerance",
@@ -155,20 +133,6 @@ def _report(given: argparse.Namespace) -> int:
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
     print(f"{count}, {verdict}: {where / 'index.html'}")
     return {"passed": EXIT_FINE, "failed": EXIT_WORSE}.get(verdict, EXIT_BAD_INPUT)
-
-
-def _bench(given: argparse.Namespace) -> int:
-    try:
-        files = [given.file] if given.file else saved(_BENCHMARKS)
-        against = given.against or next(iter(files[1:]), None)
-        benches = load_benches(files[0])
-        if against is not None:
-            benches = beside(benches, load_benches(against))
-        write_atomically(given.out, bench_page(benches).encode())
-    except (BenchError, OSError) as error:
-        return _bad_input(error)
-    print(given.out)
-    return EXIT_FINE
 
 
 def _compare(given: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from callerside.atomic_files import write_atomically
+from callerside.audio_files import write_wav
 from callerside.files import is_there, read_bytes
 from callerside.marks import Mark, Source, merge
 from callerside.timelines import read_timeline
@@ -304,15 +305,9 @@ def save_evidence(evidence: CallEvidence, directory: Path) -> None:
     info = evidence.info.model_dump_json(indent=2, exclude_defaults=True)
     write_atomically(directory / INFO, info.encode() + b"\n")
     if evidence.recorded:
-        _write_wav(directory / RECORDING, evidence.recording, evidence.rate_hz)
+        write_wav(directory / RECORDING, evidence.recording, evidence.rate_hz)
     if evidence.said is not None:
         write_said(directory / SAID, evidence.said)
     for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):
         if audio is not None:
-            _write_wav(directory / name, audio.samples, audio.rate_hz)
-
-
-def _write_wav(path: Path, samples: Samples, rate_hz: int) -> None:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate_hz, format="WAV", subtype="PCM_16")
-    write_atomically(path, buffer.getvalue())
+            write_wav(directory / name, audio.samples, audio.rate_hz)

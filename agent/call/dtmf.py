@@ -44,7 +44,7 @@ class DtmfCollector:
         if event.digit == _END or len(self._digits) >= _MAX_DIGITS:
             self.finished()
         else:
-            self._context.set_timer(Timer.DTMF_GAP, self._settings.gap_ms)
+            self._context.set_timer(Timer.DTMF_GAP, self._settings.interdigit_timeout_ms)
 
     def finished(self) -> None:
         """The number is complete: give it to the model, and ask for a response."""

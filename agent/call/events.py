@@ -106,13 +106,16 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Play(Struct, frozen=True, kw_only=True):
-    """Queue audio for the caller, at the leg's rate."""
+    """Queue audio for the caller, at the leg's rate; see `CallLeg.play`."""
 
     pcm: bytes
+    tag: int
 
 
 class ClearPlayout(Struct, frozen=True, kw_only=True):
-    """Drop what the caller has not heard yet; the leg answers `PlayoutCleared`."""
+    """Drop what the caller has not heard yet of these tags; the leg answers `PlayoutCleared`."""
+
+    tags: frozenset[int]
 
 
 class SendDtmf(Struct, frozen=True, kw_only=True):

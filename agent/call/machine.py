@@ -545,13 +545,10 @@ class CallMachine:
     def _listen(self, pcm: bytes) -> bool:
         return self._parts.session.ready and self._parts.turns.hear(pcm)
 
-    def _playout_cleared(self, _event: PlayoutCleared) -> None:
-        segments = self._playout.cleared()
+    def _playout_cleared(self, event: PlayoutCleared) -> None:
+        segments = self._playout.cleared(event)
         if self._parts.session.ready:
             self._parts.turns.cleared(segments)
-
-    def _playout_overflowed(self, event: PlayoutOverflowed) -> None:
-        self._playout.overflowed(event.dropped_samples)
 
     def _transfer_progressed(self, event: TransferProgressed) -> None:
         self._context.mark("transfer_ended", {"status": event.status})
@@ -609,7 +606,7 @@ class CallMachine:
             MediaReady: self._media_ready,
             MediaHeld: self._media_held,
             PlayoutCleared: self._playout_cleared,
-            PlayoutOverflowed: self._playout_overflowed,
+            PlayoutOverflowed: parts.playout.overflowed,
             DtmfReceived: parts.dtmf.pressed,
             TransferProgressed: self._transfer_progressed,
             TransferRequested: self._transfer_requested,

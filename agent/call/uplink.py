@@ -30,7 +30,7 @@ class Uplink:
         self._format = AudioFormat("pcm")
         self._is_open = False
         self._frames: deque[tuple[bytes, int]] = deque()
-        """What is kept, each frame with the time at which the media clock took it."""
+        """What is kept, each frame with the time at which it came in."""
         self._kept_bytes = 0
         self._dropped_bytes = 0
         self._total_samples = 0
@@ -64,7 +64,7 @@ class Uplink:
     def feed(self, pcm: bytes, heard_ns: int) -> None:
         """One frame of the caller's audio, at the leg's rate; or several, each worth an append.
 
-        `heard_ns`: when the media clock took the last of them.
+        `heard_ns`: when the last of them came in.
         """
         if self._is_open and self._frames_an_append == 1:
             self._append(pcm, heard_ns)

@@ -23,9 +23,15 @@ all there is, and anything else is an error that names the line. The environment
 file: `CALLERSIDE_SIP__PORT=5070` is `sip.port`, two underscores step into a section. Secrets are in
 the environment only: `OPENAI_API_KEY`, and `CALLERSIDE_SIP_PASSWORD` where a registrar asks for it.
 
+`version: 2` says which version of these settings a file is written in; without it, that is 1. An
+older file goes on working, and the log says at the start what is called otherwise by now:
+`callerside migrate FILE` (of the harness) rewrites it, comments and order kept. A file of a newer
+version than this callerside knows is refused. The environment has the names of the newest version.
+
 What concerns one call can differ by the number that was called:
 
 ```yaml
+version: 2
 voice: marin
 routes:
   - called: "4930*"          # a number, a name, or a pattern; the first that matches holds

@@ -15,7 +15,6 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -26,6 +25,8 @@ from pydantic import (
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
+from callerside.models import Strict
+from callerside.yaml import versions
 
 Milliseconds = Annotated[int, Field(ge=0, le=24 * 3600 * 1000)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -43,16 +44,15 @@ UserPath = Annotated[
     BeforeValidator(lambda value: Path(value).expanduser() if isinstance(value, str) else value),
 ]
 
+_SWITCHES = {"yes": True, "on": True, "no": False, "off": False}
+Switch = Annotated[
+    bool,
+    BeforeValidator(lambda word: _SWITCHES.get(word, word) if isinstance(word, str) else word),
+]
+"""`true` or `false`, for which people write `yes`, `on`, `no` and `off` as well."""
 
-class Model(BaseModel):
-    """The base of every model of settings."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
-    )
-
-
-class RegistrationSettings(Model):
+class RegistrationSettings(Strict):
     """Registration with a PBX or a trunk; the password is `CALLERSIDE_SIP_PASSWORD`, never here."""
 
     registrar: str = Field(pattern=r"^[^\s@/;]+$")
@@ -71,9 +71,11 @@ class RegistrationSettings(Model):
     """Between a failed attempt and the next."""
 
 
-class SipSettings(Model):
+class SipSettings(Strict):
     """The telephone's side of a worker."""
 
+    engine: Literal["auto", "pjsua2", "baresip"] = "auto"
+    """The SIP stack (docs/engines.md); `auto`: the better one of those that are installed."""
     host: str = "127.0.0.1"
     """IPv4 address to listen on; 0.0.0.0 is every interface."""
     port: Port = 5060
@@ -94,14 +96,11 @@ class SipSettings(Model):
     """Of the audio between telephone and API. `auto`: of each call by its codec, G.711 straight
     through, as µ-law or A-law, and 24 kHz PCM for G722; 24000: always PCM, for servers that do
     not speak G.711; 8000: always G.711."""
-    max_calls: int = Field(4, ge=1, le=4)
-    """Calls at once; the next one is refused. pjsua2 as packaged knows four a process."""
-    conceal_loss: bool = False
-    """Fill lost packets with what was said before. It delays every packet of the call by 5 ms, so
-    it is for networks that lose some; without it what is lost is silence."""
-    clock_phase_ms: float | None = Field(None, ge=0, lt=20)
-    """When the media clock ticks, after every whole 20 ms of the system's monotonic clock: for
-    benchmarks, whose caller is on the same machine and ticks 10 ms later; null: at any time."""
+    max_calls: int = Field(4, ge=1, le=12)
+    """Calls at once; the next one is refused. A process of pjsua2 holds 4, of baresip 12."""
+    conceal_loss: Switch = False
+    """Fill lost packets with what was said before, for 60 ms at most; without it what is lost is
+    silence of its length. Neither delays anything."""
     rtp_timeout_ms: Milliseconds = 60_000
     """A call whose caller sends nothing for so long is over; 0: never."""
     retry_after_s: int = Field(5, ge=0, le=3600)
@@ -143,7 +142,7 @@ class SipSettings(Model):
 MAX_WORKERS = 64
 
 
-class HttpSettings(Model):
+class HttpSettings(Strict):
     """The pages for monitoring: `/healthz`, `/readyz`, `/metrics`."""
 
     host: str = "127.0.0.1"
@@ -152,44 +151,44 @@ class HttpSettings(Model):
     """None: there are no pages; 0: any free port, which the log has."""
 
 
-class DrainSettings(Model):
+class DrainSettings(Strict):
     """What happens to calls when the process is asked to stop."""
 
     limit_ms: Milliseconds = 120_000
     """How long they may go on; then they are ended."""
 
 
-class RecordSettings(Model):
+class RecordSettings(Strict):
     """The call records: one JSON line for each call that has ended."""
 
     file: UserPath | None = None
     """None: no records are kept."""
 
 
-class RecordingSettings(Model):
+class RecordingSettings(Strict):
     """Recordings of calls. Ask your callers' consent where the law wants it."""
 
     dir: UserPath | None = None
     """None: nothing is recorded."""
-    audio: bool = True
+    audio: Switch = True
     """`{called}-{call}.wav`: left the caller, right the agent as it was played."""
-    realtime: bool = True
+    realtime: Switch = True
     """`{called}-{call}.realtime`: the events of the Realtime session; `-2` and so on after a
     reconnection."""
 
 
-class LogSettings(Model):
+class LogSettings(Strict):
     """The log on standard error."""
 
     format: LogFormat = "auto"
     """`auto`: for people on a terminal, else one JSON object a line."""
     level: LogLevel = "info"
     """The least that is shown."""
-    words: bool = False
+    words: Switch = False
     """Show what callers say and type."""
 
 
-class OperatingSettings(Model):
+class OperatingSettings(Strict):
     """All of them."""
 
     workers: int = Field(1, ge=1, le=MAX_WORKERS)
@@ -204,7 +203,7 @@ Dialect = Literal["ga", "beta"]
 TurnPolicy = Literal["server", "client", "local"]
 
 
-class ReconnectSettings(Model):
+class ReconnectSettings(Strict):
     """What to do when the connection to the API fails."""
 
     attempts: int = Field(4, ge=0, le=100)
@@ -215,7 +214,7 @@ class ReconnectSettings(Model):
     """The delay doubles up to this."""
 
 
-class RealtimeSettings(Model):
+class RealtimeSettings(Strict):
     """The Realtime API. The key is `OPENAI_API_KEY` in the environment, never here."""
 
     url: str = "wss://api.openai.com/v1/realtime"
@@ -252,7 +251,7 @@ class RealtimeSettings(Model):
         return url
 
 
-class VadSettings(Model):
+class VadSettings(Strict):
     """The server's turn detection, as the API names it."""
 
     type: Literal["server_vad", "semantic_vad"] = "server_vad"
@@ -267,13 +266,13 @@ class VadSettings(Model):
     """Silence after which the model speaks up by itself."""
     eagerness: Literal["low", "medium", "high", "auto"] = "auto"
     """Of `semantic_vad` only: how soon it takes a turn for finished."""
-    create_response: bool = True
+    create_response: Switch = True
     """False: the agent asks for the response once the turn is committed."""
-    interrupt_response: bool = True
+    interrupt_response: Switch = True
     """False: the agent cancels the response when the caller barges in."""
 
 
-class LocalVadSettings(Model):
+class LocalVadSettings(Strict):
     """The agent's own voice activity detection, for the policy `local`."""
 
     threshold_dbfs: float = Field(-45.0, ge=-90, le=0)
@@ -286,7 +285,7 @@ class LocalVadSettings(Model):
     """Silence that ends a turn."""
 
 
-class WatchdogSettings(Model):
+class WatchdogSettings(Strict):
     """How long to wait for the server before acting without it; 0 waits for ever."""
 
     commit_ms: Milliseconds = 1_500
@@ -298,7 +297,7 @@ class WatchdogSettings(Model):
     nothing of it was heard."""
 
 
-class TurnSettings(Model):
+class TurnSettings(Strict):
     """Who takes a turn, and when."""
 
     policy: TurnPolicy = "server"
@@ -307,35 +306,35 @@ class TurnSettings(Model):
     """Caller audio goes out this often."""
     vad: VadSettings = VadSettings()
     local_vad: LocalVadSettings = LocalVadSettings()
-    barge_in: bool = True
+    barge_in: Switch = True
     """The caller's voice stops the agent's."""
     watchdogs: WatchdogSettings = WatchdogSettings()
 
 
-class GreetingSettings(Model):
+class GreetingSettings(Strict):
     """The first words."""
 
-    enabled: bool = True
+    enabled: Switch = True
     """False: the caller speaks first."""
     instructions: str = Field("Greet the caller briefly and ask how you can help.", min_length=1)
     """What the model is asked to say."""
     delay_ms: Milliseconds = 500
     """After media is available."""
-    interruptible: bool = False
+    interruptible: Switch = False
     """Whether the caller's voice stops it."""
-    cached: bool = True
+    cached: Switch = True
     """False: made anew for every call, and not kept."""
     cache_dir: UserPath | None = None
     """Default: `callerside` in the user's cache directory."""
-    warm_at_start: bool = True
+    warm_at_start: Switch = True
     """At start and after a reload, have what is not cached made while calls are answered: the
     greeting, and what is said when the API fails. `callerside-agent greet` does it before."""
 
 
-class BeepSettings(Model):
+class BeepSettings(Strict):
     """The tone by which the caller knows that the line is up."""
 
-    enabled: bool = True
+    enabled: Switch = True
     """False: the greeting is the first thing that is heard."""
     hz: float = Field(440.0, ge=100, le=3_400)
     """Its pitch."""
@@ -345,25 +344,25 @@ class BeepSettings(Model):
     """Its loudness: of the sine's peak, against full scale."""
 
 
-class PlayoutSettings(Model):
+class PlayoutSettings(Strict):
     """Audio that waits for the caller to hear it."""
 
     max_ms: int = Field(120_000, ge=1_000, le=3_600_000)
     """The API sends far faster than real time; what does not fit is dropped and marked."""
 
 
-class DtmfSettings(Model):
+class DtmfSettings(Strict):
     """Keys that the caller presses."""
 
-    to_model: bool = True
+    to_model: Switch = True
     """Pass them to the model, as an item of the conversation."""
-    gap_ms: Milliseconds = 1_500
+    interdigit_timeout_ms: Milliseconds = 1_500
     """A pause that ends a number; `#` ends it at once."""
-    interrupts: bool = True
+    interrupts: Switch = True
     """A key press stops the agent's voice."""
 
 
-class FailureSettings(Model):
+class FailureSettings(Strict):
     """What the caller hears when the API does not work."""
 
     hold_instructions: str = Field(
@@ -386,7 +385,7 @@ class FailureSettings(Model):
     """A SIP URI: send the caller there instead of hanging up."""
 
 
-class LimitSettings(Model):
+class LimitSettings(Strict):
     """Bounds of a call; 0 is no limit."""
 
     call_ms: Milliseconds = 60 * 60_000
@@ -407,30 +406,30 @@ class LimitSettings(Model):
     """A function that has not answered by then has failed."""
 
 
-class ToolSettings(Model):
+class ToolSettings(Strict):
     """Functions that the model may call."""
 
     module: str | None = None
     """The user's own module, as Python imports it, also from the working directory: each public
     function in it is a tool."""
-    hang_up: bool = True
+    hang_up: Switch = True
     """The model may end the call, once its last word has been heard."""
     transfer: list[SipUri] = Field(default=[])
     """SIP URIs that the model may transfer to; empty: it may not."""
-    send_dtmf: bool = False
+    send_dtmf: Switch = False
     """The model may press keys towards the caller."""
 
 
-class TimelineSettings(Model):
+class TimelineSettings(Strict):
     """Where the calls' marks go."""
 
     dir: UserPath | None = None
     """One file a call, `{called}-{call}.jsonl`; none: no timelines are written."""
-    trace_audio: bool = False
+    trace_audio: Switch = False
     """Mark every append."""
 
 
-class CallSettings(Model):
+class CallSettings(Strict):
     """Everything that shapes one call."""
 
     instructions: str = "You are a friendly voice on the telephone. Answer briefly."
@@ -450,16 +449,19 @@ class CallSettings(Model):
     recordings: RecordingSettings = RecordingSettings()
 
 
-class Route(Model):
+class Route(CallSettings):
     """The settings of the calls to some numbers; in a file, only what differs is written."""
 
     called: str = Field(min_length=1)
     """A number, a name, or a pattern with `*` and `?`."""
-    settings: CallSettings
 
 
 class Settings(CallSettings, OperatingSettings):
     """A whole configuration: one worker's telephone side, and its calls' settings by number."""
+
+    model_config = ConfigDict(
+        json_schema_extra=lambda schema: versions.in_schema(schema["properties"])
+    )
 
     sip: SipSettings = SipSettings()
     routes: list[Route] = Field(default=[])
@@ -473,12 +475,12 @@ class Settings(CallSettings, OperatingSettings):
         if not isinstance(routes, list) or not all(isinstance(route, Mapping) for route in routes):
             return raw
         base = {key: value for key, value in raw.items() if key in CallSettings.model_fields}
-        resolved = [_resolve(route, base) for route in routes]
-        return {**raw, "routes": [*resolved, {"called": "*", "settings": base}]}
+        resolved = [merge(base, route) for route in routes]
+        return {**raw, "routes": [*resolved, {**base, "called": "*"}]}
 
     def for_call(self, called: str) -> CallSettings:
         """What holds for a call to `called`: the first route that matches, else the defaults."""
-        return next(r.settings for r in self.routes if fnmatchcase(called, r.called))
+        return next(r for r in self.routes if fnmatchcase(called, r.called))
 
 
 def realtime_url(settings: RealtimeSettings, called: str) -> str:
@@ -508,12 +510,3 @@ def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, An
         else:
             merged[key] = value
     return merged
-
-
-def _resolve(route: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """`{called, ...}` as it is written, or a `Route` that is whole already."""
-    if set(route) == {"called", "settings"}:
-        return dict(route)
-    overrides = {key: value for key, value in route.items() if key != "called"}
-    called = {"called": route["called"]} if "called" in route else {}
-    return {**called, "settings": merge(base, overrides)}

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from callerside.agent.config.settings import Settings
+from callerside.atomic_files import write_atomically
 
 WORKER_TIMEOUT_MS = 1500
 """Three INVITEs (RFC 3261 §17.1.1.2: after 0, 500 and 1500 ms) without an answer."""
@@ -114,10 +115,7 @@ def write(files: Mapping[Path, str]) -> None:
         OSError: one cannot be written.
     """
     for path, text in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_atomically(path, text.encode())
 
 
 def worker_addresses(host: str, first_port: int, count: int) -> list[str]:

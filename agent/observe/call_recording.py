@@ -1,12 +1,12 @@
 """Records a production call: what the caller said and what was really played, on one clock.
 
 `RecordingLeg` stands between the call and its leg and records both sides. What was played is known
-exactly: audio goes into the queue in the order of `play`, `FramePlayed` says how much of it left,
+exactly: audio goes into a queue for each tag of `play`, `FramePlayed` says how much of which left,
 and `PlayoutCleared` how much never did. The file is written as the call goes on, so that a long
 call costs no memory, and gets its name when it is whole.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Literal, assert_never
 
@@ -31,6 +31,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
     RtpMeasured,
+    TaggedSamples,
     TransferProgressed,
     TransferRequested,
 )
@@ -43,7 +44,7 @@ MAX_QUEUE_MS = 3_600_000
 """Of audio that waits to be played: the largest playout buffer that can be set."""
 
 _MAX_LATE_FRAMES = 10
-"""A longer hole in the media clock's ticks is media that was down (hold), and becomes silence."""
+"""A longer hole between frames is media that was down (hold), and becomes silence."""
 
 _FRAME_NS = FRAME_MS * NS_PER_MS
 
@@ -128,7 +129,7 @@ class RecordingLeg:
         self._marks = marks
         self._call = call
         self._frame_bytes = leg.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
-        self._queue = bytearray()
+        self._queues: dict[int, bytearray] = {}
         self._queue_bytes = leg.sample_rate_hz * MAX_QUEUE_MS // 1000 * BYTES_PER_SAMPLE
         self._started_at_ns: int | None = None
         self._frames = {"left": 0, "right": 0}
@@ -143,19 +144,19 @@ class RecordingLeg:
 
         self._leg.start(listen)
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""
-        room = self._queue_bytes - len(self._queue)
-        self._queue += pcm[: max(0, room)]
-        self._leg.play(pcm)
+        room = self._queue_bytes - sum(map(len, self._queues.values()))
+        self._queues.setdefault(tag, bytearray()).extend(pcm[: max(0, room)])
+        self._leg.play(pcm, tag)
 
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`."""
         self._leg.answer(status)
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         """See `CallLeg.clear`."""
-        self._leg.clear()
+        self._leg.clear(tags)
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`."""
@@ -181,14 +182,15 @@ class RecordingLeg:
     def _follow(self, event: LegInput, writer: StereoWavWriter) -> None:
         match event:
             case FramePlayed():
-                writer.add_right(self._hole("right", event.at_ns) + self._take(event.samples))
+                writer.add_right(self._hole("right", event.at_ns) + self._take(event.played))
             case AudioReceived():
                 writer.add_left(self._hole("left", event.at_ns) + event.pcm)
             case PlayoutCleared():  # dropped from the front: all that was played has been reported
-                del self._queue[: event.dropped_samples * BYTES_PER_SAMPLE]
+                for tag, samples in event.dropped:
+                    self._pop(tag, samples)
             case PlayoutOverflowed():
-                kept = max(0, len(self._queue) - event.dropped_samples * BYTES_PER_SAMPLE)
-                del self._queue[kept:]
+                queue = self._queues.get(event.tag, bytearray())
+                del queue[max(0, len(queue) - event.dropped_samples * BYTES_PER_SAMPLE) :]
             case HungUp():
                 self._writer = None
                 writer.close()
@@ -200,12 +202,19 @@ class RecordingLeg:
             case unknown:
                 assert_never(unknown)
 
-    def _take(self, samples: int) -> bytes:
-        """One frame as it left: so much from the queue, then silence."""
-        count = samples * BYTES_PER_SAMPLE
-        pcm = bytes(self._queue[:count])
-        del self._queue[:count]
+    def _take(self, played: TaggedSamples) -> bytes:
+        """One frame as it left: so much from the queues, then silence."""
+        pcm = b"".join(self._pop(tag, samples) for tag, samples in played)
         return pcm + bytes(self._frame_bytes - len(pcm))
+
+    def _pop(self, tag: int, samples: int) -> bytes:
+        queue = self._queues.get(tag, bytearray())
+        count = samples * BYTES_PER_SAMPLE
+        pcm = bytes(queue[:count])
+        del queue[:count]
+        if not queue:
+            self._queues.pop(tag, None)
+        return pcm
 
     def _hole(self, side: Literal["left", "right"], at_ns: int) -> bytes:
         """The silence that belongs before the frame of this tick; counts both."""

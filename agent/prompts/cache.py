@@ -6,14 +6,15 @@ reported as damaged and made again, never played.
 """
 
 import hashlib
+import io
 import os
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import soundfile
 
+from callerside.atomic_files import PRIVATE, write_atomically
 from callerside.audio import resample, to_samples
 
 MAX_TRANSCRIPT_BYTES = 1_800
@@ -84,24 +85,13 @@ class PromptCache:
 
     def store(self, key: str, prompt: Prompt, rate_hz: int) -> None:
         """See `PromptStore.store`; atomic: the file is whole or absent."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=self.directory, prefix=f".{key}.")
-        try:
-            with (
-                os.fdopen(descriptor, "w+b") as raw,
-                soundfile.SoundFile(
-                    raw, "w", samplerate=rate_hz, channels=1, format="WAV", subtype="PCM_16"
-                ) as file,
-            ):
-                file.comment = f"{_checksum(prompt.pcm, rate_hz)}\n{_cut(prompt.transcript)}"
-                file.write(to_samples(prompt.pcm))
-            Path(temporary).replace(self.path(key))
-        except soundfile.LibsndfileError as error:
-            Path(temporary).unlink(missing_ok=True)
-            raise OSError(f"{self.path(key)}: {error}") from None
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        raw = io.BytesIO()
+        with soundfile.SoundFile(
+            raw, "w", samplerate=rate_hz, channels=1, format="WAV", subtype="PCM_16"
+        ) as file:
+            file.comment = f"{_checksum(prompt.pcm, rate_hz)}\n{_cut(prompt.transcript)}"
+            file.write(to_samples(prompt.pcm))
+        write_atomically(self.path(key), raw.getvalue(), PRIVATE)
 
 
 class MemoryPrompts:

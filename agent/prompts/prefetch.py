@@ -174,8 +174,7 @@ async def warm(settings: Settings, secrets: Secrets, report: Callable[[Outcome],
 def wanted_prompts(settings: Settings) -> Iterator[WantedPrompt]:
     """All prompts of all routes, each once."""
     known: set[tuple[str, str]] = set()
-    for route in settings.routes:
-        call = route.settings
+    for call in settings.routes:
         texts: list[tuple[Literal["greeting", "hold", "farewell"], str]] = [
             ("hold", call.failure.hold_instructions),
             ("farewell", call.failure.farewell_instructions),
@@ -188,7 +187,7 @@ def wanted_prompts(settings: Settings) -> Iterator[WantedPrompt]:
             if place not in known:
                 known.add(place)
                 yield WantedPrompt(
-                    called=route.called,
+                    called=call.called,
                     what=what,
                     key=key,
                     instructions=instructions,
@@ -279,7 +278,7 @@ class Warming:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        routes = [route for route in settings.routes if route.settings.greeting.warm_at_start]
+        routes = [route for route in settings.routes if route.greeting.warm_at_start]
         if routes:
             wanted = settings.model_copy(update={"routes": routes})
             self._task = asyncio.get_running_loop().create_task(self._until_made(wanted))

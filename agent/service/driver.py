@@ -24,8 +24,8 @@ from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.telephony.interface import CallLeg, HungUp
 from callerside.agent.tools.loader import Tool
 from callerside.clock import Clock, ms_to_ns
-from callerside.clock import Timer as ClockTimer
 from callerside.marks import Mark, MarkSink
+from callerside.timers import TimerSet
 
 _T = TypeVar("_T")
 
@@ -96,7 +96,7 @@ class CallDriver:
         self._on_failure = on_failure
         self._failed = False
         self._connection: RealtimeConnection | None = None
-        self._timers: dict[Timer, ClockTimer] = {}
+        self._timers = TimerSet[Timer](clock, lambda timer: self.feed(TimerFired(timer=timer)))
         self._inputs: deque[CallInput] = deque()
         self._busy = False
         self._over = False
@@ -128,7 +128,10 @@ class CallDriver:
         """One input; the call's end outlives whatever comes of it."""
         try:
             for effect in self._machine.handle(event, self._clock.now_ns()):
-                self._effects[type(effect)](effect)
+                if type(effect) is events.Play:  # what nearly every delta leads to
+                    self._leg.play(effect.pcm, effect.tag)
+                else:
+                    self._effects[type(effect)](effect)
         except Exception as error:
             if self._on_failure is None:
                 raise
@@ -150,16 +153,15 @@ class CallDriver:
         leg = self._leg
         return {
             events.Answer: lambda effect: leg.answer(effect.status),
-            events.Play: lambda effect: leg.play(effect.pcm),
-            events.ClearPlayout: lambda _: leg.clear(),
+            events.ClearPlayout: lambda effect: leg.clear(effect.tags),
             events.SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
             events.Transfer: lambda effect: leg.transfer(effect.uri),
             events.HangUp: lambda effect: leg.hang_up(effect.status),
             events.ConnectRealtime: self._open,
             events.SendEvent: self._send,
             events.CloseRealtime: lambda _: self._close(),
-            events.SetTimer: self._set_timer,
-            events.CancelTimer: lambda effect: self._cancel_timer(effect.timer),
+            events.SetTimer: lambda effect: self._timers.set(effect.timer, effect.at_ns),
+            events.CancelTimer: lambda effect: self._timers.cancel(effect.timer),
             events.LoadPrompt: self._load_prompt,
             events.StorePrompt: self._store_prompt,
             events.RunTool: self._run_tool,
@@ -180,16 +182,6 @@ class CallDriver:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _set_timer(self, effect: events.SetTimer) -> None:
-        self._cancel_timer(effect.timer)
-        fire = TimerFired(timer=effect.timer)
-        self._timers[effect.timer] = self._clock.call_at(effect.at_ns, lambda: self.feed(fire))
-
-    def _cancel_timer(self, timer: Timer) -> None:
-        running = self._timers.pop(timer, None)
-        if running is not None:
-            running.cancel()
 
     def _load_prompt(self, effect: events.LoadPrompt) -> None:
         store, key, rate_hz = self._prompts, effect.key, effect.rate_hz
@@ -243,8 +235,7 @@ class CallDriver:
             return
         self._over = True
         try:
-            for timer in list(self._timers):
-                self._cancel_timer(timer)
+            self._timers.cancel_all()
             self._close()
         finally:
             self._on_end()

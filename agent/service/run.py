@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -22,6 +23,9 @@ MAX_PORT = 65535
 
 OnReady = Callable[[Sequence[str]], None]
 """Called with the addresses that take calls, once all do."""
+
+OnTimelineClosed = Callable[[Path], None]
+"""Called with the timeline of each call that has ended."""
 
 _log = structlog.get_logger(__name__)
 
@@ -52,7 +56,7 @@ def check_places(settings: Settings) -> None:
     Raises:
         ConfigError: it cannot be written; directories that are missing are made.
     """
-    for one in (settings, *(route.settings for route in settings.routes)):
+    for one in (settings, *settings.routes):
         _check_directory("timeline.dir", one.timeline.dir)
         _check_directory("recordings.dir", one.recordings.dir)
     file = settings.records.file
@@ -85,16 +89,21 @@ def worker_settings(settings: Settings, index: int) -> Settings:
     return settings.model_copy(update={"sip": own})
 
 
-def worker_command(config: Path, index: int, socket: Path) -> list[str]:
-    """The command line of a worker of this agent."""
+def worker_command(config: Path, index: int, socket: Path, *, announce: bool = False) -> list[str]:
+    """The command line of a worker of this agent; `announce`: it says which timelines it closed."""
     return [
         *command("callerside.agent.cli", "serve", "--config", str(config)),
         *("--worker", str(index), "--socket", str(socket)),
+        *(["--announce"] if announce else []),
     ]
 
 
 async def run_alone(
-    settings: Settings, secrets: Secrets, load: Callable[[], Settings], on_ready: OnReady
+    settings: Settings,
+    secrets: Secrets,
+    load: Callable[[], Settings],
+    on_ready: OnReady,
+    on_timeline_closed: OnTimelineClosed | None = None,
 ) -> int:
     """Take calls in this process until ordered to stop; returns the exit code.
 
@@ -114,7 +123,13 @@ async def run_alone(
         return fresh
 
     try:
-        return await run_worker(settings, secrets, load_and_warm, on_ready=ready)
+        return await run_worker(
+            settings,
+            secrets,
+            load_and_warm,
+            on_ready=ready,
+            on_timeline_closed=on_timeline_closed,
+        )
     finally:
         await warming.stop()
 
@@ -125,6 +140,7 @@ async def run_supervisor(
     config: Path,
     load: Callable[[], Settings],
     on_ready: OnReady,
+    on_timeline_closed: OnTimelineClosed | None = None,
 ) -> int:
     """Keep the workers alive until ordered to stop; returns the exit code.
 
@@ -145,10 +161,11 @@ async def run_supervisor(
 
     pool = WorkerPool(
         settings.workers,
-        lambda index, socket: worker_command(config, index, socket),
+        partial(worker_command, config, announce=on_timeline_closed is not None),
         drain_limit_ms=settings.drain.limit_ms,
         on_ready=ready,
         on_exit=lambda pid: record_lost_calls(settings, pid),
+        on_timeline_closed=on_timeline_closed,
     )
     try:
         async with serving(supervisor_pages(pool), settings):

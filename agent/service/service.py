@@ -28,9 +28,9 @@ from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
+from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
-from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
-from callerside.agent.telephony.pjsua.options import Registration, SipOptions
+from callerside.agent.telephony.options import Registration, SipOptions
 from callerside.agent.tools.executor import ThreadPool
 from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
@@ -60,12 +60,13 @@ class Service:
             sinks: every mark of every call goes to each of these, besides the call's timeline.
 
         Raises:
+            SipError: the SIP engine cannot be used, or cannot do what the settings say.
             ToolError: a module of tools cannot be used; says which and why.
         """
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._endpoint = AnsweringEndpoint(
+        self._endpoint = choose(settings.sip.engine).answering(
             _sip_options(settings, secrets),
             self._accept,
             on_refused=lambda status, reason: self.on_refused(status, reason),
@@ -79,6 +80,8 @@ class Service:
         """Called with the number of calls that are up, whenever it changes."""
         self.on_refused: Callable[[int, str], None] = lambda _status, _reason: None
         """Called with the SIP status of each call that is refused before it begins, and why."""
+        self.on_timeline_closed: Callable[[Path], None] = lambda _path: None
+        """Called with the timeline of each call, when no mark will be added to it any more."""
 
     @property
     def active_calls(self) -> int:
@@ -160,6 +163,7 @@ class Service:
             self.on_calls_changed(len(self._drivers))
             if timeline is not None:
                 _close_timeline(timeline)
+                self.on_timeline_closed(timeline.path)
 
         connect = _Connector(self._secrets, settings.recordings, name)
         driver = self._new_driver(
@@ -297,9 +301,8 @@ def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
         sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
         max_calls=sip.max_calls,
         # The calls' own bounds are the machine's business: the leg holds the widest.
-        max_playout_ms=max(route.settings.playout.max_ms for route in settings.routes),
+        max_playout_ms=max(route.playout.max_ms for route in settings.routes),
         conceal_loss=sip.conceal_loss,
-        clock_phase_ms=sip.clock_phase_ms,
         rtp_timeout_ms=sip.rtp_timeout_ms,
         retry_after_s=sip.retry_after_s,
         allowed_peers=tuple(sip.allowed_peers),

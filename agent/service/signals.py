@@ -46,7 +46,7 @@ def end_of_input(on_end: Callable[[], None]) -> Iterator[None]:
 def keep_what_is_there() -> None:
     """Leave what has been loaded so far out of every later garbage collection: it stays anyway.
 
-    A full collection looks at every object and holds up all threads meanwhile, the media clock's
+    A full collection looks at every object and holds up all threads meanwhile, the pacer's
     too. With what a start loads that is more than a frame's time, in the middle of a call.
     """
     gc.collect()

@@ -1,13 +1,15 @@
 """Worker processes, signals and probes around the policy of `agent.service.supervisor_policy`.
 
 A worker is an ordinary agent process whose ports are shifted by its number. It is connected to its
-supervisor by four things only: its command line, its standard output (one `ready` line), its
-standard input (which ends when the supervisor is gone, whereupon it drains and stops) and a Unix
-socket that serves its own `/healthz` and `/metrics`.
+supervisor by four things only: its command line, its standard output (a `ready` line, and a
+`closed` line for each timeline that is complete), its standard input (which ends when the
+supervisor is gone, whereupon it drains and stops) and a Unix socket that serves its own `/healthz`
+and `/metrics`.
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine, Sequence
@@ -45,6 +47,7 @@ from callerside.clock import Clock
 from callerside.loop_clock import LoopClock
 
 READY = b"ready "
+CLOSED = b"closed "
 PROBE_TIMEOUT_S = 1.5
 MAX_READY_LINE_BYTES = 4096
 
@@ -70,15 +73,18 @@ class WorkerPool:
         drain_limit_ms: int,
         on_ready: Callable[[tuple[str, ...]], None],
         on_exit: Callable[[int], None] = lambda _pid: None,
+        on_timeline_closed: Callable[[Path], None] | None = None,
     ) -> None:
         """`on_ready` is called with every worker's address, once, when all have become ready.
 
-        `on_exit` is called with the process id of each worker that has ended, however it did.
+        `on_exit` is called with the process id of each worker that has ended, however it did, and
+        `on_timeline_closed` with each timeline that a worker announces as closed.
         """
         self.policy = Supervisor(count, drain_limit_ms=drain_limit_ms)
         self._command = command
         self._on_ready = on_ready
         self._on_exit = on_exit
+        self._on_timeline_closed = on_timeline_closed or (lambda _path: None)
         self._processes: dict[int, asyncio.subprocess.Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._folder = Path()
@@ -165,14 +171,16 @@ class WorkerPool:
         self._send_order(WorkerExited(index, status))
 
     async def _read_output(self, index: int, process: asyncio.subprocess.Process) -> None:
-        """Wait for the ready line; whatever else it prints is read and dropped."""
+        """Take the lines that are ours; whatever else it prints is read and dropped."""
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-        with contextlib.suppress(ValueError):  # a line that is too long is not ours
-            line = await process.stdout.readline()
-            if line.startswith(READY):
+        is_ready = False
+        while line := await _read_line(process.stdout):
+            if line.startswith(READY) and not is_ready:
+                is_ready = True
                 self._send_order(WorkerReady(index, line.removeprefix(READY).decode().strip()))
-        while await process.stdout.read(MAX_READY_LINE_BYTES):
-            pass
+            elif line.startswith(CLOSED):
+                path = os.fsdecode(line.removeprefix(CLOSED).rstrip(b"\n"))
+                self._on_timeline_closed(Path(path))
 
     def _signal(self, index: int, order: Order) -> None:
         process = self._processes.get(index)
@@ -215,6 +223,14 @@ class WorkerPool:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for process in self._processes.values():
             await process.wait()
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    """The next line; a bare end of line for one that is too long to be ours; nothing at the end."""
+    try:
+        return await stream.readline()
+    except ValueError:
+        return b"\n"
 
 
 def _log_note(note: Note) -> None:

@@ -54,6 +54,7 @@ async def run_worker(
     load: Callable[[], Settings],
     *,
     on_ready: Callable[[str], None],
+    on_timeline_closed: Callable[[Path], None] | None = None,
     socket: Path | None = None,
 ) -> int:
     """Take calls until ordered to stop; returns the exit code.
@@ -63,6 +64,7 @@ async def run_worker(
         secrets: the API key and the registrar's password.
         load: reads the settings again, for SIGHUP; raises ConfigError.
         on_ready: called with the address that takes calls.
+        on_timeline_closed: called with the timeline of each call that has ended.
         socket: serve the pages on this Unix socket, for a supervisor, and stop when it is gone
             (standard input ends). Without it, the pages are where the settings say.
 
@@ -72,6 +74,8 @@ async def run_worker(
         OSError: the pages cannot be served.
     """
     worker = Worker(settings, secrets, load)
+    if on_timeline_closed is not None:
+        worker.service.on_timeline_closed = on_timeline_closed
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(worker.close)
         await stack.enter_async_context(serving(worker.pages(), settings, socket))

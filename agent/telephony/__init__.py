@@ -1,3 +1,3 @@
 """The telephone's side: the interface of a call's leg, its playout, one folder an engine."""
 
-__all__ = ["interface", "pjsua", "playout_buffer"]
+__all__ = ["engine", "engines", "errors", "interface", "options", "playout_buffer"]

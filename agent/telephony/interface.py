@@ -7,12 +7,20 @@ suite runs on both. The scripted caller stands on the same door from the other s
 Audio is PCM, 16-bit little-endian, mono, at the leg's `sample_rate_hz`, in frames of 20 ms.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Literal, Protocol
 
 from msgspec import Struct
 
 FRAME_MS = 20
+
+TaggedSamples = tuple[tuple[int, int], ...]
+"""Tags of `CallLeg.play`, and how many samples of each, in the order in which they are heard."""
+
+NOTHING_PLAYED: TaggedSamples = ()
+
+INBAND_KEYS = -1
+"""The tag of the tones that a leg plays for `send_dtmf`."""
 
 Party = Literal["caller", "agent", "network"]
 DtmfMethod = Literal["rfc4733", "info", "inband"]
@@ -54,7 +62,7 @@ class MediaHeld(Struct, frozen=True, kw_only=True):
 class AudioReceived(Struct, frozen=True, kw_only=True):
     """One 20 ms frame, every 20 ms while media is up: silence where nothing arrived.
 
-    `at_ns`: when the media clock took it out of the jitter buffer.
+    `at_ns`: when its packet came in, or was given up. What was held back comes all at once.
     """
 
     pcm: bytes
@@ -62,24 +70,38 @@ class AudioReceived(Struct, frozen=True, kw_only=True):
 
 
 class FramePlayed(Struct, frozen=True, kw_only=True):
-    """A frame has left. `samples` of it came from `play`; the rest was silence.
+    """A frame has left. `played` says what of it came from `play`; the rest was silence.
 
-    `at_ns`: when the media clock took it.
+    `at_ns`: when it was sent.
     """
 
-    samples: int
+    played: TaggedSamples
     at_ns: int
+
+    @property
+    def samples(self) -> int:
+        """How much of it came from `play`, whatever the tag."""
+        return sum(samples for _, samples in self.played)
 
 
 class PlayoutCleared(Struct, frozen=True, kw_only=True):
-    """The answer to `clear`: every `FramePlayed` before it has come; this much was dropped."""
+    """The answer to `clear`: every `FramePlayed` before it has come; this much was dropped.
 
-    dropped_samples: int
+    Of each tag that was named, 0 where nothing waited; of each that waited, where none was named.
+    """
+
+    dropped: TaggedSamples
+
+    @property
+    def dropped_samples(self) -> int:
+        """How much that was, whatever the tag."""
+        return sum(samples for _, samples in self.dropped)
 
 
 class PlayoutOverflowed(Struct, frozen=True, kw_only=True):
     """`play` was handed more than the buffer's bound: this much, the newest, was dropped."""
 
+    tag: int
     dropped_samples: int
 
 
@@ -116,6 +138,14 @@ class HungUp(Struct, frozen=True, kw_only=True):
     by: Party
     status: int
     reason: str
+
+
+def joined(first: TaggedSamples, then: TaggedSamples) -> TaggedSamples:
+    """What was played in two frames, one after the other."""
+    if first and then and first[-1][0] == then[0][0]:
+        tag, samples = then[0]
+        return (*first[:-1], (tag, first[-1][1] + samples), *then[1:])
+    return first + then
 
 
 LegInput = (
@@ -155,11 +185,15 @@ class CallLeg(Protocol):
     def answer(self, status: int = 200) -> None:
         """Answer an incoming call."""
 
-    def play(self, pcm: bytes) -> None:
-        """Queue audio behind what is queued already; paced by the media clock; bounded."""
+    def play(self, pcm: bytes, tag: int = 0) -> None:
+        """Queue audio; paced; bounded.
 
-    def clear(self) -> None:
-        """Drop what has not been played; `PlayoutCleared` follows."""
+        It stands behind what waits of its own `tag`, a number from 0 on that names what belongs
+        together; where nothing waits of that, behind everything.
+        """
+
+    def clear(self, tags: Collection[int] | None = None) -> None:
+        """Drop what has not been played, of these tags or of all; `PlayoutCleared` follows."""
 
     def hang_up(self, status: int = 200) -> None:
         """BYE, CANCEL or a refusal with `status`, whichever fits the call's state."""

@@ -1,29 +1,35 @@
 """The playout buffer: audio that waits to leave, handed out frame by frame.
 
 The Realtime API sends a reply many times faster than it can be spoken, so a minute or more waits
-here while the media clock takes 20 ms at a time. The buffer counts what it hands out, because what
-has really left is the only truth that a truncation may report (`audio_end_ms`).
+here while 20 ms at a time leave. The buffer counts what it hands out, by tag, because what has
+really left is the only truth that a truncation may report (`audio_end_ms`).
 
-Written by the loop's thread, read by the media clock's.
+Written by the loop's thread, read by whichever paces what is sent.
 """
 
 import threading
 from collections import deque
-from itertools import islice
+from collections.abc import Collection, Iterator
+from itertools import chain
 
+from callerside.agent.telephony.interface import TaggedSamples
 from callerside.audio import BYTES_PER_SAMPLE
 
 
 class PlayoutBuffer:
-    """A bounded first-in first-out of PCM; every method is one atomic step."""
+    """A bounded queue of PCM for each tag, played one after the other.
+
+    Every method is one atomic step.
+    """
 
     def __init__(self, max_samples: int) -> None:
         if max_samples <= 0:
             raise ValueError(f"max_samples must be positive, not {max_samples}")
         self._max_bytes = max_samples * BYTES_PER_SAMPLE
-        self._chunks: deque[bytes] = deque()
+        self._queues: dict[int, deque[bytes]] = {}
+        """What waits, by tag, in the order in which the tags are played; none is empty."""
         self._head_taken = 0
-        """Bytes of the first chunk that have left."""
+        """Bytes of the first chunk of the first queue that have left."""
         self._size = 0
         self._lock = threading.Lock()
 
@@ -31,8 +37,8 @@ class PlayoutBuffer:
         """Samples that wait."""
         return self._size // BYTES_PER_SAMPLE
 
-    def write(self, pcm: bytes) -> int:
-        """Queue whole samples behind what waits already.
+    def write(self, pcm: bytes, tag: int = 0) -> int:
+        """Queue whole samples behind what waits of the same tag, or else behind everything.
 
         Returns:
             The number of samples that found no room and were dropped: the newest ones.
@@ -45,58 +51,75 @@ class PlayoutBuffer:
         with self._lock:
             kept = min(len(pcm), self._max_bytes - self._size)
             if kept:
-                self._chunks.append(pcm if kept == len(pcm) else pcm[:kept])
+                queue = self._queues.setdefault(tag, deque())
+                queue.append(pcm if kept == len(pcm) else pcm[:kept])
                 self._size += kept
         return (len(pcm) - kept) // BYTES_PER_SAMPLE
 
-    def read(self, frame_samples: int) -> tuple[bytes, int]:
-        """Take one frame: `frame_samples` of PCM, silence after the `played` samples that waited.
+    def read(self, frame_samples: int) -> tuple[bytes, TaggedSamples]:
+        """Take one frame: `frame_samples` of PCM, with silence behind what waited.
 
         Returns:
-            The frame, and how many samples of it came from `write`.
+            The frame, and whose samples it has.
         """
         wanted = frame_samples * BYTES_PER_SAMPLE
+        parts: list[bytes] = []
+        played: list[tuple[int, int]] = []
+        missing = wanted
         with self._lock:
-            pcm = self._take(wanted)
-        played = len(pcm)
-        return pcm + bytes(wanted - played), played // BYTES_PER_SAMPLE
+            while missing and self._queues:
+                tag, queue = next(iter(self._queues.items()))
+                taken = self._take(queue, missing, parts)
+                played.append((tag, taken // BYTES_PER_SAMPLE))
+                missing -= taken
+                if not queue:
+                    del self._queues[tag]
+            self._size -= wanted - missing
+        if missing:
+            parts.append(bytes(missing))
+        return parts[0] if len(parts) == 1 else b"".join(parts), tuple(played)
 
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, which go on waiting; fewer if fewer wait."""
         with self._lock:
-            if not self._chunks:
-                return b""
-            start, head = self._head_taken, self._chunks[0]
-            if start + size <= len(head):
-                return head[start : start + size]
-            parts, missing = [head[start:]], size - (len(head) - start)
-            for chunk in islice(self._chunks, 1, None):
-                if missing <= 0:
-                    break
-                parts.append(chunk[:missing])
+            start, missing, parts = self._head_taken, size, []
+            for chunk in chain.from_iterable(self._queues.values()):
+                parts.append(chunk[start : start + missing])
                 missing -= len(parts[-1])
-        return b"".join(parts)
+                start = 0
+                if not missing:
+                    break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def clear(self) -> int:
-        """Drop everything that waits; returns how many samples that was."""
+    def clear(self, tags: Collection[int] | None = None) -> TaggedSamples:
+        """Drop what waits of these tags, or everything.
+
+        Returns:
+            How many samples that was: of each of the tags, or of each that waited.
+        """
         with self._lock:
-            dropped = self._size // BYTES_PER_SAMPLE
-            self._chunks.clear()
-            self._head_taken = self._size = 0
-        return dropped
+            return tuple(self._drop(list(self._queues) if tags is None else tags))
 
-    def _take(self, wanted: int) -> bytes:
-        """The next `wanted` bytes, or as many as wait."""
-        wanted = min(wanted, self._size)
-        self._size -= wanted
-        parts = []
-        while wanted:
-            start, head = self._head_taken, self._chunks[0]
-            part = head[start : start + wanted]
-            wanted -= len(part)
+    def _drop(self, tags: Collection[int]) -> Iterator[tuple[int, int]]:
+        for tag in tags:
+            is_head = tag == next(iter(self._queues), None)
+            size = sum(map(len, self._queues.pop(tag, ())))
+            if is_head:
+                size -= self._head_taken
+                self._head_taken = 0
+            self._size -= size
+            yield tag, size // BYTES_PER_SAMPLE
+
+    def _take(self, queue: deque[bytes], wanted: int, parts: list[bytes]) -> int:
+        """Up to `wanted` bytes from the first queue; returns how many."""
+        taken = 0
+        while queue and taken < wanted:
+            start, head = self._head_taken, queue[0]
+            part = head[start : start + wanted - taken]
+            taken += len(part)
             self._head_taken += len(part)
             if self._head_taken == len(head):
-                self._chunks.popleft()
+                queue.popleft()
                 self._head_taken = 0
             parts.append(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return taken

@@ -206,7 +206,7 @@ def load_toolboxes(settings: Settings) -> Toolboxes:
     Raises:
         ToolError: one cannot be; says which and why.
     """
-    modules = {route.settings.tools.module for route in settings.routes}
+    modules = {route.tools.module for route in settings.routes}
     return {module: load_tools(module) for module in modules}
 
 
@@ -216,7 +216,7 @@ def reload_toolboxes(settings: Settings) -> Toolboxes:
     Raises:
         ToolError: one cannot be imported; what was imported before is as it was.
     """
-    modules = {route.settings.tools.module for route in settings.routes} - {None}
+    modules = {route.tools.module for route in settings.routes} - {None}
     before = {
         name: module
         for name, module in sys.modules.items()

@@ -4,31 +4,31 @@ import numpy as np
 
 from callerside.audio import silence, to_bytes, to_samples, tone
 
-_DTMF_ROWS_HZ = (697, 770, 852, 941)  # ITU-T Q.23
+TONE_MS = 100
+_PAUSE_MS = 60
+_LEVEL_DBFS = -15.0
 
+_ROWS_HZ = (697, 770, 852, 941)
+_COLUMNS_HZ = (1209, 1336, 1477, 1633)
+_KEYS = ("123A", "456B", "789C", "*0#D")
 
-_DTMF_COLUMNS_HZ = (1209, 1336, 1477, 1633)
-
-
-_DTMF_KEYS = "123A456B789C*0#D"
-
-
-_DTMF_TONE_MS, _DTMF_PAUSE_MS = 100, 60
-
-
-_DTMF_LEVEL_DBFS = -15.0
+TONES_HZ = {
+    key: (row_hz, column_hz)
+    for row_hz, keys in zip(_ROWS_HZ, _KEYS, strict=True)
+    for column_hz, key in zip(_COLUMNS_HZ, keys, strict=True)
+}
+"""Row and column frequency of each key."""
 
 
 def dtmf(keys: str, rate_hz: int) -> bytes:
-    """Keys as pairs of tones (ITU-T Q.23), 100 ms each."""
-    pause = silence(_DTMF_PAUSE_MS, rate_hz)
-    return pause.join(_key_tone(key, rate_hz) for key in keys)
+    """Keys one after the other, with pauses between them, as PCM."""
+    return silence(_PAUSE_MS, rate_hz).join(key_tone(key, rate_hz) for key in keys)
 
 
-def _key_tone(key: str, rate_hz: int) -> bytes:
-    row, column = divmod(_DTMF_KEYS.index(key), 4)
-    tones = [
-        to_samples(tone(hz, _DTMF_TONE_MS, rate_hz, level_dbfs=_DTMF_LEVEL_DBFS)).astype(np.int32)
-        for hz in (_DTMF_ROWS_HZ[row], _DTMF_COLUMNS_HZ[column])
-    ]
-    return to_bytes(tones[0] + tones[1])
+def key_tone(key: str, rate_hz: int) -> bytes:
+    """One of `TONES_HZ`, `TONE_MS` long, as PCM."""
+    row, column = (
+        to_samples(tone(hz, TONE_MS, rate_hz, level_dbfs=_LEVEL_DBFS)).astype(np.int32)
+        for hz in TONES_HZ[key]
+    )
+    return to_bytes(row + column)

@@ -13,40 +13,46 @@ from pydantic_core import ErrorDetails
 
 from callerside.yaml.source import Path_, Source
 
-_PLAIN = {
-    "field required": "is missing",
-    "extra inputs are not permitted": "there is no such key",
-    "string should have at least 1 character": "expected a word at least",
-    "list should have at least 1 item after validation, not 0": "expected at least one",
-    "tuple should have at least 1 item after validation, not 0": "expected at least one",
-    "input should be greater": "expected a number greater",
-    "input should be less": "expected a number less",
-    "input should be None": "expected nothing",
-    "input should be": "expected",
-    "a valid dictionary": "a mapping",
-    "a valid list": "a list",
-    "a valid tuple": "a list",
-    "a valid string": "text",
-    "a valid number": "a number",
-    "a valid integer": "a whole number",
-    "a valid boolean": "true or false",
+_WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "there is no such key",
+    "string_too_short": "expected a word at least",
+    "string_too_long": "expected at most {max_length} letters",
+    "string_pattern_mismatch": "expected text that matches {pattern}",
+    "too_short": "expected at least one",
+    "too_long": "expected at most {max_length}",
+    "greater_than": "expected a number greater than {gt}",
+    "greater_than_equal": "expected a number greater than or equal to {ge}",
+    "less_than": "expected a number less than {lt}",
+    "less_than_equal": "expected a number less than or equal to {le}",
+    "multiple_of": "expected a multiple of {multiple_of}",
+    "finite_number": "expected a number that is finite",
+    "literal_error": "expected {expected}",
+    "none_required": "expected nothing",
+    "model_type": "expected a mapping",
+    "dict_type": "expected a mapping",
+    "list_type": "expected a list",
+    "tuple_type": "expected a list",
+    "string_type": "expected text",
+    "path_type": "expected text",
+    "float_type": "expected a number",
+    "int_type": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "bool_type": "expected true or false",
 }
-
-_TAGS = re.compile(
-    r"input tag ('.*?') found using '(\w+)' does not match any of the expected tags: "
-)
-_NO_TAG = re.compile(r"unable to extract tag using discriminator '(\w+)'")
+"""What each of pydantic's types of errors means to whom its English says too little."""
 
 
-def plain(message: str) -> str:
-    """A message of Pydantic's, as the end of a line that names the place and the value."""
-    text = message.removeprefix("Value error, ")
-    text = text[:1].lower() + text[1:]
-    for theirs, ours in _PLAIN.items():
-        text = text.replace(theirs, ours)
-    text = _TAGS.sub(r"\2: there is no \1; expected one of ", text)
-    text = _NO_TAG.sub(r"\1 is missing", text)
-    return re.sub(r" or instance of \w+", "", text)
+def in_words(error: ErrorDetails) -> str:
+    """An error of pydantic's, as the end of a line that names the place and the value."""
+    if "error" in (context := error.get("ctx", {})):  # a ValueError of our own
+        return str(context["error"])
+    if words := _WORDS.get(error["type"]):
+        whole = {
+            k: int(v) if isinstance(v, float) and v == int(v) else v for k, v in context.items()
+        }
+        return words.format(**whole)
+    return _lower(error["msg"])
 
 
 def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> list[str]:
@@ -103,10 +109,12 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
     if kind.endswith("_type"):
         unit = " of milliseconds" if name.endswith("_ms") else ""
         found = f', not "{value}"' if isinstance(value, str) else ""
-        return f"{name}: {plain(details['msg'])}{unit}{found}"
+        return f"{name}: {in_words(details)}{unit}{found}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        words = re.findall(r"'([^']*)'", context.get("expected_tags", ""))
         key = context["discriminator"].strip("'")
+        branches = (branch["properties"] for branch in _fitting(schema, data, where))
+        words = re.findall(r"'([^']*)'", context.get("expected_tags", ""))
+        words = words or [branch[key]["const"] for branch in branches]
         given = value.get(key) if isinstance(value, dict) else value
         near = f': "{given}"{nearest(str(given), words)}' if given is not None else " is missing"
         return f"{key}{near} (expected {', '.join(words)})"
@@ -118,11 +126,11 @@ def _sentence(details: ErrorDetails, data: Any, where: Path_, schema: Mapping[st
         return f'{what}"{word}"{nearest(word, context["words"])} ({_lower(details["msg"])})'
     says_value = isinstance(value, (dict, list)) or kind == "value_error" or "value" in context
     shown = "" if says_value else f" {value!r}:"
-    message = details["msg"].removeprefix("Value error, ")
+    message = in_words(details)
     if kind == "value_error" and isinstance(value, str):
         words = re.findall(r"'([a-z]+)", message.partition("expected ")[2])
         return f"{name}: {message}{nearest(value.split(' ')[0], words)}"
-    return f"{name}:{shown} {plain(message)}"
+    return f"{name}:{shown} {message}"
 
 
 def _name(where: Path_) -> str:

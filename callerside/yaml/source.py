@@ -7,7 +7,7 @@ numbers and keys, which a number would not keep.
 """
 
 import re
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,14 +27,52 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A line and a column of a file, both from 1."""
+    """A line and a column of a file, both from 1; or what is no file, as a variable: line 0."""
 
     path: Path
     line: int
     column: int
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
+        return f"{self.path}:{self.line}:{self.column}" if self.line else str(self.path)
+
+
+def parse(path: Path, text: str) -> yaml.Node | None:
+    """The nodes of a YAML text; None if there is nothing in it.
+
+    Raises:
+        YamlError: it is no YAML.
+    """
+    try:
+        return yaml.compose(text, Loader=Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(path, *((mark.line + 1, mark.column + 1) if mark else (1, 1)))
+        raise YamlError(f"{place}: not YAML: {_in_words(error)}") from None
+    except yaml.reader.ReaderError as error:
+        place = place_in(path, text[: error.position])
+        what = f"not YAML: a character that no text has: {error.character:#x}"
+        raise YamlError(f"{place}: {what}") from None
+    except RecursionError:
+        raise _too_deep(path) from None
+
+
+def _too_deep(path: Path) -> YamlError:
+    what = "something in it is within itself (`*`), or within too much else"
+    return YamlError(f"{Place(path, 1, 1)}: {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class OldKey:
+    """A key that a file has by a name it has no more; `span` is where that stands in the text."""
+
+    name: str
+    new: str
+    place: Place
+    span: tuple[int, int]
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.name} is called {self.new} now"
 
 
 class Source:
@@ -42,30 +80,27 @@ class Source:
 
     Attributes:
         data: mappings, lists, strings, numbers, booleans and None.
+        old_keys: those that `todays` knows another name for, by which they are in the data.
     """
 
-    def __init__(self, path: Path, text: str) -> None:
+    def __init__(
+        self,
+        path: Path,
+        root: yaml.Node | None,
+        todays: Callable[[Path_], str | None] | None = None,
+    ) -> None:
         self.path = path
+        self.old_keys: list[OldKey] = []
+        self._todays = todays
         self._moved: dict[Path_, Path_] = {}
         self._below: Source | None = None
         self._values: dict[Path_, Place] = {}
         self._keys: dict[Path_, Place] = {}
-        self._scalars = _Loader("")
+        self._scalars = Loader("")
         try:
-            node = yaml.compose(text, Loader=_Loader)
-            self.data: Any = self._read(node, ()) if node is not None else None
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            place = Place(path, *((mark.line + 1, mark.column + 1) if mark else (1, 1)))
-            raise self.error(place, f"not YAML: {_in_words(error)}") from None
+            self.data: Any = self._read(root, ()) if root is not None else None
         except RecursionError:
-            what = "something in it is within itself (`*`), or within too much else"
-            raise self.error(Place(path, 1, 1), what) from None
-        except yaml.reader.ReaderError as error:
-            place = place_in(path, text[: error.position])
-            raise self.error(
-                place, f"not YAML: a character that no text has: {error.character:#x}"
-            ) from None
+            raise _too_deep(path) from None
 
     def place(self, where: Path_, *, key: bool = False) -> Place:
         """Where a value (or its key) stands; of something absent, where its parent does."""
@@ -87,6 +122,7 @@ class Source:
         """The same file with `data`: its own, and what it does not say itself from `below`."""
         other = self.changed(data, {})
         other._below = below  # noqa: SLF001 - our own copy
+        other.old_keys = [*below.old_keys, *self.old_keys]
         return other
 
     def changed(self, data: Any, moved: dict[Path_, Path_]) -> "Source":
@@ -96,6 +132,14 @@ class Source:
         """
         other = copy(self)
         other.data, other._moved = data, moved  # noqa: SLF001 - our own copy
+        return other
+
+    def overridden(self, where: Path_, by: str, data: Any) -> "Source":
+        """The same file with other data, where what stands at `where` was said by a variable."""
+        other = self.changed(data, self._moved)
+        kept = {at: place for at, place in self._values.items() if at[: len(where)] != where}
+        other._values = {**kept, where: Place(Path(by), 0, 0)}  # noqa: SLF001 - our own copy
+        other._keys = {**self._keys, where: Place(Path(by), 0, 0)}  # noqa: SLF001 - our own copy
         return other
 
     def error(self, place: Place, what: str) -> YamlError:
@@ -125,7 +169,12 @@ class Source:
     def _scalar(self, node: yaml.Node) -> Any:
         try:
             return self._scalars.construct_object(node, deep=True)
-        except (ValueError, LookupError, AttributeError):  # as for `!!int abc`, or 5000 digits
+        except (
+            ValueError,
+            LookupError,
+            AttributeError,
+            yaml.YAMLError,
+        ):  # as for `!!int abc`, or 5000 digits
             kind = node.tag.rsplit(":", 1)[-1]
             what = f"{str(node.value)[:40]!r} cannot be read as {kind}"
             raise self.error(self._place(node), what) from None
@@ -139,6 +188,10 @@ class Source:
             place, key = self._place(key_node), self._scalar(key_node)
             if not isinstance(key, (str, int, float)):
                 raise self.error(place, f"a key is a word, not {key!r}")
+            if self._todays and (new := self._todays((*where, str(key)))):
+                span = key_node.start_mark.index, key_node.end_mark.index
+                self.old_keys.append(OldKey(str(key), new, place, span))
+                key = new
             if key in data:
                 first = self._keys[(*where, str(key))]
                 raise self.error(place, f"{key} stands here and in line {first.line}")
@@ -151,7 +204,7 @@ _HINTS = {
     "mapping values are not allowed": "a text with a colon in it needs quotes",
     "\\t": "indent with spaces",
     "expected <block end>": "the lines of one list or mapping begin in one column",
-    "another document": "a file is one scenario",
+    "another document": "a file holds one document",
     "end of stream": "a quote or a bracket is not closed",
 }
 """What people mostly did, by what the parser says."""
@@ -171,7 +224,7 @@ def place_in(path: Path, text: str) -> Place:
     return Place(path, text.count("\n") + 1, len(text) - (text.rfind("\n") + 1) + 1)
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """SafeLoader with the plain words of YAML 1.2's core schema."""
 
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - as the base class declares it
@@ -181,7 +234,7 @@ class _Loader(yaml.SafeLoader):
         return int(node.value)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+Loader.add_constructor("tag:yaml.org,2002:int", Loader.construct_yaml_int)
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -189,31 +242,6 @@ for _tag, _pattern, _first in (
     ("int", r"-?(0|[1-9][0-9]*)", "-0123456789"),
     ("float", r"-?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?", "-.0123456789"),
 ):
-    _Loader.add_implicit_resolver(
+    Loader.add_implicit_resolver(
         f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first)
     )
-
-
-def said_twice(root: yaml.Node | None) -> yaml.ScalarNode | None:
-    """The first key, in the order of the text, that its mapping has already; None if there is none.
-
-    Args:
-        root: what `yaml.compose` answers. An alias is the node that it stands for, looked at once.
-    """
-    known = set[int]()
-    waiting = [] if root is None else [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in known:
-            continue
-        known.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += reversed(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            seen = set[str]()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                    return key
-                seen.add(str(key.value))
-            waiting += reversed([value for _, value in node.value])
-    return None

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from callerside.fakes.session.faults import Fault
-from callerside.models import ScriptModel
+from callerside.models import Strict
 
 Dialect = Literal["ga", "beta"]
 VadEngine = Literal["energy", "silero"]
@@ -19,7 +19,7 @@ VadEngine = Literal["energy", "silero"]
 _CONTENT = ("say", "wav", "recording", "function_call")
 
 
-class FunctionCall(ScriptModel):
+class FunctionCall(Strict):
     """A function that the model calls instead of speaking."""
 
     name: str = Field(min_length=1)
@@ -28,7 +28,7 @@ class FunctionCall(ScriptModel):
     """Its arguments."""
 
 
-class RecordedReply(ScriptModel):
+class RecordedReply(Strict):
     """A response that was recorded (`fake-realtime record`), to be said again."""
 
     file: Annotated[Path, Field(strict=False)]
@@ -37,7 +37,7 @@ class RecordedReply(ScriptModel):
     """Which of its spoken responses, counted from 1."""
 
 
-class Reply(ScriptModel):
+class Reply(Strict):
     """One response of the model. Its content is one of `say`, `wav`, `recording`, `function_call`.
 
     A recording that has lost its audio is spoken anew from its transcript.
@@ -83,7 +83,7 @@ class Reply(ScriptModel):
         return self
 
 
-class Timing(ScriptModel):
+class Timing(Strict):
     """When things happen. The defaults are those of recorded gpt-realtime-2.1-mini sessions."""
 
     connect_delay_ms: float = Field(default=0, ge=0, le=60_000)
@@ -110,7 +110,7 @@ class Timing(ScriptModel):
     """How long a session lives."""
 
 
-class Vad(ScriptModel):
+class Vad(Strict):
     """How the server hears. What is given here overrides what the session asks for."""
 
     engine: VadEngine = "energy"
@@ -131,7 +131,7 @@ def _vad_by_name(value: object) -> object:
     return {"engine": value} if isinstance(value, str) else value
 
 
-class Script(ScriptModel):
+class Script(Strict):
     """Everything that a fake session does besides following the protocol."""
 
     greeting: Reply = Reply(say="Hello, how can I help you?")

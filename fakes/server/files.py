@@ -28,11 +28,15 @@ class SessionFiles:
     folder: Path | None
     name: str
 
+    @property
+    def timeline_path(self) -> Path | None:
+        """Where its marks go."""
+        return self.folder and self.folder / f"{self.name}.realtime.jsonl"
+
     def timeline(self) -> TimelineWriter | None:
         """A writer for its marks."""
-        if self.folder is None:
-            return None
-        return TimelineWriter(self.folder / f"{self.name}.realtime.jsonl")
+        path = self.timeline_path
+        return None if path is None else TimelineWriter(path)
 
     def sound(self, what: str, rate_hz: int) -> "SoundFile | None":
         """`NAME.WHAT.wav`, to be written."""

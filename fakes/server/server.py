@@ -14,7 +14,7 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -118,10 +118,12 @@ class FakeRealtime:
         replay: ReplayOptions | None = None,
         options: ServerOptions | None = None,
         on_mark: MarkSink | None = None,
+        on_closed: Callable[[Path], None] | None = None,
     ) -> None:
         """`script` is performed at `/v1/realtime`, or `recording` replayed there.
 
-        Every mark of every session goes to `on_mark`.
+        Every mark of every session goes to `on_mark`. `on_closed` is called with the timeline of a
+        session when that, and its sound, have been written to the end.
 
         Raises:
             VoiceError: a text of the script cannot be spoken.
@@ -138,6 +140,7 @@ class FakeRealtime:
             ReplaySession(recording, call="trial", options=replay)  # raises now, not at a handshake
         self._scripts = ScriptCache(self._options.scripts) if self._options.scripts else None
         self._on_mark = on_mark
+        self._on_closed = on_closed or (lambda _path: None)
         self._server: Server | None = None
         self._connections: dict[ServerConnection, Connection] = {}
         self._endings: set[asyncio.Task[None]] = set()
@@ -251,8 +254,11 @@ class FakeRealtime:
         """Once a connection is over, however far it came: end its session, write the rest down."""
         await socket.wait_closed()
         connection.lost(socket.close_code or _LOST, socket.close_reason or "")
+        timeline = connection.timeline
         await connection.close()
         del self._connections[socket]
+        if timeline is not None:
+            self._on_closed(timeline)
 
     def _refuse_strangers_pages(self, request: Request) -> None:
         """Any page in a browser can reach a loopback port; recordings and disk are not its own."""

@@ -7,9 +7,9 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol, assert_never
 
-from callerside.clock import Timer
 from callerside.fakes.server.codec import Pieces, decode_in_steps, encode_in_pieces
 from callerside.fakes.server.files import SessionFiles, SoundFile
 from callerside.fakes.session.interface import (
@@ -33,6 +33,7 @@ from callerside.fakes.session.interface import (
 )
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark, MarkSink
+from callerside.timers import TimerSet
 
 _OUTGOING_LIMIT = 4096
 _OUTGOING_LIMIT_CHARS = 2**26
@@ -63,10 +64,15 @@ class Connection:
         self._timeline = files.timeline()
         self._on_mark = on_mark
         self._clock = LoopClock(asyncio.get_running_loop())
-        self._timers: dict[str, Timer] = {}
+        self._timers = TimerSet[str](self._clock, self._fire)
         self._accepted = asyncio.Event()
         self._refusal: RefuseConnection | None = None
         self._sounds: dict[str, SoundFile] = {}
+
+    @property
+    def timeline(self) -> Path | None:
+        """The file of its marks, if there is one."""
+        return self._files.timeline_path
 
     async def outgoing(self) -> Outgoing:
         """What is to be sent next; a close or a drop is the last."""
@@ -102,9 +108,7 @@ class Connection:
         """Let go of everything, and write down what is still unwritten."""
         if not self._accepted.is_set():  # the client has not waited for it
             self._settle(DropConnection())
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._timers.cancel_all()
         self._close_timeline()
         for sound in self._sounds.values():
             await asyncio.to_thread(sound.close)
@@ -132,9 +136,9 @@ class Connection:
             case SendText(text):
                 self._put(text)
             case SetTimer(name, at_ns):
-                self._set_timer(name, at_ns)
+                self._timers.set(name, at_ns)
             case CancelTimer(name):
-                self._cancel_timer(name)
+                self._timers.cancel(name)
             case KeepAudio(pcm, rate_hz):
                 self._keep("heard", pcm, rate_hz)
             case KeepSent(pcm, rate_hz):
@@ -188,17 +192,7 @@ class Connection:
             self._outgoing_chars += len(outgoing)
         self._outgoing.put_nowait(outgoing)
 
-    def _set_timer(self, name: str, at_ns: int) -> None:
-        self._cancel_timer(name)
-        self._timers[name] = self._clock.call_at(at_ns, lambda: self._fire(name))
-
-    def _cancel_timer(self, name: str) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
     def _fire(self, name: str) -> None:
-        del self._timers[name]
         self._feed(TimerFired(name))
 
     def _close_timeline(self) -> None:

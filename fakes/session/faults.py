@@ -19,9 +19,9 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 
 from callerside.clock import ms_to_ns
 from callerside.fakes.session.interface import RefuseConnection, SendText
-from callerside.models import ScriptModel
+from callerside.models import Strict
 from callerside.registry import Drawn, NotDrawn, refuse_unperformed
-from callerside.yaml.errors import plain
+from callerside.yaml.errors import in_words
 
 if TYPE_CHECKING:  # both know the script, which knows faults
     from callerside.fakes.session.context import SessionOutput
@@ -104,7 +104,7 @@ class FaultySession:
     expire: Callable[[], None]
 
 
-class BaseFault(ScriptModel):
+class BaseFault(Strict):
     """What all faults have: a place.
 
     `places` are those where the fault makes sense; `delayable` is one that can strike some time
@@ -441,7 +441,7 @@ def parse_fault(text: str) -> Fault:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:])
-        what = plain(first["msg"])
+        what = in_words(first)
         raise ValueError(f"{text!r}: {where + ': ' if where else ''}{what}") from None
 
 

@@ -7,17 +7,17 @@ mistake cannot hide in both.
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+
+from callerside.models import Strict
 
 
-class Part(BaseModel):
+class Part(Strict):
     """A part of a request: no unknown keys, no conversions; what is null counts as left out.
 
     Clients send null for what they have no value for (LiveKit: `"instructions": null`), and the
     real server takes it.
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     null_is_a_value: ClassVar[frozenset[str]] = frozenset()
     """Keys whose null is read as such: it switches something off, or is refused by its type."""

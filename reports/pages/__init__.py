@@ -1,3 +1,3 @@
 """The pages that people look at: a run, a call, a load ramp."""
 
-__all__ = ["benchmarks", "html", "line_chart"]
+__all__ = ["html", "line_chart"]

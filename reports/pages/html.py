@@ -9,7 +9,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from callerside.reports.metrics import measurement
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments
 from callerside.reports.pages.axis import Span
-from callerside.reports.pages.benchmarks import Benches
 from callerside.reports.pages.call_view import view_of
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.capacity import PARTIES, CapacityResult, charts
@@ -101,11 +100,6 @@ def call_page(info: RunInfo, call: CallResult) -> str:
 def knee_page(knee: CapacityResult) -> str:
     """The page of a knee."""
     return _PAGES.get_template("knee.html").render(knee=knee, charts=charts(knee), parties=PARTIES)
-
-
-def bench_page(benches: Benches) -> str:
-    """The page of the benchmarks."""
-    return _PAGES.get_template("bench.html").render(benches=benches)
 
 
 def _problem(call: CallResult) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from callerside.reports.evidence import CallEvidence, EvidenceError, Verdict
+from callerside.reports.evidence import CallEvidence, CallInfo, EvidenceError, Verdict
 from callerside.reports.metrics.metrics import Measured, measure
 from callerside.reports.verdict.budget import Judged, judge, judge_percentiles, limits_for
 from callerside.reports.verdict.calibration import Calibration, to_data
@@ -93,6 +93,16 @@ def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -
     return CallResult(
         evidence=evidence, measured=measured, judged=judged, verdict=verdict, detail=detail
     )
+
+
+def under_info(call: CallResult, info: CallInfo) -> CallResult:
+    """The same numbers, where more is known of the call than when it was measured.
+
+    `info` differs from the call's own in verdict, detail and log only.
+    """
+    verdict, detail = _verdict(info.verdict, info.detail, call.judged)
+    evidence = replace(call.evidence, info=info)
+    return replace(call, evidence=evidence, verdict=verdict, detail=detail)
 
 
 def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:

@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
-import yaml
 
 from callerside import audio, audio_files
-from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
 from callerside.reports.hearing import intelligibility
 from callerside.reports.metrics import measurement
@@ -32,13 +30,17 @@ from callerside.simulator.calibration.responder import Behaviour, hard_edged
 from callerside.simulator.calibration.responder_marks import load_heard
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.sip.child_process import ChildProcess
+from callerside.simulator.lanes.sip.order import Order
 from callerside.simulator.lanes.sip.process_pair import (
     CALLS_A_PAIR,
     caller_process,
     calls_at_once,
     child,
 )
+from callerside.simulator.lanes.sip.speech_files import SpeechFiles
+from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import synthesise
+from callerside.yaml.versions import NEWEST
 
 CALLS = 24
 CALL_LIMIT_S = 60.0
@@ -46,6 +48,7 @@ CALL_LIMIT_S = 60.0
 _PHRASE = "When do you open on Saturday?"
 _REPLY = "On a Saturday morning we are here from nine o'clock."
 _SCENARIO = {
+    "version": NEWEST,
     "about": "A responder whose behaviour is known to the sample.",
     "time_limit": "50s",
     "steps": [
@@ -63,6 +66,13 @@ _SCENARIO = {
 
 class CalibrateError(RuntimeError):
     """The calibration could not be done."""
+
+
+class _Calling(NamedTuple):
+    """What an order says of each call alike: see `Order`."""
+
+    scenario: str
+    audio: dict[str, str]
 
 
 @dataclass
@@ -92,9 +102,9 @@ async def calibrate(
         ProcessError: a process died, or did not start.
     """
     concurrency = concurrency or calls_at_once()
-    phrase, reply, scenario = await asyncio.to_thread(_prepare, directory)
+    phrase, reply, calling = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
-    await _place(directory, scenario, names, concurrency, progress)
+    await _place(directory, calling, names, concurrency, progress)
     await asyncio.to_thread(intelligibility.load)
     collected = _Collected()
     for name in names:
@@ -111,20 +121,20 @@ async def calibrate(
     return _result(collected.errors, concurrency)
 
 
-def _prepare(directory: Path) -> tuple[bytes, bytes, Path]:
-    """What caller and responder say, and the caller's scenario, as files too."""
+def _prepare(directory: Path) -> tuple[bytes, bytes, _Calling]:
+    """What caller and responder say, as files too, and what every caller does."""
     phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
     reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
     for name, pcm in (("phrase", phrase), ("reply", reply)):
         audio_files.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
-    scenario = directory / "calibration.yaml"
-    write_atomically(scenario, yaml.safe_dump(_SCENARIO, sort_keys=False).encode())
-    return phrase, reply, scenario
+    scenario = Scenario.model_validate(_SCENARIO).named("calibration", directory / "of_no_file")
+    speech = SpeechFiles(directory / "speech", CALLER_RATE_HZ)
+    return phrase, reply, _Calling(scenario.model_dump_json(), speech.of(scenario))
 
 
 async def _place(
     directory: Path,
-    scenario: Path,
+    calling: _Calling,
     names: list[str],
     concurrency: int,
     progress: Callable[[str], None],
@@ -154,7 +164,7 @@ async def _place(
             await asyncio.sleep(rng.uniform(0, 0.5))  # so that no two begin on the same tick
             waiting[name] = asyncio.get_running_loop().create_future()
             uri = pair.responder.ready_line.split()[-1]
-            pair.caller.send_line(_order(name, scenario, uri, directory / name))
+            pair.caller.send_line(_order(name, calling, uri, directory / name).to_line())
             try:
                 message = await asyncio.wait_for(waiting[name], CALL_LIMIT_S)
             except TimeoutError:
@@ -186,17 +196,15 @@ def _pair(directory: Path, name: str, take: Callable[[str], None]) -> _Pair:
     )
 
 
-def _order(name: str, scenario: Path, uri: str, directory: Path) -> str:
+def _order(name: str, calling: _Calling, uri: str, directory: Path) -> Order:
     directory.mkdir(parents=True, exist_ok=True)
-    return json.dumps(
-        {
-            "call": name,
-            "path": str(scenario),
-            "scenario": scenario.stem,
-            "uri": uri.replace("sip:", f"sip:{name}@"),
-            "seed": 0,
-            "directory": str(directory),
-        }
+    return Order(
+        call=name,
+        scenario=calling.scenario,
+        audio=calling.audio,
+        uri=uri.replace("sip:", f"sip:{name}@"),
+        seed=0,
+        directory=str(directory),
     )
 
 

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import assert_never
 
 from callerside import audio_files
-from callerside.agent.telephony.interface import CallReceived, HungUp, LegInput
-from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
-from callerside.agent.telephony.pjsua.leg import SipCallLeg
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.interface import CallLeg, CallReceived, HungUp, LegInput
+from callerside.agent.telephony.options import SipOptions
 from callerside.atomic_files import write_atomically
 from callerside.simulator.calibration.responder import (
     Answer,
@@ -31,16 +30,12 @@ from callerside.simulator.calibration.responder import (
     streams,
 )
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
-from callerside.simulator.lanes.sip.config import AGENT_CLOCK_PHASE_MS
-
-_POLL_MS = 1.0
-"""Signalling is stamped when it is polled, as at the caller."""
 
 
 class _Call:
     """One call: the machine's effects, run against its leg."""
 
-    def __init__(self, leg: SipCallLeg, behaviour: Behaviour, directory: Path) -> None:
+    def __init__(self, leg: CallLeg, behaviour: Behaviour, directory: Path) -> None:
         self._leg = leg
         self._directory = directory
         self._machine = ResponderMachine(behaviour, leg.sample_rate_hz)
@@ -89,12 +84,10 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     calls: list[_Call] = []
-    endpoint = AnsweringEndpoint(
+    endpoint = choose("auto").answering(
         SipOptions(
             sample_rate_hz=CALLER_RATE_HZ,
             user_agent="callerside-responder",
-            poll_ms=_POLL_MS,
-            clock_phase_ms=AGENT_CLOCK_PHASE_MS,
         ),
         on_call=lambda leg: calls.append(_Call(leg, behaviour, directory)),
     )

@@ -1,11 +1,10 @@
 """Runs the caller machine's effects against a leg and a clock, in either lane. No asyncio here."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from callerside.agent.telephony.interface import CallerLeg
-from callerside.clock import Clock, Timer
+from callerside.clock import Clock
 from callerside.marks import Mark, MarkSink
 from callerside.simulator.caller.events import (
     CallerInput,
@@ -26,6 +25,7 @@ from callerside.simulator.caller.events import (
     Vanish,
 )
 from callerside.simulator.caller.machine import CallerMachine
+from callerside.timers import TimerSet
 
 
 class CallerDriver:
@@ -56,7 +56,7 @@ class CallerDriver:
         self._marks = marks
         self._call = call
         self._on_finish = on_finish
-        self._timers: dict[TimerName, Timer] = {}
+        self._timers = TimerSet[TimerName](clock, self._fire)
         self._finished = False
         self._runners: dict[type[Effect], Callable[[Any], None]] = {
             Dial: lambda effect: leg.dial(effect.uri),
@@ -66,8 +66,8 @@ class CallerDriver:
             SendDtmf: lambda effect: leg.send_dtmf(effect.digits, effect.method),
             Hold: lambda _: leg.hold(),
             Resume: lambda _: leg.resume(),
-            SetTimer: self._set_timer,
-            CancelTimer: lambda effect: self._cancel_timer(effect.name),
+            SetTimer: lambda effect: self._timers.set(effect.name, effect.at_ns),
+            CancelTimer: lambda effect: self._timers.cancel(effect.name),
             EmitMark: self._emit,
             Finish: self._finish,
         }
@@ -99,23 +99,10 @@ class CallerDriver:
             )
         )
 
-    def _set_timer(self, effect: SetTimer) -> None:
-        self._cancel_timer(effect.name)
-        self._timers[effect.name] = self._clock.call_at(
-            effect.at_ns, partial(self._fire, effect.name)
-        )
-
-    def _cancel_timer(self, name: TimerName) -> None:
-        timer = self._timers.pop(name, None)
-        if timer is not None:
-            timer.cancel()
-
     def _fire(self, name: TimerName) -> None:
-        self._timers.pop(name, None)
         self._handle(TimerFired(name=name))
 
     def _finish(self, verdict: Finish) -> None:
         self._finished = True
-        for name in list(self._timers):
-            self._cancel_timer(name)
+        self._timers.cancel_all()
         self._on_finish(verdict)

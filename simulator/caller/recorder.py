@@ -1,10 +1,11 @@
 """The recording of one call at the caller: what left the mouth and what reached the ear.
 
-Both channels advance together, one frame a tick of the media clock, so that sample n of the left
-channel left in the very tick in which sample n of the right one was heard. Latency measured between
-the two is therefore free of any clock of ours, and `started_at_ns` ties it to the marks.
+Both channels lie on one axis of time, so that latency measured between the two is free of any clock
+of ours, and `started_at_ns` ties it to the marks. The mouth is what left, frame by frame; the ear
+what a telephone would have played of what came in (`caller.ear`).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
 from callerside.audio_files import write_wav
 from callerside.clock import NS_PER_S
+from callerside.simulator.caller.ear import Arrival, render
 
 CALLER_RATE_HZ = 16_000
 """Of the caller's audio in the sip lane: wide enough for G.722, and G.711 fits in."""
@@ -43,68 +45,95 @@ class Recording:
 
 
 class CallRecorder:
-    """Collects the ticks of one call; bounded, so that a call that never ends fills no memory."""
+    """Collects the frames of one call; bounded, so that a call that never ends fills no memory.
+
+    `left` may be called on another thread than the rest.
+    """
 
     def __init__(self, rate_hz: int, max_ms: float = 600_000) -> None:
         self.rate_hz = rate_hz
         self.started_at_ns: int | None = None
-        """When sample 0 was at the media clock; None until the first tick.
+        """When sample 0 was said or came in; None until something did.
 
-        The media clock is regular, and a tick is only ever stamped late (a thread had to wait), so
-        this is the earliest that any tick so far shows. It settles within some ticks.
+        What leaves is regular, and is only ever stamped late (a thread had to wait), so this is the
+        earliest that any frame so far tells. It settles within some frames.
         """
         self.truncated = False
         """Whether the bound was reached, and what came later is missing."""
         self._max_bytes = round(max_ms * rate_hz / 1000) * BYTES_PER_SAMPLE
         self._mouth = bytearray()
-        self._ear = bytearray()
+        self._arrivals: list[Arrival] = []
+        self._arrived_bytes = 0
 
     @property
     def samples(self) -> int:
         """The length of each channel so far."""
         return len(self._mouth) // BYTES_PER_SAMPLE
 
-    def tick(self, mouth_pcm: bytes, ear_pcm: bytes, at_ns: int) -> None:
-        """Add what left and what was heard in one tick of the media clock.
+    @property
+    def arrivals(self) -> Sequence[Arrival]:
+        """What came in, as it came."""
+        return self._arrivals
 
-        A tick that comes later than the samples so far account for (media was down: hold, or a
-        re-INVITE) is preceded by silence on both channels, so that time in the file stays time.
+    def left(self, pcm: bytes, at_ns: int) -> None:
+        """A frame has left, behind the one before.
 
-        Raises:
-            ValueError: the two are not equally long.
+        One that is later than the samples so far account for (media was down) is preceded by
+        silence, so that time in the file stays time.
         """
-        if len(mouth_pcm) != len(ear_pcm):
-            raise ValueError(f"one tick of {len(mouth_pcm)} and {len(ear_pcm)} bytes")
-        if self.started_at_ns is None:
-            self.started_at_ns = at_ns
-        gap = self._missing_bytes(at_ns, len(mouth_pcm))
-        self._append(bytes(gap), bytes(gap))
-        told_ns = at_ns - round(self.samples * NS_PER_S / self.rate_hz)
-        self.started_at_ns = min(self.started_at_ns, told_ns)
-        self._append(mouth_pcm, ear_pcm)
+        self._append(bytes(self._missing_bytes(at_ns, len(pcm))))
+        begins_ns = at_ns - round(self.samples * NS_PER_S / self.rate_hz)
+        self.started_at_ns = min(self.started_at_ns or begins_ns, begins_ns)
+        self._append(pcm)
+
+    def heard(self, pcm: bytes, at_ns: int | None) -> None:
+        """The next frame of the other side's audio: when it came in, None: never."""
+        if self._arrived_bytes + len(pcm) > self._max_bytes:
+            self.truncated = True
+            return
+        self._arrived_bytes += len(pcm)
+        self._arrivals.append(Arrival(pcm=pcm, at_ns=at_ns))
 
     def channels(self) -> tuple[bytes, bytes]:
         """Mouth and ear so far, as PCM of equal length."""
-        return bytes(self._mouth), bytes(self._ear)
+        mouth = bytes(self._mouth)
+        ear = render(
+            self._arrivals,
+            self.rate_hz,
+            begin_ns=self.started_at_ns or 0,
+            samples=len(mouth) // BYTES_PER_SAMPLE,
+        )
+        return mouth, ear.tobytes()
 
-    def save(self, path: Path) -> None:
-        """Write the stereo WAV, left mouth and right ear; atomic. Without a tick, it is empty."""
-        channels = [to_samples(bytes(self._mouth)), to_samples(bytes(self._ear))]
+    def save(self, path: Path, arrivals: Path | None = None) -> None:
+        """Write the stereo WAV, left mouth and right ear; atomic. Without a frame, it is empty.
+
+        `arrivals`: where to write when each frame of the other side's came in, a JSON line each.
+        """
+        channels = [to_samples(channel) for channel in self.channels()]
         write_wav(path, np.stack(channels, axis=1), self.rate_hz)
+        if arrivals is not None:
+            lines = (
+                json.dumps({"at_ns": one.at_ns, "samples": len(one.pcm) // BYTES_PER_SAMPLE})
+                for one in self._arrivals
+            )
+            arrivals.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
-    def _missing_bytes(self, at_ns: int, tick_bytes: int) -> int:
-        """The hole before this tick; 0 while it is within what a late thread explains."""
-        assert self.started_at_ns is not None  # noqa: S101 - set by the only caller
+    def _missing_bytes(self, at_ns: int, frame_bytes: int) -> int:
+        """The hole before this frame; 0 while it is within what a late thread explains."""
+        if self.started_at_ns is None:  # what came in before it is part of the recording
+            first_ns = next((one.at_ns for one in self._arrivals if one.at_ns is not None), at_ns)
+            lead = round(max(0, at_ns - first_ns) * self.rate_hz / NS_PER_S)
+            return lead * BYTES_PER_SAMPLE
         expected = round((at_ns - self.started_at_ns) * self.rate_hz / NS_PER_S)
         missing = (expected - self.samples) * BYTES_PER_SAMPLE
-        return missing - missing % tick_bytes if missing > _LATE_TICKS * tick_bytes else 0
+        return missing - missing % frame_bytes if missing > _LATE_FRAMES * frame_bytes else 0
 
-    def _append(self, mouth_pcm: bytes, ear_pcm: bytes) -> None:
+    def _append(self, pcm: bytes) -> None:
         room = self._max_bytes - len(self._mouth)
-        self.truncated |= len(mouth_pcm) > room
-        self._mouth += mouth_pcm[:room]
-        self._ear += ear_pcm[:room]
+        self.truncated |= len(pcm) > room
+        self._mouth += pcm[:room]
 
 
-_LATE_TICKS = 10
-"""A loaded machine delays a tick and makes up for it; only a longer hole is media that was down."""
+_LATE_FRAMES = 10
+"""A loaded machine delays frames and makes up for it; only a longer hole is media that was down."""

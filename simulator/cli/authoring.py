@@ -88,6 +88,10 @@ def _check(given: argparse.Namespace) -> int:
         plan(scenarios, repeat=None, seed=0)
     except PlanError as error:
         return _bad_input(error)
+    old = list(dict.fromkeys(str(key) for scenario in scenarios for key in scenario.old_keys))
+    if old:
+        more = f" ({len(old) - 1} more like it)" if len(old) > 1 else ""
+        print(f"{old[0]}{more}; `callerside migrate` rewrites the files", file=sys.stderr)
     problems = all_problems(scenarios)
     if problems:
         return _bad_input("\n".join(problems))

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from callerside.files import begin_in_utf8
 from callerside.reports import cli as reports_cli
 from callerside.reports.verdict.budget import BudgetError
-from callerside.simulator.cli import authoring, calibrate, capacity, fuzz, run
+from callerside.simulator.cli import authoring, calibrate, capacity, fuzz, migrate, run
 from callerside.simulator.cli.common import Parser
 from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
 from callerside.simulator.scenario.loader import ScenarioError
@@ -49,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     commands = callerside.add_subparsers(title="commands", metavar="COMMAND", required=True)
     run.add_command(commands)
     authoring.add_commands(commands)
+    migrate.add_command(commands)
     fuzz.add_command(commands)
     reports_cli.add_commands(commands)
     calibrate.add_command(commands)

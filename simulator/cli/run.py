@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from rich.console import Console
 
+from callerside.agent.telephony.engine import CHOICES
 from callerside.reports.formats.write import write_judged
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
@@ -68,6 +69,18 @@ def add_command(commands: Commands) -> None:
         "can carry are not measured",
     )
     parser.add_argument(
+        "--engine",
+        choices=CHOICES,
+        default="auto",
+        help="the SIP engine of agent and caller (docs/engines.md); auto: the better one of those "
+        "that are installed (default)",
+    )
+    parser.add_argument(
+        "--caller-engine",
+        choices=CHOICES,
+        help="of the caller, where it is to be another one than the agent's",
+    )
+    parser.add_argument(
         "--agent",
         metavar="URI",
         type=_sip_uri,
@@ -99,6 +112,8 @@ def _sip_uri(text: str) -> str:
 def _run(given: argparse.Namespace) -> int:
     if given.agent and given.lane != "sip":
         raise RunError("--agent is called over SIP: it needs --lane sip")
+    if given.lane != "sip" and (given.engine != "auto" or given.caller_engine):
+        raise RunError("engines are for SIP: --engine and --caller-engine need --lane sip")
     in_log = not sys.stdout.isatty()
     console = Console(
         highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
@@ -112,6 +127,8 @@ def _run(given: argparse.Namespace) -> int:
         jobs=given.jobs,
         out=given.out,
         excuse_machine=given.excuse_machine,
+        engine=given.engine,
+        caller_engine=given.caller_engine,
         agent_uri=given.agent,
     )
     done = asyncio.run(run(options, console))

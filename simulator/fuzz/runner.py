@@ -19,6 +19,7 @@ from callerside.simulator.fuzz.calls import GREETED, GREETED_NAME
 from callerside.simulator.fuzz.coverage import expected
 from callerside.simulator.fuzz.play import Outcome, play_seed, shrink_outcome
 from callerside.simulator.runner.process_pool import process_pool
+from callerside.yaml.versions import NEWEST
 
 SEEDS_A_BATCH = 10
 """Large enough to make handing them over cheap, small enough to show progress and to stop soon."""
@@ -161,7 +162,8 @@ def write_up(seed: int, directory: Path, *, small: bool = True) -> Finding:
 
 def _write_forerunner(directory: Path) -> Path:
     path = directory / f"{GREETED_NAME}.yaml"
-    path.write_text(yaml.safe_dump(GREETED, sort_keys=False), encoding="utf-8")
+    data = {"version": NEWEST, **GREETED}
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return path
 
 
@@ -170,7 +172,8 @@ def as_scenario_file(outcome: Outcome, seed: int) -> str:
     breach = outcome.breaches[0]
     shown = " ".join(f"{breach.invariant}: {breach.detail}".split())
     lines = [f"# Found by the fuzzer, seed {seed}: {shown}"]
-    data = {**outcome.data, "about": f"Seed {seed} of the fuzzer: {breach.invariant}."}
+    about = f"Seed {seed} of the fuzzer: {breach.invariant}."
+    data = {"version": NEWEST, **outcome.data, "about": about}
     return "\n".join(lines) + "\n" + yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 

@@ -20,7 +20,7 @@ from callerside.reports.evidence import (
 from callerside.reports.formats.write import write_page
 from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.calibration_file import kept
-from callerside.reports.verdict.results import CallResult, RunInfo, judge_call
+from callerside.reports.verdict.results import CallResult, RunInfo, judge_call, under_info
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.scenario.model import Scenario
@@ -62,8 +62,9 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
             complaints += _not_measured(played.planned.scenario, result)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))
-            _write_info(played.directory, call_info(played, lane))
-            result = judge_call(load_evidence(played.directory), kept() if lane == "sip" else None)
+            info = call_info(played, lane)
+            _write_info(played.directory, info)
+            result = under_info(result, info)
         if page_of is not None:
             write_page(played.directory, page_of, result)
             result = replace(result, evidence=result.evidence.outline())

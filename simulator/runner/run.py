@@ -14,6 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from callerside.agent.telephony.engine import EngineChoice
+from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.reports.hearing import intelligibility
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
@@ -56,6 +58,9 @@ class RunOptions:
     out: Path = Path("out")
     excuse_machine: bool = False
     """Calls that a machine that stood still left unmeasured do not decide the exit code."""
+    engine: EngineChoice = "auto"
+    """The agent's SIP engine, and the caller's, if it has none of its own."""
+    caller_engine: EngineChoice | None = None
     agent_uri: str | None = None
     """An agent that we did not start: only what the caller hears is measured."""
 
@@ -140,6 +145,8 @@ async def run(options: RunOptions, console: Console) -> Run:
         planned_calls = plan(chosen, repeat=options.repeat, seed=options.seed)
     except PlanError as error:
         raise RunError(str(error)) from None
+    if options.lane == "sip":
+        _see_that_engines_are_here(options)
     if options.agent_uri is not None:
         _see_that_it_can_be_dialled(options.agent_uri, chosen)
     done = begin_run(options.out)
@@ -147,6 +154,14 @@ async def run(options: RunOptions, console: Console) -> Run:
     with make_progress(console, len(planned_calls)) as progress:
         await play_run(planned_calls, options, done, progress)
     return done
+
+
+def _see_that_engines_are_here(options: RunOptions) -> None:
+    try:
+        for choice in {options.engine, options.caller_engine or options.engine}:
+            resolve(choice)
+    except EngineUnavailableError as error:
+        raise RunError(str(error)) from None
 
 
 def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:
@@ -215,6 +230,8 @@ async def _play_sip(
             directory,
             progress.phase,
             calls_at_once=places,
+            engine=options.engine,
+            caller_engine=options.caller_engine or options.engine,
             agent_uri=options.agent_uri,
         ) as lane:
             await play_all(

@@ -10,11 +10,13 @@ from callerside.audio_files import write_wav
 from callerside.simulator.scenario.model import Scenario, no_name
 from callerside.simulator.scenario.suite import SUITE_FILE
 from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
+from callerside.yaml.versions import NEWEST
 
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 
 EXAMPLE = """\
 # Protects: say here, in one sentence, what breaks for a caller when this fails.
+version: VERSION
 about: A caller asks one question, interrupts the second answer, and hangs up.
 
 # What the fake Realtime server says, in order. Everything has a default.
@@ -53,7 +55,7 @@ never:
 # Limits, over the default budget.
 budget:
   turn_ms: 1500
-"""
+""".replace("VERSION", str(NEWEST))
 
 
 class AuthoringError(ValueError):

@@ -87,7 +87,7 @@ def load_file(path: Path) -> list[Scenario]:
         what = "a scenario is called as its file is, and this name is no text: rename it"
         raise ScenarioError(f"{str(path)!a}: {what}")
     try:
-        source = reader.read(path)
+        source = reader.read(path, "scenario")
         if not isinstance(source.data, dict):
             raise source.error(source.place(()), "expected a mapping with about and steps")
         cells = list(_cells(over_suite(source)))

@@ -28,7 +28,8 @@ from callerside.simulator.scenario.durations import DurationMs
 from callerside.simulator.scenario.expectations import Expectation, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
-from callerside.yaml.source import Source
+from callerside.yaml import versions
+from callerside.yaml.source import OldKey, Source
 
 Lane = Literal["sip", "virtual"]
 Codec = Literal["PCMU", "PCMA", "G722"]
@@ -155,7 +156,8 @@ def _callers_from_number(value: Any) -> Any:
 
 
 def _with_matrix(schema: dict[str, Any]) -> None:
-    """The schema of a file: the loader has made cells of its `matrix` before they are checked."""
+    """The schema of a file: its version, and what the loader makes cells of before the check."""
+    versions.in_schema(schema["properties"])
     schema["properties"]["matrix"] = {
         "type": "object",
         "description": "Paths into this file, and the values to play the scenario with.",
@@ -276,6 +278,11 @@ class Scenario(Steps):
             return limited
         own = self._source
         return [name for name in limited if own.place(("budget", name)).path == own.path]
+
+    @property
+    def old_keys(self) -> list[OldKey]:
+        """What the file and its suite call by a name that it has no more."""
+        return self._source.old_keys if self._source else []
 
     def at(self, *where: str | int) -> str:
         """Where something stands in the file, as `file:line:column`; the name, if it is in none."""

@@ -47,7 +47,7 @@ def over_suite(scenario: Source) -> Source:
 
 def _read(path: Path) -> Source:
     try:
-        source = reader.read(path)
+        source = reader.read(path, "scenario")
     except yaml_source.YamlError as error:
         raise SuiteError(str(error)) from None
     try:

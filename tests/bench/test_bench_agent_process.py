@@ -18,7 +18,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from sip_rig import Phone
 
 from callerside.agent.telephony.interface import HungUp, MediaReady
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import resample
 from callerside.speech.synthesis import synthesise
 

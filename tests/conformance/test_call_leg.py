@@ -31,7 +31,7 @@ from callerside.agent.telephony.interface import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.clock import NS_PER_MS
 from callerside.simulator.lanes.virtual.clock import VirtualClock
@@ -327,11 +327,49 @@ def test_after_a_clear_new_audio_plays(call: Call) -> None:
 
 
 @both_sides
+def test_a_tag_is_played_to_its_end_and_every_sample_told_with_its_tag(
+    call: Call, side: Side
+) -> None:
+    call.connect()
+    call.rig.do(side, "play", call.tone(side, 200), 3)
+    call.rig.do(side, "play", call.tone(side, 110), 4)
+    call.rig.do(side, "play", call.tone(side, 100), 3)
+    call.more_frames(40)
+    told = [part for frame in call.inputs(side, FramePlayed) for part in frame.played]
+    ms = call.rig.rate_hz[side] // 1000
+    assert sum(samples for tag, samples in told if tag == 3) == 300 * ms
+    assert sum(samples for tag, samples in told if tag == 4) == 110 * ms
+    tags = [tag for tag, _ in told]
+    assert tags == sorted(tags), "what waits of a tag goes before the next"
+
+
+@both_sides
+def test_what_is_not_named_survives_a_clear(call: Call, side: Side) -> None:
+    call.connect()
+    ms = call.rig.rate_hz[side] // 1000
+    call.rig.do(side, "play", call.tone(side, 1_000), 1)
+    call.rig.do(side, "play", call.tone(side, 300), 2)
+    call.more_frames(5)
+    call.rig.do(side, "clear", (1, 7))
+    cleared = call.wait(side, PlayoutCleared)
+    call.more_frames(30)
+    told = [told.input for told in call.rig.told(side)]
+    before = told[: told.index(cleared)]
+    played = [part for item in before if isinstance(item, FramePlayed) for part in item.played]
+    assert {tag for tag, _ in played} == {1}
+    assert cleared.dropped == ((1, 1_000 * ms - sum(samples for _, samples in played)), (7, 0))
+    after = [part for item in told if isinstance(item, FramePlayed) for part in item.played]
+    assert after[len(played) :] == [(2, 20 * ms)] * 15
+
+
+@both_sides
 def test_what_the_buffer_cannot_hold_is_told(call: Call, side: Side) -> None:
     call.connect()
     pcm = call.tone(side, MAX_PLAYOUT_MS + 1_000)
-    call.rig.do(side, "play", pcm)
-    dropped = call.wait(side, PlayoutOverflowed).dropped_samples
+    call.rig.do(side, "play", pcm, 5)
+    overflowed = call.wait(side, PlayoutOverflowed)
+    assert overflowed.tag == 5
+    dropped = overflowed.dropped_samples
     assert dropped == pytest.approx(call.rig.rate_hz[side], abs=call.rig.rate_hz[side] // 5)
 
 

@@ -25,7 +25,7 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     RtpMeasured,
 )
-from callerside.agent.telephony.pjsua.options import SipOptions, Transport
+from callerside.agent.telephony.options import SipOptions, Transport
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.audio_files import write_wav
 

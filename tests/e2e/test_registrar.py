@@ -16,7 +16,7 @@ from raw_sip import RawPhone
 from sip_rig import Phone, answer_at_once, open_phone, wait_until
 
 from callerside.agent.telephony.interface import HungUp, MediaReady
-from callerside.agent.telephony.pjsua.options import Registration, SipOptions, Transport
+from callerside.agent.telephony.options import Registration, SipOptions, Transport
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ from raw_sip import RETRANSMIT_S, RawPhone
 from sip_rig import Phone, answer_at_once, wait_until
 
 from callerside.agent.telephony.interface import HungUp, MediaReady
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

@@ -14,6 +14,7 @@ from sip_rig import Phone, wait_until
 
 from callerside.agent.telephony.interface import (
     AudioReceived,
+    CallLeg,
     CallReceived,
     DtmfReceived,
     HungUp,
@@ -21,8 +22,7 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     TransferProgressed,
 )
-from callerside.agent.telephony.pjsua.leg import SipLeg
-from callerside.agent.telephony.pjsua.options import Registration, SipOptions
+from callerside.agent.telephony.options import Registration, SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.audio_files import read_wav, write_wav
 
@@ -37,7 +37,7 @@ def needs(program: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(missing, reason=f"{program} is not installed")
 
 
-def answer_and_sing(leg: SipLeg, item: LegInput) -> None:
+def answer_and_sing(leg: CallLeg, item: LegInput) -> None:
     if isinstance(item, CallReceived):
         leg.answer()
     if isinstance(item, MediaReady):

@@ -9,14 +9,14 @@ from sip_rig import Phone, wait_until
 
 from callerside.agent.telephony.interface import (
     AudioReceived,
+    CallLeg,
     CallReceived,
     HungUp,
     LegInput,
     MediaReady,
     RtpMeasured,
 )
-from callerside.agent.telephony.pjsua.leg import SipLeg
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
@@ -28,7 +28,7 @@ SEED = 11
 FRAMES = 150
 
 
-def answer_and_sing(leg: SipLeg, item: LegInput) -> None:
+def answer_and_sing(leg: CallLeg, item: LegInput) -> None:
     if isinstance(item, CallReceived):
         leg.answer()
     if isinstance(item, MediaReady):

@@ -11,7 +11,7 @@ from callerside.agent.telephony.interface import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

@@ -7,7 +7,7 @@ import pytest
 from sip_rig import Phone, answer_at_once, wait_until
 
 from callerside.agent.telephony.interface import AudioReceived, HungUp, MediaReady, RtpMeasured
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 
 pytestmark = pytest.mark.e2e
 

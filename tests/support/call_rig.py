@@ -17,6 +17,7 @@ from callerside.agent.config.settings import CallSettings, merge
 from callerside.agent.prompts.cache import Prompt
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
 from callerside.agent.telephony.interface import (
+    NOTHING_PLAYED,
     AudioReceived,
     CallAnswered,
     CallReceived,
@@ -24,7 +25,9 @@ from callerside.agent.telephony.interface import (
     HungUp,
     MediaReady,
     PlayoutCleared,
+    PlayoutOverflowed,
 )
+from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.clock import NS_PER_MS
 
 FRAME_NS = 20 * NS_PER_MS
@@ -60,7 +63,9 @@ class CallRig:
         self.stored: dict[str, Prompt] = {}
         self.effects: list[effects.Effect] = []
         self.timers: dict[Timer, int] = {}
-        self.playing = 0
+        self.buffer = PlayoutBuffer(rate_hz * 600)
+        self.held = False
+        """Nothing of what waits leaves."""
         self.loads_prompts = True
         self.told: list[CallInput] = []
         self.finished = False
@@ -103,9 +108,8 @@ class CallRig:
 
     def frame_leaves(self) -> None:
         """The media clock takes a frame."""
-        samples = min(self.frame_samples, self.playing)
-        self.playing -= samples
-        self.tell(FramePlayed(samples=samples, at_ns=self.now_ns))
+        played = NOTHING_PLAYED if self.held else self.buffer.read(self.frame_samples)[1]
+        self.tell(FramePlayed(played=played, at_ns=self.now_ns))
 
     def caller_audio(self, length_ms: int = 20, byte: bytes = b"\1\0") -> list[effects.Effect]:
         """The caller's audio arrives, frame by frame, all at once."""
@@ -247,10 +251,11 @@ class CallRig:
 
     def _run(self, effect: effects.Effect) -> list[CallInput]:
         if isinstance(effect, effects.Play):
-            self.playing += len(effect.pcm) // 2
+            dropped = self.buffer.write(effect.pcm, effect.tag)
+            if dropped:
+                return [PlayoutOverflowed(tag=effect.tag, dropped_samples=dropped)]
         elif isinstance(effect, effects.ClearPlayout):
-            dropped, self.playing = self.playing, 0
-            return [PlayoutCleared(dropped_samples=dropped)]
+            return [PlayoutCleared(dropped=self.buffer.clear(effect.tags))]
         elif isinstance(effect, effects.SetTimer):
             self.timers[effect.timer] = effect.at_ns
         elif isinstance(effect, effects.CancelTimer):

@@ -152,7 +152,7 @@ class Call:
             self._tell(AudioReceived(pcm=frame, at_ns=self.now_ns))
             left = min(len(self._mouth), FRAME_BYTES)
             del self._mouth[:left]
-            self._tell(FramePlayed(samples=left // 2, at_ns=self.now_ns))
+            self._tell(FramePlayed(played=((0, left // 2),), at_ns=self.now_ns))
 
     def _tell(self, event: CallerInput) -> None:
         for effect in self.machine.handle(event, self.now_ns):

@@ -133,7 +133,7 @@ class SpeaksAfterHangingUp(BrokenMachine):
 
     def change(self, event: CallInput, asked: list[Effect]) -> list[Effect]:
         if any(isinstance(effect, events.HangUp) for effect in asked):
-            return [*asked, events.Play(pcm=b"\x01\x02" * 480)]
+            return [*asked, events.Play(pcm=b"\x01\x02" * 480, tag=0)]
         return asked
 
 

@@ -1,12 +1,11 @@
 """Two telephones in two processes, worked from a test by plain calls.
 
-PJSUA holds one endpoint a process, so each end of a call lives in a child process of its own. A
+An engine holds one endpoint a process, so each end of a call lives in a child process of its own. A
 test says what each end does (`phone.do(...)`), and reads what it was told (`phone.wait_for(...)`).
 All that is timed is read from stamps, never from how long the test itself took.
 """
 
 import asyncio
-import dataclasses
 import multiprocessing
 import os
 import time
@@ -21,14 +20,19 @@ from typing import Any, TypeVar
 import numpy as np
 import psutil
 
-from callerside.agent.telephony.interface import AudioReceived, CallReceived, FramePlayed, LegInput
-from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint, SipEndpoint
-from callerside.agent.telephony.pjsua.leg import SipLeg
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.engine import AnsweringEndpoint, EngineChoice
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.interface import (
+    AudioReceived,
+    CallLeg,
+    CallReceived,
+    FramePlayed,
+    LegInput,
+)
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import to_samples
-from callerside.simulator.lanes.sip.config import AGENT_CLOCK_PHASE_MS
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
-from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
+from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 
 T = TypeVar("T", bound=LegInput)
 
@@ -70,11 +74,18 @@ class Facts:
 class Phone:
     """One telephone in its own process: the agent's (takes calls) or the caller's (places them)."""
 
-    def __init__(self, kind: str, options: SipOptions, relay: RelayAddresses | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        options: SipOptions,
+        relay: RelayAddresses | None = None,
+        *,
+        engine: EngineChoice = "pjsua2",
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=_main, args=(kind, options, relay, theirs), daemon=True
+            target=_main, args=(kind, engine, options, relay, theirs), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -185,11 +196,11 @@ class Phone:
         return value
 
 
-Reaction = Callable[[SipLeg, LegInput], None]
+Reaction = Callable[[CallLeg, LegInput], None]
 """A module's function (it crosses to another process by name)."""
 
 
-def answer_at_once(leg: SipLeg, item: LegInput) -> None:
+def answer_at_once(leg: CallLeg, item: LegInput) -> None:
     """The reaction of an agent that takes every call."""
     if isinstance(item, CallReceived):
         leg.answer()
@@ -197,10 +208,14 @@ def answer_at_once(leg: SipLeg, item: LegInput) -> None:
 
 @contextmanager
 def open_phone(
-    kind: str, options: SipOptions | None = None, reaction: Reaction | None = None
+    kind: str,
+    options: SipOptions | None = None,
+    reaction: Reaction | None = None,
+    *,
+    engine: EngineChoice = "pjsua2",
 ) -> Iterator[Phone]:
     """A telephone for as long as a test needs it; it must end in peace."""
-    opened = Phone(kind, options or SipOptions())
+    opened = Phone(kind, options or SipOptions(), engine=engine)
     opened.behave(reaction)
     yield opened
     assert opened.close() == 0
@@ -233,27 +248,39 @@ def _is_audio(item: LegInput) -> bool:
 # ---- the child process
 
 
-def _main(kind: str, options: SipOptions, relay: RelayAddresses | None, pipe: Connection) -> None:
-    asyncio.run(_Child(kind, options, relay, pipe).run())
+def _main(
+    kind: str,
+    engine: EngineChoice,
+    options: SipOptions,
+    relay: RelayAddresses | None,
+    pipe: Connection,
+) -> None:
+    asyncio.run(_Child(kind, engine, options, relay, pipe).run())
 
 
 class _Child:
     def __init__(
-        self, kind: str, options: SipOptions, relay: RelayAddresses | None, pipe: Connection
+        self,
+        kind: str,
+        engine: EngineChoice,
+        options: SipOptions,
+        relay: RelayAddresses | None,
+        pipe: Connection,
     ) -> None:
         self._pipe = pipe
-        self._legs: list[SipLeg] = []
+        self._legs: list[CallLeg] = []
+        self._placed: list[PlacedCall] = []
         self._told: list[list[Told]] = []
         self._reaction: Reaction | None = None
         self._stopped = asyncio.Event()
         self._calling = False
         self._keeps_audio = True
         if kind == "agent":
-            # As in a run: packets have half a frame to come late.
-            options = dataclasses.replace(options, clock_phase_ms=AGENT_CLOCK_PHASE_MS)
-            self._station: SipEndpoint = AnsweringEndpoint(options, self._add)
+            self._station: AnsweringEndpoint | CallerEndpoint = choose(engine).answering(
+                options, self._add
+            )
         else:
-            self._station = CallerEndpoint(options, relay)
+            self._station = CallerEndpoint(choose(engine), options, relay)
 
     async def run(self) -> None:
         try:
@@ -283,7 +310,7 @@ class _Child:
         except Exception:
             self._pipe.send((False, traceback.format_exc()))
 
-    def _add(self, leg: SipLeg) -> None:
+    def _add(self, leg: CallLeg) -> None:
         told: list[Told] = []
         self._legs.append(leg)
         self._told.append(told)
@@ -298,7 +325,9 @@ class _Child:
 
     def on_new_call(self, options: dict[str, Any]) -> int:
         assert isinstance(self._station, CallerEndpoint)
-        self._add(self._station.new_call(**options))
+        placed = self._station.new_call(**options)
+        self._placed.append(placed)
+        self._add(placed.leg)
         return len(self._legs) - 1
 
     def on_leg(self, call: int, method: str, arguments: tuple[Any, ...]) -> None:
@@ -324,24 +353,20 @@ class _Child:
         return self._told[call] if call < len(self._told) else []
 
     def on_recorded(self, call: int) -> Recorded:
-        leg = self._legs[call]
-        assert isinstance(leg, SipCallerLeg)
-        mouth, ear = leg.recorder.channels()
-        return Recorded(leg.recorder.rate_hz, leg.recorder.started_at_ns, mouth, ear)
+        recorder = self._placed[call].recorder
+        return Recorded(recorder.rate_hz, recorder.started_at_ns, *recorder.channels())
 
     def on_impaired(self, call: int) -> dict[str, Mapping[str, int]]:
-        leg = self._legs[call]
-        assert isinstance(leg, SipCallerLeg)
         return {
             direction: {
                 what: sum(one.packets for one in struck if one.what == what)
                 for what in {one.what for one in struck}
             }
-            for direction, struck in leg.impairments.items()
+            for direction, struck in self._placed[call].impairments.items()
         }
 
     def on_registered(self) -> bool | None:
-        assert isinstance(self._station, AnsweringEndpoint)
+        assert not isinstance(self._station, CallerEndpoint)
         return self._station.registered
 
     def on_facts(self) -> Facts:

@@ -1,3 +1,3 @@
-"""The telephone side: everything that touches pjsua2."""
+"""The engine on PJSUA2: everything that touches pjsua2."""
 
-__all__ = ["call", "endpoint", "errors", "leg", "options", "stack"]
+__all__ = ["engine"]

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.agent.telephony.pjsua.invite import (
+from callerside.agent.telephony.invite import (
     MAX_LINES,
     audio_lines,
     media_lines,
     with_one_audio,
 )
-from callerside.agent.telephony.pjsua.options import PeerList, SipOptions
+from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 PLACES = 64

@@ -32,10 +32,10 @@ class CallListener(Protocol):
     def on_local_sdp(self, sdp: str) -> None:
         """What we are about to offer or answer."""
 
-    def on_stream_created(self, stream: int) -> None:
-        """A stream begins; `stream` is the address of PJMEDIA's object, until it is destroyed."""
+    def on_stream_created(self, parameters: Any) -> None:
+        """A stream begins: `OnStreamCreatedParam`, in which its port can be replaced."""
 
-    def on_stream_destroyed(self) -> None:
+    def on_stream_destroyed(self, parameters: Any) -> None:
         """A stream ends; its statistics can be read for the last time."""
 
     def on_dtmf(self, digit: str, method: int) -> None:
@@ -81,12 +81,12 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
     def onStreamCreated(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_stream_created`."""
         with reported("onStreamCreated"):
-            self._listener.on_stream_created(int(prm.stream))
+            self._listener.on_stream_created(prm)
 
-    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
+    def onStreamDestroyed(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_stream_destroyed`."""
         with reported("onStreamDestroyed"):
-            self._listener.on_stream_destroyed()
+            self._listener.on_stream_destroyed(prm)
 
     def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_dtmf`."""

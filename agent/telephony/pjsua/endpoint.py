@@ -1,34 +1,35 @@
 """The telephone's end of this process: it takes calls in, up to four, and hands each over as a leg.
 
-PJSUA2 runs without threads of its own here: the asyncio loop polls it, so that everything but the
-media clock's two callbacks happens on the loop's thread.
+PJSUA2 runs without threads of its own here. The asyncio loop waits for its sockets and its timers,
+so that everything but the sending of audio (`telephony.pacer`) happens on the loop's thread.
 """
 
 import asyncio
 import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pjsua2
 import structlog
 
+from callerside.agent.telephony.engine import OnRefused, OnRegistration
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.invite import expected_codec, media_lines, parties
+from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reason, lines_of
 from callerside.agent.telephony.pjsua.call import reported
-from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.telephony.pjsua.input_queue import InputQueue
-from callerside.agent.telephony.pjsua.invite import expected_codec, media_lines, parties
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
-from callerside.agent.telephony.pjsua.media_ports import PortPool
+from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
 from callerside.agent.telephony.pjsua.native.in_dialog_options import InDialogOptions
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
-from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.agent.telephony.pjsua.stack import Stack
-from callerside.clock import NS_PER_MS
+from callerside.clock import NS_PER_MS, NS_PER_S
 
 _PJSUA_RETRIES = frozenset({408, 480, 500, 502, 503, 504})
 _GLOBAL_FAILURE = 600
@@ -87,28 +88,44 @@ _log = structlog.get_logger(__name__)
 
 _OK = 200
 
-_TICK_NS = 7 * NS_PER_MS
-"""How often calls do what is due, at least: with every second poll. Not a part of a frame's 20 ms,
-so that what happens between two packets is looked at in all its phases."""
-_CHECK_NS = 250 * NS_PER_MS
+_IDLE_MS = 500
+"""How often the stack is looked at where nothing arrives and no timer of its own is due."""
+_BLIND_MS = 20
+"""The same where something may arrive unseen: at a connection that is just being made, or whose
+socket was not found."""
+_BLIND_NS = 1_000 * NS_PER_MS
+"""For how long after we have asked the stack for something it may be making a connection."""
+_LISTENER_NS = 50 * NS_PER_MS
+"""How often it is seen whether the listener may let more in."""
+_CHECK_MS = 250
 """How often calls are looked at for what has to end."""
+_CHECK_NS = _CHECK_MS * NS_PER_MS
 
 _STOP_S = 1.0
 """For how long `stop` waits for the BYEs of the last calls and the un-REGISTER."""
 
 
 class SipEndpoint:
-    """What both ends of a test call share: the stack, its polling, the media ports, the legs."""
+    """What both ends of a test call share: the stack, when it is looked at, the legs."""
 
     def __init__(self, options: SipOptions) -> None:
+        if options.max_calls > CALLS_PER_PROCESS:
+            raise SipError(
+                f"sip.max_calls: a process of pjsua2 holds {CALLS_PER_PROCESS} calls, not "
+                f"{options.max_calls}: start more workers"
+            )
         self.options = options
         self.stack = Stack(options)
         self.legs: list[SipLeg] = []
         self._retired: list[pjsua2.Call] = []
-        self._pool: PortPool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._poll_timer: asyncio.TimerHandle | None = None
-        self._ticked_ns = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._look_ns = 0
+        """When the stack is looked at again, if nothing arrives for SIP before."""
+        self._is_polling = False
+        self._operated_ns = -_BLIND_NS
+        self._listened_ns = 0
         self._checked_ns = 0
         self._at_rest = asyncio.Event()
 
@@ -132,15 +149,17 @@ class SipEndpoint:
         if self._loop is not None:
             self._loop.call_later(delay_ms / 1000, callback)
 
-    @property
-    def ports(self) -> PortPool:
-        """The media ports to lease from."""
-        if self._pool is None:
-            raise SipError("the endpoint is not started")
-        return self._pool
+    @contextlib.contextmanager
+    def operating(self) -> Iterator[None]:
+        """See `LegHost`. What comes of it, and what it has set timers for, is looked at soon."""
+        with self.stack.lock:
+            yield
+        self._operated_ns = self._look_ns = time.monotonic_ns()
+        if self._loop is not None and not self._is_polling:
+            self._set_timer()
 
     async def start(self) -> int:
-        """Bind and begin to poll; returns the SIP port.
+        """Bind and begin; returns the SIP port.
 
         Raises:
             PortTakenError: the address is in use.
@@ -148,13 +167,13 @@ class SipEndpoint:
         """
         self._loop = asyncio.get_running_loop()
         self.stack.start()
-        self._pool = PortPool(self.options.max_calls, self.options.bridge_rate_hz)
         try:
             self.open_modules()
             self.add_accounts()
         except SipError:
             await self.stop()
             raise
+        self.stack.readers.open(self._loop, self._poll, self._poll_media)
         self._poll()
         return self.port
 
@@ -166,23 +185,22 @@ class SipEndpoint:
         self.note_rest()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._at_rest.wait(), _STOP_S)
-        if self._poll_timer is not None:
-            self._poll_timer.cancel()
+        self._is_polling = True  # never again
+        if self._timer is not None:
+            self._timer.cancel()
         for leg in tuple(self.legs):
             self.forget(leg)
         await asyncio.sleep(0)  # in which they are released
         self._retired.clear()
+        self.stack.readers.close()
         self.drop_accounts()
-        self.stack.stop_media()  # or a tick could meet a port that is being dropped
-        if self._pool is not None:
-            self._pool.close()
         self.stack.destroy()
 
-    def new_input_queue(self) -> InputQueue:
+    def new_input_queue(self) -> Inbox:
         """See `LegHost`."""
         if self._loop is None:
             raise SipError("the endpoint is not started")
-        return InputQueue(self._loop)
+        return Inbox(self._loop)
 
     def lets_offer_in(self, sdp: str) -> bool:  # noqa: ARG002 - it was our call
         """See `LegHost`."""
@@ -235,8 +253,8 @@ class SipEndpoint:
         self.note_rest()
 
     def _poll(self) -> None:
-        assert self._loop is not None  # noqa: S101 - started
-        self._poll_timer = self._loop.call_later(self.options.poll_ms / 1000, self._poll)
+        """Something has arrived for SIP, or may have, or a timer of the stack is due."""
+        self._is_polling = True
         try:
             self.stack.poll()
         except pjsua2.Error as error:
@@ -245,19 +263,65 @@ class SipEndpoint:
             self._retired = [call for call in self._retired if call.isActive()]
             self.note_rest()
         now_ns = time.monotonic_ns()
-        if now_ns - self._ticked_ns >= _TICK_NS:
-            self._ticked_ns = now_ns
+        self._look_ns = now_ns + self._wait_ms(now_ns) * NS_PER_MS
+        self._finish_poll(now_ns)
+
+    def _poll_media(self) -> None:
+        """Packets of RTP have arrived."""
+        self._is_polling = True
+        self.stack.poll_media()
+        self._finish_poll(time.monotonic_ns())
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._look_ns:
+            self._poll()
+        else:
+            self._is_polling = True
+            self._finish_poll(now_ns)
+
+    def _finish_poll(self, now_ns: int) -> None:
+        self.do_what_is_due(now_ns)
+        self._is_polling = False
+        self._set_timer()
+
+    def do_what_is_due(self, now_ns: int) -> None:
+        """After each look at the stack: tell calls what has come, end those that have to end."""
+        if now_ns - self._listened_ns >= _LISTENER_NS:
+            self._listened_ns = now_ns
             self.stack.listener.tick(now_ns)
-            for leg in self.legs:
-                leg.tick(now_ns)
-        if now_ns - self._checked_ns >= _CHECK_NS:
+        is_check_due = now_ns - self._checked_ns >= _CHECK_NS
+        if is_check_due:
             self._checked_ns = now_ns
-            for leg in tuple(self.legs):
+        for leg in tuple(self.legs):
+            leg.tick(now_ns)
+            if is_check_due:
                 leg.check(now_ns)
+
+    def _wait_ms(self, now_ns: int) -> int:
+        """Until the stack is looked at again, if nothing arrives for SIP before."""
+        is_blind = now_ns - self._operated_ns < _BLIND_NS or not self.stack.readers.sees_all
+        wait_ms = _BLIND_MS if is_blind else _CHECK_MS if self.legs else _IDLE_MS
+        stack_ms = self.stack.wait_ms()
+        return wait_ms if stack_ms is None else min(wait_ms, stack_ms)
+
+    def _set_timer(self) -> None:
+        """For the first thing that is due."""
+        assert self._loop is not None  # noqa: S101 - started
+        dues = (leg.due_ns for leg in self.legs)
+        due_ns = min((due for due in dues if due is not None), default=self._look_ns)
+        due_ns = min(due_ns, self._look_ns)
+        if self._timer is not None:
+            if self._timer_ns <= due_ns:
+                return  # it will see
+            self._timer.cancel()
+        self._timer_ns = due_ns
+        self._timer = self._loop.call_at(due_ns / NS_PER_S, self._on_timer)
 
 
 class AnsweringEndpoint(SipEndpoint):
-    """The agent's side: incoming calls become `SipCallLeg`s.
+    """Incoming calls become `SipCallLeg`s: `telephony.engine.AnsweringEndpoint`.
 
     `on_call` runs on the loop's thread, within the stack's callback: it should start the leg and
     return. `on_registration` is called for each change of our place at the registrar, with its
@@ -268,8 +332,9 @@ class AnsweringEndpoint(SipEndpoint):
         self,
         options: SipOptions,
         on_call: Callable[[SipCallLeg], None],
-        on_registration: Callable[[bool, int, str], None] | None = None,
-        on_refused: Callable[[int, Reason], None] | None = None,
+        *,
+        on_registration: OnRegistration | None = None,
+        on_refused: OnRefused | None = None,
     ) -> None:
         super().__init__(options)
         self.registered: bool | None = None

@@ -5,14 +5,19 @@ and decides nothing. Everything here runs on the loop's thread.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pjsua2
 import structlog
 
+from callerside.agent.telephony import dtmf
+from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
+    INBAND_KEYS,
     CallAnswered,
     CallReceived,
     DtmfMethod,
@@ -25,15 +30,13 @@ from callerside.agent.telephony.interface import (
     TransferProgressed,
     TransferRequested,
 )
-from callerside.agent.telephony.pjsua import dtmf
+from callerside.agent.telephony.invite import readable
+from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
-from callerside.agent.telephony.pjsua.input_queue import InputQueue
-from callerside.agent.telephony.pjsua.invite import readable
-from callerside.agent.telephony.pjsua.jitter_buffer import JitterTrim, trim_of
-from callerside.agent.telephony.pjsua.media import LegMedia, OnTick
-from callerside.agent.telephony.pjsua.media_ports import PortPool
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.pjsua.media import LegMedia
+from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
+from callerside.agent.telephony.pjsua.stack import Stack
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
@@ -56,12 +59,12 @@ class LegHost(Protocol):
     """What a leg needs of its endpoint."""
 
     options: SipOptions
+    stack: Stack
 
-    @property
-    def ports(self) -> PortPool:
-        """The media ports to lease from."""
+    def operating(self) -> AbstractContextManager[None]:
+        """Around whatever asks something of the stack: nothing is sent meanwhile."""
 
-    def new_input_queue(self) -> InputQueue:
+    def new_input_queue(self) -> Inbox:
         """An inbox into the endpoint's loop."""
 
     def lets_offer_in(self, sdp: str) -> bool:
@@ -86,7 +89,14 @@ class SipLeg:
     us: Party = "agent"
     them: Party = "caller"
 
-    def __init__(self, host: LegHost, rate_hz: int, on_tick: OnTick | None = None) -> None:
+    def __init__(
+        self,
+        host: LegHost,
+        rate_hz: int,
+        *,
+        on_left: OnLeft | None = None,
+        on_heard: OnHeard | None = None,
+    ) -> None:
         options = host.options
         self.sample_rate_hz = rate_hz
         self.sip_call_id = ""
@@ -95,15 +105,17 @@ class SipLeg:
         self._inputs = host.new_input_queue()
         self._media = LegMedia(
             self._inputs,
-            host.ports,
+            host.stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
-            on_tick=on_tick,
+            conceals=options.conceal_loss,
+            on_left=on_left,
+            on_heard=on_heard,
         )
         self._call: Call | None = None
         self._codec: str | None = None
         self._rtp = RtpCounter()
-        self._trim: JitterTrim | None = None
+        self._stream: Stream | None = None
         self._keys = dtmf.PacedKeys()
         self._ending: Ending | None = None
         self._end_reported = False
@@ -117,15 +129,15 @@ class SipLeg:
     def answer(self, status: int = 200) -> None:
         """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""
         if not self._is_over:
-            self._media.play(pcm)
+            self._media.play(pcm, tag)
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         """See `CallLeg.clear`."""
         if not self._is_over:
-            self._media.clear()
+            self._media.clear(tags)
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
@@ -134,7 +146,7 @@ class SipLeg:
     def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
         """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
         if method == "inband":
-            self.play(dtmf.tones(digits, self.sample_rate_hz))
+            self.play(dtmf.tones(digits, self.sample_rate_hz), INBAND_KEYS)
         elif method == "info":
             lost = self._keys.press(digits)
             if lost:
@@ -154,6 +166,22 @@ class SipLeg:
             self._inputs.post(TransferProgressed(status=_INTERNAL_ERROR))
 
     # ---- the endpoint, now and then
+
+    @property
+    def due_ns(self) -> int | None:
+        """When `tick` has something to do, if nothing comes before."""
+        dues = [due for due in (self._media.due_ns, self._keys.due_ns) if due is not None]
+        return min(dues, default=None)
+
+    def tick(self, now_ns: int) -> None:
+        """Do what is due, and tell what has come."""
+        due_ns = self._media.due_ns
+        if due_ns is not None and now_ns >= due_ns:
+            self._media.expire(now_ns)
+        key = self._keys.due(now_ns)
+        if key is not None:
+            self._send_keys(key, "info")
+        self._inputs.deliver()
 
     def check(self, now_ns: int) -> None:
         """End the call if its other side has sent no RTP for too long."""
@@ -187,11 +215,11 @@ class SipLeg:
     def on_media(self, info: Any) -> None:
         """One audio stream is ours, wherever it stands: the stack takes one and refuses others."""
         if not self._is_over:
-            position = _audio_in_use(info.media)
-            if position is None:
+            media = _audio_in_use(info.media)
+            if media is None:
                 self._media.disconnect()
             else:
-                self._on_audio(info.media[position], position)
+                self._on_audio(media)
 
     def on_offer(self, sdp: str) -> bool:
         """The endpoint knows what it can bear."""
@@ -204,21 +232,15 @@ class SipLeg:
         """BYE or CANCEL, whichever fits; the stack reports the end within this call."""
         call.hangup(response(0))
 
-    def on_stream_created(self, stream: int) -> None:
-        """Its jitter buffer is watched."""
-        self._trim = trim_of(stream)
+    def on_stream_created(self, parameters: Any) -> None:
+        """It is played here, once the call is up."""
+        self._stream = self._host.stack.stream_created(parameters)
 
-    def tick(self, now_ns: int) -> None:
-        """With every second poll: trim the jitter buffer, and send the key that is due."""
-        if self._trim is not None:
-            self._trim.look(now_ns)
-        key = self._keys.due(now_ns)
-        if key is not None:
-            self._send_keys(key, "info")
-
-    def on_stream_destroyed(self) -> None:
+    def on_stream_destroyed(self, parameters: Any) -> None:
         """A re-INVITE ends one stream and begins another: keep the first one's numbers."""
-        self._trim = None
+        self._host.stack.stream_ends(parameters)
+        self._media.lose_stream()
+        self._stream = None
         if self._call is not None:
             self._rtp.read(self._call)
             self._rtp.next_stream()
@@ -248,28 +270,33 @@ class SipLeg:
     def _attempt(self, what: str, operation: Callable[[Call], object]) -> bool:
         """Answers false if it failed; on a call that is over there is nothing to do."""
         call = self._call
-        return call is None or self._is_over or _tried(what, lambda: operation(call))
+        if call is None or self._is_over:
+            return True
+        with self._host.operating():
+            return _tried(what, lambda: operation(call))
 
-    def _on_audio(self, media: Any, position: int) -> None:
+    def _on_audio(self, media: Any) -> None:
         assert self._call is not None  # noqa: S101 - only a call has media
-        if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE:
-            self._connect(self._call, media.index, position)
+        if media.status == pjsua2.PJSUA_CALL_MEDIA_ACTIVE and self._stream is not None:
+            self._connect(self._call, media.index, self._stream)
         else:
-            has_stream = media.audioConfSlot != pjsua2.INVALID_ID
-            news = self._media.hold(self._call.getAudioMedia(position) if has_stream else None)
+            news = self._media.hold()
             if news and media.status == pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD:
                 self._inputs.post(MediaHeld())
 
-    def _connect(self, call: Call, line: int, position: int) -> None:
-        """Join the stream of the description's n-th line.
-
-        PJSUA2 counts its sounds another way: by `position` among the lines whose kind it knows.
-        """
+    def _connect(self, call: Call, line: int, stream: Stream) -> None:
+        """Join the stream of the description's n-th line."""
         fresh = not self._media.is_live
-        stream = call.getStreamInfo(line)
-        codec = str(stream.codecName)
-        codec_hz = int(stream.audCodecParam.info.clockRate)
-        self._media.connect(call.getAudioMedia(position), codec_hz)
+        told = call.getStreamInfo(line)
+        codec = str(told.codecName)
+        audio, setting = told.audCodecParam.info, told.audCodecParam.setting
+        self._media.connect(
+            stream,
+            codec_hz=int(audio.clockRate),
+            payload_type=int(told.rxPt),
+            packet_ms=int(audio.frameLen * setting.frmPerPkt),
+            piece_ms=int(audio.frameLen),
+        )
         self._rtp.begin(line, time.monotonic_ns())
         if fresh or codec != self._codec:
             self._codec = codec
@@ -278,11 +305,14 @@ class SipLeg:
     def _end(self, ending: Ending, status: int = 0) -> None:
         if self._is_over or self._call is None:
             return
-        self._rtp.read(self._call)  # the stack reports nothing of a stream that we end ourselves
-        self._media.disconnect()
-        self._ending = ending
-        call = self._call
-        _tried("hang up", lambda: self.terminate(call, status))
+        with self._host.operating():
+            self._rtp.read(
+                self._call
+            )  # the stack reports nothing of a stream that we end ourselves
+            self._media.disconnect()
+            self._ending = ending
+            call = self._call
+            _tried("hang up", lambda: self.terminate(call, status))
 
     def _on_disconnected(self, info: Any, event: Any) -> None:
         assert self._call is not None  # noqa: S101 - it is the call that calls
@@ -355,12 +385,12 @@ class SipCallLeg(SipLeg):
             super().on_media(info)
 
 
-def _audio_in_use(media: Any) -> int | None:
-    """Where in PJSUA2's list the audio is that was agreed upon; a live one before one on hold."""
+def _audio_in_use(media: Any) -> Any | None:
+    """The audio that was agreed upon (`CallMediaInfo`); a live one before one on hold."""
     for wanted in ((pjsua2.PJSUA_CALL_MEDIA_ACTIVE,), _ON_HOLD):
-        for position, line in enumerate(media):
+        for line in media:
             if line.type == pjsua2.PJMEDIA_TYPE_AUDIO and line.status in wanted:
-                return position
+                return line
     return None
 
 

@@ -1,133 +1,260 @@
-"""One call's audio: from the playout buffer to the bridge, and from the bridge to the inbox.
+"""One call's audio: from its packets to its inputs as they come, from its playout as it is paced.
 
-`take_frame` and `hand_frame` run on the media clock's thread, everything else on the loop's. A call
-on hold goes on ticking: it hears silence and what waits to be played keeps waiting, so that nobody
-who counts time in audio (a VAD, a recording) loses it.
+`send` runs on the pacer's thread, everything else on the loop's, all of it under the stack's lock.
+A call on hold goes on in time: it hears silence and what waits to be played keeps waiting, so that
+nobody who counts time in audio (a voice detector, a recording) loses it.
 """
 
+import struct
 import threading
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Collection, Iterable
 
+from callerside.agent.telephony.concealment import Concealer
+from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.frame_rate import FrameRate
+from callerside.agent.telephony.input_queue import Inbox
 from callerside.agent.telephony.interface import (
     FRAME_MS,
+    NOTHING_PLAYED,
     AudioReceived,
     FramePlayed,
     PlayoutCleared,
     PlayoutOverflowed,
+    TaggedSamples,
 )
-from callerside.agent.telephony.pjsua.input_queue import InputQueue
-from callerside.agent.telephony.pjsua.media_ports import MediaPort, PortPool
-from callerside.agent.telephony.pjsua.resampler import bridge_gain, tap_behind
+from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
+from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
-from callerside.audio import silence
+from callerside.audio import BYTES_PER_SAMPLE, silence
+from callerside.clock import NS_PER_MS
 
-OnTick = Callable[[bytes, bytes, int], None]
-"""Called at each tick with what left, what was heard, and when; on the media clock's thread."""
+_RTP_HZ = 8_000
+"""Of the timestamps of every codec that we have: G.722's, too (RFC 3551 §4.5.2). All three have as
+many bytes in a packet as it is long in this unit."""
+_HEADER = struct.Struct("!BBHII")
+"""RFC 3550 §5.1, up to the SSRC."""
+_EXTENSION = struct.Struct("!HH")
+_VERSION_2, _VERSION = 0x80, 0xC0
+_PADDING, _EXTENDED, _SOURCES, _PAYLOAD_TYPE = 0x20, 0x10, 0x0F, 0x7F
+
+Body = tuple[bytes, bytes, int]
+"""A packet, its source, and when it came in."""
 
 
 class LegMedia:
-    """The tap behind a leased port, for as long as the call has media."""
+    """What a call hears and says, for as long as it has media."""
 
     def __init__(
         self,
-        inputs: InputQueue,
-        ports: PortPool,
+        inputs: Inbox,
+        pacer: Pacer,
         *,
         rate_hz: int,
         max_playout_ms: int,
-        on_tick: OnTick | None = None,
+        conceals: bool = False,
+        on_left: OnLeft | None = None,
+        on_heard: OnHeard | None = None,
     ) -> None:
+        self.period_ns = FRAME_MS * NS_PER_MS
         self._inputs = inputs
-        self._ports = ports
+        self._pacer = pacer
         self._rate_hz = rate_hz
-        self._codec_hz = 0
+        self._codec_hz = rate_hz
+        self._payload_type = -1
         self._frame_samples = rate_hz * FRAME_MS // 1000
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
-        self._on_tick = on_tick
-        self._last_left = self._silence
+        self._on_left, self._on_heard = on_left, on_heard
         self._playing = threading.Lock()
-        self._port: MediaPort | None = None
+        self._stream: Stream | None = None
+        self._incoming: JitterBuffer[Body] | None = None
+        """While there is media."""
         self._held = False
+        self._conceals = conceals
+        self._concealer: Concealer | None = None
+        self._decoder_rate: Callable[[bytes], bytes] = _as_it_is
+        self._encoder_rate: Callable[[bytes], bytes] = _as_it_is
+        self._heard, self._said = bytearray(), bytearray()
+        """Parts of frames, at the codec's rate: where its packets are no multiples of 20 ms."""
+        self._packet_bytes = 0
 
     @property
     def is_live(self) -> bool:
         """Whether the other side is to be heard: connected, and not on hold."""
-        return self._port is not None and not self._held
+        return self._incoming is not None and not self._held
 
-    def play(self, pcm: bytes) -> None:
+    @property
+    def due_ns(self) -> int | None:
+        """When `expire` has something to do, if there is media."""
+        return None if self._incoming is None else self._incoming.due_ns
+
+    def play(self, pcm: bytes, tag: int) -> None:
         """Queue audio; report what found no room."""
-        dropped = self._playout.write(pcm)
+        dropped = self._playout.write(pcm, tag)
         if dropped:
-            self._inputs.post(PlayoutOverflowed(dropped_samples=dropped))
+            self._inputs.post(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None) -> None:
         """Drop what waits, and report it behind the last `FramePlayed` of what did not."""
         with self._playing:
-            self._inputs.post(PlayoutCleared(dropped_samples=self._playout.clear()))
+            self._inputs.post(PlayoutCleared(dropped=self._playout.clear(tags)))
 
-    def connect(self, audio: Any, codec_hz: int) -> None:
-        """Join the call's stream, a new one or the one there was, in both directions."""
-        port_hz = self._ports.rate_hz
-        gain = bridge_gain(self._rate_hz, codec_hz, port_hz)
-        audio.adjustRxLevel(gain)
-        audio.adjustTxLevel(gain)
-        if self._port is None or codec_hz != self._codec_hz:
-            self._codec_hz = codec_hz
-            tap = tap_behind(self, self._rate_hz, codec_hz, port_hz)
-            if self._port is None:
-                self._port = self._ports.lease(tap)
-            else:  # a re-INVITE has brought another codec
-                self._port.attach(tap)
-        self._end_hold(self._port)
-        audio.startTransmit(self._port)
-        self._port.startTransmit(audio)
+    def connect(
+        self, stream: Stream, *, codec_hz: int, payload_type: int, packet_ms: int, piece_ms: int
+    ) -> None:
+        """Join a stream, a new one or the one there was.
 
-    def hold(self, audio: Any | None) -> bool:
-        """Part from the stream, if there still is one; returns whether that is news.
-
-        The port is connected to itself, for only a connected port is called by the clock.
+        Args:
+            stream: attached to its socket.
+            codec_hz: of its samples.
+            payload_type: of the audio among its packets.
+            packet_ms: how long those are that it sends.
+            piece_ms: what its codec makes audio of.
         """
-        if self._port is None or self._held:
+        is_new = self._incoming is None
+        if is_new or codec_hz != self._codec_hz:
+            self._decoder_rate = _rate(codec_hz, self._rate_hz)
+            self._encoder_rate = _rate(self._rate_hz, codec_hz)
+            self._concealer = Concealer(codec_hz) if self._conceals else None
+            self._heard.clear()
+            self._said.clear()
+        self._codec_hz, self._payload_type = codec_hz, payload_type
+        if stream is not self._stream:
+            self._packet_bytes = codec_hz * packet_ms // 1000 * BYTES_PER_SAMPLE
+            stream.open(codec_hz * packet_ms // 1000, max(1, packet_ms // piece_ms))
+            stream.drain()
+            stream.on_packet = self.on_packet
+            self._stream = stream
+        if is_new or self._held:
+            self._incoming = JitterBuffer(_RTP_HZ, time.monotonic_ns())
+        self._held = False
+        if is_new or self.period_ns != packet_ms * NS_PER_MS:
+            self.period_ns = packet_ms * NS_PER_MS
+            self._pacer.add(self)
+
+    def hold(self) -> bool:
+        """Hear silence from now on, and say nothing; returns whether that is news."""
+        if self._incoming is None or self._held:
             return False
         self._held = True
-        if audio is not None:
-            audio.stopTransmit(self._port)
-            self._port.stopTransmit(audio)
-        self._port.startTransmit(self._port)
+        now_ns = time.monotonic_ns()
+        self._incoming = JitterBuffer(_RTP_HZ, now_ns)
+        self._incoming.fall_silent(now_ns)
         return True
 
+    def lose_stream(self) -> None:
+        """It is about to be destroyed: another may follow, as after a re-INVITE."""
+        self._stream = None
+
     def disconnect(self) -> None:
-        """Give the port back; the stream, if there still is one, is the stack's to end."""
-        if self._port is not None:
-            self._end_hold(self._port)
-            self._ports.release(self._port)
-            self._port = None
+        """No more media."""
+        self._pacer.remove(self)
+        if self._stream is not None:
+            self._stream.on_packet = None
+        self._stream = self._incoming = None
+        self._held = False
 
     def drop(self) -> None:
         """Forget what waits: the call is over."""
         self._playout.clear()
 
-    def take_frame(self, at_ns: int) -> bytes:
-        """See `media_ports.Tap`; its `FramePlayed` is reported before a `clear` can be answered."""
-        with self._playing:
-            pcm, played = self._silence, 0
-            if not self._held:
-                pcm, played = self._playout.read(self._frame_samples)
-            # The frame heard in this tick follows, and one wake-up of the loop is enough for both.
-            self._inputs.post(FramePlayed(samples=played, at_ns=at_ns), wake=False)
-        self._last_left = pcm
-        return pcm
+    def on_packet(self, packet: bytes, source: bytes, at_ns: int) -> bool:
+        """See `native.media.OnPacket`."""
+        stream, incoming = self._stream, self._incoming
+        if stream is None or incoming is None:
+            return False
+        described = _described(packet, source, at_ns, self._payload_type)
+        if described is None or self._held:  # not RTP; or music, which is not for us
+            switches = stream.deliver(packet, source)
+            stream.drain()
+            return switches
+        return self._take(incoming.put(described, at_ns), at_ns)
 
-    def hand_frame(self, pcm: bytes, at_ns: int) -> None:
-        """See `media_ports.Tap`; on hold it is the other side's music, which is not for us."""
-        heard = self._silence if self._held else pcm
-        if self._on_tick is not None:
-            self._on_tick(self._last_left, heard, at_ns)
-        self._inputs.post(AudioReceived(pcm=heard, at_ns=at_ns))
+    def expire(self, now_ns: int) -> None:
+        """Nothing came for a while: hear what that means."""
+        if self._incoming is not None:
+            self._take(self._incoming.expire(now_ns), now_ns)
 
-    def _end_hold(self, port: MediaPort) -> None:
-        if self._held:
-            port.stopTransmit(port)
-            self._held = False
+    def _take(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> bool:
+        """Hear what is in order now; answers whether the stream wants to send elsewhere."""
+        switches = False
+        for item in released:
+            if isinstance(item, Gap):
+                self._hear(self._filled(item), now_ns, came=False)
+            elif self._stream is not None:
+                packet, source, came_ns = item.body
+                switches |= self._stream.deliver(packet, source)
+                pcm = self._stream.drain()
+                if self._concealer is not None:
+                    self._concealer.hear(pcm)
+                self._hear(pcm, came_ns, came=True)
+        return switches
+
+    def _filled(self, gap: Gap) -> bytes:
+        """What is heard instead of what did not come."""
+        samples = gap.duration * self._codec_hz // _RTP_HZ
+        if gap.lost and self._concealer is not None:
+            return self._concealer.fill(samples)
+        return bytes(samples * BYTES_PER_SAMPLE)
+
+    def _hear(self, pcm: bytes, at_ns: int, *, came: bool) -> None:
+        """Whole frames of what has been decoded become inputs."""
+        heard = self._heard
+        heard += pcm
+        size = self._codec_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
+        while len(heard) >= size:
+            frame = self._decoder_rate(bytes(heard[:size]))
+            del heard[:size]
+            if self._on_heard is not None:
+                self._on_heard(frame, at_ns if came else None)
+            self._inputs.put(AudioReceived(pcm=frame, at_ns=at_ns))
+
+    def send(self, at_ns: int) -> None:
+        """See `pacer.Paced`; its `FramePlayed` is reported before a `clear` can be answered."""
+        said = self._said
+        while len(said) < self._packet_bytes:
+            with self._playing:
+                pcm, played = self._silence, NOTHING_PLAYED
+                if self._stream is not None and not self._held:
+                    pcm, played = self._playout.read(self._frame_samples)
+                self._leave(pcm, played, at_ns)
+            said += self._encoder_rate(pcm)
+        if self._stream is not None:
+            self._stream.put(bytes(said[: self._packet_bytes]))
+        del said[: self._packet_bytes]
+
+    def _leave(self, pcm: bytes, played: TaggedSamples, at_ns: int) -> None:
+        if self._on_left is not None:
+            self._on_left(pcm, at_ns)
+        self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
+
+
+def _described(packet: bytes, source: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:
+    """A packet, as far as the buffer cares; None: it is none of RTP."""
+    if len(packet) < _HEADER.size or packet[0] & _VERSION != _VERSION_2:
+        return None
+    flags, kind, sequence, timestamp, ssrc = _HEADER.unpack_from(packet)
+    duration = 0
+    if kind & _PAYLOAD_TYPE == payload_type:
+        begin = _HEADER.size + 4 * (flags & _SOURCES)
+        if flags & _EXTENDED and len(packet) >= begin + _EXTENSION.size:
+            begin += _EXTENSION.size + 4 * _EXTENSION.unpack_from(packet, begin)[1]
+        duration = max(0, len(packet) - begin - (packet[-1] if flags & _PADDING else 0))
+    return Packet(
+        source=ssrc,
+        sequence=sequence,
+        timestamp=timestamp,
+        duration=duration,
+        body=(packet, source, at_ns),
+    )
+
+
+def _rate(from_hz: int, to_hz: int) -> Callable[[bytes], bytes]:
+    """What changes frames from one rate to the other."""
+    return _as_it_is if from_hz == to_hz else FrameRate(from_hz, to_hz).convert
+
+
+def _as_it_is(pcm: bytes) -> bytes:
+    return pcm

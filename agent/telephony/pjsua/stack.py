@@ -13,7 +13,6 @@ import random
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,26 @@ from typing import Any
 import pjsua2
 import structlog
 
+from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.interface import FRAME_MS
-from callerside.agent.telephony.pjsua.call import reported
-from callerside.agent.telephony.pjsua.errors import PortTakenError, SipError
-from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
-from callerside.agent.telephony.pjsua.options import (
-    CALLS_PER_PROCESS,
+from callerside.agent.telephony.options import (
     Registration,
     SipOptions,
     Transport,
 )
-from callerside.agent.telephony.pjsua.thread_priority import hurried_threads
-from callerside.clock import NS_PER_MS
+from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.pjsua.call import reported
+from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
+from callerside.agent.telephony.pjsua.native.media import (
+    Bridge,
+    MediaSockets,
+    Stream,
+    Timers,
+    functions,
+)
+from callerside.agent.telephony.pjsua.native.self_test import check
+from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
+from callerside.agent.telephony.pjsua.readers import Readers
 
 _log = structlog.get_logger(__name__)
 
@@ -43,30 +50,12 @@ _DISABLED = 0
 _FIRST, _LAST = 1, 0
 """Priorities of accounts; that of one under our own name is `_LAST`, PJSUA's default."""
 
-_JITTER_MS = {"jbInit": 0, "jbMinPre": 20, "jbMaxPre": 40, "jbMax": 200}
-"""The jitter buffer: starts empty, and holds back what late packets demand. What it has grown to in
-a stall PJSIP gives away slowly: measured after one of 240 ms, 190 ms at first and below 40 ms after
-5 s (with jbMaxPre 80 it stayed at 100 ms); `pjsua.jitter_buffer` is quicker. What does not fit is
-dropped: words from before the stall are of less use than an answer in time."""
-
-_RESAMPLER_QUALITY = 4
-"""The bridge's small filter. Measured on noise, for each change of rate: 0.9 ms and -1 dB (see
-`RESAMPLER_GAIN`); the large filter, which is the default, takes 4.1 ms."""
-
-RESAMPLER_GAIN = 10 ** (1.02 / 20)
-"""What makes up for the small filter's loss."""
-
-_STRAIGHT_QUALITY = 2
-"""The bridge's linear interpolation, for legs whose rate the codec chooses: no sample that it makes
-up is ever heard (see `agent.telephony.pjsua.resampler`)."""
+_BRIDGE_HZ = 8_000
+"""Of PJSUA's conference, through which nothing goes."""
 
 _THREAD_SWITCH_S = 0.0005
-"""How long Python may make the media clock's thread wait while the loop's thread runs. With the
-default of 5 ms ticks come late, and jitter buffers grow by whole frames to make up for it."""
-
-_CLOCK_STARTS = 50
-"""A second's worth: a machine that never starts it in time has other troubles."""
-_CLOCK_LATE_NS = NS_PER_MS
+"""How long Python may make the pacer's thread wait while the loop's thread runs. With the default
+of 5 ms packets leave late, and jitter buffers grow by whole frames to make up for it."""
 
 _RTP_SEARCH = range(10_000, 32_000, 2)
 """Below the ports that Linux hands out to others (`ip_local_port_range`)."""
@@ -76,6 +65,7 @@ _SEARCH_TRIES = 200
 _ADDRESS_IN_USE = 120_000 + errno.EADDRINUSE
 """`PJ_STATUS_FROM_OS`."""
 
+_KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 _TRANSPORTS = {
     "udp": pjsua2.PJSIP_TRANSPORT_UDP,
     "tcp": pjsua2.PJSIP_TRANSPORT_TCP,
@@ -92,9 +82,17 @@ class Stack:
         self.port = 0
         self.listener = TcpListener(options.allowed_peers)
         """Those who connect to us, if `sip.transports` has TCP."""
-        self._endpoint = _Endpoint(self.listener)
+        self.lock = threading.RLock()
+        """Held by whoever may destroy a stream, and by whoever sends through one. While it is held
+        PJSIP's own locks are nobody else's: so none waits for one with Python's in its hand."""
+        self.pacer = Pacer(self.lock, self._register_pacer)
+        self.readers = Readers()
+        """What wakes the loop, as soon as it runs."""
+        self._endpoint = _Endpoint(self.listener, self.readers)
         self._transports: dict[str, int] = {}
         self._rtp_port = 0
+        self._bridge_waits = False
+        """Whether there is something for it to do."""
 
     def start(self) -> None:
         """Initialise, bind, and start.
@@ -110,14 +108,13 @@ class Stack:
         try:
             with _quiet_stdout():  # PJLIB greets there, before it can be told where to log
                 self._endpoint.libCreate()
-            with hurried_threads():
-                self._endpoint.libInit(self._endpoint_config())
-                self._start_clock()
-                self._bind()
-                if "tcp" in self.options.transports:
-                    self.listener.open(self.options.listen_host, self.port)
-                self._endpoint.libStart()
-            self._set_concealment()
+            self._endpoint.libInit(self._endpoint_config())
+            self._open_media()
+            self._bind()
+            if "tcp" in self.options.transports:
+                self.listener.open(self.options.listen_host, self.port)
+            self._endpoint.libStart()
+            self._choose_fillers()
             self.choose_codecs(self.options.codecs)
         except pjsua2.Error as error:
             self.destroy()
@@ -128,7 +125,32 @@ class Stack:
 
     def poll(self) -> None:
         """Handle what has arrived and what is due; callbacks run within."""
-        self._endpoint.libHandleEvents(0)
+        with self.lock:
+            self._endpoint.libHandleEvents(0)
+            self._sockets.poll()
+            if self._bridge_waits:
+                self._bridge_waits = False
+                self._bridge.sweep()
+
+    def poll_media(self) -> None:
+        """Take the packets of RTP that have arrived."""
+        with self.lock:
+            self._sockets.poll()
+
+    def wait_ms(self) -> int | None:
+        """Until the stack's next timer; None: there is none."""
+        return self._timers.wait_ms()
+
+    def stream_created(self, parameters: Any) -> Stream:
+        """The stream that a callback tells of (`OnStreamCreatedParam`): it is ours, not PJSUA's."""
+        self._bridge.keep_out(parameters)
+        self._bridge_waits = True
+        return self._sockets.stream(int(parameters.stream))
+
+    def stream_ends(self, parameters: Any) -> None:
+        """One is about to be destroyed (`OnStreamDestroyedParam`)."""
+        self._bridge.stream_ends(int(parameters.stream))
+        self._bridge_waits = True
 
     def choose_codecs(self, codecs: tuple[str, ...]) -> None:
         """Offer and take the given ones, in this order, and no others, from now on."""
@@ -139,29 +161,22 @@ class Stack:
                 priority = _HIGHEST_PRIORITY - codecs.index(name)
             self._endpoint.codecSetPriority(info.codecId, priority)
 
-    def _start_clock(self) -> None:
-        """The null device's clock is the media clock; it ticks every 20 ms from now on.
+    def _open_media(self) -> None:
+        library = functions()
+        self._bridge = Bridge(library)
+        self._timers = Timers(library)
+        self._sockets = MediaSockets(library, self.readers.add_media, self.readers.remove_media)
+        check(library, self._sockets)
 
-        Its phase is that of its start, so a start that came late is made again.
-        """
-        devices = self._endpoint.audDevManager()
-        phase_ms = self.options.clock_phase_ms
-        if phase_ms is None:
-            devices.setNullDev()
-            return
-        frame_ns, phase_ns = FRAME_MS * NS_PER_MS, round(phase_ms * NS_PER_MS)
-        for _ in range(_CLOCK_STARTS):
-            time.sleep((phase_ns - time.monotonic_ns()) % frame_ns / 1e9)
-            devices.setNullDev()
-            if (time.monotonic_ns() - phase_ns) % frame_ns < _CLOCK_LATE_NS:
-                return
-        _log.warning("media_clock_out_of_phase", wanted_ms=phase_ms, starts=_CLOCK_STARTS)
+    def _register_pacer(self) -> None:
+        self._endpoint.libRegisterThread("pacer")
 
-    def _set_concealment(self) -> None:
+    def _choose_fillers(self) -> None:
+        """PJMEDIA's are not used: packets come to it in order, and what is lost is filled here."""
         for info in self._endpoint.codecEnum2():
             if info.codecId.partition("/")[0] in self.options.codecs:
                 codec = self._endpoint.codecGetParam(info.codecId)
-                codec.setting.plc = self.options.conceal_loss
+                codec.setting.plc = False
                 self._endpoint.codecSetParam(info.codecId, codec)
 
     def open_line(self, transport: Transport) -> int:
@@ -171,7 +186,9 @@ class Stack:
         """
         config = pjsua2.TransportConfig()
         config.boundAddress = self.options.listen_host
-        return int(self._endpoint.transportCreate(_TRANSPORTS[transport], config))
+        opened = int(self._endpoint.transportCreate(_TRANSPORTS[transport], config))
+        self.readers.add_bound(self.line_port(opened), _KINDS[transport])
+        return opened
 
     def line_port(self, transport: int) -> int:
         """The port that such a line is bound to."""
@@ -180,6 +197,7 @@ class Stack:
 
     def close_line(self, transport: int) -> None:
         """Close such a port: nothing is sent or received by it any more."""
+        self.readers.remove_bound(self.line_port(transport))
         self._endpoint.transportClose(transport)
 
     def account_config(self, place: Registration | None = None, *, registers: bool = False) -> Any:
@@ -207,13 +225,10 @@ class Stack:
                 self._register(config, place)
         return config
 
-    def stop_media(self) -> None:
-        """Stop the media clock: no port is called any more."""
-        with contextlib.suppress(pjsua2.Error):
-            self._endpoint.audDevManager().setNoDev()
-
     def destroy(self) -> None:
         """Free everything; nothing of PJSUA2 may be used afterwards. Takes a second or so."""
+        self.pacer.stop()
+        self.readers.close()
         self.listener.close()
         gc.collect()  # what Python still holds would call into a library that is gone
         try:
@@ -228,17 +243,11 @@ class Stack:
         config.uaConfig.maxCalls = CALLS_PER_PROCESS  # we refuse what is above `max_calls`
         config.uaConfig.userAgent = self.options.user_agent
         media = config.medConfig
-        # With one rate for all legs the bridge has it too, so that audio changes its rate once, at
-        # the codec.
-        media.clockRate = media.sndClockRate = self.options.bridge_rate_hz
+        media.clockRate = media.sndClockRate = _BRIDGE_HZ
         media.ptime = media.audioFramePtime = FRAME_MS
-        one_rate = self.options.sample_rate_hz is not None
-        media.quality = _RESAMPLER_QUALITY if one_rate else _STRAIGHT_QUALITY
         media.noVad = True  # a stream without holes, whatever is in it
         media.ecTailLen = 0  # there is no loudspeaker whose echo to cancel
-        media.sndAutoCloseTime = -1  # keep the clock running between calls
-        for name, length_ms in _JITTER_MS.items():
-            setattr(media, name, length_ms)
+        media.jbInit = 0  # every packet is taken out as it is put in
         self._quieten(config.logConfig)
         return config
 
@@ -278,9 +287,11 @@ class Stack:
                 raise _bind_error(self.options, f"{port}/{name}", error) from None
             info = self._endpoint.transportGetInfo(self._transports[name])
             port = int(info.localAddress.rpartition(":")[2])
+            self.readers.add_bound(port, _KINDS[name])
         self.port = port
 
     def _unbind(self) -> None:
+        self.readers.close()
         for transport in self._transports.values():
             self._endpoint.transportClose(transport)
         self._transports.clear()
@@ -305,18 +316,23 @@ class Stack:
 class _Endpoint(pjsua2.Endpoint):  # type: ignore[misc] # the bindings have no types
     """Reports connections as they come and go."""
 
-    def __init__(self, listener: TcpListener) -> None:
+    def __init__(self, listener: TcpListener, readers: Readers) -> None:
         super().__init__()
         self._listener = listener
+        self._readers = readers
 
     def onTransportState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """Within PJSIP's accept, so before it accepts the next."""
         with reported("onTransportState"):
             if prm.type.startswith("TCP"):
+                connection = int(prm.hnd)
                 if prm.state == pjsua2.PJSIP_TP_STATE_CONNECTED:
-                    self._listener.opened(int(prm.hnd))
-                elif prm.state == pjsua2.PJSIP_TP_STATE_DESTROY:
-                    self._listener.closed(int(prm.hnd))
+                    self._listener.opened(connection)
+                    self._readers.add_connection(connection)
+                elif prm.state != pjsua2.PJSIP_TP_STATE_SHUTDOWN:  # in which it still reads
+                    self._readers.remove_connection(connection)
+                if prm.state == pjsua2.PJSIP_TP_STATE_DESTROY:
+                    self._listener.closed(connection)
 
 
 class _LogWriter(pjsua2.LogWriter):  # type: ignore[misc] # the bindings have no types

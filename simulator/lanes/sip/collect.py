@@ -15,6 +15,7 @@ import soundfile
 
 from callerside.marks import Mark, merge
 from callerside.reports.evidence import HEARD, SENT, TIMELINE
+from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.timelines import TimelineError, read_timeline
 
 CALLER_TIMELINE = "caller.jsonl"
@@ -31,7 +32,13 @@ _TAIL_MARKS = 20
 _POLL_S = 0.05
 
 
-def collect(call: str, directory: Path, work: Path | None, also: Sequence[Mark] = ()) -> list[str]:
+def collect(
+    call: str,
+    directory: Path,
+    work: Path | None,
+    also: Sequence[Mark] = (),
+    closed: ClosedFiles | None = None,
+) -> list[str]:
     """Bring together what was written about a call; returns what is missing. Blocks.
 
     Args:
@@ -39,16 +46,21 @@ def collect(call: str, directory: Path, work: Path | None, also: Sequence[Mark] 
         directory: of the call; the caller's timeline and recording are there already.
         work: where agent and server write; None when they are not ours.
         also: what the run itself has to say about the call, in order of time.
+        closed: what agent and server announce as complete. Where they do not, a timeline without
+            its closing mark is read once more when its time is up.
     """
     # By time: what befell its packets is written when the call is over.
     caller = merge([_read(directory / CALLER_TIMELINE)])
+    closed = closed or ClosedFiles()
     needed = [("caller", caller, "scenario_ended")]
     timelines = [caller]
     if work is not None:
         vanished = any(m.name == "hang_up_sent" and m.fields["how"] == "vanish" for m in caller)
         answered = any(mark.name == "call_answered" for mark in caller)
         agent = _wait_for(
+            closed,
             lambda: _agent_timelines(work, call),
+            lambda name: _is_agents(name, call),
             "call_ended",
             VANISHED_TIMEOUT_S if vanished else EVIDENCE_TIMEOUT_S,
         )
@@ -57,7 +69,9 @@ def collect(call: str, directory: Path, work: Path | None, also: Sequence[Mark] 
             for name in ("realtime_connecting", "realtime_connected")
         )
         server = _wait_for(
+            closed,
             lambda: [work / "realtime" / f"{call}.realtime.jsonl"],
+            lambda name: name == f"{call}.realtime.jsonl",
             "session_closed",
             EVIDENCE_TIMEOUT_S if connected else UNCONNECTED_TIMEOUT_S if tried else 0.0,
         )
@@ -78,7 +92,11 @@ def collect(call: str, directory: Path, work: Path | None, also: Sequence[Mark] 
 def _agent_timelines(work: Path, call: str) -> list[Path]:
     """`NAME-CALL.jsonl`, where CALL has no hyphen and NAME may."""
     found = sorted((work / "agent").glob(f"{call}-*.jsonl"))
-    return [path for path in found if path.stem.rpartition("-")[0] == call]
+    return [path for path in found if _is_agents(path.name, call)]
+
+
+def _is_agents(name: str, call: str) -> bool:
+    return Path(name).stem.rpartition("-")[0] == call
 
 
 def _move_audio(call: str, directory: Path, work: Path) -> None:
@@ -112,14 +130,25 @@ def _later_sessions(first: Path) -> Iterator[Path]:
         number += 1
 
 
-def _wait_for(paths: Callable[[], list[Path]], last_mark: str, timeout_s: float) -> list[Mark]:
-    """The marks of the files, once the closing one is there or time is up."""
+def _wait_for(
+    closed: ClosedFiles,
+    paths: Callable[[], list[Path]],
+    concerns: Callable[[str], bool],
+    last_mark: str,
+    timeout_s: float,
+) -> list[Mark]:
+    """The marks of the files, once the closing one is there or time is up.
+
+    They are read at once, when one of them is announced as complete, and when time is up: never
+    more often than there are announcements.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
+        seen = closed.count
         marks = [mark for path in paths() for mark in _read(path)]
         if _is_over(marks, last_mark) or time.monotonic() > deadline:
             return marks
-        time.sleep(_POLL_S)
+        closed.wait(seen, concerns, deadline - time.monotonic())
 
 
 def _is_over(marks: Sequence[Mark], last_mark: str) -> bool:

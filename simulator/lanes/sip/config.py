@@ -7,18 +7,12 @@ from typing import Any
 
 import yaml
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
+from callerside.yaml.versions import NEWEST
 
 _SIP_PORT = 5060
-
-AGENT_CLOCK_PHASE_MS = 0.0
-CALLER_CLOCK_PHASE_MS = 10.0
-"""Where in a frame's 20 ms the media clocks tick. A packet takes no time on loopback, so it waits
-for the other end's next tick: for 10 ms each way if the clocks tick half a frame apart. If they
-tick together, as chance may have it, it is 20 ms one way and none the other, where a packet that is
-late by a moment leaves a hole, and a frame more in the jitter buffer. There and back it is 20 ms
-always."""
 
 
 def write_scripts(planned_calls: Sequence[PlannedCall], folder: Path) -> None:
@@ -31,17 +25,22 @@ def write_scripts(planned_calls: Sequence[PlannedCall], folder: Path) -> None:
 
 
 def agent_config(
-    planned_calls: Sequence[PlannedCall], realtime_base: str, work: Path, *, relayed: bool = False
+    planned_calls: Sequence[PlannedCall],
+    realtime_base: str,
+    work: Path,
+    *,
+    relayed: bool = False,
+    engine: EngineChoice = "auto",
 ) -> dict[str, Any]:
     """The agent's configuration for a run: one route for each call, each at its own path.
 
     `relayed`: the caller's relay stands between, where the agent says that it is.
     """
     sip: dict[str, Any] = {
+        "engine": engine,
         "host": "127.0.0.1",
         "port": 0,
         "rtp_port": 0,
-        "clock_phase_ms": AGENT_CLOCK_PHASE_MS,
     }
     if relayed:
         sip["rtp_public_host"] = RelayAddresses().agent
@@ -78,9 +77,10 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "OPENAI_API_KEY": "no-key-is-needed-for-the-fake", "PYTHONUNBUFFERED": "1"}
 
 
-def write_yaml(path: Path, data: Any) -> None:
-    """Write data as YAML for people to read."""
-    path.write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
+def write_yaml(path: Path, data: Mapping[str, Any]) -> None:
+    """Write settings or a script as YAML for people to read."""
+    text = yaml.safe_dump({"version": NEWEST, **data}, allow_unicode=True, sort_keys=False)
+    path.write_text(text, encoding="utf-8")
 
 
 def _with_cache(agent: Mapping[str, Any], work: Path, cache: str) -> dict[str, Any]:

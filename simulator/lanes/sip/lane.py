@@ -13,10 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from callerside.agent.telephony.engine import EngineChoice
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.child_process import ChildProcess
+from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
 from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
@@ -29,6 +32,7 @@ from callerside.simulator.lanes.sip.process_pair import (
     child,
 )
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
+from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.steps import Vanish
 
 UNANSWERED_S = 66.0
@@ -46,6 +50,8 @@ class SipLane:
         calls_at_once: how many places there must be.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent
             of its own for every pair.
+        engine: the agent's SIP engine.
+        caller_engine: the caller's.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
     """
@@ -58,14 +64,20 @@ class SipLane:
         *,
         calls_at_once: int = CALLS_A_PAIR,
         calls_a_worker: int | None = None,
+        engine: EngineChoice = "auto",
+        caller_engine: EngineChoice = "auto",
         agent_uri: str | None = None,
     ) -> None:
         self._planned_calls = planned_calls
         self._calls = directory / CALLS
         self._work = directory / "work"
+        self._engine = engine
+        self._caller_engine = caller_engine
         self._agent_uri = agent_uri
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
+        self._closed = ClosedFiles()
+        self._speech = SpeechFiles(self._work / "speech", CALLER_RATE_HZ)
         self._watching = contextlib.AsyncExitStack()
         count = -(-calls_at_once // (calls_a_worker or CALLS_A_PAIR))
         shared = self._agent("", "", count) if calls_a_worker else None
@@ -89,16 +101,19 @@ class SipLane:
             name,
             self._work / "logs",
             on_phase,
+            self._speech,
             agent=agent or self._agent(name, kind),
             worker=worker if agent else 0,
             agent_uri=self._agent_uri or "",
             kind=kind,
+            engine=self._caller_engine,
         )
 
     def _agent(self, name: str, kind: Kind, workers: int = 1) -> ChildProcess | None:
         if self._agent_uri is not None:
             return None
-        return agent_process(name, self._config(kind), self._work / "logs", workers=workers)
+        logs = self._work / "logs"
+        return agent_process(name, self._config(kind), logs, self._closed.take, workers=workers)
 
     def _config(self, kind: Kind) -> Path:
         return self._work / ("agent-relayed.yaml" if kind == "relayed" else "agent.yaml")
@@ -157,7 +172,9 @@ class SipLane:
             verdict, detail = await pair.play(planned, directory)
             work = None if self._agent_uri else self._work
             stalls = self._stall_marks(planned, started_ns)
-            missing = await asyncio.to_thread(collect, planned.name, directory, work, stalls)
+            missing = await asyncio.to_thread(
+                collect, planned.name, directory, work, stalls, self._closed
+            )
         finally:
             pair.busy -= 1
             release_s = UNANSWERED_S if _vanishes(planned) else 0
@@ -196,12 +213,17 @@ class SipLane:
         write_scripts(self._planned_calls, scripts)
         arguments = ["serve", "--host", "127.0.0.1", "--port", "0"]
         arguments += ["--scripts", str(scripts), "--timelines", str(timelines), "--keep-audio"]
-        self._fake = child("fake-realtime", "callerside.fakes.cli", arguments, self._work / "logs")
+        arguments.append("--announce")
+        logs = self._work / "logs"
+        module = "callerside.fakes.cli"
+        self._fake = child("fake-realtime", module, arguments, logs, self._closed.take)
         await self._fake.start()
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
         for kind in {pair.kind for pair in self._pairs}:
             relayed = kind == "relayed"
-            config = agent_config(self._planned_calls, base, self._work, relayed=relayed)
+            config = agent_config(
+                self._planned_calls, base, self._work, relayed=relayed, engine=self._engine
+            )
             write_yaml(self._config(kind), config)
 
     async def _stop(self) -> None:

@@ -1,7 +1,8 @@
 """A pair of processes of the sip lane: a caller's, and that of the agent that it calls.
 
-PJSUA2 carries four calls in a process, so a run with more at once has several pairs. The agent is
-the pair's own process, or a worker of one that several pairs share, or one that somebody else runs.
+An engine carries so many calls in a process, so a run with more at once has several cells. The
+agent is the cell's own process, or a worker of one that several cells share, or one that somebody
+else runs.
 """
 
 import asyncio
@@ -12,19 +13,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from callerside.agent.telephony.engine import EngineChoice
+from callerside.audio_files import AudioFileError
 from callerside.child_processes import command
 from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
+from callerside.simulator.lanes.sip.order import Order
+from callerside.simulator.lanes.sip.speech_files import SpeechFiles
+from callerside.speech.synthesis import VoiceError
 
 CALLS_A_PAIR = 4
-"""What pjsua2, as packaged, can carry in one process."""
+"""What every engine can carry in one process."""
 CALLS_A_CORE = 3
 MOST_CALLS_AT_ONCE = 12
 """Measured on two cores (docs/metrics.md): with eight calls at once the metrics are those of four,
 and so is the harness's own error; six leave room for what else a machine does."""
 ANSWER_MARGIN_S = 20.0
-"""Beyond a scenario's own time limit: preparing its speech, hanging up, writing the recording."""
+"""Beyond a scenario's own time limit: reading its speech, hanging up, writing the recording."""
 
 PhaseSink = Callable[[str, str], None]
 
@@ -47,13 +53,16 @@ class ProcessPair:
         name: str,
         logs: Path,
         on_phase: PhaseSink,
+        speech: SpeechFiles,
         *,
         agent: ChildProcess | None = None,
         worker: int = 0,
         agent_uri: str = "",
         kind: Kind = "",
+        engine: EngineChoice = "auto",
     ) -> None:
         self._on_phase = on_phase
+        self._speech = speech
         self._worker = worker
         self._foreign_uri = agent_uri
         self.places = asyncio.Semaphore(CALLS_A_PAIR)
@@ -63,7 +72,7 @@ class ProcessPair:
         self.busy = 0
         """Calls under way, and those that wait for a place."""
         self.agent = agent
-        arguments = ["--relay"] if kind == "relayed" else []
+        arguments = ["--engine", engine, *(["--relay"] if kind == "relayed" else [])]
         if agent_uri:
             arguments += ["--host", address_towards(agent_uri)]
         self.caller = caller_process(name, arguments, logs, self._on_caller_line)
@@ -79,9 +88,13 @@ class ProcessPair:
         Raises:
             ProcessError: a process of the pair has died.
         """
+        try:
+            audio = await asyncio.to_thread(self._speech.of, planned.scenario)
+        except (AudioFileError, VoiceError, OSError) as error:  # gone since the run began
+            return "error", f"the caller's speech cannot be made: {error}"
         result = asyncio.get_running_loop().create_future()
         self._results[planned.name] = result
-        self.caller.send_line(json.dumps(self._order(planned, directory)))
+        self.caller.send_line(self._order(planned, audio, directory).to_line())
         limit_s = planned.scenario.time_limit / 1000 + ANSWER_MARGIN_S
         deaths = [asyncio.create_task(process.died.wait()) for process in self.processes]
         try:
@@ -111,19 +124,19 @@ class ProcessPair:
         about = [line for line in lines if planned.name in line]
         return (about or lines)[-count:]
 
-    def _order(self, planned: PlannedCall, directory: Path) -> dict[str, object]:
+    def _order(self, planned: PlannedCall, audio: dict[str, str], directory: Path) -> Order:
         uri = self._foreign_uri
         if self.agent is not None:  # the called number says which call this is
             address = self.agent.ready_line.split()[1 + self._worker]
             uri = address.replace("sip:", f"sip:{planned.name}@", 1)
-        return {
-            "call": planned.name,
-            "path": str(planned.scenario.path),
-            "scenario": planned.scenario.name,
-            "uri": uri,
-            "seed": planned.seed,
-            "directory": str(directory),
-        }
+        return Order(
+            call=planned.name,
+            scenario=planned.scenario.model_dump_json(),
+            audio=audio,
+            uri=uri,
+            seed=planned.seed,
+            directory=str(directory),
+        )
 
     def _on_caller_line(self, line: str) -> None:
         with contextlib.suppress(json.JSONDecodeError):
@@ -135,10 +148,22 @@ class ProcessPair:
                 result.set_result((message["verdict"], message["detail"]))
 
 
-def agent_process(name: str, config: Path, logs: Path, *, workers: int = 1) -> ChildProcess:
-    """An agent of ours; with several workers, a supervisor and they."""
+def agent_process(
+    name: str,
+    config: Path,
+    logs: Path,
+    on_line: Callable[[str], None] | None = None,
+    *,
+    workers: int = 1,
+) -> ChildProcess:
+    """An agent of ours; with several workers, a supervisor and they.
+
+    `on_line` gets its announcements of timelines that are complete.
+    """
     arguments = ["serve", "--config", str(config), "--workers", str(workers)]
-    return child(f"agent{name}", "callerside.agent.cli", arguments, logs)
+    if on_line is not None:
+        arguments.append("--announce")
+    return child(f"agent{name}", "callerside.agent.cli", arguments, logs, on_line)
 
 
 def caller_process(

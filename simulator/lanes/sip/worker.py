@@ -1,11 +1,11 @@
-"""The caller's process: one pjsua2 endpoint, up to four scripted calls at once.
+"""The caller's process: one telephone, as many scripted calls at once as its engine holds.
 
-With `--relay` every call's RTP passes a relay, where a scenario's `network` befalls it. `--host` is
-the address of this machine to call from, 127.0.0.1 without it.
+`--engine` is the SIP engine. With `--relay` every call's RTP passes a relay, where a scenario's
+`network` befalls it. `--host` is the address of this machine to call from, 127.0.0.1 without it.
 
 It gets the calls to make on standard input, one JSON object a line:
 
-    {"call": "...", "path": "scenarios/x.yaml", "scenario": "x", "uri": "sip:...", "seed": 1,
+    {"call": "...", "scenario": "(JSON)", "audio": {"0": "a.wav"}, "uri": "sip:...", "seed": 1,
      "directory": "where the evidence goes"}
 
 and reports on standard output, likewise, `{"call", "phase"}` while a call runs and
@@ -20,55 +20,47 @@ import json
 import random
 import signal
 import sys
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from callerside.agent.service.signals import keep_what_is_there
-from callerside.agent.telephony.pjsua.errors import SipError
-from callerside.agent.telephony.pjsua.options import SipOptions
+from callerside.agent.telephony.engine import CHOICES, Engine
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.options import SipOptions
 from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
 from callerside.reports.evidence import SAID, write_said
 from callerside.simulator.caller.audio.placement import place
-from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
+from callerside.simulator.lanes.sip.order import MAX_BYTES, Order
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
-from callerside.simulator.lanes.sip.telephone import CallerEndpoint, SipCallerLeg
-from callerside.simulator.scenario.loader import load
+from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 from callerside.simulator.scenario.model import Scenario
 from callerside.timelines import TimelineWriter
 
 PHASE_TICK_S = 0.1
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """One call to make, as the runner asked for it."""
-
-    call: str
-    path: str
-    scenario: str
-    uri: str
-    seed: int
-    directory: str
-
-
 class CallerProcess:
     """Takes orders and makes calls."""
 
-    def __init__(self, host: str = "127.0.0.1", relay: RelayAddresses | None = None) -> None:
+    def __init__(
+        self, engine: Engine, host: str = "127.0.0.1", relay: RelayAddresses | None = None
+    ) -> None:
         self._host = host
-        self._endpoint = CallerEndpoint(
-            SipOptions(user_agent="callerside-caller", listen_host=host), relay
+        options = SipOptions(
+            user_agent="callerside-caller",
+            listen_host=host,
+            max_calls=engine.profile.calls_a_process,
         )
+        self._endpoint = CallerEndpoint(engine, options, relay)
         self._lag = LagWatch()
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -92,10 +84,10 @@ class CallerProcess:
 
     async def _read_orders(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
-        stream = asyncio.StreamReader(limit=1 << 20)
+        stream = asyncio.StreamReader(limit=MAX_BYTES)
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(stream), sys.stdin)
         async for line in stream:
-            order = Order(**json.loads(line))
+            order = Order.from_line(line)
             call = asyncio.create_task(self._take(order))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
@@ -113,12 +105,12 @@ class CallerProcess:
         _report({"call": order.call, "verdict": verdict, "detail": detail})
 
     async def _call(self, order: Order) -> tuple[str, str]:
-        scenario = _scenario(order.path, order.scenario)
-        audio = await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
+        scenario = order.resolved()
+        audio = await asyncio.to_thread(order.read_audio, CALLER_RATE_HZ)
         directory = Path(order.directory)
         timeline = TimelineWriter(directory / "caller.jsonl")
         try:
-            leg = self._endpoint.new_call(
+            placed = self._endpoint.new_call(
                 user=scenario.caller.user,
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
@@ -132,14 +124,14 @@ class CallerProcess:
             scenario,
             audio,
             uri=order.uri,
-            rate_hz=leg.sample_rate_hz,
+            rate_hz=placed.leg.sample_rate_hz,
             rng=random.Random(order.seed),
         )
         loop = asyncio.get_running_loop()
         finished: asyncio.Future[Finish] = loop.create_future()
         driver = CallerDriver(
             machine,
-            leg,
+            placed.leg,
             LoopClock(loop),
             timeline,
             call=order.call,
@@ -148,7 +140,7 @@ class CallerProcess:
         self._lag.begin(order.call)
         driver.start()
         finish = await self._show_phases_until(finished, driver, order.call)
-        await self._keep_evidence(order.call, machine, leg, timeline, directory)
+        await self._keep_evidence(order.call, machine, placed, timeline, directory)
         return finish.verdict, finish.detail
 
     async def _show_phases_until(
@@ -166,18 +158,20 @@ class CallerProcess:
         self,
         call: str,
         machine: CallerMachine,
-        leg: SipCallerLeg,
+        placed: PlacedCall,
         timeline: TimelineWriter,
         directory: Path,
     ) -> None:
         worst_ms = self._lag.end(call)
         now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
-        started_at_ns = leg.recorder.started_at_ns
+        started_at_ns = placed.recorder.started_at_ns
         if started_at_ns is not None:
             _mark(timeline, started_at_ns, call, "recording_started", sample_rate_hz=CALLER_RATE_HZ)
-            await asyncio.to_thread(leg.recorder.save, directory / "call.wav")
-            await asyncio.to_thread(_keep_said, machine, leg, started_at_ns, directory)
-        for direction, episodes in leg.impairments.items():
+            await asyncio.to_thread(
+                placed.recorder.save, directory / "call.wav", directory / "arrivals.jsonl"
+            )
+            await asyncio.to_thread(_keep_said, machine, placed, started_at_ns, directory)
+        for direction, episodes in placed.impairments.items():
             for struck in episodes:
                 _mark(
                     timeline,
@@ -191,11 +185,11 @@ class CallerProcess:
 
 
 def _keep_said(
-    machine: CallerMachine, leg: SipCallerLeg, started_at_ns: int, directory: Path
+    machine: CallerMachine, placed: PlacedCall, started_at_ns: int, directory: Path
 ) -> None:
     """Beside the recording: what of it the caller said, to the sample."""
-    mouth, _ = leg.recorder.channels()
-    said = place(machine.said, to_samples(mouth), leg.recorder.rate_hz, started_at_ns)
+    mouth, _ = placed.recorder.channels()
+    said = place(machine.said, to_samples(mouth), placed.recorder.rate_hz, started_at_ns)
     write_said(directory / SAID, said)
 
 
@@ -208,11 +202,6 @@ def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:
         "to_agent": Impairer(to_agent, random.Random(f"{seed}/network to_agent")),
         "to_caller": Impairer(to_caller, random.Random(f"{seed}/network to_caller")),
     }
-
-
-@cache
-def _scenario(path: str, name: str) -> Scenario:
-    return next(scenario for scenario in load([Path(path)]) if scenario.name == name)
 
 
 def _mark(timeline: TimelineWriter, at_ns: int, call: str, name: str, **fields: Any) -> None:
@@ -229,9 +218,10 @@ def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--relay", action="store_true")
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--engine", choices=CHOICES, default="auto")
     given = parser.parse_args()
     relay = RelayAddresses() if given.relay else None
-    asyncio.run(CallerProcess(given.host, relay).run())
+    asyncio.run(CallerProcess(choose(given.engine), given.host, relay).run())
 
 
 if __name__ == "__main__":

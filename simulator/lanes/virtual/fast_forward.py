@@ -95,6 +95,6 @@ class LineBeat:
         agent, caller = self._agent, self._caller
         first, second = (agent, caller) if agent.due_ns < caller.due_ns else (caller, agent)
         sent = {media: media.take_frames(frames) for media in (first, second)}
-        heard = {media: media.sends.carry(sent[media], frames) for media in (first, second)}
-        first.pass_frames(sent[first], heard[second], frames)
-        second.pass_frames(sent[second], heard[first], frames)
+        heard = {media: media.sends.carry(sent[media][0], frames) for media in (first, second)}
+        first.pass_frames(*sent[first], heard[second], frames)
+        second.pass_frames(*sent[second], heard[first], frames)

@@ -9,7 +9,7 @@ What it does not show: SIP messages and their retransmission, RTP headers, and c
 such as G.722, whose audio passes unchanged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -30,6 +30,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
     RtpMeasured,
+    TaggedSamples,
     TransferProgressed,
     TransferRequested,
 )
@@ -158,18 +159,18 @@ class VirtualLeg:
             give_up_ns = self._clock.now_ns() + _ACK_TIMEOUT_MS * NS_PER_MS
             self._ack_timer = self._clock.call_at(give_up_ns, self._on_no_ack)
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         """See `CallLeg.play`."""
         if self._state == "over":
             return
-        dropped = self.media.play(pcm)
+        dropped = self.media.play(pcm, tag)
         if dropped:
-            self._notify_soon(PlayoutOverflowed(dropped_samples=dropped))
+            self._notify_soon(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         """See `CallLeg.clear`."""
         if self._state != "over":
-            self._notify_soon(PlayoutCleared(dropped_samples=self.media.clear()))
+            self._notify_soon(PlayoutCleared(dropped=self.media.clear(tags)))
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`."""
@@ -258,7 +259,7 @@ class VirtualLeg:
             self.media.start()
             self._notify(MediaReady(codec=self._options.codec))
 
-    def _on_frames(self, _sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
+    def _on_frames(self, _sent: bytes, played: TaggedSamples, heard: bytes, at_ns: int) -> None:
         report = self._on_input or self._notify
         if self.reports_each_frame:
             size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
@@ -269,7 +270,7 @@ class VirtualLeg:
                 told_ns += self.media.frame_ns
         else:
             report(AudioReceived(pcm=heard, at_ns=at_ns))
-        report(FramePlayed(samples=played_samples, at_ns=at_ns))
+        report(FramePlayed(played=played, at_ns=at_ns))
 
     def _on_timeout(self) -> None:
         self._send(partial(self._peer.take_hang_up, self._side, 200))

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from callerside.agent.telephony.interface import FRAME_MS, HungUp
+from callerside.agent.telephony.interface import FRAME_MS, HungUp, TaggedSamples
 from callerside.simulator.caller.recorder import Recording
 from callerside.simulator.lanes.virtual.clock import VirtualClock
 from callerside.simulator.lanes.virtual.fast_forward import LineBeat
@@ -94,7 +94,7 @@ class VirtualCallerLeg(VirtualLeg):
             self.media.silent = held
             self._send(partial(self._peer.take_hold, held))
 
-    def _on_frames(self, sent: bytes, played_samples: int, heard: bytes, at_ns: int) -> None:
+    def _on_frames(self, sent: bytes, played: TaggedSamples, heard: bytes, at_ns: int) -> None:
         if self._recording_since_ns is None:
             self._recording_since_ns = at_ns
         room = self._max_recording_bytes - self._recorded_bytes
@@ -102,4 +102,4 @@ class VirtualCallerLeg(VirtualLeg):
             self._recorded_bytes += len(sent)
             self._mouth.append(sent[:room])
             self._ear.append(heard[:room])
-        super()._on_frames(sent, played_samples, heard, at_ns)
+        super()._on_frames(sent, played, heard, at_ns)

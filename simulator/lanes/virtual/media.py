@@ -7,9 +7,9 @@ pieces: G.711 quantises every sample by itself, so that frames would give the sa
 `virtual.fast_forward` makes both ends tick, and several frames at once where that is the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
-from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.telephony.interface import FRAME_MS, NOTHING_PLAYED, TaggedSamples
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import AudioFormat, Encoding
 from callerside.clock import NS_PER_MS
@@ -22,9 +22,9 @@ MANY_FRAMES = 1 << 30
 
 _QUANTISED: dict[str, Encoding] = {"PCMU": "pcmu", "PCMA": "pcma"}
 
-OnFrames = Callable[[bytes, int, bytes, int], None]
-"""Called at each tick, or for several: what left, how many samples of it came from `play`, what was
-heard, and when the (last) tick was."""
+OnFrames = Callable[[bytes, TaggedSamples, bytes, int], None]
+"""Called at each tick, or for several: what left, what of it came from `play`, what was heard, and
+when the (last) tick was."""
 
 
 class VirtualMedia:
@@ -97,16 +97,16 @@ class VirtualMedia:
         """Tick no more."""
         self.due_ns = NEVER_NS
 
-    def play(self, pcm: bytes) -> int:
+    def play(self, pcm: bytes, tag: int) -> int:
         """Queue audio; returns how many samples found no room."""
         if self._codec is not None:
             pcm = self._codec.quantise(pcm)
         self._playing = True
-        return self._playout.write(pcm)
+        return self._playout.write(pcm, tag)
 
-    def clear(self) -> int:
-        """Drop what waits; returns how many samples that was."""
-        return self._playout.clear()
+    def clear(self, tags: Collection[int] | None) -> TaggedSamples:
+        """Drop what waits; returns what that was."""
+        return self._playout.clear(tags)
 
     def tick(self) -> None:
         """One frame leaves, one is heard."""
@@ -115,9 +115,9 @@ class VirtualMedia:
         self.sequence = self._clock.take_sequence()
         if self._playing and not self.silent:
             sent, played = self._playout.read(self._frame_samples)
-            self._playing = played == self._frame_samples
+            self._playing = sum(count for _, count in played) == self._frame_samples
         else:
-            sent, played = self._silence, 0
+            sent, played = self._silence, NOTHING_PLAYED
         heard = self.hears.receive(at_ns)
         if self.silent:
             heard = self._silence
@@ -145,17 +145,17 @@ class VirtualMedia:
         size = 2 * frames * self._frame_samples
         return self.sends.coming(self._playout.peek(size) if self._playing else bytes(size))
 
-    def take_frames(self, frames: int) -> bytes:
-        """The next frames that leave; no more than `frames_alike`."""
+    def take_frames(self, frames: int) -> tuple[bytes, TaggedSamples]:
+        """The next frames that leave, and what of them is ours; no more than `frames_alike`."""
         if self._playing:
-            return self._playout.read(frames * self._frame_samples)[0]
-        return bytes(2 * frames * self._frame_samples)
+            return self._playout.read(frames * self._frame_samples)
+        return bytes(2 * frames * self._frame_samples), NOTHING_PLAYED
 
-    def pass_frames(self, sent: bytes, heard: bytes, frames: int) -> None:
-        """Tick so many times at once; `sent` is what `take_frames` gave."""
+    def pass_frames(self, sent: bytes, played: TaggedSamples, heard: bytes, frames: int) -> None:
+        """Tick so many times at once; `sent` and `played` are what `take_frames` gave."""
         last_ns = self._heard_at_ns = self.due_ns + (frames - 1) * self.frame_ns
         self.due_ns = last_ns + self.frame_ns
         self._clock.skip_to(last_ns)
         self.sequence = self._clock.take_sequence()
         self._packets_seen = self.hears.received_packets
-        self._on_frames(sent, len(sent) // 2 if self._playing else 0, heard, last_ns)
+        self._on_frames(sent, played, heard, last_ns)

@@ -1,7 +1,7 @@
 """What became of the agent's audio, item by item, counted anew from the trace of its machine.
 
-The agent tracks what has left. `replay_playout` counts again, in a simpler way, from the effects
-and inputs alone: two counts of the same thing, made by different means, must agree
+The agent counts what has left by the leg's tags. `replay_playout` counts it anew, from the order of
+the effects and the lengths in the inputs: two counts, made by different means, must agree
 (`simulator.lanes.virtual.audio_invariants`).
 """
 
@@ -66,8 +66,8 @@ class _PlayoutReplay:
         self._items: dict[
             int, str
         ] = {}  # by the identity of a delta's bytes, which the trace keeps
-        self._waiting: deque[list[Any]] = deque()  # [item or "", samples]
-        self._clearing: deque[list[Any]] = deque()  # the same, of what is to be dropped
+        self._waiting: dict[int, list[Any]] = {}  # by tag: [item or "", samples]
+        self._clears: deque[frozenset[int]] = deque()  # tags of what is to be dropped
         self._played: defaultdict[str, int] = defaultdict(int)
         self._interrupted: dict[str, int] = {}
         self._protected = _greeting_items(traced)
@@ -77,12 +77,12 @@ class _PlayoutReplay:
             self._take_in(step)
             for effect in step.effects:
                 if isinstance(effect, events.Play):
-                    self._waiting.append([self._item_of(effect.pcm), len(effect.pcm) // 2])
+                    waiting = self._waiting.setdefault(effect.tag, [self._item_of(effect.pcm), 0])
+                    waiting[1] += len(effect.pcm) // 2
                     self._note_waiting(step.at_ns)
                 elif isinstance(effect, events.ClearPlayout):
                     # A frame that has left already may yet be reported, up to `PlayoutCleared`.
-                    self._clearing.extend(self._waiting)
-                    self._waiting.clear()
+                    self._clears.append(effect.tags)
                 elif isinstance(effect, events.SendEvent):
                     self._note_truncation(step.at_ns, effect.event)
         return self._model
@@ -100,9 +100,10 @@ class _PlayoutReplay:
         if isinstance(given, FramePlayed):
             self._leave(given.samples, given.at_ns)
         elif isinstance(given, PlayoutCleared):
-            self._clearing.clear()
+            for tag in self._clears.popleft():
+                self._waiting.pop(tag, None)
         elif isinstance(given, PlayoutOverflowed):
-            self._overflow(given.dropped_samples)
+            self._waiting[given.tag][1] -= given.dropped_samples
         elif isinstance(given, RealtimeEvent):
             kind = given.event.get("type")
             if kind in _DELTAS:
@@ -115,34 +116,27 @@ class _PlayoutReplay:
                 self._note_interruption(step.at_ns)
 
     def _leave(self, samples: int, at_ns: int) -> None:
-        while samples and (queue := self._clearing or self._waiting):
-            head = queue[0]
+        while samples and self._waiting:
+            tag, head = next(iter(self._waiting.items()))
             item, share = head[0], min(samples, head[1])
             samples -= share
             head[1] -= share
             if not head[1]:
-                queue.popleft()
+                del self._waiting[tag]
             self._played[item] += share
             if item in self._interrupted and at_ns > self._interrupted[item] + _STOP_LIMIT_NS:
                 self._model.overstayed.append((at_ns, item))
 
-    def _overflow(self, samples: int) -> None:
-        while samples and self._waiting:
-            tail = self._waiting[-1]
-            share = min(samples, tail[1])
-            samples -= share
-            tail[1] -= share
-            if not tail[1]:
-                self._waiting.pop()
-
     def _note_waiting(self, at_ns: int) -> None:
-        waiting_ms = sum(samples for _, samples in self._waiting) * 1000 / self._rate_hz
+        dropping = frozenset[int]().union(*self._clears)
+        waiting = sum(one[1] for tag, one in self._waiting.items() if tag not in dropping)
+        waiting_ms = waiting * 1000 / self._rate_hz
         if waiting_ms > self._traced.settings.playout.max_ms:
             self._model.overfilled.append((at_ns, waiting_ms))
 
     def _note_interruption(self, at_ns: int) -> None:
         if self._traced.settings.turns.barge_in:
-            for item, _ in self._waiting:
+            for item, _ in self._waiting.values():
                 if item and item not in self._protected:
                     self._interrupted.setdefault(item, at_ns)
 

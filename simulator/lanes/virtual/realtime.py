@@ -22,9 +22,10 @@ from callerside.agent.realtime.interface import (
     RealtimeGarbage,
     RealtimeInput,
 )
-from callerside.clock import Clock, Timer, ms_to_ns
+from callerside.clock import Clock, ms_to_ns
 from callerside.fakes.session import interface
 from callerside.marks import MarkSink
+from callerside.timers import TimerSet
 
 _Ended = interface.RefuseConnection | interface.CloseConnection | interface.DropConnection
 _Carried = (
@@ -144,7 +145,7 @@ class VirtualRealtimeConnection:
         self._keep = keep
         self._on_input: Callable[[RealtimeInput], None] | None = None
         self._unsent: list[Event] | None = []  # None: the handshake is done
-        self._timers: dict[str, Timer] = {}
+        self._timers = TimerSet[str](clock, lambda name: self._serve(interface.TimerFired(name)))
         self._server_open = False
 
     # The client's end
@@ -233,10 +234,9 @@ class VirtualRealtimeConnection:
             case interface.SendEvent(event):
                 self._to_client(RealtimeEvent(event=event))
             case interface.SetTimer(name, at_ns):
-                self._cancel(name)
-                self._timers[name] = self._clock.call_at(at_ns, partial(self._fire, name))
+                self._timers.set(name, at_ns)
             case interface.CancelTimer(name):
-                self._cancel(name)
+                self._timers.cancel(name)
             case interface.AcceptConnection():
                 self._to_client(RealtimeConnected())
             case interface.SendText(text):
@@ -251,19 +251,9 @@ class VirtualRealtimeConnection:
             case unknown:
                 assert_never(unknown)
 
-    def _fire(self, name: str) -> None:
-        del self._timers[name]
-        self._serve(interface.TimerFired(name))
-
-    def _cancel(self, name: str) -> None:
-        if timer := self._timers.pop(name, None):
-            timer.cancel()
-
     def _end_server(self) -> None:
         self._server_open = False
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._timers.cancel_all()
 
     # Between them
 

@@ -43,7 +43,9 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     PlayoutCleared,
     PlayoutOverflowed,
+    TaggedSamples,
 )
+from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.clock import NS_PER_MS
 
 FRAME = bytes(960)
@@ -64,8 +66,9 @@ class CallMachineModel(RuleBasedStateMachine):
         self.state = State.CALL_RECEIVED
         self.now_ns = 10**9
         self.timers: dict[Timer, int] = {}
-        self.queued = 0
-        self.clearing: list[int] = []
+        self.buffer = PlayoutBuffer(24_000)
+        self.overflowed: list[PlayoutOverflowed] = []
+        self.clearing: list[TaggedSamples] = []
         self.hung_up = self.finished = False
         self.made = 0
         self.keys: list[str] = []
@@ -96,7 +99,7 @@ class CallMachineModel(RuleBasedStateMachine):
             self.session_is_updated()
             self.the_cache_answers(known=True, damage=None)
             self.fire(Timer.GREETING_DUE)
-            while self.queued:
+            while self.buffer:
                 self.frames_pass(1)
 
     def tell(self, given: CallInput) -> None:
@@ -116,16 +119,17 @@ class CallMachineModel(RuleBasedStateMachine):
                 target = State(fields["to"])
                 assert target in TRANSITIONS[self.state].values()
                 self.state = target
-            case events.Play(pcm=pcm):
+            case events.Play(pcm=pcm, tag=tag):
                 assert not self.hung_up, "audio after hanging up"
                 assert pcm
                 assert len(pcm) % 2 == 0
-                self.queued += len(pcm) // 2
+                dropped = self.buffer.write(pcm, tag)
+                told = PlayoutOverflowed(tag=tag, dropped_samples=dropped)
+                self.overflowed += [told] * bool(dropped)
             case events.SendEvent():
                 assert not self.hung_up, f"{effect.event['type']} after hanging up"
-            case events.ClearPlayout():
-                self.clearing.append(self.queued)
-                self.queued = 0
+            case events.ClearPlayout(tags=tags):
+                self.clearing.append(self.buffer.clear(tags))
             case events.SetTimer(timer=timer, at_ns=at_ns):
                 assert at_ns >= self.now_ns
                 self.timers[timer] = at_ns
@@ -162,21 +166,19 @@ class CallMachineModel(RuleBasedStateMachine):
     @rule(frames=st.integers(1, 20))
     def frames_pass(self, frames: int) -> None:
         for _ in range(frames):
-            played = min(self.queued, 480)
-            self.queued -= played
+            _, played = self.buffer.read(480)
             self.tell(AudioReceived(pcm=FRAME, at_ns=self.now_ns))
-            self.tell(FramePlayed(samples=played, at_ns=self.now_ns))
+            self.tell(FramePlayed(played=played, at_ns=self.now_ns))
 
     @precondition(lambda self: self.clearing)
     @rule()
     def playout_is_cleared(self) -> None:
-        self.tell(PlayoutCleared(dropped_samples=self.clearing.pop(0)))
+        self.tell(PlayoutCleared(dropped=self.clearing.pop(0)))
 
-    @precondition(lambda self: self.queued > 480)
+    @precondition(lambda self: self.overflowed)
     @rule()
     def playout_overflows(self) -> None:
-        self.queued -= 480
-        self.tell(PlayoutOverflowed(dropped_samples=480))
+        self.tell(self.overflowed.pop(0))
 
     @rule(
         given=st.sampled_from(

@@ -173,7 +173,7 @@ def test_a_last_word_that_the_caller_holds_up_is_not_waited_for_for_ever() -> No
     rig.turn()
     rig.event("response.created", response={"id": "r1"})
     rig.delta(2000)
-    rig.playing = 0  # on hold: nothing of it leaves
+    rig.held = True
     rig.response_done(output=[call("hang_up", {})])
     rig.wait(17_000 - 20)
     assert not rig.asked(events.HangUp)
@@ -239,11 +239,11 @@ def test_a_transfer_waits_until_the_caller_has_heard_of_it() -> None:
 
 def test_a_transfer_whose_announcement_the_caller_holds_up_is_given_up() -> None:
     rig = transferring(2_000)
-    held, rig.playing = rig.playing, 0  # on hold: nothing of it leaves
+    rig.held = True
     rig.wait(12_000)
     assert rig.marks("watchdog_fired") == [{"what": "tool"}]
     assert "could not hear" in outputs(rig)[0]
-    rig.playing = held
+    rig.held = False
     rig.wait(3_000)
     assert not rig.asked(events.Transfer), "the model knows that it was given up"
 

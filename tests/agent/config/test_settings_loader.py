@@ -1,4 +1,4 @@
-"""Settings from YAML and the environment: what is wrong is told in one line, with its place."""
+"""Settings from YAML and the environment: what is wrong is told with its place."""
 
 from pathlib import Path
 
@@ -22,7 +22,9 @@ def write(tmp_path: Path, text: str) -> Path:
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     settings = load(write(tmp_path, ""), {})
-    assert settings.for_call("anything") == CallSettings()
+    assert (
+        settings.for_call("anything").model_dump(exclude={"called"}) == CallSettings().model_dump()
+    )
     assert settings.realtime.model == "gpt-realtime-2.1"
     assert settings.sip.host == "127.0.0.1"
 
@@ -36,50 +38,61 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("turns:\n  policy: serv", ":2: turns.policy: is 'serv', expected 'server', 'client' or"),
-        ("a: 1\nturns: {}", ":1: a: no such setting; known: "),
-        ("turns:\n  polcy: server", ":2: turns.polcy: no such setting; did you mean `policy`?"),
-        ("routes:\n  - called: a\n    vioce: ash", ":3: routes.0.vioce: no such setting; did you"),
-        ("routes:\n  - called: a\n    turns: {polcy: x}", ":3: routes.0.turns.polcy: no such"),
-        ("routes:\n  - turns: {}", ":2: routes.0.called: is missing"),
-        ("routes: 3", ":1: routes: is 3"),
-        ("routes: [3]", ":1: routes.0: is 3"),
-        ("\nsip: {port: abc}", ":2: sip.port: is 'abc', expected a whole number"),
+        (
+            "turns:\n  policy: serv",
+            ':2:11: policy: "serv"; did you mean "server"? (expected server, client, local)',
+        ),
+        ("a: 1\nturns: {}", ':1:1: unknown key "a" (expected beep, drain, '),
+        ("turns:\n  polcy: server", ':2:3: unknown key "polcy"; did you mean "policy"?'),
+        (
+            "routes:\n  - called: a\n    vioce: ash",
+            ':3:5: unknown key "vioce"; did you mean "voice"?',
+        ),
+        (
+            "routes:\n  - called: a\n    turns: {polcy: x}",
+            ':3:13: unknown key "polcy"; did you mean "policy"?',
+        ),
+        ("routes:\n  - turns: {}", ":2:5: called is missing in routes"),
+        ("routes: 3", ":1:9: routes: expected a list"),
+        ("routes: [3]", ":1:10: route 1: expected a mapping"),
+        ("\nsip: {port: abc}", ':2:13: port: expected a whole number, not "abc"'),
         (
             "sip: {port: 70000}",
-            ":1: sip.port: is 70000, expected a number less than",
+            ":1:13: port: 70000: expected a number less than",
         ),
-        ("voice: marin\nbeep: {hz: 440}\nvoice: cedar", ":3: voice is there twice"),
-        ("sip: &x\n  a: *x", ":1: too much is within one another, or within itself"),
-        (ALIASES, ":1: too many values"),
-        ("[" * 3000, ":1: too much is within one another, or within itself"),
-        ("routes:\n  - {called: a, called: b}", ":2: called is there twice"),
-        ("sip: {allowed_peers: [10.0.0.0/99]}", ":1: sip.allowed_peers: '10.0.0.0/99' does not"),
-        ("sip: {registration: {registrar: '', user: a}}", ":1: sip.registration.registrar: is ''"),
-        ("sip: {rtp_port: 4001, rtp_port_count: 8}", ":1: sip: rtp_port_count: 4 calls take 8"),
+        ("voice: marin\nbeep: {hz: 440}\nvoice: cedar", ":3:1: voice stands here and in line 1"),
+        ("sip: &x\n  a: *x", ":1:1: something in it is within itself"),
+        (ALIASES, ":1:5: more than 50000 values"),
+        ("[" * 3000, ":1:1: something in it is within itself"),
+        ("routes:\n  - {called: a, called: b}", ":2:17: called stands here and in line 2"),
+        ("sip: {allowed_peers: [10.0.0.0/99]}", ":1:22: allowed_peers: '10.0.0.0/99' does not"),
+        ("sip: {registration: {registrar: '', user: a}}", ":1:33: registrar: '': expected host"),
+        ("sip: {rtp_port: 4001, rtp_port_count: 8}", ":1:6: sip: rtp_port_count: 4 calls take 8"),
         (
             "sip: {transports: [tcp], registration: {registrar: pbx, user: a}}",
-            ":1: sip: registration.transport: udp is not among the transports",
+            ":1:6: sip: registration.transport: udp is not among the transports",
         ),
-        ("failure: {transfer_to: '+49 30 1'}", ":1: failure.transfer_to: '+49 30 1' is no URI"),
-        ("tools: {transfer: ['sip:a@b', desk]}", ":1: tools.transfer.1: 'desk' is no URI"),
-        ("turns: {append_interval_ms: 30}", ":1: turns.append_interval_ms: is 30"),
-        ("realtime: {url: 'http://x'}", ":1: realtime.url: 'http://x' is not a WebSocket URL"),
-        ("realtime: {url: 'ws://x/{caller}'}", ":1: realtime.url: 'ws://x/{caller}': {called} is"),
-        ("realtime: {url: 'wss://key@x'}", ":1: realtime.url: a URL with a password in it"),
-        ("realtime: {api_key: sk-1}", ":1: realtime.api_key: no such setting"),
-        ("- 1", ":1: expected settings (`name: value`), found a list"),
-        ("a: [", ":1: not YAML"),
-        ("a: !!python/object:os.system {}", ":1: not YAML"),
+        ("failure: {transfer_to: '+49 30 1'}", ":1:24: transfer_to: '+49 30 1' is no URI"),
+        ("tools: {transfer: ['sip:a@b', desk]}", ":1:31: transfer 2: 'desk' is no URI"),
+        (
+            "turns: {append_interval_ms: 30}",
+            ":1:29: append_interval_ms: 30: expected a multiple of 20",
+        ),
+        ("realtime: {url: 'http://x'}", ":1:17: url: 'http://x' is not a WebSocket URL"),
+        ("realtime: {url: 'ws://x/{caller}'}", ":1:17: url: 'ws://x/{caller}': {called} is"),
+        ("realtime: {url: 'wss://key@x'}", ":1:17: url: a URL with a password in it"),
+        ("realtime: {api_key: sk-1}", ':1:12: unknown key "api_key"'),
+        ("- 1", ":1:1: expected settings"),
+        ("a: [", ":1:5: not YAML"),
+        ("voice: !!python/name:os.system", ":1:8: '' cannot be read as os.system"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, problem: str) -> None:
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, problem: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as error:
         load(path, {})
     message = str(error.value)
     assert message.startswith(f"{path}{problem}")
-    assert "\n" not in message
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])
@@ -87,7 +100,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> No
     path = tmp_path / "agent.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot be read: No such|not a text file"):
         load(path, {})
 
 
@@ -106,10 +119,30 @@ def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "")
-    with pytest.raises(ConfigError, match=r"^CALLERSIDE_SIP__PORT: sip.port: is 'x'"):
+    with pytest.raises(ConfigError, match=r'^CALLERSIDE_SIP__PORT: port: .* not "x"'):
         load(path, {"CALLERSIDE_SIP__PORT": "x"})
     with pytest.raises(ConfigError, match=r"^CALLERSIDE_SIP__PORT: its value is not YAML"):
         load(path, {"CALLERSIDE_SIP__PORT": "["})
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("yes", True), ("on", True), ("no", False), ("off", False)]
+)
+def test_a_switch_is_written_as_people_do(tmp_path: Path, word: str, meant: bool) -> None:
+    assert load(write(tmp_path, f"beep: {{enabled: {word}}}"), {}).beep.enabled is meant
+    assert load(write(tmp_path, ""), {"CALLERSIDE_BEEP__ENABLED": word}).beep.enabled is meant
+    with pytest.raises(ConfigError, match=r':1:17: enabled: expected true or false, not "maybe"'):
+        load(write(tmp_path, "beep: {enabled: maybe}"), {})
+
+
+def test_every_mistake_is_told_at_once_and_in_order(tmp_path: Path) -> None:
+    path = write(tmp_path, "voise: x\nroutes:\n  - {called: a, beep: {hz: 5}}\nbeep: {hz: 9}\n")
+    with pytest.raises(ConfigError) as error:
+        load(path, {"CALLERSIDE_SIP__PORT": "x"})
+    lines = [line.removeprefix(f"{path}:") for line in str(error.value).splitlines()]
+    assert [line.split(" ")[0] for line in lines] == [
+        "1:1:", "3:28:", "4:12:", "CALLERSIDE_SIP__PORT:"
+    ]  # fmt: skip
 
 
 def test_routes_override_deeply_and_the_first_that_matches_holds(tmp_path: Path) -> None:

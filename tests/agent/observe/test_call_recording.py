@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +43,10 @@ class Leg:
     def answer(self, status: int = 200) -> None:
         self.done.append(("answer", status))
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         self.done.append(("play", len(pcm)))
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         self.done.append(("clear",))
 
     def hang_up(self, status: int = 200) -> None:
@@ -73,9 +73,9 @@ class Rig:
         self.leg.start(self.heard.append)
         self.now_ns = START_NS
 
-    def tick(self, caller: int, played: int = 0) -> None:
+    def tick(self, caller: int, played: int = 0, tag: int = 0) -> None:
         """20 ms in which the caller sounds like `caller`, and so many samples are played."""
-        self.inner.tell(FramePlayed(samples=played, at_ns=self.now_ns))
+        self.inner.tell(FramePlayed(played=((tag, played),), at_ns=self.now_ns))
         self.inner.tell(AudioReceived(pcm=constant(caller, FRAME), at_ns=self.now_ns))
         self.now_ns += 20 * NS_PER_MS
 
@@ -119,16 +119,28 @@ def test_what_was_cleared_was_never_played(rig: Rig) -> None:
     rig.tick(1, played=160)
     rig.leg.clear()
     rig.leg.play(constant(900, 160))
-    rig.inner.tell(PlayoutCleared(dropped_samples=160))
+    rig.inner.tell(PlayoutCleared(dropped=((0, 160),)))
     rig.tick(1, played=160)
     _, right = rig.hang_up()
     assert runs(right) == [(500, 160), (900, 160)]
 
 
+def test_what_was_cleared_of_one_tag_leaves_the_others(rig: Rig) -> None:
+    for tag, value in ((1, 500), (2, 600), (3, 700)):
+        rig.leg.play(constant(value, 320), tag)
+    rig.tick(1, played=160, tag=1)
+    rig.leg.clear([2])
+    rig.inner.tell(PlayoutCleared(dropped=((2, 320),)))
+    for tag in (1, 3, 3):
+        rig.tick(1, played=160, tag=tag)
+    _, right = rig.hang_up()
+    assert runs(right) == [(500, 320), (700, 320)]
+
+
 def test_what_did_not_fit_was_never_played(rig: Rig) -> None:
     rig.leg.play(constant(500, 160))
     rig.leg.play(constant(600, 320))
-    rig.inner.tell(PlayoutOverflowed(dropped_samples=160))
+    rig.inner.tell(PlayoutOverflowed(tag=0, dropped_samples=160))
     for played in (160, 160, 0):
         rig.tick(1, played=played)
     _, right = rig.hang_up()

@@ -1,6 +1,6 @@
 """The driver does what the machine asks, in order, and tells it what came of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 import pytest
@@ -55,10 +55,10 @@ class FakeLeg:
     def answer(self, status: int = 200) -> None:
         self.asked.append(f"answer {status}")
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         self.asked.append(f"play {len(pcm)}")
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         self.asked.append("clear")
 
     def hang_up(self, status: int = 200) -> None:
@@ -168,7 +168,7 @@ def test_timers_run_on_the_clock_that_was_given() -> None:
 
 def test_marks_of_frames_bear_the_time_of_the_frame() -> None:
     bench = Bench().up()
-    bench.leg.tell(FramePlayed(samples=480, at_ns=123))
+    bench.leg.tell(FramePlayed(played=((1, 480),), at_ns=123))
     (mark,) = [mark for mark in bench.marks if mark.name == "beep_started"]
     assert mark.at_ns == 123
 
@@ -199,9 +199,10 @@ def test_an_input_that_comes_while_effects_run_waits_for_its_turn() -> None:
     bench = Bench({"greeting": {"enabled": False}, "beep": {"enabled": False}}).up()
     order: list[str] = []
 
-    def clear() -> None:
+    def clear(tags: Collection[int] | None = None) -> None:
+        assert tags == {1}
         order.append("clear")
-        bench.leg.tell(PlayoutCleared(dropped_samples=0))
+        bench.leg.tell(PlayoutCleared(dropped=((1, 4_320),)))
         order.append("cleared returned")
 
     bench.leg.clear = clear  # type: ignore[method-assign]
@@ -209,7 +210,7 @@ def test_an_input_that_comes_while_effects_run_waits_for_its_turn() -> None:
     bench.event("response.created", response={"id": "r1"})
     delta = {"response_id": "r1", "item_id": "a", "delta": b"\1\0" * 4800}
     bench.event("response.output_audio.delta", **delta)
-    bench.leg.tell(FramePlayed(samples=480, at_ns=bench.clock.now_ns()))
+    bench.leg.tell(FramePlayed(played=((1, 480),), at_ns=bench.clock.now_ns()))
     bench.event("input_audio_buffer.speech_started", item_id="u", audio_start_ms=0)
     assert order == ["clear", "cleared returned"]
     assert "conversation.item.truncate" in bench.connections[0].types()

@@ -84,3 +84,5 @@ def test_a_worker_is_this_very_agent() -> None:
         *("-P", "-m", "callerside.agent.cli", "serve", "--config", "a.yaml"),
         *("--worker", "2", "--socket", "/run/2.sock"),
     ]
+    announcing = worker_command(Path("a.yaml"), 2, Path("/run/2.sock"), announce=True)
+    assert announcing == [*command, "--announce"]

@@ -1,7 +1,7 @@
 """A call's leg and its driver are brought together by its first input."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -36,10 +36,10 @@ class SilentLeg:
     def answer(self, status: int = 200) -> None:
         pass
 
-    def play(self, pcm: bytes) -> None:
+    def play(self, pcm: bytes, tag: int = 0) -> None:
         pass
 
-    def clear(self) -> None:
+    def clear(self, tags: Collection[int] | None = None) -> None:
         pass
 
     def hang_up(self, status: int = 200) -> None:
@@ -52,10 +52,17 @@ class SilentLeg:
         pass
 
 
+class NoEngine:
+    """Has no endpoint to answer calls at."""
+
+    def answering(self, *_: object, **__: object) -> None:
+        """See `telephony.engine.Engine`."""
+
+
 @pytest.fixture
 async def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     """Running, but for its endpoint."""
-    monkeypatch.setattr("callerside.agent.service.service.SipEndpoint", lambda *_, **__: None)
+    monkeypatch.setattr("callerside.agent.service.service.choose", lambda _choice: NoEngine())
     service = Service(Settings(), Secrets(api_key="k"))
     service._clock = LoopClock(asyncio.get_running_loop())
     return service

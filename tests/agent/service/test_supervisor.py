@@ -38,7 +38,11 @@ async def main(index, socket):
 
     server = HttpServer({"/healthz": healthz, "/metrics": metrics})
     await server.start_unix(Path(socket))
+    if "announcing" in sys.argv:
+        print("x" * 10_000, flush=True)
     print(f"ready worker {index} {os.getpid()}", flush=True)
+    if "announcing" in sys.argv:
+        print("y" * 10_000 + f"\\nclosed /work/a b-{index}.jsonl\\nready again", flush=True)
     waiting = loop.run_in_executor(None, sys.stdin.read)
     await asyncio.wait([asyncio.create_task(stop.wait()), waiting],
                        return_when=asyncio.FIRST_COMPLETED)
@@ -56,6 +60,7 @@ class Running:
     def __init__(self, pool: WorkerPool) -> None:
         self.pool = pool
         self.announced: list[tuple[str, ...]] = []
+        self.closed: list[Path] = []
         self.task = asyncio.create_task(pool.run())
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -91,9 +96,16 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             return [sys.executable, str(program), str(index), str(socket), *extra]
 
         announced: list[tuple[str, ...]] = []
-        pool = WorkerPool(count, command, drain_limit_ms=1000, on_ready=announced.append)
+        closed: list[Path] = []
+        pool = WorkerPool(
+            count,
+            command,
+            drain_limit_ms=1000,
+            on_ready=announced.append,
+            on_timeline_closed=closed.append,
+        )
         running = Running(pool)
-        running.announced = announced
+        running.announced, running.closed = announced, closed
         started.append(running)
         return running
 
@@ -114,6 +126,16 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+async def test_what_a_worker_announces_is_passed_on_and_the_rest_of_its_output_is_not(
+    start: Start,
+) -> None:
+    running = start(2, "announcing")
+    await running.all_ready()
+    await running.until(lambda: len(running.closed) == 2)
+    assert set(running.closed) == {Path("/work/a b-0.jsonl"), Path("/work/a b-1.jsonl")}
+    assert len(running.announced) == 1
 
 
 async def test_from_start_to_stop(start: Start) -> None:

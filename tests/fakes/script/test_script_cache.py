@@ -48,5 +48,5 @@ def test_a_bad_script_is_named_when_it_is_asked_for_and_keeps_no_other_from_bein
     cache.fill()
     assert "bad.yaml:1" in caplog.text
     assert cache.ready("good") is not None
-    with pytest.raises(ScriptError, match=r"bad\.yaml:1: repplies: there is no such key"):
+    with pytest.raises(ScriptError, match=r"bad\.yaml:1:1: unknown key \"repplies\""):
         cache.find("bad")

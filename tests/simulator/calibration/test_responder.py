@@ -92,7 +92,7 @@ class Call:
     def _play(self, at_ns: int) -> bytes:
         ours = bytes(self._playing[: 2 * FRAME])
         del self._playing[: 2 * FRAME]
-        self._take(FramePlayed(samples=len(ours) // 2, at_ns=at_ns))
+        self._take(FramePlayed(played=((0, len(ours) // 2),), at_ns=at_ns))
         return ours.ljust(2 * FRAME, b"\0")
 
     def _take(self, given: AudioReceived | FramePlayed) -> None:
@@ -102,7 +102,7 @@ class Call:
             elif isinstance(effect, Clear):
                 dropped = len(self._playing) // 2
                 self._playing.clear()
-                self.machine.handle(PlayoutCleared(dropped_samples=dropped), given.at_ns)
+                self.machine.handle(PlayoutCleared(dropped=((0, dropped),)), given.at_ns)
 
     def heard(self) -> Heard:
         assert self.machine.started_ns is not None

@@ -1,16 +1,17 @@
 """The recording's two channels: equally long, on one clock, bounded."""
 
+import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 
 from callerside.audio import to_bytes
+from callerside.simulator.caller.ear import BUFFER_NS
 from callerside.simulator.caller.recorder import CallRecorder
 
 RATE_HZ = 16_000
-TICK_NS = 20_000_000
+FRAME_NS = 20_000_000
 
 
 def frame(value: int) -> bytes:
@@ -20,37 +21,59 @@ def frame(value: int) -> bytes:
 def test_mouth_is_left_and_ear_is_right(tmp_path: Path) -> None:
     recorder = CallRecorder(RATE_HZ)
     for n in range(3):
-        recorder.tick(frame(n + 1), frame(-n - 1), n * TICK_NS)
-    recorder.save(tmp_path / "call.wav")
+        recorder.left(frame(n + 1), n * FRAME_NS)
+        recorder.heard(frame(-n - 1), n * FRAME_NS - BUFFER_NS)
+    recorder.save(tmp_path / "call.wav", tmp_path / "arrivals.jsonl")
     samples, rate_hz = soundfile.read(tmp_path / "call.wav", dtype="int16")
     assert rate_hz == RATE_HZ
-    assert samples[::320].tolist() == [[1, -1], [2, -2], [3, -3]]
+    assert samples[10::320].tolist() == [[1, -1], [2, -2], [3, -3]]
+    lines = (tmp_path / "arrivals.jsonl").read_text().splitlines()
+    assert [json.loads(line)["at_ns"] for line in lines] == [
+        n * FRAME_NS - BUFFER_NS for n in range(3)
+    ]
 
 
-def test_a_hole_in_the_ticks_is_a_hole_in_the_file() -> None:
+def test_a_hole_in_the_frames_is_a_hole_in_the_file() -> None:
     recorder = CallRecorder(RATE_HZ)
-    recorder.tick(frame(1), frame(1), 0)
-    recorder.tick(frame(2), frame(2), 100 * TICK_NS)
+    recorder.left(frame(1), 0)
+    recorder.left(frame(2), 100 * FRAME_NS)
     mouth, ear = recorder.channels()
-    assert mouth == ear == frame(1) + bytes(99 * 640) + frame(2)
+    assert mouth == frame(1) + bytes(99 * 640) + frame(2)
+    assert ear == bytes(len(mouth))
 
 
-def test_a_tick_that_is_only_late_leaves_no_hole() -> None:
+def test_a_frame_that_is_only_late_leaves_no_hole() -> None:
     recorder = CallRecorder(RATE_HZ)
-    for at_ns in (0, 6 * TICK_NS, 6 * TICK_NS, 6 * TICK_NS, 6 * TICK_NS, 6 * TICK_NS):
-        recorder.tick(frame(1), frame(1), at_ns)
+    for at_ns in (0, 6 * FRAME_NS, 6 * FRAME_NS, 6 * FRAME_NS, 6 * FRAME_NS, 6 * FRAME_NS):
+        recorder.left(frame(1), at_ns)
     assert recorder.samples == 6 * 320
+
+
+def test_what_comes_before_the_first_frame_leaves_is_part_of_the_recording() -> None:
+    recorder = CallRecorder(RATE_HZ)
+    recorder.heard(frame(7), 10**9)
+    recorder.left(frame(1), 10**9 + FRAME_NS * 3 // 4)
+    recorder.left(frame(1), 10**9 + FRAME_NS * 7 // 4)
+    mouth, ear = recorder.channels()
+    assert recorder.started_at_ns == 10**9
+    assert mouth == bytes(480) + 2 * frame(1)
+    buffered = BUFFER_NS * RATE_HZ // 10**9 * 2
+    assert ear[: buffered + 640] == bytes(buffered) + frame(7)
 
 
 def test_the_bound_is_kept_and_told() -> None:
     recorder = CallRecorder(RATE_HZ, max_ms=50)
     for n in range(3):
         assert not recorder.truncated
-        recorder.tick(frame(1), frame(1), n * TICK_NS)
+        recorder.left(frame(1), n * FRAME_NS)
     assert recorder.truncated
     assert recorder.samples == RATE_HZ // 20
 
 
-def test_a_tick_has_two_equal_halves() -> None:
-    with pytest.raises(ValueError, match="640 and 2 bytes"):
-        CallRecorder(RATE_HZ).tick(frame(1), b"ab", 0)
+def test_what_comes_in_is_bounded_too() -> None:
+    recorder = CallRecorder(RATE_HZ, max_ms=50)
+    for n in range(3):
+        assert not recorder.truncated
+        recorder.heard(frame(1), n * FRAME_NS)
+    assert recorder.truncated
+    assert len(recorder.arrivals) == 2

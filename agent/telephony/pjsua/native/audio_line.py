@@ -8,7 +8,7 @@ it refuses, and opens nothing for.
 import ctypes
 from collections.abc import Sequence
 
-from callerside.agent.telephony.pjsua.invite import with_one_audio
+from callerside.agent.telephony.invite import with_one_audio
 from callerside.agent.telephony.pjsua.native.binding import Pointer, StackModule, Text, is_method
 
 _POOL_BYTES = 8_192

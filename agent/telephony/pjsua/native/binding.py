@@ -11,8 +11,8 @@ from typing import Any
 import pjsua2
 import structlog
 
+from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.pjsua.call import reported
-from callerside.agent.telephony.pjsua.errors import SipError
 
 _log = structlog.get_logger(__name__)
 

@@ -24,6 +24,7 @@ from callerside.agent.telephony.pjsua.admission import (
     Refused,
 )
 from callerside.agent.telephony.pjsua.call import reported
+from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.binding import (
     HEADER,
     POOL,
@@ -34,7 +35,6 @@ from callerside.agent.telephony.pjsua.native.binding import (
     is_method,
     ring_of,
 )
-from callerside.agent.telephony.pjsua.options import CALLS_PER_PROCESS
 
 OnRefused = Callable[[int, Reason, str], None]
 """Called with the status of a refused call, why, and where it came from."""

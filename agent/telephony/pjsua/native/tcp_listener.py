@@ -9,7 +9,6 @@ inherit it, and as it lets in nobody but who is allowed, it drops nothing there.
 
 import contextlib
 import ctypes
-import os
 import socket
 import struct
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from callerside.agent.telephony.own_sockets import own_sockets
 from callerside.agent.telephony.pjsua.admission import LogLimit
 from callerside.agent.telephony.pjsua.connections import ConnectionPolicy, Connections
 
@@ -129,21 +129,18 @@ class TcpListener:
 
 def _listener(host: str, port: int) -> socket.socket | None:
     """A second descriptor of the socket that listens there."""
-    handles = Path("/proc/self/fd")  # elsewhere than on Linux there is none, and no filter either
-    names = [handle.name for handle in handles.iterdir()] if handles.is_dir() else []
-    for name in names:
-        with contextlib.suppress(OSError):  # no socket, or no more
-            found = socket.socket(fileno=os.dup(int(name)))
-            if _listens(found, host, port):
-                return found
-            found.close()
+    if not Path("/proc/self/fd").is_dir():  # as elsewhere than on Linux: there is no filter either
+        return None
+    for found, _ in own_sockets(socket.SOCK_STREAM):
+        if _listens(found, host, port):
+            return found
+        found.close()
     return None
 
 
 def _listens(found: socket.socket, host: str, port: int) -> bool:
     return (
         found.family == socket.AF_INET
-        and found.type == socket.SOCK_STREAM
         and bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         and found.getsockname() == (socket.gethostbyname(host), port)
     )

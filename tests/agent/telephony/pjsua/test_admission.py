@@ -2,6 +2,8 @@
 
 import pytest
 
+from callerside.agent.telephony.invite import MAX_LINES, audio_lines, media_lines
+from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import (
     CLOSING,
     CLOSING_NS,
@@ -20,8 +22,6 @@ from callerside.agent.telephony.pjsua.admission import (
     Refused,
     lines_of,
 )
-from callerside.agent.telephony.pjsua.invite import MAX_LINES, audio_lines, media_lines
-from callerside.agent.telephony.pjsua.options import SipOptions
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 FRIEND, STRANGER = "192.0.2.1:5060", "198.51.100.1:5060"

@@ -3,8 +3,9 @@
 import pytest
 from structlog.testing import capture_logs
 
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import Admission
-from callerside.agent.telephony.pjsua.errors import SipError
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.message_filter import (
     MalformedMessageFilter,
@@ -12,7 +13,6 @@ from callerside.agent.telephony.pjsua.native.message_filter import (
     has_long_address,
 )
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
-from callerside.agent.telephony.pjsua.options import SipOptions
 
 
 def test_without_pjsips_functions_no_call_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

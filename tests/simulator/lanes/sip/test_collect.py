@@ -1,13 +1,16 @@
 """What the processes wrote about a call, brought into one directory."""
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 
 from callerside.marks import Mark
+from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.simulator.lanes.sip.collect import CALLER_TIMELINE, collect
 from callerside.timelines import read_timeline
 
@@ -46,11 +49,103 @@ def test_what_a_server_tells_late_of_a_connection_that_came_to_nothing(tmp_path:
     lines = "".join(one.to_json() + "\n" for one in trying)
     (tmp_path / "agent" / "x-1.jsonl").write_text(lines)
     told = mark(10, "session_closed", code=1006).to_json() + "\n"
-    later = threading.Timer(0.2, (tmp_path / "realtime" / "x.realtime.jsonl").write_text, [told])
+    server, closed = tmp_path / "realtime" / "x.realtime.jsonl", ClosedFiles()
+
+    def end() -> None:
+        server.write_text(told)
+        closed.take(f"closed {server}")
+
+    later = threading.Timer(0.2, end)
     later.start()
-    assert collect("x", tmp_path, tmp_path) == []
+    assert collect("x", tmp_path, tmp_path, closed=closed) == []
     later.join()
     assert read_timeline(tmp_path / "timeline.jsonl")[-1].name == "session_closed"
+
+
+def timeline(path: Path, *marks: Mark) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("".join(one.to_json() + "\n" for one in marks))
+
+
+CONNECTED, ENDED = mark(1, "realtime_connected"), mark(9, "call_ended")
+CLOSED = mark(10, "session_closed", code=1000)
+
+
+def test_a_timeline_is_read_again_when_it_is_announced_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for what is announced of other calls, nor again and again meanwhile."""
+    written(tmp_path, mark(0, "call_dialed", uri="sip:x"), mark(9, "scenario_ended"))
+    agent, server = tmp_path / "agent" / "x-1.jsonl", tmp_path / "realtime" / "x.realtime.jsonl"
+    timeline(agent, CONNECTED)
+    timeline(server)
+    read: list[str] = []
+
+    def count(path: Path) -> list[Mark]:
+        read.append(path.name)
+        return read_timeline(path)
+
+    monkeypatch.setattr("callerside.simulator.lanes.sip.collect.read_timeline", count)
+    closed = ClosedFiles()
+
+    def end() -> None:
+        for n in range(20):
+            closed.take(f"closed {tmp_path}/agent/x-{n}-1.jsonl")  # of the call x-n
+            time.sleep(0.01)
+        timeline(agent, CONNECTED, ENDED)
+        closed.take(f"closed {agent}")
+        time.sleep(0.2)
+        timeline(server, CLOSED)
+        closed.take(f"closed {server}")
+
+    later = threading.Thread(target=end)
+    later.start()
+    assert collect("x", tmp_path, tmp_path, closed=closed) == []
+    later.join()
+    assert read == ["caller.jsonl", agent.name, agent.name, server.name, server.name]
+    names = {one.name for one in read_timeline(tmp_path / "timeline.jsonl")}
+    assert {"call_ended", "session_closed"} <= names
+
+
+def test_what_was_announced_before_it_is_asked_for_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told_to_be_over(tmp_path, tmp_path)
+    read: list[str] = []
+
+    def count(path: Path) -> list[Mark]:
+        read.append(path.name)
+        return read_timeline(path)
+
+    monkeypatch.setattr("callerside.simulator.lanes.sip.collect.read_timeline", count)
+    assert collect("x", tmp_path, tmp_path) == []
+    assert read == ["caller.jsonl", "x-1.jsonl", "x.realtime.jsonl"]
+
+
+def test_nobody_that_announces_is_waited_for_longer_than_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that do not know how: what they have written when time is up is what there is."""
+    monkeypatch.setattr("callerside.simulator.lanes.sip.collect.EVIDENCE_TIMEOUT_S", 0.3)
+    written(tmp_path, mark(0, "call_dialed", uri="sip:x"), mark(9, "scenario_ended"))
+    agent, server = tmp_path / "agent" / "x-1.jsonl", tmp_path / "realtime" / "x.realtime.jsonl"
+    timeline(agent, CONNECTED)
+    later = threading.Timer(0.1, timeline, [agent, CONNECTED, ENDED])
+    later.start()
+    assert collect("x", tmp_path, tmp_path) == ["the server's timeline has no session_closed mark"]
+    later.join()
+    assert not server.exists()
+
+
+def test_the_newest_announcements_are_kept_and_others_forgotten() -> None:
+    closed = ClosedFiles()
+    for n in range(5000):
+        closed.take(f"closed /tmp/{n}.jsonl")
+    closed.take("ready sip:127.0.0.1:5060")
+    assert closed.count == 5000
+    assert closed.wait(4999, lambda name: name == "4999.jsonl", 0)
+    assert not closed.wait(5000, lambda _: True, 0)
+    assert not closed.wait(4999, lambda name: name == "4998.jsonl", 0)
 
 
 def told_to_be_over(directory: Path, work: Path) -> None:

@@ -240,7 +240,7 @@ def test_audio_of_a_truncated_item_at_the_ear_is_found(good: TracedCall) -> None
 
 def test_a_truncation_past_what_was_played_is_found(good: TracedCall) -> None:
     trace = [
-        step._replace(given=structs.replace(step.given, samples=0))
+        step._replace(given=structs.replace(step.given, played=()))
         if isinstance(step.given, FramePlayed)
         else step
         for step in good.trace

@@ -156,7 +156,7 @@ def test_a_full_playout_buffer_drops_the_newest_and_says_so() -> None:
     call = Call(max_playout_ms=100).up()
     call.agent.play(tone(440, 150, RATE_HZ))
     call.pass_ms(20)
-    assert PlayoutOverflowed(dropped_samples=50 * 8) in call.at_agent
+    assert PlayoutOverflowed(tag=0, dropped_samples=50 * 8) in call.at_agent
 
 
 @pytest.mark.parametrize("by", ["agent", "caller"])

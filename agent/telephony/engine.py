@@ -1,0 +1,196 @@
+"""The door to a SIP engine: what the service and the scripted caller need of one, and its names.
+
+An engine is a SIP stack with the code of ours that drives it, in a folder of its own. It answers
+calls (`AnsweringEndpoint`), places them (`DiallingEndpoint`), and says what it can do
+(`Capability`). `telephony.engines` finds the ones that are installed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol, get_args
+
+from callerside.agent.telephony.interface import CallerLeg, CallLeg
+from callerside.agent.telephony.options import SipOptions
+
+EngineName = Literal["pjsua2", "baresip"]
+EngineChoice = Literal["auto", "pjsua2", "baresip"]
+CHOICES: tuple[EngineChoice, ...] = get_args(EngineChoice)
+
+
+class Capability(StrEnum):
+    """What one engine can do and another may not."""
+
+    G722 = "g722"
+    OPUS = "opus"
+    TCP = "tcp"
+    SRTP = "srtp"
+    IPV6 = "ipv6"
+    LATCHING = "latching"
+    CONCEALMENT = "concealment"
+    LATE_OFFER = "late_offer"
+    UPDATE = "update"
+    SESSION_TIMERS = "session_timers"
+    REFUSES_WITH_STATUS = "refuses_with_status"
+    VANISHES = "vanishes"
+    IS_TRANSFERRED = "is_transferred"
+    DTMF_BY_INFO = "dtmf_by_info"
+
+
+MEANING: Mapping[Capability, str] = {
+    Capability.G722: "calls in G.722 (wide band)",
+    Capability.OPUS: "calls in Opus",
+    Capability.TCP: "SIP over TCP",
+    Capability.SRTP: "encrypted audio (SRTP)",
+    Capability.IPV6: "IPv6",
+    Capability.LATCHING: "sending audio to where the other side's comes from",
+    Capability.CONCEALMENT: "filling lost packets with what was said before",
+    Capability.LATE_OFFER: "calls whose INVITE brings no offer",
+    Capability.UPDATE: "new offers by UPDATE (RFC 3311)",
+    Capability.SESSION_TIMERS: "session timers (RFC 4028)",
+    Capability.REFUSES_WITH_STATUS: "refusing a call with any status",
+    Capability.VANISHES: "leaving a call without a word",
+    Capability.IS_TRANSFERRED: "accepting a transfer without a second call",
+    Capability.DTMF_BY_INFO: "key presses by SIP INFO",
+}
+"""In words that complete "cannot do: ..."."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Profile:
+    """What is known of an engine without having it."""
+
+    name: EngineName
+    package: str
+    """On PyPI."""
+    calls_a_process: int
+    """More need more processes."""
+    capabilities: frozenset[Capability]
+
+
+PROFILES: Mapping[EngineName, Profile] = {
+    "pjsua2": Profile(
+        name="pjsua2",
+        package="pjsua2-python",
+        calls_a_process=4,  # `PJSUA_MAX_CALLS`, as the wheel was compiled
+        capabilities=frozenset(Capability) - {Capability.OPUS, Capability.SRTP, Capability.IPV6},
+    ),
+    "baresip": Profile(
+        name="baresip",
+        package="baresip-python",
+        calls_a_process=12,
+        capabilities=frozenset(Capability),
+    ),
+}
+"""The better ones first: the order of `auto`."""
+
+OnLeft = Callable[[bytes, int], None]
+"""Told of each frame that left, and when; on any thread."""
+OnHeard = Callable[[bytes, int | None], None]
+"""Told of each frame of the other side's audio, in its order, and when it came in; None: it never
+did, and is filled. As soon as it is known, not when a telephone would play it."""
+
+OnRegistration = Callable[[bool, int, str], None]
+"""Told each change of our place at the registrar: whether it knows us, its status and reason."""
+
+OnRefused = Callable[[int, str], None]
+"""Called with the status of each call that never became a leg, and why that was."""
+
+
+class Endpoint(Protocol):
+    """An engine at work in this process. One in a process."""
+
+    @property
+    def port(self) -> int:
+        """The bound SIP port; 0 before `start`."""
+
+    @property
+    def active_calls(self) -> int:
+        """Calls that are not over."""
+
+    async def start(self) -> int:
+        """Bind and begin; returns the SIP port.
+
+        Raises:
+            PortTakenError: the address is in use.
+            SipError: the engine did not start; says why.
+        """
+
+    async def stop(self) -> None:
+        """Hang up what is left, wait a moment for the good-byes, and free everything."""
+
+
+class AnsweringEndpoint(Endpoint, Protocol):
+    """Takes calls in, and hands each over as a leg."""
+
+    @property
+    def registered(self) -> bool | None:
+        """Whether the registrar knows us; None without a registration, or before its answer."""
+
+    def refuse_calls(self, status: int = 503) -> None:
+        """Refuse every new call from now on, with `Retry-After`; those that are up stay."""
+
+    def accept_calls(self) -> None:
+        """Take calls again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutgoingCall:
+    """A call to place, and who is told of it."""
+
+    user: str = "caller"
+    """From whom it is: the user part of its From."""
+    codec: str | None = None
+    """The only one that is offered; None: all of the endpoint's."""
+    lets_itself_be_transferred: bool = False
+    """Accept a REFER, place no second call, and say that it worked."""
+    on_left: OnLeft = lambda _pcm, _at_ns: None
+    on_heard: OnHeard = lambda _pcm, _at_ns: None
+    on_own_rtp: Callable[[int], None] = lambda _port: None
+    """Told our RTP port before the other side can send there."""
+    on_other_rtp: Callable[[int], None] = lambda _port: None
+    """Told the other side's RTP port, from its SDP."""
+    on_released: Callable[[], None] = lambda: None
+    """Told that the call is over and its ports are given back."""
+
+
+class DiallingEndpoint(Endpoint, Protocol):
+    """Places calls."""
+
+    options: SipOptions
+
+    def new_call(self, call: OutgoingCall) -> CallerLeg:
+        """A call to dial.
+
+        Raises:
+            NoFreeCallError: `max_calls` are up.
+        """
+
+
+class Engine(Protocol):
+    """A SIP engine that can be used here."""
+
+    profile: Profile
+
+    def answering(
+        self,
+        options: SipOptions,
+        on_call: Callable[[CallLeg], None],
+        *,
+        on_registration: OnRegistration | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> AnsweringEndpoint:
+        """An endpoint that takes calls.
+
+        `on_call` runs on the loop's thread: it should start the leg and return.
+
+        Raises:
+            SipError: `options` ask for what this engine cannot do; names it.
+        """
+
+    def dialling(self, options: SipOptions) -> DiallingEndpoint:
+        """An endpoint that places calls.
+
+        Raises:
+            SipError: `options` ask for what this engine cannot do; names it.
+        """

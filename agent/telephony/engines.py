@@ -1,0 +1,91 @@
+"""Which SIP engines are here: installed, and usable on this machine.
+
+An engine that cannot be used is *unavailable*, for a reason that says what to do about it.
+"""
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from callerside.agent.telephony.engine import PROFILES, Engine, EngineChoice, EngineName
+from callerside.agent.telephony.errors import SipError
+
+_MODULES: dict[EngineName, str] = {
+    "pjsua2": "callerside.agent.telephony.pjsua.engine",
+    "baresip": "callerside.agent.telephony.baresip.engine",
+}
+"""By name, so that an engine that is not installed is never imported."""
+
+
+class EngineUnavailableError(SipError):
+    """An engine that was asked for cannot be used here; says why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What there is of an engine here."""
+
+    name: EngineName
+    version: str = ""
+    """Of its package; empty: not installed."""
+    problem: str = ""
+    """Why it cannot be used; empty: it can."""
+
+
+def survey() -> Sequence[Found]:
+    """All engines, the better ones first."""
+    return [_look(name) for name in PROFILES]
+
+
+def sentence() -> str:
+    """Which engines are here, and why others are not."""
+    found = survey()
+    here = [f"{one.name} {one.version}" for one in found if not one.problem]
+    told = f"SIP engines: {', '.join(here) or 'none'}"
+    return "; ".join([told, *(one.problem for one in found if one.problem)])
+
+
+def resolve(choice: EngineChoice) -> EngineName:
+    """The engine of that name; `auto`: the best that can be used.
+
+    Raises:
+        EngineUnavailableError: it cannot be used, or none can.
+    """
+    wanted: Sequence[EngineName] = tuple(PROFILES) if choice == "auto" else (choice,)
+    found = [_look(name) for name in wanted]
+    usable = [one.name for one in found if not one.problem]
+    if usable:
+        return usable[0]
+    raise EngineUnavailableError("; ".join(one.problem for one in found))
+
+
+def choose(choice: EngineChoice) -> Engine:
+    """As `resolve`, and loaded.
+
+    Raises:
+        EngineUnavailableError: it cannot be used, or none can.
+    """
+    return _load(resolve(choice))
+
+
+def _load(name: EngineName) -> Engine:
+    engine: Engine = importlib.import_module(_MODULES[name]).engine()
+    return engine
+
+
+@cache
+def _look(name: EngineName) -> Found:
+    package = PROFILES[name].package
+    try:
+        installed = version(package)
+    except PackageNotFoundError:
+        problem = f"{name} is not installed (pip install 'callerside[{name}]')"
+        return Found(name=name, problem=problem)
+    try:
+        _load(name)
+    except (ImportError, SipError) as error:
+        problem = f"{name} cannot be used: {package} {installed}: {error}"
+        return Found(name=name, version=installed, problem=problem)
+    return Found(name=name, version=installed)

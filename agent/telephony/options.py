@@ -1,0 +1,120 @@
+"""What a SIP endpoint can be told. Plain values: where they come from is the caller's business."""
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Literal
+
+CODECS = ("PCMU", "PCMA", "G722")
+"""What can be offered, by the names of RFC 3551."""
+
+Transport = Literal["udp", "tcp"]
+
+NARROW_HZ, WIDE_HZ = 8_000, 24_000
+"""Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
+
+_BRIDGE_HZ = 16_000
+"""G.722's own rate, and twice G.711's (see `agent.telephony.frame_rate`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Registration:
+    """A place at a PBX or trunk where calls for us arrive (RFC 3261 §10)."""
+
+    registrar: str
+    """Host, or host:port."""
+    user: str
+    password: str = field(default="", repr=False)
+    auth_user: str = ""
+    """Of the digest; empty: the same as `user`."""
+    realm: str = "*"
+    transport: Transport = "udp"
+    expires_s: int = 300
+    retry_s: int = 10
+    """Between a failed attempt and the next, and twice that at most (spread at random)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SipOptions:
+    """One endpoint: its addresses, codecs, limits, and whom it listens to.
+
+    Raises:
+        ValueError: a value cannot be right; the message names it.
+    """
+
+    listen_host: str = "127.0.0.1"
+    port: int = 0
+    """Of SIP, UDP and TCP alike; 0: any free one."""
+    transports: tuple[Transport, ...] = ("udp", "tcp")
+    rtp_port: int = 0
+    """First of the ports for RTP (even) and RTCP (odd); 0: a free block is found at start."""
+    rtp_port_count: int = 40
+    public_host: str | None = None
+    """Advertised in Contact, where NAT hides `listen_host`."""
+    rtp_public_host: str | None = None
+    """Advertised in SDP; `public_host` if not given."""
+    codecs: tuple[str, ...] = CODECS
+    """In order of preference."""
+    sample_rate_hz: int | None = 24_000
+    """Of every leg's audio. None: of each leg by its codec, 8 kHz for G.711, which passes through
+    as it is, and 24 kHz for G722."""
+    max_calls: int = 4
+    """At once; an engine may hold no more of them in a process than it says."""
+    max_playout_ms: int = 120_000
+    conceal_loss: bool = False
+    """Fill what was lost with what was said before (`telephony.concealment`); else with silence."""
+    rtp_timeout_ms: int = 60_000
+    """A call whose caller has sent no RTP for so long, and is not on hold, is over; 0: never."""
+    retry_after_s: int = 5
+    """Told to those whom we refuse with 486 or 503."""
+    allowed_peers: tuple[str, ...] = ()
+    """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
+    registration: Registration | None = None
+    user_agent: str = "callerside"
+    stack_log_level: int = 2
+    """PJSIP's own: 1 errors, 2 warnings, ... 5 every message."""
+
+    def __post_init__(self) -> None:
+        for name in ("port", "rtp_port"):
+            if not 0 <= getattr(self, name) <= 65535:
+                raise ValueError(f"{name}: expected 0 to 65535, got {getattr(self, name)}")
+        unknown = [codec for codec in self.codecs if codec not in CODECS]
+        if unknown or not self.codecs:
+            raise ValueError(f"codecs: expected some of {', '.join(CODECS)}, got {self.codecs}")
+        if not self.transports:
+            raise ValueError("transports: expected udp, tcp or both, got none")
+        if self.max_calls < 1:
+            raise ValueError(f"max_calls: expected 1 or more, got {self.max_calls}")
+        if self.sample_rate_hz is not None and self.sample_rate_hz not in SAMPLE_RATES_HZ:
+            raise ValueError(
+                f"sample_rate_hz: expected one of {SAMPLE_RATES_HZ} or None, "
+                f"got {self.sample_rate_hz}"
+            )
+        for peer in self.allowed_peers:
+            ip_network(peer, strict=False)  # its ValueError says what is wrong with it
+
+    def leg_rate_hz(self, codec: str) -> int:
+        """Of the audio of a call that will have this codec."""
+        return self.sample_rate_hz or (WIDE_HZ if codec == "G722" else NARROW_HZ)
+
+
+SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)
+
+
+class PeerList:
+    """Answers whether a call from an address is taken."""
+
+    def __init__(self, peers: tuple[str, ...]) -> None:
+        self._networks: list[IPv4Network | IPv6Network] = [
+            ip_network(peer, strict=False) for peer in peers
+        ]
+
+    def allows(self, source: str) -> bool:
+        """Whether `source` ("host:port", "[v6]:port") may call; an empty list allows everybody."""
+        if not self._networks:
+            return True
+        host = source.rpartition(":")[0].strip("[]")
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)

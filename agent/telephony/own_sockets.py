@@ -1,0 +1,23 @@
+"""The sockets of this process, whoever opened them. Linux only."""
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def own_sockets(kind: socket.SocketKind) -> Iterator[tuple[socket.socket, int]]:
+    """Each IP socket of a kind: a second handle on it, which is yours to close, and its number."""
+    for entry in Path("/proc/self/fd").iterdir():
+        number = int(entry.name)
+        try:
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
+                continue  # of what is no socket, a second handle would stay
+            found = socket.socket(fileno=os.dup(number))
+        except OSError:  # closed since
+            continue
+        if found.type == kind and found.family in (socket.AF_INET, socket.AF_INET6):
+            yield found, number
+        else:
+            found.close()

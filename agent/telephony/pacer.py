@@ -1,0 +1,104 @@
+"""The thread that paces what is sent, for all calls of the process; without calls it sleeps.
+
+A thread, for a loop that is busy must not make a caller's sound stutter; one, because a wake costs
+more than a packet; and in a hurry (`thread_priority`), because a packet that comes late at the
+other side makes its jitter buffer grow. What it sends waits in the calls' playout buffers.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from callerside.agent.telephony.thread_priority import hurry
+from callerside.clock import NS_PER_MS, NS_PER_S
+
+_log = structlog.get_logger(__name__)
+
+_MOST_BEHIND_NS = 100 * NS_PER_MS
+"""A pacer that could not run makes up for so much, and no more: a flood of old packets is of no use
+to anybody."""
+_STOP_S = 2.0
+
+
+class Paced(Protocol):
+    """What sends. Both are used on the pacer's thread, under its lock."""
+
+    period_ns: int
+    """Between one packet and the next; a multiple of 10 ms."""
+
+    def send(self, at_ns: int) -> None:
+        """Send the packet that is due."""
+
+
+class Pacer:
+    """Calls `send` of each that was added, in its period.
+
+    Args:
+        lock: held meanwhile; whoever destroys what `send` uses holds it, too.
+        register: called once, on the thread, before all else.
+    """
+
+    def __init__(self, lock: threading.RLock, register: Callable[[], None]) -> None:
+        self._lock = lock
+        self._register = register
+        self._due_ns: dict[Paced, int] = {}
+        self._began_ns = 0
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+
+    def add(self, paced: Paced) -> None:
+        """From the next tick on; all ticks lie on one grid, so that one wake serves all."""
+        with self._lock:
+            now_ns = time.monotonic_ns()
+            if self._thread is None:
+                self._began_ns = now_ns
+                self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
+                self._thread.start()
+            passed_ns = (now_ns - self._began_ns) % paced.period_ns
+            self._due_ns[paced] = now_ns - passed_ns + paced.period_ns
+        self._wake.set()
+
+    def remove(self, paced: Paced) -> None:
+        """Not again, once this has returned."""
+        with self._lock:
+            self._due_ns.pop(paced, None)
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_STOP_S)
+
+    def _run(self) -> None:
+        self._register()
+        hurry()
+        while not self._stopping:
+            wait_ns = self._send_what_is_due()
+            if wait_ns is None:
+                self._wake.wait()
+                self._wake.clear()
+            elif wait_ns > 0:
+                time.sleep(wait_ns / NS_PER_S)
+
+    def _send_what_is_due(self) -> int | None:
+        """Returns how long to wait for the next; None: until something is added."""
+        with self._lock:
+            now_ns = time.monotonic_ns()
+            for paced, due_ns in tuple(self._due_ns.items()):
+                if due_ns > now_ns:
+                    continue
+                try:
+                    paced.send(now_ns)
+                except Exception:  # the other calls of this process must go on
+                    _log.exception("sip_media_failed")
+                behind_ns = now_ns - due_ns
+                skipped = behind_ns // paced.period_ns if behind_ns > _MOST_BEHIND_NS else 0
+                self._due_ns[paced] = due_ns + (skipped + 1) * paced.period_ns
+            if not self._due_ns:
+                return None
+            return min(self._due_ns.values()) - time.monotonic_ns()

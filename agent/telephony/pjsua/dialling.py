@@ -1,0 +1,236 @@
+"""Placing calls with PJSUA2: the answering side's code from the other end, and what callers do.
+
+They dial, hold, vanish without a word, and let themselves be transferred.
+"""
+
+import re
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pjsua2
+import structlog
+
+from callerside.agent.telephony.blackhole import SocketBlackhole
+from callerside.agent.telephony.engine import OutgoingCall
+from callerside.agent.telephony.errors import NoFreeCallError
+from callerside.agent.telephony.interface import (
+    CallAnswered,
+    CallProgressed,
+    Party,
+    TransferRequested,
+)
+from callerside.agent.telephony.options import SipOptions, Transport
+from callerside.agent.telephony.pjsua.call import Call, response
+from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
+from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
+from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
+from callerside.agent.telephony.pjsua.line import Line, transfer_worked
+from callerside.agent.telephony.refer import ReferTap
+
+_log = structlog.get_logger(__name__)
+
+_AUDIO_PORT = re.compile(r"^m=audio (\d+)", re.MULTILINE)
+
+_PLACE_WAIT_MS = 10
+_PLACE_TRIES = 300  # three seconds
+
+_GONE_MS = 90_000
+"""How long a telephone that vanished stays gone: as long as one may wait for its ACK or its answer
+to a BYE (64 s, RFC 3261: timers H and F), or for its RTP (60 s, `rtp_timeout_ms`), and more."""
+
+_OK = 200
+_BAD_REQUEST = 400
+_REQUEST_TERMINATED = 487
+
+
+class PjsuaDialler(SipEndpoint):
+    """Places calls: `telephony.engine.DiallingEndpoint`. One in a process.
+
+    Its legs have one rate of audio, whatever the codec: `options.sample_rate_hz` must say which.
+    """
+
+    def __init__(self, options: SipOptions) -> None:
+        super().__init__(options)
+        self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
+        self._holes: deque[SocketBlackhole] = deque()
+
+    def new_call(self, call: OutgoingCall) -> "SipCallerLeg":
+        """See `DiallingEndpoint.new_call`."""
+        if len(self.legs) >= self.options.max_calls:
+            raise NoFreeCallError(f"{len(self.legs)} calls are up, and a process holds no more")
+        leg = SipCallerLeg(self, call)
+        self.legs.append(leg)
+        return leg
+
+    def _poll(self) -> None:
+        """Transfers first: what the stack sees of them it declines."""
+        self._take_transfers()
+        super()._poll()
+
+    def do_what_is_due(self, now_ns: int) -> None:
+        """See `SipEndpoint`; what the stack has answered passes where transfers are taken."""
+        self._take_transfers()
+        super().do_what_is_due(now_ns)
+
+    def _take_transfers(self) -> None:
+        for leg in tuple(self.legs):
+            if isinstance(leg, SipCallerLeg):
+                leg.take_transfer()
+
+    def lease_account(self, transport: Transport) -> Line:
+        """A telephone line that no other call uses.
+
+        Raises:
+            pjsua2.Error: PJSUA has room for eight SIP ports: four lines of both kinds are too many.
+        """
+        free = self._lines[transport]
+        return free.pop() if free else Line(self.stack, transport)
+
+    def release_account(self, line: Line) -> None:
+        """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
+        if line.hole is None:
+            self._lines[line.transport].append(line)
+            return
+        line.close()
+        self._holes.append(line.hole)
+        self.call_later(_GONE_MS, self._close_oldest_hole)
+
+    def drop_accounts(self) -> None:
+        """See `SipEndpoint`."""
+        for lines in self._lines.values():
+            for line in lines:
+                line.close()
+            lines.clear()
+        while self._holes:
+            self._close_oldest_hole()
+
+    def _close_oldest_hole(self) -> None:
+        if self._holes:
+            self._holes.popleft().close()
+
+
+class SipCallerLeg(SipLeg):
+    """An outgoing call: `telephony.interface.CallerLeg`."""
+
+    us: Party = "caller"
+    them: Party = "agent"
+
+    def __init__(self, endpoint: PjsuaDialler, call: OutgoingCall) -> None:
+        rate_hz = endpoint.options.sample_rate_hz
+        assert rate_hz is not None  # noqa: S101 - see `PjsuaDialler`
+        super().__init__(endpoint, rate_hz, on_left=call.on_left, on_heard=call.on_heard)
+        self._endpoint = endpoint
+        self._wish = call
+        self._line: Line | None = None
+        self._tap: ReferTap | None = None
+        self._told_own_rtp = False
+
+    def dial(self, uri: str) -> None:
+        """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400.
+
+        Where the good-bye of an earlier call still takes its place in the stack, this one waits.
+        """
+        if not self._is_over and self._call is None:
+            self._dial_when_possible(uri, _PLACE_TRIES)
+
+    def _dial_when_possible(self, uri: str, tries: int) -> None:
+        if self._is_over:
+            return
+        if tries and self._endpoint.places_taken > CALLS_PER_PROCESS:
+            again = partial(self._dial_when_possible, uri, tries - 1)
+            self._endpoint.call_later(_PLACE_WAIT_MS, again)
+            return
+        is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
+        self._line = self._endpoint.lease_account("tcp" if is_tcp else "udp")
+        self._call = Call(self, self._line.account)
+        parameters = response(0)
+        host = self._endpoint.options.listen_host
+        parameters.txOption.localUri = f"sip:{self._wish.user}@{host}:{self._endpoint.port}"
+        try:
+            with self._endpoint.operating():
+                self._offer(lambda call: call.makeCall(uri, parameters))
+            if self._wish.lets_itself_be_transferred:
+                self._tap = self._line.tap(self._call)
+        except pjsua2.Error as error:
+            self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
+
+    def hang_up(self, status: int = 200) -> None:
+        """See `CallLeg.hang_up`: BYE, or CANCEL before the answer."""
+        if self._call is None and not self._is_over:
+            self._give_up(_REQUEST_TERMINATED, "hung up before dialling")
+        super().hang_up(status)
+
+    def hold(self) -> None:
+        """See `CallerLeg.hold`."""
+        self._attempt("hold", lambda _: self._offer(lambda call: call.setHold(response(0))))
+
+    def resume(self) -> None:
+        """See `CallerLeg.resume`."""
+        parameters = response(0)
+        parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
+        self._attempt("resume", lambda _: self._offer(lambda call: call.reinvite(parameters)))
+
+    def vanish(self) -> None:
+        """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
+        if self._is_over or self._line is None or self._call is None:
+            return
+        self._line.cut(self._call)
+        self._end(Ending(by=self.us, status=_OK, reason="vanished"))
+
+    def take_transfer(self) -> None:
+        """Be transferred, if the other side has asked for it: it worked."""
+        uri = self._tap.take() if self._tap is not None else None
+        if uri is not None:
+            self._inputs.post(TransferRequested(uri=uri))
+            self._attempt("tell of a transfer", lambda call: call.sendRequest(transfer_worked()))
+
+    def release(self) -> Call | None:
+        """See `SipLeg`; the line is free for another call."""
+        if self._tap is not None:
+            self._tap.close()
+            self._tap = None
+        if self._line is not None:
+            self._endpoint.release_account(self._line)
+            self._line = None
+        self._wish.on_released()
+        return super().release()
+
+    def on_media(self, info: Any) -> None:
+        """See `SipLeg`; the other side's RTP port is known now."""
+        if self._call is not None:
+            for media in info.media:
+                if media.audioConfSlot != pjsua2.INVALID_ID:
+                    stream = self._call.getStreamInfo(media.index)
+                    self._wish.on_other_rtp(int(stream.remoteRtpAddress.rpartition(":")[2]))
+        super().on_media(info)
+
+    def on_local_sdp(self, sdp: str) -> None:
+        """See `OutgoingCall.on_own_rtp`; the port stays the call's."""
+        port = _AUDIO_PORT.search(sdp)
+        if port is not None and not self._told_own_rtp:
+            self._told_own_rtp = True
+            self._wish.on_own_rtp(int(port[1]))
+
+    def on_progress(self, info: Any) -> None:
+        """Provisional responses, and the 200 OK as it comes in (it is acknowledged later)."""
+        if info.state == pjsua2.PJSIP_INV_STATE_EARLY:
+            self._inputs.post(CallProgressed(status=info.lastStatusCode))
+        elif info.state == pjsua2.PJSIP_INV_STATE_CONNECTING:
+            self._inputs.post(CallAnswered(status=info.lastStatusCode))
+
+    def _offer(self, operation: Callable[[Call], object]) -> None:
+        """Run what makes an SDP offer: PJSUA's choice of codecs is one for all its calls."""
+        assert self._call is not None  # noqa: S101 - dialled
+        if self._wish.codec is not None:
+            self._endpoint.stack.choose_codecs((self._wish.codec,))
+        try:
+            operation(self._call)
+        finally:
+            if self._wish.codec is not None:
+                self._endpoint.stack.choose_codecs(self._endpoint.options.codecs)
+
+    def _give_up(self, status: int, reason: str) -> None:
+        self._report_end(by="caller", status=status, reason=reason)
+        self._endpoint.forget(self)

@@ -1,0 +1,416 @@
+"""PJMEDIA's streams, driven from here: their packets as they come, their audio in and out.
+
+PJSUA would have each stream played by its conference bridge, on a clock and in threads of its own.
+Here a stream's packets are taken where its socket hands them over (`on_packet`), given to it when
+they are wanted (`deliver`), and its audio is fetched (`drain`) and handed in (`put`) by whoever has
+the rhythm. What PJSUA registers in its bridge instead of the stream is a port that plays nothing.
+
+PJSUA2 offers none of this; PJMEDIA's exported functions and public structures do.
+`native.self_test` tries all that is relied on before the first call.
+"""
+
+import ctypes
+import fcntl
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pjsua2
+
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.pjsua.call import reported
+from callerside.clock import NS_PER_S
+
+Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint
+
+WORKING_VERSION = "pjsua2-python 2.15.1.post1"
+
+_FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+    ("pjsua_set_no_snd_dev", Pointer, ()),
+    ("pjsua_get_pjmedia_endpt", Pointer, ()),
+    ("pjsua_get_pjsip_endpt", Pointer, ()),
+    ("pjsua_pool_create", Pointer, (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)),
+    ("pj_pool_release", None, (Pointer,)),
+    ("pjmedia_null_port_create", ctypes.c_int, (Pointer, *[Unsigned] * 4, Pointer)),
+    ("pjmedia_port_get_frame", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_port_put_frame", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_stream_get_port", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_stream_get_stat_jbuf", ctypes.c_int, (Pointer, Pointer)),
+    ("pjmedia_jbuf_create", ctypes.c_int, (Pointer, Pointer, *[Unsigned] * 3, Pointer)),
+    ("pjmedia_jbuf_put_frame", ctypes.c_int, (Pointer, Pointer, ctypes.c_size_t, ctypes.c_int)),
+    ("pjmedia_jbuf_get_state", ctypes.c_int, (Pointer, Pointer)),
+    (
+        "pjmedia_transport_udp_create3",
+        ctypes.c_int,
+        (Pointer, ctypes.c_int, ctypes.c_char_p, Pointer, ctypes.c_int, Unsigned, Pointer),
+    ),
+    ("pjmedia_endpt_get_ioqueue", Pointer, (Pointer,)),
+    ("pjmedia_endpt_stop_threads", ctypes.c_int, (Pointer,)),
+    ("pj_ioqueue_poll", ctypes.c_int, (Pointer, Pointer)),
+    ("pjsip_endpt_get_timer_heap", Pointer, (Pointer,)),
+    ("pj_timer_heap_count", ctypes.c_size_t, (Pointer,)),
+    ("pj_timer_heap_earliest_time", ctypes.c_int, (Pointer, Pointer)),
+    ("pj_gettickcount", ctypes.c_int, (Pointer,)),
+)
+
+AUDIO = 1
+"""`PJMEDIA_FRAME_TYPE_AUDIO`."""
+JITTER_STATE_WORDS = 32
+"""Room for more than `pjmedia_jb_state` has (15)."""
+JITTER_SIZE_WORD = 6
+"""Where it has the number of frames that wait."""
+BRIDGE_PORT_AT = 16
+"""Where `pj::OnStreamCreatedParam` has `pPort`: behind a pointer, a number and a flag."""
+OPERATIONS_AT = 40
+"""Where `pjmedia_transport` has its table of functions: behind its name and its kind."""
+GET_INFO, DETACH, MEDIA_START, DESTROY, ATTACH = 0, 2, 8, 11, 12
+"""Places in that table, `pjmedia_transport_op`; the last one is `attach2`."""
+ADDRESS_BYTES = 28
+"""`pj_sockaddr`: room for either kind of address."""
+_INFO_BYTES = 4_096
+"""Room for more than `pjmedia_transport_info`, whose first word is the socket of RTP."""
+_STAMP = struct.Struct("@ll")
+_SIOCGSTAMPNS = 0x8907
+"""Linux, socket(7): when the packet came in that was read last."""
+_STAMP_AGE_NS = 10 * NS_PER_S
+_MAX_PACKET_BYTES = 2_048
+
+_BRIDGE_RATE_HZ, _BRIDGE_SAMPLES = 8_000, 160
+_POOL_BYTES = 1_024
+
+
+class Text(ctypes.Structure):
+    """`pj_str_t`."""
+
+    _fields_ = (("ptr", ctypes.c_char_p), ("slen", ctypes.c_ssize_t))
+
+
+class Frame(ctypes.Structure):
+    """`pjmedia_frame`."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("buf", Pointer),
+        ("size", ctypes.c_size_t),
+        ("timestamp", ctypes.c_uint64),
+        ("bit_info", ctypes.c_uint32),
+    )
+
+
+class Attachment(ctypes.Structure):
+    """`pjmedia_transport_attach_param`."""
+
+    _fields_ = (
+        ("stream", Pointer),
+        ("media_type", ctypes.c_int),
+        ("remote_rtp", ctypes.c_uint8 * ADDRESS_BYTES),
+        ("remote_rtcp", ctypes.c_uint8 * ADDRESS_BYTES),
+        ("address_bytes", Unsigned),
+        ("user_data", Pointer),
+        ("on_rtp", Pointer),
+        ("on_rtcp", Pointer),
+        ("on_rtp2", Pointer),
+    )
+
+
+class Arrival(ctypes.Structure):
+    """`pjmedia_tp_cb_param`: a packet that a socket hands over."""
+
+    _fields_ = (
+        ("user_data", Pointer),
+        ("packet", Pointer),
+        ("size", ctypes.c_ssize_t),
+        ("source", Pointer),
+        ("switches_remote", ctypes.c_int),
+    )
+
+
+class TimeValue(ctypes.Structure):
+    """`pj_time_val`."""
+
+    _fields_ = (("sec", ctypes.c_long), ("msec", ctypes.c_long))
+
+
+# What they call is short and takes no lock that another thread holds (`Stack.lock`): letting other
+# threads run meanwhile would cost more than they do.
+OnArrival = ctypes.PYFUNCTYPE(None, ctypes.POINTER(Arrival))
+OnControl = ctypes.PYFUNCTYPE(None, Pointer, Pointer, ctypes.c_ssize_t)
+Attach = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, ctypes.POINTER(Attachment))
+Detach = ctypes.PYFUNCTYPE(None, Pointer, Pointer)
+GetInfo = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, Pointer)
+MediaStart = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, Pointer, Pointer, Pointer, Unsigned)
+Destroy = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer)
+
+OnPacket = Callable[[bytes, bytes, int], bool]
+"""Told of a packet: its bytes, its source (`pj_sockaddr`), and when it came in. Answers whether the
+socket is to send there from now on, as `Stream.deliver` does."""
+
+
+def functions() -> ctypes.PyDLL:
+    """The library that the bindings are, with the signatures of what is called here.
+
+    Raises:
+        SipError: it does not export one of them.
+    """
+    library = ctypes.PyDLL(pjsua2._pjsua2.__file__)  # noqa: SLF001 - loaded already: the bindings
+    try:
+        for name, result, arguments in _FUNCTIONS:
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except AttributeError as error:
+        raise unavailable(str(error)) from None
+    return library
+
+
+def unavailable(reason: str) -> SipError:
+    """What to tell whoever has another PJSUA2 than the one that this was written for."""
+    return SipError(
+        f"this build of PJSUA2 cannot carry calls ({reason}): install {WORKING_VERSION}"
+    )
+
+
+def operation(table: int, place: int, prototype: Any) -> Any:
+    """A function of a media socket's table."""
+    return prototype(Pointer.from_address(table + place * ctypes.sizeof(Pointer)).value)
+
+
+def socket_of(transport: int, get_info: Any) -> int:
+    """The system's number of a media socket, the one for RTP."""
+    info = (ctypes.c_byte * _INFO_BYTES)()
+    get_info(transport, info)
+    return ctypes.c_long.from_buffer(info).value
+
+
+class Stream:
+    """One stream, from when it is attached to its socket until it is destroyed.
+
+    Everything but `put` is for the loop's thread; all of it under `Stack.lock`.
+    """
+
+    def __init__(self, library: ctypes.PyDLL, attachment: Attachment, socket: int) -> None:
+        self.address = attachment.stream
+        self.socket = socket
+        self.on_packet: OnPacket | None = None
+        """Until somebody listens, packets go through the stream, and their audio nowhere."""
+        self._library = library
+        self._user_data = attachment.user_data
+        self._deliver = OnArrival(attachment.on_rtp2)
+        self._state = (Unsigned * JITTER_STATE_WORDS)()
+        self._port = Pointer()
+        self._frame_bytes = 0
+        self._pieces = 1
+        self._incoming, self._outgoing = Frame(type=AUDIO), Frame(type=AUDIO)
+
+    def open(self, frame_samples: int, pieces: int) -> None:
+        """It is up: its frames have so many samples, and the codec makes them of so many pieces."""
+        self._library.pjmedia_stream_get_port(self.address, ctypes.byref(self._port))
+        self._frame_bytes = 2 * frame_samples
+        self._pieces = pieces
+        self._heard = ctypes.create_string_buffer(self._frame_bytes)
+        self._said = ctypes.create_string_buffer(self._frame_bytes)
+        self._incoming.buf = ctypes.addressof(self._heard)
+        self._outgoing.buf = ctypes.addressof(self._said)
+        self._fetch()  # the first one is never heard: what came before it is thrown away
+
+    def deliver(self, packet: bytes, source: bytes) -> bool:
+        """Give the stream a packet; answers whether it wants to send to its source from now on."""
+        arrival = Arrival(
+            user_data=self._user_data,
+            packet=ctypes.cast(ctypes.c_char_p(packet), Pointer),
+            size=len(packet),
+            source=ctypes.cast(ctypes.c_char_p(source), Pointer),
+        )
+        self._deliver(ctypes.byref(arrival))
+        return bool(arrival.switches_remote)
+
+    def drain(self) -> bytes:
+        """All whole frames that it has decoded, or can: 16-bit samples at the codec's rate."""
+        if not self._frame_bytes:
+            return b""
+        frames = []
+        while self._waiting() >= self._pieces:
+            frames.append(self._fetch())
+        return b"".join(frames)
+
+    def _fetch(self) -> bytes:
+        self._incoming.type = AUDIO
+        self._incoming.size = self._frame_bytes
+        self._library.pjmedia_port_get_frame(self._port, ctypes.byref(self._incoming))
+        return self._heard.raw if self._incoming.type == AUDIO else bytes(self._frame_bytes)
+
+    def put(self, pcm: bytes) -> None:
+        """Send one frame."""
+        if len(pcm) != self._frame_bytes:
+            raise ValueError(f"a frame is {self._frame_bytes} bytes, not {len(pcm)}")
+        ctypes.memmove(self._said, pcm, self._frame_bytes)
+        self._outgoing.type = AUDIO
+        self._outgoing.size = self._frame_bytes
+        self._library.pjmedia_port_put_frame(self._port, ctypes.byref(self._outgoing))
+
+    def _waiting(self) -> int:
+        self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
+        return int(self._state[JITTER_SIZE_WORD])
+
+
+class MediaSockets:
+    """Stands between PJMEDIA's UDP sockets and its streams, in all of the process.
+
+    They have a table of their own (`pj_ioqueue_t`), apart from SIP's, and no thread that waits for
+    what comes: that is the business of whoever calls `poll`.
+
+    `on_open` and `on_close` are told the system's number of a socket that has packets to be waited
+    for, and that it has none any more: before it is closed.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.PyDLL,
+        on_open: Callable[[int], None],
+        on_close: Callable[[int], None],
+    ) -> None:
+        self._library = library
+        endpoint = library.pjsua_get_pjmedia_endpt()
+        self._table = library.pjmedia_endpt_get_ioqueue(endpoint)
+        library.pjmedia_endpt_stop_threads(endpoint)  # PJSUA starts one, whatever it is told
+        self._at_once = TimeValue(0, 0)
+        self._on_open, self._on_close = on_open, on_close
+        self._streams: dict[int, Stream] = {}
+        """By what their sockets know of them."""
+        self._on_arrival = OnArrival(self._arrived)
+        self._replaced = (Attach(self._attach), Detach(self._detach))
+
+    def poll(self) -> None:
+        """Take what has come; `Stream.on_packet` is called within."""
+        self._library.pj_ioqueue_poll(self._table, ctypes.byref(self._at_once))
+
+    def take_over(self, transport: int) -> None:
+        """Stand there from now on: `transport` is any socket of PJMEDIA's, for the table is one."""
+        table = Pointer.from_address(transport + OPERATIONS_AT).value
+        assert table is not None  # noqa: S101 - tried by `self_test`
+        self._get_info = operation(table, GET_INFO, GetInfo)
+        self._attach_there = operation(table, ATTACH, Attach)
+        self._detach_there = operation(table, DETACH, Detach)
+        for place, replaced in zip((ATTACH, DETACH), self._replaced, strict=True):
+            address = ctypes.cast(replaced, Pointer).value
+            Pointer.from_address(table + place * ctypes.sizeof(Pointer)).value = address
+
+    def stream(self, address: int) -> Stream:
+        """The stream at an address, which is attached to its socket."""
+        return next(one for one in self._streams.values() if one.address == address)
+
+    def _attach(self, transport: int, attachment: Any) -> int:
+        with reported("attach"):
+            wanted = attachment.contents
+            stream = Stream(self._library, wanted, socket_of(transport, self._get_info))
+            wanted.on_rtp2 = ctypes.cast(self._on_arrival, Pointer)
+            self._streams[wanted.user_data] = stream
+            arrival_ns(stream.socket)  # from now on the kernel notes when packets come in
+            self._on_open(stream.socket)
+        return int(self._attach_there(transport, attachment))
+
+    def _detach(self, transport: int, user_data: int) -> None:
+        with reported("detach"):
+            stream = self._streams.pop(user_data, None)
+            if stream is not None:
+                self._on_close(stream.socket)
+        self._detach_there(transport, user_data)
+
+    def _arrived(self, arrival: Any) -> None:
+        with reported("packet"):
+            arrived = arrival.contents
+            stream = self._streams.get(arrived.user_data)
+            if stream is None or not 0 < arrived.size <= _MAX_PACKET_BYTES:
+                return
+            packet = ctypes.string_at(arrived.packet, arrived.size)
+            source = ctypes.string_at(arrived.source, ADDRESS_BYTES)
+            if stream.on_packet is None:
+                arrived.switches_remote = stream.deliver(packet, source)
+                stream.drain()
+            else:
+                at_ns = arrival_ns(stream.socket)
+                arrived.switches_remote = stream.on_packet(packet, source, at_ns)
+
+
+class Bridge:
+    """PJSUA's conference, in which nothing is heard; it must still be looked after."""
+
+    def __init__(self, library: ctypes.PyDLL) -> None:
+        self._library = library
+        self._master = library.pjsua_set_no_snd_dev()
+        self._pools: dict[int, int] = {}
+        """The memory of the port that stands for a stream, by the stream's address."""
+        self._going: list[int] = []
+        self._gone: list[int] = []
+        self._buffer = ctypes.create_string_buffer(2 * _BRIDGE_SAMPLES)
+        self._frame = Frame(buf=ctypes.addressof(self._buffer))
+
+    def keep_out(self, created: Any) -> None:
+        """A stream was created (`OnStreamCreatedParam`): the bridge gets a port that is no stream.
+
+        A new one each time, which goes with the stream: one for all would be added again and again.
+        """
+        pool = self._library.pjsua_pool_create(b"callerside-port", _POOL_BYTES, _POOL_BYTES)
+        self._pools[int(created.stream)] = pool
+        created.destroyPort = True
+        Pointer.from_address(int(created.this) + BRIDGE_PORT_AT).value = null_port(
+            self._library, pool
+        )
+
+    def stream_ends(self, address: int) -> None:
+        """So does the port that stands for it, in a later tick."""
+        pool = self._pools.pop(address, None)
+        if pool is not None:
+            self._going.append(pool)
+
+    def sweep(self) -> None:
+        """Let it do what waits to be done: ports come and go only in its tick."""
+        self._frame.type = AUDIO
+        self._frame.size = 2 * _BRIDGE_SAMPLES
+        self._library.pjmedia_port_get_frame(self._master, ctypes.byref(self._frame))
+        for pool in self._gone:
+            self._library.pj_pool_release(pool)
+        self._gone, self._going = self._going, []
+
+
+class Timers:
+    """When the stack wants to be looked at next, if nothing arrives before."""
+
+    def __init__(self, library: ctypes.PyDLL) -> None:
+        self._library = library
+        self._heap = library.pjsip_endpt_get_timer_heap(library.pjsua_get_pjsip_endpt())
+        self._now, self._due = TimeValue(), TimeValue()
+
+    def wait_ms(self) -> int | None:
+        """Until the next timer; None: there is none."""
+        if not self._library.pj_timer_heap_count(self._heap):  # or the next call would abort
+            return None
+        self._library.pj_timer_heap_earliest_time(self._heap, ctypes.byref(self._due))
+        self._library.pj_gettickcount(ctypes.byref(self._now))
+        wait = (self._due.sec - self._now.sec) * 1000 + self._due.msec - self._now.msec
+        return max(0, int(wait))
+
+
+def null_port(library: ctypes.PyDLL, pool: int) -> int:
+    """A port that hears and says nothing."""
+    port = Pointer()
+    status = library.pjmedia_null_port_create(
+        pool, _BRIDGE_RATE_HZ, 1, _BRIDGE_SAMPLES, 16, ctypes.byref(port)
+    )
+    if status or port.value is None:
+        raise MemoryError(f"PJMEDIA has no port (status {status})")
+    return port.value
+
+
+def arrival_ns(socket: int) -> int:
+    """When the packet came in that was read last: the kernel's word, on the monotonic clock."""
+    now_ns = time.monotonic_ns()
+    if not sys.platform.startswith("linux"):
+        return now_ns
+    try:
+        seconds, rest_ns = _STAMP.unpack(fcntl.ioctl(socket, _SIOCGSTAMPNS, bytes(_STAMP.size)))
+    except OSError:  # of a socket that has had none
+        return now_ns
+    age_ns = time.time_ns() - (seconds * NS_PER_S + rest_ns)
+    return now_ns - age_ns if 0 <= age_ns < _STAMP_AGE_NS else now_ns

@@ -1,0 +1,55 @@
+"""What the runner asks of a caller's process: a call of a scenario that is resolved already.
+
+Suite and matrix are in it, its speech is made: the process needs no loader and no synthesiser.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from callerside.audio_files import read_wav
+from callerside.simulator.scenario.model import Scenario
+
+MAX_BYTES = 16_000_000
+"""Of an order's line: a scenario of the longest file there may be is well below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One call to make."""
+
+    call: str
+    """Its name in the run."""
+    scenario: str
+    """A `Scenario` as JSON."""
+    audio: dict[str, str] = field(default_factory=dict)
+    """WAV files of what the caller makes heard, by position as `utterances.prepare` has it; ""
+    stands for silence of no length, which is no WAV file."""
+    uri: str
+    seed: int
+    directory: str
+    """Where the evidence goes."""
+
+    def to_line(self) -> str:
+        """One JSON object, without the end of line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_line(cls, line: str | bytes) -> "Order":
+        """The other way round."""
+        return cls(**json.loads(line))
+
+    def resolved(self) -> Scenario:
+        """The scenario; it knows no file any more."""
+        return Scenario.model_validate_json(self.scenario)
+
+    def read_audio(self, rate_hz: int) -> dict[int, bytes]:
+        """PCM at `rate_hz` by position, as `utterances.prepare` returns it. Blocks.
+
+        Raises:
+            callerside.audio_files.AudioFileError: a file is gone.
+        """
+        return {
+            int(position): read_wav(Path(path), rate_hz) if path else b""
+            for position, path in self.audio.items()
+        }

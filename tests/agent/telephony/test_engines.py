@@ -1,0 +1,63 @@
+"""Which SIP engines are here, in words; one that is not here says what to do."""
+
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from callerside.agent.telephony import engines
+from callerside.agent.telephony.engine import MEANING, PROFILES, Capability
+from callerside.agent.telephony.engines import EngineUnavailableError, choose, resolve, sentence
+from callerside.agent.telephony.options import SipOptions
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_anew() -> None:
+    engines._look.cache_clear()
+
+
+def pretend_installed(monkeypatch: pytest.MonkeyPatch, **versions: str) -> None:
+    def version(package: str) -> str:
+        name = package.removesuffix("-python")
+        if name not in versions:
+            raise PackageNotFoundError(package)
+        return versions[name]
+
+    monkeypatch.setattr(engines, "version", version)
+
+
+def test_every_capability_has_words() -> None:
+    assert set(MEANING) == set(Capability)
+
+
+def test_an_engine_holds_as_many_calls_as_its_profile_says() -> None:
+    with pytest.raises(Exception, match=r"pjsua2 holds 4 calls, not 5"):
+        choose("pjsua2").answering(SipOptions(max_calls=5), lambda _leg: None)
+
+
+def test_an_engine_that_is_not_installed_is_unavailable_and_says_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_installed(monkeypatch)
+    for name in PROFILES:
+        with pytest.raises(EngineUnavailableError, match=rf"pip install 'callerside\[{name}\]'"):
+            resolve(name)
+    with pytest.raises(EngineUnavailableError, match=r"pjsua2 is not .*; baresip is not "):
+        resolve("auto")
+    assert sentence().startswith("SIP engines: none; ")
+
+
+def test_one_that_cannot_be_loaded_says_why_and_auto_takes_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_installed(monkeypatch, pjsua2="1.0", baresip="2.0")
+
+    def load(name: str) -> object:
+        if name == "pjsua2":
+            raise ImportError("no such symbol")
+        return object()
+
+    monkeypatch.setattr(engines, "_load", load)
+    assert resolve("auto") == "baresip"
+    assert sentence() == (
+        "SIP engines: baresip 2.0; pjsua2 cannot be used: pjsua2-python 1.0: no such symbol"
+    )

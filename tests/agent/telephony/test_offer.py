@@ -1,0 +1,70 @@
+"""The codec that a call will have is read from its INVITE."""
+
+import re
+
+import pytest
+
+from callerside.agent.telephony.invite import expected_codec, with_one_audio
+
+OURS = ("PCMU", "PCMA", "G722")
+OPUS = "a=rtpmap:96 opus/48000/2"
+
+
+def invite(*media: str) -> str:
+    lines = ["INVITE sip:100@h SIP/2.0", "From: <sip:a@b>", "", "v=0", "s=-", "t=0 0", *media, ""]
+    return "\r\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("media", "codec"),
+    [
+        (["m=audio 4000 RTP/AVP 0 8 9"], "PCMU"),
+        (["m=audio 4000 RTP/AVP 9 0 101", "a=rtpmap:101 telephone-event/8000"], "G722"),
+        (["m=audio 4000 RTP/AVP 8"], "PCMA"),
+        (["m=audio 4000/2 RTP/AVPF 8 0"], "PCMA"),
+        (["m=audio 4000 RTP/AVP 96 97 8", OPUS, "a=rtpmap:97 g722/8000"], "G722"),
+        (["m=audio 4000 RTP/AVP 3 18 0"], "PCMU"),
+        (["m=video 4000 RTP/AVP 9", "m=audio 4002 RTP/AVP 8"], "PCMA"),
+        (["m=audio 0 RTP/AVP 9", "m=audio 4002 RTP/AVP 8"], "PCMA"),
+        (["m=audio 4000 RTP/SAVP 9", "m=audio 4002 RTP/AVP 8"], "PCMA"),
+        (["m=audio 4000 RTP/AVP 96", OPUS, "m=audio 4002 RTP/AVP 8"], "PCMA"),
+        (["m=audio 4000 RTP/AVP 96", "a=rtpmap:96 PCMA/8000", "m=audio 2 RTP/AVP 96"], "PCMA"),
+        (["m=audio 4000 RTP/AVP 96", OPUS, "m=x 4 y 96", "a=rtpmap:96 G722/8000"], "PCMU"),
+        (["m=audio 4000 RTP/AVP 3"], "PCMU"),
+        (["m=audio nonsense"], "PCMU"),
+        (["m=audio 4000 RTP/AVP " + " " * 3_000 + "x 8"], "PCMA"),
+        ([], "PCMU"),
+    ],
+)
+def test_the_first_of_the_callers_codecs_that_we_know(media: list[str], codec: str) -> None:
+    assert expected_codec(invite(*media), OURS) == codec
+
+
+def test_only_codecs_that_we_offer_count() -> None:
+    assert expected_codec(invite("m=audio 4000 RTP/AVP 0 9 8"), ("G722",)) == "G722"
+
+
+def test_without_an_offer_ours_decides() -> None:
+    assert expected_codec(invite(), ("G722", "PCMU")) == "G722"
+
+
+@pytest.mark.parametrize(
+    ("media", "ports"),
+    [
+        (["m=audio 4000 RTP/AVP 0"], [4000]),
+        (["m=audio 4000/2 RTP/AVP 96", OPUS, "m=audio 4002 RTP/AVP 8 0"], [0, 4002]),
+        (["m=video 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0"], [4000, 4002]),
+        (["m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "m=video 9 x 0"], [4000, 0, 9]),
+        (["m=audio 4000 RTP/AVP 0", "a=recvonly", "m=audio 4002 RTP/AVP 0"], [0, 4002]),
+        (["a=inactive", "m=audio 4000 RTP/AVP 0", "m=audio 2 RTP/AVP 0", "a=sendrecv"], [0, 2]),
+        (["c=IN IP4 0.0.0.0", "m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0"], [4000, 0]),
+        (["m=audio 4000 RTP/AVP 96", "a=rtpmap:96 PCMU/16000", "m=audio 2 RTP/AVP 0"], [0, 2]),
+        (["m=audio 4000 RTP/SAVP 0", "m=audio 4002 RTP/AVP 96", OPUS], [0, 0]),
+        ([], []),
+    ],
+)
+def test_all_audio_but_the_line_of_the_call_is_refused(media: list[str], ports: list[int]) -> None:
+    offer = invite(*media).partition("\n\r\n")[2]
+    shown = with_one_audio(offer, OURS)
+    assert [int(port) for port in re.findall(r"^m=\S+ (\d+)", shown, re.MULTILINE)] == ports
+    assert len(shown.splitlines()) == len(offer.splitlines()), "nothing else is touched"

@@ -1,0 +1,92 @@
+"""The pacer sends in each one's period, sleeps without calls, and waits for the lock."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from callerside.agent.telephony.pacer import Pacer
+from callerside.clock import NS_PER_MS
+
+WAIT_S = 10.0
+
+
+class Sender:
+    """Counts what it is to send."""
+
+    def __init__(self, period_ms: int = 20) -> None:
+        self.period_ns = period_ms * NS_PER_MS
+        self.sent_ns: list[int] = []
+        self.threads: set[str] = set()
+        self.error: Exception | None = None
+
+    def send(self, at_ns: int) -> None:
+        self.sent_ns.append(at_ns)
+        self.threads.add(threading.current_thread().name)
+        if self.error is not None:
+            raise self.error
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def pacer() -> Iterator[Pacer]:
+    registered: list[str] = []
+    made = Pacer(threading.RLock(), lambda: registered.append(threading.current_thread().name))
+    yield made
+    made.stop()
+    assert registered in ([], ["pacer"])
+
+
+def test_without_calls_there_is_no_thread(pacer: Pacer) -> None:
+    assert pacer._thread is None
+
+
+def test_all_are_sent_on_one_thread_and_one_grid(pacer: Pacer) -> None:
+    quick, slow = Sender(10), Sender(40)
+    pacer.add(quick)
+    pacer.add(slow)
+    until(lambda: len(slow.sent_ns) >= 5)
+    pacer.remove(quick)
+    pacer.remove(slow)
+    assert quick.threads == slow.threads == {"pacer"}
+    assert len(quick.sent_ns) == pytest.approx(4 * len(slow.sent_ns), abs=8)
+
+
+def test_what_is_removed_is_not_sent_again(pacer: Pacer) -> None:
+    sender = Sender()
+    pacer.add(sender)
+    until(lambda: bool(sender.sent_ns))
+    pacer.remove(sender)
+    sent = len(sender.sent_ns)
+    time.sleep(0.1)
+    assert len(sender.sent_ns) == sent
+    pacer.add(sender)  # the thread sleeps, and wakes
+    until(lambda: len(sender.sent_ns) > sent)
+
+
+def test_nothing_is_sent_while_somebody_holds_the_lock() -> None:
+    lock = threading.RLock()
+    pacer, sender = Pacer(lock, lambda: None), Sender()
+    pacer.add(sender)
+    until(lambda: bool(sender.sent_ns))
+    with lock:
+        sent = len(sender.sent_ns)
+        time.sleep(0.1)
+        assert len(sender.sent_ns) == sent
+    until(lambda: len(sender.sent_ns) >= sent + 4)  # what was missed is made up for
+    pacer.stop()
+
+
+def test_one_that_fails_stops_no_other(pacer: Pacer) -> None:
+    broken, sound = Sender(), Sender()
+    broken.error = RuntimeError("a bug")
+    pacer.add(broken)
+    pacer.add(sound)
+    until(lambda: len(sound.sent_ns) >= 3 and len(broken.sent_ns) >= 3)

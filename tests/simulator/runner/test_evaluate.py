@@ -1,0 +1,64 @@
+"""From a call that was played to one that is judged: read once, measured once."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hand_played import scenario
+
+from callerside.reports.evidence import CallEvidence, load_evidence
+from callerside.reports.metrics.metrics import Measured, measure
+from callerside.reports.verdict.results import judge_call
+from callerside.simulator.lanes.planned_call import PlayedCall
+from callerside.simulator.lanes.virtual.lane import VirtualLane
+from callerside.simulator.runner.evaluate import evaluate
+from callerside.simulator.runner.plan import plan
+
+STEPS = "steps: [{expect: greeting}, hang_up]\n"
+
+
+def played(folder: Path, more: str) -> PlayedCall:
+    (planned,) = plan([scenario(folder, STEPS + more)], repeat=None, seed=3)
+    lane = VirtualLane([planned], folder / "out", lambda *_: None)
+    return asyncio.run(lane.play(planned))
+
+
+@pytest.mark.parametrize("more", ["", "never: [{state: LISTENING}]\n"])
+def test_a_call_is_read_and_measured_once_with_a_complaint_or_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    done: list[str] = []
+
+    def load(directory: Path) -> CallEvidence:
+        done.append("read")
+        return load_evidence(directory)
+
+    def count(evidence: CallEvidence) -> Measured:
+        done.append("measured")
+        return measure(evidence)
+
+    monkeypatch.setattr("callerside.simulator.runner.evaluate.load_evidence", load)
+    monkeypatch.setattr("callerside.reports.verdict.results.measure", count)
+    call = evaluate(played(tmp_path, more), "virtual")
+    assert call.verdict == ("failed" if more else "passed")
+    assert done == ["read", "measured"]
+
+
+def test_a_complaint_is_in_the_call_as_if_it_had_been_read_again(tmp_path: Path) -> None:
+    """What is written beside the call, and what the report has of it."""
+    call = played(tmp_path, "never: [{state: LISTENING}]\nbudget: {beep_ms: 1}\n")
+    evaluated = evaluate(call, "virtual").result
+    assert evaluated is not None
+    again = judge_call(load_evidence(call.directory))
+    assert evaluated.detail.startswith("never: ")
+    assert (evaluated.verdict, evaluated.detail) == (again.verdict, again.detail)
+    assert evaluated.evidence.info == again.evidence.info
+    assert evaluated.judged == again.judged
+
+
+def test_a_caller_that_failed_keeps_its_own_sentence(tmp_path: Path) -> None:
+    call = replace(
+        played(tmp_path, "never: [{state: LISTENING}]\n"), verdict="failed", detail="step 1: no"
+    )
+    assert evaluate(call, "virtual").sentence == "step 1: no"
