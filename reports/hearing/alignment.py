@@ -39,7 +39,7 @@ _LEAST_FAULT_MS = 1.0
 _LEAST_HOLE_MS = 10.0
 _LOUD_DB = 22.0  # below the active level: what is less can be silent without being a hole
 _CODEC = 0.03  # energy that a codec adds, relative to the sound's
-_FAR_MS = 3000
+_FAR_MS = 1000
 _SNATCH_MS = 300
 _MOST_DISTORTED = 0.2  # of a line that clips
 _LEVELS = ((1.0, 0.0), (0.32, 0.4), (0.1, 0.8), (3.2, 0.4), (8.0, 0.8))
@@ -520,10 +520,7 @@ class _Decoder:
         if not matched:
             return matched
         main = max(matched, key=lambda run: run.past - run.first)
-        while self._is_snatch(matched[-1], main):
-            matched = matched[:-1]
-        while self._is_snatch(matched[0], main):
-            matched = matched[1:]
+        matched = [run for run in matched if run is main or not self._is_snatch(run, main)]
         while len(matched) > 1 and self._goes_back(matched[0], matched[1]):
             matched = matched[1:]
         while len(matched) > 1 and self._trails(matched[-2], matched[-1]):
@@ -545,7 +542,8 @@ class _Decoder:
     def _is_snatch(self, run: _Run, main: _Run) -> bool:
         assert run.lag is not None and main.lag is not None  # noqa: S101, PT018 - matched
         far_ms = abs(self._lags[run.lag] - self._lags[main.lag]) * 1000 / self._rate_hz
-        return run.past - run.first < _SNATCH_MS // _FRAME_MS and far_ms > _FAR_MS
+        loud = int(self._loud_heard(run.first, run.past).sum())
+        return loud < _SNATCH_MS // _FRAME_MS and far_ms > _FAR_MS
 
     def _likeness(self, matched: list[_Run]) -> tuple[float, int]:
         """The mean correlation of the loud frames that are recognised, and how many these are."""

@@ -32,12 +32,12 @@ from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
 from callerside.reports.evidence import SAID, write_said
-from callerside.simulator.caller.audio.placement import place
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
+from callerside.simulator.lanes.placement import place
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
 from callerside.simulator.lanes.sip.order import MAX_BYTES, Order
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses

@@ -16,8 +16,8 @@ from callerside.audio import to_samples
 from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
 from callerside.reports.formats.write import CALLS
-from callerside.simulator.caller.audio.placement import place
 from callerside.simulator.caller.audio.utterances import prepare
+from callerside.simulator.lanes.placement import place
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall, Verdict
 from callerside.simulator.lanes.sip.config import agent_config
 from callerside.simulator.lanes.sip.process_pair import PhaseSink

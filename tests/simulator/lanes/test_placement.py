@@ -9,8 +9,8 @@ from callerside.audio import to_samples
 from callerside.clock import NS_PER_S
 from callerside.reports.evidence import Said
 from callerside.reports.hearing.active_level import edges
-from callerside.simulator.caller.audio.placement import place
 from callerside.simulator.caller.speaker import Utterance
+from callerside.simulator.lanes.placement import place
 from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 16_000
