@@ -129,7 +129,7 @@ def expected(calls: Iterable[Scenario]) -> set[str]:
 
 def is_in_a_test(pattern: str) -> bool:
     texts = (
-        path.read_text(encoding="utf-8") for path in (ROOT / "tests/simulator").rglob("test_*")
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests/simulator").rglob("test_*.py")
     )
     return any(re.search(pattern, text) for text in texts)
 
