@@ -14,7 +14,7 @@ nox.options.sessions = ["lint", "types", "tests", "scenarios"]
 nox.options.reuse_existing_virtualenvs = True
 nox.needs_version = ">=2025.2.9"
 
-SUPPORTED = ((3, 11), (3, 12))
+SUPPORTED = ((3, 11), (3, 12), (3, 13))
 MACHINES = ("tests/agent/call", "tests/fakes/session", "tests/simulator/caller")
 """The tests of the three machines, which are where behaviour is: no I/O, no waiting."""
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
@@ -25,8 +25,8 @@ def _install(session: nox.Session, extras: str) -> None:
     """Install the project and the named extras at the locked versions."""
     if sys.version_info[:2] not in SUPPORTED:
         session.error(
-            f"this nox runs on Python {sys.version_info[0]}.{sys.version_info[1]}, and pjsua2 has "
-            "wheels for 3.11 and 3.12: make the virtual environment with one of these"
+            f"this nox runs on Python {sys.version_info[0]}.{sys.version_info[1]}, and callerside "
+            "was tried on 3.11 to 3.13: make the virtual environment with one of these"
         )
     session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]")
 

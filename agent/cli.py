@@ -35,6 +35,7 @@ from callerside.agent.service.run import (
     worker_settings,
 )
 from callerside.agent.service.worker import run_worker
+from callerside.agent.telephony.engines import resolve, sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.loader import ToolError
 from callerside.files import begin_in_utf8
@@ -94,11 +95,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
+class _Version(argparse.Action):
+    """Which version this is, and in one sentence which SIP engines it has."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"{parser.prog} {version('callerside')}\n{sentence()}")
+        parser.exit()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="callerside-agent", description="A telephone voice agent on the OpenAI Realtime API."
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version('callerside')}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="and the SIP engines here")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser(
         "serve",
@@ -198,6 +207,7 @@ def _serve(options: argparse.Namespace) -> int:
         settings = settings.model_copy(update={"workers": options.workers})
     check_ports(settings)
     check_places(settings)
+    _log.info("sip_engine", engine=resolve(settings.sip.engine), told=sentence())
     if options.worker is not None:
         return asyncio.run(_run_one_of_several(options, settings, secrets))
     load_again = partial(_load, options.config, secrets)

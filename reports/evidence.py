@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from callerside.atomic_files import write_atomically
 from callerside.audio_files import write_wav
@@ -27,6 +27,7 @@ RECORDING = "call.wav"
 HEARD = "server_heard.wav"
 SENT = "server_sent.wav"
 INFO = "call.json"
+SAID = "said.json"
 
 MOUTH, EAR = 0, 1
 """The recording's channels: what the caller said, and what the caller heard."""
@@ -75,6 +76,21 @@ class CallInfo(BaseModel):
     """The scenario file's text."""
 
 
+class Said(BaseModel):
+    """Something that the caller made heard, as it was before noise, echo, gain or codec.
+
+    Its places are samples of the recording, which its own media clock counts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    turn: int | None = None
+    """None for what does not take the turn."""
+    text: str = ""
+    voiced: list[tuple[int, int]] = Field(min_length=1)
+    """(first sample, the one after the last), down to pauses of 60 ms; in order."""
+
+
 @dataclass(frozen=True, slots=True)
 class Audio:
     """One channel of sound."""
@@ -99,7 +115,8 @@ class CallEvidence:
 
     `server_heard` is everything that the server received, and `server_sent` every audio delta that
     it sent, each as one stream whose samples the server's marks count; where a call had several
-    sessions, one after another, so do their streams.
+    sessions, one after another, so do their streams. `said` is what the caller made heard, where
+    its own clean speech was known.
     """
 
     info: CallInfo
@@ -109,6 +126,8 @@ class CallEvidence:
     recording_start_ns: int = 0
     server_heard: Audio | None = None
     server_sent: Audio | None = None
+    said: list[Said] | None = None
+    """What the caller made heard, to the sample; None where that is not known."""
     outlined: bool = False
     """Whether this is an `outline`."""
 
@@ -194,6 +213,7 @@ def load_evidence(directory: Path) -> CallEvidence:
         recording_start_ns=started.at_ns if started else 0,
         server_heard=_read_audio(directory / HEARD),
         server_sent=_read_audio(directory / SENT),
+        said=_read_said(directory / SAID),
     )
 
 
@@ -232,6 +252,27 @@ def _read_info(path: Path, name: str) -> CallInfo:
         raise EvidenceError(f"{path}: {where}: {first['msg']}") from None
 
 
+_SAID = TypeAdapter(list[Said])
+
+
+def _read_said(path: Path) -> list[Said] | None:
+    if not is_there(path):
+        return None
+    try:
+        return _SAID.validate_json(read_bytes(path))
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise EvidenceError(f"{path}: {where}: {first['msg']}") from None
+
+
+def write_said(path: Path, said: list[Said]) -> None:
+    """What `load_evidence` reads of the caller's own speech; atomic."""
+    write_atomically(path, _SAID.dump_json(said) + b"\n")
+
+
 def _read_audio(path: Path) -> Audio | None:
     if not is_there(path):
         return None
@@ -265,6 +306,8 @@ def save_evidence(evidence: CallEvidence, directory: Path) -> None:
     write_atomically(directory / INFO, info.encode() + b"\n")
     if evidence.recorded:
         write_wav(directory / RECORDING, evidence.recording, evidence.rate_hz)
+    if evidence.said is not None:
+        write_said(directory / SAID, evidence.said)
     for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):
         if audio is not None:
             write_wav(directory / name, audio.samples, audio.rate_hz)

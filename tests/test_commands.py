@@ -4,6 +4,8 @@ from importlib.metadata import EntryPoint, entry_points, version
 
 import pytest
 
+from callerside.agent.telephony.engines import sentence
+
 OURS = [
     point
     for point in entry_points(group="console_scripts")
@@ -18,8 +20,12 @@ def test_each_tells_its_version(
     monkeypatch.setattr("sys.argv", [program.name, "--version"])
     with pytest.raises(SystemExit) as ended:
         program.load()()
-    told = capsys.readouterr().out
-    assert (ended.value.code, told) == (0, f"{program.name} {version('callerside')}\n")
+    told, *more = capsys.readouterr().out.splitlines()
+    assert (ended.value.code, told) == (0, f"{program.name} {version('callerside')}")
+    if program.name == "callerside-agent":
+        assert more == [sentence()]
+    else:
+        assert not more
 
 
 def test_there_are_three() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 PLUGINS = ("callerside.fakes.pytest_plugin", "callerside.simulator.pytest.plugin")
 PACKAGES = ("callerside", "callerside.fakes", "callerside.simulator", "callerside.simulator.pytest")
-IMPORTED_AS = {"pjsua2_python": "pjsua2", "pyyaml": "yaml"}
+IMPORTED_AS = {"baresip_python": "baresip", "pjsua2_python": "pjsua2", "pyyaml": "yaml"}
 TELLS = """\
 import json, sys
 

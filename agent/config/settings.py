@@ -96,8 +96,9 @@ class SipSettings(Strict):
     """Of the audio between telephone and API. `auto`: of each call by its codec, G.711 straight
     through, as µ-law or A-law, and 24 kHz PCM for G722; 24000: always PCM, for servers that do
     not speak G.711; 8000: always G.711."""
-    max_calls: int = Field(4, ge=1, le=12)
-    """Calls at once; the next one is refused. A process of pjsua2 holds 4, of baresip 12."""
+    max_calls: int | None = Field(None, ge=1, le=12)
+    """Calls at once; the next one is refused. null: as many as a process of the engine holds,
+    which is 4 of pjsua2 and 12 of baresip, if there are ports for them."""
     conceal_loss: Switch = False
     """Fill lost packets with what was said before, for 60 ms at most; without it what is lost is
     silence of its length. Neither delays anything."""
@@ -111,9 +112,10 @@ class SipSettings(Strict):
 
     @model_validator(mode="after")
     def _has_ports_for_its_calls(self) -> Self:
-        if self.rtp_port and self.rtp_port_count - self.rtp_port % 2 < 2 * self.max_calls:
+        calls = self.max_calls or 1
+        if self.rtp_port and self.rtp_port_count - self.rtp_port % 2 < 2 * calls:
             raise ValueError(
-                f"rtp_port_count: {self.max_calls} calls take {2 * self.max_calls} ports, from an "
+                f"rtp_port_count: {calls} calls take {2 * calls} ports, from an "
                 f"even one on; {self.rtp_port_count} from {self.rtp_port} on are too few"
             )
         return self

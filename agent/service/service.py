@@ -16,7 +16,7 @@ import structlog
 from callerside.agent.call.events import CallInput, ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.loader import Secrets
-from callerside.agent.config.settings import CallSettings, RecordingSettings, Settings
+from callerside.agent.config.settings import CallSettings, RecordingSettings, Settings, SipSettings
 from callerside.agent.observe.call_recording import (
     CallRecordingError,
     RecordingLeg,
@@ -28,6 +28,7 @@ from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
 from callerside.agent.service.driver import CallDriver, Connect
+from callerside.agent.telephony.engine import Profile
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
 from callerside.agent.telephony.options import Registration, SipOptions
@@ -66,8 +67,12 @@ class Service:
         self._settings = settings
         self._secrets = secrets
         self._sinks = tuple(sinks)
-        self._endpoint = choose(settings.sip.engine).answering(
-            _sip_options(settings, secrets),
+        engine = choose(settings.sip.engine)
+        options = _sip_options(settings, secrets, engine.profile)
+        self.max_calls = options.max_calls
+        """How many can be up at once."""
+        self._endpoint = engine.answering(
+            options,
             self._accept,
             on_refused=lambda status, reason: self.on_refused(status, reason),
         )
@@ -282,7 +287,13 @@ def _prompt_cache(settings: CallSettings) -> PromptCache:
     return PromptCache(settings.greeting.cache_dir or default_cache_dir())
 
 
-def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
+def _places(sip: SipSettings, profile: Profile) -> int:
+    """As many as the engine holds, if there are ports for them."""
+    ports = sip.rtp_port_count - sip.rtp_port % 2 if sip.rtp_port else 2 * profile.calls_a_process
+    return max(1, min(profile.calls_a_process, ports // 2))
+
+
+def _sip_options(settings: Settings, secrets: Secrets, profile: Profile) -> SipOptions:
     sip = settings.sip
     registration = None
     if sip.registration is not None:
@@ -299,7 +310,7 @@ def _sip_options(settings: Settings, secrets: Secrets) -> SipOptions:
         rtp_public_host=sip.rtp_public_host,
         codecs=tuple(sip.codecs),
         sample_rate_hz=None if sip.sample_rate_hz == "auto" else sip.sample_rate_hz,
-        max_calls=sip.max_calls,
+        max_calls=sip.max_calls or _places(sip, profile),
         # The calls' own bounds are the machine's business: the leg holds the widest.
         max_playout_ms=max(route.playout.max_ms for route in settings.routes),
         conceal_loss=sip.conceal_loss,

@@ -123,7 +123,7 @@ class Worker:
         self.service = Service(settings, secrets, sinks=self._sinks(settings))
         self.service.on_calls_changed = lambda active: self._send_answer(CallsChanged(active))
         self.service.on_refused = self.metrics.call_refused
-        self.metrics.set_lines(settings.sip.max_calls)
+        self.metrics.set_lines(self.service.max_calls)
         self._settings = settings
         self._load = load
         self._drain = Drain(settings.drain.limit_ms)

@@ -1,5 +1,6 @@
 """Key presses: their tones, for lines that carry only sound, and their pace."""
 
+import re
 from collections import deque
 
 from callerside.audio import silence
@@ -42,6 +43,23 @@ class PacedKeys:
             return None
         self._next_ns = now_ns + (TONE_MS + PAUSE_MS) * NS_PER_MS
         return self._waiting.popleft()
+
+
+INFO_TYPES = ("application/dtmf-relay", "application/dtmf")
+"""In which a key comes by SIP INFO."""
+_SIGNAL = re.compile(r"^\s*signal\s*=\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_NUMBERED = {"10": "*", "11": "#", "12": "A", "13": "B", "14": "C", "15": "D"}
+
+
+def key_of_info(content_type: str, body: str) -> str | None:
+    """The key that an INFO brings; None: none that we know."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in INFO_TYPES:
+        return None
+    signal = _SIGNAL.search(body)
+    said = (signal[1] if signal else body).strip().upper()
+    key = _NUMBERED.get(said, said)
+    return key if key in DIGITS else None
 
 
 def tones(digits: str, rate_hz: int) -> bytes:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol, get_args
 
+from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
 from callerside.agent.telephony.options import SipOptions
 
@@ -28,6 +29,9 @@ class Capability(StrEnum):
     IPV6 = "ipv6"
     LATCHING = "latching"
     CONCEALMENT = "concealment"
+    PUBLIC_CONTACT = "public_contact"
+    NAT_CONTACT = "nat_contact"
+    RTCP_REPORTS = "rtcp_reports"
     LATE_OFFER = "late_offer"
     UPDATE = "update"
     SESSION_TIMERS = "session_timers"
@@ -45,6 +49,9 @@ MEANING: Mapping[Capability, str] = {
     Capability.IPV6: "IPv6",
     Capability.LATCHING: "sending audio to where the other side's comes from",
     Capability.CONCEALMENT: "filling lost packets with what was said before",
+    Capability.PUBLIC_CONTACT: "naming another host in SIP than it listens on (`sip.public_host`)",
+    Capability.NAT_CONTACT: "naming, in calls, the address at which the registrar has seen it",
+    Capability.RTCP_REPORTS: "telling the other side by RTCP what came and what was sent",
     Capability.LATE_OFFER: "calls whose INVITE brings no offer",
     Capability.UPDATE: "new offers by UPDATE (RFC 3311)",
     Capability.SESSION_TIMERS: "session timers (RFC 4028)",
@@ -65,6 +72,11 @@ class Profile:
     """On PyPI."""
     calls_a_process: int
     """More need more processes."""
+    licence: str
+    platforms: str
+    """For which there are wheels."""
+    newest_python: tuple[int, int]
+    """Likewise."""
     capabilities: frozenset[Capability]
 
 
@@ -73,16 +85,43 @@ PROFILES: Mapping[EngineName, Profile] = {
         name="pjsua2",
         package="pjsua2-python",
         calls_a_process=4,  # `PJSUA_MAX_CALLS`, as the wheel was compiled
+        licence="GPL 2 or later, or a commercial one",
+        platforms="Linux x86-64, macOS arm64",
+        newest_python=(3, 12),
         capabilities=frozenset(Capability) - {Capability.OPUS, Capability.SRTP, Capability.IPV6},
     ),
     "baresip": Profile(
         name="baresip",
         package="baresip-python",
         calls_a_process=12,
-        capabilities=frozenset(Capability),
+        licence="BSD",
+        platforms="Linux x86-64 and aarch64",
+        newest_python=(3, 14),
+        capabilities=frozenset(Capability)
+        - {
+            Capability.OPUS,
+            Capability.SRTP,
+            Capability.IPV6,
+            Capability.PUBLIC_CONTACT,
+            Capability.NAT_CONTACT,
+            Capability.RTCP_REPORTS,
+            Capability.SESSION_TIMERS,
+        },
     ),
 }
 """The better ones first: the order of `auto`."""
+
+
+class CapabilityError(SipError):
+    """Something was asked for that an engine cannot do."""
+
+    def __init__(self, engine: EngineName, capability: Capability, asked: str) -> None:
+        super().__init__(
+            f"{asked}: {engine} has no capability `{capability}`: it cannot do "
+            f"{MEANING[capability]} (docs/engines.md)"
+        )
+        self.capability = capability
+
 
 OnLeft = Callable[[bytes, int], None]
 """Told of each frame that left, and when; on any thread."""

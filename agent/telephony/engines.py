@@ -4,6 +4,7 @@ An engine that cannot be used is *unavailable*, for a reason that says what to d
 """
 
 import importlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -75,14 +76,20 @@ def _load(name: EngineName) -> Engine:
     return engine
 
 
+def _how_to_get(name: EngineName) -> str:
+    newest = PROFILES[name].newest_python
+    if sys.version_info[:2] > newest:
+        return f"{name} is not installed: it has no wheel above Python {newest[0]}.{newest[1]}"
+    return f"{name} is not installed (pip install 'callerside[{name}]')"
+
+
 @cache
 def _look(name: EngineName) -> Found:
     package = PROFILES[name].package
     try:
         installed = version(package)
     except PackageNotFoundError:
-        problem = f"{name} is not installed (pip install 'callerside[{name}]')"
-        return Found(name=name, problem=problem)
+        return Found(name=name, problem=_how_to_get(name))
     try:
         _load(name)
     except (ImportError, SipError) as error:

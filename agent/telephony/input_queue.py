@@ -28,7 +28,7 @@ MAX_WAITING_MS = 5_000
 _MAX_WAITING = 2 * MAX_WAITING_MS // FRAME_MS  # a frame each way
 
 
-class Inbox:
+class InputQueue:
     """A bounded queue into the loop; `post` may be called from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 _MAX_USER_CHARS = 128
@@ -49,6 +50,8 @@ _ANY_AUDIO = re.compile(r"^m=audio\b(?! 0[ /])", re.MULTILINE | re.IGNORECASE)
 _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
+_ADDRESS = re.compile(r"^c=IN IP4 (\S+?)(?:/\d+)?[ \t]*\r?$", re.MULTILINE)
+_KEYS = "TELEPHONE-EVENT"
 _NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0[ \t]*\r?$", re.MULTILINE)
 _SOMEWHERE = re.compile(r"^c=", re.MULTILINE)
 
@@ -117,3 +120,86 @@ def media_lines(message: str) -> int:
 def audio_lines(message: str) -> int:
     """How many of them are audio that is not refused (RFC 3264 §6: its port is 0)."""
     return len(_ANY_AUDIO.findall(message.replace("\r", "\n")))
+
+
+def narrowed(description: str, codecs: Sequence[str]) -> str:
+    """A session description with one audio and one codec, and with keys, of the same length.
+
+    What is taken away is filled with spaces, and with zeros where it is a port; so it can be
+    written over the one that came.
+    """
+    session, *lines = _LINES.split(description)
+    chosen = _chosen(session, lines, codecs)
+    if chosen is None:
+        return description
+    return session + "".join(
+        _one_codec(line, codecs)
+        if number == chosen
+        else _PORT.sub(lambda port: "0" * len(port[0]), line, count=1)
+        for number, line in enumerate(lines)
+    )
+
+
+def _one_codec(line: str, codecs: Sequence[str]) -> str:
+    audio = _AUDIO.match(line)
+    assert audio is not None  # noqa: S101 - it has a known codec
+    wanted = next(_known(line, codecs))
+    names = {**_STATIC, **dict(_names(line))}
+    first = next(number for number in audio[1].split() if names.get(number) == wanted)
+    kept = {first, *(number for number, name in names.items() if name == _KEYS)}
+    start, end = audio.span(1)
+    formats = re.sub(
+        r"\S+", lambda one: one[0] if one[0] in kept else " " * len(one[0]), line[start:end]
+    )
+    return line[:start] + formats + line[end:]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a session description says of the call's audio."""
+
+    host: str
+    port: int
+    codec: str
+    payload_type: int
+    keys_type: int | None
+    """Of RFC 4733's packets."""
+    direction: str
+    """As the one who wrote it sees it: sendrecv, sendonly, recvonly, inactive."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether its writer puts the other side on hold (RFC 3264 §8.4, and RFC 2543's way)."""
+        nowhere = self.host == "0.0.0.0"  # noqa: S104 - that is how it is said
+        return nowhere or self.direction in ("sendonly", "inactive")
+
+
+def described(description: str, codecs: Sequence[str]) -> Described | None:
+    """The audio of a session description that can be a call's; None if none can."""
+    session, *lines = _LINES.split(description)
+    chosen = _chosen(session, lines, codecs)
+    if chosen is None:
+        return None
+    line = lines[chosen]
+    audio, port = _AUDIO.match(line), _PORT.search(line)
+    address = _ADDRESS.search(line) or _ADDRESS.search(session)
+    if audio is None or port is None or address is None:
+        return None
+    codec = next(_known(line, codecs))
+    names = {**_STATIC, **dict(_names(line))}
+    numbers = [number for number in audio[1].split() if names.get(number) == codec]
+    keys = [number for number, name in names.items() if name == _KEYS]
+    direction = _DIRECTION.search(line) or _DIRECTION.search(session)
+    return Described(
+        host=address[1],
+        port=int(port[0]),
+        codec=codec,
+        payload_type=int(numbers[0]),
+        keys_type=int(keys[0]) if keys else None,
+        direction=direction[1] if direction else "sendrecv",
+    )
+
+
+def _names(line: str) -> Iterator[tuple[str, str]]:
+    for number, name in _RTPMAP.findall(line):
+        yield number, name.upper()

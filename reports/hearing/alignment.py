@@ -1,32 +1,65 @@
-"""What was heard of an answer, compared with what the server sent of it.
+"""What was heard of an answer, laid over what the server sent of it, to the sample.
 
-The sent audio is laid over the heard audio piece by piece. Where the two run in step their lag is
-constant; a lag that grows means that something was put in (a hole, if it is silent, else a
-repetition), one that shrinks that something was left out. Where sent audio is loud and heard audio
-at its place is not, there is a hole without a change of lag: a lost packet.
+What was sent is known, so where it begins, stops and has holes in what was heard is not detected
+but decoded: of all ways in which the sent audio can have become the heard audio, the likeliest is
+taken (dynamic programming over frames of 5 ms). In each frame the heard audio is either the sent
+audio, later by one of a few candidate lags, or something else: silence, or a sound of another's. A
+lag that grows means that something was put in (a hole, if it is silent, else a repetition), one
+that shrinks that something was left out; silence where the sent audio is loud, without a change of
+lag, is a lost packet. Places are then searched to the sample.
+
+Noise, hum, gain, echo and codec make frames less alike and no lag likelier than the true one, and
+a fault hides nothing of what lies before or behind it.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from callerside.reports.hearing import correlation
 
-_BLOCK_MS = 20
-_WINDOW_MS = 60  # long enough to be unmistakable, short enough to sit between two faults
-_SURE_WINDOW_MS = 160  # for a new lag: voices repeat themselves every few milliseconds
-_OPENING_MS = 400  # of the sent audio, to find where it begins
-_JUMP_MS = 1500  # how far a lag may jump, either way
-_IN_STEP = 0.7  # correlation at the present lag that needs no better one
-_SURELY_IN_STEP = 0.85
-_LOOK_AHEAD = 4  # windows
-_AS_GOOD = 0.97  # of the best correlation: of such places the nearest is taken
-_ENERGY_MS = 5
-_SHORTEST_HOLE_STEPS = 2
-_LOUD_DBFS = -42.0
-_MUTED_DB = 15.0  # heard so far below sent is not heard (G.711 and resampling: 1 dB)
+_FRAME_MS = 5
+_LOW_HZ, _HIGH_HZ = (100.0, 200.0), (3300.0, 3700.0)  # hum and DC below, an s above
+_SEARCH_MS = 100  # of the sent audio, to find a lag of which nothing is known
+_SHORTEST_SEARCH_MS = 15
+_BESIDE_MS = 600  # how far from what is known a sound is looked into that is not
+_SHORT_SEARCH_MS = 40  # of heard audio that nothing explains: what lies between two faults
+_MOST_SEARCHES = 60
+_MOST_ROUNDS = 3
+_MOST_LAGS = 24
+_ALIKE = 0.6  # correlation from which a found place is a candidate
+_COHERENT = 0.7  # of a frame, to learn the gain from it
+_DRIFT_STEP = 2  # samples at the compared rate: a lag that changes by less was no fault
+_LEAST_FAULT_MS = 1.0
+_LEAST_HOLE_MS = 10.0
+_LOUD_DB = 22.0  # below the active level: what is less can be silent without being a hole
+_CODEC = 0.03  # energy that a codec adds, relative to the sound's
+_FAR_MS = 1000
+_SNATCH_MS = 300
+_MOST_DISTORTED = 0.2  # of a line that clips
+_LEVELS = ((1.0, 0.0), (0.32, 0.4), (0.1, 0.8), (3.2, 0.4), (8.0, 0.8))
+"""How much louder a part may be than the rest, and what that costs."""
+_FLOOR_DB = 45.0  # below what is heard of the answer: no line is more silent than that
+
+# Costs, in nats: what a thing is less likely than that all goes on as it was.
+_OTHER = 2.0  # a frame that is neither the answer nor silence
+_QUIET = -0.1  # a silent frame may as well be none of the answer
+_START = 2.0
+_START_WITHIN = 4.0  # the answer's beginning was never heard
+_BREAK = 1.2  # the answer is silent for a while, each way
+_JUMP = 7.0  # another lag
+_STEP = 1.5  # a lag that drifts
+_END_EARLY = 3.0
+_FAINT = 0.005  # of the active level's energy: a fault of which nobody could hear anything
+_OPENING_MS = 120
+_SURELY = 0.9
+_AS_SENT = 1.0  # a frame that no more speaks against
+_EVIDENCE = 2.0  # less speaks for no piece of the answer
 
 Samples = NDArray[np.int16]
 Wave = NDArray[np.float64]
@@ -40,24 +73,39 @@ class Hole:
     end: int
 
 
+class Span(NamedTuple):
+    """Sent audio that was heard in one piece: from and to in the sent audio, and how much later."""
+
+    start: int
+    end: int
+    lag: int
+
+
 @dataclass(frozen=True)
 class Alignment:
     """How heard audio follows sent audio. Sample numbers are at the heard audio's rate."""
 
     likeness: float
-    """Correlation of the opening; below 0.5 the answer was not recognised, and no more is known."""
-    lags: list[tuple[int, int]] = field(default_factory=list)
-    """(place in the sent audio, how much later it is in the heard audio), in order."""
+    """Mean correlation of what was recognised; the confidence in all of this."""
+    spans: list[Span] = field(default_factory=list)
+    """What was heard, in order; empty if the answer was not recognised."""
     holes: list[Hole] = field(default_factory=list)
     missing: int = 0
-    """Samples sent that were left out."""
+    """Samples sent that were left out, before the last one that was heard."""
     repeated: int = 0
     """Samples heard that are not in the source, and no silence."""
+    unheard: int = 0
+    """Samples sent, from the first loud one to the last, after the last one that was heard."""
 
     @property
     def found(self) -> bool:
         """Whether the answer was recognised."""
-        return bool(self.lags)
+        return bool(self.spans)
+
+    @property
+    def lags(self) -> list[tuple[int, int]]:
+        """(place in the sent audio, how much later it is in the heard audio), in order."""
+        return [(span.start, span.lag) for span in self.spans]
 
     def longest_hole(self) -> int:
         """Samples of the longest hole."""
@@ -65,141 +113,770 @@ class Alignment:
 
     def sent_place(self, heard: int) -> int:
         """The place in the sent audio of a place in the heard audio."""
-        lag = self.lags[0][1]
-        for place, later in self.lags:
-            if place + later > heard:
+        before = self.spans[0]
+        for span in self.spans:
+            if span.start + span.lag > heard:
                 break
-            lag = later
-        return heard - lag
+            before = span
+        return (
+            min(heard - before.lag, before.end)
+            if before is not self.spans[0]
+            else (min(max(0, heard - before.lag), before.end))
+        )
 
 
 def align(sent: Samples, heard: Samples, rate_hz: int) -> Alignment:
     """Lay sent audio over heard audio, both at `rate_hz`.
 
-    `sent` begins with sound (no silence). `heard` begins somewhat before the answer, and ends where
-    the answer was over or cut: what was sent beyond that is not missing.
+    `sent` begins with sound (no silence). `heard` begins before the answer, by however much, and
+    may go on after it.
     """
-    a, b = sent.astype(np.float64), heard.astype(np.float64)
-    opening = correlation.find(a[: _OPENING_MS * rate_hz // 1000], b)
-    if not opening.found:
-        return Alignment(opening.correlation)
-    lags = _follow(a, b, opening.offset, rate_hz)
-    holes = _muted(a, b, lags, rate_hz)
-    missing = repeated = 0
-    for (_, before), (place, after) in pairwise(lags):
-        if after < before:
-            missing += before - after
-        elif _is_quiet(b[place + before : place + after]):
-            holes.append(Hole(place + before, place + after))
-        else:
-            repeated += after - before
-    return Alignment(
-        opening.correlation, lags, sorted(holes, key=lambda h: h.start), missing, repeated
-    )
+    a, b = _band(sent, rate_hz), _band(heard, rate_hz)
+    if not a.any() or not b.any() or b.size < 2 * rate_hz * _FRAME_MS // 1000:
+        return Alignment(0.0)
+    return _Decoder(a, b, rate_hz).alignment()
 
 
-def _follow(a: Wave, b: Wave, lag: int, rate_hz: int) -> list[tuple[int, int]]:
-    """The lag, wherever it changes."""
-    block, window, sure = (ms * rate_hz // 1000 for ms in (_BLOCK_MS, _WINDOW_MS, _SURE_WINDOW_MS))
-    jump = _JUMP_MS * rate_hz // 1000
-    lags = [(0, lag)]
-    followed = lag  # heard audio up to here is known already: nothing that follows lies before it
-    for place in range(0, a.size - window, block):
-        piece = a[place : place + window]
-        if _is_quiet(piece):
-            continue
-        now = b[place + lag : place + lag + window]
-        if now.size < window:
-            break
-        if _likeness(piece, now) >= _IN_STEP:
-            followed = place + lag + window
-            continue
-        if _in_step_again(a, b, place, lag, window):
-            continue
-        longer = a[place : place + sure]
-        low = max(0, followed - window, place + lag - jump)
-        likeness = correlation.likenesses(longer, b[low : place + lag + jump + longer.size])
-        found = _nearest(likeness, place + lag - low)
-        if found is not None and low + found - place != lag:
-            lag = low + found - place
-            followed = place + lag
-            lags.append((_change(a, b, place, lags[-1][1], lag, sure), lag))
-    return lags
+def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> Span | None:
+    """The commonest case, in a fraction of the time: as it was sent, to its end or to a cut.
 
+    Before and after it is silence; None where anything at all is otherwise.
 
-def _in_step_again(a: Wave, b: Wave, place: int, lag: int, window: int) -> bool:
-    """Whether the present lag fits again soon: then something is damaged here, but not shifted."""
-    for start in range(place + window, place + (_LOOK_AHEAD + 1) * window, window):
-        piece, now = a[start : start + window], b[start + lag : start + lag + window]
-        whole = piece.size == now.size == window and not _is_quiet(piece)
-        if whole and _likeness(piece, now) >= _SURELY_IN_STEP:
-            return True
-    return False
-
-
-def _nearest(likeness: Wave, place: int) -> int | None:
-    """The place nearest to `place` of those that are about as alike as the best."""
-    if not likeness.size or likeness.max() < _IN_STEP:
+    Args:
+        sent: begins with sound.
+        heard: in which it begins within so many milliseconds.
+        rate_hz: of both.
+        within_ms: see `heard`.
+    """
+    block = rate_hz // 100
+    opening = sent[: _OPENING_MS * rate_hz // 1000].astype(np.float64)
+    match = correlation.find(opening, heard[: opening.size + round(within_ms * rate_hz / 1000)])
+    if match.correlation < _SURELY:
         return None
-    places = np.flatnonzero(likeness >= _AS_GOOD * likeness.max())
-    return int(places[np.abs(places - place).argmin()])
+    lag = match.offset
+    count = min(sent.size, heard.size - lag) // block
+    a = sent[: count * block].astype(np.float32).reshape(count, block)
+    b = heard[lag : lag + count * block].astype(np.float32).reshape(count, block)
+    cross, own = np.vecdot(a, b), np.vecdot(a, a)
+    loud = own > own.max() * 1e-3
+    active = float(own[loud].mean())
+    first = slice(0, max(1, opening.size // block))
+    gain = float(cross[first].sum() / own[first].sum())
+    faint = gain**2 * active * _FAINT
+    rest = np.vecdot(b, b) - 2 * gain * cross + gain**2 * own
+    wrong = np.flatnonzero(rest > faint + _CODEC * gain**2 * own)
+    cut = int(wrong[0]) if wrong.size else count
+    whole = not wrong.size and sent.size - count * block < block
+    around = _BESIDE_MS * rate_hz // 1000
+    after = lag + sent.size + block if whole else lag + (cut + 1) * block
+    until = after + around if whole else heard.size
+    if not (
+        _is_still(heard[max(0, lag - around) : lag], block, faint)
+        and _is_still(heard[after:until], block, faint)
+    ):
+        return None
+    return Span(0, sent.size if whole else _cut_at(a, b, gain, cut, block), lag)
 
 
-def _change(a: Wave, b: Wave, place: int, before: int, after: int, around: int) -> int:
-    """Where in the sent audio, near `place`, the lag went from one value to the other.
+def _is_still(heard: Samples, block: int, faint: float) -> bool:
+    rows = heard[: heard.size // block * block].astype(np.float32).reshape(-1, block)
+    return not rows.size or float(np.vecdot(rows, rows).max()) <= faint
 
-    The place that leaves the least unexplained when the old lag holds before it and the new one
-    from it on; where audio was left out, the old one before that, and the place is behind it.
+
+def _cut_at(
+    a: NDArray[np.float32], b: NDArray[np.float32], gain: float, cut: int, block: int
+) -> int:
+    """The sample, in the block that is not as sent or the one before, behind which is silence."""
+    low = max(0, cut - 1)
+    sent, heard = (one[low : cut + 1].ravel().astype(np.float64) for one in (a, b))
+    alike, silent = _sums((heard - gain * sent) ** 2), _sums(heard**2)
+    return low * block + int((alike + silent[-1] - silent).argmin())
+
+
+class _Run(NamedTuple):
+    """Frames of the heard audio in one state: a lag's number, or None for something else."""
+
+    lag: int | None
+    first: int
+    past: int
+
+
+class _Decoder:
+    """Of one answer."""
+
+    def __init__(self, a: Wave, b: Wave, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._frame = rate_hz * _FRAME_MS // 1000
+        self._a = a
+        self._count = b.size // self._frame
+        self._b = b[: self._count * self._frame]
+        self._pad = self._b.size
+        self._padded = np.concatenate([np.zeros(self._pad), a, np.zeros(self._pad)])
+        rows = self._b.reshape(self._count, self._frame)
+        self._heard = np.vecdot(rows, rows)
+        self._rows = rows
+        self._lags: list[int] = []
+        self._known: set[int] = set()
+        sent_frames = a[: a.size // self._frame * self._frame].reshape(-1, self._frame)
+        energies = np.vecdot(sent_frames, sent_frames) if sent_frames.size else np.zeros(1)
+        strong = energies[energies > energies.max() * 1e-3] if energies.size else energies
+        self._active = float(strong.mean()) if strong.size else 0.0
+        """Of a frame of the sent audio."""
+        self._gain = np.ones(self._count)
+        self._distortion = _CODEC
+        self._residual = math.inf  # of a frame that is heard, what is not the sent audio
+
+    def alignment(self) -> Alignment:
+        first = self._first_lag()
+        if first is None:
+            return Alignment(0.0)
+        self._take([first])
+        self._gain[:] = self._gain_at(first)
+        self._distortion = self._distortion_at(first)
+        whole = self._whole(first)
+        if whole is not None:
+            return self._told([whole])
+        runs = self._decode()
+        for _ in range(_MOST_ROUNDS):
+            if not self._take(self._found_for_sent(runs)) | self._take(self._found_for_heard(runs)):
+                break
+            runs = self._decode()
+            self._learn_gain(runs)
+            self._pruned(runs)
+            runs = self._decode()
+        return self._told(runs)
+
+    def _whole(self, lag: int) -> _Run | None:
+        """All of the answer at one lag, if every frame is as it was sent: nothing befell it."""
+        first, past = -(-lag // self._frame), (lag + self._a.size) // self._frame
+        if lag < 0 or past > self._count or past <= first:
+            return None
+        cross, sent = self._products(lag)
+        unlikely = self._unlikely(cross, sent, self._noise())[first:past]
+        rest = self._heard - 2 * self._gain * cross + self._gain**2 * sent
+        matters = rest[first:past] > self._gain[first:past] ** 2 * self._active * _FAINT
+        beside = _BESIDE_MS // _FRAME_MS  # a piece that comes twice would be heard there
+        around = (max(0, first - 1 - beside), max(0, first - 1)), (past + 1, past + 1 + beside)
+        if (matters & (unlikely > _AS_SENT)).any() or any(
+            self._loud_heard(*one).any() for one in around
+        ):
+            return None
+        return _Run(0, max(0, first - 1), min(past + 1, self._count))
+
+    # --- candidates
+
+    def _first_lag(self) -> int | None:
+        """The lag at which most of the answer is heard, whatever befell the rest."""
+        size = correlation.fast_length(self._a.size + self._b.size)
+        # Whitened by half: the voice's own period does not count as likeness.
+        sent, heard = np.fft.rfft(self._a, size), np.fft.rfft(self._b, size)
+        product = heard * np.conj(sent)
+        weight = np.sqrt(np.abs(product)) + 1e-9 * np.abs(product).max()
+        likeness = np.fft.irfft(product / weight, size)
+        lags = np.concatenate([np.arange(self._b.size), np.arange(-self._a.size + 1, 0)])
+        strength = np.abs(likeness[lags])
+        explained: dict[int, float] = {}
+        for _ in range(6):
+            place = int(strength.argmax())
+            if not strength[place]:
+                break
+            lag = int(lags[place])
+            explained[lag] = self._explained(lag)
+            strength[max(0, place - 3) : place + 4] = 0
+        most = max(explained.values(), default=0.0)
+        # What is said twice is this answer first, and another one with the same words after it.
+        return min(
+            (lag for lag, much in explained.items() if most and much > 0.95 * most), default=None
+        )
+
+    def _explained(self, lag: int) -> float:
+        """How many frames' energy of the heard audio one lag explains."""
+        cross, sent = self._products(lag)
+        alike = np.abs(cross) / np.sqrt(np.maximum(self._heard * sent, 1e-9))
+        return float(sent[(alike > _COHERENT) & (sent > self._active * 0.01)].sum())
+
+    def _take(self, lags: list[int]) -> bool:
+        """Take lags as candidates; returns whether any was not known."""
+        new = [lag for lag in dict.fromkeys(lags) if lag not in self._known]
+        new = new[: _MOST_LAGS - len(self._lags)]
+        self._known.update(new)
+        self._lags += new
+        return bool(new)
+
+    def _pruned(self, runs: list[_Run]) -> None:
+        """Forget the lags at which nothing is heard."""
+        used = {run.lag for run in runs if run.lag is not None}
+        if used:
+            self._lags = [lag for number, lag in enumerate(self._lags) if number in used]
+
+    def _found_for_sent(self, runs: list[_Run]) -> list[int]:
+        """Lags of what was sent, loud, and is not heard yet."""
+        known = np.zeros(self._a.size, bool)
+        for run in runs:
+            if run.lag is not None:
+                lag = self._lags[run.lag]
+                first, past = (max(0, one * self._frame - lag) for one in (run.first, run.past))
+                known[first:past] = True
+        found: list[int] = []
+        for searched, (start, end) in enumerate(self._unknown(known)):
+            if searched == _MOST_SEARCHES:
+                break
+            found += [place - start for place in self._match(self._a[start:end], self._b)]
+        return found
+
+    def _unknown(self, known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+        """Pieces of the sent audio that are loud and not known."""
+        longest, shortest = (ms * self._rate_hz // 1000 for ms in (_SEARCH_MS, _SHORTEST_SEARCH_MS))
+        for start, end in _stretches(~known):
+            loud = self._loud_samples(start, end)
+            if loud.size < shortest // 2:
+                continue
+            start, end = start + int(loud[0]), start + int(loud[-1]) + 1
+            count = max(1, round((end - start) / longest))
+            for number in range(count):
+                first = start + (end - start) * number // count
+                past = start + (end - start) * (number + 1) // count
+                if past - first >= shortest:
+                    yield first, past
+
+    def _found_for_heard(self, runs: list[_Run]) -> list[int]:
+        """Lags of what is heard, loud, and nothing explains, beside what is known."""
+        window = _SHORT_SEARCH_MS * self._rate_hz // 1000
+        matched = [number for number, run in enumerate(runs) if run.lag is not None]
+        found: list[int] = []
+        if not matched:
+            return found
+        beside = _BESIDE_MS // _FRAME_MS
+        for number, run in enumerate(runs):
+            if run.lag is not None:
+                continue
+            low = run.first if number > matched[0] else max(run.first, run.past - beside)
+            high = run.past if number < matched[-1] else min(run.past, run.first + beside)
+            loud = np.flatnonzero(self._loud_heard(low, high))
+            if loud.size < 2 or len(found) > 2 * _MOST_LAGS:
+                continue
+            first = max(0, (low + int(loud[0]) - 1) * self._frame)
+            last = (low + int(loud[-1]) + 1) * self._frame
+            count = max(1, round((last - first) / window))
+            for part in range(count):
+                start = first + (last - first) * part // count
+                piece = self._b[start : first + (last - first) * (part + 1) // count]
+                past = self._pad + self._a.size + piece.size
+                around = self._padded[self._pad - piece.size : past]
+                places = self._match(piece, around)
+                found += [start - place + piece.size for place in places]
+        return found
+
+    def _loud_heard(self, first: int, past: int) -> NDArray[np.bool_]:
+        level = self._gain[first:past] ** 2 * self._active
+        loud: NDArray[np.bool_] = self._heard[first:past] > level * 10 ** (-_LOUD_DB / 10)
+        return loud
+
+    def _match(self, piece: Wave, within: Wave) -> list[int]:
+        likeness = np.abs(correlation.likenesses(piece, within))
+        found: list[int] = []
+        for _ in range(2):
+            if not likeness.size or likeness.max() < _ALIKE:
+                break
+            place = int(likeness.argmax())
+            found.append(place)
+            likeness[max(0, place - 8) : place + 9] = 0
+        return found
+
+    # --- the likeliest way
+
+    def _products(self, lag: int) -> tuple[Wave, Wave]:
+        """Of every frame: heard times sent, and the sent audio's energy."""
+        start = self._pad - lag
+        sent = self._padded[start : start + self._b.size]
+        if sent.size < self._b.size:
+            sent = np.pad(sent, (0, self._b.size - sent.size))
+        rows = sent.reshape(self._count, self._frame)
+        return np.vecdot(self._rows, rows), np.vecdot(rows, rows)
+
+    def _gain_at(self, lag: int) -> float:
+        cross, sent = self._products(lag)
+        alike = np.abs(cross) / np.sqrt(np.maximum(self._heard * sent, 1e-9))
+        good = (alike > _COHERENT) & (sent > self._active * 0.01)
+        return float(cross[good].sum() / sent[good].sum()) if good.any() else 1.0
+
+    def _distortion_at(self, lag: int) -> float:
+        """What share of the loudest frames' energy is not the sent audio, where that is heard.
+
+        What is not, in the usual frame, is noise that a hole is filled with, too.
+        """
+        cross, sent = self._products(lag)
+        near = cross**2 > _COHERENT**2 * self._heard * sent
+        if near.any():
+            rest = self._heard - cross**2 / np.maximum(sent, 1e-9)
+            self._residual = float(np.median(rest[near]))
+        loud = (self._heard > self._heard.max() * 0.05) & (sent > self._active * 0.3)
+        alike = cross[loud] ** 2 / np.maximum(self._heard[loud] * sent[loud], 1e-9)
+        known = alike[alike > _COHERENT**2]
+        if known.size < 4:
+            return _CODEC
+        return float(np.clip(1 - np.median(known), _CODEC, _MOST_DISTORTED))
+
+    def _learn_gain(self, runs: list[_Run]) -> None:
+        """The gain frame by frame, from frames that are alike; between them it goes straight."""
+        places, gains, weights = [], [], []
+        for run in runs:
+            if run.lag is None:
+                continue
+            cross, sent = self._products(self._lags[run.lag])
+            alike = np.abs(cross) / np.sqrt(np.maximum(self._heard * sent, 1e-9))
+            good = (alike > _COHERENT) & (sent > self._active * 0.03)
+            good[: run.first] = good[run.past :] = False
+            where = np.flatnonzero(good)
+            places += where.tolist()
+            gains += cross[where].tolist()
+            weights += sent[where].tolist()
+        if len(places) < 4:
+            return
+        order = np.argsort(places)
+        x = np.array(places)[order]
+        kernel = np.ones(min(20, len(places)))
+        top = np.convolve(np.array(gains)[order], kernel, "same")
+        bottom = np.convolve(np.array(weights)[order], kernel, "same")
+        self._gain = np.interp(np.arange(self._count), x, top / bottom)
+
+    def _noise(self) -> float:
+        """Energy of a frame in which the answer is silent."""
+        quiet = float(np.percentile(self._heard, 10)) * 2
+        level = float(np.median(self._gain)) ** 2 * self._active
+        quiet = min(quiet, 2 * self._residual, level * 0.3)
+        return max(quiet, level * 10 ** (-_FLOOR_DB / 10)) + 1e-6
+
+    def _decode(self) -> list[_Run]:
+        """The likeliest states of the frames."""
+        noise = self._noise()
+        kinds = len(self._lags)
+        order = np.argsort(self._lags)
+        lags = np.array(self._lags)[order]
+        match = np.empty((self._count, kinds))
+        place = np.arange(self._count)[:, None] * self._frame - lags[None, :]
+        for column, lag in enumerate(lags):
+            cross, sent = self._products(int(lag))
+            match[:, column] = self._unlikely(cross, sent, noise)
+        match[(place <= -self._frame) | (place >= self._a.size)] = np.inf
+        silent = np.log1p(self._heard / noise)
+        gap = np.minimum(silent + _QUIET, _OTHER)
+        outside = gap
+        early = np.where(place <= self._frame, _START, _START + _START_WITHIN)
+        late = np.where(place >= self._a.size - 2 * self._frame, 0.0, _END_EARLY)
+        states = _viterbi(match, gap, outside, early, late, lags)
+        runs: list[_Run] = []
+        edges = [0, *(np.flatnonzero(np.diff(states)) + 1).tolist(), self._count]
+        for first, past in pairwise(edges):
+            state = int(states[first])
+            known = 0 <= state < kinds
+            if known and (gap[first:past] - match[first:past, state]).sum() < _EVIDENCE:
+                known = False  # as well silence, or anything else
+            runs.append(_Run(int(order[state]) if known else None, first, past))
+        return runs
+
+    def _unlikely(self, cross: Wave, sent: Wave, noise: float) -> Wave:
+        """How unlikely each frame is as the sent audio at a lag, perhaps louder or quieter."""
+        least = np.full(self._count, np.inf)
+        for louder, cost in _LEVELS:
+            gain = self._gain * louder
+            wanted = gain * gain * sent
+            rest = np.maximum(0.0, self._heard - 2 * gain * cross + wanted)
+            own = noise + self._distortion * (self._heard + wanted)
+            np.minimum(least, np.log1p(rest / own) + cost, out=least)
+        return least
+
+    # --- what it means
+
+    def _told(self, runs: list[_Run]) -> Alignment:
+        matched = self._credible([run for run in runs if run.lag is not None])
+        likeness, loud = self._likeness(matched)
+        if not matched or loud * _FRAME_MS < min(80, self._a.size * 500 / self._rate_hz):
+            return Alignment(likeness)
+        if likeness < correlation.ALIKE:
+            return Alignment(likeness)
+        spans = [self._span(run) for run in matched]
+        spans[0] = self._from_its_beginning(spans[0])
+        holes: list[Hole] = []
+        missing = spans[0].start if self._is_loud(0, spans[0].start) else 0
+        repeated = 0
+        for number in range(len(spans) - 1):
+            before, after = self._refined(spans[number], spans[number + 1])
+            spans[number], spans[number + 1] = before, after
+        spans[-1] = self._ended(spans[-1])
+        for before, after in pairwise(spans):
+            put_in, left_out, hole = self._between(before, after)
+            repeated += put_in
+            missing += left_out
+            holes += [hole] if hole else []
+        spans = _joined(spans)
+        holes += [hole for span in spans for hole in self._muted(span)]
+        holes.sort(key=lambda hole: hole.start)
+        unheard = self._loud_span(spans[-1].end, self._a.size)
+        return Alignment(likeness, spans, holes, missing, repeated, unheard)
+
+    def _credible(self, matched: list[_Run]) -> list[_Run]:
+        """Without snatches far off: a piece of another answer may sound like one of this."""
+        if not matched:
+            return matched
+        main = max(matched, key=lambda run: run.past - run.first)
+        matched = [run for run in matched if run is main or not self._is_snatch(run, main)]
+        while len(matched) > 1 and self._goes_back(matched[0], matched[1]):
+            matched = matched[1:]
+        while len(matched) > 1 and self._trails(matched[-2], matched[-1]):
+            matched = matched[:-1]
+        return matched
+
+    def _goes_back(self, first: _Run, second: _Run) -> bool:
+        """Whether what seems to come first is from the answer's middle, and its beginning later."""
+        short = first.past - first.first < _SNATCH_MS // _FRAME_MS
+        start = self._span(first).start
+        return short and start > 2 * self._frame and self._span(second).start < start
+
+    def _trails(self, before: _Run, last: _Run) -> bool:
+        """Whether the last that seems to be heard is a snatch, long after the rest."""
+        short = last.past - last.first < _SNATCH_MS // 2 // _FRAME_MS
+        late = last.first - before.past > _SNATCH_MS // _FRAME_MS
+        return short and late and last.lag != before.lag
+
+    def _is_snatch(self, run: _Run, main: _Run) -> bool:
+        assert run.lag is not None and main.lag is not None  # noqa: S101, PT018 - matched
+        far_ms = abs(self._lags[run.lag] - self._lags[main.lag]) * 1000 / self._rate_hz
+        loud = int(self._loud_heard(run.first, run.past).sum())
+        return loud < _SNATCH_MS // _FRAME_MS and far_ms > _FAR_MS
+
+    def _likeness(self, matched: list[_Run]) -> tuple[float, int]:
+        """The mean correlation of the loud frames that are recognised, and how many these are."""
+        cross_sum = heard_sum = sent_sum = 0.0
+        loud = 0
+        for run in matched:
+            assert run.lag is not None  # noqa: S101 - chosen so
+            cross, sent = self._products(self._lags[run.lag])
+            part = slice(run.first, run.past)
+            strong = sent[part] > self._active * 0.03
+            loud += int(strong.sum())
+            cross_sum += float(np.abs(cross[part][strong]).sum())
+            heard_sum += float(self._heard[part][strong].sum())
+            sent_sum += float(sent[part][strong].sum())
+        if not heard_sum or not sent_sum:
+            return 0.0, 0
+        return min(1.0, cross_sum / (heard_sum * sent_sum) ** 0.5), loud
+
+    def _span(self, run: _Run) -> Span:
+        assert run.lag is not None  # noqa: S101 - chosen so
+        lag = self._lags[run.lag]
+        start = min(max(0, run.first * self._frame - lag), self._a.size)
+        return Span(start, min(max(start, run.past * self._frame - lag), self._a.size), lag)
+
+    def _from_its_beginning(self, span: Span) -> Span:
+        """The first sample that is heard: to the frame, and to the sample where it is cut."""
+        if span.start <= 2 * self._frame:
+            low = 0
+            if self._is_alike(max(0, -span.lag), span.start + 2 * self._frame, span.lag):
+                return span._replace(start=max(0, -span.lag))
+        else:
+            low = span.start - 2 * self._frame
+        high = min(span.end, span.start + 2 * self._frame)
+        low = max(low, -span.lag)
+        if high <= low:
+            return span
+        silent, alike = self._rest(low, high, span.lag)
+        unexplained = np.concatenate(([0.0], np.cumsum(silent))) + (
+            alike.sum() - np.concatenate(([0.0], np.cumsum(alike)))
+        )
+        return span._replace(start=low + int(unexplained.argmin()))
+
+    def _is_alike(self, start: int, end: int, lag: int) -> bool:
+        """Whether a piece of the sent audio is heard at a lag, however quietly."""
+        sent, heard = self._a[start:end], self._b[start + lag : end + lag]
+        if sent.size != heard.size:
+            return False
+        energy = float(sent.dot(sent)) * float(heard.dot(heard))
+        return energy > 0 and abs(float(sent.dot(heard))) / energy**0.5 > _ALIKE
+
+    def _ended(self, span: Span) -> Span:
+        """The last sample that is heard of the answer."""
+        low = max(span.start, span.end - 3 * self._frame)
+        high = min(self._a.size, span.end + 3 * self._frame, self._b.size - span.lag)
+        if high <= low:
+            return span
+        silent, alike = self._rest(low, high, span.lag)
+        unexplained = np.concatenate(([0.0], np.cumsum(alike))) + (
+            silent.sum() - np.concatenate(([0.0], np.cumsum(silent)))
+        )
+        # As far as it may have gone: what is sent and heard alike as silence is no end.
+        as_good = np.flatnonzero(unexplained <= unexplained.min() + self._noise() / 2)
+        end = low + int(as_good[-1])
+        return span._replace(end=self._faded(end, span.lag))
+
+    def _faded(self, end: int, lag: int) -> int:
+        """Further on, where the answer is still heard, but ever more quietly."""
+        step, noise = self._frame // 2, self._noise() / 2
+        while end + step <= min(self._a.size, self._b.size - lag):
+            sent, heard = self._a[end : end + step], self._b[end + lag : end + lag + step]
+            cross, energy = float(sent.dot(heard)), float(heard.dot(heard))
+            own = float(sent.dot(sent))
+            gain = self._gain[min(self._count - 1, max(0, (end + lag) // self._frame))]
+            alike = cross * np.sign(gain) / max(1e-9, (energy * own) ** 0.5)
+            if alike < 0.8 or energy < 2 * noise or cross / max(own, 1e-9) / gain < 0.03:
+                break
+            end += step
+        return end
+
+    def _rest(self, low: int, high: int, lag: int) -> tuple[Wave, Wave]:
+        """Of each sample sent: what is unexplained if it is not heard, and if it is."""
+        heard = self._b[low + lag : high + lag]
+        gain = self._gain[np.clip((np.arange(low, high) + lag) // self._frame, 0, self._count - 1)]
+        return heard**2, (heard - gain * self._a[low:high]) ** 2
+
+    def _refined(self, before: Span, after: Span) -> tuple[Span, Span]:
+        """Where one span really ends and the next one begins, to the sample.
+
+        Three explanations of what lies between them are held against each other: they touch; there
+        is silence, just as long as the lag has grown; there is silence of some other length.
+        """
+        around = 4 * self._frame
+        first, second = before.end + before.lag, after.start + after.lag
+        low = max(before.start + before.lag, first - around)
+        high = min(after.end + after.lag, max(first, second) + around, self._b.size)
+        low = max(low, min(first, after.start + after.lag - 2 * around))
+        if high <= low:
+            return before, after
+        one = _sums(self._unexplained(low, high, before.lag))
+        two = _sums(self._unexplained(low, high, after.lag))
+        none = _sums(self._b[low:high] ** 2)
+        touching = one + two[-1] - two
+        left, right = one - none, none + two[-1] - two
+        best_left = np.minimum.accumulate(left)
+        apart = best_left + right
+        length = after.lag - before.lag
+        noise = self._noise() / self._frame * (high - low)
+        end = int(touching.argmin())
+        start, least = end, float(touching[end])
+        if apart.min() + noise < 0.7 * least:
+            start = int(apart.argmin())
+            end = int(left[: start + 1].argmin())
+            least = float(apart[start])
+        if 0 < length <= high - low:
+            put_in = left[: left.size - length] + right[length:]
+            place = int(put_in.argmin())
+            if put_in[place] <= least * 1.1 + noise and self._is_silent(
+                low + place, low + place + length
+            ):
+                end, start = place, place + length
+        end = min(end + low - before.lag, self._a.size)
+        start = max(0, start + low - after.lag)
+        return before._replace(end=max(before.start, end)), after._replace(
+            start=min(after.end, start)
+        )
+
+    def _unexplained(self, low: int, high: int, lag: int) -> Wave:
+        """Of each sample heard, if it is the sent audio at a lag."""
+        first = self._pad - lag + low
+        sent = self._padded[first : first + high - low]
+        if sent.size < high - low:
+            sent = np.pad(sent, (0, high - low - sent.size))
+        frames = np.minimum(np.arange(low, high) // self._frame, self._count - 1)
+        return np.asarray((self._b[low:high] - self._gain[frames] * sent) ** 2)
+
+    def _between(self, before: Span, after: Span) -> tuple[int, int, Hole | None]:
+        """What happened between two spans: samples repeated, samples left out, and a hole."""
+        later = after.lag - before.lag
+        first, second = before.end + before.lag, after.start + after.lag
+        least = round(_LEAST_FAULT_MS * self._rate_hz / 1000)
+        length = max(0, second - first)
+        if length < 2 * least or not self._is_silent(first, second):
+            if abs(later) < least:
+                return 0, 0, None
+            return max(0, later), max(0, -later), None
+        skipped = max(0, after.start - before.end)
+        loud = self._loud_span(before.end, after.start)
+        repeated = max(0, before.end - after.start)
+        if abs(later) < least and self._is_alike(before.end, after.start, after.lag):
+            return 0, 0, None  # it is quiet, and heard
+        if later > -least:
+            hole = length - (skipped - loud)
+        else:  # what was left out was loud, or there is silence in place of it
+            hole = min(length, max(0, self._loud_samples(before.end, after.start).size + later))
+        least_hole = round(_LEAST_HOLE_MS * self._rate_hz / 1000)
+        found = Hole(first, first + hole) if hole >= least_hole else None
+        left_out = -later if later <= -least else 0
+        return repeated if repeated >= least else 0, left_out, found
+
+    def _muted(self, span: Span) -> Iterator[Hole]:
+        """Silence within a span that is too short to be seen frame by frame."""
+        low = max(0, span.start + span.lag)
+        high = min(span.end, self._a.size) + span.lag
+        high = min(high, self._b.size)
+        if high - low < self._frame:
+            return
+        frames = np.minimum(np.arange(low, high) // self._frame, self._count - 1)
+        sent = (self._gain[frames] * self._a[low - span.lag : high - span.lag]) ** 2
+        heard = _smooth(self._b[low:high] ** 2, self._frame // 2)
+        wide = _smooth(sent, 2 * self._frame)
+        loud = wide > self._gain[frames] ** 2 * self._active / self._frame * 10 ** (-1.8)
+        muted = loud & (heard < 0.02 * wide)
+        least = (_LEAST_HOLE_MS - 2 * _FRAME_MS / 2) * self._rate_hz / 1000
+        for first, past in _stretches(muted):
+            sent_first = low + first - span.lag
+            if past - first >= least and not self._is_alike(
+                sent_first, sent_first + past - first, span.lag
+            ):
+                margin = self._frame // 4
+                yield Hole(low + first - margin, low + past + margin)
+
+    def _loud_span(self, start: int, end: int) -> int:
+        """From the first loud frame of a piece of the sent audio to its last."""
+        loud = self._loud_samples(start, end)
+        return int(loud[-1] - loud[0] + 1) if loud.size else 0
+
+    def _loud_samples(self, start: int, end: int) -> NDArray[np.int64]:
+        if end <= start:
+            return np.zeros(0, np.int64)
+        limit = (self._active / self._frame * 10 ** (-_LOUD_DB / 10)) ** 0.5
+        return np.flatnonzero(np.abs(self._a[start:end]) > limit)
+
+    def _is_loud(self, start: int, end: int) -> bool:
+        return self._loud_span(start, end) > self._frame // 2
+
+    def _is_silent(self, first: int, past: int) -> bool:
+        """Whether next to nothing is heard, measured by the answer and by the line's noise."""
+        if past <= first:
+            return False
+        fringe = min(self._frame // 4, (past - first) // 4)  # where filters smear what is beside
+        piece = self._b[first + fringe : past - fringe]
+        level = float(piece.dot(piece)) / piece.size * self._frame
+        gain = float(np.median(self._gain[first // self._frame : past // self._frame + 1]))
+        return level < max(3 * self._noise(), gain * gain * self._active * 0.03)
+
+
+def _viterbi(
+    match: Wave, gap: Wave, outside: Wave, early: Wave, late: Wave, lags: NDArray[np.int64]
+) -> list[int]:
+    """The state of each frame: a lag's number k, `kinds` + k for a gap after it, -1 outside.
+
+    In plain Python: with few lags that is faster than an array's operations for every frame.
     """
-    left_out = max(0, before - after)
-    start, end = max(left_out, place - around), min(a.size, place + around)
-    end = min(end, b.size - max(before - left_out, after))
-    start = max(start, left_out - before, -after)
-    if end <= start:
-        return place
-    earlier = slice(start - left_out, end - left_out)
-    old = np.cumsum((a[earlier] - b[start - left_out + before : end - left_out + before]) ** 2)
-    new = np.cumsum((a[start:end] - b[start + after : end + after]) ** 2)
-    unexplained = np.concatenate(([0.0], old)) + new[-1] - np.concatenate(([0.0], new))
-    return start + int(np.argmin(unexplained))
+    kinds = lags.size
+    near = [
+        [other for other in (k - 1, k + 1) if 0 <= other < kinds and _is_near(lags, k, other)]
+        for k in range(kinds)
+    ]
+    numbers = range(kinds)
+    matched, gaps = [math.inf] * kinds, [math.inf] * kinds
+    before, after = 0.0, math.inf
+    came_match: list[list[int]] = []
+    came_gap: list[list[bool]] = []
+    came_after: list[int] = []
+    frames = zip(
+        match.tolist(), gap.tolist(), outside.tolist(), early.tolist(), late.tolist(), strict=True
+    )
+    for fits, silence, other, starts, ends in frames:
+        best = min(matched)
+        source = matched.index(best)
+        jumped = best + _JUMP
+        paused = min(gaps)
+        if paused + _BREAK + _JUMP < jumped:
+            jumped, source = paused + _BREAK + _JUMP, kinds + gaps.index(paused)
+        over = [one + end for one, end in zip(matched, ends, strict=True)]
+        least = min(over)
+        came_after.append(-1 if after <= least else over.index(least))
+        after = min(after, least) + other
+        next_matched, origins = [], []
+        for k in numbers:
+            value, origin = matched[k], k
+            if jumped < value:
+                value, origin = jumped, source
+            if gaps[k] + _BREAK < value:
+                value, origin = gaps[k] + _BREAK, kinds + k
+            for neighbour in near[k]:
+                if matched[neighbour] + _STEP < value:
+                    value, origin = matched[neighbour] + _STEP, neighbour
+            if before + starts[k] < value:
+                value, origin = before + starts[k], -1
+            next_matched.append(value + fits[k])
+            origins.append(origin)
+        opened = [one + _BREAK for one in matched]
+        came_gap.append([one < goes_on for one, goes_on in zip(opened, gaps, strict=True)])
+        gaps = [min(both) + silence for both in zip(opened, gaps, strict=True)]
+        came_match.append(origins)
+        matched = next_matched
+        before += other
+    ends = late[-1].tolist()
+    matched = [one + end for one, end in zip(matched, ends, strict=True)]
+    return _traced(matched, before, after, came_match, came_gap, came_after)
 
 
-def _muted(a: Wave, b: Wave, lags: list[tuple[int, int]], rate_hz: int) -> list[Hole]:
-    """Stretches where the source is loud and what is heard in step with it is not."""
-    step = _ENERGY_MS * rate_hz // 1000
-    holes: list[Hole] = []
-    # What was left out before a lag that shrank is missing, and no hole.
-    ends = [place - max(0, lag - later) for (_, lag), (place, later) in pairwise(lags)] + [a.size]
-    for (start, lag), end in zip(lags, ends, strict=True):
-        last = min(end, b.size - lag)
-        count = max(0, (last - start) // step)
-        sent = _levels(a[start : start + count * step], step)
-        heard = _levels(b[start + lag : start + lag + count * step], step)
-        loud = sent > _LOUD_DBFS
-        quiet = loud & (heard < sent - _MUTED_DB)
-        holes += [
-            Hole(start + lag + first * step, start + lag + past * step)
-            for first, past in _runs(quiet)
-            if past - first >= _SHORTEST_HOLE_STEPS
-        ]
-    return holes
+def _is_near(lags: NDArray[np.int64], one: int, other: int) -> bool:
+    return abs(int(lags[one]) - int(lags[other])) <= _DRIFT_STEP
 
 
-def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _traced(
+    matched: list[float],
+    before: float,
+    after: float,
+    came_match: list[list[int]],
+    came_gap: list[list[bool]],
+    came_after: list[int],
+) -> list[int]:
+    """The states, from the last to the first."""
+    count, kinds = len(came_match), len(matched)
+    states = [-1] * count
+    best = min(matched)
+    if before <= min(after, best):
+        return states
+    state = -2 if after <= best else matched.index(best)  # -2: after the answer
+    for number in range(count - 1, -1, -1):
+        if state == -1:
+            break
+        if state == -2:
+            state = -2 if came_after[number] < 0 else came_after[number]
+            continue
+        states[number] = state
+        if state >= kinds:
+            state = state - kinds if came_gap[number][state - kinds] else state
+        else:
+            state = came_match[number][state]
+    return states
+
+
+def _sums(wave: Wave) -> Wave:
+    """Of the first so many samples."""
+    return np.concatenate(([0.0], np.cumsum(wave)))
+
+
+def _smooth(wave: Wave, size: int) -> Wave:
+    """The mean around each sample."""
+    sums = np.concatenate((np.zeros(1), np.cumsum(wave)))
+    low = np.maximum(np.arange(wave.size) - size // 2, 0)
+    high = np.minimum(low + size, wave.size)
+    return np.asarray((sums[high] - sums[low]) / (high - low))
+
+
+def _stretches(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate(([0], flags.astype(np.int8), [0]))))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _levels(wave: Wave, step: int) -> Wave:
-    rows = wave.reshape(-1, step)
-    levels: Wave = 10 * np.log10(np.vecdot(rows, rows) / step / 32768**2 + 1e-12)
-    return levels
+def _joined(spans: list[Span]) -> list[Span]:
+    """Without spans that nothing parts."""
+    joined = spans[:1]
+    for span in spans[1:]:
+        if span.lag == joined[-1].lag and span.start <= joined[-1].end:
+            joined[-1] = joined[-1]._replace(end=span.end)
+        else:
+            joined.append(span)
+    return joined
 
 
-def _is_quiet(wave: Wave) -> bool:
-    return wave.size == 0 or float(wave.dot(wave)) / wave.size < 32768**2 * 10 ** (_LOUD_DBFS / 10)
-
-
-def _likeness(a: Wave, b: Wave) -> float:
-    energy = float(a.dot(a)) * float(b.dot(b))
-    return float(a.dot(b)) / energy**0.5 if energy else 0.0
+def _band(samples: Samples, rate_hz: int) -> Wave:
+    """Without hum, DC, and what a telephone's filters differ in."""
+    wave = samples.astype(np.float64)
+    if not wave.size:
+        return wave
+    margin = rate_hz // 50
+    size = correlation.fast_length(wave.size + margin)
+    hz = np.fft.rfftfreq(size, 1 / rate_hz)
+    shape = np.clip((hz - _LOW_HZ[0]) / (_LOW_HZ[1] - _LOW_HZ[0]), 0, 1)
+    shape = shape * np.clip((_HIGH_HZ[1] - hz) / (_HIGH_HZ[1] - _HIGH_HZ[0]), 0, 1)
+    return np.asarray(np.fft.irfft(np.fft.rfft(wave, size) * shape, size)[: wave.size])

@@ -42,7 +42,7 @@ def likenesses(piece: NDArray[Any], within: NDArray[Any]) -> NDArray[np.float64]
     energy = float(a.dot(a))
     if b.size < a.size or not energy:
         return np.zeros(0)
-    size = _fast_length(b.size)  # what wraps round it falls on places that are not asked for
+    size = fast_length(b.size)  # what wraps round it falls on places that are not asked for
     product = np.fft.irfft(np.fft.rfft(b, size) * np.conj(np.fft.rfft(a, size)), size)
     sums = np.concatenate(([0.0], np.cumsum(b * b)))
     local = sums[a.size :] - sums[: -a.size]
@@ -51,6 +51,6 @@ def likenesses(piece: NDArray[Any], within: NDArray[Any]) -> NDArray[np.float64]
     return result
 
 
-def _fast_length(least: int) -> int:
+def fast_length(least: int) -> int:
     """A length for an FFT, of small factors and not much longer than `least`."""
     return min(odd << (-(-least // odd) - 1).bit_length() for odd in (1, 3, 5, 9, 15))

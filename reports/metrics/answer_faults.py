@@ -4,20 +4,28 @@ from collections.abc import Iterator
 
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
-from callerside.reports.metrics.answers import COMPARED_HZ
+from callerside.reports.metrics.answers import COMPARED_HZ, Answer
+from callerside.reports.metrics.audible import NS_PER_MS
 from callerside.reports.metrics.heard_call import HeardCall
-from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.measurement import Measurement, Unmeasured
+
+_CUT = frozenset({"truncate_sent", "playout_cleared"})
+_CUTTERS = frozenset({"speech_started", "hang_up_sent", "call_ended"})
+_EARLY_NS = 60 * NS_PER_MS
+_AT_ITS_END_NS = 250 * NS_PER_MS  # what befalls an answer that late after its end has not cut it
 
 
-def faults(call: HeardCall) -> Iterator[Measurement]:
+def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """What became of every answer between server and ear."""
     yield from _marked_by_the_agent(call)
     numbers = {turn.response: turn.number for turn in call.turns}
     for answer in call.answers:
         alignment = answer.alignment
-        if not alignment.found:
-            continue
         turn = numbers.get(answer.response)
+        if not answer.found:
+            for name in ("gap_ms", "missing_ms", "repeated_ms", "intelligibility"):
+                yield Unmeasured(name=name, turn=turn, reason=_unrecognised(answer))
+            continue
         to_ms = 1000 / COMPARED_HZ
         holes = len(alignment.holes)
         sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
@@ -26,19 +34,49 @@ def faults(call: HeardCall) -> Iterator[Measurement]:
         open_ms = _left_open_ms(answer.evidence, answer.item)
         if open_ms > gap_ms:
             gap_ms, how = open_ms, "as the agent says: nothing more of it came"
+        missing = alignment.missing
+        if alignment.unheard and not _was_cut(answer):
+            missing += alignment.unheard
+            sent = f"{sent}; its last {alignment.unheard * to_ms:.0f} ms were never heard"
         for name, value, detail in (
             ("gap_ms", gap_ms, how),
-            ("missing_ms", alignment.missing * to_ms, sent),
+            ("missing_ms", missing * to_ms, sent),
             ("repeated_ms", alignment.repeated * to_ms, sent),
         ):
             yield Measurement(name=name, value=value, turn=turn, detail=detail)
-        if answer.intelligibility is not None:
-            yield Measurement(
-                name="intelligibility",
-                value=answer.intelligibility,
-                turn=turn,
-                detail=f"its beginning: a correlation of {alignment.likeness:.2f}",
-            )
+        yield _understood(answer, turn)
+
+
+def _understood(answer: Answer, turn: int | None) -> Measurement | Unmeasured:
+    name = "intelligibility"
+    if answer.evidence.info.lane == "virtual":
+        reason = "in memory nothing but a codec lies between: it is measured over SIP"
+        return Unmeasured(name=name, turn=turn, reason=reason)
+    if answer.intelligibility is None:
+        return Unmeasured(name=name, turn=turn, reason="less than half a second was heard")
+    detail = f"laid in step at a correlation of {answer.likeness:.2f}"
+    return Measurement(name=name, value=answer.intelligibility, turn=turn, detail=detail)
+
+
+def _unrecognised(answer: Answer) -> str:
+    return (
+        f"what was sent of {answer.item} was not recognised in what was heard "
+        f"(a correlation of {answer.likeness:.2f})"
+    )
+
+
+def _was_cut(answer: Answer) -> bool:
+    """Whether an answer's end was not due: somebody spoke into it, or the call ended before."""
+    evidence = answer.evidence
+    if any(mark.fields.get("item") == answer.item for mark in evidence.find("agent", *_CUT)):
+        return True
+    if answer.end_ns > evidence.at_ns(len(evidence.recording)) - _AT_ITS_END_NS:
+        return True
+    return any(
+        answer.start_ns - _EARLY_NS <= mark.at_ns <= answer.end_ns + _AT_ITS_END_NS
+        for mark in evidence.marks
+        if mark.name in _CUTTERS and (mark.source, mark.name) != ("realtime", "call_ended")
+    )
 
 
 def _marked_by_the_agent(call: HeardCall) -> Iterator[Measurement]:
@@ -48,7 +86,7 @@ def _marked_by_the_agent(call: HeardCall) -> Iterator[Measurement]:
     `gap_ms` from there; beside such, one that was not has one only if its hole was left open.
     """
     evidence = call.evidence
-    recognised = {answer.item for answer in call.answers if answer.alignment.found}
+    recognised = {answer.item for answer in call.answers if answer.found}
     numbers = {turn.item: turn.number for turn in call.turns}
     for item in dict.fromkeys(
         m.fields.get("item") for m in evidence.find("agent", "playout_started")

@@ -8,39 +8,61 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from callerside.marks import Mark
 from callerside.reports.evidence import EAR, CallEvidence
-from callerside.reports.hearing import intelligibility
-from callerside.reports.hearing.alignment import Alignment, align
-from callerside.reports.hearing.detector import segments
-from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound
+from callerside.reports.hearing import active_level, intelligibility
+from callerside.reports.hearing.alignment import Alignment, Span, align, in_step
+from callerside.reports.metrics.audible import NS_PER_MS, Sound
 from callerside.reports.metrics.server_audio import counted
 
-COMPARED_HZ = 6400
-"""What was heard and what was sent are compared at this rate: up to 3 kHz, which every codec and
+COMPARED_HZ = 8000
+"""What was heard and what was sent are compared at this rate: up to 3.5 kHz, which every codec and
 filter of a telephone lets through. An s lies above that, and would look like a hole."""
 
-_EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
+_EARLY_NS = 60 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
+_LATE_NS = 300 * NS_PER_MS  # an answer's end may be at the ear when the next one leaves already
+_LAST_HEARD = {
+    "truncate_sent": 700 * NS_PER_MS,
+    "playout_cleared": 700 * NS_PER_MS,
+    "playout_ended": 1500 * NS_PER_MS,
+}
+"""So long after these, nothing more of an answer is on its way."""
+_SOON_MS = 600  # after its playout began, nearly every answer is at the ear
+_PAUSE_MS = 60
+_LONGER = 1.5  # than sent an answer may be as heard, and by so much besides
+_LONGER_MS = 12_000
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One response with sound: `sounds` is what was heard of it, in order, not empty."""
+    """One response with sound, and where in the recording it was looked for."""
 
     response: str
     item: str
-    sounds: Sequence[Sound]
     sent: NDArray[np.int16]
-    """As the server sent it, at the recording's rate, from its first voiced sample on."""
+    """As the server sent it, at the recording's rate, from its first sample of sound on."""
     lead_ms: float
     """Silence that was sent before that."""
+    first: int
+    """The recording's samples in which it can have been heard: from this one,"""
+    past: int
+    """to before this one."""
     evidence: CallEvidence
+    level_dbfs: float
+    """Its active level as it was sent."""
 
     @cached_property
     def alignment(self) -> Alignment:
         """How the heard follows the sent, at `COMPARED_HZ`."""
-        end = self.evidence.sample_at(self.sounds[-1].end_ns)
-        heard = self.evidence.channel(EAR)[self._start : end]
+        heard = self.evidence.channel(EAR)[self.first : self.past]
         rate_hz = self.evidence.rate_hz
+        span = in_step(self.sent, heard, rate_hz, self.lead_ms + _SOON_MS)
+        if span is not None:
+            start, end, lag = (round(place * COMPARED_HZ / rate_hz) for place in span)
+            rest = [one for one in self._voiced if one[1] > span.end]
+            unheard = rest[-1][1] - max(span.end, rest[0][0]) if rest else 0
+            unheard = round(unheard * COMPARED_HZ / rate_hz)
+            return Alignment(1.0, [Span(start, end, lag)], unheard=unheard)
         return align(
             _at_rate(self.sent, rate_hz, COMPARED_HZ),
             _at_rate(heard, rate_hz, COMPARED_HZ),
@@ -48,17 +70,63 @@ class Answer:
         )
 
     @property
+    def found(self) -> bool:
+        """Whether it was recognised in what was heard."""
+        return bool(self.sounds)
+
+    @property
     def likeness(self) -> float:
         """How well what was heard fits what was sent (1: the same)."""
         return self.alignment.likeness
 
     @cached_property
+    def sounds(self) -> list[Sound]:
+        """When it was audible, down to pauses of 60 ms, as it is known from what was sent."""
+        merged: list[tuple[int, int]] = []
+        for first, past in sorted(self._audible()):
+            if merged and first - merged[-1][1] <= _PAUSE_MS * self.evidence.rate_hz / 1000:
+                merged[-1] = merged[-1][0], max(past, merged[-1][1])
+            else:
+                merged.append((first, past))
+        at_ns = self.evidence.at_ns
+        return [
+            Sound("speech", at_ns(first), at_ns(past), source="sent", item=self.item)
+            for first, past in merged
+        ]
+
+    def _audible(self) -> Iterator[tuple[int, int]]:
+        scale = self.evidence.rate_hz / COMPARED_HZ
+        for span in self.alignment.spans:
+            start, end, lag = (round(place * scale) for place in span)
+            for first, past in self._voiced:
+                if first < end and past > start:
+                    yield (
+                        self.first + max(first, start) + lag,
+                        self.first + min(past, end) + lag,
+                    )
+
+    @cached_property
+    def _voiced(self) -> list[tuple[int, int]]:
+        pause = _PAUSE_MS * self.evidence.rate_hz // 1000
+        return active_level.stretches(self.sent, self.level_dbfs, pause)
+
+    @property
+    def start_ns(self) -> int:
+        """When its first sound was at the ear; only where it was found."""
+        return self.sounds[0].start_ns
+
+    @property
+    def end_ns(self) -> int:
+        """When its last sound was over at the ear."""
+        return self.sounds[-1].end_ns
+
+    @cached_property
     def intelligibility(self) -> float | None:
         """STOI of what was heard of it, in percent; silence that was put in is left out."""
         rate_hz = self.evidence.rate_hz
-        end = self.evidence.sample_at(self.sounds[-1].end_ns)
+        end = self.evidence.sample_at(self.end_ns)
         heard = _at_rate(
-            self.evidence.channel(EAR)[self._start : end], rate_hz, intelligibility.RATE_HZ
+            self.evidence.channel(EAR)[self.first : end], rate_hz, intelligibility.RATE_HZ
         )
         sent = _at_rate(self.sent, rate_hz, intelligibility.RATE_HZ)
         scale = intelligibility.RATE_HZ / COMPARED_HZ
@@ -70,59 +138,81 @@ class Answer:
         return intelligibility.intelligibility(sent[known], heard[places[known]])
 
     def heard_between_ms(self) -> tuple[float, float]:
-        """How much of the answer was heard: from its last voiced sample heard to the next one.
+        """How much of the answer was heard: from its last sample of sound to the next one.
 
         The two differ where the answer was cut in a pause of its own: nobody can say how much of
         the pause was heard.
         """
         rate_hz = self.evidence.rate_hz
-        scale = rate_hz / COMPARED_HZ
-        end = self.evidence.sample_at(self.sounds[-1].end_ns) - self._start
-        place = round(self.alignment.sent_place(round(end / scale)) * scale)
-        place = min(self.sent.size, max(0, place))
-        rest = segments(self.sent[place:], rate_hz, clean=True)
-        silent = rest[0].start if rest else self.sent.size - place
-        first_ms = self.lead_ms + place * 1000 / rate_hz
-        return first_ms, first_ms + silent * 1000 / rate_hz
+        place = round(self.alignment.spans[-1].end * rate_hz / COMPARED_HZ)
+        least = active_level.least_sample(self.level_dbfs)
+        loud = np.flatnonzero(np.abs(self.sent.astype(np.int32)) >= least)
+        before, after = loud[loud < place], loud[loud >= place]
+        low = int(before[-1]) + 1 if before.size else 0
+        high = int(after[0]) if after.size else self.sent.size
+        to_ms = 1000 / rate_hz
+        return self.lead_ms + low * to_ms, self.lead_ms + high * to_ms
 
     def holes_ns(self) -> list[tuple[int, int]]:
         """When the answer was silent as heard, and not as sent."""
         scale = self.evidence.rate_hz / COMPARED_HZ
 
         def at_ns(sample: int) -> int:
-            return self.evidence.at_ns(self._start + sample * scale)
+            return self.evidence.at_ns(self.first + sample * scale)
 
         return [(at_ns(hole.start), at_ns(hole.end)) for hole in self.alignment.holes]
 
-    @property
-    def _start(self) -> int:
-        return max(0, self.evidence.sample_at(self.sounds[0].start_ns - _EARLY_NS))
 
+def answers_of(evidence: CallEvidence) -> list[Answer]:
+    """Every response that was sent and played; none where what was sent is not known.
 
-def answers_of(evidence: CallEvidence, audible: AudibleSegments) -> list[Answer]:
-    """Every response that was sent and heard; none where what was sent is not known."""
+    Whether it was `found` in what was heard is another matter.
+    """
     if evidence.server_sent is None or not evidence.recorded:
         return []
     playouts = list(evidence.find("agent", "playout_started", "greeting_started"))
     found = []
     for response, item, first, past in _responses(evidence):
-        started = next((m for m in playouts if m.fields.get("item") == item), None)
-        if started is None:
-            started = next(
-                (m for m in playouts if m.at_ns >= first[1] and m.name == "greeting_started"), None
-            )
-        if started is None:
+        started_ns = first[1]
+        if playouts:
+            started = next((m for m in playouts if m.fields.get("item") == item), None)
+            if started is None:
+                greeted = (m for m in playouts if m.name == "greeting_started")
+                started = next((m for m in greeted if m.at_ns >= first[1]), None)
+            if started is None:
+                continue
+            started_ns = started.at_ns
+        sound = _sound_of(evidence, first[0], past)
+        if sound is None:
             continue
-        until_ns = min((m.at_ns for m in playouts if m.at_ns > started.at_ns), default=1 << 62)
-        sounds = [
-            s
-            for s in audible.ear
-            if s.kind == "speech" and started.at_ns - _EARLY_NS <= s.start_ns < until_ns
-        ]
-        sent, lead_ms = _voiced(evidence, first[0], past)
-        if sounds and sent.size:
-            found.append(Answer(response, item, sounds, sent, lead_ms, evidence))
+        sent, lead_ms, level_dbfs = sound
+        low, high = _where(evidence, sent, started_ns, playouts, item)
+        if high > low:
+            found.append(Answer(response, item, sent, lead_ms, low, high, evidence, level_dbfs))
     return found
+
+
+def _where(
+    evidence: CallEvidence,
+    sent: NDArray[np.int16],
+    started_ns: int,
+    playouts: Sequence[Mark],
+    item: str,
+) -> tuple[int, int]:
+    """In which of the recording's samples an answer can have been heard."""
+    later = (
+        m.at_ns
+        for m in playouts
+        if m.at_ns > started_ns and m.name == "playout_started" and m.fields.get("item") != item
+    )
+    until_ns = min(later, default=1 << 62) + _LATE_NS
+    for name, late_ns in _LAST_HEARD.items():
+        for mark in evidence.find("agent", name, after_ns=started_ns):
+            if mark.fields.get("item") == item:
+                until_ns = min(until_ns, mark.at_ns + late_ns)
+    low = max(0, evidence.sample_at(started_ns - _EARLY_NS))
+    longest = round(sent.size * _LONGER + _LONGER_MS * evidence.rate_hz / 1000)
+    return low, min(len(evidence.recording), evidence.sample_at(until_ns), low + longest)
 
 
 def _responses(
@@ -139,15 +229,20 @@ def _responses(
         yield response, item, first, past
 
 
-def _voiced(evidence: CallEvidence, start: int, past: int) -> tuple[NDArray[np.int16], float]:
-    """What was sent, from its first voiced sample on, and the silence before that."""
+def _sound_of(
+    evidence: CallEvidence, start: int, past: int
+) -> tuple[NDArray[np.int16], float, float] | None:
+    """What was sent, from its first sample of sound on, the silence before that, and its level."""
     sent = evidence.server_sent
     if sent is None:
-        return np.zeros(0, np.int16), 0.0
-    wave = _at_rate(sent.samples[start:past], sent.rate_hz, evidence.rate_hz)
-    sounds = segments(wave, evidence.rate_hz, clean=True)
-    lead = sounds[0].start if sounds else wave.size
-    return wave[lead:], lead * 1000 / evidence.rate_hz
+        return None
+    piece = sent.samples[start:past]
+    level_dbfs = active_level.active_level_dbfs(piece, sent.rate_hz)
+    ends = None if level_dbfs is None else active_level.edges_at(piece, level_dbfs)
+    if ends is None or level_dbfs is None:
+        return None
+    wave = _at_rate(piece[ends[0] : ends[1]], sent.rate_hz, evidence.rate_hz)
+    return wave, ends[0] * 1000 / sent.rate_hz, level_dbfs
 
 
 def _at_rate(wave: NDArray[np.int16], rate_hz: int, wanted_hz: int) -> NDArray[np.int16]:

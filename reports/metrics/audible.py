@@ -1,13 +1,21 @@
 """What was audible when: a call's recording as sounds on the timeline's clock."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
+from callerside.reports.hearing.correlation import find
 from callerside.reports.hearing.detector import PAUSE_MS, segments
 
 NS_PER_MS = 1_000_000
+
+_LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
+_BEFORE_NS = 20 * NS_PER_MS  # around an answer that is known, energy is its own
+_AFTERWARDS_NS = 60 * NS_PER_MS
+_LOST_OF_A_BEEP_NS = 100 * NS_PER_MS
+_SAME_HZ = 20.0
+_ECHO_NS = 600 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +26,10 @@ class Sound:
     start_ns: int
     end_ns: int
     hz: float | None = None
+    source: Literal["energy", "sent", "said"] = "energy"
+    """How it is known: heard as energy, or decoded with what the server sent or the caller said."""
+    item: str | None = None
+    """Of an answer that is `sent`."""
 
     @property
     def length_ms(self) -> float:
@@ -48,12 +60,96 @@ class AudibleSegments:
     said: list[Utterance]
 
 
-def listen(evidence: CallEvidence) -> AudibleSegments:
-    """What is audible in a call's recording."""
-    mouth = _sounds(evidence, MOUTH)
-    ear = _sounds(evidence, EAR)
-    beep = ear[0] if ear and ear[0].kind == "beep" else None
+def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegments:
+    """What is audible in a call's recording.
+
+    Args:
+        evidence: of the call.
+        answers: what is known of the agent's answers from what the server sent of them, in order;
+            what is heard as energy counts beside them, where it is not they, nor the caller's echo.
+    """
+    known = _known_mouth(evidence)
+    mouth = _sounds(evidence, MOUTH) if known is None else known
+    heard = _sounds(evidence, EAR)
+    beep = _beep(heard)
+    ear = sorted(
+        [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
+    )
     return AudibleSegments(mouth, ear, beep, _said(evidence, mouth))
+
+
+def _beep(heard: list[Sound]) -> Sound | None:
+    """The connection beep, in one piece where packets of it were lost."""
+    if not heard or heard[0].kind != "beep":
+        return None
+    beep = heard[0]
+    for sound in heard[1:]:
+        near = sound.start_ns - beep.end_ns <= _LOST_OF_A_BEEP_NS
+        if sound.kind != "beep" or not near or abs((sound.hz or 0) - (beep.hz or 0)) > _SAME_HZ:
+            break
+        beep = replace(beep, end_ns=sound.end_ns)
+    return beep
+
+
+def _known_mouth(evidence: CallEvidence) -> list[Sound] | None:
+    """What the caller said, as its clean speech is known; nothing overlaps."""
+    if evidence.said is None or not evidence.recorded:
+        return None
+    spans = sorted(span for said in evidence.said for span in said.voiced)
+    merged: list[tuple[int, int]] = []
+    for first, past in spans:
+        if merged and first <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(past, merged[-1][1])
+        else:
+            merged.append((first, past))
+    return [
+        Sound("speech", evidence.at_ns(first), evidence.at_ns(past), source="said")
+        for first, past in merged
+    ]
+
+
+def _beside(
+    evidence: CallEvidence, heard: list[Sound], answers: Sequence[Sound], mouth: list[Sound]
+) -> Iterator[Sound]:
+    """What is heard beside the answers that are known: beeps, prompts, tones of the agent's own."""
+    for sound in heard:
+        parts = [(sound.start_ns, sound.end_ns)]
+        for answer in answers:
+            parts = [part for span in parts for part in _without(span, answer)]
+        for start_ns, end_ns in parts:
+            whole = (start_ns, end_ns) == (sound.start_ns, sound.end_ns)
+            if not whole and end_ns - start_ns < _LEAST_BESIDE_NS:
+                continue
+            part = replace(sound, start_ns=start_ns, end_ns=end_ns)
+            if sound.kind == "beep" or not _is_echo(evidence, part, mouth):
+                yield part
+
+
+def _without(span: tuple[int, int], answer: Sound) -> list[tuple[int, int]]:
+    start_ns, end_ns = span
+    if answer.end_ns + _AFTERWARDS_NS <= start_ns or end_ns <= answer.start_ns - _BEFORE_NS:
+        return [span]
+    return [
+        part
+        for part in (
+            (start_ns, answer.start_ns - _BEFORE_NS),
+            (answer.end_ns + _AFTERWARDS_NS, end_ns),
+        )
+        if part[0] < part[1]
+    ]
+
+
+def _is_echo(evidence: CallEvidence, sound: Sound, mouth: list[Sound]) -> bool:
+    """Whether a sound at the ear is what the caller has said, a little later."""
+    if not any(
+        said.start_ns < sound.end_ns and said.end_ns + _ECHO_NS > sound.start_ns for said in mouth
+    ):
+        return False
+    rate_hz = evidence.rate_hz
+    first, past = (max(0, evidence.sample_at(ns)) for ns in (sound.start_ns, sound.end_ns))
+    piece = evidence.channel(EAR)[first : min(past, first + rate_hz)]
+    low = max(0, first - _ECHO_NS * rate_hz // (1000 * NS_PER_MS))
+    return find(piece, evidence.channel(MOUTH)[low : first + piece.size]).found
 
 
 def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound]:
@@ -106,7 +202,18 @@ def _sounds(evidence: CallEvidence, channel: int) -> list[Sound]:
 
 
 def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
-    """The caller's utterances: as its script says, else as they are heard."""
+    """The caller's utterances: as they are known, else as the script says, else as heard."""
+    if evidence.said is not None:
+        return [
+            Utterance(
+                said.turn,
+                said.text,
+                evidence.at_ns(said.voiced[0][0]),
+                evidence.at_ns(said.voiced[-1][1]),
+            )
+            for said in evidence.said
+            if said.turn is not None
+        ]
     started = list(evidence.find("caller", "utterance_started"))
     if not started:
         return [

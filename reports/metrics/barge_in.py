@@ -8,43 +8,58 @@ from callerside.reports.hearing.detector import PAUSE_MS
 from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
 from callerside.reports.metrics.heard_call import HeardCall
-from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.measurement import Measurement, Unmeasured
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
 _EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame begins: docs/metrics.md
 
 
-def interruptions(call: HeardCall) -> Iterator[Measurement]:
+def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """How fast each barge-in silenced the agent, and what it knew of what had been heard."""
     for said in call.audible.said:
-        stop_ns = _stop_ns(call.evidence, call.audible, said)
+        stop_ns, how = _stop_ns(call, said)
         if stop_ns is not None:
             yield Measurement(
                 name="barge_in_stop_ms",
                 value=max(0.0, (stop_ns - said.start_ns) / NS_PER_MS),
                 turn=said.turn,
+                detail=how,
             )
+        else:
+            yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)
     yield from _heard_errors(call.evidence, call.audible, call.answers)
 
 
-def _stop_ns(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> int | None:
-    """When the agent that an utterance interrupted fell silent; None if it interrupted nothing.
+def _stop_ns(call: HeardCall, said: Utterance) -> tuple[int | None, str]:
+    """When the agent that an utterance interrupted fell silent; None and why, if it did not.
 
     It interrupts if the agent is audible at its onset, or pauses in mid-answer, and the server
     hears speech: what the server ignores (a cough) is not meant to stop anything.
     """
-    if not _detected(evidence, said):
-        return None
+    if not _detected(call.evidence, said):
+        return None, "the server heard no speech within a second: nothing was to stop"
+    into = [one for one in call.answers if one.found and one.start_ns <= said.start_ns]
+    if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
+        return last.end_ns, f"from what was sent (a correlation of {last.likeness:.2f})"
+    stop_ns = _silent_ns(call.evidence, call.audible, said)
+    if stop_ns is None:
+        return None, "the caller spoke into no answer"
+    return stop_ns, "by the energy at the ear"
+
+
+def _silent_ns(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> int | None:
+    """When what was audible at an utterance's onset was over, if only its energy is known."""
     speech = [sound for sound in audible.ear if sound.kind == "speech"]
     before = [sound for sound in speech if sound.start_ns <= said.start_ns]
-    if not before:
+    if not before or before[-1].source == "sent":
         return None
-    last = before[-1]
-    stop_ns = last.end_ns
+    stop_ns = before[-1].end_ns
     next_answer_ns = _next_playout_ns(evidence, said.start_ns)
     for sound in speech[len(before) :]:
-        if sound.start_ns >= next_answer_ns or _pause(stop_ns, sound) > PAUSE_MS:
+        if sound.start_ns >= next_answer_ns or sound.source == "sent":
+            break
+        if _pause(stop_ns, sound) > PAUSE_MS:
             break
         stop_ns = sound.end_ns
     return stop_ns if stop_ns > said.start_ns else None
@@ -76,7 +91,7 @@ def _heard_errors(
     for truncate in evidence.find("agent", "truncate_sent"):
         reported_ms = float(truncate.fields["audio_end_ms"])
         item = str(truncate.fields.get("item"))
-        answer = next((a for a in answers if a.item == item and a.alignment.found), None)
+        answer = next((a for a in answers if a.item == item and a.found), None)
         if answer is not None:
             low_ms, high_ms = answer.heard_between_ms()
             how = "what was sent was found in what was heard"

@@ -20,5 +20,7 @@ class HeardCall:
 
 def hear(evidence: CallEvidence) -> HeardCall:
     """Listen to a call's recording, and find its turns and answers in it."""
-    audible = listen(evidence)
-    return HeardCall(evidence, audible, turns_of(evidence, audible), answers_of(evidence, audible))
+    answers = answers_of(evidence)
+    known = [sound for answer in answers for sound in answer.sounds]
+    audible = listen(evidence, sorted(known, key=lambda sound: sound.start_ns))
+    return HeardCall(evidence, audible, turns_of(evidence, audible, answers), answers)

@@ -20,6 +20,15 @@ class Measurement:
     detail: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unmeasured:
+    """A number that this call does not have, and why."""
+
+    name: str
+    reason: str
+    turn: int | None = None
+
+
 def percentile(values: Sequence[float], percent: float) -> float:
     """The smallest of the values that `percent` of them do not exceed: always one that occurred.
 

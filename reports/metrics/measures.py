@@ -3,12 +3,13 @@
 Each function yields the measurements of the metrics that name it in the registry. Pure functions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics import measurement
+from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import (
     NS_PER_MS,
     AudibleSegments,
@@ -19,10 +20,11 @@ from callerside.reports.metrics.audible import (
 )
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.machine_stalls import stall_intervals
-from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.turns import Turn
 
 _FRAME_NS = 20 * NS_PER_MS
+_ON_ITS_WAY_NS = 300 * NS_PER_MS
 
 
 def setup(call: HeardCall) -> Iterator[Measurement]:
@@ -58,36 +60,63 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
             return
 
 
-def beep(call: HeardCall) -> Iterator[Measurement]:
+def beep(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """When the connection beep came, and what it was like."""
     evidence, heard = call.evidence, call.audible.beep
     if heard is None:
         return
     answered = _answered(evidence)
+    had_begun = evidence.sample_at(heard.start_ns) <= evidence.rate_hz // 1000
+    begun = "it sounded already when the caller's recording began" if had_begun else ""
     if answered:
-        yield Measurement(name="beep_ms", value=_ms(heard.start_ns - answered.at_ns))
+        value = _ms(heard.start_ns - answered.at_ns)
+        detail = f"{begun}: it began no later" if begun else ""
+        yield Measurement(name="beep_ms", value=value, detail=detail)
     if heard.hz is not None:
         yield Measurement(name="beep_hz", value=heard.hz)
-    if heard.end_ns < _call_end_ns(evidence) - _FRAME_NS:  # else it may have been cut
+    if begun:
+        yield Unmeasured(name="beep_length_ms", reason=begun)
+    elif heard.end_ns < _call_end_ns(evidence) - _FRAME_NS:
         yield Measurement(name="beep_length_ms", value=heard.length_ms)
+    else:
+        yield Unmeasured(name="beep_length_ms", reason="the call's end may have cut it")
 
 
-def greeting(call: HeardCall) -> Iterator[Measurement]:
+def greeting(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """When the greeting began."""
-    evidence = call.evidence
+    evidence, audible = call.evidence, call.audible
     answered = _answered(evidence)
-    sound = greeting_heard(evidence, call.audible)
-    if not answered or sound is None:
+    if not answered:
         return
     started = evidence.first("agent", "greeting_started")
     if started is None and evidence.first("agent", "call_received"):
-        return  # the agent's marks say that what is heard first was no greeting
+        yield Unmeasured(name="greeting_ms", reason="the agent's marks tell of no greeting")
+        return
     origin = str(started.fields.get("origin", "")) if started else ""
+    known = _greeting_sent(audible, call.answers)
+    if known is not None:
+        sound, how = known.sounds[0], "from what was sent"
+    else:
+        heard = greeting_heard(evidence, audible)
+        if heard is None:
+            reason = "no speech was heard that set in with it, before the caller had spoken"
+            yield Unmeasured(name="greeting_ms", reason=reason)
+            return
+        sound, how = heard, "by the energy at the ear"
     yield Measurement(
         name="greeting_ms",
         value=_ms(sound.start_ns - answered.at_ns),
         variant={"cache": "cached", "generated": "generated"}.get(origin),
+        detail=f"{origin}, {how}" if origin else how,
     )
+
+
+def _greeting_sent(audible: AudibleSegments, answers: Sequence[Answer]) -> Answer | None:
+    """The greeting, where the server sent it: the first answer, before the caller has spoken."""
+    first = next((answer for answer in answers if answer.found), None)
+    if first is None or (audible.said and audible.said[0].start_ns <= first.start_ns):
+        return None
+    return first
 
 
 def greeting_heard(evidence: CallEvidence, audible: AudibleSegments) -> Sound | None:
@@ -105,14 +134,28 @@ def greeting_heard(evidence: CallEvidence, audible: AudibleSegments) -> Sound | 
     return first
 
 
-def turn_times(call: HeardCall) -> Iterator[Measurement]:
+_OF_A_TURN = ("turn_ms", "agent_overhead_ms", "downlink_ms")
+
+
+def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """How long each turn took, and whose time that was."""
     for turn in call.turns:
         if turn.turn_ms is None or turn.answer_ns is None:
+            for name in _OF_A_TURN:
+                yield Unmeasured(name=name, turn=turn.number, reason=turn.source)
             continue
         own_ms = turn.own_ms
-        yield Measurement(name="turn_ms", value=turn.turn_ms, turn=turn.number, own_ms=own_ms)
-        if own_ms is not None:
+        yield Measurement(
+            name="turn_ms",
+            value=turn.turn_ms,
+            turn=turn.number,
+            own_ms=own_ms,
+            detail=f"the answer {turn.source}" if turn.source else "",
+        )
+        if own_ms is None:
+            reason = turn.detail or "the server's own delay is not known"
+            yield Unmeasured(name="agent_overhead_ms", turn=turn.number, reason=reason)
+        else:
             yield Measurement(
                 name="agent_overhead_ms",
                 value=turn.turn_ms - own_ms,
@@ -151,8 +194,37 @@ def flow(call: HeardCall) -> Iterator[Measurement]:
     both = [*audible.mouth, *audible.ear]
     yield Measurement(name="dead_air_ms", value=longest_silence_ms(both, answered.at_ns, end_ns))
     yield Measurement(
-        name="talk_over_ms", value=overlap_ms(spoken(audible.mouth), spoken(audible.ear))
+        name="talk_over_ms",
+        value=overlap_ms(spoken(audible.mouth), spoken(_talk(evidence, audible))),
     )
+
+
+def _talk(evidence: CallEvidence, audible: AudibleSegments) -> list[Sound]:
+    """What the agent says, of all that is heard.
+
+    Where its answers are known from what was sent, other sound is its talk only while it plays
+    something of its own by its marks: a stored greeting, a prompt. Music or noise talks to nobody.
+    """
+    if not any(sound.source == "sent" for sound in audible.ear):
+        return audible.ear
+    playing = [*_own_prompts(evidence)]
+    return [
+        sound
+        for sound in audible.ear
+        if sound.source == "sent"
+        or any(start_ns < sound.end_ns and end_ns > sound.start_ns for start_ns, end_ns in playing)
+    ]
+
+
+def _own_prompts(evidence: CallEvidence) -> Iterator[tuple[int, int]]:
+    """When the agent played what the server did not send in this call."""
+    for kind in ("greeting", "prompt"):
+        for mark in evidence.find("agent", f"{kind}_started"):
+            if mark.fields.get("origin") == "generated":
+                continue
+            ended = evidence.first("agent", f"{kind}_ended", after_ns=mark.at_ns)
+            end_ns = ended.at_ns if ended else evidence.marks[-1].at_ns
+            yield mark.at_ns - _FRAME_NS, end_ns + _ON_ITS_WAY_NS
 
 
 def transport(call: HeardCall) -> Iterator[Measurement]:

@@ -1,18 +1,18 @@
 """The numbers: from the evidence of a call to all that the registry declares."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pkgutil import resolve_name
 
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import AudibleSegments
 from callerside.reports.metrics.heard_call import HeardCall, hear
-from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.metrics.turns import Turn
 
-Measure = Callable[[HeardCall], Iterator[Measurement]]
+Measure = Callable[[HeardCall], Iterator[Measurement | Unmeasured]]
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,31 @@ class Measured:
     turns: list[Turn]
     answers: list[Answer]
     measurements: list[Measurement]
+    unmeasured: list[Unmeasured] = field(default_factory=list)
+    """The numbers that this call does not have, each with its reason."""
 
 
 def measure(evidence: CallEvidence) -> Measured:
-    """Every number that the evidence of a call supports; what it does not show is left out."""
+    """Every number that the evidence of a call supports, and why there is none of the others."""
     call = hear(evidence)
     names = dict.fromkeys(metric.measured_by for metric in METRICS.values())
     found = [one for name in names for one in measure_called(name)(call)]
-    return Measured(call.audible, call.turns, call.answers, found)
+    measurements = [one for one in found if isinstance(one, Measurement)]
+    why = [one for one in found if isinstance(one, Unmeasured)]
+    unmeasured = [*_unmeasured(measurements, why)]
+    return Measured(call.audible, call.turns, call.answers, measurements, unmeasured)
+
+
+def _unmeasured(
+    measurements: Sequence[Measurement], why: Sequence[Unmeasured]
+) -> Iterator[Unmeasured]:
+    """What is not measured: why, as it was found; of other metrics, as they are declared."""
+    measured = {(one.name, one.turn) for one in measurements}
+    yield from (one for one in why if (one.name, one.turn) not in measured)
+    known = {one.name for one in measurements} | {one.name for one in why}
+    for name, metric in METRICS.items():
+        if name not in known:
+            yield Unmeasured(name=name, reason=metric.none_because)
 
 
 def measure_called(name: str) -> Measure:

@@ -5,17 +5,20 @@ sample of the answer is at the ear. Between them every mark of the answer's way 
 the hops between the instants add up to the whole by construction.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
-from callerside.reports.hearing.detector import segments
+from callerside.reports.hearing.active_level import edges
+from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Utterance
 from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
 _FRAMES_A_SECOND = 50
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
+_RUNS_ON_NS = 60 * NS_PER_MS
 
 _ANSWER_MARKS: tuple[tuple[str, Source, str, str], ...] = (
     ("response_created", "realtime", "response_created", "response"),
@@ -40,9 +43,11 @@ class Turn:
     response: str | None = None
     item: str | None = None
     instants: dict[str, int] = field(default_factory=dict)
-    """When the turn passed the points of `WAY`, as far as they are known."""
+    """When the turn passed the checkpoints of `LATENCY_PATH`, as far as they are known."""
     lead_ms: float = 0.0
     """Silence at the beginning of the answer as the server sent it."""
+    source: str = ""
+    """How the answer's beginning is known; where it is not, why not."""
     detail: str = ""
     """How the last voiced sample was found at the server."""
 
@@ -70,14 +75,16 @@ class Turn:
         return hops_of(self.end_ns, self.instants, self.answer_ns)
 
 
-def turns_of(evidence: CallEvidence, audible: AudibleSegments) -> list[Turn]:
+def turns_of(
+    evidence: CallEvidence, audible: AudibleSegments, answers: Sequence[Answer] = ()
+) -> list[Turn]:
     """The turns of a call, one for each utterance of the caller."""
     if not audible.said:
         return []
     stream = ServerStream(evidence)
     ends = [u.start_ns for u in audible.said[1:]] + [evidence.marks[-1].at_ns]
     return [
-        _turn(evidence, audible, stream, utterance, until_ns)
+        _turn(evidence, audible, answers, stream, utterance, until_ns)
         for utterance, until_ns in zip(audible.said, ends, strict=True)
     ]
 
@@ -85,6 +92,7 @@ def turns_of(evidence: CallEvidence, audible: AudibleSegments) -> list[Turn]:
 def _turn(
     evidence: CallEvidence,
     audible: AudibleSegments,
+    answers: Sequence[Answer],
     stream: ServerStream,
     said: Utterance,
     until_ns: int,
@@ -94,10 +102,19 @@ def _turn(
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
-    answer_ns = None
-    if delta is not None or not _marks_answers(evidence):
-        answer_ns = _answer_onset(audible, instants, said.end_ns, until_ns)
-    lead_ms = lead_ms_of(evidence, "response", response)
+    known = [one for one in answers if one.response == response and one.item == item and one.found]
+    if known:
+        answer_ns: int | None = known[0].start_ns
+        source = f"from what was sent (a correlation of {known[0].likeness:.2f})"
+        if known[0].start_ns < said.end_ns:
+            answer_ns, source = None, _TOO_EARLY
+    elif delta is None and _marks_answers(evidence):
+        answer_ns = None
+        source = _TOO_EARLY if _answered_early(evidence, said) else "no response with sound came"
+    else:
+        answer_ns, source = _answer_onset(audible, instants, said.end_ns, until_ns)
+    of_it = [one for one in answers if one.response == response]
+    lead_ms = of_it[0].lead_ms if of_it else lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
     return Turn(
@@ -110,7 +127,22 @@ def _turn(
         item=item,
         instants=instants,
         lead_ms=lead_ms,
+        source=source,
         detail=detail,
+    )
+
+
+_TOO_EARLY = "its answer began before the caller was done"
+
+
+def _answered_early(evidence: CallEvidence, said: Utterance) -> bool:
+    """Whether a response began while the caller was still speaking."""
+    return any(
+        said.start_ns <= mark.at_ns < said.end_ns
+        for mark in (
+            *evidence.find("agent", "first_delta"),
+            *_first_deltas(evidence),
+        )
     )
 
 
@@ -127,10 +159,20 @@ def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
 
 
 def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:
-    mark = evidence.first("agent", "first_delta", after_ns=after_ns) or evidence.first(
-        "realtime", "delta_sent", after_ns=after_ns
+    mark = evidence.first("agent", "first_delta", after_ns=after_ns) or next(
+        (mark for mark in _first_deltas(evidence) if mark.at_ns >= after_ns), None
     )
     return mark if mark is not None and mark.at_ns < until_ns else None
+
+
+def _first_deltas(evidence: CallEvidence) -> Iterator[Mark]:
+    """The first delta that the server sent of each response."""
+    seen: set[str] = set()
+    for mark in evidence.find("realtime", "delta_sent"):
+        response = str(mark.fields.get("response"))
+        if response not in seen:
+            seen.add(response)
+            yield mark
 
 
 def _marks_answers(evidence: CallEvidence) -> bool:
@@ -167,16 +209,20 @@ def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> di
 
 def _answer_onset(
     audible: AudibleSegments, instants: dict[str, int], after_ns: int, until_ns: int
-) -> int | None:
-    """The first sound at the ear that sets in with the answer's playout.
+) -> tuple[int | None, str]:
+    """The first sound at the ear that sets in with the answer's playout, and how that is known.
 
-    What was audible already (an answer that the caller talked over) is no answer to this.
+    What was audible already (an answer that the caller talked over) is no answer to this; where it
+    runs on into the answer, nobody can say by the sound alone when that began.
     """
-    earliest_ns = max(after_ns, instants.get("playout_started", 0) - _EARLY_NS)
+    started_ns = instants.get("playout_started")
+    earliest_ns = max(after_ns, (started_ns or 0) - _EARLY_NS)
     for sound in audible.ear:
+        if started_ns is not None and sound.start_ns < earliest_ns < sound.end_ns - _RUNS_ON_NS:
+            return None, "another sound of the agent's runs on into the answer"
         if earliest_ns <= sound.start_ns < until_ns:
-            return sound.start_ns
-    return None
+            return sound.start_ns, "by the energy at the ear"
+    return None, "no sound was heard after it"
 
 
 def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:
@@ -184,10 +230,12 @@ def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:
     sent = evidence.server_sent
     if sent is None or value is None:
         return 0.0
-    for mark, total in counted(evidence.find("realtime", "delta_sent")):
-        if mark.fields.get(key) == value:
-            start = total - int(mark.fields["samples"])
-            opening = sent.samples[start : start + 2 * sent.rate_hz]
-            sounds = segments(opening, sent.rate_hz, clean=True)
-            return sounds[0].start * 1000 / sent.rate_hz if sounds else 0.0
-    return 0.0
+    spans = [
+        (total - int(mark.fields["samples"]), total)
+        for mark, total in counted(evidence.find("realtime", "delta_sent"))
+        if mark.fields.get(key) == value
+    ]
+    if not spans:
+        return 0.0
+    ends = edges(sent.samples[spans[0][0] : spans[-1][1]], sent.rate_hz)
+    return ends[0] * 1000 / sent.rate_hz if ends else 0.0

@@ -214,6 +214,10 @@ def _scenario(call: CallResult) -> dict[str, Any]:
         "detail": call.detail,
         "seed": info.seed,
         "metrics": [_metric(one) for one in call.judged],
+        "not_measured": [
+            {"name": one.name, "turn": one.turn, "reason": one.reason}
+            for one in call.measured.unmeasured
+        ],
         "turns": [
             {
                 "turn": turn.number,

@@ -10,7 +10,7 @@ scenario's `time_limit`), and so has hanging up.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 
 from callerside.agent.telephony.interface import (
@@ -48,7 +48,7 @@ from callerside.simulator.caller.events import (
 )
 from callerside.simulator.caller.line_model import NOISE, LineModel
 from callerside.simulator.caller.listener import HeardEvent, Listener
-from callerside.simulator.caller.speaker import SpeechOutput
+from callerside.simulator.caller.speaker import SpeechOutput, Utterance
 from callerside.simulator.caller.step_runner import StepRunner
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.model import Scenario
@@ -118,6 +118,11 @@ class CallerMachine:
         if self._finished:
             return "over"
         return "hanging up" if self._outcome else self._main.phase
+
+    @property
+    def said(self) -> Sequence[Utterance]:
+        """Everything that the caller has made heard, as it was before it met the line."""
+        return self._observed.speech.all_said
 
     @property
     def routine_frames(self) -> int:

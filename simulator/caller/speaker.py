@@ -56,6 +56,8 @@ class SpeechOutput:
         self._made_samples = 0
         self._left_samples = 0
         self._said: list[Utterance] = []
+        self.all_said: list[Utterance] = []
+        """Everything so far, as it was before it met the line."""
         self._open = False
 
     @property
@@ -90,6 +92,7 @@ class SpeechOutput:
         """Begin to say something; `more_audio` then has it."""
         utterance = Utterance(turn, text, to_samples(pcm))
         self._said.append(utterance)
+        self.all_said.append(utterance)
         return utterance
 
     def more_audio(self) -> bytes:

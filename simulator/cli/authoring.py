@@ -4,8 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from callerside.agent.telephony.engine import PROFILES
 from callerside.audio_files import AudioFileError
 from callerside.simulator.cli.common import Commands, add_choice
+from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.runner.lint import all_problems
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose
@@ -30,6 +32,11 @@ def add_commands(commands: Commands) -> None:
         "line and column.",
     )
     add_choice(check)
+    check.add_argument(
+        "--engine",
+        choices=PROFILES,
+        help="say as well what this SIP engine cannot do, whether it is installed or not",
+    )
     check.set_defaults(command=_check)
     listing = commands.add_parser("list", help="the scenarios, and what each is about")
     add_choice(listing)
@@ -93,6 +100,8 @@ def _check(given: argparse.Namespace) -> int:
         more = f" ({len(old) - 1} more like it)" if len(old) > 1 else ""
         print(f"{old[0]}{more}; `callerside migrate` rewrites the files", file=sys.stderr)
     problems = all_problems(scenarios)
+    if given.engine:
+        problems += missing(scenarios, agent=given.engine, caller=given.engine)
     if problems:
         return _bad_input("\n".join(problems))
     print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")

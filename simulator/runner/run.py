@@ -26,6 +26,7 @@ from callerside.simulator.lanes.sip.lane import SipLane
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.lanes.virtual.leg import LineOptions
+from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
@@ -146,7 +147,7 @@ async def run(options: RunOptions, console: Console) -> Run:
     except PlanError as error:
         raise RunError(str(error)) from None
     if options.lane == "sip":
-        _see_that_engines_are_here(options)
+        _see_that_engines_can(options, chosen)
     if options.agent_uri is not None:
         _see_that_it_can_be_dialled(options.agent_uri, chosen)
     done = begin_run(options.out)
@@ -156,12 +157,14 @@ async def run(options: RunOptions, console: Console) -> Run:
     return done
 
 
-def _see_that_engines_are_here(options: RunOptions) -> None:
+def _see_that_engines_can(options: RunOptions, chosen: Sequence[Scenario]) -> None:
     try:
-        for choice in {options.engine, options.caller_engine or options.engine}:
-            resolve(choice)
+        agent, caller = resolve(options.engine), resolve(options.caller_engine or options.engine)
     except EngineUnavailableError as error:
         raise RunError(str(error)) from None
+    problems = list(missing(chosen, agent=agent, caller=caller))
+    if problems:
+        raise RunError("\n".join(problems))
 
 
 def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:

@@ -6,12 +6,15 @@ than another (packets, jitter buffers, codecs), a test compares counts of sample
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol, TypeVar
+from functools import partial
+from itertools import product
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 import pytest
 from sip_rig import Phone, Told, wait_until
 
+from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
@@ -71,17 +74,17 @@ class Rig(Protocol):
 class SipRig:
     """Real SIP and RTP between two processes."""
 
-    _phones: "dict[Side, Phone] | None" = None
+    _phones: ClassVar[dict[tuple[str, str], Phone]] = {}
+    """By side and engine."""
 
-    def __init__(self) -> None:
-        if SipRig._phones is None:
-            options = SipOptions(sample_rate_hz=AGENT_HZ, max_playout_ms=MAX_PLAYOUT_MS)
-            SipRig._phones = {
-                "agent": Phone("agent", options),
-                "caller": Phone("caller", SipOptions(max_playout_ms=MAX_PLAYOUT_MS)),
-            }
+    def __init__(self, agent: EngineName, caller: EngineName) -> None:
+        options = SipOptions(sample_rate_hz=AGENT_HZ, max_playout_ms=MAX_PLAYOUT_MS)
+        theirs = SipOptions(max_playout_ms=MAX_PLAYOUT_MS)
         self.rate_hz: dict[Side, int] = {"agent": AGENT_HZ, "caller": 16_000}
-        self.phones = SipRig._phones
+        self.phones: dict[Side, Phone] = {
+            "agent": self._phone("agent", agent, options),
+            "caller": self._phone("caller", caller, theirs),
+        }
         self.calls: dict[Side, int] = {"agent": self.phones["agent"].calls()}
 
     def dial(self, called: str) -> None:
@@ -106,11 +109,17 @@ class SipRig:
                 wait_until(lambda p=phone: p.facts().active_calls == 0, "an end")  # type: ignore[misc]
 
     @classmethod
+    def _phone(cls, side: Side, engine: EngineName, options: SipOptions) -> Phone:
+        if (side, engine) not in cls._phones:
+            cls._phones[side, engine] = Phone(side, options, engine=engine)
+        return cls._phones[side, engine]
+
+    @classmethod
     def close(cls) -> None:
         """After the last test."""
-        for phone in (cls._phones or {}).values():
-            assert phone.close() == 0
-        cls._phones = None
+        codes = {which: phone.close() for which, phone in cls._phones.items()}
+        cls._phones.clear()
+        assert set(codes.values()) <= {0}, codes
 
 
 class VirtualRig:
@@ -217,7 +226,18 @@ class Call:
         return tone(500, length_ms, self.rig.rate_hz[side])
 
 
-@pytest.fixture(params=[pytest.param(SipRig, marks=pytest.mark.e2e, id="sip"), VirtualRig])
+ENGINES: tuple[EngineName, ...] = tuple(PROFILES)
+
+
+@pytest.fixture(
+    params=[
+        VirtualRig,
+        *(
+            pytest.param(partial(SipRig, *pair), marks=pytest.mark.e2e, id="-".join(pair))
+            for pair in product(ENGINES, repeat=2)
+        ),
+    ]
+)
 def call(request: pytest.FixtureRequest) -> Iterator[Call]:
     rig: Rig = request.param()
     yield Call(rig)

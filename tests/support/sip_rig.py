@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import psutil
@@ -35,6 +35,12 @@ from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 
 T = TypeVar("T", bound=LegInput)
+
+ENGINES: dict[str, EngineChoice] = {
+    "agent": cast("EngineChoice", os.environ.get("CALLERSIDE_TEST_AGENT", "pjsua2")),
+    "caller": cast("EngineChoice", os.environ.get("CALLERSIDE_TEST_CALLER", "pjsua2")),
+}
+"""Of phones whose test does not say."""
 
 WAIT_S = 10.0
 """For anything that should come at once; long, because other work shares the machine."""
@@ -80,12 +86,14 @@ class Phone:
         options: SipOptions,
         relay: RelayAddresses | None = None,
         *,
-        engine: EngineChoice = "pjsua2",
+        engine: EngineChoice | None = None,
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=_main, args=(kind, engine, options, relay, theirs), daemon=True
+            target=_main,
+            args=(kind, engine or ENGINES[kind], options, relay, theirs),
+            daemon=True,
         )
         self.process.start()
         theirs.close()
@@ -212,7 +220,7 @@ def open_phone(
     options: SipOptions | None = None,
     reaction: Reaction | None = None,
     *,
-    engine: EngineChoice = "pjsua2",
+    engine: EngineChoice | None = None,
 ) -> Iterator[Phone]:
     """A telephone for as long as a test needs it; it must end in peace."""
     opened = Phone(kind, options or SipOptions(), engine=engine)

@@ -16,7 +16,7 @@ import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reason, lines_of
@@ -196,11 +196,11 @@ class SipEndpoint:
         self.drop_accounts()
         self.stack.destroy()
 
-    def new_input_queue(self) -> Inbox:
+    def new_input_queue(self) -> InputQueue:
         """See `LegHost`."""
         if self._loop is None:
             raise SipError("the endpoint is not started")
-        return Inbox(self._loop)
+        return InputQueue(self._loop)
 
     def lets_offer_in(self, sdp: str) -> bool:  # noqa: ARG002 - it was our call
         """See `LegHost`."""

@@ -15,7 +15,7 @@ import structlog
 
 from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.engine import OnHeard, OnLeft
-from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
     CallAnswered,
@@ -64,8 +64,8 @@ class LegHost(Protocol):
     def operating(self) -> AbstractContextManager[None]:
         """Around whatever asks something of the stack: nothing is sent meanwhile."""
 
-    def new_input_queue(self) -> Inbox:
-        """An inbox into the endpoint's loop."""
+    def new_input_queue(self) -> InputQueue:
+        """A queue of inputs into the endpoint's loop."""
 
     def lets_offer_in(self, sdp: str) -> bool:
         """Whether a new offer, within a call, may be met."""
@@ -270,7 +270,7 @@ class SipLeg:
         return self._end_reported or self._ending is not None
 
     def _attempt(self, what: str, operation: Callable[[Call], object]) -> bool:
-        """Answers false if it failed; on a call that is over there is nothing to do."""
+        """Returns False if it failed; on a call that is over there is nothing to do."""
         call = self._call
         if call is None or self._is_over:
             return True

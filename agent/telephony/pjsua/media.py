@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
-from callerside.agent.telephony.input_queue import Inbox
+from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     NOTHING_PLAYED,
@@ -48,7 +48,7 @@ class LegMedia:
 
     def __init__(
         self,
-        inputs: Inbox,
+        inputs: InputQueue,
         pacer: Pacer,
         *,
         rate_hz: int,
@@ -179,7 +179,7 @@ class LegMedia:
             self._take(self._incoming.expire(now_ns), now_ns)
 
     def _take(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> bool:
-        """Hear what is in order now; answers whether the stream wants to send elsewhere."""
+        """Hear what is in order now; returns whether the stream wants to send elsewhere."""
         switches = False
         for item in released:
             if isinstance(item, Gap):

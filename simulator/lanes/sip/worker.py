@@ -28,13 +28,16 @@ from callerside.agent.telephony.engine import CHOICES, Engine
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.options import SipOptions
+from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
+from callerside.reports.evidence import SAID, write_said
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
+from callerside.simulator.lanes.placement import place
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
 from callerside.simulator.lanes.sip.order import MAX_BYTES, Order
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
@@ -137,7 +140,7 @@ class CallerProcess:
         self._lag.begin(order.call)
         driver.start()
         finish = await self._show_phases_until(finished, driver, order.call)
-        await self._keep_evidence(order.call, placed, timeline, directory)
+        await self._keep_evidence(order.call, machine, placed, timeline, directory)
         return finish.verdict, finish.detail
 
     async def _show_phases_until(
@@ -152,7 +155,12 @@ class CallerProcess:
         return finished.result()
 
     async def _keep_evidence(
-        self, call: str, placed: PlacedCall, timeline: TimelineWriter, directory: Path
+        self,
+        call: str,
+        machine: CallerMachine,
+        placed: PlacedCall,
+        timeline: TimelineWriter,
+        directory: Path,
     ) -> None:
         worst_ms = self._lag.end(call)
         now_ns = LoopClock(asyncio.get_running_loop()).now_ns()
@@ -162,6 +170,7 @@ class CallerProcess:
             await asyncio.to_thread(
                 placed.recorder.save, directory / "call.wav", directory / "arrivals.jsonl"
             )
+            await asyncio.to_thread(_keep_said, machine, placed, started_at_ns, directory)
         for direction, episodes in placed.impairments.items():
             for struck in episodes:
                 _mark(
@@ -173,6 +182,15 @@ class CallerProcess:
                 )
         _mark(timeline, now_ns, call, "scheduling_lag", worst_ms=round(worst_ms, 3))
         timeline.close()
+
+
+def _keep_said(
+    machine: CallerMachine, placed: PlacedCall, started_at_ns: int, directory: Path
+) -> None:
+    """Beside the recording: what of it the caller said, to the sample."""
+    mouth, _ = placed.recorder.channels()
+    said = place(machine.said, to_samples(mouth), placed.recorder.rate_hz, started_at_ns)
+    write_said(directory / SAID, said)
 
 
 def _impairers(scenario: Scenario, seed: int) -> dict[str, Impairer]:

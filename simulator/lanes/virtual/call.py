@@ -7,7 +7,7 @@ recording, byte for byte, on any machine.
 
 import math
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from callerside.agent.call.events import ConnectRealtime
@@ -24,6 +24,7 @@ from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
 from callerside.simulator.caller.recorder import Recording
+from callerside.simulator.caller.speaker import Utterance
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.virtual.clock import VirtualClock
 from callerside.simulator.lanes.virtual.leg import LineOptions, VirtualLeg
@@ -96,6 +97,10 @@ class VirtualCall:
     recorder: Recording = field(default_factory=lambda: Recording(rate_hz=24_000))
     heard_by_server: bytes = b""
     heard_rate_hz: int = 0
+    sent_by_server: bytes = b""
+    sent_rate_hz: int = 0
+    said: Sequence[Utterance] = ()
+    """What the caller made heard, as it was before it met the line."""
 
 
 def play_call(
@@ -206,6 +211,9 @@ class _VirtualCallHarness:
         call.ended_ns = self._clock.now_ns()
         call.heard_by_server = bytes(self._server.heard)
         call.heard_rate_hz = self._server.heard_rate_hz
+        call.sent_by_server = bytes(self._server.sent)
+        call.sent_rate_hz = self._server.sent_rate_hz
+        call.said = self._machine.said
         self._mark_the_recording()
         return call
 

@@ -17,6 +17,7 @@ from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
 from callerside.reports.formats.write import CALLS
 from callerside.simulator.caller.audio.utterances import prepare
+from callerside.simulator.lanes.placement import place
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall, Verdict
 from callerside.simulator.lanes.sip.config import agent_config
 from callerside.simulator.lanes.sip.process_pair import PhaseSink
@@ -79,13 +80,19 @@ def _judge(traced: TracedCall) -> tuple[Verdict, str]:
 def evidence_of(planned: PlannedCall, call: VirtualCall) -> CallEvidence:
     """The evidence of a virtual call, in the form that reports read."""
     recorder = call.recorder
+    mouth, ear = (to_samples(channel) for channel in recorder.channels())
+    started_ns = recorder.started_at_ns or 0
     return CallEvidence(
         info=CallInfo(name=planned.scenario.name, stage=planned.name, lane="virtual"),
         marks=merge([call.caller_marks, call.agent_marks, call.realtime_marks]),
-        recording=np.stack([to_samples(channel) for channel in recorder.channels()], axis=1),
+        recording=np.stack([mouth, ear], axis=1),
         rate_hz=recorder.rate_hz,
-        recording_start_ns=recorder.started_at_ns or 0,
+        recording_start_ns=started_ns,
         server_heard=Audio(to_samples(call.heard_by_server), call.heard_rate_hz)
         if call.heard_by_server
         else None,
+        server_sent=Audio(to_samples(call.sent_by_server), call.sent_rate_hz)
+        if call.sent_by_server
+        else None,
+        said=place(call.said, mouth, recorder.rate_hz, started_ns),
     )

@@ -34,7 +34,6 @@ _Carried = (
     | interface.SetTimer
     | interface.CancelTimer
     | interface.AcceptConnection
-    | interface.KeepSent
     | _Ended
 )
 
@@ -65,7 +64,7 @@ class ApiPath:
 
 
 class VirtualRealtimeServer:
-    """Opens sessions, one for each connection, and keeps what they heard.
+    """Opens sessions, one for each connection, and keeps what they heard and sent.
 
     Args:
         clock: the run's time.
@@ -90,6 +89,9 @@ class VirtualRealtimeServer:
         self.heard = bytearray()
         """PCM16 that the sessions received, one after another, at `heard_rate_hz`."""
         self.heard_rate_hz = 0
+        self.sent = bytearray()
+        """PCM16 of the deltas that they sent, likewise, at `sent_rate_hz`."""
+        self.sent_rate_hz = 0
 
     def connect(self, *, model: str, dialect: str, timeout_ms: int) -> "VirtualRealtimeConnection":
         """A new connection, not yet started."""
@@ -110,9 +112,13 @@ class VirtualRealtimeServer:
         for connection in self._connections:
             connection.stop_server()
 
-    def _keep(self, audio: interface.KeepAudio) -> None:
-        self.heard += audio.pcm
-        self.heard_rate_hz = audio.rate_hz
+    def _keep(self, audio: interface.KeepAudio | interface.KeepSent) -> None:
+        if isinstance(audio, interface.KeepSent):
+            self.sent += audio.pcm
+            self.sent_rate_hz = audio.rate_hz
+        else:
+            self.heard += audio.pcm
+            self.heard_rate_hz = audio.rate_hz
 
 
 class VirtualRealtimeConnection:
@@ -127,7 +133,7 @@ class VirtualRealtimeConnection:
         timeout_ms: int,
         path: ApiPath,
         marks: MarkSink,
-        keep: Callable[[interface.KeepAudio], None],
+        keep: Callable[[interface.KeepAudio | interface.KeepSent], None],
     ) -> None:
         self._clock = clock
         self._session = session
@@ -216,7 +222,7 @@ class VirtualRealtimeConnection:
         for effect in self._session.handle(session_input, self._clock.now_ns()):
             if isinstance(effect, interface.EmitMark):  # most are one of these two
                 self._marks(effect.mark)
-            elif isinstance(effect, interface.KeepAudio):
+            elif isinstance(effect, interface.KeepAudio | interface.KeepSent):
                 self._keep(effect)
             else:
                 self._carry_out(effect)
@@ -242,8 +248,6 @@ class VirtualRealtimeConnection:
             ):
                 self._to_client(_closed_by(effect))
                 self._end_server()
-            case interface.KeepSent():
-                pass  # the caller's recording has what was sent
             case unknown:
                 assert_never(unknown)
 

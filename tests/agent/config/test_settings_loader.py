@@ -67,7 +67,10 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
         ("routes:\n  - {called: a, called: b}", ":2:17: called stands here and in line 2"),
         ("sip: {allowed_peers: [10.0.0.0/99]}", ":1:22: allowed_peers: '10.0.0.0/99' does not"),
         ("sip: {registration: {registrar: '', user: a}}", ":1:33: registrar: '': expected host"),
-        ("sip: {rtp_port: 4001, rtp_port_count: 8}", ":1:6: sip: rtp_port_count: 4 calls take 8"),
+        (
+            "sip: {rtp_port: 4001, rtp_port_count: 8, max_calls: 4}",
+            ":1:6: sip: rtp_port_count: 4 calls take 8",
+        ),
         (
             "sip: {transports: [tcp], registration: {registrar: pbx, user: a}}",
             ":1:6: sip: registration.transport: udp is not among the transports",

@@ -9,6 +9,7 @@ from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import Settings
 from callerside.agent.service.driver import CallDriver
 from callerside.agent.service.service import Service
+from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.interface import (
     CallReceived,
     DtmfMethod,
@@ -55,6 +56,8 @@ class SilentLeg:
 class NoEngine:
     """Has no endpoint to answer calls at."""
 
+    profile = PROFILES["baresip"]
+
     def answering(self, *_: object, **__: object) -> None:
         """See `telephony.engine.Engine`."""
 
@@ -95,3 +98,17 @@ async def test_a_call_that_cannot_be_set_up_is_hung_up(
     leg.on_input(HUNG_UP)
     assert leg.hung_up_with == [500]
     assert service.active_calls == 0
+
+
+async def test_a_worker_takes_as_many_calls_as_its_engine_holds_and_has_ports_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("callerside.agent.service.service.choose", lambda _choice: NoEngine())
+
+    def places(**sip: int) -> int:
+        return Service(Settings.model_validate({"sip": sip}), Secrets(api_key="k")).max_calls
+
+    assert places() == PROFILES["baresip"].calls_a_process == 12
+    assert places(rtp_port=4000, rtp_port_count=8) == 4
+    assert places(rtp_port=4001, rtp_port_count=8) == 3
+    assert places(max_calls=2) == 2

@@ -1,5 +1,6 @@
 """Which SIP engines are here, in words; one that is not here says what to do."""
 
+import sys
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -38,6 +39,7 @@ def test_an_engine_that_is_not_installed_is_unavailable_and_says_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pretend_installed(monkeypatch)
+    monkeypatch.setattr(sys, "version_info", (3, 12))
     for name in PROFILES:
         with pytest.raises(EngineUnavailableError, match=rf"pip install 'callerside\[{name}\]'"):
             resolve(name)
@@ -61,3 +63,12 @@ def test_one_that_cannot_be_loaded_says_why_and_auto_takes_another(
     assert sentence() == (
         "SIP engines: baresip 2.0; pjsua2 cannot be used: pjsua2-python 1.0: no such symbol"
     )
+
+
+def test_one_without_a_wheel_for_this_python_does_not_ask_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pretend_installed(monkeypatch, baresip="1")
+    monkeypatch.setattr(sys, "version_info", (3, 13))
+    with pytest.raises(EngineUnavailableError, match=r"no wheel above Python 3\.12"):
+        resolve("pjsua2")

@@ -1,9 +1,9 @@
-"""The inbox keeps order across threads, bounds audio, and never loses what is not audio."""
+"""The queue keeps order across threads, bounds audio, and never loses what is not audio."""
 
 import asyncio
 import threading
 
-from callerside.agent.telephony.input_queue import MAX_WAITING_MS, Inbox
+from callerside.agent.telephony.input_queue import MAX_WAITING_MS, InputQueue
 from callerside.agent.telephony.interface import (
     AudioReceived,
     DtmfReceived,
@@ -29,7 +29,7 @@ async def turns_of_the_loop() -> None:
 
 
 async def test_what_waits_before_start_comes_first_and_never_within_a_call() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.post(heard(1))
     inputs.start(got.append)
@@ -40,7 +40,7 @@ async def test_what_waits_before_start_comes_first_and_never_within_a_call() -> 
 
 
 async def test_who_takes_an_input_may_hand_on_what_follows() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     first: list[LegInput] = []
     later: list[LegInput] = []
 
@@ -57,7 +57,7 @@ async def test_who_takes_an_input_may_hand_on_what_follows() -> None:
 
 
 async def test_an_input_may_cause_another() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
 
     def on_input(item: LegInput) -> None:
@@ -74,7 +74,7 @@ async def test_an_input_may_cause_another() -> None:
 
 
 async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     done = asyncio.Event()
 
@@ -96,7 +96,7 @@ async def test_threads_are_told_of_in_the_order_of_their_posts() -> None:
 
 
 async def test_what_may_wait_is_delivered_with_the_next() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.start(got.append)
     inputs.post_soon(played(1))
@@ -108,7 +108,7 @@ async def test_what_may_wait_is_delivered_with_the_next() -> None:
 
 
 async def test_where_nothing_comes_the_next_of_its_kind_wakes_the_loop() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.start(got.append)
     inputs.post_soon(played(1))
@@ -118,7 +118,7 @@ async def test_where_nothing_comes_the_next_of_its_kind_wakes_the_loop() -> None
 
 
 async def test_what_is_put_waits_for_its_delivery_and_is_delivered_once() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.start(got.append)
     for number in range(3):
@@ -131,7 +131,7 @@ async def test_what_is_put_waits_for_its_delivery_and_is_delivered_once() -> Non
 
 
 async def test_nothing_is_delivered_to_nobody() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     inputs.put(heard(0))
     inputs.deliver()
     got: list[LegInput] = []
@@ -141,7 +141,7 @@ async def test_nothing_is_delivered_to_nobody() -> None:
 
 
 async def test_a_stuck_loop_costs_audio_but_no_count_and_no_signal() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.start(got.append)
     for number in range(BOUND):
@@ -158,7 +158,7 @@ async def test_a_stuck_loop_costs_audio_but_no_count_and_no_signal() -> None:
 
 
 async def test_an_input_that_fails_silences_no_other() -> None:
-    inputs = Inbox(asyncio.get_running_loop())
+    inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
 
     pressed = DtmfReceived(digit="1", method="info")
@@ -177,7 +177,7 @@ async def test_an_input_that_fails_silences_no_other() -> None:
 
 def test_a_loop_that_is_closed_is_no_error_in_the_media_thread() -> None:
     loop = asyncio.new_event_loop()
-    inputs = Inbox(loop)
+    inputs = InputQueue(loop)
     inputs.start(print)
     loop.close()
     inputs.post(heard(1))

@@ -53,7 +53,7 @@ def test_real_speech_is_laid_over_itself_too() -> None:
 
 def test_the_same_is_the_same() -> None:
     found = align(SENT, heard(SENT), RATE_HZ)
-    assert found.lags == [(0, BEFORE)]
+    assert {lag for _, lag in found.lags} == {BEFORE}
     assert found.likeness > 0.95
     assert (found.holes, found.missing, found.repeated) == ([], 0, 0)
 
@@ -74,7 +74,7 @@ def test_lost_packets_are_a_hole_that_shifts_nothing(packet: int, packets: int) 
     received[packet * 160 : (packet + packets) * 160] = 0
     found = align(SENT, heard(received), RATE_HZ)
     assert found.longest_hole() / 8 == pytest.approx(20 * packets, abs=10)
-    assert found.lags == [(0, BEFORE)]
+    assert {lag for _, lag in found.lags} == {BEFORE}
 
 
 @pytest.mark.parametrize("length_ms", [20, 40, 60, 140, 255, 510])

@@ -8,7 +8,6 @@ from callerside import audio
 from callerside.reports.evidence import CallEvidence, CallInfo
 from callerside.reports.hearing import intelligibility
 from callerside.reports.metrics.answers import Answer
-from callerside.reports.metrics.audible import Sound
 from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 8000
@@ -27,8 +26,7 @@ def answer(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> Answer:
     evidence = CallEvidence(
         info=CallInfo(name="x"), marks=[], recording=np.stack((np.zeros_like(ear), ear), axis=1)
     )
-    sound = Sound("speech", evidence.at_ns(BEFORE), evidence.at_ns(BEFORE + heard.size))
-    return Answer("r", "i", [sound], sent, 0.0, evidence)
+    return Answer("r", "i", sent, 0.0, 0, ear.size, evidence, -20.0)
 
 
 def understood(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> float:

@@ -169,7 +169,7 @@ MediaStart = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, Pointer, Pointer, Pointer,
 Destroy = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer)
 
 OnPacket = Callable[[bytes, bytes, int], bool]
-"""Told of a packet: its bytes, its source (`pj_sockaddr`), and when it came in. Answers whether the
+"""Told of a packet: its bytes, its source (`pj_sockaddr`), and when it came in. Returns whether the
 socket is to send there from now on, as `Stream.deliver` does."""
 
 
@@ -240,7 +240,7 @@ class Stream:
         self._fetch()  # the first one is never heard: what came before it is thrown away
 
     def deliver(self, packet: bytes, source: bytes) -> bool:
-        """Give the stream a packet; answers whether it wants to send to its source from now on."""
+        """Give the stream a packet; returns whether it wants to send to its source from now on."""
         delivery = self._delivery
         delivery.packet, delivery.size, delivery.source = packet, len(packet), source
         delivery.switches_remote = 0

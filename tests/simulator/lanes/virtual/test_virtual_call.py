@@ -18,7 +18,14 @@ from callerside.timelines import read_timeline
 
 SCENARIOS = Path(__file__).parents[4] / "scenarios"
 FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")]
-EVIDENCE = ["call.json", "call.wav", "server_heard.wav", "timeline.jsonl"]
+EVIDENCE = [
+    "call.json",
+    "call.wav",
+    "said.json",
+    "server_heard.wav",
+    "server_sent.wav",
+    "timeline.jsonl",
+]
 
 
 def planned_calls(seed: int = 1) -> list[PlannedCall]:

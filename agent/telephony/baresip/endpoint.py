@@ -1,0 +1,314 @@
+"""baresip's end of this process: what both ends of a call share, and the one that takes calls."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+
+import structlog
+from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, UserAgent
+
+from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
+from callerside.agent.telephony.baresip.stack import Stack
+from callerside.agent.telephony.dtmf import INFO_TYPES, key_of_info
+from callerside.agent.telephony.engine import (
+    PROFILES,
+    Capability,
+    CapabilityError,
+    OnRefused,
+    OnRegistration,
+)
+from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.interface import CallLeg
+from callerside.agent.telephony.invite import expected_codec, parties
+from callerside.agent.telephony.options import PeerList, SipOptions
+from callerside.agent.telephony.sip_message import SipMessage
+
+_log = structlog.get_logger(__name__)
+
+CALLS_PER_PROCESS = PROFILES["baresip"].calls_a_process
+_CHECK_S = 0.25
+"""How often calls are looked at for what has to end."""
+_STOP_S = 1.0
+"""For how long `stop` waits for the last calls' BYEs."""
+_REGISTER_S = 10.0
+_MOST_INVITES = 100
+"""Of which baresip has not told a call yet."""
+
+Refusal = tuple[int, str, str]
+
+_OF_CALLS = ("ACK", "BYE", "CANCEL", "PRACK")
+_STRANGE: Mapping[str, Refusal] = {
+    "SUBSCRIBE": (489, "Bad Event", ""),
+    "NOTIFY": (481, "Call/Transaction Does Not Exist", ""),
+    "MESSAGE": (405, "Method Not Allowed", ""),
+    "PUBLISH": (405, "Method Not Allowed", ""),
+    "REFER": (405, "Method Not Allowed", ""),
+}
+"""What nothing here does, outside of calls."""
+
+
+class BaresipStation:
+    """What both ends share: the stack, the legs, and what is done now and then."""
+
+    def __init__(self, options: SipOptions) -> None:
+        if options.max_calls > CALLS_PER_PROCESS:
+            raise SipError(
+                f"sip.max_calls: a process of baresip holds {CALLS_PER_PROCESS} calls, not "
+                f"{options.max_calls}: start more workers"
+            )
+        for setting, capability in (
+            ("conceal_loss", Capability.CONCEALMENT),
+            ("public_host", Capability.PUBLIC_CONTACT),
+        ):
+            if getattr(options, setting) and capability not in PROFILES["baresip"].capabilities:
+                raise CapabilityError("baresip", capability, f"sip.{setting}")
+        self.options = options
+        self.stack = Stack(options, self, self._on_message)
+        self.legs: dict[str, BaresipLeg] = {}
+        """By Call-ID."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._at_rest = asyncio.Event()
+        self.stack.runtime.subscribe(self._on_event)
+
+    @property
+    def port(self) -> int:
+        """The bound SIP port; 0 before `start`."""
+        return self.stack.port
+
+    @property
+    def active_calls(self) -> int:
+        """Calls that are not over."""
+        return len(self.legs)
+
+    async def start(self) -> int:
+        """See `telephony.engine.Endpoint.start`."""
+        port = await self.stack.start()
+        try:
+            await self.open_accounts()
+        except (BaresipError, ValueError) as error:
+            await self.stop()
+            raise SipError(f"baresip: {error}") from None
+        return port
+
+    async def stop(self) -> None:
+        """See `telephony.engine.Endpoint.stop`."""
+        for leg in list(self.legs.values()):
+            leg.hang_up()
+        await self.say_goodbye()
+        self._note_rest()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._at_rest.wait(), _STOP_S)
+        if self._timer is not None:
+            self._timer.cancel()
+        for leg in list(self.legs.values()):
+            self.forget(leg)
+        await self.close_stack()
+
+    async def open_accounts(self) -> None:
+        """Make the identities that calls belong to."""
+
+    async def say_goodbye(self) -> None:
+        """Tell others that we are going."""
+
+    async def close_stack(self) -> None:
+        """Free the stack."""
+        await self.stack.stop()
+
+    def add(self, leg: BaresipLeg) -> None:
+        """A call that is there."""
+        self.legs[leg.sip_call_id] = leg
+        if self._timer is None:
+            self._timer = self.stack.loop.call_later(_CHECK_S, self._check)
+
+    def forget(self, leg: BaresipLeg) -> None:
+        """See `LegHost`."""
+        if self.legs.get(leg.sip_call_id) is leg:
+            del self.legs[leg.sip_call_id]
+        self.stack.loop.call_soon(leg.release)
+        self._note_rest()
+
+    def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
+        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that.
+
+        Of what comes by INFO it knows one spelling.
+        """
+        if not message.status and message.method == "INFO" and message.call_id in self.legs:
+            kind = message.header("content-type")
+            if not kind or key_of_info(kind, message.body):
+                return (200, "OK", "")
+            return (415, "Unsupported Media Type", f"Accept: {', '.join(INFO_TYPES)}\r\n")
+        tells_of_transfer = (
+            not message.status
+            and message.method == "NOTIFY"
+            and message.header("event").partition(";")[0].strip() == "refer"
+        )
+        return (200, "OK", "") if tells_of_transfer and message.call_id in self.legs else None
+
+    def on_new_message(self, sent: bool, message: SipMessage) -> None:
+        """One of no call that is known."""
+
+    def on_new_event(self, event: StackEvent) -> None:
+        """Of a call that is not known."""
+
+    def _note_rest(self) -> None:
+        if self.legs:
+            self._at_rest.clear()
+        else:
+            self._at_rest.set()
+
+    def _on_message(self, sent: bool, message: SipMessage) -> None:
+        leg = self.legs.get(message.call_id)
+        if leg is not None:
+            leg.on_message(sent, message)
+        else:
+            self.on_new_message(sent, message)
+
+    def _on_event(self, event: StackEvent) -> None:
+        leg = self.legs.get(event.call_id or "")
+        if leg is not None:
+            leg.on_event(event)
+        elif event.call_id:
+            self.on_new_event(event)
+
+    def _check(self) -> None:
+        self._timer = None
+        now_ns = time.monotonic_ns()
+        for leg in list(self.legs.values()):
+            leg.check(now_ns)
+        if self.legs:
+            self._timer = self.stack.loop.call_later(_CHECK_S, self._check)
+
+
+class BaresipEndpoint(BaresipStation):
+    """Incoming calls become legs: `telephony.engine.AnsweringEndpoint`."""
+
+    def __init__(
+        self,
+        options: SipOptions,
+        on_call: Callable[[CallLeg], None],
+        *,
+        on_registration: OnRegistration | None = None,
+        on_refused: OnRefused | None = None,
+    ) -> None:
+        super().__init__(options)
+        self.registered: bool | None = None
+        self._on_call = on_call
+        self._on_registration = on_registration
+        self._on_refused = on_refused
+        self._peers = PeerList(options.allowed_peers)
+        self._drain_status = 0
+        self._admitted: set[str] = set()
+        """Call-IDs, from the INVITE on; on the stack's thread added, on the loop's taken away."""
+        self._invites: dict[str, SipMessage] = {}
+        self._registrant: UserAgent | None = None
+
+    def refuse_calls(self, status: int = 503) -> None:
+        """See `AnsweringEndpoint`."""
+        self._drain_status = status
+
+    def accept_calls(self) -> None:
+        """See `AnsweringEndpoint`."""
+        self._drain_status = 0
+
+    async def open_accounts(self) -> None:
+        """One that takes all calls, and one at the registrar."""
+        for taking in await self.stack.taking_agents("callerside"):
+            taking.on_incoming(self._take_call)
+        if self.options.registration is not None:
+            self._registrant = await self.stack.registering_agent(self.options.registration)
+            self._registrant.on_incoming(self._take_call)
+            self._registrant.on(self._on_registrar)
+            self.stack.loop.create_task(self._register(self._registrant))
+
+    async def say_goodbye(self) -> None:
+        """Take no more calls, and un-REGISTER (RFC 3261 §10.2.2)."""
+        self.refuse_calls()
+        if self._registrant is not None and self.registered:
+            with contextlib.suppress(BaresipError):
+                await self._registrant.unregister(timeout=_STOP_S)
+            self.registered = False
+
+    def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
+        """See `Screen`."""
+        if message.status:
+            return None
+        if message.method in ("BYE", "CANCEL"):  # the next INVITE may be right behind it
+            self._admitted.discard(message.call_id)
+        if message.call_id in self._admitted:
+            if message.method == "REFER":
+                return (603, "Decline", "")
+            return super().refusal_of(message, source)
+        if not message.begins_call:
+            return self._stranger(message, source)
+        refusal, why = self._judge(message, source)
+        if refusal is None:
+            self._admitted.add(message.call_id)
+        else:
+            self.stack.loop.call_soon_threadsafe(self._note_refusal, refusal[0], why, source)
+        return refusal
+
+    def _stranger(self, request: SipMessage, source: str) -> Refusal | None:
+        """A request of no call, but for INVITE."""
+        if request.method in _OF_CALLS or request.in_dialog:
+            return None
+        if not self._peers.allows(source):
+            return (403, "Forbidden", "")
+        return _STRANGE.get(request.method)
+
+    def _judge(self, invite: SipMessage, source: str) -> tuple[Refusal | None, str]:
+        again = f"Retry-After: {self.options.retry_after_s}\r\n"
+        if not self._peers.allows(source):
+            return (403, "Forbidden", ""), "not_allowed"
+        if invite.header("replaces"):
+            return (420, "Bad Extension", "Unsupported: replaces\r\n"), "replaces"
+        if self._drain_status:
+            return (self._drain_status, "Service Unavailable", again), "draining"
+        if len(self._admitted) >= self.options.max_calls:
+            return (486, "Busy Here", again), "full"
+        return None, ""
+
+    def _note_refusal(self, status: int, reason: str, source: str) -> None:
+        _log.info("sip_call_refused", source=source, status=status, reason=reason)
+        if self._on_refused is not None:
+            self._on_refused(status, reason)
+
+    def on_new_message(self, sent: bool, message: SipMessage) -> None:
+        """An INVITE whose call baresip is about to tell; or that it refuses by itself."""
+        if not sent and message.begins_call and len(self._invites) < _MOST_INVITES:
+            self._invites[message.call_id] = message
+        elif sent and message.status >= 300 and message.method == "INVITE":
+            if self._invites.pop(message.call_id, None) is not None:
+                self._note_refusal(message.status, "failed", "")
+            self._admitted.discard(message.call_id)
+
+    def forget(self, leg: BaresipLeg) -> None:
+        """See `LegHost`; the place is free."""
+        super().forget(leg)
+        self._admitted.discard(leg.sip_call_id)
+
+    def _take_call(self, call: Call) -> None:
+        invite = self._invites.pop(call.call_id or "", None)
+        if invite is None:
+            _log.warning("sip_call_unknown", call_id=call.call_id)
+            return
+        called, caller = parties(invite.text)
+        rate_hz = self.options.leg_rate_hz(expected_codec(invite.text, self.options.codecs))
+        leg = BaresipCallLeg(self, call, invite, called=called, caller=caller, rate_hz=rate_hz)
+        self.add(leg)
+        self._on_call(leg)
+
+    async def _register(self, registrant: UserAgent) -> None:
+        with contextlib.suppress(RegistrationError):  # told by its event; baresip tries again
+            await registrant.register(timeout=_REGISTER_S)
+
+    def _on_registrar(self, event: StackEvent) -> None:
+        if event.event not in (Event.REGISTER_OK, Event.REGISTER_FAIL):
+            return
+        self.registered = event.event is Event.REGISTER_OK
+        code, _, reason = (event.text or "").partition(" ")
+        status = int(code) if code.isdecimal() else (200 if self.registered else 503)
+        log = _log.info if self.registered else _log.warning
+        log("sip_registration", registered=self.registered, status=status, reason=reason)
+        if self._on_registration is not None:
+            self._on_registration(self.registered, status, reason)

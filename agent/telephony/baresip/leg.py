@@ -1,0 +1,431 @@
+"""One call on baresip: what the agent's and the caller's side share, and the agent's.
+
+What happened is read from the call's messages, which tell it exactly; baresip says when a call is
+up, and when it is over. Everything here runs on the loop's thread.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import structlog
+from baresip import BaresipError, Call, StackEvent
+from baresip import Event as Told
+
+from callerside.agent.telephony import dtmf
+from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
+from callerside.agent.telephony.baresip.stack import Stack
+from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.input_queue import InputQueue
+from callerside.agent.telephony.interface import (
+    INBAND_KEYS,
+    CallAnswered,
+    CallReceived,
+    DtmfMethod,
+    DtmfReceived,
+    HungUp,
+    LegInput,
+    MediaHeld,
+    MediaReady,
+    Party,
+    TransferProgressed,
+    TransferRequested,
+)
+from callerside.agent.telephony.invite import Described, described, readable
+from callerside.agent.telephony.options import PeerList
+from callerside.agent.telephony.sip_message import SipMessage
+from callerside.clock import NS_PER_MS, NS_PER_S
+
+_log = structlog.get_logger(__name__)
+
+_OK = 200
+_REFUSAL = 300
+_TIMEOUT = 408
+_TERMINATED = 487
+_SERVER_ERROR = 500
+_DECLINE = 603
+_REASONS = {
+    403: "Forbidden", 404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here",
+    488: "Not Acceptable Here", 500: "Server Internal Error", 503: "Service Unavailable",
+    603: "Decline",
+}  # fmt: skip
+
+_ACK_NS = 32 * NS_PER_S
+"""Timer H (RFC 3261 §17.2.1); baresip has none."""
+_INVITES = ("INVITE", "UPDATE")
+
+
+class LegHost(Protocol):
+    """What a leg needs of its endpoint."""
+
+    stack: Stack
+
+    def forget(self, leg: "BaresipLeg") -> None:
+        """The call is over: drop it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """An end as we know it before baresip tells it."""
+
+    by: Party
+    status: int
+    reason: str
+
+
+class BaresipLeg:
+    """One call, from either side. See `telephony.interface.CallLeg` for the methods' contracts."""
+
+    us: Party = "agent"
+    them: Party = "caller"
+
+    def __init__(
+        self,
+        host: LegHost,
+        rate_hz: int,
+        on_left: OnLeft | None = None,
+        on_heard: OnHeard | None = None,
+    ) -> None:
+        stack = host.stack
+        options = stack.options
+        assert stack.pacer is not None  # noqa: S101 - calls come after the start
+        self.sample_rate_hz = rate_hz
+        self.sip_call_id = ""
+        self._host = host
+        self._stack = stack
+        self._inputs = InputQueue(stack.loop)
+        self._media = CallMedia(
+            stack.loop,
+            self._inputs,
+            stack.pacer,
+            rate_hz=rate_hz,
+            max_playout_ms=options.max_playout_ms,
+            conceals=options.conceal_loss,
+            peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
+            on_left=on_left,
+            on_heard=on_heard,
+        )
+        self._call: Call | None = None
+        self._ending: Ending | None = None
+        self._end_reported = False
+        self._is_up = False
+        self._codec: str | None = None
+        self._offered: Described | None = None
+        """By the other side, and not answered yet."""
+        self._theirs: Described | None = None
+        self._our_direction = "sendrecv"
+        self._keys = dtmf.PacedKeys()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ---- the door: called by the call's driver
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """See `CallLeg.start`."""
+        self._inputs.start(on_input)
+
+    def answer(self, status: int = 200) -> None:
+        """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
+
+    def play(self, pcm: bytes, tag: int = 0) -> None:
+        """See `CallLeg.play`."""
+        if not self._is_over:
+            self._media.play(pcm, tag)
+
+    def clear(self, tags: Collection[int] | None = None) -> None:
+        """See `CallLeg.clear`."""
+        if not self._is_over:
+            self._media.clear(tags)
+
+    def hang_up(self, status: int = 200) -> None:
+        """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
+        self._end(Ending(by=self.us, status=_OK, reason="Normal call clearing"), status)
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
+        if self._is_over:
+            return
+        if method == "inband":
+            self.play(dtmf.tones(digits, self.sample_rate_hz), INBAND_KEYS)
+        elif method == "info":
+            lost = self._keys.press(digits)
+            if lost:
+                _log.warning("dtmf_dropped", keys=len(lost), waiting=dtmf.MOST_WAITING)
+            self._send_keys()
+        else:
+            self._media.press(digits)
+
+    def transfer(self, uri: str) -> None:
+        """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
+        if self._is_over:
+            return
+        library = self._stack.library
+
+        def refer(native: int) -> None:
+            if library.call_transfer(native, uri.encode()):
+                self._inputs.post(TransferProgressed(status=_SERVER_ERROR))
+
+        self._with_native(refer)
+
+    # ---- the endpoint
+
+    def check(self, now_ns: int) -> None:
+        """End the call if its other side has sent no RTP for too long."""
+        if self._is_over or not self._media.is_live:
+            return
+        limit_ms = self._stack.options.rtp_timeout_ms
+        quiet_ms = (now_ns - self._media.heard_ns) // NS_PER_MS
+        if limit_ms and quiet_ms >= limit_ms:
+            reason = f"no RTP for {quiet_ms} ms"
+            self._end(Ending(by="network", status=_TIMEOUT, reason=reason))
+
+    def release(self) -> None:
+        """Let go of what waits."""
+        self._media.disconnect()
+        self._media.drop()
+        for task in self._tasks:
+            task.cancel()
+
+    def on_message(self, sent: bool, message: SipMessage) -> None:
+        """One of the call's messages has come, or gone."""
+        if self._end_reported:
+            return
+        self._read_description(sent, message)
+        if sent:
+            self._on_sent(message)
+        elif message.status:
+            self._on_response(message)
+        else:
+            self._on_request(message)
+
+    def on_event(self, event: StackEvent) -> None:
+        """What baresip tells of the call."""
+        if event.event is Told.CALL_ESTABLISHED:
+            self._be_up()
+        elif event.event is Told.CALL_CLOSED:
+            self._on_closed(event.text or "")
+
+    # ---- inside
+
+    @property
+    def _is_over(self) -> bool:
+        return self._end_reported or self._ending is not None
+
+    def _adopt(self, call: Call) -> None:
+        """The stack has the call: its RTP is ours from now on."""
+        self._call = call
+        self.sip_call_id = call.call_id or ""
+        host = self._stack.options.listen_host
+        public = self._stack.options.rtp_public_host or self._stack.options.public_host
+        library = self._stack.library
+
+        def take(native: int) -> None:
+            library.want_audio_alone(native)
+            own = RtpSocket(*library.take_rtp_sockets(native), host)
+            if public:
+                library.advertise_rtp(native, public, own.port)
+            self._stack.tell(self._on_socket, own)
+
+        self._with_native(take)
+
+    def _on_socket(self, own: RtpSocket) -> None:
+        """Our RTP's; media may be up already."""
+        self._media.adopt(own)
+        self._agree()
+
+    def _with_native(self, job: Callable[[int], object]) -> None:
+        """Do something with the stack's object of this call, if it still has one."""
+
+        def found() -> None:
+            native = self._stack.library.find(self.sip_call_id)
+            if native:
+                job(native)
+
+        self._stack.run(found)
+
+    def _be_up(self) -> None:
+        self._is_up = True
+        self._quieten()
+        self._agree()
+
+    def _quieten(self) -> None:
+        """With each description the stack starts sound of its own."""
+        self._with_native(self._stack.library.be_silent)
+
+    def _read_description(self, sent: bool, message: SipMessage) -> None:
+        """RFC 3264: an offer counts once it is answered, with what answers it."""
+        text = message.description
+        is_final_no = message.status >= _REFUSAL and message.method in _INVITES
+        if sent and is_final_no:
+            self._offered = None
+        if not text or (message.method not in (*_INVITES, "ACK")):
+            return
+        found = described(text, self._stack.options.codecs)
+        if sent:
+            self._our_direction = found.direction if found else self._our_direction
+            if message.status and self._offered is not None:
+                self._theirs, self._offered = self._offered, None
+                self._agree()
+        elif message.status or message.method == "ACK":
+            self._theirs = found or self._theirs
+            self._agree()
+        else:
+            self._offered = found
+
+    def _agree(self) -> None:
+        """What both sides have said is how it is now."""
+        theirs = self._theirs
+        if not self._is_up or theirs is None or self._is_over or not self._media.port:
+            return
+        if theirs.holds or self._our_direction in ("sendonly", "inactive"):
+            if self._media.hold() and theirs.holds:
+                self._inputs.post(MediaHeld())
+            return
+        fresh = not self._media.is_live
+        self._media.connect(theirs)
+        if fresh or theirs.codec != self._codec:
+            self._codec = theirs.codec
+            self._inputs.post(MediaReady(codec=theirs.codec))
+
+    def _on_sent(self, message: SipMessage) -> None:
+        if message.status and message.method in _INVITES and message.description and self._is_up:
+            self._quieten()
+
+    def _on_request(self, message: SipMessage) -> None:
+        if message.method == "BYE":
+            self._ending = self._ending or Ending(
+                by=self.them, status=_OK, reason="Normal call clearing"
+            )
+        elif message.method == "CANCEL":
+            self._ending = self._ending or Ending(
+                by=self.them, status=_TERMINATED, reason="Request Terminated"
+            )
+        elif message.method == "NOTIFY" and message.fragment_status >= _OK:
+            self._inputs.post(TransferProgressed(status=message.fragment_status))
+        elif message.method == "INFO":
+            key = dtmf.key_of_info(message.header("content-type"), message.body)
+            if key is not None:
+                self._inputs.post(DtmfReceived(digit=key, method="info"))
+        elif message.method == "REFER":
+            self._inputs.post(TransferRequested(uri=readable(message.header("refer-to"))))
+
+    def _on_response(self, message: SipMessage) -> None:
+        if message.method == "REFER" and message.status >= _REFUSAL:
+            self._inputs.post(TransferProgressed(status=message.status))
+        elif message.method == "INVITE" and self._is_up:
+            self._quieten()
+
+    def _end(self, ending: Ending, status: int = 0) -> None:
+        if self._is_over:
+            return
+        self._ending = ending
+        self._media.disconnect()
+        library = self._stack.library
+        code = self._goodbye_status(status)
+        reason = _REASONS.get(code, "Declined" if code else "").encode() or None
+
+        def hang_up() -> None:
+            native = library.find(self.sip_call_id)
+            if native:  # its end is reported, too
+                library.ua_hangup(library.call_get_ua(native), native, code, reason)
+            else:
+                self._stack.tell(self._on_closed, "")
+
+        self._stack.run(hang_up)
+
+    def _goodbye_status(self, status: int) -> int:  # noqa: ARG002 - of a refusal alone
+        """What a refusal says; 0: it is none."""
+        return 0
+
+    def _on_closed(self, text: str) -> None:
+        ending = self._ending
+        if ending is None:
+            code, _, reason = text.partition(" ")
+            status = int(code) if code.isdecimal() else 0
+            ending = Ending(
+                by=self.them if status else "network", status=status or 503, reason=reason or text
+            )
+        self._report_end(ending)
+        self._host.forget(self)
+
+    def _report_end(self, ending: Ending) -> None:
+        if self._end_reported:
+            return
+        self._end_reported = True
+        if self._codec is not None:
+            self._inputs.post(self._media.measured())
+        self._media.disconnect()
+        self._inputs.post(
+            HungUp(by=ending.by, status=ending.status, reason=readable(ending.reason))
+        )
+
+    def _send_keys(self) -> None:
+        """Send the key that is due by INFO, and come again for the next."""
+        key = self._keys.due(time.monotonic_ns())
+        if key is not None and self._call is not None and not self._is_over:
+            self._run("send DTMF", self._call.send_dtmf(key))
+        due_ns = self._keys.due_ns
+        if due_ns is not None and not self._is_over:
+            wait_ns = max(0, due_ns - time.monotonic_ns())
+            self._stack.loop.call_later(wait_ns / NS_PER_S, self._send_keys)
+
+    def _run(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do what takes a turn of the stack; what the call's state does not allow is logged."""
+
+        async def attempt() -> None:
+            try:
+                await work
+            except BaresipError as error:
+                if not self._is_over:
+                    _log.warning("sip_operation_failed", operation=what, reason=str(error))
+
+        task = self._stack.loop.create_task(attempt())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class BaresipCallLeg(BaresipLeg):
+    """An incoming call: `agent.telephony.interface.CallLeg`. Its first input is `CallReceived`."""
+
+    def __init__(
+        self,
+        host: LegHost,
+        call: Call,
+        invite: SipMessage,
+        *,
+        called: str,
+        caller: str,
+        rate_hz: int,
+    ) -> None:
+        super().__init__(host, rate_hz)
+        self._adopt(call)
+        self._answered_ns: int | None = None
+        if invite.description:
+            self._offered = described(invite.description, self._stack.options.codecs)
+        self._inputs.post(
+            CallReceived(called=called, caller=caller, sip_call_id=readable(self.sip_call_id))
+        )
+
+    def answer(self, status: int = 200) -> None:
+        """See `CallLeg.answer`; 180 has been sent already."""
+        if self._is_over or self._call is None or self._answered_ns is not None:
+            return
+        if status >= _REFUSAL:
+            self.hang_up(status)
+        elif status >= _OK:
+            self._answered_ns = time.monotonic_ns()
+            self._run("answer", self._call.answer())
+
+    def _be_up(self) -> None:
+        if not self._is_up:
+            self._inputs.post(CallAnswered())
+        super()._be_up()
+
+    def _goodbye_status(self, status: int) -> int:
+        if self._answered_ns is not None:
+            return 0
+        code = status if status >= _REFUSAL else _DECLINE
+        if self._ending is not None and self._ending.by == self.us:
+            self._ending = replace(self._ending, status=code, reason=_REASONS.get(code, "Declined"))
+        return code

@@ -1,0 +1,483 @@
+"""One call's audio: RTP packets as they come to 20 ms frames, and frames to packets, paced.
+
+Everything runs on the loop's thread but `send`, which is the pacer's. A call on hold goes on
+ticking: it hears silence and what waits to be played keeps waiting, so that nobody who counts time
+in audio loses it.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import struct
+import threading
+import time
+from collections.abc import Collection
+from typing import NamedTuple
+
+import structlog
+
+from callerside.agent.telephony import rtp
+from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
+from callerside.agent.telephony.concealment import Concealer
+from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.frame_rate import FrameRate
+from callerside.agent.telephony.input_queue import InputQueue
+from callerside.agent.telephony.interface import (
+    FRAME_MS,
+    NOTHING_PLAYED,
+    AudioReceived,
+    DtmfReceived,
+    FramePlayed,
+    PlayoutCleared,
+    PlayoutOverflowed,
+    RtpMeasured,
+)
+from callerside.agent.telephony.invite import Described
+from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet, Released
+from callerside.agent.telephony.options import PeerList
+from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.audio import BYTES_PER_SAMPLE, silence
+from callerside.clock import NS_PER_MS, NS_PER_S
+
+_log = structlog.get_logger(__name__)
+
+_MAX_PACKET_BYTES = 2_048
+_MOST_PACKETS = 64
+"""Read at once, before others have their turn."""
+_SO_TIMESTAMPNS = 35
+"""Linux, asm-generic/socket.h: each packet comes with when it came."""
+_STAMP = struct.Struct("@ll")
+_MOST_STAMP_AGE_NS = NS_PER_S
+_LATCH_PACKETS = 10
+"""In a row from somewhere else than the description says: then audio is sent there."""
+
+
+Body = tuple[bytes, int]
+"""What a packet carries, and when it came in."""
+
+
+class Arrival(NamedTuple):
+    """A packet as it came."""
+
+    data: bytes
+    source: tuple[str, int]
+    at_ns: int
+
+
+class RtpSocket:
+    """A call's socket, which the stack has bound and does not use any more."""
+
+    def __init__(self, rtp: int, rtcp: int, host: str) -> None:
+        """Take its ports over, on the stack's thread: what it still sends there goes nowhere.
+
+        The stack binds all addresses of the machine, we the one that we listen on.
+        """
+        with socket.socket(fileno=os.dup(rtp)) as theirs:
+            self.port: int = theirs.getsockname()[1]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as nowhere:
+            nowhere.setblocking(False)  # the stack empties it, too, before it begins
+            for descriptor in (rtp, rtcp):
+                os.dup2(nowhere.fileno(), descriptor)
+        self._socket = _bound(host, self.port)
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        with contextlib.suppress(OSError), _bound(host, self.port + 1) as reports:
+            os.dup2(reports.fileno(), rtcp)
+
+    def fileno(self) -> int:
+        """Its number."""
+        return self._socket.fileno()
+
+    def receive(self) -> list[Arrival]:
+        """What has come."""
+        packets: list[Arrival] = []
+        while len(packets) < _MOST_PACKETS:
+            try:
+                data, extra, _, source = self._socket.recvmsg(_MAX_PACKET_BYTES, 64)
+            except OSError:  # nothing more; or the other side's port is closed, as ICMP says
+                break
+            packets.append(Arrival(data, source, _came_at_ns(extra)))
+        return packets
+
+    def send(self, data: bytes, target: tuple[str, int]) -> None:
+        """A packet that cannot be sent is lost, as packets are."""
+        with contextlib.suppress(OSError):
+            self._socket.sendto(data, target)
+
+    def close(self) -> None:
+        """Give it up."""
+        self._socket.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.setblocking(False)
+    opened.bind((host, port))
+    return opened
+
+
+def _came_at_ns(extra: list[tuple[int, int, bytes]]) -> int:
+    """When a packet came, by the kernel's stamp, on the monotonic clock."""
+    now_ns = time.monotonic_ns()
+    for level, kind, data in extra:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = _STAMP.unpack_from(data)
+            age_ns = time.time_ns() - (seconds * NS_PER_S + nanoseconds)
+            return now_ns - age_ns if 0 <= age_ns < _MOST_STAMP_AGE_NS else now_ns
+    return now_ns
+
+
+class CallMedia:
+    """One call's audio, for as long as the call lasts."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        inputs: InputQueue,
+        pacer: Pacer,
+        *,
+        rate_hz: int,
+        max_playout_ms: int,
+        conceals: bool = False,
+        peers: PeerList | None = None,
+        on_left: OnLeft | None = None,
+        on_heard: OnHeard | None = None,
+    ) -> None:
+        self.period_ns = FRAME_MS * NS_PER_MS
+        self._loop = loop
+        self._inputs = inputs
+        self._pacer = pacer
+        self._rate_hz = rate_hz
+        self._conceals = conceals
+        self._peers = peers
+        self._silence = silence(FRAME_MS, rate_hz)
+        self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
+        self._on_left, self._on_heard = on_left, on_heard
+        self._lock = threading.Lock()
+        """Between the loop's thread and the pacer's."""
+        self._socket: RtpSocket | None = None
+        self._line: _Line | None = None
+        self._held = False
+        self._sender = rtp.Sender(
+            random.getrandbits(32), random.getrandbits(16), random.getrandbits(32)
+        )
+        self._keys = rtp.KeySender()
+        self._received = _Counter()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self.heard_ns = 0
+        """When the other side was heard last, or might first have been."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the other side is to be heard: connected, and not on hold."""
+        return self._line is not None and not self._held
+
+    @property
+    def port(self) -> int:
+        """Of our RTP; 0: there is no socket yet."""
+        return self._socket.port if self._socket is not None else 0
+
+    def adopt(self, own: RtpSocket) -> None:
+        """The call's socket, taken over from the stack."""
+        self._socket = own
+
+    def play(self, pcm: bytes, tag: int) -> None:
+        """Queue audio; tell what found no room."""
+        dropped = self._playout.write(pcm, tag)
+        if dropped:
+            self._inputs.post(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
+
+    def clear(self, tags: Collection[int] | None) -> None:
+        """Drop what waits, and tell it behind the last `FramePlayed` of what did not."""
+        with self._lock:
+            self._inputs.post(PlayoutCleared(dropped=self._playout.clear(tags)))
+
+    def press(self, digits: str) -> None:
+        """Send keys by RFC 4733."""
+        with self._lock:
+            lost = self._keys.press(digits)
+        if lost:
+            _log.warning("dtmf_dropped", keys=len(lost))
+
+    def connect(self, described: Described) -> None:
+        """Audio goes to and fro as the other side has described it; a new codec begins anew."""
+        if self._socket is None:
+            return
+        now_ns = time.monotonic_ns()
+        target = (described.host, described.port)
+        was = self._line
+        if was is None or was.codec.name != described.codec:
+            line = _Line(
+                codec_named(described.codec), self._rate_hz, now_ns, conceals=self._conceals
+            )
+        else:
+            line = was
+            if self._held:
+                line.begin_anew(now_ns)
+        with self._lock:
+            line.agree(described, target)
+            self._line, self._held = line, False
+        self.heard_ns = now_ns
+        if was is None:
+            self._loop.add_reader(self._socket.fileno(), self._on_packets)
+            self._pacer.add(self)
+        self._arm()
+
+    def hold(self) -> bool:
+        """Hear silence and send no more of what waits; returns whether that is news."""
+        if self._line is None or self._held:
+            return False
+        with self._lock:
+            self._held = True
+        now_ns = time.monotonic_ns()
+        self._line.begin_anew(now_ns)
+        self._line.buffer.fall_silent(now_ns)
+        self._arm()
+        return True
+
+    def disconnect(self) -> None:
+        """The call is over: no packet comes or goes any more."""
+        self._pacer.remove(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        with self._lock:
+            self._line = None
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        self._playout.clear()
+
+    def measured(self) -> RtpMeasured:
+        """What came, in numbers."""
+        return self._received.measured()
+
+    # ---- what leaves, on the pacer's thread
+
+    def send(self, at_ns: int) -> None:
+        """See `Paced`; a frame's `FramePlayed` is told before a `clear` can be answered."""
+        with self._lock:
+            line = self._line
+            if line is None:
+                return
+            pcm, played = self._silence, NOTHING_PLAYED
+            if not self._held:
+                pcm, played = self._playout.read(len(self._silence) // BYTES_PER_SAMPLE)
+            if self._on_left is not None:
+                self._on_left(pcm, at_ns)
+            self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
+            packet = self._packet(line, pcm)
+            own = self._socket
+        if packet is not None and own is not None:
+            own.send(packet, line.target)
+
+    def _packet(self, line: "_Line", pcm: bytes) -> bytes | None:
+        payload = line.encode(pcm)
+        key = self._keys.next(line.frame) if self._keys.is_pressing else None
+        if key is not None and line.keys_type is not None:
+            packet = self._sender.event(line.keys_type, key)
+            self._sender.pass_time(line.frame)
+            return packet
+        if line.sends:
+            return self._sender.audio(line.payload_type, payload, line.frame)
+        self._sender.pass_time(line.frame)
+        return None
+
+    # ---- what comes, on the loop's thread
+
+    def _on_packets(self) -> None:
+        if self._socket is None:
+            return
+        for data, source, at_ns in self._socket.receive():
+            packet = rtp.parse(data)
+            line = self._line
+            if packet is not None and line is not None:
+                self.heard_ns = at_ns
+                self._take(line, packet, source, at_ns)
+        self._inputs.deliver()
+        self._arm()
+
+    def _take(
+        self, line: "_Line", packet: rtp.RtpPacket, source: tuple[str, int], at_ns: int
+    ) -> None:
+        if packet.payload_type == line.payload_type and packet.payload:
+            duration, body = line.codec.duration(packet.payload), packet.payload
+            self._received.note(packet, at_ns, line.codec.clock_hz)
+            self._latch(line, source)
+        elif packet.payload_type == line.keys_type:
+            digit = line.keys.take(packet)
+            if digit is not None:
+                self._inputs.put(DtmfReceived(digit=digit, method="rfc4733"))
+            duration, body = 0, b""
+            self._received.note(packet, at_ns, line.codec.clock_hz)
+        else:
+            return
+        if not self._held:
+            entry = Packet(
+                source=packet.source,
+                sequence=packet.sequence,
+                timestamp=packet.timestamp,
+                duration=duration,
+                body=(body, at_ns),
+            )
+            self._hear(line, line.buffer.put(entry, at_ns), at_ns)
+
+    def _latch(self, line: "_Line", source: tuple[str, int]) -> None:
+        """Send to where the other side's audio comes from: its own host, or one that may call."""
+        host, port = source
+        listed = self._peers is not None and self._peers.allows(f"{host}:{port}")
+        if listed or host == line.described_host:
+            line.latch(source)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        line = self._line
+        if line is not None:
+            now_ns = time.monotonic_ns()
+            self._hear(line, line.buffer.expire(now_ns), now_ns)
+            self._inputs.deliver()
+            self._arm()
+
+    def _arm(self) -> None:
+        """Have the buffer looked at when it has something to do."""
+        line = self._line
+        if line is None:
+            return
+        due_ns = line.buffer.due_ns
+        if self._timer is not None:
+            if due_ns >= self._timer_ns:
+                return  # it looks too early, and then again
+            self._timer.cancel()
+        self._timer_ns = due_ns
+        wait_ns = max(0, due_ns - time.monotonic_ns())
+        self._timer = self._loop.call_later(wait_ns / NS_PER_S, self._on_timer)
+
+    def _hear(self, line: "_Line", released: Released[Body], at_ns: int) -> None:
+        for one in released:
+            came_ns = None if isinstance(one, Gap) else one.body[1]
+            for frame in line.frames_of(one):
+                if self._on_heard is not None:
+                    self._on_heard(frame, came_ns)
+                self._inputs.put(AudioReceived(pcm=frame, at_ns=came_ns or at_ns))
+
+
+class _Line:
+    """What a call's audio is now: one codec, in both directions."""
+
+    def __init__(self, codec: Codec, rate_hz: int, now_ns: int, *, conceals: bool) -> None:
+        self.codec = codec
+        self.buffer: JitterBuffer[Body] = JitterBuffer(codec.clock_hz, now_ns)
+        self._concealer = Concealer(codec.rate_hz) if conceals else None
+        self.keys = rtp.KeyReceiver()
+        self.frame = frame_samples(codec.clock_hz)
+        """In the units of RTP's clock."""
+        self.payload_type = 0
+        self.keys_type: int | None = None
+        self.target = ("", 0)
+        self.described_host = ""
+        self._has_latched = False
+        self.sends = True
+        self._in = FrameRate(codec.rate_hz, rate_hz) if codec.rate_hz != rate_hz else None
+        self._out = FrameRate(rate_hz, codec.rate_hz) if codec.rate_hz != rate_hz else None
+        self._frame_bytes = frame_samples(rate_hz) * BYTES_PER_SAMPLE
+        self._pending = bytearray()
+        self._elsewhere: tuple[tuple[str, int], int] = (("", 0), 0)
+
+    def agree(self, described: Described, target: tuple[str, int]) -> None:
+        """Take what a description says."""
+        self.payload_type, self.keys_type = described.payload_type, described.keys_type
+        self.target, self.described_host = target, target[0]
+        self._has_latched = False
+        self.sends = described.direction in ("sendrecv", "recvonly") and described.port != 0
+        self._elsewhere = (target, 0)
+
+    def latch(self, source: tuple[str, int]) -> None:
+        """Packets come from there: where they go on doing so, ours go there; once."""
+        if source == self.target:
+            self._elsewhere = (source, 0)
+            return
+        seen, count = self._elsewhere
+        count = count + 1 if seen == source else 1
+        self._elsewhere = (source, count)
+        if count >= _LATCH_PACKETS and not self._has_latched:
+            self._has_latched = True
+            self.target = source
+
+    def encode(self, pcm: bytes) -> bytes:
+        """A frame, as a packet carries it."""
+        return self.codec.encode(self._out.convert(pcm) if self._out is not None else pcm)
+
+    def begin_anew(self, now_ns: int) -> None:
+        """What came before has nothing to do with what comes."""
+        self.buffer = JitterBuffer(self.codec.clock_hz, now_ns)
+
+    def _filled(self, gap: Gap) -> bytes:
+        """What is heard instead of what did not come."""
+        samples = gap.duration * self.codec.rate_hz // self.codec.clock_hz
+        if gap.lost and self._concealer is not None:
+            return self._concealer.fill(samples)
+        return bytes(samples * BYTES_PER_SAMPLE)
+
+    def frames_of(self, one: Packet[Body] | Gap) -> list[bytes]:
+        """The whole frames that are there with one more packet, or gap."""
+        if isinstance(one, Gap):
+            pcm = self._filled(one)
+        elif one.duration:
+            pcm = self.codec.decode(one.body[0])
+            if self._concealer is not None:
+                self._concealer.hear(pcm)
+        else:
+            return []
+        self._pending += self._in.convert(pcm) if self._in is not None else pcm
+        size = self._frame_bytes
+        whole = len(self._pending) // size * size
+        frames = [bytes(self._pending[at : at + size]) for at in range(0, whole, size)]
+        del self._pending[:whole]
+        return frames
+
+
+class _Counter:
+    """What came of a call's packets (RFC 3550 §6.4.1 and A.8), kept across streams."""
+
+    def __init__(self) -> None:
+        self._received = self._expected_before = 0
+        self._source: int | None = None
+        self._first = self._highest = 0
+        self._transit = 0.0
+        self._jitter = 0.0
+
+    def note(self, packet: rtp.RtpPacket, at_ns: int, clock_hz: int) -> None:
+        """A packet has come."""
+        self._received += 1
+        arrived = at_ns * clock_hz / NS_PER_S
+        transit = arrived - packet.timestamp
+        if packet.source != self._source:
+            self._expected_before += self._expected
+            self._source = packet.source
+            self._first = self._highest = packet.sequence
+        else:
+            step = (packet.sequence - self._highest + 0x8000) % 0x10000 - 0x8000
+            self._highest += max(0, step)
+            change = abs(transit - self._transit) / clock_hz * 1000
+            self._jitter += (change - self._jitter) / 16
+        self._transit = transit
+
+    @property
+    def _expected(self) -> int:
+        return self._highest - self._first + 1 if self._source is not None else 0
+
+    def measured(self) -> RtpMeasured:
+        expected = self._expected_before + self._expected
+        return RtpMeasured(
+            received_packets=self._received,
+            lost_packets=max(0, expected - self._received),
+            jitter_ms=self._jitter,
+        )

@@ -1,0 +1,191 @@
+"""What baresip's bindings do not offer, and its library does: its exported functions, by ctypes.
+
+The bindings' library exports all of libre and baresip. Used here is what has a signature in their
+public headers; of structures only how a list's element begins (`_Element`), which `open_library`
+tries. All this is called on the stack's thread: in its callbacks, and in jobs (`Stack.run`).
+"""
+
+import ctypes
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from baresip import _native
+
+from callerside.agent.telephony.errors import SipError
+
+VERSION = "0.5.2a3"
+"""What this was written for; the bindings are of alpha quality and change."""
+
+Pointer = ctypes.c_void_p
+Text = ctypes.c_char_p
+Int = ctypes.c_int
+
+TraceHandler = ctypes.CFUNCTYPE(
+    None, ctypes.c_bool, Int, Pointer, Pointer, Pointer, ctypes.c_size_t, Pointer
+)
+"""`sip_trace_h`: sent?, transport, source, destination, the message's address and length."""
+MessageHandler = ctypes.CFUNCTYPE(ctypes.c_bool, Pointer, Pointer)
+"""`sip_msg_h`: a message, which is ours to answer if true is returned."""
+
+_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "uag_sip": (Pointer, ()),
+    "uag_call_find": (Pointer, (Text,)),
+    "call_audio": (Pointer, (Pointer,)),
+    "call_modify": (Int, (Pointer,)),
+    "call_get_ua": (Pointer, (Pointer,)),
+    "ua_hangup": (None, (Pointer, Pointer, ctypes.c_uint16, Text)),
+    "call_set_media_estdir": (None, (Pointer, Int, Int)),
+    "audio_strm": (Pointer, (Pointer,)),
+    "audio_set_source": (Int, (Pointer, Text, Text)),
+    "audio_set_player": (Int, (Pointer, Text, Text)),
+    "stream_rtp_sock": (Pointer, (Pointer,)),
+    "stream_sdpmedia": (Pointer, (Pointer,)),
+    "sdp_media_set_laddr": (None, (Pointer, Pointer)),
+    "sa_set_str": (Int, (Pointer, Text, ctypes.c_uint16)),
+    "sa_ntop": (Int, (Pointer, Text, Int)),
+    "sa_port": (ctypes.c_uint16, (Pointer,)),
+    "sa_struct_get_size": (ctypes.c_size_t, ()),
+    "rtp_sock": (Pointer, (Pointer,)),
+    "rtcp_sock": (Pointer, (Pointer,)),
+    "call_transfer": (Int, (Pointer, Text)),
+    "udp_sock_fd": (Int, (Pointer, Int)),
+    "udp_thread_detach": (None, (Pointer,)),
+    "sip_set_trace_handler": (None, (Pointer, TraceHandler)),
+    "sip_listen": (Int, (Pointer, Pointer, ctypes.c_bool, MessageHandler, Pointer)),
+    "list_unlink": (None, (Pointer,)),
+    "list_insert_after": (None, (Pointer, Pointer, Pointer, Pointer)),
+    "list_insert_before": (None, (Pointer, Pointer, Pointer, Pointer)),
+    "g722_decoder_new": (Pointer, (Int, Int)),
+    "g722_decoder_destroy": (None, (Pointer,)),
+    "g722_decode": (Int, (Pointer, Text, Int, Pointer)),
+    "g722_encoder_new": (Pointer, (Int, Int)),
+    "g722_encoder_destroy": (None, (Pointer,)),
+    "g722_encode": (Int, (Pointer, Text, Int, Pointer)),
+}
+_VARIADIC = ("sip_treplyf", "call_notify_sipfrag")
+"""Their arguments are given in full with each call."""
+
+_AF_INET = 2
+_INACTIVE, _SENDRECV = 0, 3
+"""`enum sdp_dir`."""
+_ADDRESS_CHARS = 64
+
+
+class _Element(ctypes.Structure):
+    """`struct le` of re_list.h, with which `struct sip_lsnr` begins."""
+
+    _fields_ = (("prev", Pointer), ("next", Pointer), ("list", Pointer), ("data", Pointer))
+
+
+class Library:
+    """The functions, by their names."""
+
+    def __init__(self, path: str) -> None:
+        library = ctypes.CDLL(path)
+        missing = [name for name in (*_FUNCTIONS, *_VARIADIC) if not hasattr(library, name)]
+        if missing:
+            raise SipError(f"its library has no {', '.join(missing)}; baresip-python {VERSION} has")
+        for name, (result, arguments) in _FUNCTIONS.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+        self._library = library
+        self._text = ctypes.create_string_buffer(_ADDRESS_CHARS)
+
+    def __getattr__(self, name: str) -> Any:
+        """A function of the library."""
+        return getattr(self._library, name)
+
+    def address(self, at: int) -> tuple[str, int]:
+        """Host and port of a `struct sa`."""
+        self.sa_ntop(at, self._text, _ADDRESS_CHARS)
+        return self._text.value.decode(), int(self.sa_port(at))
+
+    def refuse(self, message: int, status: int, reason: str, headers: str = "") -> None:
+        """Answer a request with a final status; within its callback."""
+        self.sip_treplyf(
+            Pointer(None),
+            Pointer(None),
+            Pointer(self.uag_sip()),
+            Pointer(message),
+            ctypes.c_bool(False),
+            ctypes.c_uint16(status),
+            Text(reason.encode()),
+            Text(b"%s"),
+            Text(f"{headers}Content-Length: 0\r\n\r\n".encode()),
+        )
+
+    def find(self, sip_call_id: str) -> int:
+        """The stack's object of a call; 0: it has none any more."""
+        return int(self.uag_call_find(sip_call_id.encode()) or 0)
+
+    def notify_transfer(self, call: int, status: int, reason: str) -> None:
+        """Tell the other side what became of its REFER."""
+        self.call_notify_sipfrag(
+            Pointer(call), ctypes.c_uint16(status), Text(b"%s"), Text(reason.encode())
+        )
+
+    def listen(self, handler: Any, *, requests: bool) -> None:
+        """Have requests, or responses, go to `handler` before the stack's own users hear of them.
+
+        Of requests first come those who know transactions: what is sent again, and ACK, is theirs.
+
+        Raises:
+            SipError: the list of listeners is not what it was.
+        """
+        listener = Pointer()
+        failed = self.sip_listen(ctypes.byref(listener), self.uag_sip(), requests, handler, None)
+        if failed or not listener.value:
+            raise SipError(f"baresip does not listen: error {failed}")
+        element = _Element.from_address(listener.value)
+        if element.data != listener.value or not element.list:
+            raise SipError(f"its listeners are not those of {VERSION}")
+        everybody, first = element.list, element
+        while first.prev:
+            first = _Element.from_address(first.prev)
+        before, second = first.data, first.next
+        self.list_unlink(listener)
+        if requests:
+            self.list_insert_after(everybody, second, listener, listener)
+        else:
+            self.list_insert_before(everybody, before, listener, listener)
+
+    def take_rtp_sockets(self, call: int) -> tuple[int, int]:
+        """Have the stack leave a call's RTP and RTCP alone; returns their sockets, still open."""
+        both = self.stream_rtp_sock(self.audio_strm(self.call_audio(call)))
+        rtp, rtcp = self.rtp_sock(both), self.rtcp_sock(both)
+        numbers = int(self.udp_sock_fd(rtp, _AF_INET)), int(self.udp_sock_fd(rtcp, _AF_INET))
+        for one in (rtp, rtcp):
+            self.udp_thread_detach(one)
+        return numbers
+
+    def want_audio_alone(self, call: int) -> None:
+        """What the stack takes for agreed; else it offers anew, for the sake of its video."""
+        self.call_set_media_estdir(call, _SENDRECV, _INACTIVE)
+
+    def be_silent(self, call: int) -> None:
+        """Stop the stack's own audio of a call, which it starts with each description."""
+        audio = self.call_audio(call)
+        self.audio_set_source(audio, b"", b"")
+        self.audio_set_player(audio, b"", b"")
+
+    def advertise_rtp(self, call: int, host: str, port: int) -> None:
+        """Have a call's description name another host for its audio than the one listened on."""
+        address = ctypes.create_string_buffer(self.sa_struct_get_size())
+        if self.sa_set_str(address, host.encode(), port):
+            raise SipError(f"sip.rtp_public_host: {host!r} is no address")
+        stream = self.audio_strm(self.call_audio(call))
+        self.sdp_media_set_laddr(self.stream_sdpmedia(stream), address)
+
+
+@cache
+def open_library() -> Library:
+    """The library of the bindings that are installed.
+
+    Raises:
+        SipError: they are not those that this was written for.
+    """
+    installed = version("baresip-python")
+    if installed != VERSION:
+        raise SipError(f"only {VERSION} is known to work")
+    return Library(_native.__file__)

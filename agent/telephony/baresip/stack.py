@@ -1,0 +1,368 @@
+"""baresip, configured, started and stopped; and what of its messages is looked at before it.
+
+One per process. Its SIP runs on a thread of its own, on which each message that comes or goes is
+looked at: what is refused is refused there, before baresip sees it, and everything is then told on
+the loop's thread, ahead of what baresip says about it.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import random
+import re
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from baresip import Account, BaresipError, Config, Runtime, UserAgent, _events
+from baresip._native import ffi, lib
+
+from callerside.agent.telephony.baresip.native import (
+    Library,
+    MessageHandler,
+    TraceHandler,
+    open_library,
+)
+from callerside.agent.telephony.blackhole import SocketBlackhole
+from callerside.agent.telephony.errors import PortTakenError, SipError
+from callerside.agent.telephony.invite import narrowed
+from callerside.agent.telephony.options import Registration, SipOptions, Transport
+from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.sip_message import SipMessage
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+_CODECS = {"PCMU": "PCMU/8000/1", "PCMA": "PCMA/8000/1", "G722": "g722/16000/1"}
+"""As baresip calls them."""
+_SIP_SEARCH = range(10_000, 32_000)
+_RTP_SEARCH = range(10_000, 32_000, 2)
+"""Below the ports that Linux hands out to others (`ip_local_port_range`)."""
+_SEARCH_TRIES = 200
+_CHALLENGES = (401, 407)
+_DIGEST = re.compile(rb"(?im)^((?:www|proxy)-authenticate[ \t]*:[ \t]*)(d)(igest)")
+_REPLACES = re.compile(rb"(?im)^(supported[ \t]*:[ \t]*)(replaces,?)")
+_DOORBELL = 0
+"""A number that no command of the bindings has."""
+_RING_AGAIN_S = 0.001
+_SDP = b"application/sdp"
+_HEAD_END = b"\r\n\r\n"
+
+
+class Screen(Protocol):
+    """Who decides on messages before the stack sees them; on the stack's thread."""
+
+    def refusal_of(self, message: SipMessage, source: str) -> tuple[int, str, str] | None:
+        """Status, reason and headers (each with its line's end) to answer it with; None: not.
+
+        A status of 0 swallows it.
+        """
+
+
+OnMessage = Callable[[bool, SipMessage], None]
+"""Told on the loop whether a message was sent, and which."""
+
+
+class Stack:
+    """The running library."""
+
+    def __init__(self, options: SipOptions, screen: Screen, on_message: OnMessage) -> None:
+        self.options = options
+        self.port = 0
+        self.library: Library = open_library()
+        self.runtime = Runtime(native_log_level="warning")
+        self.pacer: Pacer | None = None
+        self._screen = screen
+        self._on_message = on_message
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._jobs: deque[Callable[[], object]] = deque()
+        self._forward: Callable[[int, int, bytes | None], None] = lambda *_: None
+        self._verdict: tuple[int, str, str] | None = None
+        self._trace = TraceHandler(self._look_at)
+        self._requests = MessageHandler(self._refuse)
+        self._agents: dict[tuple[str, str, str], UserAgent] = {}
+        told, here = options.rtp_public_host, options.listen_host
+        self._advertised: tuple[bytes, bytes] | None = None
+        if told and len(told) == len(here):
+            self._advertised = here.encode(), told.encode()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Of the endpoint."""
+        if self._loop is None:
+            raise SipError("the endpoint is not started")
+        return self._loop
+
+    async def start(self) -> int:
+        """Bind and begin; returns the SIP port.
+
+        Raises:
+            PortTakenError: the address is in use.
+            SipError: it did not start.
+        """
+        self._loop = asyncio.get_running_loop()
+        host = self.options.listen_host
+        self.port = self.options.port or _free_port(host)
+        _check(host, self.options.port or self.port)
+        try:
+            await self.runtime.start(self._config(host))
+        except BaresipError as error:
+            raise SipError(f"baresip did not start: {error}") from None
+        set_sink: Any = _events.set_sink  # it has no types
+        self._forward = set_sink(None)
+        set_sink(self._on_native)
+        await self.ask(self._stand_before)
+        self.pacer = Pacer(threading.RLock(), lambda: None)
+        return self.port
+
+    async def stop(self, *, without_a_word: bool = False) -> None:
+        """Free everything; `without_a_word`: what it would still send goes nowhere."""
+        hole = SocketBlackhole()
+        if without_a_word:
+            hole.cut("udp", [self.port])
+        if self.pacer is not None:
+            self.pacer.stop()
+        with contextlib.suppress(BaresipError):
+            await self.runtime.close()
+        hole.close()
+
+    def run(self, job: Callable[[], object]) -> None:
+        """Do something on the stack's thread, soon, in order, and before what is asked for next."""
+        self._jobs.append(job)
+        self._ring()
+
+    async def ask(self, job: Callable[[], T]) -> T:
+        """As `run`; returns what it returned.
+
+        Raises:
+            Exception: whatever it raised.
+        """
+        answer: asyncio.Future[T] = self.loop.create_future()
+
+        def asked() -> None:
+            try:
+                result = job()
+            except Exception as error:  # it is for who has asked
+                self.tell(answer.set_exception, error)
+            else:
+                self.tell(answer.set_result, result)
+
+        self.run(asked)
+        return await answer
+
+    def tell(self, what: Callable[..., object], *arguments: object) -> None:
+        """Call back on the loop, from any thread."""
+        with contextlib.suppress(RuntimeError):  # it is closed: the process is on its way out
+            self.loop.call_soon_threadsafe(what, *arguments)
+
+    def _ring(self) -> None:
+        """A command that does nothing: its answer is given on the stack's thread."""
+        if lib.bp_cmd(lib.BP_CMD_PING, _DOORBELL, ffi.NULL):  # there are very many
+            self.loop.call_later(_RING_AGAIN_S, self._ring)
+
+    async def agent(self, user: str, codecs: tuple[str, ...], transport: Transport) -> UserAgent:
+        """Who calls, with codecs of its own; made once, for the stack keeps them all."""
+        key = (user, ",".join(codecs), transport)
+        if key not in self._agents:
+            account = self._account(user, codecs, transport)
+            self._agents[key] = await UserAgent.create(self.runtime, account)
+        return self._agents[key]
+
+    async def taking_agents(self, user: str) -> list[UserAgent]:
+        """Who takes all calls that come: baresip looks for one by the transport, too."""
+        return [
+            await UserAgent.create(
+                self.runtime,
+                self._account(user, self.options.codecs, transport, ("catchall=yes",)),
+            )
+            for transport in self.options.transports
+        ]
+
+    def _account(
+        self,
+        user: str,
+        codecs: tuple[str, ...],
+        transport: Transport,
+        parameters: tuple[str, ...] = (),
+    ) -> Account:
+        return Account(
+            user,
+            f"{self.options.listen_host}:{self.port}",
+            "",
+            reg_interval=0,
+            transport=transport,
+            audio_codecs=tuple(_CODECS[codec] for codec in codecs),
+            dtmf_mode="info",
+            extra_params=parameters,
+        )
+
+    async def registering_agent(self, place: Registration) -> UserAgent:
+        """The identity at a registrar."""
+        account = Account(
+            place.user,
+            place.registrar,
+            place.password,
+            reg_interval=place.expires_s,
+            transport=place.transport,
+            audio_codecs=tuple(_CODECS[codec] for codec in self.options.codecs),
+            dtmf_mode="info",
+            auth_user=place.auth_user or None,
+        )
+        return await UserAgent.create(self.runtime, account)
+
+    def _config(self, host: str) -> Config:
+        first = self.options.rtp_port or _free_block(host, self._rtp_ports)
+        lines = [
+            f"sip_listen {host}:{self.port}",
+            f"sip_transports {','.join(self.options.transports)}",
+            f"rtp_ports {first}-{first + self._rtp_ports - 1}",
+            "audio_jitter_buffer_type off",
+            "call_local_timeout 0",
+        ]
+        return Config(
+            net_interface=None if host == "0.0.0.0" else host,  # noqa: S104 - compared
+            max_concurrent_calls=None,
+            extra_config_text="".join(line + "\n" for line in lines),
+        )
+
+    @property
+    def _rtp_ports(self) -> int:
+        """Twice as many as calls take: one that is over gives its own up a little later."""
+        if self.options.rtp_port:
+            return self.options.rtp_port_count
+        return max(self.options.rtp_port_count, 4 * self.options.max_calls)
+
+    # ---- on the stack's thread
+
+    def _on_native(self, kind: int, handle: int, payload: bytes | None) -> None:
+        """What the stack tells; between that, our jobs."""
+        while self._jobs:
+            try:
+                self._jobs.popleft()()
+            except Exception:  # what is raised here would be lost in the stack's thread
+                _log.exception("sip_job_failed")
+        if handle != _DOORBELL or kind >= lib.BP_EV_BASE:
+            self._forward(kind, handle, payload)
+
+    def _stand_before(self) -> None:
+        self.library.listen(self._requests, requests=True)
+        self.library.listen(self._requests, requests=False)
+        self.library.sip_set_trace_handler(self.library.uag_sip(), self._trace)
+
+    def _look_at(
+        self, sent: bool, _transport: int, source: int, _target: int, at: int, size: int, _: object
+    ) -> None:
+        """A message comes, or goes; what it offers is narrowed where it lies."""
+        self._verdict = None
+        try:
+            data = ctypes.string_at(at, size)
+            message = SipMessage(data.decode("utf-8", "surrogateescape"))
+            if not sent:
+                host, port = self.library.address(source)
+                self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
+                if self._verdict is None:
+                    self._narrow(at, data)
+                    self._hide_challenge(at, data, message)
+            else:
+                self._edit_what_leaves(at, data)
+            if self._verdict is None or self._verdict[0]:
+                self.tell(self._on_message, sent, message)
+        except Exception:  # what is raised here would be lost in the stack's thread
+            _log.exception("sip_message_failed")
+
+    def _narrow(self, at: int, data: bytes) -> None:
+        head, _, body = data.partition(_HEAD_END)
+        if body and _SDP in head.lower():
+            text = body.decode("latin-1")
+            narrow = narrowed(text, self.options.codecs)
+            if narrow != text:
+                ctypes.memmove(at + len(data) - len(body), narrow.encode("latin-1"), len(body))
+
+    def _hide_challenge(self, at: int, data: bytes, message: SipMessage) -> None:
+        """The password is for the registrar alone: who asks for it in a call asks in vain."""
+        if message.status in _CHALLENGES and message.method != "REGISTER":
+            ctypes.memmove(at, _DIGEST.sub(rb"\1x\3", data), len(data))
+
+    def _edit_what_leaves(self, at: int, data: bytes) -> None:
+        """In its place, and of the same length.
+
+        We replace no calls (RFC 3891), which baresip would do for anybody; and our offers name the
+        host that is to be told, with which answers are made.
+        """
+        head, end, body = data.partition(_HEAD_END)
+        head = _REPLACES.sub(lambda found: found[1] + b" " * len(found[2]), head)
+        if self._advertised is not None and _SDP in head.lower():
+            here, told = self._advertised
+            body = body.replace(b" IP4 " + here + b"\r\n", b" IP4 " + told + b"\r\n")
+        changed = head + end + body
+        if changed != data:
+            ctypes.memmove(at, changed, len(data))
+
+    def _refuse(self, message: int, _: object) -> bool:
+        """The request that was just looked at; whether it is not for the stack."""
+        verdict, self._verdict = self._verdict, None
+        if verdict is None:
+            return False
+        status, reason, headers = verdict
+        if status:
+            self.library.refuse(message, status, reason, headers)
+        return True
+
+
+def _check(host: str, port: int) -> None:
+    """See that the address can be listened on, in both ways.
+
+    Raises:
+        PortTakenError: it is in use.
+        SipError: it is none of this machine's.
+    """
+    try:
+        found = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_DGRAM)
+        with socket.socket(found[0][0], socket.SOCK_DGRAM) as probe:
+            probe.bind((found[0][4][0], 0))
+    except OSError as error:
+        raise SipError(
+            f"sip.host {host!r} is no IPv4 address of this machine: {error.strerror}"
+        ) from None
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        if not _is_free(host, port, kind):
+            name = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+            raise PortTakenError(
+                f"SIP cannot listen on {host}:{port}/{name}: Address already in use. "
+                f"Stop what uses it, or choose another port"
+            )
+
+
+def _free_port(host: str) -> int:
+    rng = random.Random()
+    for _ in range(_SEARCH_TRIES):
+        port = rng.choice(_SIP_SEARCH)
+        if _is_free(host, port, socket.SOCK_DGRAM) and _is_free(host, port, socket.SOCK_STREAM):
+            return port
+    raise PortTakenError(f"no port on {host} is free for both UDP and TCP")
+
+
+def _free_block(host: str, count: int) -> int:
+    """An even port from which `count` UDP ports are free now."""
+    rng = random.Random()
+    for _ in range(_SEARCH_TRIES):
+        first = rng.choice(_RTP_SEARCH)
+        ports = range(first, first + count)
+        if all(_is_free(host, port, socket.SOCK_DGRAM) for port in ports):
+            return first
+    raise PortTakenError(f"no {count} free UDP ports for RTP on {host} in {_RTP_SEARCH}")
+
+
+def _is_free(host: str, port: int, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

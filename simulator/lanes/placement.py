@@ -1,0 +1,69 @@
+"""Where in the recording the caller's own sounds are, to the sample, whatever the line did to them.
+
+What the caller says is known before noise, echo, gain or codec is laid on it. The recording holds
+it on its own media clock; where, is found by laying the clean sound over the mouth's channel, near
+the instant at which it is known to have left. So beginnings and ends are those of the clean sound
+(`reports.listener.active_level`) and not what a detector makes of the mixture.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callerside.clock import NS_PER_S
+from callerside.reports.evidence import Said
+from callerside.reports.hearing import active_level, correlation
+from callerside.simulator.caller.speaker import Utterance
+
+PAUSE_MS = 60
+_AROUND_MS = 200  # of the frame's own time: a frame, and what a thread may be late
+_PIECE_MS = 800
+_ALIKE = 0.3  # noise as loud as the voice leaves 0.7
+
+Samples = NDArray[np.int16]
+
+
+def place(
+    utterances: Iterable[Utterance], mouth: Samples, rate_hz: int, started_at_ns: int
+) -> list[Said]:
+    """What of the caller's sounds is in the recording, and where.
+
+    Args:
+        utterances: as they were said; one that never began to leave is left out.
+        mouth: the recording's channel.
+        rate_hz: of both.
+        started_at_ns: when its sample 0 was at the media clock.
+    """
+    placed = []
+    for said in utterances:
+        if said.started_ns is None:
+            continue
+        near = round((said.started_ns - started_at_ns) * rate_hz / NS_PER_S)
+        voiced = list(_voiced(said.samples, mouth, near, rate_hz))
+        if voiced:
+            placed.append(Said(turn=said.turn, text=said.text, voiced=voiced))
+    return placed
+
+
+def _voiced(clean: Samples, mouth: Samples, near: int, rate_hz: int) -> Iterator[tuple[int, int]]:
+    """The stretches of a clean sound, at their places in the recording, as far as that goes."""
+    shift = near
+    for first, past in active_level.voiced(clean, rate_hz, pause_ms=PAUSE_MS):
+        found = _shift(clean[first:past], mouth, first + shift, rate_hz)
+        shift += found
+        if first + shift < mouth.size:
+            yield max(0, first + shift), min(past + shift, mouth.size)
+
+
+def _shift(piece: Samples, mouth: Samples, expected: int, rate_hz: int) -> int:
+    """By how much a piece is later than expected; 0 where the recording does not tell."""
+    piece = piece[: _PIECE_MS * rate_hz // 1000]
+    if np.array_equal(piece, mouth[max(0, expected) : expected + piece.size]):
+        return 0
+    around = _AROUND_MS * rate_hz // 1000
+    low = max(0, expected - around)
+    within = mouth[low : expected + around + piece.size]
+    piece = piece[: within.size]
+    match = correlation.find(piece, within)
+    return low + match.offset - expected if match.correlation >= _ALIKE else 0

@@ -1,0 +1,59 @@
+"""What an engine cannot do is said with the scenario's line, by `check` and before a run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from callerside.agent.telephony import engine
+from callerside.agent.telephony.engine import PROFILES, Capability
+from callerside.simulator.cli.main import main
+from callerside.simulator.runner.capabilities import missing
+from callerside.simulator.scenario.loader import load
+
+SCENARIO = """
+about: a wide call that is left without a word
+caller: {codec: G722}
+realtime: {greeting: {say: Hello.}}
+steps:
+  - pause: 1s
+  - press: "1"
+    method: info
+  - vanish
+"""
+LINES = {
+    Capability.G722: 3,
+    Capability.DTMF_BY_INFO: 7,
+    Capability.VANISHES: 9,
+}
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "wide.yaml"
+    path.write_text(SCENARIO)
+    return path
+
+
+@pytest.mark.parametrize("capability", LINES)
+def test_what_is_missing_is_told_where_it_is_asked_for(
+    scenario: Path, capability: Capability, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    less = replace(
+        PROFILES["baresip"], capabilities=PROFILES["baresip"].capabilities - {capability}
+    )
+    monkeypatch.setitem(engine.PROFILES, "baresip", less)
+    told = list(missing(load([scenario]), agent="pjsua2", caller="baresip"))
+    assert len(told) == 1
+    assert f"wide.yaml:{LINES[capability]}:" in told[0]
+    assert f"baresip has no capability `{capability}`" in told[0]
+
+
+def test_check_says_so_and_ends_with_two(
+    scenario: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(scenario), "--engine", "baresip"]) == 0
+    less = replace(PROFILES["baresip"], capabilities=frozenset[Capability]())
+    monkeypatch.setitem(engine.PROFILES, "baresip", less)
+    assert main(["check", str(scenario), "--engine", "baresip"]) == 2
+    assert "`vanishes`" in "".join(capsys.readouterr())
