@@ -79,6 +79,7 @@ class Source:
     """A file's data, and where its parts stand.
 
     Attributes:
+        text: the whole of the file, as it was when it was read.
         data: mappings, lists, strings, numbers, booleans and None.
         old_keys: those that `todays` knows another name for, by which they are in the data.
     """
@@ -86,10 +87,12 @@ class Source:
     def __init__(
         self,
         path: Path,
+        text: str,
         root: yaml.Node | None,
         todays: Callable[[Path_], str | None] | None = None,
     ) -> None:
         self.path = path
+        self.text = text
         self.old_keys: list[OldKey] = []
         self._todays = todays
         self._moved: dict[Path_, Path_] = {}

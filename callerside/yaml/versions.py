@@ -61,7 +61,7 @@ def source(path: Path, text: str, kind: Kind) -> Source:
     todays = partial(_todays, kind, _version(path, root))
     if isinstance(root, yaml.MappingNode):
         root.value = [pair for pair in root.value if pair[0].value != "version"]
-    return Source(path, root, todays)
+    return Source(path, text, root, todays)
 
 
 def migrated(path: Path, text: str, kind: Kind) -> tuple[str, list[str]]:

@@ -136,7 +136,7 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
         connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
         seed=played.planned.seed,
         log=[line.strip() for line in log],
-        scenario=scenario.path.read_text(encoding="utf-8") if scenario.path else "",
+        scenario=scenario.text,
     )
 
 
