@@ -64,14 +64,20 @@ def _too_deep(path: Path) -> YamlError:
 
 @dataclass(frozen=True, slots=True)
 class OldKey:
-    """A key that a file has by a name it has no more; `span` is where that stands in the text."""
+    """A key that a file has by a name it has no more, or (`new` is None) that is gone altogether.
+
+    It is that of the pair of the mapping with this index.
+    """
 
     name: str
-    new: str
+    new: str | None
     place: Place
-    span: tuple[int, int]
+    mapping: yaml.MappingNode
+    index: int
 
     def __str__(self) -> str:
+        if self.new is None:
+            return f"{self.place}: {self.name} means nothing any more"
         return f"{self.place}: {self.name} is called {self.new} now"
 
 
@@ -80,7 +86,8 @@ class Source:
 
     Attributes:
         data: mappings, lists, strings, numbers, booleans and None.
-        old_keys: those that `todays` knows another name for, by which they are in the data.
+        old_keys: those that `todays` knows another name for, by which they are in the data, or
+            none (None), without which the data is.
     """
 
     def __init__(
@@ -181,17 +188,19 @@ class Source:
 
     def _read_mapping(self, node: yaml.MappingNode, where: Path_) -> dict[Hashable, Any]:
         data: dict[Hashable, Any] = {}
-        for key_node, value_node in node.value:
+        for index, (key_node, value_node) in enumerate(node.value):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 what = "<<: mappings are not merged here; write the keys out"
                 raise self.error(self._place(key_node), what)
             place, key = self._place(key_node), self._scalar(key_node)
             if not isinstance(key, (str, int, float)):
                 raise self.error(place, f"a key is a word, not {key!r}")
-            if self._todays and (new := self._todays((*where, str(key)))):
-                span = key_node.start_mark.index, key_node.end_mark.index
-                self.old_keys.append(OldKey(str(key), new, place, span))
-                key = new
+            today = self._todays((*where, str(key))) if self._todays else str(key)
+            if today != str(key):
+                self.old_keys.append(OldKey(str(key), today, place, node, index))
+                if today is None:
+                    continue
+                key = today
             if key in data:
                 first = self._keys[(*where, str(key))]
                 raise self.error(place, f"{key} stands here and in line {first.line}")
