@@ -88,6 +88,8 @@ class Source:
         data: mappings, lists, strings, numbers, booleans and None.
         old_keys: those that `todays` knows another name for, by which they are in the data, or
             none (None), without which the data is.
+        became: what has become of a key that older files have at a path, as a part of a sentence;
+            empty if they have none there.
     """
 
     def __init__(
@@ -95,10 +97,12 @@ class Source:
         path: Path,
         root: yaml.Node | None,
         todays: Callable[[Path_], str | None] | None = None,
+        became: Callable[[Path_], str] = lambda _where: "",
     ) -> None:
         self.path = path
         self.old_keys: list[OldKey] = []
         self._todays = todays
+        self.became = became
         self._moved: dict[Path_, Path_] = {}
         self._below: Source | None = None
         self._values: dict[Path_, Place] = {}

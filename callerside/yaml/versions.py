@@ -78,7 +78,7 @@ def source(path: Path, text: str, kind: Kind) -> Source:
     todays = partial(_todays, kind, _version(path, root))
     if isinstance(root, yaml.MappingNode):
         root.value = [pair for pair in root.value if pair[0].value != "version"]
-    return Source(path, root, todays)
+    return Source(path, root, todays, partial(_became, kind))
 
 
 def migrated(path: Path, text: str, kind: Kind) -> tuple[str, list[str]]:
@@ -160,6 +160,14 @@ def _todays(kind: Kind, version: int, where: Path_) -> str | None:
         if renamed.since > version and setting == renamed.old:
             return f"{str(where[-1]).removesuffix(str(renamed.old[-1]))}{renamed.new}"
     return str(where[-1])
+
+
+def _became(kind: Kind, where: Path_) -> str:
+    """What has become of a key that the files of the oldest version have at a path."""
+    today = _todays(kind, OLDEST, where)
+    if today is None:
+        return "it means nothing any more"
+    return "" if today == str(where[-1]) else f"it is called {today} now"
 
 
 def _setting(kind: Kind, where: Path_) -> Path_:

@@ -200,8 +200,28 @@ def test_a_variable_is_of_no_version_and_has_the_name_of_today(tmp_path: Path) -
     path.write_text("dtmf: {gap_ms: 700}\n")
     env = {"CALLERSIDE_DTMF__INTERDIGIT_TIMEOUT_MS": "800"}
     assert load(path, env).dtmf.interdigit_timeout_ms == 800
-    with pytest.raises(ConfigError, match=r'^CALLERSIDE_DTMF__GAP_MS: unknown key "gap_ms"'):
-        load(path, {"CALLERSIDE_DTMF__GAP_MS": "800"})
+    for name, became in (
+        ("DTMF__GAP_MS", "it is called interdigit_timeout_ms now"),
+        ("SIP__CLOCK_PHASE_MS", "it means nothing any more"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load(path, {f"CALLERSIDE_{name}": "8"})
+        key = name.partition("__")[2].lower()
+        assert str(caught.value) == f'CALLERSIDE_{name}: unknown key "{key}"; {became}'
+
+
+def test_an_old_name_in_a_new_file_is_told_with_its_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text("version: 2\nroutes: [{called: a, dtmf: {gap_ms: 700}}]\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert str(caught.value) == (
+        f'{path}:2:29: unknown key "gap_ms"; it is called interdigit_timeout_ms now '
+        "(the file says `version: 2`)"
+    )
+    path.write_text("version: 2\nabout: x\nsteps: [hang_up]\nagent: {dtmf: {gap_ms: 7}}\n")
+    with pytest.raises(ScenarioError, match="4:16: .*it is called interdigit_timeout_ms now"):
+        load_file(path)
 
 
 WORDS = st.text("abz é'\"#:-{}[]\\", max_size=12)
