@@ -25,6 +25,10 @@ class YamlError(ValueError):
     """A file that cannot be read; the message begins with file, line and column."""
 
 
+class SeveralDocumentsError(YamlError):
+    """A file that holds more than one document."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """A line and a column of a file, both from 1; or what is no file, as a variable: line 0."""
@@ -41,14 +45,16 @@ def parse(path: Path, text: str) -> yaml.Node | None:
     """The nodes of a YAML text; None if there is nothing in it.
 
     Raises:
-        YamlError: it is no YAML.
+        YamlError: it is no YAML; `SeveralDocumentsError`: it is more than one.
     """
     try:
         return yaml.compose(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(path, *((mark.line + 1, mark.column + 1) if mark else (1, 1)))
-        raise YamlError(f"{place}: not YAML: {_in_words(error)}") from None
+        several = "another document" in (error.problem or "")
+        kind = SeveralDocumentsError if several else YamlError
+        raise kind(f"{place}: not YAML: {_in_words(error)}") from None
     except yaml.reader.ReaderError as error:
         place = place_in(path, text[: error.position])
         what = f"not YAML: a character that no text has: {error.character:#x}"

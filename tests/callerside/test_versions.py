@@ -220,7 +220,7 @@ def test_an_old_name_in_a_new_file_is_told_with_its_new_one(tmp_path: Path) -> N
         "(the file says `version: 2`)"
     )
     path.write_text("version: 2\nabout: x\nsteps: [hang_up]\nagent: {dtmf: {gap_ms: 7}}\n")
-    with pytest.raises(ScenarioError, match="4:16: .*it is called interdigit_timeout_ms now"):
+    with pytest.raises(ScenarioError, match=r"4:16: .*it is called interdigit_timeout_ms now"):
         load_file(path)
 
 
