@@ -112,10 +112,12 @@ DIRECTION = Field(kind="text", words=("to_agent", "to_caller"), optional=True)
 
 
 def _marks(source: Source, *kinds: tuple[str, str, Mapping[str, Field]]) -> dict[str, MarkKind]:
-    return {
-        name: MarkKind(source=source, name=name, meaning=meaning, fields=fields)
-        for name, meaning, fields in kinds
-    }
+    marks: dict[str, MarkKind] = {}
+    for name, meaning, fields in kinds:
+        if name in marks:
+            raise ValueError(f"{source} {name}: declared twice")
+        marks[name] = MarkKind(source=source, name=name, meaning=meaning, fields=fields)
+    return marks
 
 
 def _mark(name: str, meaning: str, /, **fields: Field) -> tuple[str, str, Mapping[str, Field]]:

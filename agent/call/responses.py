@@ -123,7 +123,7 @@ class Responses:
     def lose_session(self) -> bool:
         """The session is gone, and with it the response that ran.
 
-        Answers whether the caller still waits for words that this session owed.
+        Returns whether the caller still waits for words that this session owed.
         """
         for timer in (Timer.RESPONSE_LIMIT, Timer.RESPONSE_END_LIMIT):
             self._context.cancel_timer(timer)

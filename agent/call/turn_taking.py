@@ -66,7 +66,7 @@ class TurnTaking:
     def lose_session(self) -> bool:
         """The session is gone, and with it the turn that it was hearing.
 
-        Answers whether the caller still waits for words that this session owed.
+        Returns whether the caller still waits for words that this session owed.
         """
         owed = self.answer_due or self.committing
         self._context.cancel_timer(Timer.SPEECH_LIMIT)
@@ -149,7 +149,7 @@ class TurnTaking:
     def hear(self, pcm: bytes) -> bool:
         """A frame of the caller's voice, under the policy `local`: our own ear judges it.
 
-        Answers whether a turn began or ended with it.
+        Returns whether a turn began or ended with it.
         """
         heard = self._detector.feed(pcm)
         match heard:
@@ -177,7 +177,7 @@ class TurnTaking:
     def commit_limit(self) -> bool:
         """No `committed` came: commit ourselves; the second time, give the turn up.
 
-        Answers whether it was given up, and the caller waits for words that will not come.
+        Returns whether it was given up, and the caller waits for words that will not come.
         """
         self._context.mark("watchdog_fired", {"what": Timer.COMMIT_LIMIT.value})
         if self._retried:
@@ -197,7 +197,7 @@ class TurnTaking:
     def response_limit(self) -> bool:
         """No `response.created` came: ask for it; if we have asked already, give the turn up.
 
-        Answers whether it was given up, and the caller waits for words that will not come.
+        Returns whether it was given up, and the caller waits for words that will not come.
         """
         self._context.mark("watchdog_fired", {"what": Timer.RESPONSE_LIMIT.value})
         if self._responses.abandon_request() or self._retried:

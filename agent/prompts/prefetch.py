@@ -153,7 +153,7 @@ Connect = Callable[[WantedPrompt], WebSocketConnection]
 
 
 async def warm(settings: Settings, secrets: Secrets, report: Callable[[Outcome], None]) -> bool:
-    """Make every prompt that is not cached yet; answers whether all are there now.
+    """Make every prompt that is not cached yet; returns whether all are there now.
 
     Args:
         settings: the prompts of every route are made.

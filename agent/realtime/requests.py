@@ -1,7 +1,7 @@
 """What the agent sends: the session that it wants, and client events, in both dialects.
 
-Each function returns an event as a mapping, as it crosses the door (audio as `bytes`); the outbox
-adds the `event_id`.
+Each function returns an event as a mapping, as it crosses the door (audio as `bytes`); the call's
+context adds the `event_id`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -29,7 +29,6 @@ class Capability(StrEnum):
     IPV6 = "ipv6"
     LATCHING = "latching"
     CONCEALMENT = "concealment"
-    FIRST_PACKET = "first_packet"
     PUBLIC_CONTACT = "public_contact"
     NAT_CONTACT = "nat_contact"
     RTCP_REPORTS = "rtcp_reports"
@@ -50,7 +49,6 @@ MEANING: Mapping[Capability, str] = {
     Capability.IPV6: "IPv6",
     Capability.LATCHING: "sending audio to where the other side's comes from",
     Capability.CONCEALMENT: "filling lost packets with what was said before",
-    Capability.FIRST_PACKET: "hearing a stream from its first packet on, which else is silence",
     Capability.PUBLIC_CONTACT: "naming another host in SIP than it listens on (`sip.public_host`)",
     Capability.NAT_CONTACT: "naming, in calls, the address at which the registrar has seen it",
     Capability.RTCP_REPORTS: "telling the other side by RTCP what came and what was sent",
@@ -90,8 +88,7 @@ PROFILES: Mapping[EngineName, Profile] = {
         licence="GPL 2 or later, or a commercial one",
         platforms="Linux x86-64, macOS arm64",
         newest_python=(3, 12),
-        capabilities=frozenset(Capability)
-        - {Capability.OPUS, Capability.SRTP, Capability.IPV6, Capability.FIRST_PACKET},
+        capabilities=frozenset(Capability) - {Capability.OPUS, Capability.SRTP, Capability.IPV6},
     ),
     "baresip": Profile(
         name="baresip",

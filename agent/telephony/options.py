@@ -101,7 +101,7 @@ SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)
 
 
 class PeerList:
-    """Answers whether a call from an address is taken."""
+    """Returns whether a call from an address is taken."""
 
     def __init__(self, peers: tuple[str, ...]) -> None:
         self._networks: list[IPv4Network | IPv6Network] = [

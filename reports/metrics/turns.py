@@ -43,7 +43,7 @@ class Turn:
     response: str | None = None
     item: str | None = None
     instants: dict[str, int] = field(default_factory=dict)
-    """When the turn passed the points of `WAY`, as far as they are known."""
+    """When the turn passed the checkpoints of `LATENCY_PATH`, as far as they are known."""
     lead_ms: float = 0.0
     """Silence at the beginning of the answer as the server sent it."""
     source: str = ""

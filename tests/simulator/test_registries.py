@@ -6,14 +6,15 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import NoneType
+from types import NoneType, UnionType
+from typing import get_args
 
 import pytest
 import yaml
 from tables import docstring
 
 from callerside.fakes.session import faults
-from callerside.fakes.session.faults import FAULTS
+from callerside.fakes.session.faults import FAULTS, AnyFault, BaseFault
 from callerside.registry import Drawn, NotDrawn, OneIn, UnperformedError, refuse_unperformed
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.expect import Met, expectation
@@ -34,7 +35,7 @@ from callerside.simulator.scenario.expectations import (
 from callerside.simulator.scenario.loader import load
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.network import Network
-from callerside.simulator.scenario.steps import ACTIONS, Expect
+from callerside.simulator.scenario.steps import ACTIONS, AnyStep, Expect, _Step
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 500
@@ -49,6 +50,21 @@ def library() -> list[Scenario]:
 @pytest.fixture(scope="module")
 def generated() -> list[Scenario]:
     return [Scenario.model_validate(generate(SeededChoices(seed))) for seed in range(SEEDS)]
+
+
+@pytest.mark.parametrize(
+    ("base", "union"), [(_Step, AnyStep), (BaseFault, AnyFault)], ids=["step", "fault"]
+)
+def test_every_class_of_a_step_or_fault_can_be_written(base: type, union: UnionType) -> None:
+    assert {one for one in leaves(base) if one.__module__ == base.__module__} == set(
+        get_args(union)
+    )
+
+
+def leaves(base: type) -> set[type]:
+    """What derives from a class, and nothing from it."""
+    below: list[type] = base.__subclasses__()
+    return set().union(*map(leaves, below)) if below else {base}
 
 
 @pytest.mark.parametrize("name", Network.model_fields)
@@ -129,7 +145,7 @@ def expected(calls: Iterable[Scenario]) -> set[str]:
 
 def is_in_a_test(pattern: str) -> bool:
     texts = (
-        path.read_text(encoding="utf-8") for path in (ROOT / "tests/simulator").rglob("test_*")
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests/simulator").rglob("test_*.py")
     )
     return any(re.search(pattern, text) for text in texts)
 

@@ -27,7 +27,7 @@ class CallListener(Protocol):
         """Media came up, changed, was held or resumed (RFC 3264)."""
 
     def on_offer(self, sdp: str) -> bool:
-        """A new offer came, within the call; answers whether it may be met."""
+        """A new offer came, within the call; returns whether it may be met."""
 
     def on_local_sdp(self, sdp: str) -> None:
         """What we are about to offer or answer."""

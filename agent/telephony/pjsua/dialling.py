@@ -26,7 +26,7 @@ from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
-from callerside.agent.telephony.pjsua.line import Line, transfer_worked
+from callerside.agent.telephony.pjsua.line import CallerAccount, transfer_worked
 from callerside.agent.telephony.refer import ReferTap
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class PjsuaDialler(SipEndpoint):
 
     def __init__(self, options: SipOptions) -> None:
         super().__init__(options)
-        self._lines: dict[Transport, list[Line]] = {"udp": [], "tcp": []}
+        self._lines: dict[Transport, list[CallerAccount]] = {"udp": [], "tcp": []}
         self._holes: deque[SocketBlackhole] = deque()
 
     def new_call(self, call: OutgoingCall) -> "SipCallerLeg":
@@ -79,16 +79,16 @@ class PjsuaDialler(SipEndpoint):
             if isinstance(leg, SipCallerLeg):
                 leg.take_transfer()
 
-    def lease_account(self, transport: Transport) -> Line:
+    def lease_account(self, transport: Transport) -> CallerAccount:
         """A telephone line that no other call uses.
 
         Raises:
             pjsua2.Error: PJSUA has room for eight SIP ports: four lines of both kinds are too many.
         """
         free = self._lines[transport]
-        return free.pop() if free else Line(self.stack, transport)
+        return free.pop() if free else CallerAccount(self.stack, transport)
 
-    def release_account(self, line: Line) -> None:
+    def release_account(self, line: CallerAccount) -> None:
         """Give a line back; one that was cut is of no more use, and leads nowhere for long."""
         if line.hole is None:
             self._lines[line.transport].append(line)
@@ -123,7 +123,7 @@ class SipCallerLeg(SipLeg):
         super().__init__(endpoint, rate_hz, on_left=call.on_left, on_heard=call.on_heard)
         self._endpoint = endpoint
         self._wish = call
-        self._line: Line | None = None
+        self._line: CallerAccount | None = None
         self._tap: ReferTap | None = None
         self._told_own_rtp = False
 

@@ -65,7 +65,7 @@ class LegHost(Protocol):
         """Around whatever asks something of the stack: nothing is sent meanwhile."""
 
     def new_input_queue(self) -> InputQueue:
-        """An inbox into the endpoint's loop."""
+        """A queue of inputs into the endpoint's loop."""
 
     def lets_offer_in(self, sdp: str) -> bool:
         """Whether a new offer, within a call, may be met."""
@@ -268,7 +268,7 @@ class SipLeg:
         return self._end_reported or self._ending is not None
 
     def _attempt(self, what: str, operation: Callable[[Call], object]) -> bool:
-        """Answers false if it failed; on a call that is over there is nothing to do."""
+        """Returns False if it failed; on a call that is over there is nothing to do."""
         call = self._call
         if call is None or self._is_over:
             return True

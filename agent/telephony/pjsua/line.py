@@ -17,10 +17,10 @@ from callerside.agent.telephony.pjsua.stack import Stack
 _CONTACT_PORT = re.compile(r":(\d+)[;>]")
 
 
-class Line:
+class CallerAccount:
     """An account and a SIP port of its own: so that one call alone can be cut off.
 
-    Over TCP the stack makes a connection for the line when it needs one, from a port that the
+    Over TCP the stack makes a connection for it when it needs one, from a port that the
     call's Contact tells; at the line's own port it would take one from the other side.
     """
 

@@ -178,7 +178,7 @@ class LegMedia:
             self._take(self._incoming.expire(now_ns), now_ns)
 
     def _take(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> bool:
-        """Hear what is in order now; answers whether the stream wants to send elsewhere."""
+        """Hear what is in order now; returns whether the stream wants to send elsewhere."""
         switches = False
         for item in released:
             if isinstance(item, Gap):

@@ -46,7 +46,7 @@ SETTINGS = {"greeting": {"enabled": False}, "beep": {"enabled": False}}
 OF_A_TELEPHONE = 3
 """More than here pass a delta on in a leg: its `play`, what that asks, and its media's `play`."""
 MOST_OF_A_DELTA = 15 - OF_A_TELEPHONE
-MOST_OF_A_FIRST_DELTA = 52 - OF_A_TELEPHONE
+MOST_OF_A_FIRST_DELTA = 45 - OF_A_TELEPHONE
 MOST_OF_A_FRAME = 10
 MOST_OF_A_PLAYED_FRAME = 5
 
@@ -177,7 +177,7 @@ def test_a_delta_reaches_the_playout_buffer_in_few_functions(turn: Ways) -> None
 def test_the_first_delta_of_a_response(turn: Ways) -> None:
     """It begins a segment, writes two marks, moves the call's state, and settles the parts.
 
-    Most of its 52 functions are the settling: 26.
+    More than half of its functions are the settling.
     """
     first = turn.deltas[0]
     assert len(first) <= MOST_OF_A_FIRST_DELTA, told(first)

@@ -1,4 +1,4 @@
-"""The inbox keeps order across threads, bounds audio, and never loses what is not audio."""
+"""The queue keeps order across threads, bounds audio, and never loses what is not audio."""
 
 import asyncio
 import threading

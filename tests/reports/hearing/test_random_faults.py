@@ -1,7 +1,6 @@
 """Faults at random places of answers, in their first 400 ms too: told as what they are."""
 
 import os
-import random
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +15,13 @@ MOST_WRONG = 0.02
 
 
 def test_few_random_faults_are_told_wrongly() -> None:
-    """`CALLERSIDE_FAULTS` draws so many of each kind (6: some 1,500), a seed of one's own too."""
-    seed = int(os.environ.get("CALLERSIDE_SEED", random.randrange(1 << 30)))
-    each = int(os.environ.get("CALLERSIDE_FAULTS", "1"))
+    """`CALLERSIDE_FAULTS` draws so many of each kind (6: some 1,500), `CALLERSIDE_SEED` others.
+
+    The limit is one of 1,500. A few hundred drawn anew each time would now and then be over it by
+    chance: so the same are drawn, where none are asked for.
+    """
+    seed = int(os.environ.get("CALLERSIDE_SEED", "11"))
+    each = int(os.environ.get("CALLERSIDE_FAULTS", "3"))
     sent = [at_8_khz(as_samples(answer), 24_000) for answer in answers()]
     faults = list(random_faults(np.random.default_rng(seed), each))
     wrong = [fault for fault in faults if is_wrong(fault, sent[fault.answer])]

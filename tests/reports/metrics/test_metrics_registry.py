@@ -12,7 +12,7 @@ from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.heard_call import hear
 from callerside.reports.metrics.metrics import measure_called
-from callerside.reports.metrics.registry import METRICS, Metric
+from callerside.reports.metrics.registry import _ALL, METRICS, Metric
 from callerside.reports.verdict.budget import default_limits, parse_limits
 
 UNITS = {"ms": "ms", "hz": "Hz"}
@@ -31,6 +31,10 @@ def full() -> CallEvidence:
 def _mark(source: Source, name: str, fields: Mapping[str, object]) -> Mark:
     assert_declared(source, name, fields)
     return Mark(at_ns=1 << 60, source=source, call="synthetic", name=name, fields=fields)
+
+
+def test_no_metric_is_declared_twice() -> None:
+    assert len(METRICS) == len(_ALL)
 
 
 def test_every_function_measures_the_metrics_that_name_it_and_no_others(

@@ -126,7 +126,7 @@ class StackModule:
         """Make what `deal_with` needs; the library is there."""
 
     def deal_with(self, message: int) -> bool:
-        """A message (`pjsip_rx_data *`); answers whether nothing else is to be done about it."""
+        """A message (`pjsip_rx_data *`); returns whether nothing else is to be done about it."""
         raise NotImplementedError
 
     def describe(self, message: int) -> bytes:

@@ -144,7 +144,7 @@ MediaStart = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, Pointer, Pointer, Pointer,
 Destroy = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer)
 
 OnPacket = Callable[[bytes, bytes, int], bool]
-"""Told of a packet: its bytes, its source (`pj_sockaddr`), and when it came in. Answers whether the
+"""Told of a packet: its bytes, its source (`pj_sockaddr`), and when it came in. Returns whether the
 socket is to send there from now on, as `Stream.deliver` does."""
 
 
@@ -215,7 +215,7 @@ class Stream:
         self._fetch()  # the first one is never heard: what came before it is thrown away
 
     def deliver(self, packet: bytes, source: bytes) -> bool:
-        """Give the stream a packet; answers whether it wants to send to its source from now on."""
+        """Give the stream a packet; returns whether it wants to send to its source from now on."""
         arrival = Arrival(
             user_data=self._user_data,
             packet=ctypes.cast(ctypes.c_char_p(packet), Pointer),
