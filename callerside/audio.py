@@ -78,8 +78,9 @@ def to_samples(pcm: bytes) -> Samples:
 
 def to_bytes(wave: NDArray[Any]) -> bytes:
     """An array in units of int16 as PCM bytes: rounded, and clipped to the range."""
-    clipped: NDArray[Any] = np.clip(np.rint(wave), -32768, 32767)
-    return clipped.astype("<i2").tobytes()
+    rounded: NDArray[Any] = np.rint(wave)
+    rounded.clip(-32768, 32767, out=rounded)
+    return rounded.astype("<i2").tobytes()
 
 
 def level_dbfs(samples: NDArray[Any]) -> float:

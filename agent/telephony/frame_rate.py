@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.audio import to_bytes, to_samples
+from callerside.audio import BYTES_PER_SAMPLE, to_bytes, to_samples
 
 DELAY_MS = 1.8
 """Of a stream whose rate is changed, at most."""
@@ -30,18 +30,23 @@ class FrameRate:
         self._step = from_hz // common
         self._phases = _phases(from_hz, to_hz, self._step, to_hz // common).astype(np.float32)
         self._before: NDArray[Any] = np.zeros(len(self._phases) - 1, dtype=np.float32)
+        self._is_silent = True
+        """Whether `_before` is: then silence becomes silence, which most frames of a call are."""
 
     def convert(self, frame: bytes) -> bytes:
         """The next frame at the new rate."""
+        taps, phases = self._phases.shape
+        count = (len(frame) // BYTES_PER_SAMPLE - 1) // self._step + 1
+        is_silent = frame == bytes(len(frame))
+        if is_silent and self._is_silent:
+            return bytes(count * phases * BYTES_PER_SAMPLE)
         samples = np.concatenate((self._before, to_samples(frame)), dtype=np.float32)
         self._before = samples[-len(self._before) :]
+        self._is_silent = is_silent and not self._before.any()
         # As `sliding_window_view(samples, taps)[::step]`, in a tenth of its time.
-        taps, stride = len(self._phases), samples.itemsize
+        stride = samples.itemsize
         windows: NDArray[np.float32] = np.ndarray(
-            ((len(samples) - taps) // self._step + 1, taps),
-            np.float32,
-            samples,
-            strides=(self._step * stride, stride),
+            (count, taps), np.float32, samples, strides=(self._step * stride, stride)
         )
         return to_bytes((windows @ self._phases).ravel())
 

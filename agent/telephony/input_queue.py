@@ -63,13 +63,25 @@ class InputQueue:
         self._post(item, behind=1)
 
     def put(self, item: LegInput) -> None:
-        """The same for what comes while `deliver` is about to be called."""
-        self._post(item, behind=_MAX_WAITING)
+        """The same for what comes while `deliver` is about to be called; not for `FramePlayed`."""
+        with self._lock:
+            if len(self._waiting) < _MAX_WAITING or not isinstance(item, AudioReceived):
+                self._waiting.append(item)
+            else:
+                self.dropped_frames += 1
 
     def deliver(self) -> None:
         """Deliver what waits, now: on the loop's thread, and not within a leg's method."""
-        if self._waiting and self._on_input is not None:
-            self._deliver()
+        if not self._waiting or self._on_input is None:
+            return
+        with self._lock:
+            self._wake_is_due = False
+            batch, self._waiting = self._waiting, deque()
+        for item in batch:
+            try:
+                self._on_input(item)  # which may have been changed by the one before
+            except Exception:  # one broken input must not silence the call
+                _log.exception("sip_input_failed", input=type(item).__name__)
 
     def _post(self, item: LegInput, *, behind: int) -> None:
         """Wakes the loop where more wait than `behind`."""
@@ -101,17 +113,6 @@ class InputQueue:
 
     def _wake(self) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._deliver)
+            self._loop.call_soon_threadsafe(self.deliver)
         except RuntimeError:  # the loop is closed: the process is on its way out
             _log.debug("sip_input_after_loop")
-
-    def _deliver(self) -> None:
-        with self._lock:
-            self._wake_is_due = False
-            batch, self._waiting = self._waiting, deque()
-        for item in batch:
-            assert self._on_input is not None  # noqa: S101 - only a started inbox wakes
-            try:
-                self._on_input(item)  # which may have been changed by the one before
-            except Exception:  # one broken input must not silence the call
-                _log.exception("sip_input_failed", input=type(item).__name__)

@@ -15,7 +15,7 @@ No I/O: packets and the time go in, packets and gaps come out. Any engine can st
 
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from callerside.clock import NS_PER_MS, NS_PER_S
 
@@ -48,8 +48,7 @@ _NEVER_NS = 1 << 62
 Body = TypeVar("Body")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Packet(Generic[Body]):
+class Packet(NamedTuple, Generic[Body]):
     """One packet, as far as it matters here.
 
     `sequence` and `timestamp` count modulo 2^16 and 2^32. `duration` is in the timestamp's units;
@@ -112,6 +111,8 @@ class JitterBuffer(Generic[Body]):
     @property
     def due_ns(self) -> int:
         """When `expire` has something to do, unless a packet comes before."""
+        if not self._held:
+            return self._pause_ns
         return min(self._pause_ns, self._missing_since_ns + self.wait_ns)
 
     @property
@@ -125,23 +126,18 @@ class JitterBuffer(Generic[Body]):
         return min((at_ns for _, at_ns in self._held.values()), default=_NEVER_NS)
 
     def put(self, packet: Packet[Body], now_ns: int) -> Released[Body]:
-        """A packet came; returns what can be handed on, in order."""
-        flushed: Released[Body] = []
-        ahead = _signed(packet.sequence - self._next_sequence, 16)
-        if packet.source != self._source or abs(ahead) > _MAX_STEP:
-            flushed = self._begin_anew(packet)
-        elif ahead < 0:
-            self._note_late(packet.sequence, now_ns)
-            return flushed
-        elif ahead == 0 and self._held:
-            self._learn(now_ns - self._missing_since_ns)
-        self._held.setdefault(packet.sequence, (packet, now_ns))
-        released = self._release(now_ns)
-        if packet.duration:
-            self._heard_ns = now_ns
-            self._pause_ns = now_ns + PAUSE_NS
-            self._told_ns = 0
-        return flushed + released
+        """A packet came; returns what can be handed on, in order.
+
+        On a calm line that is always the packet, and nothing needs to be sorted.
+        """
+        expected = (self._source, self._next_sequence, self._next_timestamp)
+        if self._held or not packet.duration or packet[:3] != expected:
+            return self._sort_in(packet, now_ns)
+        self._next_sequence = (packet.sequence + 1) & _SEQUENCES
+        self._next_timestamp = (packet.timestamp + packet.duration) & _TIMESTAMPS
+        self._made_up, self._is_missing = 0, False
+        self._heard_ns, self._pause_ns, self._told_ns = now_ns, now_ns + PAUSE_NS, 0
+        return [packet]
 
     def expire(self, now_ns: int) -> Released[Body]:
         """Time has passed; returns what is handed on because of it."""
@@ -162,6 +158,25 @@ class JitterBuffer(Generic[Body]):
         """Nothing is sent from now on, as is known: its silence is told at once."""
         self._heard_ns, self._told_ns = now_ns, 0
         self._pause_ns = now_ns + FRAME_NS
+
+    def _sort_in(self, packet: Packet[Body], now_ns: int) -> Released[Body]:
+        """One that may be another than the next."""
+        flushed: Released[Body] = []
+        ahead = _signed(packet.sequence - self._next_sequence, 16)
+        if packet.source != self._source or abs(ahead) > _MAX_STEP:
+            flushed = self._begin_anew(packet)
+        elif ahead < 0:
+            self._note_late(packet.sequence, now_ns)
+            return flushed
+        elif ahead == 0 and self._held:
+            self._learn(now_ns - self._missing_since_ns)
+        self._held.setdefault(packet.sequence, (packet, now_ns))
+        released = self._release(now_ns)
+        if packet.duration:
+            self._heard_ns = now_ns
+            self._pause_ns = now_ns + PAUSE_NS
+            self._told_ns = 0
+        return flushed + released
 
     def _begin_anew(self, packet: Packet[Body]) -> Released[Body]:
         """Another stream; what waits of the old one has nothing more to wait for."""

@@ -125,4 +125,9 @@ def reported(callback: str) -> Iterator[None]:
     try:
         yield
     except Exception:  # whatever it is, the other calls of this process must live
-        _log.exception("sip_callback_failed", callback=callback)
+        log_failure(callback)
+
+
+def log_failure(callback: str) -> None:
+    """The same for a callback that is too frequent for a context: to be called where it failed."""
+    _log.exception("sip_callback_failed", callback=callback)

@@ -270,6 +270,8 @@ class SipEndpoint:
         """Packets of RTP have arrived."""
         self._is_polling = True
         self.stack.poll_media()
+        for leg in tuple(self.legs):
+            leg.deliver()  # before all else that may be due
         self._finish_poll(time.monotonic_ns())
 
     def _on_timer(self) -> None:

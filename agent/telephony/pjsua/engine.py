@@ -1,6 +1,7 @@
 """PJSUA2 as an engine: see `telephony.engine`."""
 
 from collections.abc import Callable
+from functools import cache
 
 from callerside.agent.telephony.engine import (
     PROFILES,
@@ -12,6 +13,8 @@ from callerside.agent.telephony.interface import CallLeg
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.dialling import PjsuaDialler
 from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
+from callerside.agent.telephony.pjsua.native.media import functions
+from callerside.agent.telephony.pjsua.native.self_test import check
 
 
 class PjsuaEngine:
@@ -37,11 +40,13 @@ class PjsuaEngine:
         return PjsuaDialler(options)
 
 
+@cache
 def engine() -> Engine:
-    """The engine, if it can be used.
+    """The engine, if it can be used: that is tried, once in a process.
 
     Raises:
         ImportError: the bindings cannot be loaded.
         SipError: they are not those that this was written for; says which are.
     """
+    check(functions())
     return PjsuaEngine()

@@ -103,6 +103,8 @@ class SipLeg:
         """Of an incoming call, as the stack has it."""
         self._host = host
         self._inputs = host.new_input_queue()
+        self.deliver = self._inputs.deliver
+        """Tell what has come."""
         self._media = LegMedia(
             self._inputs,
             host.stack.pacer,
@@ -181,7 +183,7 @@ class SipLeg:
         key = self._keys.due(now_ns)
         if key is not None:
             self._send_keys(key, "info")
-        self._inputs.deliver()
+        self.deliver()
 
     def check(self, now_ns: int) -> None:
         """End the call if its other side has sent no RTP for too long."""

@@ -8,7 +8,7 @@ nobody who counts time in audio (a voice detector, a recording) loses it.
 import struct
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnHeard, OnLeft
@@ -74,11 +74,11 @@ class LegMedia:
         self._held = False
         self._conceals = conceals
         self._concealer: Concealer | None = None
-        self._decoder_rate: Callable[[bytes], bytes] = _as_it_is
-        self._encoder_rate: Callable[[bytes], bytes] = _as_it_is
+        self._decoder_rate = self._encoder_rate = _rate(rate_hz, rate_hz)
         self._heard, self._said = bytearray(), bytearray()
         """Parts of frames, at the codec's rate: where its packets are no multiples of 20 ms."""
-        self._packet_bytes = 0
+        self._frame_bytes = self._packet_bytes = 0
+        """At the codec's rate."""
 
     @property
     def is_live(self) -> bool:
@@ -121,6 +121,7 @@ class LegMedia:
             self._heard.clear()
             self._said.clear()
         self._codec_hz, self._payload_type = codec_hz, payload_type
+        self._frame_bytes = codec_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
         if stream is not self._stream:
             self._packet_bytes = codec_hz * packet_ms // 1000 * BYTES_PER_SAMPLE
             stream.open(codec_hz * packet_ms // 1000, max(1, packet_ms // piece_ms))
@@ -201,15 +202,21 @@ class LegMedia:
 
     def _hear(self, pcm: bytes, at_ns: int, *, came: bool) -> None:
         """Whole frames of what has been decoded become inputs."""
-        heard = self._heard
-        heard += pcm
-        size = self._codec_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
-        while len(heard) >= size:
-            frame = self._decoder_rate(bytes(heard[:size]))
-            del heard[:size]
+        is_whole = len(pcm) == self._frame_bytes and not self._heard
+        for piece in (pcm,) if is_whole else self._whole_frames(pcm):
+            frame = self._decoder_rate(piece) if self._decoder_rate else piece
             if self._on_heard is not None:
                 self._on_heard(frame, at_ns if came else None)
             self._inputs.put(AudioReceived(pcm=frame, at_ns=at_ns))
+
+    def _whole_frames(self, pcm: bytes) -> Sequence[bytes]:
+        """Of what has been decoded; the rest waits."""
+        heard, size = self._heard, self._frame_bytes
+        heard += pcm
+        whole = len(heard) - len(heard) % size
+        frames = [bytes(heard[start : start + size]) for start in range(0, whole, size)]
+        del heard[:whole]
+        return frames
 
     def send(self, at_ns: int) -> None:
         """See `pacer.Paced`; its `FramePlayed` is reported before a `clear` can be answered."""
@@ -220,7 +227,7 @@ class LegMedia:
                 if self._stream is not None and not self._held:
                     pcm, played = self._playout.read(self._frame_samples)
                 self._leave(pcm, played, at_ns)
-            said += self._encoder_rate(pcm)
+            said += self._encoder_rate(pcm) if self._encoder_rate else pcm
         if self._stream is not None:
             self._stream.put(bytes(said[: self._packet_bytes]))
         del said[: self._packet_bytes]
@@ -251,10 +258,6 @@ def _described(packet: bytes, source: bytes, at_ns: int, payload_type: int) -> P
     )
 
 
-def _rate(from_hz: int, to_hz: int) -> Callable[[bytes], bytes]:
-    """What changes frames from one rate to the other."""
-    return _as_it_is if from_hz == to_hz else FrameRate(from_hz, to_hz).convert
-
-
-def _as_it_is(pcm: bytes) -> bytes:
-    return pcm
+def _rate(from_hz: int, to_hz: int) -> Callable[[bytes], bytes] | None:
+    """What changes frames from one rate to the other, if they are two."""
+    return None if from_hz == to_hz else FrameRate(from_hz, to_hz).convert

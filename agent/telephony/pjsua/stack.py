@@ -37,7 +37,6 @@ from callerside.agent.telephony.pjsua.native.media import (
     Timers,
     functions,
 )
-from callerside.agent.telephony.pjsua.native.self_test import check
 from callerside.agent.telephony.pjsua.native.tcp_listener import TcpListener
 from callerside.agent.telephony.pjsua.readers import Readers
 
@@ -165,8 +164,11 @@ class Stack:
         library = functions()
         self._bridge = Bridge(library)
         self._timers = Timers(library)
-        self._sockets = MediaSockets(library, self.readers.add_media, self.readers.remove_media)
-        check(library, self._sockets)
+        endpoint = library.pjsua_get_pjmedia_endpt()
+        self._sockets = MediaSockets(
+            library, endpoint, self.readers.add_media, self.readers.remove_media
+        )
+        self._sockets.take_over()
 
     def _register_pacer(self) -> None:
         self._endpoint.libRegisterThread("pacer")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from callerside.agent.telephony.frame_rate import DELAY_MS, FrameRate
-from callerside.audio import level_dbfs, to_samples, tone
+from callerside.audio import level_dbfs, silence, to_samples, tone
 
 
 def frames(pcm: bytes, rate_hz: int) -> list[bytes]:
@@ -50,3 +50,13 @@ def test_frames_join_without_a_seam() -> None:
     rate = FrameRate(16_000, 24_000)
     whole = FrameRate(16_000, 24_000).convert(pcm)
     assert b"".join(rate.convert(frame) for frame in frames(pcm, 16_000)) == whole
+
+
+def test_silence_after_sound_ends_as_it_would_in_one_piece() -> None:
+    """Also in frames that are shorter than the filter, whose end is still to be heard."""
+    pcm = silence(40, 16_000) + tone(997, 65, 16_000)[:-40] + silence(80, 16_000)
+    for frame in (640, 32, 8):  # bytes
+        rate = FrameRate(16_000, 24_000)
+        out = b"".join(rate.convert(pcm[at : at + frame]) for at in range(0, len(pcm), frame))
+        whole = FrameRate(16_000, 24_000).convert(pcm)
+        np.testing.assert_allclose(to_samples(out), to_samples(whole), atol=1)  # it may round

@@ -212,3 +212,30 @@ def test_what_waits_is_bounded() -> None:
     buffer.put(packet(0), 0)
     released = [item for n in range(2, 2 + MAX_HELD) for item in buffer.put(packet(n), 0)]
     assert len(released) == MAX_HELD + 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_is_handed_straight_on_leaves_the_buffer_as_if_it_had_been_sorted_in(
+    seed: int,
+) -> None:
+    """A line that is calm at times: lost, late, repeated packets, key presses, pauses, stalls."""
+    rng = random.Random(seed)
+    at_ns, frames, line = 0, 0, []
+    for n in range(500):
+        paused = rng.randrange(40) if rng.random() < 0.02 else 0
+        stalled_ns = rng.randrange(500 * NS_PER_MS) if rng.random() < 0.02 else 0
+        at_ns += FRAME_NS * (1 + paused) + stalled_ns
+        frames += 1 + paused
+        late_ns = rng.randrange(90 * NS_PER_MS) if rng.random() < 0.1 else 0
+        copies = rng.choices((0, 1, 2), (3, 95, 2))[0]
+        duration = 0 if rng.random() < 0.03 else FRAME
+        one = packet(n, duration=duration)._replace(timestamp=frames * FRAME)
+        line += [(at_ns + late_ns, one)] * copies
+    straight: JitterBuffer[int] = JitterBuffer(HZ, 0)
+    sorting: JitterBuffer[int] = JitterBuffer(HZ, 0)
+    for at_ns, one in sorted(line, key=lambda arrival: arrival[0]):
+        while straight.due_ns < at_ns:
+            due_ns = straight.due_ns
+            assert straight.expire(due_ns) == sorting.expire(due_ns)
+        assert straight.put(one, at_ns) == sorting._sort_in(one, at_ns)
+        assert vars(straight) == vars(sorting)

@@ -11,16 +11,18 @@ PJSUA2 offers none of this; PJMEDIA's exported functions and public structures d
 
 import ctypes
 import fcntl
+import socket
 import struct
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pjsua2
 
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.pjsua.call import reported
+from callerside.agent.telephony.pjsua.call import log_failure, reported
 from callerside.clock import NS_PER_S
 
 Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint
@@ -33,6 +35,15 @@ _FUNCTIONS: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
     ("pjsua_get_pjsip_endpt", Pointer, ()),
     ("pjsua_pool_create", Pointer, (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_size_t)),
     ("pj_pool_release", None, (Pointer,)),
+    ("pj_pool_create", Pointer, (Pointer, ctypes.c_char_p, *[ctypes.c_size_t] * 2, Pointer)),
+    ("pj_caching_pool_init", None, (Pointer, Pointer, ctypes.c_size_t)),
+    ("pj_caching_pool_destroy", None, (Pointer,)),
+    ("pj_init", ctypes.c_int, ()),
+    ("pj_shutdown", None, ()),
+    ("pj_log_get_level", ctypes.c_int, ()),
+    ("pj_log_set_level", None, (ctypes.c_int,)),
+    ("pjmedia_endpt_create2", ctypes.c_int, (Pointer, Pointer, Unsigned, Pointer)),
+    ("pjmedia_endpt_destroy2", ctypes.c_int, (Pointer,)),
     ("pjmedia_null_port_create", ctypes.c_int, (Pointer, *[Unsigned] * 4, Pointer)),
     ("pjmedia_port_get_frame", ctypes.c_int, (Pointer, Pointer)),
     ("pjmedia_port_put_frame", ctypes.c_int, (Pointer, Pointer)),
@@ -79,6 +90,7 @@ _MAX_PACKET_BYTES = 2_048
 
 _BRIDGE_RATE_HZ, _BRIDGE_SAMPLES = 8_000, 160
 _POOL_BYTES = 1_024
+_PORT_TRIES = 10
 
 
 class Text(ctypes.Structure):
@@ -127,6 +139,18 @@ class Arrival(ctypes.Structure):
     )
 
 
+class Delivery(ctypes.Structure):
+    """The same with bytes of ours in it."""
+
+    _fields_ = (
+        ("user_data", Pointer),
+        ("packet", ctypes.c_char_p),
+        ("size", ctypes.c_ssize_t),
+        ("source", ctypes.c_char_p),
+        ("switches_remote", ctypes.c_int),
+    )
+
+
 class TimeValue(ctypes.Structure):
     """`pj_time_val`."""
 
@@ -136,6 +160,7 @@ class TimeValue(ctypes.Structure):
 # What they call is short and takes no lock that another thread holds (`Stack.lock`): letting other
 # threads run meanwhile would cost more than they do.
 OnArrival = ctypes.PYFUNCTYPE(None, ctypes.POINTER(Arrival))
+OnDelivery = ctypes.PYFUNCTYPE(None, ctypes.POINTER(Delivery))
 OnControl = ctypes.PYFUNCTYPE(None, Pointer, Pointer, ctypes.c_ssize_t)
 Attach = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, ctypes.POINTER(Attachment))
 Detach = ctypes.PYFUNCTYPE(None, Pointer, Pointer)
@@ -195,8 +220,8 @@ class Stream:
         self.on_packet: OnPacket | None = None
         """Until somebody listens, packets go through the stream, and their audio nowhere."""
         self._library = library
-        self._user_data = attachment.user_data
-        self._deliver = OnArrival(attachment.on_rtp2)
+        self._delivery = Delivery(user_data=attachment.user_data)
+        self._deliver = OnDelivery(attachment.on_rtp2)
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
         self._frame_bytes = 0
@@ -216,23 +241,21 @@ class Stream:
 
     def deliver(self, packet: bytes, source: bytes) -> bool:
         """Give the stream a packet; returns whether it wants to send to its source from now on."""
-        arrival = Arrival(
-            user_data=self._user_data,
-            packet=ctypes.cast(ctypes.c_char_p(packet), Pointer),
-            size=len(packet),
-            source=ctypes.cast(ctypes.c_char_p(source), Pointer),
-        )
-        self._deliver(ctypes.byref(arrival))
-        return bool(arrival.switches_remote)
+        delivery = self._delivery
+        delivery.packet, delivery.size, delivery.source = packet, len(packet), source
+        delivery.switches_remote = 0
+        self._deliver(ctypes.byref(delivery))
+        return bool(delivery.switches_remote)
 
     def drain(self) -> bytes:
         """All whole frames that it has decoded, or can: 16-bit samples at the codec's rate."""
         if not self._frame_bytes:
             return b""
-        frames = []
-        while self._waiting() >= self._pieces:
-            frames.append(self._fetch())
-        return b"".join(frames)
+        self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
+        pcm = b""
+        for _ in range(self._state[JITTER_SIZE_WORD] // self._pieces):
+            pcm += self._fetch()
+        return pcm
 
     def _fetch(self) -> bytes:
         self._incoming.type = AUDIO
@@ -249,44 +272,44 @@ class Stream:
         self._outgoing.size = self._frame_bytes
         self._library.pjmedia_port_put_frame(self._port, ctypes.byref(self._outgoing))
 
-    def _waiting(self) -> int:
-        self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
-        return int(self._state[JITTER_SIZE_WORD])
-
 
 class MediaSockets:
     """Stands between PJMEDIA's UDP sockets and its streams, in all of the process.
 
+    Args:
+        library: see `functions`.
+        endpoint: PJMEDIA's.
+        on_open: told the system's number of a socket that has packets to be waited for.
+        on_close: told that it has none any more: before it is closed.
+
     They have a table of their own (`pj_ioqueue_t`), apart from SIP's, and no thread that waits for
     what comes: that is the business of whoever calls `poll`.
-
-    `on_open` and `on_close` are told the system's number of a socket that has packets to be waited
-    for, and that it has none any more: before it is closed.
     """
 
     def __init__(
         self,
         library: ctypes.PyDLL,
+        endpoint: int,
         on_open: Callable[[int], None],
         on_close: Callable[[int], None],
     ) -> None:
         self._library = library
-        endpoint = library.pjsua_get_pjmedia_endpt()
+        self._endpoint = endpoint
         self._table = library.pjmedia_endpt_get_ioqueue(endpoint)
         library.pjmedia_endpt_stop_threads(endpoint)  # PJSUA starts one, whatever it is told
-        self._at_once = TimeValue(0, 0)
+        self.poll: Callable[[], object] = partial(
+            library.pj_ioqueue_poll, self._table, ctypes.byref(TimeValue(0, 0))
+        )
+        """Take what has come; `Stream.on_packet` is called within."""
         self._on_open, self._on_close = on_open, on_close
         self._streams: dict[int, Stream] = {}
         """By what their sockets know of them."""
         self._on_arrival = OnArrival(self._arrived)
         self._replaced = (Attach(self._attach), Detach(self._detach))
 
-    def poll(self) -> None:
-        """Take what has come; `Stream.on_packet` is called within."""
-        self._library.pj_ioqueue_poll(self._table, ctypes.byref(self._at_once))
-
-    def take_over(self, transport: int) -> None:
-        """Stand there from now on: `transport` is any socket of PJMEDIA's, for the table is one."""
+    def take_over(self) -> None:
+        """Stand there from now on."""
+        transport, _ = open_socket(self._library, self._endpoint)  # any: all have the one table
         table = Pointer.from_address(transport + OPERATIONS_AT).value
         assert table is not None  # noqa: S101 - tried by `self_test`
         self._get_info = operation(table, GET_INFO, GetInfo)
@@ -295,6 +318,7 @@ class MediaSockets:
         for place, replaced in zip((ATTACH, DETACH), self._replaced, strict=True):
             address = ctypes.cast(replaced, Pointer).value
             Pointer.from_address(table + place * ctypes.sizeof(Pointer)).value = address
+        operation(table, DESTROY, Destroy)(transport)
 
     def stream(self, address: int) -> Stream:
         """The stream at an address, which is attached to its socket."""
@@ -318,7 +342,7 @@ class MediaSockets:
         self._detach_there(transport, user_data)
 
     def _arrived(self, arrival: Any) -> None:
-        with reported("packet"):
+        try:
             arrived = arrival.contents
             stream = self._streams.get(arrived.user_data)
             if stream is None or not 0 < arrived.size <= _MAX_PACKET_BYTES:
@@ -331,6 +355,8 @@ class MediaSockets:
             else:
                 at_ns = arrival_ns(stream.socket)
                 arrived.switches_remote = stream.on_packet(packet, source, at_ns)
+        except Exception:
+            log_failure("packet")
 
 
 class Bridge:
@@ -390,6 +416,25 @@ class Timers:
         self._library.pj_gettickcount(ctypes.byref(self._now))
         wait = (self._due.sec - self._now.sec) * 1000 + self._due.msec - self._now.msec
         return max(0, int(wait))
+
+
+def open_socket(library: ctypes.PyDLL, endpoint: int) -> tuple[int, int]:
+    """A media socket of our own (`pjmedia_transport *`), and its port."""
+    transport = Pointer()
+    for _ in range(_PORT_TRIES):  # the port for RTCP, the next one, may be taken
+        port = _free_port()
+        status = library.pjmedia_transport_udp_create3(
+            endpoint, socket.AF_INET, b"test", None, port, 0, ctypes.byref(transport)
+        )
+        if not status and transport.value is not None:
+            return transport.value, port
+    raise unavailable("no media socket can be made")
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def null_port(library: ctypes.PyDLL, pool: int) -> int:

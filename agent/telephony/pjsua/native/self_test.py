@@ -5,10 +5,12 @@ otherwise in memory. Reading past them would end the process in the middle of a 
 used here on objects of our own first, where it can be seen whether it says what it should.
 """
 
+import contextlib
 import ctypes
 import socket
 import struct
 import time
+from collections.abc import Iterator
 
 import pjsua2
 
@@ -16,21 +18,51 @@ from callerside.agent.telephony.pjsua.native import media
 
 _PATTERN = 0xA5A5A5A5
 _POOL_BYTES = 8_000
+_FACTORY_BYTES = 16_000
+"""Room for more than `pj_caching_pool` has."""
 _LOOPBACK = "127.0.0.1"
 _TRIES, _TRY_S = 100, 0.001
 
 
-def check(library: ctypes.PyDLL, sockets: media.MediaSockets) -> None:
-    """Try everything, then have `sockets` take over; after `libInit`, before `libStart`.
+def check(library: ctypes.PyDLL) -> None:
+    """Try everything, in a PJMEDIA of our own; before PJSUA is created in this process.
 
     Args:
         library: see `media.functions`.
-        sockets: what is to stand between sockets and streams.
 
     Raises:
         SipError: something is not as it should be; says what.
     """
-    pool = library.pjsua_pool_create(b"callerside-test", _POOL_BYTES, _POOL_BYTES)
+    with _own_media(library) as (endpoint, pool):
+        _check_layouts(library, pool)
+        _check_socket(library, endpoint)
+
+
+@contextlib.contextmanager
+def _own_media(library: ctypes.PyDLL) -> Iterator[tuple[int, int]]:
+    """An endpoint of PJMEDIA without threads, and memory; of either nothing is left."""
+    level = library.pj_log_get_level()
+    library.pj_log_set_level(0)  # it would print
+    library.pj_init()
+    factory = ctypes.create_string_buffer(_FACTORY_BYTES)
+    library.pj_caching_pool_init(factory, None, 0)
+    endpoint = media.Pointer()
+    pool = library.pj_pool_create(factory, b"callerside", _POOL_BYTES, _POOL_BYTES, None)
+    try:
+        library.pjmedia_endpt_create2(factory, None, 0, ctypes.byref(endpoint))
+        if endpoint.value is None:
+            raise media.unavailable("PJMEDIA does not start")
+        yield endpoint.value, pool
+    finally:
+        if endpoint.value is not None:
+            library.pjmedia_endpt_destroy2(endpoint)
+        library.pj_pool_release(pool)
+        library.pj_caching_pool_destroy(factory)
+        library.pj_shutdown()
+        library.pj_log_set_level(level)
+
+
+def _check_layouts(library: ctypes.PyDLL, pool: int) -> None:
     for what, holds in (
         ("the jitter buffer's state", _jitter_state(library, pool)),
         ("frames", _frames(library, pool)),
@@ -38,8 +70,6 @@ def check(library: ctypes.PyDLL, sockets: media.MediaSockets) -> None:
     ):
         if not holds:
             raise media.unavailable(f"{what} do not lie where they should")
-    _check_socket(library, sockets)
-    library.pj_pool_release(pool)
 
 
 def _jitter_state(library: ctypes.PyDLL, pool: int) -> bool:
@@ -70,10 +100,14 @@ def _frames(library: ctypes.PyDLL, pool: int) -> bool:
 
 
 def _new_stream(library: ctypes.PyDLL, pool: int) -> bool:
-    """What is written where the port should be is read there by the bindings."""
+    """What the bindings write as the port lies where it should; only then do we write there."""
     created = pjsua2.OnStreamCreatedParam()
-    port = media.null_port(library, pool)
     place = media.Pointer.from_address(int(created.this) + media.BRIDGE_PORT_AT)
+    for pattern in pjsua2.OnStreamCreatedParam(), pjsua2.OnStreamCreatedParam():
+        created.pPort = pattern.this
+        if place.value != int(pattern.this):
+            return False
+    port = media.null_port(library, pool)
     others = created.stream, created.streamIdx
     place.value = port
     created.destroyPort = True
@@ -81,20 +115,14 @@ def _new_stream(library: ctypes.PyDLL, pool: int) -> bool:
     return is_there and others == (created.stream, created.streamIdx)
 
 
-def _check_socket(library: ctypes.PyDLL, sockets: media.MediaSockets) -> None:
+def _check_socket(library: ctypes.PyDLL, endpoint: int) -> None:
     """A packet is sent to a media socket of our own; it must come to us with all that belongs."""
-    transport, port = media.Pointer(), _free_port()
-    endpoint = library.pjsua_get_pjmedia_endpt()
-    if library.pjmedia_transport_udp_create3(
-        endpoint, socket.AF_INET, b"test", None, port, 0, ctypes.byref(transport)
-    ):
-        raise media.unavailable("no media socket can be made")
-    assert transport.value is not None  # noqa: S101 - there is one
-    table = media.Pointer.from_address(transport.value + media.OPERATIONS_AT).value
-    if table is None or not _is_named(transport.value, b"test") or not _is_part(library, table):
+    sockets = media.MediaSockets(library, endpoint, _ignore, _ignore)
+    transport, port = media.open_socket(library, endpoint)
+    table = media.Pointer.from_address(transport + media.OPERATIONS_AT).value
+    if table is None or not _is_named(transport, b"test") or not _is_part(library, table):
         raise media.unavailable("media sockets do not lie where they should")
-    _check_packets(sockets, transport.value, table, port)
-    sockets.take_over(transport.value)
+    _check_packets(sockets, transport, table, port)
     media.operation(table, media.DESTROY, media.Destroy)(transport)
 
 
@@ -170,7 +198,5 @@ def _is_bound(number: int, port: int) -> bool:
         return False
 
 
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+def _ignore(_number: int) -> None:
+    """Nothing is to be waited for here."""

@@ -1,6 +1,6 @@
 """What is relied on in PJSUA2 is tried at start: a wrong layout is noticed, and said in a sentence.
 
-Each try is made in a process of its own: the library can be started once in the life of one.
+Each try is made in a process of its own, as its outcome is kept for the life of one.
 """
 
 import subprocess
@@ -8,27 +8,42 @@ import sys
 
 import pytest
 
-START = """
-import os, sys
+TRY = """
+from callerside.agent.telephony import engines
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.pjsua.native import media
-from callerside.agent.telephony.pjsua.stack import Stack
 {change}
 try:
-    Stack(SipOptions(transports=("udp",))).start()
+    engines.choose("pjsua2")
 except SipError as error:
     print(error)
 else:
-    print("started")
+    print("chosen")
+"""
+CHOOSE = """
+from callerside.agent.telephony import engines
+from callerside.agent.telephony.pjsua.native import media
+load = engines._load
+engines._load = lambda name: load(name) if name == "pjsua2" else object()
+engines.version = lambda _package: "1.0"
+{change}
+print(engines.resolve("auto"), "of", engines.sentence())
+"""
+START = """
+import asyncio, os, sys
+from callerside.agent.telephony.engines import choose
+from callerside.agent.telephony.options import SipOptions
+{change}
+asyncio.run(choose("pjsua2").answering(SipOptions(), print).start())
+print("started")
 sys.stdout.flush()
 os._exit(0)
 """
 
 
-def start(change: str = "") -> str:
+def run(script: str, change: str = "") -> str:
     done = subprocess.run(
-        [sys.executable, "-c", START.format(change=change)],
+        [sys.executable, "-c", script.format(change=change)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -38,7 +53,11 @@ def start(change: str = "") -> str:
 
 
 def test_the_installed_version_is_taken() -> None:
-    assert start() == "started"
+    assert run(TRY) == "chosen"
+
+
+def test_trying_it_leaves_nothing_behind_that_its_start_would_stumble_over() -> None:
+    assert run(START) == "started"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +72,13 @@ def test_the_installed_version_is_taken() -> None:
     ],
 )
 def test_what_lies_elsewhere_is_noticed(change: str, what: str) -> None:
-    told = start(change)
+    told = run(TRY, change)
     assert what in told
     assert "install pjsua2-python 2.15" in told
+
+
+def test_an_engine_that_is_refused_leaves_its_place_to_the_next() -> None:
+    assert run(CHOOSE).startswith("pjsua2 of SIP engines: pjsua2 1.0, baresip 1.0")
+    told = run(CHOOSE, "media.JITTER_SIZE_WORD = 7")
+    assert told.startswith("baresip of SIP engines: baresip 1.0; pjsua2 cannot be used: ")
+    assert "the jitter buffer's state do not lie where they should" in told
