@@ -7,7 +7,7 @@ use, a missing key).
 import argparse
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +38,7 @@ from callerside.agent.service.worker import run_worker
 from callerside.agent.telephony.engines import resolve, sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.loader import ToolError
+from callerside.announcements import Announcements
 from callerside.files import begin_in_utf8
 
 _log = structlog.get_logger(__name__)
@@ -211,7 +212,7 @@ def _serve(options: argparse.Namespace) -> int:
     if options.worker is not None:
         return asyncio.run(_run_one_of_several(options, settings, secrets))
     load_again = partial(_load, options.config, secrets)
-    announce = _say_closed if options.announce else None
+    announce = _announce_closed() if options.announce else None
     if settings.workers > 1:
         return asyncio.run(
             run_supervisor(settings, secrets, options.config, load_again, _say_ready, announce)
@@ -232,7 +233,7 @@ async def _run_one_of_several(
         secrets,
         load_again,
         on_ready=lambda at: _say_ready([at]),
-        on_timeline_closed=_say_closed if options.announce else None,
+        on_timeline_closed=_announce_closed() if options.announce else None,
         socket=options.socket,
     )
 
@@ -241,8 +242,8 @@ def _say_ready(addresses: Sequence[str]) -> None:
     print("ready", *addresses, flush=True)
 
 
-def _say_closed(timeline: Path) -> None:
-    print("closed", timeline, flush=True)
+def _announce_closed() -> Callable[[Path], None]:
+    return Announcements(lambda why: _log.warning("announcements_lost", error=why)).closed
 
 
 def _load(path: Path, secrets: Secrets) -> Settings:

@@ -6,6 +6,7 @@ and are its sub-packages: `callerside.agent` is agent/, `callerside.fakes` is fa
 
 __all__ = [
     "agent",
+    "announcements",
     "atomic_files",
     "audio",
     "audio_files",

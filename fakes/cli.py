@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
+from callerside.announcements import Announcements
 from callerside.audio_files import AudioFileError
 from callerside.fakes.recording.cassette import read_cassette
 from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
@@ -30,6 +31,8 @@ from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
 from callerside.files import begin_in_utf8
 from callerside.speech.synthesis import VoiceError
+
+log = logging.getLogger("callerside.fakes.cli")
 
 OVERVIEW = """\
 A fake server of the OpenAI Realtime API: it hears, takes turns and speaks, needs no key and costs
@@ -286,7 +289,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeRealtime:
-    on_closed = _say_closed if arguments.announce else None
+    on_closed = Announcements(_say_lost).closed if arguments.announce else None
     if arguments.recording is not None:
         recording = read_recording(arguments.recording)
         timing: Pace = arguments.timing or ("recorded" if recording.header.timed else "fast")
@@ -303,8 +306,8 @@ def _make_server(arguments: argparse.Namespace, options: ServerOptions) -> FakeR
     return FakeRealtime(script, options=options, on_closed=on_closed)
 
 
-def _say_closed(timeline: Path) -> None:
-    print("closed", timeline, flush=True)
+def _say_lost(why: str) -> None:
+    log.warning("announcements are lost: %s", why)
 
 
 def _record(arguments: argparse.Namespace) -> int:

@@ -35,8 +35,25 @@ def falls(match: ast.Match) -> bool:
     """Whether something that no case knows is passed over."""
     last = match.cases[-1]
     takes_all = isinstance(last.pattern, ast.MatchAs) and last.pattern.pattern is None
-    does_nothing = all(isinstance(line, ast.Pass) for line in last.body)
-    return not takes_all or last.guard is not None or does_nothing
+    return not takes_all or last.guard is not None or all(map(does_nothing, last.body))
+
+
+LOGGERS = {"log", "_log", "logging"}
+
+
+def does_nothing(line: ast.stmt) -> bool:
+    """Whether a line passes over what has led to it; to say so in a log is not enough."""
+    match line:
+        case ast.Pass() | ast.Continue():
+            return True
+        case ast.Return(value=value):
+            return value is None or ast.unparse(value) in ("None", "()", "[]", "{}")
+        case ast.Expr(value=ast.Constant()):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=logger))):
+            return ast.unparse(logger).rpartition(".")[2] in LOGGERS
+        case _:
+            return False
 
 
 def told_apart(test: ast.expr) -> str | None:
@@ -53,7 +70,8 @@ def ends_in_silence(chain: ast.If) -> bool:
     while len(chain.orelse) == 1 and isinstance(chain.orelse[0], ast.If):
         chain = chain.orelse[0]
         names.append(told_apart(chain.test))
-    return not chain.orelse and None not in names and len(names) > 1 and len(set(names)) == 1
+    silent = all(map(does_nothing, chain.orelse))  # as it is without an `else`
+    return silent and None not in names and len(names) > 1 and len(set(names)) == 1
 
 
 FALLING = """
@@ -75,6 +93,26 @@ CLOSED = (
 )
 
 
+NOTHING = (
+    *("pass", "...", "'as before'", "continue", "return", "return None", "return ()", "return []"),
+    *("log.warning('what is this?')", "self._log.debug('no %s', it)", "logging.info('')"),
+)
+
+
+@pytest.mark.parametrize("line", NOTHING)
+def test_the_rule_sees_a_line_that_does_nothing(line: str) -> None:
+    (match,) = ast.parse(PASSED_OVER.replace("pass", line)).body
+    assert isinstance(match, ast.Match)
+    assert falls(match)
+
+
+@pytest.mark.parametrize("line", ["return it", "return False", "g()", "x = ()", "raise E"])
+def test_the_rule_sees_a_line_that_does_something(line: str) -> None:
+    (match,) = ast.parse(PASSED_OVER.replace("pass", line)).body
+    assert isinstance(match, ast.Match)
+    assert not falls(match)
+
+
 @pytest.mark.parametrize(("text", "wrong"), [(FALLING, True), (PASSED_OVER, True), (CLOSED, False)])
 def test_the_rule_sees_a_match_that_falls(text: str, wrong: bool) -> None:
     (match,) = ast.parse(text).body
@@ -84,10 +122,10 @@ def test_the_rule_sees_a_match_that_falls(text: str, wrong: bool) -> None:
 
 def test_the_rule_sees_a_chain_that_ends_in_silence() -> None:
     text = "if isinstance(it, A):\n    f()\nelif isinstance(it, B):\n    g()\n"
-    (silent,), (closed,) = (ast.parse(one).body for one in (text, f"{text}else:\n    h()\n"))
-    assert isinstance(silent, ast.If)
-    assert isinstance(closed, ast.If)
-    assert [ends_in_silence(one) for one in (silent, closed)] == [True, False]
+    for end, wrong in (("", True), ("else:\n    ...\n", True), ("else:\n    h()\n", False)):
+        (chain,) = ast.parse(text + end).body
+        assert isinstance(chain, ast.If)
+        assert ends_in_silence(chain) == wrong
 
 
 def test_no_match_passes_over_what_it_does_not_know() -> None:

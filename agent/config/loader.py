@@ -92,7 +92,7 @@ def _with_environment(source: Source, env: Mapping[str, str]) -> Source:
         if keys[0] not in Settings.model_fields:
             continue  # somebody else's variable: tests and other commands have some of that prefix
         try:
-            value = Source(Path(name), parse(Path(name), env[name])).data
+            value = Source(Path(name), env[name], parse(Path(name), env[name])).data
         except YamlError as error:
             raise ConfigError(f"{name}: its value is not YAML: {error}") from None
         for key in reversed(keys):

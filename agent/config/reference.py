@@ -24,7 +24,8 @@ file: `CALLERSIDE_SIP__PORT=5070` is `sip.port`, two underscores step into a sec
 the environment only: `OPENAI_API_KEY`, and `CALLERSIDE_SIP_PASSWORD` where a registrar asks for it.
 
 `version: 2` says which version of these settings a file is written in; without it, that is 1. An
-older file goes on working, and the log says at the start what is called otherwise by now:
+older file goes on working, and the log says at the start what is called otherwise by now, or
+means nothing any more:
 `callerside migrate FILE` (of the harness) rewrites it, comments and order kept. A file of a newer
 version than this callerside knows is refused. The environment has the names of the newest version.
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from callerside.yaml import versions
 from callerside.yaml.source import Path_, Source
 
 _WORDS = {
@@ -72,6 +73,10 @@ def explain(error: ValidationError, source: Source, model: type[BaseModel]) -> l
             where = (*where, *(at_key if isinstance(at_key, tuple) else (at_key,)))
         of_key = details["type"] == "extra_forbidden" or isinstance(at_key, str)
         place = source.place(where, key=of_key)
+        if details["type"] == "extra_forbidden" and (became := source.became(where)):
+            whose = f" (the file says `version: {versions.NEWEST}`)" if place.line else ""
+            found.append((place, f'unknown key "{_name(where)}"; {became}{whose}'))
+            continue
         found.append((place, _sentence(details, source.data, where, schema)))
     return [f"{place}: {text}" for place, text in sorted(set(found))]
 

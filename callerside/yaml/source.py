@@ -25,6 +25,10 @@ class YamlError(ValueError):
     """A file that cannot be read; the message begins with file, line and column."""
 
 
+class SeveralDocumentsError(YamlError):
+    """A file that holds more than one document."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
     """A line and a column of a file, both from 1; or what is no file, as a variable: line 0."""
@@ -41,14 +45,16 @@ def parse(path: Path, text: str) -> yaml.Node | None:
     """The nodes of a YAML text; None if there is nothing in it.
 
     Raises:
-        YamlError: it is no YAML.
+        YamlError: it is no YAML; `SeveralDocumentsError`: it is more than one.
     """
     try:
         return yaml.compose(text, Loader=Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(path, *((mark.line + 1, mark.column + 1) if mark else (1, 1)))
-        raise YamlError(f"{place}: not YAML: {_in_words(error)}") from None
+        several = "another document" in (error.problem or "")
+        kind = SeveralDocumentsError if several else YamlError
+        raise kind(f"{place}: not YAML: {_in_words(error)}") from None
     except yaml.reader.ReaderError as error:
         place = place_in(path, text[: error.position])
         what = f"not YAML: a character that no text has: {error.character:#x}"
@@ -64,14 +70,20 @@ def _too_deep(path: Path) -> YamlError:
 
 @dataclass(frozen=True, slots=True)
 class OldKey:
-    """A key that a file has by a name it has no more; `span` is where that stands in the text."""
+    """A key that a file has by a name it has no more, or (`new` is None) that is gone altogether.
+
+    It is that of the pair of the mapping with this index.
+    """
 
     name: str
-    new: str
+    new: str | None
     place: Place
-    span: tuple[int, int]
+    mapping: yaml.MappingNode
+    index: int
 
     def __str__(self) -> str:
+        if self.new is None:
+            return f"{self.place}: {self.name} means nothing any more"
         return f"{self.place}: {self.name} is called {self.new} now"
 
 
@@ -79,19 +91,27 @@ class Source:
     """A file's data, and where its parts stand.
 
     Attributes:
+        text: the whole of the file, as it was when it was read.
         data: mappings, lists, strings, numbers, booleans and None.
-        old_keys: those that `todays` knows another name for, by which they are in the data.
+        old_keys: those that `todays` knows another name for, by which they are in the data, or
+            none (None), without which the data is.
+        became: what has become of a key that older files have at a path, as a part of a sentence;
+            empty if they have none there.
     """
 
     def __init__(
         self,
         path: Path,
+        text: str,
         root: yaml.Node | None,
         todays: Callable[[Path_], str | None] | None = None,
+        became: Callable[[Path_], str] = lambda _where: "",
     ) -> None:
         self.path = path
+        self.text = text
         self.old_keys: list[OldKey] = []
         self._todays = todays
+        self.became = became
         self._moved: dict[Path_, Path_] = {}
         self._below: Source | None = None
         self._values: dict[Path_, Place] = {}
@@ -181,17 +201,19 @@ class Source:
 
     def _read_mapping(self, node: yaml.MappingNode, where: Path_) -> dict[Hashable, Any]:
         data: dict[Hashable, Any] = {}
-        for key_node, value_node in node.value:
+        for index, (key_node, value_node) in enumerate(node.value):
             if key_node.tag == "tag:yaml.org,2002:merge":
                 what = "<<: mappings are not merged here; write the keys out"
                 raise self.error(self._place(key_node), what)
             place, key = self._place(key_node), self._scalar(key_node)
             if not isinstance(key, (str, int, float)):
                 raise self.error(place, f"a key is a word, not {key!r}")
-            if self._todays and (new := self._todays((*where, str(key)))):
-                span = key_node.start_mark.index, key_node.end_mark.index
-                self.old_keys.append(OldKey(str(key), new, place, span))
-                key = new
+            today = self._todays((*where, str(key))) if self._todays else str(key)
+            if today != str(key):
+                self.old_keys.append(OldKey(str(key), today, place, node, index))
+                if today is None:
+                    continue
+                key = today
             if key in data:
                 first = self._keys[(*where, str(key))]
                 raise self.error(place, f"{key} stands here and in line {first.line}")

@@ -38,6 +38,11 @@ def measure(evidence: CallEvidence) -> Measured:
     return Measured(call.audible, call.turns, call.answers, measurements, unmeasured)
 
 
+def nothing_measured() -> Measured:
+    """What is said of a call that cannot be measured: of every metric, why there is none."""
+    return Measured(AudibleSegments([], [], None, []), [], [], [], [*_unmeasured([], [])])
+
+
 def _unmeasured(
     measurements: Sequence[Measurement], why: Sequence[Unmeasured]
 ) -> Iterator[Unmeasured]:

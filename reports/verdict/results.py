@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from callerside.reports.evidence import CallEvidence, CallInfo, EvidenceError, Verdict
-from callerside.reports.metrics.metrics import Measured, measure
+from callerside.reports.metrics.metrics import Measured, measure, nothing_measured
 from callerside.reports.verdict.budget import Judged, judge, judge_percentiles, limits_for
 from callerside.reports.verdict.calibration import Calibration, to_data
 from callerside.reports.verdict.summary import Summary, summary_of
@@ -92,6 +92,17 @@ def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -
     verdict, detail = _verdict(evidence.info.verdict, evidence.info.detail, judged)
     return CallResult(
         evidence=evidence, measured=measured, judged=judged, verdict=verdict, detail=detail
+    )
+
+
+def unmeasured_call(info: CallInfo) -> CallResult:
+    """A call of which nothing can be read or measured, with the verdict that is in `info`."""
+    return CallResult(
+        evidence=CallEvidence(info=info, marks=[]),
+        measured=nothing_measured(),
+        judged=[],
+        verdict=info.verdict,
+        detail=info.detail,
     )
 
 

@@ -1,8 +1,8 @@
 """`callerside migrate`: files of an older version, written in the newest.
 
 Scenarios, suites, settings and scripts are told apart by their first keys; what is none of them is
-left alone in a folder, and refused by its name. Links are not followed: what they lead to may be
-anywhere, and is migrated where it is.
+left alone in a folder, and refused by its name. What cannot be used is not rewritten. Links are not
+followed: what they lead to may be anywhere, and is migrated where it is.
 """
 
 import argparse
@@ -10,14 +10,22 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import assert_never
 
+import yaml
+
+from callerside.agent.config.loader import ConfigError
+from callerside.agent.config.loader import load as load_settings
 from callerside.agent.config.settings import Settings
 from callerside.atomic_files import write_atomically
+from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Script
 from callerside.simulator.cli.common import Commands
-from callerside.simulator.scenario.suite import SHARED_KEYS, SUITE_FILE
+from callerside.simulator.scenario.loader import ScenarioError
+from callerside.simulator.scenario.loader import load_file as load_scenario
+from callerside.simulator.scenario.suite import SHARED_KEYS, SUITE_FILE, SuiteError, load_suite
 from callerside.yaml import reader
-from callerside.yaml.source import YamlError, parse
+from callerside.yaml.source import Loader, SeveralDocumentsError, YamlError, parse
 from callerside.yaml.versions import NEWEST, Kind, migrated
 
 EXIT_FINE, EXIT_OLD, EXIT_COULD_NOT = 0, 1, 2
@@ -31,8 +39,9 @@ def add_command(commands: Commands) -> None:
         "migrate",
         help="rewrite scenarios, settings and scripts of an older version",
         description=f"Rewrites scenarios, suites, settings and scripts as version {NEWEST} has "
-        "them. Only keys are renamed: comments, order and quoting stay. Exit code 2: some could "
-        "not be rewritten, and are named; the others are.",
+        "them. Only keys are renamed, or taken out if they mean nothing any more: comments, order "
+        "and quoting stay. Exit code 2: some cannot be used or rewritten, and are named; the "
+        "others are.",
     )
     migrate.add_argument("paths", type=Path, nargs="+", metavar="FILE|DIR")
     migrate.add_argument(
@@ -47,7 +56,7 @@ def _migrate(given: argparse.Namespace) -> int:
     for path in files:
         try:
             changes = _migrate_file(path, named=path in given.paths, check=given.check)
-        except YamlError as error:
+        except (YamlError, ConfigError, ScenarioError, ScriptError, SuiteError) as error:
             problems.append(str(error))
             continue
         except OSError as error:
@@ -86,6 +95,7 @@ def _migrate_file(path: Path, *, named: bool, check: bool) -> list[str]:
 
     Raises:
         YamlError: it cannot be read or migrated; or it was `named`, and is none of ours.
+        ConfigError, ScenarioError, ScriptError, SuiteError: it cannot be used.
         OSError: it cannot be written.
     """
     if path.is_symlink():
@@ -97,22 +107,54 @@ def _migrate_file(path: Path, *, named: bool, check: bool) -> list[str]:
             raise YamlError(f"{path}: neither a scenario or suite, nor settings, nor a script")
         return []
     new, changes = migrated(path, text, kind)
+    if changes:
+        _use(path, kind)
     if changes and not check:
         write_atomically(path, new.encode())
     return changes
+
+
+def _use(path: Path, kind: Kind) -> None:
+    """Load a file as it will be.
+
+    Raises:
+        ConfigError, ScenarioError, ScriptError, SuiteError: its mistakes.
+    """
+    match kind:
+        case "settings":
+            load_settings(path, {})
+        case "scenario" if path.name == SUITE_FILE:
+            load_suite(path)
+        case "scenario":
+            load_scenario(path)
+        case "script":
+            load_script(path)
+        case unknown:
+            assert_never(unknown)
 
 
 def _kind(path: Path, text: str) -> Kind | None:
     """What a file is, by its first keys; None if it is none of ours.
 
     Raises:
-        YamlError: it is no YAML.
+        YamlError: it is no YAML, or one of ours and something else.
     """
-    root = parse(path, text)
+    try:
+        return _kind_of(path, parse(path, text))
+    except SeveralDocumentsError:
+        if _kind_of(path, next(yaml.compose_all(text, Loader=Loader))) is None:
+            return None
+        raise
+
+
+def _kind_of(path: Path, root: yaml.Node | None) -> Kind | None:
     pairs = root.value if root is not None and isinstance(root.value, list) else []
     keys = {str(pair[0].value) for pair in pairs if isinstance(pair, tuple)} - {"version"}
-    if {"about", "steps"} <= keys or (path.name == SUITE_FILE and keys <= set(SHARED_KEYS)):
+    if {"about", "steps"} <= keys:
         return "scenario"
-    if keys and keys <= set(Settings.model_fields):
-        return "settings"
-    return "script" if keys and keys <= set(Script.model_fields) else None
+    if path.name == SUITE_FILE and (not keys or keys & set(SHARED_KEYS)):
+        return "scenario"
+    settings, script = keys & set(Settings.model_fields), keys & set(Script.model_fields)
+    if not settings and not script:
+        return None
+    return "settings" if len(settings) >= len(script) else "script"

@@ -11,7 +11,6 @@ from pathlib import Path
 from callerside.atomic_files import write_atomically
 from callerside.reports.evidence import (
     INFO,
-    CallEvidence,
     CallInfo,
     EvidenceError,
     Verdict,
@@ -20,7 +19,13 @@ from callerside.reports.evidence import (
 from callerside.reports.formats.write import write_page
 from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.calibration_file import kept
-from callerside.reports.verdict.results import CallResult, RunInfo, judge_call, under_info
+from callerside.reports.verdict.results import (
+    CallResult,
+    RunInfo,
+    judge_call,
+    under_info,
+    unmeasured_call,
+)
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.scenario.model import Scenario
@@ -117,7 +122,7 @@ def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
         detail=call.sentence,
         seed=call.planned.seed,
     )
-    return judge_call(CallEvidence(info=info, marks=[]))
+    return unmeasured_call(info)
 
 
 def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
@@ -136,7 +141,7 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
         connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
         seed=played.planned.seed,
         log=[line.strip() for line in log],
-        scenario=scenario.path.read_text(encoding="utf-8") if scenario.path else "",
+        scenario=scenario.text,
     )
 
 

@@ -243,6 +243,11 @@ class Scenario(Steps):
         return self._path
 
     @property
+    def text(self) -> str:
+        """The whole file, as it was when it was read; empty for what was made in code."""
+        return self._source.text if self._source else ""
+
+    @property
     def call_name(self) -> str:
         """The name as calls, their files and their pages have it."""
         return call_name_of(self._name)

@@ -41,11 +41,16 @@ def over_suite(scenario: Source) -> Source:
     path = scenario.path.parent / SUITE_FILE
     if not os.path.lexists(path):  # what is none must be reported, and not be taken for no suite
         return scenario
-    suite = _read(path)
+    suite = load_suite(path)
     return scenario.over(suite, merge(suite.data, scenario.data))
 
 
-def _read(path: Path) -> Source:
+def load_suite(path: Path) -> Source:
+    """A suite's data.
+
+    Raises:
+        SuiteError: its mistakes.
+    """
     try:
         source = reader.read(path, "scenario")
     except yaml_source.YamlError as error:

@@ -74,6 +74,8 @@ def test_the_same_word_elsewhere_and_in_a_new_file_stays(kind: Kind, text: str) 
         ("voice: a\r\nbeep: {}\r\n", "version: 2\r\nvoice: a\r\nbeep: {}\r\n"),
         ("voice: a\nversion: 1 # old\n", "voice: a\nversion: 2 # old\n"),
         ("? voice\n: a\n", "version: 2\n? voice\n: a\n"),
+        ("voice: a\rbeep: {}\r", "version: 2\rvoice: a\rbeep: {}\r"),
+        ("version: &v 1\nvoice: a\n", "version: &v 2\nvoice: a\n"),
         ("\ufeffvoice: a\n", "\ufeffversion: 2\nvoice: a\n"),
         ("&all\nvoice: a\n", "&all\nversion: 2\nvoice: a\n"),
     ],
@@ -108,6 +110,46 @@ def test_an_alias_is_rewritten_where_it_stands() -> None:
     new, changes = migrated(PATH, text, "settings")
     assert new == "version: 2\n" + text.replace("gap_ms", "interdigit_timeout_ms")
     assert len(changes) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "# a\nsip:\n  # b\n  clock_phase_ms: 5  # c\n  # d\n  port: 1\n",
+            "# a\nversion: 2\nsip:\n  # b\n  # d\n  port: 1\n",
+        ),
+        ("sip:\n  port: 1\n  clock_phase_ms:", "version: 2\nsip:\n  port: 1\n"),
+        ("sip:\n  clock_phase_ms: 5  # c\n", "version: 2\nsip:\n  {}  # c\n"),
+        ("sip: {clock_phase_ms: 5}\n", "version: 2\nsip: {}\n"),
+        ("sip: {clock_phase_ms: 5, port: 1}\n", "version: 2\nsip: {port: 1}\n"),
+        ("sip: {port: 1, clock_phase_ms: 5}\n", "version: 2\nsip: {port: 1}\n"),
+        (
+            "sip: {\r\n port: 1, # a\r\n clock_phase_ms: 5 }\r\n",
+            "version: 2\r\nsip: {\r\n port: 1, # a\r\n  }\r\n",
+        ),
+    ],
+)
+def test_a_key_that_means_nothing_any_more_is_not_read_and_taken_out(
+    text: str, expected: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_bytes(text.encode())
+    meant, said = load(path, {}), outdated(path)
+    assert said is not None
+    assert said.endswith(": clock_phase_ms means nothing any more")
+    new, changes = migrated(path, text, "settings")
+    assert (new, changes[0]) == (expected, said)
+    path.write_bytes(new.encode())
+    assert (load(path, {}), outdated(path)) == (meant, None)
+
+
+def test_a_key_that_is_gone_is_unknown_in_a_new_file_and_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yaml"
+    for text in ("version: 2\nsip: {clock_phase_ms: 5}\n", "beep: {clock_phase_ms: 5}\n"):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match='unknown key "clock_phase_ms"'):
+            load(path, {})
 
 
 def test_a_newer_file_is_refused_with_what_to_do_wherever_files_are_read(tmp_path: Path) -> None:
@@ -158,8 +200,28 @@ def test_a_variable_is_of_no_version_and_has_the_name_of_today(tmp_path: Path) -
     path.write_text("dtmf: {gap_ms: 700}\n")
     env = {"CALLERSIDE_DTMF__INTERDIGIT_TIMEOUT_MS": "800"}
     assert load(path, env).dtmf.interdigit_timeout_ms == 800
-    with pytest.raises(ConfigError, match=r'^CALLERSIDE_DTMF__GAP_MS: unknown key "gap_ms"'):
-        load(path, {"CALLERSIDE_DTMF__GAP_MS": "800"})
+    for name, became in (
+        ("DTMF__GAP_MS", "it is called interdigit_timeout_ms now"),
+        ("SIP__CLOCK_PHASE_MS", "it means nothing any more"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load(path, {f"CALLERSIDE_{name}": "8"})
+        key = name.partition("__")[2].lower()
+        assert str(caught.value) == f'CALLERSIDE_{name}: unknown key "{key}"; {became}'
+
+
+def test_an_old_name_in_a_new_file_is_told_with_its_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text("version: 2\nroutes: [{called: a, dtmf: {gap_ms: 700}}]\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert str(caught.value) == (
+        f'{path}:2:29: unknown key "gap_ms"; it is called interdigit_timeout_ms now '
+        "(the file says `version: 2`)"
+    )
+    path.write_text("version: 2\nabout: x\nsteps: [hang_up]\nagent: {dtmf: {gap_ms: 7}}\n")
+    with pytest.raises(ScenarioError, match=r"4:16: .*it is called interdigit_timeout_ms now"):
+        load_file(path)
 
 
 WORDS = st.text("abz é'\"#:-{}[]\\", max_size=12)

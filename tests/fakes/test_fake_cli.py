@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from agent_rig import fill_output
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
@@ -58,6 +59,26 @@ def test_it_announces_the_timelines_that_are_complete(tmp_path: Path) -> None:
         assert process.stdout.readline() == f"closed {out}/hotel.realtime.jsonl\n"
         assert read_timeline(out / "hotel.realtime.jsonl")[-1].name == "session_closed"
         assert (out / "hotel.heard.wav").exists()
+
+
+@pytest.mark.parametrize("reader", ["gone", "asleep"])
+def test_announcements_that_nobody_reads_hold_no_session_up(tmp_path: Path, reader: str) -> None:
+    """A reader that has gone, as `head -1` does, or a pipe that is full."""
+    with running("serve", "--timelines", str(tmp_path / "out"), "--announce") as (process, url):
+        assert process.stdout is not None
+        if reader == "gone":
+            process.stdout.close()
+        else:
+            fill_output(process.pid)
+        for _ in range(2):
+            with connect(url) as client:
+                client.recv(timeout=10)
+        process.terminate()
+        _, log = process.communicate(timeout=20)
+    assert process.returncode == 0, log
+    assert log.count("session closed") == 2
+    assert log.count("announcements are lost: ") == 1
+    assert "Traceback" not in log
 
 
 def test_it_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The agent and the fake Realtime server as real processes, worked from a test by plain calls."""
 
+import contextlib
 import json
 import os
 import signal
@@ -168,6 +169,17 @@ def fake_realtime(
         yield program.addresses[0]
     finally:
         program.close()
+
+
+def fill_output(pid: int) -> None:
+    """Fill the pipe that a process has as standard output, as if its reader slept for long."""
+    pipe = os.open(f"/proc/{pid}/fd/1", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(pipe, b"x" * 4096)
+    finally:
+        os.close(pipe)
 
 
 def until(is_true: Callable[[], object], what: str, within_s: float = WAIT_S) -> None:

@@ -99,6 +99,30 @@ def test_a_file_that_cannot_be_migrated_is_named_and_the_others_are(
     assert (tree / "scenarios/deep/old.yaml").read_text() == NEW
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "place", "what"),
+    [
+        ("agent.yml", "voice: ash\nbogus: 1\n", "2:1", 'unknown key "bogus"'),
+        ("agent.yml", "sip: {bogus: 1}\n", "1:7", 'unknown key "bogus"'),
+        ("agent.yml", "voice: ash\n---\nvoice: marin\n", "2:1", "a file holds one document"),
+        ("scenarios/suite.yaml", "caller: {}\nbogus: 1\n", "2:1", 'unknown key "bogus"'),
+        ("scenarios/deep/old.yaml", f"{OLD}bogus: 1\n", "7:1", 'unknown key "bogus"'),
+        ("script.yaml", "replies: []\nbogus: 1\n", "2:1", 'unknown key "bogus"'),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_and_left_as_it_is(
+    name: str, text: str, place: str, what: str, tree: Path, capsys: Output
+) -> None:
+    (tree / name).write_text(text)
+    (tree / "kubernetes.yaml").write_text("kind: A\n---\nkind: B\n")
+    assert main(["migrate", "."]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"{name}:{place}: ")
+    assert what in told
+    assert told.count("\n") == 1
+    assert (tree / name).read_text() == text
+
+
 def test_no_link_is_followed(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "old.yaml").write_text(OLD)

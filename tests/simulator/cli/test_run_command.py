@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -14,6 +14,9 @@ import pytest
 import soundfile
 
 from callerside.reports.evidence import CallEvidence, EvidenceError, load_evidence
+from callerside.reports.metrics import measures
+from callerside.reports.metrics.heard_call import HeardCall
+from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.simulator.cli.main import main
 
 ROOT = Path(__file__).parents[3]
@@ -72,6 +75,31 @@ def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
     assert verdicts() == {"good": "error", "other": "passed"}
     for name in ("index.html", "junit.xml", "summary.md", "calls/good/call.html"):
         assert "nobody can read that" in Path("out/latest", name).read_text(), name
+
+
+def test_a_metric_that_raises_is_the_error_of_its_call_alone(
+    callerside: Callerside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rightly = measures.setup
+
+    def setup(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
+        if call.evidence.info.name == "good":
+            raise RuntimeError("a bug in a metric")
+        yield from rightly(call)
+
+    monkeypatch.setattr(measures, "setup", setup)
+    assert run_virtual(callerside) == 2
+    assert verdicts() == {"good": "error", "other": "passed"}
+    assert "a bug in a metric" in Path("out/latest/calls/good/call.html").read_text()
+
+
+def test_a_metric_whose_function_is_missing_leaves_a_report(
+    callerside: Callerside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(measures, "setup")
+    assert run_virtual(callerside) == 2
+    assert verdicts() == {"good": "error", "other": "error"}
+    assert "has no attribute 'setup'" in Path("out/latest/summary.md").read_text()
 
 
 def test_a_limit_that_is_not_kept_is_exit_1(callerside: Callerside) -> None:

@@ -14,6 +14,7 @@ from callerside.simulator.lanes.planned_call import PlayedCall
 from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.evaluate import evaluate
 from callerside.simulator.runner.plan import plan
+from callerside.simulator.scenario.loader import load_file
 
 STEPS = "steps: [{expect: greeting}, hang_up]\n"
 
@@ -62,3 +63,24 @@ def test_a_caller_that_failed_keeps_its_own_sentence(tmp_path: Path) -> None:
         played(tmp_path, "never: [{state: LISTENING}]\n"), verdict="failed", detail="step 1: no"
     )
     assert evaluate(call, "virtual").sentence == "step 1: no"
+
+
+@pytest.mark.parametrize("changed_to", [None, "about: Another one.\nsteps: [hang_up]\n"])
+def test_a_call_keeps_the_text_that_was_played(tmp_path: Path, changed_to: str | None) -> None:
+    """Whatever has become of the file since: a cell of a matrix under a suite, as any other."""
+    text = f"about: Ümlauts.\nmatrix: {{caller.codec: [PCMU, G722]}}\n{STEPS}"
+    file, suite = tmp_path / "kept.yaml", tmp_path / "suite.yaml"
+    file.write_text(text, encoding="utf-8")
+    suite.write_text("tags: [shared]\n")
+    calls = plan(load_file(file), repeat=None, seed=3)
+    suite.unlink()
+    if changed_to is None:
+        file.unlink()
+    else:
+        file.write_text(changed_to)
+    lane = VirtualLane(calls, tmp_path / "out", lambda *_: None)
+    for planned in calls:
+        call = asyncio.run(lane.play(planned))
+        evaluated = evaluate(call, "virtual")
+        assert evaluated.verdict == "passed", evaluated.sentence
+        assert load_evidence(call.directory).info.scenario == text
