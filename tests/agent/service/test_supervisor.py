@@ -42,7 +42,7 @@ async def main(index, socket):
         print("x" * 10_000, flush=True)
     print(f"ready worker {index} {os.getpid()}", flush=True)
     if "announcing" in sys.argv:
-        print("y" * 10_000 + f"\\nclosed /work/a b-{index}.jsonl\\nready again", flush=True)
+        print("y" * 10_000 + f"\\nclosed /calls/a b-{index}.jsonl\\nready again", flush=True)
     waiting = loop.run_in_executor(None, sys.stdin.read)
     await asyncio.wait([asyncio.create_task(stop.wait()), waiting],
                        return_when=asyncio.FIRST_COMPLETED)
@@ -134,7 +134,7 @@ async def test_what_a_worker_announces_is_passed_on_and_the_rest_of_its_output_i
     running = start(2, "announcing")
     await running.all_ready()
     await running.until(lambda: len(running.closed) == 2)
-    assert set(running.closed) == {Path("/work/a b-0.jsonl"), Path("/work/a b-1.jsonl")}
+    assert set(running.closed) == {Path("/calls/a b-0.jsonl"), Path("/calls/a b-1.jsonl")}
     assert len(running.announced) == 1
 
 
