@@ -40,7 +40,6 @@ from callerside.simulator.lanes.sip.process_pair import (
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import synthesise
-from callerside.yaml.versions import NEWEST
 
 CALLS = 24
 CALL_LIMIT_S = 60.0
@@ -48,7 +47,6 @@ CALL_LIMIT_S = 60.0
 _PHRASE = "When do you open on Saturday?"
 _REPLY = "On a Saturday morning we are here from nine o'clock."
 _SCENARIO = {
-    "version": NEWEST,
     "about": "A responder whose behaviour is known to the sample.",
     "time_limit": "50s",
     "steps": [
