@@ -77,8 +77,8 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegm
             what is heard as energy counts beside them, where it is not they, nor the caller's echo.
     """
     known = _known_mouth(evidence)
-    mouth = _sounds(evidence, MOUTH) if known is None else known
-    heard = _sounds(evidence, EAR)
+    mouth = detected(evidence, MOUTH) if known is None else known
+    heard = detected(evidence, EAR)
     beep = _beep(heard)
     ear = sorted(
         [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
@@ -234,7 +234,8 @@ def longest_silence_ms(
     return longest_ns / NS_PER_MS, bound
 
 
-def _sounds(evidence: CallEvidence, channel: int) -> list[Sound]:
+def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
+    """What the detector hears in a channel of the recording, whatever else is known of it."""
     if not evidence.recorded:
         return []
     return [

@@ -245,7 +245,9 @@ def _scenario(call: CallResult) -> dict[str, Any]:
         "artifacts": {
             "page": f"{folder}/call.html",
             "timeline": f"{folder}/timeline.jsonl",
-            "recording": f"{folder}/call.wav" if call.evidence.recorded else None,
+            "recording": f"{folder}/{call.evidence.recording_file}"
+            if call.evidence.recorded
+            else None,
         },
     }
 

@@ -73,8 +73,8 @@ def test_unreadable_evidence_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match=r"call\.json: verdict: "):
         load_evidence(tmp_path)
     (tmp_path / "call.json").unlink()
-    (tmp_path / "call.wav").write_bytes(b"no sound")
-    with pytest.raises(EvidenceError, match=r"call\.wav: cannot be read as sound"):
+    (tmp_path / "call.flac").write_bytes(b"no sound")
+    with pytest.raises(EvidenceError, match=r"call\.flac: cannot be read as sound"):
         load_evidence(tmp_path)
     for told in (b"{}\n", b'{"at_ns":1,"source":"agent","call":"x","name":"y","fields":3}\n'):
         (tmp_path / "timeline.jsonl").write_bytes(told)
@@ -90,8 +90,10 @@ def test_unreadable_evidence_says_what_is_wrong(tmp_path: Path) -> None:
     [
         ("timeline.jsonl", 0.5, r"timeline\.jsonl: cut short"),
         ("timeline.jsonl", 0, r"timeline\.jsonl: an empty timeline"),
-        ("call.wav", 0.5, r"call\.wav: cut short: \d+ of \d+ bytes"),
-        ("server_sent.wav", 0.9, r"server_sent\.wav: cut short"),
+        ("call.flac", 0.5, r"call\.flac: cannot be read as sound: cut short"),
+        ("call.flac", 0.02, r"call\.flac: cannot be read as sound: cut short"),
+        ("call.flac", 0.9999, r"call\.flac: cannot be read as sound: cut short"),
+        ("server_sent.wav", 0.9, r"server_sent\.wav: cut short: \d+ of \d+ bytes"),
     ],
 )
 def test_half_of_the_evidence_of_a_call_is_not_judged(
