@@ -16,7 +16,6 @@ from rich.console import Console
 
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
-from callerside.reports.hearing import intelligibility
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall
