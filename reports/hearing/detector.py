@@ -13,11 +13,12 @@ are finer than a hop.
 """
 
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from callerside.reports.hearing import retrospect
 from callerside.reports.hearing.frame import HOP_MS, AnalysisFrame, Wave, end_of, onset_of
 from callerside.reports.hearing.noise_floor import NoiseFloor, opening_floor_dbfs
 from callerside.reports.hearing.tone_detector import BeepHeard, Tones, ToneTest
@@ -68,28 +69,20 @@ class Segment:
     hz: float | None = None
 
 
-def segments(
-    samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60, clean: bool = False
-) -> list[Segment]:
+def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Segment]:
     """Everything heard in a recording of one channel, in order, down to pauses of `hangover_ms`.
 
-    In a `clean` recording there is no noise at the beginning to be learnt from: it may begin with
-    speech.
+    Tones are found as a caller finds them who listens, speech as `retrospect` has it.
     """
-    floor_dbfs = None if clean else opening_floor_dbfs(samples, rate_hz)
+    floor_dbfs = opening_floor_dbfs(samples, rate_hz)
     detector = SpeechAndToneDetector(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
-    found = []
-    onset = 0
-    for heard in [*detector.feed(samples), *detector.finish()]:
-        match heard:
-            case BeepHeard():
-                found.append(Segment("beep", heard.onset, heard.end, heard.hz))
-            case SpeechStarted():
-                onset = heard.sample
-            case SpeechEnded():
-                found.append(Segment("speech", onset, heard.sample))
-            case unknown:
-                assert_never(unknown)
+    heard = [*detector.feed(samples), *detector.finish()]
+    found = [
+        Segment("beep", one.onset, one.end, one.hz) for one in heard if isinstance(one, BeepHeard)
+    ]
+    beside = [(one.start, one.end) for one in found]
+    spans = retrospect.spoken(samples, rate_hz, pause_ms=hangover_ms, beside=beside)
+    found += [Segment("speech", start, end) for start, end in spans]
     return sorted(found, key=lambda s: s.start)
 
 

@@ -1,0 +1,361 @@
+"""Where speech is in a recording that is over: looked at from both sides, and as a whole.
+
+A detector that listens while the call is up has heard nothing of what comes. Afterwards more can be
+known, and the definition of a beginning and an end (`active_level`) be kept to:
+
+1. **What is background.** Each 5 ms have a level in some twenty bands. The mean of how far these
+   are above the bands' quiet levels has two modes, background and speech (a mixture of two normal
+   distributions); from the frames of the lower one come each band's usual level and its spread, so
+   that music and babble, which vary, are as much background as a steady hum.
+2. **What stands out.** A frame's score is how far, in spreads, its bands are above the background.
+   Speech goes on, both ways, as long as the score is above nearly all of the background's.
+3. **Where it begins and ends.** The active level of an utterance by P.56 says which samples are
+   part of it. Where the background lies below these, they are looked up, and that is exact.
+   Where it lies above, the edge is the last 2.5 ms that stand out of it, the background made white:
+   what is fainter than the background is lost, and no detector finds it again.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from callerside.reports.hearing import active_level
+
+Samples = NDArray[np.int16]
+Wave = NDArray[Any]
+Flags = NDArray[np.bool_]
+Span = tuple[int, int]
+
+_HOP_MS = 5
+_WINDOW_MS = 16
+_SMOOTHED = 5  # hops
+_SPILLED = 4  # hops, by which a tone's window and smoothing widen it
+_BAND_EDGES_HZ = (*range(60, 1000, 125), *np.geomspace(1000, 7600, 12).tolist())
+_DEPTH_DB = 50.0  # below the loudest nothing is looked at: no sound is that far below its own level
+_SILENT_DBFS = -78.0  # of a whole frame: below is what codecs leave of silence
+_LEAST_DBFS = -55.0  # an utterance of a lower active level is none
+_LEAST_MS = 20  # must stand out clearly, for a region to be speech
+_LEAST_BACKGROUND_MS = 200
+_NO_CLICK_MS = 25
+_ROUNDS = 3
+_SOME = 800  # values tell two modes apart as well as all
+_STEPS = 20
+_KEPT_AWAY_MS = 60  # of speech: no background
+_NEAR_DB = 6.0
+_FLAT_MS = 2000
+_FLAT_DB = 3.0
+_SPREAD_DB = 1.0  # at least
+_MOST_SPREADS = 12.0
+_LEAST_SCORE = 1.0
+_ABOVE = 0.4  # of the way from the background's median score to its 97th percentile, beyond that
+_CLEARLY = 1.2
+_UTTERANCE_MS = 400
+_BESIDE_MS = 30
+_BLOCK_MS = 2.5
+_BLOCK_ABOVE = 1.5  # times what 97 % of the background's blocks have
+_EDGE_MS = 45
+_SPILL_MS = 12  # by so much a window and its smoothing widen a sound that none of its blocks show
+_ORDER = 12  # of the filter that whitens
+_LEARNT_FROM = 1 << 17  # samples
+_CHUNK_S = 60
+_FULL_SCALE = 32768.0
+
+
+def spoken(
+    samples: Samples, rate_hz: int, *, pause_ms: float, beside: Sequence[Span] = ()
+) -> list[Span]:
+    """The stretches of speech in a recording of one channel, that no pause of `pause_ms` parts.
+
+    Args:
+        samples: of one channel.
+        rate_hz: from 8000 up.
+        pause_ms: shorter ones are bridged.
+        beside: where there is something else (a tone): neither speech nor background.
+
+    Returns:
+        (first sample, the one after the last), in order.
+    """
+    if samples.size < _WINDOW_MS * rate_hz // 1000:
+        return []
+    found: list[Span] = []
+    chunk = _CHUNK_S * rate_hz
+    for start in range(0, samples.size, chunk):
+        # Each with what is around it, so that nothing is cut and short rests have a background.
+        low, high = max(0, start - chunk // 4), min(samples.size, start + chunk + chunk // 4)
+        inside = [(a - low, b - low) for a, b in beside if a < high and b > low]
+        for a, b in _Recording(samples[low:high], rate_hz, inside).spans():
+            if start <= a + low < start + chunk:
+                found.append((a + low, b + low))
+        if high == samples.size:
+            break
+    return _bridged(found, round(pause_ms * rate_hz / 1000))
+
+
+def _bridged(spans: Sequence[Span], pause: int) -> list[Span]:
+    merged: list[Span] = []
+    for first, past in sorted(spans):
+        if merged and first - merged[-1][1] <= pause:
+            merged[-1] = merged[-1][0], max(past, merged[-1][1])
+        else:
+            merged.append((first, past))
+    return merged
+
+
+def _runs(flags: Flags) -> list[Span]:
+    """Where flags are set: (first, the one after the last) of each run."""
+    changes = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    return list(zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True))
+
+
+def _widened(flags: Flags, hops: int) -> Flags:
+    wide = np.zeros(flags.size, np.bool_)
+    for first, past in _runs(flags):
+        wide[max(0, first - hops) : past + hops] = True
+    return wide
+
+
+def _away_from(speech: Flags, usable: Flags, ms: int) -> Flags:
+    return np.asarray(usable & ~_widened(speech & usable, ms // _HOP_MS))
+
+
+def _is_enough(background: Flags) -> bool:
+    return bool(background.sum() * _HOP_MS >= _LEAST_BACKGROUND_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """Energies of short pieces of the whitened recording, and what stands out."""
+
+    size: int
+    energies: NDArray[np.float64]
+    least: float
+
+    def first(self, low: int, high: int) -> int | None:
+        """The first sample of the first piece between two samples that stands out."""
+        loud = np.flatnonzero(self.energies[low // self.size : high // self.size] > self.least)
+        return (low // self.size + int(loud[0])) * self.size if loud.size else None
+
+    def last(self, low: int, high: int) -> int | None:
+        """The sample after the last such piece."""
+        loud = np.flatnonzero(self.energies[low // self.size : high // self.size] > self.least)
+        return (low // self.size + int(loud[-1]) + 1) * self.size if loud.size else None
+
+
+class _Recording:
+    """One stretch of a recording; see `spoken`."""
+
+    def __init__(self, samples: Samples, rate_hz: int, beside: Sequence[Span]) -> None:
+        self._rate_hz = rate_hz
+        self._hop = rate_hz * _HOP_MS // 1000
+        self._samples = samples
+        self._levels = self._band_levels()
+        hops = len(self._levels)
+        self._usable = np.ones(hops, np.bool_)
+        for first, past in beside:
+            self._usable[
+                max(0, first // self._hop - _SPILLED) : -(-past // self._hop) + _SPILLED
+            ] = False
+        self._blocks: _Blocks | None = None
+        self._background, self._speech = self._told_apart(self._usable)
+        for first, past in _bridged(_runs(self._speech), _UTTERANCE_MS // _HOP_MS):
+            if self._is_flat(first, past):  # noise that has set in, with or without speech over it
+                within = np.zeros(hops, np.bool_)
+                within[first:past] = self._usable[first:past]
+                background, speech = self._told_apart(within)
+                self._background |= background
+                self._speech[first:past] = speech[first:past]
+
+    def spans(self) -> Iterator[Span]:
+        """Stretches of speech, in order."""
+        if not self._speech.any():
+            return
+        quiet = self._samples[np.repeat(self._background, self._hop).nonzero()[0]]
+        centre = float(quiet.mean()) if quiet.size else 0.0
+        loudest = 0.0
+        if quiet.size:
+            loudest = 1.1 * float(np.percentile(np.abs(quiet - np.float32(centre)), 99.99))
+        hop = self._hop
+        regions = [(first * hop, past * hop) for first, past in _runs(self._speech)]
+        for first, past in _bridged(regions, self._of_ms(_UTTERANCE_MS)):
+            around = slice(max(0, first - self._of_ms(_BESIDE_MS)), past + self._of_ms(_BESIDE_MS))
+            level_dbfs = active_level.active_level_dbfs(self._samples[around], self._rate_hz)
+            if level_dbfs is None or level_dbfs < _LEAST_DBFS:
+                continue
+            if active_level.least_sample(level_dbfs) >= loudest:
+                found = list(self._exact(first, past, level_dbfs, centre))
+            else:
+                found = list(self._out_of_noise([one for one in regions if first <= one[0] < past]))
+            if sum(end - start for start, end in found) >= self._of_ms(_NO_CLICK_MS):
+                yield from found
+
+    def _exact(self, first: int, past: int, level_dbfs: float, centre: float) -> Iterator[Span]:
+        """By the definition, where the background is fainter than all that is part of the sound."""
+        low = max(0, first - self._of_ms(_UTTERANCE_MS))
+        piece = self._samples[low : past + self._of_ms(_UTTERANCE_MS)]
+        if centre:
+            piece = np.clip(piece - centre, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+        for start, end in active_level.stretches(piece, level_dbfs, self._of_ms(_KEPT_AWAY_MS)):
+            if low + start < past and low + end > first and not self._is_beside(low + start):
+                yield low + start, low + end
+
+    def _is_beside(self, sample: int) -> bool:
+        return not self._usable[min(sample // self._hop, self._usable.size - 1)]
+
+    def _out_of_noise(self, regions: Sequence[Span]) -> Iterator[Span]:
+        """By what stands out of the background, which is louder than the sound's own edges."""
+        blocks = self._white_blocks()
+        edge = self._of_ms(_EDGE_MS)
+        for first, past in regions:
+            spill = min(self._of_ms(_SPILL_MS), (past - first) // 3)
+            start = blocks.first(first, min(past, first + edge))
+            end = blocks.last(max(first, past - edge), past)
+            start = first + spill if start is None else start
+            end = past - spill if end is None else end
+            if end > start:
+                yield start, end
+
+    def _is_flat(self, first: int, past: int) -> bool:
+        """Whether what goes on for so long has a level of its own that it falls back to: noise."""
+        if (past - first) * _HOP_MS < _FLAT_MS:
+            return False
+        lowest, low = np.percentile(self._levels[first:past].mean(axis=1), (5, 30))
+        return bool(low - lowest < _FLAT_DB)
+
+    def _told_apart(self, usable: Flags) -> tuple[Flags, Flags]:
+        """Which of the usable hops are background, and which are speech."""
+        levels = self._levels
+        nothing = np.zeros(usable.size, np.bool_)
+        if usable.sum() * _HOP_MS < _LEAST_BACKGROUND_MS:
+            return nothing, nothing
+        above = levels - np.percentile(levels[usable], 15, axis=0)
+        background = _away_from(~_lower_mode(above.clip(0, 40).mean(axis=1), usable), usable, 30)
+        if not _is_enough(background):
+            background = usable & (
+                above.mean(axis=1) <= np.percentile(above[usable].mean(axis=1), 25)
+            )
+        speech = nothing
+        for _ in range(_ROUNDS):
+            score = self._score(background)
+            middle, high = np.percentile(score[background], (50, 97))
+            least = max(_LEAST_SCORE, high + _ABOVE * (high - middle))
+            speech = self._regions(score, least) & usable
+            again = _away_from(speech, usable, _KEPT_AWAY_MS)
+            if not _is_enough(again) or np.array_equal(again, background):
+                break
+            background = again
+        return background, speech
+
+    def _score(self, background: Flags) -> NDArray[np.float32]:
+        """How far each hop is above the background, in its spreads: root mean square over bands."""
+        usual = self._levels[background]
+        middle = np.median(usual, axis=0)
+        spread = np.maximum(_SPREAD_DB, 1.4826 * np.median(np.abs(usual - middle), axis=0))
+        above = ((self._levels - middle) / spread).clip(0, _MOST_SPREADS)
+        return np.asarray(np.sqrt(np.square(above).mean(axis=1)))
+
+    def _regions(self, score: NDArray[np.float32], least: float) -> Flags:
+        speech = np.zeros(score.size, np.bool_)
+        clearly = score > least * _CLEARLY
+        for first, past in _runs(score > least):
+            speech[first:past] = clearly[first:past].sum() * _HOP_MS >= _LEAST_MS
+        return speech
+
+    def _band_levels(self) -> NDArray[np.float32]:
+        """The level of each hop in each band, smoothed: dB, shape (hops, bands)."""
+        window, hop = self._rate_hz * _WINDOW_MS // 1000, self._hop
+        wave = np.pad(
+            self._samples.astype(np.float32), (window // 2 - hop // 2, window), mode="reflect"
+        )
+        shape = np.hanning(window + 2)[1:-1].astype(np.float32)
+        edges = np.searchsorted(np.fft.rfftfreq(window, 1 / self._rate_hz), _BAND_EDGES_HZ)
+        edges = np.unique(edges[edges <= window // 2])
+        frames = np.lib.stride_tricks.sliding_window_view(wave, window)[::hop]
+        frames = frames[: self._samples.size // hop]
+        powers = np.empty((len(frames), len(edges) - 1), np.float32)
+        for first in range(0, len(frames), 4000):  # so that memory stays small
+            spectrum = np.fft.rfft(frames[first : first + 4000] * shape, axis=1)
+            power = np.square(spectrum.real) + np.square(spectrum.imag)
+            sums = np.add.reduceat(power[:, : edges[-1]], edges[:-1], axis=1)
+            powers[first : first + 4000] = sums / np.square(shape.sum())
+        loudest = float(np.percentile(powers.sum(axis=1), 95))
+        silent = _FULL_SCALE**2 * 10 ** (_SILENT_DBFS / 10)
+        least = max(silent, loudest * 10 ** (-_DEPTH_DB / 10)) / powers.shape[1]
+        return np.asarray(10 * np.log10(_smoothed(powers, _SMOOTHED) + np.float32(least)))
+
+    def _white_blocks(self) -> _Blocks:
+        if self._blocks is None:
+            mask = np.repeat(self._background, self._hop)
+            wave = self._samples[: mask.size].astype(np.float64)
+            start = int(mask.argmax())
+            white = _whitened(wave, (wave * mask)[start:])
+            size = round(_BLOCK_MS * self._rate_hz / 1000)
+            count = white.size // size
+            energies = np.square(white[: count * size]).reshape(count, size).mean(axis=1)
+            of_background = energies[mask[: count * size : size]]
+            least = _BLOCK_ABOVE * float(np.percentile(of_background, 97))
+            self._blocks = _Blocks(size, energies, least)
+        return self._blocks
+
+    def _of_ms(self, ms: float) -> int:
+        return round(ms * self._rate_hz / 1000)
+
+
+def _lower_mode(values: NDArray[np.float32], usable: Flags) -> Flags:
+    """Which values belong to the lower of two normal distributions (expectation, maximisation)."""
+    some = np.sort(values[usable])
+    some = some[:: max(1, some.size // _SOME), None].astype(np.float64)
+    lowest, low, usual, high = np.percentile(some, (5, 10, 25, 92))
+    if usual - lowest < _NEAR_DB:
+        middle, width = usual, max(0.5, usual - lowest)
+    else:  # less than a quarter is background
+        middle, width = low, 1.0
+    middle = np.array([middle, max(high, middle + 1)])
+    spread = np.array([width, max(1, (high - middle[0]) / 3)])
+    share = np.array([0.6, 0.4])
+    for _ in range(_STEPS):
+        belongs = _belongs(some, middle, spread, share)
+        total = belongs.sum(axis=0) + 1e-6
+        middle = (belongs * some).sum(axis=0) / total
+        spread = np.sqrt((belongs * np.square(some - middle)).sum(axis=0) / total)
+        spread = np.maximum(spread, (0.3, 1.0))
+        share = total / total.sum()
+    lower = _belongs(values[:, None].astype(np.float64), middle, spread, share)[:, 0] > 0.5
+    return np.asarray((lower | (values <= middle[0])) & usable)
+
+
+def _belongs(
+    values: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    share: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """How likely values (n, 1) come from each of the distributions: (n, 2)."""
+    nats = np.log(share) - np.log(spread) - np.square((values - middle) / spread) / 2
+    likely = np.exp(nats - nats.max(axis=1, keepdims=True))
+    return np.asarray(likely / likely.sum(axis=1, keepdims=True))
+
+
+def _smoothed(rows: NDArray[np.float32], hops: int) -> NDArray[np.float64]:
+    """The mean over so many rows around each."""
+    sums = np.cumsum(np.pad(rows.astype(np.float64), ((1, 0), (0, 0))), axis=0)
+    places = np.arange(len(rows))
+    low = np.maximum(places - hops // 2, 0)
+    high = np.minimum(places + hops // 2 + 1, len(rows))
+    return np.asarray((sums[high] - sums[low]) / (high - low)[:, None])
+
+
+def _whitened(wave: NDArray[np.float64], background: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A wave through the filter that makes its background white (linear prediction)."""
+    some = background[:_LEARNT_FROM]
+    spectrum = np.fft.rfft(some, 2 * _LEARNT_FROM)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    like = np.fft.irfft(power)[: _ORDER + 1]
+    if like[0] <= 0:
+        return wave
+    like[0] *= 1.001
+    lags = np.abs(np.subtract.outer(np.arange(_ORDER), np.arange(_ORDER)))
+    taps = np.linalg.solve(like[lags], like[1:])
+    return np.asarray(np.convolve(wave, np.concatenate(([1.0], -taps)))[: wave.size])

@@ -1,0 +1,245 @@
+"""`callerside calibrate`, on speech: how far off the ear is, by metric and by what the line does.
+
+Every utterance is said in several calls, each on another line (`conditions`), made in memory with
+its truth (`spoken_call`) and measured by the code that measures every call.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Literal
+
+import numpy as np
+
+from callerside.reports.metrics.audible import NS_PER_MS, spoken
+from callerside.reports.metrics.metrics import Measured, measure
+from callerside.simulator.calibration.speech import conditions, utterances
+from callerside.simulator.calibration.speech.conditions import Condition
+from callerside.simulator.calibration.speech.spoken_call import SpokenCall, make
+from callerside.simulator.calibration.speech.utterances import RATE_HZ, Utterance
+from callerside.simulator.caller.recorder import CALLER_RATE_HZ
+
+EARS = ("known", "unknown")
+Ear = Literal["known", "unknown"]
+"""An agent on our fake server, of which it is known what was sent; any other agent."""
+SEED = 16
+_LINES_AN_UTTERANCE = 4
+_PAUSE_MS = 250
+_SHORTEST_ANSWER_S = 2.0
+_FAR_MS = 1500
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Error:
+    """One value: measured less true; None where there was none."""
+
+    metric: str
+    ear: Ear
+    condition: str
+    held_out: bool
+    error_ms: float | None
+    bound_ms: float | None = None
+    """How far off the value may be, by its own word."""
+    call: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """One call to be made."""
+
+    utterance: Utterance
+    condition: Condition
+    others: tuple[Utterance, ...]
+    """What else is said in it: three, of the same held-out third or of the rest."""
+
+    @property
+    def name(self) -> str:
+        """Of the call, and the seed of all that is random in it."""
+        return f"{self.utterance.name} | {self.condition.name}"
+
+
+def plans(*, sample: int | None = None, seed: int = SEED) -> list[Plan]:
+    """Which calls are made: each utterance on a plain line and on some others, drawn by the seed.
+
+    Args:
+        sample: only so many calls, drawn by the seed.
+        seed: of all that is drawn.
+    """
+    lines, _ = conditions.available()
+    every = utterances.utterances()
+    found = []
+    deck: list[Condition] = []
+    for one in every:
+        rng = random.Random(f"{seed}/{one.name}")
+        alike = [other for other in every if other.held_out == one.held_out and other != one]
+        chosen: list[Condition] = []
+        while len(chosen) < _LINES_AN_UTTERANCE:
+            if not deck:
+                deck = list(lines)
+                random.Random(f"{seed}/{len(found)}").shuffle(deck)
+            chosen.append(deck.pop())
+        same = [other for other in alike if other.voice == one.voice] or alike
+        for line in chosen:
+            others = (rng.choice(same), rng.choice(alike), rng.choice(alike))
+            found.append(Plan(utterance=one, condition=line, others=others))
+    if sample is not None and sample < len(found):
+        found = random.Random(seed).sample(found, sample)
+    return found
+
+
+def call_of(plan: Plan) -> SpokenCall:
+    """Make a call as planned."""
+    rng = random.Random(plan.name)
+    more, question, barge = (one.wave() for one in plan.others)
+    wave = plan.utterance.wave()
+    answer = wave
+    if answer.size < _SHORTEST_ANSWER_S * RATE_HZ:
+        answer = np.concatenate([wave, np.zeros(_PAUSE_MS * RATE_HZ // 1000), more])
+    longest = 4 * RATE_HZ
+    cut_off = rng.random() < 0.25  # the greeting is cut off anywhere, too
+    greeting = wave[: round(wave.size * rng.uniform(0.4, 0.95))] if cut_off else wave
+    return make(plan.condition, greeting, question[-longest:], answer, barge[:longest], plan.name)
+
+
+def errors_of(plan: Plan) -> list[Error]:
+    """What is measured in a call, less what is true, by both ears."""
+    call = call_of(plan)
+    return [error for ear in EARS for error in _errors(plan, call, ear)]
+
+
+def _errors(plan: Plan, call: SpokenCall, ear: Ear) -> Iterator[Error]:
+    measured = measure(call.evidence(known=ear == "known"))
+    for metric, error_ms, bound_ms in _compared(call, measured):
+        yield Error(
+            metric=metric,
+            ear=ear,
+            condition=plan.condition.name,
+            held_out=plan.utterance.held_out,
+            error_ms=error_ms,
+            bound_ms=bound_ms,
+            call=plan.name,
+        )
+
+
+def _compared(
+    call: SpokenCall, measured: Measured
+) -> Iterator[tuple[str, float | None, float | None]]:
+    """(metric, measured less true, its own bound)."""
+    yield from _edges(call, measured)
+    for name, turn, true in (
+        ("turn_ms", 1, call.turn_ms),
+        ("barge_in_stop_ms", 2, call.stop_ms),
+        ("talk_over_ms", None, call.talk_over_ms),
+    ):
+        found = next((m for m in measured.measurements if (m.name, m.turn) == (name, turn)), None)
+        if found is None:
+            yield name, None, None
+        else:
+            yield name, found.value - true, getattr(found, "bound", None)
+
+
+def _edges(
+    call: SpokenCall, measured: Measured
+) -> Iterator[tuple[str, float | None, float | None]]:
+    """Onsets of greeting and answer, and the greeting's end: of what was heard nearest to each."""
+    to_ns = 1_000_000_000 // CALLER_RATE_HZ
+    start_ns = 1_000_000_000
+    ear = measured.audible.ear
+    known = [one for one in ear if one.source == "sent"]  # else, by energy, everything
+    heard = spoken(known or ear)
+    for number, stretches in enumerate(call.heard):
+        true = [
+            (start_ns + first * to_ns, start_ns + past * to_ns)
+            for first, past in (stretches[0], stretches[-1])
+        ]
+        near = [
+            one for one in heard if one.start_ns < true[1][1] and one.end_ns > true[0][0]
+        ]  # fmt: skip
+        onset = near[0].start_ns - true[0][0] if near else None
+        yield "onset", _far(onset), None
+        if number == 0:
+            yield "end", _far(near[-1].end_ns - true[1][1] if near else None), None
+
+
+def _far(error_ns: int | None) -> float | None:
+    """An edge that is another sound's was not found."""
+    if error_ns is None or abs(error_ns) > _FAR_MS * NS_PER_MS:
+        return None
+    return error_ns / NS_PER_MS
+
+
+def calibrate_on_speech(
+    *,
+    sample: int | None = None,
+    jobs: int = 1,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> list[Error]:
+    """Make the calls and measure them.
+
+    Args:
+        sample: only so many calls, drawn by a seed.
+        jobs: processes.
+        progress: called now and then with how many calls are done, and of how many.
+    """
+    planned = plans(sample=sample)
+    found: list[Error] = []
+    if jobs == 1:
+        for done, plan in enumerate(planned, start=1):
+            found += errors_of(plan)
+            progress(done, len(planned))
+        return found
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for done, errors in enumerate(pool.map(errors_of, planned, chunksize=8), start=1):
+            found += errors
+            progress(done, len(planned))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """The errors of one metric in one group of conditions."""
+
+    metric: str
+    ear: Ear
+    group: str
+    count: int
+    bias_ms: float
+    """The median."""
+    p50_ms: float
+    p95_ms: float
+    max_ms: float
+    """Of the size of the error, the bias included."""
+    undecided: float
+    """Share without a value."""
+    outside: float | None
+    """Share of the values outside their own bounds; None where they have none."""
+
+
+def rows(errors: Sequence[Error], group_of: dict[str, str]) -> list[Row]:
+    """The statistics, by ear, group of conditions and metric, in the order of their coming."""
+    found: dict[tuple[Ear, str, str], list[Error]] = defaultdict(list)
+    for error in errors:
+        found[error.ear, group_of[error.condition], error.metric].append(error)
+    return [_row(ear, group, metric, some) for (ear, group, metric), some in found.items()]
+
+
+def _row(ear: Ear, group: str, metric: str, errors: Sequence[Error]) -> Row:
+    values = [one.error_ms for one in errors if one.error_ms is not None]
+    bounded = [one for one in errors if one.error_ms is not None and one.bound_ms is not None]
+    outside = [one for one in bounded if abs(one.error_ms or 0) > (one.bound_ms or 0)]
+    sizes = np.abs(values) if values else np.array([np.nan])
+    return Row(
+        metric=metric,
+        ear=ear,
+        group=group,
+        count=len(errors),
+        bias_ms=float(np.median(values)) if values else float("nan"),
+        p50_ms=float(np.percentile(sizes, 50, method="inverted_cdf")),
+        p95_ms=float(np.percentile(sizes, 95, method="inverted_cdf")),
+        max_ms=float(sizes.max()),
+        undecided=1 - len(values) / len(errors),
+        outside=len(outside) / len(bounded) if bounded else None,
+    )
