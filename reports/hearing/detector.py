@@ -67,6 +67,8 @@ class Segment:
     start: int
     end: int
     hz: float | None = None
+    exact: bool = True
+    """Whether its edges are by the definition (`active_level`): nothing louder hid them."""
 
 
 def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Segment]:
@@ -82,7 +84,7 @@ def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60)
     ]
     beside = [(one.start, one.end) for one in found]
     spans = retrospect.spoken(samples, rate_hz, pause_ms=hangover_ms, beside=beside)
-    found += [Segment("speech", start, end) for start, end in spans]
+    found += [Segment("speech", one.start, one.end, exact=one.exact) for one in spans]
     return sorted(found, key=lambda s: s.start)
 
 
@@ -96,7 +98,8 @@ def utterances(found: list[Segment], rate_hz: int, *, pause_ms: float = PAUSE_MS
             and segment.kind == last.kind == "speech"
             and segment.start - last.end <= pause_ms * rate_hz / 1000
         ):
-            merged[-1] = Segment("speech", last.start, segment.end)
+            exact = last.exact and segment.exact
+            merged[-1] = Segment("speech", last.start, segment.end, exact=exact)
         else:
             merged.append(segment)
     return merged

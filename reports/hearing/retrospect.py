@@ -17,7 +17,7 @@ known, and the definition of a beginning and an end (`active_level`) be kept to:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,16 @@ Samples = NDArray[np.int16]
 Wave = NDArray[Any]
 Flags = NDArray[np.bool_]
 Span = tuple[int, int]
+
+
+class Spoken(NamedTuple):
+    """A stretch of speech: first sample, the one after the last, and how its edges are known."""
+
+    start: int
+    end: int
+    exact: bool
+    """By the definition; else out of a background that is louder than they are."""
+
 
 _HOP_MS = 5
 _WINDOW_MS = 16
@@ -66,7 +76,7 @@ _FULL_SCALE = 32768.0
 
 def spoken(
     samples: Samples, rate_hz: int, *, pause_ms: float, beside: Sequence[Span] = ()
-) -> list[Span]:
+) -> list[Spoken]:
     """The stretches of speech in a recording of one channel, that no pause of `pause_ms` parts.
 
     Args:
@@ -76,22 +86,30 @@ def spoken(
         beside: where there is something else (a tone): neither speech nor background.
 
     Returns:
-        (first sample, the one after the last), in order.
+        In order.
     """
     if samples.size < _WINDOW_MS * rate_hz // 1000:
         return []
-    found: list[Span] = []
+    found: list[Spoken] = []
     chunk = _CHUNK_S * rate_hz
     for start in range(0, samples.size, chunk):
         # Each with what is around it, so that nothing is cut and short rests have a background.
         low, high = max(0, start - chunk // 4), min(samples.size, start + chunk + chunk // 4)
         inside = [(a - low, b - low) for a, b in beside if a < high and b > low]
-        for a, b in _Recording(samples[low:high], rate_hz, inside).spans():
+        for a, b, exact in _Recording(samples[low:high], rate_hz, inside).spans():
             if start <= a + low < start + chunk:
-                found.append((a + low, b + low))
+                found.append(Spoken(a + low, b + low, exact))
         if high == samples.size:
             break
-    return _bridged(found, round(pause_ms * rate_hz / 1000))
+    pause = round(pause_ms * rate_hz / 1000)
+    merged: list[Spoken] = []
+    for one in sorted(found):
+        if merged and one.start - merged[-1].end <= pause:
+            last = merged[-1]
+            merged[-1] = Spoken(last.start, max(one.end, last.end), last.exact and one.exact)
+        else:
+            merged.append(one)
+    return merged
 
 
 def _bridged(spans: Sequence[Span], pause: int) -> list[Span]:
@@ -168,7 +186,7 @@ class _Recording:
                 self._background |= background
                 self._speech[first:past] = speech[first:past]
 
-    def spans(self) -> Iterator[Span]:
+    def spans(self) -> Iterator[Spoken]:
         """Stretches of speech, in order."""
         if not self._speech.any():
             return
@@ -184,12 +202,13 @@ class _Recording:
             level_dbfs = active_level.active_level_dbfs(self._samples[around], self._rate_hz)
             if level_dbfs is None or level_dbfs < _LEAST_DBFS:
                 continue
-            if active_level.least_sample(level_dbfs) >= loudest:
+            exact = active_level.least_sample(level_dbfs) >= loudest
+            if exact:
                 found = list(self._exact(first, past, level_dbfs, centre))
             else:
                 found = list(self._out_of_noise([one for one in regions if first <= one[0] < past]))
             if sum(end - start for start, end in found) >= self._of_ms(_NO_CLICK_MS):
-                yield from found
+                yield from (Spoken(start, end, exact) for start, end in found)
 
     def _exact(self, first: int, past: int, level_dbfs: float, centre: float) -> Iterator[Span]:
         """By the definition, where the background is fainter than all that is part of the sound."""

@@ -7,7 +7,16 @@ from typing import Literal
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.hearing.correlation import find
 from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
-from callerside.reports.metrics.error_bounds import ENERGY_END, ENERGY_ONSET, EXACT, SAID, TONE
+from callerside.reports.hearing.echo import without_echo
+from callerside.reports.metrics.error_bounds import (
+    ENERGY_END,
+    ENERGY_ONSET,
+    EXACT,
+    MASKED_END,
+    MASKED_ONSET,
+    SAID,
+    TONE,
+)
 from callerside.reports.metrics.measurement import ErrorBound
 
 NS_PER_MS = 1_000_000
@@ -238,16 +247,18 @@ def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
     """What the detector hears in a channel of the recording, whatever else is known of it."""
     if not evidence.recorded:
         return []
-    return [
-        _by_energy(evidence, one) for one in segments(evidence.channel(channel), evidence.rate_hz)
-    ]
+    here, there = evidence.channel(channel), evidence.channel(EAR if channel == MOUTH else MOUTH)
+    heard = without_echo(here, there, evidence.rate_hz)
+    return [_by_energy(evidence, one) for one in segments(heard, evidence.rate_hz)]
 
 
 def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
     sound = Sound(heard.kind, evidence.at_ns(heard.start), evidence.at_ns(heard.end), heard.hz)
     if heard.kind == "beep":
         return replace(sound, start_bound=TONE, end_bound=TONE)
-    return sound
+    if heard.exact:
+        return replace(sound, start_bound=ENERGY_ONSET, end_bound=ENERGY_END)
+    return replace(sound, start_bound=MASKED_ONSET, end_bound=MASKED_END)
 
 
 def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:

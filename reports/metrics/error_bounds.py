@@ -13,8 +13,10 @@ SAID = ErrorBound(0.2, "the caller's clean speech, placed to the sample")
 NOTED = ErrorBound(2.0, "when a process took note of a message")
 TONE = ErrorBound(1.0, "a tone's edge")
 TONE_HZ = ErrorBound(0.5, "a tone's frequency, over its length")
-ENERGY_ONSET = ErrorBound(30.0, "an onset by its energy")
-ENERGY_END = ErrorBound(60.0, "an end by its energy")
+ENERGY_ONSET = ErrorBound(25.0, "an onset by its energy")
+ENERGY_END = ErrorBound(25.0, "an end by its energy")
+MASKED_ONSET = ErrorBound(160.0, "an onset in a background that is louder than it")
+MASKED_END = ErrorBound(250.0, "an end in a background that is louder than it")
 VAD_FRAME_MS = 32.0
 """Of the server's detector: as fine as it says when it heard the last voiced sample."""
 FRAME = ErrorBound(20.0, "as the agent counts frames")

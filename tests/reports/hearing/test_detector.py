@@ -145,10 +145,20 @@ def test_steady_noise_is_silence_and_speech_in_it_is_found(dbfs: float, seed: in
     assert abs(found[0].end / 8 - 3100) <= HOP_MS
 
 
-def test_noise_that_sets_in_is_taken_for_the_floor_within_some_seconds() -> None:
+def test_noise_that_sets_in_is_no_speech_and_live_it_is_the_floor_within_some_seconds() -> None:
     recording = joined(quiet(1000), noise(8 * 8000, -45).astype(np.int16))
-    (found,) = segments(recording, 8000)
-    assert found.end / 8 < 1000 + 3000
+    assert segments(recording, 8000) == []
+    _, ended = live(recording)
+    assert isinstance(ended, SpeechEnded)
+    assert ended.sample / 8 < 1000 + 3000
+
+
+def test_speech_over_noise_that_sets_in_is_speech() -> None:
+    noisy = noise(8 * 8000, -45)
+    noisy[24_000:32_000] += speech(1000, 4)
+    (found,) = utterances(segments(joined(quiet(1000), noisy.astype(np.int16)), 8000), 8000)
+    assert found.start / 8 == pytest.approx(4000, abs=15)
+    assert found.end / 8 == pytest.approx(5000, abs=15)
 
 
 @pytest.mark.parametrize("length_ms", [0, 3, 10, 5000])
