@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import TypeAlias
 from callerside.reports.verdict.calibration import table, to_data
 from callerside.reports.verdict.calibration_file import default_path, save
 from callerside.simulator.calibration.calibrate import CALLS, CalibrateError, calibrate
+from callerside.simulator.calibration.speech import calibrate as on_speech
+from callerside.simulator.calibration.speech import conditions, utterances
+from callerside.simulator.calibration.speech import table as speech_table
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import MOST_CALLS_AT_ONCE, calls_at_once
 
@@ -47,10 +51,49 @@ def add_command(commands: Commands) -> None:
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the calls' evidence there")
     parser.add_argument("--json", action="store_true", help="print JSON, nothing else")
+    parser.add_argument(
+        "--speech",
+        action="store_true",
+        help="instead, in memory: speech of all voices and recordings that are installed, on some "
+        "thirty lines; how far off onsets, ends and turns are, with our fake and without",
+    )
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="with --speech: only N of its calls, by a seed"
+    )
     parser.set_defaults(command=_calibrate)
 
 
 def _calibrate(given: argparse.Namespace) -> int:
+    return _on_speech(given) if given.speech else _over_sip(given)
+
+
+def _on_speech(given: argparse.Namespace) -> int:
+    if given.sample is not None and given.sample < 1:
+        print("--sample: expected at least 1 call", file=sys.stderr)
+        return EXIT_COULD_NOT_RUN
+    remarks = [*utterances.missing(), *conditions.available()[1]]
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+
+    def progress(done: int, of: int) -> None:
+        if done == of or not done % 100:
+            print(f"{done} of {of} calls", file=sys.stderr)
+
+    jobs = max(1, len(os.sched_getaffinity(0)))
+    errors = on_speech.calibrate_on_speech(sample=given.sample, jobs=jobs, progress=progress)
+    rows = speech_table.rows(errors)
+    if given.json:
+        calls = len({one.call for one in errors})
+        print(json.dumps(speech_table.to_data(rows, calls, remarks), indent=1))
+    else:
+        print(speech_table.as_text(rows))
+    far = speech_table.beyond(rows)
+    if far:
+        print(f"off by more than the bars of docs/metrics.md: {', '.join(far)}", file=sys.stderr)
+    return EXIT_TOO_FAR_OFF if far else EXIT_GOOD
+
+
+def _over_sip(given: argparse.Namespace) -> int:
     calls = given.calls if given.calls is not None else given.jobs if given.quick else CALLS
     if calls < 1 or not 1 <= given.jobs <= MOST_CALLS_AT_ONCE:
         print(f"expected at least 1 call, and 1 to {MOST_CALLS_AT_ONCE} at once", file=sys.stderr)

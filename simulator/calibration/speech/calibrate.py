@@ -5,8 +5,7 @@ its truth (`spoken_call`) and measured by the code that measures every call.
 """
 
 import random
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,9 +19,8 @@ from callerside.simulator.calibration.speech import conditions, utterances
 from callerside.simulator.calibration.speech.conditions import Condition
 from callerside.simulator.calibration.speech.spoken_call import SpokenCall, make
 from callerside.simulator.calibration.speech.utterances import RATE_HZ, Utterance
-from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 
-EARS = ("known", "unknown")
+EARS: tuple["Ear", ...] = ("known", "unknown")
 Ear = Literal["known", "unknown"]
 """An agent on our fake server, of which it is known what was sent; any other agent."""
 SEED = 16
@@ -138,30 +136,27 @@ def _compared(
         if found is None:
             yield name, None, None
         else:
-            yield name, found.value - true, getattr(found, "bound", None)
+            yield name, found.value - true, found.bound.size if found.bound else None
 
 
 def _edges(
     call: SpokenCall, measured: Measured
 ) -> Iterator[tuple[str, float | None, float | None]]:
     """Onsets of greeting and answer, and the greeting's end: of what was heard nearest to each."""
-    to_ns = 1_000_000_000 // CALLER_RATE_HZ
-    start_ns = 1_000_000_000
     ear = measured.audible.ear
     known = [one for one in ear if one.source == "sent"]  # else, by energy, everything
     heard = spoken(known or ear)
     for number, stretches in enumerate(call.heard):
-        true = [
-            (start_ns + first * to_ns, start_ns + past * to_ns)
-            for first, past in (stretches[0], stretches[-1])
-        ]
-        near = [
-            one for one in heard if one.start_ns < true[1][1] and one.end_ns > true[0][0]
-        ]  # fmt: skip
-        onset = near[0].start_ns - true[0][0] if near else None
-        yield "onset", _far(onset), None
-        if number == 0:
-            yield "end", _far(near[-1].end_ns - true[1][1] if near else None), None
+        onset_ns, end_ns = call.at_ns(stretches[0][0]), call.at_ns(stretches[-1][1])
+        near = [one for one in heard if one.start_ns < end_ns and one.end_ns > onset_ns]
+        if not near:
+            yield "onset", None, None
+        else:
+            yield "onset", _far(near[0].start_ns - onset_ns), near[0].start_bound.size
+        if number == 0 and near:
+            yield "end", _far(near[-1].end_ns - end_ns), near[-1].end_bound.size
+        elif number == 0:
+            yield "end", None, None
 
 
 def _far(error_ns: int | None) -> float | None:
@@ -196,50 +191,3 @@ def calibrate_on_speech(
             found += errors
             progress(done, len(planned))
     return found
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """The errors of one metric in one group of conditions."""
-
-    metric: str
-    ear: Ear
-    group: str
-    count: int
-    bias_ms: float
-    """The median."""
-    p50_ms: float
-    p95_ms: float
-    max_ms: float
-    """Of the size of the error, the bias included."""
-    undecided: float
-    """Share without a value."""
-    outside: float | None
-    """Share of the values outside their own bounds; None where they have none."""
-
-
-def rows(errors: Sequence[Error], group_of: dict[str, str]) -> list[Row]:
-    """The statistics, by ear, group of conditions and metric, in the order of their coming."""
-    found: dict[tuple[Ear, str, str], list[Error]] = defaultdict(list)
-    for error in errors:
-        found[error.ear, group_of[error.condition], error.metric].append(error)
-    return [_row(ear, group, metric, some) for (ear, group, metric), some in found.items()]
-
-
-def _row(ear: Ear, group: str, metric: str, errors: Sequence[Error]) -> Row:
-    values = [one.error_ms for one in errors if one.error_ms is not None]
-    bounded = [one for one in errors if one.error_ms is not None and one.bound_ms is not None]
-    outside = [one for one in bounded if abs(one.error_ms or 0) > (one.bound_ms or 0)]
-    sizes = np.abs(values) if values else np.array([np.nan])
-    return Row(
-        metric=metric,
-        ear=ear,
-        group=group,
-        count=len(errors),
-        bias_ms=float(np.median(values)) if values else float("nan"),
-        p50_ms=float(np.percentile(sizes, 50, method="inverted_cdf")),
-        p95_ms=float(np.percentile(sizes, 95, method="inverted_cdf")),
-        max_ms=float(sizes.max()),
-        undecided=1 - len(values) / len(errors),
-        outside=len(outside) / len(bounded) if bounded else None,
-    )

@@ -54,6 +54,10 @@ class SpokenCall:
     cut: int = 0
     """Where the agent stopped."""
 
+    def at_ns(self, sample: int) -> int:
+        """When a sample of the recording was heard, on the clock of the marks."""
+        return _START_NS + round(sample * NS_PER_S / CALLER_RATE_HZ)
+
     @property
     def turn_ms(self) -> float:
         """From the end of the question to the beginning of its answer."""
@@ -138,9 +142,9 @@ def make(
     greets, asks, answers, barges = (
         _levelled(wave, condition.level_dbfs) for wave in (greeting, question, answer, barge)
     )
-    level = {
-        id(one): active_level.active_level_dbfs(_int16(one), SERVER_HZ) for one in (greets, answers)
-    }
+    levels_dbfs = [
+        active_level.active_level_dbfs(_int16(one), SERVER_HZ) or 0.0 for one in (greets, answers)
+    ]
 
     def samples(ms: float) -> int:
         return round(ms * CALLER_RATE_HZ / 1000)
@@ -166,12 +170,11 @@ def make(
         said.append(Said(turn=turn, text="x", voiced=[(at + a, at + b) for a, b in spans]))
     packets = Packets(condition, count, seed)
     at_mouth, at_ear = _line(condition, mouth, ear, seed)
+    pause = samples(_STRETCH_MS)
     heard = [
-        active_level.stretches(
-            _int16(packets.carry(track)), one or 0.0, samples(_STRETCH_MS)
-        )
-        for track, one in zip(tracks, (level[id(greets)], level[id(answers)]), strict=True)
-    ]  # fmt: skip
+        active_level.stretches(_int16(packets.carry(track)), level_dbfs, pause)
+        for track, level_dbfs in zip(tracks, levels_dbfs, strict=True)
+    ]
     return SpokenCall(
         condition=condition,
         recording=np.stack([_int16(at_mouth), _int16(packets.carry(at_ear))], axis=1),
