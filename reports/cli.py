@@ -129,10 +129,10 @@ def _report(given: argparse.Namespace) -> int:
         )
     except (StoredError, EvidenceError, TimelineError, BudgetError, OSError) as error:
         return _bad_input(error)
-    verdict = info.verdict(calls)
+    outcome = info.outcome(calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
-    print(f"{count}, {verdict}: {where / 'index.html'}")
-    return {"passed": EXIT_FINE, "failed": EXIT_WORSE}.get(verdict, EXIT_BAD_INPUT)
+    print(f"{count}, {outcome.verdict}: {where / 'index.html'}")
+    return outcome.exit_code
 
 
 def _compare(given: argparse.Namespace) -> int:

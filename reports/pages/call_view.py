@@ -14,7 +14,7 @@ from callerside.reports.pages.event_lanes import Lane, lanes_of, states_of, trou
 from callerside.reports.pages.sip_ladder import Ladder, ladder_of
 from callerside.reports.pages.turn_waterfall import TurnView, turn_view
 from callerside.reports.pages.waveform import EmbeddedAudio, embedded_audio, waveform
-from callerside.reports.verdict.results import CallResult
+from callerside.reports.verdict.call_result import CallResult
 
 _COUNTED = {"audio_appended", "audio_received"}
 """Marks that come fifty times a second: a page says how many there were, and draws none."""

@@ -5,8 +5,11 @@ __all__ = [
     "budget",
     "calibration",
     "calibration_file",
+    "call_result",
     "capacity",
     "compare",
+    "machine",
+    "outcome",
     "results",
     "summary",
 ]

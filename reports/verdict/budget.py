@@ -26,7 +26,10 @@ from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.registry import METRICS, Metric
 from callerside.reports.verdict.calibration import Calibration
 
-Verdict = Literal["passed", "failed", "unlimited"]
+Verdict = Literal["passed", "failed", "not measured", "unlimited"]
+Reason = Literal["machine", "undecided"]
+"""Why a value is none: the machine took more of it than it is beyond its limit; or the limit lies
+within the error bound of the value."""
 
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
@@ -75,7 +78,14 @@ class Judged:
     own_ms: float | None = None
     variant: str | None = None
     """Which kind of the metric this is, as `cached`."""
+    reason: Reason | None = None
+    """Why it is not measured."""
     detail: str = ""
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the value says something of the agent: not where the machine had its part."""
+        return self.reason != "machine"
 
     @property
     def sure(self) -> bool:
@@ -163,7 +173,7 @@ def judge_percentiles(judged: Iterable[Judged], limits: Limits) -> list[Judged]:
     """
     by_name: dict[str, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.statistic is None:
+        if one.statistic is None and one.is_value:
             by_name[one.name].append(one)
     percentiles = []
     for name, limit in limits.items():

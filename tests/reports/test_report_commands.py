@@ -18,7 +18,8 @@ from callerside.reports.evidence import save_evidence
 from callerside.reports.formats.markdown import markdown
 from callerside.reports.formats.write import write_run
 from callerside.reports.verdict.calibration import Calibration, error_of
-from callerside.reports.verdict.results import RunInfo, judge_call, results
+from callerside.reports.verdict.call_result import judge_call
+from callerside.reports.verdict.results import RunInfo, results
 
 SCHEMA = Path(__file__).parents[2] / "reports" / "verdict" / "results.schema.json"
 
@@ -78,7 +79,7 @@ def test_an_attempt_that_does_not_count_stays_out_of_the_new_report(
     run = make_run(tmp_path / "run")
     before = (run / "results.json").read_bytes()
     late = SyntheticCall(name="late", turns=[TurnTruth(downlink_ms=900)])
-    save_evidence(late.build(), run / "calls" / "late-again1")
+    save_evidence(late.build(), run / "calls" / "late")
     assert callerside("report", run) == 0
     assert "3 calls, passed" in capsys.readouterr().out
     assert (run / "results.json").read_bytes() == before
@@ -207,10 +208,10 @@ def test_what_cannot_be_compared_is_bad_input(
         ("{", "cannot be read"),
         ("[]", "not the results.json"),
         (json.dumps({"version": 99, "run": {}, "scenarios": []}), "version 99"),
-        (json.dumps({"version": 1, "run": {}, "scenarios": []}), "in common"),
-        (json.dumps({"version": 1, "run": 3, "scenarios": []}), "odd.json: run: "),
+        (json.dumps({"version": 2, "run": {}, "scenarios": []}), "in common"),
+        (json.dumps({"version": 2, "run": 3, "scenarios": []}), "odd.json: run: "),
         (
-            json.dumps({"version": 1, "run": {}, "scenarios": [{"name": "x"}]}),
+            json.dumps({"version": 2, "run": {}, "scenarios": [{"name": "x"}]}),
             "odd.json: scenarios.0.metrics: ",
         ),
     ):
