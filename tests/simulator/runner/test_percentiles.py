@@ -76,7 +76,7 @@ def test_a_percentile_that_is_not_kept_fails_the_last_call(tmp_path: Path) -> No
     [
         pytest.param(269, 30.0, "not measured", id="its length and a frame each way are explained"),
         pytest.param(271, 30.0, "failed", id="and no more"),
-        pytest.param(201, 9.0, "failed", id="and nothing by a usual lag"),
+        pytest.param(203, 9.0, "failed", id="and nothing by a usual lag"),
     ],
 )
 def test_a_percentile_that_a_late_harness_explains_is_not_measured(

@@ -93,5 +93,3 @@ async def test_it_waits_for_calm_as_long_as_there_is_patience(
     for left_s in (0.05, 0.0, 0.0):
         await watching.calm()
         assert watching._patience_s == pytest.approx(left_s, abs=0.011)
-    await watching.calm(last=True)
-    assert watching._patience_s[True] == pytest.approx(0.05, abs=0.011), "those have their own"
