@@ -33,14 +33,17 @@ def holes(
         return []
     loud = 32768 * 10 ** ((level_dbfs - _BELOW_ACTIVE_DB) / 20)
     beside = rate_hz * _BESIDE_MS // 1000
-    sounding = np.flatnonzero(np.abs(samples.astype(np.int32)) > _SILENT)
-    lengths = np.diff(sounding) - 1
+    silent = (samples >= -_SILENT) & (samples <= _SILENT)
+    changes = np.flatnonzero(silent[1:] != silent[:-1]) + 1  # a mask: an hour has many samples
+    firsts = changes[:-1][silent[changes[:-1]]]
+    lengths = np.diff(changes)[silent[changes[:-1]]]
     packet = rate_hz * _PACKET_MS // 1000
     packets, longer = lengths // packet, lengths % packet
     fits = (packets >= 1) & (packets <= _MOST_PACKETS) & (longer <= rate_hz * _LONGER_MS / 1000)
     found = []
     for place in np.flatnonzero(fits).tolist():
-        first, past = int(sounding[place]) + 1, int(sounding[place + 1])
+        first = int(firsts[place])
+        past = first + int(lengths[place])
         sides = samples[max(0, first - beside) : first], samples[past : past + beside]
         if all(side.size and _rms(side) >= loud for side in sides):
             found.append((first, past))

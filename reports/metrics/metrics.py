@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
+from typing import TypeVar
 
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.answers import Answer
@@ -11,6 +12,8 @@ from callerside.reports.metrics.heard_call import HeardCall, hear
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.metrics.turns import Turn
+
+One = TypeVar("One", Measurement, Unmeasured)
 
 Measure = Callable[[HeardCall], Iterator[Measurement | Unmeasured]]
 
@@ -23,6 +26,8 @@ class Measured:
     turns: list[Turn]
     answers: list[Answer]
     measurements: list[Measurement]
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    """From when to when packets are missing, in a bare recording."""
     unmeasured: list[Unmeasured] = field(default_factory=list)
     """The numbers that this call does not have, each with its reason."""
 
@@ -31,16 +36,23 @@ def measure(evidence: CallEvidence) -> Measured:
     """Every number that the evidence of a call supports, and why there is none of the others."""
     call = hear(evidence)
     names = dict.fromkeys(metric.measured_by for metric in METRICS.values())
-    found = [one for name in names for one in measure_called(name)(call)]
+    found = [_if_fit(one, evidence) for name in names for one in measure_called(name)(call)]
     measurements = [one for one in found if isinstance(one, Measurement)]
     why = [one for one in found if isinstance(one, Unmeasured)]
-    unmeasured = [*_unmeasured(measurements, why)]
-    return Measured(call.audible, call.turns, call.answers, measurements, unmeasured)
+    unmeasured = [_if_fit(one, evidence) for one in _unmeasured(measurements, why)]
+    return Measured(call.audible, call.turns, call.answers, measurements, call.holes, unmeasured)
+
+
+def _if_fit(one: One, evidence: CallEvidence) -> One | Unmeasured:
+    """The same, unless a bare recording is such that this cannot be known from it."""
+    bare = evidence.info.recording
+    reason = bare.unfit.get(one.name) if bare else None
+    return Unmeasured(name=one.name, reason=reason, turn=one.turn) if reason else one
 
 
 def nothing_measured() -> Measured:
     """What is said of a call that cannot be measured: of every metric, why there is none."""
-    return Measured(AudibleSegments([], [], None, []), [], [], [], [*_unmeasured([], [])])
+    return Measured(AudibleSegments([], [], None, []), [], [], [], [], [*_unmeasured([], [])])
 
 
 def _unmeasured(

@@ -5,6 +5,7 @@ where something cannot be known, that is what is said.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -30,6 +31,7 @@ _BEFORE_MS, _AFTER_MS = 20, 700
 _MOSTLY, _WHOLLY = 0.6, 0.95  # of the pieces that were looked for
 _FEWEST = 3
 _SAME_MS = 1.0
+_MOST_S = 60  # a stretch of speech without a pause of 60 ms is no longer
 _DRIFT_PIECES, _DRIFT_S, _LEAST_DRIFT_PPM = 6, 30.0, 5.0
 _SILENT = 8  # a sample that is digital silence, after G.711
 _OPENING_MS = 50
@@ -155,9 +157,14 @@ def guess_caller(
 ) -> Guess:
     """Which of two channels is the caller's, by what callers and agents are like.
 
-    Each sign adds to the odds: a beep is the agent's, keys are the caller's, the agent is the first
-    to speak as a rule, and its line is digitally silent where a caller's room is not.
+    An echo of the other party is nobody's sign. Each sign adds to the odds: a beep is the agent's,
+    keys are the caller's, the agent is the first to speak as a rule, and its line is digitally
+    silent where a caller's room is not.
     """
+    heard = (
+        without_echo(heard[0], channels[0], heard[1], channels[1], rate_hz),
+        without_echo(heard[1], channels[1], heard[0], channels[0], rate_hz),
+    )
     signs: list[tuple[float, str]] = []  # above 0: the first channel is the caller's
     beeps = [sum(s.kind == "beep" for s in found) for found in heard]
     if beeps[0] != beeps[1]:
@@ -180,6 +187,26 @@ def guess_caller(
     return Guess(
         channel, 1 / (1 + math.exp(-abs(odds))), ", ".join(because) or "nothing tells them apart"
     )
+
+
+def without_echo(
+    found: list[Segment], wave: Samples, others: list[Segment], other: Samples, rate_hz: int
+) -> list[Segment]:
+    """What is heard in a channel and is no echo of what was in the other a moment before."""
+    late = rate_hz * _AFTER_MS // 1000
+    starts = [segment.start for segment in others]
+    kept = []
+    for segment in found:
+        first = bisect_left(starts, segment.start - late - _MOST_S * rate_hz)
+        near = others[first : bisect_left(starts, segment.start)]
+        before = any(segment.start < one.end + late for one in near)
+        if before:
+            past = min(segment.end, segment.start + rate_hz * _PIECE_MS // 1000)
+            piece = wave[segment.start : past]
+            if correlation.find(piece, other[max(0, segment.start - late) : past]).found:
+                continue
+        kept.append(segment)
+    return kept
 
 
 def begins_amid(heard: list[Segment], rate_hz: int) -> bool:

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from callerside.files import regular
+from callerside.files import is_there, regular
 
 SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".w64"})
 """By which sound is found in a folder; what a file is, its header says."""
@@ -81,21 +81,25 @@ def calls_in(folder: Path) -> list[ToRead]:
         for path in folder.iterdir()
         if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
+    pairs = _paired(found)
+    paired = {path for pair in pairs for path in pair.files}
+    alone = [ToRead(path.stem, (path,)) for path in found if path not in paired]
+    return _told_apart(sorted([*pairs, *alone], key=lambda call: call.name))
+
+
+def _paired(files: Sequence[Path]) -> list[ToRead]:
+    """The calls of two files each, by their names."""
     by_stem: dict[tuple[str, str], dict[str, Path]] = {}
-    calls = []
-    for path in found:
+    for path in files:
         role = _ROLE.fullmatch(path.stem)
-        if role is None:
-            calls.append(ToRead(path.stem, (path,)))
-        else:
+        if role is not None:
             party = "caller" if role[2] else "agent"
             by_stem.setdefault((role[1], path.suffix), {})[party] = path
-    for (stem, _), parties in by_stem.items():
-        if len(parties) == len(_PARTIES):
-            calls.append(ToRead(stem, (parties["caller"], parties["agent"]), by_name=True))
-        else:
-            calls += [ToRead(path.stem, (path,)) for path in parties.values()]
-    return _told_apart(sorted(calls, key=lambda call: call.name))
+    return [
+        ToRead(stem, (parties["caller"], parties["agent"]), by_name=True)
+        for (stem, _), parties in by_stem.items()
+        if len(parties) == len(_PARTIES)
+    ]
 
 
 def _told_apart(calls: list[ToRead]) -> list[ToRead]:
@@ -107,9 +111,35 @@ def _told_apart(calls: list[ToRead]) -> list[ToRead]:
     ]
 
 
-def is_sound(path: Path) -> bool:
-    """Whether a path is a file, and not a folder: sound, if it is anything that can be reported."""
-    return path.is_file()
+def recordings_at(paths: Sequence[Path]) -> list[ToRead]:
+    """The calls of files that somebody names, or of a folder that holds nothing but recordings.
+
+    Two mono files are one call. A folder with timelines is another's: then there are none.
+
+    Raises:
+        SoundFileError: a file is no sound.
+    """
+    for path in paths:
+        if not is_there(path):
+            raise SoundFileError(f"{path}: there is no such file or folder")
+    files = [path for path in paths if not path.is_dir()]
+    if not files:
+        (folder, *more) = paths
+        if more or any(folder.glob("*.jsonl")) or any(folder.glob("calls/*/*.jsonl")):
+            return []
+        return calls_in(folder)
+    if len(files) < len(paths):
+        folder = next(path for path in paths if path.is_dir())
+        raise SoundFileError(f"{folder}: files or one folder, not both")
+    if len(files) == len(_PARTIES) and all(_is_mono(path) for path in files):
+        (found,) = _paired(files) or [ToRead(f"{files[0].stem}+{files[1].stem}", tuple(files))]
+        return [found]
+    return _told_apart([ToRead(path.stem, (path,)) for path in files])
+
+
+def _is_mono(path: Path) -> bool:
+    with _opened(path) as file:
+        return bool(file.channels == 1)
 
 
 def read(call: ToRead) -> Recorded:
@@ -147,10 +177,9 @@ def _of_two(call: ToRead) -> Recorded:
     told = []
     if one.size != other.size:
         shorter = call.files[0] if one.size < other.size else call.files[1]
-        told = [
-            f"{shorter.name} is {abs(one.size - other.size) * 1000 / rate_hz:.0f} ms shorter than "
-            "the other file: both are taken to begin at the same instant"
-        ]
+        short_ms = abs(one.size - other.size) * 1000 / rate_hz
+        told = [f"{shorter.name} is {short_ms:.0f} ms shorter than the other file; both are taken"]
+        told[0] += " to begin at the same instant"
     return Recorded(
         name=call.name,
         files=call.files,
