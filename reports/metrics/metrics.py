@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pkgutil import resolve_name
-from typing import TypeVar
 
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.answers import Answer
@@ -12,8 +11,6 @@ from callerside.reports.metrics.heard_call import HeardCall, hear
 from callerside.reports.metrics.measurement import Measurement, Unmeasured
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.metrics.turns import Turn
-
-One = TypeVar("One", Measurement, Unmeasured)
 
 Measure = Callable[[HeardCall], Iterator[Measurement | Unmeasured]]
 
@@ -36,18 +33,13 @@ def measure(evidence: CallEvidence) -> Measured:
     """Every number that the evidence of a call supports, and why there is none of the others."""
     call = hear(evidence)
     names = dict.fromkeys(metric.measured_by for metric in METRICS.values())
-    found = [_if_fit(one, evidence) for name in names for one in measure_called(name)(call)]
+    unfit = evidence.info.recording.unfit if evidence.info.recording else {}
+    found = [one for name in names for one in measure_called(name)(call) if one.name not in unfit]
+    found += [Unmeasured(name=name, reason=reason) for name, reason in unfit.items()]
     measurements = [one for one in found if isinstance(one, Measurement)]
     why = [one for one in found if isinstance(one, Unmeasured)]
-    unmeasured = [_if_fit(one, evidence) for one in _unmeasured(measurements, why)]
+    unmeasured = [*_unmeasured(measurements, why)]
     return Measured(call.audible, call.turns, call.answers, measurements, call.holes, unmeasured)
-
-
-def _if_fit(one: One, evidence: CallEvidence) -> One | Unmeasured:
-    """The same, unless a bare recording is such that this cannot be known from it."""
-    bare = evidence.info.recording
-    reason = bare.unfit.get(one.name) if bare else None
-    return Unmeasured(name=one.name, reason=reason, turn=one.turn) if reason else one
 
 
 def nothing_measured() -> Measured:
