@@ -10,6 +10,7 @@ from callerside.reports.metrics import measurement
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments
 from callerside.reports.pages.axis import Span
 from callerside.reports.pages.call_view import view_of
+from callerside.reports.sound.moments import Moment, moments
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.capacity import PARTIES, CapacityResult, charts
@@ -26,6 +27,7 @@ _PAGES = Environment(
 )
 _SPARK_WIDTH = 1000
 _UP = "../"
+_WORST = 20
 _STEP = re.compile(r"\bstep (\d+): ")
 
 
@@ -81,9 +83,23 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
         rows=[_row(call) for call in calls],
         summary=summarise(calls),
         outcome=info.outcome(calls),
-        headline=_headline(calls, ended_early=bool(info.failure)),
+        worst=_worst(calls),
+        headline=f"{_count(len(calls))}, held to no limit"
+        if calls and not wrong and not _is_held(calls)
+        else _headline(calls, ended_early=bool(info.failure)),
         changes=changes,
     )
+
+
+def _worst(calls: Sequence[CallResult]) -> list[tuple[CallResult, Moment, float]]:
+    """The worst moments of bare recordings, over all of them, with their milliseconds."""
+    found = [
+        (call, moment, (moment.start_ns - call.evidence.recording_start_ns) / NS_PER_MS)
+        for call in calls
+        if call.evidence.info.recording
+        for moment in moments(call)[:_WORST]
+    ]
+    return sorted(found, key=lambda one: -one[1].badness)[:_WORST]
 
 
 def call_page(info: RunInfo, call: CallResult, *, counts: bool = True) -> str:
@@ -116,14 +132,25 @@ def _problem(call: CallResult) -> str:
     return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
 
 
+def _is_held(calls: Sequence[CallResult]) -> bool:
+    """Whether there is a limit at all: bare recordings have none but what they are given."""
+    return any(
+        call.evidence.info.lane != "recording" or call.evidence.info.limits for call in calls
+    )
+
+
 def _headline(calls: Sequence[CallResult], *, ended_early: bool) -> str:
     if not calls:
         return "No call was made"
-    what = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
+    what = _count(len(calls))
     told = counted(calls)
     if ended_early:
         return f"The run could not go on after {what}: {told}"
     return f"{what}: {told}"
+
+
+def _count(calls: int) -> str:
+    return "1 call" if calls == 1 else f"{calls} calls"
 
 
 def _row(call: CallResult) -> Row:

@@ -23,7 +23,15 @@ from callerside.reports.evidence import (
     attempt_folder,
 )
 from callerside.reports.metrics.metrics import Measured, measure, nothing_measured
-from callerside.reports.verdict.budget import Judged, Reason, judge, judge_percentiles, limits_for
+from callerside.reports.verdict.budget import (
+    Judged,
+    Limits,
+    Reason,
+    judge,
+    judge_percentiles,
+    limits_for,
+    parse_limits,
+)
 from callerside.reports.verdict.calibration import Calibration
 from callerside.reports.verdict.machine import disturbance, without_the_machines
 
@@ -88,6 +96,10 @@ class CallResult:
     def not_measured(self) -> list[str]:
         """What of the budget could not be judged, each with its reason."""
         told = [f"{describe(one)} ({WHY[one.reason]})" for one in self.judged if one.reason]
+        bare = self.evidence.info.recording
+        unfit = bare.unfit if bare is not None else {}
+        limits = self.evidence.info.limits
+        told += [f"{name}: {unfit[name]}" for name in limits if name in unfit]
         return [*told, *(f"{name} has a limit, and {NOTHING}" for name in self.unheld)]
 
     @property
@@ -155,7 +167,7 @@ def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -
         ) from error
     judged = judge(
         measured.measurements,
-        limits_for(evidence.info.limits),
+        limits_of(evidence.info),
         calibration=None if evidence.info.lane == "virtual" else calibration,
     )
     judged = without_the_machines(judged, disturbance(evidence.marks))
@@ -165,6 +177,14 @@ def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -
         judged=judged,
         earlier=tuple(judge_call(attempt, calibration) for attempt in evidence.earlier),
     )
+
+
+def limits_of(info: CallInfo) -> Limits:
+    """What a call is held to: the default budget with its own limits over it.
+
+    A bare recording is held to its own alone: the defaults are for calls that were set up.
+    """
+    return parse_limits(info.limits) if info.lane == "recording" else limits_for(info.limits)
 
 
 def unmeasured_call(info: CallInfo) -> CallResult:
@@ -194,7 +214,7 @@ def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
     for positions in groups.values():
         last = calls[positions[-1]]
         values = [one for position in positions for one in calls[position].judged]
-        found = judge_percentiles(values, limits_for(last.evidence.info.limits))
+        found = judge_percentiles(values, limits_of(last.evidence.info))
         if found:
             single = [one for one in last.judged if one.statistic is None]
             worst = max(

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from callerside.reports.verdict.budget import limits_for
-from callerside.reports.verdict.call_result import NOTHING, CallResult
+from callerside.reports.verdict.call_result import NOTHING, CallResult, limits_of
 
 RunVerdict = Literal["passed", "failed", "not measured", "error"]
 
@@ -111,4 +110,4 @@ def _measured(call: CallResult) -> set[str]:
 def _should_yield(call: CallResult) -> set[str]:
     """Of what a call should yield, what is held to a limit."""
     info = call.evidence.info
-    return set(info.should_yield) & set(limits_for(info.limits))
+    return set(info.should_yield) & set(limits_of(info))
