@@ -16,12 +16,15 @@ from typing import Any, get_args
 from rich.console import Console
 
 from callerside.agent.telephony.engine import CHOICES
+from callerside.agent.telephony.options import SipAccount
 from callerside.reports.formats.write import write_judged
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo
 from callerside.simulator.cli.common import Commands, add_choice, positive
 from callerside.simulator.lanes.planned_call import Lane
+from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
+from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import without_evidence
 from callerside.simulator.runner.expectations_after import unseen
@@ -88,6 +91,13 @@ def add_command(commands: Commands) -> None:
         "and server could report is then not measured",
     )
     parser.add_argument(
+        "--account",
+        type=Path,
+        metavar="FILE",
+        help="the caller's own SIP account at whoever runs that agent (docs/your-agent.md); its "
+        f"password is only ever read from {PASSWORD}",
+    )
+    parser.add_argument(
         "--excuse-machine",
         action="store_true",
         default=os.environ.get(_EXCUSE_MACHINE) == "1",
@@ -114,6 +124,7 @@ def _run(given: argparse.Namespace) -> int:
         raise RunError("--agent is called over SIP: it needs --lane sip")
     if given.lane != "sip" and (given.engine != "auto" or given.caller_engine):
         raise RunError("engines are for SIP: --engine and --caller-engine need --lane sip")
+    account = _account(given)
     in_log = not sys.stdout.isatty()
     console = Console(
         highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
@@ -130,6 +141,7 @@ def _run(given: argparse.Namespace) -> int:
         engine=given.engine,
         caller_engine=given.caller_engine,
         agent_uri=given.agent,
+        account=account,
     )
     done = asyncio.run(run(options, console))
     command = " ".join(["callerside", *sys.argv[1:]])
@@ -144,6 +156,18 @@ def _run(given: argparse.Namespace) -> int:
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
     return done.exit_code
+
+
+def _account(given: argparse.Namespace) -> SipAccount | None:
+    """As whom to call an agent that runs elsewhere."""
+    if not given.agent:
+        if given.account:
+            raise RunError("--account is for an agent that runs elsewhere: it needs --agent")
+        return None
+    try:
+        return load_account(given.account, os.environ)
+    except AccountError as error:
+        raise RunError(str(error)) from None
 
 
 def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]:
