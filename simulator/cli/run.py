@@ -86,7 +86,7 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--agent",
         metavar="URI",
-        type=_sip_uri,
+        type=sip_uri,
         help="dial this agent (sip:number@host) instead of starting one; what only our own agent "
         "and server could report is then not measured",
     )
@@ -112,7 +112,7 @@ def add_command(commands: Commands) -> None:
     parser.set_defaults(command=_run)
 
 
-def _sip_uri(text: str) -> str:
+def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
     if not _SIP_URI.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r}: expected sip:number@host, or host:port")

@@ -5,10 +5,8 @@ scenarios and not to them: `CALLERSIDE_CALLER__USER=2001` stands over `user`. Th
 environment alone: `CALLERSIDE_CALLER_PASSWORD`.
 """
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,9 +21,6 @@ from callerside.yaml.source import Source, YamlError, parse
 
 PASSWORD = "CALLERSIDE_CALLER_PASSWORD"  # noqa: S105 - a variable's name
 _PREFIX = "CALLERSIDE_CALLER__"
-HANDED_OVER = "CALLERSIDE_CALLER_ACCOUNT"
-"""The variable in which a caller's process gets it all; no file and no command line has it."""
-
 _OURS = frozenset({
     *("call-id", "contact", "content-length", "content-type", "cseq"),
     *("from", "max-forwards", "route", "to", "via"),
@@ -105,20 +100,6 @@ def load(path: Path | None, environment: Mapping[str, str]) -> SipAccount | None
         **{**given, "headers": tuple(account.headers.items())},
         password=environment.get(PASSWORD, ""),
     )
-
-
-def to_environment(account: SipAccount | None) -> dict[str, str]:
-    """What a caller's process is given of it."""
-    return {} if account is None else {HANDED_OVER: json.dumps(asdict(account))}
-
-
-def from_environment(environment: Mapping[str, str]) -> SipAccount | None:
-    """The other way round."""
-    if HANDED_OVER not in environment:
-        return None
-    given = json.loads(environment[HANDED_OVER])
-    headers = tuple((name, value) for name, value in given.pop("headers"))
-    return SipAccount(**given, headers=headers)
 
 
 def _with_environment(source: Source | None, environment: Mapping[str, str]) -> Source | None:

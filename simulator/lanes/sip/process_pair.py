@@ -19,10 +19,9 @@ from callerside.agent.telephony.options import SipAccount
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import command
 from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
-from callerside.simulator.lanes.sip.account import to_environment
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
-from callerside.simulator.lanes.sip.order import Order
+from callerside.simulator.lanes.sip.order import Order, to_environment
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.speech.synthesis import VoiceError
 

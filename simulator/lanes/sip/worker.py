@@ -39,9 +39,8 @@ from callerside.simulator.caller.machine import CallerMachine
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.placement import place
-from callerside.simulator.lanes.sip.account import HANDED_OVER, from_environment
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
-from callerside.simulator.lanes.sip.order import MAX_BYTES, Order
+from callerside.simulator.lanes.sip.order import ACCOUNT, MAX_BYTES, Order, from_environment
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 from callerside.simulator.scenario.model import Scenario
@@ -229,7 +228,7 @@ def _main() -> None:
     given = parser.parse_args()
     relay = RelayAddresses() if given.relay else None
     account = from_environment(os.environ)
-    os.environ.pop(HANDED_OVER, None)
+    os.environ.pop(ACCOUNT, None)
     try:
         asyncio.run(CallerProcess(choose(given.engine), given.host, relay, account).run())
     except SipError as error:

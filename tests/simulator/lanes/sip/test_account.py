@@ -8,10 +8,9 @@ from callerside.agent.telephony.options import SipAccount
 from callerside.simulator.lanes.sip.account import (
     PASSWORD,
     AccountError,
-    from_environment,
     load,
-    to_environment,
 )
+from callerside.simulator.lanes.sip.order import from_environment, to_environment
 
 FILE = """\
 version: 2
