@@ -152,7 +152,7 @@ def _run(given: argparse.Namespace) -> int:
         print(json.dumps(written, indent=2))
         if done.failure:
             print(f"The run could not go on: {done.failure}", file=sys.stderr)
-    _show(console, done, options)
+    show(console, done, options)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
     return done.exit_code
@@ -200,7 +200,8 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
     )
 
 
-def _show(console: Console, done: Run, options: RunOptions) -> None:
+def show(console: Console, done: Run, options: RunOptions) -> None:
+    """Print a row for each call, and what all of them come to."""
     rows = [
         (
             call.planned.name,
