@@ -46,7 +46,8 @@ from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 from callerside.simulator.scenario.model import Scenario
 from callerside.timelines import TimelineWriter
 
-PHASE_TICK_S = 0.1
+PHASE_TICK_S = 0.5
+"""For people who watch: a wake costs more than what it shows."""
 
 
 class CallerProcess:
@@ -77,7 +78,6 @@ class CallerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         port = await self._endpoint.start()
-        self._lag.start()
         keep_what_is_there()
         _report({}, prefix=f"ready sip:{self._host}:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
@@ -85,7 +85,6 @@ class CallerProcess:
         reader.cancel()
         for call in self._calls:
             call.cancel()
-        await self._lag.stop()
         await self._endpoint.stop()
 
     async def _read_orders(self, stop: asyncio.Event) -> None:
@@ -121,6 +120,7 @@ class CallerProcess:
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
                 lets_itself_be_transferred=scenario.expects_transfer,
+                on_arrival=self._lag.arrived,
                 **_impairers(scenario, order.seed),
             )
         except SipError as error:
