@@ -59,7 +59,7 @@ def test_a_call_that_fails_is_exit_1_and_the_summary_says_why(callerside: Caller
     assert run_virtual(callerside) == 1
     summary = Path("out/latest/summary.md").read_text()
     assert "2 passed, 1 failed (virtual lane)." in summary
-    assert "- **bad**: step 2: expected reply within 1 s, but heard" in summary
+    assert "- **bad** (failed): step 2: expected reply within 1 s, but heard" in summary
 
 
 def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
