@@ -341,7 +341,8 @@ def _lower_mode(values: NDArray[np.float32], usable: Flags) -> Flags:
         spread = np.sqrt((belongs * np.square(some - middle)).sum(axis=0) / total)
         spread = np.maximum(spread, (0.3, 1.0))
         share = total / total.sum()
-    lower = _belongs(values[:, None].astype(np.float64), middle, spread, share)[:, 0] > 0.5
+    every = np.asarray(values[:, None], np.float64)
+    lower = _belongs(every, middle, spread, share)[:, 0] > 0.5
     return np.asarray((lower | (values <= middle[0])) & usable)
 
 

@@ -68,7 +68,7 @@ def plans(*, sample: int | None = None, seed: int = SEED) -> list[Plan]:
     """
     lines, _ = conditions.available()
     every = utterances.utterances()
-    found = []
+    found: list[Plan] = []
     deck: list[Condition] = []
     for one in every:
         rng = random.Random(f"{seed}/{one.name}")

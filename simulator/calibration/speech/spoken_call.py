@@ -93,16 +93,15 @@ class SpokenCall:
         )
 
     def _marks(self, known: bool) -> Iterator[Mark]:
-        end_ms = len(self.recording) * 1000 / CALLER_RATE_HZ
+        over_ms = len(self.recording) * 1000 / CALLER_RATE_HZ
         yield _mark(_ANSWERED_MS - 100, "caller", "call_dialed", uri="sip:spoken@127.0.0.1")
         yield _mark(_ANSWERED_MS, "caller", "call_answered", status=200)
         yield _mark(0, "caller", "recording_started", sample_rate_hz=CALLER_RATE_HZ)
-        for one in self.said:
-            yield _mark(
-                _ms(one.voiced[0][0]) - 5, "caller", "utterance_started", turn=one.turn, text="x"
-            )
-            yield _mark(_ms(one.voiced[-1][1]) + 30, "caller", "utterance_ended", turn=one.turn)
-        yield _mark(end_ms, "caller", "call_ended", by="caller", status=200, reason="")
+        for turn, one in enumerate(self.said, start=1):
+            onset_ms, end_ms = _ms(one.voiced[0][0]), _ms(one.voiced[-1][1])
+            yield _mark(onset_ms - 5, "caller", "utterance_started", turn=turn, text="x")
+            yield _mark(end_ms + 30, "caller", "utterance_ended", turn=turn)
+        yield _mark(over_ms, "caller", "call_ended", by="caller", status=200, reason="")
         if known:
             yield from self._their_marks()
 
@@ -131,7 +130,11 @@ class SpokenCall:
             if number == 0:
                 yield _mark(ended_ms, "agent", "playout_ended", item=names["item"], played_ms=1)
             else:
-                yield _mark(_ms(self.cut), "agent", "playout_cleared", item=names["item"])
+                played_ms = _ms(self.cut) - at_ms
+                yield _mark(
+                    _ms(self.cut), "agent", "playout_cleared",
+                    item=names["item"], played_ms=played_ms, dropped_ms=ended_ms - _ms(self.cut),
+                )  # fmt: skip
 
 
 def make(

@@ -145,4 +145,4 @@ def _is_speech(path: Path, folder: Path) -> bool:
     """Whether a file is a prompt of a fitting length, by its name and header."""
     if _NO_SPEECH.search(path.relative_to(folder).as_posix()):
         return False
-    return _SHORTEST_S <= soundfile.info(path).duration <= _LONGEST_S
+    return bool(_SHORTEST_S <= soundfile.info(path).duration <= _LONGEST_S)

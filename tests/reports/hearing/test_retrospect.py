@@ -1,0 +1,98 @@
+"""Speech found afterwards: by the definition where it can be, out of noise; and what is none."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from callerside import audio
+from callerside.reports.hearing import active_level
+from callerside.reports.hearing.echo import without_echo
+from callerside.reports.hearing.retrospect import spoken
+from callerside.speech.synthesis import synthesise
+
+RATE_HZ = 16_000
+LONG = "I would like to know whether you are open on Saturday morning until six."
+VOICED = "Could you say that again, a little more slowly?"
+"""Ends in a vowel: the last s of LONG is 20 dB fainter, and lost in noise at 10 dB."""
+
+
+def said(text: str) -> NDArray[np.int16]:
+    return audio.to_samples(synthesise(text, rate_hz=RATE_HZ))
+
+
+def silence(ms: int) -> NDArray[np.int16]:
+    return np.zeros(ms * RATE_HZ // 1000, np.int16)
+
+
+def noise(count: int, dbfs: float) -> NDArray[np.float64]:
+    return 32768 * 10 ** (dbfs / 20) * np.random.default_rng(1).standard_normal(count)
+
+
+def call(*sounds: NDArray[np.int16]) -> tuple[NDArray[np.int16], list[tuple[int, int]]]:
+    """Sounds a second and a half apart, the first after 200 ms; and where each is."""
+    parts, places, at = [silence(200)], [], 200 * RATE_HZ // 1000
+    for sound in sounds:
+        edges = active_level.edges(sound, RATE_HZ)
+        assert edges
+        places.append((at + edges[0], at + edges[1]))
+        parts += [sound, silence(1500)]
+        at += sound.size + 1500 * RATE_HZ // 1000
+    return np.concatenate(parts), places
+
+
+def ends(recording: NDArray[np.int16]) -> list[tuple[int, int]]:
+    return [(one.start, one.end) for one in spoken(recording, RATE_HZ, pause_ms=400)]
+
+
+@pytest.mark.parametrize("text", [LONG, "Until six?", "What is your address?"])
+@pytest.mark.parametrize("line", ["pcm", "pcmu", "pcma"])
+def test_a_soft_end_is_where_it_is(text: str, line: audio.Encoding) -> None:
+    recording, places = call(said(text), said("Yes, please."))
+    coded = audio.to_samples(audio.AudioFormat(line).quantise(recording.tobytes()))
+    found = ends(coded)
+    assert len(found) == len(places)
+    for one, true in zip(found, places, strict=True):
+        assert np.abs(np.subtract(one, true)).max() < 5 * RATE_HZ // 1000
+
+
+def test_half_a_minute_without_a_pause_and_cut_off_anywhere() -> None:
+    talk = np.concatenate([said(LONG)] * 8)[: 29 * RATE_HZ + 1234]
+    recording, places = call(talk, said("Yes, please."))
+    assert np.abs(np.subtract(ends(recording), places)).max() < 5 * RATE_HZ // 1000
+
+
+@pytest.mark.parametrize("snr_db", [20, 10])
+def test_out_of_noise_that_is_there_from_the_first_sample(snr_db: int) -> None:
+    recording, places = call(said("Hello!"), said(VOICED))
+    level_dbfs = active_level.active_level_dbfs(said(VOICED), RATE_HZ)
+    assert level_dbfs
+    noisy = recording + noise(recording.size, level_dbfs - snr_db)
+    found = spoken(np.clip(noisy, -32768, 32767).astype(np.int16), RATE_HZ, pause_ms=400)
+    assert len(found) == len(places)
+    assert not any(one.exact for one in found)
+    for one, true in zip(found, places, strict=True):
+        assert abs(one.start - true[0]) < 60 * RATE_HZ // 1000
+        assert abs(one.end - true[1]) < 120 * RATE_HZ // 1000
+
+
+@pytest.mark.parametrize("what", ["noise", "hum", "nothing", "a click"])
+def test_what_is_no_speech(what: str) -> None:
+    count = 5 * RATE_HZ
+    recording = {
+        "noise": noise(count, -40),
+        "hum": 300 * np.sin(2 * np.pi * 50 * np.arange(count) / RATE_HZ),
+        "nothing": np.zeros(count),
+        "a click": 9000 * (np.abs(np.arange(count) - 20_000) < 40),
+    }[what]
+    assert ends(recording.astype(np.int16)) == []
+
+
+def test_the_echo_of_the_other_channel_is_taken_off_and_nothing_else() -> None:
+    mouth, _ = call(said(LONG), said("Yes, please."))
+    answer = np.zeros(mouth.size, np.int16)
+    answer[mouth.size // 2 :][: said("Hello!").size] = said("Hello!")
+    late = np.concatenate((np.zeros(1920), mouth))[: mouth.size]
+    ear = np.rint(answer + 0.03 * late).astype(np.int16)
+    left = without_echo(ear, mouth, RATE_HZ).astype(np.int32) - answer
+    assert np.square(left).mean() < 0.01 * np.square(0.03 * late).mean()
+    assert without_echo(answer, mouth, RATE_HZ) is answer
