@@ -10,7 +10,6 @@ from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, Us
 
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.dtmf import INFO_TYPES, key_of_info
 from callerside.agent.telephony.engine import (
     PROFILES,
     Capability,
@@ -19,8 +18,9 @@ from callerside.agent.telephony.engine import (
     OnRegistration,
 )
 from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.in_dialog import ALLOW, answer_to
 from callerside.agent.telephony.interface import CallLeg
-from callerside.agent.telephony.invite import expected_codec, parties
+from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -37,13 +37,16 @@ _MOST_INVITES = 100
 
 Refusal = tuple[int, str, str]
 
+_NOT_ALLOWED: Refusal = (405, "Method Not Allowed", "{}: {}\r\n".format(*ALLOW))
+_REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
+
 _OF_CALLS = ("ACK", "BYE", "CANCEL", "PRACK")
 _STRANGE: Mapping[str, Refusal] = {
     "SUBSCRIBE": (489, "Bad Event", ""),
     "NOTIFY": (481, "Call/Transaction Does Not Exist", ""),
-    "MESSAGE": (405, "Method Not Allowed", ""),
-    "PUBLISH": (405, "Method Not Allowed", ""),
-    "REFER": (405, "Method Not Allowed", ""),
+    "MESSAGE": _NOT_ALLOWED,
+    "PUBLISH": _NOT_ALLOWED,
+    "REFER": _NOT_ALLOWED,
 }
 """What nothing here does, outside of calls."""
 
@@ -129,21 +132,21 @@ class BaresipStation:
         self._note_rest()
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
-        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that.
+        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
+        if message.status or message.call_id not in self.legs:
+            return None
+        if message.method in ("INVITE", "UPDATE"):
+            return self.refusal_of_offer(message)
+        answer = answer_to(message)
+        if answer is not None:
+            headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+            return (answer.status, answer.reason, headers)
+        return (200, "OK", "") if message.method == "NOTIFY" else None
 
-        Of what comes by INFO it knows one spelling.
-        """
-        if not message.status and message.method == "INFO" and message.call_id in self.legs:
-            kind = message.header("content-type")
-            if not kind or key_of_info(kind, message.body):
-                return (200, "OK", "")
-            return (415, "Unsupported Media Type", f"Accept: {', '.join(INFO_TYPES)}\r\n")
-        tells_of_transfer = (
-            not message.status
-            and message.method == "NOTIFY"
-            and message.header("event").partition(";")[0].strip() == "refer"
-        )
-        return (200, "OK", "") if tells_of_transfer and message.call_id in self.legs else None
+    def refusal_of_offer(self, message: SipMessage) -> Refusal | None:
+        """Of what baresip would answer in some way of its own."""
+        status = unmet(message.description, self.options.codecs) if message.description else 0
+        return (status, _REASONS[status], "") if status else None
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """One of no call that is known."""
@@ -250,8 +253,10 @@ class BaresipEndpoint(BaresipStation):
 
     def _stranger(self, request: SipMessage, source: str) -> Refusal | None:
         """A request of no call, but for INVITE."""
-        if request.method in _OF_CALLS or request.in_dialog:
+        if request.method in _OF_CALLS:
             return None
+        if request.in_dialog:
+            return (481, "Call/Transaction Does Not Exist", "")
         if not self._peers.allows(source):
             return (403, "Forbidden", "")
         return _STRANGE.get(request.method)
@@ -266,7 +271,7 @@ class BaresipEndpoint(BaresipStation):
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:
             return (486, "Busy Here", again), "full"
-        return None, ""
+        return self.refusal_of_offer(invite), "lines"
 
     def _note_refusal(self, status: int, reason: str, source: str) -> None:
         _log.info("sip_call_refused", source=source, status=status, reason=reason)

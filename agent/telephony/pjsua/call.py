@@ -38,8 +38,8 @@ class CallListener(Protocol):
     def on_stream_destroyed(self, parameters: Any) -> None:
         """A stream ends; its statistics can be read for the last time."""
 
-    def on_dtmf(self, digit: str, method: int) -> None:
-        """A key press, by one of `pjsua2.PJSUA_DTMF_METHOD_*`."""
+    def on_dtmf(self, digit: str) -> None:
+        """A key press, by RFC 4733: what comes by INFO the stack does not see."""
 
     def on_transfer_request(self, uri: str) -> int:
         """A REFER came; returns the status to answer it with."""
@@ -91,7 +91,7 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
     def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_dtmf`."""
         with reported("onDtmfDigit"):
-            self._listener.on_dtmf(prm.digit, prm.method)
+            self._listener.on_dtmf(prm.digit)
 
     def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_transfer_request`."""

@@ -151,6 +151,7 @@ class SipCallerLeg(SipLeg):
         try:
             with self._endpoint.operating():
                 self._offer(lambda call: call.makeCall(uri, parameters))
+                self.sip_call_id = str(self._call.getInfo().callIdString)
             if self._wish.lets_itself_be_transferred:
                 self._tap = self._line.tap(self._call)
         except pjsua2.Error as error:
