@@ -190,9 +190,10 @@ def test_registered_refreshed_lost_and_found_again(
         until(lambda: agent.get("/readyz")[0] == 503, "a refusal")
         registrar.refuses = False
         until(lambda: agent.get("/readyz")[0] == 200, "what was refused is tried again")
+        left = registrar.left  # baresip leaves its old place before it asks for one anew
         agent.signal(signal.SIGTERM)
         assert agent.wait() == 0
-        assert registrar.left == 1, "it says goodbye"
+        assert registrar.left == left + 1, "it says goodbye"
     finally:
         agent.close()
 

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, UserAgent
+from baresip import BaresipError, Call, StackEvent
 
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
+from callerside.agent.telephony.baresip.registrant import Registrant
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import (
     PROFILES,
@@ -31,7 +32,6 @@ _CHECK_S = 0.25
 """How often calls are looked at for what has to end."""
 _STOP_S = 1.0
 """For how long `stop` waits for the last calls' BYEs."""
-_REGISTER_S = 10.0
 _MOST_INVITES = 100
 """Of which baresip has not told a call yet."""
 
@@ -195,16 +195,20 @@ class BaresipEndpoint(BaresipStation):
         on_refused: OnRefused | None = None,
     ) -> None:
         super().__init__(options)
-        self.registered: bool | None = None
         self._on_call = on_call
-        self._on_registration = on_registration
+        place = options.registration
+        self._registrant = Registrant(self.stack, place, on_registration) if place else None
         self._on_refused = on_refused
         self._peers = PeerList(options.allowed_peers)
         self._drain_status = 0
         self._admitted: set[str] = set()
         """Call-IDs, from the INVITE on; on the stack's thread added, on the loop's taken away."""
         self._invites: dict[str, SipMessage] = {}
-        self._registrant: UserAgent | None = None
+
+    @property
+    def registered(self) -> bool | None:
+        """See `AnsweringEndpoint`."""
+        return self._registrant.registered if self._registrant is not None else None
 
     def refuse_calls(self, status: int = 503) -> None:
         """See `AnsweringEndpoint`."""
@@ -218,19 +222,14 @@ class BaresipEndpoint(BaresipStation):
         """One that takes all calls, and one at the registrar."""
         for taking in await self.stack.taking_agents("callerside"):
             taking.on_incoming(self._take_call)
-        if self.options.registration is not None:
-            self._registrant = await self.stack.registering_agent(self.options.registration)
-            self._registrant.on_incoming(self._take_call)
-            self._registrant.on(self._on_registrar)
-            self.stack.loop.create_task(self._register(self._registrant))
+        if self._registrant is not None:
+            await self._registrant.open(self._take_call)
 
     async def say_goodbye(self) -> None:
         """Take no more calls, and un-REGISTER (RFC 3261 §10.2.2)."""
         self.refuse_calls()
-        if self._registrant is not None and self.registered:
-            with contextlib.suppress(BaresipError):
-                await self._registrant.unregister(timeout=_STOP_S)
-            self.registered = False
+        if self._registrant is not None:
+            await self._registrant.leave()
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`."""
@@ -279,7 +278,12 @@ class BaresipEndpoint(BaresipStation):
             self._on_refused(status, reason)
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
-        """An INVITE whose call baresip is about to tell; or that it refuses by itself."""
+        """An INVITE whose call baresip is about to tell; or that it refuses by itself.
+
+        Or a registrar's answer.
+        """
+        if not sent and self._registrant is not None:
+            self._registrant.on_message(message)
         if not sent and message.begins_call and len(self._invites) < _MOST_INVITES:
             self._invites[message.call_id] = message
         elif sent and message.status >= 300 and message.method == "INVITE":
@@ -302,18 +306,3 @@ class BaresipEndpoint(BaresipStation):
         leg = BaresipCallLeg(self, call, invite, called=called, caller=caller, rate_hz=rate_hz)
         self.add(leg)
         self._on_call(leg)
-
-    async def _register(self, registrant: UserAgent) -> None:
-        with contextlib.suppress(RegistrationError):  # told by its event; baresip tries again
-            await registrant.register(timeout=_REGISTER_S)
-
-    def _on_registrar(self, event: StackEvent) -> None:
-        if event.event not in (Event.REGISTER_OK, Event.REGISTER_FAIL):
-            return
-        self.registered = event.event is Event.REGISTER_OK
-        code, _, reason = (event.text or "").partition(" ")
-        status = int(code) if code.isdecimal() else (200 if self.registered else 503)
-        log = _log.info if self.registered else _log.warning
-        log("sip_registration", registered=self.registered, status=status, reason=reason)
-        if self._on_registration is not None:
-            self._on_registration(self.registered, status, reason)

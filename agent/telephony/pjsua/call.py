@@ -23,6 +23,9 @@ class CallListener(Protocol):
     def on_state(self, info: Any, event: Any) -> None:
         """The INVITE session has moved (RFC 3261 §13): `CallInfo` and `SipEvent`."""
 
+    def on_offer_refused(self, status: int) -> None:
+        """An offer of ours, within the call, has a final answer that is none."""
+
     def on_media(self, info: Any) -> None:
         """Media came up, changed, was held or resumed (RFC 3264)."""
 
@@ -59,6 +62,17 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
         """See `CallListener.on_state`."""
         with reported("onCallState"):
             self._listener.on_state(self.getInfo(), prm.e)
+
+    def onCallTsxState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_offer_refused`."""
+        with reported("onCallTsxState"):
+            transaction = prm.e.body.tsxState.tsx
+            if (
+                transaction.state == pjsua2.PJSIP_TSX_STATE_COMPLETED
+                and transaction.role == pjsua2.PJSIP_ROLE_UAC
+                and transaction.method == "INVITE"
+            ):
+                self._listener.on_offer_refused(transaction.statusCode)
 
     def onCallMediaState(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
         """See `CallListener.on_media`."""

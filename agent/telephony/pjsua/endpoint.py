@@ -30,13 +30,9 @@ from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogR
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
+from callerside.agent.telephony.registration import RefusalRetry
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
-
-_PJSUA_RETRIES = frozenset({408, 480, 500, 502, 503, 504})
-_GLOBAL_FAILURE = 600
-"""PJSUA tries these again by itself: those above, and all from here on."""
-_FACTOR, _MAX_S, _MAX_DOUBLINGS = 6, 3600, 10
 
 _CONTACTS = re.compile(r"^(?:contact|m)[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _VIA = re.compile(
@@ -45,25 +41,6 @@ _VIA = re.compile(
 )
 _SEEN_AS = re.compile(r";[ \t]*(received|rport)[ \t]*=[ \t]*([^\s;]+)", re.IGNORECASE)
 _DEFAULT_PORT = "5060"
-
-
-class RefusalRetry:
-    """The waits between one refused registration and the next: 6 times `retry_s`, 12 times, ..."""
-
-    def __init__(self, retry_s: int) -> None:
-        self._retry_s = retry_s
-        self._refusals = 0
-
-    def next_s(self, status: int, *, registered: bool) -> int | None:
-        """How long to wait before the next try, if it is for us to make one."""
-        if registered:
-            self._refusals = 0
-            return None
-        if status in _PJSUA_RETRIES or status >= _GLOBAL_FAILURE:
-            return None
-        doublings = min(self._refusals, _MAX_DOUBLINGS)
-        self._refusals += 1
-        return min(_FACTOR * self._retry_s << doublings, _MAX_S)
 
 
 def own_contact(answer: str, user: str) -> str:

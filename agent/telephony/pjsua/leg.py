@@ -32,7 +32,7 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import readable
-from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
 from callerside.agent.telephony.pjsua.native.media import Stream
@@ -115,6 +115,7 @@ class SipLeg:
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
             conceals=options.conceal_loss,
+            peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
             on_left=on_left,
             on_heard=on_heard,
         )
@@ -231,6 +232,9 @@ class SipLeg:
         """The endpoint knows what it can bear."""
         return self._host.lets_offer_in(sdp)
 
+    def on_offer_refused(self, status: int) -> None:
+        """We make none."""
+
     def on_local_sdp(self, sdp: str) -> None:
         """Nothing in it is news to us."""
 
@@ -301,8 +305,10 @@ class SipLeg:
         told = call.getStreamInfo(line)
         codec = str(told.codecName)
         audio, setting = told.audCodecParam.info, told.audCodecParam.setting
+        host, _, port = str(told.remoteRtpAddress).rpartition(":")
         self._media.connect(
             stream,
+            (host, int(port)),
             codec_hz=int(audio.clockRate),
             payload_type=int(told.rxPt),
             packet_ms=int(audio.frameLen * setting.frmPerPkt),
