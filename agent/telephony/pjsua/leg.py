@@ -14,7 +14,7 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony import dtmf
-from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
@@ -98,6 +98,7 @@ class SipLeg:
         *,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
+        on_arrival: OnArrival | None = None,
     ) -> None:
         options = host.options
         self.sample_rate_hz = rate_hz
@@ -118,6 +119,7 @@ class SipLeg:
             peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
             on_left=on_left,
             on_heard=on_heard,
+            on_arrival=on_arrival,
         )
         self._call: Call | None = None
         self._codec: str | None = None
