@@ -38,16 +38,16 @@ ANSWERS = (_LIVES, _EMPTY_INFO, _UNKNOWN_BODY, _UNKNOWN_PACKAGE, _BAD_EVENT)
 
 def answer_to(request: SipMessage) -> Answer | None:
     """The answer to a request of a call that is up; None: that is the stack's business."""
-    match request.method:
-        case "OPTIONS":  # RFC 3261 §11.2: whether the call still lives
-            return _LIVES
-        case "INFO":
-            return _answer_to_info(request)
-        case "NOTIFY" | "SUBSCRIBE":  # RFC 6665 §8.2.1
-            is_of_transfer = request.header("event").partition(";")[0].strip().lower() == "refer"
-            return None if is_of_transfer and request.method == "NOTIFY" else _BAD_EVENT
-        case _:
-            return None
+    if request.method == "OPTIONS":  # RFC 3261 §11.2: whether the call still lives
+        return _LIVES
+    if request.method == "INFO":
+        return _answer_to_info(request)
+    if request.method not in ("NOTIFY", "SUBSCRIBE"):
+        return None
+    event = request.header("event").partition(";")[0].strip().lower()
+    if event == "refer" and request.method == "NOTIFY":
+        return None
+    return _BAD_EVENT  # RFC 6665 §8.2.1
 
 
 def _answer_to_info(request: SipMessage) -> Answer:
