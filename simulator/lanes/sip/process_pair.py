@@ -17,6 +17,7 @@ from callerside.agent.telephony.engine import PROFILES, EngineChoice
 from callerside.agent.telephony.engines import resolve
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import command
+from callerside.host import processors
 from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
@@ -41,7 +42,7 @@ be impaired; calls whose caller vanishes, for their places are lost for a while.
 
 def calls_at_once() -> int:
     """How many calls this machine can carry at once without bending what is measured."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(processors())
     return min(max(LEAST_CALLS_AT_ONCE, CALLS_A_CORE * cores), MOST_CALLS_AT_ONCE)
 
 
