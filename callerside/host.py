@@ -10,12 +10,12 @@ import sys
 import threading
 from pathlib import Path
 
-IS_LINUX = sys.platform.startswith("linux")
+IS_LINUX: bool = sys.platform.startswith("linux")
 
 
 def processors() -> list[int]:
     """The processors that this process may use; elsewhere than on Linux, all that there are."""
-    if sys.platform.startswith("linux"):
+    if IS_LINUX:
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
@@ -32,7 +32,7 @@ def hurry(priority: int, thread: int = 0) -> bool:
     Returns:
         Whether it was granted.
     """
-    if not sys.platform.startswith("linux"):
+    if not IS_LINUX:
         return False
     # Not for what the thread may start: that has no frame to be in time for.
     policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
@@ -45,14 +45,14 @@ def hurry(priority: int, thread: int = 0) -> bool:
 
 def bind(processor: int) -> None:
     """Keep the calling thread on one processor, where the system can."""
-    if sys.platform.startswith("linux"):
+    if IS_LINUX:
         with contextlib.suppress(OSError):
             os.sched_setaffinity(threading.get_native_id(), {processor})
 
 
 def give_way(niceness: int) -> None:
     """Let others run before the calling thread; elsewhere than on Linux that is all or none."""
-    if sys.platform.startswith("linux"):
+    if IS_LINUX:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 

@@ -33,7 +33,7 @@ def test_this_process_has_processors() -> None:
 
 
 def test_elsewhere_nothing_is_asked_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(host, "IS_LINUX", False)
     for name in ("sched_getaffinity", "sched_setaffinity", "sched_setscheduler"):
         monkeypatch.delattr(os, name)
     assert host.processors() == list(range(os.cpu_count() or 1))

@@ -97,14 +97,13 @@ class Registrant:
         log("sip_registration", registered=registered, status=status, reason=reason)
         if self._on_change is not None:
             self._on_change(registered, status, reason)
-        wait_s = self._refusals.next_s(status, registered=registered)
-        if wait_s is not None:
-            _log.info("sip_registration_again", in_s=wait_s)
-        elif not registered:
-            wait_s = random.uniform(self._place.retry_s, 2 * self._place.retry_s)
-        if wait_s is not None and not self._is_leaving:
+        refused_s = self._refusals.next_s(status, registered=registered)
+        if refused_s is not None:
+            _log.info("sip_registration_again", in_s=refused_s)
+        if not registered and not self._is_leaving:
+            soon_s = random.uniform(self._place.retry_s, 2 * self._place.retry_s)
             self._stop_timer()
-            self._set_timer(wait_s, self._ask)
+            self._set_timer(soon_s if refused_s is None else refused_s, self._ask)
 
     def _set_timer(self, wait_s: float, then: Callable[[], None]) -> None:
         self._timer = self._stack.loop.call_later(wait_s, then)

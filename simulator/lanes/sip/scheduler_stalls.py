@@ -38,7 +38,7 @@ PATIENCE_S = 120.0
 still shall not hold up a run."""
 
 _PRIORITY = 20
-"""Above the media threads of the parties (`agent.telephony.thread_priority`)."""
+"""Above the media threads of the parties (`agent.telephony.pacer`)."""
 _START_TIMEOUT_S = 20.0
 
 
