@@ -341,17 +341,11 @@ def _lower_mode(values: NDArray[np.float32], usable: Flags) -> Flags:
         spread = np.sqrt((belongs * np.square(some - middle)).sum(axis=0) / total)
         spread = np.maximum(spread, (0.3, 1.0))
         share = total / total.sum()
-    every = np.asarray(values[:, None], np.float64)
-    lower = _belongs(every, middle, spread, share)[:, 0] > 0.5
+    lower = _belongs(values[:, None], middle, spread, share)[:, 0] > 0.5
     return np.asarray((lower | (values <= middle[0])) & usable)
 
 
-def _belongs(
-    values: NDArray[np.float64],
-    middle: NDArray[np.float64],
-    spread: NDArray[np.float64],
-    share: NDArray[np.float64],
-) -> NDArray[np.float64]:
+def _belongs(values: Wave, middle: Wave, spread: Wave, share: Wave) -> NDArray[np.float64]:
     """How likely values (n, 1) come from each of the distributions: (n, 2)."""
     nats = np.log(share) - np.log(spread) - np.square((values - middle) / spread) / 2
     likely = np.exp(nats - nats.max(axis=1, keepdims=True))
