@@ -37,6 +37,7 @@ __all__ = [
     "SpeechAndToneDetector",
     "SpeechEnded",
     "SpeechStarted",
+    "listened",
     "segments",
     "utterances",
 ]
@@ -76,16 +77,22 @@ def segments(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60)
 
     Tones are found as a caller finds them who listens, speech as `retrospect` has it.
     """
-    floor_dbfs = opening_floor_dbfs(samples, rate_hz)
-    detector = SpeechAndToneDetector(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
-    heard = [*detector.feed(samples), *detector.finish()]
     found = [
-        Segment("beep", one.onset, one.end, one.hz) for one in heard if isinstance(one, BeepHeard)
+        Segment("beep", one.onset, one.end, one.hz)
+        for one in listened(samples, rate_hz, hangover_ms=hangover_ms)
+        if isinstance(one, BeepHeard)
     ]
     beside = [(one.start, one.end) for one in found]
     spans = retrospect.spoken(samples, rate_hz, pause_ms=hangover_ms, beside=beside)
     found += [Segment("speech", one.start, one.end, exact=one.exact) for one in spans]
     return sorted(found, key=lambda s: s.start)
+
+
+def listened(samples: NDArray[np.int16], rate_hz: int, *, hangover_ms: int = 60) -> list[Heard]:
+    """What somebody hears of a recording who listens while it plays, and knows its first noise."""
+    floor_dbfs = opening_floor_dbfs(samples, rate_hz)
+    detector = SpeechAndToneDetector(rate_hz, hangover_ms=hangover_ms, floor_dbfs=floor_dbfs)
+    return [*detector.feed(samples), *detector.finish()]
 
 
 def utterances(found: list[Segment], rate_hz: int, *, pause_ms: float = PAUSE_MS) -> list[Segment]:

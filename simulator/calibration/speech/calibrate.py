@@ -63,7 +63,7 @@ def plans(*, sample: int | None = None, seed: int = SEED) -> list[Plan]:
     """Which calls are made: each utterance on a plain line and on some others, drawn by the seed.
 
     Args:
-        sample: only so many calls, drawn by the seed.
+        sample: only so many calls, drawn by the seed: of as many utterances as can be.
         seed: of all that is drawn.
     """
     lines, _ = conditions.available()
@@ -83,8 +83,11 @@ def plans(*, sample: int | None = None, seed: int = SEED) -> list[Plan]:
         for line in chosen:
             others = (rng.choice(same), rng.choice(alike), rng.choice(alike))
             found.append(Plan(utterance=one, condition=line, others=others))
-    if sample is not None and sample < len(found):
-        found = random.Random(seed).sample(found, sample)
+    if sample is not None:
+        # Every utterance once, before any is said on a second line.
+        order = random.Random(seed).sample(range(len(found)), len(found))
+        order.sort(key=lambda place: place % _LINES_AN_UTTERANCE)
+        found = [found[place] for place in order[:sample]]
     return found
 
 
