@@ -22,7 +22,7 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
     """PCM at `rate_hz` for each step of `scenario.all_steps` that makes itself heard, by position.
 
     Raises:
-        callerside.speech.synthesis.VoiceError: a text cannot be spoken.
+        callerside.speech.voices.VoiceError: a text cannot be spoken.
         callerside.audio_files.AudioFileError: a sound file cannot be read.
     """
     audio = {}

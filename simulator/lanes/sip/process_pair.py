@@ -21,7 +21,7 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessEr
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
 from callerside.simulator.lanes.sip.order import Order
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 
 CALLS_A_PAIR = 4
 """What every engine can carry in one process."""
