@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from callerside.reports.evidence import EvidenceError
+from callerside.reports.evidence import EvidenceError, export_wav
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
+from callerside.reports.formats.write import call_directory
 from callerside.reports.metrics.registry import METRICS, TOLERANCE
 from callerside.reports.verdict.baselines import (
     StoredError,
@@ -48,6 +49,9 @@ def _add_report(commands: Commands) -> None:
     parser.add_argument("--out", type=Path, help="where to (default: in place, or DIR/report)")
     parser.add_argument(
         "--recordings", type=Path, metavar="DIR", help="where an agent's recordings are (*.wav)"
+    )
+    parser.add_argument(
+        "--wav", action="store_true", help="write each call's recording as call.wav, too"
     )
     parser.add_argument(
         "--against",
@@ -129,6 +133,9 @@ def _report(given: argparse.Namespace) -> int:
         )
     except (StoredError, EvidenceError, TimelineError, BudgetError, OSError) as error:
         return _bad_input(error)
+    if given.wav:
+        for call in calls:
+            export_wav(call.evidence, call_directory(where, call.slug))
     verdict = info.verdict(calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
     print(f"{count}, {verdict}: {where / 'index.html'}")

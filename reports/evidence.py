@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from callerside.atomic_files import write_atomically
-from callerside.audio_files import write_wav
+from callerside.audio_files import write_flac, write_wav
 from callerside.files import is_there, read_bytes
 from callerside.marks import Mark, Source, merge
 from callerside.timelines import read_timeline
 
 TIMELINE = "timeline.jsonl"
-RECORDING = "call.wav"
+RECORDING = "call.flac"
+EXPORT = "call.wav"
+"""The same for programs that want WAV; read where there is no `RECORDING`."""
 HEARD = "server_heard.wav"
 SENT = "server_sent.wav"
 INFO = "call.json"
@@ -130,6 +132,8 @@ class CallEvidence:
     """What the caller made heard, to the sample; None where that is not known."""
     outlined: bool = False
     """Whether this is an `outline`."""
+    recording_file: str = RECORDING
+    """Its name in the call's directory."""
 
     @property
     def name(self) -> str:
@@ -151,6 +155,7 @@ class CallEvidence:
             rate_hz=self.rate_hz,
             recording_start_ns=self.recording_start_ns,
             outlined=True,
+            recording_file=self.recording_file,
         )
 
     def find(self, source: Source, *names: str, after_ns: int = 0) -> Iterator[Mark]:
@@ -197,13 +202,13 @@ def load_evidence(directory: Path) -> CallEvidence:
     info = _read_info(directory / INFO, directory.name)
     _see_that_it_is_whole(timeline, info, marks)
     recording, rate_hz = np.zeros((0, 2), np.int16), 8000
-    if is_there(directory / RECORDING):
-        recording, rate_hz = read_recording(directory / RECORDING)
+    file = EXPORT if not is_there(directory / RECORDING) else RECORDING
+    if is_there(directory / file):
+        recording, rate_hz = read_recording(directory / file)
     started = next((m for m in marks if m.name == "recording_started"), None)
     if len(recording) and started is None:
         raise EvidenceError(
-            f"{timeline}: no mark recording_started, without which nobody knows when "
-            f"{RECORDING} begins"
+            f"{timeline}: no mark recording_started, without which nobody knows when {file} begins"
         )
     return CallEvidence(
         info=info,
@@ -214,6 +219,7 @@ def load_evidence(directory: Path) -> CallEvidence:
         server_heard=_read_audio(directory / HEARD),
         server_sent=_read_audio(directory / SENT),
         said=_read_said(directory / SAID),
+        recording_file=file if len(recording) else RECORDING,
     )
 
 
@@ -231,7 +237,7 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     Raises:
         EvidenceError: it is none.
     """
-    samples, rate_hz = _read_wav(path)
+    samples, rate_hz = _read_sound(path)
     if samples.shape[1] != 2:
         raise EvidenceError(
             f"{path}: {samples.shape[1]} channels, expected two: what the caller said, and heard"
@@ -276,11 +282,11 @@ def write_said(path: Path, said: list[Said]) -> None:
 def _read_audio(path: Path) -> Audio | None:
     if not is_there(path):
         return None
-    samples, rate_hz = _read_wav(path)
+    samples, rate_hz = _read_sound(path)
     return Audio(np.ascontiguousarray(samples[:, 0]), rate_hz)
 
 
-def _read_wav(path: Path) -> tuple[Samples, int]:
+def _read_sound(path: Path) -> tuple[Samples, int]:
     try:
         samples, rate_hz = soundfile.read(
             io.BytesIO(read_bytes(path)), dtype="int16", always_2d=True
@@ -288,13 +294,27 @@ def _read_wav(path: Path) -> tuple[Samples, int]:
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from None
     except soundfile.LibsndfileError as error:
-        why = error.error_string.rstrip(".")
+        why = error.error_string.rstrip(".") or "it cannot be decoded"
+        if _is_flac(path):
+            why = f"cut short, or damaged: {why}"
         raise EvidenceError(f"{path}: cannot be read as sound: {why}") from None
     with path.open("rb") as file:
         tag, length = file.read(4), int.from_bytes(file.read(4), "little") + 8
     if tag == b"RIFF" and length > path.stat().st_size:
         raise EvidenceError(f"{path}: cut short: {path.stat().st_size} of {length} bytes")
     return samples, rate_hz
+
+
+def export_wav(evidence: CallEvidence, directory: Path) -> None:
+    """Write the recording as WAV beside the one that is kept, for programs that read no FLAC."""
+    if evidence.recorded:
+        write_wav(directory / EXPORT, evidence.recording, evidence.rate_hz)
+
+
+def _is_flac(path: Path) -> bool:
+    """Whether a file begins as FLAC does."""
+    with path.open("rb") as file:
+        return file.read(4) == b"fLaC"
 
 
 def save_evidence(evidence: CallEvidence, directory: Path) -> None:
@@ -305,7 +325,7 @@ def save_evidence(evidence: CallEvidence, directory: Path) -> None:
     info = evidence.info.model_dump_json(indent=2, exclude_defaults=True)
     write_atomically(directory / INFO, info.encode() + b"\n")
     if evidence.recorded:
-        write_wav(directory / RECORDING, evidence.recording, evidence.rate_hz)
+        write_flac(directory / RECORDING, evidence.recording, evidence.rate_hz)
     if evidence.said is not None:
         write_said(directory / SAID, evidence.said)
     for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):

@@ -12,7 +12,9 @@ from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.active_level import edges
 from callerside.reports.metrics.answers import Answer
-from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Utterance
+from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
+from callerside.reports.metrics.error_bounds import EXACT, SAID
+from callerside.reports.metrics.measurement import ErrorBound
 from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
@@ -50,6 +52,12 @@ class Turn:
     """How the answer's beginning is known; where it is not, why not."""
     detail: str = ""
     """How the last voiced sample was found at the server."""
+    end_bound: ErrorBound = SAID
+    """How far the end of what was said may be from the true one."""
+    answer_bound: ErrorBound = EXACT
+    """How far the answer's beginning may be from the true one."""
+    own_bound: ErrorBound = EXACT
+    """How far the server's receipt of the last voiced sample may be from the true one."""
 
     @property
     def turn_ms(self) -> float | None:
@@ -97,14 +105,17 @@ def _turn(
     said: Utterance,
     until_ns: int,
 ) -> Turn:
-    where, detail = stream.locate(said)
+    located = stream.locate(said)
+    where, detail = located.instants, located.detail
     instants = _left(evidence, said) | where | _answer_instants(evidence, said.end_ns, until_ns)
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
     known = [one for one in answers if one.response == response and one.item == item and one.found]
+    bound = EXACT
     if known:
         answer_ns: int | None = known[0].start_ns
+        bound = known[0].start_bound
         source = f"from what was sent (a correlation of {known[0].likeness:.2f})"
         if known[0].start_ns < said.end_ns:
             answer_ns, source = None, _TOO_EARLY
@@ -112,7 +123,9 @@ def _turn(
         answer_ns = None
         source = _TOO_EARLY if _answered_early(evidence, said) else "no response with sound came"
     else:
-        answer_ns, source = _answer_onset(audible, instants, said.end_ns, until_ns)
+        onset, source = _answer_onset(audible, instants, said.end_ns, until_ns)
+        answer_ns = None if onset is None else onset.start_ns
+        bound = EXACT if onset is None else onset.start_bound
     of_it = [one for one in answers if one.response == response]
     lead_ms = of_it[0].lead_ms if of_it else lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
@@ -129,6 +142,9 @@ def _turn(
         lead_ms=lead_ms,
         source=source,
         detail=detail,
+        end_bound=said.end_bound,
+        answer_bound=bound,
+        own_bound=located.bound,
     )
 
 
@@ -209,7 +225,7 @@ def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> di
 
 def _answer_onset(
     audible: AudibleSegments, instants: dict[str, int], after_ns: int, until_ns: int
-) -> tuple[int | None, str]:
+) -> tuple[Sound | None, str]:
     """The first sound at the ear that sets in with the answer's playout, and how that is known.
 
     What was audible already (an answer that the caller talked over) is no answer to this; where it
@@ -221,7 +237,7 @@ def _answer_onset(
         if started_ns is not None and sound.start_ns < earliest_ns < sound.end_ns - _RUNS_ON_NS:
             return None, "another sound of the agent's runs on into the answer"
         if earliest_ns <= sound.start_ns < until_ns:
-            return sound.start_ns, "by the energy at the ear"
+            return sound, "by the energy at the ear"
     return None, "no sound was heard after it"
 
 

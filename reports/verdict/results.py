@@ -201,7 +201,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
                 "high": s.high and [_round(bound) for bound in s.high],
                 "unlimited": s.unlimited,
                 "failed": s.failed,
-                "unsure": s.unsure,
+                "undecided": s.undecided,
             }
             for s in summarise(calls)
         ],
@@ -245,7 +245,9 @@ def _scenario(call: CallResult) -> dict[str, Any]:
         "artifacts": {
             "page": f"{folder}/call.html",
             "timeline": f"{folder}/timeline.jsonl",
-            "recording": f"{folder}/call.wav" if call.evidence.recorded else None,
+            "recording": f"{folder}/{call.evidence.recording_file}"
+            if call.evidence.recorded
+            else None,
         },
     }
 
@@ -259,11 +261,13 @@ def _metric(one: Judged) -> dict[str, Any]:
         "limit": _round(one.limit),
         "margin": _round(one.margin),
         "verdict": one.verdict,
-        "sure": one.sure,
+        "held": one.held,
     }
     optional = {
         "statistic": one.statistic,
         "own_ms": _round(one.own_ms),
+        "bound": None if one.bound is None else _round(one.bound.size),
+        "bound_from": None if one.bound is None else one.bound.source,
         "detail": one.detail or None,
     }
     return metric | {key: value for key, value in optional.items() if value is not None}

@@ -9,7 +9,7 @@ It gets the calls to make on standard input, one JSON object a line:
      "directory": "where the evidence goes"}
 
 and reports on standard output, likewise, `{"call", "phase"}` while a call runs and
-`{"call", "verdict", "detail"}` when its `caller.jsonl` and `call.wav` are written. It ends when
+`{"call", "verdict", "detail"}` when its `caller.jsonl` and `call.flac` are written. It ends when
 its standard input does, or at SIGTERM.
 """
 
@@ -31,7 +31,7 @@ from callerside.agent.telephony.options import SipOptions
 from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
-from callerside.reports.evidence import SAID, write_said
+from callerside.reports.evidence import RECORDING, SAID, write_said
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
@@ -168,7 +168,7 @@ class CallerProcess:
         if started_at_ns is not None:
             _mark(timeline, started_at_ns, call, "recording_started", sample_rate_hz=CALLER_RATE_HZ)
             await asyncio.to_thread(
-                placed.recorder.save, directory / "call.wav", directory / "arrivals.jsonl"
+                placed.recorder.save, directory / RECORDING, directory / "arrivals.jsonl"
             )
             await asyncio.to_thread(_keep_said, machine, placed, started_at_ns, directory)
         for direction, episodes in placed.impairments.items():
