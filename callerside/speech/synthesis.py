@@ -31,6 +31,8 @@ MAX_TEXT_CHARS = 4000
 _CACHE_VERSION = 2
 _LEVEL_DBFS = -20.0
 _PEAK = 0.9 * 32767
+_STEP = 8
+"""Samples are multiples of it, which is the finest step of G.711: as FLAC they are a third less."""
 
 
 def synthesise(
@@ -89,4 +91,4 @@ def levelled(wave: Wave) -> bytes:
     samples = soxr.resample(samples, wave.rate_hz, RATE_HZ)
     gain = 32768 * 10 ** (_LEVEL_DBFS / 20) / float(np.sqrt(np.mean(samples**2)))
     gain = min(gain, _PEAK / float(np.max(np.abs(samples))))
-    return to_bytes(samples * gain)
+    return to_bytes(np.rint(samples * (gain / _STEP)) * _STEP)

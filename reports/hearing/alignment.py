@@ -195,9 +195,10 @@ def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> Sp
         return None
     if whole:
         return Span(0, sent.size, lag)
-    sounding = np.flatnonzero(np.vecdot(b[:cut], b[:cut]) > gain**2 * active * _SILENT)
+    least = gain**2 * active * _SILENT
+    sounding = np.flatnonzero(np.vecdot(b[:cut], b[:cut]) > least)
     low = int(sounding[-1]) if sounding.size else 0
-    return Span(0, _cut_at(a, b, gain, slice(low, cut + 1)), lag)
+    return Span(0, _cut_at(a, b, gain, slice(low, cut + 1), least), lag)
 
 
 def _is_still(heard: Samples, block: int, faint: float) -> bool:
@@ -205,16 +206,21 @@ def _is_still(heard: Samples, block: int, faint: float) -> bool:
     return not rows.size or float(np.vecdot(rows, rows).max()) <= faint
 
 
-def _cut_at(a: NDArray[np.float32], b: NDArray[np.float32], gain: float, blocks: slice) -> int:
+def _cut_at(
+    a: NDArray[np.float32], b: NDArray[np.float32], gain: float, blocks: slice, least: float
+) -> int:
     """The sample, in one of these blocks of what was sent and heard, behind which is silence.
 
     What was sent behind a cut may be too soft to be missed at once, as the breath of an f is: so
-    the cut is looked for in all that is behind the last sound. A pause before it was heard.
+    the cut is looked for in all that is behind the last sound. Where it lies in a pause, which has
+    less energy than `least`, it is taken to be in the middle.
     """
     sent, heard = (one[blocks].ravel().astype(np.float64) for one in (a, b))
     alike, silent = _sums((heard - gain * sent) ** 2), _sums(heard**2)
     wrong = alike + silent[-1] - silent
-    return blocks.start * a.shape[1] + wrong.size - 1 - int(wrong[::-1].argmin())
+    places = np.flatnonzero(wrong <= wrong.min() + least)
+    block = int(a.shape[1])
+    return int(blocks.start) * block + int(places[0] + places[-1]) // 2
 
 
 class _Run(NamedTuple):

@@ -121,8 +121,8 @@ class Voiced(_Step):
 class Say(Voiced):
     """Speak, and take the turn; ends with the last word.
 
-    `voice` is one of espeak-ng's (`en-us+f3`, `de`, ...); a sound file has any rate and lies beside
-    the scenario file.
+    `voice` is `heart`, or one of espeak-ng's (`de`, `en-us+f3`, ...); a sound file has any rate and
+    lies beside the scenario file.
     """
 
     entry = _Entry(
