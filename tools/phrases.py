@@ -1,8 +1,8 @@
-"""The phrases that are shipped as sound (`callerside/speech/phrases/`): `nox -s reference` makes them.
+"""The phrases that are shipped as sound, in `callerside/speech/phrases/`.
 
-    python tools/phrases.py             # make what is missing, and delete what nobody says
-    python tools/phrases.py --check     # exit code 1 if there is any of that; `nox -s lint` does this
-    python tools/phrases.py --anew      # make all of them again, as with a new version of an engine
+    python tools/phrases.py            # make what is missing, delete the rest; `nox -s reference`
+    python tools/phrases.py --check    # exit code 1 if there is any of that; `nox -s lint`
+    python tools/phrases.py --anew     # make all of them again, as with a new version of an engine
 
 Shipped is what the library of scenarios says, and what callerside says by itself. Nothing that is
 here already is made again unless it is asked for: another machine would make other samples of it.

@@ -25,11 +25,14 @@ from callerside.simulator.caller.events import (
     Vanish,
 )
 from callerside.simulator.caller.machine import _NO_NEWS
+from callerside.speech.synthesis import synthesise
 
 ANSWERS = [*FLOW, Heard("utterance_ended", 800, speech())]
 BYE = Told(5000, HungUp(by="agent", status=200, reason="BYE"))
-LONG = speech(
-    "Then there is a very long story to tell about a house and a garden and two dogs in it."
+LONG = synthesise(
+    "Then there is a very long story to tell, about a house, a garden, and two dogs in it.",
+    voice="en-gb",  # it makes no pause in which the ear could take the answer for stopped
+    rate_hz=RATE_HZ,
 )
 
 TWO_TURNS = """
