@@ -7,6 +7,7 @@ script, its own path at the server, its own route at the agent.
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -171,8 +172,9 @@ class SipLane:
         Raises:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
-        if planned.again is not None:
-            await self._stalls.calm(last=planned.alone)
+        if planned.attempt > 1:
+            self._forget_greetings(planned)
+            await self._stalls.calm()
         started_ns = time.monotonic_ns()
         directory = self._calls / planned.name
         directory.mkdir(parents=True, exist_ok=True)
@@ -185,7 +187,7 @@ class SipLane:
             work = None if self._agent_uri else self._work
             stalls = self._stall_marks(planned, started_ns)
             missing = await asyncio.to_thread(
-                collect, planned.name, directory, work, stalls, self._closed
+                collect, planned.address, directory, work, stalls, self._closed
             )
         finally:
             pair.busy -= 1
@@ -203,6 +205,11 @@ class SipLane:
             ours=self._agent_uri is None,
             took_s=(time.monotonic_ns() - started_ns) / 1e9,
         )
+
+    def _forget_greetings(self, planned: PlannedCall) -> None:
+        """Take what an attempt that does not count has left in a cache from whoever uses it."""
+        if planned.greeting_cache == planned.name:
+            shutil.rmtree(self._work / "greetings" / planned.name, ignore_errors=True)
 
     def _stall_marks(self, planned: PlannedCall, since_ns: int) -> list[Mark]:
         """What the machine did to a call that began then and is over."""

@@ -124,14 +124,14 @@ class ProcessPair:
         if self.agent is None:
             return []
         lines = list(self.agent.log_tail)
-        about = [line for line in lines if planned.name in line]
+        about = [line for line in lines if planned.address in line]
         return (about or lines)[-count:]
 
     def _order(self, planned: PlannedCall, audio: dict[str, str], directory: Path) -> Order:
         uri = self._foreign_uri
         if self.agent is not None:  # the called number says which call this is
             address = self.agent.ready_line.split()[1 + self._worker]
-            uri = address.replace("sip:", f"sip:{planned.name}@", 1)
+            uri = address.replace("sip:", f"sip:{planned.address}@", 1)
         return Order(
             call=planned.name,
             scenario=planned.scenario.model_dump_json(),
