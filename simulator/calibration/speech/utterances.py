@@ -18,6 +18,7 @@ import soxr
 from numpy.typing import NDArray
 
 from callerside.simulator.calibration.held_out import is_held_out
+from callerside.speech import voices
 from callerside.speech.synthesis import synthesise
 
 Wave = NDArray[np.float64]
@@ -61,7 +62,7 @@ _ENGLISH = (
         "the line and we will answer you as soon as one of us is free to talk to you about it."
     ),
 )
-_VOICES = ("en-gb", "en-us", "en-us+f3", "en-gb+m3", "en-us+m5", "en-gb+f2", "en-us+f5")
+_VOICES = ("heart", "en-gb", "en-us", "en-us+f3", "en-gb+m3", "en-us+m5", "en-gb+f2", "en-us+f5")
 _LANGUAGES = {
     "de": ("Wir haben samstags bis sechs Uhr geöffnet.", "Das macht zusammen fünfundsechzig Euro."),
     "fr": ("Nous sommes ouverts le samedi jusqu'à six heures.", "C'est une bonne adresse, merci."),
@@ -114,7 +115,12 @@ def utterances() -> list[Utterance]:
 
 def missing() -> list[str]:
     """What is not installed, in words."""
-    return [
+    engines = [
+        f"{engine.distribution} is not installed: none of {engine.name}'s voices"
+        for engine in voices.ENGINES.values()
+        if not engine.version
+    ]
+    return engines + [
         f"asterisk-core-sounds-{language}-wav is not installed: no human recordings in {language}"
         for language, folder in _PACKAGES.items()
         if not (_PROMPTS / folder).is_dir()
@@ -124,6 +130,8 @@ def missing() -> list[str]:
 def _synthesised() -> Iterator[Utterance]:
     spoken = dict.fromkeys(_VOICES, _ENGLISH) | _LANGUAGES
     for voice, texts in spoken.items():
+        if not voices.engine_of(voice)[0].version:
+            continue
         for text in texts:
             yield Utterance(f"{voice}/{text}", "synthesised", voice, text)
 
