@@ -1,7 +1,9 @@
 """Tables of the documentation, as Markdown, from the registries."""
 
+import json
 from collections.abc import Iterable, Sequence
 from inspect import cleandoc
+from pathlib import Path
 from typing import Any
 
 from callerside.agent.observe.metrics import AgentMetrics
@@ -12,6 +14,7 @@ from callerside.mark_registry import MARKS, Field
 from callerside.marks import Source
 from callerside.registry import Entry
 from callerside.reports.metrics.registry import METRICS, TOLERANCE, Metric
+from callerside.simulator.calibration.speech import table as speech_table
 from callerside.simulator.scenario.expectations import (
     DETAILED_EXPECTATIONS,
     EXPECTATIONS,
@@ -182,3 +185,19 @@ def prometheus() -> str:
 def _collector(collector: Any) -> Sequence[str]:
     name = collector._name + "_total" * (collector._type == "counter")  # noqa: SLF001
     return f"`{name}`", ", ".join(collector._labelnames), collector._documentation  # noqa: SLF001
+
+
+ERRORS_ON_SPEECH = Path(__file__).parent.parent / "docs" / "error-on-speech.json"
+"""What `callerside calibrate --speech --json` printed last."""
+
+
+def errors_on_speech() -> str:
+    """How far off the ear is on speech, line by line."""
+    data = json.loads(ERRORS_ON_SPEECH.read_bytes())
+    return f"{data['calls']} calls.\n\n{speech_table.as_markdown(speech_table.from_data(data))}"
+
+
+def worst_errors_on_speech() -> str:
+    """The same for the README: p95 on the lines that most calls are like."""
+    data = json.loads(ERRORS_ON_SPEECH.read_bytes())
+    return speech_table.for_readme(speech_table.from_data(data))
