@@ -8,7 +8,7 @@ from callerside.agent.telephony.engine import PROFILES
 from callerside.audio_files import AudioFileError
 from callerside.simulator.cli.common import Commands, add_choice
 from callerside.simulator.runner.capabilities import missing
-from callerside.simulator.runner.lint import all_problems
+from callerside.simulator.runner.lint import all_problems, warnings
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose
 from callerside.simulator.scenario import authoring, loader
@@ -110,6 +110,8 @@ def _check(given: argparse.Namespace) -> int:
         problems += missing(scenarios, agent=given.engine, caller=given.engine)
     if problems:
         return _bad_input("\n".join(problems))
+    for line in dict.fromkeys(line for scenario in scenarios for line in warnings(scenario)):
+        print(f"{line} (a warning)", file=sys.stderr)
     print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")
     return EXIT_FINE
 
