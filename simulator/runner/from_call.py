@@ -249,7 +249,8 @@ class _CallToReplay:
         patience = (
             math.ceil((max(waits, default=0.0) + 2 * _longest_ms(self._measured)) / 1000) + 10
         )
-        return [f"caller: {{{codec}patience: {patience}s}}"]
+        silence = f"end_silence: {_END_SILENCE_MS:.0f}ms"  # a suite may have another
+        return [f"caller: {{{codec}patience: {patience}s, {silence}}}"]
 
     # The caller's side.
 
@@ -431,6 +432,8 @@ class _CallToReplay:
             parts.append(f"function_call: {json.dumps(call, ensure_ascii=False)}")
         else:
             parts.append(f"wav: {writing.keep(what, one.sound, one.rate_hz)}")
+            if what == "greeting":
+                parts.append("say: null")  # a suite's would be a second one
             if one.text:
                 parts.append(f"transcript: {json.dumps(one.text, ensure_ascii=False)}")
         for key in ("think_ms", "delta_ms", "pace"):

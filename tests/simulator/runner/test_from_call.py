@@ -95,6 +95,17 @@ def test_the_caller_hangs_on_the_agents_turns_as_it_hung_there(again: Path) -> N
     assert "turn_ms" in scenario.budget
 
 
+def test_a_suite_with_a_greeting_of_its_own_does_not_disturb(played: Path, tmp_path: Path) -> None:
+    suite = "realtime: {greeting: {say: Hello.}}\ncaller: {end_silence: 300ms}\n"
+    (tmp_path / "suite.yaml").write_text(suite)
+    call = played / "latest" / "calls" / "barge_in"
+    assert main(["scenario", str(call), "--folder", str(tmp_path)]) == 0
+    scenario = loader.load([tmp_path / "barge_in.yaml"])[0]
+    assert scenario.realtime.greeting.say is None
+    assert scenario.realtime.greeting.wav is not None
+    assert scenario.caller.end_silence == 700
+
+
 def bare(played: Path, name: str, path: Path) -> Path:
     sound, rate_hz = soundfile.read(played / "latest" / "calls" / name / "call.flac", dtype="int16")
     soundfile.write(path, sound, rate_hz)
