@@ -348,7 +348,7 @@ class _CallToReplay:
         samples = self._sound(act)
         file = writing.keep(f"caller-{number}", samples, self._evidence.rate_hz)
         level_dbfs = voiced_level_dbfs(to_bytes(samples), self._evidence.rate_hz)
-        level = "" if level_dbfs is None else f", level_dbfs: {max(-60.0, level_dbfs):.1f}"
+        level = "" if level_dbfs is None else f", level_dbfs: {max(-60.0, level_dbfs):.2f}"
         if not act.takes_turn:
             comment += (
                 "\n  # it took no turn in that call; `sound:` says so, of the sounds it knows"
