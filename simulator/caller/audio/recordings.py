@@ -6,6 +6,7 @@ where it is said (`caller.audio.voice`).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from callerside.reports.hearing.detector import Segment, segments
 
 KEPT_MS = 100
 """Of the silence at each end."""
+_AROUND_MS = 500
 _LEAST_VOICE_MS = 40
 _LONG_SILENCE_MS = 500
 """As much before the first word is worth a word to the author."""
@@ -69,7 +71,13 @@ def _heard(path: Path, pcm: bytes, rate_hz: int) -> list[Segment]:
     heard = []
     if loudest >= _LEAST_PEAK:  # it is made the caller's loudness, however quiet it is
         wave = samples.astype(np.float64) * (_PEAK / loudest)
-        heard = segments(np.rint(wave).astype(np.int16), rate_hz, clean=True)
+        # A file may be speech from end to end: silence around it is what it is told from.
+        silence = _AROUND_MS * rate_hz // 1000
+        padded = np.pad(np.rint(wave).astype(np.int16), silence)
+        heard = [
+            replace(one, start=max(0, one.start - silence), end=min(wave.size, one.end - silence))
+            for one in segments(padded, rate_hz)
+        ]
     if sum(one.end - one.start for one in heard) < _LEAST_VOICE_MS * rate_hz // 1000:
         raise AudioFileError(
             f"{path}: nobody will hear it: it is silent, or shorter than {_LEAST_VOICE_MS} ms; "

@@ -61,8 +61,8 @@ def test_half_a_minute_without_a_pause_and_cut_off_anywhere() -> None:
     assert np.abs(np.subtract(ends(recording), places)).max() < 5 * RATE_HZ // 1000
 
 
-@pytest.mark.parametrize("snr_db", [20, 10])
-def test_out_of_noise_that_is_there_from_the_first_sample(snr_db: int) -> None:
+@pytest.mark.parametrize(("snr_db", "end_ms"), [(20, 120), (10, 180)])
+def test_out_of_noise_that_is_there_from_the_first_sample(snr_db: int, end_ms: int) -> None:
     recording, places = call(said("Hello!"), said(VOICED))
     level_dbfs = active_level.active_level_dbfs(said(VOICED), RATE_HZ)
     assert level_dbfs
@@ -72,7 +72,7 @@ def test_out_of_noise_that_is_there_from_the_first_sample(snr_db: int) -> None:
     assert not any(one.exact for one in found)
     for one, true in zip(found, places, strict=True):
         assert abs(one.start - true[0]) < 60 * RATE_HZ // 1000
-        assert abs(one.end - true[1]) < 120 * RATE_HZ // 1000
+        assert abs(one.end - true[1]) < end_ms * RATE_HZ // 1000
 
 
 @pytest.mark.parametrize("what", ["noise", "hum", "nothing", "a click"])
@@ -91,8 +91,8 @@ def test_the_echo_of_the_other_channel_is_taken_off_and_nothing_else() -> None:
     mouth, _ = call(said(LONG), said("Yes, please."))
     answer = np.zeros(mouth.size, np.int16)
     answer[mouth.size // 2 :][: said("Hello!").size] = said("Hello!")
-    late = np.concatenate((np.zeros(1920), mouth))[: mouth.size]
-    ear = np.rint(answer + 0.03 * late).astype(np.int16)
+    echo = 0.03 * np.concatenate((np.zeros(1920), mouth.astype(np.float64)))[: mouth.size]
+    ear = np.rint(answer + echo).astype(np.int16)
     left = without_echo(ear, mouth, RATE_HZ).astype(np.int32) - answer
-    assert np.square(left).mean() < 0.01 * np.square(0.03 * late).mean()
+    assert np.square(left).mean() < 0.01 * np.square(echo).mean()
     assert without_echo(answer, mouth, RATE_HZ) is answer
