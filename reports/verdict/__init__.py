@@ -3,10 +3,14 @@
 __all__ = [
     "baselines",
     "budget",
+    "budget_file",
     "calibration",
     "calibration_file",
+    "call_result",
     "capacity",
     "compare",
+    "machine",
+    "outcome",
     "results",
     "summary",
 ]
