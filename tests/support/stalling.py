@@ -26,7 +26,7 @@ def stalls(leg: CallLeg, item: LegInput) -> None:
 
 def stalls_without_priority(leg: CallLeg, item: LegInput) -> None:
     """The same where the system grants no real-time scheduling."""
-    if isinstance(item, AudioReceived):
+    if isinstance(item, AudioReceived) and not _frames:
         for thread in threading.enumerate():
             if thread.name == "pacer" and thread.native_id:
                 os.sched_setscheduler(thread.native_id, os.SCHED_OTHER, os.sched_param(0))
