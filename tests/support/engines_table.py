@@ -6,6 +6,7 @@ call comes first, among those that keep the pace; then those that do not.
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from callerside.agent.telephony.engine import EngineName
 
@@ -45,8 +46,11 @@ def page_with(page: str, measured: Mapping[EngineName, Figures]) -> str:
     return "\n".join([head + begin, "", *rows, "", end + tail])
 
 
-def shown(page: str) -> tuple[list[str], dict[str, list[float]]]:
-    """The engines of a page, in order, and their figures."""
+def shown(page: str) -> dict[EngineName, Figures]:
+    """The figures of a page, in the order of its columns."""
     table = page.partition(BEGIN)[2].partition(END)[0].strip().splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in table]
-    return cells[0][1:], {row[0]: [float(value) for value in row[1:]] for row in cells[2:]}
+    return {
+        cast("EngineName", name): {row[0]: float(row[column]) for row in cells[2:]}
+        for column, name in enumerate(cells[0][1:], 1)
+    }
