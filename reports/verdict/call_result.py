@@ -33,7 +33,7 @@ from callerside.reports.verdict.budget import (
     parse_limits,
 )
 from callerside.reports.verdict.calibration import Calibration
-from callerside.reports.verdict.machine import disturbance, without_the_machines
+from callerside.reports.verdict.machine import Disturbance, disturbance, without_the_machines
 
 CallVerdict = Literal["passed", "failed", "not measured", "flaky", "error"]
 
@@ -219,7 +219,7 @@ def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
             single = [one for one in last.judged if one.statistic is None]
             worst = max(
                 (disturbance(calls[position].evidence.marks) for position in positions),
-                key=lambda one: one.explains_ms,
+                key=Disturbance.explains_ms,
             )
             found = without_the_machines(found, worst)
             together[positions[-1]] = replace(last, judged=[*single, *found])
