@@ -81,7 +81,7 @@ class CallResult:
     def behaviour(self) -> Part:
         """Whether what was said, heard and sent was as scripted."""
         info = self.evidence.info
-        return Part(info.verdict, info.detail if info.verdict != "passed" else "")
+        return Part(info.verdict, info.detail)
 
     @property
     def timing(self) -> Part:
@@ -146,7 +146,7 @@ class CallResult:
         before = [one.behaviour.detail for one in self.earlier if one.behaviour.verdict == "failed"]
         if before:
             return Part("flaky", f"right when it was placed once more; before: {before[-1]}")
-        return timing
+        return behaviour if timing.verdict == "passed" else timing
 
 
 def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -> CallResult:
