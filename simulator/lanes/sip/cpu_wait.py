@@ -11,20 +11,16 @@ wait in the first place.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
+from callerside import host
 from callerside.clock import NS_PER_MS
 from callerside.simulator.lanes.sip.scheduler_stalls import Stall
 
 WINDOW_S = 0.05
 WAIT_MS = 5.0
 """In one window; all the short waits of a busy call together are about one."""
-_ALL_THREADS = 2
-"""Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
-_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 class WaitWatch:
@@ -69,7 +65,7 @@ class WaitWatch:
         agents = [pid for name, pid in processes.items() if self._is_agent(name)]
         agent_ran_ns = self._agent_has_run(agents)
         for name, pid in processes.items():
-            counted = scheduled(pid)
+            counted = host.scheduled_ns(pid)
             if counted is None:
                 continue
             main_ran_ns, waited_ns = counted
@@ -86,13 +82,13 @@ class WaitWatch:
         """What all processes of the agent have run since the last look, in nanoseconds."""
         total_ns = 0
         for agent in agents:
-            for pid in (agent, *children(agent)):
-                ran_ns = ran(pid)
+            for pid in (agent, *host.children(agent)):
+                ran_ns = host.ran_ns(pid)
                 # Of a child that was not there before, all that it has run.
                 before_ns = self._ran_ns.get(pid, ran_ns if pid == agent else 0)
                 self._ran_ns[pid] = ran_ns
                 total_ns += max(0, ran_ns - before_ns)
-            gone_ns = ran_by_gone_children(agent)
+            gone_ns = host.ran_by_gone_children_ns(agent)
             total_ns += gone_ns - self._children_ran_ns.get(agent, gone_ns)
             self._children_ran_ns[agent] = gone_ns
         return total_ns
@@ -101,41 +97,3 @@ class WaitWatch:
         while True:
             self.look(time.monotonic_ns())
             await asyncio.sleep(WINDOW_S)
-
-
-def scheduled(pid: int) -> tuple[int, int] | None:
-    """Nanoseconds that a process's main thread has run, and waited, so far.
-
-    None where nobody counts.
-    """
-    try:
-        ran_ns, waited_ns, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
-        return int(ran_ns), int(waited_ns)
-    except (OSError, ValueError):
-        return None
-
-
-def ran(pid: int) -> int:
-    """Nanoseconds that all threads of a process have run so far; 0 where nobody counts."""
-    try:
-        return time.clock_gettime_ns((~pid << 3) | _ALL_THREADS)
-    except OSError:
-        return 0
-
-
-def ran_by_gone_children(pid: int) -> int:
-    """The same of its children that have ended, in steps of a tick."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[13]) + int(fields[14])) * _TICK_NS
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started, and those that these have."""
-    try:
-        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [one for child in map(int, found) for one in (child, *children(child))]

@@ -6,14 +6,9 @@ import sys
 
 import pytest
 
+from callerside import host
 from callerside.simulator.lanes.sip import cpu_wait
-from callerside.simulator.lanes.sip.cpu_wait import (
-    WaitWatch,
-    children,
-    ran,
-    ran_by_gone_children,
-    scheduled,
-)
+from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
 from callerside.simulator.lanes.sip.scheduler_stalls import Stall
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="schedstat is Linux's")
@@ -38,11 +33,11 @@ class Counters:
         )
         ns = 1_000_000
         monkeypatch.setattr(
-            cpu_wait, "scheduled", lambda pid: (self.main_ran[pid] * ns, self.waited[pid] * ns)
+            host, "scheduled_ns", lambda pid: (self.main_ran[pid] * ns, self.waited[pid] * ns)
         )
-        monkeypatch.setattr(cpu_wait, "ran", lambda pid: self.ran[pid] * ns)
-        monkeypatch.setattr(cpu_wait, "ran_by_gone_children", lambda pid: self.gone[pid] * ns)
-        monkeypatch.setattr(cpu_wait, "children", lambda pid: self.children.get(pid, []))
+        monkeypatch.setattr(host, "ran_ns", lambda pid: self.ran[pid] * ns)
+        monkeypatch.setattr(host, "ran_by_gone_children_ns", lambda pid: self.gone[pid] * ns)
+        monkeypatch.setattr(host, "children", lambda pid: self.children.get(pid, []))
         self.watching.look(1)
 
     def look(self) -> list[tuple[str, float]]:
@@ -115,7 +110,7 @@ def test_what_is_waited_behind_another_process_of_the_agent_is_the_agents(
 def test_a_process_that_is_gone_has_not_waited() -> None:
     told: list[Stall] = []
     WaitWatch(lambda: {"agent-gone": 2**22 + 1}, told.append).look(1)
-    assert scheduled(2**22 + 1) is None
+    assert host.scheduled_ns(2**22 + 1) is None
     assert told == []
 
 
@@ -142,16 +137,16 @@ def test_the_system_counts_threads_and_children() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.readline()
-        assert ran(process.pid) >= 200_000_000, "a thread that is not the main one"
-        counted = scheduled(process.pid)
+        assert host.ran_ns(process.pid) >= 200_000_000, "a thread that is not the main one"
+        counted = host.scheduled_ns(process.pid)
         assert counted is not None
-        assert counted[0] < ran(process.pid)
-        assert len(children(process.pid)) == 1
+        assert counted[0] < host.ran_ns(process.pid)
+        assert len(host.children(process.pid)) == 1
         process.stdin.write(b"\n")
         process.stdin.flush()
         process.stdout.readline()
-        assert children(process.pid) == []
-        assert ran_by_gone_children(process.pid) >= 150_000_000
+        assert host.children(process.pid) == []
+        assert host.ran_by_gone_children_ns(process.pid) >= 150_000_000
         process.stdin.write(b"\n")
 
 
