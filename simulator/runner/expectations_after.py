@@ -292,7 +292,7 @@ def _nearest(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns:
     What was expected, but at another time; else what there was of that kind in its time, and else
     in the whole call.
     """
-    found = occurrences(expected, marks)
+    found = [mark.at_ns for mark in marks if expected.is_told_by(mark)]
     if found:
         at_ns = min(found, key=lambda ns: max(since_ns - ns, ns - until_ns))
         away = format_duration(ns_to_ms(since_ns - at_ns if at_ns < since_ns else at_ns - until_ns))
