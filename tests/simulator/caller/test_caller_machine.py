@@ -125,8 +125,8 @@ def test_a_reply_that_goes_on_is_no_answer_to_the_interruption(tmp_path: Path) -
 
     assert call.verdict == "failed"
     assert (
-        "expected reply within 3 s, but what was said last began 1.22 s before the caller's turn "
-        "was over (at 5.40 s); heard since the answer: "
+        "expected reply within 3 s, but what was said last began 1.33 s before the caller's turn "
+        "was over (at 5.26 s); heard since the answer: "
     ) in call.detail
 
 
