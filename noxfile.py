@@ -101,6 +101,15 @@ def lanes(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """500 short calls in a row, on each SIP engine, as agent and as caller: three minutes."""
+    _install(session, "sim,test")
+    session.run(
+        "pytest", "tests/conformance/test_short_calls.py", env={"CALLERSIDE_SHORT_CALLS": "500"}
+    )
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks: JSON under .benchmarks/, to compare between commits, and out/bench.html."""
     _install(session, "sim,test")

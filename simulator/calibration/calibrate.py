@@ -31,8 +31,8 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.order import Order
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_A_PAIR,
     caller_process,
+    calls_a_pair,
     calls_at_once,
     child,
 )
@@ -145,7 +145,7 @@ async def _place(
 
     pairs = [
         _pair(directory, str(number), take)
-        for number in range(1, -(-concurrency // CALLS_A_PAIR) + 1)
+        for number in range(1, -(-concurrency // calls_a_pair("auto")) + 1)
     ]
     processes = [process for pair in pairs for process in pair]
     try:
