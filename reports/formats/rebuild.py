@@ -14,13 +14,9 @@ from callerside.reports.evidence import (
     read_recording,
 )
 from callerside.reports.formats.write import CALLS, write_run
-<<<<<<< HEAD
-from callerside.reports.verdict.baselines import NewerResultsError, StoredError, load_results
-=======
 from callerside.reports.sound.files import read, recordings_at
 from callerside.reports.sound.report import evidence_of
-from callerside.reports.verdict.baselines import StoredError, load_results
->>>>>>> main
+from callerside.reports.verdict.baselines import NewerResultsError, StoredError, load_results
 from callerside.reports.verdict.calibration import from_data
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.results import RESULTS, RunInfo
