@@ -14,7 +14,7 @@ a fault hides nothing of what lies before or behind it.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -58,6 +58,15 @@ _END_EARLY = 3.0
 _FAINT = 0.005  # of the active level's energy: a fault of which nobody could hear anything
 _OPENING_MS = 120
 _SURELY = 0.9
+
+# How far the truth may be from what is found, as tests/reports/hearing has it.
+_EXACT_MS = 0.2
+_EXACT_FAULT_MS = 1.0
+_FAULT_MS = 10.0  # of silence that the source has beside it, too, there is no sharper edge
+_CLEAR = 0.97
+_LAG_WITHIN_MS = ((_CLEAR, 0.5), (0.93, 2.0), (0.0, 5.0))
+_EVIDENT = 2.0  # times the noise: what is less may or may not have been heard
+
 _AS_SENT = 1.0  # a frame that no more speaks against
 _EVIDENCE = 2.0  # less speaks for no piece of the answer
 
@@ -97,22 +106,24 @@ class Alignment:
     unheard: int = 0
     """Samples sent, from the first loud one to the last, after the last one that was heard."""
     exact: bool = False
-    """Whether all of it is as it was sent, sample by sample, to its end or to a cut."""
+    """Whether all of it is clearly as it was sent, to its end or to a cut: no fault befell it."""
+
+    first_between: tuple[int, int] = (0, 0)
+    """Places of the sent audio between which the first that was heard may lie."""
+    last_between: tuple[int, int] = (0, 0)
+    """The same of the place after the last; the two are one where its own end was heard."""
 
     @property
-    def start_within_ms(self) -> float:
-        """How far the first place may be from the true one."""
-        return 0.2 if self.exact else _FRAME_MS
-
-    @property
-    def end_within_ms(self) -> float:
-        """How far the last place may be from the true one."""
-        return 0.2 if self.exact else _FRAME_MS
+    def lag_within_ms(self) -> float:
+        """How far any of the lags may be from the true one: the fainter, the farther."""
+        if self.exact:
+            return _EXACT_MS
+        return next(ms for least, ms in _LAG_WITHIN_MS if self.likeness >= least)
 
     @property
     def faults_within_ms(self) -> float:
         """How far the lengths of holes, and of what is missing or repeated, may be from true."""
-        return 1.0 if self.exact else 2.0 * _FRAME_MS
+        return _EXACT_FAULT_MS if self.exact else _FAULT_MS
 
     @property
     def found(self) -> bool:
@@ -252,7 +263,8 @@ class _Decoder:
         self._distortion = self._distortion_at(first)
         whole = self._whole(first)
         if whole is not None:
-            return self._told([whole])
+            told = self._told([whole])
+            return replace(told, exact=told.likeness >= _CLEAR)
         runs = self._decode()
         for _ in range(_MOST_ROUNDS):
             if not self._take(self._found_for_sent(runs)) | self._take(self._found_for_heard(runs)):
@@ -530,7 +542,43 @@ class _Decoder:
         holes += [hole for span in spans for hole in self._muted(span)]
         holes.sort(key=lambda hole: hole.start)
         unheard = self._loud_span(spans[-1].end, self._a.size)
-        return Alignment(likeness, spans, holes, missing, repeated, unheard)
+        return Alignment(
+            likeness,
+            spans,
+            holes,
+            missing,
+            repeated,
+            unheard,
+            first_between=self._first_between(spans[0]),
+            last_between=self._last_between(spans[-1]),
+        )
+
+    def _first_between(self, span: Span) -> tuple[int, int]:
+        """Where the first place that was heard may be: nothing evident lies before or is passed."""
+        if span.start <= self._frame:
+            return span.start, span.start
+        before, after = self._evident(span, span.start)
+        return before, after
+
+    def _last_between(self, span: Span) -> tuple[int, int]:
+        if span.end >= self._a.size - 2 * self._frame:
+            return span.end, span.end
+        return self._evident(span, span.end)
+
+    def _evident(self, span: Span, place: int) -> tuple[int, int]:
+        """Around a place of the sent audio: what is too faint to be told from the line's noise."""
+        count = self._a.size // self._frame
+        if not count:
+            return place, place
+        rows = self._a[: count * self._frame].reshape(count, self._frame)
+        heard = (np.arange(count) * self._frame + span.lag) // self._frame
+        gain = self._gain[np.clip(heard, 0, self._count - 1)]
+        loud = np.flatnonzero(gain**2 * np.vecdot(rows, rows) > _EVIDENT * self._noise())
+        middle = place / self._frame
+        before, after = loud[loud + 1 <= middle], loud[loud >= middle]
+        low = (int(before[-1]) + 1) * self._frame if before.size else 0
+        high = int(after[0]) * self._frame if after.size else self._a.size
+        return min(low, place), max(high, place)
 
     def _credible(self, matched: list[_Run]) -> list[_Run]:
         """Without snatches far off: a piece of another answer may sound like one of this."""
