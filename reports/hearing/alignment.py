@@ -578,7 +578,8 @@ class _Decoder:
         before, after = loud[loud + 1 <= middle], loud[loud >= middle]
         low = (int(before[-1]) + 1) * self._frame if before.size else 0
         high = int(after[0]) * self._frame if after.size else self._a.size
-        return min(low, place), max(high, place)
+        half = self._frame // 2  # the edge itself is no sharper
+        return max(0, min(low, place - half)), min(self._a.size, max(high, place + half))
 
     def _credible(self, matched: list[_Run]) -> list[_Run]:
         """Without snatches far off: a piece of another answer may sound like one of this."""

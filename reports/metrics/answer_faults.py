@@ -38,13 +38,14 @@ def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         if open_ms > gap_ms:
             gap_ms, gap_bound = open_ms, FRAME
             how = "as the agent says: nothing more of it came"
-        missing = alignment.missing
+        missing, missing_bound = alignment.missing, bound
         if alignment.unheard and not _was_cut(answer):
             missing += alignment.unheard
+            missing_bound = bound + answer.end_bound
             sent = f"{sent}; its last {alignment.unheard * to_ms:.0f} ms were never heard"
         for name, value, detail, off in (
             ("gap_ms", gap_ms, how, gap_bound),
-            ("missing_ms", missing * to_ms, sent, bound),
+            ("missing_ms", missing * to_ms, sent, missing_bound),
             ("repeated_ms", alignment.repeated * to_ms, sent, bound),
         ):
             yield Measurement(name=name, value=value, turn=turn, detail=detail, bound=off)

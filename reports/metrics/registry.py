@@ -37,6 +37,8 @@ class Metric:
     """The function that yields its measurements, as `module:function` of `reports/metrics/`."""
     none_because: str
     """Why a call has none of it, where nothing nearer is known."""
+    bounded_by: str
+    """What its error bound comes from."""
     counts_from: tuple[MarkName, ...] = ()
     """The mark at which it begins, for the page of a call: the first of these that there is."""
     more_is_better: bool = False
@@ -67,6 +69,12 @@ _OF_RTP = "as the agent's own RTP statistics have it: nothing of the harness lie
 _PLACES = "the places of phrase and answer, and when it heard the one and said the other"
 _ANSWERED: tuple[MarkName, ...] = (("caller", "call_answered"), ("agent", "answered"))
 _RECEIVED: tuple[MarkName, ...] = (("agent", "call_received"),)
+_EXACT = "exact: marks of one process, on one clock"
+_NOTED = "when the caller's process took note of a message; in memory exact"
+_FAULTS = (
+    "1 ms where all is as it was sent; 10 ms where something is not, for silence that is laid over "
+    "a pause has no edge; a frame where only the agent says it"
+)
 _FAULTY = "of the faulty answer as it says, of the others 0"
 
 _ALL = (
@@ -76,6 +84,7 @@ _ALL = (
         sources=("caller's marks",),
         measured_by="measures:setup",
         none_because="the call was not answered, or not dialled by us",
+        bounded_by=_NOTED,
         counts_from=(("caller", "call_dialed"),),
         budget=500,
         truth="from the INVITE to the 200 OK as the responder stamps them: the ways of both are in "
@@ -88,6 +97,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:setup",
         none_because="the agent tells of no connection to the server",
+        bounded_by=_EXACT,
         counts_from=_RECEIVED,
         own_delay="the delay that the server was to add",
         budget={"above_own": 100},
@@ -99,6 +109,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:setup",
         none_because="the agent tells of no media",
+        bounded_by=_EXACT,
         counts_from=_RECEIVED,
         budget=500,
         without_error=_OF_ONE_PROCESS,
@@ -109,6 +120,8 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:beep",
         none_because="no beep was heard",
+        bounded_by="the tone's edge, and when the 200 OK was noted; where it sounded "
+        "before the recording began, all of it",
         counts_from=_ANSWERED,
         budget=500,
         truth="from its 200 OK, as it stamps that, to the sound's place at the ear",
@@ -120,6 +133,7 @@ _ALL = (
         sources=("recording",),
         measured_by="measures:beep",
         none_because="no beep was heard",
+        bounded_by="the tone's length",
         budget={"target": 440, "within": 5},
         tolerance=1.0,
         truth="as it plays it",
@@ -130,6 +144,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:beep",
         none_because="no beep was heard",
+        bounded_by="the tone's two edges",
         budget={"target": 400, "within": 20},
         truth="as it plays it",
     ),
@@ -140,6 +155,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:greeting",
         none_because="no greeting was heard",
+        bounded_by="the greeting's onset, and when the 200 OK was noted",
         counts_from=_ANSWERED,
         variants=("cached", "generated"),
         budget={"cached": 700, "generated": 3500},
@@ -151,6 +167,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:setup",
         none_because="the agent tells of no greeting that ended",
+        bounded_by=_EXACT,
         counts_from=_RECEIVED,
         budget=7000,
         without_error=_OF_ONE_PROCESS,
@@ -161,6 +178,8 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="the caller said nothing",
+        bounded_by="the end of what was said, and the answer's onset; against a limit above "
+        "the server's own delay that of `agent_overhead_ms`",
         own_delay="the server's own delay",
         budget={"above_own": 40},
         truth=_PLACES,
@@ -171,6 +190,8 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="no turn has a server's own delay: its marks are not known",
+        bounded_by="the end of what was said, the answer's onset, and which append carried the "
+        "last voiced sample: another one where that lies near the append's edge",
         budget=40,
         truth=_PLACES,
     ),
@@ -181,6 +202,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
         measured_by="measures:turn_times",
         none_because="no turn's last sample was found at the server",
+        bounded_by="the end of what was said, and which append carried it",
         budget=40,
         truth=_PLACES,
     ),
@@ -191,6 +213,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="the agent tells of no delta",
+        bounded_by="the answer's onset",
         budget=40,
         truth=_PLACES,
     ),
@@ -200,6 +223,8 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
         measured_by="barge_in:interruptions",
         none_because="the caller said nothing",
+        bounded_by="the onset of what was said, and where the answer was cut: as far as it is too "
+        "faint there to be told from noise",
         budget=300,
         truth="the place of the caller's phrase, and that of the last sample that it played",
     ),
@@ -209,6 +234,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="barge_in:interruptions",
         none_because="nothing was truncated",
+        bounded_by="where the answer was cut, as for `barge_in_stop_ms`",
         budget={"target": 0, "within": 40},
         truth="of truncations that report what was played of the answer that stops, 100 ms more, "
         "and 100 ms less",
@@ -219,6 +245,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="no answer was played",
+        bounded_by=_FAULTS,
         budget=20,
         truth=_FAULTY,
     ),
@@ -228,6 +255,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="what the server sent is not known",
+        bounded_by=_FAULTS,
         truth=_FAULTY,
     ),
     Metric(
@@ -236,6 +264,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="what the server sent is not known",
+        bounded_by=_FAULTS,
         truth=_FAULTY,
     ),
     Metric(
@@ -245,6 +274,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="what the server sent is not known",
+        bounded_by="how well what was heard is laid in step with what was sent",
         more_is_better=True,
         tolerance=2.0,
         truth="of what is as its source: what G.711 alone leaves of it, computed",
@@ -255,6 +285,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:flow",
         none_because="nothing was recorded, or the call was not answered",
+        bounded_by="the edges of the sounds on either side",
         budget_note="per scenario",
         tolerance=100.0,
         tolerance_note="it hangs on when single calls end",
@@ -266,6 +297,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:flow",
         none_because="nothing was recorded, or the call was not answered",
+        bounded_by="the edges of every overlap, and of sounds that nearly overlap",
         budget_note="per scenario",
         tolerance=100.0,
         tolerance_note="it hangs on when single calls end",
@@ -277,6 +309,7 @@ _ALL = (
         sources=("agent's marks", "server's marks"),
         measured_by="measures:transport",
         none_because="nothing was appended, or nobody traced it",
+        bounded_by=_EXACT,
         budget=100,
         without_error="exact by construction: it is made of marks of one process, the agent's",
     ),
@@ -287,6 +320,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:transport",
         none_because="the agent tells of no RTP statistics",
+        bounded_by=_EXACT,
         tolerance=5.0,
         without_error=_OF_RTP,
     ),
@@ -296,6 +330,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:transport",
         none_because="the agent tells of no RTP statistics",
+        bounded_by=_EXACT,
         without_error=_OF_RTP,
     ),
     Metric(
@@ -305,6 +340,7 @@ _ALL = (
         sources=("caller's marks",),
         measured_by="measures:disturbed",
         none_because="the caller tells of no lag of its own",
+        bounded_by=_EXACT,
         of_the_agent=False,
         without_error="an error itself: the harness's own lateness, in that call",
     ),
