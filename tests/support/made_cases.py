@@ -846,7 +846,7 @@ def _(line: str) -> MadeCall:
     return usual(dress=on_the_line(_line(line)))
 
 
-@_cases("other beep", "Hz", [310, 1000, 1750])
+@_cases("other beep", "Hz", [310, 1000, 1750, 2000, 2500, 3300])
 def _(hz: int) -> MadeCall:
     return usual(beep=tone(hz, 400), beep_hz=hz)
 
@@ -860,17 +860,22 @@ def _without_a_beep(call: MadeCall) -> MadeCall:
     return call
 
 
-@_cases("no beep", "Hz", [250, 2000, 2500])
+@_cases("no beep", "Hz", [250, 3600])
 def _(hz: int) -> MadeCall:
     return _without_a_beep(usual(beep=tone(hz, 400)))
 
 
-@_cases("no beep", "clipped", [4])
+@_cases("no beep", "two tones, Hz", [(350, 440), (697, 1209)])
+def _(pair: tuple[int, int]) -> MadeCall:
+    return _without_a_beep(usual(beep=tone(pair[0], 400) + tone(pair[1], 400)))
+
+
+@_cases("other beep", "clipped", [2, 4, 20])
 def _(times: int) -> MadeCall:
-    return _without_a_beep(usual(beep=np.clip(tone(440, 400) * times, -0.5, 0.5)))
+    return usual(beep=np.clip(tone(440, 400) * times, -0.5, 0.5))
 
 
-@_cases("other beep", "third harmonic dB", [-40, -30, -26])
+@_cases("other beep", "third harmonic dB", [-40, -30, -26, -20, -14, -10])
 def _(db: int) -> MadeCall:
     return usual(beep=tone(440, 400) + tone(1320, 400, -14 + db))
 
