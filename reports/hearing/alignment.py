@@ -556,9 +556,8 @@ class _Decoder:
     def _first_between(self, span: Span) -> tuple[int, int]:
         """Where the first place that was heard may be: nothing evident lies before or is passed."""
         if span.start <= self._frame:
-            return span.start, span.start
-        before, after = self._evident(span, span.start)
-        return before, after
+            return 0, span.start
+        return self._evident(span, span.start)
 
     def _last_between(self, span: Span) -> tuple[int, int]:
         if span.end >= self._a.size - 2 * self._frame:
@@ -578,8 +577,8 @@ class _Decoder:
         before, after = loud[loud + 1 <= middle], loud[loud >= middle]
         low = (int(before[-1]) + 1) * self._frame if before.size else 0
         high = int(after[0]) * self._frame if after.size else self._a.size
-        half = self._frame // 2  # the edge itself is no sharper
-        return max(0, min(low, place - half)), min(self._a.size, max(high, place + half))
+        edge = self._frame  # which is no sharper in noise
+        return max(0, min(low, place - edge)), min(self._a.size, max(high, place + edge))
 
     def _credible(self, matched: list[_Run]) -> list[_Run]:
         """Without snatches far off: a piece of another answer may sound like one of this."""
