@@ -47,6 +47,22 @@ class EvidenceError(ValueError):
     """Evidence that cannot be read: says which file, and what is wrong with it."""
 
 
+class RecordingInfo(BaseModel):
+    """What is known of a bare recording: one that came without marks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: list[str]
+    caller: str = ""
+    """Which of its channels is the caller's; empty where it is a mix."""
+    told: list[str] = Field(default_factory=list)
+    """What is to be known before its numbers are believed."""
+    unfit: dict[str, str] = Field(default_factory=dict)
+    """The metrics that cannot be measured in it, and why."""
+    clipped: tuple[int, int] = (0, 0)
+    """Samples of the caller's and of the agent's channel that are cut off at the top."""
+
+
 class CallInfo(BaseModel):
     """`call.json`: what is neither in the marks nor in the recording."""
 
@@ -58,7 +74,7 @@ class CallInfo(BaseModel):
     """The call's own name in its run, and that of its directory; a scenario may be many calls."""
     again: str = ""
     """The call's name at its first attempt, if this is another: that of the test in JUnit."""
-    lane: Literal["sip", "virtual", "production"] = "sip"
+    lane: Literal["sip", "virtual", "production", "recording"] = "sip"
     about: str = ""
     """One sentence: what the scenario protects."""
     verdict: Verdict = "passed"
@@ -76,6 +92,8 @@ class CallInfo(BaseModel):
     """The last log lines of the processes, for a call that went wrong."""
     scenario: str = ""
     """The scenario file's text."""
+    recording: RecordingInfo | None = None
+    """Of the lane `recording`."""
 
 
 class Said(BaseModel):
@@ -144,6 +162,12 @@ class CallEvidence:
     def recorded(self) -> bool:
         """Whether there is any recording."""
         return len(self.recording) > 0
+
+    @property
+    def end_ns(self) -> int:
+        """The last instant that is known: of its last mark, or of the recording's end."""
+        last_ns = self.marks[-1].at_ns if self.marks else self.recording_start_ns
+        return max(last_ns, self.at_ns(len(self.recording)))
 
     def outline(self) -> "CallEvidence":
         """What a run still has to know when the call's own page is written: no sound, few marks."""

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, get_args
 
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
-from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.options import SipAccount, SipOptions
 
 EngineName = Literal["pjsua2", "baresip"]
 EngineChoice = Literal["auto", "pjsua2", "baresip"]
@@ -112,6 +112,20 @@ PROFILES: Mapping[EngineName, Profile] = {
 """The better ones first: the order of `auto`."""
 
 
+REGISTER_S = 10.0
+"""For how long whoever is to place calls waits for the registrar."""
+
+
+class RegistrationFailedError(SipError):
+    """A registrar does not know whoever is to place calls; says what it answered."""
+
+    def __init__(self, account: SipAccount, what: str) -> None:
+        super().__init__(
+            f"{account.registrar} does not register {account.user}: {what}. Expected its 200 OK: "
+            "see to the account's registrar, user, auth_user and password"
+        )
+
+
 class CapabilityError(SipError):
     """Something was asked for that an engine cannot do."""
 
@@ -128,6 +142,8 @@ OnLeft = Callable[[bytes, int], None]
 OnHeard = Callable[[bytes, int | None], None]
 """Told of each frame of the other side's audio, in its order, and when it came in; None: it never
 did, and is filled. As soon as it is known, not when a telephone would play it."""
+OnArrival = Callable[[int], None]
+"""Told when a packet came in, as soon as it is taken: what lies between is our own delay."""
 
 OnRegistration = Callable[[bool, int, str], None]
 """Told each change of our place at the registrar: whether it knows us, its status and reason."""
@@ -178,13 +194,14 @@ class OutgoingCall:
     """A call to place, and who is told of it."""
 
     user: str = "caller"
-    """From whom it is: the user part of its From."""
+    """From whom it is: the user part of its From, if the endpoint has no account."""
     codec: str | None = None
     """The only one that is offered; None: all of the endpoint's."""
     lets_itself_be_transferred: bool = False
     """Accept a REFER, place no second call, and say that it worked."""
     on_left: OnLeft = lambda _pcm, _at_ns: None
     on_heard: OnHeard = lambda _pcm, _at_ns: None
+    on_arrival: OnArrival = lambda _at_ns: None
     on_own_rtp: Callable[[int], None] = lambda _port: None
     """Told our RTP port before the other side can send there."""
     on_other_rtp: Callable[[int], None] = lambda _port: None

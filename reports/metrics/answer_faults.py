@@ -6,7 +6,7 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.answers import COMPARED_HZ, Answer
 from callerside.reports.metrics.audible import NS_PER_MS
-from callerside.reports.metrics.error_bounds import FRAME
+from callerside.reports.metrics.error_bounds import FRAME, PACKET
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
 
@@ -19,6 +19,9 @@ _AT_ITS_END_NS = 250 * NS_PER_MS  # what befalls an answer that late after its e
 
 def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """What became of every answer between server and ear."""
+    if call.evidence.info.lane == "recording":
+        yield from _by_sound_alone(call)
+        return
     yield from _marked_by_the_agent(call)
     numbers = {turn.response: turn.number for turn in call.turns}
     for answer in call.answers:
@@ -50,6 +53,22 @@ def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         ):
             yield Measurement(name=name, value=value, turn=turn, detail=detail, bound=off)
         yield _understood(answer, turn)
+
+
+def _by_sound_alone(call: HeardCall) -> Iterator[Measurement]:
+    """The longest hole in what the agent says, where nobody knows what was sent."""
+    found = call.holes
+    if not any(sound.kind == "speech" for sound in call.audible.ear):
+        return
+    longest = max((end_ns - start_ns for start_ns, end_ns in found), default=0)
+    yield Measurement(
+        name="gap_ms",
+        value=longest / NS_PER_MS,
+        detail=f"the longest of {len(found)}, by the sound alone"
+        if found
+        else "by the sound alone",
+        bound=PACKET,
+    )
 
 
 def _understood(answer: Answer, turn: int | None) -> Measurement | Unmeasured:

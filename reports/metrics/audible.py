@@ -78,6 +78,9 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegm
     """
     known = _known_mouth(evidence)
     mouth = detected(evidence, MOUTH) if known is None else known
+    if evidence.info.lane == "recording":  # whose caller may hear the agent by a loudspeaker
+        agent = detected(evidence, EAR)
+        mouth = [one for one in mouth if not _is_echo(evidence, one, agent, of=EAR)]
     heard = detected(evidence, EAR)
     beep = _beep(heard)
     ear = sorted(
@@ -154,17 +157,20 @@ def _without(span: tuple[int, int], answer: Sound) -> list[tuple[int, int]]:
     ]
 
 
-def _is_echo(evidence: CallEvidence, sound: Sound, mouth: list[Sound]) -> bool:
-    """Whether a sound at the ear is what the caller has said, a little later."""
+def _is_echo(evidence: CallEvidence, sound: Sound, others: list[Sound], of: int = MOUTH) -> bool:
+    """Whether a sound in one channel is what was heard in the other, a little later.
+
+    `others` are what is heard in the channel `of` which it may be an echo.
+    """
     if not any(
-        said.start_ns < sound.end_ns and said.end_ns + _ECHO_NS > sound.start_ns for said in mouth
+        one.start_ns < sound.end_ns and one.end_ns + _ECHO_NS > sound.start_ns for one in others
     ):
         return False
     rate_hz = evidence.rate_hz
     first, past = (max(0, evidence.sample_at(ns)) for ns in (sound.start_ns, sound.end_ns))
-    piece = evidence.channel(EAR)[first : min(past, first + rate_hz)]
+    piece = evidence.recording[first : min(past, first + rate_hz), MOUTH if of == EAR else EAR]
     low = max(0, first - _ECHO_NS * rate_hz // (1000 * NS_PER_MS))
-    return find(piece, evidence.channel(MOUTH)[low : first + piece.size]).found
+    return find(piece, evidence.recording[low : first + piece.size, of]).found
 
 
 def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound]:

@@ -13,6 +13,8 @@ from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unme
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
+_SHORT_NS = 300 * NS_PER_MS
+"""In a bare recording, which says of nothing what it was meant to stop: a "mhm", or a cough."""
 _EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame begins: docs/metrics.md
 
 
@@ -42,6 +44,8 @@ def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | No
     """
     if not _detected(call.evidence, said):
         return None, "the server heard no speech within a second: nothing was to stop"
+    if call.evidence.info.lane == "recording" and said.end_ns - said.start_ns < _SHORT_NS:
+        return None, "so short a sound need not stop anything"
     into = [one for one in call.answers if one.found and one.start_ns <= said.start_ns]
     if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
         stopped = last.end_ns, last.end_bound
@@ -85,7 +89,7 @@ def _detected(evidence: CallEvidence, said: Utterance) -> bool:
 
 def _next_playout_ns(evidence: CallEvidence, after_ns: int) -> int:
     mark = evidence.first("agent", "playout_started", after_ns=after_ns)
-    return mark.at_ns if mark else evidence.marks[-1].at_ns + 1
+    return mark.at_ns if mark else evidence.end_ns + 1
 
 
 def _heard_errors(

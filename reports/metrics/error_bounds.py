@@ -15,6 +15,7 @@ TONE = ErrorBound(1.0, "a tone's edge")
 TONE_HZ = ErrorBound(0.5, "a tone's frequency, over its length")
 ENERGY_ONSET = ErrorBound(30.0, "an onset by its energy")
 ENERGY_END = ErrorBound(60.0, "an end by its energy")
+PACKET = ErrorBound(1.0, "a hole of whole packets, by its sound alone")
 VAD_FRAME_MS = 32.0
 """Of the server's detector: as fine as it says when it heard the last voiced sample."""
 FRAME = ErrorBound(20.0, "as the agent counts frames")

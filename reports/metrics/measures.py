@@ -210,11 +210,12 @@ def flow(call: HeardCall) -> Iterator[Measurement]:
     """Silence, and double talk."""
     evidence, audible = call.evidence, call.audible
     answered = _answered(evidence)
-    if not evidence.recorded or not answered:
+    if not evidence.recorded or not (answered or evidence.info.lane == "recording"):
         return
+    start_ns = answered.at_ns if answered else evidence.recording_start_ns
     end_ns = _call_end_ns(evidence)
     both = [*audible.mouth, *audible.ear]
-    silent_ms, bound = longest_silence_ms(both, answered.at_ns, end_ns)
+    silent_ms, bound = longest_silence_ms(both, start_ns, end_ns)
     yield Measurement(name="dead_air_ms", value=silent_ms, bound=bound)
     both_ms, bound = overlap_ms(spoken(audible.mouth), spoken(_talk(evidence, audible)))
     yield Measurement(name="talk_over_ms", value=both_ms, bound=bound)

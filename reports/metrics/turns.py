@@ -12,7 +12,13 @@ from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.active_level import edges
 from callerside.reports.metrics.answers import Answer
-from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
+from callerside.reports.metrics.audible import (
+    NS_PER_MS,
+    AudibleSegments,
+    Sound,
+    Utterance,
+    spoken,
+)
 from callerside.reports.metrics.error_bounds import EXACT, SAID
 from callerside.reports.metrics.measurement import ErrorBound
 from callerside.reports.metrics.server_audio import ServerStream, counted
@@ -90,7 +96,7 @@ def turns_of(
     if not audible.said:
         return []
     stream = ServerStream(evidence)
-    ends = [u.start_ns for u in audible.said[1:]] + [evidence.marks[-1].at_ns]
+    ends = [u.start_ns for u in audible.said[1:]] + [evidence.end_ns]
     return [
         _turn(evidence, audible, answers, stream, utterance, until_ns)
         for utterance, until_ns in zip(audible.said, ends, strict=True)
@@ -123,7 +129,7 @@ def _turn(
         answer_ns = None
         source = _TOO_EARLY if _answered_early(evidence, said) else "no response with sound came"
     else:
-        onset, source = _answer_onset(audible, instants, said.end_ns, until_ns)
+        onset, source = _answer_onset(evidence, audible, instants, said, until_ns)
         answer_ns = None if onset is None else onset.start_ns
         bound = EXACT if onset is None else onset.start_bound
     of_it = [one for one in answers if one.response == response]
@@ -224,21 +230,43 @@ def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> di
 
 
 def _answer_onset(
-    audible: AudibleSegments, instants: dict[str, int], after_ns: int, until_ns: int
+    evidence: CallEvidence,
+    audible: AudibleSegments,
+    instants: dict[str, int],
+    said: Utterance,
+    until_ns: int,
 ) -> tuple[Sound | None, str]:
     """The first sound at the ear that sets in with the answer's playout, and how that is known.
 
     What was audible already (an answer that the caller talked over) is no answer to this; where it
     runs on into the answer, nobody can say by the sound alone when that began.
     """
+    if evidence.info.lane == "recording":
+        return _next_utterance(audible, said, until_ns)
     started_ns = instants.get("playout_started")
-    earliest_ns = max(after_ns, (started_ns or 0) - _EARLY_NS)
+    earliest_ns = max(said.end_ns, (started_ns or 0) - _EARLY_NS)
     for sound in audible.ear:
         if started_ns is not None and sound.start_ns < earliest_ns < sound.end_ns - _RUNS_ON_NS:
             return None, "another sound of the agent's runs on into the answer"
         if earliest_ns <= sound.start_ns < until_ns:
             return sound, "by the energy at the ear"
     return None, "no sound was heard after it"
+
+
+def _next_utterance(
+    audible: AudibleSegments, said: Utterance, until_ns: int
+) -> tuple[Sound | None, str]:
+    """The first time that the agent begins to speak after it: not where it goes on after a breath.
+
+    No mark says here what is an answer. What the agent begins while the caller still speaks is none
+    that can be timed.
+    """
+    for sound in spoken(audible.ear):
+        if said.start_ns <= sound.start_ns < said.end_ns < sound.end_ns:
+            return None, _TOO_EARLY
+        if said.end_ns <= sound.start_ns < until_ns:
+            return sound, "by the energy at the ear"
+    return None, "the agent did not begin to speak between this and what the caller said next"
 
 
 def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:

@@ -15,7 +15,12 @@ from callerside.reports.pages.event_lanes import Lane, lanes_of, states_of, trou
 from callerside.reports.pages.sip_ladder import Ladder, ladder_of
 from callerside.reports.pages.turn_waterfall import TurnView, turn_view
 from callerside.reports.pages.waveform import EmbeddedAudio, embedded_audio, waveform
+from callerside.reports.sound.facts import Party, parties
+from callerside.reports.sound.moments import moments
 from callerside.reports.verdict.results import CallResult
+
+_MOST_MOMENTS = 100
+_MOST_EDGES = 500  # of an hour's call there are thousands, and a page has room for its waveform
 
 _COUNTED = {"audio_appended", "audio_received"}
 """Marks that come fifty times a second: a page says how many there were, and draws none."""
@@ -53,6 +58,16 @@ class EdgeView:
 
 
 @dataclass(frozen=True, slots=True)
+class MomentView:
+    """Something that a listener would want to hear."""
+
+    kind: str
+    at_ms: float
+    length_ms: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of the transcript."""
 
@@ -70,6 +85,8 @@ class CallView:
     ticks: list[Span]
     waves: list[Wave]
     edges: list[EdgeView]
+    """The first of them, of a long call."""
+    edges_in_all: int
     deadlines: list[Deadline]
     deadline_rows: int
     ladder: Ladder
@@ -81,6 +98,9 @@ class CallView:
     marks: list[dict[str, Any]]
     counted: dict[str, int]
     audio: EmbeddedAudio | None
+    parties: list[Party]
+    """Of a bare recording: what each channel's sound is like."""
+    moments: list[MomentView]
 
     @property
     def edge_data(self) -> list[dict[str, Any]]:
@@ -95,15 +115,14 @@ def view_of(call: CallResult) -> CallView:
     shown = [mark for mark in evidence.marks if mark.name not in _COUNTED]
     numbered = list(enumerate(shown))
     deadlines = deadlines_of(call, axis)
+    edges = edges_of(evidence, call.measured.audible)
     return CallView(
         length_ms=axis.length_ms,
         recording_offset_ms=(evidence.recording_start_ns - axis.start_ns) / NS_PER_MS,
         ticks=axis.ticks(),
         waves=_waves(call, axis),
-        edges=[
-            _edge_view(number, edge, axis)
-            for number, edge in enumerate(edges_of(evidence, call.measured.audible))
-        ],
+        edges_in_all=len(edges),
+        edges=[_edge_view(number, edge, axis) for number, edge in enumerate(edges[:_MOST_EDGES])],
         deadlines=deadlines,
         deadline_rows=rows(deadlines),
         ladder=ladder_of(evidence, numbered, axis),
@@ -115,6 +134,11 @@ def view_of(call: CallResult) -> CallView:
         marks=[_mark_json(mark, axis) for mark in shown],
         counted=_count(evidence.marks),
         audio=embedded_audio(evidence.recording, evidence.rate_hz) if evidence.recorded else None,
+        parties=parties(call) if evidence.info.recording else [],
+        moments=[
+            MomentView(one.kind, axis.ms(one.start_ns), one.length_ms, one.detail)
+            for one in (moments(call)[:_MOST_MOMENTS] if evidence.info.recording else ())
+        ],
     )
 
 

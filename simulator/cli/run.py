@@ -16,12 +16,15 @@ from typing import Any, get_args
 from rich.console import Console
 
 from callerside.agent.telephony.engine import CHOICES
+from callerside.agent.telephony.options import SipAccount
 from callerside.reports.formats.write import write_judged
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.results import CallResult, RunInfo
 from callerside.simulator.cli.common import Commands, add_choice, positive
 from callerside.simulator.lanes.planned_call import Lane
+from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
+from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import without_evidence
 from callerside.simulator.runner.expectations_after import unseen
@@ -83,9 +86,16 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--agent",
         metavar="URI",
-        type=_sip_uri,
+        type=sip_uri,
         help="dial this agent (sip:number@host) instead of starting one; what only our own agent "
         "and server could report is then not measured",
+    )
+    parser.add_argument(
+        "--account",
+        type=Path,
+        metavar="FILE",
+        help="the caller's own SIP account at whoever runs that agent (docs/your-agent.md); its "
+        f"password is only ever read from {PASSWORD}",
     )
     parser.add_argument(
         "--excuse-machine",
@@ -102,7 +112,7 @@ def add_command(commands: Commands) -> None:
     parser.set_defaults(command=_run)
 
 
-def _sip_uri(text: str) -> str:
+def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
     if not _SIP_URI.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r}: expected sip:number@host, or host:port")
@@ -114,6 +124,7 @@ def _run(given: argparse.Namespace) -> int:
         raise RunError("--agent is called over SIP: it needs --lane sip")
     if given.lane != "sip" and (given.engine != "auto" or given.caller_engine):
         raise RunError("engines are for SIP: --engine and --caller-engine need --lane sip")
+    account = _account(given)
     in_log = not sys.stdout.isatty()
     console = Console(
         highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
@@ -130,6 +141,7 @@ def _run(given: argparse.Namespace) -> int:
         engine=given.engine,
         caller_engine=given.caller_engine,
         agent_uri=given.agent,
+        account=account,
     )
     done = asyncio.run(run(options, console))
     command = " ".join(["callerside", *sys.argv[1:]])
@@ -140,10 +152,22 @@ def _run(given: argparse.Namespace) -> int:
         print(json.dumps(written, indent=2))
         if done.failure:
             print(f"The run could not go on: {done.failure}", file=sys.stderr)
-    _show(console, done, options)
+    show(console, done, options)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
     return done.exit_code
+
+
+def _account(given: argparse.Namespace) -> SipAccount | None:
+    """As whom to call an agent that runs elsewhere."""
+    if not given.agent:
+        if given.account:
+            raise RunError("--account is for an agent that runs elsewhere: it needs --agent")
+        return None
+    try:
+        return load_account(given.account, os.environ)
+    except AccountError as error:
+        raise RunError(str(error)) from None
 
 
 def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]:
@@ -176,7 +200,8 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
     )
 
 
-def _show(console: Console, done: Run, options: RunOptions) -> None:
+def show(console: Console, done: Run, options: RunOptions) -> None:
+    """Print a row for each call, and what all of them come to."""
     rows = [
         (
             call.planned.name,

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
-from callerside.reports.hearing import intelligibility
+from callerside.agent.telephony.options import SipAccount
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall
@@ -64,6 +64,8 @@ class RunOptions:
     caller_engine: EngineChoice | None = None
     agent_uri: str | None = None
     """An agent that we did not start: only what the caller hears is measured."""
+    account: SipAccount | None = None
+    """As whom it is called."""
 
 
 @dataclass(kw_only=True)
@@ -149,7 +151,7 @@ async def run(options: RunOptions, console: Console) -> Run:
     if options.lane == "sip":
         _see_that_engines_can(options, chosen)
     if options.agent_uri is not None:
-        _see_that_it_can_be_dialled(options.agent_uri, chosen)
+        _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
     done = begin_run(options.out)
     done.excuse_machine = options.excuse_machine
     with make_progress(console, len(planned_calls)) as progress:
@@ -167,9 +169,11 @@ def _see_that_engines_can(options: RunOptions, chosen: Sequence[Scenario]) -> No
         raise RunError("\n".join(problems))
 
 
-def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:
+def _see_that_it_can_be_dialled(
+    uri: str, account: SipAccount | None, chosen: Sequence[Scenario]
+) -> None:
     try:
-        address_towards(uri)
+        address_towards(uri, account)
     except OSError as error:
         raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
     bad = [scenario for scenario in chosen if scenario.network is not None]
@@ -205,8 +209,6 @@ async def play_run(
     except SpeechError as error:
         done.directory.rmdir()
         raise RunError(str(error)) from None
-    if options.lane == "sip":
-        await asyncio.to_thread(intelligibility.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
         await play(planned_calls, options, done, progress)
@@ -226,7 +228,8 @@ async def _play_sip(
 ) -> None:
     # What a process gets is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
-    places = max([options.jobs, *(planned.scenario.callers.count for planned in planned_calls)])
+    at_once = min(options.jobs, len(planned_calls))  # processes are made for calls, not for jobs
+    places = max([at_once, *(planned.scenario.callers.count for planned in planned_calls)])
     try:
         async with SipLane(
             with_attempts(planned_calls),
@@ -236,6 +239,7 @@ async def _play_sip(
             engine=options.engine,
             caller_engine=options.caller_engine or options.engine,
             agent_uri=options.agent_uri,
+            account=options.account,
         ) as lane:
             await play_all(
                 planned_calls,

@@ -275,7 +275,8 @@
     placeDue();
   });
   window.addEventListener("afterprint", () => { axis.style.width = ""; });
-  show(0);
+  show(Number(/^#at=([\d.]+)$/.exec(location.hash)?.[1] ?? 0)); // as the page of all calls links
+  follow();
   place();
   placeDue();
   document.documentElement.dataset.ready = "true";

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from callerside.agent.telephony.engine import EngineChoice
+from callerside.agent.telephony.options import SipAccount
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.yaml.versions import NEWEST
@@ -59,13 +60,16 @@ def agent_config(
     }
 
 
-def address_towards(uri: str) -> str:
+def address_towards(uri: str, account: SipAccount | None = None) -> str:
     """This machine's own address (IPv4) for calls to a SIP URI: the one the way there begins at.
+
+    The way of an account may begin at its proxy.
 
     Raises:
         OSError: the host has no address, or there is no way to it.
     """
-    host, _, port = uri.partition("@")[2].partition(";")[0].partition(":")
+    proxy = account.outbound_proxy if account else ""
+    host, _, port = (proxy or uri.partition("@")[2].partition(";")[0]).partition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((host, int(port or _SIP_PORT)))  # sends nothing
         return str(probe.getsockname()[0])

@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from callerside.agent.telephony.engine import EngineChoice
+from callerside.agent.telephony.options import SipAccount
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
@@ -35,6 +37,9 @@ from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.steps import Vanish
 
+FIRST = "1"
+"""Of several caller's processes; it registers for all."""
+
 UNANSWERED_S = 66.0
 """How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,
 and 32 s more for the BYE (RFC 3261: timers H and F)."""
@@ -54,6 +59,7 @@ class SipLane:
         caller_engine: the caller's.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
+        account: as whom it is dialled; the first caller's process alone registers.
     """
 
     def __init__(
@@ -67,6 +73,7 @@ class SipLane:
         engine: EngineChoice = "auto",
         caller_engine: EngineChoice = "auto",
         agent_uri: str | None = None,
+        account: SipAccount | None = None,
     ) -> None:
         self._planned_calls = planned_calls
         self._calls = directory / CALLS
@@ -74,6 +81,7 @@ class SipLane:
         self._engine = engine
         self._caller_engine = caller_engine
         self._agent_uri = agent_uri
+        self._account = account
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
         self._closed = ClosedFiles()
@@ -97,6 +105,9 @@ class SipLane:
         agent: ChildProcess | None = None,
         worker: int = 0,
     ) -> ProcessPair:
+        account = self._account
+        if account is not None and name:
+            account = replace(account, registers=name == FIRST)
         return ProcessPair(
             name,
             self._work / "logs",
@@ -105,6 +116,7 @@ class SipLane:
             agent=agent or self._agent(name, kind),
             worker=worker if agent else 0,
             agent_uri=self._agent_uri or "",
+            account=account,
             kind=kind,
             engine=self._caller_engine,
         )
