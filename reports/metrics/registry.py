@@ -69,6 +69,8 @@ _OF_RTP = "as the agent's own RTP statistics have it: nothing of the harness lie
 _PLACES = "the places of phrase and answer, and when it heard the one and said the other"
 _ANSWERED: tuple[MarkName, ...] = (("caller", "call_answered"), ("agent", "answered"))
 _RECEIVED: tuple[MarkName, ...] = (("agent", "call_received"),)
+_BY_HAND = "held against calls made by hand (tests/reports/metrics): the responder has none of it"
+_PACKETS = "exact but for the delay, which is known to a packet"
 _EXACT = "exact: marks of one process, on one clock"
 _NOTED = "when the caller's process took note of a message; in memory exact"
 _FAULTS = (
@@ -90,6 +92,16 @@ _ALL = (
         truth="from the INVITE to the 200 OK as the responder stamps them: the ways of both are in "
         "the error, which is a bound",
         bias_is_ours=False,  # the agent's stack has its part in the way of the INVITE
+    ),
+    Metric(
+        name="ringing_ms",
+        meaning="INVITE sent → 180 Ringing received (session request delay, RFC 6076 §4.3)",
+        sources=("caller's marks",),
+        measured_by="measures:setup",
+        none_because="no 180 came, or the call was not dialled by us",
+        bounded_by=_NOTED,
+        counts_from=(("caller", "call_dialed"),),
+        without_error=_BY_HAND,
     ),
     Metric(
         name="connect_ms",
@@ -229,6 +241,22 @@ _ALL = (
         truth="the place of the caller's phrase, and that of the last sample that it played",
     ),
     Metric(
+        name="false_stops",
+        unit="stops",
+        meaning="how often an answer was broken off although the caller had not spoken, or pressed "
+        "a key, in the 1.5 s before",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+            "recording",
+        ),
+        measured_by="barge_in:false_stops",
+        none_because="the agent tells of no playout",
+        bounded_by=_EXACT,
+        tolerance=0.0,
+        without_error=_BY_HAND,
+    ),
+    Metric(
         name="heard_error_ms",
         meaning="`audio_end_ms` of a truncation, less the audio of that item heard",
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
@@ -268,6 +296,35 @@ _ALL = (
         truth=_FAULTY,
     ),
     Metric(
+        name="onset_clipped_ms",
+        meaning="what the server sent of an answer's beginning that never reached the ear",
+        sources=(
+            "agent's marks",
+            "server's marks",
+            "recording",
+            "audio sent",
+        ),
+        measured_by="answer_faults:faults",
+        none_because="what the server sent is not known",
+        bounded_by="the answer's onset",
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="tail_clipped_ms",
+        meaning="what the server sent of an answer's end that never reached the ear, though nobody "
+        "spoke into it",
+        sources=(
+            "agent's marks",
+            "server's marks",
+            "recording",
+            "audio sent",
+        ),
+        measured_by="answer_faults:faults",
+        none_because="what the server sent is not known",
+        bounded_by="where the answer was cut, as for `barge_in_stop_ms`",
+        without_error=_BY_HAND,
+    ),
+    Metric(
         name="intelligibility",
         unit="%",
         meaning="of an answer as heard, against what was sent: STOI in per cent",
@@ -304,6 +361,21 @@ _ALL = (
         truth="the place of the caller's phrase, and that of the last sample that it played",
     ),
     Metric(
+        name="double_talk_share",
+        unit="%",
+        meaning="`talk_over_ms`, of the time in which either spoke",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+            "recording",
+        ),
+        measured_by="measures:flow",
+        none_because="nothing was recorded, or nobody spoke",
+        bounded_by="that of `talk_over_ms`",
+        tolerance=2.0,
+        without_error=_BY_HAND,
+    ),
+    Metric(
         name="append_interval_ms",
         meaning="p95 of the time between appends",
         sources=("agent's marks", "server's marks"),
@@ -332,6 +404,87 @@ _ALL = (
         none_because="the agent tells of no RTP statistics",
         bounded_by=_EXACT,
         without_error=_OF_RTP,
+    ),
+    Metric(
+        name="mos_heard",
+        unit="MOS",
+        meaning="what listeners would say of what the caller hears, by its packets: an estimate "
+        "(ITU-T G.107, G.107.1), 1 to 4.5",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+        ),
+        measured_by="line_quality:opinions",
+        none_because="no RTP statistics, or no codec, are known of that direction",
+        bounded_by=_PACKETS,
+        more_is_better=True,
+        tolerance=0.1,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="mos_sent",
+        unit="MOS",
+        meaning="the same of what the agent hears of the caller",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+        ),
+        measured_by="line_quality:opinions",
+        none_because="no RTP statistics, or no codec, are known of that direction",
+        bounded_by=_PACKETS,
+        more_is_better=True,
+        tolerance=0.1,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="agent_level_dbfs",
+        unit="dBFS",
+        meaning="active speech level of the agent at the ear (ITU-T P.56)",
+        sources=("recording",),
+        measured_by="line_quality:agents_voice",
+        none_because="nothing was recorded",
+        bounded_by="noise under the voice, and its pauses: 1 dB",
+        tolerance=1.0,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="agent_clipping_share",
+        unit="%",
+        meaning="how much of the agent's voice was cut off by clipping: samples as loud as the "
+        "loudest, three and more in a row",
+        sources=("recording",),
+        measured_by="line_quality:agents_voice",
+        none_because="nothing was recorded",
+        bounded_by="peaks of a voice that are as loud: 0.1 %, and 15 % of the share",
+        tolerance=0.5,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="echo_return_loss_db",
+        unit="dB",
+        meaning="how much quieter the caller's own voice comes back to the ear (ITU-T G.122)",
+        sources=(
+            "caller's marks",
+            "recording",
+        ),
+        measured_by="line_quality:echo",
+        none_because="nothing was recorded, or the caller said nothing",
+        bounded_by="noise, and what else is heard under the echo: 1 dB",
+        more_is_better=True,
+        tolerance=1.0,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="echo_delay_ms",
+        meaning="how much later it comes back",
+        sources=(
+            "caller's marks",
+            "recording",
+        ),
+        measured_by="line_quality:echo",
+        none_because="nothing was recorded, or the caller said nothing",
+        bounded_by="the place of the echo's correlation: 1 ms",
+        without_error=_BY_HAND,
     ),
     Metric(
         name="harness_lag_ms",

@@ -13,7 +13,17 @@ from made_cases import KINDS
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.metrics.registry import METRICS
 
-WITHIN = {"beep_hz": 1.0, "intelligibility": 1.0}
+WITHIN = {
+    "beep_hz": 1.0,
+    "intelligibility": 1.0,
+    "false_stops": 0.1,
+    "double_talk_share": 1.0,
+    "agent_level_dbfs": 1.0,
+    "agent_clipping_share": 1.0,
+    "echo_return_loss_db": 1.0,
+    "mos_heard": 0.05,
+    "mos_sent": 0.05,
+}
 WITHIN_MS = 10.0
 MOST_OUTSIDE = 0.01
 CLEAN_MS = 5.0
