@@ -63,8 +63,9 @@ _SURELY = 0.9
 _EXACT_MS = 0.2
 _EXACT_FAULT_MS = 1.0
 _FAULT_MS = 10.0  # of silence that the source has beside it, too, there is no sharper edge
-_CLEAR = 0.97
-_LAG_WITHIN_MS = ((_CLEAR, 0.5), (0.93, 2.0), (0.0, 5.0))
+_CLEAR, _FAIR = 0.97, 0.93
+_HOLE_MS = 4.0  # that puts off what follows
+_LAG_WITHIN_MS = ((_CLEAR, 0.5), (_FAIR, 1.0), (0.85, 3.0), (0.0, 5.0))
 _EVIDENT = 2.0  # times the noise: what is less may or may not have been heard
 
 _AS_SENT = 1.0  # a frame that no more speaks against
@@ -80,6 +81,8 @@ class Hole:
 
     start: int
     end: int
+    is_put_in: bool = False
+    """Whether what follows is later by it, which gives its length; else it is in place of sound."""
 
 
 class Span(NamedTuple):
@@ -122,8 +125,16 @@ class Alignment:
 
     @property
     def faults_within_ms(self) -> float:
-        """How far the lengths of holes, and of what is missing or repeated, may be from true."""
+        """How far the lengths of what is missing or repeated may be from true."""
         return _EXACT_FAULT_MS if self.exact else _FAULT_MS
+
+    @property
+    def hole_within_ms(self) -> float:
+        """How far the length of the longest hole may be from the true one."""
+        longest = max(self.holes, key=lambda hole: hole.end - hole.start, default=None)
+        if longest is not None and longest.is_put_in:
+            return _HOLE_MS
+        return self.faults_within_ms
 
     @property
     def found(self) -> bool:
@@ -549,13 +560,13 @@ class _Decoder:
             missing,
             repeated,
             unheard,
-            first_between=self._first_between(spans[0]),
+            first_between=self._first_between(spans[0], likeness),
             last_between=self._last_between(spans[-1]),
         )
 
-    def _first_between(self, span: Span) -> tuple[int, int]:
+    def _first_between(self, span: Span, likeness: float) -> tuple[int, int]:
         """Where the first place that was heard may be: nothing evident lies before or is passed."""
-        if span.start <= self._frame:
+        if span.start <= self._frame and likeness >= _FAIR:
             return 0, span.start
         return self._evident(span, span.start)
 
@@ -764,7 +775,7 @@ class _Decoder:
         else:  # what was left out was loud, or there is silence in place of it
             hole = min(length, max(0, self._loud_samples(before.end, after.start).size + later))
         least_hole = round(_LEAST_HOLE_MS * self._rate_hz / 1000)
-        found = Hole(first, first + hole) if hole >= least_hole else None
+        found = Hole(first, first + hole, later >= least) if hole >= least_hole else None
         left_out = -later if later <= -least else 0
         return repeated if repeated >= least else 0, left_out, found
 

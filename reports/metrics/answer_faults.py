@@ -43,7 +43,7 @@ def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         holes = len(alignment.holes)
         sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
         bound = answer.faults_bound
-        gap_ms, gap_bound = alignment.longest_hole() * to_ms, bound
+        gap_ms, gap_bound = alignment.longest_hole() * to_ms, answer.hole_bound
         how = f"the longest of {holes}" if holes > 1 else ""
         open_ms = _left_open_ms(answer.evidence, answer.item)
         if open_ms > gap_ms:

@@ -191,6 +191,11 @@ class Answer:
         return self._bound_of(self.alignment.faults_within_ms)
 
     @property
+    def hole_bound(self) -> ErrorBound:
+        """How far the length of its longest hole may be from the truth."""
+        return self._bound_of(self.alignment.hole_within_ms)
+
+    @property
     def start_ns(self) -> int:
         """When its first sound was at the ear; only where it was found."""
         return self.sounds[0].start_ns

@@ -74,8 +74,9 @@ _PACKETS = "exact but for the delay, which is known to a packet"
 _EXACT = "exact: marks of one process, on one clock"
 _NOTED = "when the caller's process took note of a message; in memory exact"
 _FAULTS = (
-    "1 ms where all is as it was sent; 10 ms where something is not, for silence that is laid over "
-    "a pause has no edge; a frame where only the agent says it"
+    "1 ms where all is as it was sent; 10 ms where something is not, for what is laid over a pause "
+    "has no edge, but 4 ms of a hole that puts off what follows; a frame where only the agent says "
+    "it"
 )
 _FAULTY = "of the faulty answer as it says, of the others 0"
 
