@@ -51,14 +51,14 @@ def _demo(given: argparse.Namespace) -> int:
     with as_file(files("callerside.simulator.demo") / _CALL) as path:
         options = RunOptions(paths=[path], lane=lane, jobs=1, out=given.out)
         done = asyncio.run(run(options, console))
-    write_report(done, options, "callerside demo")
-    show(console, done, options)
+    report = write_report(done, options, "callerside demo")
+    show(console, done, options, report)
     page = done.directory.parent / "latest" / "index.html"
     console.print()
     console.print(_NEXT.format(page=page), markup=False)
     if not given.no_open and _has_browser():
         webbrowser.open(page.resolve().as_uri())
-    return done.exit_code
+    return report.outcome.exit_code
 
 
 def _lane(console: Console) -> Lane:

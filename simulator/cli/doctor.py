@@ -11,7 +11,9 @@ from callerside.simulator.doctor.findings import Finding, State, lines
 from callerside.simulator.doctor.machine import examine
 from callerside.simulator.doctor.reach import reach
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError, load
-from callerside.simulator.runner.run import EXIT_FAILED, EXIT_PASSED, RunError
+from callerside.simulator.runner.run import RunError
+
+EXIT_FINE, EXIT_IN_THE_WAY = 0, 1
 
 
 def add_command(commands: Commands) -> None:
@@ -54,4 +56,4 @@ def _doctor(given: argparse.Namespace) -> int:
 def _told(findings: list[Finding]) -> int:
     print("\n".join(lines(findings)))
     is_bad = any(one.state is State.BAD for one in findings)
-    return EXIT_FAILED if is_bad else EXIT_PASSED
+    return EXIT_IN_THE_WAY if is_bad else EXIT_FINE

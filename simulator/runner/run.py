@@ -37,9 +37,7 @@ from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
 
-EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
-LEAST_MEASURED = 0.75
-"""Of the calls, before those that a machine left unmeasured may be excused."""
+EXIT_COULD_NOT_RUN = 2
 
 
 class RunError(RuntimeError):
@@ -57,8 +55,8 @@ class RunOptions:
     repeat: int | None = None
     jobs: int = field(default_factory=calls_at_once)
     out: Path = Path("out")
-    excuse_machine: bool = False
-    """Calls that a machine that stood still left unmeasured do not decide the exit code."""
+    strict: bool = False
+    """Calls that are flaky or were not measured decide, too."""
     engine: EngineChoice = "auto"
     """The agent's SIP engine, and the caller's, if it has none of its own."""
     caller_engine: EngineChoice | None = None
@@ -81,35 +79,11 @@ class Run:
     """Why it ended early, if it did."""
     together: list[str] = field(default_factory=list)
     """A line for each call whose verdict only all calls of its scenario gave, at the end."""
-    excuse_machine: bool = False
-    """See `RunOptions`."""
 
     @property
     def began(self) -> str:
         """When, as reports have it."""
         return self.started_at.isoformat(timespec="seconds")
-
-    @property
-    def counted(self) -> list[Evaluated]:
-        """The calls that decide: all, or those that were measured, if that is most of them."""
-        measured = [call for call in self.calls if not call.unmeasured]
-        enough = len(measured) >= LEAST_MEASURED * len(self.calls)
-        return measured if self.excuse_machine and enough else self.calls
-
-    @property
-    def excused(self) -> tuple[str, ...]:
-        """The slugs of those that do not."""
-        counted = {id(call) for call in self.counted}
-        left_out = [call.result for call in self.calls if id(call) not in counted]
-        return tuple(result.slug for result in left_out if result is not None)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all passed, 1 one failed, 2 one could not be played or measured."""
-        verdicts = {call.verdict for call in self.counted}
-        if self.failure or "error" in verdicts:
-            return EXIT_COULD_NOT_RUN
-        return EXIT_FAILED if "failed" in verdicts else EXIT_PASSED
 
 
 def choose(
@@ -153,7 +127,6 @@ async def run(options: RunOptions, console: Console) -> Run:
     if options.agent_uri is not None:
         _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
     done = begin_run(options.out)
-    done.excuse_machine = options.excuse_machine
     with make_progress(console, len(planned_calls)) as progress:
         await play_run(planned_calls, options, done, progress)
     return done

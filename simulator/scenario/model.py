@@ -6,6 +6,7 @@ teaches the language.
 """
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -28,6 +29,7 @@ from callerside.simulator.scenario.durations import DurationMs
 from callerside.simulator.scenario.expectations import Expectation, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
+from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, IN_WORDS
 from callerside.yaml import versions
 from callerside.yaml.source import OldKey, Source
 
@@ -111,8 +113,8 @@ class Caller(Strict):
 
     codec: Codec = Field("PCMU", description="The one codec that the caller offers.")
     user: str = Field("caller", pattern=r"^[A-Za-z0-9_.+-]+$", description="User part of From.")
-    voice: str = Field("en-gb", description="espeak-ng voice of what is said.")
-    speed_wpm: int = Field(160, ge=80, le=450, description="Words a minute.")
+    voice: str = Field(DEFAULT_VOICE, description=IN_WORDS)
+    speed_wpm: int = Field(DEFAULT_SPEED_WPM, ge=80, le=450, description="Words a minute.")
     level_dbfs: float = Field(-20.0, ge=-60, le=0, description="Loudness of the voiced parts.")
     noise: Noise | None = None
     echo: Echo | None = None
@@ -131,6 +133,16 @@ class Callers(Strict):
 
     count: int = Field(ge=1, le=200)
     spread: DurationMs = Field(0.0, description="The calls start evenly within this time.")
+
+
+def _day(value: Any) -> Any:
+    """A day as YAML has it: a date already, or text."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise PydanticCustomError("day", "expected a day, as in 2027-03-01", {}) from None
+    return value
 
 
 class _AgentSettings:
@@ -163,6 +175,15 @@ def _with_matrix(schema: dict[str, Any]) -> None:
         "description": "Paths into this file, and the values to play the scenario with.",
         "additionalProperties": {"type": "array", "minItems": 1},
     }
+
+
+class KnownFailure(Strict):
+    """A failure that somebody knows of, and when it must be gone."""
+
+    reason: str = Field(min_length=1, description="What is wrong; a link to an issue, say.")
+    until: Annotated[date, BeforeValidator(_day)] = Field(
+        description="The last day on which it may fail: 2027-03-01."
+    )
 
 
 class Scenario(Steps):
@@ -199,6 +220,9 @@ class Scenario(Steps):
     )
     budget: Annotated[dict[str, Any], AfterValidator(_checked_budget)] = Field(
         default_factory=dict, description="Limits of metrics, over the default budget."
+    )
+    known_failure: KnownFailure | None = Field(
+        None, description="A failure that fails no run, until a day is over or the call passes."
     )
     time_limit: DurationMs = Field(60_000.0, gt=0, le=3_600_000)
     repeat: int = Field(1, ge=1, le=1000, description="How many times to place the call.")

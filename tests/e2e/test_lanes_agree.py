@@ -12,7 +12,6 @@ lanes`). Without it, a few scenarios are placed over SIP here.
 import asyncio
 import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -176,7 +175,7 @@ def kept(directory: Path) -> dict[str, Call]:
         Path(call["artifacts"]["timeline"]).parent.name: directory / call["artifacts"]["timeline"]
         for call in results["scenarios"]
     }
-    return {re.sub(r"-again\d+$", "", planned): _call(path) for planned, path in timelines.items()}
+    return {planned: _call(path) for planned, path in timelines.items()}
 
 
 def play(lane: Lane, out: Path, names: Sequence[str] = FEW) -> dict[str, Call]:
@@ -184,11 +183,8 @@ def play(lane: Lane, out: Path, names: Sequence[str] = FEW) -> dict[str, Call]:
     paths = [FOLDER / f"{name}.yaml" for name in names] or [FOLDER]
     done = asyncio.run(run(RunOptions(paths=paths, lane=lane, out=out), Console(quiet=True)))
     assert done.failure is None
-    # A call that a busy machine disturbed was played again, under another name: that one counts.
     return {
-        call.planned.again or call.planned.name: _call(
-            done.directory / "calls" / call.planned.name / "timeline.jsonl"
-        )
+        call.planned.name: _call(done.directory / "calls" / call.planned.name / "timeline.jsonl")
         for call in done.calls
     }
 

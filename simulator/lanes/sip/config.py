@@ -22,7 +22,7 @@ def write_scripts(planned_calls: Sequence[PlannedCall], folder: Path) -> None:
     for planned in planned_calls:
         script = planned.scenario.realtime.resolved(planned.scenario.folder.resolve())
         data = script.model_dump(mode="json", exclude_unset=True)
-        write_yaml(folder / f"{planned.name}.yaml", data)
+        write_yaml(folder / f"{planned.address}.yaml", data)
 
 
 def agent_config(
@@ -52,7 +52,7 @@ def agent_config(
         "timeline": {"dir": str(work / "agent"), "trace_audio": True},
         "routes": [
             {
-                "called": planned.name,
+                "called": planned.address,
                 **_with_cache(planned.scenario.agent, work, planned.greeting_cache),
             }
             for planned in planned_calls

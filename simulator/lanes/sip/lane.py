@@ -7,6 +7,7 @@ script, its own path at the server, its own route at the agent.
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,11 +27,12 @@ from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
 from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_A_PAIR,
+    LEAST_CALLS_AT_ONCE,
     Kind,
     PhaseSink,
     ProcessPair,
     agent_process,
+    calls_a_pair,
     child,
 )
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
@@ -52,7 +54,7 @@ class SipLane:
         planned_calls: all that will be played.
         directory: of the run; absolute, for the processes get it.
         on_phase: called with (call, phase) while calls run.
-        calls_at_once: how many places there must be.
+        calls_at_once: how many places there must be; a pair has as many as its engines carry.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent
             of its own for every pair.
         engine: the agent's SIP engine.
@@ -68,7 +70,7 @@ class SipLane:
         directory: Path,
         on_phase: PhaseSink,
         *,
-        calls_at_once: int = CALLS_A_PAIR,
+        calls_at_once: int = LEAST_CALLS_AT_ONCE,
         calls_a_worker: int | None = None,
         engine: EngineChoice = "auto",
         caller_engine: EngineChoice = "auto",
@@ -87,7 +89,9 @@ class SipLane:
         self._closed = ClosedFiles()
         self._speech = SpeechFiles(self._work / "speech", CALLER_RATE_HZ)
         self._watching = contextlib.AsyncExitStack()
-        count = -(-calls_at_once // (calls_a_worker or CALLS_A_PAIR))
+        ours = (engine, caller_engine) if agent_uri is None else (caller_engine,)
+        self._places = calls_a_worker or calls_a_pair(*ours)
+        count = -(-calls_at_once // self._places)
         shared = self._agent("", "", count) if calls_a_worker else None
         self._pairs = [
             self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
@@ -119,6 +123,7 @@ class SipLane:
             account=account,
             kind=kind,
             engine=self._caller_engine,
+            places=self._places,
         )
 
     def _agent(self, name: str, kind: Kind, workers: int = 1) -> ChildProcess | None:
@@ -171,8 +176,9 @@ class SipLane:
         Raises:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
-        if planned.again is not None:
-            await self._stalls.calm(last=planned.alone)
+        if planned.attempt > 1:
+            self._forget_greetings(planned)
+            await self._stalls.calm()
         started_ns = time.monotonic_ns()
         directory = self._calls / planned.name
         directory.mkdir(parents=True, exist_ok=True)
@@ -185,7 +191,7 @@ class SipLane:
             work = None if self._agent_uri else self._work
             stalls = self._stall_marks(planned, started_ns)
             missing = await asyncio.to_thread(
-                collect, planned.name, directory, work, stalls, self._closed
+                collect, planned.address, directory, work, stalls, self._closed
             )
         finally:
             pair.busy -= 1
@@ -203,6 +209,11 @@ class SipLane:
             ours=self._agent_uri is None,
             took_s=(time.monotonic_ns() - started_ns) / 1e9,
         )
+
+    def _forget_greetings(self, planned: PlannedCall) -> None:
+        """Take what an attempt that does not count has left in a cache from whoever uses it."""
+        if planned.greeting_cache == planned.name:
+            shutil.rmtree(self._work / "greetings" / planned.name, ignore_errors=True)
 
     def _stall_marks(self, planned: PlannedCall, since_ns: int) -> list[Mark]:
         """What the machine did to a call that began then and is over."""
