@@ -50,8 +50,8 @@ def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
 def false_stops(call: HeardCall) -> Iterator[Measurement]:
     """How often the agent fell silent in mid-answer although nobody had taken the turn from it."""
     evidence = call.evidence
-    if not evidence.first("agent", "playout_started"):
-        return
+    if not evidence.recorded or not evidence.first("agent", "playout_started"):
+        return  # nobody knows what the caller said
     stops = {
         str(mark.fields.get("item")): mark.at_ns
         for mark in evidence.find("agent", "playout_cleared", "truncate_sent")

@@ -252,7 +252,7 @@ _ALL = (
             "recording",
         ),
         measured_by="barge_in:false_stops",
-        none_because="the agent tells of no playout",
+        none_because="nothing was recorded, or the agent tells of no playout",
         bounded_by=_EXACT,
         tolerance=0.0,
         without_error=_BY_HAND,
