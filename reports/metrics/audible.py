@@ -10,6 +10,7 @@ from callerside.reports.hearing.detector import PAUSE_MS, segments
 
 NS_PER_MS = 1_000_000
 
+_FRAME_NS = 20 * NS_PER_MS  # what is marked is marked when its packet leaves
 _LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
 _BEFORE_NS = 20 * NS_PER_MS  # around an answer that is known, energy is its own
 _AFTERWARDS_NS = 60 * NS_PER_MS
@@ -47,6 +48,8 @@ class Utterance:
     """The first voiced sample."""
     end_ns: int
     """Just after the last voiced sample."""
+    left_ns: int
+    """When the packet with the last one left; where that is not known, as `end_ns`."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,8 @@ def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     """The caller's utterances: as they are known, else as the script says, else as heard."""
     if evidence.said is not None:
         return [
-            Utterance(
+            _as_it_left(
+                evidence,
                 said.turn,
                 said.text,
                 evidence.at_ns(said.voiced[0][0]),
@@ -217,7 +221,7 @@ def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     started = list(evidence.find("caller", "utterance_started"))
     if not started:
         return [
-            Utterance(number, "", sound.start_ns, sound.end_ns)
+            _as_it_left(evidence, number, "", sound.start_ns, sound.end_ns)
             for number, sound in enumerate(spoken(mouth), start=1)
         ]
     ended = {
@@ -225,6 +229,7 @@ def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     }
     return [
         _utterance(
+            evidence,
             int(mark.fields.get("turn", number)),
             str(mark.fields.get("text", "")),
             mark.at_ns,
@@ -235,9 +240,19 @@ def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     ]
 
 
-def _utterance(turn: int, text: str, start_ns: int, end_ns: int, mouth: list[Sound]) -> Utterance:
+def _utterance(
+    evidence: CallEvidence, turn: int, text: str, start_ns: int, end_ns: int, mouth: list[Sound]
+) -> Utterance:
     """What the script said between two marks, cut to what was voiced of it."""
     voiced = [s for s in mouth if s.end_ns > start_ns and s.start_ns < end_ns]
     if not voiced:
-        return Utterance(turn, text, start_ns, end_ns)
-    return Utterance(turn, text, max(start_ns, voiced[0].start_ns), voiced[-1].end_ns)
+        return _as_it_left(evidence, turn, text, start_ns, end_ns)
+    start_ns = max(start_ns - _FRAME_NS, voiced[0].start_ns)
+    return _as_it_left(evidence, turn, text, start_ns, voiced[-1].end_ns)
+
+
+def _as_it_left(
+    evidence: CallEvidence, turn: int, text: str, start_ns: int, end_ns: int
+) -> Utterance:
+    left_ns = evidence.left_ns(evidence.sample_at(end_ns) - 1)
+    return Utterance(turn, text, start_ns, end_ns, end_ns if left_ns is None else left_ns)

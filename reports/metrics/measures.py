@@ -171,7 +171,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
     if uplink_end is not None:
         yield Measurement(
             name="uplink_ms",
-            value=_ms(uplink_end - turn.end_ns),
+            value=_ms(uplink_end - turn.left_ns),
             turn=turn.number,
             detail="" if appended else "up to the server's receipt: the agent traced no appends",
         )
@@ -246,6 +246,13 @@ def transport(call: HeardCall) -> Iterator[Measurement]:
     if rtp:
         yield Measurement(name="rtp_lost", value=float(rtp.fields["lost_packets"]))
         yield Measurement(name="rtp_jitter_ms", value=float(rtp.fields["jitter_ms"]))
+    late = evidence.last("caller", "packets_buffered")
+    if late:
+        yield Measurement(
+            name="ear_late_ms",
+            value=float(late.fields["worst_ms"]),
+            detail=f"{late.fields['packets']} packets were late by a millisecond at least",
+        )
 
 
 def disturbed(call: HeardCall) -> Iterator[Measurement]:

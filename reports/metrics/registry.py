@@ -65,6 +65,7 @@ class Metric:
 _OF_ONE_PROCESS = "exact by construction: both ends are marks of one process, the agent's"
 _OF_RTP = "as the agent's own RTP statistics have it: nothing of the harness lies between"
 _PLACES = "the places of phrase and answer, and when it heard the one and said the other"
+_CAME = "when the packet with the phrase's end came in, by the kernel's word, and when it answered"
 _ANSWERED: tuple[MarkName, ...] = (("caller", "call_answered"), ("agent", "answered"))
 _RECEIVED: tuple[MarkName, ...] = (("agent", "call_received"),)
 _FAULTY = "of the faulty answer as it says, of the others 0"
@@ -157,13 +158,14 @@ _ALL = (
     ),
     Metric(
         name="turn_ms",
-        meaning="last voiced sample at the mouth → first voiced sample of the answer at the ear",
+        meaning="the packet with the caller's last voiced sample left → first voiced sample of the "
+        "answer at the ear",
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="the caller said nothing",
         own_delay="the server's own delay",
         budget={"above_own": 40},
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="agent_overhead_ms",
@@ -172,17 +174,17 @@ _ALL = (
         measured_by="measures:turn_times",
         none_because="no turn has a server's own delay: its marks are not known",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="uplink_ms",
-        meaning="last voiced sample at the mouth → its append sent (received, if appends were not "
-        "traced)",
+        meaning="the packet with the caller's last voiced sample left → its append sent (received, "
+        "if appends were not traced)",
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
         measured_by="measures:turn_times",
         none_because="no turn's last sample was found at the server",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="downlink_ms",
@@ -192,7 +194,7 @@ _ALL = (
         measured_by="measures:turn_times",
         none_because="the agent tells of no delta",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="barge_in_stop_ms",
@@ -297,6 +299,15 @@ _ALL = (
         measured_by="measures:transport",
         none_because="the agent tells of no RTP statistics",
         without_error=_OF_RTP,
+    ),
+    Metric(
+        name="ear_late_ms",
+        meaning="how late a packet came to the caller's ear at worst that its buffer took: "
+        "nothing is heard of that",
+        sources=("caller's marks",),
+        measured_by="measures:transport",
+        none_because="the caller tells of no packets",
+        without_error="the difference of two stamps of one kernel",
     ),
     Metric(
         name="harness_lag_ms",

@@ -1,8 +1,8 @@
 """The turns of a call, and where each one's time went.
 
-A turn begins when the caller's last voiced sample is at the mouth and ends when the first voiced
-sample of the answer is at the ear. Between them every mark of the answer's way is an instant, and
-the hops between the instants add up to the whole by construction.
+A turn begins when the packet with the caller's last voiced sample leaves and ends when the first
+voiced sample of the answer is at the ear. Between them every mark of the answer's way is an
+instant, and the hops between the instants add up to the whole by construction.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Utter
 from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
-_FRAMES_A_SECOND = 50
+_FRAME_NS = 20 * NS_PER_MS
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
 _RUNS_ON_NS = 60 * NS_PER_MS
 
@@ -38,6 +38,8 @@ class Turn:
     start_ns: int
     end_ns: int
     """The last voiced sample at the mouth."""
+    left_ns: int
+    """When the packet with it left: the turn's time begins."""
     answer_ns: int | None = None
     """The first voiced sample of the answer at the ear."""
     response: str | None = None
@@ -54,7 +56,7 @@ class Turn:
     @property
     def turn_ms(self) -> float | None:
         """Voice to voice."""
-        return None if self.answer_ns is None else (self.answer_ns - self.end_ns) / NS_PER_MS
+        return None if self.answer_ns is None else (self.answer_ns - self.left_ns) / NS_PER_MS
 
     @property
     def own_ms(self) -> float | None:
@@ -72,7 +74,7 @@ class Turn:
         """The parts of `turn_ms`, in order; where an instant is unknown two parts are one."""
         if self.answer_ns is None:
             return []
-        return hops_of(self.end_ns, self.instants, self.answer_ns)
+        return hops_of(self.left_ns, self.instants, self.answer_ns)
 
 
 def turns_of(
@@ -98,7 +100,7 @@ def _turn(
     until_ns: int,
 ) -> Turn:
     where, detail = stream.locate(said)
-    instants = _left(evidence, said) | where | _answer_instants(evidence, said.end_ns, until_ns)
+    instants = where | _answer_instants(evidence, said.end_ns, until_ns)
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
@@ -122,6 +124,7 @@ def _turn(
         text=said.text,
         start_ns=said.start_ns,
         end_ns=said.end_ns,
+        left_ns=_left_ns(said, where.get("heard")),
         answer_ns=answer_ns,
         response=response,
         item=item,
@@ -146,16 +149,16 @@ def _answered_early(evidence: CallEvidence, said: Utterance) -> bool:
     )
 
 
-def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
-    """When the packet with the last voiced sample left: with the beginning of its frame.
+def _left_ns(said: Utterance, heard_ns: int | None) -> int:
+    """When the packet with the last voiced sample left.
 
-    The recording is the caller's own, a frame for every tick; another's does not show it.
+    Where a frame ends with that sample it is hard to say which of two it was in. It did not come
+    before it left, though.
     """
-    if not evidence.first("caller", "recording_started"):
-        return {}
-    frame = evidence.rate_hz // _FRAMES_A_SECOND
-    last_sample = evidence.sample_at(said.end_ns) - 1
-    return {"left": evidence.at_ns(last_sample // frame * frame)}
+    left_ns = said.left_ns
+    if heard_ns is not None and left_ns - _FRAME_NS <= heard_ns < left_ns:
+        return left_ns - _FRAME_NS
+    return left_ns
 
 
 def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:

@@ -17,6 +17,8 @@ RATE_HZ = 8000
 SERVER_HZ = 24_000
 START_NS = 5_000_000_000_000
 MS = 1_000_000
+IN_ITS_FRAME_MS = 2
+"""What the caller says ends so long before its last packet leaves."""
 LEAD_MS = 20
 """Every answer begins with this much silence, as the server sends it."""
 
@@ -141,7 +143,8 @@ class SyntheticCall:
             if barge_in
             else end_ms + truth.pause_before_ms
         )
-        end = self._frame_end(start + truth.says_ms)
+        left = self._frame_end(start + truth.says_ms + IN_ITS_FRAME_MS)
+        end = left - IN_ITS_FRAME_MS
         start = end - truth.says_ms
         self._mark(
             start - 5, "caller", "utterance_started", turn=number, text=f"utterance {number}"
@@ -154,7 +157,7 @@ class SyntheticCall:
         )
         if barge_in:
             self._barge_in(number, start, truth, last_onset)
-        received = end + truth.uplink_ms
+        received = left + truth.uplink_ms
         stopped = received + truth.vad_ms
         sent = stopped + truth.think_ms
         response = f"resp_{number}"

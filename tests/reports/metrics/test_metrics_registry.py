@@ -24,7 +24,11 @@ def full() -> CallEvidence:
     """A call with a barge-in, whose agent and caller tell of RTP and of the harness, too."""
     call = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()
     rtp = {"received_packets": 500, "lost_packets": 1, "jitter_ms": 2.5}
-    more = [_mark("agent", "rtp_measured", rtp), _mark("caller", "scheduling_lag", {"worst_ms": 2})]
+    more = [
+        _mark("agent", "rtp_measured", rtp),
+        _mark("caller", "packets_buffered", {"packets": 1, "worst_ms": 4.5}),
+        _mark("caller", "scheduling_lag", {"worst_ms": 2}),
+    ]
     return replace(call, marks=[*call.marks, *more])
 
 
