@@ -29,7 +29,8 @@ def times_ns(arrivals: list[Arrival]) -> list[int]:
 
 
 def heard(arrivals: list[Arrival], samples: int) -> list[int]:
-    return render(play(arrivals, RATE_HZ), RATE_HZ, begin_ns=0, samples=samples).tolist()
+    sound = render(play(arrivals, RATE_HZ), RATE_HZ, begin_ns=0, samples=samples)
+    return [int(sample) for sample in sound]
 
 
 def test_on_a_calm_line_each_frame_is_heard_when_it_comes() -> None:
