@@ -1,4 +1,4 @@
-"""Sound in files: WAV and whatever else libsndfile reads."""
+"""Sound in files: WAV, FLAC, and whatever else libsndfile reads."""
 
 import io
 from pathlib import Path
@@ -78,6 +78,18 @@ def write_wav(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
     file = io.BytesIO()
     soundfile.write(file, samples, rate_hz, format="WAV", subtype="PCM_16")
     write_atomically(path, file.getvalue())
+
+
+def write_flac(path: Path, samples: NDArray[np.int16], rate_hz: int) -> None:
+    """Write 16-bit FLAC, shape (n,) or (n, channels), n at least 1; atomic, without loss."""
+    write_atomically(path, flac(samples, rate_hz))
+
+
+def flac(samples: NDArray[np.int16], rate_hz: int) -> bytes:
+    """The same as bytes. At its fastest level: the others make speech smaller by 1 to 4 %."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, format="FLAC", subtype="PCM_16", compression_level=0.0)
+    return file.getvalue()
 
 
 _HEADERLESS_SUFFIXES = frozenset(

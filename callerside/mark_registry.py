@@ -266,7 +266,7 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark("call_progressed", "a provisional response", status=STATUS),
         _mark("call_answered", "200 OK received", status=STATUS),
         _mark("media_ready", "audio can flow both ways", codec=TEXT),
-        _mark("recording_started", "sample 0 of both channels of `call.wav`", sample_rate_hz=HZ),
+        _mark("recording_started", "sample 0 of both channels of `call.flac`", sample_rate_hz=HZ),
         _mark(
             "step_started",
             "a step of the scenario begins",

@@ -8,10 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from callerside.reports.evidence import EvidenceError
+from callerside.reports.evidence import EvidenceError, export_wav
 from callerside.reports.formats.markdown import changes_table
 from callerside.reports.formats.rebuild import rebuild
+from callerside.reports.formats.write import call_directory
 from callerside.reports.metrics.registry import METRICS, TOLERANCE
+from callerside.reports.sound.files import SoundFileError, recordings_at
+from callerside.reports.sound.report import report, report_directory
 from callerside.reports.verdict.baselines import (
     StoredError,
     baseline_path,
@@ -19,7 +22,9 @@ from callerside.reports.verdict.baselines import (
     save_baseline,
 )
 from callerside.reports.verdict.budget import BudgetError
+from callerside.reports.verdict.budget_file import read_budget
 from callerside.reports.verdict.compare import Change, compare, notes, regressions
+from callerside.reports.verdict.results import CallResult, RunInfo
 from callerside.timelines import TimelineError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -39,15 +44,34 @@ def add_commands(commands: Commands) -> None:
 def _add_report(commands: Commands) -> None:
     parser = commands.add_parser(
         "report",
-        help="build a report anew from its timelines and recordings",
-        description="Measures and judges again what is in DIR: a run (out/latest), one call's "
-        "directory, or the folder into which an agent in production writes its timelines.",
-        epilog="Example: callerside report /var/lib/callerside/timelines --out report",
+        help="report on recordings of calls, or build a report anew",
+        description="Reports on recordings of anybody's calls (WAV, FLAC, OGG, MP3; two mono files "
+        "are one call; or a folder of them), or measures and judges again what is in DIR: a run "
+        "(out/latest), one call's directory, or the folder into which an agent in production "
+        "writes its timelines.",
+        epilog="Example: callerside report call.wav; callerside report recordings/ --budget "
+        "budget.yaml; callerside report /var/lib/callerside/timelines --out report",
     )
-    parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--out", type=Path, help="where to (default: in place, or DIR/report)")
+    parser.add_argument("paths", type=Path, nargs="+", metavar="CALL or DIR")
+    parser.add_argument(
+        "--out", type=Path, help="where to (default: in place, DIR/report, or CALL.report)"
+    )
+    parser.add_argument(
+        "--caller",
+        choices=["left", "right"],
+        help="of recordings: the caller's channel, or which of two files (default: guessed)",
+    )
+    parser.add_argument(
+        "--budget",
+        type=Path,
+        metavar="FILE",
+        help="limits, as a scenario's budget has them: for recordings and an agent's timelines",
+    )
     parser.add_argument(
         "--recordings", type=Path, metavar="DIR", help="where an agent's recordings are (*.wav)"
+    )
+    parser.add_argument(
+        "--wav", action="store_true", help="write each call's recording as call.wav, too"
     )
     parser.add_argument(
         "--against",
@@ -121,18 +145,48 @@ def _tolerance(text: str) -> tuple[str | None, float]:
 
 def _report(given: argparse.Namespace) -> int:
     try:
-        where, info, calls = rebuild(
-            given.directory,
-            given.out,
-            recordings=given.recordings,
-            against=baseline_path(given.against) if given.against else None,
-        )
-    except (StoredError, EvidenceError, TimelineError, BudgetError, OSError) as error:
+        budget = read_budget(given.budget) if given.budget else None
+        sounds = recordings_at(given.paths)
+        if sounds:
+            where = given.out or report_directory(given.paths)
+            info, calls = report(sounds, where, caller=given.caller, limits=budget)
+        else:
+            where, info, calls = _rebuilt(given, budget)
+    except (
+        StoredError,
+        EvidenceError,
+        TimelineError,
+        BudgetError,
+        SoundFileError,
+        OSError,
+    ) as error:
         return _bad_input(error)
+    if given.wav:
+        for call in calls:
+            export_wav(call.evidence, call_directory(where, call.slug))
+    for call in calls:
+        if call.verdict == "error":
+            print(f"{call.slug}: {call.detail}", file=sys.stderr)
     verdict = info.verdict(calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
     print(f"{count}, {verdict}: {where / 'index.html'}")
     return {"passed": EXIT_FINE, "failed": EXIT_WORSE}.get(verdict, EXIT_BAD_INPUT)
+
+
+def _rebuilt(
+    given: argparse.Namespace, budget: Mapping[str, Any] | None
+) -> tuple[Path, RunInfo, list[CallResult]]:
+    if len(given.paths) > 1:
+        raise StoredError(f"{given.paths[1]}: one directory at a time, or recordings alone")
+    if given.caller:
+        raise StoredError(f"{given.paths[0]}: --caller is for recordings without a timeline")
+    return rebuild(
+        given.paths[0],
+        given.out,
+        recordings=given.recordings,
+        against=baseline_path(given.against) if given.against else None,
+        limits=budget,
+    )
 
 
 def _compare(given: argparse.Namespace) -> int:

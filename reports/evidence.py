@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from callerside.atomic_files import write_atomically
-from callerside.audio_files import write_wav
+from callerside.audio_files import write_flac, write_wav
 from callerside.files import is_there, read_bytes
 from callerside.marks import Mark, Source, merge
 from callerside.timelines import read_timeline
 
 TIMELINE = "timeline.jsonl"
-RECORDING = "call.wav"
+RECORDING = "call.flac"
+EXPORT = "call.wav"
+"""The same for programs that want WAV; read where there is no `RECORDING`."""
 HEARD = "server_heard.wav"
 SENT = "server_sent.wav"
 INFO = "call.json"
@@ -49,6 +51,22 @@ class EvidenceError(ValueError):
     """Evidence that cannot be read: says which file, and what is wrong with it."""
 
 
+class RecordingInfo(BaseModel):
+    """What is known of a bare recording: one that came without marks."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: list[str]
+    caller: str = ""
+    """Which of its channels is the caller's; empty where it is a mix."""
+    told: list[str] = Field(default_factory=list)
+    """What is to be known before its numbers are believed."""
+    unfit: dict[str, str] = Field(default_factory=dict)
+    """The metrics that cannot be measured in it, and why."""
+    clipped: tuple[int, int] = (0, 0)
+    """Samples of the caller's and of the agent's channel that are cut off at the top."""
+
+
 class CallInfo(BaseModel):
     """`call.json`: what is neither in the marks nor in the recording."""
 
@@ -60,7 +78,7 @@ class CallInfo(BaseModel):
     """The call's own name in its run, and that of its directory; a scenario may be many calls."""
     again: str = ""
     """The call's name at its first attempt, if this is another: that of the test in JUnit."""
-    lane: Literal["sip", "virtual", "production"] = "sip"
+    lane: Literal["sip", "virtual", "production", "recording"] = "sip"
     about: str = ""
     """One sentence: what the scenario protects."""
     verdict: Verdict = "passed"
@@ -78,6 +96,8 @@ class CallInfo(BaseModel):
     """The last log lines of the processes, for a call that went wrong."""
     scenario: str = ""
     """The scenario file's text."""
+    recording: RecordingInfo | None = None
+    """Of the lane `recording`."""
 
 
 class Said(BaseModel):
@@ -134,6 +154,8 @@ class CallEvidence:
     """What the caller made heard, to the sample; None where that is not known."""
     outlined: bool = False
     """Whether this is an `outline`."""
+    recording_file: str = RECORDING
+    """Its name in the call's directory."""
 
     @property
     def name(self) -> str:
@@ -145,6 +167,12 @@ class CallEvidence:
         """Whether there is any recording."""
         return len(self.recording) > 0
 
+    @property
+    def end_ns(self) -> int:
+        """The last instant that is known: of its last mark, or of the recording's end."""
+        last_ns = self.marks[-1].at_ns if self.marks else self.recording_start_ns
+        return max(last_ns, self.at_ns(len(self.recording)))
+
     def outline(self) -> "CallEvidence":
         """What a run still has to know when the call's own page is written: no sound, few marks."""
         ends = self.marks[:1] + self.marks[-1:]  # these say how long it took
@@ -155,6 +183,7 @@ class CallEvidence:
             rate_hz=self.rate_hz,
             recording_start_ns=self.recording_start_ns,
             outlined=True,
+            recording_file=self.recording_file,
         )
 
     def find(self, source: Source, *names: str, after_ns: int = 0) -> Iterator[Mark]:
@@ -213,13 +242,13 @@ def load_evidence(directory: Path) -> CallEvidence:
     info = _read_info(directory / INFO, directory.name)
     _see_that_it_is_whole(timeline, info, marks)
     recording, rate_hz = np.zeros((0, 2), np.int16), 8000
-    if is_there(directory / RECORDING):
-        recording, rate_hz = read_recording(directory / RECORDING)
+    file = EXPORT if not is_there(directory / RECORDING) else RECORDING
+    if is_there(directory / file):
+        recording, rate_hz = read_recording(directory / file)
     started = next((m for m in marks if m.name == "recording_started"), None)
     if len(recording) and started is None:
         raise EvidenceError(
-            f"{timeline}: no mark recording_started, without which nobody knows when "
-            f"{RECORDING} begins"
+            f"{timeline}: no mark recording_started, without which nobody knows when {file} begins"
         )
     return CallEvidence(
         info=info,
@@ -230,6 +259,7 @@ def load_evidence(directory: Path) -> CallEvidence:
         server_heard=_read_audio(directory / HEARD),
         server_sent=_read_audio(directory / SENT),
         said=_read_said(directory / SAID),
+        recording_file=file if len(recording) else RECORDING,
     )
 
 
@@ -247,7 +277,7 @@ def read_recording(path: Path) -> tuple[Samples, int]:
     Raises:
         EvidenceError: it is none.
     """
-    samples, rate_hz = _read_wav(path)
+    samples, rate_hz = _read_sound(path)
     if samples.shape[1] != 2:
         raise EvidenceError(
             f"{path}: {samples.shape[1]} channels, expected two: what the caller said, and heard"
@@ -292,11 +322,11 @@ def write_said(path: Path, said: list[Said]) -> None:
 def _read_audio(path: Path) -> Audio | None:
     if not is_there(path):
         return None
-    samples, rate_hz = _read_wav(path)
+    samples, rate_hz = _read_sound(path)
     return Audio(np.ascontiguousarray(samples[:, 0]), rate_hz)
 
 
-def _read_wav(path: Path) -> tuple[Samples, int]:
+def _read_sound(path: Path) -> tuple[Samples, int]:
     try:
         samples, rate_hz = soundfile.read(
             io.BytesIO(read_bytes(path)), dtype="int16", always_2d=True
@@ -304,13 +334,27 @@ def _read_wav(path: Path) -> tuple[Samples, int]:
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror}") from None
     except soundfile.LibsndfileError as error:
-        why = error.error_string.rstrip(".")
+        why = error.error_string.rstrip(".") or "it cannot be decoded"
+        if _is_flac(path):
+            why = f"cut short, or damaged: {why}"
         raise EvidenceError(f"{path}: cannot be read as sound: {why}") from None
     with path.open("rb") as file:
         tag, length = file.read(4), int.from_bytes(file.read(4), "little") + 8
     if tag == b"RIFF" and length > path.stat().st_size:
         raise EvidenceError(f"{path}: cut short: {path.stat().st_size} of {length} bytes")
     return samples, rate_hz
+
+
+def export_wav(evidence: CallEvidence, directory: Path) -> None:
+    """Write the recording as WAV beside the one that is kept, for programs that read no FLAC."""
+    if evidence.recorded:
+        write_wav(directory / EXPORT, evidence.recording, evidence.rate_hz)
+
+
+def _is_flac(path: Path) -> bool:
+    """Whether a file begins as FLAC does."""
+    with path.open("rb") as file:
+        return file.read(4) == b"fLaC"
 
 
 def save_evidence(evidence: CallEvidence, directory: Path) -> None:
@@ -321,7 +365,7 @@ def save_evidence(evidence: CallEvidence, directory: Path) -> None:
     info = evidence.info.model_dump_json(indent=2, exclude_defaults=True)
     write_atomically(directory / INFO, info.encode() + b"\n")
     if evidence.recorded:
-        write_wav(directory / RECORDING, evidence.recording, evidence.rate_hz)
+        write_flac(directory / RECORDING, evidence.recording, evidence.rate_hz)
     if evidence.said is not None:
         write_said(directory / SAID, evidence.said)
     for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):

@@ -128,6 +128,8 @@ OnLeft = Callable[[bytes, int], None]
 OnHeard = Callable[[bytes, int | None], None]
 """Told of each frame of the other side's audio, in its order, and when it came in; None: it never
 did, and is filled. As soon as it is known, not when a telephone would play it."""
+OnArrival = Callable[[int], None]
+"""Told when a packet came in, as soon as it is taken: what lies between is our own delay."""
 
 OnRegistration = Callable[[bool, int, str], None]
 """Told each change of our place at the registrar: whether it knows us, its status and reason."""
@@ -185,6 +187,7 @@ class OutgoingCall:
     """Accept a REFER, place no second call, and say that it worked."""
     on_left: OnLeft = lambda _pcm, _at_ns: None
     on_heard: OnHeard = lambda _pcm, _at_ns: None
+    on_arrival: OnArrival = lambda _at_ns: None
     on_own_rtp: Callable[[int], None] = lambda _port: None
     """Told our RTP port before the other side can send there."""
     on_other_rtp: Callable[[int], None] = lambda _port: None

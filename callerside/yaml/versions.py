@@ -68,13 +68,13 @@ def in_schema(properties: dict[str, object]) -> None:
     }
 
 
-def source(path: Path, text: str, kind: Kind) -> Source:
-    """A file's data, without its version and by the names of today.
+def source(path: Path, text: str, kind: Kind, *, exactly: bool = False) -> Source:
+    """A file's data, without its version and by the names of today; `exactly`: see `parse`.
 
     Raises:
         YamlError: it is no YAML, or of no version; `NewerVersionError`: of a later one.
     """
-    root = parse(path, text)
+    root = parse(path, text, exactly=exactly)
     todays = partial(_todays, kind, _version(path, root))
     if isinstance(root, yaml.MappingNode):
         root.value = [pair for pair in root.value if pair[0].value != "version"]
@@ -91,13 +91,13 @@ def migrated(path: Path, text: str, kind: Kind) -> tuple[str, list[str]]:
     Raises:
         YamlError: it cannot be read, or not be rewritten so; says where and why.
     """
-    root = parse(path, text)
+    root = parse(path, text, exactly=True)
     version = _version(path, root)
     if version == NEWEST:
         return text, []
     if not isinstance(root, yaml.MappingNode | None):
         raise YamlError(f"{path}:1:1: expected a mapping")
-    meant = source(path, text, kind)
+    meant = source(path, text, kind, exactly=True)
     edits = dict([_version_edit(root, text)])
     for old in meant.old_keys:  # one that an alias repeats stands in one place
         span, written = _key_edit(old, text)

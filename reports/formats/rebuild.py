@@ -26,13 +26,14 @@ def rebuild(
     *,
     recordings: Path | None = None,
     against: Path | None = None,
+    limits: Mapping[str, Any] | None = None,
 ) -> tuple[Path, RunInfo, list[CallResult]]:
     """Make a report again from what is in a directory; nothing is measured that is not there.
 
     `directory` is a run's (with `calls/`), a call's (with `timeline.jsonl`), or one into which an
     agent wrote timelines (`*.jsonl`; its recordings, `*.wav`, lie there too or in `recordings`).
     A run's report is replaced; others go to `report/` in it. `against` are results to show changes
-    from, instead of the run before.
+    from, instead of the run before. `limits` are those of an agent's calls, over the defaults.
 
     Returns:
         Where the report is, what is known about the run, and its calls.
@@ -42,6 +43,10 @@ def rebuild(
         EvidenceError, TimelineError, BudgetError: evidence that cannot be used.
     """
     calls = _calls_of(directory)
+    if limits and (calls or (directory / TIMELINE).is_file()):
+        raise StoredError(
+            f"{directory}: its calls have the limits of their scenarios, and no others"
+        )
     if calls:
         target = out_dir or directory
         evidence = list(map(load_evidence, calls))
@@ -52,11 +57,11 @@ def rebuild(
         evidence = [load_evidence(directory)]
     else:
         timelines = sorted(directory.glob("*.jsonl"))
-        evidence = [_production(path, recordings or directory) for path in timelines]
+        evidence = [_production(path, recordings or directory, limits or {}) for path in timelines]
     if not evidence:
         raise StoredError(
             f"{directory}: nothing to report: expected {CALLS}/*/{TIMELINE} (a run), {TIMELINE} "
-            "(a call), or *.jsonl (an agent's timelines)"
+            "(a call), *.jsonl (an agent's timelines), or recordings"
         )
     lane = evidence[0].info.lane
     info = RunInfo(started_at="", lane=lane)
@@ -86,7 +91,7 @@ def _calls_of(directory: Path) -> list[Path]:
     return [directory / Path(one["timeline"]).parent for one in named]
 
 
-def _production(path: Path, recordings: Path) -> CallEvidence:
+def _production(path: Path, recordings: Path, limits: Mapping[str, Any]) -> CallEvidence:
     """A call that an agent took: its timeline, and the recording of the same name if there is one.
 
     The agent records where it stands: left the caller as it arrived, right what it played.
@@ -94,7 +99,7 @@ def _production(path: Path, recordings: Path) -> CallEvidence:
     marks = merge([read_timeline(path)])
     if not marks:
         raise EvidenceError(f"{path}: an empty timeline")
-    info = CallInfo(name=path.stem, lane="production")
+    info = CallInfo(name=path.stem, lane="production", limits=dict(limits))
     started = next((mark for mark in marks if mark.name == "recording_started"), None)
     recording = recordings / f"{path.stem}.wav"
     if started is None or not recording.is_file():

@@ -1,3 +1,11 @@
 """What is in a recording: speech, tones, levels, and how it lies over what was sent."""
 
-__all__ = ["active_level", "alignment", "correlation", "detector", "intelligibility"]
+__all__ = [
+    "active_level",
+    "alignment",
+    "correlation",
+    "detector",
+    "holes",
+    "intelligibility",
+    "keys",
+]

@@ -96,6 +96,23 @@ class Alignment:
     """Samples heard that are not in the source, and no silence."""
     unheard: int = 0
     """Samples sent, from the first loud one to the last, after the last one that was heard."""
+    exact: bool = False
+    """Whether all of it is as it was sent, sample by sample, to its end or to a cut."""
+
+    @property
+    def start_within_ms(self) -> float:
+        """How far the first place may be from the true one."""
+        return 0.2 if self.exact else _FRAME_MS
+
+    @property
+    def end_within_ms(self) -> float:
+        """How far the last place may be from the true one."""
+        return 0.2 if self.exact else _FRAME_MS
+
+    @property
+    def faults_within_ms(self) -> float:
+        """How far the lengths of holes, and of what is missing or repeated, may be from true."""
+        return 1.0 if self.exact else 2.0 * _FRAME_MS
 
     @property
     def found(self) -> bool:

@@ -2,6 +2,7 @@
 
 __all__ = [
     "audible",
+    "edges",
     "machine_stalls",
     "measurement",
     "measures",

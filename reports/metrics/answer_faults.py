@@ -6,17 +6,22 @@ from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.answers import COMPARED_HZ, Answer
 from callerside.reports.metrics.audible import NS_PER_MS
+from callerside.reports.metrics.error_bounds import FRAME, PACKET
 from callerside.reports.metrics.heard_call import HeardCall
-from callerside.reports.metrics.measurement import Measurement, Unmeasured
+from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
 
 _CUT = frozenset({"truncate_sent", "playout_cleared"})
 _CUTTERS = frozenset({"speech_started", "hang_up_sent", "call_ended"})
 _EARLY_NS = 60 * NS_PER_MS
+_STOI = ErrorBound(2.0, "how well what was heard is laid in step with what was sent")
 _AT_ITS_END_NS = 250 * NS_PER_MS  # what befalls an answer that late after its end has not cut it
 
 
 def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """What became of every answer between server and ear."""
+    if call.evidence.info.lane == "recording":
+        yield from _by_sound_alone(call)
+        return
     yield from _marked_by_the_agent(call)
     numbers = {turn.response: turn.number for turn in call.turns}
     for answer in call.answers:
@@ -29,22 +34,40 @@ def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         to_ms = 1000 / COMPARED_HZ
         holes = len(alignment.holes)
         sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
-        gap_ms = alignment.longest_hole() * to_ms
+        bound = answer.faults_bound
+        gap_ms, gap_bound = alignment.longest_hole() * to_ms, bound
         how = f"the longest of {holes}" if holes > 1 else ""
         open_ms = _left_open_ms(answer.evidence, answer.item)
         if open_ms > gap_ms:
-            gap_ms, how = open_ms, "as the agent says: nothing more of it came"
+            gap_ms, gap_bound = open_ms, FRAME
+            how = "as the agent says: nothing more of it came"
         missing = alignment.missing
         if alignment.unheard and not _was_cut(answer):
             missing += alignment.unheard
             sent = f"{sent}; its last {alignment.unheard * to_ms:.0f} ms were never heard"
-        for name, value, detail in (
-            ("gap_ms", gap_ms, how),
-            ("missing_ms", missing * to_ms, sent),
-            ("repeated_ms", alignment.repeated * to_ms, sent),
+        for name, value, detail, off in (
+            ("gap_ms", gap_ms, how, gap_bound),
+            ("missing_ms", missing * to_ms, sent, bound),
+            ("repeated_ms", alignment.repeated * to_ms, sent, bound),
         ):
-            yield Measurement(name=name, value=value, turn=turn, detail=detail)
+            yield Measurement(name=name, value=value, turn=turn, detail=detail, bound=off)
         yield _understood(answer, turn)
+
+
+def _by_sound_alone(call: HeardCall) -> Iterator[Measurement]:
+    """The longest hole in what the agent says, where nobody knows what was sent."""
+    found = call.holes
+    if not any(sound.kind == "speech" for sound in call.audible.ear):
+        return
+    longest = max((end_ns - start_ns for start_ns, end_ns in found), default=0)
+    yield Measurement(
+        name="gap_ms",
+        value=longest / NS_PER_MS,
+        detail=f"the longest of {len(found)}, by the sound alone"
+        if found
+        else "by the sound alone",
+        bound=PACKET,
+    )
 
 
 def _understood(answer: Answer, turn: int | None) -> Measurement | Unmeasured:
@@ -55,7 +78,8 @@ def _understood(answer: Answer, turn: int | None) -> Measurement | Unmeasured:
     if answer.intelligibility is None:
         return Unmeasured(name=name, turn=turn, reason="less than half a second was heard")
     detail = f"laid in step at a correlation of {answer.likeness:.2f}"
-    return Measurement(name=name, value=answer.intelligibility, turn=turn, detail=detail)
+    value = answer.intelligibility
+    return Measurement(name=name, value=value, turn=turn, detail=detail, bound=_STOI)
 
 
 def _unrecognised(answer: Answer) -> str:
@@ -102,6 +126,7 @@ def _marked_by_the_agent(call: HeardCall) -> Iterator[Measurement]:
             detail="as the agent says: what the server sent is not known"
             if not recognised
             else "as the agent says: it was not recognised in what was heard",
+            bound=FRAME,
         )
 
 

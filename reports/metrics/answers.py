@@ -13,6 +13,7 @@ from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing import active_level, intelligibility
 from callerside.reports.hearing.alignment import Alignment, Span, align, in_step
 from callerside.reports.metrics.audible import NS_PER_MS, Sound
+from callerside.reports.metrics.measurement import ErrorBound
 from callerside.reports.metrics.server_audio import counted
 
 COMPARED_HZ = 8000
@@ -62,7 +63,7 @@ class Answer:
             rest = [one for one in self._voiced if one[1] > span.end]
             unheard = rest[-1][1] - max(span.end, rest[0][0]) if rest else 0
             unheard = round(unheard * COMPARED_HZ / rate_hz)
-            return Alignment(1.0, [Span(start, end, lag)], unheard=unheard)
+            return Alignment(1.0, [Span(start, end, lag)], unheard=unheard, exact=True)
         return align(
             _at_rate(self.sent, rate_hz, COMPARED_HZ),
             _at_rate(heard, rate_hz, COMPARED_HZ),
@@ -90,7 +91,15 @@ class Answer:
                 merged.append((first, past))
         at_ns = self.evidence.at_ns
         return [
-            Sound("speech", at_ns(first), at_ns(past), source="sent", item=self.item)
+            Sound(
+                "speech",
+                at_ns(first),
+                at_ns(past),
+                source="sent",
+                item=self.item,
+                start_bound=self._bound_of(self.alignment.start_within_ms),
+                end_bound=self._bound_of(self.alignment.end_within_ms),
+            )
             for first, past in merged
         ]
 
@@ -109,6 +118,25 @@ class Answer:
     def _voiced(self) -> list[tuple[int, int]]:
         pause = _PAUSE_MS * self.evidence.rate_hz // 1000
         return active_level.stretches(self.sent, self.level_dbfs, pause)
+
+    def _bound_of(self, within_ms: float) -> ErrorBound:
+        likeness = f"a correlation of {self.likeness:.2f}"
+        return ErrorBound(within_ms, f"an answer laid over what was sent ({likeness})")
+
+    @property
+    def start_bound(self) -> ErrorBound:
+        """How far `start_ns` may be from the truth."""
+        return self.sounds[0].start_bound
+
+    @property
+    def end_bound(self) -> ErrorBound:
+        """How far `end_ns` may be from the truth."""
+        return self.sounds[-1].end_bound
+
+    @property
+    def faults_bound(self) -> ErrorBound:
+        """How far the lengths of its faults may be from the truth."""
+        return self._bound_of(self.alignment.faults_within_ms)
 
     @property
     def start_ns(self) -> int:

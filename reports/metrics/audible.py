@@ -6,7 +6,9 @@ from typing import Literal
 
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.hearing.correlation import find
-from callerside.reports.hearing.detector import PAUSE_MS, segments
+from callerside.reports.hearing.detector import PAUSE_MS, Segment, segments
+from callerside.reports.metrics.error_bounds import ENERGY_END, ENERGY_ONSET, EXACT, SAID, TONE
+from callerside.reports.metrics.measurement import ErrorBound
 
 NS_PER_MS = 1_000_000
 
@@ -31,6 +33,9 @@ class Sound:
     """How it is known: heard as energy, or decoded with what the server sent or the caller said."""
     item: str | None = None
     """Of an answer that is `sent`."""
+    start_bound: ErrorBound = ENERGY_ONSET
+    """How far its beginning may be from the true one."""
+    end_bound: ErrorBound = ENERGY_END
 
     @property
     def length_ms(self) -> float:
@@ -48,8 +53,9 @@ class Utterance:
     """The first voiced sample."""
     end_ns: int
     """Just after the last voiced sample."""
-    left_ns: int
-    """When the packet with the last one left; where that is not known, as `end_ns`."""
+    start_bound: ErrorBound = SAID
+    """How far the first voiced sample may be from the true one."""
+    end_bound: ErrorBound = SAID
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,11 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegm
             what is heard as energy counts beside them, where it is not they, nor the caller's echo.
     """
     known = _known_mouth(evidence)
-    mouth = _sounds(evidence, MOUTH) if known is None else known
-    heard = _sounds(evidence, EAR)
+    mouth = detected(evidence, MOUTH) if known is None else known
+    if evidence.info.lane == "recording":  # whose caller may hear the agent by a loudspeaker
+        agent = detected(evidence, EAR)
+        mouth = [one for one in mouth if not _is_echo(evidence, one, agent, of=EAR)]
+    heard = detected(evidence, EAR)
     beep = _beep(heard)
     ear = sorted(
         [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
@@ -90,7 +99,7 @@ def _beep(heard: list[Sound]) -> Sound | None:
         near = sound.start_ns - beep.end_ns <= _LOST_OF_A_BEEP_NS
         if sound.kind != "beep" or not near or abs((sound.hz or 0) - (beep.hz or 0)) > _SAME_HZ:
             break
-        beep = replace(beep, end_ns=sound.end_ns)
+        beep = replace(beep, end_ns=sound.end_ns, end_bound=sound.end_bound)
     return beep
 
 
@@ -106,7 +115,14 @@ def _known_mouth(evidence: CallEvidence) -> list[Sound] | None:
         else:
             merged.append((first, past))
     return [
-        Sound("speech", evidence.at_ns(first), evidence.at_ns(past), source="said")
+        Sound(
+            "speech",
+            evidence.at_ns(first),
+            evidence.at_ns(past),
+            source="said",
+            start_bound=SAID,
+            end_bound=SAID,
+        )
         for first, past in merged
     ]
 
@@ -142,17 +158,20 @@ def _without(span: tuple[int, int], answer: Sound) -> list[tuple[int, int]]:
     ]
 
 
-def _is_echo(evidence: CallEvidence, sound: Sound, mouth: list[Sound]) -> bool:
-    """Whether a sound at the ear is what the caller has said, a little later."""
+def _is_echo(evidence: CallEvidence, sound: Sound, others: list[Sound], of: int = MOUTH) -> bool:
+    """Whether a sound in one channel is what was heard in the other, a little later.
+
+    `others` are what is heard in the channel `of` which it may be an echo.
+    """
     if not any(
-        said.start_ns < sound.end_ns and said.end_ns + _ECHO_NS > sound.start_ns for said in mouth
+        one.start_ns < sound.end_ns and one.end_ns + _ECHO_NS > sound.start_ns for one in others
     ):
         return False
     rate_hz = evidence.rate_hz
     first, past = (max(0, evidence.sample_at(ns)) for ns in (sound.start_ns, sound.end_ns))
-    piece = evidence.channel(EAR)[first : min(past, first + rate_hz)]
+    piece = evidence.recording[first : min(past, first + rate_hz), MOUTH if of == EAR else EAR]
     low = max(0, first - _ECHO_NS * rate_hz // (1000 * NS_PER_MS))
-    return find(piece, evidence.channel(MOUTH)[low : first + piece.size]).found
+    return find(piece, evidence.recording[low : first + piece.size, of]).found
 
 
 def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound]:
@@ -162,54 +181,87 @@ def spoken(sounds: Sequence[Sound], *, pause_ms: float = PAUSE_MS) -> list[Sound
         if sound.kind != "speech":
             continue
         if merged and sound.start_ns - merged[-1].end_ns <= pause_ms * NS_PER_MS:
-            merged[-1] = Sound("speech", merged[-1].start_ns, sound.end_ns)
+            last = merged[-1]
+            merged[-1] = Sound(
+                "speech",
+                last.start_ns,
+                sound.end_ns,
+                start_bound=last.start_bound,
+                end_bound=sound.end_bound,
+            )
         else:
             merged.append(sound)
     return merged
 
 
-def overlap_ms(some: Sequence[Sound], others: Sequence[Sound]) -> float:
-    """For how long sounds of both were audible at once. Both are in order and do not overlap."""
+def overlap_ms(some: Sequence[Sound], others: Sequence[Sound]) -> tuple[float, ErrorBound]:
+    """For how long sounds of both were audible at once, and how far that may be off.
+
+    Both are in order and do not overlap. An edge that is in no overlap, but near to one, counts as
+    far as it may have made one.
+    """
     total_ns = first = second = 0
+    bound = EXACT
     while first < len(some) and second < len(others):
         one, other = some[first], others[second]
-        total_ns += max(0, min(one.end_ns, other.end_ns) - max(one.start_ns, other.start_ns))
+        ended = min(one, other, key=lambda sound: sound.end_ns)
+        begun = max(one, other, key=lambda sound: sound.start_ns)
+        length_ns = ended.end_ns - begun.start_ns
+        total_ns += max(0, length_ns)
+        edges = ended.end_bound + begun.start_bound
+        near = min(edges.size, edges.size + length_ns / NS_PER_MS)
+        if near > 0:
+            bound = bound + replace(edges, size=near)
         if one.end_ns <= other.end_ns:
             first += 1
         else:
             second += 1
-    return total_ns / NS_PER_MS
+    return total_ns / NS_PER_MS, bound
 
 
-def longest_silence_ms(sounds: Sequence[Sound], start_ns: int, end_ns: int) -> float:
-    """The longest time between two instants in which none of the sounds was audible."""
-    longest_ns = 0
-    silent_since = start_ns
+def longest_silence_ms(
+    sounds: Sequence[Sound], start_ns: int, end_ns: int
+) -> tuple[float, ErrorBound]:
+    """The longest time between two instants in which none of the sounds was audible.
+
+    With it, how far that may be off: the two instants are exact.
+    """
+    longest_ns, bound = 0, EXACT
+    silent_since, since_bound = start_ns, EXACT
     for sound in sorted(sounds, key=lambda s: s.start_ns):
         if sound.end_ns <= silent_since:
             continue
         if sound.start_ns >= end_ns:
             break
-        longest_ns = max(longest_ns, sound.start_ns - silent_since)
-        silent_since = sound.end_ns
-    return max(longest_ns, end_ns - silent_since) / NS_PER_MS
+        if sound.start_ns - silent_since > longest_ns:
+            longest_ns, bound = sound.start_ns - silent_since, since_bound + sound.start_bound
+        silent_since, since_bound = sound.end_ns, sound.end_bound
+    if end_ns - silent_since > longest_ns:
+        longest_ns, bound = end_ns - silent_since, since_bound
+    return longest_ns / NS_PER_MS, bound
 
 
-def _sounds(evidence: CallEvidence, channel: int) -> list[Sound]:
+def detected(evidence: CallEvidence, channel: int) -> list[Sound]:
+    """What the detector hears in a channel of the recording, whatever else is known of it."""
     if not evidence.recorded:
         return []
     return [
-        Sound(s.kind, evidence.at_ns(s.start), evidence.at_ns(s.end), s.hz)
-        for s in segments(evidence.channel(channel), evidence.rate_hz)
+        _by_energy(evidence, one) for one in segments(evidence.channel(channel), evidence.rate_hz)
     ]
+
+
+def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
+    sound = Sound(heard.kind, evidence.at_ns(heard.start), evidence.at_ns(heard.end), heard.hz)
+    if heard.kind == "beep":
+        return replace(sound, start_bound=TONE, end_bound=TONE)
+    return sound
 
 
 def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     """The caller's utterances: as they are known, else as the script says, else as heard."""
     if evidence.said is not None:
         return [
-            _as_it_left(
-                evidence,
+            Utterance(
                 said.turn,
                 said.text,
                 evidence.at_ns(said.voiced[0][0]),
@@ -221,7 +273,7 @@ def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     started = list(evidence.find("caller", "utterance_started"))
     if not started:
         return [
-            _as_it_left(evidence, number, "", sound.start_ns, sound.end_ns)
+            Utterance(number, "", sound.start_ns, sound.end_ns, sound.start_bound, sound.end_bound)
             for number, sound in enumerate(spoken(mouth), start=1)
         ]
     ended = {
@@ -229,7 +281,6 @@ def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     }
     return [
         _utterance(
-            evidence,
             int(mark.fields.get("turn", number)),
             str(mark.fields.get("text", "")),
             mark.at_ns,
@@ -240,19 +291,16 @@ def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:
     ]
 
 
-def _utterance(
-    evidence: CallEvidence, turn: int, text: str, start_ns: int, end_ns: int, mouth: list[Sound]
-) -> Utterance:
+def _utterance(turn: int, text: str, start_ns: int, end_ns: int, mouth: list[Sound]) -> Utterance:
     """What the script said between two marks, cut to what was voiced of it."""
     voiced = [s for s in mouth if s.end_ns > start_ns and s.start_ns < end_ns]
     if not voiced:
-        return _as_it_left(evidence, turn, text, start_ns, end_ns)
-    start_ns = max(start_ns - _FRAME_NS, voiced[0].start_ns)
-    return _as_it_left(evidence, turn, text, start_ns, voiced[-1].end_ns)
-
-
-def _as_it_left(
-    evidence: CallEvidence, turn: int, text: str, start_ns: int, end_ns: int
-) -> Utterance:
-    left_ns = evidence.left_ns(evidence.sample_at(end_ns) - 1)
-    return Utterance(turn, text, start_ns, end_ns, end_ns if left_ns is None else left_ns)
+        return Utterance(turn, text, start_ns, end_ns, ENERGY_ONSET, ENERGY_END)
+    return Utterance(
+        turn,
+        text,
+        max(start_ns - _FRAME_NS, voiced[0].start_ns),
+        voiced[-1].end_ns,
+        voiced[0].start_bound,
+        voiced[-1].end_bound,
+    )

@@ -7,30 +7,35 @@ from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.detector import PAUSE_MS
 from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
+from callerside.reports.metrics.error_bounds import ENERGY_END, ENERGY_ONSET
 from callerside.reports.metrics.heard_call import HeardCall
-from callerside.reports.metrics.measurement import Measurement, Unmeasured
+from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
+_SHORT_NS = 300 * NS_PER_MS
+"""In a bare recording, which says of nothing what it was meant to stop: a "mhm", or a cough."""
 
 
 def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     """How fast each barge-in silenced the agent, and what it knew of what had been heard."""
     for said in call.audible.said:
-        stop_ns, how = _stop_ns(call, said)
-        if stop_ns is not None:
+        stop, how = _stop(call, said)
+        if stop is not None:
+            stop_ns, bound = stop
             yield Measurement(
                 name="barge_in_stop_ms",
                 value=max(0.0, (stop_ns - said.start_ns) / NS_PER_MS),
                 turn=said.turn,
                 detail=how,
+                bound=said.start_bound + bound,
             )
         else:
             yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)
     yield from _heard_errors(call.evidence, call.audible, call.answers)
 
 
-def _stop_ns(call: HeardCall, said: Utterance) -> tuple[int | None, str]:
+def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | None, str]:
     """When the agent that an utterance interrupted fell silent; None and why, if it did not.
 
     It interrupts if the agent is audible at its onset, or pauses in mid-answer, and the server
@@ -38,30 +43,33 @@ def _stop_ns(call: HeardCall, said: Utterance) -> tuple[int | None, str]:
     """
     if not _detected(call.evidence, said):
         return None, "the server heard no speech within a second: nothing was to stop"
+    if call.evidence.info.lane == "recording" and said.end_ns - said.start_ns < _SHORT_NS:
+        return None, "so short a sound need not stop anything"
     into = [one for one in call.answers if one.found and one.start_ns <= said.start_ns]
     if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
-        return last.end_ns, f"from what was sent (a correlation of {last.likeness:.2f})"
-    stop_ns = _silent_ns(call.evidence, call.audible, said)
-    if stop_ns is None:
+        stopped = last.end_ns, last.end_bound
+        return stopped, f"from what was sent (a correlation of {last.likeness:.2f})"
+    sound = _last_sound(call.evidence, call.audible, said)
+    if sound is None:
         return None, "the caller spoke into no answer"
-    return stop_ns, "by the energy at the ear"
+    return (sound.end_ns, sound.end_bound), "by the energy at the ear"
 
 
-def _silent_ns(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> int | None:
-    """When what was audible at an utterance's onset was over, if only its energy is known."""
+def _last_sound(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> Sound | None:
+    """With which what was audible at an utterance's onset was over, if only its energy is known."""
     speech = [sound for sound in audible.ear if sound.kind == "speech"]
     before = [sound for sound in speech if sound.start_ns <= said.start_ns]
     if not before or before[-1].source == "sent":
         return None
-    stop_ns = before[-1].end_ns
+    last = before[-1]
     next_answer_ns = _next_playout_ns(evidence, said.start_ns)
     for sound in speech[len(before) :]:
         if sound.start_ns >= next_answer_ns or sound.source == "sent":
             break
-        if _pause(stop_ns, sound) > PAUSE_MS:
+        if _pause(last.end_ns, sound) > PAUSE_MS:
             break
-        stop_ns = sound.end_ns
-    return stop_ns if stop_ns > said.start_ns else None
+        last = sound
+    return last if last.end_ns > said.start_ns else None
 
 
 def _pause(since_ns: int, sound: Sound) -> float:
@@ -79,7 +87,7 @@ def _detected(evidence: CallEvidence, said: Utterance) -> bool:
 
 def _next_playout_ns(evidence: CallEvidence, after_ns: int) -> int:
     mark = evidence.first("agent", "playout_started", after_ns=after_ns)
-    return mark.at_ns if mark else evidence.marks[-1].at_ns + 1
+    return mark.at_ns if mark else evidence.end_ns + 1
 
 
 def _heard_errors(
@@ -92,18 +100,21 @@ def _heard_errors(
         answer = next((a for a in answers if a.item == item and a.found), None)
         if answer is not None:
             low_ms, high_ms = answer.heard_between_ms()
+            bound = answer.end_bound
             how = "what was sent was found in what was heard"
         else:
             bounds_ms = _audible_ms(evidence, audible, truncate)
             if bounds_ms is None:
                 continue
             low_ms, high_ms = bounds_ms
+            bound = ENERGY_ONSET + ENERGY_END
             how = "by the length of what was audible"
         error_ms = reported_ms - min(max(reported_ms, low_ms), high_ms)
         yield Measurement(
             name="heard_error_ms",
             value=error_ms,
             detail=f"reported {reported_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
+            bound=bound,
         )
 
 

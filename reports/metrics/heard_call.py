@@ -1,8 +1,10 @@
 """A call as it was heard: what all numbers are measured in."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
-from callerside.reports.evidence import CallEvidence
+from callerside.reports.evidence import EAR, CallEvidence
+from callerside.reports.hearing.holes import holes
 from callerside.reports.metrics.answers import Answer, answers_of
 from callerside.reports.metrics.audible import AudibleSegments, listen
 from callerside.reports.metrics.turns import Turn, turns_of
@@ -16,6 +18,23 @@ class HeardCall:
     audible: AudibleSegments
     turns: list[Turn]
     answers: list[Answer]
+
+    @cached_property
+    def holes(self) -> list[tuple[int, int]]:
+        """From when to when packets are missing in what the agent says, by its sound alone.
+
+        Of a bare recording: of others it is known what was sent.
+        """
+        if self.evidence.info.lane != "recording":
+            return []
+        at_ns, sample_at = self.evidence.at_ns, self.evidence.sample_at
+        speech = [
+            (sample_at(sound.start_ns), sample_at(sound.end_ns))
+            for sound in self.audible.ear
+            if sound.kind == "speech"
+        ]
+        found = holes(self.evidence.channel(EAR), self.evidence.rate_hz, speech)
+        return [(at_ns(first), at_ns(past)) for first, past in found]
 
 
 def hear(evidence: CallEvidence) -> HeardCall:

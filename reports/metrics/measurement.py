@@ -1,9 +1,59 @@
-"""One measured number."""
+"""One measured number, and how far it may be from the truth."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import Literal
 
 import numpy as np
+
+Held = Literal["within", "over", "undecided"]
+"""How a number stands to its limit: `undecided` where the limit lies within its error bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBound:
+    """How far something may be from the truth: of 100 that are measured, at most one is farther."""
+
+    size: float
+    """In the unit of what was measured; milliseconds, of an instant."""
+    source: str
+    """What it comes from, as a phrase."""
+
+    def __add__(self, other: "ErrorBound") -> "ErrorBound":
+        """Of what is made of both: their worst comes together, and what is exact adds nothing."""
+        known = [one for one in (self, other) if one.size]
+        source = "; ".join(dict.fromkeys(one.source for one in known)) or self.source
+        return ErrorBound(self.size + other.size, source)
+
+
+def bound_of(bounds: Iterable[ErrorBound]) -> ErrorBound:
+    """Of what is made of several; there is at least one."""
+    first, *rest = bounds
+    return sum(rest, start=first)
+
+
+def held(
+    value: float, bound: ErrorBound | None, *, low: float | None = None, high: float | None = None
+) -> Held | None:
+    """How a number stands to what it may be, in view of its error bound.
+
+    Args:
+        value: as it was measured.
+        bound: of its error; a number without one is taken as it is.
+        low: the least that it may be, if there is such a limit.
+        high: the most that it may be.
+
+    Returns:
+        None where there is no limit. A value that is exact and as large as its limit is within it.
+    """
+    if low is None and high is None:
+        return None
+    size = bound.size if bound is not None else 0.0
+    least, most = (-inf if low is None else low), (inf if high is None else high)
+    if least <= value - size and value + size <= most:
+        return "within"
+    return "over" if value + size < least or value - size > most else "undecided"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,7 +67,11 @@ class Measurement:
     """Which of several limits it is held to: a greeting is `cached` or `generated`."""
     own_ms: float | None = None
     """What of the value is the server's own delay, for limits that come on top of it."""
+    own_bound: ErrorBound | None = None
+    """Of `own_ms`: part of the error of what is held to such a limit."""
     detail: str = ""
+    bound: ErrorBound | None = None
+    """How far it may be from the truth; every number that a report measures has it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,9 +18,10 @@ from callerside.reports.metrics.audible import (
     overlap_ms,
     spoken,
 )
+from callerside.reports.metrics.error_bounds import EXACT, NOTED, TONE_HZ
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.machine_stalls import stall_intervals
-from callerside.reports.metrics.measurement import Measurement, Unmeasured
+from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
 from callerside.reports.metrics.turns import Turn
 
 _FRAME_NS = 20 * NS_PER_MS
@@ -45,7 +46,12 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
         start = evidence.first(source, first)
         end = evidence.first(source, last, after_ns=start.at_ns) if start else None
         if start and end:
-            yield Measurement(name=name, value=_ms(end.at_ns - start.at_ns), own_ms=own_ms)
+            yield Measurement(
+                name=name,
+                value=_ms(end.at_ns - start.at_ns),
+                own_ms=own_ms,
+                bound=_noted(evidence) if source == "caller" else EXACT,
+            )
     yield from _ready(evidence)
 
 
@@ -56,8 +62,14 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
         return
     for mark in evidence.find("agent", "state_changed", after_ns=greeted.at_ns):
         if mark.fields.get("to") == "LISTENING":
-            yield Measurement(name="ready_ms", value=_ms(mark.at_ns - received.at_ns))
+            value = _ms(mark.at_ns - received.at_ns)
+            yield Measurement(name="ready_ms", value=value, bound=EXACT)
             return
+
+
+def _noted(evidence: CallEvidence) -> ErrorBound:
+    """Of the instant at which a message came to the caller: in memory nothing takes any time."""
+    return EXACT if evidence.info.lane == "virtual" else NOTED
 
 
 def beep(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
@@ -71,13 +83,17 @@ def beep(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
     if answered:
         value = _ms(heard.start_ns - answered.at_ns)
         detail = f"{begun}: it began no later" if begun else ""
-        yield Measurement(name="beep_ms", value=value, detail=detail)
+        bound = heard.start_bound + _noted(evidence)
+        if begun:
+            bound = ErrorBound(max(value, bound.size), begun)
+        yield Measurement(name="beep_ms", value=value, detail=detail, bound=bound)
     if heard.hz is not None:
-        yield Measurement(name="beep_hz", value=heard.hz)
+        yield Measurement(name="beep_hz", value=heard.hz, bound=TONE_HZ)
     if begun:
         yield Unmeasured(name="beep_length_ms", reason=begun)
     elif heard.end_ns < _call_end_ns(evidence) - _FRAME_NS:
-        yield Measurement(name="beep_length_ms", value=heard.length_ms)
+        bound = heard.start_bound + heard.end_bound
+        yield Measurement(name="beep_length_ms", value=heard.length_ms, bound=bound)
     else:
         yield Unmeasured(name="beep_length_ms", reason="the call's end may have cut it")
 
@@ -108,6 +124,7 @@ def greeting(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         value=_ms(sound.start_ns - answered.at_ns),
         variant={"cache": "cached", "generated": "generated"}.get(origin),
         detail=f"{origin}, {how}" if origin else how,
+        bound=sound.start_bound + _noted(evidence),
     )
 
 
@@ -151,6 +168,8 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             turn=turn.number,
             own_ms=own_ms,
             detail=f"the answer {turn.source}" if turn.source else "",
+            bound=turn.end_bound + turn.answer_bound,
+            own_bound=turn.own_bound,
         )
         if own_ms is None:
             reason = turn.detail or "the server's own delay is not known"
@@ -161,6 +180,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 value=turn.turn_ms - own_ms,
                 turn=turn.number,
                 detail=turn.detail,
+                bound=turn.end_bound + turn.answer_bound + turn.own_bound,
             )
         yield from _links(turn, turn.answer_ns)
 
@@ -174,6 +194,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
             value=_ms(uplink_end - turn.left_ns),
             turn=turn.number,
             detail="" if appended else "up to the server's receipt: the agent traced no appends",
+            bound=turn.end_bound + turn.own_bound,
         )
     delta_ns = turn.instants.get("delta_received")
     if delta_ns is not None:
@@ -181,6 +202,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
             name="downlink_ms",
             value=_ms(answer_ns - delta_ns) - turn.lead_ms,
             turn=turn.number,
+            bound=turn.answer_bound,
         )
 
 
@@ -188,15 +210,15 @@ def flow(call: HeardCall) -> Iterator[Measurement]:
     """Silence, and double talk."""
     evidence, audible = call.evidence, call.audible
     answered = _answered(evidence)
-    if not evidence.recorded or not answered:
+    if not evidence.recorded or not (answered or evidence.info.lane == "recording"):
         return
+    start_ns = answered.at_ns if answered else evidence.recording_start_ns
     end_ns = _call_end_ns(evidence)
     both = [*audible.mouth, *audible.ear]
-    yield Measurement(name="dead_air_ms", value=longest_silence_ms(both, answered.at_ns, end_ns))
-    yield Measurement(
-        name="talk_over_ms",
-        value=overlap_ms(spoken(audible.mouth), spoken(_talk(evidence, audible))),
-    )
+    silent_ms, bound = longest_silence_ms(both, start_ns, end_ns)
+    yield Measurement(name="dead_air_ms", value=silent_ms, bound=bound)
+    both_ms, bound = overlap_ms(spoken(audible.mouth), spoken(_talk(evidence, audible)))
+    yield Measurement(name="talk_over_ms", value=both_ms, bound=bound)
 
 
 def _talk(evidence: CallEvidence, audible: AudibleSegments) -> list[Sound]:
@@ -241,17 +263,20 @@ def transport(call: HeardCall) -> Iterator[Measurement]:
             name="append_interval_ms",
             value=measurement.percentile(intervals, 95),
             detail=f"p95 of {len(intervals)}, {where}",
+            bound=EXACT,
         )
     rtp = evidence.last("agent", "rtp_measured")
     if rtp:
-        yield Measurement(name="rtp_lost", value=float(rtp.fields["lost_packets"]))
-        yield Measurement(name="rtp_jitter_ms", value=float(rtp.fields["jitter_ms"]))
+        lost, jitter_ms = float(rtp.fields["lost_packets"]), float(rtp.fields["jitter_ms"])
+        yield Measurement(name="rtp_lost", value=lost, bound=EXACT)
+        yield Measurement(name="rtp_jitter_ms", value=jitter_ms, bound=EXACT)
     late = evidence.last("caller", "packets_buffered")
     if late:
         yield Measurement(
             name="ear_late_ms",
             value=float(late.fields["worst_ms"]),
             detail=f"{late.fields['packets']} packets were late by a millisecond at least",
+            bound=EXACT,
         )
 
 
@@ -268,6 +293,7 @@ def disturbed(call: HeardCall) -> Iterator[Measurement]:
         name="harness_lag_ms",
         value=max([float(lag.fields["worst_ms"]), *(one.worst_ms for one in stood)]),
         detail=f"the machine stood still {times}, {all_ms:.0f} ms in all" if stood else "",
+        bound=EXACT,
     )
 
 

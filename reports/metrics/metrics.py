@@ -23,6 +23,8 @@ class Measured:
     turns: list[Turn]
     answers: list[Answer]
     measurements: list[Measurement]
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    """From when to when packets are missing, in a bare recording."""
     unmeasured: list[Unmeasured] = field(default_factory=list)
     """The numbers that this call does not have, each with its reason."""
 
@@ -31,16 +33,18 @@ def measure(evidence: CallEvidence) -> Measured:
     """Every number that the evidence of a call supports, and why there is none of the others."""
     call = hear(evidence)
     names = dict.fromkeys(metric.measured_by for metric in METRICS.values())
-    found = [one for name in names for one in measure_called(name)(call)]
+    unfit = evidence.info.recording.unfit if evidence.info.recording else {}
+    found = [one for name in names for one in measure_called(name)(call) if one.name not in unfit]
+    found += [Unmeasured(name=name, reason=reason) for name, reason in unfit.items()]
     measurements = [one for one in found if isinstance(one, Measurement)]
     why = [one for one in found if isinstance(one, Unmeasured)]
     unmeasured = [*_unmeasured(measurements, why)]
-    return Measured(call.audible, call.turns, call.answers, measurements, unmeasured)
+    return Measured(call.audible, call.turns, call.answers, measurements, call.holes, unmeasured)
 
 
 def nothing_measured() -> Measured:
     """What is said of a call that cannot be measured: of every metric, why there is none."""
-    return Measured(AudibleSegments([], [], None, []), [], [], [], [*_unmeasured([], [])])
+    return Measured(AudibleSegments([], [], None, []), [], [], [], [], [*_unmeasured([], [])])
 
 
 def _unmeasured(

@@ -7,6 +7,7 @@ what the server received and sent.
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import soxr
@@ -15,10 +16,14 @@ from callerside.marks import Mark
 from callerside.reports.evidence import MOUTH, Audio, CallEvidence
 from callerside.reports.hearing.correlation import find
 from callerside.reports.metrics.audible import NS_PER_MS, Utterance
+from callerside.reports.metrics.error_bounds import EXACT, VAD_FRAME_MS
+from callerside.reports.metrics.measurement import ErrorBound
 
 _TEMPLATE_MS = 800  # of the caller's speech, to find it again in what the server received
 _SEARCH_MS = (200, 1500)  # around where the marks say that it is: nearly always it is near
 _SURE = 0.8  # of what is found near: a correlation that no other stretch of a call has
+_FOUND_WITHIN_MS = ((0.9, 0.25), (_SURE, 1.0), (0.0, 5.0))
+"""From which correlation on a place is true to how many milliseconds."""
 _FRAME_NS = 20 * NS_PER_MS
 _FRAMES_A_SECOND = 50
 
@@ -31,6 +36,19 @@ def counted(marks: Iterable[Mark]) -> Iterator[tuple[Mark, int]]:
         yield mark, total
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """The way of an utterance's last voiced sample to the server."""
+
+    instants: dict[str, int] = field(default_factory=dict)
+    """When it was `heard`, `appended` and `received`, as far as that is known."""
+    detail: str = ""
+    """How that is known; where it is not, why."""
+    bound: ErrorBound = EXACT
+    """How far `appended` and `received` may be from the true ones: a sample beside the one that was
+    found may have come with another append."""
+
+
 class ServerStream:
     """The caller's audio as the server received it, and when."""
 
@@ -40,13 +58,13 @@ class ServerStream:
         self._appended = _Arrivals(evidence.find("agent", "audio_appended"))
         self._connected_ns = [m.at_ns for m in evidence.find("agent", "realtime_connected")]
 
-    def locate(self, utterance: Utterance) -> tuple[dict[str, int], str]:
+    def locate(self, utterance: Utterance) -> Located:
         """When an utterance's last voiced sample was heard, appended, received; and how we know."""
         if not self._received.totals:
-            return {}, "no server's marks: its own delay is unknown"
-        sample, detail = self._sample(utterance)
+            return Located(detail="no server's marks: its own delay is unknown")
+        sample, within_ms, detail = self._sample(utterance)
         if sample is None:
-            return {}, detail
+            return Located(detail=detail)
         instants = {}
         sent_sample = self._as_sent(sample)
         appended = self._appended.of(sent_sample)
@@ -58,7 +76,20 @@ class ServerStream:
         received = self._received.of(sample)
         if received is not None:
             instants["received"] = received[0].at_ns
-        return instants, detail
+        return Located(instants, detail, self._bound(sample, within_ms))
+
+    def _bound(self, sample: int, within_ms: float) -> ErrorBound:
+        """How much earlier or later a sample came that lies so far from the one that was found."""
+        around = max(1, round(within_ms * self._stream_hz() / 1000))
+        size_ms = 0.0
+        for arrivals, found in ((self._received, sample), (self._appended, self._as_sent(sample))):
+            at_ns = [
+                one[0].at_ns
+                for one in map(arrivals.of, (found - around, found, found + around))
+                if one is not None
+            ]
+            size_ms = max(size_ms, (max(at_ns) - min(at_ns)) / NS_PER_MS if at_ns else 0.0)
+        return ErrorBound(size_ms, f"the last voiced sample at the server, to {within_ms:g} ms")
 
     def _as_sent(self, sample: int) -> int:
         """A sample that the server received, in the agent's count.
@@ -79,19 +110,23 @@ class ServerStream:
         frames_behind = samples_behind // (self._stream_hz() // _FRAMES_A_SECOND)
         return int(appended.fields["heard_ns"]) - frames_behind * _FRAME_NS
 
-    def _sample(self, utterance: Utterance) -> tuple[int | None, str]:
-        """The stream's index of the last voiced sample."""
+    def _sample(self, utterance: Utterance) -> tuple[int | None, float, str]:
+        """The stream's index of the last voiced sample, to how many milliseconds, and how."""
         heard = self._evidence.server_heard
         if heard is not None:
-            sample = self._match(heard, utterance)
-            if sample is not None:
-                return sample, "last voiced sample found in what the server received"
+            found = self._match(heard, utterance)
+            if found is not None:
+                return *found, "last voiced sample found in what the server received"
         stopped = self._evidence.first("realtime", "speech_stopped", after_ns=utterance.end_ns)
         if stopped is None or "last_voiced_ms" not in stopped.fields:
-            return None, "the last voiced sample was not found at the server"
+            return None, 0.0, "the last voiced sample was not found at the server"
         in_session = round(float(stopped.fields["last_voiced_ms"]) * self._stream_hz() / 1000)
         sample = self._received.base_at(stopped.at_ns) + in_session
-        return sample, "last voiced sample as the server's VAD has it (frames of 32 ms)"
+        return (
+            sample,
+            VAD_FRAME_MS,
+            "last voiced sample as the server's VAD has it (frames of 32 ms)",
+        )
 
     def _stream_hz(self) -> int:
         """The rate of the stream: from its recording, else from the pace of its appends."""
@@ -99,7 +134,7 @@ class ServerStream:
             return self._evidence.server_heard.rate_hz
         return 24_000 if self._received.per_second() > 16_000 else 8_000
 
-    def _match(self, heard: Audio, utterance: Utterance) -> int | None:
+    def _match(self, heard: Audio, utterance: Utterance) -> tuple[int, float] | None:
         evidence = self._evidence
         end = evidence.sample_at(utterance.end_ns)
         start = max(
@@ -122,7 +157,8 @@ class ServerStream:
                 break
         if not match.found:
             return None
-        return low + round((match.offset + piece.size) * ratio) - 1
+        within_ms = next(ms for least, ms in _FOUND_WITHIN_MS if match.correlation >= least)
+        return low + round((match.offset + piece.size) * ratio) - 1, within_ms
 
 
 class _Arrivals:

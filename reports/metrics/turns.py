@@ -12,7 +12,15 @@ from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.active_level import edges
 from callerside.reports.metrics.answers import Answer
-from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Utterance
+from callerside.reports.metrics.audible import (
+    NS_PER_MS,
+    AudibleSegments,
+    Sound,
+    Utterance,
+    spoken,
+)
+from callerside.reports.metrics.error_bounds import EXACT, SAID
+from callerside.reports.metrics.measurement import ErrorBound
 from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
@@ -52,6 +60,12 @@ class Turn:
     """How the answer's beginning is known; where it is not, why not."""
     detail: str = ""
     """How the last voiced sample was found at the server."""
+    end_bound: ErrorBound = SAID
+    """How far the end of what was said may be from the true one."""
+    answer_bound: ErrorBound = EXACT
+    """How far the answer's beginning may be from the true one."""
+    own_bound: ErrorBound = EXACT
+    """How far the server's receipt of the last voiced sample may be from the true one."""
 
     @property
     def turn_ms(self) -> float | None:
@@ -84,7 +98,7 @@ def turns_of(
     if not audible.said:
         return []
     stream = ServerStream(evidence)
-    ends = [u.start_ns for u in audible.said[1:]] + [evidence.marks[-1].at_ns]
+    ends = [u.start_ns for u in audible.said[1:]] + [evidence.end_ns]
     return [
         _turn(evidence, audible, answers, stream, utterance, until_ns)
         for utterance, until_ns in zip(audible.said, ends, strict=True)
@@ -99,22 +113,28 @@ def _turn(
     said: Utterance,
     until_ns: int,
 ) -> Turn:
-    where, detail = stream.locate(said)
+    located = stream.locate(said)
+    where, detail = located.instants, located.detail
+    left_ns = _left_ns(evidence, said, where.get("heard"))
     instants = where | _answer_instants(evidence, said.end_ns, until_ns)
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
     known = [one for one in answers if one.response == response and one.item == item and one.found]
+    bound = EXACT
     if known:
         answer_ns: int | None = known[0].start_ns
+        bound = known[0].start_bound
         source = f"from what was sent (a correlation of {known[0].likeness:.2f})"
-        if known[0].start_ns < said.end_ns:
-            answer_ns, source = None, _TOO_EARLY
     elif delta is None and _marks_answers(evidence):
         answer_ns = None
         source = _TOO_EARLY if _answered_early(evidence, said) else "no response with sound came"
     else:
-        answer_ns, source = _answer_onset(audible, instants, said.end_ns, until_ns)
+        onset, source = _answer_onset(evidence, audible, instants, said, until_ns)
+        answer_ns = None if onset is None else onset.start_ns
+        bound = EXACT if onset is None else onset.start_bound
+    if answer_ns is not None and answer_ns < left_ns:
+        answer_ns, source = None, _TOO_EARLY
     of_it = [one for one in answers if one.response == response]
     lead_ms = of_it[0].lead_ms if of_it else lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
@@ -124,7 +144,7 @@ def _turn(
         text=said.text,
         start_ns=said.start_ns,
         end_ns=said.end_ns,
-        left_ns=_left_ns(said, where.get("heard")),
+        left_ns=left_ns,
         answer_ns=answer_ns,
         response=response,
         item=item,
@@ -132,6 +152,9 @@ def _turn(
         lead_ms=lead_ms,
         source=source,
         detail=detail,
+        end_bound=said.end_bound,
+        answer_bound=bound,
+        own_bound=located.bound,
     )
 
 
@@ -149,13 +172,15 @@ def _answered_early(evidence: CallEvidence, said: Utterance) -> bool:
     )
 
 
-def _left_ns(said: Utterance, heard_ns: int | None) -> int:
-    """When the packet with the last voiced sample left.
+def _left_ns(evidence: CallEvidence, said: Utterance, heard_ns: int | None) -> int:
+    """When the packet with the last voiced sample left; not known, when that was spoken.
 
     Where a frame ends with that sample it is hard to say which of two it was in. It did not come
     before it left, though.
     """
-    left_ns = said.left_ns
+    left_ns = evidence.left_ns(evidence.sample_at(said.end_ns) - 1)
+    if left_ns is None:
+        return said.end_ns
     if heard_ns is not None and left_ns - _FRAME_NS <= heard_ns < left_ns:
         return left_ns - _FRAME_NS
     return left_ns
@@ -211,21 +236,43 @@ def _answer_instants(evidence: CallEvidence, after_ns: int, until_ns: int) -> di
 
 
 def _answer_onset(
-    audible: AudibleSegments, instants: dict[str, int], after_ns: int, until_ns: int
-) -> tuple[int | None, str]:
+    evidence: CallEvidence,
+    audible: AudibleSegments,
+    instants: dict[str, int],
+    said: Utterance,
+    until_ns: int,
+) -> tuple[Sound | None, str]:
     """The first sound at the ear that sets in with the answer's playout, and how that is known.
 
     What was audible already (an answer that the caller talked over) is no answer to this; where it
     runs on into the answer, nobody can say by the sound alone when that began.
     """
+    if evidence.info.lane == "recording":
+        return _next_utterance(audible, said, until_ns)
     started_ns = instants.get("playout_started")
-    earliest_ns = max(after_ns, (started_ns or 0) - _EARLY_NS)
+    earliest_ns = max(said.end_ns, (started_ns or 0) - _EARLY_NS)
     for sound in audible.ear:
         if started_ns is not None and sound.start_ns < earliest_ns < sound.end_ns - _RUNS_ON_NS:
             return None, "another sound of the agent's runs on into the answer"
         if earliest_ns <= sound.start_ns < until_ns:
-            return sound.start_ns, "by the energy at the ear"
+            return sound, "by the energy at the ear"
     return None, "no sound was heard after it"
+
+
+def _next_utterance(
+    audible: AudibleSegments, said: Utterance, until_ns: int
+) -> tuple[Sound | None, str]:
+    """The first time that the agent begins to speak after it: not where it goes on after a breath.
+
+    No mark says here what is an answer. What the agent begins while the caller still speaks is none
+    that can be timed.
+    """
+    for sound in spoken(audible.ear):
+        if said.start_ns <= sound.start_ns < said.end_ns < sound.end_ns:
+            return None, _TOO_EARLY
+        if said.end_ns <= sound.start_ns < until_ns:
+            return sound, "by the energy at the ear"
+    return None, "the agent did not begin to speak between this and what the caller said next"
 
 
 def lead_ms_of(evidence: CallEvidence, key: str, value: str | None) -> float:

@@ -1,12 +1,13 @@
 """What `call.html` shows: a call's evidence as lanes on one axis of time. No HTML here."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from callerside.marks import Mark
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.metrics.audible import NS_PER_MS, Sound
+from callerside.reports.metrics.edges import Edge, edges_of
 from callerside.reports.metrics.measures import greeting_heard
 from callerside.reports.pages.axis import Axis, Event, Span
 from callerside.reports.pages.budget_bars import Deadline, deadlines_of, rows
@@ -14,7 +15,12 @@ from callerside.reports.pages.event_lanes import Lane, lanes_of, states_of, trou
 from callerside.reports.pages.sip_ladder import Ladder, ladder_of
 from callerside.reports.pages.turn_waterfall import TurnView, turn_view
 from callerside.reports.pages.waveform import EmbeddedAudio, embedded_audio, waveform
+from callerside.reports.sound.facts import Party, parties
+from callerside.reports.sound.moments import moments
 from callerside.reports.verdict.results import CallResult
+
+_MOST_MOMENTS = 100
+_MOST_EDGES = 500  # of an hour's call there are thousands, and a page has room for its waveform
 
 _COUNTED = {"audio_appended", "audio_received"}
 """Marks that come fifty times a second: a page says how many there were, and draws none."""
@@ -37,6 +43,31 @@ class Wave:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeView:
+    """A beginning or an end that can be heard: its place on the axis, and what to show of it."""
+
+    left: float
+    label: str
+    index: int
+    channel: int
+    kind: str
+    """`both` where it is known and detected, else `known` or `detected`."""
+    known_ms: float | None
+    detected_ms: float | None
+    difference_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class MomentView:
+    """Something that a listener would want to hear."""
+
+    kind: str
+    at_ms: float
+    length_ms: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line of the transcript."""
 
@@ -53,6 +84,9 @@ class CallView:
     recording_offset_ms: float
     ticks: list[Span]
     waves: list[Wave]
+    edges: list[EdgeView]
+    """The first of them, of a long call."""
+    edges_in_all: int
     deadlines: list[Deadline]
     deadline_rows: int
     ladder: Ladder
@@ -64,6 +98,14 @@ class CallView:
     marks: list[dict[str, Any]]
     counted: dict[str, int]
     audio: EmbeddedAudio | None
+    parties: list[Party]
+    """Of a bare recording: what each channel's sound is like."""
+    moments: list[MomentView]
+
+    @property
+    def edge_data(self) -> list[dict[str, Any]]:
+        """The edges for the page's script."""
+        return [asdict(edge) for edge in self.edges]
 
 
 def view_of(call: CallResult) -> CallView:
@@ -73,11 +115,14 @@ def view_of(call: CallResult) -> CallView:
     shown = [mark for mark in evidence.marks if mark.name not in _COUNTED]
     numbered = list(enumerate(shown))
     deadlines = deadlines_of(call, axis)
+    edges = edges_of(evidence, call.measured.audible)
     return CallView(
         length_ms=axis.length_ms,
         recording_offset_ms=(evidence.recording_start_ns - axis.start_ns) / NS_PER_MS,
         ticks=axis.ticks(),
         waves=_waves(call, axis),
+        edges_in_all=len(edges),
+        edges=[_edge_view(number, edge, axis) for number, edge in enumerate(edges[:_MOST_EDGES])],
         deadlines=deadlines,
         deadline_rows=rows(deadlines),
         ladder=ladder_of(evidence, numbered, axis),
@@ -89,6 +134,11 @@ def view_of(call: CallResult) -> CallView:
         marks=[_mark_json(mark, axis) for mark in shown],
         counted=_count(evidence.marks),
         audio=embedded_audio(evidence.recording, evidence.rate_hz) if evidence.recorded else None,
+        parties=parties(call) if evidence.info.recording else [],
+        moments=[
+            MomentView(one.kind, axis.ms(one.start_ns), one.length_ms, one.detail)
+            for one in (moments(call)[:_MOST_MOMENTS] if evidence.info.recording else ())
+        ],
     )
 
 
@@ -108,6 +158,27 @@ def _waves(call: CallResult, axis: Axis) -> list[Wave]:
             holes=_holes(call, axis),
         ),
     ]
+
+
+def _edge_view(number: int, edge: Edge, axis: Axis) -> EdgeView:
+    where = "mouth" if edge.channel == MOUTH else "ear"
+    of = "" if edge.of == "speech" else f" of the {edge.of}"
+    known_ms = None if edge.known_ns is None else axis.ms(edge.known_ns)
+    detected_ms = None if edge.detected_ns is None else axis.ms(edge.detected_ns)
+    return EdgeView(
+        left=axis.left(edge.at_ns),
+        label=f"{edge.kind}{of} at the {where}",
+        index=number,
+        channel=edge.channel,
+        kind="both"
+        if edge.difference_ms is not None
+        else "known"
+        if detected_ms is None
+        else "detected",
+        known_ms=known_ms,
+        detected_ms=detected_ms,
+        difference_ms=edge.difference_ms,
+    )
 
 
 def _holes(call: CallResult, axis: Axis) -> list[Span]:

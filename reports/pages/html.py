@@ -10,6 +10,7 @@ from callerside.reports.metrics import measurement
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments
 from callerside.reports.pages.axis import Span
 from callerside.reports.pages.call_view import view_of
+from callerside.reports.sound.moments import Moment, moments
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.capacity import PARTIES, CapacityResult, charts
 from callerside.reports.verdict.compare import Change
@@ -23,6 +24,7 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _SPARK_WIDTH = 1000
+_WORST = 20
 _STEP = re.compile(r"\bstep (\d+): ")
 
 
@@ -78,11 +80,23 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
         rows=[_row(call) for call in calls],
         summary=summarise(calls),
         overall=info.verdict(calls),
-        headline=_headline(
-            len(calls), len(wrong) - excused, excused, ended_early=bool(info.failure)
-        ),
+        worst=_worst(calls),
+        headline=f"{_count(len(calls))}, held to no limit"
+        if calls and not wrong and not _is_held(calls)
+        else _headline(len(calls), len(wrong) - excused, excused, ended_early=bool(info.failure)),
         changes=changes,
     )
+
+
+def _worst(calls: Sequence[CallResult]) -> list[tuple[CallResult, Moment, float]]:
+    """The worst moments of bare recordings, over all of them, with their milliseconds."""
+    found = [
+        (call, moment, (moment.start_ns - call.evidence.recording_start_ns) / NS_PER_MS)
+        for call in calls
+        if call.evidence.info.recording
+        for moment in moments(call)[:_WORST]
+    ]
+    return sorted(found, key=lambda one: -one[1].badness)[:_WORST]
 
 
 def call_page(info: RunInfo, call: CallResult) -> str:
@@ -110,10 +124,17 @@ def _problem(call: CallResult) -> str:
     return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
 
 
+def _is_held(calls: Sequence[CallResult]) -> bool:
+    """Whether there is a limit at all: bare recordings have none but what they are given."""
+    return any(
+        call.evidence.info.lane != "recording" or call.evidence.info.limits for call in calls
+    )
+
+
 def _headline(calls: int, wrong: int, excused: int, *, ended_early: bool) -> str:
     if not calls:
         return "No call was made"
-    what = "1 call" if calls == 1 else f"{calls} calls"
+    what = _count(calls)
     more = f"; {excused} not measured, and excused" if excused else ""
     if ended_early:
         bad = f", {wrong} went wrong" if wrong else ""
@@ -121,6 +142,10 @@ def _headline(calls: int, wrong: int, excused: int, *, ended_early: bool) -> str
     if wrong:
         return f"{wrong} of {what} went wrong{more}"
     return f"{what}, all {'others ' if excused else ''}as they should be{more}"
+
+
+def _count(calls: int) -> str:
+    return "1 call" if calls == 1 else f"{calls} calls"
 
 
 def _row(call: CallResult) -> Row:

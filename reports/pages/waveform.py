@@ -16,6 +16,7 @@ _COLUMN_MS = 5
 _MOST_COLUMNS = 12_000  # a minute at 5 ms; longer calls are drawn coarser
 _MOST_BASE64 = 1_500_000  # so that a page stays below 2 MB
 _TELEPHONE_HZ = 8000
+_LONGEST_S = 900  # what is longer does not fit, and encoding it to see that takes its time
 
 
 def waveform(samples: NDArray[np.int16], rate_hz: int) -> tuple[str, int]:
@@ -50,6 +51,8 @@ def embedded_audio(recording: NDArray[np.int16], rate_hz: int) -> EmbeddedAudio 
     Without loss if there is room for it (FLAC, at its fastest level, which costs 4 % of a page; at
     telephone rate if need be), else as Opus: the file beside the page keeps all of it.
     """
+    if len(recording) > _LONGEST_S * rate_hz:
+        return None
     for file_format, subtype, hz, level in (
         ("FLAC", "PCM_16", rate_hz, 0.0),
         ("FLAC", "PCM_16", _TELEPHONE_HZ, 0.0),

@@ -3,6 +3,7 @@
 __all__ = [
     "baselines",
     "budget",
+    "budget_file",
     "calibration",
     "calibration_file",
     "capacity",

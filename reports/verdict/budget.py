@@ -22,7 +22,7 @@ from math import isfinite
 from typing import Any, Literal
 
 from callerside.reports.metrics import measurement as stats
-from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.measurement import ErrorBound, Held, Measurement, held
 from callerside.reports.metrics.registry import METRICS, Metric
 from callerside.reports.verdict.calibration import Calibration
 
@@ -63,13 +63,13 @@ class Judged:
     verdict: Verdict
     turn: int | None = None
     limit: float | None = None
-    """The bound that is nearer to the value."""
+    """The one that is nearer to the value."""
     low: float | None = None
     high: float | None = None
     margin: float | None = None
     """How far the value is inside of its limit; negative outside."""
-    error_ms: float | None = None
-    """The harness's own error (p95), as calibrated."""
+    bound: ErrorBound | None = None
+    """How far the value may be from the truth."""
     statistic: str | None = None
     """`p95` and the like, where this is not a single value."""
     own_ms: float | None = None
@@ -78,9 +78,9 @@ class Judged:
     detail: str = ""
 
     @property
-    def sure(self) -> bool:
-        """Whether the verdict would be the same if the harness erred by as much as it may."""
-        return self.margin is None or self.error_ms is None or abs(self.margin) >= self.error_ms
+    def held(self) -> Held | None:
+        """How the value stands to its limits in view of its error; None: it has none."""
+        return held(self.value, self.bound, low=self.low, high=self.high)
 
 
 Limits = Mapping[str, Limit]
@@ -137,9 +137,8 @@ def judge(
     Args:
         measurements: of one call.
         limits: by metric.
-        calibration: the harness's own errors; a bias is taken off the values.
+        calibration: the harness's own errors, of which a bias is taken off the values.
     """
-    errors = calibration.errors_ms if calibration else {}
     biases = calibration.biases_ms if calibration else {}
     by_name: dict[str, list[Measurement]] = defaultdict(list)
     for measurement in measurements:
@@ -149,7 +148,7 @@ def judge(
     for name in sorted(by_name, key=lambda n: order.get(n, len(order))):
         limit = limits.get(name, Limit())
         found = [_corrected(one, biases.get(name, 0.0)) for one in by_name[name]]
-        judged += [_judge(one, limit.of(one.variant), errors.get(name)) for one in found]
+        judged += [_judge(one, limit.of(one.variant)) for one in found]
     return judged
 
 
@@ -183,22 +182,24 @@ def _corrected(one: Measurement, bias: float) -> Measurement:
     return replace(one, value=one.value - bias, detail=detail)
 
 
-def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:
-    high = limit.high
+def _judge(one: Measurement, limit: Limit) -> Judged:
+    high, bound = limit.high, one.bound
     if limit.above_own is not None and one.own_ms is not None:
         high = one.own_ms + limit.above_own
-    bound, margin = _nearer_bound(one.value, limit.low, high)
+        if bound is not None and one.own_bound is not None:
+            bound = bound + one.own_bound
+    nearer, margin = _nearer_limit(one.value, limit.low, high)
     return Judged(
         name=one.name,
         value=one.value,
         unit=METRICS[one.name].unit,
         verdict=_verdict(margin),
         turn=one.turn,
-        limit=bound,
+        limit=nearer,
         low=limit.low,
         high=high,
         margin=margin,
-        error_ms=error_ms,
+        bound=bound,
         own_ms=one.own_ms,
         variant=one.variant,
         detail=one.detail or (one.variant or ""),
@@ -207,22 +208,22 @@ def _judge(one: Measurement, limit: Limit, error_ms: float | None) -> Judged:
 
 def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:
     judged = []
-    for statistic, bound in limit.percentiles if found else ():
+    for statistic, most in limit.percentiles if found else ():
         name = found[0].name
         value = percentile(name, [one.value for one in found], _PERCENTILES[statistic])
         floor = METRICS[name].more_is_better
-        margin = value - bound if floor else bound - value
+        margin = value - most if floor else most - value
         judged.append(
             Judged(
                 name=name,
                 value=value,
                 unit=found[0].unit,
                 verdict=_verdict(margin),
-                limit=bound,
-                low=bound if floor else None,
-                high=None if floor else bound,
+                limit=most,
+                low=most if floor else None,
+                high=None if floor else most,
                 margin=margin,
-                error_ms=found[0].error_ms,
+                bound=_bound_of_percentile(found, value, _PERCENTILES[statistic]),
                 statistic=statistic,
                 detail=f"of {len(found)} value{'' if len(found) == 1 else 's'}{of_what}",
             )
@@ -236,7 +237,24 @@ def _verdict(margin: float | None) -> Verdict:
     return "passed" if margin >= 0 else "failed"
 
 
-def _nearer_bound(
+def _bound_of_percentile(found: list[Judged], value: float, percent: float) -> ErrorBound | None:
+    """How far a percentile may be off, if every value is off by as much as it may, either way."""
+    bounds = [one.bound for one in found if one.bound is not None]
+    if not bounds:
+        return None
+    sizes = [one.bound.size if one.bound is not None else 0.0 for one in found]
+    name = found[0].name
+    size = max(
+        abs(percentile(name, moved, percent) - value)
+        for moved in (
+            [one.value + size for one, size in zip(found, sizes, strict=True)],
+            [one.value - size for one, size in zip(found, sizes, strict=True)],
+        )
+    )
+    return ErrorBound(size, max(bounds, key=lambda one: one.size).source)
+
+
+def _nearer_limit(
     value: float, low: float | None, high: float | None
 ) -> tuple[float | None, float | None]:
     margins = []
@@ -246,8 +264,8 @@ def _nearer_bound(
         margins.append((value - low, low))
     if not margins:
         return None, None
-    margin, bound = min(margins, key=lambda pair: pair[0])
-    return bound, margin
+    margin, nearer = min(margins, key=lambda pair: pair[0])
+    return nearer, margin
 
 
 def _known(name: str) -> str:

@@ -8,7 +8,14 @@ from typing import Any
 
 from callerside.reports.evidence import CallEvidence, CallInfo, EvidenceError, Verdict
 from callerside.reports.metrics.metrics import Measured, measure, nothing_measured
-from callerside.reports.verdict.budget import Judged, judge, judge_percentiles, limits_for
+from callerside.reports.verdict.budget import (
+    Judged,
+    Limits,
+    judge,
+    judge_percentiles,
+    limits_for,
+    parse_limits,
+)
 from callerside.reports.verdict.calibration import Calibration, to_data
 from callerside.reports.verdict.summary import Summary, summary_of
 
@@ -86,13 +93,21 @@ def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -
         ) from error
     judged = judge(
         measured.measurements,
-        limits_for(evidence.info.limits),
+        limits_of(evidence.info),
         calibration=None if evidence.info.lane == "virtual" else calibration,
     )
     verdict, detail = _verdict(evidence.info.verdict, evidence.info.detail, judged)
     return CallResult(
         evidence=evidence, measured=measured, judged=judged, verdict=verdict, detail=detail
     )
+
+
+def limits_of(info: CallInfo) -> Limits:
+    """What a call is held to: the default budget with its own limits over it.
+
+    A bare recording is held to its own alone: the defaults are for calls that were set up.
+    """
+    return parse_limits(info.limits) if info.lane == "recording" else limits_for(info.limits)
 
 
 def unmeasured_call(info: CallInfo) -> CallResult:
@@ -128,7 +143,7 @@ def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
     for positions in groups.values():
         last = calls[positions[-1]]
         values = [one for position in positions for one in calls[position].judged]
-        found = judge_percentiles(values, limits_for(last.evidence.info.limits))
+        found = judge_percentiles(values, limits_of(last.evidence.info))
         if found:
             single = [one for one in last.judged if one.statistic is None]
             verdict, detail = _verdict(last.verdict, last.detail, found)
@@ -201,7 +216,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
                 "high": s.high and [_round(bound) for bound in s.high],
                 "unlimited": s.unlimited,
                 "failed": s.failed,
-                "unsure": s.unsure,
+                "undecided": s.undecided,
             }
             for s in summarise(calls)
         ],
@@ -245,7 +260,9 @@ def _scenario(call: CallResult) -> dict[str, Any]:
         "artifacts": {
             "page": f"{folder}/call.html",
             "timeline": f"{folder}/timeline.jsonl",
-            "recording": f"{folder}/call.wav" if call.evidence.recorded else None,
+            "recording": f"{folder}/{call.evidence.recording_file}"
+            if call.evidence.recorded
+            else None,
         },
     }
 
@@ -259,11 +276,13 @@ def _metric(one: Judged) -> dict[str, Any]:
         "limit": _round(one.limit),
         "margin": _round(one.margin),
         "verdict": one.verdict,
-        "sure": one.sure,
+        "held": one.held,
     }
     optional = {
         "statistic": one.statistic,
         "own_ms": _round(one.own_ms),
+        "bound": None if one.bound is None else _round(one.bound.size),
+        "bound_from": None if one.bound is None else one.bound.source,
         "detail": one.detail or None,
     }
     return metric | {key: value for key, value in optional.items() if value is not None}

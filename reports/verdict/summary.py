@@ -35,8 +35,8 @@ class Summary:
     """How many values have no limit, be it that their scenarios switch it off."""
     failed: int
     """How many values are beyond their limits."""
-    unsure: int
-    """How many are closer to their limits than the harness's own error."""
+    undecided: int
+    """How many have their limit within their error bound."""
 
     @property
     def worst(self) -> float:
@@ -85,7 +85,7 @@ def _summary(name: str, found: list[Judged]) -> Summary:
         high=_span([one.high for one in found if one.high is not None]),
         unlimited=sum(one.margin is None for one in found),
         failed=sum(one.verdict == "failed" for one in found),
-        unsure=sum(not one.sure for one in found),
+        undecided=sum(one.held == "undecided" for one in found),
     )
 
 

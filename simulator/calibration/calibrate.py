@@ -21,7 +21,6 @@ import psutil
 
 from callerside import audio, audio_files
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
-from callerside.reports.hearing import intelligibility
 from callerside.reports.metrics import measurement
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration import MOVED, Calibration, error_of
@@ -103,7 +102,6 @@ async def calibrate(
     phrase, reply, calling = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
     await _place(directory, calling, names, concurrency, progress)
-    await asyncio.to_thread(intelligibility.load)
     collected = _Collected()
     for name in names:
         await asyncio.to_thread(

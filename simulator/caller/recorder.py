@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
-from callerside.audio_files import write_wav
+from callerside.audio_files import write_flac
 from callerside.clock import NS_PER_MS, NS_PER_S
 from callerside.simulator.caller.ear import Arrival, Played, play, render
 
@@ -101,12 +101,12 @@ class CallRecorder:
         return mouth, ear.tobytes()
 
     def save(self, path: Path, arrivals: Path | None = None) -> None:
-        """Write the stereo WAV, left mouth and right ear; atomic. Without a frame, it is empty.
+        """Write the recording as FLAC, left mouth and right ear; atomic. There is a frame at least.
 
         `arrivals`: where to write when each frame of the other side's came in, a JSON line each.
         """
         channels = [to_samples(channel) for channel in self.channels()]
-        write_wav(path, np.stack(channels, axis=1), self.rate_hz)
+        write_flac(path, np.stack(channels, axis=1), self.rate_hz)
         if arrivals is not None:
             lines = (
                 json.dumps({"at_ns": one.at_ns, "samples": len(one.pcm) // BYTES_PER_SAMPLE})

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import psutil
 
-from callerside.reports.hearing import intelligibility
 from callerside.reports.verdict.capacity import CapacityResult, Load, Step, limit_ms, step_of
 from callerside.reports.verdict.results import CallResult
 from callerside.simulator.caller.audio.utterances import prepare
@@ -115,7 +114,6 @@ async def find_knee(
     """
     (scenario,) = loader.load([scenario_path])
     await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
-    await asyncio.to_thread(intelligibility.load)
     done: list[Step] = []
     for calls in steps:
         for attempt in range(1, MOST_ATTEMPTS + 1):

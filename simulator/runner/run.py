@@ -16,7 +16,6 @@ from rich.console import Console
 
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
-from callerside.reports.hearing import intelligibility
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall
@@ -205,8 +204,6 @@ async def play_run(
     except SpeechError as error:
         done.directory.rmdir()
         raise RunError(str(error)) from None
-    if options.lane == "sip":
-        await asyncio.to_thread(intelligibility.load)
     play = _play_virtual if options.lane == "virtual" else _play_sip
     try:
         await play(planned_calls, options, done, progress)
@@ -226,7 +223,8 @@ async def _play_sip(
 ) -> None:
     # What a process gets is absolute: the folder that it runs in is its own affair.
     directory = done.directory.resolve()
-    places = max([options.jobs, *(planned.scenario.callers.count for planned in planned_calls)])
+    at_once = min(options.jobs, len(planned_calls))  # processes are made for calls, not for jobs
+    places = max([at_once, *(planned.scenario.callers.count for planned in planned_calls)])
     try:
         async with SipLane(
             with_attempts(planned_calls),

@@ -118,7 +118,24 @@ def test_an_agents_recording_is_measured_with_its_timeline(tmp_path: Path) -> No
     assert [turn["value"] for turn in turns] == [pytest.approx(847, abs=6)] * 2
 
 
-@pytest.mark.parametrize("name", ["timeline.jsonl", "call.wav"])
+def test_a_recording_is_flac_and_wav_by_export(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    call = run / "calls" / "talk-2"
+    kept, rate_hz = soundfile.read(call / "call.flac", dtype="int16")
+    assert kept.shape[1] == 2
+    assert not (call / "call.wav").exists()
+    assert callerside("report", run, "--wav") in (0, 1)
+    exported, exported_hz = soundfile.read(call / "call.wav", dtype="int16")
+    assert exported_hz == rate_hz
+    assert (exported == kept).all()
+    before = (run / "results.json").read_bytes()
+    (call / "call.flac").unlink()
+    (call / "call.wav").rename(call / "call.flac")  # what a file is its header says
+    assert callerside("report", run) in (0, 1)
+    assert (run / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["timeline.jsonl", "call.flac"])
 def test_a_call_whose_evidence_is_gone_is_not_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

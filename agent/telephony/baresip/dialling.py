@@ -113,7 +113,7 @@ class BaresipCallerLeg(BaresipLeg):
     def __init__(self, endpoint: BaresipDialler, wish: OutgoingCall) -> None:
         rate_hz = endpoint.options.sample_rate_hz
         assert rate_hz is not None  # noqa: S101 - a caller's audio has one rate
-        super().__init__(endpoint, rate_hz, wish.on_left, wish.on_heard)
+        super().__init__(endpoint, rate_hz, wish.on_left, wish.on_heard, wish.on_arrival)
         self.wish = wish
         self._endpoint = endpoint
         self._is_dialling = False

@@ -17,7 +17,7 @@ from baresip import Event as Told
 from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
@@ -87,6 +87,7 @@ class BaresipLeg:
         rate_hz: int,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
+        on_arrival: OnArrival | None = None,
     ) -> None:
         stack = host.stack
         options = stack.options
@@ -106,6 +107,7 @@ class BaresipLeg:
             peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
             on_left=on_left,
             on_heard=on_heard,
+            on_arrival=on_arrival,
         )
         self._call: Call | None = None
         self._ending: Ending | None = None

@@ -21,7 +21,7 @@ import structlog
 from callerside.agent.telephony import rtp
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
 from callerside.agent.telephony.concealment import Concealer
-from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
@@ -145,6 +145,7 @@ class CallMedia:
         peers: PeerList | None = None,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
+        on_arrival: OnArrival | None = None,
     ) -> None:
         self.period_ns = FRAME_MS * NS_PER_MS
         self._loop = loop
@@ -155,7 +156,7 @@ class CallMedia:
         self._peers = peers
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
-        self._on_left, self._on_heard = on_left, on_heard
+        self._on_left, self._on_heard, self._on_arrival = on_left, on_heard, on_arrival
         self._lock = threading.Lock()
         """Between the loop's thread and the pacer's."""
         self._socket: RtpSocket | None = None
@@ -297,6 +298,8 @@ class CallMedia:
         if self._socket is None:
             return
         for data, source, at_ns in self._socket.receive():
+            if self._on_arrival is not None:
+                self._on_arrival(at_ns)
             packet = rtp.parse(data)
             line = self._line
             if packet is not None and line is not None:

@@ -120,7 +120,13 @@ class SipCallerLeg(SipLeg):
     def __init__(self, endpoint: PjsuaDialler, call: OutgoingCall) -> None:
         rate_hz = endpoint.options.sample_rate_hz
         assert rate_hz is not None  # noqa: S101 - see `PjsuaDialler`
-        super().__init__(endpoint, rate_hz, on_left=call.on_left, on_heard=call.on_heard)
+        super().__init__(
+            endpoint,
+            rate_hz,
+            on_left=call.on_left,
+            on_heard=call.on_heard,
+            on_arrival=call.on_arrival,
+        )
         self._endpoint = endpoint
         self._wish = call
         self._line: CallerAccount | None = None

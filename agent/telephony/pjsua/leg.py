@@ -14,7 +14,7 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony import dtmf
-from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
@@ -96,6 +96,7 @@ class SipLeg:
         *,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
+        on_arrival: OnArrival | None = None,
     ) -> None:
         options = host.options
         self.sample_rate_hz = rate_hz
@@ -113,6 +114,7 @@ class SipLeg:
             conceals=options.conceal_loss,
             on_left=on_left,
             on_heard=on_heard,
+            on_arrival=on_arrival,
         )
         self._call: Call | None = None
         self._codec: str | None = None

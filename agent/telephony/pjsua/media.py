@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from callerside.agent.telephony.concealment import Concealer
-from callerside.agent.telephony.engine import OnHeard, OnLeft
+from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.frame_rate import FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
@@ -56,6 +56,7 @@ class LegMedia:
         conceals: bool = False,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
+        on_arrival: OnArrival | None = None,
     ) -> None:
         self.period_ns = FRAME_MS * NS_PER_MS
         self._inputs = inputs
@@ -66,7 +67,7 @@ class LegMedia:
         self._frame_samples = rate_hz * FRAME_MS // 1000
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
-        self._on_left, self._on_heard = on_left, on_heard
+        self._on_left, self._on_heard, self._on_arrival = on_left, on_heard, on_arrival
         self._playing = threading.Lock()
         self._stream: Stream | None = None
         self._incoming: JitterBuffer[Body] | None = None
@@ -163,6 +164,8 @@ class LegMedia:
 
     def on_packet(self, packet: bytes, source: bytes, at_ns: int) -> bool:
         """See `native.media.OnPacket`."""
+        if self._on_arrival is not None:
+            self._on_arrival(at_ns)
         stream, incoming = self._stream, self._incoming
         if stream is None or incoming is None:
             return False

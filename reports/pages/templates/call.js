@@ -8,14 +8,16 @@
   const play = document.getElementById("play");
   const panel = document.getElementById("event");
   const audio = document.getElementById("audio");
+  const figure = document.querySelector(".closer");
   const ROWS = 3, ROW_PX = 16, FIRST_ROW_PX = 16, MOST_ZOOM = 256;
   const says = [...document.querySelectorAll(".says button")];
   let zoom = 1, atMs = 0;
 
   // The audio is in the page; a Blob lets every browser seek in it.
   const embedded = document.getElementById("sound");
+  let bytes = null;
   if (audio && embedded) {
-    const bytes = Uint8Array.from(atob(embedded.textContent.trim()), (c) => c.charCodeAt(0));
+    bytes = Uint8Array.from(atob(embedded.textContent.trim()), (c) => c.charCodeAt(0));
     audio.src = URL.createObjectURL(new Blob([bytes], { type: embedded.dataset.mime }));
   }
 
@@ -59,6 +61,103 @@
       else one.removeAttribute("aria-current");
     }
     panel.textContent = JSON.stringify(mark, null, 2);
+  }
+
+  // An edge is heard to the sample by Web Audio; a recording too long to be in the page, by its file.
+  const AROUND_MS = 150;
+  let context = null, decoded = null, heard = null;
+
+  async function decode() {
+    if (!bytes) return null;
+    context ??= new AudioContext();
+    decoded ??= await context.decodeAudioData(bytes.slice().buffer);
+    return decoded;
+  }
+
+  async function hear(index) {
+    const edge = page.edges[index];
+    const at = edge.known_ms ?? edge.detected_ms;
+    for (const one of document.querySelectorAll("[data-edge]")) {
+      if (Number(one.dataset.edge) === index) one.setAttribute("aria-current", "true");
+      else one.removeAttribute("aria-current");
+    }
+    audio.pause();
+    show(at);
+    follow();
+    figure.hidden = false;
+    const text = [`${edge.label}:`];
+    if (edge.known_ms !== null) text.push(`known ${(edge.known_ms / 1000).toFixed(4)} s`);
+    text.push(edge.detected_ms !== null ? `detected ${(edge.detected_ms / 1000).toFixed(4)} s` : "not detected");
+    if (edge.difference_ms !== null) text.push(`difference ${edge.difference_ms >= 0 ? "+" : "−"}${Math.abs(edge.difference_ms).toFixed(1)} ms`);
+    document.getElementById("closer-text").textContent = text.join(" · ");
+    const fromS = Math.max(0, (at - AROUND_MS - page.recording_offset_ms) / 1000);
+    const sound = await decode();
+    closer(sound, edge, at);
+    heard?.stop();
+    if (!sound) {
+      audio.currentTime = fromS;
+      audio.play().then(() => setTimeout(() => audio.pause(), 2 * AROUND_MS)).catch(() => {});
+      return;
+    }
+    heard = new AudioBufferSourceNode(context, { buffer: sound });
+    heard.connect(context.destination);
+    heard.start(0, fromS, (2 * AROUND_MS) / 1000);
+    document.documentElement.dataset.heard = `${fromS.toFixed(4)} ${(2 * AROUND_MS) / 1000}`;
+  }
+
+  function closer(sound, edge, at) {
+    const canvas = document.getElementById("closer");
+    const pen = canvas.getContext("2d");
+    const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const { width, height } = canvas;
+    const x = (ms) => ((ms - at + AROUND_MS) / (2 * AROUND_MS)) * width;
+    pen.clearRect(0, 0, width, height);
+    pen.font = "16px system-ui, sans-serif";
+    if (sound) {
+      const samples = sound.getChannelData(edge.channel);
+      const first = ((at - AROUND_MS - page.recording_offset_ms) / 1000) * sound.sampleRate;
+      const step = (2 * AROUND_MS * sound.sampleRate) / 1000 / width;
+      pen.fillStyle = color(edge.channel ? "--ear" : "--mouth");
+      for (let column = 0; column < width; column++) {
+        let low = 0, high = 0;
+        const past = Math.ceil(first + (column + 1) * step);
+        for (let k = Math.max(0, Math.floor(first + column * step)); k < Math.min(past, samples.length); k++) {
+          low = Math.min(low, samples[k]);
+          high = Math.max(high, samples[k]);
+        }
+        const [top, bottom] = [high, -low].map((peak) => Math.sqrt(peak) * height / 2);
+        pen.fillRect(column, height / 2 - top, 1, Math.max(1, top + bottom));
+      }
+    }
+    pen.fillStyle = color("--soft");
+    for (let ms = -AROUND_MS + 50; ms < AROUND_MS; ms += 50) pen.fillText(`${ms > 0 ? "+" : ""}${ms}`, x(at + ms) + 3, height - 6);
+    const line = (ms, name, label, dash, y) => {
+      if (ms === null) return;
+      pen.strokeStyle = pen.fillStyle = color(name);
+      pen.lineWidth = 2;
+      pen.setLineDash(dash);
+      pen.beginPath();
+      pen.moveTo(x(ms), 0);
+      pen.lineTo(x(ms), height);
+      pen.stroke();
+      const inside = clamp(x(ms), 0, width);
+      pen.textAlign = inside > width - 100 ? "right" : "left";
+      pen.fillText(label, inside + (inside > width - 100 ? -6 : 6), y);
+      pen.textAlign = "left";
+    };
+    if (edge.difference_ms !== null) {
+      pen.fillStyle = color("--beep");
+      pen.fillRect(Math.min(x(edge.known_ms), x(edge.detected_ms)), 0, Math.abs(x(edge.known_ms) - x(edge.detected_ms)), height);
+    }
+    line(edge.known_ms, "--good", "known", [], 18);
+    line(edge.detected_ms, "--warn", "detected", [7, 5], 38);
+  }
+
+  for (const button of document.querySelectorAll("[data-edge]")) {
+    button.addEventListener("click", (event) => {
+      event.stopPropagation();
+      hear(Number(button.dataset.edge));
+    });
   }
 
   const widths = new Map([...document.querySelectorAll(".event b, .due")].map((label) => [label, label.offsetWidth]));
@@ -176,7 +275,8 @@
     placeDue();
   });
   window.addEventListener("afterprint", () => { axis.style.width = ""; });
-  show(0);
+  show(Number(/^#at=([\d.]+)$/.exec(location.hash)?.[1] ?? 0)); // as the page of all calls links
+  follow();
   place();
   placeDue();
   document.documentElement.dataset.ready = "true";

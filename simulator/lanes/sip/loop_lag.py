@@ -1,45 +1,35 @@
 """The harness's own lateness: how late the event loop of this process runs what is due.
 
-A run on a machine that is too busy measures the machine. The caller process watches itself, and
+A run on a machine that is too busy measures the machine. The caller's process watches itself, and
 the report marks a call whose measurements cannot be trusted instead of blaming the agent.
+
+Told by the packets of its calls, which the kernel stamps when they come: fifty times a second and
+call something is due, so that nothing has to wake the loop only to see how late it is.
 """
 
-import asyncio
 import time
 
-TICK_S = 0.01
+from callerside.clock import NS_PER_MS
 
 
 class LagWatch:
-    """Sleeps in short ticks and notes by how much each came late."""
+    """Notes how long after its arrival each packet was taken."""
 
     def __init__(self) -> None:
-        self._windows: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin watching, on the running loop."""
-        self._task = asyncio.get_running_loop().create_task(self._watch())
-
-    async def stop(self) -> None:
-        """Stop watching."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        self._worst_ms: dict[str, float] = {}
+        """By call."""
 
     def begin(self, call: str) -> None:
         """From now on note the worst lag for this call."""
-        self._windows[call] = 0.0
+        self._worst_ms[call] = 0.0
 
     def end(self, call: str) -> float:
         """The worst lag since `begin`, in milliseconds."""
-        return self._windows.pop(call, 0.0)
+        return self._worst_ms.pop(call, 0.0)
 
-    async def _watch(self) -> None:
-        while True:
-            due = time.monotonic() + TICK_S
-            await asyncio.sleep(TICK_S)
-            late_ms = max(0.0, (time.monotonic() - due) * 1000)
-            for call, worst_ms in self._windows.items():
-                if late_ms > worst_ms:
-                    self._windows[call] = late_ms
+    def arrived(self, at_ns: int) -> None:
+        """A packet that is taken now came in then: all calls had to wait, not only its own."""
+        late_ms = (time.monotonic_ns() - at_ns) / NS_PER_MS
+        for call, worst_ms in self._worst_ms.items():
+            if late_ms > worst_ms:
+                self._worst_ms[call] = late_ms

@@ -8,7 +8,7 @@ media is up.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from callerside.agent.telephony.engine import DiallingEndpoint, Engine, OutgoingCall
+from callerside.agent.telephony.engine import DiallingEndpoint, Engine, OnArrival, OutgoingCall
 from callerside.agent.telephony.interface import CallerLeg
 from callerside.agent.telephony.options import SipOptions
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ, CallRecorder
@@ -103,11 +103,12 @@ class CallerEndpoint:
         to_agent: Impairer | None = None,
         to_caller: Impairer | None = None,
         lets_itself_be_transferred: bool = False,
+        on_arrival: OnArrival = lambda _at_ns: None,
     ) -> PlacedCall:
         """A call to dial, from `user`, offering only `codec` if one is given.
 
         `to_agent` and `to_caller` decide what becomes of its RTP packets; they need a relay. Who
-        does not let itself be transferred declines.
+        does not let itself be transferred declines. `on_arrival` is told when each packet came in.
 
         Raises:
             NoFreeCallError: as many calls are up as the engine holds.
@@ -124,6 +125,7 @@ class CallerEndpoint:
                 lets_itself_be_transferred=lets_itself_be_transferred,
                 on_left=recorder.left,
                 on_heard=recorder.heard,
+                on_arrival=on_arrival,
                 on_own_rtp=placed.open_relay,
                 on_other_rtp=placed.connect_relay,
                 on_released=placed.close_relay,

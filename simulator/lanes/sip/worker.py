@@ -9,7 +9,7 @@ It gets the calls to make on standard input, one JSON object a line:
      "directory": "where the evidence goes"}
 
 and reports on standard output, likewise, `{"call", "phase"}` while a call runs and
-`{"call", "verdict", "detail"}` when its `caller.jsonl` and `call.wav` are written. It ends when
+`{"call", "verdict", "detail"}` when its `caller.jsonl` and `call.flac` are written. It ends when
 its standard input does, or at SIGTERM.
 """
 
@@ -31,7 +31,7 @@ from callerside.agent.telephony.options import SipOptions
 from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
-from callerside.reports.evidence import SAID, write_said
+from callerside.reports.evidence import RECORDING, SAID, write_said
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
@@ -45,7 +45,8 @@ from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 from callerside.simulator.scenario.model import Scenario
 from callerside.timelines import TimelineWriter
 
-PHASE_TICK_S = 0.1
+PHASE_TICK_S = 0.5
+"""For people who watch: a wake costs more than what it shows."""
 
 
 class CallerProcess:
@@ -71,7 +72,6 @@ class CallerProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
         port = await self._endpoint.start()
-        self._lag.start()
         keep_what_is_there()
         _report({}, prefix=f"ready sip:{self._host}:{port}")
         reader = asyncio.create_task(self._read_orders(stop))
@@ -79,7 +79,6 @@ class CallerProcess:
         reader.cancel()
         for call in self._calls:
             call.cancel()
-        await self._lag.stop()
         await self._endpoint.stop()
 
     async def _read_orders(self, stop: asyncio.Event) -> None:
@@ -115,6 +114,7 @@ class CallerProcess:
                 codec=scenario.caller.codec,
                 max_recording_ms=round(scenario.time_limit) + 10_000,
                 lets_itself_be_transferred=scenario.expects_transfer,
+                on_arrival=self._lag.arrived,
                 **_impairers(scenario, order.seed),
             )
         except SipError as error:
@@ -168,7 +168,7 @@ class CallerProcess:
         if started_at_ns is not None:
             _mark(timeline, started_at_ns, call, "recording_started", sample_rate_hz=CALLER_RATE_HZ)
             await asyncio.to_thread(
-                placed.recorder.save, directory / "call.wav", directory / "arrivals.jsonl"
+                placed.recorder.save, directory / RECORDING, directory / "arrivals.jsonl"
             )
             buffered = await asyncio.to_thread(placed.recorder.buffered)
             _mark(timeline, now_ns, call, "packets_buffered", **buffered)

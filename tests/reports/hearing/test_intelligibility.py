@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pystoi import stoi
 
 from callerside import audio
 from callerside.reports.evidence import CallEvidence, CallInfo
@@ -76,3 +77,13 @@ def test_of_too_little_nothing_is_told(sent: NDArray[np.int16]) -> None:
 
 def test_of_silence_nothing_is_understood(sent: NDArray[np.int16]) -> None:
     assert intelligibility.intelligibility(sent, np.zeros_like(sent)) == pytest.approx(0, abs=1)
+
+
+@pytest.mark.parametrize("noise", [0, 100, 1_000, 5_000, 20_000])
+def test_it_is_what_others_compute(sent: NDArray[np.int16], noise: int) -> None:
+    rng = np.random.default_rng(noise)
+    heard = (sent + rng.normal(0, noise, sent.size)).clip(-32768, 32767).astype(np.int16)
+    heard[3_000:4_000] = 0
+    theirs = 100 * stoi(sent.astype(float), heard.astype(float), RATE_HZ)
+    ours = intelligibility.intelligibility(sent, heard)
+    assert ours == pytest.approx(theirs, abs=0.4)  # another resampler

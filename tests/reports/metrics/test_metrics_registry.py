@@ -11,6 +11,7 @@ from callerside.mark_registry import MARKS
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.heard_call import hear
+from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.metrics import measure_called
 from callerside.reports.metrics.registry import _ALL, METRICS, Metric
 from callerside.reports.verdict.budget import default_limits, parse_limits
@@ -52,6 +53,15 @@ def test_every_function_measures_the_metrics_that_name_it_and_no_others(
         for function in functions
     }
     assert measured == declared
+
+
+def test_every_number_says_how_far_it_may_be_off(full: CallEvidence) -> None:
+    call = hear(full)
+    functions = {metric.measured_by for metric in METRICS.values()}
+    numbers = [one for name in functions for one in measure_called(name)(call)]
+    bounds = {one.name: one.bound for one in numbers if isinstance(one, Measurement)}
+    assert [name for name, bound in bounds.items() if bound is None or not bound.source] == []
+    assert set(bounds) == set(METRICS)
 
 
 @EACH

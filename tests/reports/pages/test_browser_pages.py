@@ -189,6 +189,26 @@ def test_a_call_can_be_heard_from_where_one_clicks(browser: Browser, run: Path) 
     browser.wait(lambda: browser.run("document.getElementById('audio').paused"))
 
 
+def test_an_edge_is_heard_with_300_ms_around_it(browser: Browser, run: Path) -> None:
+    browser.open(run / "calls" / "slow" / "call.html")
+    assert browser.run("document.querySelector('.closer').hidden")
+    browser.run("document.getElementById('edges').open = true")
+    browser.click("#edges tr:nth-of-type(3) button")
+    heard = "document.documentElement.dataset.heard"
+    browser.wait(lambda: browser.run(heard) is not None)
+    from_s, length_s = map(float, browser.run(heard).split())
+    edge = browser.run("JSON.parse(document.getElementById('page').textContent).edges[2]")
+    offset = "JSON.parse(document.getElementById('page').textContent).recording_offset_ms"
+    at_ms = edge["known_ms"] if edge["known_ms"] is not None else edge["detected_ms"]
+    assert from_s == pytest.approx((at_ms - browser.run(offset)) / 1000 - 0.15, abs=0.001)
+    assert length_s == 0.3
+    assert not browser.run("document.querySelector('.closer').hidden")
+    assert "detected" in browser.run("document.getElementById('closer-text').textContent")
+    drawn = "document.getElementById('closer').getContext('2d').getImageData(0,0,1200,220).data"
+    assert browser.run(f"{drawn}.some((value) => value > 0)")
+    assert browser.run("document.getElementById('audio').paused")
+
+
 def test_an_event_tells_its_json(browser: Browser, run: Path) -> None:
     browser.open(run / "calls" / "slow" / "call.html")
     browser.click(".event[aria-label='response created']")

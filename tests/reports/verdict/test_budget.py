@@ -1,8 +1,10 @@
 """Limits and verdicts."""
 
+from dataclasses import replace
+
 import pytest
 
-from callerside.reports.metrics.measurement import Measurement
+from callerside.reports.metrics.measurement import ErrorBound, Measurement
 from callerside.reports.verdict.budget import (
     BudgetError,
     Judged,
@@ -111,11 +113,65 @@ def test_a_greeting_has_a_limit_by_its_origin() -> None:
     ]
 
 
-def test_a_verdict_within_the_harness_error_is_unsure() -> None:
-    measurement = Measurement(name="turn_ms", value=495)
-    assert not only(measurement, 500, calibrated(8)).sure
-    assert only(measurement, 500, calibrated(4)).sure
-    assert only(measurement, 500).sure
+@pytest.mark.parametrize(
+    ("value", "size", "how"),
+    [
+        (495, 4, "within"),
+        (495, 5, "within"),
+        (495, 5.1, "undecided"),
+        (505, 5.1, "undecided"),
+        (505, 5, "undecided"),
+        (505, 4.9, "over"),
+        (500, 0, "within"),
+        (500.1, 0, "over"),
+    ],
+)
+def test_a_limit_within_the_error_bound_leaves_it_undecided(
+    value: float, size: float, how: str
+) -> None:
+    measurement = Measurement(name="turn_ms", value=value, bound=ErrorBound(size, "here"))
+    assert only(measurement, 500).held == how
+    bias = only(replace(measurement, value=value + 2), 500, calibrated(1, bias=2))
+    assert bias.held == how
+
+
+def test_a_number_without_a_limit_is_held_to_nothing() -> None:
+    unlimited = judge([Measurement(name="turn_ms", value=1, bound=ErrorBound(1, ""))], {})
+    assert [one.held for one in unlimited] == [None]
+
+
+def test_a_target_is_undecided_near_either_end() -> None:
+    spec = {"target": 440, "within": 5}
+    for value, how in ((440, "within"), (435.2, "undecided"), (444.8, "undecided"), (446, "over")):
+        measurement = Measurement(name="beep_hz", value=value, bound=ErrorBound(0.5, "here"))
+        assert only(measurement, spec).held == how, value
+
+
+def test_what_is_held_to_the_servers_own_delay_may_be_off_by_the_error_of_that_too() -> None:
+    measurement = Measurement(
+        name="turn_ms",
+        value=855,
+        own_ms=820,
+        bound=ErrorBound(1, "the ear"),
+        own_bound=ErrorBound(20, "an append"),
+    )
+    judged = only(measurement, {"above_own": 40})
+    assert judged.held == "undecided"
+    assert judged.bound == ErrorBound(21, "the ear; an append")
+    assert only(measurement, 860).held == "within"
+
+
+def test_a_percentile_may_be_off_as_far_as_its_values() -> None:
+    limits = limits_for({"turn_ms": {"p95": 800}})
+    sizes = (1.0, 30.0, 2.0)
+    values = [
+        Measurement(name="turn_ms", value=value, bound=ErrorBound(size, "here"))
+        for value, size in zip((700, 780, 790), sizes, strict=True)
+    ]
+    judged = judge_percentiles(judge(values, limits), limits)
+    assert [(one.value, one.bound, one.held) for one in judged] == [
+        (790, ErrorBound(20.0, "here"), "undecided")
+    ]
 
 
 def test_a_known_bias_is_taken_off_and_said() -> None:

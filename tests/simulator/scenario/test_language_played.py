@@ -34,7 +34,7 @@ class Call:
         self.marks = read_timeline(directory / "timeline.jsonl")
         self.mouth: NDArray[np.int16] = np.zeros(0, np.int16)
         if self.all("recording_started"):
-            recording, self.rate_hz = soundfile.read(directory / "call.wav", dtype="int16")
+            recording, self.rate_hz = soundfile.read(directory / "call.flac", dtype="int16")
             self.mouth = recording[:, 0]
             self._began_ns = self.first("recording_started").at_ns
 

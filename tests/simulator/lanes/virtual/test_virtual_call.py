@@ -19,8 +19,8 @@ from callerside.timelines import read_timeline
 SCENARIOS = Path(__file__).parents[4] / "scenarios"
 FIRST_THREE = [SCENARIOS / f"{name}.yaml" for name in ("first_call", "second_call", "barge_in")]
 EVIDENCE = [
+    "call.flac",
     "call.json",
-    "call.wav",
     "said.json",
     "server_heard.wav",
     "server_sent.wav",
@@ -91,7 +91,7 @@ def test_every_party_tells_of_its_end(played: dict[str, PlayedCall]) -> None:
 
 def test_the_server_hears_what_the_caller_says(played: dict[str, PlayedCall]) -> None:
     directory = played["first_call"].directory
-    call, rate_hz = soundfile.read(directory / "call.wav", dtype="int16")
+    call, rate_hz = soundfile.read(directory / "call.flac", dtype="int16")
     heard, heard_hz = soundfile.read(directory / "server_heard.wav", dtype="int16")
     assert rate_hz == heard_hz == 24_000
     mouth = call[:, 0].astype(np.float64)

@@ -1,0 +1,21 @@
+"""How far each way to know an instant may be from the truth; docs/metrics.md has it for readers.
+
+The sizes are those that at most one error in a hundred exceeds, in calls whose numbers are known by
+construction (tests/reports/metrics/test_truth.py, tests/reports/hearing/test_random_faults.py) and
+in those of `callerside calibrate`. What is known less well is worth less: an answer that was
+recognised with less confidence, or in which something was lost, has larger ones.
+"""
+
+from callerside.reports.metrics.measurement import ErrorBound
+
+EXACT = ErrorBound(0.0, "exact: marks of one clock")
+SAID = ErrorBound(0.2, "the caller's clean speech, placed to the sample")
+NOTED = ErrorBound(2.0, "when a process took note of a message")
+TONE = ErrorBound(1.0, "a tone's edge")
+TONE_HZ = ErrorBound(0.5, "a tone's frequency, over its length")
+ENERGY_ONSET = ErrorBound(30.0, "an onset by its energy")
+ENERGY_END = ErrorBound(60.0, "an end by its energy")
+PACKET = ErrorBound(1.0, "a hole of whole packets, by its sound alone")
+VAD_FRAME_MS = 32.0
+"""Of the server's detector: as fine as it says when it heard the last voiced sample."""
+FRAME = ErrorBound(20.0, "as the agent counts frames")

@@ -1,0 +1,266 @@
+"""Bare recordings: what is measured in them, what is told of them, and what is not guessed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from synthetic_call import RATE_HZ, SyntheticCall, TurnTruth
+
+from callerside.reports.evidence import CallEvidence, RecordingInfo
+from callerside.simulator.cli.main import main
+
+Sound = NDArray[Any]
+TURNS = [TurnTruth(), TurnTruth(barge_in_after_ms=600), TurnTruth(think_ms=2000)]
+
+
+def made(**options: Any) -> CallEvidence:
+    return SyntheticCall(turns=TURNS, server=False, noise_dbfs=-60, **options).build()
+
+
+def report(folder: Path, *arguments: str | Path) -> tuple[int, dict[str, Any]]:
+    """The exit code, and results.json."""
+    out = folder / "report"
+    code = main(["report", *map(str, arguments), "--out", str(out)])
+    return code, json.loads((out / "results.json").read_text())
+
+
+def write(path: Path, sound: Sound, rate_hz: int = RATE_HZ, **how: Any) -> Path:
+    soundfile.write(path, sound, rate_hz, **how)
+    return path
+
+
+def told(folder: Path, slug: str) -> RecordingInfo:
+    info = json.loads((folder / "report" / "calls" / slug / "call.json").read_text())
+    return RecordingInfo.model_validate(info["recording"])
+
+
+def values(data: dict[str, Any], name: str, call: int = 0) -> list[float]:
+    return [m["value"] for m in data["scenarios"][call]["metrics"] if m["name"] == name]
+
+
+def reasons(data: dict[str, Any], name: str) -> set[str]:
+    return {m["reason"] for m in data["scenarios"][0]["not_measured"] if m["name"] == name}
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "how", "within_ms"),
+    [
+        ("call.wav", 8000, {"subtype": "PCM_16"}, 25),
+        ("call.wav", 8000, {"subtype": "ULAW"}, 25),
+        ("call.wav", 44_100, {"subtype": "PCM_24"}, 25),
+        ("call.flac", 48_000, {}, 25),
+        (
+            "call.ogg",
+            16_000,
+            {"format": "OGG", "subtype": "VORBIS"},
+            50,
+        ),  # it rings before and after
+        (
+            "call.mp3",
+            16_000,
+            {"format": "MP3", "subtype": "MPEG_LAYER_III"},
+            90,
+        ),  # error bound of `turn_ms`
+    ],
+)
+def test_a_recording_is_measured_whatever_its_format(
+    tmp_path: Path, name: str, rate_hz: int, how: dict[str, str], within_ms: float
+) -> None:
+    """The truth is by construction: 15 + 12 + 500 + 300 + 20 ms lie between voice and voice."""
+    sound = made().recording
+    if rate_hz != RATE_HZ:
+        sound = soxr.resample(sound.astype(np.float32) / 32768, RATE_HZ, rate_hz)
+    code, data = report(tmp_path, write(tmp_path / name, sound, rate_hz, **how))
+    assert code == 0
+    turns = values(data, "turn_ms")
+    assert turns == [pytest.approx(ms, abs=within_ms) for ms in (847, 847, 2547)]
+    assert values(data, "barge_in_stop_ms") == [pytest.approx(120, abs=within_ms)]
+    assert values(data, "talk_over_ms") == [pytest.approx(120, abs=within_ms)]
+    assert values(data, "beep_hz") == [pytest.approx(440, abs=1)]
+    assert values(data, "dead_air_ms") == [pytest.approx(2547, abs=within_ms)]
+    assert (tmp_path / "report" / "calls" / "call" / "call.html").is_file()
+    assert (tmp_path / "report" / "junit.xml").is_file()
+
+
+def test_the_callers_channel_is_guessed_told_or_said(tmp_path: Path) -> None:
+    swapped = write(tmp_path / "a.wav", made().recording[:, ::-1])
+    _, guessed = report(tmp_path, swapped)
+    assert told(tmp_path, "a").caller == "right"
+    assert "with a confidence of 0." in told(tmp_path, "a").told[0]
+    _, wrong = report(tmp_path, swapped, "--caller", "left")
+    assert told(tmp_path, "a").told[0] == "the caller is left, as was said"
+    assert values(wrong, "turn_ms") != values(guessed, "turn_ms")
+
+
+def test_where_nothing_tells_who_calls_nothing_that_hangs_on_it_is_measured(tmp_path: Path) -> None:
+    """Two who speak alike, at the same time."""
+    evidence = made()
+    one = evidence.recording[:, 0]
+    both = np.stack([one, np.roll(one, 100)], axis=1)
+    noise = np.random.default_rng(2).normal(0, 30, both.shape)
+    both = (both + noise).astype(np.int16)
+    both[:, 1] = np.where(np.abs(both[:, 1]) > 300, -both[::-1, 1], both[:, 1])
+    code, data = report(tmp_path, write(tmp_path / "a.wav", both))
+    assert code == 0
+    assert values(data, "turn_ms") == []
+    assert "say which with --caller left" in told(tmp_path, "a").told[0]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_mix_is_told_and_not_taken_apart(tmp_path: Path, channels: int) -> None:
+    mix = made().recording.astype(np.int32).sum(axis=1).clip(-32768, 32767).astype(np.int16)
+    sound = mix if channels == 1 else np.stack([mix, mix], axis=1)
+    _, data = report(tmp_path, write(tmp_path / "a.wav", sound))
+    assert any("a mix of both parties" in one for one in told(tmp_path, "a").told)
+    for name in ("turn_ms", "barge_in_stop_ms", "talk_over_ms", "gap_ms"):
+        assert values(data, name) == []
+        assert reasons(data, name) == {"it is a mix: nobody can say by the sound who speaks"}
+    assert values(data, "dead_air_ms") == [pytest.approx(2547, abs=30)]
+
+
+def test_a_channel_that_hears_both_is_told(tmp_path: Path) -> None:
+    sound = made().recording.copy()
+    sound[:, 0] = (sound[:, 0].astype(np.int32) + sound[:, 1]).clip(-32768, 32767)
+    _, data = report(tmp_path, write(tmp_path / "a.wav", sound), "--caller", "left")
+    assert any(one.startswith("left hears both parties") for one in told(tmp_path, "a").told)
+    assert reasons(data, "turn_ms") == {"left hears both parties"}
+
+
+def test_an_echo_is_told_with_its_level_and_delay_and_is_nobodys_turn(tmp_path: Path) -> None:
+    evidence = made()
+    sound = evidence.recording.copy()
+    delay = RATE_HZ * 150 // 1000
+    echo = (evidence.recording[:-delay, 1] * 0.1).astype(np.int16)
+    sound[delay:, 0] += echo
+    _, data = report(tmp_path, write(tmp_path / "a.wav", sound))
+    (sentence,) = (one for one in told(tmp_path, "a").told if "echo" in one)
+    assert "left has an echo of right, 20 dB down and 150 ms later" in sentence
+    assert len(values(data, "turn_ms")) == 3
+
+
+def test_channels_that_drift_apart_are_told_where_one_hears_the_other(tmp_path: Path) -> None:
+    """500 ppm over 90 s are 45 ms; the caller's channel has an echo of the agent's to tell by."""
+    evidence = made()
+    one, other = (np.tile(evidence.recording[:, channel], 6) for channel in (0, 1))
+    mouth = one.astype(np.float32)
+    mouth[1200:] += 0.1 * other[:-1200]
+    stretched = soxr.resample(mouth, 100_000, 100_050).astype(np.int16)[: other.size]
+    both = np.stack([np.pad(stretched, (0, other.size - stretched.size)), other], axis=1)
+    _, data = report(tmp_path, write(tmp_path / "a.wav", both), "--caller", "left")
+    (sentence,) = (one for one in told(tmp_path, "a").told if "drift" in one)
+    assert float(sentence.split()[5]) == pytest.approx(500, rel=0.1)
+    assert reasons(data, "turn_ms") == {sentence}
+
+
+def test_a_recording_that_starts_in_the_middle_is_told(tmp_path: Path) -> None:
+    evidence = made()
+    amid = RATE_HZ * 1000 // 1000
+    _, _ = report(tmp_path, write(tmp_path / "a.wav", evidence.recording[amid:]))
+    assert any("starts in the middle" in one for one in told(tmp_path, "a").told)
+    _, _ = report(tmp_path, write(tmp_path / "a.wav", evidence.recording))
+    assert not any("starts in the middle" in one for one in told(tmp_path, "a").told)
+
+
+def test_two_mono_files_are_one_call_and_names_say_whose(tmp_path: Path) -> None:
+    sound = made().recording
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    write(folder / "7-out.wav", sound[:, 1])
+    write(folder / "7-in.wav", sound[:-800, 0])
+    _, data = report(tmp_path, folder)
+    assert len(data["scenarios"]) == 1
+    assert told(tmp_path, "7").told[0] == "the caller is 7-in.wav, by the files' names"
+    assert any("7-in.wav is 100 ms shorter" in one for one in told(tmp_path, "7").told)
+    assert len(values(data, "turn_ms")) == 3
+
+
+def test_a_folder_has_the_worst_moments_first(tmp_path: Path) -> None:
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    write(folder / "good.wav", SyntheticCall(server=False).build().recording)
+    write(folder / "slow.wav", made().recording)
+    report(tmp_path, folder)
+    page = (tmp_path / "report" / "index.html").read_text()
+    first = page.index('href="calls/slow/call.html#at=')
+    assert "a late answer" in page[first - 200 : first]
+    assert 'href="calls/good/call.html#at=' not in page
+    assert "2 calls, held to no limit" in page
+
+
+def test_a_file_that_cannot_be_read_hides_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    write(folder / "good.wav", made().recording)
+    whole = write(folder / "half.flac", made().recording).read_bytes()
+    (folder / "half.flac").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.wav").write_text("no sound")
+    write(folder / "three.wav", np.zeros((800, 3), np.int16))
+    write(folder / "empty.wav", np.zeros((0, 2), np.int16))
+    code, data = report(tmp_path, folder)
+    assert code == 2
+    verdicts = {s["artifacts"]["page"].split("/")[1]: s["detail"] for s in data["scenarios"]}
+    assert verdicts["good"] == ""
+    assert "half.flac: cut short or damaged" in verdicts["half"]
+    assert "text.wav: cannot be read as sound" in verdicts["text"]
+    assert "three.wav: 3 channels, expected one or two" in verdicts["three"]
+    assert "empty.wav: holds no sound" in verdicts["empty"]
+    assert main(["report", str(tmp_path / "nothing.wav")]) == 2
+    assert "nothing.wav" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("budget", "code"),
+    [
+        ("turn_ms: 4000\n", 0),
+        ("budget: {turn_ms: 1500}\n", 1),
+        ("turn_ms: {p95: 4000, max: 5000}\n", 0),
+        ("turn_ms: {p95: 1500}\n", 1),
+        ("talk_over_ms: 50\n", 1),
+    ],
+)
+def test_recordings_are_held_to_a_budget(tmp_path: Path, budget: str, code: int) -> None:
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    write(folder / "a.wav", made().recording)
+    write(folder / "b.wav", made(seed=2).recording)
+    (tmp_path / "budget.yaml").write_text(budget)
+    found, data = report(tmp_path, folder, "--budget", tmp_path / "budget.yaml")
+    assert found == code
+    junit = (tmp_path / "report" / "junit.xml").read_text()
+    assert ("<failure" in junit) == bool(code)
+    assert data["run"]["verdict"] == ("failed" if code else "passed")
+
+
+def test_what_a_recording_cannot_tell_is_no_pass(tmp_path: Path) -> None:
+    mix = made().recording.astype(np.int32).sum(axis=1).clip(-32768, 32767).astype(np.int16)
+    write(tmp_path / "mix.wav", mix)
+    (tmp_path / "budget.yaml").write_text("turn_ms: 4000\n")
+    code, data = report(tmp_path, tmp_path / "mix.wav", "--budget", tmp_path / "budget.yaml")
+    assert code == 2
+    assert "turn_ms: it is a mix" in data["scenarios"][0]["detail"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "complaint"),
+    [
+        ("turn_ms: 1500\nturn_sm: 3\n", "budget.yaml:2:1: no metric is called 'turn_sm'"),
+        ("turn_ms: {above_own: 40}\n", "the server's own delay, which a bare recording"),
+        ("[1, 2]\n", "expected limits"),
+        ("turn_ms: {max: [\n", "budget.yaml:"),
+    ],
+)
+def test_a_budget_that_cannot_be_held_is_refused(
+    tmp_path: Path, budget: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "a.wav", made().recording)
+    (tmp_path / "budget.yaml").write_text(budget)
+    code = main(["report", str(tmp_path / "a.wav"), "--budget", str(tmp_path / "budget.yaml")])
+    assert code == 2
+    assert complaint in capsys.readouterr().err
