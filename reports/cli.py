@@ -23,8 +23,9 @@ from callerside.reports.verdict.baselines import (
 )
 from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.budget_file import read_budget
+from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.compare import Change, compare, notes, regressions
-from callerside.reports.verdict.results import CallResult, RunInfo
+from callerside.reports.verdict.results import RunInfo
 from callerside.timelines import TimelineError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
@@ -165,12 +166,12 @@ def _report(given: argparse.Namespace) -> int:
         for call in calls:
             export_wav(call.evidence, call_directory(where, call.slug))
     for call in calls:
-        if call.verdict == "error":
+        if call.verdict in ("error", "not measured"):
             print(f"{call.slug}: {call.detail}", file=sys.stderr)
-    verdict = info.verdict(calls)
+    outcome = info.outcome(calls)
     count = "1 call" if len(calls) == 1 else f"{len(calls)} calls"
-    print(f"{count}, {verdict}: {where / 'index.html'}")
-    return {"passed": EXIT_FINE, "failed": EXIT_WORSE}.get(verdict, EXIT_BAD_INPUT)
+    print(f"{count}, {outcome.verdict}: {where / 'index.html'}")
+    return outcome.exit_code
 
 
 def _rebuilt(

@@ -8,6 +8,7 @@ may be no recording and no server's marks, and what cannot be known is not repor
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ HEARD = "server_heard.wav"
 SENT = "server_sent.wav"
 INFO = "call.json"
 SAID = "said.json"
+ATTEMPT = "attempt-"
+"""With its number: the folder of an attempt that does not count, in the call's own."""
 
 MOUTH, EAR = 0, 1
 """The recording's channels: what the caller said, and what the caller heard."""
@@ -44,11 +47,23 @@ _FILTER_MS = 1.5
 to a narrow codec's rate is half its filter late (`agent/telephony/frame_rate.py`)."""
 
 Verdict = Literal["passed", "failed", "error"]
+"""Of what was said, heard and sent in a call, and in what order: its behaviour."""
 Samples = NDArray[np.int16]
 
 
 class EvidenceError(ValueError):
     """Evidence that cannot be read: says which file, and what is wrong with it."""
+
+
+class KnownFailure(BaseModel):
+    """A failure that somebody knows of: shown, and no failure of the run, until a day is over."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reason: str = Field(min_length=1)
+    until: date
+    over: bool = False
+    """Whether that day was over when the call was played."""
 
 
 class RecordingInfo(BaseModel):
@@ -76,8 +91,8 @@ class CallInfo(BaseModel):
     """Of the scenario, or of a call that was taken in production."""
     stage: str = ""
     """The call's own name in its run, and that of its directory; a scenario may be many calls."""
-    again: str = ""
-    """The call's name at its first attempt, if this is another: that of the test in JUnit."""
+    attempt: int = Field(default=1, ge=1)
+    """2 where the call was placed once more, alone; the first attempt lies in `attempt-1/`."""
     lane: Literal["sip", "virtual", "production", "recording"] = "sip"
     about: str = ""
     """One sentence: what the scenario protects."""
@@ -87,6 +102,12 @@ class CallInfo(BaseModel):
     """For a failure: what was expected, what was heard, where to look."""
     limits: dict[str, Any] = Field(default_factory=dict)
     """The scenario's own limits, over the default budget (reports/verdict/budget.py)."""
+    own_limits: list[str] = Field(default_factory=list)
+    """The metrics that the scenario itself limits: something must be held to each of them."""
+    should_yield: list[str] = Field(default_factory=list)
+    """The metrics that calls of this kind have, if anything can be measured."""
+    known_failure: KnownFailure | None = None
+    """What is known to be wrong in this call, and until when it may be."""
     connect_delay_ms: float = 0
     """What the server was to add to its handshake."""
     repeat: int = Field(default=1, ge=1)
@@ -98,6 +119,11 @@ class CallInfo(BaseModel):
     """The scenario file's text."""
     recording: RecordingInfo | None = None
     """Of the lane `recording`."""
+
+
+def attempt_folder(info: CallInfo) -> str:
+    """The folder of an attempt that does not count, in the call's own."""
+    return f"{ATTEMPT}{info.attempt}"
 
 
 class Said(BaseModel):
@@ -152,6 +178,8 @@ class CallEvidence:
     server_sent: Audio | None = None
     said: list[Said] | None = None
     """What the caller made heard, to the sample; None where that is not known."""
+    earlier: tuple["CallEvidence", ...] = ()
+    """Of the attempts before this one, in folders of their own in the call's: they do not count."""
     outlined: bool = False
     """Whether this is an `outline`."""
     recording_file: str = RECORDING
@@ -182,6 +210,7 @@ class CallEvidence:
             recording=self.recording[:1].copy(),  # there is one
             rate_hz=self.rate_hz,
             recording_start_ns=self.recording_start_ns,
+            earlier=tuple(one.outline() for one in self.earlier),
             outlined=True,
             recording_file=self.recording_file,
         )
@@ -259,6 +288,10 @@ def load_evidence(directory: Path) -> CallEvidence:
         server_heard=_read_audio(directory / HEARD),
         server_sent=_read_audio(directory / SENT),
         said=_read_said(directory / SAID),
+        earlier=tuple(
+            load_evidence(timeline.parent)
+            for timeline in sorted(directory.glob(f"{ATTEMPT}*/{TIMELINE}"))
+        ),
         recording_file=file if len(recording) else RECORDING,
     )
 
@@ -368,6 +401,8 @@ def save_evidence(evidence: CallEvidence, directory: Path) -> None:
         write_flac(directory / RECORDING, evidence.recording, evidence.rate_hz)
     if evidence.said is not None:
         write_said(directory / SAID, evidence.said)
+    for attempt in evidence.earlier:
+        save_evidence(attempt, directory / attempt_folder(attempt.info))
     for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):
         if audio is not None:
             write_wav(directory / name, audio.samples, audio.rate_hz)

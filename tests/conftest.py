@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from callerside.child_processes import command
-from callerside.simulator.runner.confidence import TRUSTED_LAG_MS
+from callerside.reports.verdict.machine import TRUSTED_LAG_MS
 
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 
@@ -36,7 +36,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Real calls cannot be judged on a machine that stands still, as in a run (`confidence`).
+    """Real calls cannot be judged on a machine that stands still, as in a run (`second_attempt`).
 
     A test of real calls that fails is run again if the machine stood still for longer than half a
     frame meanwhile, and only then. pytest tells of each (`RERUN`).

@@ -191,7 +191,7 @@ def test_the_harness_in_memory(run: Run) -> None:
 
 @pytest.mark.e2e
 def test_the_harness_over_sip(run: Run) -> None:
-    run("callerside", "run", "--excuse-machine")
+    run("callerside", "run")
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
 """The README tells the truth: its commands are those of CI, its examples work, its links lead."""
 
 import re
-import shlex
-import webbrowser
 from pathlib import Path
-
-import pytest
 
 from callerside.agent.config import loader as config
 from callerside.reports.metrics.registry import METRICS
-from callerside.simulator.cli import main
 from callerside.simulator.scenario import loader
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,32 +26,6 @@ def test_the_scenario_shown_is_valid(tmp_path: Path) -> None:
     (tmp_path / "shown.yaml").write_text(blocks("yaml")[0])
     (scenario,) = loader.load([tmp_path / "shown.yaml"])
     assert len(scenario.steps) == 5
-
-
-def commands_shown(page: str) -> list[list[str]]:
-    """What an author is told to type, from `callerside new` on."""
-    lines = re.findall(
-        r"^(?:\$ )?callerside (.*)$", page[page.index("callerside new ") - 2 :], re.MULTILINE
-    )
-    told = [shlex.split(line, comments=True) for line in lines]
-    return [words for words in told if words[0] in ("new", "check", "list", "say", "run")]
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/scenarios.md"])
-def test_what_an_author_is_told_to_type_works_as_it_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(webbrowser, "open", lambda _url: True)
-    commands = commands_shown((ROOT / page).read_text())
-    assert [words[0] for words in commands if words[0] in ("new", "check", "run")] == [
-        "new",
-        "check",
-        "run",
-    ]
-    for words in commands:
-        in_memory = ["--lane", "virtual"] if words[0] == "run" else []
-        assert main.main([*words, *in_memory]) == 0, words
 
 
 def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, get_args
 
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.interface import CallerLeg, CallLeg
-from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.options import SipAccount, SipOptions
 
 EngineName = Literal["pjsua2", "baresip"]
 EngineChoice = Literal["auto", "pjsua2", "baresip"]
@@ -112,6 +112,20 @@ PROFILES: Mapping[EngineName, Profile] = {
 """The better ones first: the order of `auto`."""
 
 
+REGISTER_S = 10.0
+"""For how long whoever is to place calls waits for the registrar."""
+
+
+class RegistrationFailedError(SipError):
+    """A registrar does not know whoever is to place calls; says what it answered."""
+
+    def __init__(self, account: SipAccount, what: str) -> None:
+        super().__init__(
+            f"{account.registrar} does not register {account.user}: {what}. Expected its 200 OK: "
+            "see to the account's registrar, user, auth_user and password"
+        )
+
+
 class CapabilityError(SipError):
     """Something was asked for that an engine cannot do."""
 
@@ -180,7 +194,7 @@ class OutgoingCall:
     """A call to place, and who is told of it."""
 
     user: str = "caller"
-    """From whom it is: the user part of its From."""
+    """From whom it is: the user part of its From, if the endpoint has no account."""
     codec: str | None = None
     """The only one that is offered; None: all of the endpoint's."""
     lets_itself_be_transferred: bool = False

@@ -34,6 +34,58 @@ class Registration:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SipAccount:
+    """As whom calls are placed, where the other side takes none from just anybody."""
+
+    user: str
+    caller_id: str = ""
+    """User part of From (RFC 3261 §20.20); empty: `user`."""
+    display_name: str = ""
+    domain: str = ""
+    """Host of From; empty: the registrar's, or else our own address."""
+    auth_user: str = ""
+    """Of the digest; empty: `user`."""
+    password: str = field(default="", repr=False)
+    realm: str = "*"
+    """The only one that gets a digest; `*`: whoever asks."""
+    registrar: str = ""
+    """Host, or host:port, where to register before the first call; empty: nowhere."""
+    registers: bool = True
+    """Whether this endpoint does; of several processes of one account one is enough."""
+    expires_s: int = 300
+    outbound_proxy: str = ""
+    """Host, or host:port, by way of which every request goes (RFC 3261 §8.1.2)."""
+    transport: Transport = "udp"
+    headers: tuple[tuple[str, str], ...] = ()
+    """Name and value of what each INVITE has besides."""
+
+    @property
+    def from_user(self) -> str:
+        """User part of From."""
+        return self.caller_id or self.user
+
+    @property
+    def home(self) -> str:
+        """Host of From; empty: our own address."""
+        return self.domain or self.registrar.partition(":")[0]
+
+    @property
+    def registration(self) -> Registration | None:
+        """What is to be registered; None: nothing."""
+        if not self.registrar or not self.registers:
+            return None
+        return Registration(
+            registrar=self.registrar,
+            user=self.user,
+            password=self.password,
+            auth_user=self.auth_user,
+            realm=self.realm,
+            transport=self.transport,
+            expires_s=self.expires_s,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SipOptions:
     """One endpoint: its addresses, codecs, limits, and whom it listens to.
 
@@ -69,6 +121,9 @@ class SipOptions:
     allowed_peers: tuple[str, ...] = ()
     """Addresses or networks (CIDR) whose calls are taken; others get 403. Empty: everybody's."""
     registration: Registration | None = None
+    """Of who takes calls."""
+    account: SipAccount | None = None
+    """Of who places calls; None: they are anybody's."""
     user_agent: str = "callerside"
     stack_log_level: int = 2
     """PJSIP's own: 1 errors, 2 warnings, ... 5 every message."""
@@ -95,6 +150,13 @@ class SipOptions:
     def leg_rate_hz(self, codec: str) -> int:
         """Of the audio of a call that will have this codec."""
         return self.sample_rate_hz or (WIDE_HZ if codec == "G722" else NARROW_HZ)
+
+
+def transport_for(uri: str, account: SipAccount | None) -> Transport:
+    """Over which a call to `uri` goes: what it says (RFC 3261 §19.1.1), or else the account."""
+    if ";transport=" in uri.lower():
+        return "tcp" if ";transport=tcp" in uri.lower() else "udp"
+    return account.transport if account else "udp"
 
 
 SAMPLE_RATES_HZ = (8_000, 16_000, 24_000)

@@ -10,6 +10,7 @@ _SHORT = {
     "i": "call-id", "m": "contact", "f": "from", "t": "to", "c": "content-type", "v": "via",
     "l": "content-length", "r": "refer-to", "k": "supported",
 }  # fmt: skip
+_REALM = re.compile(r'realm="([^"]*)"', re.IGNORECASE)
 _FRAGMENT = re.compile(r"SIP/2\.0 (\d{3})")
 
 
@@ -82,6 +83,12 @@ class SipMessage:
     def description(self) -> str:
         """The session description in it; empty: none."""
         return self.body if "application/sdp" in self.header("content-type").lower() else ""
+
+    @property
+    def realms(self) -> set[str]:
+        """Of whoever asks for a digest in it (RFC 3261 §22)."""
+        asked = (self.header("www-authenticate"), self.header("proxy-authenticate"))
+        return set(_REALM.findall(" ".join(asked)))
 
     @property
     def fragment_status(self) -> int:

@@ -18,7 +18,7 @@ from callerside.yaml.source import OldKey, Path_, Place, Source, YamlError, pars
 
 OLDEST, NEWEST = 1, 2
 
-Kind = Literal["scenario", "settings", "script"]
+Kind = Literal["scenario", "settings", "script", "account"]
 """What a file is. A suite is a part of a scenario, and its keys stand where they stand there."""
 
 
@@ -180,7 +180,7 @@ def _setting(kind: Kind, where: Path_) -> Path_:
             return _setting(kind, (*str(where[1]).split("."), *where[3:]))
         case "scenario":
             return where[1:] if where[0] == "agent" else ()
-        case "script":
+        case "script" | "account":
             return ()
         case unknown:
             assert_never(unknown)

@@ -3,35 +3,30 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET  # only written, never parsed
 
-from callerside.reports.verdict.results import CallResult, RunInfo
+from callerside.reports.verdict.call_result import CallResult
+from callerside.reports.verdict.results import RunInfo
 
 _LAST_LINES = 20
 
 
 def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
     """One test suite, one test case a call (the dialect that Jenkins and GitLab read)."""
-    excused = {call.slug for call in calls if call.slug in info.excused}
-    errors = [call for call in calls if call.verdict == "error" and call.slug not in excused]
+    cases = [_case(call) for call in calls]
+    problem = _of_the_run(info, calls)
+    cases += [] if problem is None else [problem]
     suite = ET.Element(
         "testsuite",
         name=f"callerside.{info.lane}",
-        tests=str(len(calls) + bool(info.failure)),
-        failures=str(sum(call.verdict == "failed" for call in calls)),
-        errors=str(len(errors) + bool(info.failure)),
-        skipped=str(len(excused)),
+        tests=str(len(cases)),
+        failures=str(_count(cases, "failure")),
+        errors=str(_count(cases, "error")),
+        skipped=str(_count(cases, "skipped")),
         time=f"{sum(map(_seconds, calls)):.3f}",
         timestamp=info.started_at[:19],
     )
     properties = ET.SubElement(suite, "properties")
     ET.SubElement(properties, "property", name="harness_error", value=info.harness_error)
-    for call in calls:
-        suite.append(_case(call, excused=call.slug in excused))
-    if info.failure:
-        case = ET.SubElement(suite, "testcase", classname=f"callerside.{info.lane}", name="the run")
-        message = _printable(info.failure)
-        ET.SubElement(
-            case, "error", message=message.partition("\n")[0], type="error"
-        ).text = message
+    suite.extend(cases)
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
@@ -39,22 +34,46 @@ def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
     return text + b"\n"
 
 
-def _case(call: CallResult, *, excused: bool) -> ET.Element:
+def _count(cases: Sequence[ET.Element], what: str) -> int:
+    return sum(case.find(what) is not None for case in cases)
+
+
+def _of_the_run(info: RunInfo, calls: Sequence[CallResult]) -> ET.Element | None:
+    """A case for what no call of the run shows: it could not go on, or too little was measured."""
+    outcome = info.outcome(calls)
+    if not (info.failure or outcome.verdict == "not measured"):
+        return None
+    case = ET.Element("testcase", classname=f"callerside.{info.lane}", name="the run")
+    message = _printable("\n".join(outcome.why))
+    problem = ET.SubElement(case, "error", message=message.partition("\n")[0], type=outcome.verdict)
+    problem.text = message
+    return case
+
+
+def _case(call: CallResult) -> ET.Element:
     info = call.evidence.info
-    name = info.again or call.slug
     case = ET.Element(
-        "testcase", classname=f"callerside.{info.lane}", name=name, time=f"{_seconds(call):.3f}"
+        "testcase",
+        classname=f"callerside.{info.lane}",
+        name=call.slug,
+        time=f"{_seconds(call):.3f}",
     )
     properties = ET.SubElement(case, "properties")
+    parts = {"behaviour": call.behaviour.verdict, "timing": call.timing.verdict}
+    for name, value in {**parts, "verdict": call.verdict, "attempts": len(call.attempts)}.items():
+        ET.SubElement(properties, "property", name=name, value=str(value))
     for one in call.judged:
         suffix = f".turn{one.turn}" if one.turn is not None else ""
         suffix += f".{one.statistic}" if one.statistic else ""
         ET.SubElement(properties, "property", name=one.name + suffix, value=f"{one.value:.3f}")
-    if excused:
-        ET.SubElement(case, "skipped", message=_printable(call.detail))
+    detail = _printable(call.detail)
+    if call.known or call.verdict == "not measured":
+        ET.SubElement(case, "skipped", message=detail)
+    elif call.verdict == "flaky":  # as Surefire writes it, and Jenkins and GitLab read it
+        ET.SubElement(case, "flakyFailure", message=detail, type="flaky")
     elif call.verdict != "passed":
         kind = "failure" if call.verdict == "failed" else "error"
-        problem = ET.SubElement(case, kind, message=_printable(call.detail), type=kind)
+        problem = ET.SubElement(case, kind, message=detail, type=kind)
         problem.text = _printable("\n".join([call.detail, *info.log[-_LAST_LINES:]]))
     return case
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.compare import Change
-from callerside.reports.verdict.results import CallResult, RunInfo, summarise
+from callerside.reports.verdict.outcome import called, counted
+from callerside.reports.verdict.results import RunInfo, summarise
 from callerside.reports.verdict.summary import Summary
 
 _MOST_WRONG = 20
@@ -12,17 +14,21 @@ _MOST_WRONG = 20
 def markdown(info: RunInfo, calls: Sequence[CallResult]) -> str:
     """Verdict, what went wrong, and the budget over all calls."""
     wrong = [call for call in calls if call.verdict != "passed"]
-    excused = sum(call.slug in info.excused for call in wrong)
-    more = f"; {excused} not measured, and excused" if excused else ""
+    outcome = info.outcome(calls)
     lines = [
-        f"## callerside: {info.verdict(calls)}",
+        f"## callerside: {outcome.verdict}",
         "",
-        f"{len(calls) - len(wrong)} of {len(calls)} calls passed ({info.lane} lane){more}.",
+        f"{counted(calls)} ({info.lane} lane).",
         "",
     ]
+    if outcome.verdict == "not measured":
+        lines += [*(f"**Too little was measured**: {_cell(why)}" for why in outcome.why), ""]
     if info.failure:
         lines += [f"**The run could not go on**: {_cell(info.failure)}", ""]
-    lines += [f"- **{_cell(call.slug)}**: {_cell(call.detail)}" for call in wrong[:_MOST_WRONG]]
+    lines += [
+        f"- **{_cell(call.slug)}** ({called(call)}): {_cell(call.detail)}"
+        for call in wrong[:_MOST_WRONG]
+    ]
     if len(wrong) > _MOST_WRONG:
         lines.append(f"- and {len(wrong) - _MOST_WRONG} more")
     if wrong:

@@ -16,7 +16,8 @@ from callerside.reports.evidence import (
 from callerside.reports.formats.write import CALLS, write_run
 from callerside.reports.verdict.baselines import StoredError, load_results
 from callerside.reports.verdict.calibration import from_data
-from callerside.reports.verdict.results import RESULTS, CallResult, RunInfo
+from callerside.reports.verdict.call_result import CallResult
+from callerside.reports.verdict.results import RESULTS, RunInfo
 from callerside.timelines import read_timeline
 
 
@@ -72,9 +73,6 @@ def rebuild(
 
 def _calls_of(directory: Path) -> list[Path]:
     """The calls of a run, as its results list them; all there are, where there are no results.
-
-    A call that was played again, because the machine stood still, has directories for the attempts
-    that do not count as well.
 
     Raises:
         StoredError: evidence that the results name is gone; a report without it would be another.

@@ -11,16 +11,9 @@ from callerside.reports.formats.junit import junit
 from callerside.reports.formats.markdown import markdown
 from callerside.reports.pages import html
 from callerside.reports.verdict.baselines import load_results, previous_run
+from callerside.reports.verdict.call_result import CallResult, judge_call, judge_together
 from callerside.reports.verdict.compare import compare, notes
-from callerside.reports.verdict.results import (
-    RESULTS,
-    CallResult,
-    RunInfo,
-    judge_call,
-    judge_together,
-    results,
-    to_json,
-)
+from callerside.reports.verdict.results import RESULTS, RunInfo, results, to_json
 
 CALLS = "calls"
 
@@ -69,6 +62,8 @@ def write_judged(
         if not (directory / TIMELINE).exists():
             save_evidence(call.evidence, directory)
         write_page(directory, info, call)
+        for attempt in call.earlier:
+            write_page(directory / attempt.folder, info, attempt, counts=False)
     data = results(info, judged)
     index = html.index_page(info, judged, _changes(out_dir, data, against))
     write_atomically(out_dir / "index.html", index.encode())
@@ -78,11 +73,14 @@ def write_judged(
     return data
 
 
-def write_page(directory: Path, info: RunInfo, call: CallResult) -> None:
-    """Write the page of a call into its directory; an outline is read from there again."""
+def write_page(directory: Path, info: RunInfo, call: CallResult, *, counts: bool = True) -> None:
+    """Write the page of an attempt into its directory; an outline is read from there again.
+
+    `counts`: whether it is the call's last attempt, whose directory is the call's own.
+    """
     if call.evidence.outlined:
         call = replace(call, evidence=load_evidence(directory))
-    write_atomically(directory / "call.html", html.call_page(info, call).encode())
+    write_atomically(directory / "call.html", html.call_page(info, call, counts=counts).encode())
 
 
 def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:

@@ -9,7 +9,7 @@ from callerside.reports.metrics.registry import METRICS, MarkName
 from callerside.reports.metrics.turns import Turn
 from callerside.reports.pages.axis import Axis, Span
 from callerside.reports.verdict.budget import Judged
-from callerside.reports.verdict.results import CallResult
+from callerside.reports.verdict.call_result import CallResult
 
 _LABEL = 14.0  # percent of the axis: room for a bar's label
 

@@ -17,7 +17,7 @@ from callerside.reports.pages.turn_waterfall import TurnView, turn_view
 from callerside.reports.pages.waveform import EmbeddedAudio, embedded_audio, waveform
 from callerside.reports.sound.facts import Party, parties
 from callerside.reports.sound.moments import moments
-from callerside.reports.verdict.results import CallResult
+from callerside.reports.verdict.call_result import CallResult
 
 _MOST_MOMENTS = 100
 _MOST_EDGES = 500  # of an hour's call there are thousands, and a page has room for its waveform

@@ -12,9 +12,11 @@ from callerside.reports.pages.axis import Span
 from callerside.reports.pages.call_view import view_of
 from callerside.reports.sound.moments import Moment, moments
 from callerside.reports.verdict.budget import Judged
+from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.capacity import PARTIES, CapacityResult, charts
 from callerside.reports.verdict.compare import Change
-from callerside.reports.verdict.results import CallResult, RunInfo, summarise
+from callerside.reports.verdict.outcome import called, counted
+from callerside.reports.verdict.results import RunInfo, summarise
 
 _PAGES = Environment(
     loader=PackageLoader("callerside.reports.pages"),
@@ -24,6 +26,7 @@ _PAGES = Environment(
     lstrip_blocks=True,
 )
 _SPARK_WIDTH = 1000
+_UP = "../"
 _WORST = 20
 _STEP = re.compile(r"\bstep (\d+): ")
 
@@ -33,6 +36,7 @@ class Row:
     """A call in the table of calls."""
 
     call: CallResult
+    verdict: str
     spark: list[Span]
     spark_label: str
     turn_p95: float | None
@@ -72,18 +76,17 @@ class Changes:
 def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | None = None) -> str:
     """The page of a run."""
     wrong = [call for call in calls if call.verdict != "passed"]
-    excused = sum(call.slug in info.excused for call in wrong)
     return _PAGES.get_template("index.html").render(
         info=info,
         calls=calls,
         wrong=wrong,
         rows=[_row(call) for call in calls],
         summary=summarise(calls),
-        overall=info.verdict(calls),
+        outcome=info.outcome(calls),
         worst=_worst(calls),
         headline=f"{_count(len(calls))}, held to no limit"
         if calls and not wrong and not _is_held(calls)
-        else _headline(len(calls), len(wrong) - excused, excused, ended_early=bool(info.failure)),
+        else _headline(calls, ended_early=bool(info.failure)),
         changes=changes,
     )
 
@@ -99,12 +102,17 @@ def _worst(calls: Sequence[CallResult]) -> list[tuple[CallResult, Moment, float]
     return sorted(found, key=lambda one: -one[1].badness)[:_WORST]
 
 
-def call_page(info: RunInfo, call: CallResult) -> str:
-    """The page of a call; of the run, only its beginning, lane and calibration are shown."""
+def call_page(info: RunInfo, call: CallResult, *, counts: bool = True) -> str:
+    """The page of a call; of the run, only its beginning, lane and calibration are shown.
+
+    `counts`: whether this attempt is the one that does; the page of an earlier one lies deeper.
+    """
     view = view_of(call)
     return _PAGES.get_template("call.html").render(
         info=info,
         call=call,
+        home=_UP * (2 if counts else 3),
+        earlier=[one.folder for one in call.earlier],
         problem=_problem(call),
         view=view,
         hints=_hints(call),
@@ -118,7 +126,7 @@ def knee_page(knee: CapacityResult) -> str:
 
 def _problem(call: CallResult) -> str:
     """One sentence for a call that did not pass; its numbers follow it as hints."""
-    if call.evidence.info.verdict != "passed":
+    if call.timing.verdict != "failed" or call.behaviour.verdict != "passed":
         return call.detail or "It went wrong, and nobody said how."
     count = sum(one.verdict == "failed" for one in call.judged)
     return f"{count} number{'s are' if count != 1 else ' is'} beyond the limit."
@@ -131,17 +139,14 @@ def _is_held(calls: Sequence[CallResult]) -> bool:
     )
 
 
-def _headline(calls: int, wrong: int, excused: int, *, ended_early: bool) -> str:
+def _headline(calls: Sequence[CallResult], *, ended_early: bool) -> str:
     if not calls:
         return "No call was made"
-    what = _count(calls)
-    more = f"; {excused} not measured, and excused" if excused else ""
+    what = _count(len(calls))
+    told = counted(calls)
     if ended_early:
-        bad = f", {wrong} went wrong" if wrong else ""
-        return f"The run could not go on after {what}{bad}{more}"
-    if wrong:
-        return f"{wrong} of {what} went wrong{more}"
-    return f"{what}, all {'others ' if excused else ''}as they should be{more}"
+        return f"The run could not go on after {what}: {told}"
+    return f"{what}: {told}"
 
 
 def _count(calls: int) -> str:
@@ -157,6 +162,7 @@ def _row(call: CallResult) -> Row:
     audible = call.measured.audible
     return Row(
         call=call,
+        verdict=called(call),
         spark=_spark(audible),
         spark_label=f"{len(audible.mouth)} stretches of caller, {len(audible.ear)} of agent",
         turn_p95=_p95(call, "turn_ms"),

@@ -9,7 +9,7 @@ from callerside.reports.evidence import EAR, MOUTH
 from callerside.reports.hearing.active_level import active_level_dbfs
 from callerside.reports.hearing.keys import Key, keys
 from callerside.reports.metrics.audible import Sound, spoken
-from callerside.reports.verdict.results import CallResult
+from callerside.reports.verdict.call_result import CallResult
 
 _HOP_MS = 20
 _QUIET_PERCENT = 10.0

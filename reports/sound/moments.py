@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from callerside.reports.metrics.audible import NS_PER_MS, Sound, spoken
-from callerside.reports.verdict.results import CallResult
+from callerside.reports.verdict.call_result import CallResult
 
 _GRANTED_MS = {
     "a late answer": 1000.0,

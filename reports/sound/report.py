@@ -15,13 +15,13 @@ from callerside.reports.metrics.registry import METRICS
 from callerside.reports.sound import channels as of_channels
 from callerside.reports.sound.files import Recorded, SoundFileError, ToRead, read
 from callerside.reports.verdict.budget import BudgetError, parse_limits
-from callerside.reports.verdict.results import (
+from callerside.reports.verdict.call_result import (
     CallResult,
-    RunInfo,
     judge_call,
     judge_together,
     unmeasured_call,
 )
+from callerside.reports.verdict.results import RunInfo
 
 NAME = "recordings"
 """All recordings of a report are calls of one name, so that limits of percentiles are for all."""
@@ -95,17 +95,7 @@ def _result(
     except SoundFileError as error:
         broken = info.model_copy(update={"verdict": "error", "detail": str(error)})
         return unmeasured_call(broken), False
-    return _held(judge_call(evidence_of(recorded, info, caller))), True
-
-
-def _held(call: CallResult) -> CallResult:
-    """The same, unless it has limits that nothing in it can be held to: then it is not measured."""
-    bare = call.evidence.info.recording
-    unfit = bare.unfit if bare is not None else {}
-    reasons = [f"{name}: {unfit[name]}" for name in call.evidence.info.limits if name in unfit]
-    if not reasons or call.verdict != "passed":
-        return call
-    return replace(call, verdict="error", detail="not measured: " + "; ".join(reasons))
+    return judge_call(evidence_of(recorded, info, caller)), True
 
 
 def evidence_of(recorded: Recorded, info: CallInfo, caller: str | None = None) -> CallEvidence:

@@ -6,8 +6,11 @@ __all__ = [
     "budget_file",
     "calibration",
     "calibration_file",
+    "call_result",
     "capacity",
     "compare",
+    "machine",
+    "outcome",
     "results",
     "summary",
 ]

@@ -47,7 +47,6 @@ class _Calibration(BaseModel):
 class _Run(BaseModel):
     lane: str = "sip"
     calibration: _Calibration | None = None
-    excused: list[str] = []
 
 
 class _Results(BaseModel):

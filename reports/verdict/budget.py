@@ -26,7 +26,10 @@ from callerside.reports.metrics.measurement import ErrorBound, Held, Measurement
 from callerside.reports.metrics.registry import METRICS, Metric
 from callerside.reports.verdict.calibration import Calibration
 
-Verdict = Literal["passed", "failed", "unlimited"]
+Verdict = Literal["passed", "failed", "not measured", "unlimited"]
+Reason = Literal["machine", "undecided"]
+"""Why a value is none: the machine took more of it than it is beyond its limit; or the limit lies
+within the error bound of the value."""
 
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
@@ -75,7 +78,14 @@ class Judged:
     own_ms: float | None = None
     variant: str | None = None
     """Which kind of the metric this is, as `cached`."""
+    reason: Reason | None = None
+    """Why it is not measured."""
     detail: str = ""
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the value says something of the agent: not where the machine had its part."""
+        return self.reason != "machine"
 
     @property
     def held(self) -> Held | None:
@@ -162,7 +172,7 @@ def judge_percentiles(judged: Iterable[Judged], limits: Limits) -> list[Judged]:
     """
     by_name: dict[str, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.statistic is None:
+        if one.statistic is None and one.is_value:
             by_name[one.name].append(one)
     percentiles = []
     for name, limit in limits.items():
@@ -189,11 +199,11 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         if bound is not None and one.own_bound is not None:
             bound = bound + one.own_bound
     nearer, margin = _nearer_limit(one.value, limit.low, high)
-    return Judged(
+    judged = Judged(
         name=one.name,
         value=one.value,
         unit=METRICS[one.name].unit,
-        verdict=_verdict(margin),
+        verdict="unlimited",
         turn=one.turn,
         limit=nearer,
         low=limit.low,
@@ -204,6 +214,7 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         variant=one.variant,
         detail=one.detail or (one.variant or ""),
     )
+    return _decided(judged)
 
 
 def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:
@@ -218,7 +229,7 @@ def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> 
                 name=name,
                 value=value,
                 unit=found[0].unit,
-                verdict=_verdict(margin),
+                verdict="unlimited",
                 limit=most,
                 low=most if floor else None,
                 high=None if floor else most,
@@ -228,13 +239,20 @@ def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> 
                 detail=f"of {len(found)} value{'' if len(found) == 1 else 's'}{of_what}",
             )
         )
-    return judged
+    return [_decided(one) for one in judged]
 
 
-def _verdict(margin: float | None) -> Verdict:
-    if margin is None:
-        return "unlimited"
-    return "passed" if margin >= 0 else "failed"
+def _decided(one: Judged) -> Judged:
+    """With the verdict that the value and its error bound allow."""
+    match one.held:
+        case None:
+            return one
+        case "within":
+            return replace(one, verdict="passed")
+        case "over":
+            return replace(one, verdict="failed")
+        case "undecided":
+            return replace(one, verdict="not measured", reason="undecided")
 
 
 def _bound_of_percentile(found: list[Judged], value: float, percent: float) -> ErrorBound | None:

@@ -15,7 +15,7 @@ from callerside.reports.metrics.machine_stalls import stall_intervals
 from callerside.reports.metrics.turn_path import LATENCY_PATH
 from callerside.reports.pages.line_chart import Chart, Series, line_chart
 from callerside.reports.verdict.budget import default_limits
-from callerside.reports.verdict.results import CallResult
+from callerside.reports.verdict.call_result import CallResult
 
 VERSION = 2
 HARNESS_LAG_MS = 20.0

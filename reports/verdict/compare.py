@@ -126,11 +126,12 @@ def notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def _fates(results: Mapping[str, Any]) -> dict[str, bool]:
-    """Every scenario, and whether all of its calls passed."""
+    """Every scenario, and whether none of its calls went wrong."""
     fates: dict[str, bool] = {}
     for scenario in results["scenarios"]:
         name = scenario["name"]
-        fates[name] = fates.get(name, True) and scenario.get("verdict") == "passed"
+        went_wrong = scenario.get("verdict") in ("failed", "error")
+        fates[name] = fates.get(name, True) and not went_wrong
     return fates
 
 
@@ -138,7 +139,7 @@ def _values(results: Mapping[str, Any]) -> dict[str, Values]:
     found: dict[str, Values] = defaultdict(lambda: defaultdict(list))
     for scenario in results["scenarios"]:
         for metric in scenario["metrics"]:
-            if "statistic" not in metric:
+            if "statistic" not in metric and metric.get("reason") != "machine":
                 cell = scenario["name"], metric["turn"]
                 found[metric["name"]][cell].append(float(metric["value"]))
     return found

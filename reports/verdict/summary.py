@@ -58,7 +58,7 @@ def summary_of(judged: Iterable[Judged]) -> list[Summary]:
     """Every metric, in the order of the budget; limits of percentiles are another matter."""
     by_name: dict[str, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.statistic is None:
+        if one.statistic is None and one.is_value:
             by_name[one.name].append(one)
     return [_summary(name, by_name[name]) for name in METRICS if name in by_name]
 

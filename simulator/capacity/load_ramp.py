@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.capacity import CapacityResult, Load, Step, limit_ms, step_of
-from callerside.reports.verdict.results import CallResult
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall

@@ -9,7 +9,16 @@ from importlib.metadata import version
 from callerside.files import begin_in_utf8
 from callerside.reports import cli as reports_cli
 from callerside.reports.verdict.budget import BudgetError
-from callerside.simulator.cli import authoring, calibrate, capacity, fuzz, migrate, run
+from callerside.simulator.cli import (
+    authoring,
+    calibrate,
+    capacity,
+    demo,
+    doctor,
+    fuzz,
+    migrate,
+    run,
+)
 from callerside.simulator.cli.common import Parser
 from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
 from callerside.simulator.scenario.loader import ScenarioError
@@ -54,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     reports_cli.add_commands(commands)
     calibrate.add_command(commands)
     capacity.add_command(commands)
+    demo.add_command(commands)
+    doctor.add_command(commands)
     return callerside
 
 

@@ -21,6 +21,7 @@ from callerside.atomic_files import write_atomically
 from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Script
 from callerside.simulator.cli.common import Commands
+from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.scenario.loader import ScenarioError
 from callerside.simulator.scenario.loader import load_file as load_scenario
 from callerside.simulator.scenario.suite import SHARED_KEYS, SUITE_FILE, SuiteError, load_suite
@@ -129,6 +130,8 @@ def _use(path: Path, kind: Kind) -> None:
             load_scenario(path)
         case "script":
             load_script(path)
+        case "account":
+            load_account(path, {})
         case unknown:
             assert_never(unknown)
 

@@ -11,17 +11,22 @@ import sys
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from rich.console import Console
 
 from callerside.agent.telephony.engine import CHOICES
+from callerside.agent.telephony.options import SipAccount
 from callerside.reports.formats.write import write_judged
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
-from callerside.reports.verdict.results import CallResult, RunInfo
+from callerside.reports.verdict.call_result import CallResult
+from callerside.reports.verdict.outcome import Outcome, called, counted
+from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.cli.common import Commands, add_choice, positive
 from callerside.simulator.lanes.planned_call import Lane
+from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
+from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import without_evidence
 from callerside.simulator.runner.expectations_after import unseen
@@ -37,9 +42,6 @@ _NOT_SHOWN = {"agent", "realtime", "after"}
 """Sections of a scenario that an agent which is not ours never gets."""
 
 SUMMARY_COLUMNS = ("greeting_ms", "turn_ms", "agent_overhead_ms", "barge_in_stop_ms")
-
-
-_EXCUSE_MACHINE = "CALLERSIDE_EXCUSE_MACHINE"
 
 
 def add_command(commands: Commands) -> None:
@@ -83,18 +85,22 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--agent",
         metavar="URI",
-        type=_sip_uri,
+        type=sip_uri,
         help="dial this agent (sip:number@host) instead of starting one; what only our own agent "
         "and server could report is then not measured",
     )
     parser.add_argument(
-        "--excuse-machine",
+        "--account",
+        type=Path,
+        metavar="FILE",
+        help="the caller's own SIP account at whoever runs that agent (docs/your-agent.md); its "
+        f"password is only ever read from {PASSWORD}",
+    )
+    parser.add_argument(
+        "--strict",
         action="store_true",
-        default=os.environ.get(_EXCUSE_MACHINE) == "1",
-        help="for machines that are shared: calls whose times could not be measured because the "
-        "machine stood still are reported, and do not decide the exit code (a quarter of them at "
-        "most); what goes otherwise than scripted is a failure all the same; "
-        f"{_EXCUSE_MACHINE}=1 does the same",
+        help="exit with 1 also where a call went wrong and was right when it was placed once more "
+        "(flaky), and with 2 where any call could not be measured",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
     parser.add_argument("--open", action="store_true", help="open the report in a browser")
@@ -102,7 +108,7 @@ def add_command(commands: Commands) -> None:
     parser.set_defaults(command=_run)
 
 
-def _sip_uri(text: str) -> str:
+def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
     if not _SIP_URI.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r}: expected sip:number@host, or host:port")
@@ -114,6 +120,7 @@ def _run(given: argparse.Namespace) -> int:
         raise RunError("--agent is called over SIP: it needs --lane sip")
     if given.lane != "sip" and (given.engine != "auto" or given.caller_engine):
         raise RunError("engines are for SIP: --engine and --caller-engine need --lane sip")
+    account = _account(given)
     in_log = not sys.stdout.isatty()
     console = Console(
         highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
@@ -126,34 +133,56 @@ def _run(given: argparse.Namespace) -> int:
         repeat=given.repeat,
         jobs=given.jobs,
         out=given.out,
-        excuse_machine=given.excuse_machine,
+        strict=given.strict,
         engine=given.engine,
         caller_engine=given.caller_engine,
         agent_uri=given.agent,
+        account=account,
     )
     done = asyncio.run(run(options, console))
     command = " ".join(["callerside", *sys.argv[1:]])
     # A name of bytes that are no text cannot be written down as it is.
     command = command.encode(errors="backslashreplace").decode()
-    written = write_report(done, options, command)
+    report = write_report(done, options, command)
     if given.json:
-        print(json.dumps(written, indent=2))
+        print(json.dumps(report.data, indent=2))
         if done.failure:
             print(f"The run could not go on: {done.failure}", file=sys.stderr)
-    _show(console, done, options)
+    show(console, done, options, report)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
-    return done.exit_code
+    return report.outcome.exit_code
 
 
-def write_report(done: Run, options: RunOptions, command: str) -> dict[str, Any]:
-    """Write all pages of a run, point `latest` at it, and answer with what `results.json` holds."""
+def _account(given: argparse.Namespace) -> SipAccount | None:
+    """As whom to call an agent that runs elsewhere."""
+    if not given.agent:
+        if given.account:
+            raise RunError("--account is for an agent that runs elsewhere: it needs --agent")
+        return None
+    try:
+        return load_account(given.account, os.environ)
+    except AccountError as error:
+        raise RunError(str(error)) from None
+
+
+class Report(NamedTuple):
+    """What was written about a run."""
+
+    calls: list[CallResult]
+    outcome: Outcome
+    data: dict[str, Any]
+    """What `results.json` holds."""
+
+
+def write_report(done: Run, options: RunOptions, command: str) -> Report:
+    """Write all pages of a run, and point `latest` at it."""
     info = _run_info(done, options, command)
     judged = [call.result or without_evidence(call, options.lane) for call in done.calls]
     written = {call.result.slug for call in done.calls if call.result and call.has_page}
     data = write_judged(done.directory, info, judged, written=written)
     point_latest_at(done.directory)
-    return data
+    return Report(judged, info.outcome(judged), data)
 
 
 def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
@@ -166,7 +195,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
         concurrency=options.jobs,
         duration_s=done.duration_s,
         failure=done.failure or "",
-        excused=done.excused,
+        strict=options.strict,
         calibration=kept() if options.lane == "sip" else None,
         environment={
             "python": platform.python_version(),
@@ -176,14 +205,11 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
     )
 
 
-def _show(console: Console, done: Run, options: RunOptions) -> None:
+def show(console: Console, done: Run, options: RunOptions, report: Report) -> None:
+    """Print a row for each call, and what all of them come to."""
     rows = [
-        (
-            call.planned.name,
-            call.verdict,
-            [_worst(call.result, name) for name in SUMMARY_COLUMNS],
-        )
-        for call in done.calls
+        (call.slug, called(call), [_worst(call, name) for name in SUMMARY_COLUMNS])
+        for call in report.calls
     ]
     console.print()
     console.print(summary_table(rows, SUMMARY_COLUMNS))
@@ -194,11 +220,11 @@ def _show(console: Console, done: Run, options: RunOptions) -> None:
         console.print(f"The run could not go on: {done.failure}", style="bold red")
     if options.agent_uri:
         console.print("\n".join(_not_known(done, options.agent_uri)))
-    counts = {v: sum(c.verdict == v for c in done.calls) for v in ("passed", "failed", "error")}
-    text = ", ".join(f"{n} {v}" for v, n in counts.items() if n or v == "passed")
-    if excused := len(done.calls) - len(done.counted):
-        text += f" ({excused} not measured, which is this machine's fault and excused)"
-    console.print(f"{text}   {done.directory.parent / 'latest' / 'index.html'}")
+    if report.outcome.verdict == "not measured":
+        for why in report.outcome.why:
+            console.print(f"Too little was measured: {why}", style="bold yellow", markup=False)
+    index = done.directory.parent / "latest" / "index.html"
+    console.print(f"{counted(report.calls)}   {index}")
 
 
 def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
@@ -213,8 +239,8 @@ def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
             yield f"  {name}: not checked, or without effect: {', '.join(unchecked)}"
 
 
-def _worst(result: CallResult | None, name: str) -> str:
-    values = [one.value for one in result.judged if one.name == name] if result else []
+def _worst(call: CallResult, name: str) -> str:
+    values = [one.value for one in call.judged if one.name == name]
     return f"{max(values):.0f}" if values else ""
 
 

@@ -17,21 +17,24 @@ class PlannedCall:
     """One call of a run."""
 
     name: str
-    """Unique in the run; fit for a SIP user, a URL's path and a file's name."""
+    """Unique in the run, whatever is attempted; fit for a URL's path and a file's name."""
     scenario: Scenario
     seed: int
     greeting_cache: str
     """The call whose greeting cache this one uses: its own, or that of the one it comes after."""
     after: str | None = None
     """The call that must be over before this one starts."""
-    again: str | None = None
-    """The call at which this is a further attempt."""
-    alone: bool = False
-    """The last attempt: no other call goes on meanwhile."""
+    attempt: int = 1
+    """2: it is placed once more, while no other call goes on."""
     together: str = ""
     """Calls with the same word here are callers of one scenario, who call at once."""
     start_delay_ms: float = 0
     """How much later than its turn it starts: many callers come one after another."""
+
+    @property
+    def address(self) -> str:
+        """What agent and server know the attempt by; no scenario can be called so, for its dot."""
+        return self.name if self.attempt == 1 else f"{self.name}.{self.attempt}"
 
 
 @dataclass(frozen=True, kw_only=True)

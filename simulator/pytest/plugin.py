@@ -52,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--callerside-out", type=Path, default=Path("out"), metavar="DIR", help="default: out"
     )
+    group.addoption(
+        "--callerside-strict",
+        action="store_true",
+        help="fail also what is flaky or was not measured",
+    )
 
 
 def _positive(text: str) -> int:
@@ -78,14 +83,22 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioF
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Leave no process behind, and write the report."""
     player = session.config.stash.get(_PLAYER, None)
-    if player is not None:
-        player.close()
+    if player is None:
+        return
+    player.close()
+    outcome = player.outcome
+    too_little = outcome is not None and outcome.verdict == "not measured"
+    if outcome is not None and too_little and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = outcome.exit_code
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say where the report is."""
     player = config.stash.get(_PLAYER, None)
     if player is not None and player.report is not None:
+        if player.outcome is not None and player.outcome.verdict == "not measured":
+            for why in player.outcome.why:
+                terminalreporter.write_line(f"too little was measured: {why}", yellow=True)
         terminalreporter.write_line(f"callerside report: {player.report}")
 
 
@@ -128,14 +141,24 @@ class ScenarioItem(pytest.Item):
         self.user_properties += list(_properties(calls, player))
         pages = "\n".join(str(player.page(call)) for call in calls)
         self.add_report_section("call", "report", pages)
-        wrong = [call for call in calls if call.verdict != "passed"]
-        if wrong:
-            raise ScenarioFailedError(
-                "\n".join(
-                    f"{call.planned.name}: {call.sentence}\n  see {player.page(call)}"
-                    for call in wrong
-                )
+        strict = self.config.getoption("--callerside-strict")
+        wrong = ("failed", "error", *(("flaky", "not measured") if strict else ()))
+        for verdicts, tell in (
+            (wrong, _fail),
+            (("not measured",), pytest.skip),
+            (("known failure",), pytest.xfail),
+            (("flaky",), self._warn_of),
+        ):
+            told = "\n".join(
+                f"{call.planned.name}: {call.sentence}\n  see {player.page(call)}"
+                for call in calls
+                if call.called in verdicts
             )
+            if told:
+                tell(told)
+
+    def _warn_of(self, told: str) -> None:
+        self.warn(pytest.PytestWarning(f"flaky: {told}"))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
         """The sentence alone; where it happened in our code says nothing."""
@@ -148,6 +171,10 @@ class ScenarioItem(pytest.Item):
     def reportinfo(self) -> tuple[Path, int, str]:
         """The file, its first line, and the name."""
         return self.path, 0, f"scenario {self.name}"
+
+
+def _fail(told: str) -> None:
+    raise ScenarioFailedError(told)
 
 
 def _player(session: pytest.Session) -> "Player":
@@ -163,6 +190,7 @@ def _player(session: pytest.Session) -> "Player":
             seed=option("--callerside-seed"),
             jobs=option("--callerside-jobs"),
             out=option("--callerside-out"),
+            strict=option("--callerside-strict"),
         )
     return stash[_PLAYER]
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from callerside.reports.formats.write import call_directory
+from callerside.reports.verdict.outcome import Outcome
 from callerside.simulator.cli.run import write_report
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
@@ -38,16 +39,28 @@ class Player:
         seed: of everything random.
         jobs: calls at once, where the lane allows it; None: as many as this machine can carry.
         out: where reports go.
+        strict: see `RunOptions`.
 
     Raises:
         PlayerError: the scenarios cannot be played together.
     """
 
     def __init__(
-        self, scenarios: Sequence[Scenario], *, lane: Lane, seed: int, jobs: int | None, out: Path
+        self,
+        scenarios: Sequence[Scenario],
+        *,
+        lane: Lane,
+        seed: int,
+        jobs: int | None,
+        out: Path,
+        strict: bool = False,
     ) -> None:
         self.report: Path | None = None
-        self._options = RunOptions(lane=lane, seed=seed, jobs=jobs or calls_at_once(), out=out)
+        self.outcome: Outcome | None = None
+        """What the calls come to, when the run is over."""
+        self._options = RunOptions(
+            lane=lane, seed=seed, jobs=jobs or calls_at_once(), out=out, strict=strict
+        )
         if clashing := "\n".join(loader.clashes(scenarios)):
             raise PlayerError(clashing)
         try:
@@ -87,8 +100,9 @@ class Player:
             self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join(_CLOSE_LIMIT_S)
         if self._run.calls:
-            write_report(self._run, self._options, "pytest")
+            report = write_report(self._run, self._options, "pytest")
             self.report = self._run.directory / "index.html"
+            self.outcome = report.outcome
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -116,9 +130,7 @@ class Player:
                 future.set_exception(PlayerError(reason))
 
     def _resolve(self, name: str) -> None:
-        call = next(
-            call for call in self._run.calls if name in (call.planned.name, call.planned.again)
-        )
+        call = next(call for call in self._run.calls if name == call.planned.name)
         self._done[name].set_result(call)
 
 

@@ -6,6 +6,7 @@ what the scenario expects of other parties' marks is looked up here, when all ma
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 from callerside.atomic_files import write_atomically
@@ -13,22 +14,25 @@ from callerside.reports.evidence import (
     INFO,
     CallInfo,
     EvidenceError,
-    Verdict,
+    KnownFailure,
     load_evidence,
 )
 from callerside.reports.formats.write import write_page
 from callerside.reports.verdict.budget import BudgetError
 from callerside.reports.verdict.calibration_file import kept
-from callerside.reports.verdict.results import (
+from callerside.reports.verdict.call_result import (
     CallResult,
-    RunInfo,
+    CallVerdict,
     judge_call,
     under_info,
     unmeasured_call,
 )
+from callerside.reports.verdict.outcome import called
+from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.expectations_after import check
-from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.runner.yields import should_yield
+from callerside.simulator.scenario import model as scenario_model
 from callerside.timelines import TimelineError
 
 _log = logging.getLogger(__name__)
@@ -39,14 +43,21 @@ class Evaluated:
     """A call that was played, measured and judged; `result` is None where nothing can be read."""
 
     planned: PlannedCall
-    verdict: Verdict
     sentence: str
     took_s: float
     result: CallResult | None
     has_page: bool = False
     """Whether its page is written, as it is now."""
-    unmeasured: bool = False
-    """An error because the machine stood still: nothing else is said about the call."""
+
+    @property
+    def verdict(self) -> CallVerdict:
+        """That of the call."""
+        return self.result.verdict if self.result else "error"
+
+    @property
+    def called(self) -> str:
+        """The same in words: what is known to fail is told as such."""
+        return called(self.result) if self.result else "error"
 
 
 def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> Evaluated:
@@ -63,8 +74,6 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         evidence = load_evidence(played.directory)
         complaints = check(played.planned.scenario, evidence.marks, ours=played.ours)
         result = judge_call(evidence, kept() if lane == "sip" else None)
-        if played.ours:
-            complaints += _not_measured(played.planned.scenario, result)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))
             info = call_info(played, lane)
@@ -80,14 +89,12 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         detail = f"{detail}; {played.detail}" if played.detail else detail
         return Evaluated(
             planned=played.planned,
-            verdict="error",
             sentence=detail,
             took_s=played.took_s,
             result=None,
         )
     return Evaluated(
         planned=played.planned,
-        verdict=result.verdict,
         sentence=result.detail,
         took_s=played.took_s,
         result=result,
@@ -95,19 +102,11 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
     )
 
 
-def _not_measured(scenario: Scenario, result: CallResult) -> list[str]:
-    """The limits of a scenario's own that nothing was held to: it would pass whatever they are.
-
-    Not on a bad network: what is to be measured may be lost there, as a beep that is cut to pieces.
-    """
-    if scenario.network is not None:
-        return []
-    measured = {one.name for one in result.judged}
-    return [
-        f"budget: {name} has a limit, and nothing to measure it by has happened"
-        for name in scenario.own_limits
-        if name not in measured
-    ]
+def _known(known: scenario_model.KnownFailure | None) -> KnownFailure | None:
+    if known is None:
+        return None
+    over = date.today() > known.until  # noqa: DTZ011 - a day is where the user is
+    return KnownFailure(reason=known.reason, until=known.until, over=over)
 
 
 def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
@@ -115,7 +114,6 @@ def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
     info = CallInfo(
         name=call.planned.scenario.name,
         stage=call.planned.name,
-        again=call.planned.again or "",
         lane=lane,
         about=call.planned.scenario.about,
         verdict="error",
@@ -132,12 +130,16 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
     return CallInfo(
         name=scenario.name,
         stage=played.planned.name,
-        again=played.planned.again or "",
+        attempt=played.planned.attempt,
         lane=lane,
         about=scenario.about,
         verdict=played.verdict,
         detail=detail,
         limits=scenario.budget,
+        # On a bad network what is to be measured may be lost, as a beep that is cut to pieces.
+        own_limits=scenario.own_limits if played.ours and scenario.network is None else [],
+        should_yield=should_yield(scenario, ours=played.ours),
+        known_failure=_known(scenario.known_failure),
         connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
         seed=played.planned.seed,
         log=[line.strip() for line in log],

@@ -127,12 +127,12 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
             continue
         if not (ours or _is_seen(step.expect)):
             continue
-        begun_ns = _step_ns("step_started", number, marks)
+        begun_ns = step_ns("step_started", number, marks)
         if begun_ns is None:
             continue  # the call was over before: the caller has said why
-        moment_ns = _step_ns("step_ended", number, marks)  # that of its `when`: it does not wait
+        moment_ns = step_ns("step_ended", number, marks)  # that of its `when`: it does not wait
         limit_ms = step.within if step.within is not None else scenario.caller.patience
-        since_ns = _last_turn_ns(begun_ns, marks)
+        since_ns = last_turn_ns(begun_ns, marks)
         until_ns = (moment_ns or begun_ns) + ms_to_ns(limit_ms)
         window = [mark for mark in marks if since_ns <= mark.at_ns <= until_ns]
         if not occurrences(step.expect, window):
@@ -266,12 +266,13 @@ def _named(marks: Iterable[Mark], name: str, source: str) -> list[Mark]:
     return [mark for mark in marks if mark.name == name and mark.source == source]
 
 
-def _step_ns(name: str, number: int, marks: Iterable[Mark]) -> int | None:
+def step_ns(name: str, number: int, marks: Iterable[Mark]) -> int | None:
+    """When a step began (`step_started`) or ended (`step_ended`), if it did."""
     steps = (m for m in marks if m.name == name and m.fields.get("step") == number)
     return next((mark.at_ns for mark in steps), None)
 
 
-def _last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
+def last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
     """When the caller began to speak last, or pressed keys; from the beginning if it never did."""
     turns = [
         mark.at_ns

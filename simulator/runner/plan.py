@@ -5,14 +5,11 @@ says which must wait for which: a scenario that comes `after` another uses the g
 other's call has left in the cache.
 """
 
-import re
 from collections.abc import Sequence
 
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.scenario.model import Scenario
 from callerside.yaml.errors import nearest
-
-_AGAIN = re.compile(r"(.+)-again\d+")
 
 
 class PlanError(ValueError):
@@ -59,16 +56,7 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
                     * (caller - 1)
                     / max(1, scenario.callers.count - 1),
                 )
-    for name, planned in planned_calls.items():
-        again = _AGAIN.fullmatch(name)
-        if again and again[1] in planned_calls:
-            raise PlanError(_clash(name, planned.scenario, planned_calls[again[1]].scenario))
     return list(planned_calls.values())
-
-
-def again_name(name: str, attempt: int) -> str:
-    """What the second attempt at a call is called (1), the third (2), and so on."""
-    return f"{name}-again{attempt}"
 
 
 def with_forerunners(chosen: Sequence[Scenario], everything: Sequence[Scenario]) -> list[Scenario]:

@@ -9,7 +9,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-VERDICT_STYLE = {"passed": "green", "failed": "bold red", "error": "bold magenta"}
+VERDICT_STYLE = {
+    "passed": "green",
+    "failed": "bold red",
+    "known failure": "yellow",
+    "flaky": "yellow",
+    "not measured": "yellow",
+    "error": "bold magenta",
+}
 
 
 class Progress(Protocol):

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
+from callerside.agent.telephony.options import SipAccount
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall
@@ -36,9 +37,7 @@ from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
 
-EXIT_PASSED, EXIT_FAILED, EXIT_COULD_NOT_RUN = 0, 1, 2
-LEAST_MEASURED = 0.75
-"""Of the calls, before those that a machine left unmeasured may be excused."""
+EXIT_COULD_NOT_RUN = 2
 
 
 class RunError(RuntimeError):
@@ -56,13 +55,15 @@ class RunOptions:
     repeat: int | None = None
     jobs: int = field(default_factory=calls_at_once)
     out: Path = Path("out")
-    excuse_machine: bool = False
-    """Calls that a machine that stood still left unmeasured do not decide the exit code."""
+    strict: bool = False
+    """Calls that are flaky or were not measured decide, too."""
     engine: EngineChoice = "auto"
     """The agent's SIP engine, and the caller's, if it has none of its own."""
     caller_engine: EngineChoice | None = None
     agent_uri: str | None = None
     """An agent that we did not start: only what the caller hears is measured."""
+    account: SipAccount | None = None
+    """As whom it is called."""
 
 
 @dataclass(kw_only=True)
@@ -78,35 +79,11 @@ class Run:
     """Why it ended early, if it did."""
     together: list[str] = field(default_factory=list)
     """A line for each call whose verdict only all calls of its scenario gave, at the end."""
-    excuse_machine: bool = False
-    """See `RunOptions`."""
 
     @property
     def began(self) -> str:
         """When, as reports have it."""
         return self.started_at.isoformat(timespec="seconds")
-
-    @property
-    def counted(self) -> list[Evaluated]:
-        """The calls that decide: all, or those that were measured, if that is most of them."""
-        measured = [call for call in self.calls if not call.unmeasured]
-        enough = len(measured) >= LEAST_MEASURED * len(self.calls)
-        return measured if self.excuse_machine and enough else self.calls
-
-    @property
-    def excused(self) -> tuple[str, ...]:
-        """The slugs of those that do not."""
-        counted = {id(call) for call in self.counted}
-        left_out = [call.result for call in self.calls if id(call) not in counted]
-        return tuple(result.slug for result in left_out if result is not None)
-
-    @property
-    def exit_code(self) -> int:
-        """0 all passed, 1 one failed, 2 one could not be played or measured."""
-        verdicts = {call.verdict for call in self.counted}
-        if self.failure or "error" in verdicts:
-            return EXIT_COULD_NOT_RUN
-        return EXIT_FAILED if "failed" in verdicts else EXIT_PASSED
 
 
 def choose(
@@ -148,9 +125,8 @@ async def run(options: RunOptions, console: Console) -> Run:
     if options.lane == "sip":
         _see_that_engines_can(options, chosen)
     if options.agent_uri is not None:
-        _see_that_it_can_be_dialled(options.agent_uri, chosen)
+        _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
     done = begin_run(options.out)
-    done.excuse_machine = options.excuse_machine
     with make_progress(console, len(planned_calls)) as progress:
         await play_run(planned_calls, options, done, progress)
     return done
@@ -166,9 +142,11 @@ def _see_that_engines_can(options: RunOptions, chosen: Sequence[Scenario]) -> No
         raise RunError("\n".join(problems))
 
 
-def _see_that_it_can_be_dialled(uri: str, chosen: Sequence[Scenario]) -> None:
+def _see_that_it_can_be_dialled(
+    uri: str, account: SipAccount | None, chosen: Sequence[Scenario]
+) -> None:
     try:
-        address_towards(uri)
+        address_towards(uri, account)
     except OSError as error:
         raise RunError(f"{uri}: cannot be dialled from here: {error.strerror}") from None
     bad = [scenario for scenario in chosen if scenario.network is not None]
@@ -234,6 +212,7 @@ async def _play_sip(
             engine=options.engine,
             caller_engine=options.caller_engine or options.engine,
             agent_uri=options.agent_uri,
+            account=options.account,
         ) as lane:
             await play_all(
                 planned_calls,

@@ -1,10 +1,8 @@
 """Playing the calls of a run: how many at once, in which order, and which ones once more.
 
-A call that fails on a machine that stood still is played again, under a name of its own: if its
-times were late by no more than that explains, or if it went otherwise than scripted
-(`runner.confidence`). The last attempt has the machine for itself, behind all calls that wait.
-What is late even then is an error of the run; what goes otherwise even then is the agent's failure,
-as is whatever fails on a machine that kept time, at once.
+A call is placed once more, when all others are over and the machine keeps still, if what the
+machine did to it may be why it went wrong, or leaves its times unmeasured
+(`runner.second_attempt`). The last attempt counts, and the one before is kept with it.
 """
 
 import asyncio
@@ -14,16 +12,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
+from callerside.reports.evidence import ATTEMPT
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
-from callerside.simulator.runner.confidence import as_unmeasured, is_unmeasured, is_worth_retrying
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
-from callerside.simulator.runner.plan import again_name
 from callerside.simulator.runner.process_pool import process_pool
 from callerside.simulator.runner.progress import Progress
+from callerside.simulator.runner.second_attempt import is_worth_an_attempt
 
-MOST_ATTEMPTS = 5
+MOST_ATTEMPTS = 2
 
 _LOWEST_PRIORITY = 19
 _WORTH_A_PROCESS = 10
@@ -35,26 +34,19 @@ Play = Callable[[PlannedCall], Awaitable[PlayedCall]]
 def with_attempts(planned_calls: Sequence[PlannedCall]) -> list[PlannedCall]:
     """The calls and all further attempts at them, which a lane must know beforehand."""
     return [
-        attempt(planned, number)
+        replace(planned, attempt=number)
         for planned in planned_calls
         for number in range(1, MOST_ATTEMPTS + 1)
     ]
 
 
-def attempt(planned: PlannedCall, number: int) -> PlannedCall:
-    """The n-th attempt at a call: the first one is the call as planned."""
-    if number == 1:
-        return planned
-    name = again_name(planned.name, number - 1)
-    own_cache = planned.greeting_cache == planned.name
-    cache = name if own_cache else planned.greeting_cache
-    return replace(
-        planned,
-        name=name,
-        greeting_cache=cache,
-        again=planned.name,
-        alone=number == MOST_ATTEMPTS,
-    )
+def set_aside(directory: Path, attempt: int) -> None:
+    """Make room in a call's directory for the next attempt: what is there gets a folder in it."""
+    evidence = list(directory.iterdir())
+    kept = directory / f"{ATTEMPT}{attempt}"
+    kept.mkdir()
+    for path in evidence:
+        path.rename(kept / path.name)
 
 
 async def play_all(
@@ -86,7 +78,7 @@ async def play_all(
         if planned.after:
             await over[planned.after].wait()
         for number in range(1, MOST_ATTEMPTS + 1):
-            tried = attempt(planned, number)
+            tried = replace(planned, attempt=number)
             await places.take(tried)
             try:
                 if number == 1 and lane == "sip":  # in memory nobody waits
@@ -95,14 +87,13 @@ async def play_all(
             finally:
                 places.give_back(tried)
             call = await loop.run_in_executor(judge, evaluate, played, lane, pages_of)
-            if not is_worth_retrying(call):
+            if number == MOST_ATTEMPTS or lane != "sip" or not is_worth_an_attempt(call):
                 break
-            progress.phase(planned.name, "once more: this machine stood still")
-        else:
-            call = as_unmeasured(call, MOST_ATTEMPTS) if is_unmeasured(call) else call
+            progress.phase(planned.name, "waits to be placed once more, alone")
+            await loop.run_in_executor(judge, set_aside, played.directory, number)
         done.append(call)
         over[planned.name].set()
-        progress.finished(planned.name, call.verdict, call.sentence, played.took_s)
+        progress.finished(planned.name, call.called, call.sentence, played.took_s)
 
     # Those who need many places at once go first, while all are free: nobody waits for them then.
     groups = Counter(planned.together for planned in planned_calls)
@@ -116,7 +107,7 @@ async def play_all(
         await asyncio.gather(*tasks, return_exceptions=True)
         judge.shutdown(cancel_futures=True)
         place = {name: index for index, name in enumerate(over)}
-        done.sort(key=lambda call: place[call.planned.again or call.planned.name])
+        done.sort(key=lambda call: place[call.planned.name])
 
 
 def _judge(lane: Lane, calls: int) -> Executor:
@@ -135,8 +126,8 @@ class _Places:
 
     One taker at a time waits for what it needs, so that no two scenarios hold half of theirs. A
     scenario with more callers than there are places has all places, until its last call is over.
-    A further attempt needs one place; or all of them, where it is to be `alone`: as takers have
-    their turns in order, that is when those who waited before it have had theirs.
+    A further attempt needs all of them, for it is to be alone: as takers have their turns in order,
+    that is when those who waited before it have had theirs.
     """
 
     def __init__(self, planned_calls: Sequence[PlannedCall], count: int) -> None:
@@ -151,8 +142,8 @@ class _Places:
     async def take(self, planned: PlannedCall) -> None:
         """Wait for a place; the first time together with the other callers."""
         needed = self._groups[planned.together]
-        if planned.again is not None or needed == 1:
-            await self._take(self._count if planned.alone else 1)
+        if planned.attempt > 1 or needed == 1:
+            await self._take(self._count if planned.attempt > 1 else 1)
         elif planned.together in self._have_places:
             await self._have_places[planned.together].wait()
         else:
@@ -164,8 +155,8 @@ class _Places:
 
     def give_back(self, planned: PlannedCall) -> None:
         """A call is over: others may have its place."""
-        given = self._count if planned.alone else 1
-        if planned.again is None and planned.together in self._left:
+        given = self._count if planned.attempt > 1 else 1
+        if planned.attempt == 1 and planned.together in self._left:
             self._left[planned.together] -= 1
             given = 0 if self._left[planned.together] else self._count
         for _ in range(given):

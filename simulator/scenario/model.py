@@ -6,6 +6,7 @@ teaches the language.
 """
 
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -133,6 +134,16 @@ class Callers(Strict):
     spread: DurationMs = Field(0.0, description="The calls start evenly within this time.")
 
 
+def _day(value: Any) -> Any:
+    """A day as YAML has it: a date already, or text."""
+    if isinstance(value, str):
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            raise PydanticCustomError("day", "expected a day, as in 2027-03-01", {}) from None
+    return value
+
+
 class _AgentSettings:
     """Checks a mapping as the agent's settings of a call, and leaves it as it is written."""
 
@@ -163,6 +174,15 @@ def _with_matrix(schema: dict[str, Any]) -> None:
         "description": "Paths into this file, and the values to play the scenario with.",
         "additionalProperties": {"type": "array", "minItems": 1},
     }
+
+
+class KnownFailure(Strict):
+    """A failure that somebody knows of, and when it must be gone."""
+
+    reason: str = Field(min_length=1, description="What is wrong; a link to an issue, say.")
+    until: Annotated[date, BeforeValidator(_day)] = Field(
+        description="The last day on which it may fail: 2027-03-01."
+    )
 
 
 class Scenario(Steps):
@@ -199,6 +219,9 @@ class Scenario(Steps):
     )
     budget: Annotated[dict[str, Any], AfterValidator(_checked_budget)] = Field(
         default_factory=dict, description="Limits of metrics, over the default budget."
+    )
+    known_failure: KnownFailure | None = Field(
+        None, description="A failure that fails no run, until a day is over or the call passes."
     )
     time_limit: DurationMs = Field(60_000.0, gt=0, le=3_600_000)
     repeat: int = Field(1, ge=1, le=1000, description="How many times to place the call.")

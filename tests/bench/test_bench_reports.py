@@ -10,7 +10,8 @@ from synthetic_call import SyntheticCall, TurnTruth, speech
 from callerside.reports.hearing.detector import SpeechAndToneDetector, segments
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.pages.html import call_page
-from callerside.reports.verdict.results import RunInfo, judge_call
+from callerside.reports.verdict.call_result import judge_call
+from callerside.reports.verdict.results import RunInfo
 
 FRAMES = 3000
 """A minute."""

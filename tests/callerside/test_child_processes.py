@@ -100,7 +100,7 @@ def test_what_a_pool_computes_may_be_defined_in_the_working_directory(
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
 def test_over_sip_with_the_callers_and_the_agents_process(run: Run) -> None:
-    run("run", "scenarios", "--excuse-machine")
+    run("run", "scenarios", codes=(0, 2))
 
 
 @pytest.mark.e2e

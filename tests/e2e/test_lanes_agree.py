@@ -12,7 +12,6 @@ lanes`). Without it, a few scenarios are placed over SIP here.
 import asyncio
 import json
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -195,7 +194,7 @@ def kept(directory: Path) -> dict[str, Call]:
     for told in results["scenarios"]:
         timeline = directory / told["artifacts"]["timeline"]
         metrics = [(one["name"], one["value"]) for one in told["metrics"] if "statistic" not in one]
-        calls[re.sub(r"-again\d+$", "", timeline.parent.name)] = _call(timeline, metrics)
+        calls[timeline.parent.name] = _call(timeline, metrics)
     return calls
 
 

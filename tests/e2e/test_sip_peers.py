@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from baresip_program import write_baresip_config
 from sip_rig import Phone, wait_until
 
 from callerside.agent.telephony.interface import (
@@ -24,7 +25,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.options import Registration, SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
-from callerside.audio_files import read_wav, write_wav
+from callerside.audio_files import read_wav
 
 pytestmark = [pytest.mark.e2e, pytest.mark.peer]
 
@@ -98,44 +99,6 @@ def test_sipp_places_ten_calls(agent: Phone, tmp_path: Path, transport: str) -> 
     assert agent.calls() - begun == 10
     for call in range(begun, agent.calls()):
         assert agent.wait_for(call, HungUp).by == "caller"
-
-
-BARESIP = """\
-poll_method epoll
-sip_listen 127.0.0.1:0
-net_interface 127.0.0.1
-audio_player aufile,{folder}/heard.wav
-audio_source aufile,{folder}/tone.wav
-audio_alert aufile,/dev/null
-ausrc_srate 8000
-auplay_srate 8000
-ausrc_channels 1
-auplay_channels 1
-module_path {modules}
-module stdio.so
-module {codec}.so
-module aufile.so
-module sndfile.so
-snd_path {folder}
-module_tmp account.so
-module_app menu.so
-module_app contact.so
-"""
-
-
-def baresip_modules() -> str:
-    for folder in (Path("/usr/lib/baresip/modules"), Path("/usr/local/lib/baresip/modules")):
-        if folder.is_dir():
-            return str(folder)
-    pytest.skip("baresip's modules are not where they are expected")
-
-
-def write_baresip_config(folder: Path, codec: str) -> None:
-    config = BARESIP.format(folder=folder, modules=baresip_modules(), codec=codec)
-    (folder / "config").write_text(config)
-    (folder / "accounts").write_text("<sip:bare@127.0.0.1>;regint=0\n")
-    (folder / "contacts").write_text("")
-    write_wav(folder / "tone.wav", to_samples(tone(1_000, 20_000, RATE_HZ)), RATE_HZ)
 
 
 @needs("baresip")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from callerside import audio
 from callerside.marks import Mark, Source
-from callerside.reports.evidence import Audio, CallEvidence, CallInfo
+from callerside.reports.evidence import Audio, CallEvidence, CallInfo, Said
 
 RATE_HZ = 8000
 SERVER_HZ = 24_000
@@ -73,6 +73,8 @@ class SyntheticCall:
     greeting_origin: str = "cache"
     server: bool = True
     traced: bool = True
+    said: bool = True
+    """Whether it is known to the sample what the caller said, as it is of every call of ours."""
     noise_dbfs: float | None = None
     seed: int = 1
     info: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class SyntheticCall:
         self._pieces: list[tuple[int, float, NDArray[np.int16]]] = []
         self._cuts: list[tuple[float, float]] = []
         self._sent = [np.zeros(0, np.int16)]
+        self._said: list[Said] = []
         answered = self._set_up()
         end_ms = self._greeting(answered)
         last_onset = answered + self.greeting_ms
@@ -102,6 +105,7 @@ class SyntheticCall:
             recording_start_ns=_at(answered),
             server_heard=heard,
             server_sent=Audio(np.concatenate(self._sent), SERVER_HZ) if self.server else None,
+            said=self._said if self.said else None,
         )
 
     def _set_up(self) -> float:
@@ -150,7 +154,10 @@ class SyntheticCall:
             start - 5, "caller", "utterance_started", turn=number, text=f"utterance {number}"
         )
         self._mark(end + 5, "caller", "utterance_ended", turn=number)
-        self._sound(0, start, speech(truth.says_ms, self.seed + 100 * number))
+        wave = speech(truth.says_ms, self.seed + 100 * number)
+        self._sound(0, start, wave)
+        first = round((start - self.answer_ms) * RATE_HZ / 1000)
+        self._said.append(Said(turn=number, voiced=[(first, first + wave.size)]))
         item = f"item_{number}"
         self._mark(
             start + 60, "realtime", "speech_started", item=f"user_{number}", audio_start_ms=0
@@ -180,7 +187,7 @@ class SyntheticCall:
         return onset, onset + truth.answer_length_ms
 
     def _frame_end(self, at_ms: float) -> float:
-        """The next end of a frame: so the append with the last voiced sample ends with it."""
+        """The next end of a frame: when its packet leaves."""
         return self.answer_ms + 20 * math.ceil((at_ms - self.answer_ms) / 20)
 
     def _barge_in(self, number: int, start: float, truth: TurnTruth, last_onset: float) -> None:
@@ -223,7 +230,11 @@ class SyntheticCall:
             late = next((ms for until, ms in uplinks if end_ms <= until), self.turns[-1].uplink_ms)
             # The append's last sample is voiced at end_ms; the truth holds for that sample.
             self._mark(
-                end_ms + late, "realtime", "audio_received", samples=step, total_samples=total
+                end_ms + late,
+                "realtime",
+                "audio_received",
+                samples=step,
+                total_samples=total,
             )
             if self.traced:
                 self._mark(

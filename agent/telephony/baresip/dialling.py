@@ -1,22 +1,27 @@
 """Placing calls with baresip: the answering side's code from the other end, and what callers do."""
 
+import contextlib
 import random
 from collections.abc import Callable
 
-from baresip import BaresipError, Call, StackEvent
+from baresip import BaresipError, Call, RegistrationError, StackEvent, UserAgent
 from baresip import Event as Told
 
 from callerside.agent.telephony.baresip.endpoint import BaresipStation, Refusal
 from callerside.agent.telephony.baresip.leg import BaresipLeg, Ending
 from callerside.agent.telephony.baresip.media import RtpSocket
-from callerside.agent.telephony.engine import OutgoingCall
+from callerside.agent.telephony.engine import (
+    REGISTER_S,
+    OutgoingCall,
+    RegistrationFailedError,
+)
 from callerside.agent.telephony.errors import NoFreeCallError
 from callerside.agent.telephony.interface import (
     CallAnswered,
     CallProgressed,
     Party,
 )
-from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.options import SipOptions, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
 
 _RINGING, _OK = 180, 200
@@ -24,6 +29,8 @@ _REFUSAL = 300
 _BAD_REQUEST = 400
 _TERMINATED = 487
 _CHALLENGES = (401, 407)
+_STOP_S = 1.0
+"""For how long `stop` waits for the un-REGISTER."""
 _GLARE_S = (0.02, 0.3)
 """Until an offer is made that could not be made while another was under way."""
 _MOST_OFFERS = 20
@@ -42,11 +49,31 @@ class BaresipDialler(BaresipStation):
         """Of calls that are being placed, by baresip's handle."""
         self._early: dict[str, list[Callable[[BaresipLeg], None]]] = {}
         """What was told of them before they were legs, by Call-ID."""
+        self._registrant: UserAgent | None = None
 
     @property
     def active_calls(self) -> int:
         """See `Endpoint`."""
         return len(self.legs) + len(self._waiting)
+
+    async def open_accounts(self) -> None:
+        """The one that registers, where the caller's account is to."""
+        account = self.options.account
+        if account is None or account.registration is None:
+            return
+        self._registrant = await self.stack.registering_caller(account)
+        try:
+            await self._registrant.register(timeout=REGISTER_S)
+        except RegistrationError as error:
+            told = f"{error.status or ''} {error.reason or error}".strip()
+            self._registrant = None
+            raise RegistrationFailedError(account, told) from None
+
+    async def say_goodbye(self) -> None:
+        """Un-REGISTER (RFC 3261 §10.2.2)."""
+        if self._registrant is not None:
+            with contextlib.suppress(BaresipError):
+                await self._registrant.unregister(timeout=_STOP_S)
 
     def new_call(self, call: OutgoingCall) -> "BaresipCallerLeg":
         """See `DiallingEndpoint.new_call`."""
@@ -170,9 +197,9 @@ class BaresipCallerLeg(BaresipLeg):
         options = self._stack.options
         codecs = options.codecs if self.wish.codec is None else (self.wish.codec,)
         try:
-            is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
-            agent = await self._stack.agent(self.wish.user, codecs, "tcp" if is_tcp else "udp")
-            call = await agent.dial(uri)
+            over = transport_for(uri, options.account)
+            agent = await self._stack.agent(self.wish.user, codecs, over)
+            call = await agent.dial(uri, dict(options.account.headers if options.account else ()))
         except (BaresipError, ValueError) as error:
             self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error}")
             return

@@ -86,6 +86,9 @@ class BaresipStation:
         port = await self.stack.start()
         try:
             await self.open_accounts()
+        except SipError:
+            await self.stop()
+            raise
         except (BaresipError, ValueError) as error:
             await self.stop()
             raise SipError(f"baresip: {error}") from None

@@ -29,7 +29,12 @@ from callerside.agent.telephony.baresip.native import (
 from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.invite import narrowed
-from callerside.agent.telephony.options import Registration, SipOptions, Transport
+from callerside.agent.telephony.options import (
+    Registration,
+    SipAccount,
+    SipOptions,
+    Transport,
+)
 from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -168,9 +173,42 @@ class Stack:
         """Who calls, with codecs of its own; made once, for the stack keeps them all."""
         key = (user, ",".join(codecs), transport)
         if key not in self._agents:
-            account = self._account(user, codecs, transport)
+            place = self.options.account
+            account = (
+                self._account(user, codecs, transport).aor()
+                if place is None
+                else self._caller(place, codecs, transport)
+            )
             self._agents[key] = await UserAgent.create(self.runtime, account)
         return self._agents[key]
+
+    async def registering_caller(self, place: SipAccount) -> UserAgent:
+        """Whoever is to place calls, at the registrar."""
+        account = self._caller(place, self.options.codecs, place.transport, place.expires_s)
+        return await UserAgent.create(self.runtime, account)
+
+    def _caller(
+        self, place: SipAccount, codecs: tuple[str, ...], transport: Transport, expires_s: int = 0
+    ) -> str:
+        """An account that places calls as somebody, and answers whoever challenges them."""
+        suffix = ";transport=tcp" if transport == "tcp" else ""
+        home = place.home or f"{self.options.listen_host}:{self.port}"
+        if expires_s:  # where a registrar is found by it
+            home = place.domain or place.registrar
+        proxy = place.outbound_proxy or (place.registrar if expires_s and place.domain else "")
+        account = Account(
+            place.user if expires_s else place.from_user,
+            home,
+            place.password,
+            registrar=f"sip:{proxy}{suffix};lr" if proxy else None,
+            reg_interval=expires_s,
+            transport=transport,
+            audio_codecs=tuple(_CODECS[codec] for codec in codecs),
+            dtmf_mode="info",
+            auth_user=place.auth_user or place.user,
+        )
+        name = place.display_name.replace("\\", "").replace('"', "'")  # baresip unescapes nothing
+        return f'"{name}" {account.aor()}' if name else account.aor()
 
     async def taking_agents(self, user: str) -> list[UserAgent]:
         """Who takes all calls that come: baresip looks for one by the transport, too."""
@@ -283,7 +321,13 @@ class Stack:
                 ctypes.memmove(at + len(data) - len(body), narrow.encode("latin-1"), len(body))
 
     def _hide_challenge(self, at: int, data: bytes, message: SipMessage) -> None:
-        """The password is for the registrar alone: who asks for it in a call asks in vain."""
+        """Where we take calls the password is for the registrar alone: in a call all ask in vain.
+
+        Where we place them it is for whoever asks in the realm of the account.
+        """
+        place = self.options.account
+        if place is not None and (place.realm == "*" or place.realm in message.realms):
+            return
         if message.status in _CHALLENGES and message.method != "REGISTER":
             ctypes.memmove(at, _DIGEST.sub(rb"\1x\3", data), len(data))
 

@@ -3,6 +3,8 @@
 They dial, hold, vanish without a word, and let themselves be transferred.
 """
 
+import asyncio
+import contextlib
 import re
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +15,11 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony.blackhole import SocketBlackhole
-from callerside.agent.telephony.engine import OutgoingCall
+from callerside.agent.telephony.engine import (
+    REGISTER_S,
+    OutgoingCall,
+    RegistrationFailedError,
+)
 from callerside.agent.telephony.errors import NoFreeCallError
 from callerside.agent.telephony.interface import (
     CallAnswered,
@@ -21,8 +27,8 @@ from callerside.agent.telephony.interface import (
     Party,
     TransferRequested,
 )
-from callerside.agent.telephony.options import SipOptions, Transport
-from callerside.agent.telephony.pjsua.call import Call, response
+from callerside.agent.telephony.options import SipOptions, Transport, transport_for
+from callerside.agent.telephony.pjsua.call import Call, reported, response
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
 from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
@@ -55,6 +61,42 @@ class PjsuaDialler(SipEndpoint):
         super().__init__(options)
         self._lines: dict[Transport, list[CallerAccount]] = {"udp": [], "tcp": []}
         self._holes: deque[SocketBlackhole] = deque()
+        self._registrant: _Registrant | None = None
+
+    async def start(self) -> int:
+        """See `DiallingEndpoint`."""
+        port = await super().start()
+        account = self.options.account
+        if self._registrant is not None and account is not None:
+            try:
+                async with asyncio.timeout(REGISTER_S):
+                    status, reason = await self._registrant.answered
+            except TimeoutError:
+                status, reason = 0, f"nothing came within {REGISTER_S} s"
+            if status != _OK:
+                await self.stop()
+                raise RegistrationFailedError(account, f"{status or ''} {reason}".strip())
+        return port
+
+    def add_accounts(self) -> None:
+        """The one that registers, where the caller's account is to; calls have lines."""
+        account = self.options.account
+        if account is not None and account.registration is not None:
+            self._registrant = _Registrant(self)
+            try:
+                self._registrant.create(self.stack.caller_config(account))
+            except pjsua2.Error as error:
+                raise RegistrationFailedError(account, error.reason) from None
+
+    def begin_goodbyes(self) -> None:
+        """Un-REGISTER (RFC 3261 §10.2.2)."""
+        if self._registrant is not None and self._registrant.is_known:
+            with contextlib.suppress(pjsua2.Error):
+                self._registrant.setRegistration(False)
+
+    def goodbyes_done(self) -> bool:
+        """Whether the registrar has forgotten us."""
+        return self._registrant is None or not self._registrant.is_known
 
     def new_call(self, call: OutgoingCall) -> "SipCallerLeg":
         """See `DiallingEndpoint.new_call`."""
@@ -99,6 +141,9 @@ class PjsuaDialler(SipEndpoint):
 
     def drop_accounts(self) -> None:
         """See `SipEndpoint`."""
+        if self._registrant is not None:
+            self._registrant.shutdown()
+            self._registrant = None
         for lines in self._lines.values():
             for line in lines:
                 line.close()
@@ -109,6 +154,25 @@ class PjsuaDialler(SipEndpoint):
     def _close_oldest_hole(self) -> None:
         if self._holes:
             self._holes.popleft().close()
+
+
+class _Registrant(pjsua2.Account):  # type: ignore[misc] # the bindings have no types
+    """The caller's place at a registrar."""
+
+    def __init__(self, endpoint: PjsuaDialler) -> None:
+        super().__init__()
+        self._endpoint = endpoint
+        self.answered: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        """Status and reason of the first final answer."""
+        self.is_known = False
+
+    def onRegState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """The registrar's answer."""
+        with reported("onRegState"):
+            self.is_known = bool(self.getInfo().regIsActive) and prm.expiration > 0
+            if not self.answered.done():
+                self.answered.set_result((prm.code, prm.reason))
+            self._endpoint.note_rest()
 
 
 class SipCallerLeg(SipLeg):
@@ -148,12 +212,17 @@ class SipCallerLeg(SipLeg):
             again = partial(self._dial_when_possible, uri, tries - 1)
             self._endpoint.call_later(_PLACE_WAIT_MS, again)
             return
-        is_tcp = ";transport=tcp" in uri.lower()  # RFC 3261 §19.1.1
-        self._line = self._endpoint.lease_account("tcp" if is_tcp else "udp")
+        account = self._endpoint.options.account
+        self._line = self._endpoint.lease_account(transport_for(uri, account))
         self._call = Call(self, self._line.account)
         parameters = response(0)
-        host = self._endpoint.options.listen_host
-        parameters.txOption.localUri = f"sip:{self._wish.user}@{host}:{self._endpoint.port}"
+        if account is None:
+            host = self._endpoint.options.listen_host
+            parameters.txOption.localUri = f"sip:{self._wish.user}@{host}:{self._endpoint.port}"
+        for name, value in account.headers if account else ():
+            header = pjsua2.SipHeader()
+            header.hName, header.hValue = name, value
+            parameters.txOption.headers.append(header)
         try:
             with self._endpoint.operating():
                 self._offer(lambda call: call.makeCall(uri, parameters))

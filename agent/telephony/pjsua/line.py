@@ -5,6 +5,7 @@ another call; with sockets for each call, both are done at these.
 """
 
 import re
+from dataclasses import replace
 
 import pjsua2
 
@@ -30,7 +31,12 @@ class CallerAccount:
         self._port_id = self._stack.open_line(transport)
         self.hole: SocketBlackhole | None = None
         """Into which all goes since the line was cut."""
-        config = self._stack.account_config()
+        account = stack.options.account
+        config = (
+            stack.account_config()
+            if account is None
+            else stack.caller_config(replace(account, registers=False))
+        )
         config.sipConfig.transportId = self._port_id
         self.account = pjsua2.Account()
         self.account.create(config)

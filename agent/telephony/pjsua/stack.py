@@ -24,6 +24,7 @@ from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.agent.telephony.options import (
     Registration,
+    SipAccount,
     SipOptions,
     Transport,
 )
@@ -48,6 +49,9 @@ _DISABLED = 0
 
 _FIRST, _LAST = 1, 0
 """Priorities of accounts; that of one under our own name is `_LAST`, PJSUA's default."""
+
+_BY_OWN_PROXY = 2
+"""`PJSUA_REG_USE_ACC_PROXY`, which the bindings have no name for."""
 
 _BRIDGE_HZ = 8_000
 """Of PJSUA's conference, through which nothing goes."""
@@ -227,6 +231,24 @@ class Stack:
                 self._register(config, place)
         return config
 
+    def caller_config(self, place: SipAccount) -> Any:
+        """An account that places calls as somebody, and answers whoever challenges them."""
+        config = self.account_config()
+        here = self.options.public_host or self.options.listen_host
+        name = place.display_name.replace("\\", "\\\\").replace('"', '\\"')
+        uri = f"<sip:{place.from_user}@{place.home or f'{here}:{self.port}'}>"
+        config.idUri = f'"{name}" {uri}' if name else uri
+        if place.password:
+            config.sipConfig.authCreds.append(_digest(place))
+        if place.outbound_proxy:
+            suffix = ";transport=tcp" if place.transport == "tcp" else ""
+            config.sipConfig.proxies.append(f"sip:{place.outbound_proxy}{suffix};lr")
+        if place.registration is not None:
+            config.sipConfig.transportId = self._transports[place.transport]
+            self._register(config, place.registration)
+            config.regConfig.proxyUse = _BY_OWN_PROXY if place.outbound_proxy else 0
+        return config
+
     def destroy(self) -> None:
         """Free everything; nothing of PJSUA2 may be used afterwards. Takes a second or so."""
         self.pacer.stop()
@@ -305,14 +327,19 @@ class Stack:
         config.regConfig.firstRetryIntervalSec = registration.retry_s
         config.regConfig.retryIntervalSec = registration.retry_s
         config.regConfig.randomRetryIntervalSec = registration.retry_s
-        credentials = pjsua2.AuthCredInfo(
-            "digest",
-            registration.realm,
-            registration.auth_user or registration.user,
-            0,  # what follows is the password itself
-            registration.password,
-        )
-        config.sipConfig.authCreds.append(credentials)
+        config.sipConfig.authCreds.clear()
+        config.sipConfig.authCreds.append(_digest(registration))
+
+
+def _digest(place: Registration | SipAccount) -> Any:
+    """The credentials of somebody at a place (RFC 3261 §22)."""
+    return pjsua2.AuthCredInfo(
+        "digest",
+        place.realm,
+        place.auth_user or place.user,
+        0,  # what follows is the password itself
+        place.password,
+    )
 
 
 class _Endpoint(pjsua2.Endpoint):  # type: ignore[misc] # the bindings have no types

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from callerside.agent.telephony.engine import EngineChoice
+from callerside.agent.telephony.options import SipAccount
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.yaml.versions import NEWEST
@@ -21,7 +22,7 @@ def write_scripts(planned_calls: Sequence[PlannedCall], folder: Path) -> None:
     for planned in planned_calls:
         script = planned.scenario.realtime.resolved(planned.scenario.folder.resolve())
         data = script.model_dump(mode="json", exclude_unset=True)
-        write_yaml(folder / f"{planned.name}.yaml", data)
+        write_yaml(folder / f"{planned.address}.yaml", data)
 
 
 def agent_config(
@@ -51,7 +52,7 @@ def agent_config(
         "timeline": {"dir": str(work / "agent"), "trace_audio": True},
         "routes": [
             {
-                "called": planned.name,
+                "called": planned.address,
                 **_with_cache(planned.scenario.agent, work, planned.greeting_cache),
             }
             for planned in planned_calls
@@ -59,13 +60,16 @@ def agent_config(
     }
 
 
-def address_towards(uri: str) -> str:
+def address_towards(uri: str, account: SipAccount | None = None) -> str:
     """This machine's own address (IPv4) for calls to a SIP URI: the one the way there begins at.
+
+    The way of an account may begin at its proxy.
 
     Raises:
         OSError: the host has no address, or there is no way to it.
     """
-    host, _, port = uri.partition("@")[2].partition(";")[0].partition(":")
+    proxy = account.outbound_proxy if account else ""
+    host, _, port = (proxy or uri.partition("@")[2].partition(";")[0]).partition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect((host, int(port or _SIP_PORT)))  # sends nothing
         return str(probe.getsockname()[0])

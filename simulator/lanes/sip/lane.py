@@ -7,13 +7,16 @@ script, its own path at the server, its own route at the agent.
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from callerside.agent.telephony.engine import EngineChoice
+from callerside.agent.telephony.options import SipAccount
 from callerside.marks import Mark
 from callerside.reports.formats.write import CALLS
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
@@ -35,6 +38,9 @@ from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.steps import Vanish
 
+FIRST = "1"
+"""Of several caller's processes; it registers for all."""
+
 UNANSWERED_S = 66.0
 """How long PJSUA2 keeps the place of a call that nobody answers any more: 32 s for a missing ACK,
 and 32 s more for the BYE (RFC 3261: timers H and F)."""
@@ -54,6 +60,7 @@ class SipLane:
         caller_engine: the caller's.
         agent_uri: dial this agent, which somebody else runs, instead of one of ours; there is
             then no server of ours either, and only the caller's evidence.
+        account: as whom it is dialled; the first caller's process alone registers.
     """
 
     def __init__(
@@ -67,6 +74,7 @@ class SipLane:
         engine: EngineChoice = "auto",
         caller_engine: EngineChoice = "auto",
         agent_uri: str | None = None,
+        account: SipAccount | None = None,
     ) -> None:
         self._planned_calls = planned_calls
         self._calls = directory / CALLS
@@ -74,6 +82,7 @@ class SipLane:
         self._engine = engine
         self._caller_engine = caller_engine
         self._agent_uri = agent_uri
+        self._account = account
         self._fake: ChildProcess | None = None
         self._stalls = StallWatch()
         self._closed = ClosedFiles()
@@ -97,6 +106,9 @@ class SipLane:
         agent: ChildProcess | None = None,
         worker: int = 0,
     ) -> ProcessPair:
+        account = self._account
+        if account is not None and name:
+            account = replace(account, registers=name == FIRST)
         return ProcessPair(
             name,
             self._work / "logs",
@@ -105,6 +117,7 @@ class SipLane:
             agent=agent or self._agent(name, kind),
             worker=worker if agent else 0,
             agent_uri=self._agent_uri or "",
+            account=account,
             kind=kind,
             engine=self._caller_engine,
         )
@@ -159,8 +172,9 @@ class SipLane:
         Raises:
             ProcessError: a process of the lane has died; no call can be played any more.
         """
-        if planned.again is not None:
-            await self._stalls.calm(last=planned.alone)
+        if planned.attempt > 1:
+            self._forget_greetings(planned)
+            await self._stalls.calm()
         started_ns = time.monotonic_ns()
         directory = self._calls / planned.name
         directory.mkdir(parents=True, exist_ok=True)
@@ -173,7 +187,7 @@ class SipLane:
             work = None if self._agent_uri else self._work
             stalls = self._stall_marks(planned, started_ns)
             missing = await asyncio.to_thread(
-                collect, planned.name, directory, work, stalls, self._closed
+                collect, planned.address, directory, work, stalls, self._closed
             )
         finally:
             pair.busy -= 1
@@ -191,6 +205,11 @@ class SipLane:
             ours=self._agent_uri is None,
             took_s=(time.monotonic_ns() - started_ns) / 1e9,
         )
+
+    def _forget_greetings(self, planned: PlannedCall) -> None:
+        """Take what an attempt that does not count has left in a cache from whoever uses it."""
+        if planned.greeting_cache == planned.name:
+            shutil.rmtree(self._work / "greetings" / planned.name, ignore_errors=True)
 
     def _stall_marks(self, planned: PlannedCall, since_ns: int) -> list[Mark]:
         """What the machine did to a call that began then and is over."""

@@ -4,11 +4,17 @@ Suite and matrix are in it, its speech is made: the process needs no loader and 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from callerside.agent.telephony.options import SipAccount
 from callerside.audio_files import read_wav
 from callerside.simulator.scenario.model import Scenario
+
+ACCOUNT = "CALLERSIDE_CALLER_ACCOUNT"
+"""The variable in which it gets the account with its password: no file and no command line has it.
+"""
 
 MAX_BYTES = 16_000_000
 """Of an order's line: a scenario of the longest file there may be is well below."""
@@ -53,3 +59,17 @@ class Order:
             int(position): read_wav(Path(path), rate_hz) if path else b""
             for position, path in self.audio.items()
         }
+
+
+def to_environment(account: SipAccount | None) -> dict[str, str]:
+    """What a caller's process is given of it."""
+    return {} if account is None else {ACCOUNT: json.dumps(asdict(account))}
+
+
+def from_environment(environment: Mapping[str, str]) -> SipAccount | None:
+    """The other way round."""
+    if ACCOUNT not in environment:
+        return None
+    given = json.loads(environment[ACCOUNT])
+    headers = tuple((name, value) for name, value in given.pop("headers"))
+    return SipAccount(**given, headers=headers)

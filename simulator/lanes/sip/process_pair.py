@@ -9,17 +9,19 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from callerside.agent.telephony.engine import EngineChoice
+from callerside.agent.telephony.options import SipAccount
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import command
 from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
-from callerside.simulator.lanes.sip.order import Order
+from callerside.simulator.lanes.sip.order import Order, to_environment
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.speech.synthesis import VoiceError
 
@@ -58,6 +60,7 @@ class ProcessPair:
         agent: ChildProcess | None = None,
         worker: int = 0,
         agent_uri: str = "",
+        account: SipAccount | None = None,
         kind: Kind = "",
         engine: EngineChoice = "auto",
     ) -> None:
@@ -74,8 +77,8 @@ class ProcessPair:
         self.agent = agent
         arguments = ["--engine", engine, *(["--relay"] if kind == "relayed" else [])]
         if agent_uri:
-            arguments += ["--host", address_towards(agent_uri)]
-        self.caller = caller_process(name, arguments, logs, self._on_caller_line)
+            arguments += ["--host", address_towards(agent_uri, account)]
+        self.caller = caller_process(name, arguments, logs, self._on_caller_line, account)
 
     @property
     def processes(self) -> list[ChildProcess]:
@@ -121,14 +124,14 @@ class ProcessPair:
         if self.agent is None:
             return []
         lines = list(self.agent.log_tail)
-        about = [line for line in lines if planned.name in line]
+        about = [line for line in lines if planned.address in line]
         return (about or lines)[-count:]
 
     def _order(self, planned: PlannedCall, audio: dict[str, str], directory: Path) -> Order:
         uri = self._foreign_uri
         if self.agent is not None:  # the called number says which call this is
             address = self.agent.ready_line.split()[1 + self._worker]
-            uri = address.replace("sip:", f"sip:{planned.name}@", 1)
+            uri = address.replace("sip:", f"sip:{planned.address}@", 1)
         return Order(
             call=planned.name,
             scenario=planned.scenario.model_dump_json(),
@@ -167,11 +170,15 @@ def agent_process(
 
 
 def caller_process(
-    name: str, arguments: list[str], logs: Path, on_line: Callable[[str], None]
+    name: str,
+    arguments: list[str],
+    logs: Path,
+    on_line: Callable[[str], None],
+    account: SipAccount | None = None,
 ) -> ChildProcess:
     """A caller's process; what it reports, `lanes.sip.worker` says."""
     module = "callerside.simulator.lanes.sip.worker"
-    return child(f"caller{name}", module, arguments, logs, on_line)
+    return child(f"caller{name}", module, arguments, logs, on_line, to_environment(account))
 
 
 def child(
@@ -180,12 +187,13 @@ def child(
     arguments: list[str],
     logs: Path,
     on_line: Callable[[str], None] | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> ChildProcess:
-    """A child of the run, in the environment that children of a run have."""
+    """A child of the run, in the environment that children of a run have, and `more`."""
     return ChildProcess(
         name,
         command(module, *arguments),
         log_path=logs / f"{name}.log",
-        environment=child_environment(os.environ),
+        environment={**child_environment(os.environ), **more},
         on_line=on_line,
     )

@@ -34,8 +34,7 @@ LONG_STALL_MS = 10.0
 CALM_S = 3.0
 MOST_WAIT_S = 30.0
 PATIENCE_S = 120.0
-"""For calm, of all waits together (and of those before last attempts): a machine that is never
-still shall not hold up a run."""
+"""For calm, of all waits together: a machine that is never still shall not hold up a run."""
 
 _PRIORITY = 20
 """Above the media threads of the parties (`agent.telephony.thread_priority`)."""
@@ -65,7 +64,7 @@ class StallWatch:
         self._stalls: deque[Stall] = deque(maxlen=KEPT_STALLS)
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._patience_s = dict.fromkeys((False, True), PATIENCE_S)
+        self._patience_s = PATIENCE_S
 
     async def __aenter__(self) -> "StallWatch":
         """Start watching. Where the watcher cannot be started, there is nothing to report."""
@@ -97,17 +96,14 @@ class StallWatch:
         """The stalls that ended in a time, in order; of those that are known so far."""
         return [stall for stall in self._stalls if start_ns <= stall.at_ns <= end_ns]
 
-    async def calm(self, *, last: bool = False) -> None:
-        """Wait until the machine has kept still for a while, as far as there is patience.
-
-        `last`: before attempts that are the last ones, for which there is patience of its own.
-        """
+    async def calm(self) -> None:
+        """Wait until the machine has kept still for a while, as far as there is patience."""
         nap_s = CALM_S / 4
-        left_s = min(MOST_WAIT_S, self._patience_s[last])
+        left_s = min(MOST_WAIT_S, self._patience_s)
         while left_s > 0 and not self._is_calm(time.monotonic_ns()):
             await asyncio.sleep(nap_s)
             left_s -= nap_s
-            self._patience_s[last] -= nap_s
+            self._patience_s -= nap_s
 
     def _is_calm(self, now_ns: int) -> bool:
         latest = self.between(now_ns - round(CALM_S * 1e9), now_ns)

@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import signal
 import sys
@@ -27,7 +28,7 @@ from callerside.agent.service.signals import keep_what_is_there
 from callerside.agent.telephony.engine import CHOICES, Engine
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.options import SipAccount, SipOptions
 from callerside.audio import to_samples
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark
@@ -39,7 +40,7 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.placement import place
 from callerside.simulator.lanes.sip.loop_lag import LagWatch
-from callerside.simulator.lanes.sip.order import MAX_BYTES, Order
+from callerside.simulator.lanes.sip.order import ACCOUNT, MAX_BYTES, Order, from_environment
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 from callerside.simulator.scenario.model import Scenario
@@ -53,13 +54,18 @@ class CallerProcess:
     """Takes orders and makes calls."""
 
     def __init__(
-        self, engine: Engine, host: str = "127.0.0.1", relay: RelayAddresses | None = None
+        self,
+        engine: Engine,
+        host: str = "127.0.0.1",
+        relay: RelayAddresses | None = None,
+        account: SipAccount | None = None,
     ) -> None:
         self._host = host
         options = SipOptions(
             user_agent="callerside-caller",
             listen_host=host,
             max_calls=engine.profile.calls_a_process,
+            account=account,
         )
         self._endpoint = CallerEndpoint(engine, options, relay)
         self._lag = LagWatch()
@@ -223,7 +229,12 @@ def _main() -> None:
     parser.add_argument("--engine", choices=CHOICES, default="auto")
     given = parser.parse_args()
     relay = RelayAddresses() if given.relay else None
-    asyncio.run(CallerProcess(choose(given.engine), given.host, relay).run())
+    account = from_environment(os.environ)
+    os.environ.pop(ACCOUNT, None)
+    try:
+        asyncio.run(CallerProcess(choose(given.engine), given.host, relay, account).run())
+    except SipError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,13 @@ from msgspec import structs
 from synthetic_call import SyntheticCall, TurnTruth
 
 from callerside.marks import Mark
-from callerside.reports.evidence import CallInfo, EvidenceError, load_evidence, save_evidence
+from callerside.reports.evidence import (
+    CallEvidence,
+    CallInfo,
+    EvidenceError,
+    load_evidence,
+    save_evidence,
+)
 from callerside.reports.formats.junit import junit
 from callerside.reports.formats.rebuild import rebuild
 from callerside.reports.formats.write import call_directory, write_judged, write_run
@@ -21,15 +27,8 @@ from callerside.reports.metrics.measurement import percentile
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.pages.html import call_page, index_page
 from callerside.reports.verdict.calibration import Calibration, error_of
-from callerside.reports.verdict.results import (
-    RunInfo,
-    judge_call,
-    judge_together,
-    overall,
-    results,
-    summarise,
-    to_json,
-)
+from callerside.reports.verdict.call_result import judge_call, judge_together
+from callerside.reports.verdict.results import RunInfo, results, summarise, to_json
 from callerside.timelines import TimelineError
 
 INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="callerside run")
@@ -147,15 +146,6 @@ def test_percentiles_are_judged_over_all_calls_of_a_scenario() -> None:
     assert detail.endswith("limit 80.0 ms")
 
 
-def test_a_run_is_as_good_as_its_worst_call() -> None:
-    good, bad = judge_call(SyntheticCall().build()), judge_call(slow_call().build())
-    error = judge_call(SyntheticCall(info={"verdict": "error"}).build())
-    assert overall([]) == "error"
-    assert overall([good]) == "passed"
-    assert overall([good, bad]) == "failed"
-    assert overall([bad, error, good]) == "error"
-
-
 def test_the_whole_report_of_a_run(tmp_path: Path) -> None:
     write_run(tmp_path, INFO, [SyntheticCall().build(), slow_call().build()])
     data = json.loads((tmp_path / "results.json").read_text())
@@ -203,11 +193,146 @@ def test_junit_has_a_case_a_call_with_every_number(tmp_path: Path) -> None:
     assert problem.get("message") == "no answer"
 
 
-def test_a_call_that_was_played_again_is_the_same_test_in_junit(tmp_path: Path) -> None:
-    info = {"stage": "synthetic-again1", "again": "synthetic"}
-    write_run(tmp_path, INFO, [SyntheticCall(info=info).build()])
-    (case,) = ET.parse(tmp_path / "junit.xml").getroot().iter("testcase")  # noqa: S314 - our own file
+def attempts(*verdicts: str, **info: Any) -> CallEvidence:
+    """A call that was placed as often as there are verdicts, of its behaviour."""
+    *earlier, last = (
+        SyntheticCall(
+            info={
+                "verdict": verdict,
+                "detail": "" if verdict == "passed" else "step 4: expected reply, but nothing",
+                "attempt": number,
+                **info,
+            }
+        ).build()
+        for number, verdict in enumerate(verdicts, 1)
+    )
+    return replace(last, earlier=tuple(earlier))
+
+
+def junit_of(folder: Path) -> ET.Element:
+    return ET.parse(folder / "junit.xml").getroot()[0]  # noqa: S314 - our own file
+
+
+def test_a_call_that_was_placed_once_more_is_one_row_with_its_attempts_inside(
+    tmp_path: Path,
+) -> None:
+    write_run(tmp_path, INFO, [attempts("failed", "passed")])
+    data = json.loads((tmp_path / "results.json").read_text())
+    (row,) = data["scenarios"]
+    assert (data["run"]["verdict"], row["verdict"], row["name"]) == ("passed", "flaky", "synthetic")
+    assert row["detail"] == (
+        "right when it was placed once more; before: step 4: expected reply, but nothing"
+    )
+    first, second = row["attempts"]
+    assert [first["behaviour"]["verdict"], second["behaviour"]["verdict"]] == ["failed", "passed"]
+    assert all((tmp_path / one["page"]).is_file() for one in (first, second))
+    assert 'href="../../../index.html"' in (tmp_path / first["page"]).read_text()
+    assert 'href="attempt-1/call.html"' in (tmp_path / second["page"]).read_text()
+    suite = junit_of(tmp_path)
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("1", "0", "0")
+    (case,) = suite.iter("testcase")
     assert case.get("name") == "synthetic"
+    assert case.find("flakyFailure") is not None
+    assert "0 passed, 1 flaky" in (tmp_path / "summary.md").read_text()
+    _, info, calls = rebuild(tmp_path)
+    assert [call.verdict for call in calls] == ["flaky"], "a report that is made anew knows it"
+    assert info.outcome(calls).exit_code == 0
+    _, _, elsewhere = rebuild(tmp_path, tmp_path / "elsewhere")
+    assert [call.verdict for call in elsewhere] == ["flaky"]
+
+
+def test_each_part_of_a_verdict_stands_apart(tmp_path: Path) -> None:
+    """Behaviour, timing, and what was not measured: in results, JUnit and on the page."""
+    stood = Mark(
+        at_ns=0, source="caller", call="x", name="machine_stalled", fields={"late_ms": 90.0}
+    )
+    slow = slow_call().build()
+    end_ns = slow.marks[-1].at_ns
+    stalled = replace(slow, marks=[*slow.marks, structs.replace(stood, at_ns=end_ns)])
+    rows = {
+        ("passed", "passed", "passed"): SyntheticCall().build(),
+        ("failed", "passed", "failed"): slow,
+        ("not measured", "passed", "not measured"): stalled,
+        ("failed", "failed", "failed"): slow_call(verdict="failed", detail="step 1: no").build(),
+        ("failed", "failed", "not measured"): replace(
+            stalled, info=CallInfo(name="slow", verdict="failed", detail="step 1: no")
+        ),
+        ("error", "error", "passed"): SyntheticCall(info={"verdict": "error"}).build(),
+    }
+    for number, (expected, evidence) in enumerate(rows.items()):
+        folder = tmp_path / str(number)
+        write_run(folder, INFO, [evidence])
+        (row,) = json.loads((folder / "results.json").read_text())["scenarios"]
+        told = row["verdict"], row["behaviour"]["verdict"], row["timing"]["verdict"]
+        assert told == expected
+        case = next(junit_of(folder).iter("testcase"))
+        properties = {p.get("name"): p.get("value") for p in case.iter("property")}
+        assert tuple(properties[k] for k in ("verdict", "behaviour", "timing")) == expected
+        element = {"passed": None, "not measured": "skipped", "failed": "failure"}.get(
+            expected[0], "error"
+        )
+        assert element is None or case.find(element) is not None
+        page = (folder / row["artifacts"]["page"]).read_text()
+        named = (expected[1], expected[2])
+        shown = [f'<span class="verdict {one.replace(" ", "-")}">{one}</span>' for one in named]
+        assert f"Behaviour {shown[0]} · timing {shown[1]}" in page
+
+
+def test_what_was_not_measured_says_why_in_a_line(tmp_path: Path) -> None:
+    slow = slow_call().build()
+    stood = Mark(
+        at_ns=slow.marks[-1].at_ns,
+        source="caller",
+        call="x",
+        name="machine_stalled",
+        fields={"late_ms": 90.0},
+    )
+    write_run(tmp_path, INFO, [replace(slow, marks=[*slow.marks, stood])])
+    data = json.loads((tmp_path / "results.json").read_text())
+    (row,) = data["scenarios"]
+    assert row["detail"].startswith("not measured: turn_ms of turn 2 is 922")
+    assert "(the machine stood still, which explains it)" in row["detail"]
+    assert "\n" not in row["detail"]
+    reasons = {m["name"]: m.get("reason") for m in row["metrics"] if m["turn"] == 2}
+    assert reasons["downlink_ms"] == "machine"
+    assert data["run"]["verdict"] == "not measured", "of one call, none is measured"
+    assert data["run"]["why"][0].startswith("1 of 1 calls are not measured, and 75% must be: slow")
+    suite = junit_of(tmp_path)
+    assert (suite.get("tests"), suite.get("errors"), suite.get("skipped")) == ("2", "1", "1")
+    values = {one["name"]: one["count"] for one in data["summary"]}
+    assert values["downlink_ms"] == 1, "what the machine took a part of is no value"
+    assert "Too little was measured" in (tmp_path / "index.html").read_text()
+    assert "Too little was measured" in (tmp_path / "summary.md").read_text()
+
+
+def known(over: bool, **more: object) -> dict[str, Any]:
+    day = {"reason": "issue 12", "until": "2027-03-01", "over": over}
+    return {"known_failure": day, **more}
+
+
+@pytest.mark.parametrize(
+    ("over", "behaviour", "verdict", "detail", "code"),
+    [
+        (False, "failed", "failed", "known until 2027-03-01 (issue 12): step 1: no", 0),
+        (True, "failed", "failed", "known until 2027-03-01, which is over (issue 12): step 1", 1),
+        (False, "passed", "failed", "it passes: take its known_failure out (issue 12)", 1),
+        (True, "passed", "failed", "it passes: take its known_failure out (issue 12)", 1),
+        (False, "error", "error", "step 1: no", 2),
+    ],
+)
+def test_a_known_failure_fails_nobody_until_it_passes_or_its_day_is_over(
+    tmp_path: Path, over: bool, behaviour: str, verdict: str, detail: str, code: int
+) -> None:
+    info = known(over, verdict=behaviour, detail="step 1: no")
+    calls = write_run(tmp_path, INFO, [SyntheticCall(info=info).build()])
+    assert INFO.outcome(calls).exit_code == code
+    (row,) = json.loads((tmp_path / "results.json").read_text())["scenarios"]
+    assert row["verdict"] == verdict
+    assert row["detail"].startswith(detail)
+    assert row["known_failure"] == {"reason": "issue 12", "until": "2027-03-01", "over": over}
+    (case,) = junit_of(tmp_path).iter("testcase")
+    assert (case.find("skipped") is not None) == (code == 0)
+    assert ("1 known failure" in (tmp_path / "index.html").read_text()) == (code == 0)
 
 
 def test_a_failed_step_leads_to_its_place() -> None:
@@ -240,7 +365,7 @@ def test_a_run_that_could_not_go_on_has_not_passed(tmp_path: Path) -> None:
     assert problem is not None
     assert problem.get("message") == "the agent's process died"
     index = (tmp_path / "index.html").read_text()
-    assert "<h1>The run could not go on after 1 call " in index
+    assert "<h1>The run could not go on after 1 call: 1 passed " in index
     assert "process died" in index
     assert "## callerside: error" in (tmp_path / "summary.md").read_text()
     assert "process died" in (tmp_path / "summary.md").read_text()
@@ -249,32 +374,6 @@ def test_a_run_that_could_not_go_on_has_not_passed(tmp_path: Path) -> None:
 def test_a_virtual_run_has_no_error_of_the_telephones(tmp_path: Path) -> None:
     write_run(tmp_path, replace(INFO, lane="virtual"), [SyntheticCall().build()])
     assert "calibrated over SIP, and not that of this lane" in (tmp_path / "index.html").read_text()
-
-
-def test_a_call_that_is_excused_decides_nothing_and_is_told(tmp_path: Path) -> None:
-    good = judge_call(SyntheticCall(name="good").build())
-    bad = judge_call(SyntheticCall(name="bad").build())
-    bad = replace(bad, verdict="error", detail="not measured: this machine stood still")
-    for excused, verdict, headline in (
-        ((), "error", "1 of 2 calls went wrong"),
-        (("bad",), "passed", "2 calls, all others as they should be; 1 not measured, and excused"),
-    ):
-        info = replace(INFO, excused=excused)
-        write_judged(tmp_path, info, [good, bad])
-        data = json.loads((tmp_path / "results.json").read_text())
-        assert (data["run"]["verdict"], data["run"]["excused"]) == (verdict, list(excused))
-        assert headline in (tmp_path / "index.html").read_text()
-        assert "this machine stood still" in (tmp_path / "index.html").read_text()
-        assert (tmp_path / "summary.md").read_text().startswith(f"## callerside: {verdict}")
-        (suite,) = ET.fromstring((tmp_path / "junit.xml").read_text())  # noqa: S314 - our own
-        assert (suite.get("errors"), suite.get("skipped")) == (
-            "0" if excused else "1",
-            "1" if excused else "0",
-        )
-        assert (suite.find("testcase/skipped") is not None) == bool(excused)
-        assert (suite.find("testcase/error") is not None) != bool(excused)
-        _, again, _ = rebuild(tmp_path)
-        assert list(again.excused) == list(excused), "a report that is built anew knows them"
 
 
 def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
@@ -293,11 +392,12 @@ def test_every_report_tells_the_harness_error(tmp_path: Path) -> None:
 
 def test_a_limit_within_the_error_bound_is_undecided_everywhere(tmp_path: Path) -> None:
     info = {"limits": {"agent_overhead_ms": 200}}
-    call = SyntheticCall(turns=[TurnTruth(downlink_ms=150), TurnTruth()], info=info)
+    call = SyntheticCall(turns=[TurnTruth(downlink_ms=150), TurnTruth()], info=info, said=False)
     write_run(tmp_path, INFO, [call.build()])
     data = json.loads((tmp_path / "results.json").read_text())
     metrics = [m for m in data["scenarios"][0]["metrics"] if m["name"] == "agent_overhead_ms"]
     assert [m["held"] for m in metrics] == ["undecided", "within"]
+    assert (metrics[0]["verdict"], metrics[0]["reason"]) == ("not measured", "undecided")
     assert metrics[0]["bound"] > 200 - metrics[0]["value"]
     assert "an end by its energy" in metrics[0]["bound_from"]
     summary = next(s for s in data["summary"] if s["name"] == "agent_overhead_ms")

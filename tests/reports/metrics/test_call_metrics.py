@@ -320,7 +320,7 @@ def test_noise_on_the_line_moves_the_numbers_little() -> None:
 
 
 def test_a_silent_recording_has_dead_air_and_nothing_else_heard() -> None:
-    full = SyntheticCall().build()
+    full = SyntheticCall(said=False).build()
     found = numbers(replace(full, recording=np.zeros((RATE_HZ * 10, 2), np.int16)))
     assert found["dead_air_ms", None].value == pytest.approx(10_000, abs=50)
     assert not {"beep_ms", "greeting_ms", "turn_ms"} & {name for name, _ in found}

@@ -9,7 +9,7 @@ from synthetic_call import MS, START_NS, SyntheticCall, TurnTruth
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.pages.call_view import CallView, view_of
-from callerside.reports.verdict.results import CallResult, judge_call
+from callerside.reports.verdict.call_result import CallResult, judge_call
 
 
 def mark(at_ms: float, source: Source, name: str, **fields: Any) -> Mark:

@@ -11,8 +11,8 @@ from synthetic_call import SyntheticCall, TurnTruth
 from callerside.marks import Mark
 from callerside.reports.pages.html import knee_page
 from callerside.reports.pages.line_chart import HEIGHT, WIDTH, Series, line_chart
+from callerside.reports.verdict.call_result import judge_call
 from callerside.reports.verdict.capacity import Load, charts, step_of, table, to_json
-from callerside.reports.verdict.results import judge_call
 
 STALL = {"late_ms": 12.5, "cpu": 0}
 

@@ -58,8 +58,8 @@ def test_a_call_that_fails_is_exit_1_and_the_summary_says_why(callerside: Caller
     )
     assert run_virtual(callerside) == 1
     summary = Path("out/latest/summary.md").read_text()
-    assert "2 of 3 calls passed (virtual lane)." in summary
-    assert "- **bad**: step 2: expected reply within 1 s, but heard" in summary
+    assert "2 passed, 1 failed (virtual lane)." in summary
+    assert "- **bad** (failed): step 2: expected reply within 1 s, but heard" in summary
 
 
 def test_a_call_that_cannot_be_measured_is_on_the_page_as_an_error(
@@ -108,12 +108,12 @@ def test_a_limit_that_is_not_kept_is_exit_1(callerside: Callerside) -> None:
     assert verdicts() == {"good": "failed", "other": "passed"}
 
 
-def test_a_limit_of_its_own_that_nothing_is_held_to_is_exit_1(callerside: Callerside) -> None:
+def test_a_limit_of_its_own_that_nothing_is_held_to_is_exit_2(callerside: Callerside) -> None:
     Path("scenarios/good.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: 200}\n")
     Path("scenarios/other.yaml").write_text(GOOD + STEPS + "budget: {barge_in_stop_ms: off}\n")
-    assert run_virtual(callerside) == 1
-    assert verdicts() == {"good": "failed", "other": "passed"}
-    assert "budget: barge_in_stop_ms has a limit, and" in Path("out/latest/summary.md").read_text()
+    assert run_virtual(callerside) == 2
+    assert verdicts() == {"good": "not measured", "other": "passed"}
+    assert "barge_in_stop_ms has a limit, and nothing" in Path("out/latest/summary.md").read_text()
     lossy = "budget: {barge_in_stop_ms: 200}\nnetwork: {loss: 1%}\n"
     Path("scenarios/good.yaml").write_text(GOOD + STEPS + lossy)
     assert run_virtual(callerside) == 0, "on a bad network it may have been lost"

@@ -9,7 +9,7 @@ from hand_played import scenario
 
 from callerside.reports.evidence import CallEvidence, load_evidence
 from callerside.reports.metrics.metrics import Measured, measure
-from callerside.reports.verdict.results import judge_call
+from callerside.reports.verdict.call_result import judge_call
 from callerside.simulator.lanes.planned_call import PlayedCall
 from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.runner.evaluate import evaluate
@@ -40,7 +40,7 @@ def test_a_call_is_read_and_measured_once_with_a_complaint_or_without(
         return measure(evidence)
 
     monkeypatch.setattr("callerside.simulator.runner.evaluate.load_evidence", load)
-    monkeypatch.setattr("callerside.reports.verdict.results.measure", count)
+    monkeypatch.setattr("callerside.reports.verdict.call_result.measure", count)
     call = evaluate(played(tmp_path, more), "virtual")
     assert call.verdict == ("failed" if more else "passed")
     assert done == ["read", "measured"]

@@ -1,9 +1,9 @@
 """Playing many calls: order, places, and calls that a busy machine has disturbed."""
 
 import asyncio
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import cast
 
 import hand_played
@@ -13,18 +13,20 @@ from rich.console import Console
 from callerside.marks import Mark
 from callerside.reports.evidence import CallEvidence, CallInfo, Verdict
 from callerside.reports.verdict.budget import Judged
-from callerside.reports.verdict.results import RunInfo, judge_call
+from callerside.reports.verdict.call_result import judge_call
+from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner import scheduler
 from callerside.simulator.runner.evaluate import Evaluated, call_info
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.progress import PlainProgress
-from callerside.simulator.runner.scheduler import MOST_ATTEMPTS, attempt, play_all, with_attempts
-from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.runner.scheduler import play_all, with_attempts
+from callerside.simulator.scenario.model import Scenario, call_name_of
 
 
 def planned(name: str, after: str | None = None, together: str | None = None) -> PlannedCall:
-    scenario = cast("Scenario", SimpleNamespace(name=name))
+    steps = [{"expect": "reply", "within": "50ms"}]
+    scenario = Scenario.model_validate({"about": "x", "steps": steps}).named(name)
     return PlannedCall(
         name=name,
         scenario=scenario,
@@ -36,12 +38,14 @@ def planned(name: str, after: str | None = None, together: str | None = None) ->
 
 
 class Machine:
-    """A lane and a judge: calls take a turn of the loop, verdicts and lags are as told.
+    """A lane and a judge: calls take a turn of the loop, and their attempts end as told.
 
-    A verdict may also be "late": as scripted, and 50 ms beyond a limit.
+    A verdict may also be "late": as scripted, and 50 ms beyond a limit, of which the machine took
+    as much. What is "failed" while the machine stood still may be its doing, too.
     """
 
-    def __init__(self, verdicts: dict[str, tuple[str, float]]) -> None:
+    def __init__(self, folder: Path, verdicts: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+        self.folder = folder
         self.verdicts = verdicts
         self.played: list[str] = []
         self.at_once = self.most_at_once = 0
@@ -49,167 +53,190 @@ class Machine:
         """How many other calls went on when one began."""
 
     async def play(self, planned: PlannedCall) -> PlayedCall:
-        self.played.append(planned.name)
-        self.others[planned.name] = self.at_once
+        self.played.append(planned.address)
+        self.others[planned.address] = self.at_once
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
         self.at_once -= 1
+        directory = self.folder / planned.name
+        directory.mkdir(exist_ok=True)
+        (directory / "timeline.jsonl").write_text(planned.address)
         return PlayedCall(
-            planned=planned, directory=Path(), verdict="passed", detail="", took_s=1.0
+            planned=planned, directory=directory, verdict="passed", detail="", took_s=1.0
         )
 
     def evaluate(self, played: PlayedCall, _lane: Lane, _page_of: RunInfo | None) -> Evaluated:
-        verdict, lag_ms = self.verdicts.get(played.planned.name, ("passed", 1.0))
-        lag = Mark(
-            at_ns=1, source="caller", call="", name="scheduling_lag", fields={"worst_ms": lag_ms}
-        )
-        late = [Judged(name="turn_ms", value=1.0, unit="ms", verdict="failed", margin=-50.0)]
+        told = self.verdicts.get(played.planned.name, [])
+        number = played.planned.attempt - 1
+        verdict, stalled_ms = told[number] if number < len(told) else ("passed", 1.0)
+        late = [
+            Judged(
+                name="turn_ms",
+                value=1.0,
+                unit="ms",
+                verdict="not measured",
+                reason="machine",
+                margin=-50.0,
+            )
+        ]
         scripted, beyond = ("passed", late) if verdict == "late" else (verdict, [])
-        info = CallInfo(name=played.planned.name, verdict=cast("Verdict", scripted))
-        evidence = CallEvidence(info=info, marks=[lag])
-        return Evaluated(
-            planned=played.planned,
-            verdict="failed" if beyond else cast("Verdict", verdict),
-            sentence="over budget",
-            took_s=1.0,
-            result=replace(judge_call(evidence), judged=beyond),
+        detail = "step 1: expected reply within 50 ms, but nothing"
+        info = CallInfo(name=played.planned.name, verdict=cast("Verdict", scripted), detail=detail)
+        marks = [
+            caller_mark(0, "step_started", step=0),
+            caller_mark(100, "step_ended", step=0, ok=False),
+            caller_mark(100, "machine_stalled", late_ms=stalled_ms, cpu=0, process=""),
+        ]
+        result = replace(judge_call(CallEvidence(info=info, marks=marks)), judged=beyond)
+        return Evaluated(planned=played.planned, sentence="over budget", took_s=1.0, result=result)
+
+
+def caller_mark(at_ms: int, name: str, **fields: object) -> Mark:
+    return Mark(at_ns=at_ms * 1_000_000, source="caller", call="", name=name, fields=fields)
+
+
+@dataclass
+class Rig:
+    """Plays calls on a machine that does as it is told."""
+
+    folder: Path
+    monkeypatch: pytest.MonkeyPatch
+
+    async def play(
+        self,
+        planned_calls: list[PlannedCall],
+        verdicts: Mapping[str, Sequence[tuple[str, float]]] | None = None,
+        jobs: int = 4,
+        lane: Lane = "sip",
+    ) -> tuple[Machine, list[Evaluated]]:
+        machine = Machine(self.folder, verdicts or {})
+        self.monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
+        done: list[Evaluated] = []
+        progress = PlainProgress(Console(quiet=True), len(planned_calls))
+        await play_all(
+            planned_calls, machine.play, jobs=jobs, lane=lane, progress=progress, done=done
         )
+        return machine, done
 
 
-async def played(
-    monkeypatch: pytest.MonkeyPatch,
-    planned_calls: list[PlannedCall],
-    verdicts: dict[str, tuple[str, float]],
-    jobs: int = 4,
-) -> tuple[Machine, list[Evaluated]]:
-    machine = Machine(verdicts)
-    monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
-    done: list[Evaluated] = []
-    progress = PlainProgress(Console(quiet=True), len(planned_calls))
-    await play_all(planned_calls, machine.play, jobs=jobs, lane="sip", progress=progress, done=done)
-    return machine, done
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    return Rig(tmp_path, monkeypatch)
 
 
 async def test_a_stage_waits_for_its_forerunner_and_results_keep_the_plans_order(
-    monkeypatch: pytest.MonkeyPatch,
+    rig: Rig,
 ) -> None:
-    machine, done = await played(
-        monkeypatch, [planned("b", after="a"), planned("a"), planned("c")], {}
-    )
+    machine, done = await rig.play([planned("b", after="a"), planned("a"), planned("c")], {})
     assert machine.played.index("a") < machine.played.index("b")
     assert [call.planned.name for call in done] == ["b", "a", "c"]
 
 
-async def test_no_more_than_jobs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine, done = await played(monkeypatch, [planned(str(n)) for n in range(9)], {}, jobs=2)
+async def test_no_more_than_jobs_at_once(rig: Rig) -> None:
+    machine, done = await rig.play([planned(str(n)) for n in range(9)], jobs=2)
     assert machine.most_at_once == 2
     assert len(done) == 9
 
 
 @pytest.mark.parametrize("verdict", ["failed", "late"])
-async def test_a_call_that_a_busy_machine_bent_is_played_again(
-    monkeypatch: pytest.MonkeyPatch, verdict: str
+async def test_a_call_that_a_machine_bent_is_placed_once_more_under_its_own_name(
+    rig: Rig, verdict: str
 ) -> None:
-    machine, (call,) = await played(monkeypatch, [planned("a")], {"a": (verdict, 80.0)})
-    assert machine.played == ["a", "a-again1"]
-    assert (call.verdict, call.planned.name) == ("passed", "a-again1")
+    machine, (call,) = await rig.play([planned("a")], {"a": [(verdict, 80.0)]})
+    assert machine.played == ["a", "a.2"]
+    assert (call.verdict, call.planned.name, call.planned.attempt) == ("passed", "a", 2)
+    assert (rig.folder / "a" / "timeline.jsonl").read_text() == "a.2"
+    assert (rig.folder / "a" / "attempt-1" / "timeline.jsonl").read_text() == "a"
 
 
-def names_of(one: PlannedCall) -> list[str]:
-    return [attempt(one, number).name for number in range(1, MOST_ATTEMPTS + 1)]
-
-
-async def test_a_call_that_is_always_late_is_an_error_of_the_run(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    ("verdict", "stalled_ms", "at_last"),
+    [
+        ("failed", 4.0, "failed"),
+        ("failed", 49.0, "failed"),
+        ("passed", 80.0, "passed"),
+        ("error", 80.0, "error"),
+    ],
+)
+async def test_what_the_machine_does_not_explain_is_believed_at_once(
+    rig: Rig, verdict: str, stalled_ms: float, at_last: str
 ) -> None:
-    attempts = names_of(planned("a"))
-    disturbed = dict.fromkeys(attempts, ("late", 80.0))
-    machine, (call,) = await played(monkeypatch, [planned("a")], disturbed)
-    assert machine.played == attempts
-    assert (call.verdict, call.unmeasured) == ("error", True)
-    assert "in each of 5 attempts (for 80 ms at most" in call.sentence
+    machine, (call,) = await rig.play([planned("a")], {"a": [(verdict, stalled_ms)]})
+    assert machine.played == ["a"]
+    assert call.verdict == at_last
 
 
-@pytest.mark.parametrize("last", ["late", "failed"])
-async def test_what_goes_otherwise_in_every_attempt_has_failed_whatever_the_machine_did(
-    monkeypatch: pytest.MonkeyPatch, last: str
+@pytest.mark.parametrize(("last", "verdict"), [("late", "not measured"), ("failed", "failed")])
+async def test_the_second_attempt_is_the_last_one_and_counts(
+    rig: Rig, last: str, verdict: str
 ) -> None:
-    attempts = names_of(planned("a"))
-    wrong = dict.fromkeys(attempts, ("failed", 80.0)) | {attempts[-1]: (last, 80.0)}
-    machine, (call,) = await played(monkeypatch, [planned("a")], wrong)
-    assert machine.played == attempts
-    assert call.verdict == ("error" if last == "late" else "failed")
-    assert call.unmeasured == (last == "late")
+    machine, (call,) = await rig.play([planned("a")], {"a": [("failed", 80.0), (last, 80.0)]})
+    assert machine.played == ["a", "a.2"]
+    assert call.verdict == verdict
 
 
-async def test_the_last_attempt_is_alone_behind_all_that_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_in_memory_a_second_attempt_would_be_the_same(rig: Rig) -> None:
+    machine, (call,) = await rig.play([planned("a")], {"a": [("failed", 80.0)]}, lane="virtual")
+    assert machine.played == ["a"]
+    assert call.verdict == "failed"
+
+
+async def test_a_second_attempt_is_alone_behind_all_that_wait(rig: Rig) -> None:
     others = [planned(str(n)) for n in range(20)]
     planned_calls = [planned("a"), planned("c", after="a"), *others]
-    disturbed = dict.fromkeys(names_of(planned("a"))[:-1], ("failed", 80.0))
-    machine, done = await played(monkeypatch, planned_calls, disturbed, jobs=3)
-    assert machine.others["a-again4"] == 0
+    machine, done = await rig.play(planned_calls, {"a": [("failed", 80.0)]}, jobs=3)
+    assert machine.others["a.2"] == 0
     assert machine.most_at_once == 3
-    assert machine.played[-2:] == ["a-again4", "c"]
+    assert machine.played[-2:] == ["a.2", "c"]
     assert [call.verdict for call in done] == ["passed"] * 22
 
 
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("jobs", [1, 2, 4])
-async def test_last_attempts_of_callers_at_once_wait_for_nobody_for_ever(
-    monkeypatch: pytest.MonkeyPatch, jobs: int
+async def test_second_attempts_of_callers_at_once_wait_for_nobody_for_ever(
+    rig: Rig, jobs: int
 ) -> None:
     groups = [planned(f"{group}{n}", together=group) for n in range(3) for group in "xy"]
-    disturbed = {name: ("failed", 80.0) for one in groups for name in names_of(one)}
-    machine, done = await played(monkeypatch, groups, disturbed, jobs=jobs)
+    disturbed = {one.name: [("failed", 80.0)] * 2 for one in groups}
+    machine, done = await rig.play(groups, disturbed, jobs=jobs)
     assert [call.verdict for call in done] == ["failed"] * 6
-    assert {machine.others[names_of(one)[-1]] for one in groups} == {0}
+    assert {machine.others[f"{one.name}.2"] for one in groups} == {0}
 
 
-async def test_a_failure_on_a_quiet_machine_is_the_agents(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine, (call,) = await played(monkeypatch, [planned("a")], {"a": ("failed", 4.0)})
-    assert machine.played == ["a"]
-    assert call.verdict == "failed"
-
-
-def test_a_further_attempt_says_what_it_is_an_attempt_at(tmp_path: Path) -> None:
+def test_a_second_attempt_says_that_it_is_one(tmp_path: Path) -> None:
     scenario = hand_played.scenario(tmp_path, "steps: [hang_up]")
     (first,) = plan([scenario], repeat=None, seed=0)
     infos = []
-    for n in (1, 2):
-        again = attempt(first, n)
-        done = PlayedCall(
-            planned=again, directory=tmp_path, verdict="passed", detail="", took_s=1.0
-        )
+    for one in with_attempts([first]):
+        done = PlayedCall(planned=one, directory=tmp_path, verdict="passed", detail="", took_s=1.0)
         infos.append(call_info(done, "sip"))
-    assert [info.again for info in infos] == ["", first.name]
+    assert [(info.stage, info.attempt) for info in infos] == [(first.name, 1), (first.name, 2)]
 
 
-def test_a_further_attempt_has_a_greeting_cache_of_its_own_unless_it_was_lent() -> None:
-    assert attempt(planned("a"), 2).greeting_cache == "a-again1"
-    assert attempt(planned("b", after="a"), 2).greeting_cache == "a"
-    assert [s.name for s in with_attempts([planned("a")])][:3] == ["a", "a-again1", "a-again2"]
+def test_no_scenario_is_called_as_an_attempt_is() -> None:
+    first, second = with_attempts([planned("a")])
+    assert (first.address, second.address) == ("a", "a.2")
+    assert call_name_of("a.2") != second.address
 
 
 async def test_callers_of_one_scenario_wait_until_all_have_a_place(
-    monkeypatch: pytest.MonkeyPatch,
+    rig: Rig,
 ) -> None:
     planned_calls = [
         planned("x"),
         *(planned(f"c{n}", together="c") for n in range(3)),
         planned("y"),
     ]
-    machine, done = await played(monkeypatch, planned_calls, {}, jobs=3)
+    machine, done = await rig.play(planned_calls, jobs=3)
     assert machine.played[:3] == ["c0", "c1", "c2"]
     assert machine.most_at_once == 3
     assert len(done) == 5
 
 
-async def test_callers_of_one_scenario_all_call_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_callers_of_one_scenario_all_call_at_once(rig: Rig) -> None:
     group = [planned(f"g{n}", together="g") for n in range(3)]
-    machine, done = await played(monkeypatch, [planned("a"), *group, planned("b")], {}, jobs=3)
+    machine, done = await rig.play([planned("a"), *group, planned("b")], jobs=3)
     assert len(done) == 5
     assert machine.most_at_once == 3
 
@@ -217,9 +244,9 @@ async def test_callers_of_one_scenario_all_call_at_once(monkeypatch: pytest.Monk
 @pytest.mark.timeout(10)
 @pytest.mark.parametrize("jobs", [1, 2, 3, 4, 5])
 async def test_scenarios_with_many_callers_never_wait_for_each_others_places(
-    monkeypatch: pytest.MonkeyPatch, jobs: int
+    rig: Rig, jobs: int
 ) -> None:
     groups = [planned(f"{group}{n}", together=group) for n in range(3) for group in "xyz"]
-    machine, done = await played(monkeypatch, [*groups, planned("a")], {}, jobs=jobs)
+    machine, done = await rig.play([*groups, planned("a")], jobs=jobs)
     assert len(done) == 10
     assert 3 <= machine.most_at_once <= max(jobs, 3)

@@ -88,10 +88,8 @@ async def test_it_waits_for_calm_as_long_as_there_is_patience(
         Stall(at_ns=time.monotonic_ns() + 10**12, late_ms=50.0)
     )  # of the future: no matter
     await watching.calm()
-    assert watching._patience_s == {False: 0.15, True: 0.15}
+    assert watching._patience_s == 0.15
     monkeypatch.setattr(watching, "_is_calm", lambda _now_ns: False)
     for left_s in (0.05, 0.0, 0.0):
         await watching.calm()
-        assert watching._patience_s[False] == pytest.approx(left_s, abs=0.011)
-    await watching.calm(last=True)
-    assert watching._patience_s[True] == pytest.approx(0.05, abs=0.011), "those have their own"
+        assert watching._patience_s == pytest.approx(left_s, abs=0.011)

@@ -1,0 +1,234 @@
+"""One call, measured and judged: its behaviour, its timing, and what could not be measured.
+
+Behaviour is what was said, heard and sent, and in what order; timing is the budget. They are judged
+apart, and a call's verdict is made of both:
+
+    passed         the behaviour is right, and everything with a limit is within it
+    failed         the behaviour is wrong, or something measured is beyond its limit
+    flaky          the behaviour was wrong, and right when the call was placed once more
+    not measured   the behaviour is right, and something with a limit could not be judged
+    error          the call could not be played
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from callerside.reports.evidence import (
+    CallEvidence,
+    CallInfo,
+    EvidenceError,
+    KnownFailure,
+    attempt_folder,
+)
+from callerside.reports.metrics.metrics import Measured, measure, nothing_measured
+from callerside.reports.verdict.budget import (
+    Judged,
+    Limits,
+    Reason,
+    judge,
+    judge_percentiles,
+    limits_for,
+    parse_limits,
+)
+from callerside.reports.verdict.calibration import Calibration
+from callerside.reports.verdict.machine import disturbance, without_the_machines
+
+CallVerdict = Literal["passed", "failed", "not measured", "flaky", "error"]
+
+NOTHING = "nothing to measure it by has happened"
+WHY: dict[Reason, str] = {
+    "machine": "the machine stood still, which explains it",
+    "undecided": "the limit lies within the error bound",
+}
+
+
+class Part(NamedTuple):
+    """A verdict and its reason; of a call, or of a part of one."""
+
+    verdict: CallVerdict
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallResult:
+    """One call, measured and judged; of several attempts, the last one."""
+
+    evidence: CallEvidence
+    measured: Measured
+    judged: list[Judged]
+    earlier: tuple["CallResult", ...] = ()
+    """The attempts before this one, the first one first."""
+
+    @property
+    def slug(self) -> str:
+        """The name of the call's directory."""
+        info = self.evidence.info
+        return info.stage or (info.name if info.repeat == 1 else f"{info.name}-{info.repeat}")
+
+    @property
+    def folder(self) -> str:
+        """Of an attempt that does not count: the folder in the call's own."""
+        return attempt_folder(self.evidence.info)
+
+    @property
+    def attempts(self) -> tuple["CallResult", ...]:
+        """All of them, in order."""
+        return (*self.earlier, self)
+
+    @property
+    def behaviour(self) -> Part:
+        """Whether what was said, heard and sent was as scripted."""
+        info = self.evidence.info
+        return Part(info.verdict, info.detail if info.verdict != "passed" else "")
+
+    @property
+    def timing(self) -> Part:
+        """Whether the budget was kept, as far as it could be measured."""
+        if over := [one for one in self.judged if one.verdict == "failed"]:
+            return Part("failed", "over budget: " + "; ".join(map(describe, over)))
+        if why := self.not_measured:
+            return Part("not measured", "not measured: " + "; ".join(why))
+        return Part("passed", "")
+
+    @property
+    def not_measured(self) -> list[str]:
+        """What of the budget could not be judged, each with its reason."""
+        told = [f"{describe(one)} ({WHY[one.reason]})" for one in self.judged if one.reason]
+        bare = self.evidence.info.recording
+        unfit = bare.unfit if bare is not None else {}
+        limits = self.evidence.info.limits
+        told += [f"{name}: {unfit[name]}" for name in limits if name in unfit]
+        return [*told, *(f"{name} has a limit, and {NOTHING}" for name in self.unheld)]
+
+    @property
+    def unheld(self) -> list[str]:
+        """The limits of the scenario's own that nothing was held to."""
+        held = {one.name for one in self.judged if one.verdict != "unlimited"}
+        return [name for name in self.evidence.info.own_limits if name not in held]
+
+    @property
+    def known(self) -> KnownFailure | None:
+        """What is known to be wrong, where that is what went wrong, and may be: it fails nobody."""
+        known = self.evidence.info.known_failure
+        return known if known and not known.over and self._outcome.verdict == "failed" else None
+
+    @property
+    def verdict(self) -> CallVerdict:
+        """That of the whole call."""
+        return self._judged_by_what_is_known.verdict
+
+    @property
+    def detail(self) -> str:
+        """Why, if it has not passed."""
+        return self._judged_by_what_is_known.detail
+
+    @property
+    def _judged_by_what_is_known(self) -> Part:
+        outcome, known = self._outcome, self.evidence.info.known_failure
+        if known is None or outcome.verdict == "error":
+            return outcome
+        if outcome.verdict == "passed":
+            return Part("failed", f"it passes: take its known_failure out ({known.reason})")
+        if outcome.verdict == "failed":
+            until = f"until {known.until}, which is over" if known.over else f"until {known.until}"
+            return Part("failed", f"known {until} ({known.reason}): {outcome.detail}")
+        return outcome
+
+    @property
+    def _outcome(self) -> Part:
+        behaviour, timing = self.behaviour, self.timing
+        if behaviour.verdict != "passed":
+            return behaviour
+        if timing.verdict == "failed":
+            return timing
+        before = [one.behaviour.detail for one in self.earlier if one.behaviour.verdict == "failed"]
+        if before:
+            return Part("flaky", f"right when it was placed once more; before: {before[-1]}")
+        return timing
+
+
+def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -> CallResult:
+    """Measure a call and hold it to its budget, with the harness's own error in view.
+
+    The error was measured over SIP and RTP, and is not that of a virtual call. Limits of
+    percentiles are for all calls of a scenario: see `judge_together`.
+
+    Raises:
+        BudgetError: the call's own limits cannot be understood.
+        EvidenceError: a mark lacks what it must hold.
+    """
+    try:
+        measured = measure(evidence)
+    except (LookupError, TypeError, ValueError) as error:
+        raise EvidenceError(
+            f"{evidence.name}: cannot be measured: a mark is not as docs/marks.md has it: {error!r}"
+        ) from error
+    judged = judge(
+        measured.measurements,
+        limits_of(evidence.info),
+        calibration=None if evidence.info.lane == "virtual" else calibration,
+    )
+    judged = without_the_machines(judged, disturbance(evidence.marks))
+    return CallResult(
+        evidence=evidence,
+        measured=measured,
+        judged=judged,
+        earlier=tuple(judge_call(attempt, calibration) for attempt in evidence.earlier),
+    )
+
+
+def limits_of(info: CallInfo) -> Limits:
+    """What a call is held to: the default budget with its own limits over it.
+
+    A bare recording is held to its own alone: the defaults are for calls that were set up.
+    """
+    return parse_limits(info.limits) if info.lane == "recording" else limits_for(info.limits)
+
+
+def unmeasured_call(info: CallInfo) -> CallResult:
+    """A call of which nothing can be read or measured, with the verdict that is in `info`."""
+    return CallResult(
+        evidence=CallEvidence(info=info, marks=[]), measured=nothing_measured(), judged=[]
+    )
+
+
+def under_info(call: CallResult, info: CallInfo) -> CallResult:
+    """The same numbers, where more is known of the call than when it was measured.
+
+    `info` differs from the call's own in verdict, detail and log only.
+    """
+    return replace(call, evidence=replace(call.evidence, info=info))
+
+
+def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
+    """The calls, with the percentiles of each scenario judged over all of its calls.
+
+    What is found stands with the scenario's last call, and may be what that one fails by.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for position, call in enumerate(calls):
+        groups[call.evidence.info.name].append(position)
+    together = list(calls)
+    for positions in groups.values():
+        last = calls[positions[-1]]
+        values = [one for position in positions for one in calls[position].judged]
+        found = judge_percentiles(values, limits_of(last.evidence.info))
+        if found:
+            single = [one for one in last.judged if one.statistic is None]
+            worst = max(
+                (disturbance(calls[position].evidence.marks) for position in positions),
+                key=lambda one: one.explains_ms,
+            )
+            found = without_the_machines(found, worst)
+            together[positions[-1]] = replace(last, judged=[*single, *found])
+    return together
+
+
+def describe(one: Judged) -> str:
+    """A judged number as a phrase: `turn_ms of turn 2 is 812.0 ms, limit 640.0 ms`."""
+    what = f"{one.name} {one.statistic} {one.detail}" if one.statistic else one.name
+    where = f" of turn {one.turn}" if one.turn is not None else ""
+    limit = f", limit {one.limit:.1f} {one.unit}" if one.limit is not None else ""
+    return f"{what}{where} is {one.value:.1f} {one.unit}{limit}"

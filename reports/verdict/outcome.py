@@ -1,0 +1,113 @@
+"""What the calls of a run come to: one verdict, and the reasons for it.
+
+    passed         all behaviour is right, nothing measured is beyond its limit, and enough was
+                   measured: three quarters of the calls, each metric with a limit that these calls
+                   should yield in one of them, each scenario's own limits in one of its calls
+    failed         something is wrong, and nobody knew
+    not measured   nothing is wrong that could be measured, and too little could
+    error          the run, or a call of it, could not be played
+
+Strictly, a call that is flaky is a failure, and a call that is not measured leaves too little.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from callerside.reports.verdict.call_result import NOTHING, CallResult, limits_of
+
+RunVerdict = Literal["passed", "failed", "not measured", "error"]
+
+LEAST_MEASURED = 0.75
+"""Of the calls."""
+EXIT_CODES: dict[RunVerdict, int] = {"passed": 0, "failed": 1, "not measured": 2, "error": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run's verdict and why, a sentence each; empty where it has passed."""
+
+    verdict: RunVerdict
+    why: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Of the commands that end with it."""
+        return EXIT_CODES[self.verdict]
+
+
+def outcome_of(calls: Sequence[CallResult], *, failure: str = "", strict: bool = False) -> Outcome:
+    """The verdict of a run.
+
+    Args:
+        calls: all that there are.
+        failure: why the run could not go on, if it could not.
+        strict: see above.
+    """
+    if failure:
+        return Outcome("error", (failure,))
+    if not calls:
+        return Outcome("error", ("no call was made",))
+    failed = [call for call in calls if call.verdict == "failed" and call.known is None]
+    flaky = [call for call in calls if call.verdict == "flaky"] if strict else []
+    if failed or flaky:
+        return Outcome("failed", tuple(_told([*failed, *flaky])))
+    if errors := [call for call in calls if call.verdict == "error"]:
+        return Outcome("error", tuple(_told(errors)))
+    if why := (*_too_little(calls, strict=strict),):
+        return Outcome("not measured", why)
+    return Outcome("passed")
+
+
+def called(call: CallResult) -> str:
+    """A call's verdict in words: what is known to fail is told as such."""
+    return "known failure" if call.known else call.verdict
+
+
+def counted(calls: Sequence[CallResult]) -> str:
+    """How many calls there are of each verdict: `77 passed, 1 flaky, 1 not measured`."""
+    counts = Counter(called(call) for call in calls)
+    words = ("passed", "failed", "known failure", "flaky", "not measured", "error")
+    return ", ".join(f"{counts[word]} {word}" for word in words if counts[word] or word == "passed")
+
+
+def _told(calls: Sequence[CallResult]) -> Iterator[str]:
+    for call in calls:
+        yield f"{call.slug}: {call.detail}"
+
+
+def _too_little(calls: Sequence[CallResult], *, strict: bool) -> Iterator[str]:
+    unmeasured = [call for call in calls if call.timing.verdict == "not measured"]
+    if len(calls) - len(unmeasured) < LEAST_MEASURED * len(calls) or (strict and unmeasured):
+        least = "all" if strict else f"{LEAST_MEASURED:.0%}"
+        yield (
+            f"{len(unmeasured)} of {len(calls)} calls are not measured, and {least} must be: "
+            f"{', '.join(call.slug for call in unmeasured)}"
+        )
+    measured = {name for call in calls for name in _measured(call)}
+    wanted = {name for call in calls for name in _should_yield(call)}
+    for name in sorted(wanted - measured):
+        yield f"{name} is measured in no call, and these calls should yield it"
+    yield from _own_limits(calls)
+
+
+def _own_limits(calls: Sequence[CallResult]) -> Iterator[str]:
+    """What a scenario limits itself must have been held to it in one of the scenario's calls."""
+    held: dict[str, set[str]] = {}
+    for call in calls:
+        own = set(call.evidence.info.own_limits)
+        held.setdefault(call.evidence.name, set()).update(own - set(call.unheld))
+    for call in calls:
+        if missing := sorted(set(call.unheld) - held[call.evidence.name]):
+            yield f"{call.slug}: {', '.join(missing)}: {NOTHING}"
+
+
+def _measured(call: CallResult) -> set[str]:
+    return {one.name for one in call.judged if one.verdict in ("passed", "failed")}
+
+
+def _should_yield(call: CallResult) -> set[str]:
+    """Of what a call should yield, what is held to a limit."""
+    info = call.evidence.info
+    return set(info.should_yield) & set(limits_of(info))

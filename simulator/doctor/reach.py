@@ -1,0 +1,299 @@
+"""Where a call to somebody's agent fails: name, transport, answer, codec, address, sound.
+
+Each step says what it saw; what lies behind one that failed is left open.
+"""
+
+import ipaddress
+import re
+import socket
+import statistics
+
+from callerside.agent.telephony.options import SipAccount, transport_for
+from callerside.agent.telephony.sip_message import SipMessage
+from callerside.audio import AudioFormat, level_dbfs, to_samples
+from callerside.simulator.doctor.findings import Finding, State
+from callerside.simulator.doctor.sip_wire import Arrivals, Dialog, Wire
+
+STAGES = ("name", "transport", "answer", "codec", "address", "sound")
+ASK_S = 4.0
+RING_S = 40.0
+LISTEN_S = 6.0
+"""Longer than the 5 s between two reports of RTCP (RFC 3550 §6.2)."""
+SILENT_DBFS = -60.0
+_SIP_PORT = 5060
+_CODECS = {0: "PCMU", 8: "PCMA", 9: "G722"}
+_G711 = {0: AudioFormat("pcmu"), 8: AudioFormat("pcma")}
+"""By payload type (RFC 3551)."""
+_OK, _REFUSAL = 200, 300
+
+_MEANING = {
+    401: "it asks who you are: give an account (--account, docs/your-agent.md)",
+    403: "it does not take calls from you: is this machine's address, or the account, allowed?",
+    404: "it knows no such number: see to the part before the @",
+    407: "it asks who you are: give an account (--account, docs/your-agent.md)",
+    408: "nobody answered it behind that address",
+    480: "whoever is called is not registered, or not there",
+    486: "it is busy: does another call take its only line?",
+    488: "it takes none of PCMU, PCMA and G.722 without encryption: is SRTP required?",
+    503: "it takes no calls now, or has no line to who is called",
+    603: "it declines",
+}
+
+
+def reach(
+    uri: str, account: SipAccount | None = None, *, listen_s: float = LISTEN_S
+) -> list[Finding]:
+    """Look at each step of one call to `uri` (`sip:user@host[:port]`), and hang up again."""
+    return _Reach(uri, account, listen_s).findings()
+
+
+class _Reach:
+    def __init__(self, uri: str, account: SipAccount | None, listen_s: float) -> None:
+        self._uri = uri
+        self._account = account
+        self._listen_s = listen_s
+        self._found: list[Finding] = []
+        self._wire: Wire | None = None
+
+    def findings(self) -> list[Finding]:
+        there = self._name()
+        try:
+            if there is not None:
+                self._call(there)
+        finally:
+            if self._wire is not None:
+                self._wire.close()
+        seen = {one.about for one in self._found}
+        for stage in STAGES:
+            if stage not in seen:
+                self._add(stage, State.UNKNOWN, "not looked at: the call did not come so far")
+        return self._found
+
+    def _add(self, about: str, state: State, told: str, advice: str = "", *more: str) -> None:
+        self._found.append(
+            Finding(about=about, state=state, told=told, advice=advice, evidence=more)
+        )
+
+    def _name(self) -> tuple[str, int] | None:
+        account = self._account
+        proxy = account.outbound_proxy if account else ""
+        target = proxy or self._uri.partition("@")[2].partition(";")[0]
+        host, _, port = target.partition(":")
+        try:
+            found = socket.getaddrinfo(host, int(port or _SIP_PORT), socket.AF_INET)
+        except OSError as error:
+            self._add(
+                "name", State.BAD, f"{host} has no IPv4 address: {error.strerror}",
+                "see to the name; SRV records are not followed: write host:port",
+            )  # fmt: skip
+            return None
+        addresses = sorted({str(one[4][0]) for one in found})
+        several = f" (of {len(addresses)}: {', '.join(addresses)})" if len(addresses) > 1 else ""
+        self._add("name", State.FINE, f"{host} is {addresses[0]}{several}")
+        return addresses[0], int(port or _SIP_PORT)
+
+    def _call(self, there: tuple[str, int]) -> None:
+        over = transport_for(self._uri, self._account)
+        where = f"{there[0]}:{there[1]}/{over}"
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect(there)
+                here = str(probe.getsockname()[0])
+            self._wire = Wire(here, there, over, ASK_S)
+        except OSError as error:
+            self._add(
+                "transport", State.BAD, f"{where}: {error.strerror or error}",
+                "is it the right port, and does a firewall let it through? "
+                "Try the other transport: ;transport=tcp or ;transport=udp",
+            )  # fmt: skip
+            return
+        dialog = Dialog(self._wire, self._uri, self._account)
+        if not self._transport(where):
+            return
+        answer = self._answer(dialog, where)
+        if answer is None or not _OK <= answer.status < _REFUSAL:
+            return
+        try:
+            media = self._codec(answer)
+            if media is not None:
+                self._address(answer, media)
+                self._sound(media)
+        finally:
+            dialog.bye(ASK_S)
+
+    def _transport(self, where: str) -> bool:
+        assert self._wire is not None  # noqa: S101 - opened by `_call`
+        try:
+            answer = Dialog(self._wire, self._uri, None).options(ASK_S)
+        except OSError as error:
+            self._add(
+                "transport", State.BAD, f"{where}: {error.strerror or error}",
+                "nothing listens there: see to host, port and transport", *self._wire.log,
+            )  # fmt: skip
+            return False
+        if answer is None:
+            self._add(
+                "transport", State.DOUBTFUL, f"{where}: no answer to OPTIONS in {ASK_S:.0f} s",
+                "some do not answer it; if the INVITE gets none either, a firewall is likely",
+                *self._wire.log,
+            )  # fmt: skip
+            return True
+        took = f"{answer.status} {answer.reason}"
+        self._add("transport", State.FINE, f"{where} answers OPTIONS with {took}")
+        return True
+
+    def _answer(self, dialog: Dialog, where: str) -> SipMessage | None:
+        assert self._wire is not None  # noqa: S101 - opened by `_call`
+        self._wire.log.clear()
+        rang: list[str] = []
+        try:
+            answer = dialog.invite(RING_S, lambda one: rang.append(f"{one.status} {one.reason}"))
+        except OSError as error:
+            self._add(
+                "answer", State.BAD, f"{where}: {error.strerror or error}",
+                "the other side went away", *self._wire.log,
+            )  # fmt: skip
+            return None
+        before = f" after {', '.join(dict.fromkeys(rang))}" if rang else ""
+        if answer is None:
+            dialog.cancel(ASK_S)
+            advice = (
+                "it rings, and nobody answers"
+                if rang
+                else "is something listening there that speaks SIP, and may it answer to you?"
+            )
+            told = f"no answer to INVITE in {RING_S:.0f} s{before}"
+            self._add("answer", State.BAD, told, advice, *self._wire.log)
+            return None
+        told = f"{answer.status} {answer.reason}{before}"
+        if answer.status >= _REFUSAL:
+            advice = _MEANING.get(answer.status, "see to its own log for this Call-ID")
+            if answer.status in (401, 407) and self._account is not None:
+                advice = "the account's user, auth_user, realm or password is not what it expects"
+            self._add("answer", State.BAD, told, advice, *_head(answer))
+            return answer
+        self._add("answer", State.FINE, told)
+        return answer
+
+    def _codec(self, answer: SipMessage) -> tuple[str, int, list[int]] | None:
+        sdp = answer.description
+        audio = re.search(r"^m=audio (\d+) (\S+) ([\d ]+)", sdp, re.MULTILINE)
+        if audio is None or audio[1] == "0":
+            self._add(
+                "codec", State.BAD, "the answer has no audio",
+                "it takes none of PCMU, PCMA and G.722, or sends no SDP with its 200 OK",
+                *(sdp.splitlines() or _head(answer)),
+            )  # fmt: skip
+            return None
+        types = [int(one) for one in audio[3].split()]
+        known = [_CODECS[one] for one in types if one in _CODECS]
+        if not known or audio[2] != "RTP/AVP":
+            self._add(
+                "codec", State.BAD, f"{audio[2]} with payload types {audio[3].strip()}",
+                "PCMU, PCMA or G.722 over RTP/AVP were offered, and nothing else",
+                *sdp.splitlines(),
+            )  # fmt: skip
+            return None
+        host = _connection(sdp)
+        self._add("codec", State.FINE, f"{known[0]}, by {audio[2]} to {host}:{audio[1]}")
+        return host, int(audio[1]), types
+
+    def _address(self, answer: SipMessage, media: tuple[str, int, list[int]]) -> None:
+        assert self._wire is not None  # noqa: S101 - opened by `_call`
+        host, there, here = media[0], self._wire.there[0], self._wire.here[0]
+        seen = re.search(r"received=([0-9.]+)", answer.header("via"))
+        sdp = tuple(answer.description.splitlines())
+        if _is_private(host) and not _is_private(there):
+            self._add(
+                "address", State.BAD,
+                f"it is called at {there} and names the private address {host} for sound",
+                "your sound cannot get there: it must name its public address "
+                "(callerside-agent: sip.public_host)", *sdp,
+            )  # fmt: skip
+        elif _is_private(here) and not _is_private(there):
+            told = f"this machine names {here}, a private address, and is seen at "
+            told += seen[1] if seen else "one that it is not told"
+            self._add(
+                "address", State.DOUBTFUL, told,
+                "sound comes back only if the other side sends to where yours comes from",
+            )  # fmt: skip
+        else:
+            self._add("address", State.FINE, f"sound goes to {host}, SIP to {there}")
+
+    def _sound(self, media: tuple[str, int, list[int]]) -> None:
+        assert self._wire is not None  # noqa: S101 - opened by `_call`
+        host, port, _ = media
+        came = self._wire.exchange_media((host, port), self._listen_s)
+        said = f"to port {self._wire.rtp.getsockname()[1]} in {self._listen_s:.0f} s"
+        hears = _hears(came)
+        if not came.packets:
+            self._add(
+                "sound", State.BAD, f"one-way or no sound: no RTP packet came {said}; {hears}",
+                "a firewall or NAT keeps it out, or it is sent elsewhere: look there with tcpdump",
+                *self._wire.log,
+            )  # fmt: skip
+            return
+        told = f"{len(came.packets)} packets came from {_sources(came)}, {_level(came)}; {hears}"
+        elsewhere = {source[0] for source in came.sources} - {host}
+        loudest = _loudest_dbfs(came)
+        if loudest is not None and loudest < SILENT_DBFS:
+            self._add("sound", State.DOUBTFUL, told, "it says nothing: should it greet?")
+        elif elsewhere:
+            self._add(
+                "sound", State.DOUBTFUL, told,
+                f"its SDP named {host}: a phone that keeps to that hears nothing of this",
+            )  # fmt: skip
+        else:
+            self._add("sound", State.FINE, told)
+
+
+def _head(message: SipMessage) -> list[str]:
+    return [line for line in message.text.split("\r\n\r\n")[0].splitlines() if line][:12]
+
+
+def _connection(sdp: str) -> str:
+    """Of the audio line, or else of the session."""
+    session, _, audio = sdp.partition("m=audio")
+    for part in (audio.partition("\nm=")[0], session):
+        found = re.search(r"^c=IN IP4 ([^\s/]+)", part, re.MULTILINE)
+        if found:
+            return found[1]
+    return ""
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return False
+
+
+def _hears(came: Arrivals) -> str:
+    if came.hears_us:
+        return "by its RTCP it gets ours"
+    if came.reports:
+        return "its RTCP says nothing of ours"
+    return "whether it gets ours is not known (no RTCP)"
+
+
+def _sources(came: Arrivals) -> str:
+    return " and ".join(f"{host}:{port}" for host, port in sorted(came.sources))
+
+
+def _loudest_dbfs(came: Arrivals) -> float | None:
+    """Of the packets in G.711; None: most are in something else."""
+    levels = [
+        level_dbfs(to_samples(_G711[packet.payload_type].decode(packet.payload)))
+        for packet in came.packets
+        if packet.payload_type in _G711
+    ]
+    return max(levels) if 2 * len(levels) > len(came.packets) else None
+
+
+def _level(came: Arrivals) -> str:
+    types = {packet.payload_type for packet in came.packets}
+    names = ", ".join(_CODECS.get(one, f"type {one}") for one in sorted(types))
+    size = statistics.mode(len(packet.payload) for packet in came.packets)
+    loudest = _loudest_dbfs(came)
+    told = "" if loudest is None else f", loudest {loudest:.0f} dBFS"
+    return f"{names}, {size} bytes each{told}"

@@ -1,0 +1,46 @@
+"""`callerside demo`: one call with a function and an interruption, from an empty folder."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from callerside.agent.telephony import engines
+from callerside.agent.telephony.engines import Found
+from callerside.simulator.cli.main import main
+
+pytestmark = pytest.mark.e2e
+
+
+def told_by(folder: Path) -> dict[str, object]:
+    results = json.loads((folder / "out" / "latest" / "results.json").read_text())
+    call: dict[str, object] = results["scenarios"][0]
+    return call
+
+
+def test_a_stranger_sees_a_call(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "callerside.simulator.cli.main", "demo", "--no-open"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert "out/latest/index.html" in done.stdout, done.stderr
+    assert (tmp_path / "out" / "latest" / "index.html").is_file()
+    assert told_by(tmp_path)["lane"] == "sip"
+    page = "".join(path.read_text() for path in (tmp_path / "out" / "latest").rglob("*.html"))
+    assert "opening_hours" in page
+
+
+def test_without_an_engine_it_is_made_in_memory_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    absent = Found(name="pjsua2", problem="pjsua2 is not installed")
+    monkeypatch.setattr(engines, "_look", lambda _name: absent)
+    assert main(["demo", "--no-open"]) == 0
+    assert "No SIP here, so the call is made in memory (pjsua2 is not" in capsys.readouterr().out
+    call = told_by(tmp_path)
+    assert call["lane"] == "virtual"
+    measured = {one["name"] for one in call["metrics"]}  # type: ignore[attr-defined]
+    assert "barge_in_stop_ms" in measured

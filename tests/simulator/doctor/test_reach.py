@@ -1,0 +1,199 @@
+"""`callerside doctor sip:...` against telephones that fail in each way there is."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from sip_rig import answer_at_once, open_phone
+
+from callerside.agent.telephony.interface import CallLeg, LegInput, MediaReady
+from callerside.agent.telephony.options import SipAccount, SipOptions
+from callerside.audio import tone
+from callerside.simulator.doctor.findings import Finding, State, lines
+from callerside.simulator.doctor.reach import STAGES, reach
+
+pytestmark = pytest.mark.e2e
+
+Answer = Callable[[str], list[str]]
+"""Of a request: whole responses, in their order."""
+
+
+@contextmanager
+def telephone(answer: Answer, host: str = "127.0.0.1") -> Iterator[int]:
+    """Somebody's SIP over UDP, who answers what a test wants; its port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sip:
+        sip.bind((host, 0))
+        over = threading.Event()
+
+        def serve() -> None:
+            while not over.is_set():
+                data, source = sip.recvfrom(65_536)
+                for response in answer(data.decode()):
+                    sip.sendto(response.encode(), source)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield sip.getsockname()[1]
+        finally:
+            over.set()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bell:
+                bell.sendto(b"over", sip.getsockname())
+            thread.join()
+
+
+def reply(request: str, status: str, body: str = "", *more: str) -> str:
+    kept = re.findall(r"^((?:Via|From|To|Call-ID|CSeq):.*?)\r$", request, re.MULTILINE)
+    kept = [f"{line};tag=them" if line.startswith("To:") else line for line in kept]
+    kind = ["Content-Type: application/sdp"] if body else []
+    head = [f"SIP/2.0 {status}", *kept, *more, *kind, f"Content-Length: {len(body)}"]
+    return "\r\n".join([*head, "", body])
+
+
+def answering(*statuses: str, body: str = "", more: tuple[str, ...] = ()) -> Answer:
+    """OPTIONS and BYE with 200, INVITE with these."""
+
+    def answer(request: str) -> list[str]:
+        method = request.partition(" ")[0]
+        if method == "INVITE":
+            return [
+                reply(request, each, body if each[0] == "2" else "", *more) for each in statuses
+            ]
+        return [reply(request, "200 OK")] if method in ("OPTIONS", "BYE", "CANCEL") else []
+
+    return answer
+
+
+def sdp(port: int, host: str = "127.0.0.1", media: str = "RTP/AVP 0") -> str:
+    return (
+        f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+        f"m=audio {port} {media}\r\n"
+    )
+
+
+def by_stage(findings: list[Finding]) -> dict[str, Finding]:
+    assert [one.about for one in findings] == list(STAGES)
+    return {one.about: one for one in findings}
+
+
+def sing(leg: CallLeg, item: LegInput) -> None:
+    answer_at_once(leg, item)
+    if isinstance(item, MediaReady):
+        leg.play(tone(440, 8_000, leg.sample_rate_hz))
+
+
+def test_an_agent_that_can_be_called_is_fine_from_end_to_end() -> None:
+    with open_phone("agent", SipOptions(sample_rate_hz=8_000), sing) as agent:
+        for over in ("udp", "tcp"):
+            uri = f"sip:100@127.0.0.1:{agent.port};transport={over}"
+            found = by_stage(reach(uri, listen_s=1.0))
+            assert {one.state for one in found.values()} == {State.FINE}, lines([*found.values()])
+            assert "PCMU" in found["codec"].told
+            assert "packets came from 127.0.0.1:" in found["sound"].told
+            assert "loudest -15 dBFS" in found["sound"].told
+
+
+def test_a_name_that_is_none() -> None:
+    found = by_stage(reach("sip:100@nobody.invalid"))
+    assert found["name"].state is State.BAD
+    assert {found[stage].state for stage in STAGES[1:]} == {State.UNKNOWN}
+
+
+@pytest.mark.parametrize("over", ["udp", "tcp"])
+def test_a_port_where_nothing_listens(over: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    found = by_stage(reach(f"sip:100@127.0.0.1:{port};transport={over}"))
+    assert found["transport"].state is State.BAD
+    assert "refused" in found["transport"].told
+
+
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [("486 Busy Here", "busy"), ("404 Not Found", "before the @"), ("499 Odd", "its own log")],
+)
+def test_a_refusal_is_explained_and_shown(status: str, advice: str) -> None:
+    with telephone(answering("100 Trying", "180 Ringing", status)) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}"))
+    assert found["answer"].state is State.BAD
+    assert found["answer"].told == f"{status} after 100 Trying, 180 Ringing"
+    assert advice in found["answer"].advice
+    assert f"SIP/2.0 {status}" in found["answer"].evidence
+
+
+def test_whoever_asks_for_a_digest_gets_one_of_the_account() -> None:
+    asked: list[str] = []
+
+    def answer(request: str) -> list[str]:
+        if not request.startswith("INVITE"):
+            return answering()(request)
+        asked.extend(re.findall(r"^Proxy-Authorization: (.*)\r$", request, re.MULTILINE))
+        challenge = 'Proxy-Authenticate: Digest realm="pbx", nonce="n", qop="auth", opaque="o"'
+        return [reply(request, "407 Who", "", challenge)]
+
+    with telephone(answer) as port:
+        uri = f"sip:100@127.0.0.1:{port}"
+        without = by_stage(reach(uri))
+        assert not asked
+        wrong = by_stage(reach(uri, SipAccount(user="2001", password="secret")))
+        other = by_stage(reach(uri, SipAccount(user="2001", password="secret", realm="elsewhere")))
+    assert "--account" in without["answer"].advice
+    assert "password is not" in wrong["answer"].advice
+    assert "password is not" in other["answer"].advice
+    assert len(asked) == 1
+    assert 'username="2001", realm="pbx", nonce="n"' in asked[0]
+    assert 'opaque="o"' in asked[0]
+    assert "secret" not in "\n".join(lines([*wrong.values()]))
+
+
+def test_an_answer_without_a_codec_of_ours() -> None:
+    for media in ("RTP/SAVP 0", "RTP/AVP 18"):
+        with telephone(answering("200 OK", body=sdp(9, media=media))) as port:
+            found = by_stage(reach(f"sip:100@127.0.0.1:{port}"))
+        assert found["codec"].state is State.BAD
+        assert f"m=audio 9 {media}" in found["codec"].evidence
+    with telephone(answering("200 OK")) as port:
+        assert by_stage(reach(f"sip:100@127.0.0.1:{port}"))["codec"].state is State.BAD
+
+
+def test_no_sound_comes_back() -> None:
+    with telephone(answering("200 OK", body=sdp(9))) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.3))
+    assert found["codec"].state is State.FINE
+    assert found["sound"].state is State.BAD
+    assert "no RTP packet came" in found["sound"].told
+
+
+def test_a_private_address_for_sound_behind_a_public_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loopback stands for the public side: what is private is asked of `ipaddress`."""
+    from callerside.simulator.doctor import reach as module
+
+    monkeypatch.setattr(module, "_is_private", lambda host: host.startswith("192.168."))
+    with telephone(answering("200 OK", body=sdp(9, "192.168.1.5"))) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}", listen_s=0.1))
+    assert found["address"].state is State.BAD
+    assert "192.168.1.5" in found["address"].told
+    assert "public_host" in found["address"].advice
+
+
+def test_a_telephone_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from callerside.simulator.doctor import reach as module
+
+    monkeypatch.setattr(module, "ASK_S", 0.2)
+    monkeypatch.setattr(module, "RING_S", 0.5)
+    cancelled: list[str] = []
+
+    def answer(request: str) -> list[str]:
+        cancelled.extend([request] if request.startswith("CANCEL") else [])
+        return [reply(request, "180 Ringing")] if request.startswith("INVITE") else []
+
+    with telephone(answer) as port:
+        found = by_stage(reach(f"sip:100@127.0.0.1:{port}"))
+    assert found["transport"].state is State.DOUBTFUL
+    assert found["answer"].state is State.BAD
+    assert "it rings, and nobody answers" in found["answer"].advice
+    assert cancelled

@@ -1,0 +1,90 @@
+"""The caller's own account: what a file and the environment may say of it, and who is told."""
+
+from pathlib import Path
+
+import pytest
+
+from callerside.agent.telephony.options import SipAccount
+from callerside.simulator.lanes.sip.account import (
+    PASSWORD,
+    AccountError,
+    load,
+)
+from callerside.simulator.lanes.sip.order import from_environment, to_environment
+
+FILE = """\
+version: 2
+user: "2001"
+registrar: pbx.example.org:5080
+outbound_proxy: proxy.example.org
+transport: tcp
+caller_id: "+4930123456"
+display_name: Müller, A.
+headers: {X-Customer: "4711"}
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "account.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_environment_stands_over_the_file_and_alone_has_the_password(tmp_path: Path) -> None:
+    environment = {PASSWORD: "correct horse", "CALLERSIDE_CALLER__AUTH_USER": "login", "HOME": "/"}
+    account = load(written(tmp_path, FILE), environment)
+    assert account == SipAccount(
+        user="2001",
+        registrar="pbx.example.org:5080",
+        outbound_proxy="proxy.example.org",
+        transport="tcp",
+        caller_id="+4930123456",
+        display_name="Müller, A.",
+        headers=(("X-Customer", "4711"),),
+        auth_user="login",
+        password="correct horse",
+    )
+    assert "correct horse" not in repr(account)
+    assert account.home == "pbx.example.org"
+    assert from_environment(to_environment(account)) == account
+
+
+def test_without_file_and_environment_there_is_none() -> None:
+    assert load(None, {"HOME": "/"}) is None
+    assert to_environment(None) == {}
+    assert from_environment({}) is None
+
+
+def test_the_environment_alone_is_enough() -> None:
+    account = load(None, {"CALLERSIDE_CALLER__USER": '"2001"'})
+    assert account is not None
+    assert account.user == "2001"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("user: 2001", "account.yaml:1:7: user: expected text"),
+        ("usr: '1'\nuser: '1'", 'account.yaml:1:1: unknown key "usr"'),
+        ("user: '1'\nregistrar: 'sip:pbx'", "account.yaml:2:12: registrar"),
+        ("user: '1'\nheaders: {Via: x}", "'Via' is no header that can be added"),
+        ('user: "1"\nheaders: {X-A: "1\\r\\nVia: x"}', "expected a value of one line for X-A"),
+        (
+            "user: '1'\npassword: secret",
+            "account.yaml:2:1: a password stands in no file: set CALLERSIDE_CALLER_PASSWORD",
+        ),
+        ("- user", "expected"),
+        ("user: '1'\ndisplay_name: 'a\"b'", "display_name"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(AccountError) as error:
+        load(written(tmp_path, text), {})
+    assert told in str(error.value)
+
+
+def test_a_variable_that_is_wrong_is_named() -> None:
+    with pytest.raises(AccountError, match="CALLERSIDE_CALLER__TRANSPORT"):
+        load(None, {"CALLERSIDE_CALLER__USER": "a", "CALLERSIDE_CALLER__TRANSPORT": "carrier"})
+    with pytest.raises(AccountError, match="nothing\\.yaml"):
+        load(Path("nothing.yaml"), {})
