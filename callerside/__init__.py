@@ -14,6 +14,7 @@ __all__ = [
     "clock",
     "fakes",
     "files",
+    "host",
     "loop_clock",
     "marks",
     "models",

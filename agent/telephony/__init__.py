@@ -2,5 +2,4 @@
 
 __all__ = [
     "engine", "engines", "errors", "interface", "options", "playout_buffer", "rtp", "sip_message",
-    "thread_priority",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 _MAX_USER_CHARS = 128
+_BAD_REQUEST, _NOT_ACCEPTABLE = 400, 488
 
 _REQUEST_URI = re.compile(r"^INVITE\s+(?:sips?|tel):([^@;>\s:]*)", re.IGNORECASE)
 _FROM_URI = re.compile(
@@ -51,8 +52,13 @@ _STATIC = {"0": "PCMU", "8": "PCMA", "9": "G722"}
 """RFC 3551 §6: these need no `rtpmap`."""
 _DIRECTION = re.compile(r"^a=(sendrecv|sendonly|recvonly|inactive)[ \t]*\r?$", re.MULTILINE)
 _ADDRESS = re.compile(r"^c=IN IP4 (\S+?)(?:/\d+)?[ \t]*\r?$", re.MULTILINE)
+_ORIGIN = re.compile(r"^o=\S+ \d+ \d+ IN IP[46] (\S+)[ \t]*\r?$", re.MULTILINE)
+_ANY_ADDRESS = re.compile(r"^c=(?!IN IP[46] \S+[ \t]*\r?$)", re.MULTILINE)
+"""One that is written in no way that there is (RFC 4566 §5.7)."""
+_LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNORECASE)
+"""The address of a telephone has 45 characters at most; names of 200 are not for honest callers."""
 _KEYS = "TELEPHONE-EVENT"
-_NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0[ \t]*\r?$", re.MULTILINE)
+_NOWHERE = re.compile(r"^c=IN IP4 0\.0\.0\.0(?:/\d+)?(?=[ \t]*\r?$)", re.MULTILINE)
 _SOMEWHERE = re.compile(r"^c=", re.MULTILINE)
 
 
@@ -107,6 +113,58 @@ def _is_live(session: str, line: str) -> bool:
     return is_open and _NOWHERE.search(address) is None
 
 
+def is_description(text: str) -> bool:
+    """Whether it can be read as a session description (RFC 4566 §5)."""
+    return (
+        text.startswith("v=0")
+        and _ORIGIN.search(text) is not None
+        and _ANY_ADDRESS.search(text) is None
+    )
+
+
+def has_long_address(message: str) -> bool:
+    """Whether a session description in it names an address that is longer than any."""
+    return _LONG_ADDRESS.search(message) is not None
+
+
+def unmet(description: str, codecs: Sequence[str]) -> int:
+    """The status with which an offer is refused that cannot be met (RFC 3261 §14.2); 0: it can be.
+
+    Args:
+        description: of a session.
+        codecs: ours.
+    """
+    if not is_description(description) or has_long_address(description):
+        return _BAD_REQUEST
+    return _NOT_ACCEPTABLE if described(description, codecs) is None else 0
+
+
+def held_somewhere(offer: str) -> str:
+    """An offer that puts us on hold by naming no address (RFC 2543 §B.5), in today's words.
+
+    It then names the address of its origin, and says that its writer sends and hears nothing: so
+    that the answer says where we are, and that we are quiet (RFC 3264 §8.4).
+    """
+    session, *lines = _LINES.split(offer)
+    origin = _ORIGIN.search(session)
+    if origin is None or _NOWHERE.search(offer) is None:
+        return offer
+    somewhere = f"c=IN IP4 {origin[1]}"
+    return _NOWHERE.sub(somewhere, session) + "".join(
+        _on_hold(line, session, somewhere) for line in lines
+    )
+
+
+def _on_hold(line: str, session: str, somewhere: str) -> str:
+    place = line if _SOMEWHERE.search(line) else session
+    if _NOWHERE.search(place) is None:
+        return line
+    said = _DIRECTION.search(line) or _DIRECTION.search(session)
+    direction = "inactive" if said and said[1] in ("recvonly", "inactive") else "sendonly"
+    quiet = _DIRECTION.sub("", _NOWHERE.sub(somewhere, line)).replace("\n\n", "\n")
+    return f"{quiet.rstrip()}\r\na={direction}\r\n"
+
+
 MAX_LINES = 15
 """PJSIP reads 16 (`PJMEDIA_MAX_SDP_MEDIA`), and of more the first 16: so with 16 nobody knows
 whether its answer has a line for each that was offered (RFC 3264 §6)."""
@@ -138,6 +196,24 @@ def narrowed(description: str, codecs: Sequence[str]) -> str:
         else _PORT.sub(lambda port: "0" * len(port[0]), line, count=1)
         for number, line in enumerate(lines)
     )
+
+
+def line_of_call(description: str, codecs: Sequence[str]) -> int:
+    """Which of an offer's lines becomes the call's audio; 0 where none does."""
+    session, *lines = _LINES.split(description)
+    return _chosen(session, lines, codecs) or 0
+
+
+def with_line_first(description: str, number: int) -> str:
+    """A session description, of the same length, in which a line has changed place with the first.
+
+    Done twice, it is as it was.
+    """
+    session, *lines = _LINES.split(description)
+    if not 0 < number < len(lines) or not lines[-1].endswith("\n"):
+        return description
+    lines[0], lines[number] = lines[number], lines[0]
+    return session + "".join(lines)
 
 
 def _one_codec(line: str, codecs: Sequence[str]) -> str:

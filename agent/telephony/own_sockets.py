@@ -1,4 +1,4 @@
-"""The sockets of this process, whoever opened them. Linux only."""
+"""The sockets of this process, whoever opened them; elsewhere than on Linux, none is found."""
 
 import os
 import socket
@@ -6,10 +6,14 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+_OPEN = Path("/proc/self/fd")
+
 
 def own_sockets(kind: socket.SocketKind) -> Iterator[tuple[socket.socket, int]]:
     """Each IP socket of a kind: a second handle on it, which is yours to close, and its number."""
-    for entry in Path("/proc/self/fd").iterdir():
+    if not _OPEN.is_dir():
+        return
+    for entry in _OPEN.iterdir():
         number = int(entry.name)
         try:
             if not stat.S_ISSOCK(os.fstat(number).st_mode):

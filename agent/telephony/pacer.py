@@ -1,7 +1,7 @@
 """The thread that paces what is sent, for all calls of the process; without calls it sleeps.
 
 A thread, for a loop that is busy must not make a caller's sound stutter; one, because a wake costs
-more than a packet; and in a hurry (`thread_priority`), because a packet that comes late at the
+more than a packet; and in a hurry (`callerside.host`), because a packet that comes late at the
 other side makes its jitter buffer grow. What it sends waits in the calls' playout buffers.
 """
 
@@ -12,8 +12,8 @@ from typing import Protocol
 
 import structlog
 
-from callerside.agent.telephony.thread_priority import hurry
 from callerside.clock import NS_PER_MS, NS_PER_S
+from callerside.host import hurry
 
 _log = structlog.get_logger(__name__)
 
@@ -21,6 +21,10 @@ _MOST_BEHIND_NS = 100 * NS_PER_MS
 """A pacer that could not run makes up for so much, and no more: a flood of old packets is of no use
 to anybody."""
 _STOP_S = 2.0
+_PRIORITY = 10
+"""Of 1 to 99: above everything ordinary, below what the kernel itself needs. A tick that comes late
+makes the other side's jitter buffer grow by whole frames, and PJSIP's shrinks slowly or, by a
+frame, never: every answer of the rest of the call is heard 20 ms later."""
 
 
 class Paced(Protocol):
@@ -76,7 +80,7 @@ class Pacer:
 
     def _run(self) -> None:
         self._register()
-        hurry()
+        hurry(_PRIORITY)
         while not self._stopping:
             wait_ns = self._send_what_is_due()
             if wait_ns is None:

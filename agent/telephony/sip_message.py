@@ -65,6 +65,12 @@ class SipMessage:
         return found[1] if found else ""
 
     @property
+    def number(self) -> int:
+        """Of its CSeq: each request of one side has a higher one than those before; 0: none."""
+        said = self.header("cseq").partition(" ")[0]
+        return int(said) if said.isdecimal() else 0
+
+    @property
     def call_id(self) -> str:
         """Whose message it is."""
         return self.header("call-id")

@@ -31,8 +31,8 @@ from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.order import Order
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_A_PAIR,
     caller_process,
+    calls_a_pair,
     calls_at_once,
     child,
 )
@@ -43,8 +43,8 @@ from callerside.speech.synthesis import synthesise
 CALLS = 24
 CALL_LIMIT_S = 60.0
 
-_PHRASE = "When do you open on Saturday?"
-_REPLY = "On a Saturday morning we are here from nine o'clock."
+PHRASE = "When do you open on Saturday?"
+REPLY = "On a Saturday morning we are here from nine o'clock."
 _SCENARIO = {
     "about": "A responder whose behaviour is known to the sample.",
     "time_limit": "50s",
@@ -119,8 +119,8 @@ async def calibrate(
 
 def _prepare(directory: Path) -> tuple[bytes, bytes, _Calling]:
     """What caller and responder say, as files too, and what every caller does."""
-    phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
-    reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
+    phrase = hard_edged(synthesise(PHRASE, rate_hz=CALLER_RATE_HZ))
+    reply = hard_edged(synthesise(REPLY, rate_hz=CALLER_RATE_HZ))
     for name, pcm in (("phrase", phrase), ("reply", reply)):
         audio_files.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
     scenario = Scenario.model_validate(_SCENARIO).named("calibration", directory / "of_no_file")
@@ -145,7 +145,7 @@ async def _place(
 
     pairs = [
         _pair(directory, str(number), take)
-        for number in range(1, -(-concurrency // CALLS_A_PAIR) + 1)
+        for number in range(1, -(-concurrency // calls_a_pair("auto")) + 1)
     ]
     processes = [process for pair in pairs for process in pair]
     try:

@@ -21,7 +21,7 @@ from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import PlannedCall, PlayedCall
 from callerside.simulator.lanes.sip.lane import SipLane
-from callerside.simulator.lanes.sip.process_pair import CALLS_A_PAIR
+from callerside.simulator.lanes.sip.process_pair import LEAST_CALLS_AT_ONCE
 from callerside.simulator.runner.evaluate import evaluate
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
@@ -94,7 +94,7 @@ async def find_knee(
     directory: Path,
     *,
     steps: Sequence[int] = STEPS,
-    calls_a_worker: int = CALLS_A_PAIR,
+    calls_a_worker: int = LEAST_CALLS_AT_ONCE,
     error_ms: float | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> CapacityResult:

@@ -7,17 +7,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeAlias
 
+from callerside.agent.telephony.engine import PROFILES
+from callerside.agent.telephony.errors import SipError
 from callerside.atomic_files import write_atomically
 from callerside.reports.pages.html import knee_page
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.capacity import table, to_json
 from callerside.simulator.capacity.load_ramp import SCENARIO, STEPS, find_knee
 from callerside.simulator.lanes.sip.child_process import ProcessError
-from callerside.simulator.lanes.sip.process_pair import CALLS_A_PAIR
+from callerside.simulator.lanes.sip.process_pair import LEAST_CALLS_AT_ONCE, calls_a_pair
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
 MOST_CALLS = 96
+MOST_CALLS_A_WORKER = max(profile.calls_a_process for profile in PROFILES.values())
 EXIT_FINE, EXIT_NOT_EVEN_ONE, EXIT_COULD_NOT_RUN = 0, 1, 2
 
 
@@ -49,8 +52,8 @@ def add_command(commands: Commands) -> None:
     parser.add_argument(
         "--calls-a-worker",
         type=int,
-        choices=range(1, CALLS_A_PAIR + 1),
-        default=CALLS_A_PAIR,
+        choices=range(1, MOST_CALLS_A_WORKER + 1),
+        default=LEAST_CALLS_AT_ONCE,
         metavar="N",
         help="how many calls each of the agent's workers takes (default: %(default)s)",
     )
@@ -75,6 +78,15 @@ def known_error_ms() -> float | None:
     return calibration.errors_ms.get("agent_overhead_ms") if calibration else None
 
 
+def _check_places(calls_a_worker: int) -> None:
+    most = calls_a_pair("auto")
+    if calls_a_worker > most:
+        raise SipError(
+            f"--calls-a-worker: expected at most {most}, which is what the SIP engine here holds "
+            f"in a process (docs/engines.md), got {calls_a_worker}"
+        )
+
+
 def _knee(given: argparse.Namespace) -> int:
     directory = given.out.resolve() / f"knee-{datetime.now(UTC):%Y%m%d-%H%M%S}"
 
@@ -82,6 +94,7 @@ def _knee(given: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
 
     try:
+        _check_places(given.calls_a_worker)
         knee = asyncio.run(
             find_knee(
                 given.scenario,
@@ -92,7 +105,7 @@ def _knee(given: argparse.Namespace) -> int:
                 progress=progress,
             )
         )
-    except ProcessError as error:
+    except (ProcessError, SipError) as error:
         print(error, file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     write_atomically(directory / "knee.html", knee_page(knee).encode())

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 
 from callerside.agent.telephony.engines import survey
-from callerside.agent.telephony.thread_priority import hurry
+from callerside.host import hurry, processors
 from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
-from callerside.speech.synthesis import VoiceError, synthesise
+from callerside.speech.synthesis import synthesise
+from callerside.speech.voices import VoiceError
 
 LEAST_CORES = 2
 WATCH_S = 2.0
@@ -95,7 +96,7 @@ def _ports() -> Finding:
 
 
 def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = len(processors())
     told = f"{cores}, enough for {calls_at_once()} calls at once"
     if cores < LEAST_CORES:
         return Finding(
@@ -121,7 +122,7 @@ def _may_hurry() -> bool:
     """In a process of its own, for it would keep the priority."""
     child = os.fork()
     if child == 0:
-        os._exit(0 if hurry() else 1)
+        os._exit(0 if hurry(1) else 1)
     return os.waitpid(child, 0)[1] == 0
 
 

@@ -6,14 +6,13 @@ machine did to it may be why it went wrong, or leaves its times unmeasured
 """
 
 import asyncio
-import os
-import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from callerside.host import give_way
 from callerside.reports.evidence import ATTEMPT
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
@@ -118,7 +117,7 @@ def _judge(lane: Lane, calls: int) -> Executor:
     """
     if lane == "virtual" and calls >= _WORTH_A_PROCESS:
         return process_pool(1)
-    return ThreadPoolExecutor(1, "judge", initializer=_give_way)
+    return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
 
 
 class _Places:
@@ -166,8 +165,3 @@ class _Places:
         async with self._taking:
             for _ in range(needed):
                 await self._free.acquire()
-
-
-def _give_way() -> None:
-    """Measuring must not take time from calls that are still going on (Linux: by thread)."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)

@@ -261,11 +261,11 @@ def test_key_presses_come_as_info(agent: Phone, raw: RawPhone, body: str) -> Non
     hang_up(agent, raw, call)
 
 
-@pytest.mark.parametrize("body", ["Signal=5", "Signal=5\n", "Signal", "Signal=5\0\r\n", "5", ""])
+@pytest.mark.parametrize("body", ["Signal", "Signal=5\0\r\n", ""])
 def test_a_key_press_that_breaks_off_is_refused_and_the_call_goes_on(
     agent: Phone, raw: RawPhone, body: str
 ) -> None:
-    """PJSUA ends its process over the first four."""
+    """PJSUA would end its process over the first two."""
     call = agent.calls()
     assert raw.call(raw.sdp()).status == 200
     agent.wait_for(call, MediaReady)

@@ -5,6 +5,7 @@ Real SIP stacks are too well-behaved to send what the agent has to survive.
 
 import contextlib
 import itertools
+import random
 import re
 import socket
 import struct
@@ -47,6 +48,8 @@ class RawPhone:
         """The last request, as it was sent."""
         self._branch = ""
         self._rtp_sequence = 0
+        self._source = random.getrandbits(32)
+        self._asked = ""
 
     def __enter__(self) -> "RawPhone":
         return self
@@ -189,12 +192,15 @@ class RawPhone:
             payload_type,
             self._rtp_sequence & 0xFFFF,
             (self._rtp_sequence * RTP_FRAME_BYTES) & 0xFFFFFFFF,
-            0x5EED,
+            self._source,
         )
         self.rtp.sendto(header + payload, ("127.0.0.1", to_port))
 
     def asked(self, method: str = "", within_s: float = WAIT_S) -> str:
-        """The next request to us, of a method if one is named; empty if none comes in time."""
+        """The next request to us, of a method if one is named; empty if none comes in time.
+
+        What is sent again is one request.
+        """
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             self._sip.settimeout(max(0.01, deadline - time.monotonic()))
@@ -202,18 +208,37 @@ class RawPhone:
                 message = self._sip.recv(65536).decode(errors="replace")
             except TimeoutError:
                 return ""
-            if message.startswith(method) and not message.startswith("SIP/2.0"):
+            is_again, self._asked = message == self._asked, message
+            if message.startswith(method) and not message.startswith("SIP/2.0") and not is_again:
                 return message
         return ""
 
-    def reply(self, request: str, status: str, *headers: str) -> None:
-        """Answer such a request."""
+    def reply(self, request: str, status: str, *headers: str, body: str = "") -> None:
+        """Answer such a request, with a session description if there is one."""
         kept = re.findall(r"^((?:Via|From|To|Call-ID|CSeq):.*?)\r?$", request, re.MULTILINE)
+        kept = [
+            f"{line};tag=raw" if line.startswith("To:") and ";tag=" not in line else line
+            for line in kept
+        ]
+        if body:
+            headers = (f"Contact: <{self.contact}>", "Content-Type: application/sdp", *headers)
+        length = f"Content-Length: {len(body)}"
         self.send_bytes(
-            "\r\n".join(
-                [f"SIP/2.0 {status}", *kept, *headers, "Content-Length: 0", "", ""]
-            ).encode()
+            "\r\n".join([f"SIP/2.0 {status}", *kept, *headers, length, "", body]).encode()
         )
+
+    def take(self, invite: str) -> int:
+        """Be the other side of a call that has come from now on; returns where its RTP goes."""
+        told = Response(invite)
+        contact = re.search(r"<(sip:[^>]*)>", told.header("Contact"))
+        caller = re.search(r"<?(sip:[^>;]*)>?;tag=([^;\s]*)", told.header("From"))
+        assert contact is not None
+        assert caller is not None
+        self.target, (self.called, self._to_tag) = contact[1], caller.groups()
+        self._call_id = told.header("Call-ID")
+        host, _, port = self.target.partition("@")[2].partition(";")[0].rpartition(":")
+        self._agent = (host, int(port))
+        return told.audio_port
 
     def forget_rtp(self) -> None:
         """Drop the packets that have come so far."""
@@ -236,11 +261,11 @@ class RawPhone:
 
 
 class Response:
-    """A SIP response, as far as the tests look at it."""
+    """A SIP response, or what a request has in common with one, as far as the tests look at it."""
 
     def __init__(self, message: str) -> None:
         self.message = message
-        self.status = int(message.split(" ", 2)[1])
+        self.status = int(message.split(" ", 2)[1]) if message.startswith("SIP/2.0") else 0
         self.method = self.header("CSeq").rpartition(" ")[2]
         tag = re.search(r";tag=([^;\r\n]+)", self.header("To"))
         self.to_tag = tag[1] if tag else ""

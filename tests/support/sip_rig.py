@@ -44,6 +44,8 @@ ENGINES: dict[str, EngineChoice] = {
 
 WAIT_S = 10.0
 """For anything that should come at once; long, because other work shares the machine."""
+START_S = 60.0
+"""For a process to start, which has much to import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Phone:
         )
         self.process.start()
         theirs.close()
-        self.port: int = self._reply()
+        self.port: int = self._reply(START_S)
 
     def do(self, call: int, method: str, *arguments: Any) -> None:
         """Call a method of the n-th call's leg."""
@@ -191,8 +193,8 @@ class Phone:
         self._pipe.send(question)
         return self._reply()
 
-    def _reply(self) -> Any:
-        if not self._pipe.poll(WAIT_S):
+    def _reply(self, within_s: float = WAIT_S) -> Any:
+        if not self._pipe.poll(within_s):
             raise TimeoutError(f"{self.process.name} does not answer")
         try:
             ok, value = self._pipe.recv()

@@ -1,7 +1,6 @@
 """Placing calls with baresip: the answering side's code from the other end, and what callers do."""
 
 import contextlib
-import random
 from collections.abc import Callable
 
 from baresip import BaresipError, Call, RegistrationError, StackEvent, UserAgent
@@ -21,6 +20,7 @@ from callerside.agent.telephony.interface import (
     CallProgressed,
     Party,
 )
+from callerside.agent.telephony.offer_retry import OfferRetry
 from callerside.agent.telephony.options import SipOptions, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -31,9 +31,6 @@ _TERMINATED = 487
 _CHALLENGES = (401, 407)
 _STOP_S = 1.0
 """For how long `stop` waits for the un-REGISTER."""
-_GLARE_S = (0.02, 0.3)
-"""Until an offer is made that could not be made while another was under way."""
-_MOST_OFFERS = 20
 
 
 class BaresipDialler(BaresipStation):
@@ -146,8 +143,7 @@ class BaresipCallerLeg(BaresipLeg):
         self._is_dialling = False
         self._behind_dialling: Callable[[], None] | None = None
         """An end that was asked for before there was a call to end."""
-        self._holding = False
-        self._offers = 0
+        self._offers: OfferRetry | None = None
         self._answered = False
 
     def dial(self, uri: str) -> None:
@@ -171,11 +167,13 @@ class BaresipCallerLeg(BaresipLeg):
 
     def hold(self) -> None:
         """See `CallerLeg.hold`."""
-        self._offer(holding=True)
+        self._offers = OfferRetry(holding=True)
+        self._try_offer()
 
     def resume(self) -> None:
         """See `CallerLeg.resume`."""
-        self._offer(holding=False)
+        self._offers = OfferRetry(holding=False)
+        self._try_offer()
 
     def vanish(self) -> None:
         """See `CallerLeg.vanish`: what comes for the call is not heard, and nothing is said."""
@@ -238,25 +236,19 @@ class BaresipCallerLeg(BaresipLeg):
             library = self._stack.library
             self._with_native(lambda native: library.notify_transfer(native, _OK, "OK"))
 
-    def _offer(self, *, holding: bool) -> None:
-        """Make the offer that holds, or resumes; as often as another one is in its way."""
-        self._holding = holding
-        self._offers = 0
-        self._try_offer()
-
     def _try_offer(self) -> None:
-        call = self._call
-        if call is not None and not self._is_over:
-            self._run("hold" if self._holding else "resume", self._offered_now(call))
+        call, offers = self._call, self._offers
+        if call is not None and offers is not None and not self._is_over:
+            self._run("hold" if offers.holding else "resume", self._offered_now(call, offers))
 
-    async def _offered_now(self, call: Call) -> None:
+    async def _offered_now(self, call: Call, offers: OfferRetry) -> None:
+        """As often as another one is in its way."""
         try:
-            await (call.hold() if self._holding else call.resume())
+            await (call.hold() if offers.holding else call.resume())
         except BaresipError:
-            self._offers += 1
-            if self._offers > _MOST_OFFERS:
+            wait_s = offers.wait_s()
+            if wait_s is None:
                 raise
-            wait_s = random.uniform(*_GLARE_S)
             self._stack.loop.call_later(wait_s, self._try_offer)
 
     def _give_up(self, status: int, reason: str) -> None:

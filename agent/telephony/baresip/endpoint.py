@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 
 import structlog
-from baresip import BaresipError, Call, Event, RegistrationError, StackEvent, UserAgent
+from baresip import BaresipError, Call, StackEvent
 
 from callerside.agent.telephony.baresip.leg import BaresipCallLeg, BaresipLeg
+from callerside.agent.telephony.baresip.registrant import Registrant
 from callerside.agent.telephony.baresip.stack import Stack
-from callerside.agent.telephony.dtmf import INFO_TYPES, key_of_info
 from callerside.agent.telephony.engine import (
     PROFILES,
     Capability,
@@ -19,8 +19,9 @@ from callerside.agent.telephony.engine import (
     OnRegistration,
 )
 from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.in_dialog import ALLOW, answer_to
 from callerside.agent.telephony.interface import CallLeg
-from callerside.agent.telephony.invite import expected_codec, parties
+from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.sip_message import SipMessage
 
@@ -31,19 +32,21 @@ _CHECK_S = 0.25
 """How often calls are looked at for what has to end."""
 _STOP_S = 1.0
 """For how long `stop` waits for the last calls' BYEs."""
-_REGISTER_S = 10.0
 _MOST_INVITES = 100
 """Of which baresip has not told a call yet."""
 
 Refusal = tuple[int, str, str]
 
+_NOT_ALLOWED: Refusal = (405, "Method Not Allowed", "{}: {}\r\n".format(*ALLOW))
+_REASONS = {400: "Bad Session Description", 488: "Not Acceptable Here"}
+
 _OF_CALLS = ("ACK", "BYE", "CANCEL", "PRACK")
 _STRANGE: Mapping[str, Refusal] = {
     "SUBSCRIBE": (489, "Bad Event", ""),
     "NOTIFY": (481, "Call/Transaction Does Not Exist", ""),
-    "MESSAGE": (405, "Method Not Allowed", ""),
-    "PUBLISH": (405, "Method Not Allowed", ""),
-    "REFER": (405, "Method Not Allowed", ""),
+    "MESSAGE": _NOT_ALLOWED,
+    "PUBLISH": _NOT_ALLOWED,
+    "REFER": _NOT_ALLOWED,
 }
 """What nothing here does, outside of calls."""
 
@@ -132,21 +135,21 @@ class BaresipStation:
         self._note_rest()
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:  # noqa: ARG002
-        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that.
+        """See `Screen`; baresip would end a call whose transfer worked, and we decide on that."""
+        if message.status or message.call_id not in self.legs:
+            return None
+        if message.method in ("INVITE", "UPDATE"):
+            return self.refusal_of_offer(message)
+        answer = answer_to(message)
+        if answer is not None:
+            headers = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+            return (answer.status, answer.reason, headers)
+        return (200, "OK", "") if message.method == "NOTIFY" else None
 
-        Of what comes by INFO it knows one spelling.
-        """
-        if not message.status and message.method == "INFO" and message.call_id in self.legs:
-            kind = message.header("content-type")
-            if not kind or key_of_info(kind, message.body):
-                return (200, "OK", "")
-            return (415, "Unsupported Media Type", f"Accept: {', '.join(INFO_TYPES)}\r\n")
-        tells_of_transfer = (
-            not message.status
-            and message.method == "NOTIFY"
-            and message.header("event").partition(";")[0].strip() == "refer"
-        )
-        return (200, "OK", "") if tells_of_transfer and message.call_id in self.legs else None
+    def refusal_of_offer(self, message: SipMessage) -> Refusal | None:
+        """Of what baresip would answer in some way of its own."""
+        status = unmet(message.description, self.options.codecs) if message.description else 0
+        return (status, _REASONS[status], "") if status else None
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """One of no call that is known."""
@@ -195,16 +198,20 @@ class BaresipEndpoint(BaresipStation):
         on_refused: OnRefused | None = None,
     ) -> None:
         super().__init__(options)
-        self.registered: bool | None = None
         self._on_call = on_call
-        self._on_registration = on_registration
+        place = options.registration
+        self._registrant = Registrant(self.stack, place, on_registration) if place else None
         self._on_refused = on_refused
         self._peers = PeerList(options.allowed_peers)
         self._drain_status = 0
         self._admitted: set[str] = set()
         """Call-IDs, from the INVITE on; on the stack's thread added, on the loop's taken away."""
         self._invites: dict[str, SipMessage] = {}
-        self._registrant: UserAgent | None = None
+
+    @property
+    def registered(self) -> bool | None:
+        """See `AnsweringEndpoint`."""
+        return self._registrant.registered if self._registrant is not None else None
 
     def refuse_calls(self, status: int = 503) -> None:
         """See `AnsweringEndpoint`."""
@@ -218,19 +225,14 @@ class BaresipEndpoint(BaresipStation):
         """One that takes all calls, and one at the registrar."""
         for taking in await self.stack.taking_agents("callerside"):
             taking.on_incoming(self._take_call)
-        if self.options.registration is not None:
-            self._registrant = await self.stack.registering_agent(self.options.registration)
-            self._registrant.on_incoming(self._take_call)
-            self._registrant.on(self._on_registrar)
-            self.stack.loop.create_task(self._register(self._registrant))
+        if self._registrant is not None:
+            await self._registrant.open(self._take_call)
 
     async def say_goodbye(self) -> None:
         """Take no more calls, and un-REGISTER (RFC 3261 §10.2.2)."""
         self.refuse_calls()
-        if self._registrant is not None and self.registered:
-            with contextlib.suppress(BaresipError):
-                await self._registrant.unregister(timeout=_STOP_S)
-            self.registered = False
+        if self._registrant is not None:
+            await self._registrant.leave()
 
     def refusal_of(self, message: SipMessage, source: str) -> Refusal | None:
         """See `Screen`."""
@@ -253,8 +255,10 @@ class BaresipEndpoint(BaresipStation):
 
     def _stranger(self, request: SipMessage, source: str) -> Refusal | None:
         """A request of no call, but for INVITE."""
-        if request.method in _OF_CALLS or request.in_dialog:
+        if request.method in _OF_CALLS:
             return None
+        if request.in_dialog:
+            return (481, "Call/Transaction Does Not Exist", "")
         if not self._peers.allows(source):
             return (403, "Forbidden", "")
         return _STRANGE.get(request.method)
@@ -269,7 +273,7 @@ class BaresipEndpoint(BaresipStation):
             return (self._drain_status, "Service Unavailable", again), "draining"
         if len(self._admitted) >= self.options.max_calls:
             return (486, "Busy Here", again), "full"
-        return None, ""
+        return self.refusal_of_offer(invite), "lines"
 
     def _note_refusal(self, status: int, reason: str, source: str) -> None:
         _log.info("sip_call_refused", source=source, status=status, reason=reason)
@@ -277,7 +281,12 @@ class BaresipEndpoint(BaresipStation):
             self._on_refused(status, reason)
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
-        """An INVITE whose call baresip is about to tell; or that it refuses by itself."""
+        """An INVITE whose call baresip is about to tell; or that it refuses by itself.
+
+        Or a registrar's answer.
+        """
+        if not sent and self._registrant is not None:
+            self._registrant.on_message(message)
         if not sent and message.begins_call and len(self._invites) < _MOST_INVITES:
             self._invites[message.call_id] = message
         elif sent and message.status >= 300 and message.method == "INVITE":
@@ -300,18 +309,3 @@ class BaresipEndpoint(BaresipStation):
         leg = BaresipCallLeg(self, call, invite, called=called, caller=caller, rate_hz=rate_hz)
         self.add(leg)
         self._on_call(leg)
-
-    async def _register(self, registrant: UserAgent) -> None:
-        with contextlib.suppress(RegistrationError):  # told by its event; baresip tries again
-            await registrant.register(timeout=_REGISTER_S)
-
-    def _on_registrar(self, event: StackEvent) -> None:
-        if event.event not in (Event.REGISTER_OK, Event.REGISTER_FAIL):
-            return
-        self.registered = event.event is Event.REGISTER_OK
-        code, _, reason = (event.text or "").partition(" ")
-        status = int(code) if code.isdecimal() else (200 if self.registered else 503)
-        log = _log.info if self.registered else _log.warning
-        log("sip_registration", registered=self.registered, status=status, reason=reason)
-        if self._on_registration is not None:
-            self._on_registration(self.registered, status, reason)

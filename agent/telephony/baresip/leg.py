@@ -18,6 +18,7 @@ from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
+from callerside.agent.telephony.in_dialog import answer_to
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
@@ -119,6 +120,8 @@ class BaresipLeg:
         self._theirs: Described | None = None
         self._our_direction = "sendrecv"
         self._keys = dtmf.PacedKeys()
+        self._info_number = 0
+        """Of the last INFO."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- the door: called by the call's driver
@@ -306,11 +309,16 @@ class BaresipLeg:
         elif message.method == "NOTIFY" and message.fragment_status >= _OK:
             self._inputs.post(TransferProgressed(status=message.fragment_status))
         elif message.method == "INFO":
-            key = dtmf.key_of_info(message.header("content-type"), message.body)
-            if key is not None:
-                self._inputs.post(DtmfReceived(digit=key, method="info"))
+            self._on_info(message)
         elif message.method == "REFER":
             self._inputs.post(TransferRequested(uri=readable(message.header("refer-to"))))
+
+    def _on_info(self, message: SipMessage) -> None:
+        """A key, maybe; one that is sent again has no higher number than the one before."""
+        answer = answer_to(message)
+        if answer is not None and answer.key is not None and message.number > self._info_number:
+            self._info_number = message.number
+            self._inputs.post(DtmfReceived(digit=answer.key, method="info"))
 
     def _on_response(self, message: SipMessage) -> None:
         if message.method == "REFER" and message.status >= _REFUSAL:

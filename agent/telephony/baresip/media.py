@@ -36,6 +36,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.invite import Described
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet, Released
+from callerside.agent.telephony.latching import Latch
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
@@ -51,9 +52,6 @@ _SO_TIMESTAMPNS = 35
 """Linux, asm-generic/socket.h: each packet comes with when it came."""
 _STAMP = struct.Struct("@ll")
 _MOST_STAMP_AGE_NS = NS_PER_S
-_LATCH_PACKETS = 10
-"""In a row from somewhere else than the description says: then audio is sent there."""
-
 
 Body = tuple[bytes, int]
 """What a packet carries, and when it came in."""
@@ -220,7 +218,7 @@ class CallMedia:
             if self._held:
                 line.begin_anew(now_ns)
         with self._lock:
-            line.agree(described, target)
+            line.agree(described, Latch(target, self._peers))
             self._line, self._held = line, False
         self.heard_ns = now_ns
         if was is None:
@@ -278,7 +276,7 @@ class CallMedia:
             packet = self._packet(line, pcm)
             own = self._socket
         if packet is not None and own is not None:
-            own.send(packet, line.target)
+            own.send(packet, line.latch.target)
 
     def _packet(self, line: "_Line", pcm: bytes) -> bytes | None:
         payload = line.encode(pcm)
@@ -312,9 +310,10 @@ class CallMedia:
         self, line: "_Line", packet: rtp.RtpPacket, source: tuple[str, int], at_ns: int
     ) -> None:
         if packet.payload_type == line.payload_type and packet.payload:
+            if not line.latch.hears(source):
+                return
             duration, body = line.codec.duration(packet.payload), packet.payload
             self._received.note(packet, at_ns, line.codec.clock_hz)
-            self._latch(line, source)
         elif packet.payload_type == line.keys_type:
             digit = line.keys.take(packet)
             if digit is not None:
@@ -332,13 +331,6 @@ class CallMedia:
                 body=(body, at_ns),
             )
             self._hear(line, line.buffer.put(entry, at_ns), at_ns)
-
-    def _latch(self, line: "_Line", source: tuple[str, int]) -> None:
-        """Send to where the other side's audio comes from: its own host, or one that may call."""
-        host, port = source
-        listed = self._peers is not None and self._peers.allows(f"{host}:{port}")
-        if listed or host == line.described_host:
-            line.latch(source)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -384,35 +376,18 @@ class _Line:
         """In the units of RTP's clock."""
         self.payload_type = 0
         self.keys_type: int | None = None
-        self.target = ("", 0)
-        self.described_host = ""
-        self._has_latched = False
+        self.latch = Latch(("", 0))
         self.sends = True
         self._in = FrameRate(codec.rate_hz, rate_hz) if codec.rate_hz != rate_hz else None
         self._out = FrameRate(rate_hz, codec.rate_hz) if codec.rate_hz != rate_hz else None
         self._frame_bytes = frame_samples(rate_hz) * BYTES_PER_SAMPLE
         self._pending = bytearray()
-        self._elsewhere: tuple[tuple[str, int], int] = (("", 0), 0)
 
-    def agree(self, described: Described, target: tuple[str, int]) -> None:
+    def agree(self, described: Described, latch: Latch) -> None:
         """Take what a description says."""
         self.payload_type, self.keys_type = described.payload_type, described.keys_type
-        self.target, self.described_host = target, target[0]
-        self._has_latched = False
+        self.latch = latch
         self.sends = described.direction in ("sendrecv", "recvonly") and described.port != 0
-        self._elsewhere = (target, 0)
-
-    def latch(self, source: tuple[str, int]) -> None:
-        """Packets come from there: where they go on doing so, ours go there; once."""
-        if source == self.target:
-            self._elsewhere = (source, 0)
-            return
-        seen, count = self._elsewhere
-        count = count + 1 if seen == source else 1
-        self._elsewhere = (source, count)
-        if count >= _LATCH_PACKETS and not self._has_latched:
-            self._has_latched = True
-            self.target = source
 
     def encode(self, pcm: bytes) -> bytes:
         """A frame, as a packet carries it."""

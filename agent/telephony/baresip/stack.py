@@ -28,7 +28,7 @@ from callerside.agent.telephony.baresip.native import (
 )
 from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.errors import PortTakenError, SipError
-from callerside.agent.telephony.invite import narrowed
+from callerside.agent.telephony.invite import line_of_call, narrowed, with_line_first
 from callerside.agent.telephony.options import (
     Registration,
     SipAccount,
@@ -55,6 +55,8 @@ _DOORBELL = 0
 """A number that no command of the bindings has."""
 _RING_AGAIN_S = 0.001
 _SDP = b"application/sdp"
+_MOST_LINES = 1_000
+"""That are remembered: many more than there can be calls."""
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -90,6 +92,8 @@ class Stack:
         self._trace = TraceHandler(self._look_at)
         self._requests = MessageHandler(self._refuse)
         self._agents: dict[tuple[str, str, str], UserAgent] = {}
+        self._lines: dict[str, int] = {}
+        """By Call-ID: which line of the other side's offer the call is, if it is not the first."""
         told, here = options.rtp_public_host, options.listen_host
         self._advertised: tuple[bytes, bytes] | None = None
         if told and len(told) == len(here):
@@ -303,22 +307,33 @@ class Stack:
                 host, port = self.library.address(source)
                 self._verdict = self._screen.refusal_of(message, f"{host}:{port}")
                 if self._verdict is None:
-                    self._narrow(at, data)
+                    self._narrow(at, data, message)
                     self._hide_challenge(at, data, message)
             else:
-                self._edit_what_leaves(at, data)
+                self._edit_what_leaves(at, data, message)
             if self._verdict is None or self._verdict[0]:
                 self.tell(self._on_message, sent, message)
         except Exception:  # what is raised here would be lost in the stack's thread
             _log.exception("sip_message_failed")
 
-    def _narrow(self, at: int, data: bytes) -> None:
+    def _narrow(self, at: int, data: bytes, message: SipMessage) -> None:
+        """Of several lines baresip takes the first that is of audio: ours becomes that."""
         head, _, body = data.partition(_HEAD_END)
         if body and _SDP in head.lower():
             text = body.decode("latin-1")
-            narrow = narrowed(text, self.options.codecs)
+            if not message.status and message.method in ("INVITE", "UPDATE"):
+                self._note_line(message.call_id, line_of_call(text, self.options.codecs))
+            line = self._lines.get(message.call_id, 0)
+            narrow = narrowed(with_line_first(text, line), self.options.codecs)
             if narrow != text:
                 ctypes.memmove(at + len(data) - len(body), narrow.encode("latin-1"), len(body))
+
+    def _note_line(self, call_id: str, line: int) -> None:
+        self._lines.pop(call_id, None)
+        if line:
+            self._lines[call_id] = line
+        if len(self._lines) > _MOST_LINES:
+            del self._lines[next(iter(self._lines))]
 
     def _hide_challenge(self, at: int, data: bytes, message: SipMessage) -> None:
         """Where we take calls the password is for the registrar alone: in a call all ask in vain.
@@ -331,17 +346,20 @@ class Stack:
         if message.status in _CHALLENGES and message.method != "REGISTER":
             ctypes.memmove(at, _DIGEST.sub(rb"\1x\3", data), len(data))
 
-    def _edit_what_leaves(self, at: int, data: bytes) -> None:
-        """In its place, and of the same length.
+    def _edit_what_leaves(self, at: int, data: bytes, message: SipMessage) -> None:
+        """In its place, and of the same length: lines in the order in which they were offered.
 
         We replace no calls (RFC 3891), which baresip would do for anybody; and our offers name the
         host that is to be told, with which answers are made.
         """
         head, end, body = data.partition(_HEAD_END)
         head = _REPLACES.sub(lambda found: found[1] + b" " * len(found[2]), head)
-        if self._advertised is not None and _SDP in head.lower():
-            here, told = self._advertised
-            body = body.replace(b" IP4 " + here + b"\r\n", b" IP4 " + told + b"\r\n")
+        if _SDP in head.lower():
+            line = self._lines.get(message.call_id, 0)
+            body = with_line_first(body.decode("latin-1"), line).encode("latin-1")
+            if self._advertised is not None:
+                here, told = self._advertised
+                body = body.replace(b" IP4 " + here + b"\r\n", b" IP4 " + told + b"\r\n")
         changed = head + end + body
         if changed != data:
             ctypes.memmove(at, changed, len(data))

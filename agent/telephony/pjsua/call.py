@@ -23,6 +23,9 @@ class CallListener(Protocol):
     def on_state(self, info: Any, event: Any) -> None:
         """The INVITE session has moved (RFC 3261 §13): `CallInfo` and `SipEvent`."""
 
+    def on_offer_refused(self, status: int) -> None:
+        """An offer of ours, within the call, has a final answer that is none."""
+
     def on_media(self, info: Any) -> None:
         """Media came up, changed, was held or resumed (RFC 3264)."""
 
@@ -38,8 +41,8 @@ class CallListener(Protocol):
     def on_stream_destroyed(self, parameters: Any) -> None:
         """A stream ends; its statistics can be read for the last time."""
 
-    def on_dtmf(self, digit: str, method: int) -> None:
-        """A key press, by one of `pjsua2.PJSUA_DTMF_METHOD_*`."""
+    def on_dtmf(self, digit: str) -> None:
+        """A key press, by RFC 4733: what comes by INFO the stack does not see."""
 
     def on_transfer_request(self, uri: str) -> int:
         """A REFER came; returns the status to answer it with."""
@@ -59,6 +62,17 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
         """See `CallListener.on_state`."""
         with reported("onCallState"):
             self._listener.on_state(self.getInfo(), prm.e)
+
+    def onCallTsxState(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
+        """See `CallListener.on_offer_refused`."""
+        with reported("onCallTsxState"):
+            transaction = prm.e.body.tsxState.tsx
+            if (
+                transaction.state == pjsua2.PJSIP_TSX_STATE_COMPLETED
+                and transaction.role == pjsua2.PJSIP_ROLE_UAC
+                and transaction.method == "INVITE"
+            ):
+                self._listener.on_offer_refused(transaction.statusCode)
 
     def onCallMediaState(self, prm: Any) -> None:  # noqa: ARG002, N802 - PJSUA2's name
         """See `CallListener.on_media`."""
@@ -91,7 +105,7 @@ class Call(pjsua2.Call):  # type: ignore[misc] # the bindings have no types
     def onDtmfDigit(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_dtmf`."""
         with reported("onDtmfDigit"):
-            self._listener.on_dtmf(prm.digit, prm.method)
+            self._listener.on_dtmf(prm.digit)
 
     def onCallTransferRequest(self, prm: Any) -> None:  # noqa: N802 - PJSUA2's name
         """See `CallListener.on_transfer_request`."""

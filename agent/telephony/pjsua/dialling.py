@@ -27,6 +27,7 @@ from callerside.agent.telephony.interface import (
     Party,
     TransferRequested,
 )
+from callerside.agent.telephony.offer_retry import OfferRetry
 from callerside.agent.telephony.options import SipOptions, Transport, transport_for
 from callerside.agent.telephony.pjsua.call import Call, reported, response
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
@@ -49,6 +50,7 @@ to a BYE (64 s, RFC 3261: timers H and F), or for its RTP (60 s, `rtp_timeout_ms
 _OK = 200
 _BAD_REQUEST = 400
 _REQUEST_TERMINATED = 487
+_REQUEST_PENDING = 491
 
 
 class PjsuaDialler(SipEndpoint):
@@ -196,6 +198,7 @@ class SipCallerLeg(SipLeg):
         self._line: CallerAccount | None = None
         self._tap: ReferTap | None = None
         self._told_own_rtp = False
+        self._offers: OfferRetry | None = None
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`. A URI that cannot be dialled ends the call with status 400.
@@ -226,6 +229,7 @@ class SipCallerLeg(SipLeg):
         try:
             with self._endpoint.operating():
                 self._offer(lambda call: call.makeCall(uri, parameters))
+                self.sip_call_id = str(self._call.getInfo().callIdString)
             if self._wish.lets_itself_be_transferred:
                 self._tap = self._line.tap(self._call)
         except pjsua2.Error as error:
@@ -239,13 +243,29 @@ class SipCallerLeg(SipLeg):
 
     def hold(self) -> None:
         """See `CallerLeg.hold`."""
-        self._attempt("hold", lambda _: self._offer(lambda call: call.setHold(response(0))))
+        self._offers = OfferRetry(holding=True)
+        self._try_offer()
 
     def resume(self) -> None:
         """See `CallerLeg.resume`."""
+        self._offers = OfferRetry(holding=False)
+        self._try_offer()
+
+    def on_offer_refused(self, status: int) -> None:
+        """See `SipLeg`; one that has met the other side's is made again."""
+        wait_s = self._offers.wait_s() if status == _REQUEST_PENDING and self._offers else None
+        if wait_s is not None:
+            self._endpoint.call_later(wait_s * 1000, self._try_offer)
+
+    def _try_offer(self) -> None:
+        if self._offers is None:
+            return
         parameters = response(0)
-        parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
-        self._attempt("resume", lambda _: self._offer(lambda call: call.reinvite(parameters)))
+        if self._offers.holding:
+            self._attempt("hold", lambda _: self._offer(lambda call: call.setHold(parameters)))
+        else:
+            parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
+            self._attempt("resume", lambda _: self._offer(lambda call: call.reinvite(parameters)))
 
     def vanish(self) -> None:
         """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""

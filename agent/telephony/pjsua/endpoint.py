@@ -16,6 +16,7 @@ import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration
 from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties
 from callerside.agent.telephony.options import SipOptions
@@ -25,16 +26,13 @@ from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.binding import StackModule
-from callerside.agent.telephony.pjsua.native.in_dialog_options import InDialogOptions
+from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogRequests
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
+from callerside.agent.telephony.registration import RefusalRetry
+from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
-
-_PJSUA_RETRIES = frozenset({408, 480, 500, 502, 503, 504})
-_GLOBAL_FAILURE = 600
-"""PJSUA tries these again by itself: those above, and all from here on."""
-_FACTOR, _MAX_S, _MAX_DOUBLINGS = 6, 3600, 10
 
 _CONTACTS = re.compile(r"^(?:contact|m)[ \t]*:([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _VIA = re.compile(
@@ -43,25 +41,6 @@ _VIA = re.compile(
 )
 _SEEN_AS = re.compile(r";[ \t]*(received|rport)[ \t]*=[ \t]*([^\s;]+)", re.IGNORECASE)
 _DEFAULT_PORT = "5060"
-
-
-class RefusalRetry:
-    """The waits between one refused registration and the next: 6 times `retry_s`, 12 times, ..."""
-
-    def __init__(self, retry_s: int) -> None:
-        self._retry_s = retry_s
-        self._refusals = 0
-
-    def next_s(self, status: int, *, registered: bool) -> int | None:
-        """How long to wait before the next try, if it is for us to make one."""
-        if registered:
-            self._refusals = 0
-            return None
-        if status in _PJSUA_RETRIES or status >= _GLOBAL_FAILURE:
-            return None
-        doublings = min(self._refusals, _MAX_DOUBLINGS)
-        self._refusals += 1
-        return min(_FACTOR * self._retry_s << doublings, _MAX_S)
 
 
 def own_contact(answer: str, user: str) -> str:
@@ -128,6 +107,11 @@ class SipEndpoint:
         self._listened_ns = 0
         self._checked_ns = 0
         self._at_rest = asyncio.Event()
+        self.modules: Sequence[StackModule] = (
+            MalformedMessageFilter(),
+            OneLine(options.codecs),
+            InDialogRequests(self._note_answered),
+        )
 
     @property
     def port(self) -> int:
@@ -168,7 +152,7 @@ class SipEndpoint:
         self._loop = asyncio.get_running_loop()
         self.stack.start()
         try:
-            self.open_modules()
+            self._open_modules()
             self.add_accounts()
         except SipError:
             await self.stop()
@@ -215,8 +199,14 @@ class SipEndpoint:
             self.legs.remove(leg)
             self._loop.call_soon(self._release, leg)
 
-    def open_modules(self) -> None:
-        """Stand before PJSUA; before the first poll, or what waits there would pass unseen."""
+    def _open_modules(self) -> None:
+        """Stand before PJSUA; before the first poll, or what waits there would pass unseen.
+
+        Raises:
+            SipError: one that is needed cannot be.
+        """
+        for module in self.modules:
+            module.open()
 
     def add_accounts(self) -> None:
         """Make the accounts that calls belong to."""
@@ -237,6 +227,14 @@ class SipEndpoint:
             self._at_rest.clear()
         else:
             self._at_rest.set()
+
+    def _note_answered(self, request: SipMessage, answer: Answer) -> bool:
+        """See `InDialogRequests`."""
+        for leg in self.legs:
+            if leg.sip_call_id == request.call_id:
+                leg.on_answered(request, answer)
+                return True
+        return False
 
     def retire(self, call: pjsua2.Call) -> None:
         """Keep the object of a call that is over until its place is empty.
@@ -355,21 +353,8 @@ class AnsweringEndpoint(SipEndpoint):
         """How many lines of audio each leg was let in with."""
         self._admission = Admission(options, self._lines.values)
         self._log_limit = LogLimit()
-        self._modules: Sequence[StackModule] = (
-            MalformedMessageFilter(),
-            OneLine(options.codecs),
-            InviteRefuser(self._admission, options.retry_after_s, self._note_refusal),
-            InDialogOptions(self._has_call),
-        )
-
-    def open_modules(self) -> None:
-        """See `SipEndpoint`.
-
-        Raises:
-            SipError: one that is needed cannot be.
-        """
-        for module in self._modules:
-            module.open()
+        refuser = InviteRefuser(self._admission, options.retry_after_s, self._note_refusal)
+        self.modules = (*self.modules, refuser)
 
     def refuse_calls(self, status: int = 503) -> None:
         """Refuse every new call from now on, with `Retry-After`; those that are up stay."""
@@ -490,9 +475,6 @@ class AnsweringEndpoint(SipEndpoint):
             return
         with contextlib.suppress(pjsua2.Error):  # one is under way
             self._registrant.setRegistration(True)
-
-    def _has_call(self, sip_call_id: str) -> bool:
-        return any(leg.sip_call_id == sip_call_id for leg in self.legs)
 
     def _note_refusal(self, status: int, reason: Reason, source: str) -> None:
         unlogged = self._log_limit.passes(time.monotonic_ns())

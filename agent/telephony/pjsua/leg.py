@@ -15,6 +15,7 @@ import structlog
 
 from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
+from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     INBAND_KEYS,
@@ -31,12 +32,13 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.agent.telephony.invite import readable
-from callerside.agent.telephony.options import SipOptions
+from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.agent.telephony.pjsua.stack import Stack
+from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
@@ -101,7 +103,9 @@ class SipLeg:
         options = host.options
         self.sample_rate_hz = rate_hz
         self.sip_call_id = ""
-        """Of an incoming call, as the stack has it."""
+        """As the stack has it."""
+        self._info_number = 0
+        """Of the last INFO: one that is sent again has none above it."""
         self._host = host
         self._inputs = host.new_input_queue()
         self.deliver = self._inputs.deliver
@@ -112,6 +116,7 @@ class SipLeg:
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
             conceals=options.conceal_loss,
+            peers=PeerList(options.allowed_peers) if options.allowed_peers else None,
             on_left=on_left,
             on_heard=on_heard,
             on_arrival=on_arrival,
@@ -229,6 +234,9 @@ class SipLeg:
         """The endpoint knows what it can bear."""
         return self._host.lets_offer_in(sdp)
 
+    def on_offer_refused(self, status: int) -> None:
+        """We make none."""
+
     def on_local_sdp(self, sdp: str) -> None:
         """Nothing in it is news to us."""
 
@@ -249,11 +257,16 @@ class SipLeg:
             self._rtp.read(self._call)
             self._rtp.next_stream()
 
-    def on_dtmf(self, digit: str, method: int) -> None:
-        """A key press came as RFC 4733 or INFO."""
-        by: DtmfMethod = "info" if method == _DTMF_METHODS["info"] else "rfc4733"
+    def on_dtmf(self, digit: str) -> None:
+        """A key press came by RFC 4733."""
         if digit in dtmf.DIGITS:
-            self._inputs.post(DtmfReceived(digit=digit, method=by))
+            self._inputs.post(DtmfReceived(digit=digit, method="rfc4733"))
+
+    def on_answered(self, request: SipMessage, answer: Answer) -> None:
+        """A request came that the stack does not see: a key, maybe."""
+        if answer.key is not None and request.number > self._info_number:
+            self._info_number = request.number
+            self._inputs.post(DtmfReceived(digit=answer.key, method="info"))
 
     def on_transfer_request(self, uri: str) -> int:
         """A REFER came. Nobody sends us elsewhere."""
@@ -294,8 +307,10 @@ class SipLeg:
         told = call.getStreamInfo(line)
         codec = str(told.codecName)
         audio, setting = told.audCodecParam.info, told.audCodecParam.setting
+        host, _, port = str(told.remoteRtpAddress).rpartition(":")
         self._media.connect(
             stream,
+            (host, int(port)),
             codec_hz=int(audio.clockRate),
             payload_type=int(told.rxPt),
             packet_ms=int(audio.frameLen * setting.frmPerPkt),

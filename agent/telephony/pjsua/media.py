@@ -24,8 +24,10 @@ from callerside.agent.telephony.interface import (
     TaggedSamples,
 )
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
+from callerside.agent.telephony.latching import Address, Latch
+from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.pacer import Pacer
-from callerside.agent.telephony.pjsua.native.media import Stream
+from callerside.agent.telephony.pjsua.native.media import Stream, address_of
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE, silence
 from callerside.clock import NS_PER_MS
@@ -39,8 +41,8 @@ _EXTENSION = struct.Struct("!HH")
 _VERSION_2, _VERSION = 0x80, 0xC0
 _PADDING, _EXTENDED, _SOURCES, _PAYLOAD_TYPE = 0x20, 0x10, 0x0F, 0x7F
 
-Body = tuple[bytes, bytes, int]
-"""A packet, its source, and when it came in."""
+Body = tuple[bytes, int]
+"""A packet, and when it came in."""
 
 
 class LegMedia:
@@ -54,6 +56,7 @@ class LegMedia:
         rate_hz: int,
         max_playout_ms: int,
         conceals: bool = False,
+        peers: PeerList | None = None,
         on_left: OnLeft | None = None,
         on_heard: OnHeard | None = None,
         on_arrival: OnArrival | None = None,
@@ -73,6 +76,8 @@ class LegMedia:
         self._incoming: JitterBuffer[Body] | None = None
         """While there is media."""
         self._held = False
+        self._peers = peers
+        self._latch, self._speaker = Latch(("", 0)), b""
         self._conceals = conceals
         self._concealer: Concealer | None = None
         self._decoder_rate = self._encoder_rate = _rate(rate_hz, rate_hz)
@@ -103,12 +108,20 @@ class LegMedia:
             self._inputs.post(PlayoutCleared(dropped=self._playout.clear(tags)))
 
     def connect(
-        self, stream: Stream, *, codec_hz: int, payload_type: int, packet_ms: int, piece_ms: int
+        self,
+        stream: Stream,
+        described: Address,
+        *,
+        codec_hz: int,
+        payload_type: int,
+        packet_ms: int,
+        piece_ms: int,
     ) -> None:
         """Join a stream, a new one or the one there was.
 
         Args:
             stream: attached to its socket.
+            described: where the other side says that audio is to be sent.
             codec_hz: of its samples.
             payload_type: of the audio among its packets.
             packet_ms: how long those are that it sends.
@@ -129,6 +142,8 @@ class LegMedia:
             stream.drain()
             stream.on_packet = self.on_packet
             self._stream = stream
+        if is_new or described != self._latch.described:
+            self._latch, self._speaker = Latch(described, self._peers), b""
         if is_new or self._held:
             self._incoming = JitterBuffer(_RTP_HZ, time.monotonic_ns())
         self._held = False
@@ -169,32 +184,36 @@ class LegMedia:
         stream, incoming = self._stream, self._incoming
         if stream is None or incoming is None:
             return False
-        described = _described(packet, source, at_ns, self._payload_type)
+        described = _described(packet, at_ns, self._payload_type)
         if described is None or self._held:  # not RTP; or music, which is not for us
-            switches = stream.deliver(packet, source)
+            stream.deliver(packet)
             stream.drain()
-            return switches
-        return self._take(incoming.put(described, at_ns), at_ns)
+            return False
+        before = self._latch.target
+        if described.duration and (source != self._speaker or self._latch.is_disturbed):
+            self._speaker = source
+            if not self._latch.hears(address_of(source)):
+                return False
+        self._take(incoming.put(described, at_ns), at_ns)
+        return self._latch.target is not before
 
     def expire(self, now_ns: int) -> None:
         """Nothing came for a while: hear what that means."""
         if self._incoming is not None:
             self._take(self._incoming.expire(now_ns), now_ns)
 
-    def _take(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> bool:
-        """Hear what is in order now; returns whether the stream wants to send elsewhere."""
-        switches = False
+    def _take(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> None:
+        """Hear what is in order now."""
         for item in released:
             if isinstance(item, Gap):
                 self._hear(self._filled(item), now_ns, came=False)
             elif self._stream is not None:
-                packet, source, came_ns = item.body
-                switches |= self._stream.deliver(packet, source)
+                packet, came_ns = item.body
+                self._stream.deliver(packet)
                 pcm = self._stream.drain()
                 if self._concealer is not None:
                     self._concealer.hear(pcm)
                 self._hear(pcm, came_ns, came=True)
-        return switches
 
     def _filled(self, gap: Gap) -> bytes:
         """What is heard instead of what did not come."""
@@ -241,7 +260,7 @@ class LegMedia:
         self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
 
 
-def _described(packet: bytes, source: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:
+def _described(packet: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:
     """A packet, as far as the buffer cares; None: it is none of RTP."""
     if len(packet) < _HEADER.size or packet[0] & _VERSION != _VERSION_2:
         return None
@@ -257,7 +276,7 @@ def _described(packet: bytes, source: bytes, at_ns: int, payload_type: int) -> P
         sequence=sequence,
         timestamp=timestamp,
         duration=duration,
-        body=(packet, source, at_ns),
+        body=(packet, at_ns),
     )
 
 

@@ -6,11 +6,12 @@ used, and logs on standard error. The last log lines are kept, so that a verdict
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+from callerside.host import prefer
 
 READY_TIMEOUT_S = 60.0
 _NICENESS = -10
@@ -64,7 +65,7 @@ class ChildProcess:
             env=dict(self._environment),
             limit=_LINE_LIMIT,
         )
-        _prefer(process.pid)
+        prefer(process.pid, _NICENESS)
         assert process.stdout and process.stderr  # noqa: S101, PT018 - pipes were asked for
         self._readers = [
             asyncio.create_task(self._read_output(process.stdout)),
@@ -141,9 +142,3 @@ class ChildProcess:
         await process.wait()
         if not self._stopping:
             self.died.set()
-
-
-def _prefer(pid: int) -> None:
-    """Let the parties of a call run before other programs, where the system allows it (root)."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)

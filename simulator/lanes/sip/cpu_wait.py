@@ -8,8 +8,8 @@ through no fault of its own, however regular the processors are (`runner.schedul
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+from callerside import host
 from callerside.clock import NS_PER_MS
 from callerside.simulator.lanes.sip.scheduler_stalls import Stall
 
@@ -48,7 +48,7 @@ class WaitWatch:
     def look(self, now_ns: int) -> None:
         """Report who has waited since the last look."""
         for name, pid in self._processes().items():
-            waited_ns = waited(pid)
+            waited_ns = host.waited_ns(pid)
             if waited_ns is None:
                 continue
             before_ns = self._waited_ns.get(pid, waited_ns)
@@ -61,11 +61,3 @@ class WaitWatch:
         while True:
             self.look(time.monotonic_ns())
             await asyncio.sleep(WINDOW_S)
-
-
-def waited(pid: int) -> int | None:
-    """Nanoseconds that a process's main thread has waited so far; None where nobody counts."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None

@@ -27,11 +27,12 @@ from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
 from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
 from callerside.simulator.lanes.sip.process_pair import (
-    CALLS_A_PAIR,
+    LEAST_CALLS_AT_ONCE,
     Kind,
     PhaseSink,
     ProcessPair,
     agent_process,
+    calls_a_pair,
     child,
 )
 from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
@@ -53,7 +54,7 @@ class SipLane:
         planned_calls: all that will be played.
         directory: of the run; absolute, for the processes get it.
         on_phase: called with (call, phase) while calls run.
-        calls_at_once: how many places there must be.
+        calls_at_once: how many places there must be; a pair has as many as its engines carry.
         calls_a_worker: one agent with workers that take so many calls each, instead of an agent
             of its own for every pair.
         engine: the agent's SIP engine.
@@ -69,7 +70,7 @@ class SipLane:
         directory: Path,
         on_phase: PhaseSink,
         *,
-        calls_at_once: int = CALLS_A_PAIR,
+        calls_at_once: int = LEAST_CALLS_AT_ONCE,
         calls_a_worker: int | None = None,
         engine: EngineChoice = "auto",
         caller_engine: EngineChoice = "auto",
@@ -88,7 +89,9 @@ class SipLane:
         self._closed = ClosedFiles()
         self._speech = SpeechFiles(self._work / "speech", CALLER_RATE_HZ)
         self._watching = contextlib.AsyncExitStack()
-        count = -(-calls_at_once // (calls_a_worker or CALLS_A_PAIR))
+        ours = (engine, caller_engine) if agent_uri is None else (caller_engine,)
+        self._places = calls_a_worker or calls_a_pair(*ours)
+        count = -(-calls_at_once // self._places)
         shared = self._agent("", "", count) if calls_a_worker else None
         self._pairs = [
             self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
@@ -120,6 +123,7 @@ class SipLane:
             account=account,
             kind=kind,
             engine=self._caller_engine,
+            places=self._places,
         )
 
     def _agent(self, name: str, kind: Kind, workers: int = 1) -> ChildProcess | None:

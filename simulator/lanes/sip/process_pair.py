@@ -14,19 +14,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from callerside.agent.telephony.engine import EngineChoice
+from callerside.agent.telephony.engine import PROFILES, EngineChoice
+from callerside.agent.telephony.engines import resolve
 from callerside.agent.telephony.options import SipAccount
 from callerside.audio_files import AudioFileError
 from callerside.child_processes import command
+from callerside.host import processors
 from callerside.simulator.lanes.planned_call import PlannedCall, Verdict
 from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessError
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
 from callerside.simulator.lanes.sip.order import Order, to_environment
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 
-CALLS_A_PAIR = 4
-"""What every engine can carry in one process."""
+LEAST_CALLS_AT_ONCE = 4
 CALLS_A_CORE = 3
 MOST_CALLS_AT_ONCE = 12
 """Measured on two cores (docs/metrics.md): with eight calls at once the metrics are those of four,
@@ -43,8 +44,17 @@ be impaired; calls whose caller vanishes, for their places are lost for a while.
 
 def calls_at_once() -> int:
     """How many calls this machine can carry at once without bending what is measured."""
-    cores = len(os.sched_getaffinity(0))
-    return min(max(CALLS_A_PAIR, CALLS_A_CORE * cores), MOST_CALLS_AT_ONCE)
+    cores = len(processors())
+    return min(max(LEAST_CALLS_AT_ONCE, CALLS_A_CORE * cores), MOST_CALLS_AT_ONCE)
+
+
+def calls_a_pair(*engines: EngineChoice) -> int:
+    """How many calls those engines carry at once in a process each.
+
+    Raises:
+        EngineUnavailableError: one cannot be used.
+    """
+    return min(PROFILES[resolve(engine)].calls_a_process for engine in engines)
 
 
 class ProcessPair:
@@ -63,12 +73,13 @@ class ProcessPair:
         account: SipAccount | None = None,
         kind: Kind = "",
         engine: EngineChoice = "auto",
+        places: int = LEAST_CALLS_AT_ONCE,
     ) -> None:
         self._on_phase = on_phase
         self._speech = speech
         self._worker = worker
         self._foreign_uri = agent_uri
-        self.places = asyncio.Semaphore(CALLS_A_PAIR)
+        self.places = asyncio.Semaphore(places)
         """Taken and given back by whoever plays: a call may hold its place longer than it lasts."""
         self._results: dict[str, asyncio.Future[tuple[Verdict, str]]] = {}
         self.kind = kind

@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import gc
 import json
-import os
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from callerside import host
 from callerside.child_processes import command
 from callerside.clock import NS_PER_MS
 
@@ -37,7 +37,7 @@ PATIENCE_S = 120.0
 """For calm, of all waits together: a machine that is never still shall not hold up a run."""
 
 _PRIORITY = 20
-"""Above the media threads of the parties (`agent.telephony.thread_priority`)."""
+"""Above the media threads of the parties (`agent.telephony.pacer`)."""
 _START_TIMEOUT_S = 20.0
 
 
@@ -116,7 +116,9 @@ class StallWatch:
 
 def watch(cpu: int | None, report: Callable[[Stall], None], until: Callable[[], bool]) -> None:
     """Sleep in ticks on one processor (None: on any), and report every tick that came late."""
-    _have_priority(cpu)
+    if cpu is not None:
+        host.bind(cpu)
+    host.hurry(_PRIORITY)
     while not until():
         due_ns = time.monotonic_ns() + round(TICK_S * 1e9)
         time.sleep(TICK_S)
@@ -126,23 +128,9 @@ def watch(cpu: int | None, report: Callable[[Stall], None], until: Callable[[], 
             report(Stall(now_ns, round(late_ms, 3), -1 if cpu is None else cpu))
 
 
-def _have_priority(cpu: int | None) -> None:
-    """Bind the calling thread to a processor, ahead of everything, as far as the system lets us."""
-    if not sys.platform.startswith("linux"):
-        return
-    thread = threading.get_native_id()
-    with contextlib.suppress(OSError):
-        if cpu is not None:
-            os.sched_setaffinity(thread, {cpu})
-        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK  # what it starts shall not have it
-        os.sched_setscheduler(thread, policy, os.sched_param(_PRIORITY))
-
-
 def _cpus() -> list[int | None]:
-    """The processors that this process may use."""
-    if not sys.platform.startswith("linux"):
-        return [None]
-    return [*sorted(os.sched_getaffinity(0))[:MOST_CPUS]]
+    """Those to watch, each by a thread that is bound to it; None: one thread, wherever it runs."""
+    return [*host.processors()[:MOST_CPUS]] if host.IS_LINUX else [None]
 
 
 def main() -> None:

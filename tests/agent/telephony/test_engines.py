@@ -1,6 +1,7 @@
 """Which SIP engines are here, in words; one that is not here says what to do."""
 
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -12,7 +13,9 @@ from callerside.agent.telephony.options import SipOptions
 
 
 @pytest.fixture(autouse=True)
-def _looked_at_anew() -> None:
+def _looked_at_anew() -> Iterator[None]:
+    engines._look.cache_clear()
+    yield
     engines._look.cache_clear()
 
 

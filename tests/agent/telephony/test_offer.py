@@ -4,7 +4,13 @@ import re
 
 import pytest
 
-from callerside.agent.telephony.invite import expected_codec, with_one_audio
+from callerside.agent.telephony.invite import (
+    expected_codec,
+    has_long_address,
+    held_somewhere,
+    is_description,
+    with_one_audio,
+)
 
 OURS = ("PCMU", "PCMA", "G722")
 OPUS = "a=rtpmap:96 opus/48000/2"
@@ -68,3 +74,46 @@ def test_all_audio_but_the_line_of_the_call_is_refused(media: list[str], ports: 
     shown = with_one_audio(offer, OURS)
     assert [int(port) for port in re.findall(r"^m=\S+ (\d+)", shown, re.MULTILINE)] == ports
     assert len(shown.splitlines()) == len(offer.splitlines()), "nothing else is touched"
+
+
+@pytest.mark.parametrize("line", ["c=IN IP4 {}", "a=rtcp:40001 IN IP4 {}", "A=RTCP:1 IN IP6 {}/1"])
+def test_an_address_longer_than_any_is_known(line: str) -> None:
+    sdp = f"v=0\r\n{line}\r\nt=0 0\r\n"
+    assert has_long_address(sdp.format("a" * 254))
+    assert not has_long_address(sdp.format("a" * 100))
+    assert not has_long_address(f"v=0\r\na=fmtp:96 sprop-parameter-sets={'a' * 300}\r\n")
+
+
+ORIGIN = "v=0\r\no=a 1 1 IN IP4 192.0.2.7\r\ns=-\r\n"
+SOMEWHERE, NOWHERE = "c=IN IP4 192.0.2.7\r\n", "c=IN IP4 0.0.0.0\r\n"
+LINE = "t=0 0\r\nm=audio 9 RTP/AVP 0\r\n"
+
+
+@pytest.mark.parametrize(
+    ("offer", "shown"),
+    [
+        (NOWHERE + LINE, SOMEWHERE + LINE + "a=sendonly\r\n"),
+        (NOWHERE + LINE + "a=sendrecv\r\n", SOMEWHERE + LINE + "a=sendonly\r\n"),
+        (NOWHERE + LINE + "a=inactive\r\n", SOMEWHERE + LINE + "a=inactive\r\n"),
+        (SOMEWHERE + LINE + NOWHERE, SOMEWHERE + LINE + SOMEWHERE + "a=sendonly\r\n"),
+        (NOWHERE + LINE + SOMEWHERE, SOMEWHERE + LINE + SOMEWHERE),
+        (SOMEWHERE + LINE + "a=sendonly\r\n", SOMEWHERE + LINE + "a=sendonly\r\n"),
+    ],
+)
+def test_who_names_no_address_is_shown_to_hold(offer: str, shown: str) -> None:
+    assert held_somewhere(ORIGIN + offer) == ORIGIN + shown
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        (ORIGIN + SOMEWHERE + LINE, True),
+        (ORIGIN.replace("IP4", "IP6") + LINE, True),
+        (ORIGIN.replace("IP4", "IP\4") + SOMEWHERE + LINE, False),
+        (ORIGIN + "c=IN IP\4 192.0.2.7\r\n" + LINE, False),
+        ("v=0\r\na=x\r\n", False),
+        ("this is no SDP at all\r\n", False),
+    ],
+)
+def test_what_is_no_description_is_known(text: str, *, is_one: bool) -> None:
+    assert is_description(text) is is_one

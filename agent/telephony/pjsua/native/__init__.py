@@ -3,7 +3,7 @@
 __all__ = [
     "audio_line",
     "binding",
-    "in_dialog_options",
+    "in_dialog_requests",
     "media",
     "message_filter",
     "refuser",

@@ -2,13 +2,14 @@
 
 PJSUA opens sockets for every line of audio that it thinks it could use, and then answers for one
 that it can with the port of one that it cannot: such a caller is never heard. What it is not shown
-it refuses, and opens nothing for.
+it refuses, and opens nothing for. And to an offer that holds by naming no address it would answer
+that it is nowhere, too.
 """
 
 import ctypes
 from collections.abc import Sequence
 
-from callerside.agent.telephony.invite import with_one_audio
+from callerside.agent.telephony.invite import held_somewhere, with_one_audio
 from callerside.agent.telephony.pjsua.native.binding import Pointer, StackModule, Text, is_method
 
 _POOL_BYTES = 8_192
@@ -61,7 +62,7 @@ class OneLine(StackModule):
         if not description.session:
             return
         offer = ctypes.string_at(description.text, description.length).decode("latin-1")
-        shown = with_one_audio(offer, self._codecs)
+        shown = held_somewhere(with_one_audio(offer, self._codecs))
         if shown == offer:
             return
         self.library.pj_pool_reset(self._pool)

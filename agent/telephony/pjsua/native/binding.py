@@ -5,7 +5,7 @@ exported functions are used, and none of PJSIP's structures are read but lists a
 """
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pjsua2
@@ -64,7 +64,7 @@ _HEADER_BYTES = 512
 POOL: Signature = ("pjsua_pool_create", Pointer, (Text, ctypes.c_size_t, ctypes.c_size_t))
 """What `StackModule.new_pool` needs."""
 HEADER: Signature = ("pjsip_generic_string_hdr_create", Pointer, (Pointer, Pointer, Pointer))
-"""What `StackModule.header` needs, besides `POOL`."""
+"""What `StackModule.headers` needs, besides `POOL`."""
 
 _COMMON: Sequence[Signature] = (
     ("pjsua_get_pjsip_endpt", Pointer, ()),
@@ -152,15 +152,17 @@ class StackModule:
         pool: int = self.library.pjsua_pool_create(b"callerside", size_bytes, size_bytes)
         return pool
 
-    def header(self, name: bytes, value: bytes) -> ListNode:
-        """A list with one header in it, for `respond`."""
-        return ring_of(
-            self.library.pjsip_generic_string_hdr_create(
-                self.new_pool(_HEADER_BYTES),
-                ctypes.byref(Str(name, len(name))),
-                ctypes.byref(Str(value, len(value))),
-            )
+    def headers(self, named: Iterable[tuple[str, str]]) -> ListNode:
+        """A list of headers, by name and value, for `respond`; for as long as the stack lives."""
+        return ring_of(*(self._header(name.encode(), value.encode()) for name, value in named))
+
+    def _header(self, name: bytes, value: bytes) -> int:
+        made: int = self.library.pjsip_generic_string_hdr_create(
+            self.new_pool(_HEADER_BYTES),
+            ctypes.byref(Str(name, len(name))),
+            ctypes.byref(Str(value, len(value))),
         )
+        return made
 
     def _is_missing(self, reason: str) -> None:
         if self.is_needed:

@@ -170,7 +170,12 @@ Destroy = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer)
 
 OnPacket = Callable[[bytes, bytes, int], bool]
 """Told of a packet: its bytes, its source (`pj_sockaddr`), and when it came in. Returns whether the
-socket is to send there from now on, as `Stream.deliver` does."""
+socket is to send there from now on."""
+
+
+def address_of(source: bytes) -> tuple[str, int]:
+    """Host and port of a `pj_sockaddr` of IPv4."""
+    return socket.inet_ntoa(source[4:8]), int.from_bytes(source[2:4], "big")
 
 
 def functions() -> ctypes.PyDLL:
@@ -220,7 +225,8 @@ class Stream:
         self.on_packet: OnPacket | None = None
         """Until somebody listens, packets go through the stream, and their audio nowhere."""
         self._library = library
-        self._delivery = Delivery(user_data=attachment.user_data)
+        described = bytes(attachment.remote_rtp)
+        self._delivery = Delivery(user_data=attachment.user_data, source=described)
         self._deliver = OnDelivery(attachment.on_rtp2)
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
@@ -239,13 +245,11 @@ class Stream:
         self._outgoing.buf = ctypes.addressof(self._said)
         self._fetch()  # the first one is never heard: what came before it is thrown away
 
-    def deliver(self, packet: bytes, source: bytes) -> bool:
-        """Give the stream a packet; returns whether it wants to send to its source from now on."""
+    def deliver(self, packet: bytes) -> None:
+        """Give the stream a packet, as from where it sends: whom it hears is not its business."""
         delivery = self._delivery
-        delivery.packet, delivery.size, delivery.source = packet, len(packet), source
-        delivery.switches_remote = 0
+        delivery.packet, delivery.size = packet, len(packet)
         self._deliver(ctypes.byref(delivery))
-        return bool(delivery.switches_remote)
 
     def drain(self) -> bytes:
         """All whole frames that it has decoded, or can: 16-bit samples at the codec's rate."""
@@ -350,7 +354,7 @@ class MediaSockets:
             packet = ctypes.string_at(arrived.packet, arrived.size)
             source = ctypes.string_at(arrived.source, ADDRESS_BYTES)
             if stream.on_packet is None:
-                arrived.switches_remote = stream.deliver(packet, source)
+                stream.deliver(packet)
                 stream.drain()
             else:
                 at_ns = arrival_ns(stream.socket)

@@ -2,21 +2,20 @@
 
 PJSUA 2.15 reads the first line of an `application/dtmf-relay` and goes on two bytes behind it: with
 `Signal` in it and fewer than two bytes behind it, that is beyond the end. And it takes any name for
-the address of a session description, but none of 254 characters or more.
+the address of a session description, but none of 254 characters or more. (A key press within a
+call does not come this far: `native.in_dialog_requests`.)
 """
 
 import re
 
 import structlog
 
+from callerside.agent.telephony.invite import has_long_address
 from callerside.agent.telephony.pjsua.native.binding import READ, StackModule, is_method
 
 _log = structlog.get_logger(__name__)
 
 _BAD_REQUEST = 400
-
-_LONG_ADDRESS = re.compile(r"[\r\n](?:c=|a=rtcp)[^\r\n]*?[^\s]{200}", re.IGNORECASE)
-"""The address of a telephone has 45 characters at most; names of 200 are not for honest callers."""
 
 
 class MalformedMessageFilter(StackModule):
@@ -50,11 +49,6 @@ def breaks_off(message: str) -> bool:
     """
     is_key = "dtmf-relay" in message.lower()
     return is_key and any("Signal" in _last_line(text) for text in message.split("\0"))
-
-
-def has_long_address(message: str) -> bool:
-    """Whether a session description in it names an address that is longer than any."""
-    return _LONG_ADDRESS.search(message) is not None
 
 
 def _last_line(text: str) -> str:

@@ -95,8 +95,8 @@ class InviteRefuser(StackModule):
         """The headers of refusals; and what is refused is not offered either."""
         self._disown(_SUPPORTED, {"replaces"})
         self._disown(_ALLOW, {method.decode() for method in _NOT_OURS} - {"REFER", "NOTIFY"})
-        self._retry_after = self.header(b"Retry-After", b"%d" % self._retry_after_s)
-        self._unsupported = self.header(b"Unsupported", b"replaces")
+        self._retry_after = self.headers([("Retry-After", str(self._retry_after_s))])
+        self._unsupported = self.headers([("Unsupported", "replaces")])
         allow = self.library.pjsip_endpt_get_capability(self.endpoint, _ALLOW, None)
         self._allow = (
             ring_of(self.library.pjsip_hdr_clone(self.new_pool(_POOL_BYTES), allow))

@@ -10,7 +10,6 @@ from callerside.agent.telephony.pjsua.native.audio_line import OneLine
 from callerside.agent.telephony.pjsua.native.message_filter import (
     MalformedMessageFilter,
     breaks_off,
-    has_long_address,
 )
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 
@@ -63,11 +62,3 @@ HEAD = "INFO sip:100@192.0.2.1 SIP/2.0\r\nContent-Type: Application/DTMF-Relay"
 def test_a_key_press_that_breaks_off_is_known(gap: str, body: str, *, breaks: bool) -> None:
     assert breaks_off(HEAD + gap + body) is breaks
     assert not breaks_off(HEAD.replace("DTMF", "x") + gap + body)
-
-
-@pytest.mark.parametrize("line", ["c=IN IP4 {}", "a=rtcp:40001 IN IP4 {}", "A=RTCP:1 IN IP6 {}/1"])
-def test_an_address_longer_than_any_is_known(line: str) -> None:
-    sdp = f"v=0\r\n{line}\r\nt=0 0\r\n"
-    assert has_long_address(sdp.format("a" * 254))
-    assert not has_long_address(sdp.format("a" * 100))
-    assert not has_long_address(f"v=0\r\na=fmtp:96 sprop-parameter-sets={'a' * 300}\r\n")

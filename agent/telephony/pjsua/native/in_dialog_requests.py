@@ -1,0 +1,53 @@
+"""Answers within a call what PJSUA knows too little of: OPTIONS, INFO, unknown events.
+
+PJSUA answers them with 500, at which some peers hang up. Of keys by INFO it knows one spelling, and
+ends the process over one that breaks off.
+"""
+
+from collections.abc import Callable
+
+from callerside.agent.telephony.in_dialog import ANSWERS, Answer, answer_to
+from callerside.agent.telephony.pjsua.native.binding import (
+    HEADER,
+    POOL,
+    READ,
+    ListNode,
+    StackModule,
+    is_method,
+)
+from callerside.agent.telephony.sip_message import SipMessage
+
+_METHODS = (b"OPTIONS", b"INFO", b"NOTIFY", b"SUBSCRIBE")
+
+OnAnswered = Callable[[SipMessage, Answer], bool]
+"""Told of a request and what it is to be answered; returns whether it is of a call that is up."""
+
+
+class InDialogRequests(StackModule):
+    """Before all else: what is sent again is answered again, and not told twice (see the leg)."""
+
+    name = b"callerside-in-dialog"
+    priority = 14
+    """Ours that keeps broken messages out has 15, transactions 16, dialogs 32."""
+    needs = (READ, POOL, HEADER)
+
+    def __init__(self, on_answered: OnAnswered) -> None:
+        self._on_answered = on_answered
+
+    def prepare(self) -> None:
+        """The headers of each answer that has some."""
+        self._headers: dict[tuple[tuple[str, str], ...], ListNode] = {
+            answer.headers: self.headers(answer.headers) for answer in ANSWERS if answer.headers
+        }
+
+    def deal_with(self, message: int) -> bool:
+        """Any request."""
+        what = self.describe(message)
+        if not any(is_method(what, method) for method in _METHODS):
+            return False
+        request = SipMessage(self.read(message).wholeMsg)
+        answer = answer_to(request) if request.in_dialog else None
+        if answer is None or not self._on_answered(request, answer):
+            return False
+        self.respond(message, answer.status, self._headers.get(answer.headers))
+        return True

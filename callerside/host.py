@@ -1,0 +1,70 @@
+"""What is asked of the operating system beyond what every one has: processors and priorities.
+
+Linux has all of it. Elsewhere (macOS; tried by nobody) nothing here fails: threads are not hurried
+or bound, and what is not counted is not known. Both ways stand side by side in each function.
+"""
+
+import contextlib
+import os
+import sys
+import threading
+from pathlib import Path
+
+IS_LINUX: bool = sys.platform.startswith("linux")
+
+
+def processors() -> list[int]:
+    """The processors that this process may use; elsewhere than on Linux, all that there are."""
+    if IS_LINUX:
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def hurry(priority: int, thread: int = 0) -> bool:
+    """Ask for real-time scheduling of a thread, by its system's id; 0: the calling one.
+
+    Linux grants it to root, and to processes with CAP_SYS_NICE or a limit on `rtprio`.
+
+    Args:
+        priority: of 1 to 99.
+        thread: whose.
+
+    Returns:
+        Whether it was granted.
+    """
+    if not IS_LINUX:
+        return False
+    # Not for what the thread may start: that has no frame to be in time for.
+    policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+    try:
+        os.sched_setscheduler(thread, policy, os.sched_param(priority))
+    except OSError:
+        return False
+    return True
+
+
+def bind(processor: int) -> None:
+    """Keep the calling thread on one processor, where the system can."""
+    if IS_LINUX:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(threading.get_native_id(), {processor})
+
+
+def give_way(niceness: int) -> None:
+    """Let others run before the calling thread; elsewhere than on Linux that is all or none."""
+    if IS_LINUX:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+
+
+def prefer(pid: int, niceness: int) -> None:
+    """Let a process run before others, where that is allowed (root)."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
+
+
+def waited_ns(pid: int) -> int | None:
+    """How long a process's main thread has waited for a processor; None where nobody counts."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
