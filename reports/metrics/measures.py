@@ -4,6 +4,7 @@ Each function yields the measurements of the metrics that name it in the registr
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from callerside.marks import Mark, Source
@@ -25,6 +26,7 @@ from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unme
 from callerside.reports.metrics.turns import Turn
 
 _FRAME_NS = 20 * NS_PER_MS
+_RINGING = 180
 _ON_ITS_WAY_NS = 300 * NS_PER_MS
 
 
@@ -52,7 +54,17 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
                 own_ms=own_ms,
                 bound=_noted(evidence) if source == "caller" else EXACT,
             )
+    yield from _ringing(evidence)
     yield from _ready(evidence)
+
+
+def _ringing(evidence: CallEvidence) -> Iterator[Measurement]:
+    dialed = evidence.first("caller", "call_dialed")
+    for mark in evidence.find("caller", "call_progressed"):
+        if dialed and mark.fields.get("status") == _RINGING:
+            value = _ms(mark.at_ns - dialed.at_ns)
+            yield Measurement(name="ringing_ms", value=value, bound=_noted(evidence))
+            return
 
 
 def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
@@ -217,8 +229,14 @@ def flow(call: HeardCall) -> Iterator[Measurement]:
     both = [*audible.mouth, *audible.ear]
     silent_ms, bound = longest_silence_ms(both, start_ns, end_ns)
     yield Measurement(name="dead_air_ms", value=silent_ms, bound=bound)
-    both_ms, bound = overlap_ms(spoken(audible.mouth), spoken(_talk(evidence, audible)))
+    caller, agent = spoken(audible.mouth), spoken(_talk(evidence, audible))
+    both_ms, bound = overlap_ms(caller, agent)
     yield Measurement(name="talk_over_ms", value=both_ms, bound=bound)
+    talked_ms = sum(sound.length_ms for sound in (*caller, *agent)) - both_ms
+    if talked_ms > 0:
+        share = 100 / talked_ms
+        bound = replace(bound, size=min(100.0, share * bound.size))
+        yield Measurement(name="double_talk_share", value=share * both_ms, bound=bound)
 
 
 def _talk(evidence: CallEvidence, audible: AudibleSegments) -> list[Sound]:

@@ -192,7 +192,7 @@ def _run_info(done: Run, options: RunOptions, command: str) -> RunInfo:
         lane=options.lane,
         commit=_commit(),
         seed=options.seed,
-        concurrency=options.jobs,
+        concurrency=options.jobs if options.lane == "sip" else 1,
         duration_s=done.duration_s,
         failure=done.failure or "",
         strict=options.strict,

@@ -1,5 +1,6 @@
 """What in a scenario cannot work, contradicts itself, or has no effect: reported before a call."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -346,11 +347,22 @@ def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
                 f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
                 "agent.greeting.enabled is false"
             )
-        if point.place in ("speech", "turn", "reply") and point.number > turns:
+        most = _most_replies(scenario, turns) if point.place == "reply" else turns
+        if point.place in ("speech", "turn", "reply") and point.number > most:
             yield (
                 f"{scenario.at('realtime', 'faults', number)}: {fault.at} never comes: "
                 f"the caller takes {turns} turn{'' if turns == 1 else 's'}"
             )
+
+
+def _most_replies(scenario: Scenario, turns: int) -> float:
+    """How many may be given: one more behind each function call, and behind each failure."""
+    script = scenario.realtime
+    if script.default_reply.function_call:
+        return math.inf
+    calls = sum(1 for reply in script.replies if reply.function_call)
+    others = len(script.faults) - 1
+    return turns + calls + others * _settings(scenario).failure.retries
 
 
 def _server_takes_turns(scenario: Scenario) -> bool:

@@ -17,6 +17,7 @@ from rich.console import Console
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.agent.telephony.options import SipAccount
+from callerside.agent.tools.loader import ToolError
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall
@@ -232,7 +233,10 @@ async def _play_sip(
 async def _play_virtual(
     planned_calls: Sequence[PlannedCall], _options: RunOptions, done: Run, progress: Progress
 ) -> None:
-    lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
+    try:
+        lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
+    except ToolError as error:
+        raise RunError(str(error)) from None
     with _few_full_collections():
         await play_all(
             planned_calls,

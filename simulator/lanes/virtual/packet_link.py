@@ -9,6 +9,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from callerside.agent.telephony.arrivals import Arrivals
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.simulator.lanes.virtual.clock import NEVER_NS
 
@@ -57,7 +58,7 @@ class MediaLink:
         self._interval_ns = interval_ns
         self._flying: list[tuple[int, int, bytes]] = []  # heap of (arrival, sequence, frame)
         self._next_to_send = 0
-        self._next_to_come = 0
+        self._arrivals = Arrivals(first=0)
         self._buffer: JitterBuffer[Body] | None = None
         """While the end that hears has media."""
         self._held = False
@@ -66,8 +67,8 @@ class MediaLink:
 
     @property
     def lost_packets(self) -> int:
-        """Expected less received, as RFC 3550 §A.3 counts; doubled packets make it smaller."""
-        return self._next_to_come - self.received_packets
+        """Those up to the newest that have not come; a doubled one makes up for none."""
+        return self._arrivals.lost
 
     @property
     def jitter_ms(self) -> float:
@@ -168,12 +169,13 @@ class MediaLink:
             for (at_ns, sequence, _), start in zip(flying, pieces, strict=True)
         ]
         self._next_to_send += frames
-        self._next_to_come += frames
+        self._arrivals.came_in_order(frames)
         self.received_packets += frames
         if self._buffer is not None:
             self._buffer.pass_over(frames, self._frame_samples, last_ns)
         if self._last_transit_ns is None:
-            self._last_transit_ns = last_ns - (self._next_to_come - 1) * self._interval_ns
+            last = self._next_to_send - len(flying) - 1
+            self._last_transit_ns = last_ns - last * self._interval_ns
         return whole[: frames * size]
 
     def _packet(self, sequence: int, frame: bytes, came_ns: int) -> Packet[Body]:
@@ -195,7 +197,7 @@ class MediaLink:
 
     def _measure(self, arrival_ns: int, sequence: int) -> None:
         self.received_packets += 1
-        self._next_to_come = max(self._next_to_come, sequence + 1)
+        self._arrivals.came(sequence)
         transit_ns = arrival_ns - sequence * self._interval_ns
         if transit_ns != self._last_transit_ns or self._jitter_ns:
             last_ns = transit_ns if self._last_transit_ns is None else self._last_transit_ns

@@ -52,6 +52,9 @@ def test_an_example_never_replaces_a_file(tmp_path: Path) -> None:
         authoring.new("one.yaml", tmp_path)
 
 
+CALLS_FIRST = "realtime: {replies: [{function_call: {name: f}}], faults: [{fault: drop, "
+
+
 @pytest.mark.parametrize("name", ["", "a b", "../up", "a/b"])
 def test_an_example_needs_a_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(authoring.AuthoringError, match="is no name"):
@@ -231,6 +234,10 @@ def test_every_shipped_scenario_can_work() -> None:
             "realtime: {faults: [{fault: drop, at: reply 2}]}\nsteps: [{say: a}]",
             "one.yaml:2:21: reply 2 never comes: the caller takes 1 turn",
         ),
+        (
+            CALLS_FIRST + "at: reply 3}]}\nsteps: [{say: a}]",
+            "one.yaml:2:60: reply 3 never comes: the caller takes 1 turn",
+        ),
         ("steps: [{pause: 3s}]\ntime_limit: 2s", "one.yaml:3:13: the caller's own steps take 3 s"),
         ("steps: [hold, {pause: 61s}]", "one.yaml:2:15: the caller's own steps take 61 s"),
         (
@@ -299,3 +306,17 @@ def test_a_sound_file_of_nearly_that_name_is_told(tmp_path: Path) -> None:
     scenario = written(tmp_path, "steps: [{say: {wav: steet.wav}}]")
     (problem,) = problems(scenario)
     assert problem.endswith('steet.wav: there is no such file; did you mean "street.wav"?')
+
+
+@pytest.mark.parametrize(
+    "realtime",
+    [
+        "{replies: [{function_call: {name: f}}], faults: [{fault: stall, at: reply 2}]}",
+        "{faults: [{fault: fail, at: reply 1}, {fault: fail, at: reply 2}]}",
+        "{default_reply: {function_call: {name: f}}, faults: [{fault: stall, at: reply 9}]}",
+    ],
+)
+def test_a_reply_behind_a_function_call_or_a_failure_comes(tmp_path: Path, realtime: str) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(f"about: x\nrealtime: {realtime}\nsteps: [{{say: a}}, {{expect: reply}}]\n")
+    assert not [line for line in all_problems(load_file(path)) if "never comes" in line]
