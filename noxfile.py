@@ -64,33 +64,35 @@ def _lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("lint-imports", "--no-logo", silent=True)
     session.run("python", "tools/reference.py", "--check")
+    session.run("python", "tools/phrases.py", "--check")
 
 
 @nox.session
 def reference(session: nox.Session) -> None:
-    """Write the pages, and parts of pages, that are made from the code, where they are stale."""
-    _install(session, "sim")
+    """Write what is made from the code where it is stale: pages, parts of pages, speech."""
+    _install(session, "sim,languages")
     session.run("python", "tools/reference.py")
+    session.run("python", "tools/phrases.py")
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Types: mypy, strict, over everything."""
-    _install(session, "sim,test,lint")
+    _install(session, "sim,languages,test,lint")
     session.run("mypy")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests; arguments go to pytest: `nox -s tests -- -k playout`."""
-    _install(session, "sim,test")
+    _install(session, "sim,languages,test")
     _run(session, "pytest", *session.posargs)
 
 
 @nox.session
 def quick(session: nox.Session) -> None:
     """For while you work: lint, types, and the machines' tests, with what their caches know."""
-    _install(session, "sim,test,lint")
+    _install(session, "sim,languages,test,lint")
     _lint(session)
     session.run("mypy")
     _run(session, "pytest", "-q", *(session.posargs or MACHINES))
@@ -106,7 +108,7 @@ def scenarios(session: nox.Session) -> None:
 @nox.session
 def lanes(session: nox.Session) -> None:
     """Every call of the last run over SIP (`nox -s scenarios`), compared with itself in memory."""
-    _install(session, "sim,test")
+    _install(session, "sim,languages,test")
     run = session.posargs[0] if session.posargs else "out/latest"
     session.run("pytest", "tests/e2e/test_lanes_agree.py", env={"CALLERSIDE_SIP_RUN": run})
 
@@ -160,7 +162,7 @@ def soak(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks: JSON under .benchmarks/, to compare between commits, and out/bench.html."""
-    _install(session, "sim,test")
+    _install(session, "sim,languages,test")
     session.run(
         "pytest", "tests/bench", "--benchmark-enable", "--benchmark-only", "--benchmark-autosave",
         "--timeout=1800", *session.posargs,
@@ -171,7 +173,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def lock(session: nox.Session) -> None:
     """Write constraints.txt anew: the newest versions that pyproject.toml allows."""
-    session.install("-q", "--upgrade", ".[sim,test,lint]")
+    session.install("-q", "--upgrade", ".[sim,languages,test,lint]")
     frozen = session.run(
         "pip", "freeze", "--all", "--exclude", "pip", "--exclude", "callerside",
         "--exclude-editable", silent=True,

@@ -30,7 +30,7 @@ from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
 from callerside.files import begin_in_utf8
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 
 log = logging.getLogger("callerside.fakes.cli")
 

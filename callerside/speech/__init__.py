@@ -1,3 +1,3 @@
-"""Speech and tones that we make: the synthesiser, its cache, the sounds of keys."""
+"""Speech and tones that we make: engines and their voices, what is kept, the sounds of keys."""
 
-__all__ = ["dtmf_tones", "synthesis"]
+__all__ = ["dtmf_tones", "synthesis", "voices"]

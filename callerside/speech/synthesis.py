@@ -1,73 +1,38 @@
-"""Speech from text: espeak-ng through ctypes, without a sound device, cached on disk.
+"""Speech from text, cached on disk: what has been said once is read from there ever after.
 
-`espeakng-loader` carries the library and its data in a wheel. The library keeps its state in
-globals: one lock guards it, and it is loaded afresh for every text, because what it said before
-changes how it says the next, and the same text must sound the same everywhere. What has been said
-once is read from the cache ever after.
+Some phrases are shipped as sound (`speech.shipped`): those sound the same on every machine, and
+need no synthesiser.
 """
 
 import contextlib
-import ctypes
 import hashlib
 import os
-import threading
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import soxr
 
 from callerside.audio import resample, to_bytes, to_samples
 from callerside.audio_files import AudioFileError, read_wav, write_wav
+from callerside.speech import shipped
+from callerside.speech.shipped import RATE_HZ, Phrase
+from callerside.speech.voices import (
+    DEFAULT_SPEED_WPM,
+    DEFAULT_VOICE,
+    VoiceError,
+    Wave,
+    engine_of,
+)
 
-DEFAULT_VOICE = "en-gb"
-DEFAULT_SPEED_WPM = 160
 MAX_TEXT_CHARS = 4000
 
 # Changing anything below changes what is said: the cache's key takes all of it in.
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 _LEVEL_DBFS = -20.0
 _PEAK = 0.9 * 32767
-_AUDIBLE = 0.01 * 32767
-_LEAD_MS = 5
-_TAIL_MS = 40
-
-_NATIVE_HZ = 22_050  # of every formant voice of espeak-ng
-_ALIASES = {"en-gb": "en"}  # a language that the library lists, but not under its own name
-
-# From espeak-ng's speak_lib.h.
-_AUDIO_OUTPUT_SYNCHRONOUS = 2
-_INITIALIZE_DONT_EXIT = 0x8000
-_POS_CHARACTER = 1
-_CHARS_UTF8 = 1
-_PARAMETER_RATE = 1
-_EE_OK = 0
-
-_SynthCallback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
-)
-
-_SYNTH_ARGUMENTS: Any = [
-    ctypes.c_char_p,
-    ctypes.c_size_t,
-    ctypes.c_uint,
-    ctypes.c_int,
-    ctypes.c_uint,
-    ctypes.c_uint,
-    ctypes.c_void_p,
-    ctypes.c_void_p,
-]
-
-_lock = threading.Lock()
-
-
-class VoiceError(ValueError):
-    """A text cannot be spoken: no such voice, nothing to say, or no synthesiser."""
-
-
-class UnknownVoiceError(VoiceError):
-    """There is no such voice."""
+_STEP = 8
+"""Samples are multiples of it, which is the finest step of G.711: as FLAC they are a third less."""
 
 
 def synthesise(
@@ -79,13 +44,14 @@ def synthesise(
 ) -> bytes:
     """Speak a text: mono PCM16 at `rate_hz`, at -20 dBFS, beginning within 5 ms of its first sound.
 
-    `voice` is a name of espeak-ng's: a language, perhaps with a variant, such as `en-gb`,
-    `en-us+f3`, `de`, `fr+m2`.
+    `voice` is `heart`, which is hibari's and speaks English, or one of espeak-ng's: a language,
+    perhaps with a variant, such as `de`, `fr+m2`, `en-gb` or `en-us+f3`.
 
     Raises:
-        VoiceError: there is no such voice, or the text has nothing that can be spoken.
+        VoiceError: there is no such voice, its engine is not installed, or the text has nothing
+            that can be spoken.
     """
-    return resample(_native_speech(text, voice, speed_wpm), _NATIVE_HZ, rate_hz)
+    return resample(spoken(text, voice, speed_wpm), RATE_HZ, rate_hz)
 
 
 def cache_folder() -> Path:
@@ -95,99 +61,34 @@ def cache_folder() -> Path:
 
 
 @lru_cache(maxsize=256)
-def _native_speech(text: str, voice: str, speed_wpm: int) -> bytes:
+def spoken(text: str, voice: str, speed_wpm: int) -> bytes:
+    """As `synthesise`, at `RATE_HZ`: what is shipped, or was said before, or is said now."""
     if len(text) > MAX_TEXT_CHARS:
         raise VoiceError(f"a text of {len(text)} characters, at most {MAX_TEXT_CHARS} are spoken")
-    key = hashlib.sha256(
-        "\0".join([str(_CACHE_VERSION), voice, str(speed_wpm), text]).encode()
-    ).hexdigest()
-    path = cache_folder() / f"{key[:32]}.wav"
-    if path.exists():
+    engine, own = engine_of(voice)
+    phrase = Phrase(text=text, voice=f"{engine.name}/{own}", speed_wpm=speed_wpm)
+    sound = shipped.find(phrase)
+    if sound is not None:
+        return sound
+    made_of = (_CACHE_VERSION, engine.version, phrase.voice, speed_wpm, text)
+    path = cache_folder() / f"{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.wav"
+    if engine.version and path.exists():
         try:
-            return read_wav(path, _NATIVE_HZ)
+            return read_wav(path, RATE_HZ)
         except AudioFileError:
             pass  # damaged: it is made again
-    pcm = _levelled(_speak(text, voice, speed_wpm))
+    pcm = levelled(engine.spoken(text, own, speed_wpm))
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-        write_wav(path, to_samples(pcm), _NATIVE_HZ)
+        write_wav(path, to_samples(pcm), RATE_HZ)
     return pcm
 
 
-def _levelled(pcm: bytes) -> bytes:
-    """Cut the silence at both ends, and bring the rest to the common level."""
-    wave = to_samples(pcm).astype(np.float64)
-    audible = np.flatnonzero(np.abs(wave) > _AUDIBLE)
-    if audible.size == 0:
+def levelled(wave: Wave) -> bytes:
+    """Bring speech to the common rate and level, and cut the silence at both ends."""
+    samples = wave.cut().samples
+    if not samples.size:
         raise VoiceError("the text has nothing that can be spoken")
-    start = max(0, int(audible[0]) - _LEAD_MS * _NATIVE_HZ // 1000)
-    wave = wave[start : int(audible[-1]) + _TAIL_MS * _NATIVE_HZ // 1000]
-    gain = 32768 * 10 ** (_LEVEL_DBFS / 20) / float(np.sqrt(np.mean(wave**2)))
-    return to_bytes(wave * min(gain, _PEAK / float(np.max(np.abs(wave)))))
-
-
-def _speak(text: str, voice: str, speed_wpm: int) -> bytes:
-    chunks: list[bytes] = []
-
-    def collect(wave: "ctypes._Pointer[ctypes.c_short]", count: int, _events: int | None) -> int:
-        if wave and count > 0:
-            chunks.append(ctypes.string_at(wave, count * 2))
-        return 0
-
-    callback = _SynthCallback(collect)
-    utf8 = text.encode()
-    with _lock, _fresh_library() as library:
-        _choose(library, voice)
-        library.espeak_SetSynthCallback(callback)
-        library.espeak_SetParameter(_PARAMETER_RATE, speed_wpm, 0)
-        status = library.espeak_Synth(
-            utf8, len(utf8) + 1, 0, _POS_CHARACTER, 0, _CHARS_UTF8, None, None
-        )
-    if status != _EE_OK:
-        raise VoiceError(f"espeak-ng could not speak the text (status {status})")
-    return b"".join(chunks)
-
-
-def _choose(library: ctypes.CDLL, voice: str) -> None:
-    language, plus, variant = voice.partition("+")
-    name = _ALIASES.get(language.lower(), language) + plus + variant
-    # The library takes an unknown variant for none, in silence.
-    known = not plus or variant in _variants()
-    if not known or library.espeak_SetVoiceByName(name.encode()) != _EE_OK:
-        raise UnknownVoiceError(
-            f"no voice {voice!r}; expected one such as en-gb, en-us+f3, de or fr+m2"
-        )
-
-
-@cache
-def _variants() -> frozenset[str]:
-    folder = Path(_loader().get_data_path()) / "voices" / "!v"
-    return frozenset(path.name for path in folder.iterdir())
-
-
-@contextlib.contextmanager
-def _fresh_library() -> Iterator[ctypes.CDLL]:
-    """The library in its initial state; unloaded afterwards."""
-    library = ctypes.CDLL(_loader().get_library_path())
-    library.espeak_Synth.argtypes = _SYNTH_ARGUMENTS
-    data = _loader().get_data_path().encode()
-    try:
-        rate_hz = library.espeak_Initialize(
-            _AUDIO_OUTPUT_SYNCHRONOUS, 0, data, _INITIALIZE_DONT_EXIT
-        )
-        if rate_hz != _NATIVE_HZ:
-            raise VoiceError(f"espeak-ng did not start ({rate_hz}, expected {_NATIVE_HZ} Hz)")
-        yield library
-        library.espeak_Terminate()
-    finally:
-        unload = ctypes.CDLL(None).dlclose
-        unload.argtypes = [ctypes.c_void_p]
-        unload(library._handle)  # noqa: SLF001 - ctypes can load, but has no word for unloading
-
-
-@cache
-def _loader() -> Any:
-    try:
-        import espeakng_loader  # only who speaks needs it: it is in the extra `sim`
-    except ImportError:
-        raise VoiceError("speech needs espeakng-loader: pip install 'callerside[sim]'") from None
-    return espeakng_loader
+    samples = soxr.resample(samples, wave.rate_hz, RATE_HZ)
+    gain = 32768 * 10 ** (_LEVEL_DBFS / 20) / float(np.sqrt(np.mean(samples**2)))
+    gain = min(gain, _PEAK / float(np.max(np.abs(samples))))
+    return to_bytes(np.rint(samples * (gain / _STEP)) * _STEP)

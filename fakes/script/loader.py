@@ -10,7 +10,7 @@ from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepared_reply
 from callerside.fakes.script.prepared import PreparedReply, PreparedScript
 from callerside.files import regular
-from callerside.speech.synthesis import UnknownVoiceError, VoiceError
+from callerside.speech.voices import UnknownVoiceError, VoiceError
 from callerside.vad import engines
 from callerside.yaml import reader
 from callerside.yaml.errors import explain

@@ -52,7 +52,7 @@ class Reply(Strict):
     function_call: FunctionCall | None = None
     """A function call instead of speech."""
     voice: str | None = None
-    """Voice of `say`: a name of the synthesiser's, such as `en-gb`, `en-us+f3` or `de`."""
+    """Voice of `say`: `heart` (English), or one of espeak-ng's, such as `de` or `en-us+f3`."""
     speed_wpm: int | None = Field(default=None, ge=80, le=450)
     """Speed of `say`, in words a minute."""
     transcript: str | None = None

@@ -8,7 +8,8 @@ from callerside.fakes.recording.format import RecordingError
 from callerside.fakes.recording.turn import read_turn
 from callerside.fakes.script.model import RecordedReply, Reply, Script
 from callerside.fakes.script.prepared import RATE_HZ, PreparedReply, PreparedScript
-from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
+from callerside.speech.synthesis import synthesise
+from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE
 
 
 def prepare(script: Script, folder: Path | None = None) -> PreparedScript:

@@ -56,6 +56,7 @@ _JUMP = 7.0  # another lag
 _STEP = 1.5  # a lag that drifts
 _END_EARLY = 3.0
 _FAINT = 0.005  # of the active level's energy: a fault of which nobody could hear anything
+_SILENT = 0.001  # of the active level's energy: what is less is no part of a sound (active_level)
 _OPENING_MS = 120
 _SURELY = 0.9
 _AS_SENT = 1.0  # a frame that no more speaks against
@@ -192,7 +193,12 @@ def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> Sp
         and _is_still(heard[after:until], block, faint)
     ):
         return None
-    return Span(0, sent.size if whole else _cut_at(a, b, gain, cut, block), lag)
+    if whole:
+        return Span(0, sent.size, lag)
+    least = gain**2 * active * _SILENT
+    sounding = np.flatnonzero(np.vecdot(b[:cut], b[:cut]) > least)
+    low = int(sounding[-1]) if sounding.size else 0
+    return Span(0, _cut_at(a, b, gain, slice(low, cut + 1), least), lag)
 
 
 def _is_still(heard: Samples, block: int, faint: float) -> bool:
@@ -201,13 +207,20 @@ def _is_still(heard: Samples, block: int, faint: float) -> bool:
 
 
 def _cut_at(
-    a: NDArray[np.float32], b: NDArray[np.float32], gain: float, cut: int, block: int
+    a: NDArray[np.float32], b: NDArray[np.float32], gain: float, blocks: slice, least: float
 ) -> int:
-    """The sample, in the block that is not as sent or the one before, behind which is silence."""
-    low = max(0, cut - 1)
-    sent, heard = (one[low : cut + 1].ravel().astype(np.float64) for one in (a, b))
+    """The sample, in one of these blocks of what was sent and heard, behind which is silence.
+
+    What was sent behind a cut may be too soft to be missed at once, as the breath of an f is: so
+    the cut is looked for in all that is behind the last sound. Where it lies in a pause, which has
+    less energy than `least`, it is taken to be in the middle.
+    """
+    sent, heard = (one[blocks].ravel().astype(np.float64) for one in (a, b))
     alike, silent = _sums((heard - gain * sent) ** 2), _sums(heard**2)
-    return low * block + int((alike + silent[-1] - silent).argmin())
+    wrong = alike + silent[-1] - silent
+    places = np.flatnonzero(wrong <= wrong.min() + least)
+    block = int(a.shape[1])
+    return int(blocks.start) * block + int(places[0] + places[-1]) // 2
 
 
 class _Run(NamedTuple):

@@ -43,8 +43,8 @@ from callerside.speech.synthesis import synthesise
 CALLS = 24
 CALL_LIMIT_S = 60.0
 
-_PHRASE = "When do you open on Saturday?"
-_REPLY = "On a Saturday morning we are here from nine o'clock."
+PHRASE = "When do you open on Saturday?"
+REPLY = "On a Saturday morning we are here from nine o'clock."
 _SCENARIO = {
     "about": "A responder whose behaviour is known to the sample.",
     "time_limit": "50s",
@@ -119,8 +119,8 @@ async def calibrate(
 
 def _prepare(directory: Path) -> tuple[bytes, bytes, _Calling]:
     """What caller and responder say, as files too, and what every caller does."""
-    phrase = hard_edged(synthesise(_PHRASE, rate_hz=CALLER_RATE_HZ))
-    reply = hard_edged(synthesise(_REPLY, voice="en-us", rate_hz=CALLER_RATE_HZ))
+    phrase = hard_edged(synthesise(PHRASE, rate_hz=CALLER_RATE_HZ))
+    reply = hard_edged(synthesise(REPLY, rate_hz=CALLER_RATE_HZ))
     for name, pcm in (("phrase", phrase), ("reply", reply)):
         audio_files.write_wav(directory / f"{name}.wav", audio.to_samples(pcm), CALLER_RATE_HZ)
     scenario = Scenario.model_validate(_SCENARIO).named("calibration", directory / "of_no_file")

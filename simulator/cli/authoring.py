@@ -12,7 +12,7 @@ from callerside.simulator.runner.lint import all_problems
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose
 from callerside.simulator.scenario import authoring, loader
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, VoiceError
 
 EXIT_FINE, EXIT_BAD_INPUT = 0, 2
 
@@ -44,8 +44,14 @@ def add_commands(commands: Commands) -> None:
     say = commands.add_parser("say", help="speak a text to a WAV file, as a scenario would")
     say.add_argument("text", metavar="TEXT")
     say.add_argument("-o", "--output", type=_wav_file, required=True, metavar="FILE")
-    say.add_argument("--voice", default="en-gb", help="an espeak-ng voice (default: en-gb)")
-    say.add_argument("--speed", type=_speed, default=160, metavar="WPM", help="default: 160")
+    say.add_argument(
+        "--voice",
+        default=DEFAULT_VOICE,
+        help="heart (English), or one of espeak-ng's (default: heart)",
+    )
+    say.add_argument(
+        "--speed", type=_speed, default=DEFAULT_SPEED_WPM, metavar="WPM", help="default: 160"
+    )
     say.add_argument("--rate", type=_rate, default=24_000, metavar="HZ", help="default: 24000")
     say.set_defaults(command=_say)
     schema = commands.add_parser("schema", help="print the JSON Schema of scenarios, for editors")

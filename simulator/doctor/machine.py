@@ -12,7 +12,8 @@ from callerside.agent.telephony.engines import survey
 from callerside.host import hurry, processors
 from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
-from callerside.speech.synthesis import VoiceError, synthesise
+from callerside.speech.synthesis import synthesise
+from callerside.speech.voices import VoiceError
 
 LEAST_CORES = 2
 WATCH_S = 2.0

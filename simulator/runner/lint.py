@@ -24,7 +24,7 @@ from callerside.simulator.scenario.steps import (
     Step,
     Voiced,
 )
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 from callerside.yaml.errors import nearest
 
 Where = tuple[str | int, ...]

@@ -7,7 +7,7 @@ from callerside.fakes.script import prepare
 from callerside.simulator.caller.audio import utterances
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.runner.lint import unspeakable
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 
 
 class SpeechError(ValueError):

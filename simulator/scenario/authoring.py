@@ -9,7 +9,8 @@ from callerside.audio import to_samples
 from callerside.audio_files import write_wav
 from callerside.simulator.scenario.model import Scenario, no_name
 from callerside.simulator.scenario.suite import SUITE_FILE
-from callerside.speech.synthesis import DEFAULT_SPEED_WPM, DEFAULT_VOICE, synthesise
+from callerside.speech.synthesis import synthesise
+from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE
 from callerside.yaml.versions import NEWEST
 
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
@@ -30,7 +31,7 @@ realtime:
 # agent: {turns: {policy: server}, greeting: {interruptible: false}}
 
 # Who calls. For a bad line: noise: {kind: babble, snr_db: 15}, echo: {loss_db: 30, delay: 200ms}
-caller: {codec: PCMU, voice: en-gb}
+caller: {codec: PCMU, voice: heart}
 
 # Packets, in both directions: loss, burst_loss, jitter, delay, reorder, duplicate.
 # network: {loss: 1%, jitter: 20ms}
@@ -103,7 +104,7 @@ def say(
     """Speak a text into a WAV file; returns its length in seconds.
 
     Raises:
-        callerside.speech.synthesis.VoiceError: there is no such voice, or nothing to say.
+        callerside.speech.voices.VoiceError: there is no such voice, or nothing to say.
         OSError: the file cannot be written.
     """
     samples = to_samples(synthesise(text, voice=voice, speed_wpm=speed_wpm, rate_hz=rate_hz))

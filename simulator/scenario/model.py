@@ -29,6 +29,7 @@ from callerside.simulator.scenario.durations import DurationMs
 from callerside.simulator.scenario.expectations import Expectation, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
+from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, IN_WORDS
 from callerside.yaml import versions
 from callerside.yaml.source import OldKey, Source
 
@@ -112,8 +113,8 @@ class Caller(Strict):
 
     codec: Codec = Field("PCMU", description="The one codec that the caller offers.")
     user: str = Field("caller", pattern=r"^[A-Za-z0-9_.+-]+$", description="User part of From.")
-    voice: str = Field("en-gb", description="espeak-ng voice of what is said.")
-    speed_wpm: int = Field(160, ge=80, le=450, description="Words a minute.")
+    voice: str = Field(DEFAULT_VOICE, description=IN_WORDS)
+    speed_wpm: int = Field(DEFAULT_SPEED_WPM, ge=80, le=450, description="Words a minute.")
     level_dbfs: float = Field(-20.0, ge=-60, le=0, description="Loudness of the voiced parts.")
     noise: Noise | None = None
     echo: Echo | None = None

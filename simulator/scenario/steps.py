@@ -23,6 +23,7 @@ from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry
 from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
 from callerside.simulator.scenario.expectations import Expectation, Silence
+from callerside.speech.voices import IN_WORDS
 
 
 class Phrase(Strict):
@@ -30,7 +31,7 @@ class Phrase(Strict):
 
     text: str | None = Field(None, min_length=1, description="What to say; it is synthesised.")
     wav: str | None = Field(None, description="A sound file of any rate, beside the scenario file.")
-    voice: str | None = Field(None, description="espeak-ng voice, as in en-gb or en-us+f3.")
+    voice: str | None = Field(None, description=IN_WORDS)
     speed_wpm: int | None = Field(None, ge=80, le=450, description="Words a minute.")
     level_dbfs: float | None = Field(
         None, ge=-60, le=0, description="Loudness of the voiced parts; the caller's own otherwise."
@@ -120,8 +121,8 @@ class Voiced(_Step):
 class Say(Voiced):
     """Speak, and take the turn; ends with the last word.
 
-    `voice` is one of espeak-ng's (`en-us+f3`, `de`, ...); a sound file has any rate and lies beside
-    the scenario file.
+    `voice` is `heart`, or one of espeak-ng's (`de`, `en-us+f3`, ...); a sound file has any rate and
+    lies beside the scenario file.
     """
 
     entry = _Entry(

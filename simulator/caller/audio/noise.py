@@ -33,7 +33,7 @@ def make_noise(noise: Noise, voice_dbfs: float, folder: Path, rate_hz: int) -> b
 
     Raises:
         callerside.audio_files.AudioFileError: the file cannot be read.
-        callerside.speech.synthesis.VoiceError: there is no synthesiser.
+        callerside.speech.voices.VoiceError: there is no synthesiser.
     """
     if noise.wav is not None:
         wave = to_samples(read_wav(folder / noise.wav, rate_hz)).astype(np.float64)

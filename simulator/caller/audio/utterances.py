@@ -8,7 +8,7 @@ from typing import assert_never
 
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import BYTES_PER_SAMPLE, to_samples
-from callerside.reports.hearing.detector import segments
+from callerside.reports.hearing import active_level
 from callerside.simulator.caller.audio.noise import make_noise
 from callerside.simulator.caller.audio.sounds import make_sound
 from callerside.simulator.caller.audio.voice import at_level, speak
@@ -22,7 +22,7 @@ def prepare(scenario: Scenario, rate_hz: int) -> dict[int, bytes]:
     """PCM at `rate_hz` for each step of `scenario.all_steps` that makes itself heard, by position.
 
     Raises:
-        callerside.speech.synthesis.VoiceError: a text cannot be spoken.
+        callerside.speech.voices.VoiceError: a text cannot be spoken.
         callerside.audio_files.AudioFileError: a sound file cannot be read.
     """
     audio = {}
@@ -82,9 +82,9 @@ def end_mid_frame(pcm: bytes, rate_hz: int) -> bytes:
     A packet carries 20 ms. Where in its last packet a phrase ends is an accident of its length that
     moves every latency by up to 10 ms either way; so all phrases end where they would on average.
     """
-    voiced = [one for one in segments(to_samples(pcm), rate_hz) if one.kind == "speech"]
-    if not voiced:
+    edges = active_level.edges(to_samples(pcm), rate_hz)
+    if edges is None:
         return pcm
     frame = rate_hz * FRAME_MS // 1000
-    lead = (frame // 2 - voiced[-1].end) % frame
+    lead = (frame // 2 - edges[1]) % frame
     return bytes(BYTES_PER_SAMPLE * lead) + pcm

@@ -25,7 +25,7 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess, ProcessEr
 from callerside.simulator.lanes.sip.config import address_towards, child_environment
 from callerside.simulator.lanes.sip.order import Order, to_environment
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 
 LEAST_CALLS_AT_ONCE = 4
 CALLS_A_CORE = 3

@@ -21,7 +21,7 @@ class SpeechFiles:
         """An order's `audio`; what has been made for a call is there for the next. Blocks.
 
         Raises:
-            callerside.speech.synthesis.VoiceError: a text cannot be spoken.
+            callerside.speech.voices.VoiceError: a text cannot be spoken.
             callerside.audio_files.AudioFileError: a sound file cannot be read.
             OSError: the folder cannot be written.
         """

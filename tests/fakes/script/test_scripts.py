@@ -12,7 +12,7 @@ from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.session.faults import TriggerPoint, parse_trigger_point
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 
 
 def written(folder: Path, text: str) -> Path:

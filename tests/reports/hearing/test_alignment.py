@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from callerside import audio
 from callerside.reports.hearing import correlation
-from callerside.reports.hearing.alignment import align
+from callerside.reports.hearing.alignment import align, in_step
 from callerside.speech.synthesis import synthesise
 
 RATE_HZ = 8000
@@ -165,3 +165,13 @@ def test_likeness_is_the_correlation_at_every_place(length: int, piece: int) -> 
         energies[0] * np.array(energies)
     )
     assert found == pytest.approx(wanted, abs=1e-9)
+
+
+def test_a_cut_in_a_pause_is_not_moved_over_the_soft_sound_behind_it() -> None:
+    """An f is 25 dB below the rest: that it was not heard shows in nothing but its silence."""
+    soft = (SENT[:1600] * 10 ** (-25 / 20)).astype(np.int16)
+    sent = np.concatenate((SENT[:8000], silence(100), soft, SENT[9000:]))
+    cut = 8000 + 50 * 8
+    span = in_step(sent, heard(sent[:cut], silence(600)), RATE_HZ, 200)
+    assert span is not None
+    assert 8000 <= span.end <= 8000 + 100 * 8

@@ -16,7 +16,7 @@ from callerside.simulator.runner.lint import all_problems, problems
 from callerside.simulator.scenario import authoring
 from callerside.simulator.scenario.loader import ScenarioError, load, load_file
 from callerside.simulator.scenario.model import MOST_OF_A_NAME, Scenario
-from callerside.speech.synthesis import VoiceError
+from callerside.speech.voices import VoiceError
 from callerside.yaml import reader
 
 ROOT = Path(__file__).parents[3]
