@@ -153,7 +153,7 @@ def _interpreter(version: str) -> str | None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """500 short calls in a row, on each SIP engine, as agent and as caller: three minutes."""
-    _install(session, "sim,test")
+    _install(session, "sim,languages,test")
     session.run(
         "pytest", "tests/conformance/test_short_calls.py", env={"CALLERSIDE_SHORT_CALLS": "500"}
     )

@@ -33,6 +33,23 @@ def read_wav(path: Path, rate_hz: int) -> bytes:
         AudioFileError: there is no such file, it is no sound file, it is empty, or some of its
             samples are no numbers.
     """
+    data, file_hz = _read(path)
+    # Wide, for a sample may be as large as its format can say: it is clipped, as any beyond 1.
+    return resample(to_bytes(data.mean(axis=1, dtype=np.float64) * 32768), file_hz, rate_hz)
+
+
+def most_of_full_scale(path: Path, near: float) -> tuple[float, float]:
+    """The share of a file's samples that are as large as `near`, and the largest; 1: full scale.
+
+    Raises:
+        AudioFileError: as `read_wav`.
+    """
+    sizes = np.abs(_read(path)[0]).max(axis=1)
+    return float(np.mean(sizes >= near)), float(sizes.max())
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], int]:
+    """Samples, shape (n, channels), and their rate."""
     try:
         sound = io.BytesIO(read_bytes(path, at_most=MOST_BYTES))
     except FileNotFoundError:
@@ -56,8 +73,7 @@ def read_wav(path: Path, rate_hz: int) -> bytes:
             f"{path}: {np.count_nonzero(~finite)} of {len(data)} samples are no finite numbers, "
             f"the first at {first / file_hz:.3f} s"
         )
-    # Wide, for a sample may be as large as its format can say: it is clipped, as any beyond 1.
-    return resample(to_bytes(data.mean(axis=1, dtype=np.float64) * 32768), file_hz, rate_hz)
+    return data, file_hz
 
 
 def _see_that_it_ends(path: Path, file: soundfile.SoundFile) -> None:

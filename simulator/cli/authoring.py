@@ -8,7 +8,7 @@ from callerside.agent.telephony.engine import PROFILES
 from callerside.audio_files import AudioFileError
 from callerside.simulator.cli.common import Commands, add_choice
 from callerside.simulator.runner.capabilities import missing
-from callerside.simulator.runner.lint import all_problems
+from callerside.simulator.runner.lint import all_problems, warnings
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose
 from callerside.simulator.scenario import authoring, loader
@@ -110,17 +110,19 @@ def _check(given: argparse.Namespace) -> int:
         problems += missing(scenarios, agent=given.engine, caller=given.engine)
     if problems:
         return _bad_input("\n".join(problems))
+    for line in dict.fromkeys(line for scenario in scenarios for line in warnings(scenario)):
+        print(f"{line} (a warning)", file=sys.stderr)
     print(f"{len(scenarios)} scenario{'s are' if len(scenarios) != 1 else ' is'} well-formed")
     return EXIT_FINE
 
 
 def _list(given: argparse.Namespace) -> int:
     scenarios = choose(given.paths, given.expression)
-    width = max(len(scenario.name) for scenario in scenarios)
+    width = max(len(scenario.call_name) for scenario in scenarios)
     for scenario in scenarios:
         only = f" ({scenario.lanes[0]} lane only)" if len(set(scenario.lanes)) == 1 else ""
         tags = "".join(f" #{tag}" for tag in scenario.tags)
-        print(f"{scenario.name:<{width}}  {scenario.about}{only}{tags}")
+        print(f"{scenario.call_name:<{width}}  {scenario.about}{only}{tags}")
     return EXIT_FINE
 
 

@@ -11,6 +11,7 @@ from callerside.fakes.script.model import FunctionCall as ScriptedCall
 from callerside.fakes.script.model import Reply, Script
 from callerside.fakes.script.prepare import prepare as prepare_script
 from callerside.files import is_there
+from callerside.simulator.caller.audio import recordings
 from callerside.simulator.caller.audio.utterances import background, phrase
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript, fits
@@ -19,6 +20,7 @@ from callerside.simulator.scenario.network import Direction
 from callerside.simulator.scenario.steps import (
     Expect,
     Hold,
+    Phrase,
     Resume,
     Say,
     Step,
@@ -186,6 +188,14 @@ def unspeakable(scenario: Scenario) -> Iterator[str]:
         alone = Script(greeting=reply, default_reply=reply)
         answer = partial(prepare_script, alone, scenario.folder)
         yield from _tried(scenario, where, "the server cannot say this", answer)
+
+
+def warnings(scenario: Scenario) -> Iterator[str]:
+    """One line for all that can be played, and is perhaps not as it was meant, with its place."""
+    for where, step in placed(scenario):
+        if isinstance(step.audible, Phrase) and step.audible.wav is not None:
+            for line in recordings.warnings(scenario.folder / step.audible.wav):
+                yield f"{scenario.at(*where, 'say')}: {line}"
 
 
 def _tried(

@@ -36,6 +36,7 @@ from callerside.simulator.runner.selection import SelectionError, select
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
+from callerside.yaml.errors import nearest
 
 EXIT_COULD_NOT_RUN = 2
 
@@ -104,7 +105,9 @@ def choose(
     if not chosen:
         where = ", ".join(map(str, paths))
         wanted = [f"that the {lane} lane plays"] if lane else []
-        wanted += [f"that fits -k {expression!r}"] if expression else []
+        if expression:
+            words = [word for one in loaded for word in (one.call_name, *one.tags)]
+            wanted += [f"that fits -k {expression!r}{nearest(expression, words)}"]
         raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
     return chosen
 

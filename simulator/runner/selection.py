@@ -13,13 +13,14 @@ class SelectionError(ValueError):
 def select(scenarios: Sequence[Scenario], expression: str) -> list[Scenario]:
     """Those that fit; a word fits a name or a tag that holds it, in either case.
 
+    A cell of a matrix is known by the name of its call, which a run prints (`noise-10`).
     Words are joined by `and`, `or`, `not` and parentheses. A hyphen belongs to a word.
 
     Raises:
         SelectionError: the expression is none.
     """
     matches = compile_expression(expression)
-    return [scenario for scenario in scenarios if matches(scenario.name, *scenario.tags)]
+    return [scenario for scenario in scenarios if matches(scenario.call_name, *scenario.tags)]
 
 
 def compile_expression(expression: str) -> Callable[..., bool]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from callerside.audio import level_dbfs, to_bytes, to_samples
-from callerside.audio_files import read_wav
+from callerside.simulator.caller.audio.recordings import read_recording
 from callerside.simulator.scenario.model import Caller
 from callerside.simulator.scenario.steps import Phrase
 from callerside.speech.synthesis import synthesise
@@ -18,7 +18,7 @@ _PEAK = 0.95 * 32767
 def speak(phrase: Phrase, caller: Caller, folder: Path, rate_hz: int) -> bytes:
     """One phrase in the caller's voice; a WAV file is looked for in `folder`."""
     if phrase.wav is not None:
-        pcm = read_wav(folder / phrase.wav, rate_hz)
+        pcm = read_recording(folder / phrase.wav, rate_hz)
     else:
         pcm = synthesise(
             phrase.text or "",

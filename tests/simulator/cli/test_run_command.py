@@ -127,6 +127,7 @@ def test_a_limit_of_its_own_that_nothing_is_held_to_is_exit_2(callerside: Caller
     [
         (["nowhere"], "nowhere: no such file or folder"),
         (["-k", "nothing"], "no scenario that the virtual lane plays and that fits -k 'nothing'"),
+        (["-k", "godo"], "that fits -k 'godo'; did you mean \"good\"?"),
         (["-k", "a and"], "expected words joined by and, or, not and parentheses"),
         (["--agent", "sip:1@127.0.0.1"], "--agent is called over SIP: it needs --lane sip"),
     ],
@@ -137,6 +138,21 @@ def test_what_cannot_be_run_is_exit_2_with_the_reason(
     assert run_virtual(callerside, *arguments) == 2
     assert complaint in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_a_cell_is_chosen_by_the_name_that_a_run_prints(
+    callerside: Callerside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("scenarios/codecs.yaml").write_text(
+        GOOD + "matrix: {caller.codec: [PCMA, G722]}\n" + STEPS
+    )
+    assert callerside("list") == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert {"codecs-PCMA", "codecs-G722"} <= set(listed)
+    assert run_virtual(callerside, "-k", "codecs-G722") == 0
+    told = capsys.readouterr().out
+    assert "codecs-G722" in told
+    assert "codecs-PCMA" not in told
 
 
 def test_what_cannot_be_said_is_told_before_a_call_is_made(

@@ -1,0 +1,78 @@
+"""A caller's lines that somebody has recorded: cut to what is said, and what is wrong with them.
+
+A turn counts from the voice, not from where a recorder was switched on. So silence at both ends is
+cut, but for a moment in which a soft beginning or end may lie. The loudness is made the caller's
+where it is said (`caller.audio.voice`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from callerside.audio import BYTES_PER_SAMPLE, to_samples
+from callerside.audio_files import AudioFileError, most_of_full_scale, read_wav
+from callerside.reports.hearing.detector import Segment, segments
+
+KEPT_MS = 100
+"""Of the silence at each end."""
+_LEAST_VOICE_MS = 40
+_LONG_SILENCE_MS = 500
+"""As much before the first word is worth a word to the author."""
+_CLIPPED = 0.98  # of full scale: the largest sample that mu-law has
+_MUCH = 0.002
+"""Of the samples: a loud voice reaches full scale here and there."""
+_LEAST_PEAK = 33  # -60 dBFS
+_PEAK = 16_384.0
+_RATE_HZ = 16_000
+
+
+def read_recording(path: Path, rate_hz: int) -> bytes:
+    """PCM at `rate_hz`, without the silence before and behind what is said.
+
+    Raises:
+        AudioFileError: as `read_wav`; or nobody would hear anything of it.
+    """
+    pcm = read_wav(path, rate_hz)
+    heard = _heard(path, pcm, rate_hz)
+    kept = KEPT_MS * rate_hz // 1000
+    start, end = max(0, heard[0].start - kept), heard[-1].end + kept
+    return pcm[start * BYTES_PER_SAMPLE : end * BYTES_PER_SAMPLE]
+
+
+def warnings(path: Path) -> Iterator[str]:
+    """What an author should know of a recording that can be played.
+
+    Raises:
+        AudioFileError: as `read_recording`.
+    """
+    pcm = read_wav(path, _RATE_HZ)
+    lead_ms = _heard(path, pcm, _RATE_HZ)[0].start * 1000 / _RATE_HZ
+    if lead_ms >= _LONG_SILENCE_MS:
+        yield (
+            f"{path}: the voice begins after {lead_ms / 1000:.1f} s of silence, "
+            "which is left out: the turn counts from the voice"
+        )
+    share, largest = most_of_full_scale(path, _CLIPPED)
+    if largest > 1:
+        yield (
+            f"{path}: has samples of {largest:.1f} times full scale, which are clipped: "
+            "make it quieter and save it again"
+        )
+    elif share >= _MUCH:
+        yield f"{path}: is clipped: {100 * share:.1f} % of its samples are at full scale"
+
+
+def _heard(path: Path, pcm: bytes, rate_hz: int) -> list[Segment]:
+    samples = to_samples(pcm)
+    loudest = int(np.abs(samples.astype(np.int32)).max(initial=0))
+    heard = []
+    if loudest >= _LEAST_PEAK:  # it is made the caller's loudness, however quiet it is
+        wave = samples.astype(np.float64) * (_PEAK / loudest)
+        heard = segments(np.rint(wave).astype(np.int16), rate_hz, clean=True)
+    if sum(one.end - one.start for one in heard) < _LEAST_VOICE_MS * rate_hz // 1000:
+        raise AudioFileError(
+            f"{path}: nobody will hear it: it is silent, or shorter than {_LEAST_VOICE_MS} ms; "
+            "for silence there is pause"
+        )
+    return heard

@@ -1,0 +1,79 @@
+"""Recordings that people have, as a caller's lines: cut to what is said, refused, warned about."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from callerside.audio import duration_ms, to_samples
+from callerside.audio_files import AudioFileError
+from callerside.simulator.caller.audio import recordings
+from callerside.simulator.runner.lint import problems, warnings
+from callerside.simulator.scenario.loader import load_file
+from callerside.speech.synthesis import synthesise
+
+Wave = NDArray[np.float64]
+RATE_HZ = 16_000
+SPOKEN = to_samples(synthesise("What time do you open?", rate_hz=RATE_HZ)) / 32768
+
+
+def written(folder: Path, wave: Wave, subtype: str = "PCM_16") -> Path:
+    path = folder / "own.wav"
+    soundfile.write(path, wave, RATE_HZ, subtype=subtype)
+    return path
+
+
+def silence(length_ms: int) -> Wave:
+    return np.zeros(length_ms * RATE_HZ // 1000)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.02])
+def test_silence_at_both_ends_is_cut_and_nothing_of_the_voice(tmp_path: Path, gain: float) -> None:
+    path = written(tmp_path, gain * np.concatenate((silence(2000), SPOKEN, silence(900))))
+    pcm = recordings.read_recording(path, RATE_HZ)
+    spoken_ms = len(SPOKEN) * 1000 / RATE_HZ
+    assert spoken_ms < duration_ms(pcm, RATE_HZ) < spoken_ms + 2 * recordings.KEPT_MS + 40
+    assert any("begins after 2.0 s of silence" in line for line in recordings.warnings(path))
+
+
+def test_what_is_as_it_should_be_is_left_as_it_is(tmp_path: Path) -> None:
+    path = written(tmp_path, SPOKEN)
+    assert duration_ms(recordings.read_recording(path, RATE_HZ), RATE_HZ) == pytest.approx(
+        len(SPOKEN) * 1000 / RATE_HZ, abs=60
+    )
+    assert not list(recordings.warnings(path))
+
+
+@pytest.mark.parametrize("wave", [silence(3000), 0.3 * np.ones(RATE_HZ // 500), 1e-4 * SPOKEN])
+def test_what_nobody_would_hear_is_refused(tmp_path: Path, wave: Wave) -> None:
+    with pytest.raises(AudioFileError, match=r"own.wav: nobody will hear it"):
+        recordings.read_recording(written(tmp_path, wave), RATE_HZ)
+
+
+def test_what_is_clipped_is_warned_about(tmp_path: Path) -> None:
+    path = written(tmp_path, np.clip(8 * SPOKEN, -1, 1))
+    (line,) = recordings.warnings(path)
+    assert "% of its samples are at full scale" in line
+    path = written(tmp_path, 12 * SPOKEN, "FLOAT")
+    (line,) = recordings.warnings(path)
+    assert "times full scale, which are clipped" in line
+
+
+def test_check_says_where_the_line_stands(tmp_path: Path) -> None:
+    (tmp_path / "call.yaml").write_text("about: x\nsteps:\n  - say: {wav: own.wav}\n  - hang_up\n")
+    written(tmp_path, np.concatenate((silence(2000), SPOKEN)))
+    (scenario,) = load_file(tmp_path / "call.yaml")
+    assert not problems(scenario)
+    (line,) = warnings(scenario)
+    assert line.startswith(f"{tmp_path}/call.yaml:3:10: {tmp_path}/own.wav: the voice begins")
+
+
+def test_check_refuses_what_nobody_would_hear_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "call.yaml").write_text("about: x\nsteps:\n  - say: {wav: own.wav}\n  - hang_up\n")
+    written(tmp_path, silence(1000))
+    (scenario,) = load_file(tmp_path / "call.yaml")
+    (line,) = problems(scenario)
+    assert f"{tmp_path}/call.yaml:3:10: the caller cannot say this: " in line
+    assert "nobody will hear it" in line
