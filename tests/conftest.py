@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Generator
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -14,6 +15,9 @@ import pytest
 from callerside.agent.telephony.engines import survey
 from callerside.child_processes import command
 from callerside.reports.verdict.machine import TRUSTED_LAG_MS
+
+collect_ignore_glob = [] if find_spec("pjsua2") else ["agent/telephony/pjsua/*"]
+"""What is written for PJSUA2, which has no wheel above Python 3.12."""
 
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 
