@@ -1,6 +1,6 @@
 """Numbers and pages: from marks and a recording to metrics, verdicts and HTML."""
 
-__all__ = ["cli", "evidence", "formats", "hearing", "metrics", "pages", "verdict"]
+__all__ = ["cli", "evidence", "formats", "hearing", "metrics", "pages", "sound", "verdict"]
 
 if __name__ != "callerside.reports":
     # In a checkout the folder reports/ can be reached under that name, too; a module that is loaded

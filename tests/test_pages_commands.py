@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 import yaml
 from pages import PAGES, ROOT, Block, blocks
+from synthetic_call import SyntheticCall
 
+from callerside.audio_files import write_wav
 from callerside.fakes.recording.format import FORMAT
+from callerside.reports.evidence import EAR, MOUTH
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
@@ -111,6 +114,17 @@ def serving(command: str, folder: Path, environment: dict[str, str]) -> Iterator
         process.stdout.close()
 
 
+def record(folder: Path) -> None:
+    """Recordings of calls, as somebody has them."""
+    (folder / "recordings").mkdir()
+    for number in (1, 2):
+        call = SyntheticCall(server=False, noise_dbfs=-60, seed=number).build()
+        write_wav(folder / "recordings" / f"{number}.wav", call.recording, call.rate_hz)
+    write_wav(folder / "call.wav", call.recording, call.rate_hz)
+    write_wav(folder / "caller.wav", call.channel(MOUTH), call.rate_hz)
+    write_wav(folder / "agent.wav", call.channel(EAR), call.rate_hz)
+
+
 def prepared(page: Path, folder: Path) -> dict[str, str]:
     """What somebody who comes so far has: the programs, and what earlier pages made."""
     bin_folder = Path(sys.executable).parent
@@ -123,6 +137,8 @@ def prepared(page: Path, folder: Path) -> dict[str, str]:
         (folder / "call.realtime").write_text(f"{header}\n{entry}\n")
         cassette = {"interactions": [{"direction": "sent", "data": {"type": "response.create"}}]}
         (folder / "cassette.yaml").write_text(yaml.safe_dump(cassette))
+    if page.name == "recordings.md":
+        record(folder)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CALLERSIDE_")}
     return {
         **kept,

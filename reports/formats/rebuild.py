@@ -14,6 +14,8 @@ from callerside.reports.evidence import (
     read_recording,
 )
 from callerside.reports.formats.write import CALLS, write_run
+from callerside.reports.sound.files import read, recordings_at
+from callerside.reports.sound.report import evidence_of
 from callerside.reports.verdict.baselines import StoredError, load_results
 from callerside.reports.verdict.calibration import from_data
 from callerside.reports.verdict.call_result import CallResult
@@ -69,6 +71,31 @@ def rebuild(
     if lane != "production":  # a run's call: the run is two folders up
         info = _run_info(directory.resolve().parent.parent, lane=lane)
     return target, info, write_run(target, info, evidence, against=against)
+
+
+def call_at(path: Path, caller: str | None = None) -> CallEvidence:
+    """The evidence of one call: its directory, an agent's timeline, or a bare recording.
+
+    Args:
+        path: see above; beside a timeline lies its recording, as `NAME.wav` for `NAME.jsonl`.
+        caller: of a bare recording, `left` or `right`; None: guessed.
+
+    Raises:
+        EvidenceError, TimelineError, callerside.reports.sound.files.SoundFileError: what is there
+            cannot be used.
+    """
+    if path.is_dir():
+        return load_evidence(path)
+    if path.suffix == ".jsonl":
+        return _production(path, path.parent, {})
+    (call,) = recordings_at([path])
+    info = CallInfo(name=call.name, lane="recording")
+    return evidence_of(read(call), info, caller)
+
+
+def evidence_name(evidence: CallEvidence, path: Path) -> str:
+    """What to call a call: its own name, or its file's."""
+    return evidence.info.stage or evidence.name or path.stem
 
 
 def _calls_of(directory: Path) -> list[Path]:

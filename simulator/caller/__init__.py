@@ -1,3 +1,3 @@
 """The scripted caller's behaviour, without I/O, with its driver and its recorder."""
 
-__all__ = ["audio", "call_state", "driver", "events", "machine", "recorder", "speaker"]
+__all__ = ["audio", "call_state", "driver", "events", "listener", "machine", "recorder", "speaker"]

@@ -1,18 +1,24 @@
-"""The commands around writing scenarios: new, check, list, say, schema. None makes a call."""
+"""The commands around writing scenarios: new, scenario, check, list, ... None makes a call."""
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 from callerside.agent.telephony.engine import PROFILES
 from callerside.audio_files import AudioFileError
+from callerside.reports.evidence import EvidenceError
+from callerside.reports.formats.rebuild import call_at, evidence_name
+from callerside.reports.sound.files import SoundFileError
 from callerside.simulator.cli.common import Commands, add_choice
 from callerside.simulator.runner.capabilities import missing
+from callerside.simulator.runner.from_call import FromCallError, write_scenario
 from callerside.simulator.runner.lint import all_problems, warnings
 from callerside.simulator.runner.plan import PlanError, plan
 from callerside.simulator.runner.run import choose
 from callerside.simulator.scenario import authoring, loader
 from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, VoiceError
+from callerside.timelines import TimelineError
 
 EXIT_FINE, EXIT_BAD_INPUT = 0, 2
 
@@ -25,6 +31,26 @@ def add_commands(commands: Commands) -> None:
     )
     new.add_argument("--folder", type=Path, help="default: scenarios, or what NAME says")
     new.set_defaults(command=_new)
+    scenario = commands.add_parser(
+        "scenario",
+        help="make a scenario of a call that was recorded",
+        description="Makes a scenario of a call: of its directory in a run, of an agent's timeline "
+        "(*.jsonl) with its recording, or of a bare recording. The caller's side is cut out of the "
+        "recording, and hangs on the agent's turns as it hung there.",
+        epilog="Example: callerside scenario bad.wav --from 01:12 --name slow_refund",
+    )
+    scenario.add_argument("call", type=Path, metavar="CALL")
+    scenario.add_argument(
+        "--from", dest="from_s", type=_place, default=0.0, metavar="MM:SS", help="begin there"
+    )
+    scenario.add_argument("--name", help="becomes NAME.yaml (default: the call's name)")
+    scenario.add_argument("--folder", type=Path, help="where to (default: scenarios)")
+    scenario.add_argument(
+        "--caller",
+        choices=["left", "right"],
+        help="of a bare recording: the caller's channel (default: guessed)",
+    )
+    scenario.set_defaults(command=_scenario)
     check = commands.add_parser(
         "check",
         help="read scenarios and say what is wrong with them; no call is made",
@@ -92,6 +118,31 @@ def _new(given: argparse.Namespace) -> int:
     except authoring.AuthoringError as error:
         return _bad_input(error)
     print(f"{path}: edit it, then: callerside check {path} && callerside run {path}")
+    return EXIT_FINE
+
+
+def _place(text: str) -> float:
+    """A place in a recording, in seconds: `72`, `01:12`, `1:02:03.5`."""
+    seconds = 0.0
+    try:
+        for part in text.split(":"):
+            seconds = seconds * 60 + float(part)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 86_400:
+        raise argparse.ArgumentTypeError(f"{text}: expected a place as 01:12, or seconds")
+    return seconds
+
+
+def _scenario(given: argparse.Namespace) -> int:
+    try:
+        evidence = call_at(given.call, given.caller)
+        name = given.name or re.sub(r"[^A-Za-z0-9_-]+", "_", evidence_name(evidence, given.call))
+        folder = given.folder or loader.folder_of_scenarios()
+        path = write_scenario(evidence, name, folder, from_s=given.from_s)
+    except (FromCallError, EvidenceError, TimelineError, SoundFileError, OSError) as error:
+        return _bad_input(error)
+    print(f"{path}: edit it, then: callerside run {path}")
     return EXIT_FINE
 
 

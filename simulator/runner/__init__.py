@@ -4,6 +4,7 @@ __all__ = [
     "capabilities",
     "evaluate",
     "expectations_after",
+    "from_call",
     "lint",
     "percentiles",
     "plan",

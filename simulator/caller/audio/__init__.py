@@ -1,3 +1,3 @@
 """The sounds that the caller makes: utterances, noise, files, keys."""
 
-__all__ = ["utterances"]
+__all__ = ["utterances", "voice"]

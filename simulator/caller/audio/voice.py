@@ -35,12 +35,21 @@ def at_level(pcm: bytes, rate_hz: int, target_dbfs: float) -> bytes:
 
     Voiced are the blocks of 20 ms within 30 dB of the loudest. Silence stays silence.
     """
+    present_dbfs = voiced_level_dbfs(pcm, rate_hz)
+    if present_dbfs is None:
+        return pcm
+    samples = to_samples(pcm).astype(np.float64)
+    gain = 10 ** ((target_dbfs - present_dbfs) / 20)
+    return to_bytes(samples * min(gain, _PEAK / np.abs(samples).max()))
+
+
+def voiced_level_dbfs(pcm: bytes, rate_hz: int) -> float | None:
+    """The level (RMS) of the voiced parts of a sound; None where it is silent or too short."""
     samples = to_samples(pcm).astype(np.float64)
     block = rate_hz * _BLOCK_MS // 1000
     blocks = samples[: len(samples) // block * block].reshape(-1, block)
     if not len(blocks) or not samples.any():
-        return pcm
+        return None
     energy = np.mean(blocks**2, axis=1)
     voiced = blocks[energy >= energy.max() / 10 ** (_VOICED_BELOW_LOUDEST_DB / 10)]
-    gain = 10 ** ((target_dbfs - level_dbfs(voiced.ravel())) / 20)
-    return to_bytes(samples * min(gain, _PEAK / np.abs(samples).max()))
+    return level_dbfs(voiced.ravel())

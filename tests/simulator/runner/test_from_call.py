@@ -1,0 +1,191 @@
+"""A call made a scenario, and played again in memory: the same turns, the same numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from callerside.audio import to_samples
+from callerside.reports.evidence import load_evidence
+from callerside.reports.metrics.audible import spoken
+from callerside.reports.metrics.metrics import measure
+from callerside.simulator.cli.main import main
+from callerside.simulator.scenario import loader
+from callerside.speech.dtmf_tones import dtmf
+
+SCENARIOS = Path(__file__).parents[3] / "scenarios"
+SAME = [
+    "barge_in_early",
+    "barge_in_twice",
+    "backchannel",
+    "function_call",
+    "agent_presses_keys",
+    "never_done",
+    "pause_in_sentence",
+]
+NAMES = [*SAME, "barge_in"]
+"""The last has an onset so soft that the server hears it a frame of its VAD (32 ms) earlier."""
+WITHIN_MS = 20
+
+
+def run(out: Path, *what: Path) -> None:
+    assert main(["run", *map(str, what), "--lane", "virtual", "--out", str(out)]) in (0, 1)
+
+
+def results(run_folder: Path) -> dict[str, Any]:
+    data = json.loads((run_folder / "latest" / "results.json").read_text())
+    return {one["name"]: one for one in data["scenarios"]}
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("played")
+    run(out, *(SCENARIOS / f"{name}.yaml" for name in NAMES))
+    return out
+
+
+@pytest.fixture(scope="module")
+def again(played: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scenarios that were made of the calls, and in `out` how they went."""
+    folder = tmp_path_factory.mktemp("again")
+    for name in NAMES:
+        call = played / "latest" / "calls" / name
+        assert main(["scenario", str(call), "--folder", str(folder)]) == 0
+    run(folder / "out", folder)
+    return folder
+
+
+def order(call: Path) -> str:
+    """Who began to speak, one after the other."""
+    audible = measure(load_evidence(call)).audible
+    begun = [(one.start_ns, "caller") for one in audible.said]
+    begun += [(one.start_ns, "agent") for one in spoken(audible.ear)]
+    return " ".join(who for _, who in sorted(begun))
+
+
+def numbers(result: dict[str, Any]) -> dict[tuple[str, Any], float]:
+    return {
+        (one["name"], one["turn"]): one["value"]
+        for one in result["metrics"]
+        if one["unit"] == "ms" and "statistic" not in one
+    }
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_a_call_that_is_played_again_is_the_same_call(played: Path, again: Path, name: str) -> None:
+    before, after = (results(folder)[name] for folder in (played, again / "out"))
+    calls = [folder / "latest" / "calls" / name for folder in (played, again / "out")]
+    assert order(calls[1]) == order(calls[0])
+    assert numbers(after).keys() == numbers(before).keys()
+    for key, value in numbers(before).items():
+        assert numbers(after)[key] == pytest.approx(value, abs=WITHIN_MS), key
+
+
+def test_the_caller_hangs_on_the_agents_turns_as_it_hung_there(again: Path) -> None:
+    scenario = loader.load([again / "barge_in.yaml"])[0]
+    first, second = (step.when for step in scenario.steps if step.action == "say")
+    assert first is not None
+    assert second is not None
+    assert (first.event, second.event, second.edge) == ("greeting", "reply", "start")
+    assert second.offset_ms == pytest.approx(2500, abs=100)  # as that call's own scenario has it
+    assert (again / "barge_in" / "caller-2.wav").is_file()
+    assert scenario.realtime.replies[0].transcript is not None
+    assert scenario.realtime.replies[0].transcript.startswith("We have three branches.")
+    assert "turn_ms" in scenario.budget
+
+
+def test_a_suite_with_a_greeting_of_its_own_does_not_disturb(played: Path, tmp_path: Path) -> None:
+    suite = "realtime: {greeting: {say: Hello.}}\ncaller: {end_silence: 300ms}\n"
+    (tmp_path / "suite.yaml").write_text(suite)
+    call = played / "latest" / "calls" / "barge_in"
+    assert main(["scenario", str(call), "--folder", str(tmp_path)]) == 0
+    scenario = loader.load([tmp_path / "barge_in.yaml"])[0]
+    assert scenario.realtime.greeting.say is None
+    assert scenario.realtime.greeting.wav is not None
+    assert scenario.caller.end_silence == 700
+
+
+def bare(played: Path, name: str, path: Path) -> Path:
+    sound, rate_hz = soundfile.read(played / "latest" / "calls" / name / "call.flac", dtype="int16")
+    soundfile.write(path, sound, rate_hz)
+    return path
+
+
+def test_a_bare_recording_becomes_a_scenario_too(played: Path, tmp_path: Path) -> None:
+    """Where nothing but sound is known, an edge is known by its energy alone."""
+    recording = bare(played, "barge_in", tmp_path / "bad call.wav")
+    folder = tmp_path / "scenarios"
+    assert main(["scenario", str(recording), "--folder", str(folder)]) == 0
+    text = (folder / "bad_call.yaml").read_text()
+    assert "What the server sent is not known." in text
+    assert "the caller spoke into it" in text
+    run(tmp_path / "out", folder / "bad_call.yaml")
+    call = tmp_path / "out" / "latest" / "calls" / "bad_call"
+    assert order(call) == order(played / "latest" / "calls" / "barge_in")
+    before, after = results(played)["barge_in"], results(tmp_path / "out")["bad_call"]
+    for turn in (1, 2):
+        key = ("turn_ms", turn)
+        assert numbers(after)[key] == pytest.approx(numbers(before)[key], abs=90)  # its bound
+
+
+def test_a_call_is_taken_from_a_place_on(played: Path, tmp_path: Path) -> None:
+    recording = bare(played, "barge_in", tmp_path / "a.wav")
+    given = ["scenario", str(recording), "--folder", str(tmp_path), "--caller", "left"]
+    assert main([*given, "--name", "late", "--from", "00:06"]) == 0
+    scenario = loader.load([tmp_path / "late.yaml"])[0]
+    assert [step.action for step in scenario.steps][:1] == ["say"]
+    assert sum(step.action == "say" for step in scenario.steps) == 1
+    assert str(scenario.steps[0].when) == "answer + 500 ms"
+
+
+def test_keys_in_the_sound_are_pressed(played: Path, tmp_path: Path) -> None:
+    sound, rate_hz = soundfile.read(
+        bare(played, "function_call", tmp_path / "a.wav"), dtype="int16"
+    )
+    keys = to_samples(dtmf("12#", rate_hz))
+    later = np.zeros((rate_hz + keys.size + rate_hz, 2), np.int16)
+    later[rate_hz : rate_hz + keys.size, 0] = keys
+    soundfile.write(tmp_path / "a.wav", np.concatenate([sound, later]), rate_hz)
+    given = ["scenario", str(tmp_path / "a.wav"), "--folder", str(tmp_path), "--caller", "left"]
+    assert main(given) == 0
+    scenario = loader.load([tmp_path / "a.yaml"])[0]
+    assert [getattr(step, "press", None) for step in scenario.steps if step.action == "press"] == [
+        "12#"
+    ]
+    assert sum(step.action == "say" for step in scenario.steps) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nothing.wav"], "there is no such file or folder"),
+        (["text.wav"], "cannot be read as sound"),
+        (["mix.wav"], "a mix"),
+        (["silent.wav", "--caller", "left"], "nobody speaks in it"),
+        (["there.wav", "--caller", "left"], "there is one already"),
+        (["there.wav", "--name", "a/b"], "is no name"),
+    ],
+)
+def test_what_no_scenario_can_be_made_of_is_said(
+    tmp_path: Path, arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.wav").write_text("no sound")
+    (tmp_path / "there.yaml").write_text("about: x\n")
+    tone = (8000 * np.sin(np.arange(16_000) / 3)).astype(np.int16)
+    soundfile.write(tmp_path / "mix.wav", tone, 8000)
+    soundfile.write(tmp_path / "there.wav", np.stack([tone, tone[::-1]], axis=1), 8000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros((8000, 2), np.int16), 8000)
+    file, *options = arguments
+    code = main(["scenario", str(tmp_path / file), "--folder", str(tmp_path), *options])
+    assert code == 2
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "there").exists()
+
+
+@pytest.mark.parametrize("place", ["soon", "-1", "1:xx", "25:00:00"])
+def test_a_place_that_is_none_is_refused(place: str) -> None:
+    with pytest.raises(SystemExit):
+        main(["scenario", "x.wav", "--from", place])
