@@ -171,6 +171,16 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """The SIP engines side by side: measures them, and writes the table of docs/engines.md."""
+    _install(session, "sim,test")
+    _run(
+        session, "pytest", "tests/bench/test_bench_engines.py", "--benchmark-enable",
+        "--timeout=1800", *session.posargs,
+    )  # fmt: skip
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write constraints.txt anew: the newest versions that pyproject.toml allows."""
     session.install("-q", "--upgrade", ".[sim,languages,test,lint]")

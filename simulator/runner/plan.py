@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.scenario.model import Scenario
+from callerside.simulator.scenario.steps import Expect, Say
 from callerside.yaml.errors import nearest
+
+_LETTER_MS, _ANSWER_MS = 65.0, 3_000.0
+"""Of what is said; and what is heard, with the wait for it."""
 
 
 class PlanError(ValueError):
@@ -57,6 +61,14 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
                     / max(1, scenario.callers.count - 1),
                 )
     return list(planned_calls.values())
+
+
+def expected_ms(scenario: Scenario) -> float:
+    """How long a call will last, roughly: enough to tell long ones from short ones."""
+    steps = scenario.steps
+    said = sum(len(step.say.text or "") for step in steps if isinstance(step, Say))
+    heard = sum(isinstance(step, Expect) for step in steps)
+    return sum(step.least_ms for step in steps) + said * _LETTER_MS + heard * _ANSWER_MS
 
 
 def with_forerunners(chosen: Sequence[Scenario], everything: Sequence[Scenario]) -> list[Scenario]:

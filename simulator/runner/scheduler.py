@@ -17,11 +17,15 @@ from callerside.reports.evidence import ATTEMPT
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
+from callerside.simulator.runner.plan import expected_ms
 from callerside.simulator.runner.process_pool import process_pool
 from callerside.simulator.runner.progress import Progress
 from callerside.simulator.runner.second_attempt import is_worth_an_attempt
 
 MOST_ATTEMPTS = 2
+
+DIAL_GAP_S = 0.2
+"""Between two calls over SIP: setting up a call is the most that it asks of a machine at once."""
 
 _LOWEST_PRIORITY = 19
 _WORTH_A_PROCESS = 10
@@ -60,7 +64,8 @@ async def play_all(
 ) -> None:
     """Play, measure and judge every call: `jobs` at once, each after its forerunner.
 
-    Callers of one scenario call together; where `jobs` is not enough for them, nobody else does.
+    The longest calls begin, so that none of them is left at the end by itself. Callers of one
+    scenario call together; where `jobs` is not enough for them, nobody else does.
 
     What is done is added to `done`, which in the end has the order of `planned_calls`. With
     `pages_of`, the run, the calls' pages are written as well, while further calls are played.
@@ -72,6 +77,7 @@ async def play_all(
     over = {planned.name: asyncio.Event() for planned in planned_calls}
     loop = asyncio.get_running_loop()
     judge = _judge(lane, len(planned_calls))
+    dials = _Dials(DIAL_GAP_S if lane == "sip" else 0)
 
     async def one(planned: PlannedCall) -> None:
         if planned.after:
@@ -81,6 +87,8 @@ async def play_all(
             await places.take(tried)
             try:
                 if number == 1 and lane == "sip":  # in memory nobody waits
+                    if groups[planned.together] == 1:  # others call as their scenario says
+                        await dials.wait()
                     await asyncio.sleep(planned.start_delay_ms / 1000)
                 played = await play(tried)
             finally:
@@ -96,7 +104,10 @@ async def play_all(
 
     # Those who need many places at once go first, while all are free: nobody waits for them then.
     groups = Counter(planned.together for planned in planned_calls)
-    order = sorted(planned_calls, key=lambda planned: -groups[planned.together])
+    order = sorted(
+        planned_calls,
+        key=lambda planned: (-groups[planned.together], -expected_ms(planned.scenario)),
+    )
     tasks = [asyncio.create_task(one(planned)) for planned in order]
     try:
         await asyncio.gather(*tasks)
@@ -118,6 +129,21 @@ def _judge(lane: Lane, calls: int) -> Executor:
     if lane == "virtual" and calls >= _WORTH_A_PROCESS:
         return process_pool(1)
     return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
+
+
+class _Dials:
+    """One call is placed after the other."""
+
+    def __init__(self, gap_s: float) -> None:
+        self._gap_s = gap_s
+        self._next_s = 0.0
+
+    async def wait(self) -> None:
+        """Until the gap behind the last one is over."""
+        now_s = asyncio.get_running_loop().time()
+        at_s = max(self._next_s, now_s)
+        self._next_s = at_s + self._gap_s
+        await asyncio.sleep(at_s - now_s)
 
 
 class _Places:

@@ -267,7 +267,8 @@ class SipEndpoint:
     def _poll_media(self) -> None:
         """Packets of RTP have arrived."""
         self._is_polling = True
-        self.stack.poll_media()
+        with self.stack.lock:
+            self.stack.take_packets()
         for leg in tuple(self.legs):
             leg.deliver()  # before all else that may be due
         self._finish_poll(time.monotonic_ns())

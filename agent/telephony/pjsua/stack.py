@@ -135,11 +135,6 @@ class Stack:
                 self._bridge_waits = False
                 self._bridge.sweep()
 
-    def poll_media(self) -> None:
-        """Take the packets of RTP that have arrived."""
-        with self.lock:
-            self._sockets.poll()
-
     def wait_ms(self) -> int | None:
         """Until the stack's next timer; None: there is none."""
         return self._timers.wait_ms()
@@ -173,6 +168,8 @@ class Stack:
             library, endpoint, self.readers.add_media, self.readers.remove_media
         )
         self._sockets.take_over()
+        self.take_packets = self._sockets.poll
+        """Take the packets of RTP that have arrived; under `lock`."""
 
     def _register_pacer(self) -> None:
         self._endpoint.libRegisterThread("pacer")

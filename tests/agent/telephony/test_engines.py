@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError
 
+import engines_table
 import pytest
 
 from callerside.agent.telephony import engines
@@ -75,3 +76,8 @@ def test_one_without_a_wheel_for_this_python_does_not_ask_for_it(
     monkeypatch.setattr(sys, "version_info", (3, 13))
     with pytest.raises(EngineUnavailableError, match=r"no wheel above Python 3\.12"):
         resolve("pjsua2")
+
+
+def test_auto_tries_the_engines_in_the_order_of_the_measured_table() -> None:
+    shown = engines_table.shown(engines_table.PAGE.read_text())
+    assert list(shown) == engines_table.in_order(shown) == list(PROFILES)

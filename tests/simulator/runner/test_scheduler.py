@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -48,12 +49,14 @@ class Machine:
         self.folder = folder
         self.verdicts = verdicts
         self.played: list[str] = []
+        self.dialled_s: list[float] = []
         self.at_once = self.most_at_once = 0
         self.others: dict[str, int] = {}
         """How many other calls went on when one began."""
 
     async def play(self, planned: PlannedCall) -> PlayedCall:
         self.played.append(planned.address)
+        self.dialled_s.append(asyncio.get_running_loop().time())
         self.others[planned.address] = self.at_once
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -122,6 +125,7 @@ class Rig:
 
 @pytest.fixture
 def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    monkeypatch.setattr(scheduler, "DIAL_GAP_S", 0.0)
     return Rig(tmp_path, monkeypatch)
 
 
@@ -131,6 +135,25 @@ async def test_a_stage_waits_for_its_forerunner_and_results_keep_the_plans_order
     machine, done = await rig.play([planned("b", after="a"), planned("a"), planned("c")], {})
     assert machine.played.index("a") < machine.played.index("b")
     assert [call.planned.name for call in done] == ["b", "a", "c"]
+
+
+async def test_the_longest_calls_begin(rig: Rig) -> None:
+    short, long = planned("short"), planned("long")
+    steps = [*long.scenario.steps] * 3
+    long = replace(long, scenario=long.scenario.model_copy(update={"steps": steps}))
+    machine, _ = await rig.play([short, long], jobs=1)
+    assert machine.played == ["long", "short"]
+
+
+@pytest.mark.parametrize(("lane", "gap_s"), [("sip", 0.05), ("virtual", 0.0)])
+async def test_calls_over_sip_are_dialled_one_after_the_other(
+    rig: Rig, lane: Lane, gap_s: float
+) -> None:
+    rig.monkeypatch.setattr(scheduler, "DIAL_GAP_S", 0.05)
+    machine, _ = await rig.play([planned(str(n)) for n in range(3)], lane=lane)
+    gaps_s = [after - before for before, after in pairwise(machine.dialled_s)]
+    assert all(gap >= gap_s - 0.001 for gap in gaps_s)
+    assert machine.most_at_once == (1 if gap_s else 3)
 
 
 async def test_no_more_than_jobs_at_once(rig: Rig) -> None:

@@ -243,7 +243,11 @@ class Stream:
         self._said = ctypes.create_string_buffer(self._frame_bytes)
         self._incoming.buf = ctypes.addressof(self._heard)
         self._outgoing.buf = ctypes.addressof(self._said)
-        self._fetch()  # the first one is never heard: what came before it is thrown away
+        self._get_frame = partial(
+            self._library.pjmedia_port_get_frame, self._port, ctypes.byref(self._incoming)
+        )
+        self._incoming.type, self._incoming.size = AUDIO, self._frame_bytes
+        self._get_frame()  # the first one is never heard: what came before it is thrown away
 
     def deliver(self, packet: bytes) -> None:
         """Give the stream a packet, as from where it sends: whom it hears is not its business."""
@@ -256,16 +260,12 @@ class Stream:
         if not self._frame_bytes:
             return b""
         self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
-        pcm = b""
+        frame, pcm = self._incoming, b""
         for _ in range(self._state[JITTER_SIZE_WORD] // self._pieces):
-            pcm += self._fetch()
+            frame.type, frame.size = AUDIO, self._frame_bytes
+            self._get_frame()
+            pcm += self._heard.raw if frame.type == AUDIO else bytes(self._frame_bytes)
         return pcm
-
-    def _fetch(self) -> bytes:
-        self._incoming.type = AUDIO
-        self._incoming.size = self._frame_bytes
-        self._library.pjmedia_port_get_frame(self._port, ctypes.byref(self._incoming))
-        return self._heard.raw if self._incoming.type == AUDIO else bytes(self._frame_bytes)
 
     def put(self, pcm: bytes) -> None:
         """Send one frame."""

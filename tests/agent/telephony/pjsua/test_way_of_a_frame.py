@@ -17,8 +17,8 @@ from sip_rig import open_phone
 
 from callerside.agent.telephony.interface import MediaReady
 
-MOST = 24
-"""From the loop's wake: 14 of the telephone, and 10 from `feed` on."""
+MOST = 21
+"""From the loop's wake: 12 of the telephone, and 9 from `feed` on."""
 
 
 @pytest.fixture(scope="module")

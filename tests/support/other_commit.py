@@ -1,0 +1,44 @@
+"""Another commit of this project, with an environment of its own, to measure beside this one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TREES = ROOT / ".benchmarks" / "trees"
+VARIABLE = "CALLERSIDE_BENCH_AGAINST"
+"""Another commit than a benchmark's own, or the folder of a checkout whose environment is its
+`.venv`."""
+
+
+def other_tree(commit: str) -> Path:
+    """The folder of a commit, with its environment in `.venv`; made where it is not there yet."""
+    wanted = os.environ.get(VARIABLE, commit)
+    if Path(wanted).is_dir():
+        return Path(wanted).resolve()
+    tree = TREES / wanted
+    if not (tree / "installed").exists():
+        tree.mkdir(parents=True, exist_ok=True)
+        files = subprocess.run(
+            ["git", "archive", wanted], cwd=ROOT, check=True, capture_output=True
+        ).stdout
+        subprocess.run(["tar", "x"], cwd=tree, check=True, input=files)
+        subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=tree, check=True)
+        install = ["pip", "install", "-q", "-c", "constraints.txt", "-e", ".[sim]"]
+        subprocess.run([python(tree), "-m", *install], cwd=tree, check=True)
+        (tree / "installed").touch()
+    return tree
+
+
+def python(tree: Path) -> str:
+    """The interpreter of a tree's environment; this one, where it has none."""
+    own = tree / ".venv" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
+
+
+def command(tree: Path) -> list[str]:
+    """What `callerside` is there: it was called earshot."""
+    programs = Path(python(tree)).parent
+    name = "callerside" if (programs / "callerside").exists() else "earshot"
+    return [str(programs / name)]
