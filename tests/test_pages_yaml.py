@@ -16,6 +16,7 @@ from callerside.agent.config import loader as settings
 from callerside.agent.config.settings import Settings
 from callerside.audio_files import write_wav
 from callerside.fakes.script.loader import load_script
+from callerside.reports.verdict.budget_file import read_budget
 from callerside.simulator.cli.main import main
 from callerside.simulator.lanes.sip import account
 from callerside.simulator.scenario import loader
@@ -52,8 +53,8 @@ def kind(block: Block) -> str:
     keys = set(yaml.safe_load(block.text)) - {"version"}
     if block.page.name == "fake-realtime.md":
         return "script"
-    if block.file == "account.yaml":
-        return "account"
+    if block.file in ("account.yaml", "budget.yaml"):
+        return block.file.removesuffix(".yaml")
     if block.page.name in OF_THE_AGENT and keys <= set(Settings.model_fields):
         return "settings"
     return "scenario" if {"about", "steps"} <= keys else "part"
@@ -65,7 +66,9 @@ def of_kind(*wanted: str) -> pytest.MarkDecorator:
 
 
 def test_there_are_blocks_of_each_kind() -> None:
-    assert {kind(one) for one in SHOWN} == {"script", "account", "settings", "scenario", "part"}
+    assert {kind(one) for one in SHOWN} == {
+        "script", "account", "budget", "settings", "scenario", "part",
+    }  # fmt: skip
 
 
 @of_kind("settings")
@@ -84,6 +87,12 @@ def test_a_script_can_be_loaded(folder: Path, block: Block) -> None:
 def test_an_account_can_be_loaded(folder: Path, block: Block) -> None:
     (folder / "account.yaml").write_text(block.text)
     assert account.load(folder / "account.yaml", {})
+
+
+@of_kind("budget")
+def test_a_budget_can_be_loaded(folder: Path, block: Block) -> None:
+    (folder / "budget.yaml").write_text(block.text)
+    assert read_budget(folder / "budget.yaml")
 
 
 @of_kind("part")

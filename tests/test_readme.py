@@ -44,7 +44,7 @@ def test_the_measured_table_is_of_real_metrics_and_its_command_of_real_scenarios
     rows = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
     assert len(rows) >= 8
     assert [name for name in rows if name not in METRICS] == []
-    (command,) = [block for block in blocks("console") if "callerside run" in block]
+    (command,) = [block for block in blocks("console") if "callerside run scenarios" in block]
     files = [word for word in command.split() if word.endswith(".yaml")]
     assert [scenario.name for scenario in loader.load([ROOT / name for name in files])] == [
         "first_call",

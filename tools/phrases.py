@@ -55,7 +55,7 @@ def said() -> set[shipped.Phrase]:
 
 def _scenarios() -> Iterator[Scenario]:
     """The library, what `callerside new`, `knee` and `fuzz` play, and every sound and noise."""
-    yield from loader.load([ROOT / "scenarios", load_ramp.SCENARIO])
+    yield from loader.load([ROOT / "scenarios", ROOT / "simulator" / "demo", load_ramp.SCENARIO])
     yield Scenario.model_validate(yaml.safe_load(authoring.EXAMPLE.replace("version: 2", "")))
     for seed in range(GENERATED_CALLS):
         yield Scenario.model_validate(generate(SeededChoices(seed)))

@@ -216,6 +216,17 @@ class Conversation:
         if silent and not (response.interrupted or turns.committing or turns.answer_due):
             self._parts.fallback.no_answer()
 
+    def farewell_limit(self) -> None:
+        """The last words have taken too long; where none were heard, ours must do."""
+        termination, running = self._parts.termination, self._parts.responses.active
+        if termination.goodbye_owed and not (running and running.has_sound):
+            self._context.mark("watchdog_fired", {"what": Timer.FAREWELL_LIMIT.value})
+            self._parts.responses.give_up()
+            self._parts.fallback.say_farewell()
+            termination.wait_for_own_words()
+        else:
+            termination.limit_reached(Timer.FAREWELL_LIMIT)
+
     def settle(self) -> None:
         """Restore what holds between the parts."""
         parts = self._parts
@@ -228,7 +239,8 @@ class Conversation:
         self._listen_again()
         if self._move_wanted and self._chart.state is State.LISTENING:
             self._move_session()
-        missing = parts.opening.over and not parts.session.ready and not parts.termination.wanted
+        waits = parts.opening.over or parts.opening.awaits_session
+        missing = waits and not parts.session.ready and not parts.termination.wanted
         parts.fallback.waiting(for_session=missing)
         self._watch_silence()
         said_more = parts.responses.expected or parts.tool_calls.running
@@ -640,7 +652,7 @@ class CallMachine:
             Timer.SILENCE_LIMIT: lambda: self._limit_reached(Timer.SILENCE_LIMIT),
             Timer.CALL_LIMIT: lambda: self._limit_reached(Timer.CALL_LIMIT),
             Timer.MEDIA_LIMIT: lambda: termination.limit_reached(Timer.MEDIA_LIMIT),
-            Timer.FAREWELL_LIMIT: lambda: termination.limit_reached(Timer.FAREWELL_LIMIT),
+            Timer.FAREWELL_LIMIT: conversation.farewell_limit,
             Timer.TRANSFER_LIMIT: self._transfer_limit,
             Timer.HANG_UP_LIMIT: termination.never_hung_up,
         }

@@ -77,6 +77,11 @@ class Opening:
         return self.greeting_state is GreetingState.MAKING
 
     @property
+    def awaits_session(self) -> bool:
+        """The greeting is due, and only a session can make it."""
+        return self.greeting_state is GreetingState.WANTED and self._lookup_done
+
+    @property
     def awaits_response(self) -> bool:
         """The greeting has been asked for, and is not whole."""
         return self.greeting_state is GreetingState.MAKING

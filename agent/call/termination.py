@@ -120,6 +120,10 @@ class Termination:
         self._context.mark("call_ended", fields)
         self._context.add(Finish())
 
+    def wait_for_own_words(self) -> None:
+        """What the model did not say, we say; it is only a matter of its being heard."""
+        self._limit_last_words()
+
     def _limit_last_words(self) -> None:
         """What waits to be heard takes its time; only what comes beside it is limited."""
         limit_ms = self._playout.waiting_ms + self._limits.farewell_ms

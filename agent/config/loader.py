@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 from callerside.agent.config.settings import Settings, merge
 from callerside.yaml import reader
-from callerside.yaml.errors import explain
+from callerside.yaml.errors import explain, nearest
 from callerside.yaml.source import Source, YamlError, parse
 
 ENV_PREFIX = "CALLERSIDE_"
+OTHERS = ("caller",)
+"""Sections that are no settings of the agent's: that is the scripted caller's account."""
 SECRET_NAMES = ("OPENAI_API_KEY", "CALLERSIDE_SIP_PASSWORD")
 
 
@@ -90,7 +92,10 @@ def _with_environment(source: Source, env: Mapping[str, str]) -> Source:
             continue
         keys = name.removeprefix(ENV_PREFIX).lower().split("__")
         if keys[0] not in Settings.model_fields:
-            continue  # somebody else's variable: tests and other commands have some of that prefix
+            if len(keys) == 1 or keys[0] in OTHERS:
+                continue  # somebody else's variable: other commands have some of that prefix
+            known = sorted(Settings.model_fields)
+            raise ConfigError(f"{name}: there is no setting {keys[0]!r}{nearest(keys[0], known)}")
         try:
             value = Source(Path(name), env[name], parse(Path(name), env[name])).data
         except YamlError as error:

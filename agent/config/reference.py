@@ -20,8 +20,9 @@ _INTRODUCTION = """\
 
 `callerside-agent serve --config FILE` reads YAML. Everything has a default; what is written here is
 all there is, and anything else is an error that names the line. The environment overrides the
-file: `CALLERSIDE_SIP__PORT=5070` is `sip.port`, two underscores step into a section. Secrets are in
-the environment only: `OPENAI_API_KEY`, and `CALLERSIDE_SIP_PASSWORD` where a registrar asks for it.
+file: `CALLERSIDE_SIP__PORT=5070` is `sip.port`, two underscores step into a section. What a
+route says itself goes before both. Secrets are in the environment only: `OPENAI_API_KEY`, and
+`CALLERSIDE_SIP_PASSWORD` where a registrar asks for it.
 
 `version: 2` says which version of these settings a file is written in; without it, that is 1. An
 older file goes on working, and the log says at the start what is called otherwise by now, or

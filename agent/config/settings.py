@@ -225,7 +225,7 @@ class RealtimeSettings(Strict):
     """Goes into the query of the URL."""
     dialect: Dialect = "ga"
     """`beta`: the event names and session shape before general availability."""
-    connect_timeout_ms: Milliseconds = 5_000
+    connect_timeout_ms: int = Field(5_000, ge=100, le=120_000)
     """From opening the socket to a session that is ready."""
     transcription_model: str | None = None
     """Transcribes the caller, for instance `gpt-4o-mini-transcribe`."""
@@ -388,7 +388,7 @@ class FailureSettings(Strict):
 
 
 class LimitSettings(Strict):
-    """Bounds of a call; 0 is no limit."""
+    """Bounds of a call; for `call_ms` and `silence_ms` 0 is no limit."""
 
     call_ms: Milliseconds = 60 * 60_000
     """The call has lasted so long."""

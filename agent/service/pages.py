@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -43,19 +44,22 @@ class _Families(Collector):
         yield from self._families
 
 
-METRICS_TIMEOUT_S = 2.0
+PAGE_TIMEOUT_S = 2.0
 
 
 def supervisor_pages(pool: WorkerPool) -> Pages:
     """`/healthz`, `/readyz` and `/metrics` for all workers of a pool."""
 
     async def healthz() -> Page:
-        return _json(HTTPStatus.OK, pool)
+        return _json(HTTPStatus.OK, pool, await _workers_status(pool))
 
     async def readyz() -> Page:
-        ready = any(worker.state == "ready" for worker in pool.policy.workers)
+        status = await _workers_status(pool)
+        ready = any(one.get("reachable") for one in status.values())
         open_for_calls = ready and not pool.policy.stopping
-        return _json(HTTPStatus.OK if open_for_calls else HTTPStatus.SERVICE_UNAVAILABLE, pool)
+        return _json(
+            HTTPStatus.OK if open_for_calls else HTTPStatus.SERVICE_UNAVAILABLE, pool, status
+        )
 
     async def metrics() -> Page:
         return Page(content_type=PROMETHEUS, body=own_metrics(pool) + await _workers_metrics(pool))
@@ -88,22 +92,35 @@ def own_registry(pool: WorkerPool) -> CollectorRegistry:
 
 async def _workers_metrics(pool: WorkerPool) -> bytes:
     """A worker that does not answer in time is missing from the page, and only that one."""
+    pages = await _workers_pages(pool, "/metrics")
+    return merge_pages({str(index): page for index, page in pages.items()})
+
+
+async def _workers_status(pool: WorkerPool) -> dict[int, dict[str, Any]]:
+    """What each worker that is ready says of itself at its `/healthz`."""
+    pages = await _workers_pages(pool, "/healthz")
+    return {index: json.loads(page) for index, page in pages.items()}
+
+
+async def _workers_pages(pool: WorkerPool, path: str) -> dict[int, bytes]:
     ready = [worker.index for worker in pool.policy.workers if worker.state == "ready"]
-    answers = await asyncio.gather(*(_metrics_of(pool, index) for index in ready))
+    answers = await asyncio.gather(*(_page_of(pool, index, path) for index in ready))
     pages = zip(ready, answers, strict=True)
-    return merge_pages({str(index): page for index, page in pages if page is not None})
+    return {index: page for index, page in pages if page is not None}
 
 
-async def _metrics_of(pool: WorkerPool, index: int) -> bytes | None:
+async def _page_of(pool: WorkerPool, index: int, path: str) -> bytes | None:
     try:
-        page = await fetch_unix(pool.socket(index), "/metrics", timeout_s=METRICS_TIMEOUT_S)
+        page = await fetch_unix(pool.socket(index), path, timeout_s=PAGE_TIMEOUT_S)
     except FetchError:
         return None
     return page.body if page.status == HTTPStatus.OK else None
 
 
-def _json(status: HTTPStatus, pool: WorkerPool) -> Page:
+def _json(status: HTTPStatus, pool: WorkerPool, workers: Mapping[int, Mapping[str, Any]]) -> Page:
+    known = {worker.index: workers.get(worker.index, {}) for worker in pool.policy.workers}
     data = {
+        "calls": sum(one.get("calls", 0) for one in known.values()),
         "stopping": pool.policy.stopping,
         "workers": [
             {
@@ -112,6 +129,8 @@ def _json(status: HTTPStatus, pool: WorkerPool) -> Page:
                 "state": worker.state,
                 "address": worker.address,
                 "restarts": worker.restarts,
+                "calls": known[worker.index].get("calls"),
+                "reachable": known[worker.index].get("reachable"),
             }
             for worker in pool.policy.workers
         ],

@@ -137,7 +137,7 @@ class Script(Strict):
     greeting: Reply = Reply(say="Hello, how can I help you?")
     """Answers a `response.create` that comes before the first user item."""
     replies: tuple[Reply, ...] = Field(default=(), max_length=1000, strict=False)
-    """Answers to the turns, in order."""
+    """What responses say: each takes the next, also behind a function call or a failure."""
     default_reply: Reply = Reply(say="All right. Is there anything else?")
     """Answers every turn after those, and out-of-band responses."""
     timing: Timing = Timing()

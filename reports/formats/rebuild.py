@@ -16,7 +16,7 @@ from callerside.reports.evidence import (
 from callerside.reports.formats.write import CALLS, write_run
 from callerside.reports.sound.files import read, recordings_at
 from callerside.reports.sound.report import evidence_of
-from callerside.reports.verdict.baselines import StoredError, load_results
+from callerside.reports.verdict.baselines import NewerResultsError, StoredError, load_results
 from callerside.reports.verdict.calibration import from_data
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.results import RESULTS, RunInfo
@@ -107,6 +107,8 @@ def _calls_of(directory: Path) -> list[Path]:
     found = sorted(path.parent for path in directory.glob(f"{CALLS}/*/{TIMELINE}"))
     try:
         scenarios = load_results(directory)["scenarios"]
+    except NewerResultsError:  # not to be replaced by what is known here
+        raise
     except StoredError:
         return found
     named = [scenario["artifacts"] for scenario in scenarios]

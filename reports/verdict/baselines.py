@@ -60,11 +60,16 @@ class StoredError(ValueError):
     """Results that cannot be read: says which, and what was expected there."""
 
 
+class NewerResultsError(StoredError):
+    """Results of a callerside that came after this one."""
+
+
 def load_results(path: Path) -> dict[str, Any]:
     """The contents of a `results.json`, given itself or its run's directory.
 
     Raises:
-        StoredError: there is none, or it is not one, or it is of another version.
+        StoredError: there is none, or it is not one, or it is of another version;
+            `NewerResultsError`: of a later one.
     """
     file = path
     try:
@@ -78,9 +83,15 @@ def load_results(path: Path) -> dict[str, Any]:
         raise StoredError(f"{file}: cannot be read: {error}") from None
     if not isinstance(data, dict) or "scenarios" not in data or "run" not in data:
         raise StoredError(f"{file}: not the {RESULTS} of a run")
-    if data.get("version") != VERSION:
+    version = data.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise NewerResultsError(
+            f"{file}: version {version}, and this callerside knows versions up to {VERSION}: "
+            "upgrade callerside"
+        )
+    if version != VERSION:
         raise StoredError(
-            f"{file}: version {data.get('version')}, this callerside reads {VERSION}: "
+            f"{file}: version {version}, this callerside reads {VERSION}: "
             "make it again with `callerside report`"
         )
     try:

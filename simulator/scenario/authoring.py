@@ -30,7 +30,7 @@ realtime:
 # The agent's own settings for this call, over its defaults.
 # agent: {turns: {policy: server}, greeting: {interruptible: false}}
 
-# Who calls. For a bad line: noise: {kind: babble, snr_db: 15}, echo: {loss_db: 30, delay: 200ms}
+# Who calls. For a bad line: noise: {kind: pink, snr_db: 20}, echo: {loss_db: 30, delay: 200ms}
 caller: {codec: PCMU, voice: heart}
 
 # Packets, in both directions: loss, burst_loss, jitter, delay, reorder, duplicate.

@@ -26,6 +26,7 @@ RATE_HZ = 16_000
 SERVER_HZ = 24_000
 RECORDED_FROM_MS = 120.0
 ANSWERED_MS = 100.0
+RINGING_MS = 40.0
 _FIRST_APPEND_MS = 130.0
 _APPEND_AGE_MS = 25.0  # of an append's first sample
 _NETWORK_MS = 0.5
@@ -166,6 +167,7 @@ class MadeCall:
     def set_up(self, beep: Wave | None) -> None:
         """Dialled, answered, connected, and beeped."""
         self.mark(0, "caller", "call_dialed", uri="sip:x@127.0.0.1")
+        self.mark(RINGING_MS, "caller", "call_progressed", status=180)
         self.mark(10, "agent", "call_received", called="x", caller="c", sip_call_id="1")
         self.mark(ANSWERED_MS, "caller", "call_answered", status=200)
         self.mark(50, "realtime", "session_opened", path="/", model="m", session="s", delay_ms=0.0)

@@ -29,7 +29,7 @@ class Block:
     @property
     def file(self) -> str:
         """The path of the file that it is, if its first line is a comment that says so."""
-        found = re.match(r"# ([\w./-]+(?:\.ya?ml|/config))$", self.text.partition("\n")[0])
+        found = re.match(r"# ([\w./-]+(?:\.ya?ml|/config))(?::|$)", self.text.partition("\n")[0])
         return found[1] if found else ""
 
     @property

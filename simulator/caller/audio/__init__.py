@@ -1,3 +1,3 @@
 """The sounds that the caller makes: utterances, noise, files, keys."""
 
-__all__ = ["utterances", "voice"]
+__all__ = ["recordings", "utterances", "voice"]

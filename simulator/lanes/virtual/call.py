@@ -7,14 +7,18 @@ recording, byte for byte, on any machine.
 
 import math
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 
-from callerside.agent.call.events import ConnectRealtime
+from callerside.agent.call.events import CallInput, ConnectRealtime
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
-from callerside.agent.service.driver import CallDriver, run_inline
+from callerside.agent.service.driver import CallDriver, Work, run_inline
 from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.tools.loader import Tool
 from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.fakes.script import prepare
 from callerside.fakes.session.context import Observation
@@ -112,6 +116,7 @@ def play_call(
     settings: CallSettings,
     prompts: MemoryPrompts,
     options: VirtualOptions | None = None,
+    tools: Mapping[str, Tool] = MappingProxyType({}),
     make_machine: Callable[..., TracedMachine] = TracedMachine,
 ) -> VirtualCall:
     """Play one call of a scenario.
@@ -125,12 +130,27 @@ def play_call(
             every append as well, and keeps what it hears.
         prompts: the agent's cache, which outlives the call.
         options: what the call stands on.
+        tools: the user's functions; whatever time one takes, it takes none of the call's.
         make_machine: makes the agent's machine; another than its own is for those who test us.
     """
     wired = _VirtualCallHarness(
         scenario, audio, call, seed, settings, prompts, options or VirtualOptions(), make_machine
     )
+    wired.tools = tools
     return wired.play()
+
+
+def _run_bounded(limit_ms: float, work: Work, on_done: Callable[[CallInput], None]) -> None:
+    """Run a user's function now, in no time of the call's; one that never returns is left behind.
+
+    The call then goes on without it after `limits.tool_ms`, as over SIP.
+    """
+    results: list[CallInput] = []
+    thread = threading.Thread(target=lambda: results.append(work()), name="tool", daemon=True)
+    thread.start()
+    thread.join(limit_ms / 1000)
+    if results:
+        on_done(results[0])
 
 
 class _VirtualCallHarness:
@@ -147,6 +167,7 @@ class _VirtualCallHarness:
         options: VirtualOptions,
         make_machine: Callable[..., TracedMachine],
     ) -> None:
+        self.tools: Mapping[str, Tool] = {}
         self._make_machine = make_machine
         self._name = call
         self._seed = seed
@@ -219,7 +240,10 @@ class _VirtualCallHarness:
 
     def _accept(self, leg: VirtualLeg) -> None:
         machine = self._make_machine(
-            self._settings, called=self._name, sample_rate_hz=leg.sample_rate_hz
+            self._settings,
+            called=self._name,
+            sample_rate_hz=leg.sample_rate_hz,
+            tools=[tool.declaration for tool in self.tools.values()],
         )
         self._call.trace = machine.trace
         self._agent = machine
@@ -236,7 +260,9 @@ class _VirtualCallHarness:
             self._prompts,
             self._call.agent_marks.append,
             call=self._name,
+            tools=self.tools,
             background=run_inline,
+            run_tools=partial(_run_bounded, self._settings.limits.tool_ms),
             on_end=self._agent_ended,
         ).start()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from callerside.agent.config.settings import Settings
 from callerside.agent.prompts.cache import MemoryPrompts
+from callerside.agent.tools.loader import load_toolboxes
 from callerside.audio import to_samples
 from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
@@ -36,6 +37,7 @@ class VirtualLane:
         self._on_phase = on_phase
         config = agent_config(planned_calls, "ws://virtual", directory / "work")
         self._settings = Settings.model_validate(config)
+        self._tools = load_toolboxes(self._settings)
         self._prompts: dict[str, MemoryPrompts] = {}
 
     async def play(self, planned: PlannedCall) -> PlayedCall:
@@ -52,6 +54,7 @@ class VirtualLane:
             settings=settings,
             prompts=self._prompts.setdefault(planned.greeting_cache, MemoryPrompts()),
             options=options,
+            tools=self._tools[settings.tools.module],
         )
         directory = self._calls / planned.name
         save_evidence(evidence_of(planned, call), directory)

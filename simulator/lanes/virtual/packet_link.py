@@ -9,6 +9,8 @@ and given up, an empty buffer is waited for, and one that holds more than it nee
 import heapq
 from collections.abc import Callable
 
+from callerside.agent.telephony.arrivals import Arrivals
+
 Network = Callable[[int], tuple[int, ...]]
 """When a packet that is sent at this nanosecond arrives: never (lost), once, or twice (doubled).
 
@@ -43,15 +45,15 @@ class MediaLink:
         self._last_played = self._silence
         self._concealed = 0
         self._rich_frames = 0
-        self._highest_arrived = -1
+        self._arrivals = Arrivals(first=0)
         self._last_transit_ns: int | None = None
         self._jitter_ns = 0.0
         self.received_packets = 0
 
     @property
     def lost_packets(self) -> int:
-        """Expected less received, as RFC 3550 §A.3 counts; doubled packets make it smaller."""
-        return self._highest_arrived + 1 - self.received_packets
+        """Those up to the newest that have not come; a doubled one makes up for none."""
+        return self._arrivals.lost
 
     @property
     def jitter_ms(self) -> float:
@@ -108,7 +110,7 @@ class MediaLink:
         ]
         self._next_to_send += frames
         self._next_to_play = self._next_to_send - len(flying)
-        self._highest_arrived = self._next_to_play - 1
+        self._arrivals.came_in_order(frames)
         self.received_packets += frames
         self._rich_frames = self._concealed = 0
         heard = whole[: frames * size]
@@ -172,8 +174,7 @@ class MediaLink:
 
     def _measure(self, arrival_ns: int, sequence: int) -> None:
         self.received_packets += 1
-        if sequence > self._highest_arrived:
-            self._highest_arrived = sequence
+        self._arrivals.came(sequence)
         transit_ns = arrival_ns - sequence * self._interval_ns
         if transit_ns != self._last_transit_ns or self._jitter_ns:
             last_ns = transit_ns if self._last_transit_ns is None else self._last_transit_ns

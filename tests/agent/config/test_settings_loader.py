@@ -207,3 +207,16 @@ def test_merging_is_deep_and_leaves_its_sources_alone() -> None:
     base = {"a": {"b": 1, "c": [1]}, "d": 1}
     assert merge(base, {"a": {"c": [2]}}) == {"a": {"b": 1, "c": [2]}, "d": 1}
     assert base == {"a": {"b": 1, "c": [1]}, "d": 1}
+
+
+def test_a_variable_of_a_section_that_is_none_is_told_with_the_nearest(tmp_path: Path) -> None:
+    path = write(tmp_path, "")
+    told = r"^CALLERSIDE_SPI__PORT: there is no setting 'spi'; .*sip"
+    with pytest.raises(ConfigError, match=told):
+        load(path, {"CALLERSIDE_SPI__PORT": "5070"})
+    load(path, {"CALLERSIDE_CALLER__USER": "2001", "CALLERSIDE_NO_SKIPS": "1"})
+
+
+def test_no_session_in_no_time_is_no_setting(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="connect_timeout_ms"):
+        load(write(tmp_path, "realtime: {connect_timeout_ms: 0}"), {})

@@ -31,7 +31,8 @@ async def main(index, socket):
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: reloads.append(1))
     async def healthz():
-        return Page(body=b"fine")
+        reachable = b"false" if "alone" in sys.argv else b"true"
+        return Page(body=b'{"calls": 2, "reachable": %s}' % reachable)
 
     async def metrics():
         return Page(body=b"# TYPE reloads counter\\nreloads_total %d\\n" % len(reloads))
@@ -203,6 +204,17 @@ async def test_readiness(start: Start) -> None:
     assert (await running.page("/readyz")).status == 200
     running.pool.stop()
     assert (await running.page("/readyz")).status == 503
+
+
+async def test_a_pool_is_ready_when_its_registrar_knows_a_worker_and_counts_all_calls(
+    start: Start,
+) -> None:
+    running = start(2, "alone")
+    await running.all_ready()
+    assert (await running.page("/readyz")).status == 503
+    told = json.loads((await running.page("/healthz")).body)
+    assert told["calls"] == 4
+    assert [(one["calls"], one["reachable"]) for one in told["workers"]] == [(2, False)] * 2
 
 
 async def test_a_worker_that_cannot_run_ends_it_all(start: Start) -> None:

@@ -26,9 +26,10 @@ from callerside.reports.formats.write import call_directory, write_judged, write
 from callerside.reports.metrics.measurement import percentile
 from callerside.reports.metrics.metrics import measure
 from callerside.reports.pages.html import call_page, index_page
+from callerside.reports.verdict.baselines import StoredError
 from callerside.reports.verdict.calibration import Calibration, error_of
 from callerside.reports.verdict.call_result import judge_call, judge_together
-from callerside.reports.verdict.results import RunInfo, results, summarise, to_json
+from callerside.reports.verdict.results import VERSION, RunInfo, results, summarise, to_json
 from callerside.timelines import TimelineError
 
 INFO = RunInfo(started_at="2026-08-01T12:00:00+00:00", command="callerside run")
@@ -542,3 +543,16 @@ def test_a_page_made_from_an_outline_is_the_whole_page(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "results.json").read_text())
     assert stored == json.loads(to_json(results(INFO, [whole])))
     assert junit(INFO, [outline]) == junit(INFO, [whole])
+
+
+def test_results_of_a_later_version_are_left_as_they_are(tmp_path: Path) -> None:
+    """What a newer callerside knew of the run would be lost."""
+    file = tmp_path / "results.json"
+    (tmp_path / "calls" / "one").mkdir(parents=True)
+    (tmp_path / "calls" / "one" / "timeline.jsonl").write_text("")
+    file.write_text(json.dumps({"version": VERSION + 1, "run": {}, "scenarios": []}))
+    before = file.read_text()
+    with pytest.raises(StoredError, match=r"results.json: version \d+, and this .* upgrade"):
+        rebuild(tmp_path)
+    assert file.read_text() == before
+    assert not (tmp_path / "index.html").exists()

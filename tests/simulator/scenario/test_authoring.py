@@ -12,7 +12,7 @@ import soundfile
 import yaml
 
 from callerside.simulator.cli.main import main
-from callerside.simulator.runner.lint import all_problems, problems
+from callerside.simulator.runner.lint import all_problems, problems, without_effect
 from callerside.simulator.scenario import authoring
 from callerside.simulator.scenario.loader import ScenarioError, load, load_file
 from callerside.simulator.scenario.model import MOST_OF_A_NAME, Scenario
@@ -50,6 +50,9 @@ def test_an_example_never_replaces_a_file(tmp_path: Path) -> None:
     authoring.new("one", tmp_path)
     with pytest.raises(authoring.AuthoringError, match=r"one\.yaml: there is one already"):
         authoring.new("one.yaml", tmp_path)
+
+
+CALLS_FIRST = "realtime: {replies: [{function_call: {name: f}}], faults: [{fault: drop, "
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../up", "a/b"])
@@ -231,6 +234,10 @@ def test_every_shipped_scenario_can_work() -> None:
             "realtime: {faults: [{fault: drop, at: reply 2}]}\nsteps: [{say: a}]",
             "one.yaml:2:21: reply 2 never comes: the caller takes 1 turn",
         ),
+        (
+            CALLS_FIRST + "at: reply 3}]}\nsteps: [{say: a}]",
+            "one.yaml:2:60: reply 3 never comes: the caller takes 1 turn",
+        ),
         ("steps: [{pause: 3s}]\ntime_limit: 2s", "one.yaml:3:13: the caller's own steps take 3 s"),
         ("steps: [hold, {pause: 61s}]", "one.yaml:2:15: the caller's own steps take 61 s"),
         (
@@ -299,3 +306,55 @@ def test_a_sound_file_of_nearly_that_name_is_told(tmp_path: Path) -> None:
     scenario = written(tmp_path, "steps: [{say: {wav: steet.wav}}]")
     (problem,) = problems(scenario)
     assert problem.endswith('steet.wav: there is no such file; did you mean "street.wav"?')
+
+
+LOCAL = "agent: {turns: {policy: local}}\n"
+SHORT = "agent: {turns: {vad: {silence_duration_ms: 200}}}\n"
+LONG = "agent: {turns: {vad: {silence_duration_ms: 900}}}\n"
+SEMANTIC = "agent: {turns: {vad: {type: semantic_vad}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "steps: [{say: a}, {pause: 700ms}, {say: b}]",
+            "2:27: a pause of 700 ms ends the caller's turn (after 500 ms of silence)",
+        ),
+        (
+            LOCAL + "steps: [{say: a}, {pause: 450ms}, {say: b}]",
+            "3:27: a pause of 450 ms ends the caller's turn (after 400 ms of silence)",
+        ),
+        (
+            SHORT + "steps: [{expect: beep}, {say: a}, {pause: 250ms}, {say: b}]",
+            "3:43: a pause of 250 ms ends the caller's turn (after 200 ms of silence)",
+        ),
+        ("steps: [{say: a}, {pause: 500ms}, {say: b}]", ""),
+        ("steps: [{say: a}, {pause: 4s}, {say: b}]", ""),
+        ("steps: [{say: a}, {pause: 700ms}, {say: b, when: reply start}]", ""),
+        ("steps: [{say: a}, {expect: reply}, {pause: 700ms}, {say: b}]", ""),
+        (LONG + "steps: [{say: a}, {pause: 700ms}, {say: b}]", ""),
+        (SEMANTIC + "steps: [{say: a}, {pause: 2s}, {say: b}]", ""),
+    ],
+)
+def test_a_pause_that_ends_a_turn_in_mid_sentence_is_told(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "x.yaml").write_text(f"about: x\n{text}\n")
+    found = [one for one in without_effect(load_file(tmp_path / "x.yaml")[0]) if "a pause" in one]
+    assert len(found) == bool(told)
+    assert all(told in one for one in found)
+
+
+@pytest.mark.parametrize(
+    "realtime",
+    [
+        "{replies: [{function_call: {name: f}}], faults: [{fault: stall, at: reply 2}]}",
+        "{faults: [{fault: fail, at: reply 1}, {fault: fail, at: reply 2}]}",
+        "{default_reply: {function_call: {name: f}}, faults: [{fault: stall, at: reply 9}]}",
+    ],
+)
+def test_a_reply_behind_a_function_call_or_a_failure_comes(tmp_path: Path, realtime: str) -> None:
+    path = tmp_path / "one.yaml"
+    path.write_text(f"about: x\nrealtime: {realtime}\nsteps: [{{say: a}}, {{expect: reply}}]\n")
+    assert not [line for line in all_problems(load_file(path)) if "never comes" in line]

@@ -121,6 +121,18 @@ def test_measures_loss_and_jitter_as_rfc_3550_does() -> None:
     assert (link.received_packets, link.lost_packets, link.jitter_ms) == (97, 3, 0.0)
 
 
+def test_a_doubled_packet_hides_none_that_is_lost() -> None:
+    def network(sent_ns: int) -> tuple[int, ...]:
+        number = sent_ns // FRAME_NS + 1
+        return () if number in (10, 20) else (sent_ns,) * (2 if number % 5 == 3 else 1)
+
+    link = MediaLink(network, 4, FRAME_NS)
+    for tick in range(100):
+        link.send(frame(tick + 1), tick * FRAME_NS)
+        link.receive(tick * FRAME_NS + 5_000_000)
+    assert (link.received_packets, link.lost_packets) == (98 + 20, 2)
+
+
 def test_jitter_is_near_the_mean_difference_of_transit_times() -> None:
     seed = 7
     rng = random.Random(seed)
