@@ -41,6 +41,7 @@ def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 turn=said.turn,
                 detail=how,
                 bound=said.start_bound + bound,
+                span_ns=(said.start_ns, stop_ns),
             )
         else:
             yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)

@@ -53,6 +53,7 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
                 value=_ms(end.at_ns - start.at_ns),
                 own_ms=own_ms,
                 bound=_noted(evidence) if source == "caller" else EXACT,
+                span_ns=(start.at_ns, end.at_ns),
             )
     yield from _ringing(evidence)
     yield from _ready(evidence)
@@ -75,7 +76,8 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
     for mark in evidence.find("agent", "state_changed", after_ns=greeted.at_ns):
         if mark.fields.get("to") == "LISTENING":
             value = _ms(mark.at_ns - received.at_ns)
-            yield Measurement(name="ready_ms", value=value, bound=EXACT)
+            span_ns = received.at_ns, mark.at_ns
+            yield Measurement(name="ready_ms", value=value, bound=EXACT, span_ns=span_ns)
             return
 
 
@@ -98,14 +100,18 @@ def beep(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         bound = heard.start_bound + _noted(evidence)
         if begun:
             bound = ErrorBound(max(value, bound.size), begun)
-        yield Measurement(name="beep_ms", value=value, detail=detail, bound=bound)
+        span_ns = answered.at_ns, heard.start_ns
+        yield Measurement(name="beep_ms", value=value, detail=detail, bound=bound, span_ns=span_ns)
     if heard.hz is not None:
         yield Measurement(name="beep_hz", value=heard.hz, bound=TONE_HZ)
     if begun:
         yield Unmeasured(name="beep_length_ms", reason=begun)
     elif heard.end_ns < _call_end_ns(evidence) - _FRAME_NS:
         bound = heard.start_bound + heard.end_bound
-        yield Measurement(name="beep_length_ms", value=heard.length_ms, bound=bound)
+        span_ns = heard.start_ns, heard.end_ns
+        yield Measurement(
+            name="beep_length_ms", value=heard.length_ms, bound=bound, span_ns=span_ns
+        )
     else:
         yield Unmeasured(name="beep_length_ms", reason="the call's end may have cut it")
 
@@ -137,6 +143,7 @@ def greeting(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         variant={"cache": "cached", "generated": "generated"}.get(origin),
         detail=f"{origin}, {how}" if origin else how,
         bound=sound.start_bound + _noted(evidence),
+        span_ns=(answered.at_ns, sound.start_ns),
     )
 
 
@@ -182,6 +189,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             detail=f"the answer {turn.source}" if turn.source else "",
             bound=turn.end_bound + turn.answer_bound,
             own_bound=turn.own_bound,
+            span_ns=(turn.end_ns, turn.answer_ns),
         )
         if own_ms is None:
             reason = turn.detail or "the server's own delay is not known"
@@ -193,6 +201,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 turn=turn.number,
                 detail=turn.detail,
                 bound=turn.end_bound + turn.answer_bound + turn.own_bound,
+                span_ns=(turn.end_ns, turn.answer_ns),
             )
         yield from _links(turn, turn.answer_ns)
 
@@ -207,6 +216,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
             turn=turn.number,
             detail="" if appended else "up to the server's receipt: the agent traced no appends",
             bound=turn.end_bound + turn.own_bound,
+            span_ns=(turn.end_ns, uplink_end),
         )
     delta_ns = turn.instants.get("delta_received")
     if delta_ns is not None:
@@ -215,6 +225,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
             value=_ms(answer_ns - delta_ns) - turn.lead_ms,
             turn=turn.number,
             bound=turn.answer_bound,
+            span_ns=(delta_ns, answer_ns),
         )
 
 
