@@ -26,7 +26,6 @@ _REASONS: tuple[tuple[Source, str], ...] = (
     ("caller", "call_ended"),
 )
 """Marks of what else ends an answer."""
-_EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame begins: docs/metrics.md
 
 
 def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
@@ -125,8 +124,7 @@ def _detected(evidence: CallEvidence, said: Utterance) -> bool:
     if not sources:
         return True  # nobody's marks: all we have is what is audible
     source = "realtime" if "realtime" in sources else "agent"
-    earliest_ns = said.start_ns - _EARLY_NS
-    mark = evidence.first(source, "speech_started", after_ns=earliest_ns)  # type: ignore[arg-type]
+    mark = evidence.first(source, "speech_started", after_ns=said.start_ns)  # type: ignore[arg-type]
     return mark is not None and mark.at_ns - said.start_ns <= _DETECTED_WITHIN_NS
 
 

@@ -212,7 +212,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
     if uplink_end is not None:
         yield Measurement(
             name="uplink_ms",
-            value=_ms(uplink_end - turn.end_ns),
+            value=_ms(uplink_end - turn.left_ns),
             turn=turn.number,
             detail="" if appended else "up to the server's receipt: the agent traced no appends",
             bound=turn.end_bound + turn.own_bound,
@@ -299,6 +299,14 @@ def transport(call: HeardCall) -> Iterator[Measurement]:
         lost, jitter_ms = float(rtp.fields["lost_packets"]), float(rtp.fields["jitter_ms"])
         yield Measurement(name="rtp_lost", value=lost, bound=EXACT)
         yield Measurement(name="rtp_jitter_ms", value=jitter_ms, bound=EXACT)
+    late = evidence.last("caller", "packets_buffered")
+    if late:
+        yield Measurement(
+            name="ear_late_ms",
+            value=float(late.fields["worst_ms"]),
+            detail=f"{late.fields['packets']} packets were late by a millisecond at least",
+            bound=EXACT,
+        )
 
 
 def disturbed(call: HeardCall) -> Iterator[Measurement]:

@@ -67,6 +67,7 @@ class Metric:
 _OF_ONE_PROCESS = "exact by construction: both ends are marks of one process, the agent's"
 _OF_RTP = "as the agent's own RTP statistics have it: nothing of the harness lies between"
 _PLACES = "the places of phrase and answer, and when it heard the one and said the other"
+_CAME = "when the packet with the phrase's end came in, by the kernel's word, and when it answered"
 _ANSWERED: tuple[MarkName, ...] = (("caller", "call_answered"), ("agent", "answered"))
 _RECEIVED: tuple[MarkName, ...] = (("agent", "call_received"),)
 _BY_HAND = "held against calls made by hand (tests/reports/metrics): the responder has none of it"
@@ -187,7 +188,8 @@ _ALL = (
     ),
     Metric(
         name="turn_ms",
-        meaning="last voiced sample at the mouth → first voiced sample of the answer at the ear",
+        meaning="the packet with the caller's last voiced sample left → first voiced sample of the "
+        "answer at the ear",
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="the caller said nothing",
@@ -195,7 +197,7 @@ _ALL = (
         "the server's own delay that of `agent_overhead_ms`",
         own_delay="the server's own delay",
         budget={"above_own": 40},
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="agent_overhead_ms",
@@ -206,18 +208,18 @@ _ALL = (
         bounded_by="the end of what was said, the answer's onset, and which append carried the "
         "last voiced sample: another one where that lies near the append's edge",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="uplink_ms",
-        meaning="last voiced sample at the mouth → its append sent (received, if appends were not "
-        "traced)",
+        meaning="the packet with the caller's last voiced sample left → its append sent (received, "
+        "if appends were not traced)",
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
         measured_by="measures:turn_times",
         none_because="no turn's last sample was found at the server",
         bounded_by="the end of what was said, and which append carried it",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="downlink_ms",
@@ -228,7 +230,7 @@ _ALL = (
         none_because="the agent tells of no delta",
         bounded_by="the answer's onset",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="barge_in_stop_ms",
@@ -405,6 +407,16 @@ _ALL = (
         none_because="the agent tells of no RTP statistics",
         bounded_by=_EXACT,
         without_error=_OF_RTP,
+    ),
+    Metric(
+        name="ear_late_ms",
+        meaning="how late a packet came to the caller's ear at worst that its buffer took: "
+        "nothing is heard of that",
+        sources=("caller's marks",),
+        measured_by="measures:transport",
+        none_because="the caller tells of no packets",
+        bounded_by=_EXACT,
+        without_error="the difference of two stamps of one kernel",
     ),
     Metric(
         name="mos_heard",

@@ -77,7 +77,7 @@ def _whisker(one: Judged, start_ns: int, axis: Axis) -> Span | None:
 def _start_ns(evidence: CallEvidence, one: Judged, turn: Turn | None) -> int | None:
     """From where a metric counts; None: it has no place on the axis."""
     if turn is not None:
-        return {"turn_ms": turn.end_ns, "barge_in_stop_ms": turn.start_ns}.get(one.name)
+        return {"turn_ms": turn.left_ns, "barge_in_stop_ms": turn.start_ns}.get(one.name)
     return _first(evidence, METRICS[one.name].counts_from)
 
 

@@ -6,6 +6,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache, partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,11 @@ def usual(
     lead_ms: float = 0,
     faults: tuple[float, float, float] | None = (0, 0, 0),
     rate_hz: int = RATE_HZ,
+    uplink_ms: float = 5,
 ) -> MadeCall:
     """Beep, greeting, two questions and their answers; what was heard of the first may differ."""
     call = MadeCall(rate_hz=rate_hz)
+    call.uplink_ms = uplink_ms
     text = texts()
     call.set_up((tone(440, 400, rate_hz=rate_hz) if beep is None else beep) if has_beep else None)
     if has_beep:
@@ -257,6 +260,15 @@ def _(length_ms: int) -> MadeCall:
     return usual(beep=tone(440, length_ms), beep_length_ms=length_ms)
 
 
+@_cases(
+    "way up", "ms, and of the question's last frame", [*product((0.6, 5, 19, 45, 80), (1, 9, 18))]
+)
+def _(value: tuple[float, int]) -> MadeCall:
+    uplink_ms, longer_ms = value
+    question = np.concatenate([steady(2000, 6), steady(longer_ms, 7)])
+    return usual(q1=question, uplink_ms=uplink_ms)
+
+
 @_cases("clean", "two turns a second", [(300, 100), (150, 60)])
 def _(waits: tuple[int, int]) -> MadeCall:
     call, text = MadeCall(20), texts()
@@ -268,7 +280,7 @@ def _(waits: tuple[int, int]) -> MadeCall:
         delta_ms = end_ms + waits[1]
         answer = text["a1"][: MS * 200]
         call.respond(delta_ms, delta_ms + 20, answer, playout_ms=delta_ms + 5)
-        call.expect("turn_ms", waits[1] + 20, number)
+        call.expect("turn_ms", delta_ms + 20 - call.left_ms(end_ms), number)
         at_ms = delta_ms + 270
     call.hang_up(at_ms + 1500)
     return call
@@ -762,11 +774,13 @@ def _(after_ms: int) -> MadeCall:
         at_ms = onset_ms + 150 + after_ms
         call.respond(at_ms - 30, at_ms, text["a2"][: MS * 2000])
 
-    call = barge_in(150, dress=dress, question=text["q2"][: MS * 300])
+    question = text["q2"][: MS * 300]
+    call = barge_in(150, dress=dress, question=question)
     call.expect("barge_in_stop_ms", 150, 2)
     call.expect("heard_error_ms", 0)
     if after_ms > 150:  # else it begins before the caller is done
-        call.expect("turn_ms", 150 + after_ms - 300, 2)
+        onset_ms = call.said[1][2]
+        call.expect("turn_ms", onset_ms + 150 + after_ms - call.left_ms(onset_ms + 300), 2)
     return call
 
 
@@ -803,7 +817,7 @@ def _(after_ms: int) -> MadeCall:
     second_ms = call.say(end_ms + 900 + 1530, text["q2"])
     onset_ms = over_ms + after_ms
     call.respond(second_ms + 900, onset_ms, text["a2"])
-    call.expect("turn_ms", onset_ms - second_ms, 2)
+    call.expect("turn_ms", onset_ms - call.left_ms(second_ms), 2)
     for turn in (1, 2):
         call.expect("gap_ms", 0, turn)
     call.hang_up(onset_ms + 7000)
@@ -901,7 +915,7 @@ def _(line: str) -> MadeCall:
     call.respond(end_ms + 4000, end_ms + 4030, text["a2"])
     _line(line)(call)
     call.expect("dead_air_ms", 4030)
-    call.expect("turn_ms", 4030, 1)
+    call.expect("turn_ms", end_ms + 4030 - call.left_ms(end_ms), 1)
     call.hang_up(end_ms + 4030 + text["a2"].size / MS + 1000)
     return call
 

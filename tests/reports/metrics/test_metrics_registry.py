@@ -27,6 +27,7 @@ def full() -> CallEvidence:
     rtp = {"received_packets": 500, "lost_packets": 1, "jitter_ms": 2.5}
     more = [
         _mark("agent", "rtp_measured", rtp),
+        _mark("caller", "packets_buffered", {"packets": 1, "worst_ms": 4.5}),
         _mark("caller", "rtp_measured", rtp),
         _mark("caller", "call_progressed", {"status": 180}),
         _mark("caller", "scheduling_lag", {"worst_ms": 2}),

@@ -105,7 +105,7 @@ def test_the_budget_is_drawn_from_where_it_counts_to_where_it_ends() -> None:
     assert at(view, beep.allowed.width) == pytest.approx(500, abs=1)
     assert at(view, beep.taken.width) == pytest.approx(120, abs=2)
     turn = call.measured.turns[0]
-    start_ms = (turn.end_ns - START_NS) / MS
+    start_ms = (turn.left_ns - START_NS) / MS
     assert at(view, drawn["turn_ms 1"].allowed.left) == pytest.approx(start_ms, abs=1)
     assert drawn["turn_ms 1"].allowed.kind == "passed"
 
