@@ -173,10 +173,10 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def speech(session: nox.Session) -> None:
-    """A minute of `callerside calibrate --speech`: a bar that was missed (1) is told."""
+    """A minute of `callerside calibrate --speech`: fails where it is worse than docs/metrics.md."""
     _install(session, "sim,languages")
     command = ("callerside", "calibrate", "--speech", "--sample", "60")
-    session.run(*(session.posargs or command), success_codes=[0, 1])
+    session.run(*(session.posargs or command))
 
 
 @nox.session

@@ -17,7 +17,7 @@ known, and the definition of a beginning and an end (`active_level`) be kept to:
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,8 @@ _UTTERANCE_MS = 400
 _BESIDE_MS = 30
 _BLOCK_MS = 2.5
 _BLOCK_ABOVE = 1.5  # times what 97 % of the background's blocks have
+_LONE_BLOCKS = 3  # beside a block: where none of them stands out, it may be chance
+_LONE_ABOVE = 2.0  # times what others have must such a one have, then
 _EDGE_MS = 45
 _SPILL_MS = 12  # by so much a window and its smoothing widen a sound that none of its blocks show
 _ORDER = 12  # of the filter that whitens
@@ -153,13 +155,25 @@ class _Blocks:
 
     def first(self, low: int, high: int) -> int | None:
         """The first sample of the first piece between two samples that stands out."""
-        loud = np.flatnonzero(self.energies[low // self.size : high // self.size] > self.least)
+        loud = self._loud(low, high, 1)
         return (low // self.size + int(loud[0])) * self.size if loud.size else None
 
     def last(self, low: int, high: int) -> int | None:
         """The sample after the last such piece."""
-        loud = np.flatnonzero(self.energies[low // self.size : high // self.size] > self.least)
+        loud = self._loud(low, high, -1)
         return (low // self.size + int(loud[-1]) + 1) * self.size if loud.size else None
+
+    def _loud(self, low: int, high: int, inwards: Literal[1, -1]) -> NDArray[np.intp]:
+        """Which pieces stand out; one that is alone, none behind it inwards, by more than noise."""
+        energies = self.energies[low // self.size : high // self.size]
+        loud = energies > self.least
+        behind = np.zeros_like(loud)
+        for pieces in range(1, _LONE_BLOCKS + 1):
+            if inwards == 1:
+                behind[:-pieces] |= loud[pieces:]
+            else:
+                behind[pieces:] |= loud[:-pieces]
+        return np.flatnonzero(loud & (behind | (energies > _LONE_ABOVE * self.least)))
 
 
 class _Recording:

@@ -34,6 +34,7 @@ _ANSWERED_MS = 0.0
 _GREETING_MS = 200.0
 _ECHO_MS = 120
 _DELTA_MS = 200
+_FRAME = CALLER_RATE_HZ // 50
 _STRETCH_MS = 60  # as the reports tell sounds apart
 
 
@@ -60,8 +61,9 @@ class SpokenCall:
 
     @property
     def turn_ms(self) -> float:
-        """From the end of the question to the beginning of its answer."""
-        return (self.heard[1][0][0] - self.said[0].voiced[-1][1]) * 1000 / CALLER_RATE_HZ
+        """From when the packet with the end of the question leaves to its answer."""
+        left = -(-self.said[0].voiced[-1][1] // _FRAME) * _FRAME
+        return (self.heard[1][0][0] - left) * 1000 / CALLER_RATE_HZ
 
     @property
     def stop_ms(self) -> float:
@@ -83,7 +85,7 @@ class SpokenCall:
         marks = sorted(self._marks(known), key=lambda mark: mark.at_ns)
         sent = np.concatenate(self.sent) if known else None
         return CallEvidence(
-            info=CallInfo(name="spoken"),
+            info=CallInfo(name="spoken", lane="virtual"),
             marks=marks,
             recording=self.recording,
             rate_hz=CALLER_RATE_HZ,

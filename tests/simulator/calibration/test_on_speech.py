@@ -76,6 +76,24 @@ def test_the_table_has_the_share_outside_the_bounds_and_without_a_value() -> Non
     (row,) = table.rows(errors)
     assert (row.count, row.undecided, row.outside) == (4, 0.25, round(1 / 3, 3))
     assert (row.bias_ms, row.p95_ms, row.max_ms) == (0.5, 3.0, 3.0)
-    assert table.beyond([row]) == []
+    assert table.beyond([row]) == table.broken([row]) == []
     assert table.beyond([replace(row, p95_ms=5.1)])
+    assert table.broken([replace(row, p95_ms=5.1)])
+    assert table.broken([replace(row, p95_ms=None)])
     assert table.from_data(table.to_data([row], 4, [])) == [row]
+
+
+def test_edges_outside_of_their_bounds_are_told() -> None:
+    errors = [
+        Error(
+            metric="end", ear="unknown", condition="PCMU", held_out=False,
+            error_ms=61.0 if number < 3 else 1.0, bound_ms=60.0,
+        )
+        for number in range(100)
+    ]  # fmt: skip
+    found = table.rows(errors)
+    assert table.outside(found) == pytest.approx(0.03)
+    assert table.broken(found) == [
+        "3.0 % of the edges of other agents outside of their bounds, at most 2 %"
+    ]
+    assert table.broken(table.rows(errors[1:])) == []
