@@ -180,8 +180,8 @@ def _told(row: Row) -> str:
 
 def _table(found: Sequence[Row]) -> Iterator[str]:
     yield (
-        "| line | metric | values | bias | p50 | p95 | max | undecided | outside its bound |"
-        " held out: p95 | max | undecided | outside |"
+        "| line | metric | values | bias | p50 | p95 | max | no value | outside its bound |"
+        " held out: p95 | max | no value | outside |"
     )
     yield "|---|---|" + "--:|" * 11
     beside = {(row.group, row.metric): row for row in found if row.held_out}
@@ -210,7 +210,7 @@ def _percent(share: float | None) -> str | None:
 def as_text(found: Sequence[Row]) -> str:
     """For a terminal."""
     head = "".join(f"{name:>8}" for name in ("bias", "p50", "p95", "max"))
-    lines = [f"{'':8}{'line':25}{'metric':18}{'n':>5}{head}  undecided  outside"]
+    lines = [f"{'':8}{'line':25}{'metric':18}{'n':>5}{head}   no value  outside"]
     for row in found:
         numbers = (row.bias_ms, row.p50_ms, row.p95_ms, row.max_ms)
         shown = "".join(f"{'' if one is None else format(one, '.1f'):>8}" for one in numbers)
