@@ -78,6 +78,8 @@ class Judged:
     own_ms: float | None = None
     variant: str | None = None
     """Which kind of the metric this is, as `cached`."""
+    span_ns: tuple[int, int] | None = None
+    """From when to when it was measured, where it is one stretch of time."""
     reason: Reason | None = None
     """Why it is not measured."""
     detail: str = ""
@@ -212,6 +214,7 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         bound=bound,
         own_ms=one.own_ms,
         variant=one.variant,
+        span_ns=one.span_ns,
         detail=one.detail or (one.variant or ""),
     )
     return _decided(judged)
