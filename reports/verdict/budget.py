@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from callerside.reports.metrics import measurement as stats
 from callerside.reports.metrics.measurement import ErrorBound, Held, Measurement, held
@@ -269,6 +269,8 @@ def _decided(one: Judged) -> Judged:
             return replace(one, verdict="failed")
         case "undecided":
             return replace(one, verdict="not measured", reason="undecided")
+        case unknown:
+            assert_never(unknown)
 
 
 def _bound_of_percentile(found: list[Judged], value: float, percent: float) -> ErrorBound | None:
