@@ -4,6 +4,9 @@ Every job makes its own virtual environment from `constraints.txt`, so that the 
 the same next year.
 """
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +20,14 @@ nox.needs_version = ">=2025.2.9"
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 MACHINES = ("tests/agent/call", "tests/fakes/session", "tests/simulator/caller")
 """The tests of the three machines, which are where behaviour is: no I/O, no waiting."""
+OTHERS = tuple(
+    f"{major}.{minor}" for major, minor in SUPPORTED if (major, minor) != sys.version_info[:2]
+)
+ON_EACH_PYTHON = (
+    *MACHINES, "tests/agent/telephony", "tests/conformance/test_sip_engines.py",
+)  # fmt: skip
+FEW_CALLS = ("first_call", "second_call", "barge_in")
+ENGINES = {"3.11": ("pjsua2", "baresip"), "3.12": ("pjsua2", "baresip"), "3.13": ("baresip",)}
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
 """Of `callerside run`: 2. Of pytest: 2 for files it cannot read, 3 its own bug, 4 arguments."""
 
@@ -89,9 +100,21 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def scenarios(session: nox.Session) -> None:
-    """Every call in scenarios/, for real: SIP, RTP, WebSocket; arguments go to `callerside run`."""
+    """The calls tagged `core`, for real: SIP, RTP, WebSocket; arguments go to `callerside run`."""
     _install(session, "sim")
-    _run(session, "callerside", "run", *(session.posargs or ["scenarios"]))
+    _run(session, "callerside", "run", *(session.posargs or ["scenarios", "-k", "core"]))
+
+
+@nox.session
+def others(session: nox.Session) -> None:
+    """All calls that are not `core`, for real; of them a tenth: `-- --sample 0.1 --seed 7`."""
+    _install(session, "sim")
+    listed = session.run(
+        "callerside", "list", "scenarios", "-k", "not core", silent=True, success_codes=[0, 2]
+    )
+    if all("virtual lane only" in line for line in str(listed).splitlines() if " " in line):
+        session.skip("every scenario that is played over SIP is core")
+    _run(session, "callerside", "run", "scenarios", "-k", "not core", *session.posargs)
 
 
 @nox.session
@@ -100,6 +123,43 @@ def lanes(session: nox.Session) -> None:
     _install(session, "sim,languages,test")
     run = session.posargs[0] if session.posargs else "out/latest"
     session.run("pytest", "tests/e2e/test_lanes_agree.py", env={"CALLERSIDE_SIP_RUN": run})
+
+
+@nox.session(python=False)
+@nox.parametrize("version", OTHERS)
+def pythons(session: nox.Session, version: str) -> None:
+    """On each other Python that is here: machines, SIP engines, a few real calls; two minutes."""
+    interpreter = _interpreter(version)
+    if interpreter is None:
+        session.skip(f"there is no Python {version} here, on PATH or in pyenv")
+    folder = Path(session.cache_dir) / f"python-{version}"
+    python = str(folder / "bin" / "python")
+    if not Path(python).exists():
+        session.run(interpreter, "-m", "venv", str(folder), external=True)
+    session.run(
+        python, "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[sim,test]",
+        external=True,
+    )  # fmt: skip
+    env = {"CALLERSIDE_NO_SKIPS": "0"}  # above 3.12 one engine has no wheel
+    session.run(python, "-m", "pytest", "-q", *ON_EACH_PYTHON, env=env, external=True)
+    for engine in ENGINES[version]:
+        calls = [f"scenarios/{name}.yaml" for name in FEW_CALLS]
+        command = ["-m", "callerside.simulator.cli.main", "run", *calls, "--engine", engine]
+        session.run(python, *command, external=True)
+
+
+def _interpreter(version: str) -> str | None:
+    """One that runs; of pyenv's commands there is one for each, which may lead nowhere."""
+    home = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = [
+        shutil.which(f"python{version}"),
+        *sorted(home.glob(f"versions/{version}.*/bin/python")),
+    ]
+    for one in found:
+        asked = [str(one), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        if one and subprocess.run(asked, capture_output=True, text=True).stdout.strip() == version:
+            return str(one)
+    return None
 
 
 @nox.session

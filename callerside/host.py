@@ -8,8 +8,12 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 
+_ALL_THREADS = 2
+"""Of a process's clock (`clock_getcpuclockid`): what the scheduler has counted."""
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 IS_LINUX: bool = sys.platform.startswith("linux")
 
 
@@ -62,9 +66,39 @@ def prefer(pid: int, niceness: int) -> None:
         os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
-def waited_ns(pid: int) -> int | None:
-    """How long a process's main thread has waited for a processor; None where nobody counts."""
+def scheduled_ns(pid: int) -> tuple[int, int] | None:
+    """Nanoseconds that a process's main thread has run, and waited, so far.
+
+    None where nobody counts.
+    """
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
+        ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        return int(ran), int(waited)
+    except (OSError, ValueError):
         return None
+
+
+def ran_ns(pid: int) -> int:
+    """Nanoseconds that all threads of a process have run so far; 0 where nobody counts."""
+    try:
+        return time.clock_gettime_ns((~pid << 3) | _ALL_THREADS)
+    except OSError:
+        return 0
+
+
+def ran_by_gone_children_ns(pid: int) -> int:
+    """The same of its children that have ended, in steps of a tick."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[13]) + int(fields[14])) * _TICK_NS
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [one for child in map(int, found) for one in (child, *children(child))]

@@ -314,6 +314,12 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             packets=_optional(WHOLE),
             lasted_ms=_optional(MS),
         ),
+        _mark(
+            "packets_buffered",
+            "what came late to the caller's ear, and a telephone's buffer took",
+            packets=replace(WHOLE, meaning="late by a millisecond at least"),
+            worst_ms=MS,
+        ),
         _mark("scheduling_lag", "the harness's own lateness in this call", worst_ms=MS),
         _mark(
             "machine_stalled",

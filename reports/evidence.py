@@ -41,6 +41,10 @@ _OF_EVERY_FRAME = frozenset({"audio_appended", "audio_received", "delta_sent"})
 """Marks that an outline leaves out: nine tenths of them."""
 
 _NS_PER_S = 1_000_000_000
+_FRAMES_A_SECOND = 50
+_FILTER_MS = 1.5
+"""By how much a sound is later in a packet than in the recording: what brings the caller's 16 kHz
+to a narrow codec's rate is half its filter late (`agent/telephony/frame_rate.py`)."""
 
 Verdict = Literal["passed", "failed", "error"]
 """Of what was said, heard and sent in a call, and in what order: its behaviour."""
@@ -102,6 +106,8 @@ class CallInfo(BaseModel):
     """The metrics that the scenario itself limits: something must be held to each of them."""
     should_yield: list[str] = Field(default_factory=list)
     """The metrics that calls of this kind have, if anything can be measured."""
+    goes_on: list[Literal["greeting", "answers"]] = Field(default_factory=list)
+    """What of the agent's is meant to go on though a caller speaks into it."""
     known_failure: KnownFailure | None = None
     """What is known to be wrong in this call, and until when it may be."""
     connect_delay_ms: float = 0
@@ -156,8 +162,8 @@ class CallEvidence:
 
     `marks` are in order of time. `recording` has shape (n, 2): left what the caller said (`MOUTH`),
     right what the caller heard (`EAR`); n is 0 where nothing was recorded. Its sample k was spoken,
-    or heard, at `recording_start_ns` plus k sample times: a frame's first sample at the instant at
-    which the media clock took the frame.
+    or heard, at `recording_start_ns` plus k sample times: of a packet that leaves the caller's
+    telephone the last one just before it left, of one that comes the first one when it came.
 
     `server_heard` is everything that the server received, and `server_sent` every audio delta that
     it sent, each as one stream whose samples the server's marks count; where a call had several
@@ -235,6 +241,18 @@ class CallEvidence:
     def sample_at(self, at_ns: int) -> int:
         """The recording's sample of an instant; may lie outside of the recording."""
         return round((at_ns - self.recording_start_ns) * self.rate_hz / _NS_PER_S)
+
+    def left_ns(self, sample: int) -> int | None:
+        """When the packet with a sample of the mouth left the caller's telephone.
+
+        None where the recording is not the caller's own, who records a frame for every packet.
+        """
+        if self.first("caller", "recording_started") is None:
+            return None
+        filter_ms = _FILTER_MS if self.info.lane == "sip" else 0.0
+        frame = self.rate_hz // _FRAMES_A_SECOND
+        packet = (sample + round(filter_ms * self.rate_hz / 1000)) // frame
+        return self.at_ns((packet + 1) * frame)
 
     def channel(self, channel: int) -> Samples:
         """One channel of the recording, `MOUTH` or `EAR`."""

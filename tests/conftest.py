@@ -7,12 +7,17 @@ import threading
 import time
 from collections.abc import Generator
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
+from callerside.agent.telephony.engines import survey
 from callerside.child_processes import command
 from callerside.reports.verdict.machine import TRUSTED_LAG_MS
+
+collect_ignore_glob = [] if find_spec("pjsua2") else ["agent/telephony/pjsua/*"]
+"""What is written for PJSUA2, which has no wheel above Python 3.12."""
 
 ATTEMPTS_ON_A_STALLING_MACHINE = 3
 
@@ -51,10 +56,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """From here on a stall matters to the test."""
+    """From here on a stall matters to the test. One of an engine needs it."""
     if item.get_closest_marker("e2e"):
+        for problem in _engines_missing(item):
+            pytest.skip(problem)
         _machine()
         item.stash[_begun_ns] = time.monotonic_ns()
+
+
+def _engines_missing(item: pytest.Item) -> list[str]:
+    """Why those that a test names in its parameters cannot be used here: no wheel, mostly."""
+    callspec = getattr(item, "callspec", None)
+    named = callspec.id if callspec is not None else ""
+    return [one.problem for one in survey() if one.problem and one.name in named]
 
 
 class _Machine:

@@ -42,6 +42,7 @@ PLACES = (
         for source in MARKS
     ),
     Place(page="docs/metrics.md", block="metrics", make=tables.metrics),
+    Place(page="docs/metrics.md", block="bounds", make=tables.bounds),
     Place(page="docs/metrics.md", block="tolerances", make=tables.tolerances),
     Place(page="docs/metrics.md", block="truths", make=tables.truths),
     Place(page="docs/operating.md", block="metrics", make=tables.prometheus),

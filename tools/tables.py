@@ -145,6 +145,14 @@ def _limit(metric: Metric) -> str:
             return f"{number}"
 
 
+def bounds() -> str:
+    """What each metric's error bound comes from."""
+    return table(
+        ["metric", "its error bound comes from"],
+        ([f"`{metric.name}`", metric.bounded_by] for metric in METRICS.values()),
+    )
+
+
 def tolerances() -> str:
     """How much worse is no regression."""
     all_of_them = METRICS.values()

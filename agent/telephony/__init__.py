@@ -1,5 +1,6 @@
 """The telephone's side: the interface of a call's leg, its playout, one folder an engine."""
 
 __all__ = [
-    "engine", "engines", "errors", "interface", "options", "playout_buffer", "rtp", "sip_message",
+    "arrivals", "engine", "engines", "errors", "interface", "jitter_buffer", "options",
+    "playout_buffer", "rtp", "sip_message",
 ]  # fmt: skip

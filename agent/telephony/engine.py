@@ -223,12 +223,10 @@ class DiallingEndpoint(Endpoint, Protocol):
         """
 
 
-class Engine(Protocol):
-    """A SIP engine that can be used here."""
+class Answering(Protocol):
+    """Makes an endpoint that takes calls."""
 
-    profile: Profile
-
-    def answering(
+    def __call__(
         self,
         options: SipOptions,
         on_call: Callable[[CallLeg], None],
@@ -236,17 +234,20 @@ class Engine(Protocol):
         on_registration: OnRegistration | None = None,
         on_refused: OnRefused | None = None,
     ) -> AnsweringEndpoint:
-        """An endpoint that takes calls.
+        """One that takes calls.
 
         `on_call` runs on the loop's thread: it should start the leg and return.
 
         Raises:
-            SipError: `options` ask for what this engine cannot do; names it.
+            SipError: `options` ask for what the engine cannot do; names it.
         """
 
-    def dialling(self, options: SipOptions) -> DiallingEndpoint:
-        """An endpoint that places calls.
 
-        Raises:
-            SipError: `options` ask for what this engine cannot do; names it.
-        """
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Engine:
+    """A SIP engine that can be used here."""
+
+    profile: Profile
+    answering: Answering
+    dialling: Callable[[SipOptions], DiallingEndpoint]
+    """Makes an endpoint that places calls; raises as `Answering` does."""

@@ -130,14 +130,25 @@ class JitterBuffer(Generic[Body]):
 
         On a calm line that is always the packet, and nothing needs to be sorted.
         """
-        expected = (self._source, self._next_sequence, self._next_timestamp)
-        if self._held or not packet.duration or packet[:3] != expected:
+        if not self.expects(packet):
             return self._sort_in(packet, now_ns)
         self._next_sequence = (packet.sequence + 1) & _SEQUENCES
         self._next_timestamp = (packet.timestamp + packet.duration) & _TIMESTAMPS
         self._made_up, self._is_missing = 0, False
         self._heard_ns, self._pause_ns, self._told_ns = now_ns, now_ns + PAUSE_NS, 0
         return [packet]
+
+    def expects(self, packet: Packet[Body]) -> bool:
+        """Whether a packet would be handed on as it is, at once, with nothing before it."""
+        expected = (self._source, self._next_sequence, self._next_timestamp)
+        return not self._held and bool(packet.duration) and packet[:3] == expected
+
+    def pass_over(self, packets: int, duration: int, now_ns: int) -> None:
+        """So many packets have come and gone, each as it was expected, the last of them now."""
+        self._next_sequence = (self._next_sequence + packets) & _SEQUENCES
+        if self._next_timestamp is not None:
+            self._next_timestamp = (self._next_timestamp + packets * duration) & _TIMESTAMPS
+        self._heard_ns, self._pause_ns, self._told_ns = now_ns, now_ns + PAUSE_NS, 0
 
     def expire(self, now_ns: int) -> Released[Body]:
         """Time has passed; returns what is handed on because of it."""

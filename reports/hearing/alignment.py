@@ -14,7 +14,7 @@ a fault hides nothing of what lies before or behind it.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -59,6 +59,16 @@ _FAINT = 0.005  # of the active level's energy: a fault of which nobody could he
 _SILENT = 0.001  # of the active level's energy: what is less is no part of a sound (active_level)
 _OPENING_MS = 120
 _SURELY = 0.9
+
+# How far the truth may be from what is found, as tests/reports/hearing has it.
+_EXACT_MS = 0.2
+_EXACT_FAULT_MS = 1.0
+_FAULT_MS = 10.0  # of silence that the source has beside it, too, there is no sharper edge
+_CLEAR, _FAIR = 0.97, 0.93
+_HOLE_MS = 4.0  # that puts off what follows
+_LAG_WITHIN_MS = ((_CLEAR, 0.5), (_FAIR, 1.0), (0.85, 3.0), (0.0, 5.0))
+_EVIDENT = 2.0  # times the noise: what is less may or may not have been heard
+
 _AS_SENT = 1.0  # a frame that no more speaks against
 _EVIDENCE = 2.0  # less speaks for no piece of the answer
 
@@ -72,6 +82,8 @@ class Hole:
 
     start: int
     end: int
+    is_put_in: bool = False
+    """Whether what follows is later by it, which gives its length; else it is in place of sound."""
 
 
 class Span(NamedTuple):
@@ -98,22 +110,32 @@ class Alignment:
     unheard: int = 0
     """Samples sent, from the first loud one to the last, after the last one that was heard."""
     exact: bool = False
-    """Whether all of it is as it was sent, sample by sample, to its end or to a cut."""
+    """Whether all of it is clearly as it was sent, to its end or to a cut: no fault befell it."""
+
+    first_between: tuple[int, int] = (0, 0)
+    """Places of the sent audio between which the first that was heard may lie."""
+    last_between: tuple[int, int] = (0, 0)
+    """The same of the place after the last; the two are one where its own end was heard."""
 
     @property
-    def start_within_ms(self) -> float:
-        """How far the first place may be from the true one."""
-        return 0.2 if self.exact else _FRAME_MS
-
-    @property
-    def end_within_ms(self) -> float:
-        """How far the last place may be from the true one."""
-        return 0.2 if self.exact else _FRAME_MS
+    def lag_within_ms(self) -> float:
+        """How far any of the lags may be from the true one: the fainter, the farther."""
+        if self.exact:
+            return _EXACT_MS
+        return next(ms for least, ms in _LAG_WITHIN_MS if self.likeness >= least)
 
     @property
     def faults_within_ms(self) -> float:
-        """How far the lengths of holes, and of what is missing or repeated, may be from true."""
-        return 1.0 if self.exact else 2.0 * _FRAME_MS
+        """How far the lengths of what is missing or repeated may be from true."""
+        return _EXACT_FAULT_MS if self.exact else _FAULT_MS
+
+    @property
+    def hole_within_ms(self) -> float:
+        """How far the length of the longest hole may be from the true one."""
+        longest = max(self.holes, key=lambda hole: hole.end - hole.start, default=None)
+        if longest is not None and longest.is_put_in:
+            return _HOLE_MS
+        return self.faults_within_ms
 
     @property
     def found(self) -> bool:
@@ -265,7 +287,8 @@ class _Decoder:
         self._distortion = self._distortion_at(first)
         whole = self._whole(first)
         if whole is not None:
-            return self._told([whole])
+            told = self._told([whole])
+            return replace(told, exact=told.likeness >= _CLEAR)
         runs = self._decode()
         for _ in range(_MOST_ROUNDS):
             if not self._take(self._found_for_sent(runs)) | self._take(self._found_for_heard(runs)):
@@ -543,7 +566,43 @@ class _Decoder:
         holes += [hole for span in spans for hole in self._muted(span)]
         holes.sort(key=lambda hole: hole.start)
         unheard = self._loud_span(spans[-1].end, self._a.size)
-        return Alignment(likeness, spans, holes, missing, repeated, unheard)
+        return Alignment(
+            likeness,
+            spans,
+            holes,
+            missing,
+            repeated,
+            unheard,
+            first_between=self._first_between(spans[0], likeness),
+            last_between=self._last_between(spans[-1]),
+        )
+
+    def _first_between(self, span: Span, likeness: float) -> tuple[int, int]:
+        """Where the first place that was heard may be: nothing evident lies before or is passed."""
+        if span.start <= self._frame and likeness >= _FAIR:
+            return 0, span.start
+        return self._evident(span, span.start)
+
+    def _last_between(self, span: Span) -> tuple[int, int]:
+        if span.end >= self._a.size - 2 * self._frame:
+            return span.end, span.end
+        return self._evident(span, span.end)
+
+    def _evident(self, span: Span, place: int) -> tuple[int, int]:
+        """Around a place of the sent audio: what is too faint to be told from the line's noise."""
+        count = self._a.size // self._frame
+        if not count:
+            return place, place
+        rows = self._a[: count * self._frame].reshape(count, self._frame)
+        heard = (np.arange(count) * self._frame + span.lag) // self._frame
+        gain = self._gain[np.clip(heard, 0, self._count - 1)]
+        loud = np.flatnonzero(gain**2 * np.vecdot(rows, rows) > _EVIDENT * self._noise())
+        middle = place / self._frame
+        before, after = loud[loud + 1 <= middle], loud[loud >= middle]
+        low = (int(before[-1]) + 1) * self._frame if before.size else 0
+        high = int(after[0]) * self._frame if after.size else self._a.size
+        edge = self._frame  # which is no sharper in noise
+        return max(0, min(low, place - edge)), min(self._a.size, max(high, place + edge))
 
     def _credible(self, matched: list[_Run]) -> list[_Run]:
         """Without snatches far off: a piece of another answer may sound like one of this."""
@@ -729,7 +788,7 @@ class _Decoder:
         else:  # what was left out was loud, or there is silence in place of it
             hole = min(length, max(0, self._loud_samples(before.end, after.start).size + later))
         least_hole = round(_LEAST_HOLE_MS * self._rate_hz / 1000)
-        found = Hole(first, first + hole) if hole >= least_hole else None
+        found = Hole(first, first + hole, later >= least) if hole >= least_hole else None
         left_out = -later if later <= -least else 0
         return repeated if repeated >= least else 0, left_out, found
 

@@ -8,11 +8,18 @@ from numpy.typing import NDArray
 
 from callerside.reports.hearing.frame import AnalysisFrame, Wave, end_of, onset_of
 
-_TONE_LOWEST_HZ, _TONE_HIGHEST_HZ = 300.0, 1800.0  # below is the pitch of voices
+_TONE_LOWEST_HZ = 300.0  # below is the pitch of voices
+_TONE_HIGHEST_HZ = 3400.0  # of a telephone's line
+_HALF_TURN_HZ = 2000.0  # above, a tone turns by more than half in the lag that is looked at
+_PERIODIC = 0.95  # correlation of a hop with itself, a period later, of a tone with overtones
 _TONE_IMPURITY = 0.02  # how far a tonal hop may be from a sinusoid (G.711: 0.001, 20 dB SNR: 0.01)
 _TONE_DRIFT = 0.08  # a hop of 10 ms gives a frequency no better than this
 _TONE_GAP_HOPS = 5  # a lost packet or two do not end a beep
 _BEEP_HOPS = 10  # shorter tones occur in speech
+_OVERTONES = 5  # a tone that an amplifier clips has them, the odd ones
+_OF_ITS_OWN = (
+    0.7  # share of its energy that a tone's own frequency has at least: a voice's has less
+)
 _BEEP_COHERENCE = 0.85  # share of a beep's energy at one constant frequency: a sung vowel has less
 _BEEP_ANALYSED_HOPS = 100
 _COHERENT_S = 0.1
@@ -85,8 +92,14 @@ class Tones:
             return None
         wave = np.concatenate([frame.row for frame in self._held])
         hz, coherence = _steady_tone(wave, self._hz, self._rate_hz)
-        if coherence < _BEEP_COHERENCE:
+        if coherence < _OF_ITS_OWN:
             return None
+        if coherence < _BEEP_COHERENCE:
+            overtones = range(2, min(_OVERTONES, int(self._rate_hz / 2 / hz)) + 1)
+            carriers = (_carrier(number * hz, wave.size, self._rate_hz) for number in overtones)
+            coherence += sum(_coherence(wave, one, self._rate_hz) for one in carriers)
+            if coherence < _BEEP_COHERENCE:
+                return None
         following = self._tail[0] if self._tail else None
         return BeepHeard(
             onset=onset_of(self.before, first),
@@ -99,6 +112,7 @@ class ToneTest:
     """Whether ten milliseconds are one sinusoid."""
 
     def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
         self._lag = rate_hz // 4000
         self._hz_per_radian = rate_hz / (2 * math.pi * self._lag)
 
@@ -108,7 +122,16 @@ class ToneTest:
         A sinusoid obeys x[n+lag] + x[n-lag] = 2 cos(w lag) x[n]; how far a hop is from that,
         against what the left side could be at most, is its impurity.
         """
-        lag = self._lag
+        hz = self._sinusoid(row, self._lag)
+        if hz is None:
+            hz = self._with_overtones(row)
+        else:
+            finer = self._sinusoid(row, self._lag // 2)  # whose half turn is at twice the frequency
+            if finer is not None and finer > _HALF_TURN_HZ:
+                hz = finer
+        return hz if hz is not None and _TONE_LOWEST_HZ < hz < _TONE_HIGHEST_HZ else None
+
+    def _sinusoid(self, row: Wave, lag: int) -> float | None:
         middle = row[lag:-lag]
         sides = row[2 * lag :] + row[: -2 * lag]
         cross = float(middle.dot(sides))
@@ -116,8 +139,32 @@ class ToneTest:
         rest = float(sides.dot(sides)) - cross * cross / power if power else 0.0
         if rest >= _TONE_IMPURITY * 4 * power:
             return None
-        hz = math.acos(max(-1.0, min(1.0, cross / (2 * power)))) * self._hz_per_radian
-        return hz if _TONE_LOWEST_HZ < hz < _TONE_HIGHEST_HZ else None
+        turn = math.acos(max(-1.0, min(1.0, cross / (2 * power))))
+        return turn * self._hz_per_radian * self._lag / lag
+
+    def _with_overtones(self, row: Wave) -> float | None:
+        """The frequency of a hop that repeats itself, as a clipped tone does; None if it does not.
+
+        It must be mostly that frequency, and be the same all over: a voice is neither.
+        """
+        size = row.size
+        spectrum = np.fft.rfft(row, 2 * size)
+        power = np.abs(spectrum) ** 2
+        own = int(power.argmax())
+        if power[own - 2 : own + 3].sum() < _OF_ITS_OWN * power.sum():
+            return None
+        period = round(2 * size / max(1, own))
+        least, most = max(2, period - period // 8), period + period // 8 + 1
+        if most >= size // 2 or least < 2:
+            return None
+        found, best = 0, 0.0
+        for lag in range(least, most + 1):
+            one, other = row[:-lag], row[lag:]
+            energy = math.sqrt(float(one.dot(one)) * float(other.dot(other)))
+            alike = float(one.dot(other)) / energy if energy else 0.0
+            if alike > best:
+                found, best = lag, alike
+        return self._rate_hz / found if best >= _PERIODIC else None
 
 
 def _steady_tone(wave: Wave, near_hz: float, rate_hz: int) -> tuple[float, float]:

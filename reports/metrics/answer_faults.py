@@ -11,6 +11,14 @@ from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
 
 _CUT = frozenset({"truncate_sent", "playout_cleared"})
+_OF_AN_ANSWER = (
+    "gap_ms",
+    "missing_ms",
+    "repeated_ms",
+    "onset_clipped_ms",
+    "tail_clipped_ms",
+    "intelligibility",
+)
 _CUTTERS = frozenset({"speech_started", "hang_up_sent", "call_ended"})
 _EARLY_NS = 60 * NS_PER_MS
 _STOI = ErrorBound(2.0, "how well what was heard is laid in step with what was sent")
@@ -28,29 +36,31 @@ def faults(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         alignment = answer.alignment
         turn = numbers.get(answer.response)
         if not answer.found:
-            for name in ("gap_ms", "missing_ms", "repeated_ms", "intelligibility"):
+            for name in _OF_AN_ANSWER:
                 yield Unmeasured(name=name, turn=turn, reason=_unrecognised(answer))
             continue
         to_ms = 1000 / COMPARED_HZ
         holes = len(alignment.holes)
         sent = f"of {answer.sent.size / answer.evidence.rate_hz:.1f} s sent"
         bound = answer.faults_bound
-        gap_ms, gap_bound = alignment.longest_hole() * to_ms, bound
+        gap_ms, gap_bound = alignment.longest_hole() * to_ms, answer.hole_bound
         how = f"the longest of {holes}" if holes > 1 else ""
         open_ms = _left_open_ms(answer.evidence, answer.item)
         if open_ms > gap_ms:
             gap_ms, gap_bound = open_ms, FRAME
             how = "as the agent says: nothing more of it came"
-        missing = alignment.missing
+        missing, missing_bound = alignment.missing, bound
         if alignment.unheard and not _was_cut(answer):
             missing += alignment.unheard
+            missing_bound = bound + answer.end_bound
             sent = f"{sent}; its last {alignment.unheard * to_ms:.0f} ms were never heard"
         for name, value, detail, off in (
             ("gap_ms", gap_ms, how, gap_bound),
-            ("missing_ms", missing * to_ms, sent, bound),
+            ("missing_ms", missing * to_ms, sent, missing_bound),
             ("repeated_ms", alignment.repeated * to_ms, sent, bound),
         ):
             yield Measurement(name=name, value=value, turn=turn, detail=detail, bound=off)
+        yield from _clipped(answer, turn)
         yield _understood(answer, turn)
 
 
@@ -68,6 +78,21 @@ def _by_sound_alone(call: HeardCall) -> Iterator[Measurement]:
         else "by the sound alone",
         bound=PACKET,
     )
+
+
+def _clipped(answer: Answer, turn: int | None) -> Iterator[Measurement | Unmeasured]:
+    """What was sent of its beginning and its end, and never heard."""
+    to_ms = 1000 / COMPARED_HZ
+    first = answer.alignment.spans[0].start
+    yield Measurement(
+        name="onset_clipped_ms", value=first * to_ms, turn=turn, bound=answer.start_bound
+    )
+    if _was_cut(answer):
+        reason = "its end was not due: somebody spoke into it, or the call ended"
+        yield Unmeasured(name="tail_clipped_ms", turn=turn, reason=reason)
+        return
+    value = answer.alignment.unheard * to_ms
+    yield Measurement(name="tail_clipped_ms", value=value, turn=turn, bound=answer.end_bound)
 
 
 def _understood(answer: Answer, turn: int | None) -> Measurement | Unmeasured:

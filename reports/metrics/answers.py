@@ -30,6 +30,7 @@ _LAST_HEARD = {
 """So long after these, nothing more of an answer is on its way."""
 _SOON_MS = 600  # after its playout began, nearly every answer is at the ear
 _PAUSE_MS = 60
+_FAINT_DB = 10.0  # above the faintest sound: what is below is not looked at sample by sample
 _LONGER = 1.5  # than sent an answer may be as heard, and by so much besides
 _LONGER_MS = 12_000
 
@@ -63,12 +64,28 @@ class Answer:
             rest = [one for one in self._voiced if one[1] > span.end]
             unheard = rest[-1][1] - max(span.end, rest[0][0]) if rest else 0
             unheard = round(unheard * COMPARED_HZ / rate_hz)
-            return Alignment(1.0, [Span(start, end, lag)], unheard=unheard, exact=True)
+            strong = self._last_strong(span.end)
+            return Alignment(
+                1.0,
+                [Span(start, end, lag)],
+                unheard=unheard,
+                exact=True,
+                first_between=(start, start),
+                last_between=(min(end, round(strong * COMPARED_HZ / rate_hz)), end),
+            )
         return align(
             _at_rate(self.sent, rate_hz, COMPARED_HZ),
             _at_rate(heard, rate_hz, COMPARED_HZ),
             COMPARED_HZ,
         )
+
+    def _last_strong(self, end: int) -> int:
+        """After which sample before its end what was sent is so faint that it may not be heard."""
+        if end >= self.sent.size:
+            return end
+        least = active_level.least_sample(self.level_dbfs + _FAINT_DB)
+        strong = np.flatnonzero(np.abs(self.sent[:end].astype(np.int32)) >= least)
+        return int(strong[-1]) + 1 if strong.size else 0
 
     @property
     def found(self) -> bool:
@@ -97,8 +114,8 @@ class Answer:
                 at_ns(past),
                 source="sent",
                 item=self.item,
-                start_bound=self._bound_of(self.alignment.start_within_ms),
-                end_bound=self._bound_of(self.alignment.end_within_ms),
+                start_bound=self._edge_bound,
+                end_bound=self._edge_bound,
             )
             for first, past in merged
         ]
@@ -119,6 +136,28 @@ class Answer:
         pause = _PAUSE_MS * self.evidence.rate_hz // 1000
         return active_level.stretches(self.sent, self.level_dbfs, pause)
 
+    @property
+    def _edge_bound(self) -> ErrorBound:
+        return self._bound_of(self.alignment.lag_within_ms)
+
+    @cached_property
+    def _loud(self) -> NDArray[np.int64]:
+        """The samples sent that count as sound."""
+        least = active_level.least_sample(self.level_dbfs)
+        return np.flatnonzero(np.abs(self.sent.astype(np.int32)) >= least)
+
+    def _loud_from(self, place: int) -> int:
+        """The first of them at a place of the alignment, or after it."""
+        at = round(place * self.evidence.rate_hz / COMPARED_HZ)
+        after = self._loud[np.searchsorted(self._loud, at) :]
+        return int(after[0]) if after.size else self.sent.size
+
+    def _loud_before(self, place: int) -> int:
+        """Just after the last of them before a place of the alignment."""
+        at = round(place * self.evidence.rate_hz / COMPARED_HZ)
+        before = self._loud[: np.searchsorted(self._loud, at)]
+        return int(before[-1]) + 1 if before.size else 0
+
     def _bound_of(self, within_ms: float) -> ErrorBound:
         likeness = f"a correlation of {self.likeness:.2f}"
         return ErrorBound(within_ms, f"an answer laid over what was sent ({likeness})")
@@ -126,17 +165,35 @@ class Answer:
     @property
     def start_bound(self) -> ErrorBound:
         """How far `start_ns` may be from the truth."""
-        return self.sounds[0].start_bound
+        low, high = self.alignment.first_between
+        onsets = [self._loud_from(place) for place in (low, self.alignment.spans[0].start, high)]
+        return self._between(onsets)
 
     @property
     def end_bound(self) -> ErrorBound:
         """How far `end_ns` may be from the truth."""
-        return self.sounds[-1].end_bound
+        low, high = self.alignment.last_between
+        ends = [self._loud_before(place) for place in (low, self.alignment.spans[-1].end, high)]
+        return self._between(ends)
+
+    def _between(self, places: Sequence[int]) -> ErrorBound:
+        """Of a place among three, of which the outer two are as far as it may be."""
+        low, found, high = places
+        off_ms = max(found - low, high - found) * 1000 / self.evidence.rate_hz
+        edge = self._edge_bound
+        if not off_ms:
+            return edge
+        return edge + ErrorBound(off_ms, "it was cut where it is too faint to be told from noise")
 
     @property
     def faults_bound(self) -> ErrorBound:
         """How far the lengths of its faults may be from the truth."""
         return self._bound_of(self.alignment.faults_within_ms)
+
+    @property
+    def hole_bound(self) -> ErrorBound:
+        """How far the length of its longest hole may be from the truth."""
+        return self._bound_of(self.alignment.hole_within_ms)
 
     @property
     def start_ns(self) -> int:
@@ -171,14 +228,9 @@ class Answer:
         The two differ where the answer was cut in a pause of its own: nobody can say how much of
         the pause was heard.
         """
-        rate_hz = self.evidence.rate_hz
-        place = round(self.alignment.spans[-1].end * rate_hz / COMPARED_HZ)
-        least = active_level.least_sample(self.level_dbfs)
-        loud = np.flatnonzero(np.abs(self.sent.astype(np.int32)) >= least)
-        before, after = loud[loud < place], loud[loud >= place]
-        low = int(before[-1]) + 1 if before.size else 0
-        high = int(after[0]) if after.size else self.sent.size
-        to_ms = 1000 / rate_hz
+        place = self.alignment.spans[-1].end
+        low, high = self._loud_before(place), self._loud_from(place)
+        to_ms = 1000 / self.evidence.rate_hz
         return self.lead_ms + low * to_ms, self.lead_ms + high * to_ms
 
     def holes_ns(self) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from callerside.reports.metrics.measurement import ErrorBound
 
 NS_PER_MS = 1_000_000
 
+_FRAME_NS = 20 * NS_PER_MS  # what is marked is marked when its packet leaves
 _LEAST_BESIDE_NS = 60 * NS_PER_MS  # of a sound that is partly an answer: less is its fringe
 _BEFORE_NS = 20 * NS_PER_MS  # around an answer that is known, energy is its own
 _AFTERWARDS_NS = 60 * NS_PER_MS
@@ -298,7 +299,7 @@ def _utterance(turn: int, text: str, start_ns: int, end_ns: int, mouth: list[Sou
     return Utterance(
         turn,
         text,
-        max(start_ns, voiced[0].start_ns),
+        max(start_ns - _FRAME_NS, voiced[0].start_ns),
         voiced[-1].end_ns,
         voiced[0].start_bound,
         voiced[-1].end_bound,

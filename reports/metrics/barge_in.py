@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from callerside.marks import Mark
+from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.hearing.detector import PAUSE_MS
 from callerside.reports.metrics.answers import Answer
 from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound, Utterance
-from callerside.reports.metrics.error_bounds import ENERGY_END, ENERGY_ONSET
+from callerside.reports.metrics.error_bounds import ENERGY_END, ENERGY_ONSET, EXACT
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
 
@@ -15,7 +15,17 @@ _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
 _SHORT_NS = 300 * NS_PER_MS
 """In a bare recording, which says of nothing what it was meant to stop: a "mhm", or a cough."""
-_EARLY_NS = 20 * NS_PER_MS  # the packet with a sample leaves when its frame begins: docs/metrics.md
+_REASON_NS = 1500 * NS_PER_MS  # a server hears what it takes for a turn no later than that
+_AFTERWARDS_NS = 100 * NS_PER_MS
+_REASONS: tuple[tuple[Source, str], ...] = (
+    ("agent", "dtmf_received"),
+    ("agent", "hang_up_sent"),
+    ("agent", "call_ended"),
+    ("agent", "realtime_failed"),
+    ("caller", "hang_up_sent"),
+    ("caller", "call_ended"),
+)
+"""Marks of what else ends an answer."""
 
 
 def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
@@ -30,10 +40,42 @@ def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 turn=said.turn,
                 detail=how,
                 bound=said.start_bound + bound,
+                span_ns=(said.start_ns, stop_ns),
             )
         else:
             yield Unmeasured(name="barge_in_stop_ms", turn=said.turn, reason=how)
     yield from _heard_errors(call.evidence, call.audible, call.answers)
+
+
+def false_stops(call: HeardCall) -> Iterator[Measurement]:
+    """How often the agent fell silent in mid-answer although nobody had taken the turn from it."""
+    evidence = call.evidence
+    if not evidence.recorded or not evidence.first("agent", "playout_started"):
+        return  # nobody knows what the caller said
+    stops = {
+        str(mark.fields.get("item")): mark.at_ns
+        for mark in evidence.find("agent", "playout_cleared", "truncate_sent")
+        if mark.fields.get("item")
+    }
+    false = [at_ns for at_ns in stops.values() if not _had_reason(call, at_ns)]
+    yield Measurement(
+        name="false_stops",
+        value=float(len(false)),
+        detail=f"of {len(stops)}" if stops else "",
+        bound=EXACT,
+    )
+
+
+def _had_reason(call: HeardCall, at_ns: int) -> bool:
+    """Whether the caller spoke, or pressed a key, or the call or its connection was over."""
+    since_ns = at_ns - _REASON_NS
+    if any(said.start_ns <= at_ns and said.end_ns >= since_ns for said in call.audible.said):
+        return True
+    return any(
+        since_ns <= mark.at_ns <= at_ns + _AFTERWARDS_NS
+        for source, name in _REASONS
+        for mark in call.evidence.find(source, name)
+    )
 
 
 def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | None, str]:
@@ -46,6 +88,8 @@ def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | No
         return None, "the server heard no speech within a second: nothing was to stop"
     if call.evidence.info.lane == "recording" and said.end_ns - said.start_ns < _SHORT_NS:
         return None, "so short a sound need not stop anything"
+    if (why := _meant_to_go_on(call.evidence, said)) is not None:
+        return None, why
     into = [one for one in call.answers if one.found and one.start_ns <= said.start_ns]
     if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
         stopped = last.end_ns, last.end_bound
@@ -54,6 +98,19 @@ def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | No
     if sound is None:
         return None, "the caller spoke into no answer"
     return (sound.end_ns, sound.end_bound), "by the energy at the ear"
+
+
+def _meant_to_go_on(evidence: CallEvidence, said: Utterance) -> str | None:
+    """Why nothing that an utterance interrupts was to stop; None if it was."""
+    goes_on = evidence.info.goes_on
+    begun = evidence.first("agent", "greeting_started")
+    ended = evidence.first("agent", "greeting_ended")
+    end_ns = ended.at_ns if ended else evidence.end_ns
+    if begun is not None and begun.at_ns <= said.start_ns < end_ns:
+        is_meant, what = "greeting" in goes_on, "greeting.interruptible: false"
+    else:
+        is_meant, what = "answers" in goes_on, "turns.barge_in: false"
+    return f"it is meant to go on ({what})" if is_meant else None
 
 
 def _last_sound(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> Sound | None:
@@ -82,8 +139,7 @@ def _detected(evidence: CallEvidence, said: Utterance) -> bool:
     if not sources:
         return True  # nobody's marks: all we have is what is audible
     source = "realtime" if "realtime" in sources else "agent"
-    earliest_ns = said.start_ns - _EARLY_NS
-    mark = evidence.first(source, "speech_started", after_ns=earliest_ns)  # type: ignore[arg-type]
+    mark = evidence.first(source, "speech_started", after_ns=said.start_ns)  # type: ignore[arg-type]
     return mark is not None and mark.at_ns - said.start_ns <= _DETECTED_WITHIN_NS
 
 

@@ -11,7 +11,7 @@ from callerside.reports.metrics.measurement import ErrorBound
 EXACT = ErrorBound(0.0, "exact: marks of one clock")
 SAID = ErrorBound(0.2, "the caller's clean speech, placed to the sample")
 NOTED = ErrorBound(2.0, "when a process took note of a message")
-TONE = ErrorBound(1.0, "a tone's edge")
+TONE = ErrorBound(0.2, "a tone's edge")
 TONE_HZ = ErrorBound(0.5, "a tone's frequency, over its length")
 ENERGY_ONSET = ErrorBound(30.0, "an onset by its energy")
 ENERGY_END = ErrorBound(60.0, "an end by its energy")

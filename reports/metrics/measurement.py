@@ -72,6 +72,8 @@ class Measurement:
     detail: str = ""
     bound: ErrorBound | None = None
     """How far it may be from the truth; every number that a report measures has it."""
+    span_ns: tuple[int, int] | None = None
+    """From when to when it was measured, where it is one stretch of time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ Each function yields the measurements of the metrics that name it in the registr
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from callerside.marks import Mark, Source
@@ -25,6 +26,7 @@ from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unme
 from callerside.reports.metrics.turns import Turn
 
 _FRAME_NS = 20 * NS_PER_MS
+_RINGING = 180
 _ON_ITS_WAY_NS = 300 * NS_PER_MS
 
 
@@ -51,8 +53,19 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
                 value=_ms(end.at_ns - start.at_ns),
                 own_ms=own_ms,
                 bound=_noted(evidence) if source == "caller" else EXACT,
+                span_ns=(start.at_ns, end.at_ns),
             )
+    yield from _ringing(evidence)
     yield from _ready(evidence)
+
+
+def _ringing(evidence: CallEvidence) -> Iterator[Measurement]:
+    dialed = evidence.first("caller", "call_dialed")
+    for mark in evidence.find("caller", "call_progressed"):
+        if dialed and mark.fields.get("status") == _RINGING:
+            value = _ms(mark.at_ns - dialed.at_ns)
+            yield Measurement(name="ringing_ms", value=value, bound=_noted(evidence))
+            return
 
 
 def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
@@ -63,7 +76,8 @@ def _ready(evidence: CallEvidence) -> Iterator[Measurement]:
     for mark in evidence.find("agent", "state_changed", after_ns=greeted.at_ns):
         if mark.fields.get("to") == "LISTENING":
             value = _ms(mark.at_ns - received.at_ns)
-            yield Measurement(name="ready_ms", value=value, bound=EXACT)
+            span_ns = received.at_ns, mark.at_ns
+            yield Measurement(name="ready_ms", value=value, bound=EXACT, span_ns=span_ns)
             return
 
 
@@ -86,14 +100,18 @@ def beep(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         bound = heard.start_bound + _noted(evidence)
         if begun:
             bound = ErrorBound(max(value, bound.size), begun)
-        yield Measurement(name="beep_ms", value=value, detail=detail, bound=bound)
+        span_ns = answered.at_ns, heard.start_ns
+        yield Measurement(name="beep_ms", value=value, detail=detail, bound=bound, span_ns=span_ns)
     if heard.hz is not None:
         yield Measurement(name="beep_hz", value=heard.hz, bound=TONE_HZ)
     if begun:
         yield Unmeasured(name="beep_length_ms", reason=begun)
     elif heard.end_ns < _call_end_ns(evidence) - _FRAME_NS:
         bound = heard.start_bound + heard.end_bound
-        yield Measurement(name="beep_length_ms", value=heard.length_ms, bound=bound)
+        span_ns = heard.start_ns, heard.end_ns
+        yield Measurement(
+            name="beep_length_ms", value=heard.length_ms, bound=bound, span_ns=span_ns
+        )
     else:
         yield Unmeasured(name="beep_length_ms", reason="the call's end may have cut it")
 
@@ -125,6 +143,7 @@ def greeting(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         variant={"cache": "cached", "generated": "generated"}.get(origin),
         detail=f"{origin}, {how}" if origin else how,
         bound=sound.start_bound + _noted(evidence),
+        span_ns=(answered.at_ns, sound.start_ns),
     )
 
 
@@ -170,6 +189,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             detail=f"the answer {turn.source}" if turn.source else "",
             bound=turn.end_bound + turn.answer_bound,
             own_bound=turn.own_bound,
+            span_ns=(turn.end_ns, turn.answer_ns),
         )
         if own_ms is None:
             reason = turn.detail or "the server's own delay is not known"
@@ -181,6 +201,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 turn=turn.number,
                 detail=turn.detail,
                 bound=turn.end_bound + turn.answer_bound + turn.own_bound,
+                span_ns=(turn.end_ns, turn.answer_ns),
             )
         yield from _links(turn, turn.answer_ns)
 
@@ -191,10 +212,11 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
     if uplink_end is not None:
         yield Measurement(
             name="uplink_ms",
-            value=_ms(uplink_end - turn.end_ns),
+            value=_ms(uplink_end - turn.left_ns),
             turn=turn.number,
             detail="" if appended else "up to the server's receipt: the agent traced no appends",
             bound=turn.end_bound + turn.own_bound,
+            span_ns=(turn.end_ns, uplink_end),
         )
     delta_ns = turn.instants.get("delta_received")
     if delta_ns is not None:
@@ -203,6 +225,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
             value=_ms(answer_ns - delta_ns) - turn.lead_ms,
             turn=turn.number,
             bound=turn.answer_bound,
+            span_ns=(delta_ns, answer_ns),
         )
 
 
@@ -217,8 +240,14 @@ def flow(call: HeardCall) -> Iterator[Measurement]:
     both = [*audible.mouth, *audible.ear]
     silent_ms, bound = longest_silence_ms(both, start_ns, end_ns)
     yield Measurement(name="dead_air_ms", value=silent_ms, bound=bound)
-    both_ms, bound = overlap_ms(spoken(audible.mouth), spoken(_talk(evidence, audible)))
+    caller, agent = spoken(audible.mouth), spoken(_talk(evidence, audible))
+    both_ms, bound = overlap_ms(caller, agent)
     yield Measurement(name="talk_over_ms", value=both_ms, bound=bound)
+    talked_ms = sum(sound.length_ms for sound in (*caller, *agent)) - both_ms
+    if talked_ms > 0:
+        share = 100 / talked_ms
+        bound = replace(bound, size=min(100.0, share * bound.size))
+        yield Measurement(name="double_talk_share", value=share * both_ms, bound=bound)
 
 
 def _talk(evidence: CallEvidence, audible: AudibleSegments) -> list[Sound]:
@@ -270,6 +299,14 @@ def transport(call: HeardCall) -> Iterator[Measurement]:
         lost, jitter_ms = float(rtp.fields["lost_packets"]), float(rtp.fields["jitter_ms"])
         yield Measurement(name="rtp_lost", value=lost, bound=EXACT)
         yield Measurement(name="rtp_jitter_ms", value=jitter_ms, bound=EXACT)
+    late = evidence.last("caller", "packets_buffered")
+    if late:
+        yield Measurement(
+            name="ear_late_ms",
+            value=float(late.fields["worst_ms"]),
+            detail=f"{late.fields['packets']} packets were late by a millisecond at least",
+            bound=EXACT,
+        )
 
 
 def disturbed(call: HeardCall) -> Iterator[Measurement]:

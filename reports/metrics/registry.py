@@ -37,6 +37,8 @@ class Metric:
     """The function that yields its measurements, as `module:function` of `reports/metrics/`."""
     none_because: str
     """Why a call has none of it, where nothing nearer is known."""
+    bounded_by: str
+    """What its error bound comes from."""
     counts_from: tuple[MarkName, ...] = ()
     """The mark at which it begins, for the page of a call: the first of these that there is."""
     more_is_better: bool = False
@@ -65,8 +67,18 @@ class Metric:
 _OF_ONE_PROCESS = "exact by construction: both ends are marks of one process, the agent's"
 _OF_RTP = "as the agent's own RTP statistics have it: nothing of the harness lies between"
 _PLACES = "the places of phrase and answer, and when it heard the one and said the other"
+_CAME = "when the packet with the phrase's end came in, by the kernel's word, and when it answered"
 _ANSWERED: tuple[MarkName, ...] = (("caller", "call_answered"), ("agent", "answered"))
 _RECEIVED: tuple[MarkName, ...] = (("agent", "call_received"),)
+_BY_HAND = "held against calls made by hand (tests/reports/metrics): the responder has none of it"
+_PACKETS = "exact but for the delay, which is known to a packet"
+_EXACT = "exact: marks of one process, on one clock"
+_NOTED = "when the caller's process took note of a message; in memory exact"
+_FAULTS = (
+    "1 ms where all is as it was sent; 10 ms where something is not, for what is laid over a pause "
+    "has no edge, but 4 ms of a hole that puts off what follows; a frame where only the agent says "
+    "it"
+)
 _FAULTY = "of the faulty answer as it says, of the others 0"
 
 _ALL = (
@@ -76,6 +88,7 @@ _ALL = (
         sources=("caller's marks",),
         measured_by="measures:setup",
         none_because="the call was not answered, or not dialled by us",
+        bounded_by=_NOTED,
         counts_from=(("caller", "call_dialed"),),
         budget=500,
         truth="from the INVITE to the 200 OK as the responder stamps them: the ways of both are in "
@@ -83,11 +96,22 @@ _ALL = (
         bias_is_ours=False,  # the agent's stack has its part in the way of the INVITE
     ),
     Metric(
+        name="ringing_ms",
+        meaning="INVITE sent → 180 Ringing received (session request delay, RFC 6076 §4.3)",
+        sources=("caller's marks",),
+        measured_by="measures:setup",
+        none_because="no 180 came, or the call was not dialled by us",
+        bounded_by=_NOTED,
+        counts_from=(("caller", "call_dialed"),),
+        without_error=_BY_HAND,
+    ),
+    Metric(
         name="connect_ms",
         meaning="call received → Realtime socket open (agent)",
         sources=("agent's marks",),
         measured_by="measures:setup",
         none_because="the agent tells of no connection to the server",
+        bounded_by=_EXACT,
         counts_from=_RECEIVED,
         own_delay="the delay that the server was to add",
         budget={"above_own": 100},
@@ -99,6 +123,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:setup",
         none_because="the agent tells of no media",
+        bounded_by=_EXACT,
         counts_from=_RECEIVED,
         budget=500,
         without_error=_OF_ONE_PROCESS,
@@ -109,6 +134,8 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:beep",
         none_because="no beep was heard",
+        bounded_by="the tone's edge, and when the 200 OK was noted; where it sounded "
+        "before the recording began, all of it",
         counts_from=_ANSWERED,
         budget=500,
         truth="from its 200 OK, as it stamps that, to the sound's place at the ear",
@@ -120,6 +147,7 @@ _ALL = (
         sources=("recording",),
         measured_by="measures:beep",
         none_because="no beep was heard",
+        bounded_by="the tone's length",
         budget={"target": 440, "within": 5},
         tolerance=1.0,
         truth="as it plays it",
@@ -130,6 +158,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:beep",
         none_because="no beep was heard",
+        bounded_by="the tone's two edges",
         budget={"target": 400, "within": 20},
         truth="as it plays it",
     ),
@@ -140,6 +169,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:greeting",
         none_because="no greeting was heard",
+        bounded_by="the greeting's onset, and when the 200 OK was noted",
         counts_from=_ANSWERED,
         variants=("cached", "generated"),
         budget={"cached": 700, "generated": 3500},
@@ -151,19 +181,23 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:setup",
         none_because="the agent tells of no greeting that ended",
+        bounded_by=_EXACT,
         counts_from=_RECEIVED,
         budget=7000,
         without_error=_OF_ONE_PROCESS,
     ),
     Metric(
         name="turn_ms",
-        meaning="last voiced sample at the mouth → first voiced sample of the answer at the ear",
+        meaning="the packet with the caller's last voiced sample left → first voiced sample of the "
+        "answer at the ear",
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="the caller said nothing",
+        bounded_by="the end of what was said, and the answer's onset; against a limit above "
+        "the server's own delay that of `agent_overhead_ms`",
         own_delay="the server's own delay",
         budget={"above_own": 40},
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="agent_overhead_ms",
@@ -171,18 +205,21 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="no turn has a server's own delay: its marks are not known",
+        bounded_by="the end of what was said, the answer's onset, and which append carried the "
+        "last voiced sample: another one where that lies near the append's edge",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="uplink_ms",
-        meaning="last voiced sample at the mouth → its append sent (received, if appends were not "
-        "traced)",
+        meaning="the packet with the caller's last voiced sample left → its append sent (received, "
+        "if appends were not traced)",
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
         measured_by="measures:turn_times",
         none_because="no turn's last sample was found at the server",
+        bounded_by="the end of what was said, and which append carried it",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="downlink_ms",
@@ -191,8 +228,9 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="the agent tells of no delta",
+        bounded_by="the answer's onset",
         budget=40,
-        truth=_PLACES,
+        truth=_CAME,
     ),
     Metric(
         name="barge_in_stop_ms",
@@ -200,8 +238,26 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),
         measured_by="barge_in:interruptions",
         none_because="the caller said nothing",
+        bounded_by="the onset of what was said, and where the answer was cut: as far as it is too "
+        "faint there to be told from noise",
         budget=300,
         truth="the place of the caller's phrase, and that of the last sample that it played",
+    ),
+    Metric(
+        name="false_stops",
+        unit="stops",
+        meaning="how often an answer was broken off although the caller had not spoken, or pressed "
+        "a key, in the 1.5 s before",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+            "recording",
+        ),
+        measured_by="barge_in:false_stops",
+        none_because="nothing was recorded, or the agent tells of no playout",
+        bounded_by=_EXACT,
+        tolerance=0.0,
+        without_error=_BY_HAND,
     ),
     Metric(
         name="heard_error_ms",
@@ -209,6 +265,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="barge_in:interruptions",
         none_because="nothing was truncated",
+        bounded_by="where the answer was cut, as for `barge_in_stop_ms`",
         budget={"target": 0, "within": 40},
         truth="of truncations that report what was played of the answer that stops, 100 ms more, "
         "and 100 ms less",
@@ -219,6 +276,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="no answer was played",
+        bounded_by=_FAULTS,
         budget=20,
         truth=_FAULTY,
     ),
@@ -228,6 +286,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="what the server sent is not known",
+        bounded_by=_FAULTS,
         truth=_FAULTY,
     ),
     Metric(
@@ -236,7 +295,37 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="what the server sent is not known",
+        bounded_by=_FAULTS,
         truth=_FAULTY,
+    ),
+    Metric(
+        name="onset_clipped_ms",
+        meaning="what the server sent of an answer's beginning that never reached the ear",
+        sources=(
+            "agent's marks",
+            "server's marks",
+            "recording",
+            "audio sent",
+        ),
+        measured_by="answer_faults:faults",
+        none_because="what the server sent is not known",
+        bounded_by="the answer's onset",
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="tail_clipped_ms",
+        meaning="what the server sent of an answer's end that never reached the ear, though nobody "
+        "spoke into it",
+        sources=(
+            "agent's marks",
+            "server's marks",
+            "recording",
+            "audio sent",
+        ),
+        measured_by="answer_faults:faults",
+        none_because="what the server sent is not known",
+        bounded_by="where the answer was cut, as for `barge_in_stop_ms`",
+        without_error=_BY_HAND,
     ),
     Metric(
         name="intelligibility",
@@ -245,6 +334,7 @@ _ALL = (
         sources=("agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="answer_faults:faults",
         none_because="what the server sent is not known",
+        bounded_by="how well what was heard is laid in step with what was sent",
         more_is_better=True,
         tolerance=2.0,
         truth="of what is as its source: what G.711 alone leaves of it, computed",
@@ -255,6 +345,7 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:flow",
         none_because="nothing was recorded, or the call was not answered",
+        bounded_by="the edges of the sounds on either side",
         budget_note="per scenario",
         tolerance=100.0,
         tolerance_note="it hangs on when single calls end",
@@ -266,10 +357,26 @@ _ALL = (
         sources=("caller's marks", "agent's marks", "recording"),
         measured_by="measures:flow",
         none_because="nothing was recorded, or the call was not answered",
+        bounded_by="the edges of every overlap, and of sounds that nearly overlap",
         budget_note="per scenario",
         tolerance=100.0,
         tolerance_note="it hangs on when single calls end",
         truth="the place of the caller's phrase, and that of the last sample that it played",
+    ),
+    Metric(
+        name="double_talk_share",
+        unit="%",
+        meaning="`talk_over_ms`, of the time in which either spoke",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+            "recording",
+        ),
+        measured_by="measures:flow",
+        none_because="nothing was recorded, or nobody spoke",
+        bounded_by="that of `talk_over_ms`",
+        tolerance=2.0,
+        without_error=_BY_HAND,
     ),
     Metric(
         name="append_interval_ms",
@@ -277,6 +384,7 @@ _ALL = (
         sources=("agent's marks", "server's marks"),
         measured_by="measures:transport",
         none_because="nothing was appended, or nobody traced it",
+        bounded_by=_EXACT,
         budget=100,
         without_error="exact by construction: it is made of marks of one process, the agent's",
     ),
@@ -287,6 +395,7 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:transport",
         none_because="the agent tells of no RTP statistics",
+        bounded_by=_EXACT,
         tolerance=5.0,
         without_error=_OF_RTP,
     ),
@@ -296,7 +405,99 @@ _ALL = (
         sources=("agent's marks",),
         measured_by="measures:transport",
         none_because="the agent tells of no RTP statistics",
+        bounded_by=_EXACT,
         without_error=_OF_RTP,
+    ),
+    Metric(
+        name="ear_late_ms",
+        meaning="how late a packet came to the caller's ear at worst that its buffer took: "
+        "nothing is heard of that",
+        sources=("caller's marks",),
+        measured_by="measures:transport",
+        none_because="the caller tells of no packets",
+        bounded_by=_EXACT,
+        without_error="the difference of two stamps of one kernel",
+    ),
+    Metric(
+        name="mos_heard",
+        unit="MOS",
+        meaning="what listeners would say of what the caller hears, by its packets: an estimate "
+        "(ITU-T G.107, G.107.1), 1 to 4.5",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+        ),
+        measured_by="line_quality:opinions",
+        none_because="no RTP statistics, or no codec, are known of that direction",
+        bounded_by=_PACKETS,
+        more_is_better=True,
+        tolerance=0.1,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="mos_sent",
+        unit="MOS",
+        meaning="the same of what the agent hears of the caller",
+        sources=(
+            "caller's marks",
+            "agent's marks",
+        ),
+        measured_by="line_quality:opinions",
+        none_because="no RTP statistics, or no codec, are known of that direction",
+        bounded_by=_PACKETS,
+        more_is_better=True,
+        tolerance=0.1,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="agent_level_dbfs",
+        unit="dBFS",
+        meaning="active speech level of the agent at the ear (ITU-T P.56)",
+        sources=("recording",),
+        measured_by="line_quality:agents_voice",
+        none_because="nothing was recorded",
+        bounded_by="noise under the voice, and its pauses: 1 dB",
+        tolerance=1.0,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="agent_clipping_share",
+        unit="%",
+        meaning="how much of the agent's voice was cut off by clipping: samples as loud as the "
+        "loudest, three and more in a row",
+        sources=("recording",),
+        measured_by="line_quality:agents_voice",
+        none_because="nothing was recorded",
+        bounded_by="peaks of a voice that are as loud: 0.1 %, and 15 % of the share",
+        tolerance=0.5,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="echo_return_loss_db",
+        unit="dB",
+        meaning="how much quieter the caller's own voice comes back to the ear (ITU-T G.122)",
+        sources=(
+            "caller's marks",
+            "recording",
+        ),
+        measured_by="line_quality:echo",
+        none_because="nothing was recorded, or the caller said nothing",
+        bounded_by="noise, and what else is heard under the echo: 1 dB",
+        more_is_better=True,
+        tolerance=1.0,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="echo_delay_ms",
+        meaning="how much later it comes back",
+        sources=(
+            "caller's marks",
+            "recording",
+        ),
+        measured_by="line_quality:echo",
+        none_because="nothing was recorded, or the caller said nothing",
+        bounded_by="the place of the echo's correlation: 1 ms",
+        without_error=_BY_HAND,
     ),
     Metric(
         name="harness_lag_ms",
@@ -305,6 +506,7 @@ _ALL = (
         sources=("caller's marks",),
         measured_by="measures:disturbed",
         none_because="the caller tells of no lag of its own",
+        bounded_by=_EXACT,
         of_the_agent=False,
         without_error="an error itself: the harness's own lateness, in that call",
     ),

@@ -21,7 +21,6 @@ class Checkpoint:
 
 # In the order of the path. What comes after a point that is not known begins at the one before.
 LATENCY_PATH = {
-    "left": Checkpoint("RTP sent", "mouth to RTP", "telephone"),
     "heard": Checkpoint("RTP received", "RTP to agent", "telephone"),
     "appended": Checkpoint("append", "agent to append", "agent"),
     "received": Checkpoint("the server's receipt", "append to server", "network"),
@@ -38,7 +37,7 @@ LATENCY_PATH = {
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """One part of a turn's way. Its length may be a little negative: see docs/metrics.md."""
+    """One part of a turn's way."""
 
     name: str
     start_ns: int
@@ -56,7 +55,7 @@ def hops_of(start_ns: int, instants: Mapping[str, int], end_ns: int) -> list[Hop
     """The parts of a way, in order; where an instant is unknown two parts are one.
 
     Args:
-        start_ns: the last voiced sample at the mouth.
+        start_ns: the packet with the last voiced sample left.
         instants: when the points of `LATENCY_PATH` were passed, as far as that is known.
         end_ns: the first voiced sample of the answer at the ear.
     """

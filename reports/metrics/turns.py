@@ -1,8 +1,8 @@
 """The turns of a call, and where each one's time went.
 
-A turn begins when the caller's last voiced sample is at the mouth and ends when the first voiced
-sample of the answer is at the ear. Between them every mark of the answer's way is an instant, and
-the hops between the instants add up to the whole by construction.
+A turn begins when the packet with the caller's last voiced sample leaves and ends when the first
+voiced sample of the answer is at the ear. Between them every mark of the answer's way is an
+instant, and the hops between the instants add up to the whole by construction.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from callerside.reports.metrics.measurement import ErrorBound
 from callerside.reports.metrics.server_audio import ServerStream, counted
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
-_FRAMES_A_SECOND = 50
+_FRAME_NS = 20 * NS_PER_MS
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
 _RUNS_ON_NS = 60 * NS_PER_MS
 
@@ -46,6 +46,8 @@ class Turn:
     start_ns: int
     end_ns: int
     """The last voiced sample at the mouth."""
+    left_ns: int
+    """When the packet with it left: the turn's time begins."""
     answer_ns: int | None = None
     """The first voiced sample of the answer at the ear."""
     response: str | None = None
@@ -68,7 +70,7 @@ class Turn:
     @property
     def turn_ms(self) -> float | None:
         """Voice to voice."""
-        return None if self.answer_ns is None else (self.answer_ns - self.end_ns) / NS_PER_MS
+        return None if self.answer_ns is None else (self.answer_ns - self.left_ns) / NS_PER_MS
 
     @property
     def own_ms(self) -> float | None:
@@ -86,7 +88,7 @@ class Turn:
         """The parts of `turn_ms`, in order; where an instant is unknown two parts are one."""
         if self.answer_ns is None:
             return []
-        return hops_of(self.end_ns, self.instants, self.answer_ns)
+        return hops_of(self.left_ns, self.instants, self.answer_ns)
 
 
 def turns_of(
@@ -113,7 +115,8 @@ def _turn(
 ) -> Turn:
     located = stream.locate(said)
     where, detail = located.instants, located.detail
-    instants = _left(evidence, said) | where | _answer_instants(evidence, said.end_ns, until_ns)
+    left_ns = _left_ns(evidence, said, where.get("heard"))
+    instants = where | _answer_instants(evidence, said.end_ns, until_ns)
     delta = _first_delta(evidence, said.end_ns, until_ns)
     response = None if delta is None else str(delta.fields.get("response"))
     item = None if delta is None else str(delta.fields.get("item"))
@@ -123,8 +126,6 @@ def _turn(
         answer_ns: int | None = known[0].start_ns
         bound = known[0].start_bound
         source = f"from what was sent (a correlation of {known[0].likeness:.2f})"
-        if known[0].start_ns < said.end_ns:
-            answer_ns, source = None, _TOO_EARLY
     elif delta is None and _marks_answers(evidence):
         answer_ns = None
         source = _TOO_EARLY if _answered_early(evidence, said) else "no response with sound came"
@@ -132,6 +133,8 @@ def _turn(
         onset, source = _answer_onset(evidence, audible, instants, said, until_ns)
         answer_ns = None if onset is None else onset.start_ns
         bound = EXACT if onset is None else onset.start_bound
+    if answer_ns is not None and answer_ns < left_ns:
+        answer_ns, source = None, _TOO_EARLY
     of_it = [one for one in answers if one.response == response]
     lead_ms = of_it[0].lead_ms if of_it else lead_ms_of(evidence, "response", response)
     if evidence.server_sent is not None and "playout_started" in instants:
@@ -141,6 +144,7 @@ def _turn(
         text=said.text,
         start_ns=said.start_ns,
         end_ns=said.end_ns,
+        left_ns=left_ns,
         answer_ns=answer_ns,
         response=response,
         item=item,
@@ -168,16 +172,18 @@ def _answered_early(evidence: CallEvidence, said: Utterance) -> bool:
     )
 
 
-def _left(evidence: CallEvidence, said: Utterance) -> dict[str, int]:
-    """When the packet with the last voiced sample left: with the beginning of its frame.
+def _left_ns(evidence: CallEvidence, said: Utterance, heard_ns: int | None) -> int:
+    """When the packet with the last voiced sample left; not known, when that was spoken.
 
-    The recording is the caller's own, a frame for every tick; another's does not show it.
+    Where a frame ends with that sample it is hard to say which of two it was in. It did not come
+    before it left, though.
     """
-    if not evidence.first("caller", "recording_started"):
-        return {}
-    frame = evidence.rate_hz // _FRAMES_A_SECOND
-    last_sample = evidence.sample_at(said.end_ns) - 1
-    return {"left": evidence.at_ns(last_sample // frame * frame)}
+    left_ns = evidence.left_ns(evidence.sample_at(said.end_ns) - 1)
+    if left_ns is None:
+        return said.end_ns
+    if heard_ns is not None and left_ns - _FRAME_NS <= heard_ns < left_ns:
+        return left_ns - _FRAME_NS
+    return left_ns
 
 
 def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:

@@ -20,6 +20,8 @@ class Deadline:
 
     allowed: Span
     taken: Span
+    whisker: Span | None = None
+    """From the least to the most that was taken, as far as its error bound goes."""
 
     @property
     def end(self) -> float:
@@ -42,7 +44,9 @@ def deadlines_of(call: CallResult, axis: Axis) -> list[Deadline]:
         row = next((r for r, end in enumerate(ends) if end <= one.allowed.left), len(ends))
         end = one.end if one.label_inside else one.end + _LABEL
         ends[row : row + 1] = [end]
-        spread.append(Deadline(replace(one.allowed, row=row), replace(one.taken, row=row)))
+        whisker = one.whisker and replace(one.whisker, row=row)
+        placed = replace(one.allowed, row=row), replace(one.taken, row=row)
+        spread.append(Deadline(*placed, whisker))
     return spread
 
 
@@ -57,13 +61,23 @@ def _found(call: CallResult, axis: Axis) -> Iterator[Deadline]:
         yield Deadline(
             axis.span(start_ns, _later(start_ns, one.high), label, one.verdict),
             axis.span(start_ns, _later(start_ns, one.value), label, one.verdict),
+            _whisker(one, start_ns, axis),
         )
+
+
+def _whisker(one: Judged, start_ns: int, axis: Axis) -> Span | None:
+    """How far its end may be off; on the axis nothing comes before the call."""
+    if one.bound is None or not one.bound.size:
+        return None
+    least, most = (_later(start_ns, one.value + off) for off in (-one.bound.size, one.bound.size))
+    label = f"± {one.bound.size:.1f} ms: {one.bound.source}"
+    return axis.span(max(axis.start_ns, least), most, label, one.held or "")
 
 
 def _start_ns(evidence: CallEvidence, one: Judged, turn: Turn | None) -> int | None:
     """From where a metric counts; None: it has no place on the axis."""
     if turn is not None:
-        return {"turn_ms": turn.end_ns, "barge_in_stop_ms": turn.start_ns}.get(one.name)
+        return {"turn_ms": turn.left_ns, "barge_in_stop_ms": turn.start_ns}.get(one.name)
     return _first(evidence, METRICS[one.name].counts_from)
 
 

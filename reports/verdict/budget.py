@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from callerside.reports.metrics import measurement as stats
 from callerside.reports.metrics.measurement import ErrorBound, Held, Measurement, held
@@ -78,6 +78,8 @@ class Judged:
     own_ms: float | None = None
     variant: str | None = None
     """Which kind of the metric this is, as `cached`."""
+    span_ns: tuple[int, int] | None = None
+    """From when to when it was measured, where it is one stretch of time."""
     reason: Reason | None = None
     """Why it is not measured."""
     detail: str = ""
@@ -212,6 +214,7 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         bound=bound,
         own_ms=one.own_ms,
         variant=one.variant,
+        span_ns=one.span_ns,
         detail=one.detail or (one.variant or ""),
     )
     return _decided(judged)
@@ -253,6 +256,8 @@ def _decided(one: Judged) -> Judged:
             return replace(one, verdict="failed")
         case "undecided":
             return replace(one, verdict="not measured", reason="undecided")
+        case unknown:
+            assert_never(unknown)
 
 
 def _bound_of_percentile(found: list[Judged], value: float, percent: float) -> ErrorBound | None:

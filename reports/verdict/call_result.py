@@ -33,7 +33,7 @@ from callerside.reports.verdict.budget import (
     parse_limits,
 )
 from callerside.reports.verdict.calibration import Calibration
-from callerside.reports.verdict.machine import disturbance, without_the_machines
+from callerside.reports.verdict.machine import Disturbance, disturbance, without_the_machines
 
 CallVerdict = Literal["passed", "failed", "not measured", "flaky", "error"]
 
@@ -81,7 +81,7 @@ class CallResult:
     def behaviour(self) -> Part:
         """Whether what was said, heard and sent was as scripted."""
         info = self.evidence.info
-        return Part(info.verdict, info.detail if info.verdict != "passed" else "")
+        return Part(info.verdict, info.detail)
 
     @property
     def timing(self) -> Part:
@@ -146,7 +146,7 @@ class CallResult:
         before = [one.behaviour.detail for one in self.earlier if one.behaviour.verdict == "failed"]
         if before:
             return Part("flaky", f"right when it was placed once more; before: {before[-1]}")
-        return timing
+        return behaviour if timing.verdict == "passed" else timing
 
 
 def judge_call(evidence: CallEvidence, calibration: Calibration | None = None) -> CallResult:
@@ -219,7 +219,7 @@ def judge_together(calls: Sequence[CallResult]) -> list[CallResult]:
             single = [one for one in last.judged if one.statistic is None]
             worst = max(
                 (disturbance(calls[position].evidence.marks) for position in positions),
-                key=lambda one: one.explains_ms,
+                key=Disturbance.explains_ms,
             )
             found = without_the_machines(found, worst)
             together[positions[-1]] = replace(last, judged=[*single, *found])

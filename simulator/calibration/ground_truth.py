@@ -50,8 +50,9 @@ class Turn:
     answer_end: int
     delay_ms: float
     """Of the responder, on its own media clock."""
-    own_ms: float
-    """From the frame with the last voiced sample to the answer's first sample, as stamped."""
+    came_ns: int
+    """When the packet with the last voiced sample came in, by the kernel's word: on one machine
+    that is when it left."""
     said_ns: int
     """When the responder said the answer's first sample."""
 
@@ -150,11 +151,12 @@ class _Judge:
 
     def _note_turn(self, turn: Turn) -> None:
         matched_ms = self._matched_ms(turn)
-        said_ms = (turn.said_ns - self._evidence.at_ns(turn.phrase_end)) / NS_PER_MS
-        self._note("turn_ms", turn.number, matched_ms)
-        self._note("agent_overhead_ms", turn.number, matched_ms - turn.own_ms)
-        self._note("uplink_ms", turn.number, said_ms - turn.own_ms)
-        self._note("downlink_ms", turn.number, matched_ms - said_ms)
+        answer_ns = self._evidence.at_ns(turn.answer_start)
+        downlink_ms = (answer_ns - turn.said_ns) / NS_PER_MS
+        self._note("turn_ms", turn.number, (answer_ns - turn.came_ns) / NS_PER_MS)
+        self._note("uplink_ms", turn.number, 0.0)  # it is appended as it comes
+        self._note("agent_overhead_ms", turn.number, downlink_ms)
+        self._note("downlink_ms", turn.number, downlink_ms)
         self._there_and_back_ms.append(matched_ms - turn.delay_ms)
 
     def _matched_ms(self, turn: Turn) -> float:
@@ -229,7 +231,7 @@ def _turns(evidence: CallEvidence, heard: Heard, phrase: Samples, reply: Samples
             answer_start=answer,
             answer_end=answer + said.end - said.start,
             delay_ms=round((said.start - end_there) * 1000 / heard.rate_hz, 3),
-            own_ms=(said_ns - heard.heard_ns[frame]) / NS_PER_MS,
+            came_ns=heard.heard_ns[frame],
             said_ns=said_ns,
         )
 

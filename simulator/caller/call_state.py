@@ -39,7 +39,7 @@ class ObservedCall:
         self, caller: Caller, listener: Listener, speech: SpeechOutput, *, greets: bool
     ) -> None:
         self.caller = caller
-        self._greets = greets
+        self.greets = greets
         self.listener = listener
         self.speech = speech
         self.turns = 0
@@ -73,7 +73,7 @@ class ObservedCall:
     def greeting(self) -> AgentUtterance | None:
         """The first that the agent said in this call, if it is set to greet."""
         utterances = self.listener.utterances
-        return utterances[0] if utterances and is_greeting(0, greets=self._greets) else None
+        return utterances[0] if utterances and is_greeting(0, greets=self.greets) else None
 
     def reply(self) -> AgentUtterance | None:
         """The first talk since the caller's last turn that no step has waited out yet."""
@@ -115,6 +115,15 @@ class ObservedCall:
         quiet_ns = self.listener.utterances[-1].quiet_ns if self.listener.utterances else None
         return max(self.media_ns, quiet_ns or 0, self._turn_end_ns or 0)
 
+    @property
+    def turn_end_ns(self) -> int | None:
+        """When the caller's last turn was over; None before the first, and in one."""
+        return None if self._in_turn else self._turn_end_ns
+
+    def since_answer(self, at_ns: int) -> str:
+        """An instant as people count: from the answer, `3.20 s`."""
+        return self._s(at_ns)
+
     def heard_so_far(self) -> str:
         """What was heard, in words; times count from the answer."""
         if self.answered_ns is None:
@@ -133,7 +142,7 @@ class ObservedCall:
 
     def _is_reply(self, number: int, utterance: AgentUtterance) -> bool:
         first_ns = self._first_turn_end_ns
-        return is_reply(number, utterance.start_ns, greets=self._greets, first_turn_end_ns=first_ns)
+        return is_reply(number, utterance.start_ns, greets=self.greets, first_turn_end_ns=first_ns)
 
     def _event_ns(self, moment: Moment) -> int | None:
         match moment.event:

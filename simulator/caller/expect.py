@@ -1,5 +1,6 @@
 """Judges what the caller expects to hear: not yet, heard, or failed with a sentence for why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -47,6 +48,11 @@ def expectation(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int
         now_ns: the time now.
     """
     return _Judgement(step, observed, since_ns, now_ns).judge()
+
+
+def _listed(what: str, observed: ObservedCall, found: Sequence[tuple[int, str]]) -> str:
+    told = ", ".join(f"{one} at {observed.since_answer(at_ns)}" for at_ns, one in found)
+    return f"{what}: {told}" if told else ""
 
 
 class _Judgement:
@@ -139,7 +145,58 @@ class _Judgement:
         )
 
     def _missing(self) -> Waiting:
-        return Waiting(failure=f"{self._expected()}, but {self._observed.heard_so_far()}")
+        near = self._near()
+        told = self._observed.heard_so_far()
+        return Waiting(failure=f"{self._expected()}, but {f'{near}; ' if near else ''}{told}")
+
+    def _near(self) -> str:
+        """What of the kind that was expected did happen, and when; empty where nothing did."""
+        observed = self._observed
+        match self._step.expect:
+            case Dtmf():
+                return _listed("keys heard", observed, observed.digits) or "no key was heard"
+            case Transfer():
+                return _listed("transfers", observed, observed.transfers) or "there was no transfer"
+            case Silence():
+                return self._longest_silence()
+            case "reply" | "reply start":
+                return self._other_speech()
+            case "greeting" | "greeting start":
+                return "" if observed.greets else "this agent is set not to greet"
+            case "hang_up":
+                return "the call was still up"
+            case Refused() if observed.answered_ns is not None:
+                return "it was answered"
+            case _:
+                return ""
+
+    def _other_speech(self) -> str:
+        """Why the last that was said is no reply."""
+        turn_end_ns, said = self._observed.turn_end_ns, self._observed.listener.utterances
+        if not said or turn_end_ns is None:
+            return ""
+        before_ms = ns_to_ms(turn_end_ns - said[-1].start_ns)
+        if before_ms > 0:
+            return (
+                f"what was said last began {format_duration(before_ms)} before the caller's turn "
+                f"was over (at {self._observed.since_answer(turn_end_ns)})"
+            )
+        return "what was said last has been waited out by a step" if said[-1].heard_out else ""
+
+    def _longest_silence(self) -> str:
+        """Between what was heard, from the step on."""
+        said = self._observed.listener.utterances
+        ends_ns = [self._since_ns, *(one.quiet_ns or self._now_ns for one in said)]
+        starts_ns = [*(one.start_ns for one in said), self._now_ns]
+        gaps = [
+            (min(start_ns, self._now_ns) - max(end_ns, self._since_ns), max(end_ns, self._since_ns))
+            for end_ns, start_ns in zip(ends_ns, starts_ns, strict=True)
+        ]
+        longest_ns, from_ns = max(gaps)
+        if longest_ns <= 0:
+            return "there was none"
+        length = format_duration(ns_to_ms(longest_ns))
+        return f"the longest was {length}, from {self._observed.since_answer(from_ns)} on"
 
     def _expected(self) -> str:
         return f"expected {self._step.target} within {format_duration(self._within_ms)}"

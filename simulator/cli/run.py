@@ -65,6 +65,12 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--repeat", type=positive, metavar="N", help="place each call N times")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default: 0)")
     parser.add_argument(
+        "--sample",
+        type=_share,
+        metavar="SHARE",
+        help="of the chosen scenarios only a share, drawn by the seed: 0.1 (at least one)",
+    )
+    parser.add_argument(
         "--jobs",
         type=positive,
         default=calls_at_once(),
@@ -124,6 +130,17 @@ def _at_least_none(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    """A part of a whole, for `type=` of an argument."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a share above 0, at most 1, as 0.1")
+    return share
+
+
 def sip_uri(text: str) -> str:
     """An address that a telephone can dial, for `type=` of an argument."""
     if not _SIP_URI.fullmatch(text):
@@ -144,6 +161,7 @@ def _run(given: argparse.Namespace) -> int:
     options = RunOptions(
         paths=given.paths,
         expression=given.expression,
+        sample=given.sample,
         lane=given.lane,
         seed=given.seed,
         repeat=given.repeat,

@@ -19,6 +19,7 @@ from callerside.simulator.caller.speaker import Utterance
 PAUSE_MS = 60
 _AROUND_MS = 200  # of the frame's own time: a frame, and what a thread may be late
 _PIECE_MS = 800
+_FRAMES_A_S = 50  # of which each has been said when it leaves
 _ALIKE = 0.3  # noise as loud as the voice leaves 0.7
 
 Samples = NDArray[np.int16]
@@ -39,7 +40,9 @@ def place(
     for said in utterances:
         if said.started_ns is None:
             continue
-        near = round((said.started_ns - started_at_ns) * rate_hz / NS_PER_S)
+        near = (
+            round((said.started_ns - started_at_ns) * rate_hz / NS_PER_S) - rate_hz // _FRAMES_A_S
+        )
         voiced = list(_voiced(said.samples, mouth, near, rate_hz))
         if voiced:
             placed.append(Said(turn=said.turn, text=said.text, voiced=voiced))

@@ -26,6 +26,8 @@ from callerside.simulator.scenario.expectations import (
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect
 
+_MOST_TOLD = 10
+"""Of the marks that may have been meant."""
 _BEGINS = ("speech_heard", "utterance_started")
 _ENDS = ("silence_heard", "utterance_ended")
 
@@ -138,7 +140,7 @@ def _unmet(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable
         if not occurrences(step.expect, window):
             yield (
                 f"step {number + 1}: expected {step.target} within {format_duration(limit_ms)}, "
-                f"but {_instead(step.expect, window)}"
+                f"but {_nearest(step.expect, marks, since_ns, until_ns)}"
             )
 
 
@@ -284,7 +286,31 @@ def last_turn_ns(before_ns: int, marks: Iterable[Mark]) -> int:
     return max(turns, default=0)
 
 
-def _instead(expected: LookedUp, window: Iterable[Mark]) -> str:
-    """What there was of that kind."""
-    found = [one for mark in window if (one := expected.likeness(mark)) is not None]
-    return f"{expected.others}: {', '.join(found) or 'none'}"
+def _nearest(expected: LookedUp, marks: Sequence[Mark], since_ns: int, until_ns: int) -> str:
+    """The nearest thing that did happen, and when.
+
+    What was expected, but at another time; else what there was of that kind in its time, and else
+    in the whole call.
+    """
+    found = [mark.at_ns for mark in marks if expected.is_told_by(mark)]
+    if found:
+        at_ns = min(found, key=lambda ns: max(since_ns - ns, ns - until_ns))
+        away = format_duration(ns_to_ms(since_ns - at_ns if at_ns < since_ns else at_ns - until_ns))
+        when = f"at {_since_answer(at_ns, marks)}"
+        if at_ns > until_ns:
+            return f"it came {away} too late, {when}"
+        return f"it came {away} before the caller's last turn began, {when}"
+    like = [(mark.at_ns, one) for mark in marks if (one := expected.likeness(mark)) is not None]
+    within = [(at_ns, one) for at_ns, one in like if since_ns <= at_ns <= until_ns]
+    shown = within or like
+    told = [f"{one} at {_since_answer(at_ns, marks)}" for at_ns, one in shown[:_MOST_TOLD]]
+    if len(shown) > _MOST_TOLD:
+        told.append(f"and {len(shown) - _MOST_TOLD} more")
+    elsewhere = ", not in its time" if like and not within else ""
+    return f"{expected.others}{elsewhere}: {', '.join(told) or 'none'}"
+
+
+def _since_answer(at_ns: int, marks: Iterable[Mark]) -> str:
+    """An instant as people count: from the answer, `3.20 s`."""
+    answered_ns = next((m.at_ns for m in marks if m.name == "call_answered"), at_ns)
+    return f"{ns_to_ms(at_ns - answered_ns) / 1000:.2f} s"

@@ -21,6 +21,7 @@ from callerside.simulator.scenario.network import Direction
 from callerside.simulator.scenario.steps import (
     Expect,
     Hold,
+    Pause,
     Phrase,
     Resume,
     Say,
@@ -32,6 +33,9 @@ from callerside.yaml.errors import nearest
 
 Where = tuple[str | int, ...]
 
+_WITHIN_A_SENTENCE_MS = 3_000
+"""Who is silent for longer means to be: nobody takes it for a pause in what is said."""
+
 
 def without_effect(scenario: Scenario) -> Iterator[str]:
     """One line for everything that does nothing, each with file, line and column."""
@@ -41,6 +45,7 @@ def without_effect(scenario: Scenario) -> Iterator[str]:
     yield from _nothing_to_forbid(scenario)
     yield from _network_of_nothing(scenario)
     yield from _of_the_run(scenario)
+    yield from _pauses_that_end_a_turn(scenario)
 
 
 def placed(scenario: Scenario) -> Iterator[tuple[Where, Step]]:
@@ -65,6 +70,32 @@ def _limits_of_no_wait(scenario: Scenario) -> Iterator[str]:
         if step.within is not None and step.when is None and not isinstance(step, Expect):
             place = scenario.at(*where, "within")
             yield f"{place}: within limits a wait: it belongs to expect, or beside when"
+
+
+def _pauses_that_end_a_turn(scenario: Scenario) -> Iterator[str]:
+    """A pause between two sentences of the caller's: what is said before it is a turn of its own.
+
+    What follows then interrupts the answer. The turn detection in force is the server's, or the
+    agent's own; how long a `semantic_vad` waits, nobody knows.
+    """
+    turns = CallSettings.model_validate(scenario.agent).turns
+    ends = turns.local_vad if turns.policy == "local" else turns.vad
+    if ends is turns.vad and turns.vad.type != "server_vad":
+        return
+    for track, steps in (("steps", scenario.steps), ("meanwhile", scenario.meanwhile)):
+        three = zip(steps, steps[1:], steps[2:], strict=False)
+        for number, (before, pause, after) in enumerate(three):
+            both = isinstance(before, Say) and isinstance(after, Say) and after.when is None
+            if not both or not isinstance(pause, Pause):
+                continue
+            if ends.silence_duration_ms < pause.pause <= _WITHIN_A_SENTENCE_MS:
+                place = scenario.at(track, number + 1, "pause")
+                silence = format_duration(ends.silence_duration_ms)
+                yield (
+                    f"{place}: a pause of {format_duration(pause.pause)} ends the caller's turn "
+                    f"(after {silence} of silence): what is said next is another one; put an "
+                    "expect between them, or make the pause shorter"
+                )
 
 
 def _longer_than_the_call(scenario: Scenario) -> Iterator[str]:

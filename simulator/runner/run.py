@@ -34,7 +34,7 @@ from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
 from callerside.simulator.runner.progress import Progress, make_progress
 from callerside.simulator.runner.scheduler import play_all, with_attempts
-from callerside.simulator.runner.selection import SelectionError, select
+from callerside.simulator.runner.selection import SelectionError, draw, select
 from callerside.simulator.runner.speech import SpeechError, prepare_all
 from callerside.simulator.scenario import loader
 from callerside.simulator.scenario.model import Scenario
@@ -53,6 +53,8 @@ class RunOptions:
 
     paths: Sequence[Path] = (Path("scenarios"),)
     expression: str | None = None
+    sample: float | None = None
+    """The share of what is chosen that is drawn by `seed` and played; None: all."""
     lane: Lane = "sip"
     seed: int = 0
     repeat: int | None = None
@@ -94,9 +96,16 @@ class Run:
 
 
 def choose(
-    paths: Sequence[Path], expression: str | None = None, lane: Lane | None = None
+    paths: Sequence[Path],
+    expression: str | None = None,
+    lane: Lane | None = None,
+    *,
+    sample: float | None = None,
+    seed: int = 0,
 ) -> list[Scenario]:
     """The scenarios that are asked for and that `lane` can play, forerunners included.
+
+    Of what fits a `sample` is drawn, a share, by `seed`.
 
     Raises:
         RunError: a file cannot be read, or nothing is left.
@@ -104,6 +113,8 @@ def choose(
     try:
         loaded = loader.load(paths)
         chosen = select(loaded, expression) if expression else loaded
+        chosen = [one for one in chosen if lane in (None, *one.lanes)]
+        chosen = chosen if sample is None else draw(chosen, sample, seed)
         everything = loader.with_forerunners_beside(loaded)
     except (loader.ScenarioError, SelectionError) as error:
         raise RunError(str(error)) from None
@@ -128,7 +139,13 @@ async def run(options: RunOptions, console: Console) -> Run:
         RunError: it could not even begin.
     """
     try:
-        chosen = choose(options.paths, options.expression, options.lane)
+        chosen = choose(
+            options.paths,
+            options.expression,
+            options.lane,
+            sample=options.sample,
+            seed=options.seed,
+        )
         planned_calls = plan(chosen, repeat=options.repeat, seed=options.seed)
     except PlanError as error:
         raise RunError(str(error)) from None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.marks import Mark
-from callerside.reports.metrics.machine_stalls import stall_intervals
+from callerside.reports.verdict.machine import disturbance
 from callerside.simulator.runner.evaluate import Evaluated
 from callerside.simulator.runner.expectations_after import last_turn_ns, occurrences, step_ns
 from callerside.simulator.scenario.expectations import LookedUp, Silence
@@ -44,19 +44,13 @@ def is_worth_an_attempt(call: Evaluated) -> bool:
     marks = result.evidence.marks
     if result.behaviour.verdict == "failed":
         missing = what_is_missing(call.planned.scenario, marks, result.behaviour.detail)
-        return missing is not None and stood_still_ms(marks, missing) >= missing.length_ms
+        if missing is None:
+            return False
+        within_ns = missing.start_ns, missing.end_ns
+        return disturbance(marks).stood_ms(within_ns) >= missing.length_ms
     return any(one.verdict == "not measured" for one in result.judged) and (
         result.timing.verdict == "not measured"
     )
-
-
-def stood_still_ms(marks: Sequence[Mark], missing: Missing) -> float:
-    """For how long the machine stood still within a time, all in all."""
-    within = (
-        min(stall.end_ns, missing.end_ns) - max(stall.start_ns, missing.start_ns)
-        for stall in stall_intervals(marks)
-    )
-    return ns_to_ms(sum(length_ns for length_ns in within if length_ns > 0))
 
 
 def what_is_missing(scenario: Scenario, marks: Sequence[Mark], detail: str) -> Missing | None:

@@ -1,9 +1,14 @@
 """`-k EXPR`: choose scenarios by names and tags, as pytest does: `barge and not late`."""
 
 import ast
+import random
+import re
 from collections.abc import Callable, Sequence
 
 from callerside.simulator.scenario.model import Scenario
+
+_WORD = re.compile(r"[^\s()]+")
+_JOINTS = ("and", "or", "not")
 
 
 class SelectionError(ValueError):
@@ -13,14 +18,21 @@ class SelectionError(ValueError):
 def select(scenarios: Sequence[Scenario], expression: str) -> list[Scenario]:
     """Those that fit; a word fits a name or a tag that holds it, in either case.
 
-    A cell of a matrix is known by the name of its call, which a run prints (`noise-10`).
-    Words are joined by `and`, `or`, `not` and parentheses. A hyphen belongs to a word.
+    Words are joined by `and`, `or`, `not` and parentheses. A cell of a matrix has two names:
+    `noise[10]`, and that of its call, `noise-10`.
 
     Raises:
         SelectionError: the expression is none.
     """
     matches = compile_expression(expression)
-    return [scenario for scenario in scenarios if matches(scenario.call_name, *scenario.tags)]
+    return [one for one in scenarios if matches(one.name, one.call_name, *one.tags)]
+
+
+def draw(scenarios: Sequence[Scenario], share: float, seed: int) -> list[Scenario]:
+    """A share of the scenarios by chance, in their order; at least one, where there is one."""
+    count = min(len(scenarios), max(1, round(share * len(scenarios))))
+    drawn = random.Random(seed).sample(range(len(scenarios)), count)
+    return [scenarios[position] for position in sorted(drawn)]
 
 
 def compile_expression(expression: str) -> Callable[..., bool]:
@@ -29,31 +41,38 @@ def compile_expression(expression: str) -> Callable[..., bool]:
     Raises:
         SelectionError: the expression is none.
     """
-    # A hyphen inside a word would be read as a minus: it is spelled out for Python's own parser.
-    readable = expression.strip().replace("-", "__hyphen__")
+    # A word may be what Python knows as something else: `911_call`, `class`, `noise-10`, `a[1]`.
+    words: list[str] = []
+
+    def stand_in(match: re.Match[str]) -> str:
+        if match[0] in _JOINTS:
+            return match[0]
+        words.append(match[0])
+        return f"_{len(words) - 1}"
+
+    readable = _WORD.sub(stand_in, expression.strip())
     try:
         tree = ast.parse(readable, mode="eval").body
     except SyntaxError as error:
         raise SelectionError(
             f"-k {expression!r}: {error.msg}; expected words joined by and, or, not and parentheses"
         ) from None
-    return _compile(tree, expression)
+    return _compile(tree, words, expression)
 
 
-def _compile(node: ast.expr, expression: str) -> Callable[..., bool]:
+def _compile(node: ast.expr, words: Sequence[str], expression: str) -> Callable[..., bool]:
     match node:
         case ast.BoolOp(op=op, values=values):
-            parts = [_compile(value, expression) for value in values]
+            parts = [_compile(value, words, expression) for value in values]
             combine = all if isinstance(op, ast.And) else any
-            return lambda *words: combine(part(*words) for part in parts)
+            return lambda *names: combine(part(*names) for part in parts)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
-            part = _compile(operand, expression)
-            return lambda *words: not part(*words)
-        case ast.Name(id=word):
-            wanted = word.replace("__hyphen__", "-").lower()
-            return lambda *words: any(wanted in word.lower() for word in words)
+            part = _compile(operand, words, expression)
+            return lambda *names: not part(*names)
+        case ast.Name(id=placeholder):
+            wanted = words[int(placeholder.removeprefix("_"))].lower()
+            return lambda *names: any(wanted in name.lower() for name in names)
         case _:
             raise SelectionError(
-                f"-k {expression!r}: {ast.unparse(node)} is no word; "
-                "expected words joined by and, or, not and parentheses"
+                f"-k {expression!r}: expected words joined by and, or, not and parentheses"
             )

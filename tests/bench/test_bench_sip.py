@@ -4,15 +4,18 @@ The limits are the design's, for the whole agent: 1.5 % of a core and 20 MB a ca
 `--benchmark-enable` they are judged; otherwise a moment of it shows that this file works.
 """
 
+import asyncio
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from sip_rig import Phone
+from sip_rig import Phone, open_phone
 
+from callerside.agent.telephony.engine import EngineName
 from callerside.agent.telephony.interface import (
     AudioReceived,
     CallLeg,
@@ -21,9 +24,11 @@ from callerside.agent.telephony.interface import (
     HungUp,
     LegInput,
     MediaReady,
+    PlayoutCleared,
 )
 from callerside.agent.telephony.options import SipOptions
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.audio import to_samples, tone
 
 pytestmark = pytest.mark.e2e
 
@@ -119,6 +124,67 @@ def test_a_frame_crosses_the_path(
     )
     caller.do(call, "hang_up")
     caller.wait_for(call, HungUp)
+
+
+CLEARED_AT_FRAME = 60
+LIMIT_AFTER_CLEAR_MS = 25.0
+"""A packet that left just before, its 20 ms, and the filters of both ends."""
+
+
+def sing_and_be_cleared(leg: CallLeg, item: LegInput) -> None:
+    """Clears at some time between two packets that leave, another in each call."""
+    if isinstance(item, CallReceived):
+        leg.answer()
+        _heard[leg] = 0
+    elif isinstance(item, MediaReady):
+        leg.play(tone(440, 5_000, leg.sample_rate_hz))
+    elif isinstance(item, AudioReceived):
+        _heard[leg] += 1
+        if _heard[leg] == CLEARED_AT_FRAME:
+            after_s = len(_heard) * 7 % 20 / 1000
+            asyncio.get_running_loop().call_later(after_s, leg.clear)
+
+
+LOUD = 500
+"""Louder than what the filters of a tone's end leave."""
+_heard: dict[CallLeg, int] = {}
+"""Frames by call, in the agent's process."""
+
+
+@pytest.mark.parametrize("engine", ["pjsua2", "baresip"])
+def test_soon_after_a_clear_nothing_old_is_heard(
+    engine: EngineName, benchmark: BenchmarkFixture, in_full: bool
+) -> None:
+    """As at a barge-in: from the agent's `clear` to the last sample at the caller's ear."""
+    calls = 20 if in_full else 1
+
+    def talk() -> list[float]:
+        with (
+            open_phone("agent", SipOptions(), sing_and_be_cleared, engine=engine) as agent,
+            open_phone("caller", engine=engine) as caller,
+        ):
+            return [_heard_after_clear_ms(agent, caller) for _ in range(calls)]
+
+    late_ms = _once(benchmark, talk)
+    benchmark.extra_info.update(median_ms=statistics.median(late_ms), max_ms=max(late_ms))
+    if in_full:
+        assert max(late_ms) <= LIMIT_AFTER_CLEAR_MS
+
+
+def _heard_after_clear_ms(agent: Phone, caller: Phone) -> float:
+    theirs = agent.calls()
+    ours = caller.dial(f"sip:100@127.0.0.1:{agent.port}")
+    agent.wait_for(theirs, PlayoutCleared)
+    told = agent.told(theirs)
+    cleared_ns = next(one.at_ns for one in told if isinstance(one.input, PlayoutCleared))
+    time.sleep(0.2)  # what has left is there
+    caller.do(ours, "hang_up")
+    caller.wait_for(ours, HungUp)
+    recorded = caller.recorded(ours)
+    assert recorded.started_at_ns is not None
+    loud = np.flatnonzero(np.abs(to_samples(recorded.ear).astype(int)) > LOUD)
+    heard_ns = recorded.started_at_ns + int(loud[-1] + 1) * 1_000_000_000 // recorded.rate_hz
+    return (heard_ns - cleared_ns) / 1e6
 
 
 def test_a_minute_of_playout(benchmark: BenchmarkFixture) -> None:

@@ -44,7 +44,7 @@ def test_elsewhere_nothing_is_asked_that_is_not_there(monkeypatch: pytest.Monkey
 
 def test_a_process_that_is_gone_is_preferred_by_nobody() -> None:
     host.prefer(2**22 + 1, 0)
-    assert host.waited_ns(2**22 + 1) is None
+    assert host.scheduled_ns(2**22 + 1) is None
 
 
 def test_the_virtual_lane_needs_no_linux(tmp_path: Path) -> None:

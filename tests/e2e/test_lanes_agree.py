@@ -16,12 +16,15 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
+from typing import NamedTuple
 
 import pytest
 from rich.console import Console
 
 from callerside.clock import NS_PER_MS, ns_to_ms
 from callerside.marks import Mark
+from callerside.reports.metrics.registry import METRICS
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.runner.run import RunOptions, run
 from callerside.timelines import read_timeline
@@ -52,6 +55,9 @@ STALLED_MS = 100.0
 """A machine that stood still for so long says nothing about order either: a verdict is compared."""
 LEAST_COMPARED = 0.5
 """Of the calls of a whole run, in their order: with fewer, nothing was shown."""
+
+OVERHEAD_APART_MS = 6.0
+"""Medians of what agent and path add: over SIP processes are woken, and filters take 2 ms."""
 
 ONLY_SIP = {
     "call_progressed": "SIP answers 100 Trying by itself; in memory nobody rings",
@@ -84,8 +90,21 @@ _BAND = (
 OTHER_TIMES = {"noise-5": _BAND, "noise-10": _BAND, "noise-20": _BAND}
 """Calls that tell the same story at other times, and why."""
 
-Call = tuple[str, list[Mark]]
-"""The caller's verdict, and all marks."""
+
+class Call(NamedTuple):
+    """One call of one lane."""
+
+    verdict: str
+    """The caller's."""
+    marks: list[Mark]
+    metrics: list[tuple[str, float]]
+    """What the report measured."""
+
+
+PATHS = [
+    name for name, metric in METRICS.items() if metric.unit == "ms" and name != "heard_error_ms"
+]
+"""Of an error alone a negative value can be true."""
 
 STORIES: Mapping[str, tuple[str, frozenset[str]]] = {
     "telephone": (
@@ -171,11 +190,12 @@ STORIES: Mapping[str, tuple[str, frozenset[str]]] = {
 def kept(directory: Path) -> dict[str, Call]:
     """The calls of a run that was done, by name: of several attempts, the one that counted."""
     results = json.loads((directory / "results.json").read_text(encoding="utf-8"))
-    timelines = {
-        Path(call["artifacts"]["timeline"]).parent.name: directory / call["artifacts"]["timeline"]
-        for call in results["scenarios"]
-    }
-    return {planned: _call(path) for planned, path in timelines.items()}
+    calls = {}
+    for told in results["scenarios"]:
+        timeline = directory / told["artifacts"]["timeline"]
+        metrics = [(one["name"], one["value"]) for one in told["metrics"] if "statistic" not in one]
+        calls[timeline.parent.name] = _call(timeline, metrics)
+    return calls
 
 
 def play(lane: Lane, out: Path, names: Sequence[str] = FEW) -> dict[str, Call]:
@@ -183,15 +203,13 @@ def play(lane: Lane, out: Path, names: Sequence[str] = FEW) -> dict[str, Call]:
     paths = [FOLDER / f"{name}.yaml" for name in names] or [FOLDER]
     done = asyncio.run(run(RunOptions(paths=paths, lane=lane, out=out), Console(quiet=True)))
     assert done.failure is None
-    return {
-        call.planned.name: _call(done.directory / "calls" / call.planned.name / "timeline.jsonl")
-        for call in done.calls
-    }
+    return kept(done.directory)
 
 
-def _call(timeline: Path) -> Call:
+def _call(timeline: Path, metrics: list[tuple[str, float]]) -> Call:
     marks = read_timeline(timeline)
-    return next(str(m.fields["verdict"]) for m in marks if m.name == "scenario_ended"), marks
+    verdict = next(str(m.fields["verdict"]) for m in marks if m.name == "scenario_ended")
+    return Call(verdict, marks, metrics)
 
 
 def _lag_ms(marks: list[Mark]) -> float:
@@ -218,13 +236,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def told(call: Call, story: str) -> list[Mark]:
     source, names = STORIES[story]
-    return [m for m in call[1] if m.source == source and m.name in names and m.name not in ONLY_SIP]
+    return [
+        m for m in call.marks if m.source == source and m.name in names and m.name not in ONLY_SIP
+    ]
 
 
 def test_the_verdicts_are_the_same(
     over_sip: dict[str, Call], in_memory: dict[str, Call], name: str
 ) -> None:
-    assert over_sip[name][0] == in_memory[name][0] == "passed"
+    assert over_sip[name].verdict == in_memory[name].verdict == "passed"
 
 
 def test_the_same_marks_come_in_the_same_order(
@@ -254,6 +274,36 @@ def test_the_same_time_passes_between_them(
     assert apart == []
 
 
+def test_no_path_takes_less_than_no_time(
+    over_sip: dict[str, Call], in_memory: dict[str, Call], name: str
+) -> None:
+    wrong = [
+        f"{metric} is {value} {where}"
+        for where, call in (("over SIP", over_sip[name]), ("in memory", in_memory[name]))
+        for metric, value in call.metrics
+        if metric in PATHS and value < 0
+    ]
+    assert not wrong
+
+
+def test_agent_and_path_add_about_the_same_in_both_lanes(
+    over_sip: dict[str, Call], in_memory: dict[str, Call]
+) -> None:
+    """The answer waits for the next packet in both; where in its 20 ms it comes is chance."""
+    both = [
+        [
+            value
+            for name, call in lane.items()
+            for metric, value in call.metrics
+            if metric == "agent_overhead_ms" and name not in APART
+        ]
+        for lane in (over_sip, in_memory)
+    ]
+    assert all(both)
+    sip, memory = map(median, both)
+    assert abs(sip - memory) <= OVERHEAD_APART_MS, (sip, memory)
+
+
 def test_a_whole_run_was_compared(over_sip: dict[str, Call], in_memory: dict[str, Call]) -> None:
     if SIP_RUN:
         excused = [name for name, call in over_sip.items() if _is_excused(name, call)]
@@ -263,7 +313,7 @@ def test_a_whole_run_was_compared(over_sip: dict[str, Call], in_memory: dict[str
 
 def _is_excused(name: str, sip: Call) -> bool:
     """Whether a call's story may differ: it is told otherwise by nature, or the machine stalled."""
-    return name in APART or _lag_ms(sip[1]) > STALLED_MS
+    return name in APART or _lag_ms(sip.marks) > STALLED_MS
 
 
 def _names(sip: Call, memory: Call, story: str) -> tuple[list[str], list[str]]:
@@ -281,7 +331,7 @@ def _intervals(sip: Call, memory: Call, story: str) -> Iterator[tuple[Mark, Mark
 def _stalled_ms(call: Call, one: Mark, two: Mark) -> float:
     """How long the machine stood still between two marks, by the thing that stood longest."""
     by_place: defaultdict[object, float] = defaultdict(float)
-    for mark in call[1]:
+    for mark in call.marks:
         if mark.name == "machine_stalled":
             late_ms = float(mark.fields["late_ms"])
             began_ns = mark.at_ns - late_ms * NS_PER_MS

@@ -23,7 +23,7 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.options import SipOptions
 from callerside.audio import level_dbfs, to_samples, tone
-from callerside.simulator.caller.ear import BUFFER_NS, Arrival, render
+from callerside.simulator.caller.ear import Arrival, play, render
 
 pytestmark = pytest.mark.e2e
 
@@ -231,13 +231,18 @@ def test_recorded_time_is_the_marks_time(agent: Phone, caller: Phone) -> None:
     recorded: Recorded = caller.recorded(ours)
     frames = [t.input for t in caller.told(ours) if isinstance(t.input, AudioReceived)]
     assert recorded.started_at_ns is not None
-    heard_ns = frames[0].at_ns + BUFFER_NS - recorded.started_at_ns
+    heard_ns = frames[0].at_ns - recorded.started_at_ns
     begin = 2 * round(heard_ns * recorded.rate_hz / 1e9)
     assert recorded.ear[begin : begin + len(frames[0].pcm)] == frames[0].pcm
     assert level_dbfs(to_samples(recorded.ear)) > -40
     arrivals = [Arrival(pcm=frame.pcm, at_ns=frame.at_ns) for frame in frames]
     samples = len(recorded.ear) // 2
-    played = render(arrivals, recorded.rate_hz, begin_ns=recorded.started_at_ns, samples=samples)
+    played = render(
+        play(arrivals, recorded.rate_hz),
+        recorded.rate_hz,
+        begin_ns=recorded.started_at_ns,
+        samples=samples,
+    )
     assert recorded.ear == played.tobytes()
     span_ms = (frames[-1].at_ns - frames[0].at_ns) / 1e6
     assert span_ms == pytest.approx((len(frames) - 1) * 20, abs=40)

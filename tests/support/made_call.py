@@ -26,8 +26,10 @@ RATE_HZ = 16_000
 SERVER_HZ = 24_000
 RECORDED_FROM_MS = 120.0
 ANSWERED_MS = 100.0
-_FIRST_APPEND_MS = 130.0
-_APPEND_AGE_MS = 25.0  # of an append's first sample
+RINGING_MS = 40.0
+_PACKET_MS = 20.0
+_FILTER_MS = 1.5
+"""By how much the caller's telephone has a sound later in its packets than at the mouth."""
 _NETWORK_MS = 0.5
 
 
@@ -132,6 +134,8 @@ class MadeCall:
         """Whether the caller's clean speech is told beside the recording."""
         self.only_the_callers_marks = False
         self.lane = "sip"
+        self.uplink_ms = 5.0
+        """From a packet's leaving to its append."""
         self._marks: list[tuple[float, Source, str, dict[str, Any]]] = []
         self._sent: list[Wave] = []
         self._sent_count = 0
@@ -166,6 +170,7 @@ class MadeCall:
     def set_up(self, beep: Wave | None) -> None:
         """Dialled, answered, connected, and beeped."""
         self.mark(0, "caller", "call_dialed", uri="sip:x@127.0.0.1")
+        self.mark(RINGING_MS, "caller", "call_progressed", status=180)
         self.mark(10, "agent", "call_received", called="x", caller="c", sip_call_id="1")
         self.mark(ANSWERED_MS, "caller", "call_answered", status=200)
         self.mark(50, "realtime", "session_opened", path="/", model="m", session="s", delay_ms=0.0)
@@ -246,15 +251,15 @@ class MadeCall:
                 "speech_stopped",
                 item=item,
                 audio_end_ms=0,
-                last_voiced_ms=end_ms - _FIRST_APPEND_MS + _APPEND_AGE_MS,
+                last_voiced_ms=end_ms + _FILTER_MS - RECORDED_FROM_MS,
             )
             self.mark(end_ms + 500, "realtime", "committed", item=item, by="vad")
         return end_ms
 
-    def uplink_ms(self, end_ms: float) -> float:
-        """How long the last sample before a moment at the mouth is on its way to its append."""
-        sample = round((end_ms - _FIRST_APPEND_MS + _APPEND_AGE_MS) * SERVER_HZ / 1000) - 1
-        return _FIRST_APPEND_MS + 20 * (sample // (SERVER_HZ // 50)) - end_ms
+    def left_ms(self, end_ms: float) -> float:
+        """When the packet with the last sample before a moment at the mouth has left."""
+        packet = (self.place(end_ms + _FILTER_MS) - 1) // round(_PACKET_MS * self.rate_hz / 1000)
+        return RECORDED_FROM_MS + _PACKET_MS * (packet + 1)
 
     def turn(
         self,
@@ -269,14 +274,14 @@ class MadeCall:
     ) -> tuple[float, float]:
         """A question and its answer; returns when the answer is heard, and when it is over."""
         end_ms = self.say(at_ms, question)
-        uplink_ms = self.uplink_ms(end_ms)
-        delta_ms = end_ms + uplink_ms + _NETWORK_MS + own_ms - lead_ms
+        left_ms = self.left_ms(end_ms)
+        delta_ms = left_ms + self.uplink_ms + _NETWORK_MS + own_ms - lead_ms
         ear_ms = delta_ms + 1 + down_ms + lead_ms
         over_ms, _ = self.respond(delta_ms, ear_ms, answer, heard=heard, lead_ms=lead_ms)
-        turn_ms = ear_ms - end_ms
+        turn_ms = ear_ms - left_ms
         for metric, value in (
             ("turn_ms", turn_ms),
-            ("uplink_ms", uplink_ms),
+            ("uplink_ms", self.uplink_ms),
             ("downlink_ms", down_ms),
             ("agent_overhead_ms", turn_ms - own_ms),
         ):
@@ -288,15 +293,15 @@ class MadeCall:
         self.mark(at_ms, "caller", "hang_up_sent", how="bye")
         self.mark(at_ms + 2, "caller", "call_ended", by="caller", status=200, reason="")
         heard = np.asarray(soxr.resample(self.mouth, self.rate_hz, SERVER_HZ))
-        shift = round((_FIRST_APPEND_MS - _APPEND_AGE_MS - RECORDED_FROM_MS) * SERVER_HZ / 1000)
-        heard = np.concatenate([np.zeros(max(0, -shift)), heard[max(0, shift) :]])
-        size, count = SERVER_HZ // 50, int((at_ms - _FIRST_APPEND_MS) // 20)
+        heard = np.concatenate([np.zeros(round(_FILTER_MS * SERVER_HZ / 1000)), heard])
+        first_ms = RECORDED_FROM_MS + _PACKET_MS + self.uplink_ms
+        size, count = SERVER_HZ // 50, int((at_ms - first_ms) // _PACKET_MS)
         heard = np.pad(heard, (0, max(0, count * size - heard.size)))
         self._heard_by_server = heard[: count * size]
         for number in range(count):
-            append_ms = _FIRST_APPEND_MS + 20 * number
+            append_ms = first_ms + _PACKET_MS * number
             counts = {"samples": size, "total_samples": size * (number + 1)}
-            heard_ns = START_NS + round((append_ms - 1) * 1e6)
+            heard_ns = START_NS + round((append_ms - self.uplink_ms / 2) * 1e6)
             self.mark(append_ms, "agent", "audio_appended", **counts, heard_ns=heard_ns)
             self.mark(append_ms + _NETWORK_MS, "realtime", "audio_received", **counts)
 

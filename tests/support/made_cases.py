@@ -6,6 +6,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache, partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from made_call import (
     ANSWERED_MS,
     END,
     RATE_HZ,
+    RINGING_MS,
     SERVER_HZ,
     MadeCall,
     Make,
@@ -27,6 +29,8 @@ from made_call import (
     ulaw,
     voice,
 )
+
+from callerside.reports.hearing.active_level import active_level_dbfs
 
 KINDS: dict[str, dict[str, Make]] = defaultdict(dict)
 
@@ -82,9 +86,11 @@ def usual(
     lead_ms: float = 0,
     faults: tuple[float, float, float] | None = (0, 0, 0),
     rate_hz: int = RATE_HZ,
+    uplink_ms: float = 5,
 ) -> MadeCall:
     """Beep, greeting, two questions and their answers; what was heard of the first may differ."""
     call = MadeCall(rate_hz=rate_hz)
+    call.uplink_ms = uplink_ms
     text = texts()
     call.set_up((tone(440, 400, rate_hz=rate_hz) if beep is None else beep) if has_beep else None)
     if has_beep:
@@ -110,6 +116,10 @@ def usual(
         for metric, value in zip(("gap_ms", "missing_ms", "repeated_ms"), faults, strict=True):
             call.expect(metric, value, 1)
             call.expect(metric, 0, 2)
+    for metric in ("onset_clipped_ms", "tail_clipped_ms"):
+        call.expect(metric, 0, 2)
+    call.expect("ringing_ms", RINGING_MS)
+    call.expect("false_stops", 0)
     call.expect("talk_over_ms", 0)
     call.expect("append_interval_ms", 20)
     if dress is not None:
@@ -250,6 +260,15 @@ def _(length_ms: int) -> MadeCall:
     return usual(beep=tone(440, length_ms), beep_length_ms=length_ms)
 
 
+@_cases(
+    "way up", "ms, and of the question's last frame", [*product((0.6, 5, 19, 45, 80), (1, 9, 18))]
+)
+def _(value: tuple[float, int]) -> MadeCall:
+    uplink_ms, longer_ms = value
+    question = np.concatenate([steady(2000, 6), steady(longer_ms, 7)])
+    return usual(q1=question, uplink_ms=uplink_ms)
+
+
 @_cases("clean", "two turns a second", [(300, 100), (150, 60)])
 def _(waits: tuple[int, int]) -> MadeCall:
     call, text = MadeCall(20), texts()
@@ -261,7 +280,7 @@ def _(waits: tuple[int, int]) -> MadeCall:
         delta_ms = end_ms + waits[1]
         answer = text["a1"][: MS * 200]
         call.respond(delta_ms, delta_ms + 20, answer, playout_ms=delta_ms + 5)
-        call.expect("turn_ms", waits[1] + 20, number)
+        call.expect("turn_ms", delta_ms + 20 - call.left_ms(end_ms), number)
         at_ms = delta_ms + 270
     call.hang_up(at_ms + 1500)
     return call
@@ -336,7 +355,13 @@ def _(length_ms: int) -> MadeCall:
     end_ms = call.say(1000 + text["greeting"].size / MS + 700, text["q1"])
     heard, delta_ms = at_rate(text["a1"])[length_ms * RATE_HZ // 1000 :], end_ms + 900
     call.respond(delta_ms, delta_ms + 30, text["a1"], heard=heard, playout_ms=delta_ms + 15)
-    for metric, value in (("missing_ms", length_ms), ("gap_ms", 0), ("repeated_ms", 0)):
+    for metric, value in (
+        ("missing_ms", length_ms),
+        ("gap_ms", 0),
+        ("repeated_ms", 0),
+        ("onset_clipped_ms", length_ms),
+        ("tail_clipped_ms", 0),
+    ):
         call.expect(metric, value, 1)
     call.hang_up(delta_ms + 6500)
     return call
@@ -387,7 +412,10 @@ def _(ppm: int) -> MadeCall:
 @_cases("tail never played", "ms", [60, 100, 255, 500, 1000, 1400])
 def _(length_ms: int) -> MadeCall:
     wave = at_rate(texts()["a1"])
-    return faulty(wave[: -length_ms * RATE_HZ // 1000], missing_ms=length_ms)
+    call = faulty(wave[: -length_ms * RATE_HZ // 1000], missing_ms=length_ms)
+    call.expect("onset_clipped_ms", 0, 1)
+    call.expect("tail_clipped_ms", length_ms, 1)
+    return call
 
 
 @_cases("big fault", "hole", [600, 1000, 1600, 2500])
@@ -494,7 +522,10 @@ def _(line: str) -> MadeCall:
 
 @_cases("echo of the caller", "dB", [-15, -20, -25, -30, -40])
 def _(db: int) -> MadeCall:
-    return usual(dress=on_the_line(_line(f"echo {db}")))
+    call = usual(dress=on_the_line(_line(f"echo {db}")))
+    call.expect("echo_return_loss_db", -db)
+    call.expect("echo_delay_ms", 100)
+    return call
 
 
 @_cases("noise that sets in", "ms after the beginning", [30, 90, 200, 650])
@@ -603,8 +634,68 @@ def _(stop_ms: int) -> MadeCall:
     call = barge_in(stop_ms)
     call.expect("barge_in_stop_ms", stop_ms, 2)
     call.expect("heard_error_ms", 0)
+    call.expect("false_stops", 0)
     if stop_ms <= 800:
         call.expect("talk_over_ms", stop_ms)
+    return call
+
+
+@_cases("false stop", "ms after the caller", [400, 1000, 3000])
+def _(after_ms: int) -> MadeCall:
+    """An answer is broken off so long after the question, into which nobody has spoken."""
+    call, text = MadeCall(), texts()
+    call.set_up(tone(440, 400))
+    call.respond(960, 1000, text["greeting"], greeting=True)
+    end_ms = call.say(1000 + text["greeting"].size / MS + 700, text["q1"])
+    heard = at_rate(text["a3"])[: after_ms * RATE_HZ // 1000]
+    _, item = call.respond(end_ms + 1500, end_ms + 1530, text["a3"], heard=heard)
+    stopped = {"item": item, "audio_end_ms": after_ms}
+    call.mark(end_ms + 1530 + after_ms, "agent", "truncate_sent", **stopped)
+    call.expect("false_stops", 1)
+    call.expect("tail_clipped_ms", None, 1)
+    call.hang_up(end_ms + 12_000)
+    return call
+
+
+@_cases("agent's voice", "dB", [0, -10, -20])
+def _(db: int) -> MadeCall:
+    call = usual(dress=on_the_line(_line(f"gain {db}")), beep_length_ms=None)
+    spoken = np.concatenate([at_rate(texts()[name]) for name in ("greeting", "a1", "a2")])
+    level_dbfs = active_level_dbfs(np.rint(spoken * 32768).astype(np.int16), RATE_HZ)
+    call.expect("agent_level_dbfs", (level_dbfs or 0) + db)
+    call.expect("agent_clipping_share", 0)
+    call.expect("echo_return_loss_db", None)
+    return call
+
+
+@_cases("agent's voice", "clipped at, of its peak", [0.9, 0.5, 0.2])
+def _(share: float) -> MadeCall:
+    text = texts()
+    most = share * max(np.abs(at_rate(text[name])).max() for name in ("greeting", "a1", "a2"))
+
+    def dress(call: MadeCall) -> None:
+        call.ear = np.clip(call.ear, -most, most)
+
+    call = usual(dress=on_the_line(dress), beep_hz=None, beep_length_ms=None)
+    spoken = np.concatenate([at_rate(text[name]) for name in ("greeting", "a1", "a2")])
+    call.truths = [one for one in call.truths if not one.metric.startswith("beep")]
+    call.expect("agent_clipping_share", 100 * float(np.mean(np.abs(spoken) >= most)))
+    return call
+
+
+@_cases("packets", "lost of 1000", [0, 10, 30, 100])
+def _(lost: int) -> MadeCall:
+    """G.107's own arithmetic: 93.2 less what loss costs G.711, as an opinion."""
+
+    def dress(call: MadeCall, _: object) -> None:
+        rtp = {"received_packets": 1000 - lost, "lost_packets": lost, "jitter_ms": 1.0}
+        call.mark(29_000, "caller", "rtp_measured", **rtp)
+        call.mark(29_000, "agent", "rtp_measured", **rtp)
+
+    call = usual(dress=dress)
+    for metric, robustness in (("mos_heard", 4.3), ("mos_sent", 25.1)):
+        r = 93.2 - 95 * (lost / 10) / (lost / 10 + robustness)
+        call.expect(metric, 1 + 0.035 * r + 7e-6 * r * (r - 60) * (100 - r))
     return call
 
 
@@ -683,11 +774,13 @@ def _(after_ms: int) -> MadeCall:
         at_ms = onset_ms + 150 + after_ms
         call.respond(at_ms - 30, at_ms, text["a2"][: MS * 2000])
 
-    call = barge_in(150, dress=dress, question=text["q2"][: MS * 300])
+    question = text["q2"][: MS * 300]
+    call = barge_in(150, dress=dress, question=question)
     call.expect("barge_in_stop_ms", 150, 2)
     call.expect("heard_error_ms", 0)
     if after_ms > 150:  # else it begins before the caller is done
-        call.expect("turn_ms", 150 + after_ms - 300, 2)
+        onset_ms = call.said[1][2]
+        call.expect("turn_ms", onset_ms + 150 + after_ms - call.left_ms(onset_ms + 300), 2)
     return call
 
 
@@ -724,7 +817,7 @@ def _(after_ms: int) -> MadeCall:
     second_ms = call.say(end_ms + 900 + 1530, text["q2"])
     onset_ms = over_ms + after_ms
     call.respond(second_ms + 900, onset_ms, text["a2"])
-    call.expect("turn_ms", onset_ms - second_ms, 2)
+    call.expect("turn_ms", onset_ms - call.left_ms(second_ms), 2)
     for turn in (1, 2):
         call.expect("gap_ms", 0, turn)
     call.hang_up(onset_ms + 7000)
@@ -768,6 +861,8 @@ def _(over_ms: int) -> MadeCall:
     end_ms, _ = call.respond(960, 1000, text["greeting"], greeting=True)
     call.say(end_ms - over_ms, text["q1"])
     call.expect("talk_over_ms", over_ms)
+    both_ms = (text["greeting"].size + text["q1"].size) / MS - over_ms
+    call.expect("double_talk_share", 100 * over_ms / both_ms)
     call.hang_up(9000)
     return call
 
@@ -820,7 +915,7 @@ def _(line: str) -> MadeCall:
     call.respond(end_ms + 4000, end_ms + 4030, text["a2"])
     _line(line)(call)
     call.expect("dead_air_ms", 4030)
-    call.expect("turn_ms", 4030, 1)
+    call.expect("turn_ms", end_ms + 4030 - call.left_ms(end_ms), 1)
     call.hang_up(end_ms + 4030 + text["a2"].size / MS + 1000)
     return call
 
@@ -846,7 +941,7 @@ def _(line: str) -> MadeCall:
     return usual(dress=on_the_line(_line(line)))
 
 
-@_cases("other beep", "Hz", [310, 1000, 1750])
+@_cases("other beep", "Hz", [310, 1000, 1750, 2000, 2500, 3300])
 def _(hz: int) -> MadeCall:
     return usual(beep=tone(hz, 400), beep_hz=hz)
 
@@ -860,17 +955,22 @@ def _without_a_beep(call: MadeCall) -> MadeCall:
     return call
 
 
-@_cases("no beep", "Hz", [250, 2000, 2500])
+@_cases("no beep", "Hz", [250, 3600])
 def _(hz: int) -> MadeCall:
     return _without_a_beep(usual(beep=tone(hz, 400)))
 
 
-@_cases("no beep", "clipped", [4])
+@_cases("no beep", "two tones, Hz", [(350, 440), (697, 1209)])
+def _(pair: tuple[int, int]) -> MadeCall:
+    return _without_a_beep(usual(beep=tone(pair[0], 400) + tone(pair[1], 400)))
+
+
+@_cases("other beep", "clipped", [2, 4, 20])
 def _(times: int) -> MadeCall:
-    return _without_a_beep(usual(beep=np.clip(tone(440, 400) * times, -0.5, 0.5)))
+    return usual(beep=np.clip(tone(440, 400) * times, -0.5, 0.5))
 
 
-@_cases("other beep", "third harmonic dB", [-40, -30, -26])
+@_cases("other beep", "third harmonic dB", [-40, -30, -26, -20, -14, -10])
 def _(db: int) -> MadeCall:
     return usual(beep=tone(440, 400) + tone(1320, 400, -14 + db))
 

@@ -37,8 +37,8 @@ from callerside.simulator.lanes.sip.telephone import CallerEndpoint, PlacedCall
 T = TypeVar("T", bound=LegInput)
 
 ENGINES: dict[str, EngineChoice] = {
-    "agent": cast("EngineChoice", os.environ.get("CALLERSIDE_TEST_AGENT", "pjsua2")),
-    "caller": cast("EngineChoice", os.environ.get("CALLERSIDE_TEST_CALLER", "pjsua2")),
+    "agent": cast("EngineChoice", os.environ.get("CALLERSIDE_TEST_AGENT", "auto")),
+    "caller": cast("EngineChoice", os.environ.get("CALLERSIDE_TEST_CALLER", "auto")),
 }
 """Of phones whose test does not say."""
 

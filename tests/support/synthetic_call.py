@@ -17,8 +17,8 @@ RATE_HZ = 8000
 SERVER_HZ = 24_000
 START_NS = 5_000_000_000_000
 MS = 1_000_000
-BEFORE_END_MS = 1
-"""So long before the end of a frame every turn ends."""
+IN_ITS_FRAME_MS = 2
+"""What the caller says ends so long before its last packet leaves."""
 LEAD_MS = 20
 """Every answer begins with this much silence, as the server sends it."""
 
@@ -147,7 +147,8 @@ class SyntheticCall:
             if barge_in
             else end_ms + truth.pause_before_ms
         )
-        end = self._frame_end(start + truth.says_ms)
+        left = self._frame_end(start + truth.says_ms + IN_ITS_FRAME_MS)
+        end = left - IN_ITS_FRAME_MS
         start = end - truth.says_ms
         self._mark(
             start - 5, "caller", "utterance_started", turn=number, text=f"utterance {number}"
@@ -163,7 +164,7 @@ class SyntheticCall:
         )
         if barge_in:
             self._barge_in(number, start, truth, last_onset)
-        received = end + truth.uplink_ms
+        received = left + truth.uplink_ms
         stopped = received + truth.vad_ms
         sent = stopped + truth.think_ms
         response = f"resp_{number}"
@@ -186,8 +187,8 @@ class SyntheticCall:
         return onset, onset + truth.answer_length_ms
 
     def _frame_end(self, at_ms: float) -> float:
-        """Just before the next end of a frame: the append with the last voiced sample is sure."""
-        return self.answer_ms + 20 * math.ceil((at_ms - self.answer_ms) / 20) - BEFORE_END_MS
+        """The next end of a frame: when its packet leaves."""
+        return self.answer_ms + 20 * math.ceil((at_ms - self.answer_ms) / 20)
 
     def _barge_in(self, number: int, start: float, truth: TurnTruth, last_onset: float) -> None:
         stop = start + truth.stop_ms
@@ -229,7 +230,7 @@ class SyntheticCall:
             late = next((ms for until, ms in uplinks if end_ms <= until), self.turns[-1].uplink_ms)
             # The append's last sample is voiced at end_ms; the truth holds for that sample.
             self._mark(
-                end_ms + late - BEFORE_END_MS,
+                end_ms + late,
                 "realtime",
                 "audio_received",
                 samples=step,
@@ -237,12 +238,12 @@ class SyntheticCall:
             )
             if self.traced:
                 self._mark(
-                    end_ms + late - 2 - BEFORE_END_MS,
+                    end_ms + late - 2,
                     "agent",
                     "audio_appended",
                     samples=step,
                     total_samples=total,
-                    heard_ns=_at(end_ms + late - 4 - BEFORE_END_MS),
+                    heard_ns=_at(end_ms + late - 4),
                 )
         return Audio(heard, SERVER_HZ)
 

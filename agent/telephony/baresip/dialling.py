@@ -7,7 +7,7 @@ from baresip import BaresipError, Call, RegistrationError, StackEvent, UserAgent
 from baresip import Event as Told
 
 from callerside.agent.telephony.baresip.endpoint import BaresipStation, Refusal
-from callerside.agent.telephony.baresip.leg import BaresipLeg, Ending
+from callerside.agent.telephony.baresip.leg import BaresipLeg
 from callerside.agent.telephony.baresip.media import RtpSocket
 from callerside.agent.telephony.engine import (
     REGISTER_S,
@@ -20,6 +20,7 @@ from callerside.agent.telephony.interface import (
     CallProgressed,
     Party,
 )
+from callerside.agent.telephony.leg import Ending
 from callerside.agent.telephony.offer_retry import OfferRetry
 from callerside.agent.telephony.options import SipOptions, transport_for
 from callerside.agent.telephony.sip_message import SipMessage
@@ -183,8 +184,7 @@ class BaresipCallerLeg(BaresipLeg):
             self._behind_dialling = self.vanish
             return
         self._endpoint.gone.add(self.sip_call_id)
-        self._report_end(Ending(by=self.us, status=_OK, reason="vanished"))
-        self._endpoint.forget(self)
+        self._finish(by=self.us, status=_OK, reason="vanished")
 
     def release(self) -> None:
         """See `BaresipLeg`."""
@@ -252,5 +252,4 @@ class BaresipCallerLeg(BaresipLeg):
             self._stack.loop.call_later(wait_s, self._try_offer)
 
     def _give_up(self, status: int, reason: str) -> None:
-        self._report_end(Ending(by=self.us, status=status, reason=reason))
-        self._endpoint.forget(self)
+        self._finish(by=self.us, status=status, reason=reason)

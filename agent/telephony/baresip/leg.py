@@ -6,35 +6,31 @@ up, and when it is over. Everything here runs on the loop's thread.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
 from baresip import BaresipError, Call, StackEvent
 from baresip import Event as Told
 
-from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.baresip.media import CallMedia, RtpSocket
 from callerside.agent.telephony.baresip.stack import Stack
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
 from callerside.agent.telephony.in_dialog import answer_to
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
-    INBAND_KEYS,
     CallAnswered,
     CallReceived,
-    DtmfMethod,
-    DtmfReceived,
-    HungUp,
-    LegInput,
     MediaHeld,
     MediaReady,
     Party,
+    RtpMeasured,
     TransferProgressed,
     TransferRequested,
 )
 from callerside.agent.telephony.invite import Described, described, readable
+from callerside.agent.telephony.leg import Ending, Leg
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S
@@ -67,20 +63,8 @@ class LegHost(Protocol):
         """The call is over: drop it."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """An end as we know it before baresip tells it."""
-
-    by: Party
-    status: int
-    reason: str
-
-
-class BaresipLeg:
-    """One call, from either side. See `telephony.interface.CallLeg` for the methods' contracts."""
-
-    us: Party = "agent"
-    them: Party = "caller"
+class BaresipLeg(Leg):
+    """One call, from either side."""
 
     def __init__(
         self,
@@ -93,14 +77,12 @@ class BaresipLeg:
         stack = host.stack
         options = stack.options
         assert stack.pacer is not None  # noqa: S101 - calls come after the start
-        self.sample_rate_hz = rate_hz
-        self.sip_call_id = ""
         self._host = host
         self._stack = stack
-        self._inputs = InputQueue(stack.loop)
+        inputs = InputQueue(stack.loop)
         self._media = CallMedia(
             stack.loop,
-            self._inputs,
+            inputs,
             stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
@@ -110,56 +92,29 @@ class BaresipLeg:
             on_heard=on_heard,
             on_arrival=on_arrival,
         )
+        super().__init__(inputs, self._media, rate_hz)
         self._call: Call | None = None
-        self._ending: Ending | None = None
-        self._end_reported = False
         self._is_up = False
-        self._codec: str | None = None
         self._offered: Described | None = None
         """By the other side, and not answered yet."""
         self._theirs: Described | None = None
         self._our_direction = "sendrecv"
-        self._keys = dtmf.PacedKeys()
-        self._info_number = 0
-        """Of the last INFO."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- the door: called by the call's driver
-
-    def start(self, on_input: Callable[[LegInput], None]) -> None:
-        """See `CallLeg.start`."""
-        self._inputs.start(on_input)
-
-    def answer(self, status: int = 200) -> None:
-        """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
-
-    def play(self, pcm: bytes, tag: int = 0) -> None:
-        """See `CallLeg.play`."""
-        if not self._is_over:
-            self._media.play(pcm, tag)
-
-    def clear(self, tags: Collection[int] | None = None) -> None:
-        """See `CallLeg.clear`."""
-        if not self._is_over:
-            self._media.clear(tags)
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
         self._end(Ending(by=self.us, status=_OK, reason="Normal call clearing"), status)
 
-    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
-        """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
-        if self._is_over:
-            return
-        if method == "inband":
-            self.play(dtmf.tones(digits, self.sample_rate_hz), INBAND_KEYS)
-        elif method == "info":
-            lost = self._keys.press(digits)
-            if lost:
-                _log.warning("dtmf_dropped", keys=len(lost), waiting=dtmf.MOST_WAITING)
-            self._send_keys()
-        else:
-            self._media.press(digits)
+    def _keys_wait(self) -> None:
+        self._send_keys()
+
+    def _press(self, digits: str) -> None:
+        self._media.press(digits)
+
+    def _measured(self) -> RtpMeasured:
+        return self._media.measured()
 
     def transfer(self, uri: str) -> None:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
@@ -212,10 +167,6 @@ class BaresipLeg:
             self._on_closed(event.text or "")
 
     # ---- inside
-
-    @property
-    def _is_over(self) -> bool:
-        return self._end_reported or self._ending is not None
 
     def _adopt(self, call: Call) -> None:
         """The stack has the call: its RTP is ours from now on."""
@@ -309,16 +260,11 @@ class BaresipLeg:
         elif message.method == "NOTIFY" and message.fragment_status >= _OK:
             self._inputs.post(TransferProgressed(status=message.fragment_status))
         elif message.method == "INFO":
-            self._on_info(message)
+            answer = answer_to(message)
+            if answer is not None:
+                self.on_answered(message, answer)
         elif message.method == "REFER":
             self._inputs.post(TransferRequested(uri=readable(message.header("refer-to"))))
-
-    def _on_info(self, message: SipMessage) -> None:
-        """A key, maybe; one that is sent again has no higher number than the one before."""
-        answer = answer_to(message)
-        if answer is not None and answer.key is not None and message.number > self._info_number:
-            self._info_number = message.number
-            self._inputs.post(DtmfReceived(digit=answer.key, method="info"))
 
     def _on_response(self, message: SipMessage) -> None:
         if message.method == "REFER" and message.status >= _REFUSAL:
@@ -349,26 +295,17 @@ class BaresipLeg:
         return 0
 
     def _on_closed(self, text: str) -> None:
-        ending = self._ending
-        if ending is None:
-            code, _, reason = text.partition(" ")
-            status = int(code) if code.isdecimal() else 0
-            ending = Ending(
-                by=self.them if status else "network", status=status or 503, reason=reason or text
-            )
-        self._report_end(ending)
-        self._host.forget(self)
-
-    def _report_end(self, ending: Ending) -> None:
-        if self._end_reported:
-            return
-        self._end_reported = True
-        if self._codec is not None:
-            self._inputs.post(self._media.measured())
-        self._media.disconnect()
-        self._inputs.post(
-            HungUp(by=ending.by, status=ending.status, reason=readable(ending.reason))
+        code, _, reason = text.partition(" ")
+        status = int(code) if code.isdecimal() else 0
+        self._finish(
+            by=self.them if status else "network", status=status or 503, reason=reason or text
         )
+
+    def _finish(self, *, by: Party, status: int, reason: str) -> None:
+        """Nothing follows."""
+        self._media.disconnect()
+        self._report_end(by=by, status=status, reason=reason)
+        self._host.forget(self)
 
     def _send_keys(self) -> None:
         """Send the key that is due by INFO, and come again for the next."""

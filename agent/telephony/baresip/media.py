@@ -19,6 +19,7 @@ from typing import NamedTuple
 import structlog
 
 from callerside.agent.telephony import rtp
+from callerside.agent.telephony.arrivals import Arrivals
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
 from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
@@ -426,9 +427,9 @@ class _Counter:
     """What came of a call's packets (RFC 3550 §6.4.1 and A.8), kept across streams."""
 
     def __init__(self) -> None:
-        self._received = self._expected_before = 0
+        self._received = self._lost_before = 0
         self._source: int | None = None
-        self._first = self._highest = 0
+        self._arrivals = Arrivals()
         self._transit = 0.0
         self._jitter = 0.0
 
@@ -438,24 +439,21 @@ class _Counter:
         arrived = at_ns * clock_hz / NS_PER_S
         transit = arrived - packet.timestamp
         if packet.source != self._source:
-            self._expected_before += self._expected
+            self._lost_before += self._arrivals.lost
             self._source = packet.source
-            self._first = self._highest = packet.sequence
+            self._arrivals = Arrivals()
+            self._arrivals.came(packet.sequence)
         else:
-            step = (packet.sequence - self._highest + 0x8000) % 0x10000 - 0x8000
-            self._highest += max(0, step)
+            highest = self._arrivals.highest or 0
+            step = (packet.sequence - highest + 0x8000) % 0x10000 - 0x8000
+            self._arrivals.came(highest + step)
             change = abs(transit - self._transit) / clock_hz * 1000
             self._jitter += (change - self._jitter) / 16
         self._transit = transit
 
-    @property
-    def _expected(self) -> int:
-        return self._highest - self._first + 1 if self._source is not None else 0
-
     def measured(self) -> RtpMeasured:
-        expected = self._expected_before + self._expected
         return RtpMeasured(
             received_packets=self._received,
-            lost_packets=max(0, expected - self._received),
+            lost_packets=self._lost_before + self._arrivals.lost,
             jitter_ms=self._jitter,
         )

@@ -27,11 +27,12 @@ from callerside.agent.telephony.interface import (
     Party,
     TransferRequested,
 )
+from callerside.agent.telephony.leg import Ending
 from callerside.agent.telephony.offer_retry import OfferRetry
 from callerside.agent.telephony.options import SipOptions, Transport, transport_for
 from callerside.agent.telephony.pjsua.call import Call, reported, response
 from callerside.agent.telephony.pjsua.endpoint import SipEndpoint
-from callerside.agent.telephony.pjsua.leg import Ending, SipLeg
+from callerside.agent.telephony.pjsua.leg import SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.line import CallerAccount, transfer_worked
 from callerside.agent.telephony.refer import ReferTap

@@ -5,9 +5,8 @@ and decides nothing. Everything here runs on the loop's thread.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pjsua2
@@ -15,30 +14,26 @@ import structlog
 
 from callerside.agent.telephony import dtmf
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
-    INBAND_KEYS,
     CallAnswered,
     CallReceived,
     DtmfMethod,
     DtmfReceived,
-    HungUp,
-    LegInput,
     MediaHeld,
     MediaReady,
-    Party,
+    RtpMeasured,
     TransferProgressed,
     TransferRequested,
 )
 from callerside.agent.telephony.invite import readable
+from callerside.agent.telephony.leg import Ending, Leg
 from callerside.agent.telephony.options import PeerList, SipOptions
 from callerside.agent.telephony.pjsua.call import Call, response
 from callerside.agent.telephony.pjsua.media import LegMedia
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.agent.telephony.pjsua.stack import Stack
-from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
@@ -76,20 +71,8 @@ class LegHost(Protocol):
         """The call is over: drop it, once its last callback has returned."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ending:
-    """An end that we began; what we do not know yet comes from the stack."""
-
-    by: Party
-    status: int | None = None
-    reason: str | None = None
-
-
-class SipLeg:
-    """One call, from either side. See `telephony.interface.CallLeg` for the methods' contracts."""
-
-    us: Party = "agent"
-    them: Party = "caller"
+class SipLeg(Leg):
+    """One call, from either side."""
 
     def __init__(
         self,
@@ -101,17 +84,12 @@ class SipLeg:
         on_arrival: OnArrival | None = None,
     ) -> None:
         options = host.options
-        self.sample_rate_hz = rate_hz
-        self.sip_call_id = ""
-        """As the stack has it."""
-        self._info_number = 0
-        """Of the last INFO: one that is sent again has none above it."""
         self._host = host
-        self._inputs = host.new_input_queue()
-        self.deliver = self._inputs.deliver
+        inputs = host.new_input_queue()
+        self.deliver = inputs.deliver
         """Tell what has come."""
         self._media = LegMedia(
-            self._inputs,
+            inputs,
             host.stack.pacer,
             rate_hz=rate_hz,
             max_playout_ms=options.max_playout_ms,
@@ -121,47 +99,25 @@ class SipLeg:
             on_heard=on_heard,
             on_arrival=on_arrival,
         )
+        super().__init__(inputs, self._media, rate_hz)
         self._call: Call | None = None
-        self._codec: str | None = None
         self._rtp = RtpCounter()
         self._stream: Stream | None = None
-        self._keys = dtmf.PacedKeys()
-        self._ending: Ending | None = None
-        self._end_reported = False
 
     # ---- the door: called by the call's driver
-
-    def start(self, on_input: Callable[[LegInput], None]) -> None:
-        """See `CallLeg.start`."""
-        self._inputs.start(on_input)
-
-    def answer(self, status: int = 200) -> None:
-        """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
-
-    def play(self, pcm: bytes, tag: int = 0) -> None:
-        """See `CallLeg.play`."""
-        if not self._is_over:
-            self._media.play(pcm, tag)
-
-    def clear(self, tags: Collection[int] | None = None) -> None:
-        """See `CallLeg.clear`."""
-        if not self._is_over:
-            self._media.clear(tags)
 
     def hang_up(self, status: int = 200) -> None:
         """See `CallLeg.hang_up`. A refusal without a status of its own is 603 Decline."""
         self._end(Ending(by=self.us), status)
 
-    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
-        """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
-        if method == "inband":
-            self.play(dtmf.tones(digits, self.sample_rate_hz), INBAND_KEYS)
-        elif method == "info":
-            lost = self._keys.press(digits)
-            if lost:
-                _log.warning("dtmf_dropped", keys=len(lost), waiting=dtmf.MOST_WAITING)
-        else:
-            self._send_keys(digits, method)
+    def _keys_wait(self) -> None:
+        """`tick` sends them."""
+
+    def _press(self, digits: str) -> None:
+        self._send_keys(digits, "rfc4733")
+
+    def _measured(self) -> RtpMeasured:
+        return self._rtp.measured()
 
     def _send_keys(self, digits: str, method: DtmfMethod) -> None:
         parameters = pjsua2.CallSendDtmfParam()
@@ -262,12 +218,6 @@ class SipLeg:
         if digit in dtmf.DIGITS:
             self._inputs.post(DtmfReceived(digit=digit, method="rfc4733"))
 
-    def on_answered(self, request: SipMessage, answer: Answer) -> None:
-        """A request came that the stack does not see: a key, maybe."""
-        if answer.key is not None and request.number > self._info_number:
-            self._info_number = request.number
-            self._inputs.post(DtmfReceived(digit=answer.key, method="info"))
-
     def on_transfer_request(self, uri: str) -> int:
         """A REFER came. Nobody sends us elsewhere."""
         self._inputs.post(TransferRequested(uri=readable(uri)))
@@ -279,10 +229,6 @@ class SipLeg:
             self._inputs.post(TransferProgressed(status=status))
 
     # ---- inside
-
-    @property
-    def _is_over(self) -> bool:
-        return self._end_reported or self._ending is not None
 
     def _attempt(self, what: str, operation: Callable[[Call], object]) -> bool:
         """Returns False if it failed; on a call that is over there is nothing to do."""
@@ -342,18 +288,6 @@ class SipLeg:
         self._media.disconnect()
         self._report_end(by=by, status=info.lastStatusCode, reason=info.lastReason)
         self._host.forget(self)
-
-    def _report_end(self, *, by: Party, status: int, reason: str) -> None:
-        if self._end_reported:
-            return
-        self._end_reported = True
-        if self._codec is not None:
-            self._inputs.post(self._rtp.measured())
-        if self._ending is not None:
-            by = self._ending.by
-            status = self._ending.status or status
-            reason = self._ending.reason or reason
-        self._inputs.post(HungUp(by=by, status=status, reason=readable(reason)))
 
 
 class SipCallLeg(SipLeg):

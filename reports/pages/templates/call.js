@@ -85,7 +85,7 @@
     show(at);
     follow();
     figure.hidden = false;
-    const text = [`${edge.label}:`];
+    const text = [edge.label];
     if (edge.known_ms !== null) text.push(`known ${(edge.known_ms / 1000).toFixed(4)} s`);
     text.push(edge.detected_ms !== null ? `detected ${(edge.detected_ms / 1000).toFixed(4)} s` : "not detected");
     if (edge.difference_ms !== null) text.push(`difference ${edge.difference_ms >= 0 ? "+" : "−"}${Math.abs(edge.difference_ms).toFixed(1)} ms`);

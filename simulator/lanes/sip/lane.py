@@ -154,8 +154,9 @@ class SipLane:
                 await self._start_fake()
             others = [process for process in self.processes if process is not self._fake]
             await asyncio.gather(*(process.start() for process in others))
-            waits = WaitWatch(self._pids, self._stalls.add)
-            await self._watching.enter_async_context(waits)
+            if self._agent_uri is None:  # of another's agent nobody knows what waits behind it
+                waits = WaitWatch(self._pids, self._stalls.add)
+                await self._watching.enter_async_context(waits)
         except BaseException:
             await self._stop()
             raise

@@ -176,6 +176,8 @@ class CallerProcess:
             await asyncio.to_thread(
                 placed.recorder.save, directory / RECORDING, directory / "arrivals.jsonl"
             )
+            buffered = await asyncio.to_thread(placed.recorder.buffered)
+            _mark(timeline, now_ns, call, "packets_buffered", **buffered)
             await asyncio.to_thread(_keep_said, machine, placed, started_at_ns, directory)
         for direction, episodes in placed.impairments.items():
             for struck in episodes:

@@ -27,7 +27,7 @@ from callerside.marks import Mark
 from callerside.simulator.caller.driver import CallerDriver
 from callerside.simulator.caller.events import Finish
 from callerside.simulator.caller.machine import CallerMachine
-from callerside.simulator.caller.recorder import Recording
+from callerside.simulator.caller.recorder import CallRecorder
 from callerside.simulator.caller.speaker import Utterance
 from callerside.simulator.lanes.impairments import Impairer
 from callerside.simulator.lanes.virtual.clock import VirtualClock
@@ -98,7 +98,7 @@ class VirtualCall:
     realtime_marks: list[Mark] = field(default_factory=list)
     trace: list[Step] = field(default_factory=list)
     """Of the agent's machine; empty if the agent was never called."""
-    recorder: Recording = field(default_factory=lambda: Recording(rate_hz=24_000))
+    recorder: CallRecorder = field(default_factory=lambda: CallRecorder(24_000))
     heard_by_server: bytes = b""
     heard_rate_hz: int = 0
     sent_by_server: bytes = b""
@@ -321,6 +321,7 @@ class _VirtualCallHarness:
         over_ns = self._call.caller_marks[-1].at_ns
         if recorder.started_at_ns is not None:
             self._mark(recorder.started_at_ns, "recording_started", sample_rate_hz=recorder.rate_hz)
+            self._mark(over_ns, "packets_buffered", **recorder.buffered())
         for direction, impairer in self._impairers.items():
             for struck in impairer.struck:
                 self._mark(struck.first_ns, "impairment_applied", **struck.fields(direction))

@@ -1,4 +1,4 @@
-"""Makes both ends of a line in memory tick: frame by frame, or many frames at once.
+"""Says what is due on a line in memory, and lets frames pass one by one, or many at once.
 
 Most of a call is routine: a frame leaves and a frame is heard at either end, and nothing comes of
 it. Where both ends say that nothing can come of the next frames, whatever is in them or because
@@ -47,54 +47,62 @@ class LineBeat:
     @property
     def due_ns(self) -> int:
         """See `Metronome.due_ns`."""
-        return min(self._agent.due_ns, self._caller.due_ns)
+        agent, caller = self._agent, self._caller
+        return min(agent.due_ns, caller.due_ns, agent.hears.due_ns, caller.hears.due_ns)
 
     @property
     def sequence(self) -> int:
         """See `Metronome.sequence`."""
-        return self._next.sequence
-
-    @property
-    def _next(self) -> VirtualMedia:
-        agent, caller = self._agent, self._caller
-        if agent.due_ns != caller.due_ns:
-            return agent if agent.due_ns < caller.due_ns else caller
-        return agent if agent.sequence < caller.sequence else caller
+        return self._next()[1]
 
     def beat(self, before_ns: int) -> None:
         """See `Metronome.beat`."""
-        frames = self._routine_frames(before_ns)
-        if frames > 1:
-            self._pass(frames)
+        if self._pass_many(before_ns):
+            return
+        due_ns, _, who, sends = self._next()
+        media = (self._agent, self._caller)[who]
+        if sends:
+            media.send()
         else:
-            self._next.tick()
+            media.hear(due_ns)
 
-    def _routine_frames(self, before_ns: int) -> int:
-        """How many frames may pass at once at both ends."""
+    def _next(self) -> tuple[int, int, int, bool]:
+        """What is due next: when, its place among others then, at which end, whether to send."""
+        agent, caller = self._agent, self._caller
+        return min(
+            (agent.due_ns, agent.sequence, 0, True),
+            (caller.due_ns, caller.sequence, 1, True),
+            (agent.hears.due_ns, agent.hears.sequence, 0, False),
+            (caller.hears.due_ns, caller.hears.sequence, 1, False),
+        )
+
+    def _pass_many(self, before_ns: int) -> bool:
+        """Let as many frames pass at once, in both directions, as are routine; whether any did."""
         agent, caller = self._agent, self._caller
         later_ns = max(agent.due_ns, caller.due_ns)
         frames = (before_ns - 1 - later_ns) // FRAME_NS + 1
-        if frames < 2 or later_ns == NEVER_NS or agent.due_ns == caller.due_ns:
-            return 1
-        frames = min(frames, _MOST_FRAMES, agent.frames_alike, caller.frames_alike)
-        if frames < 2 or not self._in_step():
-            return 1
-        frames = self.agent_patience(frames, caller.coming(frames))
-        return self.caller_patience(frames, agent.coming(frames)) if frames > 1 else 1
-
-    def _in_step(self) -> bool:
-        """Whether every tick brings exactly one frame to either end, and will go on so."""
-        agent, caller = self._agent, self._caller
-        if agent.silent or caller.silent or agent.frame_ns != caller.frame_ns:
+        if frames < 2 or later_ns == NEVER_NS or agent.frame_ns != caller.frame_ns:
             return False
-        return agent.hears.in_step(caller.due_ns, agent.due_ns) and caller.hears.in_step(
-            agent.due_ns, caller.due_ns
-        )
+        up_ns = agent.hears.next_arrival_ns(caller.due_ns)
+        down_ns = caller.hears.next_arrival_ns(agent.due_ns)
+        if up_ns is None or down_ns is None or agent.silent or caller.silent:
+            return False
+        frames = (before_ns - 1 - max(later_ns, up_ns, down_ns)) // FRAME_NS + 1
+        frames = min(frames, _MOST_FRAMES, agent.frames_alike, caller.frames_alike)
+        frames = self.agent_patience(frames, caller.coming(frames)) if frames > 1 else 1
+        frames = self.caller_patience(frames, agent.coming(frames)) if frames > 1 else 1
+        if frames > 1:
+            self._pass(frames, up_ns, down_ns)
+        return frames > 1
 
-    def _pass(self, frames: int) -> None:
+    def _pass(self, frames: int, up_ns: int, down_ns: int) -> None:
         agent, caller = self._agent, self._caller
-        first, second = (agent, caller) if agent.due_ns < caller.due_ns else (caller, agent)
-        sent = {media: media.take_frames(frames) for media in (first, second)}
-        heard = {media: media.sends.carry(sent[media][0], frames) for media in (first, second)}
-        first.pass_frames(*sent[first], heard[second], frames)
-        second.pass_frames(*sent[second], heard[first], frames)
+        later_ns = (frames - 1) * FRAME_NS
+        said, said_of = caller.take_frames(frames)
+        answered, answered_of = agent.take_frames(frames)
+        at_agent = agent.hears.carry(said, frames, up_ns + later_ns)
+        at_caller = caller.hears.carry(answered, frames, down_ns + later_ns)
+        agent.pass_sent(answered, answered_of, frames)
+        caller.pass_sent(said, said_of, frames)
+        agent.pass_heard(at_agent, up_ns, frames)
+        caller.pass_heard(at_caller, down_ns, frames)

@@ -74,8 +74,8 @@ class LineOptions:
             otherwise.
         codec: `PCMU` and `PCMA` leave their quantisation on the audio; others pass it unchanged.
         signalling_ms: one way of a SIP message, handling included.
-        phase_ms: by how much the caller's media clock ticks later than the agent's.
-        drift_ppm: by how much the caller's media clock is slow (fast if negative).
+        phase_ms: by how much the caller sends later than the agent does, within 20 ms.
+        drift_ppm: by how much slower the caller sends (faster if negative).
         media_delay_ms: how long after its answer the agent's media comes up.
         max_playout_ms: bound of each playout buffer.
         caller_playout_ms: bound of the caller's, if it is to be another.
@@ -127,7 +127,8 @@ class VirtualLeg:
             phase_ns=ms_to_ns(options.phase_ms) if side == "caller" else 0,
             frame_ns=round(FRAME_NS * (1 + drift)),
             timeout_ms=options.rtp_timeout_ms,
-            on_frames=self._on_frames,
+            on_left=self._on_left,
+            on_heard=self._on_heard,
             on_timeout=self._on_timeout,
         )
         self._ack_timer: Timer | None = None
@@ -259,18 +260,21 @@ class VirtualLeg:
             self.media.start()
             self._notify(MediaReady(codec=self._options.codec))
 
-    def _on_frames(self, _sent: bytes, played: TaggedSamples, heard: bytes, at_ns: int) -> None:
+    def _on_left(self, _sent: bytes, played: TaggedSamples, at_ns: int) -> None:
+        (self._on_input or self._notify)(FramePlayed(played=played, at_ns=at_ns))
+
+    def _on_heard(self, heard: bytes, at_ns: int, _came_ns: int | None) -> None:
         report = self._on_input or self._notify
-        if self.reports_each_frame:
-            size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
-            told_ns = at_ns - (len(heard) // size - 1) * self.media.frame_ns
-            for start in range(0, len(heard), size):
-                self._clock.skip_to(told_ns)
-                report(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
-                told_ns += self.media.frame_ns
-        else:
+        if not self.reports_each_frame:
             report(AudioReceived(pcm=heard, at_ns=at_ns))
-        report(FramePlayed(played=played, at_ns=at_ns))
+            return
+        size = self.sample_rate_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
+        told_ns = at_ns - (len(heard) // size - 1) * FRAME_NS
+        for start in range(0, len(heard), size):
+            if len(heard) > size:
+                self._clock.skip_to(told_ns)
+            report(AudioReceived(pcm=heard[start : start + size], at_ns=told_ns))
+            told_ns += FRAME_NS
 
     def _on_timeout(self) -> None:
         self._send(partial(self._peer.take_hang_up, self._side, 200))

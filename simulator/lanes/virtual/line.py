@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from callerside.agent.telephony.interface import FRAME_MS, HungUp, TaggedSamples
-from callerside.simulator.caller.recorder import Recording
+from callerside.simulator.caller.recorder import CallRecorder
 from callerside.simulator.lanes.virtual.clock import VirtualClock
 from callerside.simulator.lanes.virtual.fast_forward import LineBeat
 from callerside.simulator.lanes.virtual.leg import LineOptions, Side, VirtualLeg
@@ -32,9 +32,10 @@ class VirtualLine:
         to_caller: Network | int,
         on_call: Callable[["VirtualLeg"], None],
     ) -> None:
-        frame_bytes = options.sample_rate_hz // 1000 * FRAME_MS * 2
-        self.uplink = MediaLink(to_agent, frame_bytes, FRAME_NS)
-        self.downlink = MediaLink(to_caller, frame_bytes, FRAME_NS)
+        rate_hz = options.sample_rate_hz
+        frame_samples = rate_hz // 1000 * FRAME_MS
+        self.uplink = MediaLink(to_agent, frame_samples, rate_hz, FRAME_NS)
+        self.downlink = MediaLink(to_caller, frame_samples, rate_hz, FRAME_NS)
         self.agent = VirtualLeg(clock, options, "agent", self.downlink, self.uplink)
         self.caller = VirtualCallerLeg(clock, options, "caller", self.uplink, self.downlink)
         self.agent.connect(self.caller, on_call)
@@ -54,21 +55,7 @@ class VirtualCallerLeg(VirtualLeg):
         hears: MediaLink,
     ) -> None:
         super().__init__(clock, options, side, sends, hears)
-        self._max_recording_bytes = options.sample_rate_hz * options.max_recording_ms // 500
-        self._recording_since_ns: int | None = None
-        self._recorded_bytes = 0
-        self._mouth: list[bytes] = []
-        self._ear: list[bytes] = []
-
-    @property
-    def recorder(self) -> Recording:
-        """What has been recorded so far."""
-        return Recording(
-            rate_hz=self.sample_rate_hz,
-            started_at_ns=self._recording_since_ns,
-            mouth=self._mouth,
-            ear=self._ear,
-        )
+        self.recorder = CallRecorder(self.sample_rate_hz, options.max_recording_ms)
 
     def dial(self, uri: str) -> None:
         """See `CallerLeg.dial`."""
@@ -94,12 +81,10 @@ class VirtualCallerLeg(VirtualLeg):
             self.media.silent = held
             self._send(partial(self._peer.take_hold, held))
 
-    def _on_frames(self, sent: bytes, played: TaggedSamples, heard: bytes, at_ns: int) -> None:
-        if self._recording_since_ns is None:
-            self._recording_since_ns = at_ns
-        room = self._max_recording_bytes - self._recorded_bytes
-        if room > 0:
-            self._recorded_bytes += len(sent)
-            self._mouth.append(sent[:room])
-            self._ear.append(heard[:room])
-        super()._on_frames(sent, played, heard, at_ns)
+    def _on_left(self, sent: bytes, played: TaggedSamples, at_ns: int) -> None:
+        self.recorder.left(sent, at_ns)
+        super()._on_left(sent, played, at_ns)
+
+    def _on_heard(self, heard: bytes, at_ns: int, came_ns: int | None) -> None:
+        self.recorder.heard(heard, came_ns)
+        super()._on_heard(heard, at_ns, came_ns)

@@ -1,13 +1,17 @@
-"""One direction of a call's audio in memory: packets that take time, and a jitter buffer.
+"""One direction of a call's audio in memory: packets that take time, and what is heard of them.
 
 A packet is one frame of 20 ms. What the network does to it (delay, loss, reordering, doubling) is
-decided by a `Network`, which is handed in. The jitter buffer follows pjmedia's as the sip lane sets
-it, which delivers from one frame on: a frame that is missing while later ones are here is concealed
-and given up, an empty buffer is waited for, and one that holds more than it needs gives some away.
+decided by a `Network`, which is handed in. What comes is handed on as it comes, by the jitter
+buffer that the sip lane has, too (`telephony.jitter_buffer`).
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from callerside.agent.telephony.arrivals import Arrivals
+from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
+from callerside.simulator.lanes.virtual.clock import NEVER_NS
 
 Network = Callable[[int], tuple[int, ...]]
 """When a packet that is sent at this nanosecond arrives: never (lost), once, or twice (doubled).
@@ -15,43 +19,56 @@ Network = Callable[[int], tuple[int, ...]]
 A good network may be given as a number: the nanoseconds that every packet takes.
 """
 
-_MAX_BUFFERED_FRAMES = 10
-"""200 ms (`jbMax` of the sip lane): beyond that the oldest are given up."""
-_SHRINK_AFTER_FRAMES = 100
-"""A buffer that held two or more for 2 s gives one away (pjmedia: progressive discard)."""
 _JITTER_GAIN = 16
 """RFC 3550 §6.4.1: J(i) = J(i-1) + (|D(i-1,i)| - J(i-1)) / 16."""
+_SEQUENCES, _TIMESTAMPS = 0xFFFF, 0xFFFFFFFF
+_SOURCE = 1
+
+Body = tuple[bytes, int]
+"""A frame, and when it came."""
+
+
+class Heard(NamedTuple):
+    """A frame, or what stands for one that did not come."""
+
+    pcm: bytes
+    came_ns: int | None
 
 
 class MediaLink:
-    """Frames in at one end, frames out at the other, each at its own pace.
+    """Frames in at one end, as they are sent; frames out at the other, as they come.
 
     Args:
         network: what becomes of each packet.
-        frame_bytes: size of a frame of PCM.
+        frame_samples: of a frame.
+        rate_hz: of the samples.
         interval_ns: time between two frames as the sender's clock counts them, for the jitter.
     """
 
-    def __init__(self, network: Network | int, frame_bytes: int, interval_ns: int) -> None:
+    def __init__(
+        self, network: Network | int, frame_samples: int, rate_hz: int, interval_ns: int
+    ) -> None:
+        self.sequence = 0
+        """Of what is due next, see `Metronome.sequence`."""
+        self.received_packets = 0
         self._network = network
-        self._silence = bytes(frame_bytes)
+        self._frame_samples = frame_samples
+        self._silence = bytes(2 * frame_samples)
+        self._rate_hz = rate_hz
         self._interval_ns = interval_ns
         self._flying: list[tuple[int, int, bytes]] = []  # heap of (arrival, sequence, frame)
-        self._buffered: dict[int, bytes] = {}
         self._next_to_send = 0
-        self._next_to_play: int | None = None
-        self._last_played = self._silence
-        self._concealed = 0
-        self._rich_frames = 0
-        self._highest_arrived = -1
+        self._arrivals = Arrivals(first=0)
+        self._buffer: JitterBuffer[Body] | None = None
+        """While the end that hears has media."""
+        self._held = False
         self._last_transit_ns: int | None = None
         self._jitter_ns = 0.0
-        self.received_packets = 0
 
     @property
     def lost_packets(self) -> int:
-        """Expected less received, as RFC 3550 §A.3 counts; doubled packets make it smaller."""
-        return self._highest_arrived + 1 - self.received_packets
+        """Those up to the newest that have not come; a doubled one makes up for none."""
+        return self._arrivals.lost
 
     @property
     def jitter_ms(self) -> float:
@@ -59,24 +76,64 @@ class MediaLink:
         return self._jitter_ns / 1_000_000
 
     @property
-    def buffered_frames(self) -> int:
-        """How many frames wait in the jitter buffer."""
-        return len(self._buffered)
+    def due_ns(self) -> int:
+        """When `receive` has something to tell, unless more is sent before."""
+        if self._buffer is None:
+            return NEVER_NS
+        due_ns = self._buffer.due_ns
+        return min(self._flying[0][0], due_ns) if self._flying else due_ns
 
-    def in_step(self, send_ns: int, receive_ns: int) -> bool:
-        """Whether each coming `receive` gets just the frame that is next, nothing lost or late.
+    def open(self, now_ns: int) -> None:
+        """Hear what comes, and what has come already."""
+        self._buffer, self._held = JitterBuffer(self._rate_hz, now_ns), False
 
-        So it is on a good network when both ends go on at this link's interval, `send` from
-        `send_ns` on and `receive` from `receive_ns` on.
+    def hold(self, now_ns: int) -> None:
+        """Hear silence from now on, whatever comes."""
+        self._buffer, self._held = JitterBuffer(self._rate_hz, now_ns), True
+        self._buffer.fall_silent(now_ns)
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._buffer = None
+
+    def send(self, frame: bytes, now_ns: int) -> None:
+        """Put one frame on its way."""
+        sequence = self._next_to_send
+        self._next_to_send += 1
+        network = self._network
+        if isinstance(network, int):
+            heapq.heappush(self._flying, (now_ns + network, sequence, frame))
+            return
+        for arrival_ns in network(now_ns):
+            heapq.heappush(self._flying, (arrival_ns, sequence, frame))
+
+    def receive(self, now_ns: int) -> Iterator[Heard]:
+        """What is heard now, in order."""
+        flying = self._flying
+        while flying and flying[0][0] <= now_ns and self._buffer is not None:
+            arrival_ns, sequence, frame = heapq.heappop(flying)
+            self._measure(arrival_ns, sequence)
+            if not self._held:
+                yield from self._frames(
+                    self._buffer.put(self._packet(sequence, frame, arrival_ns), now_ns)
+                )
+        if self._buffer is not None and self._buffer.due_ns <= now_ns:
+            yield from self._frames(self._buffer.expire(now_ns))
+
+    # Many frames at once
+
+    def next_arrival_ns(self, send_ns: int) -> int | None:
+        """When the next frame is heard, if one will be in each interval; None: it is not so.
+
+        So it is on a good network when the sender goes on at this link's interval, from `send_ns`.
         """
         network, flying = self._network, self._flying
-        if not isinstance(network, int) or self._buffered or self._jitter_ns:
-            return False
+        if not isinstance(network, int) or self._buffer is None or self._jitter_ns or self._held:
+            return None
         first_ns, sequence = flying[0][:2] if flying else (send_ns + network, self._next_to_send)
-        in_order = sequence == self._next_to_play and (
-            first_ns + len(flying) * self._interval_ns == send_ns + network
-        )
-        return in_order and first_ns <= receive_ns < first_ns + self._interval_ns
+        regular = first_ns + len(flying) * self._interval_ns == send_ns + network
+        next_is_due = self._buffer.expects(self._packet(sequence, b"", 0))
+        return first_ns if regular and next_is_due else None
 
     @property
     def is_silent(self) -> bool:
@@ -92,8 +149,13 @@ class MediaLink:
         kept = len(pcm) - len(flying) * len(self._silence)
         return b"".join([*(frame for _, _, frame in flying), pcm[: max(0, kept)]])
 
-    def carry(self, pcm: bytes, frames: int) -> bytes:
-        """As many `send` of the frames in `pcm`, and `receive`, of a link that is `in_step`.
+    def carry(self, pcm: bytes, frames: int, last_ns: int) -> bytes:
+        """As many `send` of the frames in `pcm`, and `receive`, of a link that is regular.
+
+        Args:
+            pcm: what is sent.
+            frames: how many those are.
+            last_ns: when the last of as many is heard.
 
         Returns:
             What was received, frame after frame.
@@ -107,98 +169,37 @@ class MediaLink:
             for (at_ns, sequence, _), start in zip(flying, pieces, strict=True)
         ]
         self._next_to_send += frames
-        self._next_to_play = self._next_to_send - len(flying)
-        self._highest_arrived = self._next_to_play - 1
+        self._arrivals.came_in_order(frames)
         self.received_packets += frames
-        self._rich_frames = self._concealed = 0
-        heard = whole[: frames * size]
-        self._last_played = heard[-size:]
-        return heard
+        if self._buffer is not None:
+            self._buffer.pass_over(frames, self._frame_samples, last_ns)
+        if self._last_transit_ns is None:
+            last = self._next_to_send - len(flying) - 1
+            self._last_transit_ns = last_ns - last * self._interval_ns
+        return whole[: frames * size]
 
-    def send(self, frame: bytes, now_ns: int) -> None:
-        """Put one frame on its way."""
-        sequence = self._next_to_send
-        self._next_to_send += 1
-        network = self._network
-        if isinstance(network, int):
-            heapq.heappush(self._flying, (now_ns + network, sequence, frame))
-            return
-        for arrival_ns in network(now_ns):
-            heapq.heappush(self._flying, (arrival_ns, sequence, frame))
+    def _packet(self, sequence: int, frame: bytes, came_ns: int) -> Packet[Body]:
+        return Packet(
+            _SOURCE,
+            sequence & _SEQUENCES,
+            sequence * self._frame_samples & _TIMESTAMPS,
+            self._frame_samples,
+            (frame, came_ns),
+        )
 
-    def receive(self, now_ns: int) -> bytes:
-        """The frame that is due now: silence before the first and when nothing came for long."""
-        flying = self._flying
-        if flying and flying[0][0] <= now_ns:
-            arrival_ns, sequence, frame = heapq.heappop(flying)
-            self._measure(arrival_ns, sequence)
-            alone = not self._buffered and not (flying and flying[0][0] <= now_ns)
-            if alone and sequence == self._next_to_play:  # the ordinary frame of a good line
-                self._rich_frames = self._concealed = 0
-                self._next_to_play = sequence + 1
-                self._last_played = frame
-                return frame
-            self._land(sequence, frame)
-            while flying and flying[0][0] <= now_ns:
-                arrival_ns, sequence, frame = heapq.heappop(flying)
-                self._measure(arrival_ns, sequence)
-                self._land(sequence, frame)
-        if self._next_to_play is None:
-            if not self._buffered:
-                return self._silence
-            self._next_to_play = min(self._buffered)
-        if not self._buffered:
-            return self._conceal()
-        return self._take(self._bound(self._next_to_play))
-
-    def _take(self, sequence: int) -> bytes:
-        """The frame `sequence`, concealed if it is missing while later ones are here."""
-        frame = self._buffered.pop(sequence, None)
-        if frame is None and self._concealed:
-            # What was concealed while nothing came stands for the frames that never will.
-            sequence = min(sequence + self._concealed, min(self._buffered))
-            frame = self._buffered.pop(sequence, None)
-        self._next_to_play = sequence + 1
-        if frame is None:
-            return self._conceal()
-        self._last_played = frame
-        self._concealed = 0
-        return frame
-
-    def _land(self, sequence: int, frame: bytes) -> None:
-        """Put a frame that has arrived into the jitter buffer, unless it is too late."""
-        if self._next_to_play is None or sequence >= self._next_to_play:
-            self._buffered[sequence] = frame
+    def _frames(self, released: list[Packet[Body] | Gap]) -> Iterator[Heard]:
+        for item in released:
+            if isinstance(item, Gap):
+                for _ in range(item.duration // self._frame_samples):
+                    yield Heard(self._silence, None)
+            else:
+                yield Heard(*item.body)
 
     def _measure(self, arrival_ns: int, sequence: int) -> None:
         self.received_packets += 1
-        if sequence > self._highest_arrived:
-            self._highest_arrived = sequence
+        self._arrivals.came(sequence)
         transit_ns = arrival_ns - sequence * self._interval_ns
         if transit_ns != self._last_transit_ns or self._jitter_ns:
             last_ns = transit_ns if self._last_transit_ns is None else self._last_transit_ns
             self._jitter_ns += (abs(transit_ns - last_ns) - self._jitter_ns) / _JITTER_GAIN
             self._last_transit_ns = transit_ns
-
-    def _bound(self, sequence: int) -> int:
-        """Keep the buffer's delay near what the jitter needs, and below its bound.
-
-        Returns:
-            The frame to play now, `sequence` or a later one.
-        """
-        waiting = len(self._buffered)
-        self._rich_frames = self._rich_frames + 1 if waiting > 1 else 0
-        surplus = max(
-            waiting - _MAX_BUFFERED_FRAMES, int(self._rich_frames >= _SHRINK_AFTER_FRAMES)
-        )
-        for _ in range(surplus):
-            oldest = min(self._buffered)
-            del self._buffered[oldest]
-            sequence = oldest + 1
-            self._rich_frames = 0
-        return sequence
-
-    def _conceal(self) -> bytes:
-        """Repeat the last frame once, as a decoder's concealment would; then silence."""
-        self._concealed += 1
-        return self._last_played if self._concealed == 1 else self._silence

@@ -9,14 +9,14 @@ from synthetic_call import SyntheticCall, TurnTruth
 
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark, Source
-from callerside.reports.evidence import CallEvidence
+from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.metrics.heard_call import hear
 from callerside.reports.metrics.measurement import Measurement
 from callerside.reports.metrics.metrics import measure_called
 from callerside.reports.metrics.registry import _ALL, METRICS, Metric
 from callerside.reports.verdict.budget import default_limits, parse_limits
 
-UNITS = {"ms": "ms", "hz": "Hz"}
+UNITS = {"ms": "ms", "hz": "Hz", "db": "dB", "dbfs": "dBFS"}
 EACH = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
 
 
@@ -25,8 +25,17 @@ def full() -> CallEvidence:
     """A call with a barge-in, whose agent and caller tell of RTP and of the harness, too."""
     call = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()
     rtp = {"received_packets": 500, "lost_packets": 1, "jitter_ms": 2.5}
-    more = [_mark("agent", "rtp_measured", rtp), _mark("caller", "scheduling_lag", {"worst_ms": 2})]
-    return replace(call, marks=[*call.marks, *more])
+    more = [
+        _mark("agent", "rtp_measured", rtp),
+        _mark("caller", "packets_buffered", {"packets": 1, "worst_ms": 4.5}),
+        _mark("caller", "rtp_measured", rtp),
+        _mark("caller", "call_progressed", {"status": 180}),
+        _mark("caller", "scheduling_lag", {"worst_ms": 2}),
+    ]
+    recording = call.recording.copy()
+    late = call.rate_hz // 10
+    recording[late:, EAR] += recording[:-late, MOUTH] // 16  # an echo
+    return replace(call, marks=[*call.marks, *more], recording=recording)
 
 
 def _mark(source: Source, name: str, fields: Mapping[str, object]) -> Mark:
@@ -65,7 +74,7 @@ def test_each_says_what_it_is_and_what_its_unit_is(metric: Metric) -> None:
     assert metric.meaning
     assert metric.sources
     assert metric.unit == UNITS.get(metric.name.rsplit("_", 1)[-1], metric.unit)
-    assert metric.unit in ("ms", "Hz", "%", "packets")
+    assert metric.unit in ("ms", "Hz", "%", "packets", "stops", "dB", "dBFS", "MOS")
 
 
 @EACH

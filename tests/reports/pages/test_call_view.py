@@ -105,9 +105,22 @@ def test_the_budget_is_drawn_from_where_it_counts_to_where_it_ends() -> None:
     assert at(view, beep.allowed.width) == pytest.approx(500, abs=1)
     assert at(view, beep.taken.width) == pytest.approx(120, abs=2)
     turn = call.measured.turns[0]
-    start_ms = (turn.end_ns - START_NS) / MS
+    start_ms = (turn.left_ns - START_NS) / MS
     assert at(view, drawn["turn_ms 1"].allowed.left) == pytest.approx(start_ms, abs=1)
     assert drawn["turn_ms 1"].allowed.kind == "passed"
+
+
+def test_a_bar_of_the_budget_ends_in_a_whisker_as_long_as_its_error_bound() -> None:
+    call, view = seen(SyntheticCall(turns=[TurnTruth()]).build())
+    drawn = {one.allowed.label.split(":")[0]: one for one in view.deadlines}
+    turn = next(one for one in call.judged if one.name == "turn_ms")
+    assert turn.bound is not None
+    bar, whisker = drawn["turn_ms 1"].taken, drawn["turn_ms 1"].whisker
+    assert whisker is not None
+    middle = at(view, whisker.left + whisker.width / 2)
+    assert middle == pytest.approx(at(view, bar.left + bar.width), abs=1)
+    assert at(view, whisker.width) == pytest.approx(2 * turn.bound.size, abs=1)
+    assert drawn["connect_ms"].whisker is None
 
 
 def test_bars_of_the_budget_do_not_lie_upon_one_another() -> None:

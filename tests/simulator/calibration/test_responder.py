@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 from numpy.typing import NDArray
 
 from callerside import audio
@@ -58,7 +59,10 @@ def over_g711(samples: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 class Call:
-    """The responder's leg and the caller's ends of it, tick by tick; audio takes `path` frames."""
+    """The responder's leg and the caller's ends of it, tick by tick.
+
+    A packet is there when its frame has been said; the way back takes `path` frames.
+    """
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class Call:
         for start, phrase in says.items():
             mouth[start : start + phrase.size] = phrase
         self._playing = bytearray()
-        up: deque[bytes] = deque([bytes(2 * FRAME)] * path)
+        up: deque[bytes] = deque([bytes(2 * FRAME)])
         down: deque[bytes] = deque([bytes(2 * FRAME)] * path)
         ear = bytearray()
         for tick in range(ticks):
@@ -188,7 +192,7 @@ def test_it_answers_after_its_delay_to_the_sample() -> None:
     for answer, said_at, delay_ms in zip(
         answers, (FIRST, SECOND), BEHAVIOUR.delays_ms, strict=False
     ):
-        heard_end = said_at + PHRASE.size + 2 * FRAME
+        heard_end = said_at + PHRASE.size + FRAME
         assert (answer.start - heard_end) / 16 == pytest.approx(delay_ms, abs=1)
 
 
@@ -205,7 +209,7 @@ def test_the_harness_is_found_to_err_by_less_than_one_here() -> None:
     for name, errors in found.metrics.items():
         assert all(abs(error) < 1 for error in errors), (name, errors)
     assert found.missed == {}
-    assert found.there_and_back_ms == [pytest.approx(80, abs=0.1)] * 3
+    assert found.there_and_back_ms == [pytest.approx(60, abs=0.1)] * 3
     assert found.moved_ms == [pytest.approx(0, abs=0.1)] * 5
     counts = {name: len(errors) for name, errors in found.metrics.items()}
     assert counts["gap_ms"] == counts["missing_ms"] == counts["repeated_ms"] == 4
@@ -258,7 +262,7 @@ def test_a_responder_that_answers_15_ms_later_than_it_says_is_seen() -> None:
     )
     found = errors_in(call, said=early)
     assert sorted(found.moved_ms)[-2:] == [pytest.approx(15, abs=0.1)] * 2
-    assert found.there_and_back_ms == [pytest.approx(95, abs=0.1)] * 3
+    assert found.there_and_back_ms == [pytest.approx(75, abs=0.1)] * 3
 
 
 def test_a_truncation_that_is_15_ms_beside_what_was_played_is_seen() -> None:
@@ -277,6 +281,27 @@ def test_what_should_have_been_measured_and_was_not_is_told() -> None:
     found = errors_of(replace(evidence, marks=undialed), call.heard(), PHRASE, BEHAVIOUR)
     assert found.metrics["answer_ms"] == []
     assert found.missed == {"answer_ms": 1}
+
+
+@pytest.mark.parametrize("early_ms", [20, 5])
+def test_a_mouth_whose_samples_leave_before_they_are_said_is_seen(early_ms: int) -> None:
+    """As when a frame counts as said from its packet's leaving on: no way takes less than none."""
+    call = whole_call()
+    evidence = call.evidence([FIRST, SECOND, THIRD])
+    mouth = np.roll(evidence.recording[:, 0], early_ms * RATE_HZ // 1000)
+    marks = [
+        replace_time(mark, early_ms) if "utterance" in mark.name else mark
+        for mark in evidence.marks
+    ]
+    recording = np.stack((mouth, evidence.recording[:, 1]), axis=1)
+    shifted = replace(evidence, recording=recording, marks=marks)
+    found = errors_of(shifted, call.heard(), PHRASE, BEHAVIOUR)
+    assert min(found.metrics["uplink_ms"]) == pytest.approx(-20, abs=0.1)
+    assert min(found.metrics["turn_ms"]) < -19
+
+
+def replace_time(mark: Mark, later_ms: int) -> Mark:
+    return structs.replace(mark, at_ns=mark.at_ns + later_ms * 1_000_000)
 
 
 def test_an_error_of_the_ears_would_be_seen() -> None:

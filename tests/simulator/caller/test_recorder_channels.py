@@ -7,7 +7,6 @@ import numpy as np
 import soundfile
 
 from callerside.audio import to_bytes
-from callerside.simulator.caller.ear import BUFFER_NS
 from callerside.simulator.caller.recorder import CallRecorder
 
 RATE_HZ = 16_000
@@ -21,16 +20,14 @@ def frame(value: int) -> bytes:
 def test_mouth_is_left_and_ear_is_right(tmp_path: Path) -> None:
     recorder = CallRecorder(RATE_HZ)
     for n in range(3):
-        recorder.left(frame(n + 1), n * FRAME_NS)
-        recorder.heard(frame(-n - 1), n * FRAME_NS - BUFFER_NS)
+        recorder.left(frame(n + 1), (n + 1) * FRAME_NS)
+        recorder.heard(frame(-n - 1), n * FRAME_NS)
     recorder.save(tmp_path / "call.flac", tmp_path / "arrivals.jsonl")
     samples, rate_hz = soundfile.read(tmp_path / "call.flac", dtype="int16")
     assert rate_hz == RATE_HZ
     assert samples[10::320].tolist() == [[1, -1], [2, -2], [3, -3]]
     lines = (tmp_path / "arrivals.jsonl").read_text().splitlines()
-    assert [json.loads(line)["at_ns"] for line in lines] == [
-        n * FRAME_NS - BUFFER_NS for n in range(3)
-    ]
+    assert [json.loads(line)["at_ns"] for line in lines] == [0, FRAME_NS, 2 * FRAME_NS]
 
 
 def test_a_hole_in_the_frames_is_a_hole_in_the_file() -> None:
@@ -52,13 +49,20 @@ def test_a_frame_that_is_only_late_leaves_no_hole() -> None:
 def test_what_comes_before_the_first_frame_leaves_is_part_of_the_recording() -> None:
     recorder = CallRecorder(RATE_HZ)
     recorder.heard(frame(7), 10**9)
-    recorder.left(frame(1), 10**9 + FRAME_NS * 3 // 4)
     recorder.left(frame(1), 10**9 + FRAME_NS * 7 // 4)
+    recorder.left(frame(1), 10**9 + FRAME_NS * 11 // 4)
     mouth, ear = recorder.channels()
-    assert recorder.started_at_ns == 10**9
-    assert mouth == bytes(480) + 2 * frame(1)
-    buffered = BUFFER_NS * RATE_HZ // 10**9 * 2
-    assert ear[: buffered + 640] == bytes(buffered) + frame(7)
+    assert recorder.started_at_ns == 10**9 - FRAME_NS // 4, "each frame begins where one can"
+    assert mouth == bytes(640) + 2 * frame(1)
+    assert ear[: 160 + 640] == bytes(160) + frame(7)
+
+
+def test_what_leaves_has_been_said_just_before() -> None:
+    recorder = CallRecorder(RATE_HZ)
+    recorder.heard(frame(7), 10**9)
+    recorder.left(frame(1), 10**9)
+    assert recorder.started_at_ns == 10**9 - FRAME_NS
+    assert recorder.channels() == (frame(1), bytes(640))
 
 
 def test_the_bound_is_kept_and_told() -> None:

@@ -1,8 +1,16 @@
 """`-k EXPR` chooses by words in names."""
 
+from pathlib import Path
+
 import pytest
 
-from callerside.simulator.runner.selection import SelectionError, compile_expression
+from callerside.simulator.runner.selection import (
+    SelectionError,
+    compile_expression,
+    draw,
+    select,
+)
+from callerside.simulator.scenario.loader import load
 
 NAMES = ["barge_in_early", "barge_in_late", "noise-10db", "first_call"]
 
@@ -15,6 +23,9 @@ NAMES = ["barge_in_early", "barge_in_late", "noise-10db", "first_call"]
         ("noise-10 or first", NAMES[2:]),
         ("not (barge or first)", NAMES[2:3]),
         ("nothing_like_it", []),
+        ("911_call or first", NAMES[3:]),
+        ("class or not (barge or noise-10db)", NAMES[3:]),
+        ("noise[10]", []),
     ],
 )
 def test_words_choose(expression: str, chosen: list[str]) -> None:
@@ -33,3 +44,25 @@ def test_a_word_may_be_in_a_tag() -> None:
 def test_an_expression_that_is_none_is_refused(expression: str) -> None:
     with pytest.raises(SelectionError, match="expected words joined by"):
         compile_expression(expression)
+
+
+def test_a_cell_is_chosen_by_either_of_its_names(tmp_path: Path) -> None:
+    text = "about: x\nmatrix: {caller.codec: [PCMU, G722]}\nsteps: [hang_up]\n"
+    (tmp_path / "codecs.yaml").write_text(text)
+    scenarios = load([tmp_path])
+    for expression in ("codecs[G722]", "codecs-G722"):
+        assert [one.name for one in select(scenarios, expression)] == ["codecs[G722]"]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.1, 4), (1.0, 40), (0.001, 1)])
+def test_a_share_is_drawn_by_its_seed_and_keeps_its_order(
+    tmp_path: Path, share: float, count: int
+) -> None:
+    for number in range(40):
+        (tmp_path / f"s{number:02}.yaml").write_text("about: x\nsteps: [hang_up]\n")
+    scenarios = load([tmp_path])
+    drawn = [[one.name for one in draw(scenarios, share, seed)] for seed in (1, 1, 2, 3)]
+    assert all(len(names) == count and names == sorted(names) for names in drawn)
+    assert drawn[0] == drawn[1]
+    assert count == 40 or len({tuple(names) for names in drawn}) == 3
+    assert draw([], 0.5, 1) == []

@@ -12,7 +12,7 @@ import soundfile
 import yaml
 
 from callerside.simulator.cli.main import main
-from callerside.simulator.runner.lint import all_problems, problems
+from callerside.simulator.runner.lint import all_problems, problems, without_effect
 from callerside.simulator.scenario import authoring
 from callerside.simulator.scenario.loader import ScenarioError, load, load_file
 from callerside.simulator.scenario.model import MOST_OF_A_NAME, Scenario
@@ -306,6 +306,44 @@ def test_a_sound_file_of_nearly_that_name_is_told(tmp_path: Path) -> None:
     scenario = written(tmp_path, "steps: [{say: {wav: steet.wav}}]")
     (problem,) = problems(scenario)
     assert problem.endswith('steet.wav: there is no such file; did you mean "street.wav"?')
+
+
+LOCAL = "agent: {turns: {policy: local}}\n"
+SHORT = "agent: {turns: {vad: {silence_duration_ms: 200}}}\n"
+LONG = "agent: {turns: {vad: {silence_duration_ms: 900}}}\n"
+SEMANTIC = "agent: {turns: {vad: {type: semantic_vad}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "steps: [{say: a}, {pause: 700ms}, {say: b}]",
+            "2:27: a pause of 700 ms ends the caller's turn (after 500 ms of silence)",
+        ),
+        (
+            LOCAL + "steps: [{say: a}, {pause: 450ms}, {say: b}]",
+            "3:27: a pause of 450 ms ends the caller's turn (after 400 ms of silence)",
+        ),
+        (
+            SHORT + "steps: [{expect: beep}, {say: a}, {pause: 250ms}, {say: b}]",
+            "3:43: a pause of 250 ms ends the caller's turn (after 200 ms of silence)",
+        ),
+        ("steps: [{say: a}, {pause: 500ms}, {say: b}]", ""),
+        ("steps: [{say: a}, {pause: 4s}, {say: b}]", ""),
+        ("steps: [{say: a}, {pause: 700ms}, {say: b, when: reply start}]", ""),
+        ("steps: [{say: a}, {expect: reply}, {pause: 700ms}, {say: b}]", ""),
+        (LONG + "steps: [{say: a}, {pause: 700ms}, {say: b}]", ""),
+        (SEMANTIC + "steps: [{say: a}, {pause: 2s}, {say: b}]", ""),
+    ],
+)
+def test_a_pause_that_ends_a_turn_in_mid_sentence_is_told(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "x.yaml").write_text(f"about: x\n{text}\n")
+    found = [one for one in without_effect(load_file(tmp_path / "x.yaml")[0]) if "a pause" in one]
+    assert len(found) == bool(told)
+    assert all(told in one for one in found)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ The eight bugs of tests/simulator/fuzz/test_planted_bugs.py break the others; he
 small bug of the agent breaks, by evidence that was tampered with.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -231,10 +232,12 @@ def test_a_caller_who_is_kept_although_there_is_no_hope_is_found(faults: list[An
 def test_audio_of_a_truncated_item_at_the_ear_is_found(good: TracedCall) -> None:
     (cut,) = replay_playout(good).truncations
     recorder = good.call.recorder
-    mouth, ear = recorder.channels()
     unheard = bytes(replay_playout(good).received[cut.item])[2 * 24 * cut.audio_end_ms :]
     line = _as_heard(unheard)
-    spoiled = replace(recorder, mouth=[mouth, bytes(len(line))], ear=[ear, line])
+    spoiled = copy.deepcopy(recorder)
+    ends_ns = good.trace[-1].at_ns + NS_PER_S
+    spoiled.left(bytes(len(line)), ends_ns)
+    spoiled.heard(line, ends_ns - len(line) * NS_PER_S // (2 * recorder.rate_hz))
     assert broken(tampered(good, recorder=spoiled)) == {"truncated_audio_is_not_heard"}
 
 

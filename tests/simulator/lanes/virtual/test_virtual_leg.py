@@ -74,6 +74,10 @@ class Call:
         told = self.at_agent if side == "agent" else self.at_caller
         return b"".join(one.pcm for one in told if isinstance(one, AudioReceived))
 
+    def frames_left(self, side: str) -> int:
+        told = self.at_agent if side == "agent" else self.at_caller
+        return sum(isinstance(one, FramePlayed) for one in told)
+
     def played(self, side: str) -> int:
         told = self.at_agent if side == "agent" else self.at_caller
         return sum(one.samples for one in told if isinstance(one, FramePlayed))
@@ -108,22 +112,27 @@ def test_inputs_that_came_before_start_are_delivered_by_it_but_not_within_it() -
     assert [type(one) for one in told] == [CallReceived]
 
 
-def test_frames_come_every_20_ms_at_both_ends_out_of_step() -> None:
+def test_frames_leave_every_20_ms_out_of_step_and_are_heard_as_they_come() -> None:
     call = Call(phase_ms=7).up()
     call.pass_ms(1000)
-    for told, phase_ms in ((call.at_agent, 0), (call.at_caller, 7)):
-        times = [one.at_ns for one in told if isinstance(one, AudioReceived)]
-        assert {later - sooner for sooner, later in pairwise(times)} == {20 * NS_PER_MS}
-        assert times[0] % (20 * NS_PER_MS) == phase_ms * NS_PER_MS
+    for told, other, phase_ms in (
+        (call.at_agent, call.at_caller, 0),
+        (call.at_caller, call.at_agent, 7),
+    ):
+        left = [one.at_ns for one in told if isinstance(one, FramePlayed)]
+        assert {later - sooner for sooner, later in pairwise(left)} == {20 * NS_PER_MS}
+        assert left[0] % (20 * NS_PER_MS) == phase_ms * NS_PER_MS
+        came = [one.at_ns for one in other if isinstance(one, AudioReceived)]
+        assert came == [at_ns + 500_000 for at_ns in left][: len(came)]
         assert all(len(one.pcm) == FRAME_BYTES for one in told if isinstance(one, AudioReceived))
 
 
 @pytest.mark.parametrize("drift_ppm", [-500.0, 500.0])
-def test_a_drifting_clock_ticks_more_or_less_often(drift_ppm: float) -> None:
+def test_a_drifting_clock_sends_more_or_less_often(drift_ppm: float) -> None:
     call = Call(drift_ppm=drift_ppm).up()
     call.pass_ms(100_000)
     frames = {side: len(call.heard(side)) // FRAME_BYTES for side in ("agent", "caller")}
-    assert frames["caller"] - frames["agent"] == pytest.approx(-5000 * drift_ppm / 1e6, abs=1.1)
+    assert frames["agent"] - frames["caller"] == pytest.approx(-5000 * drift_ppm / 1e6, abs=1.1)
 
 
 def test_what_one_plays_the_other_hears_with_the_codecs_loss_and_no_more() -> None:
@@ -296,7 +305,8 @@ def test_the_caller_records_both_directions_on_one_clock() -> None:
     call.pass_ms(1000)
     recorder = call.caller.recorder
     assert recorder.started_at_ns is not None
-    assert recorder.samples == len(call.heard("caller")) // 2
+    assert recorder.samples == call.frames_left("caller") * FRAME_BYTES // 2
+    assert len(recorder.channels()[1]) == recorder.samples * 2
 
 
 def test_who_takes_an_input_may_hand_on_what_follows() -> None:

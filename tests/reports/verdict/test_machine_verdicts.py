@@ -1,5 +1,7 @@
 """What a machine that stands still makes unmeasurable, and what it does not."""
 
+from dataclasses import replace
+
 import pytest
 from msgspec import structs
 
@@ -46,6 +48,22 @@ def test_what_is_explained_is_not_measured(
     assert (one.verdict, one.reason) == (
         ("not measured", "machine") if explained else ("failed", None)
     )
+
+
+@pytest.mark.parametrize(
+    ("span_ms", "explained"),
+    [
+        pytest.param((900, 2_500), True, id="the stall is within it"),
+        pytest.param((0, 970), False, id="over before the machine stood still"),
+        pytest.param((1_010, 1_900), False, id="begun when it went on"),
+        pytest.param((990, 1_900), True, id="a part of it is"),
+    ],
+)
+def test_only_a_stall_within_a_time_explains_it(span_ms: tuple[int, int], explained: bool) -> None:
+    first_ms, last_ms = span_ms
+    one = replace(over(45), span_ns=(first_ms * 1_000_000, last_ms * 1_000_000))
+    (judged,) = without_the_machines([one], disturbance(stalled(30)))
+    assert (judged.verdict == "not measured") is explained
 
 
 def test_each_number_is_explained_by_itself() -> None:

@@ -1,0 +1,142 @@
+"""What the legs of all engines do alike: they queue, play, press keys, and report one end.
+
+An engine's own leg says how a key is sent, and what comes of a call. Everything here runs on the
+loop's thread.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from callerside.agent.telephony import dtmf
+from callerside.agent.telephony.in_dialog import Answer
+from callerside.agent.telephony.input_queue import InputQueue
+from callerside.agent.telephony.interface import (
+    INBAND_KEYS,
+    DtmfMethod,
+    DtmfReceived,
+    HungUp,
+    LegInput,
+    Party,
+    RtpMeasured,
+)
+from callerside.agent.telephony.invite import readable
+from callerside.agent.telephony.sip_message import SipMessage
+
+_log = structlog.get_logger(__name__)
+
+
+class Playing(Protocol):
+    """What a leg needs of its media to be a leg."""
+
+    def play(self, pcm: bytes, tag: int) -> None:
+        """Queue audio; report what found no room."""
+
+    def clear(self, tags: Collection[int] | None) -> None:
+        """Drop what waits, and report it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """Whose doing an end is; what is None the stack will tell."""
+
+    by: Party
+    status: int | None = None
+    reason: str | None = None
+
+
+class Leg(ABC):
+    """One call, from either side. See `telephony.interface.CallLeg` for the methods' contracts."""
+
+    us: Party = "agent"
+    them: Party = "caller"
+
+    def __init__(self, inputs: InputQueue, playing: Playing, rate_hz: int) -> None:
+        self.sample_rate_hz = rate_hz
+        self.sip_call_id = ""
+        """As the stack has it."""
+        self._inputs = inputs
+        self._playing = playing
+        self._codec: str | None = None
+        """Of the media that there has been."""
+        self._keys = dtmf.PacedKeys()
+        """That go out by INFO."""
+        self._info_number = 0
+        """Of the last INFO: one that is sent again has none above it."""
+        self._ending: Ending | None = None
+        self._end_reported = False
+
+    @property
+    def _is_over(self) -> bool:
+        return self._end_reported or self._ending is not None
+
+    # ---- the door: called by the call's driver
+
+    def start(self, on_input: Callable[[LegInput], None]) -> None:
+        """See `CallLeg.start`."""
+        self._inputs.start(on_input)
+
+    def answer(self, status: int = 200) -> None:  # noqa: B027 - of what there is to answer alone
+        """See `CallLeg.answer`; a call that we have placed is not ours to answer."""
+
+    def play(self, pcm: bytes, tag: int = 0) -> None:
+        """See `CallLeg.play`."""
+        if not self._is_over:
+            self._playing.play(pcm, tag)
+
+    def clear(self, tags: Collection[int] | None = None) -> None:
+        """See `CallLeg.clear`."""
+        if not self._is_over:
+            self._playing.clear(tags)
+
+    def send_dtmf(self, digits: str, method: DtmfMethod = "rfc4733") -> None:
+        """See `CallLeg.send_dtmf`; `inband` plays the tones behind what is queued."""
+        if self._is_over:
+            return
+        if method == "inband":
+            self.play(dtmf.tones(digits, self.sample_rate_hz), INBAND_KEYS)
+        elif method == "info":
+            lost = self._keys.press(digits)
+            if lost:
+                _log.warning("dtmf_dropped", keys=len(lost), waiting=dtmf.MOST_WAITING)
+            self._keys_wait()
+        else:
+            self._press(digits)
+
+    # ---- the endpoint
+
+    def on_answered(self, request: SipMessage, answer: Answer) -> None:
+        """A request of the call was answered before the stack saw it: a key, maybe."""
+        if answer.key is not None and request.number > self._info_number:
+            self._info_number = request.number
+            self._inputs.post(DtmfReceived(digit=answer.key, method="info"))
+
+    # ---- the engine's
+
+    @abstractmethod
+    def _keys_wait(self) -> None:
+        """Some wait to be sent by INFO."""
+
+    @abstractmethod
+    def _press(self, digits: str) -> None:
+        """Send keys by RFC 4733."""
+
+    @abstractmethod
+    def _measured(self) -> RtpMeasured:
+        """What came of RTP, in numbers."""
+
+    def _report_end(self, *, by: Party, status: int, reason: str) -> None:
+        """As the stack tells it, but for what we knew before."""
+        if self._end_reported:
+            return
+        self._end_reported = True
+        if self._codec is not None:
+            self._inputs.post(self._measured())
+        if self._ending is not None:
+            by = self._ending.by
+            status = self._ending.status or status
+            reason = self._ending.reason or reason
+        self._inputs.post(HungUp(by=by, status=status, reason=readable(reason)))
