@@ -114,6 +114,7 @@ def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
     info = CallInfo(
         name=call.planned.scenario.name,
         stage=call.planned.name,
+        repeat=call.planned.repeat,
         lane=lane,
         about=call.planned.scenario.about,
         verdict="error",
@@ -130,6 +131,7 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
     return CallInfo(
         name=scenario.name,
         stage=played.planned.name,
+        repeat=played.planned.repeat,
         attempt=played.planned.attempt,
         lane=lane,
         about=scenario.about,
