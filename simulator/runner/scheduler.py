@@ -167,7 +167,6 @@ class _Dials:
         self._groups = groups
         self._lane = lane
         self._next_s = 0.0
-        self._turn = asyncio.Lock()
 
     async def wait(self, planned: PlannedCall) -> None:
         """Until it is to be placed; in memory, and for a call that is alone, nobody waits."""
@@ -178,10 +177,10 @@ class _Dials:
         await asyncio.sleep(planned.start_delay_ms / 1000)
 
     async def _gap(self) -> None:
-        loop = asyncio.get_running_loop()
-        async with self._turn:  # from when the last one was placed, however late it woke
-            await asyncio.sleep(max(0.0, self._next_s - loop.time()))
-            self._next_s = loop.time() + DIAL_GAP_S
+        now_s = asyncio.get_running_loop().time()
+        at_s = max(self._next_s, now_s)
+        self._next_s = at_s + DIAL_GAP_S
+        await asyncio.sleep(at_s - now_s)
 
 
 class _Places:
