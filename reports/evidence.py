@@ -106,6 +106,8 @@ class CallInfo(BaseModel):
     """The metrics that the scenario itself limits: something must be held to each of them."""
     should_yield: list[str] = Field(default_factory=list)
     """The metrics that calls of this kind have, if anything can be measured."""
+    goes_on: list[Literal["greeting", "answers"]] = Field(default_factory=list)
+    """What of the agent's is meant to go on though a caller speaks into it."""
     known_failure: KnownFailure | None = None
     """What is known to be wrong in this call, and until when it may be."""
     connect_delay_ms: float = 0

@@ -1,5 +1,6 @@
 """`junit.xml`: a run for continuous integration, with every number as a property."""
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET  # only written, never parsed
 
@@ -7,6 +8,7 @@ from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.results import RunInfo
 
 _LAST_LINES = 20
+_NO_CHAR = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(info: RunInfo, calls: Sequence[CallResult]) -> bytes:
@@ -84,5 +86,5 @@ def _seconds(call: CallResult) -> float:
 
 
 def _printable(text: str) -> str:
-    """Without the control characters that XML 1.0 cannot hold."""
-    return "".join(c for c in text if c >= " " or c in "\n\t")
+    """With U+FFFD for what XML 1.0 cannot hold, not even escaped (section 2.2, `Char`)."""
+    return _NO_CHAR.sub("\ufffd", text)

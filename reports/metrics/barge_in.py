@@ -88,6 +88,8 @@ def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | No
         return None, "the server heard no speech within a second: nothing was to stop"
     if call.evidence.info.lane == "recording" and said.end_ns - said.start_ns < _SHORT_NS:
         return None, "so short a sound need not stop anything"
+    if (why := _meant_to_go_on(call.evidence, said)) is not None:
+        return None, why
     into = [one for one in call.answers if one.found and one.start_ns <= said.start_ns]
     if into and (last := max(into, key=lambda one: one.start_ns)).end_ns > said.start_ns:
         stopped = last.end_ns, last.end_bound
@@ -96,6 +98,19 @@ def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | No
     if sound is None:
         return None, "the caller spoke into no answer"
     return (sound.end_ns, sound.end_bound), "by the energy at the ear"
+
+
+def _meant_to_go_on(evidence: CallEvidence, said: Utterance) -> str | None:
+    """Why nothing that an utterance interrupts was to stop; None if it was."""
+    goes_on = evidence.info.goes_on
+    begun = evidence.first("agent", "greeting_started")
+    ended = evidence.first("agent", "greeting_ended")
+    end_ns = ended.at_ns if ended else evidence.end_ns
+    if begun is not None and begun.at_ns <= said.start_ns < end_ns:
+        is_meant, what = "greeting" in goes_on, "greeting.interruptible: false"
+    else:
+        is_meant, what = "answers" in goes_on, "turns.barge_in: false"
+    return f"it is meant to go on ({what})" if is_meant else None
 
 
 def _last_sound(evidence: CallEvidence, audible: AudibleSegments, said: Utterance) -> Sound | None:

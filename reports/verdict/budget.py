@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from math import isfinite
-from typing import Any, Literal
+from typing import Any, Literal, assert_never
 
 from callerside.reports.metrics import measurement as stats
 from callerside.reports.metrics.measurement import ErrorBound, Held, Measurement, held
@@ -111,8 +111,21 @@ def limits_for(overrides: Mapping[str, Any]) -> Limits:
     Raises:
         BudgetError: a metric or a limit that does not exist.
     """
-    merged = {**default_limits(), **parse_limits(overrides)}
+    written = {name: _with_other_variants(name, limit) for name, limit in overrides.items()}
+    merged = {**default_limits(), **parse_limits(written)}
     return {name: limit for name, limit in merged.items() if not is_lifted(overrides.get(name))}
+
+
+def _with_other_variants(name: str, limit: Any) -> Any:
+    """What is said of some variants leaves the default limits of the others as they are."""
+    metric = METRICS.get(name)
+    default = metric.budget if metric is not None else None
+    if not (isinstance(limit, Mapping) and isinstance(default, Mapping) and metric is not None):
+        return limit
+    if not limit or not set(limit) <= set(metric.variants):
+        return limit
+    others = {variant: default[variant] for variant in metric.variants if variant in default}
+    return {**others, **limit}
 
 
 def is_lifted(value: Any) -> bool:
@@ -256,6 +269,8 @@ def _decided(one: Judged) -> Judged:
             return replace(one, verdict="failed")
         case "undecided":
             return replace(one, verdict="not measured", reason="undecided")
+        case unknown:
+            assert_never(unknown)
 
 
 def _bound_of_percentile(found: list[Judged], value: float, percent: float) -> ErrorBound | None:

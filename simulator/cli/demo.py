@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
-from callerside.simulator.cli.common import Commands
+from callerside.simulator.cli.common import Commands, Terminal
 from callerside.simulator.cli.run import show, write_report
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.runner.run import RunOptions, run
@@ -46,7 +46,7 @@ def add_command(commands: Commands) -> None:
 
 
 def _demo(given: argparse.Namespace) -> int:
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Terminal(highlight=False, soft_wrap=not sys.stdout.isatty())
     lane = _lane(console)
     with as_file(files("callerside.simulator.demo") / _CALL) as path:
         options = RunOptions(paths=[path], lane=lane, jobs=1, out=given.out)

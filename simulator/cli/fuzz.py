@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from callerside.simulator.cli.common import Commands
+from callerside.simulator.cli.common import Commands, Terminal
 from callerside.simulator.fuzz.runner import Finding, FuzzOptions, Summary, fuzz
 from callerside.simulator.runner import run
 from callerside.simulator.runner.run import RunOptions
@@ -74,7 +74,7 @@ def _fuzz(arguments: argparse.Namespace) -> int:
         keep_going=arguments.keep_going,
         found=arguments.found,
     )
-    summary = _fuzz_in_sight(options, Console(stderr=True))
+    summary = _fuzz_in_sight(options, Terminal(stderr=True))
     tried = [try_over_sip(finding) for finding in summary.findings] if arguments.sip else []
     if arguments.json:
         told = {**as_json(summary), **({"over_sip": tried} if arguments.sip else {})}
@@ -109,7 +109,7 @@ def try_over_sip(finding: Finding) -> str:
     if not finding.for_sip:
         return f"seed {finding.seed} over SIP: its network is one that can be had in memory only"
     options = RunOptions(paths=finding.paths, lane="sip", out=finding.path.parent / "sip")
-    done = asyncio.run(run.run(options, Console(stderr=True)))
+    done = asyncio.run(run.run(options, Terminal(stderr=True)))
     if done.failure or not done.calls:
         return f"seed {finding.seed} over SIP: could not be played: {done.failure}"
     call = done.calls[-1]

@@ -1,6 +1,7 @@
 """`callerside`: the command line of the harness."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +24,11 @@ from callerside.simulator.cli.common import Parser
 from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
 from callerside.simulator.scenario.loader import ScenarioError
 
+_NOWHERE_TO_WRITE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+)
+"""The disk is full, or not ours."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point; returns the exit code."""
@@ -37,12 +43,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     except BrokenPipeError:  # whoever reads has had enough, as in `callerside list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
+        return EXIT_COULD_NOT_RUN
+    except OSError as error:
+        if error.errno not in _NOWHERE_TO_WRITE:
+            raise
+        _say_no_more()
+        what = error.filename or "what there is to tell"
+        print(f"cannot write {what}: {error.strerror}", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     return code
+
+
+def _say_no_more() -> None:
+    """Let go what has not been printed yet: Python would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.call_result import CallResult
 from callerside.reports.verdict.outcome import Outcome, called, counted
 from callerside.reports.verdict.results import RunInfo
-from callerside.simulator.cli.common import Commands, add_choice, positive
+from callerside.simulator.cli.common import Commands, Terminal, add_choice, positive
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.lanes.sip.account import PASSWORD, AccountError
 from callerside.simulator.lanes.sip.account import load as load_account
@@ -31,7 +31,14 @@ from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import without_evidence
 from callerside.simulator.runner.expectations_after import unseen
 from callerside.simulator.runner.progress import summary_table
-from callerside.simulator.runner.run import Run, RunError, RunOptions, point_latest_at, run
+from callerside.simulator.runner.run import (
+    Run,
+    RunError,
+    RunOptions,
+    latest_of,
+    point_latest_at,
+    run,
+)
 
 LOG_WIDTH = 140
 """Of the closing table where no terminal says how wide it is."""
@@ -139,7 +146,7 @@ def _run(given: argparse.Namespace) -> int:
         raise RunError("engines are for SIP: --engine and --caller-engine need --lane sip")
     account = _account(given)
     in_log = not sys.stdout.isatty()
-    console = Console(
+    console = Terminal(
         highlight=False, soft_wrap=in_log, width=LOG_WIDTH if in_log else None, quiet=given.json
     )
     options = RunOptions(
@@ -241,7 +248,7 @@ def show(console: Console, done: Run, options: RunOptions, report: Report) -> No
     if report.outcome.verdict == "not measured":
         for why in report.outcome.why:
             console.print(f"Too little was measured: {why}", style="bold yellow", markup=False)
-    index = done.directory.parent / "latest" / "index.html"
+    index = (latest_of(done.directory) or done.directory) / "index.html"
     console.print(f"{counted(report.calls)}   {index}")
 
 
@@ -264,10 +271,13 @@ def _worst(call: CallResult, name: str) -> str:
 
 def _commit() -> str:
     """The checkout's commit, if this is one."""
-    text = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git is where the user has it
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        text = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - git is where the user has it
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # there is no git: nobody knows the commit then, and that is no reason to stop
+        return ""
     return text.stdout.strip()

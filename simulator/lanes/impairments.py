@@ -76,6 +76,10 @@ class Impairer:
             return ()
         return self._delivered(sent_ns, draw)
 
+    def queue_full(self, sent_ns: int) -> None:
+        """Note that a packet did not find room where packets wait for their time of arrival."""
+        self._note("queue_full", sent_ns)
+
     def _fate(self, sent_ns: int, draw: Mapping[str, float]) -> str | None:
         """What loses the packet, if anything does."""
         self._step_burst(draw["burst_loss"])

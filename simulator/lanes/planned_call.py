@@ -24,6 +24,8 @@ class PlannedCall:
     """The call whose greeting cache this one uses: its own, or that of the one it comes after."""
     after: str | None = None
     """The call that must be over before this one starts."""
+    repeat: int = 1
+    """Which of the calls that `repeat` asks for, from 1."""
     attempt: int = 1
     """2: it is placed once more, while no other call goes on."""
     together: str = ""

@@ -114,6 +114,7 @@ def without_evidence(call: Evaluated, lane: Lane) -> CallResult:
     info = CallInfo(
         name=call.planned.scenario.name,
         stage=call.planned.name,
+        repeat=call.planned.repeat,
         lane=lane,
         about=call.planned.scenario.about,
         verdict="error",
@@ -130,6 +131,7 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
     return CallInfo(
         name=scenario.name,
         stage=played.planned.name,
+        repeat=played.planned.repeat,
         attempt=played.planned.attempt,
         lane=lane,
         about=scenario.about,
@@ -139,6 +141,7 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
         # On a bad network what is to be measured may be lost, as a beep that is cut to pieces.
         own_limits=scenario.own_limits if played.ours and scenario.network is None else [],
         should_yield=should_yield(scenario, ours=played.ours),
+        goes_on=scenario.goes_on if played.ours else [],
         known_failure=_known(scenario.known_failure),
         connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
         seed=played.planned.seed,

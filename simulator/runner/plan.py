@@ -53,6 +53,7 @@ def plan(scenarios: Sequence[Scenario], *, repeat: int | None, seed: int) -> lis
                     name=name,
                     scenario=scenario,
                     seed=_seed_of(seed, name),
+                    repeat=number,
                     greeting_cache=planned_calls[after].greeting_cache if after else name,
                     after=after,
                     together=f"{scenario.name} {number}",

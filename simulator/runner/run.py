@@ -299,8 +299,19 @@ def _new_directory(out: Path, started_at: datetime) -> Path:
 
 
 def point_latest_at(directory: Path) -> None:
-    """Make `latest`, beside the run's directory, a link to it; replaced in one step."""
+    """Make `latest`, beside the run's directory, a link to it; replaced in one step.
+
+    What somebody has put there that is no link is theirs, and stays (`latest_of` tells).
+    """
     link = directory.parent / "latest"
+    if link.exists() and not link.is_symlink():
+        return
     temporary = directory.parent / f".latest-{directory.name}"
     temporary.symlink_to(directory.name)
     temporary.replace(link)
+
+
+def latest_of(directory: Path) -> Path | None:
+    """The link `latest` to a run's directory; None where there is none."""
+    link = directory.parent / "latest"
+    return link if link.is_symlink() and link.readlink() == Path(directory.name) else None

@@ -300,6 +300,17 @@ class Scenario(Steps):
         )
 
     @property
+    def goes_on(self) -> list[Literal["greeting", "answers"]]:
+        """What of our agent's is meant to go on though the caller speaks into it."""
+        settings = CallSettings.model_validate(self.agent)
+        goes_on: list[Literal["greeting", "answers"]] = []
+        if not settings.greeting.interruptible:
+            goes_on.append("greeting")
+        if not settings.turns.barge_in:
+            goes_on.append("answers")
+        return goes_on
+
+    @property
     def own_limits(self) -> list[str]:
         """Names of the metrics that the scenario limits itself, and not its suite."""
         limited = [name for name, limit in self.budget.items() if not is_lifted(limit)]

@@ -11,7 +11,7 @@ import pytest
 
 from callerside.fakes.recording.format import read_recording
 from callerside.fakes.script.loader import load_script
-from callerside.fakes.script.model import Reply, Timing
+from callerside.fakes.script.model import Reply, Timing, Vad
 from callerside.fakes.server.server import FakeRealtime
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-realtime.md").read_text(encoding="utf-8")
@@ -64,6 +64,11 @@ def test_all_timings_are_listed_with_their_defaults() -> None:
     assert set(listed) == set(Timing.model_fields)
     for name, field in Timing.model_fields.items():
         assert f"{field.default:g}" in listed[name][0].split(", "), name
+
+
+def test_all_keys_of_the_ear_are_listed() -> None:
+    listed = rows("| key of `vad` | default | meaning |")
+    assert set(listed) == set(Vad.model_fields)
 
 
 def test_the_recording_is_a_recording(tmp_path: Path) -> None:

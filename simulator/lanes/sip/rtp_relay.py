@@ -9,17 +9,21 @@ The fate of each RTP packet is `simulator.lanes.impairments`' business; RTCP (th
 """
 
 import asyncio
+import itertools
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from heapq import heappop, heappush
 
 from callerside.clock import NS_PER_S
 from callerside.simulator.lanes.impairments import Impairer, Struck
 
 _MAX_PACKET_BYTES = 2048
-_MAX_WAITING_PACKETS = 500
-"""Of a direction: five seconds of delay. More is dropped."""
+_MAX_WAITING_PACKETS = 1500
+"""Of a direction: more than the longest delay and jitter, six seconds, and a copy of each packet of
+10 ms come to. What a flood brings beyond is dropped, and reported as `queue_full`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +128,9 @@ class _Direction:
     def __init__(self, impairer: Impairer | None) -> None:
         self._impairer = impairer
         self._waiting: set[asyncio.TimerHandle] = set()
+        self._packets: list[tuple[int, int, Callable[[], None]]] = []
+        """A heap: of those that arrive at one time, the first sent first (timers keep no order)."""
+        self._count = itertools.count()
 
     def pass_on(self, packet: bytes, sender: socket.socket, target: tuple[str, int]) -> None:
         if self._impairer is None:
@@ -135,20 +142,25 @@ class _Direction:
                 _send(packet, sender, target)
             elif len(self._waiting) < _MAX_WAITING_PACKETS:
                 self._send_later(arrival_ns, packet, sender, target)
+            else:
+                self._impairer.queue_full(now_ns)
 
     def close(self) -> None:
         for timer in self._waiting:
             timer.cancel()
         self._waiting.clear()
+        self._packets.clear()
 
     def _send_later(
         self, arrival_ns: int, packet: bytes, sender: socket.socket, target: tuple[str, int]
     ) -> None:
-        def send() -> None:
+        def send_next() -> None:
             self._waiting.discard(timer)
-            _send(packet, sender, target)
+            heappop(self._packets)[-1]()
 
-        timer = asyncio.get_running_loop().call_at(arrival_ns / NS_PER_S, send)
+        send: Callable[[], None] = partial(_send, packet, sender, target)
+        heappush(self._packets, (arrival_ns, next(self._count), send))
+        timer = asyncio.get_running_loop().call_at(arrival_ns / NS_PER_S, send_next)
         self._waiting.add(timer)
 
 

@@ -214,6 +214,15 @@ def junit_of(folder: Path) -> ET.Element:
     return ET.parse(folder / "junit.xml").getroot()[0]  # noqa: S314 - our own file
 
 
+def test_what_xml_cannot_hold_is_told_by_a_sign_for_it(tmp_path: Path) -> None:
+    call = attempts("failed")
+    info = call.info.model_copy(update={"detail": "said \uffff, \x00 and \x7f"})
+    write_run(tmp_path, INFO, [replace(call, info=info)])
+    (case,) = junit_of(tmp_path).iter("testcase")
+    (failure,) = case.iter("failure")
+    assert failure.get("message") == "said \ufffd, \ufffd and \x7f"
+
+
 def test_a_call_that_was_placed_once_more_is_one_row_with_its_attempts_inside(
     tmp_path: Path,
 ) -> None:

@@ -221,3 +221,13 @@ def test_a_limit_that_makes_no_sense_is_refused_in_words(
 ) -> None:
     with pytest.raises(BudgetError, match=complaint.replace("'", ".")):
         parse_limits(spec)
+
+
+def test_a_limit_of_one_variant_leaves_the_default_of_the_others() -> None:
+    limits = limits_for({"greeting_ms": {"cached": 500}})
+    cached = Measurement(name="greeting_ms", value=600, variant="cached")
+    generated = Measurement(name="greeting_ms", value=3600, variant="generated")
+    verdicts = [(one.verdict, one.high) for one in judge([cached, generated], limits)]
+    assert verdicts == [("failed", 500), ("failed", 3500)]
+    lifted = limits_for({"greeting_ms": {"cached": "off"}})
+    assert [one.verdict for one in judge([cached, generated], lifted)] == ["unlimited", "failed"]

@@ -234,7 +234,13 @@ def test_repeats_and_the_seed_are_as_asked_for(callerside: Callerside) -> None:
         "good-r2",
         "good-r3",
     ]
-    assert json.loads(Path("out/latest/results.json").read_text())["run"]["seed"] == 7
+    data = json.loads(Path("out/latest/results.json").read_text())
+    assert data["run"]["seed"] == 7
+    assert [(call["name"], call["repeat"]) for call in data["scenarios"]] == [
+        ("good", 1),
+        ("good", 2),
+        ("good", 3),
+    ]
 
 
 def test_the_percentiles_of_repeats_are_judged_over_all_of_them(
