@@ -1,6 +1,6 @@
 """What was audible when: a call's recording as sounds on the timeline's clock."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -87,7 +87,7 @@ def listen(evidence: CallEvidence, answers: Sequence[Sound] = ()) -> AudibleSegm
     ear = sorted(
         [*answers, *_beside(evidence, heard, answers, mouth)], key=lambda sound: sound.start_ns
     )
-    return AudibleSegments(mouth, ear, beep, _said(evidence, mouth))
+    return AudibleSegments(mouth, ear, beep, _turns(_said(evidence, mouth)))
 
 
 def _beep(heard: list[Sound]) -> Sound | None:
@@ -255,6 +255,17 @@ def _by_energy(evidence: CallEvidence, heard: Segment) -> Sound:
     if heard.kind == "beep":
         return replace(sound, start_bound=TONE, end_bound=TONE)
     return sound
+
+
+def _turns(said: Iterable[Utterance]) -> list[Utterance]:
+    """In order of time; what begins within another is part of it, and takes no turn of its own."""
+    turns: list[Utterance] = []
+    for one in sorted(said, key=lambda one: one.start_ns):
+        if not turns or one.start_ns >= turns[-1].end_ns:
+            turns.append(one)
+        elif one.end_ns > turns[-1].end_ns:
+            turns[-1] = replace(turns[-1], end_ns=one.end_ns, end_bound=one.end_bound)
+    return turns
 
 
 def _said(evidence: CallEvidence, mouth: list[Sound]) -> list[Utterance]:

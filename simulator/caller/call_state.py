@@ -56,16 +56,21 @@ class ObservedCall:
         self.silence_sure_ns: int | None = None
         """As of the last time the steps went on; a change is news to them."""
         self._in_turn = False
+        self._turn_starts_ns: list[int] = []
         self._turn_end_ns: int | None = None
         self._first_turn_end_ns: int | None = None
 
     def turn_started(self, at_ns: int) -> None:
         """The caller takes the turn: what the agent says from now on is no answer yet."""
+        if not self._in_turn:
+            self._turn_starts_ns.append(at_ns)
         self._in_turn, self._turn_end_ns = True, at_ns
         self.listener.spoken_into()
 
     def turn_ended(self, at_ns: int) -> None:
         """The caller has finished: what the agent begins from now on is a reply."""
+        if not self._in_turn:  # keys take a turn in no time
+            self._turn_starts_ns.append(at_ns)
         self._in_turn, self._turn_end_ns = False, at_ns
         if self._first_turn_end_ns is None:
             self._first_turn_end_ns = at_ns
@@ -114,6 +119,13 @@ class ObservedCall:
             return None
         quiet_ns = self.listener.utterances[-1].quiet_ns if self.listener.utterances else None
         return max(self.media_ns, quiet_ns or 0, self._turn_end_ns or 0)
+
+    def turn_start_ns(self, before_ns: int) -> int:
+        """When the caller's last turn before a time began; 0 if there was none.
+
+        What happened earlier meets no expectation of then.
+        """
+        return max((ns for ns in self._turn_starts_ns if ns <= before_ns), default=0)
 
     @property
     def turn_end_ns(self) -> int | None:

@@ -1,6 +1,6 @@
 """Judges what the caller expects to hear: not yet, heard, or failed with a sentence for why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -50,6 +50,22 @@ def expectation(step: Expect, observed: ObservedCall, since_ns: int, now_ns: int
     return _Judgement(step, observed, since_ns, now_ns).judge()
 
 
+def keys_ns(digits: str, heard: Sequence[tuple[int, str]]) -> list[int]:
+    """When the last of some keys that follow one another was heard: each time that they did.
+
+    Args:
+        digits: the keys.
+        heard: each key that was, with its time.
+    """
+    all_digits = "".join(digit for _, digit in heard)
+    found = []
+    position = all_digits.find(digits)
+    while position >= 0:
+        found.append(heard[position + len(digits) - 1][0])
+        position = all_digits.find(digits, position + 1)
+    return found
+
+
 def _listed(what: str, observed: ObservedCall, found: Sequence[tuple[int, str]]) -> str:
     told = ", ".join(f"{one} at {observed.since_answer(at_ns)}" for at_ns, one in found)
     return f"{what}: {told}" if told else ""
@@ -74,10 +90,10 @@ class _Judgement:
             case Silence(silence=length_ms):
                 return self._silence(length_ms)
             case Dtmf(dtmf=digits):
-                return self._event(self._digits_ns(digits))
+                return self._event(self._of_this_turn(keys_ns(digits, observed.digits)))
             case Transfer(transfer=pattern):
                 times = [at_ns for at_ns, uri in observed.transfers if matches(pattern, uri)]
-                return self._event(times[0] if times else None)
+                return self._event(self._of_this_turn(times))
             case LookedUp():  # on the timelines, after the call
                 return Met()
             case unknown:
@@ -132,10 +148,10 @@ class _Judgement:
         end_ns = max(since_ns, self._since_ns) + ms_to_ns(length_ms)
         return self._event(end_ns) if end_ns <= self._now_ns else Waiting(end_ns)
 
-    def _digits_ns(self, digits: str) -> int | None:
-        heard = "".join(digit for _, digit in self._observed.digits)
-        position = heard.find(digits)
-        return None if position < 0 else self._observed.digits[position + len(digits) - 1][0]
+    def _of_this_turn(self, times_ns: Iterable[int]) -> int | None:
+        """The first since the caller's last turn began: what came a turn ago is nothing of now."""
+        from_ns = self._observed.turn_start_ns(self._since_ns)
+        return next((at_ns for at_ns in times_ns if at_ns >= from_ns), None)
 
     def _late(self, at_ns: int) -> Waiting:
         took_ms = ns_to_ms(at_ns - self._since_ns)

@@ -265,7 +265,8 @@ class CallerMachine:
                     event.at_ns, "utterance_started", turn=utterance.turn, text=utterance.text
                 )
             if utterance.ended_ns == event.at_ns:
-                observed.turn_ended(event.at_ns)
+                if not observed.speech.taking_turn:  # what is said within a sentence ends no turn
+                    observed.turn_ended(event.at_ns)
                 self._mark(event.at_ns, "utterance_ended", turn=utterance.turn)
         return bool(changed)
 

@@ -30,6 +30,9 @@ class StepContext:
     """What a performer works with."""
 
     now_ns: int
+    moment_ns: int
+    """That of the step's `when`, which may have become sure only later; at most `now_ns`, and not
+    before the step began."""
     observed: ObservedCall
     audio: bytes | None
     """PCM of what is audible of the step."""
@@ -107,7 +110,7 @@ def _vanish(_: steps.Vanish, call: StepContext) -> Ends:
 
 @_performs(steps.Expect)
 def _expect(step: steps.Expect, call: StepContext) -> Ends:
-    return lambda now_ns: expectation(step, call.observed, call.now_ns, now_ns)
+    return lambda now_ns: expectation(step, call.observed, call.moment_ns, now_ns)
 
 
 refuse_unperformed(ACTIONS, PERFORMERS, __name__)

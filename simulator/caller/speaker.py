@@ -65,6 +65,11 @@ class SpeechOutput:
         """Whether something that was said has not left yet."""
         return bool(self._said)
 
+    @property
+    def taking_turn(self) -> bool:
+        """Whether something that takes the turn sounds."""
+        return any(one.turn is not None and one.started_ns is not None for one in self._said)
+
     def open(self) -> None:
         """Audio can flow now; nothing is made before."""
         self._open = True

@@ -107,7 +107,7 @@ class StepRunner:
             waiting = self._moment(step, progress, now_ns)
             if waiting is not None:
                 return self._wait(waiting, now_ns)
-            progress.ends = self._act(step, now_ns)
+            progress.ends = self._act(step, progress, now_ns)
         outcome = progress.ends(now_ns)
         if isinstance(outcome, Waiting):
             return self._wait(outcome, now_ns)
@@ -156,10 +156,12 @@ class StepRunner:
             f"{self._observed.heard_so_far()}"
         )
 
-    def _act(self, step: Step, now_ns: int) -> Ends:
+    def _act(self, step: Step, progress: _Progress, now_ns: int) -> Ends:
         """Do the step; returns how it ends."""
+        moment_ns = self._observed.moment_ns(step.when) if step.when is not None else None
         call = StepContext(
             now_ns=now_ns,
+            moment_ns=now_ns if moment_ns is None else max(moment_ns, progress.began_ns),
             observed=self._observed,
             audio=self._audio.get(self._number),
             effects=self._effects,

@@ -13,6 +13,7 @@ from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.simulator.caller.call_state import is_greeting, is_reply
+from callerside.simulator.caller.expect import keys_ns
 from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import (
     DetailedExpectation,
@@ -218,22 +219,12 @@ def occurrences(
         case Silence(silence=length_ms):
             return [gap.start_ns for gap in dead_air(marks) if gap.length_ms >= length_ms]
         case Dtmf(dtmf=digits):
-            return _keys(digits, _named(marks, "dtmf_heard", "caller"))
+            heard = _named(marks, "dtmf_heard", "caller")
+            return keys_ns(digits, [(m.at_ns, str(m.fields.get("digit", ""))) for m in heard])
         case Told():
             return [mark.at_ns for mark in marks if expected.is_told_by(mark)]
         case unknown:
             assert_never(unknown)
-
-
-def _keys(digits: str, heard: Sequence[Mark]) -> list[int]:
-    """When the last of some keys that follow one another was heard."""
-    all_digits = "".join(str(mark.fields.get("digit", "")) for mark in heard)
-    found = []
-    position = all_digits.find(digits)
-    while position >= 0:
-        found.append(heard[position + len(digits) - 1].at_ns)
-        position = all_digits.find(digits, position + 1)
-    return found
 
 
 def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Mark]:
@@ -250,7 +241,7 @@ def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Ma
         case "greeting" | "greeting start":
             return [talk for number, talk in talks if is_greeting(number, greets=greets)]
         case "reply" | "reply start":
-            first_ns = min((mark.at_ns for mark in marks if _ends_turn(mark)), default=None)
+            first_ns = _first_turn_end_ns(marks)
             return [
                 talk
                 for number, talk in talks
@@ -260,8 +251,17 @@ def _heard_marks(word: Heard, marks: Sequence[Mark], *, greets: bool) -> list[Ma
             assert_never(unknown)
 
 
-def _ends_turn(mark: Mark) -> bool:
-    return mark.source == "caller" and mark.name in ("utterance_ended", "dtmf_sent")
+def _first_turn_end_ns(marks: Iterable[Mark]) -> int | None:
+    """When nothing more of the caller's first turn was to be said, or it had pressed keys."""
+    speaking = 0
+    for mark in marks:
+        if mark.source != "caller":
+            continue
+        speaking += (mark.name == "utterance_started") - (mark.name == "utterance_ended")
+        ends = mark.name == "utterance_ended" and speaking <= 0
+        if ends or mark.name == "dtmf_sent":
+            return mark.at_ns
+    return None
 
 
 def _named(marks: Iterable[Mark], name: str, source: str) -> list[Mark]:

@@ -251,14 +251,23 @@ def test_a_call_that_was_placed_once_more_is_one_row_with_its_attempts_inside(
     assert [call.verdict for call in elsewhere] == ["flaky"]
 
 
+def stalled_in_its_last_answer(call: CallEvidence) -> CallEvidence:
+    """The machine stood still for 90 ms from the last answer's first delta on."""
+    delta_ns = max(mark.at_ns for mark in call.marks if mark.name == "first_delta")
+    stood = Mark(
+        at_ns=delta_ns + 90_000_000,
+        source="caller",
+        call="x",
+        name="machine_stalled",
+        fields={"late_ms": 90.0},
+    )
+    return replace(call, marks=sorted([*call.marks, stood], key=lambda mark: mark.at_ns))
+
+
 def test_each_part_of_a_verdict_stands_apart(tmp_path: Path) -> None:
     """Behaviour, timing, and what was not measured: in results, JUnit and on the page."""
-    stood = Mark(
-        at_ns=0, source="caller", call="x", name="machine_stalled", fields={"late_ms": 90.0}
-    )
     slow = slow_call().build()
-    end_ns = slow.marks[-1].at_ns
-    stalled = replace(slow, marks=[*slow.marks, structs.replace(stood, at_ns=end_ns)])
+    stalled = stalled_in_its_last_answer(slow)
     rows = {
         ("passed", "passed", "passed"): SyntheticCall().build(),
         ("failed", "passed", "failed"): slow,
@@ -290,14 +299,7 @@ def test_each_part_of_a_verdict_stands_apart(tmp_path: Path) -> None:
 
 def test_what_was_not_measured_says_why_in_a_line(tmp_path: Path) -> None:
     slow = slow_call().build()
-    stood = Mark(
-        at_ns=slow.marks[-1].at_ns,
-        source="caller",
-        call="x",
-        name="machine_stalled",
-        fields={"late_ms": 90.0},
-    )
-    write_run(tmp_path, INFO, [replace(slow, marks=[*slow.marks, stood])])
+    write_run(tmp_path, INFO, [stalled_in_its_last_answer(slow)])
     data = json.loads((tmp_path / "results.json").read_text())
     (row,) = data["scenarios"]
     assert row["detail"].startswith("not measured: turn_ms of turn 2 is 922")
