@@ -136,7 +136,8 @@ def pythons(session: nox.Session, version: str) -> None:
     if not Path(python).exists():
         session.run(interpreter, "-m", "venv", str(folder), external=True)
     session.run(
-        python, "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[sim,test]",
+        python, "-m", "pip", "install", "-q", "-c", "constraints.txt",
+        "-e", ".[sim,languages,test]",
         external=True,
     )  # fmt: skip
     env = {"CALLERSIDE_NO_SKIPS": "0"}  # above 3.12 one engine has no wheel
