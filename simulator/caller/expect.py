@@ -113,7 +113,7 @@ class _Judgement:
             case "reply" | "reply start":
                 return self._utterance(observed.reply())
             case "hang_up":
-                ended = observed.ended
+                ended = observed.ended if observed.answered_ns is not None else None  # not refused
                 return self._event(observed.ended_ns if ended and ended.by == "agent" else None)
             case unknown:
                 assert_never(unknown)

@@ -180,13 +180,13 @@ class SipLane:
         if planned.attempt > 1:
             self._forget_greetings(planned)
             await self._stalls.calm()
-        started_ns = time.monotonic_ns()
         directory = self._calls / planned.name
         directory.mkdir(parents=True, exist_ok=True)
         kind = _kind_for(planned)
         pair = min((pair for pair in self._pairs if pair.kind == kind), key=lambda pair: pair.busy)
         pair.busy += 1
         await pair.places.acquire()
+        started_ns = time.monotonic_ns()  # what the machine did before is nothing to this call
         try:
             verdict, detail = await pair.play(planned, directory)
             work = None if self._agent_uri else self._work

@@ -231,6 +231,8 @@ def test_a_refused_call_fails_or_passes_as_expected(tmp_path: Path) -> None:
     assert refused.verdict == "failed"
     assert refused.detail == "the call was not answered: 486 Busy Here"
 
+    hung_up = scenario(tmp_path, "steps: [{expect: hang_up}]")
+    assert Call(hung_up, told=[busy], answered=False).play().verdict == "failed"
     expected = scenario(tmp_path, "steps: [{expect: {refused: 486}}]")
     assert Call(expected, told=[busy], answered=False).play().verdict == "passed"
 

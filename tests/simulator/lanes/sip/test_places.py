@@ -1,12 +1,17 @@
 """A run's processes hold as many calls as their SIP engines do."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
 from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.agent.telephony.engines import survey
+from callerside.marks import Mark
 from callerside.simulator.lanes.sip.lane import SipLane
+from callerside.simulator.runner.plan import plan
+from callerside.simulator.scenario.loader import load_file
 
 HERE = {found.name for found in survey() if not found.problem}
 
@@ -26,3 +31,34 @@ def test_twelve_calls_take_as_many_pairs_as_their_engines_need(
     )
     assert len([pair for pair in lane._pairs if not pair.kind]) == pairs
     assert {pair.places._value for pair in lane._pairs} == {12 // pairs}
+
+
+async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of five calls at once may wait for seconds."""
+    lane = SipLane([], tmp_path, lambda *_: None)
+    (tmp_path / "a.yaml").write_text("about: x\nsteps: [hang_up]\n")
+    (planned,) = plan(load_file(tmp_path / "a.yaml"), repeat=None, seed=0)
+    (pair,) = lane._pairs
+    placed_ns: list[int] = []
+    asked_ns: list[int] = []
+
+    async def play(*_: object) -> tuple[str, str]:
+        return "passed", ""
+
+    async def place() -> bool:
+        await asyncio.sleep(0.05)  # somebody else has it
+        placed_ns.append(time.monotonic_ns())
+        return True
+
+    def stalls(_: object, since_ns: int) -> list[Mark]:
+        asked_ns.append(since_ns)
+        return []
+
+    monkeypatch.setattr(pair, "play", play)
+    monkeypatch.setattr(pair.places, "acquire", place)
+    monkeypatch.setattr(lane, "_stall_marks", stalls)
+    monkeypatch.setattr("callerside.simulator.lanes.sip.lane.collect", lambda *_: [])
+    await lane.play(planned)
+    assert asked_ns[0] >= placed_ns[0]
