@@ -27,8 +27,8 @@ TIMELINE = "timeline.jsonl"
 RECORDING = "call.flac"
 EXPORT = "call.wav"
 """The same for programs that want WAV; read where there is no `RECORDING`."""
-HEARD = "server_heard.wav"
-SENT = "server_sent.wav"
+HEARD = "server_heard.flac"
+SENT = "server_sent.flac"
 INFO = "call.json"
 SAID = "said.json"
 ATTEMPT = "attempt-"
@@ -406,5 +406,5 @@ def save_evidence(evidence: CallEvidence, directory: Path) -> None:
     for attempt in evidence.earlier:
         save_evidence(attempt, directory / attempt_folder(attempt.info))
     for name, audio in ((HEARD, evidence.server_heard), (SENT, evidence.server_sent)):
-        if audio is not None:
-            write_wav(directory / name, audio.samples, audio.rate_hz)
+        if audio is not None and audio.samples.size:
+            write_flac(directory / name, audio.samples, audio.rate_hz)

@@ -64,20 +64,18 @@ class InputQueue:
 
     def put(self, item: LegInput) -> None:
         """The same for what comes while `deliver` is about to be called; not for `FramePlayed`."""
-        with self._lock:
-            if len(self._waiting) < _MAX_WAITING or not isinstance(item, AudioReceived):
-                self._waiting.append(item)
-            else:
-                self.dropped_frames += 1
+        if len(self._waiting) < _MAX_WAITING or not isinstance(item, AudioReceived):
+            self._waiting.append(item)
+        else:
+            self.dropped_frames += 1
 
     def deliver(self) -> None:
         """Deliver what waits, now: on the loop's thread, and not within a leg's method."""
-        if not self._waiting or self._on_input is None:
+        self._wake_is_due = False  # first: what is posted from here on may wake the loop once more
+        if self._on_input is None:
             return
-        with self._lock:
-            self._wake_is_due = False
-            batch, self._waiting = self._waiting, deque()
-        for item in batch:
+        for _ in range(len(self._waiting)):  # what comes meanwhile is for the next time
+            item = self._waiting.popleft()
             try:
                 self._on_input(item)  # which may have been changed by the one before
             except Exception:  # one broken input must not silence the call
@@ -89,7 +87,7 @@ class InputQueue:
             if len(self._waiting) < _MAX_WAITING or not isinstance(
                 item, AudioReceived | FramePlayed
             ):
-                self._waiting.append(self._with_owed(item))
+                self._waiting.append(self._with_owed(item) if self._owed else item)
             elif isinstance(item, FramePlayed):
                 self._owed = joined(self._owed, item.played)
             else:
@@ -100,7 +98,7 @@ class InputQueue:
 
     def _with_owed(self, item: LegInput) -> LegInput:
         """What was played is counted even where its own input found no room."""
-        if not self._owed or not isinstance(item, FramePlayed):
+        if not isinstance(item, FramePlayed):
             return item
         owed, self._owed = self._owed, ()
         return FramePlayed(played=joined(owed, item.played), at_ns=item.at_ns)

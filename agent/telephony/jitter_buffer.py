@@ -130,9 +130,8 @@ class JitterBuffer(Generic[Body]):
 
         On a calm line that is always the packet, and nothing needs to be sorted.
         """
-        # As in `expects`, without the call: this is done fifty times a second for each call.
         expected = (self._source, self._next_sequence, self._next_timestamp)
-        if self._held or not packet.duration or packet[:3] != expected:
+        if self._held or not packet.duration or packet[:3] != expected:  # see `expects`
             return self._sort_in(packet, now_ns)
         self._next_sequence = (packet.sequence + 1) & _SEQUENCES
         self._next_timestamp = (packet.timestamp + packet.duration) & _TIMESTAMPS

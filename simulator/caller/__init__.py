@@ -1,3 +1,13 @@
 """The scripted caller's behaviour, without I/O, with its driver and its recorder."""
 
-__all__ = ["audio", "call_state", "driver", "events", "listener", "machine", "recorder", "speaker"]
+__all__ = [
+    "audio",
+    "call_state",
+    "driver",
+    "events",
+    "expect",
+    "listener",
+    "machine",
+    "recorder",
+    "speaker",
+]

@@ -1,7 +1,6 @@
 """`callerside demo`: one call, from nothing to its page."""
 
 import argparse
-import asyncio
 import os
 import sys
 import webbrowser
@@ -12,9 +11,10 @@ from rich.console import Console
 
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.simulator.cli.common import Commands, Terminal
-from callerside.simulator.cli.run import show, write_report
+from callerside.simulator.cli.run import play, show, write_report
 from callerside.simulator.lanes.planned_call import Lane
-from callerside.simulator.runner.run import RunOptions, run
+from callerside.simulator.runner.interruption import EXIT_INTERRUPTED
+from callerside.simulator.runner.run import RunOptions
 
 _CALL = "harbour.yaml"
 
@@ -50,7 +50,7 @@ def _demo(given: argparse.Namespace) -> int:
     lane = _lane(console)
     with as_file(files("callerside.simulator.demo") / _CALL) as path:
         options = RunOptions(paths=[path], lane=lane, jobs=1, out=given.out)
-        done = asyncio.run(run(options, console))
+        done = play(options, console)
     report = write_report(done, options, "callerside demo")
     show(console, done, options, report)
     page = done.directory.parent / "latest" / "index.html"
@@ -58,7 +58,7 @@ def _demo(given: argparse.Namespace) -> int:
     console.print(_NEXT.format(page=page), markup=False)
     if not given.no_open and _has_browser():
         webbrowser.open(page.resolve().as_uri())
-    return report.outcome.exit_code
+    return EXIT_INTERRUPTED if done.interrupted else report.outcome.exit_code
 
 
 def _lane(console: Console) -> Lane:

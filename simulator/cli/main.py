@@ -21,6 +21,7 @@ from callerside.simulator.cli import (
     run,
 )
 from callerside.simulator.cli.common import Parser
+from callerside.simulator.runner.interruption import EXIT_INTERRUPTED
 from callerside.simulator.runner.run import EXIT_COULD_NOT_RUN, RunError
 from callerside.simulator.scenario.loader import ScenarioError
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_COULD_NOT_RUN
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return EXIT_COULD_NOT_RUN
+        return EXIT_INTERRUPTED
     return code
 
 
@@ -68,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
     callerside: argparse.ArgumentParser = Parser(
         prog="callerside",
         description="Judges a voice agent on the telephone by what the caller hears.",
-        epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run.",
+        epilog="Exit codes: 0 all passed; 1 a scenario or a limit failed; 2 could not run; "
+        "130 interrupted.",
     )
     callerside.add_argument(
         "--version", action="version", version=f"%(prog)s {version('callerside')}"

@@ -30,6 +30,8 @@ from callerside.simulator.lanes.sip.account import load as load_account
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.simulator.runner.evaluate import without_evidence
 from callerside.simulator.runner.expectations_after import unseen
+from callerside.simulator.runner.interruption import EXIT_INTERRUPTED, interruptible
+from callerside.simulator.runner.kept_runs import KEEP, remove_old_runs
 from callerside.simulator.runner.progress import summary_table
 from callerside.simulator.runner.run import (
     Run,
@@ -116,9 +118,23 @@ def add_command(commands: Commands) -> None:
         "(flaky), and with 2 where any call could not be measured",
     )
     parser.add_argument("--out", type=Path, default=Path("out"), help="default: out")
+    parser.add_argument(
+        "--keep",
+        type=_at_least_none,
+        default=KEEP,
+        metavar="N",
+        help="runs that stay there, the newest; older ones are removed (default: %(default)s; "
+        "0: all stay)",
+    )
     parser.add_argument("--open", action="store_true", help="open the report in a browser")
     parser.add_argument("--json", action="store_true", help="print results.json, nothing else")
     parser.set_defaults(command=_run)
+
+
+def _at_least_none(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: expected 0 or more")
+    return int(text)
 
 
 def _share(text: str) -> float:
@@ -163,8 +179,9 @@ def _run(given: argparse.Namespace) -> int:
         caller_engine=given.caller_engine,
         agent_uri=given.agent,
         account=account,
+        keep=given.keep,
     )
-    done = asyncio.run(run(options, console))
+    done = play(options, console)
     command = " ".join(["callerside", *sys.argv[1:]])
     # A name of bytes that are no text cannot be written down as it is.
     command = command.encode(errors="backslashreplace").decode()
@@ -176,7 +193,28 @@ def _run(given: argparse.Namespace) -> int:
     show(console, done, options, report)
     if given.open:
         webbrowser.open((done.directory / "index.html").resolve().as_uri())
-    return report.outcome.exit_code
+    return EXIT_INTERRUPTED if done.interrupted else report.outcome.exit_code
+
+
+def play(options: RunOptions, console: Console) -> Run:
+    """Play a run to its end, or until a signal asks for its end.
+
+    Raises:
+        RunError: it could not even begin.
+    """
+
+    async def played() -> Run:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None  # noqa: S101 - this is one
+
+        def end() -> None:
+            print("ending the calls; once more to leave at once", file=sys.stderr)
+            loop.call_soon_threadsafe(task.cancel)
+
+        with interruptible(end):
+            return await run(options, console)
+
+    return asyncio.run(played())
 
 
 def _account(given: argparse.Namespace) -> SipAccount | None:
@@ -201,12 +239,13 @@ class Report(NamedTuple):
 
 
 def write_report(done: Run, options: RunOptions, command: str) -> Report:
-    """Write all pages of a run, and point `latest` at it."""
+    """Write all pages of a run, point `latest` at it, and remove runs that are too many."""
     info = _run_info(done, options, command)
     judged = [call.result or without_evidence(call, options.lane) for call in done.calls]
     written = {call.result.slug for call in done.calls if call.result and call.has_page}
     data = write_judged(done.directory, info, judged, written=written)
     point_latest_at(done.directory)
+    remove_old_runs(done.directory.parent, options.keep)
     return Report(judged, info.outcome(judged), data)
 
 

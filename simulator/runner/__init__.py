@@ -5,6 +5,8 @@ __all__ = [
     "evaluate",
     "expectations_after",
     "from_call",
+    "interruption",
+    "kept_runs",
     "lint",
     "percentiles",
     "plan",

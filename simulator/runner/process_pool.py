@@ -7,6 +7,7 @@ says holds for them, too.
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +22,12 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     """Processes that import nothing from the working directory that is somewhere else as well."""
     with _working_directory_last():
         resource_tracker.ensure_running()  # a process, too, that would be started by the way
-    return ProcessPoolExecutor(workers, mp_context=_Context())
+    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_leave_it_to_the_run)
+
+
+def _leave_it_to_the_run() -> None:
+    """A Ctrl-C reaches every process of a terminal; only the one that leads the run answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Process(SpawnProcess):

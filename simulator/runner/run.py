@@ -29,6 +29,7 @@ from callerside.simulator.lanes.virtual.lane import VirtualLane
 from callerside.simulator.lanes.virtual.leg import LineOptions
 from callerside.simulator.runner.capabilities import missing
 from callerside.simulator.runner.evaluate import Evaluated
+from callerside.simulator.runner.kept_runs import KEEP
 from callerside.simulator.runner.percentiles import evaluate_together
 from callerside.simulator.runner.plan import PlanError, plan, with_forerunners
 from callerside.simulator.runner.progress import Progress, make_progress
@@ -59,6 +60,8 @@ class RunOptions:
     repeat: int | None = None
     jobs: int = field(default_factory=calls_at_once)
     out: Path = Path("out")
+    keep: int = KEEP
+    """Of the runs in `out`; 0: all of them."""
     strict: bool = False
     """Calls that are flaky or were not measured decide, too."""
     engine: EngineChoice = "auto"
@@ -81,6 +84,8 @@ class Run:
     duration_s: float = 0.0
     failure: str | None = None
     """Why it ended early, if it did."""
+    interrupted: bool = False
+    """Whether somebody wanted it to end."""
     together: list[str] = field(default_factory=list)
     """A line for each call whose verdict only all calls of its scenario gave, at the end."""
 
@@ -127,7 +132,8 @@ def choose(
 async def run(options: RunOptions, console: Console) -> Run:
     """Play and judge what `options` ask for; `reports.formats.write` makes pages of it.
 
-    A process that dies ends the run, and `Run.failure` says so; the calls until then are kept.
+    A process that dies ends the run, and `Run.failure` says so; the calls until then are kept. So
+    does being cancelled, once there are calls: those under way are hung up, and do not count.
 
     Raises:
         RunError: it could not even begin.
@@ -149,7 +155,13 @@ async def run(options: RunOptions, console: Console) -> Run:
         _see_that_it_can_be_dialled(options.agent_uri, options.account, chosen)
     done = begin_run(options.out)
     with make_progress(console, len(planned_calls)) as progress:
-        await play_run(planned_calls, options, done, progress)
+        try:
+            await play_run(planned_calls, options, done, progress)
+        except asyncio.CancelledError:
+            done.interrupted = True
+            done.failure = (
+                f"interrupted: {len(done.calls)} of {len(planned_calls)} calls were played"
+            )
     return done
 
 
@@ -214,7 +226,7 @@ async def play_run(
             if now.verdict != before.verdict
         ]
         done.calls[:] = together
-    done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
+        done.duration_s = (datetime.now(UTC) - done.started_at).total_seconds()
 
 
 async def _play_sip(

@@ -7,7 +7,7 @@ machine did to it may be why it went wrong, or leaves its times unmeasured
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +52,17 @@ def set_aside(directory: Path, attempt: int) -> None:
         path.rename(kept / path.name)
 
 
+def put_back(directory: Path, attempt: int) -> None:
+    """The other way round; what the next attempt has left there so far is gone."""
+    kept = directory / f"{ATTEMPT}{attempt}"
+    for path in directory.iterdir():
+        if path != kept:
+            path.unlink()
+    for path in list(kept.iterdir()):
+        path.rename(directory / path.name)
+    kept.rmdir()
+
+
 async def play_all(
     planned_calls: Sequence[PlannedCall],
     play: Play,
@@ -67,7 +78,8 @@ async def play_all(
     The longest calls begin, so that none of them is left at the end by itself. Callers of one
     scenario call together; where `jobs` is not enough for them, nobody else does.
 
-    What is done is added to `done`, which in the end has the order of `planned_calls`. With
+    What is done is added to `done`, which in the end has the order of `planned_calls`. When this is
+    cancelled, or a process dies, what was played until then is still judged. With
     `pages_of`, the run, the calls' pages are written as well, while further calls are played.
 
     Raises:
@@ -77,33 +89,39 @@ async def play_all(
     over = {planned.name: asyncio.Event() for planned in planned_calls}
     loop = asyncio.get_running_loop()
     judge = _judge(lane, len(planned_calls))
-    dials = _Dials(DIAL_GAP_S if lane == "sip" else 0)
+    groups = Counter(planned.together for planned in planned_calls)
+    dials = _Dials(groups, lane)
 
     async def one(planned: PlannedCall) -> None:
         if planned.after:
             await over[planned.after].wait()
-        for number in range(1, MOST_ATTEMPTS + 1):
-            tried = replace(planned, attempt=number)
-            await places.take(tried)
-            try:
-                if number == 1 and lane == "sip":  # in memory nobody waits
-                    if groups[planned.together] == 1:  # others call as their scenario says
-                        await dials.wait()
-                    await asyncio.sleep(planned.start_delay_ms / 1000)
-                played = await play(tried)
-            finally:
-                places.give_back(tried)
-            call = await loop.run_in_executor(judge, evaluate, played, lane, pages_of)
-            if number == MOST_ATTEMPTS or lane != "sip" or not is_worth_an_attempt(call):
-                break
+        played = await placed(planned)
+        call, is_to_end = await judged(played)
+        if lane == "sip" and not is_to_end and is_worth_an_attempt(call):
             progress.phase(planned.name, "waits to be placed once more, alone")
-            await loop.run_in_executor(judge, set_aside, played.directory, number)
+            set_aside(played.directory, planned.attempt)
+            try:
+                played = await placed(replace(planned, attempt=MOST_ATTEMPTS))
+            except asyncio.CancelledError:
+                put_back(played.directory, planned.attempt)  # what was played counts, then
+            else:
+                call, _ = await judged(played)
         done.append(call)
         over[planned.name].set()
         progress.finished(planned.name, call.called, call.sentence, played.took_s)
 
+    async def placed(tried: PlannedCall) -> PlayedCall:
+        await places.take(tried)
+        try:
+            await dials.wait(tried)
+            return await play(tried)
+        finally:
+            places.give_back(tried)
+
+    async def judged(played: PlayedCall) -> tuple[Evaluated, bool]:
+        return await _outlast(loop.run_in_executor(judge, evaluate, played, lane, pages_of))
+
     # Those who need many places at once go first, while all are free: nobody waits for them then.
-    groups = Counter(planned.together for planned in planned_calls)
     order = sorted(
         planned_calls,
         key=lambda planned: (-groups[planned.together], -expected_ms(planned.scenario)),
@@ -131,18 +149,37 @@ def _judge(lane: Lane, calls: int) -> Executor:
     return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
 
 
-class _Dials:
-    """One call is placed after the other."""
+async def _outlast(judged: asyncio.Future[Evaluated]) -> tuple[Evaluated, bool]:
+    """A call's evaluation, and whether the run was to end meanwhile: it counts all the same."""
+    is_to_end = False
+    while not judged.done():
+        try:
+            await asyncio.wait([judged])
+        except asyncio.CancelledError:
+            is_to_end = True
+    return judged.result(), is_to_end
 
-    def __init__(self, gap_s: float) -> None:
-        self._gap_s = gap_s
+
+class _Dials:
+    """One call is placed after the other; callers of one scenario call as it says."""
+
+    def __init__(self, groups: Mapping[str, int], lane: Lane) -> None:
+        self._groups = groups
+        self._lane = lane
         self._next_s = 0.0
 
-    async def wait(self) -> None:
-        """Until the gap behind the last one is over."""
+    async def wait(self, planned: PlannedCall) -> None:
+        """Until it is to be placed; in memory, and for a call that is alone, nobody waits."""
+        if planned.attempt > 1 or self._lane != "sip":
+            return
+        if self._groups[planned.together] == 1:
+            await self._gap()
+        await asyncio.sleep(planned.start_delay_ms / 1000)
+
+    async def _gap(self) -> None:
         now_s = asyncio.get_running_loop().time()
         at_s = max(self._next_s, now_s)
-        self._next_s = at_s + self._gap_s
+        self._next_s = at_s + DIAL_GAP_S
         await asyncio.sleep(at_s - now_s)
 
 

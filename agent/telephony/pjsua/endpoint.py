@@ -139,8 +139,7 @@ class SipEndpoint:
         with self.stack.lock:
             yield
         self._operated_ns = self._look_ns = time.monotonic_ns()
-        if self._loop is not None and not self._is_polling:
-            self._set_timer()
+        self.due_sooner()
 
     async def start(self) -> int:
         """Bind and begin; returns the SIP port.
@@ -265,13 +264,11 @@ class SipEndpoint:
         self._finish_poll(now_ns)
 
     def _poll_media(self) -> None:
-        """Packets of RTP have arrived."""
-        self._is_polling = True
+        """Packets of RTP have arrived: fifty times a second, so that all else has its timer."""
         with self.stack.lock:
             self.stack.take_packets()
         for leg in tuple(self.legs):
-            leg.deliver()  # before all else that may be due
-        self._finish_poll(time.monotonic_ns())
+            leg.deliver()
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -286,6 +283,11 @@ class SipEndpoint:
         self.do_what_is_due(now_ns)
         self._is_polling = False
         self._set_timer()
+
+    def due_sooner(self) -> None:
+        """See `LegHost`."""
+        if self._loop is not None and not self._is_polling:
+            self._set_timer()
 
     def do_what_is_due(self, now_ns: int) -> None:
         """After each look at the stack: tell calls what has come, end those that have to end."""

@@ -64,6 +64,9 @@ class LegHost(Protocol):
     def new_input_queue(self) -> InputQueue:
         """A queue of inputs into the endpoint's loop."""
 
+    def due_sooner(self) -> None:
+        """Something of a leg has come to be due before what was (`SipLeg.due_ns`)."""
+
     def lets_offer_in(self, sdp: str) -> bool:
         """Whether a new offer, within a call, may be met."""
 
@@ -98,6 +101,7 @@ class SipLeg(Leg):
             on_left=on_left,
             on_heard=on_heard,
             on_arrival=on_arrival,
+            on_missing=host.due_sooner,
         )
         super().__init__(inputs, self._media, rate_hz)
         self._call: Call | None = None
@@ -112,6 +116,7 @@ class SipLeg(Leg):
 
     def _keys_wait(self) -> None:
         """`tick` sends them."""
+        self._host.due_sooner()
 
     def _press(self, digits: str) -> None:
         self._send_keys(digits, "rfc4733")

@@ -21,7 +21,6 @@ from callerside.agent.telephony.interface import (
     FramePlayed,
     PlayoutCleared,
     PlayoutOverflowed,
-    TaggedSamples,
 )
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.agent.telephony.latching import Address, Latch
@@ -55,6 +54,7 @@ class LegMedia:
         *,
         rate_hz: int,
         max_playout_ms: int,
+        on_missing: Callable[[], None],
         conceals: bool = False,
         peers: PeerList | None = None,
         on_left: OnLeft | None = None,
@@ -70,6 +70,8 @@ class LegMedia:
         self._frame_samples = rate_hz * FRAME_MS // 1000
         self._silence = silence(FRAME_MS, rate_hz)
         self._playout = PlayoutBuffer(rate_hz * max_playout_ms // 1000)
+        self._on_missing = on_missing
+        """A packet waits for one before it: `due_ns` may be sooner than it was."""
         self._on_left, self._on_heard, self._on_arrival = on_left, on_heard, on_arrival
         self._playing = threading.Lock()
         self._stream: Stream | None = None
@@ -139,7 +141,7 @@ class LegMedia:
         if stream is not self._stream:
             self._packet_bytes = codec_hz * packet_ms // 1000 * BYTES_PER_SAMPLE
             stream.open(codec_hz * packet_ms // 1000, max(1, packet_ms // piece_ms))
-            stream.drain()
+            stream.decode()
             stream.on_packet = self.on_packet
             self._stream = stream
         if is_new or described != self._latch.described:
@@ -186,15 +188,18 @@ class LegMedia:
             return False
         described = _described(packet, at_ns, self._payload_type)
         if described is None or self._held:  # not RTP; or music, which is not for us
-            stream.deliver(packet)
-            stream.drain()
+            stream.decode(packet)
             return False
         before = self._latch.target
         if described.duration and (source != self._speaker or self._latch.is_disturbed):
             self._speaker = source
             if not self._latch.hears(address_of(source)):
                 return False
-        self._take(incoming.put(described, at_ns), at_ns)
+        released = incoming.put(described, at_ns)
+        if released:
+            self._take(released, at_ns)
+        else:
+            self._on_missing()
         return self._latch.target is not before
 
     def expire(self, now_ns: int) -> None:
@@ -209,8 +214,7 @@ class LegMedia:
                 self._hear(self._filled(item), now_ns, came=False)
             elif self._stream is not None:
                 packet, came_ns = item.body
-                self._stream.deliver(packet)
-                pcm = self._stream.drain()
+                pcm = self._stream.decode(packet)
                 if self._concealer is not None:
                     self._concealer.hear(pcm)
                 self._hear(pcm, came_ns, came=True)
@@ -248,16 +252,13 @@ class LegMedia:
                 pcm, played = self._silence, NOTHING_PLAYED
                 if self._stream is not None and not self._held:
                     pcm, played = self._playout.read(self._frame_samples)
-                self._leave(pcm, played, at_ns)
+                if self._on_left is not None:
+                    self._on_left(pcm, at_ns)
+                self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
             said += self._encoder_rate(pcm) if self._encoder_rate else pcm
         if self._stream is not None:
             self._stream.put(bytes(said[: self._packet_bytes]))
         del said[: self._packet_bytes]
-
-    def _leave(self, pcm: bytes, played: TaggedSamples, at_ns: int) -> None:
-        if self._on_left is not None:
-            self._on_left(pcm, at_ns)
-        self._inputs.post_soon(FramePlayed(played=played, at_ns=at_ns))
 
 
 def _described(packet: bytes, at_ns: int, payload_type: int) -> Packet[Body] | None:
@@ -271,13 +272,7 @@ def _described(packet: bytes, at_ns: int, payload_type: int) -> Packet[Body] | N
         if flags & _EXTENDED and len(packet) >= begin + _EXTENSION.size:
             begin += _EXTENSION.size + 4 * _EXTENSION.unpack_from(packet, begin)[1]
         duration = max(0, len(packet) - begin - (packet[-1] if flags & _PADDING else 0))
-    return Packet(
-        source=ssrc,
-        sequence=sequence,
-        timestamp=timestamp,
-        duration=duration,
-        body=(packet, at_ns),
-    )
+    return Packet(ssrc, sequence, timestamp, duration, (packet, at_ns))
 
 
 def _rate(from_hz: int, to_hz: int) -> Callable[[bytes], bytes] | None:

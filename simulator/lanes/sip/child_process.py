@@ -6,6 +6,7 @@ used, and logs on standard error. The last log lines are kept, so that a verdict
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,19 @@ STOP_TIMEOUT_S = 6.0
 KEPT_LOG_LINES = 200
 _LINE_LIMIT = 1 << 20
 
+_running: set[int] = set()
+"""The processes that we started, each the leader of its group, and that have not ended."""
+
 
 class ProcessError(RuntimeError):
     """A process of the run could not be started, or died: the run itself cannot go on."""
+
+
+def kill_all() -> None:
+    """End every child that runs, with what it has started, at once. For any thread."""
+    for pid in tuple(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 class ChildProcess:
@@ -54,6 +65,9 @@ class ChildProcess:
     async def start(self) -> None:
         """Start it and wait until it says that it is ready.
 
+        A Ctrl-C goes to all of a terminal's foreground group: it is not to end the agent in the
+        middle of calls that the run is ending politely, so each child has a group of its own.
+
         Raises:
             ProcessError: it exited first, or said nothing in `READY_TIMEOUT_S`.
         """
@@ -64,7 +78,9 @@ class ChildProcess:
             stderr=asyncio.subprocess.PIPE,
             env=dict(self._environment),
             limit=_LINE_LIMIT,
+            process_group=0,
         )
+        _running.add(process.pid)
         prefer(process.pid, _NICENESS)
         assert process.stdout and process.stderr  # noqa: S101, PT018 - pipes were asked for
         self._readers = [
@@ -140,5 +156,6 @@ class ChildProcess:
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         await process.wait()
+        _running.discard(process.pid)
         if not self._stopping:
             self.died.set()

@@ -5,7 +5,6 @@ server heard and sent.
 """
 
 import glob
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from callerside.audio_files import write_flac
 from callerside.marks import Mark, merge
 from callerside.reports.evidence import HEARD, SENT, TIMELINE
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
@@ -70,8 +70,8 @@ def collect(
         )
         server = _wait_for(
             closed,
-            lambda: [work / "realtime" / f"{call}.realtime.jsonl"],
-            lambda name: name == f"{call}.realtime.jsonl",
+            lambda: [_server_timeline(work, call)],
+            lambda name: name == _server_timeline(work, call).name,
             "session_closed",
             EVIDENCE_TIMEOUT_S if connected else UNCONNECTED_TIMEOUT_S if tried else 0.0,
         )
@@ -82,11 +82,15 @@ def collect(
     lines = "".join(mark.to_json() + "\n" for mark in merge([*timelines, also]))
     (directory / TIMELINE).write_text(lines, encoding="utf-8")
     (directory / CALLER_TIMELINE).unlink(missing_ok=True)
-    return [
+    missing = [
         f"the {whose}'s timeline has no {last_mark} mark"
         for whose, marks, last_mark in needed
         if not _is_over(marks, last_mark)
     ]
+    if work is not None and not missing:  # all of it is in the call's own now
+        for path in (*_agent_timelines(work, call), _server_timeline(work, call)):
+            path.unlink(missing_ok=True)
+    return missing
 
 
 def _agent_timelines(work: Path, call: str) -> list[Path]:
@@ -95,12 +99,16 @@ def _agent_timelines(work: Path, call: str) -> list[Path]:
     return [path for path in found if _is_agents(path.name, call)]
 
 
+def _server_timeline(work: Path, call: str) -> Path:
+    return work / "realtime" / f"{call}.realtime.jsonl"
+
+
 def _is_agents(name: str, call: str) -> bool:
     return Path(name).stem.rpartition("-")[0] == call
 
 
 def _move_audio(call: str, directory: Path, work: Path) -> None:
-    """One file of each kind, where a session that followed another left a file of its own.
+    """One FLAC file of each kind, also where sessions that followed others left files of their own.
 
     A session is reported to be over a moment before its sound is written to the end.
     """
@@ -112,14 +120,12 @@ def _move_audio(call: str, directory: Path, work: Path) -> None:
         first = work / "realtime" / f"{call}.{suffix}.wav"
         if not first.exists():
             continue
-        later = list(_later_sessions(first))
-        if not later:
-            shutil.move(first, directory / name)
-            continue
-        pieces = [soundfile.read(path, dtype="int16") for path in (first, *later)]
+        paths = [first, *_later_sessions(first)]
+        pieces = [soundfile.read(path, dtype="int16") for path in paths]
         audio = np.concatenate([samples for samples, _ in pieces])
-        soundfile.write(directory / name, audio, pieces[0][1], subtype="PCM_16")
-        for path in (first, *later):
+        if audio.size:
+            write_flac(directory / name, audio, pieces[0][1])
+        for path in paths:
             path.unlink()
 
 

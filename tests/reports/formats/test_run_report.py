@@ -93,7 +93,7 @@ def test_unreadable_evidence_says_what_is_wrong(tmp_path: Path) -> None:
         ("call.flac", 0.5, r"call\.flac: cannot be read as sound: cut short"),
         ("call.flac", 0.02, r"call\.flac: cannot be read as sound: cut short"),
         ("call.flac", 0.9999, r"call\.flac: cannot be read as sound: cut short"),
-        ("server_sent.wav", 0.9, r"server_sent\.wav: cut short: \d+ of \d+ bytes"),
+        ("server_sent.flac", 0.9, r"server_sent\.flac: cannot be read as sound: cut short"),
     ],
 )
 def test_half_of_the_evidence_of_a_call_is_not_judged(

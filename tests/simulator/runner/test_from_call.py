@@ -19,16 +19,17 @@ from callerside.speech.dtmf_tones import dtmf
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 SAME = [
     "barge_in_early",
-    "barge_in_twice",
     "backchannel",
     "function_call",
     "agent_presses_keys",
     "never_done",
     "pause_in_sentence",
 ]
-NAMES = [*SAME, "barge_in"]
-"""The last has an onset so soft that the server hears it a frame of its VAD (32 ms) earlier."""
+A_FRAME_APART = ["barge_in", "barge_in_twice"]
+"""Their onsets are so soft that the server hears them a frame of its VAD earlier or later."""
+NAMES = [*SAME, *A_FRAME_APART]
 WITHIN_MS = 20
+VAD_FRAME_MS = 32
 
 
 def run(out: Path, *what: Path) -> None:
@@ -82,6 +83,15 @@ def test_a_call_that_is_played_again_is_the_same_call(played: Path, again: Path,
     assert numbers(after).keys() == numbers(before).keys()
     for key, value in numbers(before).items():
         assert numbers(after)[key] == pytest.approx(value, abs=WITHIN_MS), key
+
+
+@pytest.mark.parametrize("name", A_FRAME_APART)
+def test_a_soft_onset_is_heard_a_frame_apart_at_most(played: Path, again: Path, name: str) -> None:
+    before, after = (numbers(results(folder)[name]) for folder in (played, again / "out"))
+    assert after.keys() == before.keys()
+    for key, value in before.items():
+        moves = VAD_FRAME_MS if key[0] in ("barge_in_stop_ms", "talk_over_ms") else 0
+        assert after[key] == pytest.approx(value, abs=WITHIN_MS + moves), key
 
 
 def test_the_caller_hangs_on_the_agents_turns_as_it_hung_there(again: Path) -> None:

@@ -273,3 +273,40 @@ async def test_scenarios_with_many_callers_never_wait_for_each_others_places(
     machine, done = await rig.play([*groups, planned("a")], jobs=jobs)
     assert len(done) == 10
     assert 3 <= machine.most_at_once <= max(jobs, 3)
+
+
+async def test_what_was_played_is_judged_when_the_run_is_to_end(rig: Rig) -> None:
+    """Also a call whose second attempt has not come to its end: then the first one counts."""
+    machine = Machine(rig.folder, {"b": [("late", 1.0)]})
+    rig.monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
+    begun = asyncio.Event()
+
+    async def play(call: PlannedCall) -> PlayedCall:
+        if call.attempt == 2:
+            (rig.folder / "b" / "caller.jsonl").write_text("half of it")
+            begun.set()
+            await asyncio.sleep(60)
+        return await machine.play(call)
+
+    done: list[Evaluated] = []
+    progress = PlainProgress(Console(quiet=True), 2)
+    run = asyncio.create_task(
+        play_all(
+            [planned("a"), planned("b")],
+            play,
+            jobs=1,
+            lane="sip",
+            progress=progress,
+            done=done,
+        )
+    )
+    await asyncio.wait_for(begun.wait(), 10)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert [(call.planned.name, call.verdict) for call in done] == [
+        ("a", "passed"),
+        ("b", "not measured"),
+    ]
+    assert [path.name for path in (rig.folder / "b").iterdir()] == ["timeline.jsonl"]
+    assert (rig.folder / "b/timeline.jsonl").read_text() == "b"

@@ -227,6 +227,7 @@ class Stream:
         self._library = library
         described = bytes(attachment.remote_rtp)
         self._delivery = Delivery(user_data=attachment.user_data, source=described)
+        self._delivered = ctypes.byref(self._delivery)
         self._deliver = OnDelivery(attachment.on_rtp2)
         self._state = (Unsigned * JITTER_STATE_WORDS)()
         self._port = Pointer()
@@ -249,14 +250,14 @@ class Stream:
         self._incoming.type, self._incoming.size = AUDIO, self._frame_bytes
         self._get_frame()  # the first one is never heard: what came before it is thrown away
 
-    def deliver(self, packet: bytes) -> None:
-        """Give the stream a packet, as from where it sends: whom it hears is not its business."""
-        delivery = self._delivery
-        delivery.packet, delivery.size = packet, len(packet)
-        self._deliver(ctypes.byref(delivery))
+    def decode(self, packet: bytes = b"") -> bytes:
+        """Give the stream a packet, as from where it sends: whom it hears is not its business.
 
-    def drain(self) -> bytes:
-        """All whole frames that it has decoded, or can: 16-bit samples at the codec's rate."""
+        Returns all whole frames that there are now: 16-bit samples at the codec's rate.
+        """
+        if packet:
+            self._delivery.packet, self._delivery.size = packet, len(packet)
+            self._deliver(self._delivered)
         if not self._frame_bytes:
             return b""
         self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
@@ -354,8 +355,7 @@ class MediaSockets:
             packet = ctypes.string_at(arrived.packet, arrived.size)
             source = ctypes.string_at(arrived.source, ADDRESS_BYTES)
             if stream.on_packet is None:
-                stream.deliver(packet)
-                stream.drain()
+                stream.decode(packet)
             else:
                 at_ns = arrival_ns(stream.socket)
                 arrived.switches_remote = stream.on_packet(packet, source, at_ns)

@@ -169,7 +169,7 @@ def test_sessions_that_followed_one_another_make_one_recording(tmp_path: Path) -
         sound(tmp_path / "realtime" / f"{name}.wav", number, number)
     assert collect("x", tmp_path, tmp_path) == []
     for name, expected in (("server_heard", [1, 1, 2, 2, 3, 3]), ("server_sent", [4, 4])):
-        samples, rate_hz = soundfile.read(tmp_path / f"{name}.wav", dtype="int16")
+        samples, rate_hz = soundfile.read(tmp_path / f"{name}.flac", dtype="int16")
         assert (samples.tolist(), rate_hz) == (expected, 24_000)
     assert list((tmp_path / "realtime").glob("*.wav")) == []
 
@@ -182,4 +182,4 @@ def test_sound_that_is_still_being_written_is_waited_for(tmp_path: Path) -> None
     later.start()
     assert collect("x", tmp_path, tmp_path) == []
     later.join()
-    assert soundfile.read(tmp_path / "server_heard.wav", dtype="int16")[0].tolist() == [7, 7]
+    assert soundfile.read(tmp_path / "server_heard.flac", dtype="int16")[0].tolist() == [7, 7]

@@ -22,8 +22,8 @@ EVIDENCE = [
     "call.flac",
     "call.json",
     "said.json",
-    "server_heard.wav",
-    "server_sent.wav",
+    "server_heard.flac",
+    "server_sent.flac",
     "timeline.jsonl",
 ]
 
@@ -92,7 +92,7 @@ def test_every_party_tells_of_its_end(played: dict[str, PlayedCall]) -> None:
 def test_the_server_hears_what_the_caller_says(played: dict[str, PlayedCall]) -> None:
     directory = played["first_call"].directory
     call, rate_hz = soundfile.read(directory / "call.flac", dtype="int16")
-    heard, heard_hz = soundfile.read(directory / "server_heard.wav", dtype="int16")
+    heard, heard_hz = soundfile.read(directory / "server_heard.flac", dtype="int16")
     assert rate_hz == heard_hz == 24_000
     mouth = call[:, 0].astype(np.float64)
     lag = int(np.argmax(heard != 0)) - int(np.argmax(mouth != 0))

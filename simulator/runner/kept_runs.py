@@ -1,0 +1,49 @@
+"""Which runs stay in `out/`: the newest few. What is not a run of ours is never touched."""
+
+import json
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from callerside.files import read_text
+
+KEEP = 10
+
+_NAME = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
+_RESULTS = "results.json"
+_KEYS = {"version", "run", "summary", "scenarios"}
+
+
+def remove_old_runs(out: Path, keep: int) -> None:
+    """Remove all but the newest runs of a folder.
+
+    A run is a folder that is called as `callerside run` calls one, and has results of ours in it:
+    one without them may be going on. What `latest` points at stays, and does not count. Baselines
+    are files elsewhere, which need no run. What cannot be removed stays as well.
+
+    Args:
+        out: where runs lie.
+        keep: how many stay; 0: all of them.
+    """
+    if not keep:
+        return
+    latest = (out / "latest").resolve()
+    runs = sorted(filter(_is_a_run, out.iterdir()), key=_time)
+    for run in runs[:-keep]:
+        if run.resolve() != latest:
+            shutil.rmtree(run, ignore_errors=True)
+
+
+def _time(run: Path) -> tuple[str, int]:
+    found = _NAME.fullmatch(run.name)
+    return (found[1], int(found[2] or 1)) if found else ("", 0)
+
+
+def _is_a_run(path: Path) -> bool:
+    if not _NAME.fullmatch(path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    with suppress(OSError, ValueError):
+        results = json.loads(read_text(path / _RESULTS))
+        return isinstance(results, dict) and results.keys() >= _KEYS
+    return False

@@ -1,0 +1,69 @@
+"""A call's audio without a stack: what its endpoint has to be told so that it need not ask."""
+
+import asyncio
+import struct
+import time
+from typing import Any, cast
+
+from callerside.agent.telephony.input_queue import InputQueue
+from callerside.agent.telephony.interface import AudioReceived, LegInput
+from callerside.agent.telephony.jitter_buffer import PAUSE_NS
+from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.pjsua.media import LegMedia
+from callerside.agent.telephony.pjsua.native.media import Stream
+
+THERE = ("127.0.0.1", 4000)
+SOURCE = struct.pack("=H", 2) + struct.pack("!H4B", THERE[1], 127, 0, 0, 1)
+MS = 1_000_000
+
+
+class FakeStream:
+    """Of G.711: each packet is a frame."""
+
+    on_packet: object = None
+
+    def open(self, frame_samples: int, pieces: int) -> None:
+        pass
+
+    def decode(self, packet: bytes = b"") -> bytes:
+        return packet[12:] * 2
+
+
+class FakePacer:
+    def add(self, paced: object) -> None:
+        pass
+
+
+def packet(number: int) -> bytes:
+    return struct.pack("!BBHII", 0x80, 0, number, 160 * number, 7) + bytes([number]) * 160
+
+
+async def test_a_packet_that_waits_for_another_is_told_as_its_time_comes_sooner() -> None:
+    inputs = InputQueue(asyncio.get_running_loop())
+    got: list[LegInput] = []
+    inputs.start(got.append)
+    told: list[int | None] = []
+    media = LegMedia(
+        inputs,
+        cast("Pacer", FakePacer()),
+        rate_hz=8_000,
+        max_playout_ms=1_000,
+        on_missing=lambda: told.append(media.due_ns),
+    )
+    stream: Any = FakeStream()
+    media.connect(
+        cast("Stream", stream), THERE, codec_hz=8_000, payload_type=0, packet_ms=20, piece_ms=20
+    )
+    now_ns = time.monotonic_ns()
+    for number in (1, 2):
+        media.on_packet(packet(number), SOURCE, now_ns)
+    assert told == []
+    assert media.due_ns == now_ns + PAUSE_NS
+    media.on_packet(packet(4), SOURCE, now_ns + 20 * MS)
+    assert told == [media.due_ns]
+    assert media.due_ns is not None
+    assert media.due_ns < now_ns + PAUSE_NS
+    media.on_packet(packet(3), SOURCE, now_ns + 30 * MS)
+    assert len(told) == 1
+    inputs.deliver()
+    assert [one.pcm[0] for one in got if isinstance(one, AudioReceived)] == [1, 2, 3, 4]
