@@ -26,8 +26,7 @@ OTHERS = tuple(
 ON_EACH_PYTHON = (
     *MACHINES, "tests/agent/telephony", "tests/conformance/test_sip_engines.py",
 )  # fmt: skip
-FEW_CALLS = ("first_call", "second_call", "barge_in")
-ENGINES = {"3.11": ("pjsua2", "baresip"), "3.12": ("pjsua2", "baresip"), "3.13": ("baresip",)}
+FEW_CALLS = ("first_call", "barge_in")
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
 """Of `callerside run`: 2. Of pytest: 2 for files it cannot read, 3 its own bug, 4 arguments."""
 
@@ -137,15 +136,15 @@ def pythons(session: nox.Session, version: str) -> None:
     if not Path(python).exists():
         session.run(interpreter, "-m", "venv", str(folder), external=True)
     session.run(
-        python, "-m", "pip", "install", "-q", "-c", "constraints.txt", "-e", ".[sim,test]",
+        python, "-m", "pip", "install", "-q", "-c", "constraints.txt",
+        "-e", ".[sim,languages,test]",
         external=True,
     )  # fmt: skip
     env = {"CALLERSIDE_NO_SKIPS": "0"}  # above 3.12 one engine has no wheel
     session.run(python, "-m", "pytest", "-q", *ON_EACH_PYTHON, env=env, external=True)
-    for engine in ENGINES[version]:
-        calls = [f"scenarios/{name}.yaml" for name in FEW_CALLS]
-        command = ["-m", "callerside.simulator.cli.main", "run", *calls, "--engine", engine]
-        session.run(python, *command, external=True)
+    calls = [f"scenarios/{name}.yaml" for name in FEW_CALLS]
+    command = ["-m", "callerside.simulator.cli.main", "run", *calls]
+    session.run(python, *command, external=True)
 
 
 def _interpreter(version: str) -> str | None:

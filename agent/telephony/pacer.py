@@ -20,6 +20,9 @@ _log = structlog.get_logger(__name__)
 _MOST_BEHIND_NS = 100 * NS_PER_MS
 """A pacer that could not run makes up for so much, and no more: a flood of old packets is of no use
 to anybody."""
+_BREATH_NS = NS_PER_MS
+"""Between two rounds in any case: a thread that wants the lock back at once gets it, before all who
+wait for it, and calls that cannot be sent in time would keep every other from coming and going."""
 _STOP_S = 2.0
 _PRIORITY = 10
 """Of 1 to 99: above everything ordinary, below what the kernel itself needs. A tick that comes late
@@ -49,6 +52,8 @@ class Pacer:
         self._lock = lock
         self._register = register
         self._due_ns: dict[Paced, int] = {}
+        self._failed: set[Paced] = set()
+        """Whose failure is logged already: a traceback takes longer than a packet has."""
         self._began_ns = 0
         self._wake = threading.Event()
         self._stopping = False
@@ -70,6 +75,7 @@ class Pacer:
         """Not again, once this has returned."""
         with self._lock:
             self._due_ns.pop(paced, None)
+            self._failed.discard(paced)
 
     def stop(self) -> None:
         """End the thread."""
@@ -86,8 +92,8 @@ class Pacer:
             if wait_ns is None:
                 self._wake.wait()
                 self._wake.clear()
-            elif wait_ns > 0:
-                time.sleep(wait_ns / NS_PER_S)
+            else:
+                time.sleep(max(wait_ns, _BREATH_NS) / NS_PER_S)
 
     def _send_what_is_due(self) -> int | None:
         """Returns how long to wait for the next; None: until something is added."""
@@ -99,7 +105,9 @@ class Pacer:
                 try:
                     paced.send(now_ns)
                 except Exception:  # the other calls of this process must go on
-                    _log.exception("sip_media_failed")
+                    if paced not in self._failed:
+                        self._failed.add(paced)
+                        _log.exception("sip_media_failed")
                 behind_ns = now_ns - due_ns
                 skipped = behind_ns // paced.period_ns if behind_ns > _MOST_BEHIND_NS else 0
                 self._due_ns[paced] = due_ns + (skipped + 1) * paced.period_ns

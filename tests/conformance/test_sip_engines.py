@@ -27,6 +27,7 @@ from callerside.agent.telephony.interface import (
     DtmfReceived,
     FramePlayed,
     HungUp,
+    LegInput,
     MediaHeld,
     MediaReady,
 )
@@ -40,6 +41,7 @@ FRAME = bytes([0x80]) * 160
 KEYS = "a=rtpmap:101 telephone-event/8000"
 PAUSE_S = 0.1
 """Between calls: PJSUA2 closes the sockets of each half a second late, and has places for few."""
+STALL_S = 0.5
 STRANGER = "127.0.0.9"
 RATE_HZ = 8_000
 
@@ -71,9 +73,9 @@ class Line:
         self.phone.wait_for(self.call, MediaReady)
         return self
 
-    def ring(self) -> str:
+    def ring(self, stall_s: float = 0.0) -> str:
         """Have the engine's side call, and return its INVITE; it is not answered yet."""
-        self.phone.dial(f"sip:100@127.0.0.1:{self.raw.sip_port}")
+        self.phone.dial(f"sip:100@127.0.0.1:{self.raw.sip_port}", stall_s=stall_s)
         self.invite = self.raw.asked("INVITE")
         self.port = self.raw.take(self.invite)
         return self.invite
@@ -173,6 +175,7 @@ def dialler(request: pytest.FixtureRequest) -> Iterator[Phone]:
 
 @pytest.fixture
 def called(dialler: Phone) -> Iterator[Line]:
+    dialler.behave(None)
     with RawPhone(dialler.port) as raw:
         made = Line(dialler, raw, "caller")
         yield made
@@ -306,12 +309,47 @@ def test_who_holds_says_so_and_resumes(called: Line) -> None:
     for method, direction in (("hold", "sendonly"), ("resume", "sendrecv")):
         called.phone.do(called.call, method)
         offer = called.raw.asked("INVITE")
+        assert offer
         said = re.findall(r"^a=(sendrecv|sendonly|inactive)", offer, re.MULTILINE)
         assert said == ([direction] if direction == "sendonly" or said else [])
         called.raw.reply(offer, "200 OK", body=called.raw.sdp())
         assert called.raw.asked("ACK")
     called.is_heard()
     called.end()
+
+
+def hold_and_resume(leg: Any, item: LegInput) -> None:
+    if isinstance(item, MediaReady):
+        leg.hold()
+        leg.resume()
+
+
+def test_who_resumes_right_behind_a_hold_is_not_left_on_hold(called: Line) -> None:
+    """The hold is still on its way when the resumption is asked for."""
+    called.phone.behave(hold_and_resume)
+    called.up()
+    offers: list[str] = []
+    while not offers or "a=sendonly" in offers[-1]:
+        offers.append(called.raw.asked("INVITE"))
+        assert offers[-1], "it is left on hold"
+        called.phone.behave(None)
+        called.raw.reply(offers[-1], "200 OK", body=called.raw.sdp())
+        assert called.raw.asked("ACK")
+        assert len(offers) <= 3
+    called.is_heard()
+    called.end()
+
+
+def test_who_is_answered_at_once_can_hold(called: Line) -> None:
+    """The answer is there before the caller's process knows that it has placed the call."""
+    called.up()  # whatever the first call of a process has to make is there then
+    called.end()
+    called.call = called.phone.calls()
+    called.ring(stall_s=STALL_S)
+    called.up()
+    called.phone.do(called.call, "hold")
+    assert "a=sendonly" in called.raw.asked("INVITE")
+    called.abandon()
 
 
 def test_an_offer_that_meets_another_is_made_again(called: Line) -> None:

@@ -9,6 +9,7 @@ import pytest
 from raw_sip import RETRANSMIT_S, RawPhone
 from sip_rig import Phone, answer_at_once, wait_until
 
+from callerside.agent.telephony.engine import PROFILES, Capability, EngineName
 from callerside.agent.telephony.interface import HungUp, MediaReady
 from callerside.agent.telephony.options import SipOptions
 
@@ -168,14 +169,19 @@ def test_what_nothing_here_does_is_not_agreed_to(
                 assert method == "REFER" or method not in answer.header("Allow")
 
 
-def test_the_public_address_is_what_is_advertised() -> None:
-    options = SipOptions(public_host="192.0.2.10", rtp_public_host="192.0.2.20")
-    agent = Phone("agent", options)
+@pytest.mark.parametrize("engine", PROFILES)
+def test_the_public_address_is_what_is_advertised(engine: EngineName) -> None:
+    """Of SIP where the engine can (`public_contact`), of RTP on each."""
+    names_it = Capability.PUBLIC_CONTACT in PROFILES[engine].capabilities
+    options = SipOptions(
+        public_host="192.0.2.10" if names_it else None, rtp_public_host="192.0.2.20"
+    )
+    agent = Phone("agent", options, engine=engine)
     agent.behave(answer_at_once)
     with RawPhone(agent.port) as caller:
         answer = caller.call(caller.sdp())
         assert answer.status == 200
-        assert "192.0.2.10" in answer.header("Contact")
+        assert ("192.0.2.10" in answer.header("Contact")) == names_it
         assert "c=IN IP4 192.0.2.20" in answer.message
         assert caller.request("BYE") == 200
     assert agent.close() == 0

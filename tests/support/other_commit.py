@@ -38,7 +38,9 @@ def python(tree: Path) -> str:
 
 
 def command(tree: Path) -> list[str]:
-    """What `callerside` is there: it was called earshot."""
+    """What `callerside` is there: before the house it had another name."""
     programs = Path(python(tree)).parent
-    name = "callerside" if (programs / "callerside").exists() else "earshot"
+    (name,) = {"callerside", *(path.name for path in programs.glob("e?rshot"))} & {
+        path.name for path in programs.iterdir()
+    }
     return [str(programs / name)]

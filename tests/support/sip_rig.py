@@ -105,10 +105,10 @@ class Phone:
         """Call a method of the n-th call's leg."""
         self._ask("leg", call, method, arguments)
 
-    def dial(self, uri: str, **options: Any) -> int:
-        """Place a call; returns its number."""
+    def dial(self, uri: str, *, stall_s: float = 0.0, **options: Any) -> int:
+        """Place a call; returns its number. For `stall_s` behind that its loop stands still."""
         call: int = self._ask("new_call", options)
-        self.do(call, "dial", uri)
+        self._ask("leg", call, "dial", (uri,), stall_s)
         return call
 
     def station(self, method: str, *arguments: Any) -> Any:
@@ -340,12 +340,16 @@ class _Child:
         self._add(placed.leg)
         return len(self._legs) - 1
 
-    def on_leg(self, call: int, method: str, arguments: tuple[Any, ...]) -> None:
+    def on_leg(
+        self, call: int, method: str, arguments: tuple[Any, ...], stall_s: float = 0.0
+    ) -> None:
         self._calling = True
         try:
             getattr(self._legs[call], method)(*arguments)
         finally:
             self._calling = False
+        if stall_s:  # behind what the method has the loop do next
+            asyncio.get_running_loop().call_soon(time.sleep, stall_s)
 
     def on_station(self, method: str, arguments: tuple[Any, ...]) -> Any:
         return getattr(self._station, method)(*arguments)

@@ -157,7 +157,9 @@ class SyntheticCall:
         wave = speech(truth.says_ms, self.seed + 100 * number)
         self._sound(0, start, wave)
         first = round((start - self.answer_ms) * RATE_HZ / 1000)
-        self._said.append(Said(turn=number, voiced=[(first, first + wave.size)]))
+        self._said.append(
+            Said(turn=number, text=f"utterance {number}", voiced=[(first, first + wave.size)])
+        )
         item = f"item_{number}"
         self._mark(
             start + 60, "realtime", "speech_started", item=f"user_{number}", audio_start_ms=0

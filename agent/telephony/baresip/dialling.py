@@ -1,5 +1,6 @@
 """Placing calls with baresip: the answering side's code from the other end, and what callers do."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 
@@ -45,7 +46,7 @@ class BaresipDialler(BaresipStation):
         """Who has not dialled yet, or is about to."""
         self._call_ids: dict[int, str] = {}
         """Of calls that are being placed, by baresip's handle."""
-        self._early: dict[str, list[Callable[[BaresipLeg], None]]] = {}
+        self._early: dict[str, list[Callable[[BaresipCallerLeg], None]]] = {}
         """What was told of them before they were legs, by Call-ID."""
         self._registrant: UserAgent | None = None
 
@@ -105,7 +106,7 @@ class BaresipDialler(BaresipStation):
             self._call_ids[event.call] = event.call_id or ""
             self._early.setdefault(event.call_id or "", [])
         if event.call_id in self._early:
-            self._early[event.call_id].append(lambda leg: leg.on_event(event))
+            self._early[event.call_id].append(lambda leg: leg.on_early_event(event))
 
     def forget(self, leg: BaresipLeg) -> None:
         """See `LegHost`."""
@@ -145,6 +146,7 @@ class BaresipCallerLeg(BaresipLeg):
         self._behind_dialling: Callable[[], None] | None = None
         """An end that was asked for before there was a call to end."""
         self._offers: OfferRetry | None = None
+        self._one_offer = asyncio.Lock()
         self._answered = False
 
     def dial(self, uri: str) -> None:
@@ -185,6 +187,15 @@ class BaresipCallerLeg(BaresipLeg):
             return
         self._endpoint.gone.add(self.sip_call_id)
         self._finish(by=self.us, status=_OK, reason="vanished")
+
+    def on_early_event(self, event: StackEvent) -> None:
+        """One of before the bindings had a `Call`: it has not heard it, and goes by what it hears.
+
+        One that has missed that it is up refuses to hold for good.
+        """
+        if self._call is not None:
+            self._call._on_stack_event(event)  # noqa: SLF001 - they offer no other way
+        self.on_event(event)
 
     def release(self) -> None:
         """See `BaresipLeg`."""
@@ -242,9 +253,10 @@ class BaresipCallerLeg(BaresipLeg):
             self._run("hold" if offers.holding else "resume", self._offered_now(call, offers))
 
     async def _offered_now(self, call: Call, offers: OfferRetry) -> None:
-        """As often as another one is in its way."""
+        """As often as another one is in its way; behind our own, for the bindings know it late."""
         try:
-            await (call.hold() if offers.holding else call.resume())
+            async with self._one_offer:
+                await (call.hold() if offers.holding else call.resume())
         except BaresipError:
             wait_s = offers.wait_s()
             if wait_s is None:

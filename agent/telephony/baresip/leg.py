@@ -52,6 +52,9 @@ _REASONS = {
 _ACK_NS = 32 * NS_PER_S
 """Timer H (RFC 3261 §17.2.1); baresip has none."""
 _INVITES = ("INVITE", "UPDATE")
+_LONGEST_TARGET = 3_000
+"""Bytes, of a transfer: with the rest of its REFER it fits into the 4,000 that PJSIP sends and
+takes. The stack would send more by UDP, too, and learn after 32 s that nobody could read it."""
 
 
 class LegHost(Protocol):
@@ -120,10 +123,10 @@ class BaresipLeg(Leg):
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""
         if self._is_over:
             return
-        library = self._stack.library
+        library, target = self._stack.library, uri.encode()
 
         def refer(native: int) -> None:
-            if library.call_transfer(native, uri.encode()):
+            if len(target) > _LONGEST_TARGET or library.call_transfer(native, target):
                 self._inputs.post(TransferProgressed(status=_SERVER_ERROR))
 
         self._with_native(refer)

@@ -254,19 +254,34 @@ class SipCallerLeg(SipLeg):
 
     def on_offer_refused(self, status: int) -> None:
         """See `SipLeg`; one that has met the other side's is made again."""
-        wait_s = self._offers.wait_s() if status == _REQUEST_PENDING and self._offers else None
-        if wait_s is not None:
-            self._endpoint.call_later(wait_s * 1000, self._try_offer)
+        if status == _REQUEST_PENDING:
+            self._try_again()
 
     def _try_offer(self) -> None:
-        if self._offers is None:
-            return
+        if self._offers is not None:
+            holding = self._offers.holding
+            self._attempt("hold" if holding else "resume", lambda _: self._offer_now(holding))
+
+    def _offer_now(self, holding: bool) -> None:
+        """As often as another one, of our own, is in its way."""
         parameters = response(0)
-        if self._offers.holding:
-            self._attempt("hold", lambda _: self._offer(lambda call: call.setHold(parameters)))
-        else:
-            parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
-            self._attempt("resume", lambda _: self._offer(lambda call: call.reinvite(parameters)))
+        try:
+            if holding:
+                self._offer(lambda call: call.setHold(parameters))
+            else:
+                parameters.opt.flag = pjsua2.PJSUA_CALL_UNHOLD
+                self._offer(lambda call: call.reinvite(parameters))
+        except pjsua2.Error:
+            if not self._try_again():
+                raise
+
+    def _try_again(self) -> bool:
+        """Make the offer once more, after a while; returns False if it has been tried enough."""
+        wait_s = self._offers.wait_s() if self._offers is not None else None
+        if wait_s is None:
+            return False
+        self._endpoint.call_later(wait_s * 1000, self._try_offer)
+        return True
 
     def vanish(self) -> None:
         """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""

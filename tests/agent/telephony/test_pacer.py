@@ -20,10 +20,12 @@ class Sender:
         self.sent_ns: list[int] = []
         self.threads: set[str] = set()
         self.error: Exception | None = None
+        self.takes_s = 0.0
 
     def send(self, at_ns: int) -> None:
         self.sent_ns.append(at_ns)
         self.threads.add(threading.current_thread().name)
+        time.sleep(self.takes_s)
         if self.error is not None:
             raise self.error
 
@@ -90,3 +92,28 @@ def test_one_that_fails_stops_no_other(pacer: Pacer) -> None:
     pacer.add(broken)
     pacer.add(sound)
     until(lambda: len(sound.sent_ns) >= 3 and len(broken.sent_ns) >= 3)
+
+
+def test_who_takes_longer_than_a_period_keeps_no_other_out(pacer: Pacer) -> None:
+    """Whoever adds or removes a call gets the lock, though the thread wants it back at once."""
+    slow, sound = Sender(), Sender()
+    slow.takes_s = 0.03
+    pacer.add(slow)
+    until(lambda: len(slow.sent_ns) >= 3)
+    began = len(slow.sent_ns)
+    pacer.add(sound)
+    assert len(slow.sent_ns) <= began + 5
+    until(lambda: len(sound.sent_ns) >= 3)
+    pacer.remove(slow)
+
+
+def test_what_fails_all_the_time_is_told_once(
+    pacer: Pacer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A traceback for each packet would take longer than the packets have."""
+    broken = Sender()
+    broken.error = RuntimeError("a bug")
+    pacer.add(broken)
+    until(lambda: len(broken.sent_ns) >= 5)
+    pacer.remove(broken)
+    assert capsys.readouterr().out.count("sip_media_failed") == 1

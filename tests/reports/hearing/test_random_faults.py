@@ -6,11 +6,14 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from random_faults import Fault, answers, as_samples, random_faults
 
 from callerside import audio
 from callerside.reports.hearing.alignment import align
+
+pytestmark = pytest.mark.timeout(600)  # a minute of work, on one machine
 
 RATE_HZ = 8000
 WITHIN_MS = 10
