@@ -25,6 +25,7 @@ from rich.console import Console
 from callerside.clock import NS_PER_MS, ns_to_ms
 from callerside.marks import Mark
 from callerside.reports.metrics.registry import METRICS
+from callerside.simulator.cli.run import write_report
 from callerside.simulator.lanes.planned_call import Lane
 from callerside.simulator.runner.run import RunOptions, run
 from callerside.timelines import read_timeline
@@ -201,8 +202,10 @@ def kept(directory: Path) -> dict[str, Call]:
 def play(lane: Lane, out: Path, names: Sequence[str] = FEW) -> dict[str, Call]:
     """Verdict of the caller and timeline of each call of some scenarios; of none, of all."""
     paths = [FOLDER / f"{name}.yaml" for name in names] or [FOLDER]
-    done = asyncio.run(run(RunOptions(paths=paths, lane=lane, out=out), Console(quiet=True)))
+    options = RunOptions(paths=paths, lane=lane, out=out)
+    done = asyncio.run(run(options, Console(quiet=True)))
     assert done.failure is None
+    write_report(done, options, "the lanes, compared")
     return kept(done.directory)
 
 

@@ -119,6 +119,11 @@ class PjsuaDialler(SipEndpoint):
         self._take_transfers()
         super().do_what_is_due(now_ns)
 
+    def _poll_media(self) -> None:
+        """A transfer is seen beside the stack, whose own timers do not know of it."""
+        super()._poll_media()
+        self._take_transfers()
+
     def _take_transfers(self) -> None:
         for leg in tuple(self.legs):
             if isinstance(leg, SipCallerLeg):
