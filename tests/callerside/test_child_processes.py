@@ -73,7 +73,7 @@ def test_every_child_is_started_in_one_of_two_places() -> None:
         if any(word in path.read_text() for word in ("sys.executable", "multiprocessing"))
     }
     assert {path for path in starting if path.split("/")[1] not in rooms} == (
-        BEGIN_CHILDREN | BEGINS_ITSELF
+        BEGIN_CHILDREN | BEGINS_ITSELF | {"simulator/runner/interruption.py"}  # which ends them
     )
 
 

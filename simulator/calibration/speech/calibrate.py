@@ -6,9 +6,7 @@ its truth (`spoken_call`) and measured by the code that measures every call.
 
 import random
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Literal
 
 import numpy as np
@@ -19,6 +17,7 @@ from callerside.simulator.calibration.speech import conditions, utterances
 from callerside.simulator.calibration.speech.conditions import Condition
 from callerside.simulator.calibration.speech.spoken_call import SpokenCall, make
 from callerside.simulator.calibration.speech.utterances import RATE_HZ, Utterance
+from callerside.simulator.runner.process_pool import process_pool
 
 EARS: tuple["Ear", ...] = ("known", "unknown")
 Ear = Literal["known", "unknown"]
@@ -189,7 +188,7 @@ def calibrate_on_speech(
             found += errors_of(plan)
             progress(done, len(planned))
         return found
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with process_pool(jobs) as pool:
         for done, errors in enumerate(pool.map(errors_of, planned, chunksize=8), start=1):
             found += errors
             progress(done, len(planned))
