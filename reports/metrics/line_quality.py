@@ -25,6 +25,7 @@ _FLAT = 0.99  # of the loudest sample: as loud is what was cut off there
 _FLAT_RUN = 3  # samples in a row: a voice has its peaks singly
 _LATEST_ECHO_MS = 600
 _STANDS_OUT = 6.0  # an echo's correlation, above the effective value of that of all other delays
+_FAINTEST_DB = 60.0  # of a voice at -20 dBFS that is below the smallest step of G.711
 _APART_MS = 30  # of one delay from another
 _PACKET_MS = 20.0
 _LEVEL = ErrorBound(1.0, "noise under the voice, and its pauses")
@@ -111,7 +112,8 @@ def _echo(call: HeardCall) -> tuple[float, float] | None:
     strength = abs(float(cross[place]))
     if not energy or not strength or strength < _STANDS_OUT * usual:
         return None
-    return -20 * math.log10(strength / energy), place * 1000 / rate_hz
+    loss_db = -20 * math.log10(strength / energy)
+    return None if loss_db > _FAINTEST_DB else (loss_db, place * 1000 / rate_hz)
 
 
 _DIRECTIONS: tuple[tuple[str, Source, bool], ...] = (
