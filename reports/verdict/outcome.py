@@ -104,7 +104,11 @@ def _own_limits(calls: Sequence[CallResult]) -> Iterator[str]:
 
 
 def _measured(call: CallResult) -> set[str]:
-    return {one.name for one in call.judged if one.verdict in ("passed", "failed")}
+    """What has a value that says something; one without a limit in this call does, too.
+
+    An answer of an agent that is not ours is heard, but nobody knows what of it the model took.
+    """
+    return {one.name for one in call.judged if one.verdict != "not measured"}
 
 
 def _should_yield(call: CallResult) -> set[str]:

@@ -99,6 +99,17 @@ def test_a_metric_that_is_not_measured_anywhere_is_too_little_however_many_calls
     assert outcome_of([bent, *[GOOD] * 9]).exit_code == 0
 
 
+def test_a_value_that_no_limit_of_the_call_fits_is_measured_all_the_same() -> None:
+    """An agent that is not ours: its answers are heard, and the model's share is known to nobody."""
+    heard = [
+        replace(one, verdict="unlimited", high=None) if one.name == "turn_ms" else one
+        for one in GOOD.judged
+    ]
+    theirs = with_info(replace(GOOD, judged=heard), should_yield=["turn_ms"])
+    assert "turn_ms" in {one.name for one in heard}
+    assert outcome_of([theirs]).exit_code == 0
+
+
 def test_a_scenarios_own_limit_must_be_held_to_in_one_of_its_calls() -> None:
     """Though nine other scenarios measure it: it would pass whatever its limit is."""
     unheld = with_info(

@@ -81,7 +81,7 @@ def test_a_failure_says_what_was_expected_and_where_its_page_is(calls: Path, run
     code, told = run()
 
     assert code == 1
-    assert "expected greeting within 2 s, but heard since the answer: a beep" in told
+    assert "expected greeting within 2 s, but this agent is set not to greet; heard since" in told
     assert "Traceback" not in told
     page = re.search(r"see (\S+call\.html)", told)
     assert page is not None
