@@ -130,9 +130,9 @@ class CallDriver:
             for effect in self._machine.handle(event, self._clock.now_ns()):
                 if type(effect) is events.Play:  # what nearly every delta leads to
                     self._leg.play(effect.pcm, effect.tag)
-                elif type(effect) is events.SendEvent:  # and nearly every frame
+                elif type(effect) is events.AppendAudio:  # and nearly every frame
                     if self._connection is not None:
-                        self._connection.send(effect.event)
+                        self._connection.append(effect.audio)
                 else:
                     self._effects[type(effect)](effect)
         except Exception as error:
@@ -161,6 +161,7 @@ class CallDriver:
             events.Transfer: lambda effect: leg.transfer(effect.uri),
             events.HangUp: lambda effect: leg.hang_up(effect.status),
             events.ConnectRealtime: self._open,
+            events.SendEvent: self._send,
             events.CloseRealtime: lambda _: self._close(),
             events.SetTimer: lambda effect: self._timers.set(effect.timer, effect.at_ns),
             events.CancelTimer: lambda effect: self._timers.cancel(effect.timer),
@@ -175,6 +176,10 @@ class CallDriver:
         self._close()
         self._connection = self._connect(effect)
         self._connection.start(self.feed)
+
+    def _send(self, effect: events.SendEvent) -> None:
+        if self._connection is not None:
+            self._connection.send(effect.event)
 
     def _close(self) -> None:
         if self._connection is not None:

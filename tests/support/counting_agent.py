@@ -11,7 +11,6 @@ from callerside.agent.call.events import ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
-from callerside.agent.realtime import client
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.service.driver import CallDriver
 from callerside.agent.telephony.options import SipOptions
@@ -42,7 +41,7 @@ class Agent:
             self._pipe.send(await endpoint.start())
             async with asyncio.timeout(PATIENCE_S):
                 await self._until(lambda: "session_updated" in self._marked)
-                with ways(SipEndpoint._poll_media, client._encode) as found:
+                with ways(SipEndpoint._poll_media, WebSocketConnection.append) as found:
                     await self._until(lambda: len(found) >= FRAMES)
             self._pipe.send(found)
             await endpoint.stop()

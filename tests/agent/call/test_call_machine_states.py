@@ -128,6 +128,8 @@ class CallMachineModel(RuleBasedStateMachine):
                 self.overflowed += [told] * bool(dropped)
             case events.SendEvent():
                 assert not self.hung_up, f"{effect.event['type']} after hanging up"
+            case events.AppendAudio():
+                assert not self.hung_up, "caller's audio after hanging up"
             case events.ClearPlayout(tags=tags):
                 self.clearing.append(self.buffer.clear(tags))
             case events.SetTimer(timer=timer, at_ns=at_ns):
