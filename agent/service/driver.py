@@ -112,20 +112,10 @@ class CallDriver:
 
     def feed(self, event: CallInput) -> None:
         """Pass an input to the machine, and do what it asks for."""
-        if self._over:
-            return
-        self._inputs.append(event)
-        if self._busy:
+        if self._busy or self._over:  # what comes of an input waits for the rest that comes of it
+            self._inputs.append(event)
             return
         self._busy = True
-        try:
-            while self._inputs and not self._over:
-                self._step(self._inputs.popleft())
-        finally:
-            self._busy = False
-
-    def _step(self, event: CallInput) -> None:
-        """One input; the call's end outlives whatever comes of it."""
         try:
             for effect in self._machine.handle(event, self._clock.now_ns()):
                 if type(effect) is events.Play:  # what nearly every delta leads to
@@ -136,13 +126,19 @@ class CallDriver:
                 else:
                     self._effects[type(effect)](effect)
         except Exception as error:
-            if self._on_failure is None:
-                raise
-            self._on_failure(event, error)
-            self._fail()
+            self._failed_at(event, error)
         finally:
-            if isinstance(event, HungUp):
+            self._busy = False
+            if isinstance(event, HungUp):  # the call's end outlives whatever comes of it
                 self._finish()
+        if self._inputs and not self._over:
+            self.feed(self._inputs.popleft())
+
+    def _failed_at(self, event: CallInput, error: Exception) -> None:
+        if self._on_failure is None:
+            raise error
+        self._on_failure(event, error)
+        self._fail()
 
     def _fail(self) -> None:
         """Hang up; where the leg does not report the end, the call is over without it."""

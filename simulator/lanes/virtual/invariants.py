@@ -252,9 +252,7 @@ def queues_stay_bounded(traced: TracedCall) -> Iterator[str]:
         if len(step.effects) > _MAX_EFFECTS_A_STEP:
             yield f"{len(step.effects)} effects of one input, at {_ms(step.at_ns)}"
         appended = sum(
-            len(effect.audio)
-            for effect in step.effects
-            if isinstance(effect, events.AppendAudio)
+            len(effect.audio) for effect in step.effects if isinstance(effect, events.AppendAudio)
         )
         waited_ms = appended / 2 * 1000 / traced.call.recorder.rate_hz
         if waited_ms > most_ms:

@@ -47,7 +47,7 @@ OF_A_TELEPHONE = 3
 """More than here pass a delta on in a leg: its `play`, what that asks, and its media's `play`."""
 MOST_OF_A_DELTA = 15 - OF_A_TELEPHONE
 MOST_OF_A_FIRST_DELTA = 45 - OF_A_TELEPHONE
-MOST_OF_A_FRAME = 6
+MOST_OF_A_FRAME = 5
 MOST_OF_A_PLAYED_FRAME = 5
 
 
