@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from official import connected
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from callerside.audio import to_samples
 from callerside.audio_files import read_wav
 from callerside.fakes.script.model import Script
+from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
 from callerside.marks import Mark
@@ -116,6 +118,66 @@ async def test_a_full_server_says_so() -> None:
                     break
                 except InvalidStatus:
                     await asyncio.sleep(0.01)
+
+
+async def test_scripts_that_are_asked_for_at_once_are_all_served(tmp_path: Path) -> None:
+    options = ServerOptions(scripts=tmp_path)
+    async with FakeRealtime(QUICK, options=options) as server:
+        for turn in range(5):
+            urls = []
+            for number in range(12):
+                name = f"stage-{turn}-{number}"
+                (tmp_path / f"{name}.yaml").write_text(f"seed: {turn * 100 + number}\n")
+                urls.append(server.url.replace("/v1", f"/{name}/v1"))
+            sockets = await asyncio.gather(*(connect(url) for url in urls))
+            for socket in sockets:
+                assert (await receive(socket))["type"] == "session.created"
+                await socket.close()
+
+
+async def test_no_more_sessions_than_allowed_while_scripts_are_read(tmp_path: Path) -> None:
+    scripts = [tmp_path / f"s{number}.yaml" for number in range(12)]
+    for number, path in enumerate(scripts):
+        path.write_text(f"seed: {number}\n")
+    options = ServerOptions(scripts=tmp_path, max_sessions=3)
+    async with FakeRealtime(QUICK, options=options) as server:
+        for path in scripts:
+            path.write_text(path.read_text() + "timing: {think_ms: 1}\n")  # to be read again
+        urls = [server.url.replace("/v1", f"/s{number}/v1") for number in range(12)]
+        outcomes = await asyncio.gather(*(connect(url) for url in urls), return_exceptions=True)
+        admitted = [one for one in outcomes if isinstance(one, ClientConnection)]
+        assert len(admitted) == 3
+        assert all(isinstance(one, ClientConnection | InvalidStatus) for one in outcomes)
+        for socket in admitted:
+            await socket.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_connection_without_a_request_holds_up_no_shutdown(sent: bytes) -> None:
+    server = FakeRealtime(QUICK)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        await server.stop()
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_connection_that_asks_for_nothing_is_ended() -> None:
+    arrivals = Arrivals(request_limit_s=0.1)
+
+    async def serve_nobody(_socket: ServerConnection) -> None:
+        raise AssertionError("nobody asked")
+
+    create: Any = arrivals.create
+    async with serve(serve_nobody, "127.0.0.1", 0, create_connection=create) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_what_was_heard_and_when_is_written_down(tmp_path: Path) -> None:
