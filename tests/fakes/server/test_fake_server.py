@@ -15,8 +15,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from callerside.audio import to_samples
-from callerside.audio_files import read_wav
+from callerside.audio_files import read_wav, write_wav
+from callerside.fakes.recording.format import Entry, Header, Recording
+from callerside.fakes.recording.replay import ReplayOptions
 from callerside.fakes.script.model import Script
+from callerside.fakes.server import session_runner
 from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
@@ -431,6 +434,63 @@ async def test_a_client_that_does_not_read_is_dropped(size: int) -> None:
             await ask_for_ever(socket)
     closed = next(mark for mark in marks if mark.name == "session_closed")
     assert closed.fields == {"code": 1008, "reason": "the client does not read"}
+
+
+async def count(socket: ClientConnection, last: str) -> int:
+    """How many events come until the last."""
+    events = 1
+    while (await receive(socket))["type"] != last:
+        events += 1
+    return events
+
+
+@pytest.mark.parametrize("faults", [[], ["stall for_ms=1500 at=greeting"]])
+async def test_a_client_that_reads_is_not_dropped_for_a_burst(
+    tmp_path: Path, faults: list[str]
+) -> None:
+    path = tmp_path / "long.wav"
+    write_wav(path, np.zeros(24_000 * 60, dtype=np.int16), 24_000)
+    greeting = {"wav": path, "delta_ms": 10, "pace": 1000, "think_ms": 10}
+    timing = {"delta_spread_ms": 0}
+    script = Script.model_validate({"greeting": greeting, "timing": timing})
+    script = script.model_copy(update={"faults": tuple(map(parse_fault, faults))})
+    async with FakeRealtime(script) as server, connect(server.url) as socket:
+        await socket.send('{"type": "response.create"}')
+        assert await count(socket, "response.done") > 5_500
+
+
+async def test_a_fast_replay_is_no_reason_to_drop_its_client() -> None:
+    delta = {"type": "response.output_text.delta", "response_id": "r", "delta": "so"}
+    done = {"type": "response.done", "response": {"id": "r"}}
+    entries = [Entry(0.0, "server", event) for event in [delta] * 4500 + [done]]
+    recording = Recording(Header(), tuple(entries))
+    fast = ReplayOptions(timing="fast")
+    async with (
+        FakeRealtime(recording=recording, replay=fast) as server,
+        connect(server.url) as socket,
+    ):
+        assert await count(socket, "response.done") == 4501
+
+
+async def test_the_largest_event_of_a_fault_reaches_its_client() -> None:
+    faulty = with_fault("oversized size_bytes=67108864 at=connect")
+    async with FakeRealtime(faulty) as server, connect(server.url, max_size=None) as socket:
+        assert (await receive(socket))["type"] == "session.created"
+        assert len((await receive(socket))["padding"]) == 2**26
+
+
+async def test_a_client_that_is_dropped_before_it_is_served_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_runner, "_BURST_LIMIT", 3)
+    monkeypatch.setattr(session_runner, "_UNREAD_LIMIT", 2)
+    entries = [Entry(0.0, "server", {"type": "session.created"})] * 5
+    fast = ReplayOptions(timing="fast")
+    async with FakeRealtime(recording=Recording(Header(), tuple(entries)), replay=fast) as server:
+        socket = await connect(server.url)
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
 
 
 def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:

@@ -98,10 +98,10 @@ def test_the_connection_can_be_lost_while_the_user_speaks() -> None:
 
 def test_a_client_that_asks_for_ever_more_during_a_stall_is_dropped() -> None:
     client = client_with("stall for_ms=600000 at=connect")
-    for _ in range(9_999):
+    for _ in range(2**17 - 1):
         client.send("input_audio_buffer.clear")
     assert DropConnection() not in client.effects
-    for _ in range(9_999):
+    for _ in range(3):
         client.send("input_audio_buffer.clear")
     assert client.effects.count(DropConnection()) == 1
 
