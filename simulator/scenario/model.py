@@ -41,18 +41,22 @@ MOST_OF_A_NAME = 80
 room for 255, and of a SIP URI, of whose user an agent keeps 100."""
 
 
-def call_name_of(name: str) -> str:
-    """A scenario's name in letters that are safe in SIP URIs, URLs and file names."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+def name_of(stem: str, *values: str) -> str:
+    """The name of a file's scenario, and of one with these values of a matrix, or in this row.
+
+    Its letters are safe in SIP URIs, URLs and names of files: it is all that a call is known by, in
+    reports, in `-k` and in `after`. A minus before a value stays: `gain--3` is not `gain-3`.
+    """
+    words = [re.sub(r"[^A-Za-z0-9_-]+", "-", word) for word in (stem, *values)]
+    return "-".join([words[0].strip("-"), *(word.rstrip("-") for word in words[1:])]).strip("-")
 
 
 def no_name(name: str) -> str | None:
-    """Why no call can be known by a scenario's name; None if one can."""
-    called = call_name_of(name)
-    if not called:
+    """Why no call can be known by what `name_of` made; None if one can."""
+    if not name:
         return "a call's address is made of it: expected a letter from a to z, or a digit, in it"
-    if len(called) > MOST_OF_A_NAME:
-        return f"it has {len(called)} letters, at most {MOST_OF_A_NAME} are allowed"
+    if len(name) > MOST_OF_A_NAME:
+        return f"it has {len(name)} letters, at most {MOST_OF_A_NAME} are allowed"
     return None
 
 
@@ -233,6 +237,7 @@ class Scenario(Steps):
     _name: str = PrivateAttr("scenario")
     _path: Path | None = PrivateAttr(None)
     _source: Source | None = PrivateAttr(None)
+    _is_one_of_many: bool = PrivateAttr(False)
 
     @model_validator(mode="after")
     def _background_does_not_end_the_call(self) -> "Scenario":
@@ -258,8 +263,13 @@ class Scenario(Steps):
 
     @property
     def name(self) -> str:
-        """The file's stem, and the cell in brackets if it has a matrix."""
+        """What a call, its files and its pages are called: see `name_of`."""
         return self._name
+
+    @property
+    def is_one_of_many(self) -> bool:
+        """Whether its file stands for other scenarios, too: it is a cell of a matrix."""
+        return self._is_one_of_many
 
     @property
     def path(self) -> Path | None:
@@ -270,11 +280,6 @@ class Scenario(Steps):
     def text(self) -> str:
         """The whole file, as it was when it was read; empty for what was made in code."""
         return self._source.text if self._source else ""
-
-    @property
-    def call_name(self) -> str:
-        """The name as calls, their files and their pages have it."""
-        return call_name_of(self._name)
 
     @property
     def folder(self) -> Path:
@@ -330,8 +335,16 @@ class Scenario(Steps):
             return self._name
         return str(self._source.place(where))
 
-    def named(self, name: str, path: Path | None = None, source: Source | None = None) -> Self:
+    def named(
+        self,
+        name: str,
+        path: Path | None = None,
+        source: Source | None = None,
+        *,
+        is_one_of_many: bool = False,
+    ) -> Self:
         """The same scenario under a name, as if read from `path`, where `source` knows places."""
         copy = self.model_copy()
         copy._name, copy._path, copy._source = name, path, source  # noqa: SLF001 - our own copy
+        copy._is_one_of_many = is_one_of_many  # noqa: SLF001 - our own copy
         return copy
