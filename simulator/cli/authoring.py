@@ -173,7 +173,7 @@ def _list(given: argparse.Namespace) -> int:
     for scenario in scenarios:
         only = f" ({scenario.lanes[0]} lane only)" if len(set(scenario.lanes)) == 1 else ""
         tags = "".join(f" #{tag}" for tag in scenario.tags)
-        print(f"{scenario.name:<{width}}  {scenario.about}{only}{tags}")
+        print(f"{scenario.name:<{width}}  {' '.join(scenario.about.split())}{only}{tags}")
     return EXIT_FINE
 
 

@@ -171,7 +171,7 @@ def _callers_from_number(value: Any) -> Any:
     return {"count": value} if isinstance(value, int) else value
 
 
-def _with_matrix(schema: dict[str, Any]) -> None:
+def _of_a_file(schema: dict[str, Any]) -> None:
     """The schema of a file: its version, and what the loader makes cells of before the check."""
     versions.in_schema(schema["properties"])
     schema["properties"]["matrix"] = {
@@ -179,6 +179,20 @@ def _with_matrix(schema: dict[str, Any]) -> None:
         "description": "Paths into this file, and the values to play the scenario with.",
         "additionalProperties": {"type": "array", "minItems": 1},
     }
+    schema["properties"]["rows"] = {
+        "type": "string",
+        "description": "A CSV file beside this one: a call for each row, its values for <column>.",
+    }
+    for track in ("steps", "meanwhile"):
+        schema["properties"][track]["items"]["anyOf"].append(
+            {
+                "type": "object",
+                "description": "The steps of another file.",
+                "properties": {"include": {"type": "string", "pattern": r"\.steps\.yaml$"}},
+                "required": ["include"],
+                "additionalProperties": False,
+            }
+        )
 
 
 class KnownFailure(Strict):
@@ -193,7 +207,7 @@ class KnownFailure(Strict):
 class Scenario(Steps):
     """One file of `scenarios/`, or one cell of its matrix."""
 
-    model_config = ConfigDict(json_schema_extra=_with_matrix)
+    model_config = ConfigDict(json_schema_extra=_of_a_file)
 
     about: str = Field(min_length=1, description="One sentence: what happens in this call.")
     after: str | None = Field(
