@@ -11,7 +11,8 @@ import pytest
 
 from callerside.fakes.recording.format import read_recording
 from callerside.fakes.script.loader import load_script
-from callerside.fakes.script.model import Reply, Timing, Vad
+from callerside.fakes.script.model import Timing, Vad
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.server import FakeRealtime
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-realtime.md").read_text(encoding="utf-8")
