@@ -36,13 +36,17 @@ async def test_the_example_for_the_official_client_runs() -> None:
 
 
 def test_the_script_is_a_script(tmp_path: Path) -> None:
-    (example,) = blocks("yaml")
+    example, shapes = blocks("yaml")
     (tmp_path / "script.yaml").write_text(example)
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds" / "laugh.wav").touch()
     script = load_script(tmp_path / "script.yaml")
     assert script.timing == Timing()
     assert len(script.replies) == 3
+    (tmp_path / "script.yaml").write_text(shapes)
+    assert [len(reply.parts) for reply in load_script(tmp_path / "script.yaml").replies] == [
+        *(3, 1, 1, 0, 0, 1, 1, 3)
+    ]
 
 
 def rows(header: str) -> dict[str, list[str]]:
