@@ -66,7 +66,7 @@ class Connection:
     def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
         self._outgoing: asyncio.Queue[Outgoing | Pieces] = asyncio.Queue()
         self._outgoing_chars = 0
-        self._taken_at_ns: int | None = None
+        self._taken_at_ns = 0
         self._fed_at_ns = 0
         self.abort: Callable[[], None] = lambda: None
         """Called when what is to be sent has become too much: to end the connection at once."""
@@ -128,6 +128,8 @@ class Connection:
 
     def _feed(self, given: Input) -> None:
         self._fed_at_ns = self._clock.now_ns()
+        if self._outgoing.empty():
+            self._taken_at_ns = self._fed_at_ns  # there was nothing to take
         effects = iter(self._session.handle(given, self._fed_at_ns))
         try:
             for effect in effects:
@@ -211,8 +213,6 @@ class Connection:
         events, chars = self._outgoing.qsize(), self._outgoing_chars
         if events < _UNREAD_LIMIT and (not chars or chars + more_chars <= _UNREAD_LIMIT_CHARS):
             return
-        if self._taken_at_ns is None:
-            self._taken_at_ns = self._fed_at_ns  # it is not served yet
         # What is made in one go, nobody can have read in between.
         reads = self._fed_at_ns - self._taken_at_ns <= _READS_WITHIN_NS
         if not reads or events >= _BURST_LIMIT or chars > _BURST_LIMIT_CHARS:
