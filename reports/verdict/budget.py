@@ -22,7 +22,14 @@ from math import isfinite
 from typing import Any, Literal, assert_never
 
 from callerside.reports.metrics import measurement as stats
-from callerside.reports.metrics.measurement import ErrorBound, Held, Measurement, held
+from callerside.reports.metrics.measurement import (
+    NOTHING_TAKEN,
+    ErrorBound,
+    Held,
+    Measurement,
+    Taken,
+    held,
+)
 from callerside.reports.metrics.registry import METRICS, Metric
 from callerside.reports.verdict.calibration import Calibration
 
@@ -30,6 +37,9 @@ Verdict = Literal["passed", "failed", "not measured", "unlimited"]
 Reason = Literal["machine", "undecided"]
 """Why a value is none: the machine took more of it than it is beyond its limit; or the limit lies
 within the error bound of the value."""
+
+MACHINES_PART = "what the machine took of it cannot be told more exactly"
+"""Source of an error bound, or a part of one."""
 
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
@@ -62,6 +72,7 @@ class Judged:
 
     name: str
     value: float
+    """Without what the machine took of it."""
     unit: str
     verdict: Verdict
     turn: int | None = None
@@ -80,9 +91,17 @@ class Judged:
     """Which kind of the metric this is, as `cached`."""
     span_ns: tuple[int, int] | None = None
     """From when to when it was measured, where it is one stretch of time."""
+    taken: Taken | None = None
+    """What the machine took of it, where that is told hop by hop: its `middle_ms` are off the
+    value, its `doubt_ms` are in the bound."""
     reason: Reason | None = None
     """Why it is not measured."""
     detail: str = ""
+
+    @property
+    def as_measured(self) -> float:
+        """The value with what the machine took of it."""
+        return self.value + (self.taken or NOTHING_TAKEN).middle_ms
 
     @property
     def is_value(self) -> bool:
@@ -213,10 +232,15 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         high = one.own_ms + limit.above_own
         if bound is not None and one.own_bound is not None:
             bound = bound + one.own_bound
-    nearer, margin = _nearer_limit(one.value, limit.low, high)
+    taken = one.taken or NOTHING_TAKEN
+    value = one.value - taken.middle_ms
+    if taken.doubt_ms:
+        doubt = ErrorBound(taken.doubt_ms, MACHINES_PART)
+        bound = doubt if bound is None else bound + doubt
+    nearer, margin = _nearer_limit(value, limit.low, high)
     judged = Judged(
         name=one.name,
-        value=one.value,
+        value=value,
         unit=METRICS[one.name].unit,
         verdict="unlimited",
         turn=one.turn,
@@ -228,9 +252,24 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         own_ms=one.own_ms,
         variant=one.variant,
         span_ns=one.span_ns,
+        taken=one.taken,
         detail=one.detail or (one.variant or ""),
     )
-    return _decided(judged)
+    decided = _decided(judged)
+    if decided.reason == "undecided" and _is_the_machines(judged, taken):
+        return replace(decided, reason="machine")
+    return decided
+
+
+def _is_the_machines(one: Judged, taken: Taken) -> bool:
+    """Whether an undecided value were decided if all, or none, of that was the machine's."""
+    if not taken.doubt_ms or one.bound is None:
+        return False
+    bound = replace(one.bound, size=one.bound.size - taken.doubt_ms)
+    return any(
+        held(value, bound, low=one.low, high=one.high) != "undecided"
+        for value in (one.value + taken.doubt_ms, one.value - taken.doubt_ms)
+    )
 
 
 def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:
