@@ -72,14 +72,9 @@ class Taken:
         return self.most_ms > 0
 
     @property
-    def middle_ms(self) -> float:
-        """What is taken off: it is wrong by no more than `doubt_ms`."""
-        return (self.least_ms + self.most_ms) / 2
-
-    @property
     def doubt_ms(self) -> float:
-        """How far what is taken off may be off."""
-        return (self.most_ms - self.least_ms) / 2
+        """What nobody can tell of it."""
+        return self.most_ms - self.least_ms
 
 
 NOTHING_TAKEN = Taken()

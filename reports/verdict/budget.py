@@ -38,9 +38,6 @@ Reason = Literal["machine", "undecided"]
 """Why a value is none: the machine took more of it than it is beyond its limit; or the limit lies
 within the error bound of the value."""
 
-MACHINES_PART = "what the machine took of it cannot be told more exactly"
-"""Source of an error bound, or a part of one."""
-
 _PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0}
 _BOUNDS = ("min", "max", "target", "within", "above_own")
 
@@ -72,7 +69,7 @@ class Judged:
 
     name: str
     value: float
-    """Without what the machine took of it."""
+    """Without what the machine surely took of it."""
     unit: str
     verdict: Verdict
     turn: int | None = None
@@ -92,8 +89,7 @@ class Judged:
     span_ns: tuple[int, int] | None = None
     """From when to when it was measured, where it is one stretch of time."""
     taken: Taken | None = None
-    """What the machine took of it, where that is told hop by hop: its `middle_ms` are off the
-    value, its `doubt_ms` are in the bound."""
+    """What the machine took of it, where that is told hop by hop: `least_ms` are off the value."""
     reason: Reason | None = None
     """Why it is not measured."""
     detail: str = ""
@@ -101,7 +97,7 @@ class Judged:
     @property
     def as_measured(self) -> float:
         """The value with what the machine took of it."""
-        return self.value + (self.taken or NOTHING_TAKEN).middle_ms
+        return self.value + (self.taken or NOTHING_TAKEN).least_ms
 
     @property
     def is_value(self) -> bool:
@@ -232,11 +228,7 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         high = one.own_ms + limit.above_own
         if bound is not None and one.own_bound is not None:
             bound = bound + one.own_bound
-    taken = one.taken or NOTHING_TAKEN
-    value = one.value - taken.middle_ms
-    if taken.doubt_ms:
-        doubt = ErrorBound(taken.doubt_ms, MACHINES_PART)
-        bound = doubt if bound is None else bound + doubt
+    value = one.value - (one.taken or NOTHING_TAKEN).least_ms
     nearer, margin = _nearer_limit(value, limit.low, high)
     judged = Judged(
         name=one.name,
@@ -256,20 +248,12 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         detail=one.detail or (one.variant or ""),
     )
     decided = _decided(judged)
-    if decided.reason == "undecided" and _is_the_machines(judged, taken):
-        return replace(decided, reason="machine")
+    doubt_ms = (one.taken or NOTHING_TAKEN).doubt_ms
+    if doubt_ms and decided.verdict != "passed":
+        at_best = _decided(replace(judged, value=value - doubt_ms))
+        if at_best.verdict != decided.verdict:
+            return replace(decided, verdict="not measured", reason="machine")
     return decided
-
-
-def _is_the_machines(one: Judged, taken: Taken) -> bool:
-    """Whether an undecided value were decided if all, or none, of that was the machine's."""
-    if not taken.doubt_ms or one.bound is None:
-        return False
-    bound = replace(one.bound, size=one.bound.size - taken.doubt_ms)
-    return any(
-        held(value, bound, low=one.low, high=one.high) != "undecided"
-        for value in (one.value + taken.doubt_ms, one.value - taken.doubt_ms)
-    )
 
 
 def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:

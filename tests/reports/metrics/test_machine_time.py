@@ -113,9 +113,9 @@ def judged(value: float, taken: Taken | None, marks: list[Mark]) -> tuple[str, s
     [
         pytest.param(70, Taken(40, 40), ("passed", None, 30), id="what remains is within"),
         pytest.param(90, Taken(40, 40), ("failed", None, 50), id="what remains is beyond"),
-        pytest.param(70, Taken(0, 40), ("not measured", "machine", 50), id="it cannot be told"),
-        pytest.param(90, Taken(0, 40), ("failed", None, 70), id="beyond, whatever it took"),
-        pytest.param(35, Taken(0, 40), ("passed", None, 15), id="within, whatever it took"),
+        pytest.param(70, Taken(0, 40), ("not measured", "machine", 70), id="it cannot be told"),
+        pytest.param(90, Taken(0, 40), ("failed", None, 90), id="beyond, whatever it took"),
+        pytest.param(35, Taken(0, 40), ("passed", None, 35), id="within, whatever it took"),
         pytest.param(40.5, Taken(), ("not measured", "undecided", 40.5), id="a limit too close"),
     ],
 )
