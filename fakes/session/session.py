@@ -7,6 +7,7 @@ memory. What it says is in a script; when it says it, too; what it hears, it rea
 
 import random
 from collections import deque
+from collections.abc import Callable
 from typing import Literal, assert_never
 
 from callerside.fakes.script.prepared import PreparedScript
@@ -100,6 +101,7 @@ class RealtimeSession:
         self._waiting: deque[Event] = deque()
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
         self._late_errors_sent = 0
+        self._timer_actions = self._actions_of_timers()
 
     @property
     def over(self) -> bool:
@@ -206,28 +208,26 @@ class RealtimeSession:
 
     def _on_timer(self, name: str) -> None:
         kind, _, argument = name.partition(":")
-        match kind:
-            case "response":
-                self._scheduler.advance(argument)
-            case "rate_limits":
-                self._scheduler.send_rate_limits()
-            case "transcription":
-                self._turns.send_transcription(argument)
-            case "commit":
-                self._turns.finish_commit()
-                self._serve_waiting()
-            case "accept":
-                self._accept()
-            case "expiry":
-                self._expire()
-            case "fault":
-                self._fault_injector.inject(int(argument))
-            case "late_error":
-                self._send_late_error()
-            case "stall":
-                self._out.delivery.release(self._out.now_ns)
-            case _:
-                raise AssertionError(name)
+        self._timer_actions[kind](argument)
+
+    def _finish_commit(self) -> None:
+        self._turns.finish_commit()
+        self._serve_waiting()
+
+    def _actions_of_timers(self) -> dict[str, Callable[[str], object]]:
+        """By a timer's kind: what is to be done with its argument when it is due."""
+        return {
+            "response": self._scheduler.advance,
+            "next_response": lambda _: self._scheduler.speak_unasked(),
+            "rate_limits": lambda _: self._scheduler.send_rate_limits(),
+            "transcription": self._turns.send_transcription,
+            "commit": lambda _: self._finish_commit(),
+            "accept": lambda _: self._accept(),
+            "expiry": lambda _: self._expire(),
+            "fault": lambda argument: self._fault_injector.inject(int(argument)),
+            "late_error": lambda _: self._send_late_error(),
+            "stall": lambda _: self._out.delivery.release(self._out.now_ns),
+        }
 
     def _on_event(self, event: Event) -> None:
         if self._phase != "open":
