@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import time
 from collections.abc import Sequence, Set
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -218,13 +218,7 @@ class SipLane:
     def _stall_marks(self, planned: PlannedCall, since_ns: int, concerned: Set[str]) -> list[Mark]:
         """What the machine did to a call that began then and is over, and to its processes."""
         return [
-            Mark(
-                at_ns=stall.at_ns,
-                source="caller",
-                call=planned.name,
-                name="machine_stalled",
-                fields={key: value for key, value in asdict(stall).items() if key != "at_ns"},
-            )
+            stall.mark_of(planned.name)
             for stall in self._stalls.between(since_ns, time.monotonic_ns())
             if not stall.process or stall.process in concerned
         ]
