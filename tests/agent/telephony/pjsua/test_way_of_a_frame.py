@@ -17,8 +17,8 @@ from sip_rig import START_S, open_phone
 
 from callerside.agent.telephony.interface import MediaReady
 
-MOST = 20
-"""From the loop's wake: 11 of the telephone, and 9 from `feed` on."""
+MOST = 12
+"""From the loop's wake: 8 of the telephone, and 4 from `feed` on."""
 
 
 @pytest.fixture(scope="module")
