@@ -196,7 +196,7 @@ def read_recording(path: Path) -> Recording:
         RecordingError: it cannot be read, or a line of it is not what it should be.
     """
     try:
-        lines = read_text(path).splitlines(keepends=True)
+        lines = _lines(read_text(path))
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:
@@ -208,6 +208,12 @@ def read_recording(path: Path) -> Recording:
     except (ValueError, TypeError, RecursionError) as error:
         raise RecordingError(f"{path}:1: {error}") from None
     return Recording(header, tuple(_read_entries(path, lines)))
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends. JSON may hold what Unicode takes for an end: U+2028, U+0085."""
+    *whole, rest = text.split("\n")
+    return [f"{line}\n" for line in whole] + ([rest] if rest else [])
 
 
 def _read_entries(path: Path, lines: Sequence[str]) -> Iterator[Entry]:

@@ -34,6 +34,7 @@ from websockets.typing import Subprotocol
 
 from callerside.fakes.recording.audio_files import Sender
 from callerside.fakes.recording.format import Header, RecordingWriter
+from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.codec import audio_as_bytes
 
 _MAX_MESSAGE_BYTES = 2**26
@@ -91,6 +92,9 @@ class RecordingProxy:
         self._lends_key = lend_key
         self._origins = frozenset(origins)
         self._server: Server | None = None
+        self._arrivals = Arrivals()
+        self._attempts: set[asyncio.Future[ClientConnection]] = set()
+        self._stopping = False
         self._peers: dict[ServerConnection, ClientConnection] = {}
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -100,6 +104,7 @@ class RecordingProxy:
             self._host,
             self._port,
             process_request=self._process_request,
+            create_connection=self._arrivals.create,  # type: ignore[arg-type] # it asks for a class
             select_subprotocol=self._select_subprotocol,
             max_size=_MAX_MESSAGE_BYTES,
             compression=None,
@@ -115,6 +120,10 @@ class RecordingProxy:
         _trace: TracebackType | None,
     ) -> None:
         if self._server is not None:
+            self._stopping = True
+            self._arrivals.abort_silent()
+            for attempt in self._attempts:
+                attempt.cancel()
             self._server.close()
             await self._server.wait_closed()
             await asyncio.gather(*self._endings)
@@ -142,15 +151,11 @@ class RecordingProxy:
         query = urlsplit(request.path).query
         url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
         try:
-            upstream = await _ConnectThereOnly(
-                url if query else self._upstream,
-                additional_headers=self._headers(request.headers),
-                max_size=_MAX_MESSAGE_BYTES,
-                open_timeout=_CONNECT_LIMIT_S,
-                compression=None,
-                subprotocols=_offered(request.headers),
-                user_agent_header=request.headers.get("User-Agent"),
-            )
+            upstream = await self._connect(url if query else self._upstream, request.headers)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "the proxy is going away\n")
         except InvalidStatus as error:
             response = error.response
             if 300 <= response.status_code < 400:
@@ -165,6 +170,25 @@ class RecordingProxy:
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
         return None
+
+    async def _connect(self, url: str, given: Headers) -> ClientConnection:
+        """Connect upstream; the end of the proxy ends the attempt."""
+
+        async def attempt() -> ClientConnection:
+            return await _ConnectThereOnly(
+                url,
+                additional_headers=self._headers(given),
+                max_size=_MAX_MESSAGE_BYTES,
+                open_timeout=_CONNECT_LIMIT_S,
+                compression=None,
+                subprotocols=_offered(given),
+                user_agent_header=given.get("User-Agent"),
+            )
+
+        attempting = asyncio.ensure_future(attempt())
+        self._attempts.add(attempting)
+        attempting.add_done_callback(self._attempts.discard)
+        return await attempting
 
     def _headers(self, given: Headers) -> Headers:
         """What goes upstream of a client's headers."""

@@ -35,6 +35,7 @@ from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.script.prepared import PreparedScript
+from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.files import SessionFiles
 from callerside.fakes.server.session_runner import Connection, Session
 from callerside.fakes.session.context import Observation
@@ -142,7 +143,10 @@ class FakeRealtime:
         self._on_mark = on_mark
         self._on_closed = on_closed or (lambda _path: None)
         self._server: Server | None = None
+        self._arrivals = Arrivals()
+        self._stopping = False
         self._connections: dict[ServerConnection, Connection] = {}
+        self._admitted = 0  # whose session is being made
         self._endings: set[asyncio.Task[None]] = set()
         self._sessions: Counter[str] = Counter()
 
@@ -171,6 +175,7 @@ class FakeRealtime:
             self._options.host,
             self._options.port,
             process_request=self._process_request,
+            create_connection=self._arrivals.create,  # type: ignore[arg-type] # it asks for a class
             max_size=_MAX_MESSAGE_BYTES,
             ping_interval=self._options.ping_every_s,
             ping_timeout=self._options.ping_every_s,
@@ -184,11 +189,14 @@ class FakeRealtime:
         """Close every session with 1001, and listen no more; bounded in time."""
         if self._server is None:
             return
+        self._stopping = True
+        self._arrivals.abort_silent()
         for connection in list(self._connections.values()):
             connection.stop()
         if self._endings:
             await asyncio.wait(list(self._endings), timeout=_STOP_LIMIT_S)
         self._server.close()
+        self._arrivals.abort_all()  # who does not answer a close
         await self._server.wait_closed()
         await asyncio.gather(*self._endings)
         self._server = None
@@ -272,12 +280,21 @@ class FakeRealtime:
         match = _PATH.fullmatch(urlsplit(request.path).path)
         if match is None:
             raise RefusedError(404, "no such path: expected /v1/realtime or /NAME/v1/realtime")
-        if len(self._connections) >= self._options.max_sessions:
+        if len(self._connections) + self._admitted >= self._options.max_sessions:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
+        self._admitted += 1
+        try:
+            return await self._make_session_at(match)
+        finally:
+            self._admitted -= 1
+
+    async def _make_session_at(self, match: re.Match[str]) -> Connection:
         name = match["name"]
         prepared = self._default if name is None else await self._find(name)
         if not engines.is_reserved(prepared.script.vad.engine):
             await asyncio.to_thread(engines.reserve, prepared.script.vad.engine)
+        if self._stopping:
+            raise RefusedError(503, "the server is going away")
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]

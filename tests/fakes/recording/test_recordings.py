@@ -238,3 +238,14 @@ def test_real_recordings_are_converted_and_read(tmp_path: Path, path: Path) -> N
     write_recording(tmp_path / "call.realtime", recording)
     assert read_recording(tmp_path / "call.realtime") == recording
     assert len(list(narrate(recording))) < len(recording.entries)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_text_may_hold_what_unicode_takes_for_the_end_of_a_line(tmp_path: Path, end: str) -> None:
+    text = "one\u2028two\u2029three\u0085four\x0bfive\x0csix\x1cseven"
+    path = tmp_path / "call.realtime"
+    with RecordingWriter(path, Header()) as writer:
+        writer.write(0.5, "server", {"type": "response.output_text.done", "text": text})
+    path.write_bytes(path.read_bytes().replace(b"\n", end.encode()))
+    (entry,) = read_recording(path).entries
+    assert entry.event["text"] == text
