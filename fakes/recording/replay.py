@@ -44,6 +44,7 @@ from callerside.fakes.session.interface import (
     SetTimer,
     TimerFired,
 )
+from callerside.fakes.session.response import marked_arguments
 from callerside.marks import Mark
 from callerside.vad.turn_detector import SpeechStarted, SpeechStopped
 
@@ -279,6 +280,9 @@ class ReplaySession:
 
     def _response_facts(self, event: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         response = part_of(event, "response")
+        if event["type"] == "response.function_call_arguments.done":
+            name, arguments = text_of(event, "name"), text_of(event, "arguments")
+            return "function_called", {"name": name, "arguments": marked_arguments(arguments)}
         kind, wire = event["type"], event.get("delta")
         if kind == "response.created":
             return "response_created", {"response": text_of(response, "id")}

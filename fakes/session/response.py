@@ -298,7 +298,7 @@ class Response:
         self._out.mark(
             "function_called",
             name=item.data["name"],
-            arguments=_parsed(item.data["arguments"]),
+            arguments=marked_arguments(item.data["arguments"]),
         )
 
     def _end_audio(self) -> None:
@@ -383,7 +383,7 @@ class Response:
         }
 
 
-def _parsed(arguments: str) -> Any:
+def marked_arguments(arguments: str) -> Any:
     """Arguments as the mark has them: what is no JSON stays text."""
     try:
         return json.loads(arguments)
