@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.durations import format_duration
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.caller.expect import keys_ns
-from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import (
     DetailedExpectation,
     Dtmf,

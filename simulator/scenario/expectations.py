@@ -26,11 +26,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.call.states import State as AgentState
+from callerside.durations import DurationMs, format_duration
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry, NotDrawn
-from callerside.simulator.scenario.durations import DurationMs, format_duration
 
 _MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
