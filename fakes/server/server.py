@@ -243,7 +243,7 @@ class FakeRealtime:
         share = FairShare()
         sender = asyncio.create_task(_send_all(socket, connection))
         try:
-            async for message in socket:
+            async for message in connection.arriving(socket):
                 begun_s = time.monotonic()
                 for _ in connection.receive(message):
                     rest_s = share.rest_s(begun_s, time.monotonic())
@@ -300,7 +300,9 @@ class FakeRealtime:
         number = self._sessions[path]
         call = name or f"session-{number}"
         session = self._make_session(prepared, call, number, replay=name is None)
-        return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
+        files = SessionFiles(self._options.timelines, call)
+        script = prepared.script
+        return Connection(session, files, self._on_mark, path=script.path, seed=script.seed)
 
     def _make_session(
         self, prepared: PreparedScript, call: str, number: int, *, replay: bool
