@@ -327,6 +327,12 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark("beep_heard", "live, at the end of the beep", hz=HZ, length_ms=MS),
         _mark("speech_heard", "live, the onset of agent speech"),
         _mark("silence_heard", "live, the end of agent speech"),
+        _mark(
+            "pause_heard",
+            "live, where agent speech goes on after a silence; marked where the scenario says "
+            "`never: {silence: …}`, and it was that long",
+            length_ms=MS,
+        ),
         _mark("dtmf_sent", "the caller pressed keys", digits=TEXT, method=TEXT),
         _mark("dtmf_heard", "the agent pressed a key", digit=TEXT),
         _mark("transfer_heard", "REFER received", uri=TEXT),

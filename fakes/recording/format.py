@@ -33,7 +33,11 @@ AUDIO_FIELDS = {
     "response.audio.delta": "delta",
 }
 _SECRET_KEYS = {"authorization", "api_key", "client_secret", "headers"}
-_SECRET_TEXT = re.compile(r"\b(?:sk-|ek_)[\w-]{8,}|\bBearer\s+\S+")  # keys of the API
+# Keys of the API, and what else stands where a request has its key: it is long, or no mere word.
+_SECRET_TEXT = re.compile(
+    r"\b(?:sk-|ek_)[\w-]{8,}"
+    r"|\bBearer\s+(?=[\w.~+/=-]{16}|[^\W\d_]*[\d._~+/=-]\w)[\w.~+/=-]+"
+)
 _REMOVED = "[removed]"
 _LATEST_S = 1e6
 _KINDS = {str: "a text", bool: "true or false"}
@@ -283,7 +287,7 @@ def _in_line(audio: bytes) -> str:
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: _REMOVED if key.lower() in _SECRET_KEYS and part else _without_secrets(part)
+            key: _REMOVED if str(key).lower() in _SECRET_KEYS and part else _without_secrets(part)
             for key, part in value.items()
         }
     if isinstance(value, list):

@@ -34,6 +34,7 @@ from websockets.typing import Subprotocol
 
 from callerside.fakes.recording.audio_files import Sender
 from callerside.fakes.recording.format import Header, RecordingWriter
+from callerside.fakes.server.addresses import in_url, parts_of
 from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.codec import audio_as_bytes
 
@@ -43,8 +44,9 @@ _PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-
 _BETA = "OpenAI-Beta"
 _KEY = "OPENAI_API_KEY"
 _MAX_QUOTED_CHARS = 200  # of what a stranger wrote
-_NEVER_SENT = (1005, 1006, 1015)  # close codes that only say what was missing (RFC 6455 §7.4.1)
-_LOST = 1011
+# Close codes that only say what was missing (RFC 6455 §7.4.1).
+_NO_CODE = 1005
+_LOST = 1006
 
 log = logging.getLogger("callerside.fakes.server.proxy")
 
@@ -134,7 +136,7 @@ class RecordingProxy:
         if self._server is None:
             raise RuntimeError("the proxy has not been started")
         port = next(iter(self._server.sockets)).getsockname()[1]
-        return f"ws://{self._host}:{port}/v1"
+        return f"ws://{in_url(self._host)}:{port}/v1"
 
     @property
     def url(self) -> str:
@@ -148,7 +150,7 @@ class RecordingProxy:
                 shown = ascii(origin[:_MAX_QUOTED_CHARS])
                 log.warning("refused a web page of %s: --allow-origin admits it", shown)
                 return socket.respond(HTTPStatus.FORBIDDEN, "web pages may not connect here\n")
-        query = urlsplit(request.path).query
+        query = parts_of(request.path).query
         url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
         try:
             upstream = await self._connect(url if query else self._upstream, request.headers)
@@ -296,8 +298,17 @@ async def _pump(source: Peer, target: Peer, write: Callable[[str | bytes], None]
             write(message)
     except ConnectionClosed:
         pass
-    code = source.close_code or _LOST
-    await target.close(_LOST if code in _NEVER_SENT else code, source.close_reason or "")
+    await _end_likewise(target, source.close_code or _LOST, source.close_reason or "")
+
+
+async def _end_likewise(peer: Peer, code: int, reason: str) -> None:
+    """Let one side see the end that the other has made: a drop is a drop, no code is no code."""
+    if code == _LOST:
+        peer.transport.abort()
+    elif code == _NO_CODE:
+        await peer.close(None)  # type: ignore[arg-type] # it hands it on to send_close
+    else:
+        await peer.close(code, reason)
 
 
 def _offered(given: Headers) -> list[Subprotocol] | None:
@@ -335,7 +346,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _model(request: Request | None) -> str:
-    query = "" if request is None else urlsplit(request.path).query
+    query = "" if request is None else parts_of(request.path).query
     return parse_qs(query).get("model", [""])[0]
 
 

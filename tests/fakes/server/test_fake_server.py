@@ -436,6 +436,52 @@ async def test_a_client_that_does_not_read_is_dropped(size: int) -> None:
     assert closed.fields == {"code": 1008, "reason": "the client does not read"}
 
 
+def written_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_what_an_earlier_server_wrote_stays_alone(tmp_path: Path) -> None:
+    (tmp_path / "stage.yaml").write_text("seed: 1\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    options = ServerOptions(scripts=tmp_path, timelines=out)
+    for _ in range(2):
+        async with FakeRealtime(QUICK, options=options) as server:
+            for _ in range(2):
+                async with connect(server.url.replace("/v1", "/stage/v1")) as socket:
+                    await receive(socket)
+    names = ["stage-2.realtime.jsonl", "stage.realtime.jsonl"]
+    assert sorted(path.name for path in written_in(out)) == names
+    for name in names:
+        opened = [mark for mark in read_timeline(out / name) if mark.name == "session_opened"]
+        assert len(opened) == 2
+
+
+async def test_no_stage_has_the_name_of_a_session_without_one(tmp_path: Path) -> None:
+    (tmp_path / "session-1.yaml").write_text("seed: 1\n")
+    async with FakeRealtime(QUICK, options=ServerOptions(scripts=tmp_path)) as server:
+        status, body = await status_of(server.url.replace("/v1", "/session-1/v1"))
+    assert status == 404
+    assert "sessions without a script of their own have such names" in body
+
+
+async def test_a_request_for_what_is_no_url_is_not_found() -> None:
+    async with FakeRealtime(QUICK) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = "GET //[ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        writer.write((head + key).encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+        writer.close()
+
+
+async def test_an_ipv6_address_has_a_url() -> None:
+    async with FakeRealtime(QUICK, options=ServerOptions(host="::1")) as server:
+        assert server.url.startswith("ws://[::1]:")
+        async with connect(server.url) as socket:
+            assert (await receive(socket))["type"] == "session.created"
+
+
 async def count(socket: ClientConnection, last: str) -> int:
     """How many events come until the last."""
     events = 1

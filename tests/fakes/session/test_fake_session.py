@@ -631,3 +631,23 @@ def test_what_is_too_short_is_never_called_long_enough() -> None:
     append(client, bytes(4798))
     client.send("input_audio_buffer.commit")
     assert "only has 99.95ms" in client.only("error")["error"]["message"]
+
+
+def test_a_format_comes_back_whole() -> None:
+    client = Client()
+    whole = {"type": "audio/pcm", "rate": 24_000}
+    client.update(audio={"input": {"format": {"type": "audio/pcm"}}})
+    client.update(audio={"output": {"format": {"type": "audio/pcm"}}})
+    audio = client.all("session.updated")[-1]["session"]["audio"]
+    assert (audio["input"]["format"], audio["output"]["format"]) == (whole, whole)
+
+
+@pytest.mark.parametrize("most", [1, 3, 20])
+def test_usage_does_not_pass_the_limit_that_stopped_a_response(most: int) -> None:
+    client = Client({"greeting": {"say": "One two three four five six seven."}})
+    client.update(max_output_tokens=most)
+    client.send("response.create")
+    client.wait(4000)
+    usage = client.only("response.done")["response"]["usage"]
+    assert usage["output_tokens"] <= most
+    assert usage["output_tokens"] == sum(usage["output_token_details"].values())
