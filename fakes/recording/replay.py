@@ -24,7 +24,7 @@ from callerside.fakes.recording.causality import (
 from callerside.fakes.recording.difference import first_difference
 from callerside.fakes.recording.format import AUDIO_FIELDS, Recording, number_of, part_of, text_of
 from callerside.fakes.script.model import Vad
-from callerside.fakes.session.context import Observation
+from callerside.fakes.session.context import Observation, marked_arguments
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS, InputAudio
 from callerside.fakes.session.interface import (
     AcceptConnection,
@@ -44,7 +44,6 @@ from callerside.fakes.session.interface import (
     SetTimer,
     TimerFired,
 )
-from callerside.fakes.session.response import marked_arguments
 from callerside.marks import Mark
 from callerside.vad.turn_detector import SpeechStarted, SpeechStopped
 
