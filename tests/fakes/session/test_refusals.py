@@ -151,7 +151,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
         session(output_modalities=["audio", "text"]),
         "invalid_value",
         "session.output_modalities",
-        "Invalid modalities: ['audio', 'text']. Supported combinations are: ['text'] and ['audio'].",
+        "Invalid modalities: ['audio', 'text']. Supported combinations are: ['text'] and ['audio']",
     ),
     (session(output_modalities=[]), "invalid_value", "session.output_modalities", "modalities: []"),
     (session(model="gpt-realtime-2"), "invalid_value", "session.model", "cannot be changed"),
