@@ -35,6 +35,8 @@ CLIENTS = {
     "pydantic_ai": ("pydantic-ai-slim[openai]", "2.50.0"),
 }
 """Of the Realtime API: the package of each, and its oldest version that is tried."""
+MOST_PROCESSES = 8
+"""Of tests: each takes up to 400 MB, and the longest file would be waited for in any case."""
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
 """Of `callerside run`: 2. Of pytest: 2 for files it cannot read, 3 its own bug, 4 arguments."""
 
@@ -47,6 +49,8 @@ def _install(session: nox.Session, extras: str) -> None:
             "was tried on 3.11 to 3.13: make the virtual environment with one of these"
         )
     session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]")
+    # A job starts hundreds of processes, and each would compile all of callerside before it begins.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
 
 
 def _run(session: nox.Session, *command: str) -> None:
@@ -91,9 +95,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests; arguments go to pytest: `nox -s tests -- -k playout`."""
+    """The tests, in several processes; arguments go to pytest: `nox -s tests -- -n 0 -k slow`."""
     _install(session, "sim,languages,test")
-    _run(session, "pytest", *session.posargs)
+    # tests/support/side_by_side.py says which of them are played together. Many wait more than they
+    # work: one process more than there are processors.
+    processes = min(MOST_PROCESSES, 1 + _processors())
+    _run(session, "pytest", "-n", str(processes), "--dist", "loadfile", *session.posargs)
+
+
+def _processors() -> int:
+    """Those that this process may use; os.process_cpu_count is not in every Python."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @nox.session
@@ -171,11 +183,13 @@ def _interpreter(version: str) -> str | None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """500 short calls in a row, on each SIP engine, as agent and as caller: three minutes."""
+    """500 short calls in a row and session timers, on the SIP engines: six minutes."""
     _install(session, "sim,languages,test")
     session.run(
-        "pytest", "tests/conformance/test_short_calls.py", env={"CALLERSIDE_SHORT_CALLS": "500"}
-    )
+        "pytest",
+        "tests/conformance/test_short_calls.py", "tests/conformance/test_session_timers.py",
+        env={"CALLERSIDE_SHORT_CALLS": "500", "CALLERSIDE_SESSION_TIMERS": "1"},
+    )  # fmt: skip
 
 
 @nox.session

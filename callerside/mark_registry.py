@@ -295,6 +295,12 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark("beep_heard", "live, at the end of the beep", hz=HZ, length_ms=MS),
         _mark("speech_heard", "live, the onset of agent speech"),
         _mark("silence_heard", "live, the end of agent speech"),
+        _mark(
+            "pause_heard",
+            "live, where agent speech goes on after a silence; marked where the scenario says "
+            "`never: {silence: …}`, and it was that long",
+            length_ms=MS,
+        ),
         _mark("dtmf_sent", "the caller pressed keys", digits=TEXT, method=TEXT),
         _mark("dtmf_heard", "the agent pressed a key", digit=TEXT),
         _mark("transfer_heard", "REFER received", uri=TEXT),
@@ -323,11 +329,14 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark("scheduling_lag", "the harness's own lateness in this call", worst_ms=MS),
         _mark(
             "machine_stalled",
-            "for so long, until now, a processor of this machine did nothing for us, or a process "
-            "of the run waited for one that others had; nobody's fault",
+            "for so long a processor of this machine did nothing for us, or a process of the run "
+            "waited for one that others had; nobody's fault",
             late_ms=MS,
             cpu=_nullable(WHOLE),
             process=_nullable(TEXT),
+            within_ms=_optional(MS, "it lay in so long a time before the mark; 0: just before it"),
+            sure=_optional(FLAG, "whoever watched ran before everything else"),
+            cpus=_optional(WHOLE, "how many processors are watched, where it is one's"),
         ),
         _mark("call_ended", "the call is over", by=TEXT, status=STATUS, reason=TEXT),
         _mark("scenario_ended", "the last mark of a call", verdict=TEXT, detail=TEXT),

@@ -20,12 +20,14 @@ from typing import Protocol
 
 from callerside.announcements import Announcements
 from callerside.audio_files import AudioFileError
+from callerside.child_processes import end_with_parent
 from callerside.fakes.recording.cassette import read_cassette
 from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
 from callerside.fakes.recording.replay import Pace, ReplayOptions
 from callerside.fakes.recording.transcript import narrate
 from callerside.fakes.script.loader import ScriptError, load_prepared
 from callerside.fakes.script.model import Script
+from callerside.fakes.server.addresses import why_no_websocket
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
@@ -115,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The entry point; exits with the command's exit code."""
     if argv is None:
         begin_in_utf8()
+        end_with_parent()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING if arguments.quiet else logging.INFO,
@@ -311,8 +314,9 @@ def _say_lost(why: str) -> None:
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    if not arguments.upstream.startswith(("ws://", "wss://")):
-        return _refuse(f"--upstream {arguments.upstream}: expected a URL of ws:// or wss://")
+    why = why_no_websocket(arguments.upstream)
+    if why is not None:
+        return _refuse(f"--upstream {arguments.upstream}: {why}")
     folder: Path = arguments.to.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

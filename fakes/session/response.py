@@ -368,6 +368,10 @@ class Response:
         text_in, audio_in = self._input_tokens
         text_out = self._text_tokens
         audio_out = math.ceil(self.sent_ms / MS_PER_OUTPUT_TOKEN)
+        most = self._config.max_output_tokens
+        if isinstance(most, int):  # what it was stopped by has not been passed
+            text_out = min(text_out, most)
+            audio_out = min(audio_out, most - text_out)
         return {
             "total_tokens": text_in + audio_in + text_out + audio_out,
             "input_tokens": text_in + audio_in,

@@ -38,6 +38,11 @@ class ResponseScheduler:
         self._turn_waits = False
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a response of the conversation runs."""
+        return self._active is not None
+
+    @property
     def upcoming(self) -> Reply:
         """What answers the turn that is going on."""
         return self._state.prepared.reply(self._answered_turns + 1).reply

@@ -9,7 +9,6 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.realtime.openai import OpenAIRealtimeModel
 from talk import RATE_HZ, Heard, Stories
 
-
 IS_OLD = tuple(map(int, version("pydantic-ai-slim").split(".")[:2])) < (2, 68)
 
 

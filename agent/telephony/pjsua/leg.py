@@ -4,7 +4,6 @@
 and decides nothing. Everything here runs on the loop's thread.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -34,6 +33,7 @@ from callerside.agent.telephony.pjsua.media import LegMedia
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.agent.telephony.pjsua.stack import Stack
+from callerside.audio import Encoding
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +45,8 @@ _FINAL = 200  # and above
 _REFUSAL = 300  # and above
 
 _ON_HOLD = (pjsua2.PJSUA_CALL_MEDIA_LOCAL_HOLD, pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD)
+
+_G711: dict[str, Encoding] = {"PCMU": "pcmu", "PCMA": "pcma"}
 
 _DTMF_METHODS: dict[DtmfMethod, int] = {
     "rfc4733": pjsua2.PJSUA_DTMF_METHOD_RFC2833,  # which RFC 4733 replaced
@@ -157,9 +159,8 @@ class SipLeg(Leg):
         """End the call if its other side has sent no RTP for too long."""
         if self._call is None or not self._media.is_live:
             return
-        self._rtp.read(self._call)
         limit_ms = self._host.options.rtp_timeout_ms
-        quiet_ms = self._rtp.quiet_ns(now_ns) // NS_PER_MS
+        quiet_ms = (now_ns - self._media.heard_ns) // NS_PER_MS
         if limit_ms and quiet_ms >= limit_ms:
             reason = f"no RTP for {quiet_ms} ms"
             self._end(Ending(by="network", status=_REQUEST_TIMEOUT, reason=reason))
@@ -263,11 +264,12 @@ class SipLeg(Leg):
             stream,
             (host, int(port)),
             codec_hz=int(audio.clockRate),
+            encoding=_G711.get(codec),
             payload_type=int(told.rxPt),
             packet_ms=int(audio.frameLen * setting.frmPerPkt),
             piece_ms=int(audio.frameLen),
         )
-        self._rtp.begin(line, time.monotonic_ns())
+        self._rtp.begin(line)
         if fresh or codec != self._codec:
             self._codec = codec
             self._inputs.post(MediaReady(codec=codec))
