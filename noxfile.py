@@ -28,13 +28,13 @@ ON_EACH_PYTHON = (
 )  # fmt: skip
 FEW_CALLS = ("first_call", "barge_in")
 CLIENTS = {
-    "openai": ("openai[realtime]", "2.0.0"),
-    "openai_agents": ("openai-agents", "0.14.0"),
-    "livekit": ("livekit-agents[openai]", "1.6.0"),
-    "pipecat": ("pipecat-ai[openai]", "1.4.0"),
-    "pydantic_ai": ("pydantic-ai-slim[openai]", "2.50.0"),
+    "openai": ("openai[realtime]", {"newest": "3.57.0", "oldest": "2.0.0"}),
+    "openai_agents": ("openai-agents", {"newest": "0.24.0", "oldest": "0.20.0"}),
+    "livekit": ("livekit-agents[openai]", {"newest": "1.8.9", "oldest": "1.6.0"}),
+    "pipecat": ("pipecat-ai[openai]", {"newest": "1.14.0", "oldest": "1.4.0"}),
+    "pydantic_ai": ("pydantic-ai-slim[openai]", {"newest": "2.68.0", "oldest": "2.50.0"}),
 }
-"""Of the Realtime API: the package of each, and its oldest version that is tried."""
+"""Of the Realtime API: the package of each, and its versions, of which docs/clients.md speaks."""
 MOST_PROCESSES = 8
 """Of tests: each takes up to 400 MB, and the longest file would be waited for in any case."""
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
@@ -197,10 +197,9 @@ def soak(session: nox.Session) -> None:
 @nox.parametrize("client", list(CLIENTS))
 def clients(session: nox.Session, client: str, age: str) -> None:
     """Clients of the Realtime API against the fake server: `nox -s clients`; docs/clients.md."""
-    package, oldest = CLIENTS[client]
-    asked = package if age == "newest" else f"{package}=={oldest}"
+    package, versions = CLIENTS[client]
     session.install("-q", "-e", ".[sim]", "pytest", "pytest-asyncio", "pytest-xdist", "trustme")
-    session.install("-q", *(["--upgrade"] if age == "newest" else []), asked, "websockets")
+    session.install("-q", f"{package}=={versions[age]}", "websockets", "httpx")
     tests = [f"tests/clients/test_{client}.py"]
     if age == "newest":  # of which the page speaks
         tests.append("tests/clients/test_page.py")
