@@ -1,12 +1,15 @@
 """livekit-agents: a session whose microphone and loudspeaker are the story's, without a room."""
 
 import asyncio
+from importlib.metadata import version
 
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, function_tool
 from livekit.agents.voice.io import AudioInput, AudioOutput, AudioOutputCapabilities
 from livekit.plugins.openai import realtime
 from talk import RATE_HZ, Heard, Stories
+
+IS_OLD = tuple(map(int, version("livekit-agents").split(".")[:2])) < (1, 8)
 
 
 class Microphone(AudioInput):
@@ -64,7 +67,7 @@ class Loudspeaker(AudioOutput):
 class LiveKit:
     """An agent as its quickstart has it."""
 
-    lacks = frozenset[str]()
+    lacks = frozenset({"truncation"} if IS_OLD else ())
 
     def __init__(self, base_url: str, heard: Heard) -> None:
         self.heard = heard
