@@ -57,7 +57,7 @@ class RunningServer:
             if time.monotonic() >= deadline_s:
                 names = ", ".join(dict.fromkeys(mark.name for mark in self.marks)) or "none"
                 raise TimeoutError(
-                    f"{len(found)} of {count} marks {name!r} after {within_s:g} s; there are: {names}"
+                    f"{len(found)} of {count} marks {name!r} after {within_s:g} s; there: {names}"
                 )
             time.sleep(_LOOK_EVERY_S)
         return found
