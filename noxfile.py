@@ -27,6 +27,8 @@ ON_EACH_PYTHON = (
     *MACHINES, "tests/agent/telephony", "tests/conformance/test_sip_engines.py",
 )  # fmt: skip
 FEW_CALLS = ("first_call", "barge_in")
+MOST_PROCESSES = 8
+"""Of tests: each takes up to 400 MB, and the longest file would be waited for in any case."""
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
 """Of `callerside run`: 2. Of pytest: 2 for files it cannot read, 3 its own bug, 4 arguments."""
 
@@ -39,6 +41,8 @@ def _install(session: nox.Session, extras: str) -> None:
             "was tried on 3.11 to 3.13: make the virtual environment with one of these"
         )
     session.install("-q", "-c", "constraints.txt", "-e", f".[{extras}]")
+    # A job starts hundreds of processes, and each would compile all of callerside before it begins.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
 
 
 def _run(session: nox.Session, *command: str) -> None:
@@ -83,9 +87,17 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests; arguments go to pytest: `nox -s tests -- -k playout`."""
+    """The tests, in several processes; arguments go to pytest: `nox -s tests -- -n 0 -k slow`."""
     _install(session, "sim,languages,test")
-    _run(session, "pytest", *session.posargs)
+    # tests/support/side_by_side.py says which of them are played together. Many wait more than they
+    # work: one process more than there are processors.
+    processes = min(MOST_PROCESSES, 1 + _processors())
+    _run(session, "pytest", "-n", str(processes), "--dist", "loadfile", *session.posargs)
+
+
+def _processors() -> int:
+    """Those that this process may use; os.process_cpu_count is not in every Python."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @nox.session

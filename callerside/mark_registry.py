@@ -323,11 +323,14 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark("scheduling_lag", "the harness's own lateness in this call", worst_ms=MS),
         _mark(
             "machine_stalled",
-            "for so long, until now, a processor of this machine did nothing for us, or a process "
-            "of the run waited for one that others had; nobody's fault",
+            "for so long a processor of this machine did nothing for us, or a process of the run "
+            "waited for one that others had; nobody's fault",
             late_ms=MS,
             cpu=_nullable(WHOLE),
             process=_nullable(TEXT),
+            within_ms=_optional(MS, "it lay in so long a time before the mark; 0: just before it"),
+            sure=_optional(FLAG, "whoever watched ran before everything else"),
+            cpus=_optional(WHOLE, "how many processors are watched, where it is one's"),
         ),
         _mark("call_ended", "the call is over", by=TEXT, status=STATUS, reason=TEXT),
         _mark("scenario_ended", "the last mark of a call", verdict=TEXT, detail=TEXT),

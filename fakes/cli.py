@@ -26,6 +26,7 @@ from callerside.fakes.recording.replay import Pace, ReplayOptions
 from callerside.fakes.recording.transcript import narrate
 from callerside.fakes.script.loader import ScriptError, load_prepared
 from callerside.fakes.script.model import Script
+from callerside.fakes.server.addresses import why_no_websocket
 from callerside.fakes.server.proxy import RecordingProxy
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
@@ -311,8 +312,9 @@ def _say_lost(why: str) -> None:
 
 
 def _record(arguments: argparse.Namespace) -> int:
-    if not arguments.upstream.startswith(("ws://", "wss://")):
-        return _refuse(f"--upstream {arguments.upstream}: expected a URL of ws:// or wss://")
+    why = why_no_websocket(arguments.upstream)
+    if why is not None:
+        return _refuse(f"--upstream {arguments.upstream}: {why}")
     folder: Path = arguments.to.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

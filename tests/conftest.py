@@ -8,9 +8,11 @@ import time
 from collections.abc import Generator
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
+from side_by_side import is_side_by_side, place, scheduler, turn
 
 from callerside.agent.telephony.engines import survey
 from callerside.child_processes import command
@@ -40,12 +42,35 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With `-n N --dist loadfile`, as `nox -s tests` has it, files are spread by our order."""
+    return scheduler(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """What measures the machine (`alone`) has it to itself, among the tests. No limit runs yet."""
+    if not is_side_by_side(item.config):
+        return (yield)
+    with turn(_shared(item.config), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
+def _shared(config: pytest.Config) -> Path:
+    """The folder above those of all processes of this session."""
+    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
+    return factory.getbasetemp().parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Real calls cannot be judged on a machine that stands still, as in a run (`second_attempt`).
 
     A test of real calls that fails is run again if the machine stood still for longer than half a
     frame meanwhile, and only then. pytest tells of each (`RERUN`).
     """
+    if is_side_by_side(config):
+        items.sort(key=place)
     for item in items:
         if item.get_closest_marker("e2e"):
             again = pytest.mark.flaky(

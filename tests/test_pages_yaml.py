@@ -45,6 +45,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("street.wav", "recorded.wav", "sounds/laugh.wav", "order.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_wav(tmp_path / name, wave, 8_000)
+    (table,) = (one.text for one in blocks(ROOT / "docs" / "scenarios.md") if one.language == "csv")
+    (tmp_path / "bookings.csv").write_text(table)
     shutil.copy(ROOT / "scenarios" / "first_call.yaml", tmp_path)
     return tmp_path
 

@@ -152,6 +152,15 @@ class SendEvent(Struct, frozen=True, kw_only=True):
     event: Event
 
 
+class AppendAudio(Struct, frozen=True, kw_only=True):
+    """Send the caller's audio, in the session's input format; see `RealtimeConnection.append`.
+
+    Of its own, as nearly all that is sent is this: fifty times a second and call.
+    """
+
+    audio: bytes
+
+
 class CloseRealtime(Struct, frozen=True, kw_only=True):
     """Close the connection; it reports nothing any more."""
 
@@ -221,6 +230,7 @@ Effect = (
     | HangUp
     | ConnectRealtime
     | SendEvent
+    | AppendAudio
     | CloseRealtime
     | SetTimer
     | CancelTimer

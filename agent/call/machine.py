@@ -498,7 +498,7 @@ class CallMachine:
         if self._termination.hanging_up and type(event) not in _AFTER_HANGING_UP:
             return effects
         if type(event) is AudioReceived:  # 50 times a second, as is the next
-            self._uplink.feed(event.pcm, event.at_ns)
+            self._uplink.feed(event)
             changed = self._local_vad and self._listen(event.pcm)
         elif type(event) is FramePlayed:
             changed = self._playout.frame_played(event)

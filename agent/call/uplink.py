@@ -5,13 +5,12 @@ must not be interrupted (server VAD would cancel it). What is kept is bounded: t
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from callerside.agent.call.context import CallContext
-from callerside.agent.call.events import SendEvent
+from callerside.agent.call.events import AppendAudio
 from callerside.agent.config.settings import CallSettings
-from callerside.agent.realtime.requests import append
-from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.telephony.interface import FRAME_MS, AudioReceived
 from callerside.audio import BYTES_PER_SAMPLE, AudioFormat
 
 _BACKLOG_CHUNK_FRAMES = 50
@@ -29,6 +28,11 @@ class Uplink:
         self._max_kept_bytes = _bytes(settings.limits.capture_ms, rate_hz)
         self._format = AudioFormat("pcm")
         self._is_open = False
+        self.feed: Callable[[AudioReceived], None] = self._keep
+        """Take a frame of the caller's audio, at the leg's rate; or several, each worth an append.
+
+        What becomes of it is another thing while it can be sent, and where an append holds several.
+        """
         self._frames: deque[tuple[bytes, int]] = deque()
         """What is kept, each frame with the time at which it came in."""
         self._kept_bytes = 0
@@ -45,6 +49,7 @@ class Uplink:
         if self._is_open:
             return
         self._is_open = True
+        self.feed = self._send if self._frames_an_append == 1 else self._gather
         self._format = audio_format
         self._mark_dropped()
         kept = list(self._frames)
@@ -55,26 +60,35 @@ class Uplink:
     def close(self) -> None:
         """Keep what comes from now on."""
         self._is_open = False
+        self.feed = self._keep
 
     def discard(self) -> None:
         """Forget what is kept: it was heard by nobody and concerns nobody any more."""
         self._mark_dropped()
         self._forget()
 
-    def feed(self, pcm: bytes, heard_ns: int) -> None:
-        """One frame of the caller's audio, at the leg's rate; or several, each worth an append.
+    def _send(self, frame: AudioReceived) -> None:
+        """At once; as it came, where that is what the session takes."""
+        audio = frame.encoded
+        if frame.encoding != self._format.encoding:
+            audio = self._format.encode(frame.pcm)
+        self._context.effects.append(AppendAudio(audio=audio))
+        self._total_samples += len(frame.pcm) // BYTES_PER_SAMPLE
+        if self._trace:
+            self._mark_appended(len(frame.pcm) // BYTES_PER_SAMPLE, frame.at_ns)
 
-        `heard_ns`: when the last of them came in.
-        """
-        if self._is_open and self._frames_an_append == 1:
-            self._append(pcm, heard_ns)
-            return
-        self._frames.append((pcm, heard_ns))
-        self._kept_bytes += len(pcm)
-        if not self._is_open:
-            self._bound()
-        elif len(self._frames) >= self._frames_an_append:
+    def _gather(self, frame: AudioReceived) -> None:
+        """Until an append is full."""
+        self._frames.append((frame.pcm, frame.at_ns))
+        self._kept_bytes += len(frame.pcm)
+        if len(self._frames) >= self._frames_an_append:
             self.flush()
+
+    def _keep(self, frame: AudioReceived) -> None:
+        """Until it can be sent."""
+        self._frames.append((frame.pcm, frame.at_ns))
+        self._kept_bytes += len(frame.pcm)
+        self._bound()
 
     def flush(self) -> None:
         """Send what waits for the append interval to be full."""
@@ -84,20 +98,13 @@ class Uplink:
             self._append_all(frames)
 
     def _append_all(self, frames: Sequence[tuple[bytes, int]]) -> None:
-        self._append(b"".join(pcm for pcm, _ in frames), frames[-1][1])
+        """In one append, which is as old as the last frame in it."""
+        pcm = b"".join(pcm for pcm, _ in frames)
+        self._send(AudioReceived(pcm=pcm, at_ns=frames[-1][1]))
 
-    def _append(self, pcm: bytes, heard_ns: int) -> None:
-        """One append; `heard_ns` is that of the last frame in it."""
-        self._context.effects.append(SendEvent(event=append(self._format.encode(pcm))))
-        samples = len(pcm) // BYTES_PER_SAMPLE
-        self._total_samples += samples
-        if self._trace:
-            fields = {
-                "samples": samples,
-                "total_samples": self._total_samples,
-                "heard_ns": heard_ns,
-            }
-            self._context.mark("audio_appended", fields)
+    def _mark_appended(self, samples: int, heard_ns: int) -> None:
+        fields = {"samples": samples, "total_samples": self._total_samples, "heard_ns": heard_ns}
+        self._context.mark("audio_appended", fields)
 
     def _bound(self) -> None:
         while self._kept_bytes > self._max_kept_bytes:

@@ -53,5 +53,8 @@ class RealtimeConnection(Protocol):
     def send(self, event: Event) -> None:
         """Queue an event. Never blocks; the queue is bounded, and overflowing it closes."""
 
+    def append(self, audio: bytes) -> None:
+        """Queue an `input_audio_buffer.append`, likewise: audio in the session's input format."""
+
     def close(self) -> None:
         """Close in the background; no input comes after this call, not even `RealtimeClosed`."""

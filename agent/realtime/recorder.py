@@ -25,6 +25,7 @@ from callerside.agent.realtime.interface import (
     RealtimeGarbage,
     RealtimeInput,
 )
+from callerside.agent.realtime.requests import append
 from callerside.clock import NS_PER_S
 
 FORMAT = "realtime-recording"
@@ -121,6 +122,11 @@ class RecordedConnection:
         """See `RealtimeConnection.send`."""
         self._file.add("client", event)
         self._connection.send(event)
+
+    def append(self, audio: bytes) -> None:
+        """See `RealtimeConnection.append`."""
+        self._file.add("client", append(audio))
+        self._connection.append(audio)
 
     def close(self) -> None:
         """See `RealtimeConnection.close`."""

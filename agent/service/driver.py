@@ -112,37 +112,33 @@ class CallDriver:
 
     def feed(self, event: CallInput) -> None:
         """Pass an input to the machine, and do what it asks for."""
-        if self._over:
-            return
-        self._inputs.append(event)
-        if self._busy:
+        if self._busy or self._over:  # what comes of an input waits for the rest that comes of it
+            self._inputs.append(event)
             return
         self._busy = True
-        try:
-            while self._inputs and not self._over:
-                self._step(self._inputs.popleft())
-        finally:
-            self._busy = False
-
-    def _step(self, event: CallInput) -> None:
-        """One input; the call's end outlives whatever comes of it."""
         try:
             for effect in self._machine.handle(event, self._clock.now_ns()):
                 if type(effect) is events.Play:  # what nearly every delta leads to
                     self._leg.play(effect.pcm, effect.tag)
-                elif type(effect) is events.SendEvent:  # and nearly every frame
+                elif type(effect) is events.AppendAudio:  # and nearly every frame
                     if self._connection is not None:
-                        self._connection.send(effect.event)
+                        self._connection.append(effect.audio)
                 else:
                     self._effects[type(effect)](effect)
         except Exception as error:
-            if self._on_failure is None:
-                raise
-            self._on_failure(event, error)
-            self._fail()
+            self._failed_at(event, error)
         finally:
-            if isinstance(event, HungUp):
+            self._busy = False
+            if isinstance(event, HungUp):  # the call's end outlives whatever comes of it
                 self._finish()
+        if self._inputs and not self._over:
+            self.feed(self._inputs.popleft())
+
+    def _failed_at(self, event: CallInput, error: Exception) -> None:
+        if self._on_failure is None:
+            raise error
+        self._on_failure(event, error)
+        self._fail()
 
     def _fail(self) -> None:
         """Hang up; where the leg does not report the end, the call is over without it."""
@@ -161,6 +157,7 @@ class CallDriver:
             events.Transfer: lambda effect: leg.transfer(effect.uri),
             events.HangUp: lambda effect: leg.hang_up(effect.status),
             events.ConnectRealtime: self._open,
+            events.SendEvent: self._send,
             events.CloseRealtime: lambda _: self._close(),
             events.SetTimer: lambda effect: self._timers.set(effect.timer, effect.at_ns),
             events.CancelTimer: lambda effect: self._timers.cancel(effect.timer),
@@ -175,6 +172,10 @@ class CallDriver:
         self._close()
         self._connection = self._connect(effect)
         self._connection.start(self.feed)
+
+    def _send(self, effect: events.SendEvent) -> None:
+        if self._connection is not None:
+            self._connection.send(effect.event)
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -14,6 +14,7 @@ import structlog
 from callerside.agent.telephony.interface import (
     FRAME_MS,
     AudioReceived,
+    DtmfReceived,
     FramePlayed,
     LegInput,
     TaggedSamples,
@@ -62,17 +63,16 @@ class InputQueue:
         """
         self._post(item, behind=1)
 
-    def put(self, item: LegInput) -> None:
-        """The same for what comes while `deliver` is about to be called; not for `FramePlayed`."""
-        if len(self._waiting) < _MAX_WAITING or not isinstance(item, AudioReceived):
-            self._waiting.append(item)
-        else:
-            self.dropped_frames += 1
+    def deliver(self, newest: AudioReceived | DtmfReceived | None = None) -> None:
+        """Deliver what waits and `newest` behind it, now.
 
-    def deliver(self) -> None:
-        """Deliver what waits, now: on the loop's thread, and not within a leg's method."""
+        On the loop's thread, and not within a leg's method.
+        """
         self._wake_is_due = False  # first: what is posted from here on may wake the loop once more
+        if newest is not None:
+            self._waiting.append(newest)
         if self._on_input is None:
+            self._drop_what_is_too_much()
             return
         for _ in range(len(self._waiting)):  # what comes meanwhile is for the next time
             item = self._waiting.popleft()
@@ -80,6 +80,12 @@ class InputQueue:
                 self._on_input(item)  # which may have been changed by the one before
             except Exception:  # one broken input must not silence the call
                 _log.exception("sip_input_failed", input=type(item).__name__)
+
+    def _drop_what_is_too_much(self) -> None:
+        """Before anybody listens; see `_post`."""
+        if len(self._waiting) > _MAX_WAITING and isinstance(self._waiting[-1], AudioReceived):
+            self._waiting.pop()
+            self.dropped_frames += 1
 
     def _post(self, item: LegInput, *, behind: int) -> None:
         """Wakes the loop where more wait than `behind`."""

@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from callerside.audio import Encoding
+
 FRAME_MS = 20
 
 TaggedSamples = tuple[tuple[int, int], ...]
@@ -67,6 +69,10 @@ class AudioReceived(Struct, frozen=True, kw_only=True):
 
     pcm: bytes
     at_ns: int
+    encoding: Encoding | None = None
+    """How it came, if it did so in one piece and as G.711."""
+    encoded: bytes = b""
+    """The same audio so: whoever wants it like that need not encode it again."""
 
 
 class FramePlayed(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ FRAME_MS = 32
 # Once speech runs, a frame counts as voiced from this much below the threshold on (as Silero's own
 # iterator has it), so that soft endings of words do not end a turn.
 _HYSTERESIS = 0.15
+_LEAST_VOICED = 0.01  # likewise: digital silence is no voice, however low the threshold is
 
 
 class Judge(Protocol):
@@ -80,7 +81,7 @@ class TurnDetector:
                 return None
             return self._hear_voice(start_ms)
         end_ms = start_ms + FRAME_MS
-        if probability >= self.parameters.threshold - _HYSTERESIS:
+        if probability >= max(self.parameters.threshold - _HYSTERESIS, _LEAST_VOICED):
             self._last_voiced_ms = end_ms
             return None
         if end_ms - self._last_voiced_ms < self.parameters.silence_ms:

@@ -21,6 +21,7 @@ MAX_VALUES = 50_000
 _MOST_DEPTH = 2_000
 
 Path_ = tuple[str | int, ...]
+Moved = dict[Path_, "tuple[Source, Path_]"]
 
 
 class YamlError(ValueError):
@@ -134,10 +135,12 @@ class Source:
         self.old_keys: list[OldKey] = []
         self._todays = todays
         self.became = became
-        self._moved: dict[Path_, Path_] = {}
-        self._below: Source | None = None
-        self._values: dict[Path_, Place] = {}
-        self._keys: dict[Path_, Place] = {}
+        self.base: Source | None = None
+        self.moved: Moved = {}
+        self.below: Source | None = None
+        self.values: dict[Path_, Place] = {}
+        self.keys: dict[Path_, Place] = {}
+        self.quoted: set[Path_] = set()
         self._scalars = Loader("")
         try:
             self.data: Any = self._read(root, ()) if root is not None else None
@@ -146,66 +149,91 @@ class Source:
 
     def place(self, where: Path_, *, key: bool = False) -> Place:
         """Where a value (or its key) stands; of something absent, where its parent does."""
-        for target, origin in self._moved.items():
-            if where[: len(target)] == target:
-                where, key = (*origin, *where[len(target) :]), key and where != target
-        own = self._known(where)
-        if self._below is not None and self._below._known(where) > own:  # noqa: SLF001 - our kind
-            return self._below.place(where, key=key)
-        if own < len(where):  # made on the way to a moved one, or in no file
-            for target, origin in self._moved.items():
-                if target[: len(where)] == where:
-                    return self._keys[origin[:-1]]
-        if key and where in self._keys:
-            return self._keys[where]
-        return self._values.get(where[:own], Place(self.path, 1, 1))
+        leaf, where, key = self.leaf(where, key)
+        if key and where in leaf.keys:
+            return leaf.keys[where]
+        return leaf.values.get(where[: leaf.known(where)], Place(leaf.path, 1, 1))
+
+    def is_quoted(self, where: Path_) -> bool:
+        """Whether a text stands in quotes, or as a block: digits in it are text as well."""
+        leaf, where, _ = self.leaf(where, key=False)
+        return where in leaf.quoted
 
     def over(self, below: "Source", data: Any) -> "Source":
         """The same file with `data`: its own, and what it does not say itself from `below`."""
         other = self.changed(data, {})
-        other._below = below  # noqa: SLF001 - our own copy
+        other.below = below
         other.old_keys = [*below.old_keys, *self.old_keys]
         return other
 
-    def changed(self, data: Any, moved: dict[Path_, Path_]) -> "Source":
+    def changed(self, data: Any, moved: Moved) -> "Source":
         """The same file with other data.
 
-        `moved` says where its new values really stand: an item of a list that stands under a key.
+        `moved` says where its new values really stand: of what file they are, and where in it.
         """
         other = copy(self)
-        other.data, other._moved = data, moved  # noqa: SLF001 - our own copy
+        other.data, other.moved, other.base, other.below = data, moved, self, None
         return other
 
     def overridden(self, where: Path_, by: str, data: Any) -> "Source":
         """The same file with other data, where what stands at `where` was said by a variable."""
-        other = self.changed(data, self._moved)
-        kept = {at: place for at, place in self._values.items() if at[: len(where)] != where}
-        other._values = {**kept, where: Place(Path(by), 0, 0)}  # noqa: SLF001 - our own copy
-        other._keys = {**self._keys, where: Place(Path(by), 0, 0)}  # noqa: SLF001 - our own copy
+        return self.changed(data, {where: (Source.of_values({(): Place(Path(by), 0, 0)}), ())})
+
+    @classmethod
+    def of_values(cls, places: dict[Path_, Place]) -> "Source":
+        """What is no YAML, by the places of its values."""
+        other = cls(next(iter(places.values())).path, "", None)
+        other.values = places
         return other
 
     def error(self, place: Place, what: str) -> YamlError:
         """An error that names the file and the place."""
         return YamlError(f"{place}: {what}")
 
-    def _known(self, where: Path_) -> int:
-        """How much of a path stands in this file."""
+    def leaf(self, where: Path_, key: bool) -> "tuple[Source, Path_, bool]":
+        """The file in which something really stands, and where it stands there."""
+        for target, (source, origin) in self.moved.items():
+            if where[: len(target)] == target:
+                return source.leaf((*origin, *where[len(target) :]), key and where != target)
+        if self.base is None:
+            return self, where, key
+        own = self.base.known(where)
+        if self.below is not None and self.below.known(where) > own:
+            return self.below.leaf(where, key)
+        if own < len(where):  # made on the way to a moved one, or in no file
+            for target, (source, origin) in self.moved.items():
+                if target[: len(where)] == where:
+                    return source.leaf(origin[:-1], key=True)
+        return self.base.leaf(where, key)
+
+    def known(self, where: Path_) -> int:
+        """How much of a path stands in this file, or in those that lend it something."""
+        for target, (source, origin) in self.moved.items():
+            if where[: len(target)] == target:
+                known = source.known((*origin, *where[len(target) :]))
+                return len(target) + max(0, known - len(origin))
+        if self.base is not None:
+            below = self.below.known(where) if self.below is not None else 0
+            return max(self.base.known(where), below)
         lengths = range(len(where), -1, -1)
-        return next((length for length in lengths if where[:length] in self._values), 0)
+        return next((length for length in lengths if where[:length] in self.values), 0)
 
     def _place(self, node: yaml.Node) -> Place:
         return Place(self.path, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def _read(self, node: yaml.Node, where: Path_) -> Any:
-        if len(self._values) >= MAX_VALUES:
+        if len(self.values) >= MAX_VALUES:
             raise self.error(
                 self._place(node), f"more than {MAX_VALUES} values (aliases count again)"
             )
-        self._values[where] = self._place(node)
+        self.values[where] = self._place(node)
         if isinstance(node, yaml.MappingNode):
             return self._read_mapping(node, where)
         if isinstance(node, yaml.SequenceNode):
             return [self._read(item, (*where, index)) for index, item in enumerate(node.value)]
+        # A plain word's style is empty in libyaml, and None in PyYAML.
+        if isinstance(node, yaml.ScalarNode) and node.style:
+            self.quoted.add(where)
         return self._scalar(node)
 
     def _scalar(self, node: yaml.Node) -> Any:
@@ -237,9 +265,9 @@ class Source:
                     continue
                 key = today
             if key in data:
-                first = self._keys[(*where, str(key))]
+                first = self.keys[(*where, str(key))]
                 raise self.error(place, f"{key} stands here and in line {first.line}")
-            self._keys[(*where, str(key))] = place
+            self.keys[(*where, str(key))] = place
             data[key] = self._read(value_node, (*where, str(key)))
         return data
 
@@ -261,6 +289,21 @@ def _in_words(error: yaml.MarkedYAMLError) -> str:
     since = f", {error.context} from line {mark.line + 1} on" if error.context and mark else ""
     hint = next((hint for words, hint in _HINTS.items() if words in problem), "")
     return f"{problem}{since}{': ' if hint else ''}{hint}"
+
+
+def plain(text: str) -> Any:
+    """What a word means that stands in YAML without quotes: a number, yes or no, or text.
+
+    Raises:
+        YamlError: it is a number that cannot be read, of 5,000 digits, say.
+    """
+    scalars = Loader("")
+    tag: str = scalars.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+    try:
+        return scalars.construct_object(yaml.ScalarNode(tag, text), deep=True)
+    except ValueError:
+        kind = tag.rsplit(":", 1)[-1]
+        raise YamlError(f"{text[:40]!r} cannot be read as {kind}") from None
 
 
 def place_in(path: Path, text: str) -> Place:

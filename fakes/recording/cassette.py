@@ -15,7 +15,15 @@ from typing import Any
 import yaml
 
 from callerside.fakes.recording.audio_files import Sender
-from callerside.fakes.recording.format import AUDIO_FIELDS, Entry, Header, Recording, RecordingError
+from callerside.fakes.recording.format import (
+    AUDIO_FIELDS,
+    Entry,
+    Header,
+    Recording,
+    RecordingError,
+    part_of,
+    text_of,
+)
 from callerside.files import read_text
 
 _SENDERS: dict[str, Sender] = {"sent": "client", "received": "server"}
@@ -57,13 +65,12 @@ def _entry(path: Path, number: int, interaction: object) -> Entry:
         raise RecordingError(f"{where}: direction: expected sent or received")
     if not isinstance(event, dict) or not isinstance(event.get("type"), str):
         raise RecordingError(f"{where}: data: expected an event with a type")
-    try:
-        json.dumps(event)
-    except TypeError as error:  # YAML knows more than JSON, such as dates
-        raise RecordingError(f"{where}: data: {error}") from None
+    why = _why_no_json(event)
+    if why is not None:
+        raise RecordingError(f"{where}: data: {why}")
     name = AUDIO_FIELDS.get(event["type"])
     if name is not None:
-        event = {**event, name: _whole_bytes(str(event.get(name, "")))}
+        event = {**event, name: _whole_bytes(text_of(event, name))}
     return Entry(number / 1000, sender, event)
 
 
@@ -77,5 +84,23 @@ def _whole_bytes(text: str) -> bytes:
 
 
 def _model(entries: list[Entry]) -> str:
-    created: Any = next((e.event for e in entries if e.type == "session.created"), {})
-    return str(created.get("session", {}).get("model", ""))
+    created: Mapping[str, Any] = next((e.event for e in entries if e.type == "session.created"), {})
+    return text_of(part_of(created, "session"), "model")
+
+
+def _why_no_json(value: object) -> str | None:
+    """What of a value YAML knows and JSON does not: dates, numbers without end, keys like `on:`."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                return f"the key {key!r} is no text: put it in quotes (YAML reads on, off, yes, no)"
+            if why := _why_no_json(part):
+                return why
+        return None
+    if isinstance(value, list):
+        return next(filter(None, map(_why_no_json, value)), None)
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None

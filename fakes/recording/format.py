@@ -33,7 +33,11 @@ AUDIO_FIELDS = {
     "response.audio.delta": "delta",
 }
 _SECRET_KEYS = {"authorization", "api_key", "client_secret", "headers"}
-_SECRET_TEXT = re.compile(r"\b(?:sk-|ek_)[\w-]{8,}|\bBearer\s+\S+")  # keys of the API
+# Keys of the API, and what else stands where a request has its key: it is long, or no mere word.
+_SECRET_TEXT = re.compile(
+    r"\b(?:sk-|ek_)[\w-]{8,}"
+    r"|\bBearer\s+(?=[\w.~+/=-]{16}|[^\W\d_]*[\d._~+/=-]\w)[\w.~+/=-]+"
+)
 _REMOVED = "[removed]"
 _LATEST_S = 1e6
 _KINDS = {str: "a text", bool: "true or false"}
@@ -196,7 +200,7 @@ def read_recording(path: Path) -> Recording:
         RecordingError: it cannot be read, or a line of it is not what it should be.
     """
     try:
-        lines = read_text(path).splitlines(keepends=True)
+        lines = _lines(read_text(path))
     except UnicodeDecodeError as error:
         raise RecordingError(f"{path}: cannot be read: it is no text: {error.reason}") from None
     except OSError as error:
@@ -208,6 +212,12 @@ def read_recording(path: Path) -> Recording:
     except (ValueError, TypeError, RecursionError) as error:
         raise RecordingError(f"{path}:1: {error}") from None
     return Recording(header, tuple(_read_entries(path, lines)))
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends. JSON may hold what Unicode takes for an end: U+2028, U+0085."""
+    *whole, rest = text.split("\n")
+    return [f"{line}\n" for line in whole] + ([rest] if rest else [])
 
 
 def _read_entries(path: Path, lines: Sequence[str]) -> Iterator[Entry]:
@@ -277,7 +287,7 @@ def _in_line(audio: bytes) -> str:
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            key: _REMOVED if key.lower() in _SECRET_KEYS and part else _without_secrets(part)
+            key: _REMOVED if str(key).lower() in _SECRET_KEYS and part else _without_secrets(part)
             for key, part in value.items()
         }
     if isinstance(value, list):

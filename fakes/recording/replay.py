@@ -7,7 +7,7 @@ has departed: that is marked, and with `strict` the client gets an `error`, and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Any, Literal, assert_never
 
@@ -197,12 +197,37 @@ class ReplaySession:
 
     def _release(self, trigger: Trigger, live: dict[str, int]) -> None:
         recorded = self._options.timing == "recorded"
+        for _, event in trigger.answers:
+            if event["type"] == "response.done":
+                self._cut_short(part_of(event, "response"))
         for delay_s, event in trigger.answers:
             if event["type"] == trigger.kind:
                 event = event | live  # speech is where it has been heard now
             due_ns = self._now_ns + (round(delay_s * NS_PER_S) if recorded else 0)
             heappush(self._queue, (due_ns, next(self._order), event))
         self._send_due()
+
+    def _cut_short(self, ended: Mapping[str, Any]) -> None:
+        """The live client ends a response earlier than the recorded one did: it says no more.
+
+        What is left of it is what makes it whole for its reader: its items and their parts.
+        """
+        output = ended.get("output")
+        said = {text_of(item, "id") for item in output} if isinstance(output, list) else set()
+
+        def belongs(event: Mapping[str, Any]) -> bool:
+            response_id = text_of(event, "response_id") or text_of(part_of(event, "response"), "id")
+            item_id = text_of(part_of(event, "item"), "id")
+            return response_id == text_of(ended, "id") or item_id in said
+
+        left = [one for one in self._queue if belongs(one[2])]
+        self._queue = [one for one in self._queue if not belongs(one[2])]
+        self._queue += [
+            (self._now_ns, order, event)
+            for _, order, event in left
+            if not event["type"].endswith(".delta")
+        ]
+        heapify(self._queue)
 
     def _send_due(self) -> None:
         while self._queue and self._queue[0][0] <= self._now_ns:

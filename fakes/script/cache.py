@@ -45,7 +45,8 @@ class ScriptCache:
 
     def _prepare(self, path: Path) -> PreparedScript:
         modified_ns = _modified_ns(path)
-        prepared = load_prepared(path, (known for _, known in self._ready.values()))
+        # A list: other threads make scripts ready meanwhile.
+        prepared = load_prepared(path, [known for _, known in list(self._ready.values())])
         self._ready[path] = modified_ns, prepared
         return prepared
 

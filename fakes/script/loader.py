@@ -1,14 +1,16 @@
 """Reading a script from a YAML file, with errors that say where and what was expected."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from callerside.audio_files import AudioFileError
-from callerside.fakes.script.model import Reply, Script
-from callerside.fakes.script.prepare import prepared_reply
-from callerside.fakes.script.prepared import PreparedReply, PreparedScript
+from callerside.fakes.script.model import Script
+from callerside.fakes.script.prepare import prepared_item
+from callerside.fakes.script.prepared import PreparedItem, PreparedReply, PreparedScript
+from callerside.fakes.script.reply import Reply, ReplyItem
 from callerside.files import regular
 from callerside.speech.voices import UnknownVoiceError, VoiceError
 from callerside.vad import engines
@@ -52,11 +54,14 @@ def load_prepared(path: Path, known: Iterable[PreparedScript] = ()) -> PreparedS
     prepared: dict[_Place, PreparedReply] = {}
     problems: list[str] = []
     for place, reply in _replies(script).items():
-        try:
-            prepared[place] = prepared_reply(reply)
-        except (VoiceError, AudioFileError) as error:
-            what = _to_blame(reply, error)
-            problems.append(f"{source.place((*place, what))}: {what}: {error}")
+        items: list[PreparedItem] = []
+        for where, item in _items(place, reply):
+            try:
+                items.append(prepared_item(item))
+            except (VoiceError, AudioFileError) as error:
+                what = _to_blame(item, error)
+                problems.append(f"{source.place((*where, what))}: {what}: {error}")
+        prepared[place] = PreparedReply(reply, tuple(items))
     try:
         engines.reserve(script.vad.engine)
     except ValueError as error:
@@ -93,21 +98,29 @@ def _replies(script: Script) -> dict[_Place, Reply]:
     }
 
 
-def _to_blame(reply: Reply, error: Exception) -> str:
-    """Which key of a reply."""
-    if reply.recording is not None:
+def _items(place: _Place, reply: Reply) -> list[tuple[_Place, ReplyItem]]:
+    """What a reply says item by item, with the place of each."""
+    if reply.items:
+        return [((*place, "items", number), item) for number, item in enumerate(reply.items)]
+    return [(place, item) for item in reply.parts]
+
+
+def _to_blame(item: ReplyItem, error: Exception) -> str:
+    """Which key of an item."""
+    if item.recording is not None:
         return "recording"
-    if reply.wav is not None:
+    if item.wav is not None:
         return "wav"
     return "voice" if isinstance(error, UnknownVoiceError) else "say"
 
 
 def _missing_files(script: Script, source: Source) -> Iterator[str]:
     """A line for each file that is not there."""
-    for loc, reply in _replies(script).items():
-        file, where = reply.wav, (*loc, "wav")
-        if reply.recording is not None:
-            file, where = reply.recording.file, (*loc, "recording", "file")
+    said = [_items(place, reply) for place, reply in _replies(script).items()]
+    for loc, item in chain.from_iterable(said):
+        file, where = item.wav, (*loc, "wav")
+        if item.recording is not None:
+            file, where = item.recording.file, (*loc, "recording", "file")
         if file is not None and (why := _why_missing(file)):
             yield f"{source.place(where)}: {where[-1]}: {file}: {why}"
 

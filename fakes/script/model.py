@@ -6,81 +6,18 @@ turn with a short sentence, at the pace of recorded sessions.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field
 
+from callerside.fakes.script.reply import Reply, ReplyItem
 from callerside.fakes.session.faults import Fault
 from callerside.models import Strict
 
 Dialect = Literal["ga", "beta"]
 VadEngine = Literal["energy", "silero"]
 
-_CONTENT = ("say", "wav", "recording", "function_call")
-
-
-class FunctionCall(Strict):
-    """A function that the model calls instead of speaking."""
-
-    name: str = Field(min_length=1)
-    """Name of the function, as the client's `tools` declare it."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """Its arguments."""
-
-
-class RecordedReply(Strict):
-    """A response that was recorded (`fake-realtime record`), to be said again."""
-
-    file: Annotated[Path, Field(strict=False)]
-    """The recording, relative to the file that this stands in."""
-    turn: int = Field(default=1, ge=1)
-    """Which of its spoken responses, counted from 1."""
-
-
-class Reply(Strict):
-    """One response of the model. Its content is one of `say`, `wav`, `recording`, `function_call`.
-
-    A recording that has lost its audio is spoken anew from its transcript.
-    """
-
-    say: str | None = Field(default=None, min_length=1, max_length=4000)
-    """Text that is spoken by a synthetic voice."""
-    wav: Annotated[Path, Field(strict=False)] | None = None
-    """A sound file of any rate, relative to the file that this stands in."""
-    recording: RecordedReply | None = None
-    """A turn of a recording."""
-    function_call: FunctionCall | None = None
-    """A function call instead of speech."""
-    voice: str | None = None
-    """Voice of `say`: `heart` (English), or one of espeak-ng's, such as `de` or `en-us+f3`."""
-    speed_wpm: int | None = Field(default=None, ge=80, le=450)
-    """Speed of `say`, in words a minute."""
-    transcript: str | None = None
-    """What the transcript says; by default the text of `say` or of the recording, else nothing."""
-    heard: str | None = None
-    """What input transcription makes of the caller's turn that this reply answers."""
-    unheard: bool = False
-    """Input transcription of that turn fails."""
-    think_ms: float | None = Field(default=None, ge=0, le=600_000)
-    """From commit (or `response.create`) to the first audio delta; overrides `timing.think_ms`."""
-    delta_ms: float | None = Field(default=None, ge=10, le=10_000)
-    """Audio in one delta; overrides `timing.delta_ms`."""
-    pace: float | None = Field(default=None, ge=0.1, le=1000)
-    """How much faster than real time the audio is sent; overrides `timing.pace`."""
-    unfinished: bool = False
-    """`semantic_vad` judges the turn that this answers unfinished and waits as long as it may."""
-
-    @model_validator(mode="after")
-    def _has_one_content(self) -> Self:
-        given = [name for name in _CONTENT if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(
-                f"a reply has exactly one of {', '.join(_CONTENT)}; "
-                f"here is {' and '.join(given) or 'none'}"
-            )
-        if self.say is None and (self.voice is not None or self.speed_wpm is not None):
-            raise ValueError("voice and speed_wpm shape synthetic speech: they need say")
-        return self
+_Said = TypeVar("_Said", Reply, ReplyItem)
 
 
 class Timing(Strict):
@@ -158,14 +95,20 @@ class Script(Strict):
     def resolved(self, folder: Path) -> "Script":
         """The same script with every path of a file made absolute against `folder`."""
 
+        def files(one: _Said) -> _Said:
+            update: dict[str, object] = {}
+            if one.wav is not None:
+                update["wav"] = folder / one.wav
+            if one.recording is not None:
+                file = folder / one.recording.file
+                update["recording"] = one.recording.model_copy(update={"file": file})
+            return one.model_copy(update=update) if update else one
+
         def resolve(reply: Reply) -> Reply:
-            if reply.wav is not None:
-                return reply.model_copy(update={"wav": folder / reply.wav})
-            if reply.recording is not None:
-                file = folder / reply.recording.file
-                recording = reply.recording.model_copy(update={"file": file})
-                return reply.model_copy(update={"recording": recording})
-            return reply
+            reply = files(reply)
+            if not reply.items:
+                return reply
+            return reply.model_copy(update={"items": tuple(map(files, reply.items))})
 
         return self.model_copy(
             update={

@@ -7,18 +7,20 @@ itself needs neither.
 from dataclasses import dataclass, field
 
 from callerside.audio import AudioFormat, Encoding, resample
-from callerside.fakes.script.model import Reply, Script
+from callerside.fakes.script.model import Script
+from callerside.fakes.script.reply import Reply, ReplyItem
 
 RATE_HZ = 24_000
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedReply:
-    """A reply and its sound: PCM16 at 24 kHz, empty for a function call."""
+class PreparedItem:
+    """An item of a reply and its sound: PCM16 at 24 kHz, empty for what has none."""
 
-    reply: Reply
+    item: ReplyItem
     pcm: bytes
     transcript: str
+    """Its words: of the sound, or of the text."""
     _wire: dict[Encoding, bytes] = field(default_factory=dict, repr=False)
 
     def wire(self, audio_format: AudioFormat) -> bytes:
@@ -27,6 +29,19 @@ class PreparedReply:
             pcm = resample(self.pcm, RATE_HZ, audio_format.rate_hz)
             self._wire[audio_format.encoding] = audio_format.encode(pcm)
         return self._wire[audio_format.encoding]
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedReply:
+    """A reply, and its items with their sound."""
+
+    reply: Reply
+    items: tuple[PreparedItem, ...]
+
+    @property
+    def transcript(self) -> str:
+        """All its words."""
+        return " ".join(item.transcript for item in self.items if item.transcript)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import binascii
 import json
+import math
 import re
 import secrets
 from collections.abc import Iterator, Mapping
@@ -120,9 +121,11 @@ def decode_in_steps(message: str | bytes) -> Iterator[Decoded | None]:
     pieces = []
     for start in range(0, len(encoded), _PIECE_CHARS):
         yield None
+        piece = encoded[start : start + _PIECE_CHARS]
         try:
-            piece = encoded[start : start + _PIECE_CHARS]
-            pieces.append(binascii.a2b_base64(piece, strict_mode=True))
+            # Padding is at the end of all, and not of a piece.
+            padded = piece.endswith("=") and start + _PIECE_CHARS < len(encoded)
+            pieces.append(binascii.a2b_base64(_NO_BASE64 if padded else piece, strict_mode=True))
         except ValueError:
             if is_append:
                 yield _bad_audio(event, "Invalid 'audio'. Expected base64-encoded audio.")
@@ -196,7 +199,12 @@ def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")  # but Python reads it
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _no_number(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
 
 
 def _is_deeper(value: object, levels: int) -> bool:

@@ -28,6 +28,14 @@ class SessionFiles:
     folder: Path | None
     name: str
 
+    def unused(self) -> "SessionFiles":
+        """These, or the first of a name with a number that nobody has written to yet."""
+        files, number = self, 1
+        while files.timeline_path is not None and files.timeline_path.exists():
+            number += 1
+            files = SessionFiles(self.folder, f"{self.name}-{number}")
+        return files
+
     @property
     def timeline_path(self) -> Path | None:
         """Where its marks go."""

@@ -34,6 +34,8 @@ from websockets.typing import Subprotocol
 
 from callerside.fakes.recording.audio_files import Sender
 from callerside.fakes.recording.format import Header, RecordingWriter
+from callerside.fakes.server.addresses import in_url, parts_of
+from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.codec import audio_as_bytes
 
 _MAX_MESSAGE_BYTES = 2**26
@@ -42,8 +44,9 @@ _PASSED_ON = ("Authorization", "OpenAI-Organization", "OpenAI-Project", "OpenAI-
 _BETA = "OpenAI-Beta"
 _KEY = "OPENAI_API_KEY"
 _MAX_QUOTED_CHARS = 200  # of what a stranger wrote
-_NEVER_SENT = (1005, 1006, 1015)  # close codes that only say what was missing (RFC 6455 §7.4.1)
-_LOST = 1011
+# Close codes that only say what was missing (RFC 6455 §7.4.1).
+_NO_CODE = 1005
+_LOST = 1006
 
 log = logging.getLogger("callerside.fakes.server.proxy")
 
@@ -91,6 +94,9 @@ class RecordingProxy:
         self._lends_key = lend_key
         self._origins = frozenset(origins)
         self._server: Server | None = None
+        self._arrivals = Arrivals()
+        self._attempts: set[asyncio.Future[ClientConnection]] = set()
+        self._stopping = False
         self._peers: dict[ServerConnection, ClientConnection] = {}
         self._endings: set[asyncio.Task[None]] = set()
 
@@ -100,6 +106,7 @@ class RecordingProxy:
             self._host,
             self._port,
             process_request=self._process_request,
+            create_connection=self._arrivals.create,  # type: ignore[arg-type] # it asks for a class
             select_subprotocol=self._select_subprotocol,
             max_size=_MAX_MESSAGE_BYTES,
             compression=None,
@@ -115,6 +122,10 @@ class RecordingProxy:
         _trace: TracebackType | None,
     ) -> None:
         if self._server is not None:
+            self._stopping = True
+            self._arrivals.abort_silent()
+            for attempt in self._attempts:
+                attempt.cancel()
             self._server.close()
             await self._server.wait_closed()
             await asyncio.gather(*self._endings)
@@ -125,7 +136,7 @@ class RecordingProxy:
         if self._server is None:
             raise RuntimeError("the proxy has not been started")
         port = next(iter(self._server.sockets)).getsockname()[1]
-        return f"ws://{self._host}:{port}/v1"
+        return f"ws://{in_url(self._host)}:{port}/v1"
 
     @property
     def url(self) -> str:
@@ -139,18 +150,14 @@ class RecordingProxy:
                 shown = ascii(origin[:_MAX_QUOTED_CHARS])
                 log.warning("refused a web page of %s: --allow-origin admits it", shown)
                 return socket.respond(HTTPStatus.FORBIDDEN, "web pages may not connect here\n")
-        query = urlsplit(request.path).query
+        query = parts_of(request.path).query
         url = f"{self._upstream}{'&' if '?' in self._upstream else '?'}{query}"
         try:
-            upstream = await _ConnectThereOnly(
-                url if query else self._upstream,
-                additional_headers=self._headers(request.headers),
-                max_size=_MAX_MESSAGE_BYTES,
-                open_timeout=_CONNECT_LIMIT_S,
-                compression=None,
-                subprotocols=_offered(request.headers),
-                user_agent_header=request.headers.get("User-Agent"),
-            )
+            upstream = await self._connect(url if query else self._upstream, request.headers)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            return socket.respond(HTTPStatus.SERVICE_UNAVAILABLE, "the proxy is going away\n")
         except InvalidStatus as error:
             response = error.response
             if 300 <= response.status_code < 400:
@@ -165,6 +172,25 @@ class RecordingProxy:
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
         return None
+
+    async def _connect(self, url: str, given: Headers) -> ClientConnection:
+        """Connect upstream; the end of the proxy ends the attempt."""
+
+        async def attempt() -> ClientConnection:
+            return await _ConnectThereOnly(
+                url,
+                additional_headers=self._headers(given),
+                max_size=_MAX_MESSAGE_BYTES,
+                open_timeout=_CONNECT_LIMIT_S,
+                compression=None,
+                subprotocols=_offered(given),
+                user_agent_header=given.get("User-Agent"),
+            )
+
+        attempting = asyncio.ensure_future(attempt())
+        self._attempts.add(attempting)
+        attempting.add_done_callback(self._attempts.discard)
+        return await attempting
 
     def _headers(self, given: Headers) -> Headers:
         """What goes upstream of a client's headers."""
@@ -272,8 +298,17 @@ async def _pump(source: Peer, target: Peer, write: Callable[[str | bytes], None]
             write(message)
     except ConnectionClosed:
         pass
-    code = source.close_code or _LOST
-    await target.close(_LOST if code in _NEVER_SENT else code, source.close_reason or "")
+    await _end_likewise(target, source.close_code or _LOST, source.close_reason or "")
+
+
+async def _end_likewise(peer: Peer, code: int, reason: str) -> None:
+    """Let one side see the end that the other has made: a drop is a drop, no code is no code."""
+    if code == _LOST:
+        peer.transport.abort()
+    elif code == _NO_CODE:
+        await peer.close(None)  # type: ignore[arg-type] # it hands it on to send_close
+    else:
+        await peer.close(code, reason)
 
 
 def _offered(given: Headers) -> list[Subprotocol] | None:
@@ -311,7 +346,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _model(request: Request | None) -> str:
-    query = "" if request is None else urlsplit(request.path).query
+    query = "" if request is None else parts_of(request.path).query
     return parse_qs(query).get("model", [""])[0]
 
 

@@ -35,6 +35,8 @@ from callerside.fakes.script.loader import ScriptError
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
 from callerside.fakes.script.prepared import PreparedScript
+from callerside.fakes.server.addresses import in_url, parts_of
+from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.files import SessionFiles
 from callerside.fakes.server.session_runner import Connection, Session
 from callerside.fakes.session.context import Observation
@@ -67,6 +69,7 @@ class FairShare:
 
 
 _PATH = re.compile(r"/(?:(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,99})/)?v1/realtime")
+_OURS = re.compile(r"session-\d+")
 _MAX_MESSAGE_BYTES = 21 * 2**20  # 15 MiB of audio as base64, and some room
 _HANDSHAKE_LIMIT_S = 130  # the longest delays that a script can ask for, and some room
 _STOP_LIMIT_S = 5
@@ -142,9 +145,13 @@ class FakeRealtime:
         self._on_mark = on_mark
         self._on_closed = on_closed or (lambda _path: None)
         self._server: Server | None = None
+        self._arrivals = Arrivals()
+        self._stopping = False
         self._connections: dict[ServerConnection, Connection] = {}
+        self._admitted = 0  # whose session is being made
         self._endings: set[asyncio.Task[None]] = set()
         self._sessions: Counter[str] = Counter()
+        self._all_files: dict[str, SessionFiles] = {}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -171,6 +178,7 @@ class FakeRealtime:
             self._options.host,
             self._options.port,
             process_request=self._process_request,
+            create_connection=self._arrivals.create,  # type: ignore[arg-type] # it asks for a class
             max_size=_MAX_MESSAGE_BYTES,
             ping_interval=self._options.ping_every_s,
             ping_timeout=self._options.ping_every_s,
@@ -184,11 +192,14 @@ class FakeRealtime:
         """Close every session with 1001, and listen no more; bounded in time."""
         if self._server is None:
             return
+        self._stopping = True
+        self._arrivals.abort_silent()
         for connection in list(self._connections.values()):
             connection.stop()
         if self._endings:
             await asyncio.wait(list(self._endings), timeout=_STOP_LIMIT_S)
         self._server.close()
+        self._arrivals.abort_all()  # who does not answer a close
         await self._server.wait_closed()
         await asyncio.gather(*self._endings)
         self._server = None
@@ -209,7 +220,7 @@ class FakeRealtime:
     @property
     def base_url(self) -> str:
         """The same without the last part, as the official client's `websocket_base_url` has it."""
-        return f"ws://{self._options.host}:{self.port}/v1"
+        return f"ws://{in_url(self._options.host)}:{self.port}/v1"
 
     async def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
         """Decide about a handshake; what it takes (a delay, a refusal) is the session's to say."""
@@ -269,21 +280,40 @@ class FakeRealtime:
 
     async def _make_connection(self, request: Request) -> Connection:
         self._refuse_strangers_pages(request)
-        match = _PATH.fullmatch(urlsplit(request.path).path)
+        match = _PATH.fullmatch(parts_of(request.path).path)
         if match is None:
             raise RefusedError(404, "no such path: expected /v1/realtime or /NAME/v1/realtime")
-        if len(self._connections) >= self._options.max_sessions:
+        if len(self._connections) + self._admitted >= self._options.max_sessions:
             raise RefusedError(503, f"all {self._options.max_sessions} sessions are taken")
+        self._admitted += 1
+        try:
+            return await self._make_session_at(match)
+        finally:
+            self._admitted -= 1
+
+    async def _make_session_at(self, match: re.Match[str]) -> Connection:
         name = match["name"]
+        if name is not None and _OURS.fullmatch(name):
+            raise RefusedError(
+                404, f"no script {name!r}: sessions without a script of their own have such names"
+            )
         prepared = self._default if name is None else await self._find(name)
         if not engines.is_reserved(prepared.script.vad.engine):
             await asyncio.to_thread(engines.reserve, prepared.script.vad.engine)
+        if self._stopping:
+            raise RefusedError(503, "the server is going away")
         path = match.group()
         self._sessions[path] += 1
         number = self._sessions[path]
         call = name or f"session-{number}"
         session = self._make_session(prepared, call, number, replay=name is None)
-        return Connection(session, SessionFiles(self._options.timelines, call), self._on_mark)
+        return Connection(session, self._files(call), self._on_mark)
+
+    def _files(self, call: str) -> SessionFiles:
+        """All sessions of a path share a timeline; what an earlier server has left stays alone."""
+        if call not in self._all_files:
+            self._all_files[call] = SessionFiles(self._options.timelines, call).unused()
+        return self._all_files[call]
 
     def _make_session(
         self, prepared: PreparedScript, call: str, number: int, *, replay: bool
@@ -354,7 +384,7 @@ def _is_of_this_machine(origin: str) -> bool:
 
 
 def _requested(request: Request) -> ConnectionRequested:
-    url = urlsplit(request.path)
+    url = parts_of(request.path)
     model = parse_qs(url.query).get("model", ["gpt-realtime-2.1"])[0]
     headers = request.headers
     beta = any("realtime=v1" in value for value in headers.get_all("OpenAI-Beta")) or any(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol, assert_never
 
+from callerside.clock import NS_PER_S
 from callerside.fakes.server.codec import Pieces, decode_in_steps, encode_in_pieces
 from callerside.fakes.server.files import SessionFiles, SoundFile
 from callerside.fakes.session.interface import (
@@ -35,8 +36,12 @@ from callerside.loop_clock import LoopClock
 from callerside.marks import Mark, MarkSink
 from callerside.timers import TimerSet
 
-_OUTGOING_LIMIT = 4096
-_OUTGOING_LIMIT_CHARS = 2**26
+_UNREAD_LIMIT = 4096
+_UNREAD_LIMIT_CHARS = 2**26
+_READS_WITHIN_NS = NS_PER_S
+"""A client that has taken something since then reads; a burst is no reason to drop it."""
+_BURST_LIMIT = 2**17
+_BURST_LIMIT_CHARS = 2**28
 
 log = logging.getLogger("callerside.fakes.server.server")
 
@@ -51,12 +56,18 @@ class Session(Protocol):
         """Take one input; returns what should be done about it, in order."""
 
 
+class UnreadError(Exception):
+    """A client leaves too much unread."""
+
+
 class Connection:
     """One client's session, running."""
 
     def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
-        self._outgoing: asyncio.Queue[Outgoing | Pieces] = asyncio.Queue(_OUTGOING_LIMIT)
+        self._outgoing: asyncio.Queue[Outgoing | Pieces] = asyncio.Queue()
         self._outgoing_chars = 0
+        self._taken_at_ns = 0
+        self._fed_at_ns = 0
         self.abort: Callable[[], None] = lambda: None
         """Called when what is to be sent has become too much: to end the connection at once."""
         self._session = session
@@ -77,6 +88,7 @@ class Connection:
     async def outgoing(self) -> Outgoing:
         """What is to be sent next; a close or a drop is the last."""
         following = await self._outgoing.get()
+        self._taken_at_ns = self._clock.now_ns()
         if isinstance(following, str | Pieces):
             self._outgoing_chars -= len(following)
         if isinstance(following, Pieces):
@@ -115,16 +127,23 @@ class Connection:
         self._sounds.clear()
 
     def _feed(self, given: Input) -> None:
-        effects = iter(self._session.handle(given, self._clock.now_ns()))
+        self._fed_at_ns = self._clock.now_ns()
+        if self._outgoing.empty():
+            self._taken_at_ns = self._fed_at_ns  # there was nothing to take
+        effects = iter(self._session.handle(given, self._fed_at_ns))
         try:
             for effect in effects:
                 self._run(effect)
-        except asyncio.QueueFull:
+        except UnreadError:
             for effect in effects:
                 if isinstance(effect, EmitMark):  # what is marked has happened
                     self._write_mark(effect.mark)
             log.warning("a client does not read: its connection is dropped")
             self.lost(1008, "the client does not read")
+            while not self._outgoing.empty():
+                self._outgoing.get_nowait()
+            self._outgoing.put_nowait(DropConnection())  # if nobody is there yet to be aborted
+            self._accepted.set()
             self.abort()
 
     def _run(self, effect: Effect) -> None:
@@ -180,17 +199,24 @@ class Connection:
         sound.add(pcm)
 
     def _put(self, outgoing: Outgoing | Pieces) -> None:
-        """Queue what is to be sent; a single message may be as long as it likes.
+        """Queue what is to be sent, however much the session says at once.
 
         Raises:
-            asyncio.QueueFull: it has become too much.
+            UnreadError: the client has not read for a while, and too much waits for it.
         """
         if isinstance(outgoing, str | Pieces):
-            waiting = self._outgoing_chars
-            if waiting and waiting + len(outgoing) > _OUTGOING_LIMIT_CHARS:
-                raise asyncio.QueueFull
+            self._bound(len(outgoing))
             self._outgoing_chars += len(outgoing)
         self._outgoing.put_nowait(outgoing)
+
+    def _bound(self, more_chars: int) -> None:
+        events, chars = self._outgoing.qsize(), self._outgoing_chars
+        if events < _UNREAD_LIMIT and (not chars or chars + more_chars <= _UNREAD_LIMIT_CHARS):
+            return
+        # What is made in one go, nobody can have read in between.
+        reads = self._fed_at_ns - self._taken_at_ns <= _READS_WITHIN_NS
+        if not reads or events >= _BURST_LIMIT or chars > _BURST_LIMIT_CHARS:
+            raise UnreadError
 
     def _fire(self, name: str) -> None:
         self._feed(TimerFired(name))

@@ -101,6 +101,9 @@ class SessionConfig:
                 "invalid_value", "The model of a session cannot be changed.", "session.model"
             )
         audio = given.pop("audio", None) or {}
+        for side in audio.values():
+            if side is not None and side.get("format") is not None:
+                side["format"] = _whole_format(side["format"])
         self.values.update(given)
         self._update_input(audio.get("input") or {})
         self._output.update(audio.get("output") or {})
@@ -156,6 +159,10 @@ class ResponseConfig:
     def output_format(self) -> AudioFormat:
         """Format of the audio deltas."""
         return _audio_format(self.output["format"])
+
+
+def _whole_format(given: dict[str, Any]) -> dict[str, Any]:
+    return _PCM | given if given["type"] == _PCM["type"] else given
 
 
 def _audio_format(value: dict[str, Any]) -> AudioFormat:

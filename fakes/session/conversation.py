@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from callerside.audio import AudioFormat
 from callerside.fakes.session.requests import RequestError
 
 MS_PER_INPUT_TOKEN = 100
@@ -23,6 +24,8 @@ class Item:
     audio_ms: float = 0.0
     pcm: bytes = b""
     """What the user said (PCM16 at the input's rate), as far as it is kept."""
+    audio_format: AudioFormat = field(default_factory=AudioFormat)
+    """How it went over the wire, and goes when it is retrieved."""
     added_chars: int = 0
     """`chars` when it was added."""
 
@@ -51,7 +54,7 @@ class Item:
         content = [dict(part) for part in self.data["content"]]
         if with_audio and self.pcm:
             spoken = next(part for part in content if part["type"] in AUDIO_CONTENT)
-            spoken["audio"] = self.pcm
+            spoken["audio"] = self.audio_format.encode(self.pcm)
         return {**self.data, "content": content}
 
     @property

@@ -14,7 +14,7 @@ from callerside.fakes.session.interface import (
     SendText,
 )
 
-_MOST_HELD = 10_000
+_MOST_HELD = 2**17  # the longest reply in the shortest deltas, several times
 
 Sent = SendEvent | SendText | EmitMark | KeepSent
 

@@ -140,6 +140,32 @@ class BaseFault(Strict):
         return self
 
 
+def _can_be_sent(code: int) -> int:
+    """RFC 6455 §7.4: the rest only says what was missing, or belongs to nobody yet."""
+    if code not in _CLOSE_CODES:
+        raise ValueError(
+            f"{code} is no code that a close can carry: expected 1000 to 1003, 1007 to 1014 or "
+            "3000 to 4999; a connection that ends without a close is 'drop'"
+        )
+    return code
+
+
+def _fits_a_frame(reason: str) -> str:
+    """RFC 6455 §5.5: a close frame has room for that much."""
+    size_bytes = len(reason.encode())
+    if size_bytes > _MOST_REASON_BYTES:
+        raise ValueError(
+            f"{size_bytes} bytes, but a close frame holds {_MOST_REASON_BYTES} of its reason"
+        )
+    return reason
+
+
+_CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
+_MOST_REASON_BYTES = 123
+CloseCode = Annotated[int, Field(ge=1000, le=4999), AfterValidator(_can_be_sent)]
+CloseReason = Annotated[str, Field(max_length=_MOST_REASON_BYTES), AfterValidator(_fits_a_frame)]
+
+
 class HandshakeFault(BaseFault, ABC):
     """Befalls the handshake."""
 
@@ -297,10 +323,10 @@ class Close(SessionFault):
     fuzz = Drawn({"code": (1011, 1001, 4000)})
 
     fault: Literal["close"]
-    code: int = Field(default=1011, ge=1000, le=4999)
+    code: CloseCode = 1011
     """WebSocket close code: 1001, 1011, 4000, ..."""
-    reason: str = Field(default="", max_length=120)
-    """Close reason."""
+    reason: CloseReason = ""
+    """Close reason: at most 123 bytes."""
 
     def apply(self, session: FaultySession) -> None:
         """See `SessionFault.apply`."""

@@ -69,6 +69,10 @@ class InputAudio:
         """Audio since the last commit."""
         return self.clock_ms - self._to_ms(self._committed_at)
 
+    def holds_uncommitted(self, length_ms: int) -> bool:
+        """Whether so much audio has come since the last commit: counted in whole samples."""
+        return self._end_at - self._committed_at >= self._to_bytes(length_ms)
+
     @property
     def speaking(self) -> bool:
         """Whether a turn of the user's is going on."""
@@ -134,8 +138,8 @@ class InputAudio:
         return all_heard
 
     def start_ms(self, speech: SpeechStarted) -> int:
-        """`audio_start_ms`: the onset and the padding before it."""
-        return max(0, speech.onset_ms - self._prefix_ms)
+        """`audio_start_ms`: the onset and the padding before it, of what has not been taken yet."""
+        return max(round(self._to_ms(self._committed_at)), speech.onset_ms - self._prefix_ms)
 
     def take(self, start_ms: float, end_ms: float) -> tuple[float, bytes]:
         """Commit what lies between two times of the audio clock, and forget what came before.

@@ -27,7 +27,8 @@ def make(described: schema.Item, state: SessionState, where: str = "item") -> It
     is_users = data.get("role") == "user"
     audio_format = state.config.input_format if is_users else state.config.output_format
     pcm = audio_format.decode(_take_audio(data.get("content", ()), where))
-    return Item(data, audio_ms=duration_ms(pcm, audio_format.rate_hz), pcm=pcm)
+    length_ms = duration_ms(pcm, audio_format.rate_hz)
+    return Item(data, audio_ms=length_ms, pcm=pcm, audio_format=audio_format)
 
 
 def read_input(given: Sequence[schema.InputItem], state: SessionState) -> list[Item]:

@@ -17,8 +17,11 @@ from callerside.fakes.session.response_plan import (
     Arguments,
     Audio,
     Begin,
+    Cancel,
     Complete,
+    End,
     EndAudio,
+    EndItem,
     Fail,
     Plan,
     ResponseSpec,
@@ -70,10 +73,14 @@ class Response:
         self._steps: deque[tuple[int, Step]] = deque()
         self._late_ms = 0.0
         self._begun = False
-        self._item: Item | None = None
+        self._items: list[Item] = []
+        self._item_open = False
         self._part: Literal["audio", "text"] | None = None
         self._audio_open = False
         self._text = ""
+        """Of the part that is open."""
+        self._text_tokens = 0
+        """Of the items that are whole."""
         self._input_tokens = input_tokens
 
     @property
@@ -128,17 +135,28 @@ class Response:
             case Begin():
                 self._begin()
             case AddItem():
-                self._add_item()
-            case AddPart():
-                self._add_part()
+                self._add_item(step)
+            case AddPart(kind):
+                self._add_part(kind)
             case EndAudio():
                 self._end_audio()
-            case Complete():
+            case EndItem():
                 self._end_item("completed")
+            case Complete() | Stop() | Cancel() | Fail():
+                self._end(step)
+            case unknown:
+                assert_never(unknown)
+
+    def _end(self, step: End) -> None:
+        """The response ends as its plan says."""
+        self._end_item("completed" if isinstance(step, Complete) else "incomplete")
+        match step:
+            case Complete():
                 self._finish("completed", None)
-            case Stop():
-                self._end_item("incomplete")
-                self._finish("incomplete", {"type": "incomplete", "reason": "max_output_tokens"})
+            case Stop(reason):
+                self._finish("incomplete", {"type": "incomplete", "reason": reason})
+            case Cancel(reason):
+                self._finish("cancelled", {"type": "cancelled", "reason": reason})
             case Fail(code):
                 error = {"type": "server_error", "code": code, "message": _FAILURES.get(code, code)}
                 self._finish("failed", {"type": "failed", "error": error})
@@ -166,24 +184,26 @@ class Response:
         self._out.send("response.created", response=self._snapshot(None, None))
         self._out.mark("response_created", response=self.id)
 
-    def _add_item(self) -> None:
-        call = self.spec.prepared.reply.function_call
+    def _add_item(self, step: AddItem) -> None:
         data: dict[str, Any] = {"id": self._out.ids.new("item")}
-        if call is not None:
+        if step.call is not None:
             data |= {
                 "type": "function_call",
                 "status": "in_progress",
-                "name": call.name,
+                "name": step.call.name,
                 "call_id": f"call_{self._out.ids.letters(16)}",
                 "arguments": "",
             }
         else:
             data |= {"type": "message", "status": "in_progress", "role": "assistant", "content": []}
-        self._item = item = Item(data)
+            data |= {"phase": step.phase} if step.phase else {}
+        item = Item(data)
+        self._items.append(item)
+        self._item_open = True
         self._out.send(
             "response.output_item.added",
             response_id=self.id,
-            output_index=0,
+            output_index=self._index,
             item=item.snapshot(),
         )
         if self.in_conversation:
@@ -192,12 +212,13 @@ class Response:
                 "conversation.item.added", previous_item_id=previous, item=item.snapshot()
             )
 
-    def _add_part(self) -> None:
-        self._part = "text" if self._config.modalities == ["text"] else "audio"
-        self._audio_open = self._part == "audio"
-        field = "text" if self._part == "text" else "transcript"
-        self._current.data["content"] = [{"type": f"output_{self._part}", field: ""}]
-        self._send("response.content_part.added", part={"type": self._part, field: ""})
+    def _add_part(self, kind: Literal["audio", "text"]) -> None:
+        self._part = kind
+        self._text = ""
+        self._audio_open = kind == "audio"
+        field = "text" if kind == "text" else "transcript"
+        self._current.data["content"] = [{"type": f"output_{kind}", field: ""}]
+        self._send("response.content_part.added", part={"type": kind, field: ""})
 
     def _send_word(self, text: str) -> None:
         self._text += text
@@ -212,7 +233,7 @@ class Response:
         self._send("response.output_audio.delta", delta=audio.wire)
         self.sent_ms += audio.length_ms
         self._state.sent_samples += audio.samples
-        self._current.audio_ms = self.sent_ms
+        self._current.audio_ms += audio.length_ms
         self._out.mark_sent(
             "delta_sent",
             response=self.id,
@@ -233,20 +254,23 @@ class Response:
             "response.function_call_arguments.delta",
             response_id=self.id,
             item_id=item.id,
-            output_index=0,
+            output_index=self._index,
             call_id=item.data["call_id"],
             delta=text,
             obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
         )
 
     def _end_item(self, status: Literal["completed", "incomplete"]) -> None:
-        item = self._item
-        if item is None:
+        if not self._item_open:
             return
+        self._item_open = False
+        item = self._current
         if item.data["type"] == "function_call" and status == "completed":
             self._end_call(item)
         self._end_audio()
         self._end_part()
+        self._text_tokens += text_tokens(self._text or item.data.get("arguments", ""))
+        self._text = ""
         item.data["status"] = status
         if self.in_conversation:
             self._out.send(
@@ -255,7 +279,10 @@ class Response:
                 item=item.snapshot(),
             )
         self._out.send(
-            "response.output_item.done", response_id=self.id, output_index=0, item=item.snapshot()
+            "response.output_item.done",
+            response_id=self.id,
+            output_index=self._index,
+            item=item.snapshot(),
         )
 
     def _end_call(self, item: Item) -> None:
@@ -263,7 +290,7 @@ class Response:
             "response.function_call_arguments.done",
             response_id=self.id,
             item_id=item.id,
-            output_index=0,
+            output_index=self._index,
             call_id=item.data["call_id"],
             name=item.data["name"],
             arguments=item.data["arguments"],
@@ -271,7 +298,7 @@ class Response:
         self._out.mark(
             "function_called",
             name=item.data["name"],
-            arguments=json.loads(item.data["arguments"]),
+            arguments=_parsed(item.data["arguments"]),
         )
 
     def _end_audio(self) -> None:
@@ -303,15 +330,19 @@ class Response:
 
     @property
     def _current(self) -> Item:
-        assert self._item is not None  # noqa: S101 - a plan adds the item before all else
-        return self._item
+        return self._items[-1]  # a plan adds an item before all else
+
+    @property
+    def _index(self) -> int:
+        """`output_index` of the item that is said."""
+        return len(self._items) - 1
 
     def _send(self, event_type: str, **fields: Any) -> None:
         self._out.send(
             event_type,
             response_id=self.id,
             item_id=self._current.id,
-            output_index=0,
+            output_index=self._index,
             content_index=0,
             **fields,
         )
@@ -324,7 +355,7 @@ class Response:
             "id": self.id,
             "status": self.status,
             "status_details": details,
-            "output": [] if self._item is None else [self._item.snapshot()],
+            "output": [item.snapshot() for item in self._items],
             "conversation_id": self._conversation.id if self.in_conversation else None,
             "output_modalities": list(self._config.modalities),
             "max_output_tokens": self._config.max_output_tokens,
@@ -335,9 +366,12 @@ class Response:
 
     def _usage(self) -> dict[str, Any]:
         text_in, audio_in = self._input_tokens
-        arguments = "" if self._item is None else self._item.data.get("arguments", "")
-        text_out = text_tokens(self._text or arguments)
+        text_out = self._text_tokens
         audio_out = math.ceil(self.sent_ms / MS_PER_OUTPUT_TOKEN)
+        most = self._config.max_output_tokens
+        if isinstance(most, int):  # what it was stopped by has not been passed
+            text_out = min(text_out, most)
+            audio_out = min(audio_out, most - text_out)
         return {
             "total_tokens": text_in + audio_in + text_out + audio_out,
             "input_tokens": text_in + audio_in,
@@ -351,3 +385,11 @@ class Response:
             },
             "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
         }
+
+
+def _parsed(arguments: str) -> Any:
+    """Arguments as the mark has them: what is no JSON stays text."""
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments

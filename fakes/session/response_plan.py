@@ -12,20 +12,40 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from heapq import merge
 from typing import Literal, assert_never
 
 from callerside.audio import AudioFormat
-from callerside.fakes.script.model import FunctionCall, Timing
-from callerside.fakes.script.prepared import PreparedReply
+from callerside.fakes.script.model import Timing
+from callerside.fakes.script.prepared import PreparedItem, PreparedReply
+from callerside.fakes.script.reply import (
+    Cancelled,
+    Failed,
+    FunctionCall,
+    Incomplete,
+    ItemPhase,
+    Reply,
+)
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN
 
-Trigger = Literal["vad", "client", "idle_timeout"]
+Trigger = Literal["vad", "client", "idle_timeout", "unasked"]
 
 # Shares of the think time, as recorded. A response that a client asks for is created after 93 of
 # 524 ms and has its item after 396; one that follows a commit is created at once, and has its item
 # after 354 of 487.
-_CREATED_SHARE: dict[Trigger, float] = {"client": 0.178, "vad": 0.0, "idle_timeout": 0.0}
-_ITEM_SHARE: dict[Trigger, float] = {"client": 0.756, "vad": 0.727, "idle_timeout": 0.727}
+_CREATED_SHARE: dict[Trigger, float] = {
+    "client": 0.178,
+    "vad": 0.0,
+    "idle_timeout": 0.0,
+    "unasked": 0.0,
+}
+_ITEM_SHARE: dict[Trigger, float] = {
+    "client": 0.756,
+    "vad": 0.727,
+    "idle_timeout": 0.727,
+    "unasked": 0.727,
+}
+_NEXT_ITEM_VOICE_MS = 128.0  # from an item to its first delta, as recorded of the only one
 _PART_AFTER_ITEM_MS = 6.0
 _WORDS_BEFORE_AUDIO = 3
 _WORD_EVERY_MS = 3.0
@@ -46,12 +66,17 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class AddItem:
-    """The item is there: a message, or the call of a function."""
+    """An item begins: a message, or the call of a function."""
+
+    call: FunctionCall | None = None
+    phase: ItemPhase | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AddPart:
     """The content part of a message."""
+
+    kind: Literal["audio", "text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +108,20 @@ class EndAudio:
 
 
 @dataclass(frozen=True, slots=True)
+class EndItem:
+    """The item is whole, and another follows it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
     """Everything that is left, up to `response.done`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The response has used up its tokens: it ends incomplete."""
+    """The response ends incomplete."""
+
+    reason: Literal["max_output_tokens", "content_filter"] = "max_output_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +131,16 @@ class Fail:
     code: str
 
 
-Step = Begin | AddItem | AddPart | Word | Audio | Arguments | EndAudio | Complete | Stop | Fail
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The response is cancelled, without anybody's doing."""
+
+    reason: Literal["turn_detected", "client_cancelled"]
+
+
+End = Complete | Stop | Fail | Cancel
+"""What a plan ends with."""
+Step = Begin | AddItem | AddPart | Word | Audio | Arguments | EndAudio | EndItem | End
 Plan = list[tuple[float, Step]]
 """Steps, each with its time in ms after the response was asked for; in order."""
 
@@ -151,24 +192,84 @@ def make_plan(
     Beyond `max_tokens`, a token being 50 ms of audio or a word of text, it is cut off.
     """
     think_ms = spec.think_ms
-    item_ms = think_ms * _ITEM_SHARE[trigger]
+    reply = spec.prepared.reply
     plan: Plan = [(think_ms * _CREATED_SHARE[trigger], Begin())]
-    call = spec.prepared.reply.function_call
     if spec.fails_with is not None:
         plan.append((think_ms, Fail(spec.fails_with)))
-    elif call is not None:
-        plan.append((item_ms, AddItem()))
-        plan.extend(_call_steps(call, think_ms))
+    elif not spec.prepared.items:
+        plan.append((think_ms, _end(reply)))
     else:
-        plan.append((item_ms, AddItem()))
-        plan.append((min(item_ms + _PART_AFTER_ITEM_MS, think_ms), AddPart()))
-        if audio_format is None:
-            plan.extend(_text_steps(spec))
-        else:
-            plan.extend(_audio_steps(spec, plan[-1][0], audio_format, timing, rng))
+        item_ms = think_ms * _ITEM_SHARE[trigger]
+        plan.extend(_items(spec, item_ms, audio_format, timing, rng))
+    if reply.ending is not None and spec.fails_with is None:
+        plan = list(_cut_off(plan, _end(reply), reply.ending.after_ms))
     if max_tokens is not None:
         plan = list(_within(plan, max_tokens))
+    if reply.sends_only is not None:
+        return plan[:1] if reply.sends_only == "created" else []
     return plan[:-1] if spec.never_done else plan
+
+
+def _end(reply: Reply) -> End:
+    match reply.ending:
+        case None:
+            return Complete()
+        case Incomplete(reason=reason):
+            return Stop(reason)
+        case Failed(code=code):
+            return Fail(code)
+        case Cancelled(reason=why):
+            return Cancel(why)
+        case unknown:
+            assert_never(unknown)
+
+
+def _items(
+    spec: ResponseSpec,
+    item_ms: float,
+    audio_format: AudioFormat | None,
+    timing: Timing,
+    rng: random.Random,
+) -> Iterator[tuple[float, Step]]:
+    """All items, one after another: each begins when the one before it has ended."""
+    voice_ms = end_ms = spec.think_ms
+    last = spec.prepared.items[-1]
+    for number, prepared in enumerate(spec.prepared.items):
+        item = prepared.item
+        if number:
+            item_ms = end_ms + item.after_ms
+            voice_ms = item_ms + _NEXT_ITEM_VOICE_MS
+        yield item_ms, AddItem(item.function_call, item.phase)
+        if item.function_call is not None:
+            steps = _call_steps(item.function_call, voice_ms)
+        elif audio_format is None or item.text is not None:
+            steps = _text_steps(prepared, item_ms, voice_ms)
+        else:
+            steps = _audio_steps(prepared, spec, item_ms, voice_ms, audio_format, timing, rng)
+        for end_ms, step in steps:
+            is_end = isinstance(step, EndItem) and prepared is last
+            yield end_ms, Complete() if is_end else step
+
+
+def _cut_off(plan: Plan, end: End, after_ms: float | None) -> Iterator[tuple[float, Step]]:
+    """A plan that ends otherwise, perhaps after so much audio."""
+    left_ms = math.inf if after_ms is None else after_ms
+    for at_ms, step in plan:
+        over = isinstance(step, Complete) or (left_ms <= 0 and not isinstance(step, Begin))
+        if over:
+            yield at_ms, end
+            return
+        if isinstance(step, Audio):
+            if step.length_ms > left_ms:
+                step = _shortened(step, left_ms)
+            left_ms -= step.length_ms
+        yield at_ms, step
+
+
+def _shortened(audio: Audio, length_ms: float) -> Audio:
+    samples = max(1, int(audio.samples * length_ms / audio.length_ms))
+    size = len(audio.wire) // audio.samples
+    return Audio(audio.wire[: samples * size], samples, audio.length_ms * samples / audio.samples)
 
 
 def _within(plan: Plan, max_tokens: int) -> Iterator[tuple[float, Step]]:
@@ -190,63 +291,105 @@ def _tokens(step: Step, *, has_audio: bool) -> float:
             return 0 if has_audio else 1
         case Arguments():
             return 1
-        case Begin() | AddItem() | AddPart() | EndAudio() | Complete() | Stop() | Fail():
+        case Begin() | AddItem() | AddPart() | EndAudio() | EndItem():
+            return 0
+        case Complete() | Stop() | Fail() | Cancel():
             return 0
         case unknown:
             assert_never(unknown)
 
 
-def _call_steps(call: FunctionCall, think_ms: float) -> Iterator[tuple[float, Step]]:
-    arguments = json.dumps(call.arguments)
-    at_ms = think_ms
+def _call_steps(call: FunctionCall, voice_ms: float) -> Iterator[tuple[float, Step]]:
+    arguments = json.dumps(call.arguments) if call.raw_arguments is None else call.raw_arguments
+    at_ms = voice_ms
     for start in range(0, len(arguments), _ARGUMENT_CHARS):
         yield at_ms, Arguments(arguments[start : start + _ARGUMENT_CHARS])
         at_ms += _ARGUMENT_EVERY_MS
-    yield at_ms, Complete()
+    yield at_ms, EndItem()
 
 
-def _text_steps(spec: ResponseSpec) -> Iterator[tuple[float, Step]]:
-    at_ms = spec.think_ms
-    for word in _words(spec.prepared.transcript):
+def _text_steps(
+    prepared: PreparedItem, item_ms: float, voice_ms: float
+) -> Iterator[tuple[float, Step]]:
+    yield min(item_ms + _PART_AFTER_ITEM_MS, voice_ms), AddPart("text")
+    at_ms = voice_ms
+    for word in _words(prepared.transcript):
         yield at_ms, Word(word)
         at_ms += _WORD_EVERY_MS
-    yield at_ms, Complete()
+    yield at_ms, EndItem()
 
 
 def _audio_steps(
+    prepared: PreparedItem,
     spec: ResponseSpec,
-    part_ms: float,
+    item_ms: float,
+    voice_ms: float,
     audio_format: AudioFormat,
     timing: Timing,
     rng: random.Random,
 ) -> Iterator[tuple[float, Step]]:
-    think_ms = spec.think_ms
-    words = deque(_words(spec.prepared.transcript))
+    part_ms = min(item_ms + _PART_AFTER_ITEM_MS, voice_ms)
+    yield part_ms, AddPart("audio")
+    words = deque(_words(prepared.transcript))
+    deltas = _cut(prepared, spec.delta_ms, audio_format, timing.delta_spread_ms, rng)
+    times = list(_times(deltas, spec.pace, voice_ms, timing.jitter_ms, rng))
+    lag_ms = prepared.item.transcript_lag_ms
+    if lag_ms is not None:
+        yield from _with_late_words(list(zip(times, deltas, strict=True)), words, lag_ms)
+        return
     for count in range(min(_WORDS_BEFORE_AUDIO, len(words))):
-        yield min(part_ms + count * _WORD_EVERY_MS, think_ms), Word(words.popleft())
-    deltas = _cut(spec, audio_format, timing.delta_spread_ms, rng)
+        yield min(part_ms + count * _WORD_EVERY_MS, voice_ms), Word(words.popleft())
     words_a_delta = math.ceil(len(words) / max(1.0, _WORDS_END_SHARE * len(deltas)))
-    at_ms, sent_ms = think_ms, 0.0
-    for number, delta in enumerate(deltas):
-        late_ms = rng.uniform(0, timing.jitter_ms) if number else 0.0
-        at_ms = max(at_ms, think_ms + sent_ms / spec.pace + late_ms)
-        sent_ms += delta.length_ms
+    at_ms = voice_ms
+    for at_ms, delta in zip(times, deltas, strict=True):
         yield at_ms, delta
         for _ in range(min(words_a_delta, len(words))):
             yield at_ms, Word(words.popleft())
     yield at_ms + _AUDIO_DONE_AFTER_MS, EndAudio()
-    yield at_ms + _AUDIO_DONE_AFTER_MS + _TAIL_AFTER_MS, Complete()
+    yield at_ms + _AUDIO_DONE_AFTER_MS + _TAIL_AFTER_MS, EndItem()
+
+
+def _times(
+    deltas: list[Audio], pace: float, voice_ms: float, jitter_ms: float, rng: random.Random
+) -> Iterator[float]:
+    at_ms, sent_ms = voice_ms, 0.0
+    for number, delta in enumerate(deltas):
+        late_ms = rng.uniform(0, jitter_ms) if number else 0.0
+        at_ms = max(at_ms, voice_ms + sent_ms / pace + late_ms)
+        sent_ms += delta.length_ms
+        yield at_ms
+
+
+def _with_late_words(
+    deltas: list[tuple[float, Audio]], words: deque[str], lag_ms: float
+) -> Iterator[tuple[float, Step]]:
+    """Audio, and each word so long after the delta in which it is heard."""
+    last_ms = deltas[-1][0] if deltas else 0.0
+    spoken = len(words)
+    late = [
+        (deltas[number * len(deltas) // spoken][0] + lag_ms, Word(word))
+        for number, word in enumerate(words)
+        if deltas
+    ]
+    sound: list[tuple[float, Step]] = [*deltas, (last_ms + _AUDIO_DONE_AFTER_MS, EndAudio())]
+    yield from merge(sound, late, key=lambda timed: timed[0])
+    end_ms = max(last_ms + _AUDIO_DONE_AFTER_MS, late[-1][0] if late else 0.0)
+    yield end_ms + _TAIL_AFTER_MS, EndItem()
 
 
 def _cut(
-    spec: ResponseSpec, audio_format: AudioFormat, spread_ms: float, rng: random.Random
+    prepared: PreparedItem,
+    delta_ms: float,
+    audio_format: AudioFormat,
+    spread_ms: float,
+    rng: random.Random,
 ) -> list[Audio]:
-    wire = spec.prepared.wire(audio_format)
+    wire = prepared.wire(audio_format)
     bytes_a_sample = 2 if audio_format.encoding == "pcm" else 1
     deltas = []
     start = 0
     while start < len(wire):
-        length_ms = spec.delta_ms + rng.uniform(-spread_ms, spread_ms)
+        length_ms = delta_ms + rng.uniform(-spread_ms, spread_ms)
         samples = round(max(_SHORTEST_DELTA_MS, length_ms) * audio_format.rate_hz / 1000)
         piece = wire[start : start + samples * bytes_a_sample]
         samples = len(piece) // bytes_a_sample

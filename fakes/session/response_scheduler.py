@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from callerside.fakes.script.model import Reply
 from callerside.fakes.script.prepared import PreparedReply
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.session.config import ResponseConfig
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import tokens
@@ -38,6 +38,11 @@ class ResponseScheduler:
         self._turn_waits = False
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a response of the conversation runs."""
+        return self._active is not None
+
+    @property
     def upcoming(self) -> Reply:
         """What answers the turn that is going on."""
         return self._state.prepared.reply(self._answered_turns + 1).reply
@@ -70,6 +75,7 @@ class ResponseScheduler:
     def interrupt(self) -> None:
         """The user speaks: stop what is being said."""
         self._turn_waits = False
+        self._state.out.cancel_timer("next_response")
         if self._active is not None:
             self._cancel(self._active, "turn_detected")
 
@@ -91,6 +97,11 @@ class ResponseScheduler:
         response = self._responses.get(response_id)
         if response is not None:
             self._advance(response)
+
+    def speak_unasked(self) -> None:
+        """The timer `next_response` is due: say the next reply, unless something else is said."""
+        if self._active is None:
+            self._respond(None, "unasked")
 
     def send_rate_limits(self) -> None:
         """The timer `rate_limits` of a response is due."""
@@ -121,8 +132,10 @@ class ResponseScheduler:
             input_tokens=reads,
             on_voice=lambda: self._fault_injector.reached(name),
         )
-        self._responses[response.id] = response
-        if config.in_conversation:
+        is_made = spec.prepared.reply.sends_only != "nothing"
+        if is_made:
+            self._responses[response.id] = response
+        if is_made and config.in_conversation:
             self._active = response
         audio_format = None if config.modalities == ["text"] else config.output_format
         limit = config.max_output_tokens
@@ -169,3 +182,7 @@ class ResponseScheduler:
         if self._turn_waits:
             self._turn_waits = False
             self._respond(None, "vad")
+            return
+        next_after_ms = response.spec.prepared.reply.next_after_ms
+        if next_after_ms is not None and response.status != "cancelled":
+            self._state.out.set_timer("next_response", self._state.in_ms(next_after_ms))

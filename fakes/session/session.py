@@ -7,6 +7,7 @@ memory. What it says is in a script; when it says it, too; what it hears, it rea
 
 import random
 from collections import deque
+from collections.abc import Callable, Mapping
 from typing import Literal, assert_never
 
 from callerside.fakes.script.prepared import PreparedScript
@@ -52,6 +53,11 @@ from callerside.fakes.session.response_scheduler import ResponseScheduler
 from callerside.fakes.session.user_turns import UserTurns
 
 _MAX_WAITING_EVENTS = 1000
+_MAX_WAITING_BYTES = 2**25
+_OF_THE_BUFFER = frozenset(
+    {APPEND, "input_audio_buffer.commit", "input_audio_buffer.clear", "session.update"}
+)
+"""What an append may not overtake: it would be in the wrong item, or read in the wrong format."""
 
 
 class RealtimeSession:
@@ -98,8 +104,11 @@ class RealtimeSession:
         )
         self._turns = UserTurns(self._state, self._fault_injector, self._scheduler)
         self._waiting: deque[Event] = deque()
+        self._waiting_bytes = 0
+        self._appends_wait = False
         self._late_errors: deque[tuple[RequestError, str | None]] = deque()
         self._late_errors_sent = 0
+        self._timer_actions = self._actions_of_timers()
 
     @property
     def over(self) -> bool:
@@ -206,42 +215,51 @@ class RealtimeSession:
 
     def _on_timer(self, name: str) -> None:
         kind, _, argument = name.partition(":")
-        match kind:
-            case "response":
-                self._scheduler.advance(argument)
-            case "rate_limits":
-                self._scheduler.send_rate_limits()
-            case "transcription":
-                self._turns.send_transcription(argument)
-            case "commit":
-                self._turns.finish_commit()
-                self._serve_waiting()
-            case "accept":
-                self._accept()
-            case "expiry":
-                self._expire()
-            case "fault":
-                self._fault_injector.inject(int(argument))
-            case "late_error":
-                self._send_late_error()
-            case "stall":
-                self._out.delivery.release(self._out.now_ns)
-            case _:
-                raise AssertionError(name)
+        self._timer_actions[kind](argument)
+
+    def _finish_commit(self) -> None:
+        self._turns.finish_commit()
+        self._serve_waiting()
+
+    def _actions_of_timers(self) -> dict[str, Callable[[str], object]]:
+        """By a timer's kind: what is to be done with its argument when it is due."""
+        return {
+            "response": self._scheduler.advance,
+            "next_response": lambda _: self._scheduler.speak_unasked(),
+            "rate_limits": lambda _: self._scheduler.send_rate_limits(),
+            "transcription": self._turns.send_transcription,
+            "commit": lambda _: self._finish_commit(),
+            "accept": lambda _: self._accept(),
+            "expiry": lambda _: self._expire(),
+            "fault": lambda argument: self._fault_injector.inject(int(argument)),
+            "late_error": lambda _: self._send_late_error(),
+            "stall": lambda _: self._out.delivery.release(self._out.now_ns),
+        }
 
     def _on_event(self, event: Event) -> None:
         if self._phase != "open":
             return
-        if event.get("type") == APPEND or not self._turns.commit_pending:
+        is_append = event.get("type") == APPEND
+        waits = self._appends_wait if is_append else self._turns.commit_pending
+        if not waits:
             self._serve(event)
-        elif len(self._waiting) < _MAX_WAITING_EVENTS:
-            self._waiting.append(event)
-        else:
+            return
+        size_bytes = _size_bytes(event)
+        is_full = len(self._waiting) >= _MAX_WAITING_EVENTS
+        if is_full or self._waiting_bytes + size_bytes > _MAX_WAITING_BYTES:
             self._out.error("rate_limit_exceeded", "Too many events wait for a commit.")
+            return
+        self._waiting.append(event)
+        self._waiting_bytes += size_bytes
+        self._appends_wait = self._appends_wait or event.get("type") in _OF_THE_BUFFER
 
     def _serve_waiting(self) -> None:
+        """Serve what has waited for a commit, in the order of its arrival, until the next one."""
         while self._waiting and not self._turns.commit_pending:
-            self._serve(self._waiting.popleft())
+            event = self._waiting.popleft()
+            self._waiting_bytes -= _size_bytes(event)
+            self._serve(event)
+        self._appends_wait = any(event.get("type") in _OF_THE_BUFFER for event in self._waiting)
 
     def _serve(self, event: Event) -> None:
         try:
@@ -316,3 +334,12 @@ class RealtimeSession:
             audio_end_ms=request.audio_end_ms,
         )
         self._out.mark("truncated", item=request.item_id, audio_end_ms=request.audio_end_ms)
+
+
+def _size_bytes(value: object) -> int:
+    """About what an event takes: its texts and its audio."""
+    if isinstance(value, str | bytes):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(_size_bytes, value.values()))
+    return sum(map(_size_bytes, value)) if isinstance(value, list) else 0

@@ -60,7 +60,11 @@ class UserTurns:
             detection,
             unfinished=self._scheduler.upcoming.unfinished,
         )
-        self._idle_timeout_ms = None if detection is None else detection.get("idle_timeout_ms")
+        timeout_ms = None if detection is None else detection.get("idle_timeout_ms")
+        if self._idle_timeout_ms is None and self._idle_from_ms is not None:
+            # Nobody has waited for the user before: the audio until now does not count.
+            self._idle_from_ms = max(self._idle_from_ms, self._audio.clock_ms)
+        self._idle_timeout_ms = timeout_ms
 
     def append(self, event: Event) -> None:
         """Take an append; fifty times a second."""
@@ -100,8 +104,8 @@ class UserTurns:
         Raises:
             RequestError: `input_audio_buffer_commit_empty`.
         """
-        buffered_ms = self._audio.uncommitted_ms
-        if buffered_ms < MIN_COMMIT_MS:
+        if not self._audio.holds_uncommitted(MIN_COMMIT_MS):
+            buffered_ms = math.floor(self._audio.uncommitted_ms * 100) / 100
             raise RequestError(
                 COMMIT_EMPTY,
                 "Error committing input audio buffer: buffer too small. Expected at least "
@@ -209,7 +213,14 @@ class UserTurns:
         )
         out.mark("committed", item=item_id, by=by)
         content = {"type": "input_audio", "transcript": None}
-        self._state.add_item(Item(_message(item_id, "user", content), audio_ms=audio_ms, pcm=pcm))
+        self._state.add_item(
+            Item(
+                _message(item_id, "user", content),
+                audio_ms=audio_ms,
+                pcm=pcm,
+                audio_format=self._state.config.input_format,
+            )
+        )
         if self._state.config.transcribes:
             self._heard[item_id] = self._words(by), audio_ms
             out.set_timer(
@@ -230,6 +241,9 @@ class UserTurns:
     def _check_idle(self, start_ms: float) -> None:
         """The idle timer runs on the audio clock, and is looked at once a frame."""
         if self._idle_timeout_ms is None:
+            return
+        if self._scheduler.is_busy:
+            self._idle_from_ms = None  # the end of that response begins it anew
             return
         end_ms = math.ceil((start_ms + self._idle_timeout_ms) / FRAME_MS) * FRAME_MS
         if self._audio.clock_ms < end_ms:

@@ -4,6 +4,7 @@ __all__ = [
     "audible",
     "edges",
     "machine_stalls",
+    "machine_time",
     "measurement",
     "measures",
     "metrics",

@@ -7,6 +7,7 @@ from callerside.reports.evidence import EAR, CallEvidence
 from callerside.reports.hearing.holes import holes
 from callerside.reports.metrics.answers import Answer, answers_of
 from callerside.reports.metrics.audible import AudibleSegments, listen
+from callerside.reports.metrics.machine_time import MachineTime
 from callerside.reports.metrics.turns import Turn, turns_of
 
 
@@ -18,6 +19,11 @@ class HeardCall:
     audible: AudibleSegments
     turns: list[Turn]
     answers: list[Answer]
+
+    @cached_property
+    def machine(self) -> MachineTime:
+        """What the machine took of it."""
+        return MachineTime(self.evidence.marks)
 
     @cached_property
     def holes(self) -> list[tuple[int, int]]:

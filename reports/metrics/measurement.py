@@ -56,6 +56,30 @@ def held(
     return "over" if value + size < least or value - size > most else "undecided"
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the machine took of a time."""
+
+    least_ms: float = 0.0
+    """Surely."""
+    most_ms: float = 0.0
+    """No more than that."""
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(self.least_ms + other.least_ms, self.most_ms + other.most_ms)
+
+    def __bool__(self) -> bool:
+        return self.most_ms > 0
+
+    @property
+    def doubt_ms(self) -> float:
+        """What nobody can tell of it."""
+        return self.most_ms - self.least_ms
+
+
+NOTHING_TAKEN = Taken()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One number. What it means, from where to where, and its unit are in the registry."""
@@ -74,6 +98,8 @@ class Measurement:
     """How far it may be from the truth; every number that a report measures has it."""
     span_ns: tuple[int, int] | None = None
     """From when to when it was measured, where it is one stretch of time."""
+    taken: Taken | None = None
+    """What the machine took of it, where that is told hop by hop; it is in the value."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,7 +22,13 @@ from callerside.reports.metrics.audible import (
 from callerside.reports.metrics.error_bounds import EXACT, NOTED, TONE_HZ
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.machine_stalls import stall_intervals
-from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
+from callerside.reports.metrics.machine_time import MachineTime
+from callerside.reports.metrics.measurement import (
+    NOTHING_TAKEN,
+    ErrorBound,
+    Measurement,
+    Unmeasured,
+)
 from callerside.reports.metrics.turns import Turn
 
 _FRAME_NS = 20 * NS_PER_MS
@@ -180,7 +186,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             for name in _OF_A_TURN:
                 yield Unmeasured(name=name, turn=turn.number, reason=turn.source)
             continue
-        own_ms = turn.own_ms
+        own_ms, taken = turn.own_ms, call.machine.of_way(turn.hops)
         yield Measurement(
             name="turn_ms",
             value=turn.turn_ms,
@@ -190,6 +196,7 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
             bound=turn.end_bound + turn.answer_bound,
             own_bound=turn.own_bound,
             span_ns=(turn.end_ns, turn.answer_ns),
+            taken=taken,
         )
         if own_ms is None:
             reason = turn.detail or "the server's own delay is not known"
@@ -202,11 +209,12 @@ def turn_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
                 detail=turn.detail,
                 bound=turn.end_bound + turn.answer_bound + turn.own_bound,
                 span_ns=(turn.end_ns, turn.answer_ns),
+                taken=taken,
             )
-        yield from _links(turn, turn.answer_ns)
+        yield from _links(turn, turn.answer_ns, call.machine)
 
 
-def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
+def _links(turn: Turn, answer_ns: int, machine: MachineTime) -> Iterator[Measurement]:
     appended = turn.instants.get("appended")
     uplink_end = appended or turn.instants.get("received")
     if uplink_end is not None:
@@ -217,6 +225,10 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
             detail="" if appended else "up to the server's receipt: the agent traced no appends",
             bound=turn.end_bound + turn.own_bound,
             span_ns=(turn.end_ns, uplink_end),
+            taken=sum(
+                (machine.of_hop(hop) for hop in turn.hops if hop.end_ns <= uplink_end),
+                start=NOTHING_TAKEN,
+            ),
         )
     delta_ns = turn.instants.get("delta_received")
     if delta_ns is not None:
@@ -226,6 +238,7 @@ def _links(turn: Turn, answer_ns: int) -> Iterator[Measurement]:
             turn=turn.number,
             bound=turn.answer_bound,
             span_ns=(delta_ns, answer_ns),
+            taken=machine.of_way([hop for hop in turn.hops if hop.start_ns >= delta_ns]),
         )
 
 

@@ -8,6 +8,7 @@ from callerside.marks import Mark
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.metrics.audible import NS_PER_MS, Sound
 from callerside.reports.metrics.edges import Edge, edges_of
+from callerside.reports.metrics.machine_time import MachineTime
 from callerside.reports.metrics.measures import greeting_heard
 from callerside.reports.pages.axis import Axis, Event, Span
 from callerside.reports.pages.budget_bars import Deadline, deadlines_of, rows
@@ -112,6 +113,7 @@ def view_of(call: CallResult) -> CallView:
     """The view of a call."""
     evidence = call.evidence
     axis = Axis.of(evidence)
+    machine = MachineTime(evidence.marks)
     shown = [mark for mark in evidence.marks if mark.name not in _COUNTED]
     numbered = list(enumerate(shown))
     deadlines = deadlines_of(call, axis)
@@ -129,7 +131,7 @@ def view_of(call: CallResult) -> CallView:
         states=states_of(shown, axis),
         lanes=list(lanes_of(numbered, axis)),
         troubles=troubles_of(numbered, axis),
-        turns=[turn_view(turn, axis) for turn in call.measured.turns],
+        turns=[turn_view(turn, axis, machine) for turn in call.measured.turns],
         transcript=_transcript(call, axis),
         marks=[_mark_json(mark, axis) for mark in shown],
         counted=_count(evidence.marks),

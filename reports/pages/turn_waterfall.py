@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from callerside.reports.metrics.audible import NS_PER_MS
+from callerside.reports.metrics.machine_time import MachineTime
+from callerside.reports.metrics.measurement import Taken
 from callerside.reports.metrics.turns import Turn
 from callerside.reports.pages.axis import Axis, Span
 
@@ -16,6 +18,8 @@ class HopView:
     left: float
     width: float
     length_ms: float
+    taken: Taken
+    """What the machine took of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class TurnView:
     turn: Turn
     hops: list[HopView]
     axis: list[Span]
+    taken: Taken
+    """What the machine took of the turn: playout goes by packets, so it is not the hops' sum."""
 
     @property
     def overhead_ms(self) -> float | None:
@@ -34,7 +40,7 @@ class TurnView:
         return self.turn.turn_ms - self.turn.own_ms
 
 
-def turn_view(turn: Turn, axis: Axis) -> TurnView:
+def turn_view(turn: Turn, axis: Axis, machine: MachineTime) -> TurnView:
     """The view of a turn; without an answer it has no hops."""
     hops = turn.hops
     instants = [instant for hop in hops for instant in (hop.start_ns, hop.end_ns)] or [0]
@@ -50,8 +56,9 @@ def turn_view(turn: Turn, axis: Axis) -> TurnView:
                 left=round(100 * (start_ns - first_ns) / whole_ns, 3),
                 width=round(100 * (end_ns - start_ns) / whole_ns, 3),
                 length_ms=(hop.end_ns - hop.start_ns) / NS_PER_MS,
+                taken=machine.of_hop(hop),
             )
         )
         label = f"{hop.name}: {hop.length_ms:.1f} ms"
         spans.append(axis.span(start_ns, end_ns, label, party, row))
-    return TurnView(turn, views, spans)
+    return TurnView(turn, views, spans, machine.of_way(hops))

@@ -22,7 +22,14 @@ from math import isfinite
 from typing import Any, Literal, assert_never
 
 from callerside.reports.metrics import measurement as stats
-from callerside.reports.metrics.measurement import ErrorBound, Held, Measurement, held
+from callerside.reports.metrics.measurement import (
+    NOTHING_TAKEN,
+    ErrorBound,
+    Held,
+    Measurement,
+    Taken,
+    held,
+)
 from callerside.reports.metrics.registry import METRICS, Metric
 from callerside.reports.verdict.calibration import Calibration
 
@@ -62,6 +69,7 @@ class Judged:
 
     name: str
     value: float
+    """Without what the machine surely took of it."""
     unit: str
     verdict: Verdict
     turn: int | None = None
@@ -80,9 +88,16 @@ class Judged:
     """Which kind of the metric this is, as `cached`."""
     span_ns: tuple[int, int] | None = None
     """From when to when it was measured, where it is one stretch of time."""
+    taken: Taken | None = None
+    """What the machine took of it, where that is told hop by hop: `least_ms` are off the value."""
     reason: Reason | None = None
     """Why it is not measured."""
     detail: str = ""
+
+    @property
+    def as_measured(self) -> float:
+        """The value with what the machine took of it."""
+        return self.value + (self.taken or NOTHING_TAKEN).least_ms
 
     @property
     def is_value(self) -> bool:
@@ -213,10 +228,11 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         high = one.own_ms + limit.above_own
         if bound is not None and one.own_bound is not None:
             bound = bound + one.own_bound
-    nearer, margin = _nearer_limit(one.value, limit.low, high)
+    value = one.value - (one.taken or NOTHING_TAKEN).least_ms
+    nearer, margin = _nearer_limit(value, limit.low, high)
     judged = Judged(
         name=one.name,
-        value=one.value,
+        value=value,
         unit=METRICS[one.name].unit,
         verdict="unlimited",
         turn=one.turn,
@@ -228,9 +244,16 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         own_ms=one.own_ms,
         variant=one.variant,
         span_ns=one.span_ns,
+        taken=one.taken,
         detail=one.detail or (one.variant or ""),
     )
-    return _decided(judged)
+    decided = _decided(judged)
+    doubt_ms = (one.taken or NOTHING_TAKEN).doubt_ms
+    if doubt_ms and decided.verdict != "passed":
+        at_best = _decided(replace(judged, value=value - doubt_ms))
+        if at_best.verdict != decided.verdict:
+            return replace(decided, verdict="not measured", reason="machine")
+    return decided
 
 
 def _judge_percentiles(found: list[Judged], limit: Limit, of_what: str = "") -> list[Judged]:

@@ -252,8 +252,9 @@ def to_json(knee: CapacityResult) -> str:
 
 
 def _values(results: Sequence[CallResult], name: str) -> list[float]:
+    """As they were measured: under load all processors are wanted, and nothing is taken off."""
     return [
-        one.value
+        one.as_measured
         for result in results
         for one in result.judged
         if one.name == name and one.statistic is None

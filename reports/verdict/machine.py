@@ -1,9 +1,11 @@
 """What the machine did to a call, and which of its times say nothing of the agent therefore.
 
-A machine that stands still distorts what is heard on it. A time that is beyond its limit is not
-held against the agent if that explains by how much: a stall within the time delays what is on its
-way by its own length, and may leave one frame more in the jitter buffer of each direction. What is
-further off is the agent's doing, on any machine; so is what is late while the machine kept time,
+A machine that stands still distorts what is heard on it. Of the times of a turn it is told hop by
+hop what it took, and that is off the value (`reports.metrics.machine_time`): what is beyond its
+limit all the same is the agent's. Of other times nothing is taken off. One that is beyond its limit
+is not held against the agent if what lay within it explains by how much: a stall delays what is on
+its way by its own length, and may leave one frame more in the jitter buffer of each direction. What
+is further off is the agent's doing, on any machine; so is what is late while the machine kept time,
 whatever it did before and after. What was said, heard and sent is never explained by a stall.
 """
 
@@ -28,7 +30,8 @@ class Disturbance:
     stalls: tuple[StallInterval, ...] = ()
     """In order; nothing overlaps."""
     lag_ms: float = 0.0
-    """The harness's own, at its worst; 0 where it can be trusted. Nobody knows when it was."""
+    """The harness's own, at its worst; 0 where it can be trusted. Nobody knows when it was, nor
+    whose work it waited for: 0 for an agent of ours, of which waits are told one by one."""
 
     def explains_ms(self, span_ns: tuple[int, int] | None = None) -> float:
         """By how much a time may be wrong for it.
@@ -50,7 +53,9 @@ class Disturbance:
 
 def disturbance(marks: Sequence[Mark]) -> Disturbance:
     """What is known to have disturbed a call."""
+    is_ours = any(mark.source == "agent" for mark in marks)
     lags = [float(m.fields["worst_ms"]) for m in marks if m.name == "scheduling_lag"]
+    lags = [] if is_ours else lags
     return Disturbance(
         stalls=tuple(stall_intervals(marks)),
         lag_ms=max((lag for lag in lags if lag > TRUSTED_LAG_MS), default=0.0),
@@ -66,6 +71,6 @@ def without_the_machines(judged: Sequence[Judged], by: Disturbance) -> list[Judg
 
 
 def _is_explained(one: Judged, by: Disturbance) -> bool:
-    if one.verdict != "failed" or one.unit != "ms":
+    if one.verdict != "failed" or one.unit != "ms" or one.taken is not None:
         return False
     return -(one.margin or 0.0) <= by.explains_ms(one.span_ns)

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from callerside.reports.metrics.machine_time import MachineTime
+from callerside.reports.metrics.measurement import Taken
+from callerside.reports.metrics.turn_path import Hop
 from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.calibration import Calibration, to_data
 from callerside.reports.verdict.call_result import CallResult, Part
@@ -105,6 +108,7 @@ def to_json(data: dict[str, Any]) -> bytes:
 
 def _scenario(call: CallResult) -> dict[str, Any]:
     info = call.evidence.info
+    machine = MachineTime(call.evidence.marks)
     folder = f"calls/{call.slug}"
     return {
         "name": info.name,
@@ -128,10 +132,7 @@ def _scenario(call: CallResult) -> dict[str, Any]:
                 "text": turn.text,
                 "turn_ms": _round(turn.turn_ms),
                 "own_ms": _round(turn.own_ms),
-                "hops": [
-                    {"name": hop.name, "length_ms": _round(hop.length_ms), "party": hop.party}
-                    for hop in turn.hops
-                ],
+                "hops": [_hop(hop, machine.of_hop(hop)) for hop in turn.hops],
             }
             for turn in call.measured.turns
         ],
@@ -143,6 +144,11 @@ def _scenario(call: CallResult) -> dict[str, Any]:
             else None,
         },
     }
+
+
+def _hop(hop: Hop, taken: Taken) -> dict[str, Any]:
+    said = {"name": hop.name, "length_ms": _round(hop.length_ms), "party": hop.party}
+    return said | ({"machine_ms": _taken(taken)} if taken else {})
 
 
 def _part(part: Part) -> dict[str, Any]:
@@ -184,8 +190,15 @@ def _metric(one: Judged) -> dict[str, Any]:
         "bound": None if one.bound is None else _round(one.bound.size),
         "bound_from": None if one.bound is None else one.bound.source,
         "detail": one.detail or None,
+        "as_measured": _round(one.as_measured) if one.taken else None,
+        "machine_ms": _taken(one.taken) if one.taken else None,
     }
     return metric | {key: value for key, value in optional.items() if value is not None}
+
+
+def _taken(taken: Taken) -> list[float | None]:
+    """What the machine took, at least and at most."""
+    return [_round(taken.least_ms), _round(taken.most_ms)]
 
 
 def _round(value: float | None) -> float | None:

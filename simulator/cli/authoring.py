@@ -169,11 +169,11 @@ def _check(given: argparse.Namespace) -> int:
 
 def _list(given: argparse.Namespace) -> int:
     scenarios = choose(given.paths, given.expression)
-    width = max(len(scenario.call_name) for scenario in scenarios)
+    width = max(len(scenario.name) for scenario in scenarios)
     for scenario in scenarios:
         only = f" ({scenario.lanes[0]} lane only)" if len(set(scenario.lanes)) == 1 else ""
         tags = "".join(f" #{tag}" for tag in scenario.tags)
-        print(f"{scenario.call_name:<{width}}  {scenario.about}{only}{tags}")
+        print(f"{scenario.name:<{width}}  {' '.join(scenario.about.split())}{only}{tags}")
     return EXIT_FINE
 
 

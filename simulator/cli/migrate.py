@@ -22,6 +22,7 @@ from callerside.fakes.script.loader import ScriptError, load_script
 from callerside.fakes.script.model import Script
 from callerside.simulator.cli.common import Commands
 from callerside.simulator.lanes.sip.account import load as load_account
+from callerside.simulator.scenario.includes import SUFFIX, load_steps
 from callerside.simulator.scenario.loader import ScenarioError
 from callerside.simulator.scenario.loader import load_file as load_scenario
 from callerside.simulator.scenario.suite import SHARED_KEYS, SUITE_FILE, SuiteError, load_suite
@@ -126,6 +127,8 @@ def _use(path: Path, kind: Kind) -> None:
             load_settings(path, {})
         case "scenario" if path.name == SUITE_FILE:
             load_suite(path)
+        case "scenario" if path.name.endswith(SUFFIX):
+            load_steps(path)
         case "scenario":
             load_scenario(path)
         case "script":
@@ -154,6 +157,8 @@ def _kind_of(path: Path, root: yaml.Node | None) -> Kind | None:
     pairs = root.value if root is not None and isinstance(root.value, list) else []
     keys = {str(pair[0].value) for pair in pairs if isinstance(pair, tuple)} - {"version"}
     if {"about", "steps"} <= keys:
+        return "scenario"
+    if path.name.endswith(SUFFIX) and keys == {"steps"}:
         return "scenario"
     if path.name == SUITE_FILE and (not keys or keys & set(SHARED_KEYS)):
         return "scenario"

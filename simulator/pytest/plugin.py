@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from callerside.simulator.scenario.model import Scenario
 
 FOLDER = "scenarios"
-_SUITE_FILE = "suite.yaml"
+_SUITE_FILE, _STEPS = "suite.yaml", ".steps.yaml"
 _HEAD = re.compile(r"^about:.*^steps:|^steps:.*^about:", re.MULTILINE | re.DOTALL)
 
 _PLAYER = pytest.StashKey["Player"]()
@@ -68,7 +68,8 @@ def _positive(text: str) -> int:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "ScenarioFile | None":
     """A scenario file, if it is one."""
-    if file_path.suffix != ".yaml" or file_path.name == _SUITE_FILE:
+    no_scenario = file_path.name == _SUITE_FILE or file_path.name.endswith(_STEPS)
+    if file_path.suffix != ".yaml" or no_scenario:
         return None
     root = parent.config.rootpath  # what lies above a project, and how it is called, is no matter
     below = file_path.relative_to(root).parts if file_path.is_relative_to(root) else ()

@@ -534,9 +534,9 @@ _OF_THE_SERVER = ("vad", "dialect", "commits", "faults")
 
 
 def _own_scenario(text: str) -> dict[str, Any]:
-    """What is known of a call by the scenario that it was played from; nothing of a matrix's."""
+    """What is known of a call by the scenario that it was played from; not of cells or rows."""
     own = yaml.load(text, Loader) if text else None  # noqa: S506 - it is a safe loader
-    return own if isinstance(own, dict) and "matrix" not in own else {}
+    return own if isinstance(own, dict) and not {"matrix", "rows"} & own.keys() else {}
 
 
 def _flow(value: Any) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import duration_ms
 from callerside.audio_files import AudioFileError
-from callerside.fakes.script.model import FunctionCall as ScriptedCall
-from callerside.fakes.script.model import Reply, Script
+from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare as prepare_script
+from callerside.fakes.script.reply import FunctionCall as ScriptedCall
+from callerside.fakes.script.reply import Reply
 from callerside.files import is_there
 from callerside.simulator.caller.audio import recordings
 from callerside.simulator.caller.audio.utterances import background, phrase
@@ -116,7 +117,7 @@ def _never_scripted(scenario: Scenario) -> Iterator[str]:
 
 def _nothing_to_forbid(scenario: Scenario) -> Iterator[str]:
     """What cannot happen in this call; a suite or a matrix speaks of other calls, too."""
-    if scenario.name.endswith("]"):
+    if scenario.is_one_of_many:
         return
     limit_ms = scenario.time_limit
     for number, one in enumerate(scenario.never):
@@ -133,13 +134,14 @@ def _nothing_to_forbid(scenario: Scenario) -> Iterator[str]:
 def _unscripted(scenario: Scenario, expected: object) -> str:
     """Why nothing in the script makes the model call that, or say it; empty if something does."""
     replies = [reply for _, reply in lines(scenario.realtime)]
-    if any(reply.recording for reply in replies):
+    items = [item for reply in replies for item in reply.parts]
+    if any(item.recording for item in items):
         return ""  # its turn may have it
-    calls = [reply.function_call for reply in replies if reply.function_call]
+    calls = [item.function_call for item in items if item.function_call]
     if isinstance(expected, FunctionCall):
         return _uncalled(expected, calls)
     if isinstance(expected, Transcript):
-        texts = [(reply.transcript or reply.say or "").lower() for reply in replies]
+        texts = [(one.transcript or one.say or one.text or "").lower() for one in items]
         if not any(expected.transcript.lower() in text for text in texts):
             return f'no reply of realtime says "{expected.transcript}"'
     return ""
@@ -389,9 +391,9 @@ def _faults_that_never_strike(scenario: Scenario) -> Iterator[str]:
 def _most_replies(scenario: Scenario, turns: int) -> float:
     """How many may be given: one more behind each function call, and behind each failure."""
     script = scenario.realtime
-    if script.default_reply.function_call:
+    if script.default_reply.calls:
         return math.inf
-    calls = sum(1 for reply in script.replies if reply.function_call)
+    calls = sum(1 for reply in script.replies if reply.calls or reply.asks_for_more)
     others = len(script.faults) - 1
     return turns + calls + others * _settings(scenario).failure.retries
 

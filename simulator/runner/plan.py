@@ -8,6 +8,7 @@ other's call has left in the cache.
 from collections.abc import Sequence
 
 from callerside.simulator.lanes.planned_call import PlannedCall
+from callerside.simulator.scenario.loader import names_beside
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.steps import Expect, Say
 from callerside.yaml.errors import nearest
@@ -110,7 +111,7 @@ def _append_after_its_forerunners(
             known = f" (expected {', '.join(others)})" if others else ", and no other"
             raise PlanError(
                 f"{scenario.at('after')}: after: there is no scenario {scenario.after!r} here"
-                f"{nearest(scenario.after, others)}{known}"
+                f"{nearest(scenario.after, [*others, *names_beside(scenario)])}{known}"
             )
         _append_after_its_forerunners(forerunner, by_name, ordered, (*waiting, scenario.name))
     ordered.append(scenario)
@@ -120,7 +121,7 @@ def _call_name(scenario: Scenario, number: int, caller: int, repeat: int | None)
     """Of one repeat and caller; of the last repeat, where there are fewer than `number`."""
     repeats = repeat or scenario.repeat
     return (
-        scenario.call_name
+        scenario.name
         + (f"-r{min(number, repeats)}" if repeats > 1 else "")
         + (f"-c{caller}" if scenario.callers.count > 1 else "")
     )

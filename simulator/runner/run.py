@@ -123,7 +123,7 @@ def choose(
         where = ", ".join(map(str, paths))
         wanted = [f"that the {lane} lane plays"] if lane else []
         if expression:
-            words = [word for one in loaded for word in (one.call_name, *one.tags)]
+            words = [word for one in loaded for word in (one.name, *one.tags)]
             wanted += [f"that fits -k {expression!r}{nearest(expression, words)}"]
         raise RunError(f"{where}: no scenario {' and '.join(wanted)} (of {len(loaded)})")
     return chosen

@@ -141,12 +141,13 @@ async def play_all(
 def _judge(lane: Lane, calls: int) -> Executor:
     """Who measures and judges what was played, one call after the other.
 
-    Over SIP a thread that gives way to calls that are still going on. In memory a process of its
-    own, for playing and measuring are both nothing but work; unless it would not pay.
+    Over SIP a thread that gives way to calls that are still going on. In memory no call is kept
+    waiting: there it is a process of its own, for playing and measuring are both nothing but work;
+    unless it would not pay.
     """
-    if lane == "virtual" and calls >= _WORTH_A_PROCESS:
-        return process_pool(1)
-    return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
+    if lane == "sip":
+        return ThreadPoolExecutor(1, "judge", initializer=give_way, initargs=(_LOWEST_PRIORITY,))
+    return process_pool(1) if calls >= _WORTH_A_PROCESS else ThreadPoolExecutor(1, "judge")
 
 
 async def _outlast(judged: asyncio.Future[Evaluated]) -> tuple[Evaluated, bool]:

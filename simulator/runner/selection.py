@@ -18,14 +18,14 @@ class SelectionError(ValueError):
 def select(scenarios: Sequence[Scenario], expression: str) -> list[Scenario]:
     """Those that fit; a word fits a name or a tag that holds it, in either case.
 
-    Words are joined by `and`, `or`, `not` and parentheses. A cell of a matrix has two names:
-    `noise[10]`, and that of its call, `noise-10`.
+    Words are joined by `and`, `or`, `not` and parentheses. A cell of a matrix is called as its
+    call is, `noise-10`.
 
     Raises:
         SelectionError: the expression is none.
     """
     matches = compile_expression(expression)
-    return [one for one in scenarios if matches(one.name, one.call_name, *one.tags)]
+    return [one for one in scenarios if matches(one.name, *one.tags)]
 
 
 def draw(scenarios: Sequence[Scenario], share: float, seed: int) -> list[Scenario]:
@@ -41,7 +41,7 @@ def compile_expression(expression: str) -> Callable[..., bool]:
     Raises:
         SelectionError: the expression is none.
     """
-    # A word may be what Python knows as something else: `911_call`, `class`, `noise-10`, `a[1]`.
+    # A word may be what Python knows as something else: `911_call`, `class`, `noise-10`.
     words: list[str] = []
 
     def stand_in(match: re.Match[str]) -> str:

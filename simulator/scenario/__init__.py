@@ -4,9 +4,12 @@ __all__ = [
     "authoring",
     "durations",
     "expectations",
+    "includes",
     "loader",
     "model",
     "network",
+    "rows",
     "steps",
     "suite",
+    "table",
 ]

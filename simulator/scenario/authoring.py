@@ -7,7 +7,7 @@ from typing import Any
 
 from callerside.audio import to_samples
 from callerside.audio_files import write_wav
-from callerside.simulator.scenario.model import Scenario, no_name
+from callerside.simulator.scenario.model import Scenario, name_of, no_name
 from callerside.simulator.scenario.suite import SUITE_FILE
 from callerside.speech.synthesis import synthesise
 from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE
@@ -77,7 +77,7 @@ def new(name: str, folder: Path) -> Path:
             f"{folder / SUITE_FILE} holds what all scenarios of its folder have in common, and is "
             "none itself; choose another name"
         )
-    if why := no_name(stem):
+    if why := no_name(name_of(stem)):
         raise AuthoringError(f"{name!r} is no name: {why}")
     path = folder / f"{stem}.yaml"
     try:

@@ -15,11 +15,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from callerside.files import is_there
-from callerside.simulator.scenario.model import Scenario, no_name
+from callerside.simulator.scenario import includes
+from callerside.simulator.scenario.includes import with_included
+from callerside.simulator.scenario.model import Scenario, name_of, no_name
+from callerside.simulator.scenario.rows import ROWS, each_row
 from callerside.simulator.scenario.suite import SUITE_FILE, SuiteError, over_suite
 from callerside.yaml import reader
 from callerside.yaml.errors import explain
-from callerside.yaml.source import Path_, Source, YamlError
+from callerside.yaml.source import Moved, Path_, Source, YamlError
 
 MAX_CELLS = 1000
 _FOLDER = "scenarios"
@@ -30,6 +33,12 @@ def folder_of_scenarios() -> Path:
     """Where scenarios are kept: `scenarios`, or this folder if that is what it is called itself."""
     folder = Path(_FOLDER)
     return Path() if Path.cwd().name == _FOLDER and not folder.is_dir() else folder
+
+
+def is_scenario(path: Path) -> bool:
+    """Whether a file is to be taken for a scenario, by its name."""
+    no_scenario = path.name == SUITE_FILE or path.name.endswith(includes.SUFFIX)
+    return path.suffix == _SUFFIX and not no_scenario
 
 
 class ScenarioError(ValueError):
@@ -69,12 +78,35 @@ def with_forerunners_beside(scenarios: Sequence[Scenario]) -> list[Scenario]:
         scenario = queue.pop()
         if scenario.after is None or scenario.after in known:
             continue
-        path = scenario.folder / f"{scenario.after.partition('[')[0]}.yaml"
-        for other in load_file(path) if is_there(path) else ():
+        for other in _called(scenario.after, scenario.folder):
             if other.name not in known:
                 known[other.name] = other
                 queue.append(other)
     return list(known.values())
+
+
+def names_beside(scenario: Scenario) -> list[str]:
+    """What the scenarios of the files in the same folder may be called, as far as files say."""
+    found = scenario.folder.glob(f"*{_SUFFIX}") if scenario.path is not None else ()
+    return sorted(name_of(path.stem) for path in found if is_scenario(path))
+
+
+def _called(name: str, folder: Path) -> list[Scenario]:
+    """The scenarios of that file of a folder which has one of this name; none if no file has.
+
+    A cell's name begins with that of its file, and files are asked from the longest name on.
+
+    Raises:
+        ScenarioError: all mistakes of such a file.
+    """
+    files = filter(is_scenario, folder.glob(f"*{_SUFFIX}"))
+    stems = {path: name_of(path.stem) for path in files}
+    may_be = [path for path, stem in stems.items() if f"{name}-".startswith(f"{stem}-")]
+    for path in sorted(may_be, key=lambda path: (-len(stems[path]), path)):
+        found = load_file(path)
+        if any(one.name == name for one in found):
+            return found
+    return []
 
 
 def load_file(path: Path) -> list[Scenario]:
@@ -86,20 +118,24 @@ def load_file(path: Path) -> list[Scenario]:
     if any("\udc80" <= letter <= "\udcff" for letter in path.stem):  # as Python has such bytes
         what = "a scenario is called as its file is, and this name is no text: rename it"
         raise ScenarioError(f"{str(path)!a}: {what}")
+    if path.name.endswith(includes.SUFFIX):
+        what = "it holds steps that scenarios include, and is none itself"
+        raise ScenarioError(f"{path}: {what}")
     try:
         source = reader.read(path, "scenario")
         if not isinstance(source.data, dict):
             raise source.error(source.place(()), "expected a mapping with about and steps")
-        cells = list(_cells(over_suite(source)))
+        cells = list(_calls(source))
     except (YamlError, SuiteError) as error:
         raise ScenarioError(str(error)) from None
     scenarios, mistakes = [], list[str]()
-    for name, cell in cells:
+    for values, cell in cells:
+        name = name_of(path.stem, *values)
         if why := no_name(name):
-            mistakes.append(f"{path}:1:1: {name!r} is no name: {why}")
+            mistakes.append(f"{path}:1:1: {(name if values else path.stem)!r} is no name: {why}")
             continue
         try:
-            scenarios.append(_scenario(cell, name))
+            scenarios.append(_scenario(cell, name, is_one_of_many=bool(values)))
         except ScenarioError as error:
             mistakes += str(error).splitlines()
     if mistakes:
@@ -107,11 +143,12 @@ def load_file(path: Path) -> list[Scenario]:
     return scenarios
 
 
-def _scenario(source: Source, name: str) -> Scenario:
+def _scenario(source: Source, name: str, *, is_one_of_many: bool) -> Scenario:
     try:
-        return Scenario.model_validate(source.data).named(name, source.path, source)
+        scenario = Scenario.model_validate(source.data)
     except ValidationError as error:
         raise ScenarioError("\n".join(explain(error, source, Scenario))) from None
+    return scenario.named(name, source.path, source, is_one_of_many=is_one_of_many)
 
 
 def _files(paths: Sequence[Path], mistakes: list[str]) -> list[Path]:
@@ -169,7 +206,7 @@ def _where_it_is_not(name: Path) -> str:
 
 def _scenarios_in(folder: Path, mistakes: list[str] | None = None) -> list[Path]:
     found = _below(folder, f"*{_SUFFIX}", mistakes)
-    return [path for path in found if path.name != SUITE_FILE]
+    return [path for path in found if is_scenario(path)]
 
 
 def _below(folder: Path, pattern: str, mistakes: list[str] | None = None) -> list[Path]:
@@ -203,34 +240,45 @@ def clashes(scenarios: Sequence[Scenario]) -> Iterator[str]:
     """One line for each scenario whose name another has: a name is all that a call is known by."""
     seen: dict[str, Scenario] = {}
     for scenario in scenarios:
-        other = seen.setdefault(scenario.call_name, scenario)
+        other = seen.setdefault(scenario.name, scenario)
         if other is scenario:
             continue
         if other.path == scenario.path:
             yield (
-                f"{scenario.at('matrix')}: two cells would be called {scenario.call_name}: "
-                f"{other.name} and {scenario.name}; letters and digits must differ"
+                f"{scenario.at('matrix')}: two cells would be called {scenario.name}; "
+                "the letters or digits of their values must differ"
             )
         else:
-            yield f"{scenario.path}:1:1: the name {scenario.call_name} is taken by {other.path}"
+            yield f"{scenario.path}:1:1: the name {scenario.name} is taken by {other.path}"
 
 
-def _cells(source: Source) -> Iterator[tuple[str, Source]]:
-    """Each cell's name and data; the file itself is the only one when there is no matrix."""
-    stem = source.path.stem
+def _calls(source: Source) -> Iterator[tuple[list[str], Source]]:
+    """For each row and each cell of it: what they are called by, and the scenario's data."""
+    count = 0
+    for row, of_row in each_row(with_included(source)):
+        for cell, of_cell in _cells(over_suite(of_row)):
+            count += 1
+            if count > MAX_CELLS:
+                what = f"more than {MAX_CELLS} calls, with rows and a matrix"
+                raise source.error(source.place((ROWS,)), what)
+            yield [*row, *cell], of_cell
+
+
+def _cells(source: Source) -> Iterator[tuple[list[str], Source]]:
+    """Each cell's values and data; the file itself is the only one when there is no matrix."""
     data = dict(source.data)
     matrix = data.pop("matrix", None)
     if matrix is None:
-        yield stem, source
+        yield [], source
         return
     axes = _axes(source, matrix)
     for positions in itertools.product(*(range(len(values)) for values in axes.values())):
-        words, changed, moved = [], data, dict[Path_, Path_]()
+        words, changed, moved = [], data, Moved({})
         for (key, values), position in zip(axes.items(), positions, strict=True):
             changed, target = _set(source, changed, key, values[position])
-            moved[target] = ("matrix", key, position)
+            moved[target] = (source, ("matrix", key, position))
             words.append(_cell_word(values[position]))
-        yield f"{stem}[{','.join(words)}]", source.changed(changed, moved)
+        yield words, source.changed(changed, moved)
 
 
 def _set(source: Source, data: Any, key: str, value: Any) -> tuple[Any, Path_]:

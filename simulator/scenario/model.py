@@ -41,18 +41,22 @@ MOST_OF_A_NAME = 80
 room for 255, and of a SIP URI, of whose user an agent keeps 100."""
 
 
-def call_name_of(name: str) -> str:
-    """A scenario's name in letters that are safe in SIP URIs, URLs and file names."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+def name_of(stem: str, *values: str) -> str:
+    """The name of a file's scenario, and of one with these values of a matrix, or in this row.
+
+    Its letters are safe in SIP URIs, URLs and names of files: it is all that a call is known by, in
+    reports, in `-k` and in `after`. A minus before a value stays: `gain--3` is not `gain-3`.
+    """
+    words = [re.sub(r"[^A-Za-z0-9_-]+", "-", word) for word in (stem, *values)]
+    return "-".join([words[0].strip("-"), *(word.rstrip("-") for word in words[1:])]).strip("-")
 
 
 def no_name(name: str) -> str | None:
-    """Why no call can be known by a scenario's name; None if one can."""
-    called = call_name_of(name)
-    if not called:
+    """Why no call can be known by what `name_of` made; None if one can."""
+    if not name:
         return "a call's address is made of it: expected a letter from a to z, or a digit, in it"
-    if len(called) > MOST_OF_A_NAME:
-        return f"it has {len(called)} letters, at most {MOST_OF_A_NAME} are allowed"
+    if len(name) > MOST_OF_A_NAME:
+        return f"it has {len(name)} letters, at most {MOST_OF_A_NAME} are allowed"
     return None
 
 
@@ -167,7 +171,7 @@ def _callers_from_number(value: Any) -> Any:
     return {"count": value} if isinstance(value, int) else value
 
 
-def _with_matrix(schema: dict[str, Any]) -> None:
+def _of_a_file(schema: dict[str, Any]) -> None:
     """The schema of a file: its version, and what the loader makes cells of before the check."""
     versions.in_schema(schema["properties"])
     schema["properties"]["matrix"] = {
@@ -175,6 +179,20 @@ def _with_matrix(schema: dict[str, Any]) -> None:
         "description": "Paths into this file, and the values to play the scenario with.",
         "additionalProperties": {"type": "array", "minItems": 1},
     }
+    schema["properties"]["rows"] = {
+        "type": "string",
+        "description": "A CSV file beside this one: a call for each row, its values for <column>.",
+    }
+    for track in ("steps", "meanwhile"):
+        schema["properties"][track]["items"]["anyOf"].append(
+            {
+                "type": "object",
+                "description": "The steps of another file.",
+                "properties": {"include": {"type": "string", "pattern": r"\.steps\.yaml$"}},
+                "required": ["include"],
+                "additionalProperties": False,
+            }
+        )
 
 
 class KnownFailure(Strict):
@@ -189,7 +207,7 @@ class KnownFailure(Strict):
 class Scenario(Steps):
     """One file of `scenarios/`, or one cell of its matrix."""
 
-    model_config = ConfigDict(json_schema_extra=_with_matrix)
+    model_config = ConfigDict(json_schema_extra=_of_a_file)
 
     about: str = Field(min_length=1, description="One sentence: what happens in this call.")
     after: str | None = Field(
@@ -233,6 +251,7 @@ class Scenario(Steps):
     _name: str = PrivateAttr("scenario")
     _path: Path | None = PrivateAttr(None)
     _source: Source | None = PrivateAttr(None)
+    _is_one_of_many: bool = PrivateAttr(False)
 
     @model_validator(mode="after")
     def _background_does_not_end_the_call(self) -> "Scenario":
@@ -258,8 +277,13 @@ class Scenario(Steps):
 
     @property
     def name(self) -> str:
-        """The file's stem, and the cell in brackets if it has a matrix."""
+        """What a call, its files and its pages are called: see `name_of`."""
         return self._name
+
+    @property
+    def is_one_of_many(self) -> bool:
+        """Whether its file stands for other scenarios, too: it is a cell of a matrix."""
+        return self._is_one_of_many
 
     @property
     def path(self) -> Path | None:
@@ -270,11 +294,6 @@ class Scenario(Steps):
     def text(self) -> str:
         """The whole file, as it was when it was read; empty for what was made in code."""
         return self._source.text if self._source else ""
-
-    @property
-    def call_name(self) -> str:
-        """The name as calls, their files and their pages have it."""
-        return call_name_of(self._name)
 
     @property
     def folder(self) -> Path:
@@ -330,8 +349,16 @@ class Scenario(Steps):
             return self._name
         return str(self._source.place(where))
 
-    def named(self, name: str, path: Path | None = None, source: Source | None = None) -> Self:
+    def named(
+        self,
+        name: str,
+        path: Path | None = None,
+        source: Source | None = None,
+        *,
+        is_one_of_many: bool = False,
+    ) -> Self:
         """The same scenario under a name, as if read from `path`, where `source` knows places."""
         copy = self.model_copy()
         copy._name, copy._path, copy._source = name, path, source  # noqa: SLF001 - our own copy
+        copy._is_one_of_many = is_one_of_many  # noqa: SLF001 - our own copy
         return copy

@@ -296,6 +296,8 @@ AnyStep = Say | MakeSound | Press | Pause | Hold | Resume | HangUp | Vanish | Ex
 ACTIONS: dict[str, type[AnyStep]] = {model.entry.name: model for model in get_args(AnyStep)}
 _WORDS = tuple(name for name, model in ACTIONS.items() if not model.entry.unit)
 """Of the actions that can stand alone."""
+_ALL = ", ".join((*ACTIONS, "include"))
+"""What may stand in a list of steps; files are included before the steps are read."""
 
 
 def _step_tag(value: Any) -> str | None:
@@ -330,7 +332,7 @@ def _step_from_word(value: Any) -> Any:
         raise PydanticCustomError(
             "action",
             "does nothing: expected one of {actions}",
-            {"actions": ", ".join(ACTIONS), "value": ""},
+            {"actions": _ALL, "value": ""},
         )
     word = str(next(iter(value), "")) if isinstance(value, dict) else str(value)
     action, colon, rest = word.partition(":")
@@ -343,7 +345,7 @@ def _step_from_word(value: Any) -> Any:
     raise PydanticCustomError(
         "action",
         "expected a step with one of {actions}",
-        {"actions": ", ".join(ACTIONS), "word": word, "words": list(ACTIONS)},
+        {"actions": _ALL, "word": word, "words": _ALL.split(", ")},
     )
 
 

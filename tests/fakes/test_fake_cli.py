@@ -19,7 +19,7 @@ from callerside.fakes.recording.format import read_recording
 from callerside.timelines import read_timeline
 from callerside.vad import silero
 
-COMMAND = [sys.executable, "-m", "callerside.fakes.cli"]
+COMMAND = [sys.executable, "-m", "callerside.fakes"]
 
 
 @contextmanager
@@ -162,6 +162,10 @@ def test_a_port_in_use_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]
         (["serve", "--fault", "nap"], "no such fault; expected one of error"),
         (["serve", "--port", "70000"], "expected 0 to 65535"),
         (["record", "--upstream", "http://x", "--to", "y"], "expected a URL of ws:// or wss://"),
+        (["record", "--upstream", "ws://h:99999", "--to", "y"], "Port out of range 0-65535"),
+        (["record", "--upstream", "ws://h:0", "--to", "y"], "port 0 is none"),
+        (["record", "--upstream", "wss:///v1", "--to", "y"], "it names no host"),
+        (["record", "--upstream", "ws://[", "--to", "y"], "Invalid IPv6 URL"),
         (["record", "--upstream", "ws://x", "--to", "bad.yaml/y"], "bad.yaml/y: cannot be written"),
         (
             ["record", "--upstream", "ws://x", "--to", "y", "--lend-key", "--host", "0.0.0.0"],

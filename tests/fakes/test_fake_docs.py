@@ -11,7 +11,8 @@ import pytest
 
 from callerside.fakes.recording.format import read_recording
 from callerside.fakes.script.loader import load_script
-from callerside.fakes.script.model import Reply, Timing, Vad
+from callerside.fakes.script.model import Timing, Vad
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.server.server import FakeRealtime
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-realtime.md").read_text(encoding="utf-8")
@@ -35,13 +36,17 @@ async def test_the_example_for_the_official_client_runs() -> None:
 
 
 def test_the_script_is_a_script(tmp_path: Path) -> None:
-    (example,) = blocks("yaml")
+    example, shapes = blocks("yaml")
     (tmp_path / "script.yaml").write_text(example)
     (tmp_path / "sounds").mkdir()
     (tmp_path / "sounds" / "laugh.wav").touch()
     script = load_script(tmp_path / "script.yaml")
     assert script.timing == Timing()
     assert len(script.replies) == 3
+    (tmp_path / "script.yaml").write_text(shapes)
+    assert [len(reply.parts) for reply in load_script(tmp_path / "script.yaml").replies] == [
+        *(3, 1, 1, 0, 0, 1, 1, 3)
+    ]
 
 
 def rows(header: str) -> dict[str, list[str]]:

@@ -4,7 +4,7 @@ Timers fire when `wait` lets time pass. The leg on this bench plays what it is g
 frame, so that `FramePlayed` and `PlayoutCleared` say what a real one would.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from declared import assert_declared
@@ -16,6 +16,7 @@ from callerside.agent.call.states import State
 from callerside.agent.config.settings import CallSettings, merge
 from callerside.agent.prompts.cache import Prompt
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeEvent
+from callerside.agent.realtime.requests import append
 from callerside.agent.telephony.interface import (
     NOTHING_PLAYED,
     AudioReceived,
@@ -217,8 +218,18 @@ class CallRig:
 
     def sent(self, event_type: str) -> list[Mapping[str, Any]]:
         """Events of a type that were sent so far."""
-        events = [e.event for e in self.effects if isinstance(e, effects.SendEvent)]
-        return [event for event in events if event["type"] == event_type]
+        return [event for event in self._all_sent() if event["type"] == event_type]
+
+    def sent_types(self) -> list[str]:
+        """The types of all events that were sent so far."""
+        return [str(event["type"]) for event in self._all_sent()]
+
+    def _all_sent(self) -> Iterator[Mapping[str, Any]]:
+        for effect in self.effects:
+            if isinstance(effect, effects.SendEvent):
+                yield effect.event
+            elif isinstance(effect, effects.AppendAudio):
+                yield append(effect.audio)
 
     def marks(self, name: str) -> list[Mapping[str, Any]]:
         """The fields of the marks of a name, so far."""

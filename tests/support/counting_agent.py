@@ -11,11 +11,11 @@ from callerside.agent.call.events import ConnectRealtime
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
-from callerside.agent.realtime import client
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.service.driver import CallDriver
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint, SipEndpoint
+from callerside.agent.telephony.packet_reader import PacketReader
+from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
 from callerside.agent.telephony.pjsua.leg import SipCallLeg
 from callerside.fakes.script.model import Script
 from callerside.fakes.server.server import FakeRealtime
@@ -42,7 +42,7 @@ class Agent:
             self._pipe.send(await endpoint.start())
             async with asyncio.timeout(PATIENCE_S):
                 await self._until(lambda: "session_updated" in self._marked)
-                with ways(SipEndpoint._poll_media, client._encode) as found:
+                with ways(PacketReader.read, WebSocketConnection.append) as found:
                     await self._until(lambda: len(found) >= FRAMES)
             self._pipe.send(found)
             await endpoint.stop()

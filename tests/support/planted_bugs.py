@@ -109,7 +109,7 @@ class LosesWhatWasSaidBeforeTheSession(BrokenMachine):
 
     def change(self, event: CallInput, asked: list[Effect]) -> list[Effect]:
         if received(event, "session.updated"):
-            return [e for e in asked if not sends(e, "input_audio_buffer.append")]
+            return [e for e in asked if not isinstance(e, events.AppendAudio)]
         return asked
 
 

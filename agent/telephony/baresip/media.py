@@ -10,11 +10,9 @@ import contextlib
 import os
 import random
 import socket
-import struct
 import threading
 import time
 from collections.abc import Collection
-from typing import NamedTuple
 
 import structlog
 
@@ -37,33 +35,18 @@ from callerside.agent.telephony.interface import (
 )
 from callerside.agent.telephony.invite import Described
 from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet, Released
-from callerside.agent.telephony.latching import Latch
+from callerside.agent.telephony.latching import Address, Latch
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.packet_reader import OnPacket, PacketReader
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE, silence
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 _log = structlog.get_logger(__name__)
 
-_MAX_PACKET_BYTES = 2_048
-_MOST_PACKETS = 64
-"""Read at once, before others have their turn."""
-_SO_TIMESTAMPNS = 35
-"""Linux, asm-generic/socket.h: each packet comes with when it came."""
-_STAMP = struct.Struct("@ll")
-_MOST_STAMP_AGE_NS = NS_PER_S
-
 Body = tuple[bytes, int]
 """What a packet carries, and when it came in."""
-
-
-class Arrival(NamedTuple):
-    """A packet as it came."""
-
-    data: bytes
-    source: tuple[str, int]
-    at_ns: int
 
 
 class RtpSocket:
@@ -81,8 +64,6 @@ class RtpSocket:
             for descriptor in (rtp, rtcp):
                 os.dup2(nowhere.fileno(), descriptor)
         self._socket = _bound(host, self.port)
-        with contextlib.suppress(OSError):
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         with contextlib.suppress(OSError), _bound(host, self.port + 1) as reports:
             os.dup2(reports.fileno(), rtcp)
 
@@ -90,18 +71,11 @@ class RtpSocket:
         """Its number."""
         return self._socket.fileno()
 
-    def receive(self) -> list[Arrival]:
-        """What has come."""
-        packets: list[Arrival] = []
-        while len(packets) < _MOST_PACKETS:
-            try:
-                data, extra, _, source = self._socket.recvmsg(_MAX_PACKET_BYTES, 64)
-            except OSError:  # nothing more; or the other side's port is closed, as ICMP says
-                break
-            packets.append(Arrival(data, source, _came_at_ns(extra)))
-        return packets
+    def reader(self, on_packet: OnPacket) -> PacketReader:
+        """What reads it."""
+        return PacketReader(self._socket, on_packet)
 
-    def send(self, data: bytes, target: tuple[str, int]) -> None:
+    def send(self, data: bytes, target: Address) -> None:
         """A packet that cannot be sent is lost, as packets are."""
         with contextlib.suppress(OSError):
             self._socket.sendto(data, target)
@@ -116,17 +90,6 @@ def _bound(host: str, port: int) -> socket.socket:
     opened.setblocking(False)
     opened.bind((host, port))
     return opened
-
-
-def _came_at_ns(extra: list[tuple[int, int, bytes]]) -> int:
-    """When a packet came, by the kernel's stamp, on the monotonic clock."""
-    now_ns = time.monotonic_ns()
-    for level, kind, data in extra:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-            seconds, nanoseconds = _STAMP.unpack_from(data)
-            age_ns = time.time_ns() - (seconds * NS_PER_S + nanoseconds)
-            return now_ns - age_ns if 0 <= age_ns < _MOST_STAMP_AGE_NS else now_ns
-    return now_ns
 
 
 class CallMedia:
@@ -223,7 +186,8 @@ class CallMedia:
             self._line, self._held = line, False
         self.heard_ns = now_ns
         if was is None:
-            self._loop.add_reader(self._socket.fileno(), self._on_packets)
+            reader = self._socket.reader(self.on_packet)
+            self._loop.add_reader(self._socket.fileno(), reader.read)
             self._pacer.add(self)
         self._arm()
 
@@ -293,23 +257,17 @@ class CallMedia:
 
     # ---- what comes, on the loop's thread
 
-    def _on_packets(self) -> None:
-        if self._socket is None:
-            return
-        for data, source, at_ns in self._socket.receive():
-            if self._on_arrival is not None:
-                self._on_arrival(at_ns)
-            packet = rtp.parse(data)
-            line = self._line
-            if packet is not None and line is not None:
-                self.heard_ns = at_ns
-                self._take(line, packet, source, at_ns)
-        self._inputs.deliver()
-        self._arm()
+    def on_packet(self, data: bytes, source: Address, at_ns: int) -> None:
+        """See `packet_reader.OnPacket`."""
+        if self._on_arrival is not None:
+            self._on_arrival(at_ns)
+        packet, line = rtp.parse(data), self._line
+        if packet is not None and line is not None:
+            self.heard_ns = at_ns
+            self._take(line, packet, source, at_ns)
+            self._arm()
 
-    def _take(
-        self, line: "_Line", packet: rtp.RtpPacket, source: tuple[str, int], at_ns: int
-    ) -> None:
+    def _take(self, line: "_Line", packet: rtp.RtpPacket, source: Address, at_ns: int) -> None:
         if packet.payload_type == line.payload_type and packet.payload:
             if not line.latch.hears(source):
                 return
@@ -318,7 +276,7 @@ class CallMedia:
         elif packet.payload_type == line.keys_type:
             digit = line.keys.take(packet)
             if digit is not None:
-                self._inputs.put(DtmfReceived(digit=digit, method="rfc4733"))
+                self._inputs.deliver(DtmfReceived(digit=digit, method="rfc4733"))
             duration, body = 0, b""
             self._received.note(packet, at_ns, line.codec.clock_hz)
         else:
@@ -339,7 +297,6 @@ class CallMedia:
         if line is not None:
             now_ns = time.monotonic_ns()
             self._hear(line, line.buffer.expire(now_ns), now_ns)
-            self._inputs.deliver()
             self._arm()
 
     def _arm(self) -> None:
@@ -362,7 +319,7 @@ class CallMedia:
             for frame in line.frames_of(one):
                 if self._on_heard is not None:
                     self._on_heard(frame, came_ns)
-                self._inputs.put(AudioReceived(pcm=frame, at_ns=came_ns or at_ns))
+                self._inputs.deliver(AudioReceived(pcm=frame, at_ns=came_ns or at_ns))
 
 
 class _Line:

@@ -6,6 +6,7 @@ They dial, hold, vanish without a word, and let themselves be transferred.
 import asyncio
 import contextlib
 import re
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -36,6 +37,7 @@ from callerside.agent.telephony.pjsua.leg import SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.line import CallerAccount, transfer_worked
 from callerside.agent.telephony.refer import ReferTap
+from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +45,9 @@ _AUDIO_PORT = re.compile(r"^m=audio (\d+)", re.MULTILINE)
 
 _PLACE_WAIT_MS = 10
 _PLACE_TRIES = 300  # three seconds
+
+_TRANSFER_NS = 20 * NS_PER_MS
+"""How often a caller who is to be transferred looks whether that has come."""
 
 _GONE_MS = 90_000
 """How long a telephone that vanished stays gone: as long as one may wait for its ACK or its answer
@@ -118,11 +123,6 @@ class PjsuaDialler(SipEndpoint):
         """See `SipEndpoint`; what the stack has answered passes where transfers are taken."""
         self._take_transfers()
         super().do_what_is_due(now_ns)
-
-    def _poll_media(self) -> None:
-        """A transfer is seen beside the stack, whose own timers do not know of it."""
-        super()._poll_media()
-        self._take_transfers()
 
     def _take_transfers(self) -> None:
         for leg in tuple(self.legs):
@@ -203,6 +203,7 @@ class SipCallerLeg(SipLeg):
         self._wish = call
         self._line: CallerAccount | None = None
         self._tap: ReferTap | None = None
+        self._looked_ns = 0
         self._told_own_rtp = False
         self._offers: OfferRetry | None = None
 
@@ -292,11 +293,23 @@ class SipCallerLeg(SipLeg):
         """See `CallerLeg.vanish`: the line is cut first, so that the stack's BYE goes nowhere."""
         if self._is_over or self._line is None or self._call is None:
             return
+        if self._stream is not None:
+            self._stream.go_deaf()  # or the loop would wait at sockets that are not there any more
         self._line.cut(self._call)
         self._end(Ending(by=self.us, status=_OK, reason="vanished"))
 
+    @property
+    def due_ns(self) -> int | None:
+        """See `SipLeg`; a transfer is seen beside the stack, which does not wake for it."""
+        due_ns = super().due_ns
+        if self._tap is None:
+            return due_ns
+        look_ns = self._looked_ns + _TRANSFER_NS
+        return look_ns if due_ns is None else min(due_ns, look_ns)
+
     def take_transfer(self) -> None:
         """Be transferred, if the other side has asked for it: it worked."""
+        self._looked_ns = time.monotonic_ns()
         uri = self._tap.take() if self._tap is not None else None
         if uri is not None:
             self._inputs.post(TransferRequested(uri=uri))

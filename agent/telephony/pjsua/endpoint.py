@@ -156,7 +156,7 @@ class SipEndpoint:
         except SipError:
             await self.stop()
             raise
-        self.stack.readers.open(self._loop, self._poll, self._poll_media)
+        self.stack.readers.open(self._loop, self._poll)
         self._poll()
         return self.port
 
@@ -175,7 +175,7 @@ class SipEndpoint:
             self.forget(leg)
         await asyncio.sleep(0)  # in which they are released
         self._retired.clear()
-        self.stack.readers.close()
+        self.stack.readers.forget()
         self.drop_accounts()
         self.stack.destroy()
 
@@ -262,13 +262,6 @@ class SipEndpoint:
         now_ns = time.monotonic_ns()
         self._look_ns = now_ns + self._wait_ms(now_ns) * NS_PER_MS
         self._finish_poll(now_ns)
-
-    def _poll_media(self) -> None:
-        """Packets of RTP have arrived: fifty times a second, so that all else has its timer."""
-        with self.stack.lock:
-            self.stack.take_packets()
-        for leg in tuple(self.legs):
-            leg.deliver()
 
     def _on_timer(self) -> None:
         self._timer = None

@@ -34,6 +34,7 @@ from callerside.agent.telephony.pjsua.media import LegMedia
 from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.pjsua.rtp_stats import RtpCounter
 from callerside.agent.telephony.pjsua.stack import Stack
+from callerside.audio import Encoding
 from callerside.clock import NS_PER_MS
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +46,8 @@ _FINAL = 200  # and above
 _REFUSAL = 300  # and above
 
 _ON_HOLD = (pjsua2.PJSUA_CALL_MEDIA_LOCAL_HOLD, pjsua2.PJSUA_CALL_MEDIA_REMOTE_HOLD)
+
+_G711: dict[str, Encoding] = {"PCMU": "pcmu", "PCMA": "pcma"}
 
 _DTMF_METHODS: dict[DtmfMethod, int] = {
     "rfc4733": pjsua2.PJSUA_DTMF_METHOD_RFC2833,  # which RFC 4733 replaced
@@ -263,6 +266,7 @@ class SipLeg(Leg):
             stream,
             (host, int(port)),
             codec_hz=int(audio.clockRate),
+            encoding=_G711.get(codec),
             payload_type=int(told.rxPt),
             packet_ms=int(audio.frameLen * setting.frmPerPkt),
             piece_ms=int(audio.frameLen),

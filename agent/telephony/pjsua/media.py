@@ -8,7 +8,7 @@ nobody who counts time in audio (a voice detector, a recording) loses it.
 import struct
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 
 from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
@@ -26,9 +26,9 @@ from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.agent.telephony.latching import Address, Latch
 from callerside.agent.telephony.options import PeerList
 from callerside.agent.telephony.pacer import Pacer
-from callerside.agent.telephony.pjsua.native.media import Stream, address_of
+from callerside.agent.telephony.pjsua.native.media import Stream
 from callerside.agent.telephony.playout_buffer import PlayoutBuffer
-from callerside.audio import BYTES_PER_SAMPLE, silence
+from callerside.audio import BYTES_PER_SAMPLE, Encoding, silence
 from callerside.clock import NS_PER_MS
 
 _RTP_HZ = 8_000
@@ -40,8 +40,8 @@ _EXTENSION = struct.Struct("!HH")
 _VERSION_2, _VERSION = 0x80, 0xC0
 _PADDING, _EXTENDED, _SOURCES, _PAYLOAD_TYPE = 0x20, 0x10, 0x0F, 0x7F
 
-Body = tuple[bytes, int]
-"""A packet, and when it came in."""
+Body = tuple[bytes, int, int]
+"""A packet, where what it carries begins, and when it came in."""
 
 
 class LegMedia:
@@ -66,6 +66,7 @@ class LegMedia:
         self._pacer = pacer
         self._rate_hz = rate_hz
         self._codec_hz = rate_hz
+        self._encoding: Encoding | None = None
         self._payload_type = -1
         self._frame_samples = rate_hz * FRAME_MS // 1000
         self._silence = silence(FRAME_MS, rate_hz)
@@ -79,7 +80,8 @@ class LegMedia:
         """While there is media."""
         self._held = False
         self._peers = peers
-        self._latch, self._speaker = Latch(("", 0)), b""
+        self._latch = Latch(("", 0))
+        self._speaker: Address | None = None
         self._conceals = conceals
         self._concealer: Concealer | None = None
         self._decoder_rate = self._encoder_rate = _rate(rate_hz, rate_hz)
@@ -115,6 +117,7 @@ class LegMedia:
         described: Address,
         *,
         codec_hz: int,
+        encoding: Encoding | None,
         payload_type: int,
         packet_ms: int,
         piece_ms: int,
@@ -125,6 +128,7 @@ class LegMedia:
             stream: attached to its socket.
             described: where the other side says that audio is to be sent.
             codec_hz: of its samples.
+            encoding: if it is G.711.
             payload_type: of the audio among its packets.
             packet_ms: how long those are that it sends.
             piece_ms: what its codec makes audio of.
@@ -136,16 +140,16 @@ class LegMedia:
             self._concealer = Concealer(codec_hz) if self._conceals else None
             self._heard.clear()
             self._said.clear()
-        self._codec_hz, self._payload_type = codec_hz, payload_type
+        self._codec_hz, self._encoding, self._payload_type = codec_hz, encoding, payload_type
         self._frame_bytes = codec_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
         if stream is not self._stream:
             self._packet_bytes = codec_hz * packet_ms // 1000 * BYTES_PER_SAMPLE
             stream.open(codec_hz * packet_ms // 1000, max(1, packet_ms // piece_ms))
             stream.decode()
-            stream.on_packet = self.on_packet
+            stream.reader.on_packet = self.on_packet
             self._stream = stream
         if is_new or described != self._latch.described:
-            self._latch, self._speaker = Latch(described, self._peers), b""
+            self._latch, self._speaker = Latch(described, self._peers), None
         if is_new or self._held:
             self._incoming = JitterBuffer(_RTP_HZ, time.monotonic_ns())
         self._held = False
@@ -171,7 +175,7 @@ class LegMedia:
         """No more media."""
         self._pacer.remove(self)
         if self._stream is not None:
-            self._stream.on_packet = None
+            self._stream.reader.on_packet = self._stream.pass_by
         self._stream = self._incoming = None
         self._held = False
 
@@ -179,45 +183,65 @@ class LegMedia:
         """Forget what waits: the call is over."""
         self._playout.clear()
 
-    def on_packet(self, packet: bytes, source: bytes, at_ns: int) -> bool:
-        """See `native.media.OnPacket`."""
+    def on_packet(self, packet: bytes, source: Address, at_ns: int) -> None:
+        """See `packet_reader.OnPacket`."""
         if self._on_arrival is not None:
             self._on_arrival(at_ns)
         stream, incoming = self._stream, self._incoming
         if stream is None or incoming is None:
-            return False
+            return
         described = _described(packet, at_ns, self._payload_type)
         if described is None or self._held:  # not RTP; or music, which is not for us
             stream.decode(packet)
-            return False
-        before = self._latch.target
-        if described.duration and (source != self._speaker or self._latch.is_disturbed):
-            self._speaker = source
-            if not self._latch.hears(address_of(source)):
-                return False
+            return
+        is_known = source == self._speaker and not self._latch.is_disturbed
+        if described.duration and not is_known and not self._is_theirs(source, stream):
+            return
         released = incoming.put(described, at_ns)
         if released:
-            self._take(released, at_ns)
+            self._hear(released, at_ns)
         else:
             self._on_missing()
-        return self._latch.target is not before
+
+    def _is_theirs(self, source: Address, stream: Stream) -> bool:
+        """Whether audio from there is the call's; the latch may have moved by it."""
+        before = self._latch.target
+        self._speaker = source
+        hears = self._latch.hears(source)
+        if self._latch.target is not before:
+            stream.send_to(self._latch.target)
+        return hears
 
     def expire(self, now_ns: int) -> None:
         """Nothing came for a while: hear what that means."""
         if self._incoming is not None:
-            self._take(self._incoming.expire(now_ns), now_ns)
+            self._hear(self._incoming.expire(now_ns), now_ns)
 
-    def _take(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> None:
+    def _hear(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> None:
         """Hear what is in order now."""
         for item in released:
             if isinstance(item, Gap):
-                self._hear(self._filled(item), now_ns, came=False)
+                self._tell(self._filled(item), None, now_ns)
             elif self._stream is not None:
-                packet, came_ns = item.body
+                packet, begin, came_ns = item.body
                 pcm = self._stream.decode(packet)
                 if self._concealer is not None:
                     self._concealer.hear(pcm)
-                self._hear(pcm, came_ns, came=True)
+                self._tell(pcm, came_ns, came_ns, packet[begin : begin + item.duration])
+
+    def _tell(self, pcm: bytes, came_ns: int | None, at_ns: int, encoded: bytes = b"") -> None:
+        """Whole frames of what has been decoded become inputs."""
+        frames: tuple[bytes, ...] = (pcm,)
+        encoding = self._encoding
+        if not encoded or len(pcm) != self._frame_bytes or self._heard:
+            encoding, encoded, frames = None, b"", self._whole_frames(pcm)
+        for piece in frames:
+            frame = self._decoder_rate(piece) if self._decoder_rate else piece
+            if self._on_heard is not None:
+                self._on_heard(frame, came_ns)
+            self._inputs.deliver(
+                AudioReceived(pcm=frame, at_ns=at_ns, encoding=encoding, encoded=encoded)
+            )
 
     def _filled(self, gap: Gap) -> bytes:
         """What is heard instead of what did not come."""
@@ -226,21 +250,12 @@ class LegMedia:
             return self._concealer.fill(samples)
         return bytes(samples * BYTES_PER_SAMPLE)
 
-    def _hear(self, pcm: bytes, at_ns: int, *, came: bool) -> None:
-        """Whole frames of what has been decoded become inputs."""
-        is_whole = len(pcm) == self._frame_bytes and not self._heard
-        for piece in (pcm,) if is_whole else self._whole_frames(pcm):
-            frame = self._decoder_rate(piece) if self._decoder_rate else piece
-            if self._on_heard is not None:
-                self._on_heard(frame, at_ns if came else None)
-            self._inputs.put(AudioReceived(pcm=frame, at_ns=at_ns))
-
-    def _whole_frames(self, pcm: bytes) -> Sequence[bytes]:
+    def _whole_frames(self, pcm: bytes) -> tuple[bytes, ...]:
         """Of what has been decoded; the rest waits."""
         heard, size = self._heard, self._frame_bytes
         heard += pcm
         whole = len(heard) - len(heard) % size
-        frames = [bytes(heard[start : start + size]) for start in range(0, whole, size)]
+        frames = tuple(bytes(heard[start : start + size]) for start in range(0, whole, size))
         del heard[:whole]
         return frames
 
@@ -266,13 +281,13 @@ def _described(packet: bytes, at_ns: int, payload_type: int) -> Packet[Body] | N
     if len(packet) < _HEADER.size or packet[0] & _VERSION != _VERSION_2:
         return None
     flags, kind, sequence, timestamp, ssrc = _HEADER.unpack_from(packet)
-    duration = 0
+    duration = begin = 0
     if kind & _PAYLOAD_TYPE == payload_type:
         begin = _HEADER.size + 4 * (flags & _SOURCES)
         if flags & _EXTENDED and len(packet) >= begin + _EXTENSION.size:
             begin += _EXTENSION.size + 4 * _EXTENSION.unpack_from(packet, begin)[1]
         duration = max(0, len(packet) - begin - (packet[-1] if flags & _PADDING else 0))
-    return Packet(ssrc, sequence, timestamp, duration, (packet, at_ns))
+    return Packet(ssrc, sequence, timestamp, duration, (packet, begin, at_ns))
 
 
 def _rate(from_hz: int, to_hz: int) -> Callable[[bytes], bytes] | None:

@@ -5,9 +5,7 @@ has open; elsewhere none is found, and the stack is looked at now and then inste
 """
 
 import asyncio
-import contextlib
 import ctypes
-import select
 import socket
 import struct
 from collections.abc import Callable
@@ -72,36 +70,17 @@ class Readers:
         """Connections whose sockets were not found."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._on_sip: Callable[[], None] = _nothing
-        self._media = select.epoll() if hasattr(select, "epoll") else None
-        """RTP's sockets, as one that can be waited for: packets of all calls come together, as all
-        are paced on one grid, and wake the loop once."""
-        self._on_media: Callable[[], None] = _nothing
 
     @property
     def sees_all(self) -> bool:
         """Whether the loop wakes for whatever arrives; else the stack has to be looked at."""
         return can_be_found() and not self._unseen
 
-    def open(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        on_sip: Callable[[], None],
-        on_media: Callable[[], None],
-    ) -> None:
+    def open(self, loop: asyncio.AbstractEventLoop, on_sip: Callable[[], None]) -> None:
         """Call back from now on, on the loop's thread; until now there are SIP's sockets alone."""
-        self._loop, self._on_sip, self._on_media = loop, on_sip, on_media
+        self._loop, self._on_sip = loop, on_sip
         for number in self._numbers:
             loop.add_reader(number, on_sip)
-        if self._media is not None:
-            loop.add_reader(self._media.fileno(), on_media)
-
-    def close(self) -> None:
-        """Not again, ever."""
-        self.forget()
-        if self._media is not None and not self._media.closed:
-            if self._loop is not None:
-                self._loop.remove_reader(self._media.fileno())
-            self._media.close()
 
     def forget(self) -> None:
         """All of SIP's are about to be closed; others may follow."""
@@ -117,19 +96,14 @@ class Readers:
         if self._loop is not None:
             self._loop.add_reader(number, self._on_sip)
 
-    def add_media(self, number: int) -> None:
-        """One more of RTP's."""
-        if self._media is not None:
-            self._media.register(number, select.EPOLLIN)
-        elif self._loop is not None:
-            self._loop.add_reader(number, self._on_media)
+    def add_media(self, number: int, on_media: Callable[[], object]) -> None:
+        """One more of RTP's, or another callback for it."""
+        if self._loop is not None:
+            self._loop.add_reader(number, on_media)
 
     def remove_media(self, number: int) -> None:
         """One less."""
-        if self._media is not None:
-            with contextlib.suppress(OSError, ValueError):  # it has been cut off; or all are closed
-                self._media.unregister(number)
-        elif self._loop is not None:
+        if self._loop is not None:
             self._loop.remove_reader(number)
 
     def remove(self, number: int) -> None:

@@ -130,7 +130,6 @@ class Stack:
         """Handle what has arrived and what is due; callbacks run within."""
         with self.lock:
             self._endpoint.libHandleEvents(0)
-            self._sockets.poll()
             if self._bridge_waits:
                 self._bridge_waits = False
                 self._bridge.sweep()
@@ -165,11 +164,9 @@ class Stack:
         self._timers = Timers(library)
         endpoint = library.pjsua_get_pjmedia_endpt()
         self._sockets = MediaSockets(
-            library, endpoint, self.readers.add_media, self.readers.remove_media
+            library, endpoint, self.lock, self.readers.add_media, self.readers.remove_media
         )
         self._sockets.take_over()
-        self.take_packets = self._sockets.poll
-        """Take the packets of RTP that have arrived; under `lock`."""
 
     def _register_pacer(self) -> None:
         self._endpoint.libRegisterThread("pacer")
@@ -249,7 +246,7 @@ class Stack:
     def destroy(self) -> None:
         """Free everything; nothing of PJSUA2 may be used afterwards. Takes a second or so."""
         self.pacer.stop()
-        self.readers.close()
+        self.readers.forget()
         self.listener.close()
         gc.collect()  # what Python still holds would call into a library that is gone
         try:

@@ -2,7 +2,8 @@
 
 Linux counts for every thread the time in which it could have run and did not (`schedstat`: "time
 spent waiting on a runqueue"). A process that other work on the machine keeps from running is late
-through no fault of its own, however regular the processors are (`scheduler_stalls`).
+through no fault of its own, however regular the processors are (`scheduler_stalls`). A wait is
+counted when it is over, all at once: so when it was is known to the time between two looks.
 
 Whom it waited behind is not counted. So what the agent under test has run meanwhile, in any of its
 threads, processes and children, is taken for what was waited behind: the agent's own time is never
@@ -10,90 +11,155 @@ told as the machine's. What it spends in a busy loop, a garbage collection or be
 wait in the first place.
 """
 
-import asyncio
-import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from callerside import host
-from callerside.clock import NS_PER_MS
-from callerside.simulator.lanes.sip.scheduler_stalls import Stall
+from callerside.clock import NS_PER_MS, ms_to_ns
+from callerside.simulator.lanes.sip.stall import Stall
 
-WINDOW_S = 0.05
-WAIT_MS = 5.0
-"""In one window; all the short waits of a busy call together are about one."""
+WAIT_MS = 1.0
+"""What is shorter happens at every second wake, and bends nothing."""
+_KEPT_MS = 2_000.0
+"""Of what the agent has run: no wait is longer, as long as anything goes on."""
+_STOLEN_EVERY = 12
+"""Looks: the host's account is in ticks of 10 ms, and long to read."""
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What was counted of a process at the last look, in nanoseconds."""
+
+    main_ran: int
+    waited: int
+
+
+@dataclass(slots=True)
+class _Agent:
+    """What an agent's process and those that it has started have run, in nanoseconds."""
+
+    ran: dict[int, int] = field(default_factory=dict)
+    """Of each process, by its own account, at the last look."""
+    gone: int = 0
 
 
 class WaitWatch:
-    """Looks at the main threads of processes at short intervals, for as long as it is open.
+    """Looks at the main threads of processes, as often as it is told to.
 
     Args:
-        processes: the ids of the processes there are now, by name.
         report: called for every wait that matters.
+        sure: whether the looks come when they are due, whatever else runs.
         agents: the names of those that are the agent under test.
     """
 
     def __init__(
         self,
-        processes: Callable[[], Mapping[str, int]],
         report: Callable[[Stall], None],
+        *,
+        sure: bool = False,
         agents: Callable[[str], bool] = lambda name: name.startswith("agent"),
     ) -> None:
-        self._processes = processes
         self._report = report
+        self._sure = sure
         self._is_agent = agents
-        self._waited_ns: dict[int, int] = {}
-        self._ran_ns: dict[int, int] = {}
-        """What each of the agent's processes had run, by its own account, at the last look."""
-        self._children_ran_ns: dict[int, int] = {}
-        self._main_ran_ns: dict[int, int] = {}
-        self._task: asyncio.Task[None] | None = None
+        self._counted: dict[int, _Counted] = {}
+        self._agents: dict[int, _Agent] = {}
+        self._looked_ns: int | None = None
+        self._ran_ns = 0
+        """By all processes of the agent, since the first look."""
+        self._history: deque[tuple[int, int, Mapping[int, int]]] = deque()
+        """Of each look: when, all that the agent had run, and what the main threads had."""
+        self._looks = 0
+        self._stolen_at: tuple[int, int] | None = None
 
-    async def __aenter__(self) -> "WaitWatch":
-        """Start watching. Where the system does not count, there is nothing to report."""
-        self._task = asyncio.create_task(self._watch())
-        return self
+    def look(self, now_ns: int, processes: Mapping[str, int]) -> None:
+        """Report who has waited for others than the agent since the last look.
 
-    async def __aexit__(self, *_: object) -> None:
-        """Stop watching."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    def look(self, now_ns: int) -> None:
-        """Report who has waited for others than the agent since the last look."""
-        processes = self._processes()
-        agents = [pid for name, pid in processes.items() if self._is_agent(name)]
-        agent_ran_ns = self._agent_has_run(agents)
+        Args:
+            now_ns: on the clock of the marks.
+            processes: the ids of the processes that there are now, by name.
+        """
+        self._look_at_the_host(now_ns)
+        self._ran_ns += self._agent_has_run(
+            [pid for name, pid in processes.items() if self._is_agent(name)]
+        )
+        waits: list[tuple[str, int, int]] = []
         for name, pid in processes.items():
             counted = host.scheduled_ns(pid)
             if counted is None:
                 continue
             main_ran_ns, waited_ns = counted
-            before_ns = self._waited_ns.get(pid, waited_ns)
-            own_ns = main_ran_ns - self._main_ran_ns.get(pid, main_ran_ns)
-            self._waited_ns[pid], self._main_ran_ns[pid] = waited_ns, main_ran_ns
-            # Nobody waits behind itself.
-            behind_ns = max(0, agent_ran_ns - (own_ns if pid in agents else 0))
-            late_ms = (waited_ns - before_ns - behind_ns) / NS_PER_MS
-            if late_ms >= WAIT_MS:
-                self._report(Stall(now_ns, round(late_ms, 3), process=name))
+            before = self._counted.get(pid)
+            if before is not None and waited_ns - before.waited >= ms_to_ns(WAIT_MS):
+                waits.append((name, pid, waited_ns - before.waited))
+            self._counted[pid] = _Counted(main_ran_ns, waited_ns)
+        main = {pid: counted.main_ran for pid, counted in self._counted.items()}
+        self._history.append((now_ns, self._ran_ns, main))
+        window_ns = now_ns - (self._looked_ns if self._looked_ns is not None else now_ns)
+        for name, pid, waited_ns in waits:
+            self._tell(name, pid, waited_ns, now_ns, window_ns)
+        self._looked_ns = now_ns
+        while self._history and self._history[0][0] < now_ns - ms_to_ns(_KEPT_MS):
+            self._history.popleft()
+
+    def _tell(self, name: str, pid: int, waited_ns: int, now_ns: int, window_ns: int) -> None:
+        # It may have begun so long before the last look; whatever the agent ran since counts.
+        since_ns = now_ns - window_ns - waited_ns
+        earlier = [one for one in self._history if one[0] <= since_ns]
+        _, ran_ns, main = (earlier or self._history)[-1 if earlier else 0]
+        behind_ns = self._ran_ns - ran_ns
+        if self._is_agent(name):  # nobody waits behind itself
+            own_ns = self._counted[pid].main_ran
+            behind_ns = max(0, behind_ns - (own_ns - main.get(pid, own_ns)))
+        late_ms = (waited_ns - behind_ns) / NS_PER_MS
+        if late_ms >= WAIT_MS:
+            self._report(
+                Stall(
+                    now_ns,
+                    round(late_ms, 3),
+                    process=name,
+                    within_ms=round((waited_ns + window_ns) / NS_PER_MS, 3),
+                    sure=self._sure,
+                )
+            )
 
     def _agent_has_run(self, agents: Iterable[int]) -> int:
         """What all processes of the agent have run since the last look, in nanoseconds."""
         total_ns = 0
         for agent in agents:
-            for pid in (agent, *host.children(agent)):
+            known = self._agents.get(agent)
+            is_new = known is None
+            state = known or self._agents.setdefault(agent, _Agent())
+            pids = (agent, *host.children(agent))
+            for pid in pids:
                 ran_ns = host.ran_ns(pid)
                 # Of a child that was not there before, all that it has run.
-                before_ns = self._ran_ns.get(pid, ran_ns if pid == agent else 0)
-                self._ran_ns[pid] = ran_ns
+                before_ns = state.ran.get(pid, ran_ns if is_new else 0)
                 total_ns += max(0, ran_ns - before_ns)
+                state.ran[pid] = ran_ns
             gone_ns = host.ran_by_gone_children_ns(agent)
-            total_ns += gone_ns - self._children_ran_ns.get(agent, gone_ns)
-            self._children_ran_ns[agent] = gone_ns
+            ended = [pid for pid in state.ran if pid not in pids]
+            if not is_new and (ended or gone_ns > state.gone):
+                counted_ns = sum(state.ran.pop(pid) for pid in ended)
+                # In steps of a tick: what is less than one of them is not left out.
+                total_ns += max(0, gone_ns - state.gone - counted_ns) + host.TICK_NS
+            state.gone = gone_ns
         return total_ns
 
-    async def _watch(self) -> None:
-        while True:
-            self.look(time.monotonic_ns())
-            await asyncio.sleep(WINDOW_S)
+    def _look_at_the_host(self, now_ns: int) -> None:
+        """What a host has taken is told where the ticks of the processors did not show it.
+
+        When it was within so many looks, and whether all of it was taken then, nobody knows: it
+        is told, and never sure.
+        """
+        self._looks += 1
+        if self._looks % _STOLEN_EVERY != 1:
+            return
+        stolen_ns = host.stolen_ns()
+        if self._stolen_at is not None and stolen_ns > self._stolen_at[1]:
+            since_ns, before_ns = self._stolen_at
+            window_ms = (now_ns - since_ns) / NS_PER_MS
+            late_ms = min(window_ms, (stolen_ns - before_ns) / NS_PER_MS)
+            self._report(Stall(now_ns, round(late_ms, 3), within_ms=round(window_ms, 3)))
+        self._stolen_at = now_ns, stolen_ns

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Sequence, Set
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,7 +25,6 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
-from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
 from callerside.simulator.lanes.sip.process_pair import (
     LEAST_CALLS_AT_ONCE,
     Kind,
@@ -155,8 +154,7 @@ class SipLane:
             others = [process for process in self.processes if process is not self._fake]
             await asyncio.gather(*(process.start() for process in others))
             if self._agent_uri is None:  # of another's agent nobody knows what waits behind it
-                waits = WaitWatch(self._pids, self._stalls.add)
-                await self._watching.enter_async_context(waits)
+                self._stalls.look_at(self._pids())
         except BaseException:
             await self._stop()
             raise
@@ -190,7 +188,8 @@ class SipLane:
         try:
             verdict, detail = await pair.play(planned, directory)
             work = None if self._agent_uri else self._work
-            stalls = self._stall_marks(planned, started_ns)
+            concerned = {one.name for one in (self._fake, *pair.processes) if one is not None}
+            stalls = self._stall_marks(planned, started_ns, concerned)
             missing = await asyncio.to_thread(
                 collect, planned.address, directory, work, stalls, self._closed
             )
@@ -216,17 +215,18 @@ class SipLane:
         if planned.greeting_cache == planned.name:
             shutil.rmtree(self._work / "greetings" / planned.name, ignore_errors=True)
 
-    def _stall_marks(self, planned: PlannedCall, since_ns: int) -> list[Mark]:
-        """What the machine did to a call that began then and is over."""
+    def _stall_marks(self, planned: PlannedCall, since_ns: int, concerned: Set[str]) -> list[Mark]:
+        """What the machine did to a call that began then and is over, and to its processes."""
         return [
             Mark(
                 at_ns=stall.at_ns,
                 source="caller",
                 call=planned.name,
                 name="machine_stalled",
-                fields={"late_ms": stall.late_ms, "cpu": stall.cpu, "process": stall.process},
+                fields={key: value for key, value in asdict(stall).items() if key != "at_ns"},
             )
             for stall in self._stalls.between(since_ns, time.monotonic_ns())
+            if not stall.process or stall.process in concerned
         ]
 
     def _pids(self) -> dict[str, int]:

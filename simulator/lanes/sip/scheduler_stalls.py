@@ -4,8 +4,9 @@ A virtual machine's processors are taken away for milliseconds now and then, and
 them is late: a frame, a poll, a whole call. The lag of one event loop (`runner.loop_lag`) shows
 only what befell that loop. So a process of its own sleeps in short ticks on every processor, at a
 priority above everything that takes part in a call, where the system allows that; a tick that comes
-late was late because of the machine. Run as a program it prints a JSON object a line, `{"at_ns",
-"late_ms", "cpu"}`, until its standard input ends.
+late was late because of the machine. Between two ticks it looks at how long the processes of the
+run have waited (`cpu_wait`). Run as a program it prints a JSON object a line, a `Stall`, until its
+standard input ends; a line of that is the processes to look at, by name: `{"agent": 4711}`.
 """
 
 import asyncio
@@ -16,19 +17,23 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 
 from callerside import host
 from callerside.child_processes import command
 from callerside.clock import NS_PER_MS
+from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
+from callerside.simulator.lanes.sip.stall import Stall
 
 TICK_S = 0.004
 STALL_MS = 3.0
 """What is shorter costs less than a frame's slack, and happens all the time."""
 MOST_CPUS = 8
 """Watched of a large machine: watching costs each about one percent."""
-KEPT_STALLS = 10_000
+LOOK_TICKS = 2
+"""Between two looks at what processes waited: no wake is for that alone."""
+KEPT_STALLS = 20_000
 LONG_STALL_MS = 10.0
 """Half a frame."""
 CALM_S = 3.0
@@ -39,19 +44,6 @@ PATIENCE_S = 120.0
 _PRIORITY = 20
 """Above the media threads of the parties (`agent.telephony.pacer`)."""
 _START_TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """A time in which a processor did nothing for us, or for one of our processes.
-
-    It ended at `at_ns`; `cpu` is -1 where it was not one processor's.
-    """
-
-    at_ns: int
-    late_ms: float
-    cpu: int = -1
-    process: str = ""
 
 
 class StallWatch:
@@ -88,9 +80,10 @@ class StallWatch:
         if self._reader is not None:
             await asyncio.wait([self._reader])
 
-    def add(self, stall: Stall) -> None:
-        """Keep what another watcher has seen."""
-        self._stalls.append(stall)
+    def look_at(self, processes: Mapping[str, int]) -> None:
+        """From now on tell also what these processes wait for; their ids, by name."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(json.dumps(dict(processes)).encode() + b"\n")
 
     def between(self, start_ns: int, end_ns: int) -> list[Stall]:
         """The stalls that ended in a time, in order; of those that are known so far."""
@@ -111,26 +104,71 @@ class StallWatch:
 
     async def _read(self, lines: asyncio.StreamReader) -> None:
         async for line in lines:
-            self.add(Stall(**json.loads(line)))
+            self._stalls.append(Stall(**json.loads(line)))
 
 
-def watch(cpu: int | None, report: Callable[[Stall], None], until: Callable[[], bool]) -> None:
-    """Sleep in ticks on one processor (None: on any), and report every tick that came late."""
+def watch(
+    cpu: int | None,
+    report: Callable[[Stall], None],
+    until: Callable[[], bool],
+    *,
+    cpus: int = 1,
+    look: Callable[[int, bool], None] = lambda _now_ns, _sure: None,
+) -> None:
+    """Sleep in ticks on one processor (None: on any), and report every tick that came late.
+
+    Args:
+        cpu: on which one.
+        report: called with every late tick.
+        until: whether it is to end.
+        cpus: how many are watched so.
+        look: called after every `LOOK_TICKS`, with the time, and whether ticks are sure to come
+            when they are due.
+    """
     if cpu is not None:
         host.bind(cpu)
-    host.hurry(_PRIORITY)
+    sure = host.hurry(_PRIORITY)
+    ticks = 0
     while not until():
-        due_ns = time.monotonic_ns() + round(TICK_S * 1e9)
+        slept_ns = time.monotonic_ns()
+        due_ns = slept_ns + round(TICK_S * 1e9)
         time.sleep(TICK_S)
         now_ns = time.monotonic_ns()
         late_ms = (now_ns - due_ns) / NS_PER_MS
         if late_ms >= STALL_MS:
-            report(Stall(now_ns, round(late_ms, 3), -1 if cpu is None else cpu))
+            report(
+                Stall(
+                    now_ns,
+                    round(late_ms, 3),
+                    -1 if cpu is None else cpu,
+                    within_ms=round((now_ns - slept_ns) / NS_PER_MS, 3),
+                    sure=sure,
+                    cpus=cpus,
+                )
+            )
+        ticks += 1
+        if ticks % LOOK_TICKS == 0:
+            look(now_ns, sure)
 
 
 def _cpus() -> list[int | None]:
     """Those to watch, each by a thread that is bound to it; None: one thread, wherever it runs."""
     return [*host.processors()[:MOST_CPUS]] if host.IS_LINUX else [None]
+
+
+class _Looks:
+    """What one of the threads looks at between its ticks: who waits of those that were named."""
+
+    def __init__(self, report: Callable[[Stall], None]) -> None:
+        self._report = report
+        self._waits: WaitWatch | None = None
+        self.processes: Mapping[str, int] = {}
+        """As they were named last; set by another thread."""
+
+    def look(self, now_ns: int, sure: bool) -> None:
+        if self._waits is None:
+            self._waits = WaitWatch(self._report, sure=sure)
+        self._waits.look(now_ns, self.processes)
 
 
 def main() -> None:
@@ -142,16 +180,30 @@ def main() -> None:
         sys.stdout.write(json.dumps(asdict(stall)) + "\n")
         sys.stdout.flush()
 
+    looks = _Looks(report)
+    first, *others = _cpus()
+    count = 1 + len(others)
     threads = [
-        threading.Thread(target=watch, args=(cpu, report, over.is_set), daemon=True)
-        for cpu in _cpus()
+        threading.Thread(
+            target=watch, args=(cpu, report, over.is_set), kwargs={"cpus": count}, daemon=True
+        )
+        for cpu in others
     ]
+    threads.append(
+        threading.Thread(
+            target=watch,
+            args=(first, report, over.is_set),
+            kwargs={"cpus": count, "look": looks.look},
+            daemon=True,
+        )
+    )
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     for thread in threads:
         thread.start()
     with contextlib.suppress(KeyboardInterrupt):
-        sys.stdin.read()
+        for line in sys.stdin:
+            looks.processes = json.loads(line)
     over.set()
 
 

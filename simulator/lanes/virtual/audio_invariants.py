@@ -80,12 +80,11 @@ def nothing_appended_is_lost(traced: TracedCall) -> Iterator[str]:
         for effect in step.effects:
             if isinstance(effect, events.EmitMark) and effect.name == "capture_overflowed":
                 dropped += round(effect.fields["dropped_ms"] * traced.call.recorder.rate_hz / 500)
-            elif isinstance(effect, events.SendEvent) and "audio" in effect.event:
-                audio = effect.event["audio"]
+            elif isinstance(effect, events.AppendAudio):
                 begin = appended_until + dropped
-                end = begin + len(api.decode(audio))
+                end = begin + len(api.decode(effect.audio))
                 dropped = 0
-                if api.encode(bytes(heard[begin:end])) != audio:
+                if api.encode(bytes(heard[begin:end])) != effect.audio:
                     yield f"an append at {_ms(step.at_ns)} is not what came after the one before"
                     return
                 appended_until = end
@@ -102,7 +101,7 @@ def appends_reach_a_session(traced: TracedCall) -> Iterator[str]:
         for effect in step.effects:
             if isinstance(effect, events.ConnectRealtime | events.CloseRealtime):
                 ready = False
-            elif isinstance(effect, events.SendEvent) and not ready and "audio" in effect.event:
+            elif isinstance(effect, events.AppendAudio) and not ready:
                 yield f"an append at {_ms(step.at_ns)}, when no session was ready"
 
 

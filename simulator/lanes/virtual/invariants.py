@@ -252,9 +252,7 @@ def queues_stay_bounded(traced: TracedCall) -> Iterator[str]:
         if len(step.effects) > _MAX_EFFECTS_A_STEP:
             yield f"{len(step.effects)} effects of one input, at {_ms(step.at_ns)}"
         appended = sum(
-            len(sent["audio"])
-            for sent in _client_events(step)
-            if sent["type"] == "input_audio_buffer.append"
+            len(effect.audio) for effect in step.effects if isinstance(effect, events.AppendAudio)
         )
         waited_ms = appended / 2 * 1000 / traced.call.recorder.rate_hz
         if waited_ms > most_ms:
@@ -298,9 +296,9 @@ def _is_out_of_quota(event: Mapping[str, Any]) -> bool:
 
 
 def _is_routine(effect: events.Effect) -> bool:
-    if isinstance(effect, events.SendEvent):
-        return bool(effect.event["type"] == "input_audio_buffer.append")
-    return isinstance(effect, events.EmitMark) and effect.name == "audio_appended"
+    if isinstance(effect, events.EmitMark):
+        return effect.name == "audio_appended"
+    return isinstance(effect, events.AppendAudio)
 
 
 def _agent_hung_up(traced: TracedCall) -> bool:

@@ -22,6 +22,7 @@ from callerside.agent.realtime.interface import (
     RealtimeGarbage,
     RealtimeInput,
 )
+from callerside.agent.realtime.requests import append
 from callerside.clock import Clock, ms_to_ns
 from callerside.fakes.session import interface
 from callerside.marks import MarkSink
@@ -169,6 +170,10 @@ class VirtualRealtimeConnection:
         else:
             reason = f"{MAX_WAITING_EVENTS} events waited to be sent"
             self._end_client(RealtimeClosed(reason=reason))
+
+    def append(self, audio: bytes) -> None:
+        """See `RealtimeConnection.append`."""
+        self.send(append(audio))
 
     def routine_ms(self, *, silent: bool) -> float:
         """So much audio may be appended at once; see `session.RealtimeSession.routine_ms`."""

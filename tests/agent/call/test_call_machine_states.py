@@ -126,8 +126,8 @@ class CallMachineModel(RuleBasedStateMachine):
                 dropped = self.buffer.write(pcm, tag)
                 told = PlayoutOverflowed(tag=tag, dropped_samples=dropped)
                 self.overflowed += [told] * bool(dropped)
-            case events.SendEvent():
-                assert not self.hung_up, f"{effect.event['type']} after hanging up"
+            case events.SendEvent() | events.AppendAudio():
+                assert not self.hung_up, f"{effect} after hanging up"
             case events.ClearPlayout(tags=tags):
                 self.clearing.append(self.buffer.clear(tags))
             case events.SetTimer(timer=timer, at_ns=at_ns):

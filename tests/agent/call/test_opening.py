@@ -112,7 +112,7 @@ def test_the_session_learns_the_words_of_a_cached_greeting_before_it_hears_the_c
     rig = cached().ring().media()
     rig.caller_audio(100)
     rig.connect()
-    sent = [e.event["type"] for e in rig.asked(events.SendEvent)]
+    sent = rig.sent_types()
     assert sent[:3] == ["session.update", "conversation.item.create", "input_audio_buffer.append"]
     (item,) = rig.sent("conversation.item.create")
     assert item["item"]["role"] == "assistant"

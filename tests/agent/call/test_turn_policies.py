@@ -23,8 +23,8 @@ def test_our_own_ears_save_most_of_the_difference_between_the_silences(tmp_path:
         for scenario in results["scenarios"]
     )
     assert [scenario["name"] for scenario in results["scenarios"]] == [
-        "turn_policies[server]",
-        "turn_policies[local]",
+        "turn_policies-server",
+        "turn_policies-local",
     ]
     assert len(server) == len(local) == 2
     for by_server, by_us in zip(server, local, strict=True):

@@ -69,7 +69,7 @@ def test_a_client_commit_goes_out_after_audio_that_waits_for_its_interval() -> N
     rig.caller_audio(40)
     assert not rig.sent("input_audio_buffer.append")
     rig.event("input_audio_buffer.speech_stopped", item_id="u1", audio_end_ms=900)
-    kinds = [effect.event["type"] for effect in rig.asked(events.SendEvent)]
+    kinds = rig.sent_types()
     assert kinds == ["input_audio_buffer.append", "input_audio_buffer.commit"]
 
 

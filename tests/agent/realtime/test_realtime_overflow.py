@@ -8,7 +8,6 @@ from websockets.asyncio.server import ServerConnection, serve
 from callerside.agent.realtime import client
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.realtime.interface import RealtimeClosed, RealtimeConnected, RealtimeInput
-from callerside.agent.realtime.requests import append
 
 LIMIT_BYTES = 2**20
 
@@ -36,7 +35,7 @@ async def test_a_socket_that_takes_nothing_is_given_up(monkeypatch: pytest.Monke
         async with asyncio.timeout(30):
             await up.wait()
             while len(told) == 1:
-                agent.send(append(bytes(2**16)))
+                agent.append(bytes(2**16))
                 await asyncio.sleep(0)
             done.set()
             await agent.wait_closed()

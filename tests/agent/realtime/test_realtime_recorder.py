@@ -14,6 +14,7 @@ from callerside.agent.realtime.interface import (
     RealtimeInput,
 )
 from callerside.agent.realtime.recorder import RecordedConnection, StreamFile
+from callerside.agent.realtime.requests import append, commit
 from callerside.clock import NS_PER_MS
 from callerside.fakes.recording.format import read_recording
 
@@ -31,6 +32,9 @@ class Connection:
 
     def send(self, event: Event) -> None:
         self.sent.append(event)
+
+    def append(self, audio: bytes) -> None:
+        self.sent.append(append(audio))
 
     def close(self) -> None:
         self.closed = True
@@ -60,7 +64,7 @@ def test_it_is_what_the_fake_server_reads(rig: Rig) -> None:
     rig.now_ns += 100 * NS_PER_MS
     rig.inner.tell(RealtimeEvent(event={"type": "session.created", "session": {"id": "s"}}))
     rig.now_ns += 20 * NS_PER_MS
-    rig.connection.send({"type": "input_audio_buffer.append", "audio": b"\x01\x02"})
+    rig.connection.append(b"\x01\x02")
     rig.inner.tell(RealtimeEvent(event={"type": "response.output_audio.delta", "delta": b"\x03"}))
     rig.connection.close()
     recording = read_recording(rig.path)
@@ -76,12 +80,12 @@ def test_it_is_what_the_fake_server_reads(rig: Rig) -> None:
 
 
 def test_everything_passes_through_unchanged(rig: Rig) -> None:
-    event = {"type": "input_audio_buffer.append", "audio": b"\x01\x02"}
-    rig.connection.send(event)
+    rig.connection.send(commit())
+    rig.connection.append(b"\x01\x02")
     told = RealtimeEvent(event={"type": "x", "client_secret": "y"})
     rig.inner.tell(told)
     rig.connection.close()
-    assert rig.inner.sent == [event]
+    assert rig.inner.sent == [commit(), append(b"\x01\x02")]
     assert rig.heard == [told]
     assert rig.inner.closed
 

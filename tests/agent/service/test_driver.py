@@ -25,6 +25,7 @@ from callerside.agent.realtime.interface import (
     RealtimeEvent,
     RealtimeInput,
 )
+from callerside.agent.realtime.requests import append
 from callerside.agent.service.driver import CallDriver, Work, run_inline
 from callerside.agent.telephony.interface import (
     CallAnswered,
@@ -82,6 +83,9 @@ class FakeConnection:
 
     def send(self, event: Event) -> None:
         self.sent.append(event)
+
+    def append(self, audio: bytes) -> None:
+        self.sent.append(append(audio))
 
     def close(self) -> None:
         self.closed = True

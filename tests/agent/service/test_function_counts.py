@@ -47,7 +47,7 @@ OF_A_TELEPHONE = 3
 """More than here pass a delta on in a leg: its `play`, what that asks, and its media's `play`."""
 MOST_OF_A_DELTA = 15 - OF_A_TELEPHONE
 MOST_OF_A_FIRST_DELTA = 45 - OF_A_TELEPHONE
-MOST_OF_A_FRAME = 9
+MOST_OF_A_FRAME = 5
 MOST_OF_A_PLAYED_FRAME = 5
 
 
@@ -118,7 +118,7 @@ class Turn:
             self.leg.on_input(HungUp(by="caller", status=200, reason="OK"))
         return Ways(
             deltas=[["_read", *way] for way in messages if "PlayoutBuffer.write" in way],
-            frames=[way for way in inputs if "_encode" in way],
+            frames=[way for way in inputs if "WebSocketConnection.append" in way],
             played=played,
         )
 

@@ -117,27 +117,28 @@ async def test_where_nothing_comes_the_next_of_its_kind_wakes_the_loop() -> None
     assert got == [played(1), played(2)]
 
 
-async def test_what_is_put_waits_for_its_delivery_and_is_delivered_once() -> None:
+async def test_what_is_delivered_comes_at_once_behind_what_waits() -> None:
     inputs = InputQueue(asyncio.get_running_loop())
     got: list[LegInput] = []
     inputs.start(got.append)
-    for number in range(3):
-        inputs.put(heard(number))
+    inputs.post_soon(played(1))
+    inputs.deliver(heard(0))
+    assert got == [played(1), heard(0)]
+    inputs.deliver()
+    inputs.deliver(heard(1))
     await turns_of_the_loop()
-    assert got == []
-    inputs.deliver()
-    inputs.deliver()
-    assert got == [heard(0), heard(1), heard(2)]
+    assert got == [played(1), heard(0), heard(1)]
 
 
 async def test_nothing_is_delivered_to_nobody() -> None:
     inputs = InputQueue(asyncio.get_running_loop())
-    inputs.put(heard(0))
-    inputs.deliver()
+    for number in range(BOUND + 1):
+        inputs.deliver(heard(number))
     got: list[LegInput] = []
     inputs.start(got.append)
     await turns_of_the_loop()
-    assert got == [heard(0)]
+    assert got == [heard(number) for number in range(BOUND)]
+    assert inputs.dropped_frames == 1
 
 
 async def test_a_stuck_loop_costs_audio_but_no_count_and_no_signal() -> None:

@@ -49,14 +49,14 @@ def script(path: Path, turn: int) -> Script:
 
 
 def test_a_response_is_said_again_as_it_was_recorded(recorded: Path) -> None:
-    line = prepare.prepare(script(recorded, 1), recorded.parent).reply(1)
+    (line,) = prepare.prepare(script(recorded, 1), recorded.parent).reply(1).items
     assert line.pcm == TONE
     assert line.transcript == "One."
 
 
 def test_audio_that_was_cut_out_is_spoken_anew_from_the_transcript(recorded: Path) -> None:
     assert read_turn(recorded, 2).pcm == b""
-    line = prepare.prepare(script(recorded, 2), recorded.parent).reply(1)
+    (line,) = prepare.prepare(script(recorded, 2), recorded.parent).reply(1).items
     assert audio.duration_ms(line.pcm, 24_000) > 150
     assert line.transcript == "Two."
 

@@ -238,3 +238,48 @@ def test_real_recordings_are_converted_and_read(tmp_path: Path, path: Path) -> N
     write_recording(tmp_path / "call.realtime", recording)
     assert read_recording(tmp_path / "call.realtime") == recording
     assert len(list(narrate(recording))) < len(recording.entries)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_text_may_hold_what_unicode_takes_for_the_end_of_a_line(tmp_path: Path, end: str) -> None:
+    text = "one\u2028two\u2029three\u0085four\x0bfive\x0csix\x1cseven"
+    path = tmp_path / "call.realtime"
+    with RecordingWriter(path, Header()) as writer:
+        writer.write(0.5, "server", {"type": "response.output_text.done", "text": text})
+    path.write_bytes(path.read_bytes().replace(b"\n", end.encode()))
+    (entry,) = read_recording(path).entries
+    assert entry.event["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("{type: session.created, session: {on: 1}}", "the key True is no text: put it in quotes"),
+        ("{type: session.created, session: {x: .inf}}", "not JSON compliant"),
+        ("{type: session.created, session: {x: 2026-01-01}}", "not JSON serializable"),
+    ],
+)
+def test_what_a_cassette_has_and_json_has_not_is_told(tmp_path: Path, data: str, said: str) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(f"interactions: [{{direction: received, data: {data}}}]")
+    with pytest.raises(RecordingError, match=said):
+        read_cassette(path)
+
+
+@pytest.mark.parametrize("session", ["null", "[]", "{model: null}", "{model: 3}"])
+def test_a_cassette_without_a_model_is_one(tmp_path: Path, session: str) -> None:
+    path = tmp_path / "odd.yaml"
+    data = f"{{type: session.created, session: {session}}}"
+    path.write_text(f"interactions: [{{direction: received, data: {data}}}]")
+    assert read_cassette(path).header.model == ""
+
+
+def test_what_is_said_is_no_secret(tmp_path: Path) -> None:
+    path = tmp_path / "call.realtime"
+    said = "The Bearer of this voucher may have sk-ipped the line."
+    with RecordingWriter(path, Header()) as writer:
+        writer.write(0.0, "server", {"type": "said", "text": said})
+        writer.write(0.0, "client", {"type": "key", "text": f"Bearer {'aB3.-_~+/=' * 4}=="})
+    told, key = read_recording(path).entries
+    assert told.event["text"] == said
+    assert key.event["text"] == "[removed]"

@@ -273,3 +273,115 @@ def test_errors_belong_to_the_event_that_they_name() -> None:
     )
     _, commit, update = find_triggers(recording)
     assert (kinds(commit), kinds(update)) == (["error"], ["session.updated"])
+
+
+def test_a_refused_request_claims_nothing_that_answers_the_next_one() -> None:
+    live = Client({"greeting": {"say": "Hi."}})
+    live.send("response.create")
+    live.wait(10)
+    live.send("response.create")  # refused: one is active already
+    live.send("input_audio_buffer.commit")  # refused: nothing is in the buffer
+    live.update(audio={"input": {"turn_detection": {"type": "magic_vad"}}})  # refused
+    live.wait(3000)
+    live.say(then_silence_ms=3000)
+    assert len(live.all("error")) == 3
+    recording = live.recording()
+    client = replay(recording)
+    client.send("response.create")
+    client.send("response.create")
+    client.wait(9000)
+    assert len(client.all("response.done")) == 1
+    by_kind = {(trigger.kind, kinds(trigger)[0]) for trigger in find_triggers(recording)[1:4]}
+    assert ("response.create", "error") in by_kind
+    assert ("input_audio_buffer.commit", "error") in by_kind
+
+
+def test_of_two_updates_the_one_that_was_refused_gets_the_error() -> None:
+    recording = Recording(
+        Header(),
+        (
+            entry(0.0, "c", "session.update", session={"voice": "none"}),
+            entry(0.0, "c", "session.update", session={}),
+            entry(0.1, "s", "error", error={"code": "invalid_value", "param": "session.voice"}),
+            entry(0.1, "s", "session.updated"),
+        ),
+    )
+    _, refused, taken = find_triggers(recording)
+    assert (kinds(refused), kinds(taken)) == (["error"], ["session.updated"])
+
+
+def interrupted_call(by: str) -> Recording:
+    client = Client({"greeting": {"say": "Hello. " * 20}, "timing": {"pace": 1}})
+    if by == "response.cancel":
+        client.turn_detection(None)
+    client.send("response.create")
+    client.wait(4000)
+    interrupt(client, by)
+    client.wait(3000)
+    return client.recording()
+
+
+def interrupt(client: Client, by: str) -> None:
+    if by == "response.cancel":
+        client.send(by)
+    else:
+        client.say()
+
+
+@pytest.mark.parametrize("options", [None, FAST, STRICT])
+@pytest.mark.parametrize("by", ["response.cancel", "speech"])
+@pytest.mark.parametrize("after_ms", [10, 2000, 6000])
+def test_a_client_that_interrupts_at_another_time_hears_no_more_of_it(
+    options: ReplayOptions | None, by: str, after_ms: int
+) -> None:
+    recording = interrupted_call(by)
+    recorded = [entry.type for entry in recording.entries if entry.sender == "server"]
+    client = replay(recording, options)
+    if by == "response.cancel":
+        client.turn_detection(None)
+    client.send("response.create")
+    client.wait(after_ms)
+    interrupt(client, by)
+    client.wait(5000)
+    done = client.types.index("response.done")
+    first = client.all("response.created")[0]["response"]["id"]
+    assert client.types.index("response.created") < done
+    assert client.events[done]["response"]["id"] == first
+    assert not [event for event in client.events[done:] if event.get("response_id") == first]
+    for kind in ("response.output_item.done", "conversation.item.done", "response.done"):
+        assert client.types.count(kind) == recorded.count(kind), kind
+    assert not client.marked("departed")
+
+
+def test_each_cancel_ends_the_response_that_it_names() -> None:
+    def created(response_id: str) -> dict[str, Any]:
+        return {"response": {"id": response_id}}
+
+    def cancelled(response_id: str) -> dict[str, Any]:
+        details = {"reason": "client_cancelled"}
+        return {"response": {"id": response_id, "status_details": details}}
+
+    recording = Recording(
+        Header(),
+        (
+            entry(0.0, "c", "response.create"),
+            entry(0.1, "s", "response.created", **created("r1")),
+            entry(0.2, "c", "response.create"),
+            entry(0.3, "s", "response.created", **created("r2")),
+            entry(1.0, "c", "response.cancel", response_id="r1"),
+            entry(1.1, "s", "response.done", **cancelled("r1")),
+            entry(1.2, "s", "response.output_text.delta", response_id="r2"),
+            entry(2.0, "c", "response.cancel", response_id="r2"),
+            entry(2.1, "s", "response.done", **cancelled("r2")),
+            entry(2.2, "c", "response.cancel"),
+            entry(2.3, "s", "error", error={"code": "response_cancel_not_active"}),
+            entry(3.0, "c", "response.create"),
+            entry(3.0, "c", "response.cancel"),
+            entry(3.1, "s", "response.created", **created("r3")),
+            entry(3.1, "s", "response.done", **cancelled("r3")),
+        ),
+    )
+    _, _, second, *cancels, third, last = find_triggers(recording)
+    assert kinds(second)[0] == "response.created"
+    assert [kinds(one) for one in cancels] == [["response.done"], ["response.done"], ["error"]]
+    assert (kinds(third), kinds(last)) == (["response.created"], ["response.done"])

@@ -9,8 +9,9 @@ from callerside.audio import AudioFormat, silence, tone
 from callerside.audio import to_samples as samples_of
 from callerside.audio_files import AudioFileError, write_wav
 from callerside.fakes.script.loader import ScriptError, load_script
-from callerside.fakes.script.model import Reply, Script
+from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare
+from callerside.fakes.script.reply import Reply
 from callerside.fakes.session.faults import TriggerPoint, parse_trigger_point
 from callerside.speech.voices import VoiceError
 
@@ -145,7 +146,7 @@ def test_lines_are_ready_to_be_sent(tmp_path: Path) -> None:
     write_wav(tmp_path / "beep.wav", samples_of(sound), 16_000)
     script = Script.model_validate({"replies": [{"wav": "beep.wav"}, {"say": "Nine."}]})
     prepared = prepare(script, tmp_path)
-    beep = prepared.reply(1)
+    (beep,) = prepared.reply(1).items
     assert len(beep.wire(AudioFormat())) == 500 * 48
     assert len(beep.wire(AudioFormat("pcmu"))) == 500 * 8
     assert beep.transcript == ""

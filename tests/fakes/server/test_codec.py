@@ -126,3 +126,17 @@ def test_an_items_audio_goes_as_base64_in_pieces_if_it_is_large(sound: bytes) ->
     told = json.loads(encode(event))["item"]["content"]
     assert told == [parts[0], {**parts[1], "audio": base64.b64encode(sound).decode()}]
     assert parts[1]["audio"] == sound
+
+
+@pytest.mark.parametrize("at", [65_536, 65_532, 131_072])
+def test_padding_stands_at_the_end_alone(at: int) -> None:
+    sound = base64.b64encode(bytes(200_000)).decode()
+    broken = sound[: at - 2] + "==" + sound[at:]
+    (refused,) = [given for given in decode_in_steps(append(broken)) if given is not None]
+    assert refused == ClientGarbage("Invalid 'audio'. Expected base64-encoded audio.", "audio")
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "Infinity", "NaN"])
+def test_a_number_without_end_is_no_json(number: str) -> None:
+    text = f'{{"type": "session.update", "session": {{"tools": [{{"x": {number}}}]}}}}'
+    assert decode(text) == ClientGarbage("The message is not valid JSON.")

@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 from official import connected
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from callerside.audio import to_samples
-from callerside.audio_files import read_wav
+from callerside.audio_files import read_wav, write_wav
+from callerside.fakes.recording.format import Entry, Header, Recording
+from callerside.fakes.recording.replay import ReplayOptions
 from callerside.fakes.script.model import Script
+from callerside.fakes.server import session_runner
+from callerside.fakes.server.arrivals import Arrivals
 from callerside.fakes.server.server import FakeRealtime, ServerOptions
 from callerside.fakes.session.faults import parse_fault
 from callerside.marks import Mark
@@ -116,6 +121,66 @@ async def test_a_full_server_says_so() -> None:
                     break
                 except InvalidStatus:
                     await asyncio.sleep(0.01)
+
+
+async def test_scripts_that_are_asked_for_at_once_are_all_served(tmp_path: Path) -> None:
+    options = ServerOptions(scripts=tmp_path)
+    async with FakeRealtime(QUICK, options=options) as server:
+        for turn in range(5):
+            urls = []
+            for number in range(12):
+                name = f"stage-{turn}-{number}"
+                (tmp_path / f"{name}.yaml").write_text(f"seed: {turn * 100 + number}\n")
+                urls.append(server.url.replace("/v1", f"/{name}/v1"))
+            sockets = await asyncio.gather(*(connect(url) for url in urls))
+            for socket in sockets:
+                assert (await receive(socket))["type"] == "session.created"
+                await socket.close()
+
+
+async def test_no_more_sessions_than_allowed_while_scripts_are_read(tmp_path: Path) -> None:
+    scripts = [tmp_path / f"s{number}.yaml" for number in range(12)]
+    for number, path in enumerate(scripts):
+        path.write_text(f"seed: {number}\n")
+    options = ServerOptions(scripts=tmp_path, max_sessions=3)
+    async with FakeRealtime(QUICK, options=options) as server:
+        for path in scripts:
+            path.write_text(path.read_text() + "timing: {think_ms: 1}\n")  # to be read again
+        urls = [server.url.replace("/v1", f"/s{number}/v1") for number in range(12)]
+        outcomes = await asyncio.gather(*(connect(url) for url in urls), return_exceptions=True)
+        admitted = [one for one in outcomes if isinstance(one, ClientConnection)]
+        assert len(admitted) == 3
+        assert all(isinstance(one, ClientConnection | InvalidStatus) for one in outcomes)
+        for socket in admitted:
+            await socket.close()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\n"])
+async def test_a_connection_without_a_request_holds_up_no_shutdown(sent: bytes) -> None:
+    server = FakeRealtime(QUICK)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    await asyncio.sleep(0.1)
+    async with asyncio.timeout(5):
+        await server.stop()
+        assert await reader.read() == b""
+    writer.close()
+
+
+async def test_a_connection_that_asks_for_nothing_is_ended() -> None:
+    arrivals = Arrivals(request_limit_s=0.1)
+
+    async def serve_nobody(_socket: ServerConnection) -> None:
+        raise AssertionError("nobody asked")
+
+    create: Any = arrivals.create
+    async with serve(serve_nobody, "127.0.0.1", 0, create_connection=create) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        writer.close()
 
 
 async def test_what_was_heard_and_when_is_written_down(tmp_path: Path) -> None:
@@ -369,6 +434,109 @@ async def test_a_client_that_does_not_read_is_dropped(size: int) -> None:
             await ask_for_ever(socket)
     closed = next(mark for mark in marks if mark.name == "session_closed")
     assert closed.fields == {"code": 1008, "reason": "the client does not read"}
+
+
+def written_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_what_an_earlier_server_wrote_stays_alone(tmp_path: Path) -> None:
+    (tmp_path / "stage.yaml").write_text("seed: 1\n")
+    out = tmp_path / "out"
+    out.mkdir()
+    options = ServerOptions(scripts=tmp_path, timelines=out)
+    for _ in range(2):
+        async with FakeRealtime(QUICK, options=options) as server:
+            for _ in range(2):
+                async with connect(server.url.replace("/v1", "/stage/v1")) as socket:
+                    await receive(socket)
+    names = ["stage-2.realtime.jsonl", "stage.realtime.jsonl"]
+    assert sorted(path.name for path in written_in(out)) == names
+    for name in names:
+        opened = [mark for mark in read_timeline(out / name) if mark.name == "session_opened"]
+        assert len(opened) == 2
+
+
+async def test_no_stage_has_the_name_of_a_session_without_one(tmp_path: Path) -> None:
+    (tmp_path / "session-1.yaml").write_text("seed: 1\n")
+    async with FakeRealtime(QUICK, options=ServerOptions(scripts=tmp_path)) as server:
+        status, body = await status_of(server.url.replace("/v1", "/session-1/v1"))
+    assert status == 404
+    assert "sessions without a script of their own have such names" in body
+
+
+async def test_a_request_for_what_is_no_url_is_not_found() -> None:
+    async with FakeRealtime(QUICK) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        head = "GET //[ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        writer.write((head + key).encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404")
+        writer.close()
+
+
+async def test_an_ipv6_address_has_a_url() -> None:
+    async with FakeRealtime(QUICK, options=ServerOptions(host="::1")) as server:
+        assert server.url.startswith("ws://[::1]:")
+        async with connect(server.url) as socket:
+            assert (await receive(socket))["type"] == "session.created"
+
+
+async def count(socket: ClientConnection, last: str) -> int:
+    """How many events come until the last."""
+    events = 1
+    while (await receive(socket))["type"] != last:
+        events += 1
+    return events
+
+
+@pytest.mark.parametrize("faults", [[], ["stall for_ms=1500 at=greeting"]])
+async def test_a_client_that_reads_is_not_dropped_for_a_burst(
+    tmp_path: Path, faults: list[str]
+) -> None:
+    path = tmp_path / "long.wav"
+    write_wav(path, np.zeros(24_000 * 60, dtype=np.int16), 24_000)
+    greeting = {"wav": path, "delta_ms": 10, "pace": 1000, "think_ms": 10}
+    timing = {"delta_spread_ms": 0}
+    script = Script.model_validate({"greeting": greeting, "timing": timing})
+    script = script.model_copy(update={"faults": tuple(map(parse_fault, faults))})
+    async with FakeRealtime(script) as server, connect(server.url) as socket:
+        await socket.send('{"type": "response.create"}')
+        assert await count(socket, "response.done") > 5_500
+
+
+async def test_a_fast_replay_is_no_reason_to_drop_its_client() -> None:
+    delta = {"type": "response.output_text.delta", "response_id": "r", "delta": "so"}
+    done = {"type": "response.done", "response": {"id": "r"}}
+    entries = [Entry(0.0, "server", event) for event in [delta] * 4500 + [done]]
+    recording = Recording(Header(), tuple(entries))
+    fast = ReplayOptions(timing="fast")
+    async with (
+        FakeRealtime(recording=recording, replay=fast) as server,
+        connect(server.url) as socket,
+    ):
+        assert await count(socket, "response.done") == 4501
+
+
+async def test_the_largest_event_of_a_fault_reaches_its_client() -> None:
+    faulty = with_fault("oversized size_bytes=67108864 at=connect")
+    async with FakeRealtime(faulty) as server, connect(server.url, max_size=None) as socket:
+        assert (await receive(socket))["type"] == "session.created"
+        assert len((await receive(socket))["padding"]) == 2**26
+
+
+async def test_a_client_that_is_dropped_before_it_is_served_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_runner, "_BURST_LIMIT", 3)
+    monkeypatch.setattr(session_runner, "_UNREAD_LIMIT", 2)
+    entries = [Entry(0.0, "server", {"type": "session.created"})] * 5
+    fast = ReplayOptions(timing="fast")
+    async with FakeRealtime(recording=Recording(Header(), tuple(entries)), replay=fast) as server:
+        socket = await connect(server.url)
+        async with asyncio.timeout(5):
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
 
 
 def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:

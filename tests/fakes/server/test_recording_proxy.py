@@ -7,7 +7,7 @@ import pytest
 from official import connected
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.typing import Origin, Subprotocol
 
@@ -16,7 +16,7 @@ from callerside.fakes.recording.format import RecordingWriter, read_recording
 from callerside.fakes.recording.replay import ReplayOptions
 from callerside.fakes.script.model import Script
 from callerside.fakes.server import proxy as proxy_module
-from callerside.fakes.server.proxy import RecordingProxy
+from callerside.fakes.server.proxy import Peer, RecordingProxy
 from callerside.fakes.server.server import FakeRealtime
 from callerside.fakes.session.faults import parse_fault
 
@@ -176,7 +176,7 @@ async def test_a_server_that_is_not_there_is_a_bad_gateway(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("fault", "code"),
-    [("close code=4000 reason=why at=connect + 1ms", 4000), ("drop at=connect + 1ms", 1011)],
+    [("close code=4000 reason=why at=connect + 1ms", 4000), ("drop at=connect + 1ms", 1006)],
 )
 async def test_the_end_of_a_session_is_passed_on(tmp_path: Path, fault: str, code: int) -> None:
     ending = SCRIPT.model_copy(update={"faults": (parse_fault(fault),)})
@@ -189,6 +189,69 @@ async def test_the_end_of_a_session_is_passed_on(tmp_path: Path, fault: str, cod
         with pytest.raises(ConnectionClosed):
             await socket.recv()
         assert socket.close_code == code
+
+
+@pytest.mark.parametrize("code", [1000, 1005, 1006, 4001])
+@pytest.mark.parametrize("ends", ["client", "server"])
+async def test_an_end_looks_the_same_on_the_other_side(
+    tmp_path: Path, code: int, ends: str
+) -> None:
+    seen: list[int | None] = []
+
+    async def end(peer: Peer) -> None:
+        if code == 1006:
+            peer.transport.abort()
+        else:
+            await peer.close(None if code == 1005 else code)  # type: ignore[arg-type]
+
+    async def upstream(socket: ServerConnection) -> None:
+        if ends == "server":
+            await end(socket)
+        await socket.wait_closed()
+        seen.append(socket.close_code)
+
+    async with serve(upstream, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        url = f"ws://127.0.0.1:{port}/v1/realtime"
+        async with RecordingProxy(url, tmp_path / "call.realtime") as proxy:
+            client = await connect(proxy.url)
+            if ends == "client":
+                await end(client)
+            await client.wait_closed()
+            async with asyncio.timeout(5):
+                while not seen:  # noqa: ASYNC110 - another's
+                    await asyncio.sleep(0.01)
+    assert (client.close_code, seen) == (code, [code])
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /v1/realtime HTTP/1.1\r\n"])
+async def test_a_connection_without_a_request_holds_up_no_proxy(
+    tmp_path: Path, sent: bytes
+) -> None:
+    async with asyncio.timeout(5):
+        async with RecordingProxy("ws://127.0.0.1:1/v1", tmp_path / "x.realtime") as proxy:
+            port = int(proxy.url.split(":")[2].split("/")[0])
+            _reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            await asyncio.sleep(0.05)
+        writer.close()
+
+
+async def test_an_upstream_that_does_not_answer_holds_up_no_proxy(tmp_path: Path) -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with asyncio.timeout(5):
+        proxied = RecordingProxy(f"ws://127.0.0.1:{port}/v1", tmp_path / "x.realtime")
+        async with proxied as proxy:
+            attempt = asyncio.create_task(connect(proxy.url).__aenter__())
+            await asyncio.sleep(0.2)
+        with pytest.raises((InvalidStatus, OSError, InvalidMessage)):
+            await attempt
+    silent.close()
 
 
 async def test_what_is_no_event_is_passed_on_but_not_recorded(tmp_path: Path) -> None:

@@ -472,3 +472,182 @@ def test_every_mark_of_the_registry_is_written_but_that_of_a_replay() -> None:
         item = client.all("response.done")[0]["response"]["output"][0]["id"]
         client.send("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=0)
     assert {mark.name for mark in client.marks} == MARKS["realtime"].keys() - {"departed"}
+
+
+def second(value: int) -> bytes:
+    """A second of audio that can be told from others."""
+    return value.to_bytes(2, "little") * 24_000
+
+
+def manual() -> Client:
+    client = Client()
+    client.turn_detection(None)
+    return client
+
+
+def retrieved(client: Client) -> list[bytes]:
+    """The audio of all of the user's items."""
+    for event in client.all("input_audio_buffer.committed"):
+        client.send("conversation.item.retrieve", item_id=event["item_id"])
+    return [
+        event["item"]["content"][0]["audio"] for event in client.all("conversation.item.retrieved")
+    ]
+
+
+def append(client: Client, audio: bytes) -> None:
+    client.send("input_audio_buffer.append", audio=audio)
+
+
+def test_appends_do_not_overtake_what_waits_for_a_commit() -> None:
+    client = manual()
+    for value in (1, 2, 3):
+        append(client, second(value))
+        client.send("input_audio_buffer.commit")
+    client.wait(2000)
+    assert retrieved(client) == [second(1), second(2), second(3)]
+    assert not client.all("error")
+
+
+def test_a_clear_that_waits_for_a_commit_clears_nothing_that_came_after_it() -> None:
+    client = manual()
+    append(client, second(1))
+    client.send("input_audio_buffer.commit")
+    client.send("input_audio_buffer.clear")
+    append(client, second(2))
+    client.send("input_audio_buffer.commit")
+    client.wait(2000)
+    assert retrieved(client) == [second(1), second(2)]
+
+
+def test_a_format_that_waits_for_a_commit_is_that_of_what_comes_after_it() -> None:
+    client = manual()
+    append(client, second(1))
+    client.send("input_audio_buffer.commit")
+    client.update(audio={"input": {"format": {"type": "audio/pcmu"}}})
+    append(client, bytes([254]) * 8000)
+    client.send("input_audio_buffer.commit")
+    client.wait(2000)
+    assert retrieved(client) == [second(1), bytes([254]) * 8000]
+
+
+def test_what_waits_for_a_commit_is_bounded() -> None:
+    client = manual()
+    append(client, second(1))
+    client.send("input_audio_buffer.commit")
+    client.send("input_audio_buffer.commit")
+    for _ in range(5):
+        append(client, bytes(2**23))
+    client.wait(1000)
+    codes = [event["error"]["code"] for event in client.all("error")]
+    assert codes == ["rate_limit_exceeded"] * 2 + ["input_audio_buffer_commit_empty"]
+
+
+def test_the_lowest_threshold_ends_a_turn_all_the_same() -> None:
+    client = Client()
+    client.turn_detection({"type": "server_vad", "threshold": 0.1})
+    client.say(then_silence_ms=2000)
+    assert client.all("input_audio_buffer.speech_stopped")
+
+
+def idle(client: Client) -> None:
+    client.turn_detection({"type": "server_vad", "idle_timeout_ms": 5000})
+
+
+def test_nobody_is_idle_while_a_response_runs() -> None:
+    client = Client({"replies": [{"say": "word " * 60, "pace": 1}]})
+    idle(client)
+    client.send("response.create")
+    client.wait(2000)
+    assert client.all("response.done")
+    content = [{"type": "input_text", "text": "Go on."}]
+    item = {"type": "message", "role": "user", "content": content}
+    client.send("conversation.item.create", item=item)
+    client.send("response.create")
+    client.hear(SILENCE * 50 * 12)
+    assert len(client.all("response.done")) == 1
+    assert not client.all("input_audio_buffer.timeout_triggered")
+
+
+def test_an_idle_timeout_counts_from_when_it_is_asked_for() -> None:
+    client = Client()
+    idle(client)
+    client.send("response.create")
+    client.wait(2000)
+    client.turn_detection(None)
+    client.hear(SILENCE * 50 * 20)
+    idle(client)
+    client.hear(SILENCE * 50)
+    assert not client.all("input_audio_buffer.timeout_triggered")
+    client.hear(SILENCE * 50 * 5)
+    triggered = client.only("input_audio_buffer.timeout_triggered")
+    assert (triggered["audio_start_ms"], triggered["audio_end_ms"]) == (20_000, 25_024)
+
+
+def test_an_item_is_retrieved_in_the_format_that_it_had() -> None:
+    client = manual()
+    client.update(audio={"input": {"format": {"type": "audio/pcmu"}}})
+    wire = bytes([*range(127), *range(128, 255)]) * 10  # zero has two signs, and keeps one
+    append(client, wire)
+    client.send("input_audio_buffer.commit")
+    client.wait(1000)
+    client.update(audio={"input": {"format": {"type": "audio/pcma"}}})
+    content = [{"type": "input_audio", "audio": base64.b64encode(wire).decode()}]
+    item = {"type": "message", "role": "user", "content": content, "id": "mine"}
+    client.send("conversation.item.create", item=item)
+    client.send("conversation.item.retrieve", item_id="mine")
+    assert retrieved(client) == [wire, wire]
+
+
+def test_a_turn_begins_after_what_has_been_cleared_or_committed() -> None:
+    client = Client()
+    speech = synthesise("What time do you open?")
+    client.hear(SILENCE * 20)
+    client.send("input_audio_buffer.clear")
+    client.hear(speech + SILENCE * 50)
+    assert client.only("input_audio_buffer.speech_started")["audio_start_ms"] == 400
+    client.send("input_audio_buffer.commit")
+    committed_ms = 400 + len(speech) // 48 + 1000
+    client.hear(speech)
+    started = client.all("input_audio_buffer.speech_started")[1]
+    assert started["audio_start_ms"] == pytest.approx(committed_ms, abs=20)
+
+
+@pytest.mark.parametrize("first", [1, 4799, 2401])
+def test_exactly_the_least_that_can_be_committed_is_taken(first: int) -> None:
+    for before_bytes in (4800, 4802, 5198, 22_222):  # a difference of floats is a little less
+        client = manual()
+        append(client, bytes(before_bytes))
+        client.send("input_audio_buffer.commit")
+        client.wait(1000)
+        append(client, bytes(first))
+        append(client, bytes(4800 - first))
+        client.send("input_audio_buffer.commit")
+        client.wait(1000)
+        assert not client.all("error")
+
+
+def test_what_is_too_short_is_never_called_long_enough() -> None:
+    client = manual()
+    append(client, bytes(4798))
+    client.send("input_audio_buffer.commit")
+    assert "only has 99.95ms" in client.only("error")["error"]["message"]
+
+
+def test_a_format_comes_back_whole() -> None:
+    client = Client()
+    whole = {"type": "audio/pcm", "rate": 24_000}
+    client.update(audio={"input": {"format": {"type": "audio/pcm"}}})
+    client.update(audio={"output": {"format": {"type": "audio/pcm"}}})
+    audio = client.all("session.updated")[-1]["session"]["audio"]
+    assert (audio["input"]["format"], audio["output"]["format"]) == (whole, whole)
+
+
+@pytest.mark.parametrize("most", [1, 3, 20])
+def test_usage_does_not_pass_the_limit_that_stopped_a_response(most: int) -> None:
+    client = Client({"greeting": {"say": "One two three four five six seven."}})
+    client.update(max_output_tokens=most)
+    client.send("response.create")
+    client.wait(4000)
+    usage = client.only("response.done")["response"]["usage"]
+    assert usage["output_tokens"] <= most
+    assert usage["output_tokens"] == sum(usage["output_token_details"].values())

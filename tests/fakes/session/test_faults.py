@@ -98,10 +98,10 @@ def test_the_connection_can_be_lost_while_the_user_speaks() -> None:
 
 def test_a_client_that_asks_for_ever_more_during_a_stall_is_dropped() -> None:
     client = client_with("stall for_ms=600000 at=connect")
-    for _ in range(9_999):
+    for _ in range(2**17 - 1):
         client.send("input_audio_buffer.clear")
     assert DropConnection() not in client.effects
-    for _ in range(9_999):
+    for _ in range(3):
         client.send("input_audio_buffer.clear")
     assert client.effects.count(DropConnection()) == 1
 
@@ -292,3 +292,27 @@ def test_a_number_may_be_a_text() -> None:
 def test_faults_of_a_script_are_checked_too() -> None:
     with pytest.raises(ValidationError, match="cannot strike at"):
         Script.model_validate({"faults": [{"fault": "slow", "at": "turn 1"}]})
+
+
+@pytest.mark.parametrize("code", [1004, 1005, 1006, 1015, 1016, 2999, 999, 5000])
+def test_a_close_has_a_code_that_can_be_sent(code: int) -> None:
+    with pytest.raises(ValueError, match="code"):
+        parse_fault(f"close code={code} at=connect")
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 1014, 3000, 4000, 4999])
+def test_codes_that_can_be_sent_are_taken(code: int) -> None:
+    client = client_with(f"close code={code} at=connect")
+    assert client.closed is not None
+    assert client.closed.code == code
+
+
+def test_a_close_says_that_dropping_is_another_fault() -> None:
+    with pytest.raises(ValueError, match="'drop'"):
+        parse_fault("close code=1006 at=connect")
+
+
+def test_a_reason_fits_into_its_frame() -> None:
+    assert parse_fault("close reason=" + "é" * 61 + " at=connect")
+    with pytest.raises(ValueError, match="124 bytes"):
+        parse_fault("close reason=" + "é" * 62 + " at=connect")

@@ -100,7 +100,7 @@ def test_a_metric_that_is_not_measured_anywhere_is_too_little_however_many_calls
 
 
 def test_a_value_that_no_limit_of_the_call_fits_is_measured_all_the_same() -> None:
-    """An agent that is not ours: its answers are heard, and the model's share is known to nobody."""
+    """Of an agent that is not ours answers are heard; the share of its model is not known."""
     heard = [
         replace(one, verdict="unlimited", high=None) if one.name == "turn_ms" else one
         for one in GOOD.judged

@@ -67,6 +67,13 @@ def test_what_cannot_be_played_is_named(
         plan([scenario(name, after=after) for name, after in names], repeat=None, seed=1)
 
 
+def test_the_nearest_name_may_be_that_of_a_file_beside(tmp_path: Path) -> None:
+    (tmp_path / "first_call.yaml").write_text("")
+    alone = scenario("a", after="frist_call").named("a", tmp_path / "a.yaml")
+    with pytest.raises(PlanError, match='did you mean "first_call"'):
+        plan([alone], repeat=None, seed=1)
+
+
 @pytest.mark.parametrize(
     ("scenarios", "repeat", "complaint"),
     [

@@ -22,7 +22,7 @@ from callerside.simulator.runner.evaluate import Evaluated, call_info
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.progress import PlainProgress
 from callerside.simulator.runner.scheduler import play_all, with_attempts
-from callerside.simulator.scenario.model import Scenario, call_name_of
+from callerside.simulator.scenario.model import Scenario, name_of
 
 
 def planned(name: str, after: str | None = None, together: str | None = None) -> PlannedCall:
@@ -240,7 +240,7 @@ def test_a_second_attempt_says_that_it_is_one(tmp_path: Path) -> None:
 def test_no_scenario_is_called_as_an_attempt_is() -> None:
     first, second = with_attempts([planned("a")])
     assert (first.address, second.address) == ("a", "a.2")
-    assert call_name_of("a.2") != second.address
+    assert name_of("a.2") != second.address
 
 
 async def test_callers_of_one_scenario_wait_until_all_have_a_place(

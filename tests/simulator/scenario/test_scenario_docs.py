@@ -20,6 +20,7 @@ from callerside.simulator.scenario.suite import SHARED_KEYS
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "scenarios.md").read_text()
+TABLE = re.findall(r"^```csv\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
 BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
@@ -32,6 +33,7 @@ def whole(block: str) -> str:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
 def test_every_block_is_a_scenario(tmp_path: Path, block: str) -> None:
+    (tmp_path / "bookings.csv").write_text(TABLE)
     path = tmp_path / "shown.yaml"
     path.write_text(whole(block))
     assert load_file(path)

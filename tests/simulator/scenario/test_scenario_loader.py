@@ -224,12 +224,11 @@ def test_a_matrix_is_one_scenario_a_cell(tmp_path: Path) -> None:
     )
     cells = load_file(path)
     assert [cell.name for cell in cells] == [
-        "turns[PCMU,300]",
-        "turns[PCMU,1000]",
-        "turns[G722,300]",
-        "turns[G722,1000]",
+        "turns-PCMU-300",
+        "turns-PCMU-1000",
+        "turns-G722-300",
+        "turns-G722-1000",
     ]
-    assert cells[3].call_name == "turns-G722-1000"
     assert cells[3].caller.codec == "G722"
     assert cells[3].agent == {"turns": {"vad": {"silence_duration_ms": 1000}}}
 
@@ -358,6 +357,30 @@ def test_a_sound_that_no_file_can_be_is_one_line(tmp_path: Path, text: str) -> N
     (line,) = all_problems(load([tmp_path]))
     assert "cannot be read: " in line
     assert "name" in line.rpartition("cannot be read: ")[2]
+
+
+def test_a_forerunner_may_be_a_cell_of_a_file_beside(tmp_path: Path) -> None:
+    after = "about: x\nafter: line-G722\nsteps: [hang_up]\n"
+    (tmp_path / "a.yaml").write_text(after)
+    (tmp_path / "line.yaml").write_text(HEAD + "matrix: {caller.codec: [PCMU, G722]}\n")
+    (tmp_path / "line-G.yaml").write_text("no scenario, and not asked for\n")
+    found = with_forerunners_beside(load_file(tmp_path / "a.yaml"))
+    assert [one.name for one in found] == ["a", "line-PCMU", "line-G722"]
+
+
+def test_a_forerunner_is_no_cell_if_a_file_has_its_name(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("about: x\nafter: line-G722\nsteps: [hang_up]\n")
+    (tmp_path / "line.yaml").write_text("no scenario, and not asked for\n")
+    (tmp_path / "line-G722.yaml").write_text(HEAD)
+    found = with_forerunners_beside(load_file(tmp_path / "a.yaml"))
+    assert [one.name for one in found] == ["a", "line-G722"]
+
+
+def test_values_that_differ_by_a_minus_are_called_differently(tmp_path: Path) -> None:
+    path = tmp_path / "gain.yaml"
+    path.write_text(HEAD + "matrix: {caller.gain_db: [-6, 0, 6], caller.codec: [PCMU]}\n")
+    names = [cell.name for cell in load([path])]
+    assert names == ["gain--6-PCMU", "gain-0-PCMU", "gain-6-PCMU"]
 
 
 def test_a_forerunner_that_no_file_can_be_is_none(tmp_path: Path) -> None:

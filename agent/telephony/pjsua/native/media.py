@@ -12,8 +12,7 @@ PJSUA2 offers none of this; PJMEDIA's exported functions and public structures d
 import ctypes
 import fcntl
 import socket
-import struct
-import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,8 +21,9 @@ from typing import Any
 import pjsua2
 
 from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.latching import Address
+from callerside.agent.telephony.packet_reader import PacketReader
 from callerside.agent.telephony.pjsua.call import log_failure, reported
-from callerside.clock import NS_PER_S
 
 Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint
 
@@ -82,10 +82,10 @@ ADDRESS_BYTES = 28
 """`pj_sockaddr`: room for either kind of address."""
 _INFO_BYTES = 4_096
 """Room for more than `pjmedia_transport_info`, whose first word is the socket of RTP."""
-_STAMP = struct.Struct("@ll")
-_SIOCGSTAMPNS = 0x8907
-"""Linux, socket(7): when the packet came in that was read last."""
-_STAMP_AGE_NS = 10 * NS_PER_S
+_RTCP_AT = 40
+"""Where it has the socket of RTCP: behind RTP's and that one's address."""
+_FIRST_OWN_NUMBER = 64
+"""Of our handles on sockets: PJSIP can use none from here on, so these are no loss to it."""
 _MAX_PACKET_BYTES = 2_048
 
 _BRIDGE_RATE_HZ, _BRIDGE_SAMPLES = 8_000, 160
@@ -168,12 +168,8 @@ GetInfo = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, Pointer)
 MediaStart = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer, Pointer, Pointer, Pointer, Unsigned)
 Destroy = ctypes.PYFUNCTYPE(ctypes.c_int, Pointer)
 
-OnPacket = Callable[[bytes, bytes, int], bool]
-"""Told of a packet: its bytes, its source (`pj_sockaddr`), and when it came in. Returns whether the
-socket is to send there from now on."""
 
-
-def address_of(source: bytes) -> tuple[str, int]:
+def address_of(source: bytes) -> Address:
     """Host and port of a `pj_sockaddr` of IPv4."""
     return socket.inet_ntoa(source[4:8]), int.from_bytes(source[2:4], "big")
 
@@ -206,25 +202,43 @@ def operation(table: int, place: int, prototype: Any) -> Any:
     return prototype(Pointer.from_address(table + place * ctypes.sizeof(Pointer)).value)
 
 
-def socket_of(transport: int, get_info: Any) -> int:
-    """The system's number of a media socket, the one for RTP."""
+def sockets_of(transport: int, get_info: Any) -> tuple[int, int]:
+    """The system's numbers of a media socket: for RTP, and for RTCP."""
     info = (ctypes.c_byte * _INFO_BYTES)()
     get_info(transport, info)
-    return ctypes.c_long.from_buffer(info).value
+    return ctypes.c_long.from_buffer(info).value, ctypes.c_long.from_buffer(info, _RTCP_AT).value
 
 
 class Stream:
     """One stream, from when it is attached to its socket until it is destroyed.
 
-    Everything but `put` is for the loop's thread; all of it under `Stack.lock`.
+    Its packets are read here, not by PJMEDIA. Everything but `put` is for the loop's thread.
+
+    Args:
+        library: see `functions`.
+        attachment: what it told the socket of itself.
+        numbers: the system's, of its sockets for RTP and RTCP.
+        sockets: what stands between it and them.
     """
 
-    def __init__(self, library: ctypes.PyDLL, attachment: Attachment, socket: int) -> None:
+    def __init__(
+        self,
+        library: ctypes.PyDLL,
+        attachment: Attachment,
+        numbers: tuple[int, int],
+        sockets: "MediaSockets",
+    ) -> None:
         self.address = attachment.stream
-        self.socket = socket
-        self.on_packet: OnPacket | None = None
-        """Until somebody listens, packets go through the stream, and their audio nowhere."""
+        self.target: Address | None = None
+        """Where the socket is to send, if that is elsewhere than it was told."""
         self._library = library
+        self._lock = sockets.lock
+        self._sockets = sockets
+        rtp, self._rtcp = numbers
+        own = fcntl.fcntl(rtp, fcntl.F_DUPFD_CLOEXEC, _FIRST_OWN_NUMBER)
+        self._socket = socket.socket(fileno=own)
+        self.reader = PacketReader(self._socket, self.pass_by)
+        """Until somebody listens, packets go through the stream, and their audio nowhere."""
         described = bytes(attachment.remote_rtp)
         self._delivery = Delivery(user_data=attachment.user_data, source=described)
         self._delivered = ctypes.byref(self._delivery)
@@ -234,6 +248,21 @@ class Stream:
         self._frame_bytes = 0
         self._pieces = 1
         self._incoming, self._outgoing = Frame(type=AUDIO), Frame(type=AUDIO)
+
+    def listen(self) -> None:
+        """Have the loop wait for packets."""
+        self._sockets.watch(self._socket.fileno(), self.reader.read)
+        self._sockets.watch(self._rtcp, self._sockets.poll)
+
+    def go_deaf(self) -> None:
+        """Have it wait no more."""
+        self._sockets.unwatch(self._socket.fileno())
+        self._sockets.unwatch(self._rtcp)
+
+    def close(self) -> None:
+        """It ends; its sockets are PJMEDIA's own business again."""
+        self.go_deaf()
+        self._socket.close()
 
     def open(self, frame_samples: int, pieces: int) -> None:
         """It is up: its frames have so many samples, and the codec makes them of so many pieces."""
@@ -255,18 +284,28 @@ class Stream:
 
         Returns all whole frames that there are now: 16-bit samples at the codec's rate.
         """
-        if packet:
-            self._delivery.packet, self._delivery.size = packet, len(packet)
-            self._deliver(self._delivered)
-        if not self._frame_bytes:
-            return b""
-        self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
-        frame, pcm = self._incoming, b""
-        for _ in range(self._state[JITTER_SIZE_WORD] // self._pieces):
-            frame.type, frame.size = AUDIO, self._frame_bytes
-            self._get_frame()
-            pcm += self._heard.raw if frame.type == AUDIO else bytes(self._frame_bytes)
+        with self._lock:
+            if packet:
+                self._delivery.packet, self._delivery.size = packet, len(packet)
+                self._deliver(self._delivered)
+            if not self._frame_bytes:
+                return b""
+            self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
+            frame, pcm = self._incoming, b""
+            for _ in range(self._state[JITTER_SIZE_WORD] // self._pieces):
+                frame.type, frame.size = AUDIO, self._frame_bytes
+                self._get_frame()
+                pcm += self._heard.raw if frame.type == AUDIO else bytes(self._frame_bytes)
         return pcm
+
+    def pass_by(self, packet: bytes, _source: Address, _at_ns: int) -> None:
+        """See `packet_reader.OnPacket`: the stream counts it, and its audio is nobody's."""
+        self.decode(packet)
+
+    def send_to(self, target: Address) -> None:
+        """Have the socket send there, once PJMEDIA itself has read a packet from there."""
+        self.target = target
+        self._sockets.watch(self._socket.fileno(), self._sockets.poll)
 
     def put(self, pcm: bytes) -> None:
         """Send one frame."""
@@ -284,31 +323,36 @@ class MediaSockets:
     Args:
         library: see `functions`.
         endpoint: PJMEDIA's.
-        on_open: told the system's number of a socket that has packets to be waited for.
-        on_close: told that it has none any more: before it is closed.
+        lock: `Stack.lock`.
+        watch: told the system's number of a socket, and what to call when something has come there.
+        unwatch: told that nothing is to be waited for there any more: before it is closed.
 
     They have a table of their own (`pj_ioqueue_t`), apart from SIP's, and no thread that waits for
-    what comes: that is the business of whoever calls `poll`.
+    what comes. Packets of RTP are read here, each with the kernel's time and in one call of the
+    system instead of five; RTCP's are left to PJMEDIA (`poll`).
     """
 
     def __init__(
         self,
         library: ctypes.PyDLL,
         endpoint: int,
-        on_open: Callable[[int], None],
-        on_close: Callable[[int], None],
+        lock: threading.RLock,
+        watch: Callable[[int, Callable[[], object]], None],
+        unwatch: Callable[[int], None],
     ) -> None:
         self._library = library
         self._endpoint = endpoint
+        self.lock = lock
         self._table = library.pjmedia_endpt_get_ioqueue(endpoint)
         library.pjmedia_endpt_stop_threads(endpoint)  # PJSUA starts one, whatever it is told
-        self.poll: Callable[[], object] = partial(
+        self._take_what_came: Callable[[], object] = partial(
             library.pj_ioqueue_poll, self._table, ctypes.byref(TimeValue(0, 0))
         )
-        """Take what has come; `Stream.on_packet` is called within."""
-        self._on_open, self._on_close = on_open, on_close
+        self.watch, self.unwatch = watch, unwatch
         self._streams: dict[int, Stream] = {}
         """By what their sockets know of them."""
+        self._unread: list[tuple[Stream, bytes, Address]] = []
+        """Packets that PJMEDIA has read instead of us."""
         self._on_arrival = OnArrival(self._arrived)
         self._replaced = (Attach(self._attach), Detach(self._detach))
 
@@ -329,21 +373,29 @@ class MediaSockets:
         """The stream at an address, which is attached to its socket."""
         return next(one for one in self._streams.values() if one.address == address)
 
+    def poll(self) -> None:
+        """Let PJMEDIA read: RTCP, and what has come of RTP meanwhile, which is told as ours is."""
+        with self.lock:
+            self._take_what_came()
+        unread, self._unread = self._unread, []
+        now_ns = time.monotonic_ns()
+        for stream, packet, source in unread:
+            stream.reader.on_packet(packet, source, now_ns)
+
     def _attach(self, transport: int, attachment: Any) -> int:
         with reported("attach"):
             wanted = attachment.contents
-            stream = Stream(self._library, wanted, socket_of(transport, self._get_info))
+            stream = Stream(self._library, wanted, sockets_of(transport, self._get_info), self)
             wanted.on_rtp2 = ctypes.cast(self._on_arrival, Pointer)
             self._streams[wanted.user_data] = stream
-            arrival_ns(stream.socket)  # from now on the kernel notes when packets come in
-            self._on_open(stream.socket)
+            stream.listen()
         return int(self._attach_there(transport, attachment))
 
     def _detach(self, transport: int, user_data: int) -> None:
         with reported("detach"):
             stream = self._streams.pop(user_data, None)
             if stream is not None:
-                self._on_close(stream.socket)
+                stream.close()
         self._detach_there(transport, user_data)
 
     def _arrived(self, arrival: Any) -> None:
@@ -352,13 +404,11 @@ class MediaSockets:
             stream = self._streams.get(arrived.user_data)
             if stream is None or not 0 < arrived.size <= _MAX_PACKET_BYTES:
                 return
-            packet = ctypes.string_at(arrived.packet, arrived.size)
-            source = ctypes.string_at(arrived.source, ADDRESS_BYTES)
-            if stream.on_packet is None:
-                stream.decode(packet)
-            else:
-                at_ns = arrival_ns(stream.socket)
-                arrived.switches_remote = stream.on_packet(packet, source, at_ns)
+            source = address_of(ctypes.string_at(arrived.source, ADDRESS_BYTES))
+            self._unread.append((stream, ctypes.string_at(arrived.packet, arrived.size), source))
+            if source == stream.target:
+                arrived.switches_remote, stream.target = True, None
+                stream.listen()
         except Exception:
             log_failure("packet")
 
@@ -450,16 +500,3 @@ def null_port(library: ctypes.PyDLL, pool: int) -> int:
     if status or port.value is None:
         raise MemoryError(f"PJMEDIA has no port (status {status})")
     return port.value
-
-
-def arrival_ns(socket: int) -> int:
-    """When the packet came in that was read last: the kernel's word, on the monotonic clock."""
-    now_ns = time.monotonic_ns()
-    if not sys.platform.startswith("linux"):
-        return now_ns
-    try:
-        seconds, rest_ns = _STAMP.unpack(fcntl.ioctl(socket, _SIOCGSTAMPNS, bytes(_STAMP.size)))
-    except OSError:  # of a socket that has had none
-        return now_ns
-    age_ns = time.time_ns() - (seconds * NS_PER_S + rest_ns)
-    return now_ns - age_ns if 0 <= age_ns < _STAMP_AGE_NS else now_ns

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
 
@@ -117,7 +118,7 @@ def _new_stream(library: ctypes.PyDLL, pool: int) -> bool:
 
 def _check_socket(library: ctypes.PyDLL, endpoint: int) -> None:
     """A packet is sent to a media socket of our own; it must come to us with all that belongs."""
-    sockets = media.MediaSockets(library, endpoint, _ignore, _ignore)
+    sockets = media.MediaSockets(library, endpoint, threading.RLock(), _ignore, _ignore)
     transport, port = media.open_socket(library, endpoint)
     table = media.Pointer.from_address(transport + media.OPERATIONS_AT).value
     if table is None or not _is_named(transport, b"test") or not _is_part(library, table):
@@ -146,8 +147,9 @@ def _check_packets(sockets: media.MediaSockets, transport: int, table: int, port
         attachment = _attachment(peer.getsockname()[1])
         attachment.on_rtp2 = ctypes.cast(on_arrival, media.Pointer)
         attachment.on_rtcp = ctypes.cast(on_control, media.Pointer)
-        number = media.socket_of(transport, media.operation(table, media.GET_INFO, media.GetInfo))
-        if not _is_bound(number, port):
+        get_info = media.operation(table, media.GET_INFO, media.GetInfo)
+        rtp, rtcp = media.sockets_of(transport, get_info)
+        if not (_is_bound(rtp, port) and _is_bound(rtcp, port + 1)):
             raise media.unavailable("a media socket does not say which it is")
         media.operation(table, media.ATTACH, media.Attach)(transport, ctypes.byref(attachment))
         media.operation(table, media.MEDIA_START, media.MediaStart)(transport, None, None, None, 0)
@@ -198,5 +200,5 @@ def _is_bound(number: int, port: int) -> bool:
         return False
 
 
-def _ignore(_number: int) -> None:
+def _ignore(_number: int, _callback: object = None) -> None:
     """Nothing is to be waited for here."""

@@ -30,8 +30,8 @@ async def test_each_kind_has_its_callback_and_what_is_removed_has_none() -> None
             woken.append("media")
             rtp.recv(100)
 
-        readers.open(asyncio.get_running_loop(), on_sip, on_media)
-        readers.add_media(rtp.fileno())
+        readers.open(asyncio.get_running_loop(), on_sip)
+        readers.add_media(rtp.fileno(), on_media)
         send_to(sip)
         await asyncio.sleep(0.05)
         send_to(rtp)
@@ -43,8 +43,8 @@ async def test_each_kind_has_its_callback_and_what_is_removed_has_none() -> None
         send_to(rtp)
         await asyncio.sleep(0.05)
         assert woken == ["sip", "media"]
-        readers.close()
-        readers.close()
+        readers.forget()
+        readers.forget()
 
 
 async def test_a_port_that_is_tried_and_given_up_leaves_the_others_to_come() -> None:
@@ -58,10 +58,10 @@ async def test_a_port_that_is_tried_and_given_up_leaves_the_others_to_come() -> 
             woken.append("media")
             rtp.recv(100)
 
-        readers.open(asyncio.get_running_loop(), lambda: woken.append("sip"), on_media)
-        readers.add_media(rtp.fileno())
+        readers.open(asyncio.get_running_loop(), lambda: woken.append("sip"))
+        readers.add_media(rtp.fileno(), on_media)
         send_to(tried)
         send_to(rtp)
         await asyncio.sleep(0.05)
         assert woken == ["media"]
-        readers.close()
+        readers.remove_media(rtp.fileno())

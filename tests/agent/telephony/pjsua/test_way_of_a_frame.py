@@ -13,12 +13,12 @@ import multiprocessing
 import pytest
 from counting_agent import FRAMES, PATIENCE_S, count
 from function_calls import Way
-from sip_rig import open_phone
+from sip_rig import START_S, open_phone
 
 from callerside.agent.telephony.interface import MediaReady
 
-MOST = 20
-"""From the loop's wake: 11 of the telephone, and 9 from `feed` on."""
+MOST = 12
+"""From the loop's wake: 8 of the telephone, and 4 from `feed` on."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def frames() -> list[Way]:
     ours, theirs = context.Pipe()
     process = context.Process(target=count, args=(theirs,), daemon=True)
     process.start()
-    assert ours.poll(PATIENCE_S)
+    assert ours.poll(START_S)
     with open_phone("caller") as caller:
         call = caller.dial(f"sip:100@127.0.0.1:{ours.recv()}", codec="PCMU")
         caller.wait_for(call, MediaReady)

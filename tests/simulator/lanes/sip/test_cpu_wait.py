@@ -1,15 +1,18 @@
 """Who waited for a processor, and for how long."""
 
-import asyncio
+import contextlib
+import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 
 from callerside import host
-from callerside.simulator.lanes.sip import cpu_wait
+from callerside.clock import NS_PER_MS, ms_to_ns
 from callerside.simulator.lanes.sip.cpu_wait import WaitWatch
-from callerside.simulator.lanes.sip.scheduler_stalls import Stall
+from callerside.simulator.lanes.sip.stall import Stall
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="schedstat is Linux's")
 
@@ -26,11 +29,10 @@ class Counters:
         self.ran = dict.fromkeys((AGENT, CHILD, WORKER), 0)
         self.gone = dict.fromkeys((AGENT, WORKER), 0)
         self.children: dict[int, list[int]] = {}
-        self.told: list[tuple[str, float]] = []
-        pids = {"agent": AGENT, "agent2": WORKER, "caller": CALLER}
-        self.watching = WaitWatch(
-            lambda: pids, lambda stall: self.told.append((stall.process, stall.late_ms))
-        )
+        self.stolen = 0
+        self.now_ms = 0
+        self.stalls: list[Stall] = []
+        self.watching = WaitWatch(self.stalls.append)
         ns = 1_000_000
         monkeypatch.setattr(
             host, "scheduled_ns", lambda pid: (self.main_ran[pid] * ns, self.waited[pid] * ns)
@@ -38,13 +40,16 @@ class Counters:
         monkeypatch.setattr(host, "ran_ns", lambda pid: self.ran[pid] * ns)
         monkeypatch.setattr(host, "ran_by_gone_children_ns", lambda pid: self.gone[pid] * ns)
         monkeypatch.setattr(host, "children", lambda pid: self.children.get(pid, []))
-        self.watching.look(1)
+        monkeypatch.setattr(host, "stolen_ns", lambda: self.stolen * ns)
+        self.look()
 
-    def look(self) -> list[tuple[str, float]]:
+    def look(self, after_ms: int = 50) -> list[tuple[str, float]]:
         """What is told now."""
-        self.told.clear()
-        self.watching.look(2)
-        return self.told
+        self.stalls.clear()
+        self.now_ms += after_ms
+        pids = {"agent": AGENT, "agent2": WORKER, "caller": CALLER}
+        self.watching.look(ms_to_ns(self.now_ms), pids)
+        return [(stall.process, stall.late_ms) for stall in self.stalls]
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def test_what_is_waited_behind_foreign_work_is_told(counters: Counters) -> None:
     counters.waited[CALLER] += 9
     counters.ran[AGENT] += 6
     counters.main_ran[AGENT] += 6
-    assert counters.look() == [("agent", 40.0)], "6 of the caller's 9 may be the agent's"
+    assert counters.look() == [("agent", 40.0), ("caller", 3.0)], "6 of 9 may be the agent's"
     assert counters.look() == [], "since the last look"
 
 
@@ -73,7 +78,7 @@ def test_a_lock_that_a_thread_of_the_agent_holds_is_no_wait(counters: Counters) 
     """The thread that has it runs; the main thread cannot, and so does not wait to."""
     counters.ran[AGENT] += 45
     counters.waited[AGENT] += 4
-    counters.waited[CALLER] += 48
+    counters.waited[CALLER] += 45
     assert counters.look() == []
 
 
@@ -87,14 +92,25 @@ def test_what_is_waited_behind_a_child_of_the_agent_is_the_agents(
     counters.children[AGENT] = [CHILD]
     counters.ran[CHILD] += 40
     counters.waited[AGENT] += 40
-    counters.waited[CALLER] += 43
+    counters.waited[CALLER] += 40
     assert counters.look() == []
 
 
 def test_a_child_that_has_ended_meanwhile_has_run_too(counters: Counters) -> None:
     counters.gone[AGENT] += 40
-    counters.waited[AGENT] += 40
-    assert counters.look() == []
+    counters.waited[AGENT] += 50
+    assert counters.look() == [], "of a process that is gone the system counts ticks of 10 ms"
+
+
+def test_what_a_child_ran_is_not_counted_again_when_it_ends(counters: Counters) -> None:
+    counters.children[AGENT] = [CHILD]
+    counters.ran[CHILD] += 200
+    counters.look()
+    counters.look()
+    counters.children[AGENT] = []
+    counters.gone[AGENT] += 210
+    counters.waited[CALLER] += 40
+    assert counters.look() == [("caller", 20.0)], "10 it ran after the last look, and a tick"
 
 
 def test_what_is_waited_behind_another_process_of_the_agent_is_the_agents(
@@ -107,9 +123,43 @@ def test_what_is_waited_behind_another_process_of_the_agent_is_the_agents(
     assert counters.look() == []
 
 
+def test_a_wait_of_many_looks_is_told_at_its_end_less_what_the_agent_ran_in_it(
+    counters: Counters,
+) -> None:
+    """The system counts a wait when it is over; a busy child of the agent's ran from its start."""
+    for _ in range(10):
+        counters.ran[WORKER] += 40
+        assert counters.look() == []
+    counters.waited[CALLER] += 500
+    counters.ran[WORKER] += 40
+    assert counters.look() == [("caller", 500.0 - 11 * 40)]
+    (stall,) = counters.stalls
+    assert stall.within_ms == 550, "it may have begun a look earlier"
+
+
+def test_it_says_whether_its_looks_are_sure() -> None:
+    told: list[Stall] = []
+    for sure in (False, True):
+        watching = WaitWatch(told.append, sure=sure)
+        with pytest.MonkeyPatch.context() as patched:
+            waited = iter([0, 5_000_000])
+            patched.setattr(host, "scheduled_ns", lambda _pid, waited=waited: (0, next(waited)))
+            for now_ns in (0, 10**7):
+                watching.look(now_ns, {"caller": CALLER})
+    assert [stall.sure for stall in told] == [False, True]
+
+
+def test_what_the_host_has_taken_is_told_and_never_sure(counters: Counters) -> None:
+    """Its account is in ticks of 10 ms: nobody knows when, and how much of a tick."""
+    counters.stolen += 20
+    told = [stall for _ in range(12) for stall in (counters.look(8), counters.stalls[:])[1]]
+    (stall,) = told
+    assert (stall.late_ms, stall.within_ms, stall.sure) == (20.0, 12 * 8, False)
+
+
 def test_a_process_that_is_gone_has_not_waited() -> None:
     told: list[Stall] = []
-    WaitWatch(lambda: {"agent-gone": 2**22 + 1}, told.append).look(1)
+    WaitWatch(told.append).look(1, {"agent-gone": 2**22 + 1})
     assert host.scheduled_ns(2**22 + 1) is None
     assert told == []
 
@@ -150,19 +200,120 @@ def test_the_system_counts_threads_and_children() -> None:
         process.stdin.write(b"\n")
 
 
-async def test_it_looks_until_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    looks: list[int] = []
-    third = asyncio.Event()
+PARTY = """
+import gc, subprocess, sys, threading, time
 
-    def processes() -> dict[str, int]:
-        looks.append(1)
-        if len(looks) == 3:
-            third.set()
-        return {}
+def burn(ms, clock=time.thread_time):
+    until = clock() + ms / 1000
+    while clock() < until: pass
 
-    monkeypatch.setattr(cpu_wait, "WINDOW_S", 0.001)
-    async with WaitWatch(processes, lambda _: None):
-        await third.wait()
-    seen = len(looks)
-    await asyncio.sleep(0.01)
-    assert len(looks) == seen
+def lock():
+    held, begun = threading.Lock(), threading.Event()
+    def hold():
+        with held:
+            begun.set()
+            burn(80)
+    thread = threading.Thread(target=hold); thread.start(); begun.wait()
+    with held: pass
+    thread.join()
+
+def collection():
+    until = time.thread_time() + 0.08
+    while time.thread_time() < until: gc.collect()
+
+def child():
+    running = subprocess.Popen([sys.executable, "-c", sys.argv[1], sys.argv[1], "now busy"])
+    while running.poll() is None: time.sleep(0.001)
+
+kinds = {"busy": lambda: burn(80), "lock": lock, "collection": collection, "child": child}
+kind = sys.argv[2]
+if kind == "now busy":
+    burn(80)
+elif kind == "wakes":
+    print("on", flush=True)
+    while True: time.sleep(0.001)
+elif kind == "burns":
+    print("on", flush=True)
+    while True: pass
+else:
+    garbage = [[number] for number in range(300_000)]
+    print("on", flush=True); sys.stdin.readline()
+    kinds[kind]()
+    print("over", flush=True); sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def party(kind: str, processor: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process on one processor, ready to do something with it."""
+    with subprocess.Popen(
+        ["taskset", "-c", str(processor), sys.executable, "-c", PARTY, PARTY, kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"on\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def told_while(
+    process: "subprocess.Popen[bytes]", named: dict[str, int]
+) -> tuple[dict[str, float], float]:
+    """What is told while a party does what it does, and what the agent left of that time."""
+    told = dict.fromkeys(named, 0.0)
+
+    def take(stall: Stall) -> None:
+        if stall.process:
+            told[stall.process] += stall.late_ms
+
+    watching = WaitWatch(take)
+    agents = [pid for name, pid in named.items() if name.startswith("agent")]
+
+    def ran_ns() -> int:
+        alive = sum(host.ran_ns(one) for pid in agents for one in (pid, *host.children(pid)))
+        return alive + sum(host.ran_by_gone_children_ns(pid) for pid in agents)
+
+    assert process.stdin is not None
+    assert process.stdout is not None
+    watching.look(time.monotonic_ns(), named)
+    begun_ns, ran_before_ns = time.monotonic_ns(), ran_ns()
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    os.set_blocking(process.stdout.fileno(), False)
+    while process.stdout.read(1) is None:
+        time.sleep(0.005)
+        watching.look(time.monotonic_ns(), named)
+    time.sleep(0.005)
+    watching.look(time.monotonic_ns(), named)
+    left_ns = time.monotonic_ns() - begun_ns - (ran_ns() - ran_before_ns)
+    return told, left_ns / NS_PER_MS
+
+
+@needs_linux
+@pytest.mark.parametrize("kind", ["busy", "lock", "collection", "child", "another process"])
+def test_none_of_what_the_agent_does_is_told_as_the_machines(kind: str) -> None:
+    """All on one processor: what the agent did not run there is the most that anybody else had."""
+    processor = host.processors()[0]
+    with contextlib.ExitStack() as parties:
+        caller = parties.enter_context(party("wakes", processor))
+        named = {"caller": caller.pid}
+        if kind == "another process":
+            waits = parties.enter_context(party("wakes", processor))
+            named["agent"] = waits.pid
+        agent = parties.enter_context(party("busy" if "another" in kind else kind, processor))
+        named["agent2"] = agent.pid
+        told, left_ms = told_while(agent, named)
+    tick_ms = 10.0 if kind == "child" else 0.0
+    for name, told_ms in told.items():
+        assert told_ms <= left_ms + tick_ms + 1.0, f"{name}: the agent's own time is told"
+
+
+@needs_linux
+def test_what_foreign_work_takes_of_a_busy_agent_is_told() -> None:
+    processor = host.processors()[0]
+    with party("burns", processor), party("busy", processor) as agent:
+        told, left_ms = told_while(agent, {"agent": agent.pid})
+    assert 30.0 <= told["agent"] <= left_ms + 1.0

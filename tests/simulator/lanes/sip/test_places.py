@@ -52,7 +52,7 @@ async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
         placed_ns.append(time.monotonic_ns())
         return True
 
-    def stalls(_: object, since_ns: int) -> list[Mark]:
+    def stalls(_: object, since_ns: int, _concerned: object) -> list[Mark]:
         asked_ns.append(since_ns)
         return []
 

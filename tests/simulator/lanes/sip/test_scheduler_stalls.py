@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from callerside.simulator.lanes.sip import scheduler_stalls
-from callerside.simulator.lanes.sip.scheduler_stalls import KEPT_STALLS, Stall, StallWatch, watch
+from callerside.simulator.lanes.sip.scheduler_stalls import KEPT_STALLS, StallWatch, watch
+from callerside.simulator.lanes.sip.stall import Stall
 
 
 def test_a_tick_that_comes_late_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +32,8 @@ def test_a_tick_that_comes_late_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     late = [stall for stall in told if stall.late_ms >= 45]
     assert late, "the second tick was 49 ms late"
     assert late[0].cpu == -1
+    assert late[0].late_ms < late[0].within_ms < late[0].late_ms + 1.5, "and the nap before it"
+    assert late[0].sure is (os.geteuid() == 0)
     assert before_ns + 50_000_000 <= late[0].at_ns <= time.monotonic_ns()
 
 
@@ -64,6 +68,30 @@ async def test_the_watcher_runs_beside_the_run_and_ends_with_it() -> None:
     assert process.returncode is not None
 
 
+@pytest.fixture
+def competitors() -> Iterator[list[int]]:
+    """Two processes that want one processor: each waits while the other runs."""
+    burning = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nwhile True: pass"
+    running = [subprocess.Popen([sys.executable, "-c", burning]) for _ in range(2)]
+    yield [one.pid for one in running]
+    for one in running:
+        one.kill()
+        one.wait()
+
+
+async def test_the_watcher_looks_at_the_processes_that_it_is_told(competitors: list[int]) -> None:
+    async with StallWatch() as watching:
+        watching.look_at({"caller": competitors[0]})
+        told: list[Stall] = []
+        for _ in range(1_000):
+            told = [stall for stall in watching.between(0, time.monotonic_ns()) if stall.process]
+            if told:
+                break
+            await asyncio.sleep(0.02)
+    assert {stall.process for stall in told} == {"caller"}
+    assert all(stall.within_ms > stall.late_ms for stall in told)
+
+
 async def test_stalls_are_kept_by_time_and_not_without_end() -> None:
     watching = StallWatch()
     lines = asyncio.StreamReader()
@@ -84,9 +112,8 @@ async def test_it_waits_for_calm_as_long_as_there_is_patience(
     monkeypatch.setattr(scheduler_stalls, "MOST_WAIT_S", 0.1)
     monkeypatch.setattr(scheduler_stalls, "PATIENCE_S", 0.15)
     watching = StallWatch()
-    watching.add(
-        Stall(at_ns=time.monotonic_ns() + 10**12, late_ms=50.0)
-    )  # of the future: no matter
+    future = Stall(at_ns=time.monotonic_ns() + 10**12, late_ms=50.0)
+    watching._stalls.append(future)  # no matter
     await watching.calm()
     assert watching._patience_s == 0.15
     monkeypatch.setattr(watching, "_is_calm", lambda _now_ns: False)

@@ -181,7 +181,7 @@ def changed_effects(good: TracedCall, change: Callable[[Effect], list[Effect]]) 
 
 
 def test_an_append_that_no_session_hears_is_found(good: TracedCall) -> None:
-    early = events.SendEvent(event={"type": "input_audio_buffer.append", "audio": b""})
+    early = events.AppendAudio(audio=b"")
 
     def too_early(effect: Effect) -> list[Effect]:
         return [effect, early] if isinstance(effect, events.Answer) else [effect]

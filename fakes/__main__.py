@@ -1,0 +1,5 @@
+"""`python -m callerside.fakes` is `fake-realtime`."""
+
+from callerside.fakes.cli import main
+
+main()

@@ -1,0 +1,152 @@
+"""How much of a time the machine took: the host, or work that is not the agent's.
+
+What is told of it (`machine_stalled`) are waits of single processes, and stalls of processors. A
+wait lengthens a hop only if the hop's end had to wait for it: it is that of the process that ends
+the hop, and the hop ended as soon as it was over. That much was **surely** taken. What else lay
+within the time was taken **at most**: it may have passed beside it.
+
+The agent's own time is in none of it: whoever tells of a wait has taken off what the agent ran
+meanwhile (`simulator/lanes/sip/cpu_wait.py`). Nothing is sure that was told without a priority of
+its own.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.marks import Mark
+from callerside.reports.metrics.measurement import NOTHING_TAKEN, Taken
+from callerside.reports.metrics.turn_path import LATENCY_PATH, Hop
+
+FRAME_MS = 20.0
+"""Playout goes by packets: what is ready later by less than one may be heard as late by one."""
+RESUMED_MS = 10.0
+"""Within so long after a wait a process has ended a hop that waited for it: two looks."""
+
+_OWNERS = {
+    "heard": "agent",
+    "appended": "agent",
+    "received": "fake-realtime",
+    "delta_received": "agent",
+}
+"""Whose main thread a hop ends in. The packets are sent and stamped by threads that wait for
+nobody, and kernels; and what the server takes for itself is its own delay, whatever it is."""
+_OWNER_OF_HOP = {
+    checkpoint.hop: _OWNERS[name] for name, checkpoint in LATENCY_PATH.items() if name in _OWNERS
+}
+_BEFORE_PLAYOUT = "delta to playout"
+_BY_ITSELF = "server"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one mark tells."""
+
+    start_ns: int
+    end_ns: int
+    """Between these it lay,"""
+    length_ns: int
+    """and so long it was."""
+    process: str
+    sure: bool
+
+    def least_ns(self, start_ns: int, end_ns: int) -> int:
+        """How much of a time it took at least, wherever it lay."""
+        outside_ns = max(0, start_ns - self.start_ns) + max(0, self.end_ns - end_ns)
+        return max(0, self.length_ns - outside_ns)
+
+    def most_ns(self, start_ns: int, end_ns: int) -> int:
+        """The same at most."""
+        within_ns = min(self.end_ns, end_ns) - max(self.start_ns, start_ns)
+        return max(0, min(self.length_ns, within_ns))
+
+
+class MachineTime:
+    """What the machine took in a call.
+
+    Args:
+        marks: of the call; `machine_stalled` is what counts.
+    """
+
+    def __init__(self, marks: Iterable[Mark]) -> None:
+        stalls = [mark for mark in marks if mark.name == "machine_stalled"]
+        told = [(_told(mark), mark) for mark in stalls]
+        self._waits = [one for one, _ in told if one.process]
+        self._stalls = [one for one, _ in told if not one.process]
+        self._of_all = _of_all_processors([(one, mark) for one, mark in told if not one.process])
+
+    def of_hop(self, hop: Hop) -> Taken:
+        """What was taken of one part of a turn's way."""
+        if hop.party == _BY_ITSELF:
+            return NOTHING_TAKEN
+        owner = _OWNER_OF_HOP.get(hop.name)
+        start_ns, end_ns = hop.start_ns, hop.end_ns
+        waits = [one for one in self._waits if _is_of(one.process, owner)]
+        most_ns = sum(one.most_ns(start_ns, end_ns) for one in (*waits, *self._stalls))
+        sure = [one for one in (*waits, *self._of_all) if one.sure]
+        least_ns = 0
+        if owner is not None:
+            last_ns = end_ns - ms_to_ns(RESUMED_MS)
+            ends_it = [one.least_ns(start_ns, end_ns) for one in sure if one.end_ns >= last_ns]
+            # A stall of the machine is in the wait of a process, too: the longer one of them.
+            least_ns = max(ends_it, default=0)
+        most_ns = min(most_ns, max(0, end_ns - start_ns))
+        return Taken(ns_to_ms(min(least_ns, most_ns)), ns_to_ms(most_ns))
+
+    def of_way(self, hops: Sequence[Hop]) -> Taken:
+        """What was taken of the way of an answer, or of its end, up to the ear.
+
+        What was late before the playout made that late by whole packets: the pace of those goes on
+        whatever is ready.
+        """
+        before, behind, gap_ms = NOTHING_TAKEN, NOTHING_TAKEN, 0.0
+        for hop in hops:
+            if hop.name == _BEFORE_PLAYOUT:
+                gap_ms = min(hop.length_ms, FRAME_MS - 1e-3)
+                before += Taken(0.0, self.of_hop(hop).most_ms)
+            elif hop.party == "telephone" and hop.name == LATENCY_PATH["ear"].hop:
+                behind = self.of_hop(hop)
+            else:
+                before += self.of_hop(hop)
+        if before:
+            before = Taken(
+                FRAME_MS * (before.least_ms // FRAME_MS),
+                FRAME_MS * ((before.most_ms + gap_ms) // FRAME_MS),
+            )
+        return before + behind
+
+
+def _is_of(process: str, owner: str | None) -> bool:
+    return owner is None or process.startswith(owner)
+
+
+def _told(mark: Mark) -> _Told:
+    fields = mark.fields
+    length_ns = ms_to_ns(float(fields["late_ms"]))
+    within_ns = max(length_ns, ms_to_ns(float(fields.get("within_ms") or 0.0)))
+    return _Told(
+        start_ns=mark.at_ns - within_ns,
+        end_ns=mark.at_ns,
+        length_ns=length_ns,
+        process=str(fields.get("process") or ""),
+        sure=bool(fields.get("sure")),
+    )
+
+
+def _of_all_processors(told: Sequence[tuple[_Told, Mark]]) -> list[_Told]:
+    """When none of the processors did anything for us: whatever ran on one, it stood."""
+    edges: list[tuple[int, int]] = []
+    watched = 0
+    for one, mark in told:
+        if not one.sure:
+            continue
+        watched = max(watched, int(mark.fields.get("cpus") or 0))
+        edges += [(one.end_ns - one.length_ns, 1), (one.end_ns, -1)]
+    found, standing, since_ns = [], 0, 0
+    for at_ns, change in sorted(edges):
+        if change > 0 and standing + 1 == watched:
+            since_ns = at_ns
+        if change < 0 and standing == watched:
+            found.append(_Told(since_ns, at_ns, at_ns - since_ns, "", sure=True))
+        standing += change
+    return [one for one in found if one.length_ns > 0]

@@ -1,0 +1,135 @@
+"""`rows: bookings.csv`: one call for each row of a table, whose columns are variables.
+
+`<day>` in a text of the scenario, or of the steps it includes, is what the row has in the column
+`day`. Without quotes, a whole `<count>` is what its cell would be in YAML: a number, yes or no; in
+quotes it is text.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from callerside.files import read_bytes
+from callerside.simulator.scenario.model import name_of
+from callerside.simulator.scenario.table import VARIABLE, Cell, Row, read
+from callerside.yaml.errors import nearest
+from callerside.yaml.source import MAX_BYTES, Moved, Path_, Source, YamlError, place_in, plain
+
+ROWS = "rows"
+CALL = "call"
+"""The column that names the calls; without it they are numbered."""
+
+
+def each_row(scenario: Source) -> Iterator[tuple[list[str], Source]]:
+    """What names a row, and the scenario with its values; the file itself if it has no rows.
+
+    Raises:
+        YamlError: of the table or of what the scenario takes from it: file, line and column.
+    """
+    if ROWS not in scenario.data:
+        yield [], scenario
+        return
+    data = {key: value for key, value in scenario.data.items() if key != ROWS}
+    rows = _rows(scenario)
+    used = {
+        where: _used(scenario, where, text, rows[0])
+        for where, text in _texts(data, ())
+        if VARIABLE.search(text)
+    }
+    if not used:
+        what = f"rows: no value of a row is used: write <{next(iter(rows[0]))}> where one belongs"
+        raise scenario.error(scenario.place((ROWS,)), what)
+    names = dict[str, Cell]()
+    for number, row in enumerate(rows, start=1):
+        yield (
+            [_name(row, names) if CALL in row else str(number)],
+            _of_row(scenario.changed(data, {}), used, row),
+        )
+
+
+def _rows(scenario: Source) -> list[Row]:
+    name, place = scenario.data[ROWS], scenario.place((ROWS,))
+    if not isinstance(name, str) or not name:
+        raise scenario.error(place, "rows: expected the name of a CSV file, beside this one")
+    path = scenario.path.parent / name
+    try:
+        return read(path, read_bytes(path, at_most=MAX_BYTES).decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        where = place_in(path, error.object[: error.start].decode())
+        raise YamlError(f"{where}: not a text file in UTF-8") from None
+    except OSError as error:
+        near = nearest(Path(name).name, (one.name for one in scenario.path.parent.glob("*.csv")))
+        why = f"{error.strerror or error}{near}"
+        raise scenario.error(place, f"rows: {str(path)!r} cannot be read: {why}") from None
+
+
+def _name(row: Row, names: dict[str, Cell]) -> str:
+    """What a row says that its call is called, told from those that are named already."""
+    cell = row[CALL]
+    called = name_of("", cell.text)
+    if not called:
+        what = f"{CALL}: {cell.text!r} names no call: expected a letter from a to z, or a digit"
+        raise YamlError(f"{cell.place}: {what}")
+    other = names.setdefault(called, cell)
+    if other is not cell:
+        what = f"{CALL}: this call would be called {called}, as that of line {other.place.line} is"
+        raise YamlError(f"{cell.place}: {what}")
+    return cell.text
+
+
+def _texts(value: Any, where: Path_) -> Iterator[tuple[Path_, str]]:
+    """Every text in a file's data, and where it stands."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _texts(one, (*where, key))
+    elif isinstance(value, list):
+        for number, one in enumerate(value):
+            yield from _texts(one, (*where, number))
+
+
+def _used(scenario: Source, where: Path_, text: str, row: Row) -> list[str]:
+    """The columns that a text has values of, each once."""
+    names = list(dict.fromkeys(VARIABLE.findall(text)))
+    for name in names:
+        if name not in row:
+            what = f"the rows have no column {name!r}{nearest(name, row)}"
+            raise scenario.error(scenario.place(where), f"{what} (expected {', '.join(row)})")
+    return names
+
+
+def _of_row(scenario: Source, used: dict[Path_, list[str]], row: Row) -> Source:
+    cells = Source.of_values({(name,): cell.place for name, cell in row.items()})
+    moved, values = Moved({}), dict[Path_, Any]()
+    for where, names in used.items():
+        for name in names:
+            if not row[name].text:
+                what = f"{name} has no value here, and {scenario.place(where)} needs one"
+                raise YamlError(f"{row[name].place}: {what}")
+        values[where] = _value(scenario, where, names[0], row)
+        if len(names) == 1:
+            moved[where] = (cells, (names[0],))
+    return scenario.changed(_with(scenario.data, (), values), moved)
+
+
+def _value(scenario: Source, where: Path_, first: str, row: Row) -> Any:
+    """What a text is with the values of a row; `first` is the first column that it has."""
+    text: Any = scenario.data
+    for part in where:
+        text = text[part]
+    if text != f"<{first}>" or scenario.is_quoted(where):
+        return VARIABLE.sub(lambda found: row[found[1]].text, text)
+    try:
+        return plain(row[first].text)
+    except YamlError as error:
+        raise YamlError(f"{row[first].place}: {error}") from None
+
+
+def _with(data: Any, where: Path_, values: dict[Path_, Any]) -> Any:
+    """A copy of the data with other values at some places."""
+    if isinstance(data, dict):
+        return {key: _with(one, (*where, key), values) for key, one in data.items()}
+    if isinstance(data, list):
+        return [_with(one, (*where, number), values) for number, one in enumerate(data)]
+    return values.get(where, data)

@@ -1,0 +1,124 @@
+"""A table in a CSV file, each cell of which knows where it stands.
+
+The first line names the columns. Cells are separated by commas, semicolons or tabs, whichever the
+first line has most; one in quotes may hold them, ends of lines, and quotes that stand twice
+(RFC 4180). Python's `csv` tells no columns.
+"""
+
+import bisect
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from callerside.yaml.source import Place, YamlError
+
+VARIABLE = re.compile(r"<([^\s<>]|[^\s<>][^<>\n]*[^\s<>])>")
+"""How a column is written where its value belongs."""
+MOST_ROWS = 1000
+_MOST_COLUMNS = 100
+_SEPARATORS = ",;\t"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What stands in a table, and where."""
+
+    text: str
+    place: Place
+
+
+Row = dict[str, Cell]
+
+
+def read(path: Path, text: str) -> list[Row]:
+    """The rows, each with a cell for each column; at least one.
+
+    Raises:
+        YamlError: it is no such table: file, line and column.
+    """
+    lines = _lines(path, text)
+    if not lines:
+        raise YamlError(f"{Place(path, 1, 1)}: expected the names of columns in the first line")
+    head, *rows = lines
+    columns = _columns(head)
+    if not rows:
+        raise YamlError(f"{head[0].place}: there is no row below the names of the columns")
+    if len(rows) > MOST_ROWS:
+        what = f"{len(rows)} rows, at most {MOST_ROWS} are allowed"
+        raise YamlError(f"{rows[MOST_ROWS][0].place}: {what}")
+    for row in rows:
+        if len(row) != len(columns):
+            what = f"{_count(len(row), 'cell')} here, and the first line names "
+            what += f"{_count(len(columns), 'column')} ({', '.join(columns)})"
+            raise YamlError(f"{row[-1].place}: {what}")
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _columns(head: list[Cell]) -> list[str]:
+    if len(head) > _MOST_COLUMNS:
+        what = f"{len(head)} columns, at most {_MOST_COLUMNS} are allowed"
+        raise YamlError(f"{head[0].place}: {what}")
+    names: list[str] = []
+    for number, cell in enumerate(head, start=1):
+        name = cell.text.strip()
+        if not name:
+            raise YamlError(f"{cell.place}: column {number} has no name")
+        if not name.isprintable() or not VARIABLE.fullmatch(f"<{name}>"):
+            what = f"{name!r} is no name of a column: expected letters that can be seen, no < or >"
+            raise YamlError(f"{cell.place}: {what}")
+        if name in names:
+            what = f"{name} is the name of columns {names.index(name) + 1} and {number}"
+            raise YamlError(f"{cell.place}: {what}")
+        names.append(name)
+    return names
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _lines(path: Path, text: str) -> list[list[Cell]]:
+    """The cells of each line that has something."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    begins = [0, *(found.end() for found in re.finditer("\n", text))]
+
+    def place(at: int) -> Place:
+        line = bisect.bisect_right(begins, at)
+        return Place(path, line, at - begins[line - 1] + 1)
+
+    head = re.sub(r'"[^"]*"', "", text.lstrip("\n").partition("\n")[0])
+    separator = max(_SEPARATORS, key=head.count)
+    lines: list[list[Cell]] = [[]]
+    for at, value, end in _cells(text, separator, place):
+        lines[-1].append(Cell(value, place(at)))
+        if text[end : end + 1] != separator:
+            lines.append([])
+    return [cells for cells in lines if any(cell.text for cell in cells)]
+
+
+def _cells(
+    text: str, separator: str, place: Callable[[int], Place]
+) -> Iterator[tuple[int, str, int]]:
+    """Where each cell begins, what is in it, and what is behind it."""
+    bare = re.compile(rf"[^{separator}\n]*")
+    at = 0
+    while at <= len(text):
+        if not text.startswith('"', at):
+            value = bare.findall(text, at)[0]
+            yield at, value.strip(), at + len(value)
+            at += len(value) + 1
+            continue
+        end = at
+        while True:  # over quotes that stand twice
+            end = text.find('"', end + 1)
+            if end < 0:
+                raise YamlError(f"{place(at)}: this quote is not closed")
+            if text[end + 1 : end + 2] != '"':
+                break
+            end += 1
+        if text[end + 1 : end + 2] not in ("", "\n", separator):
+            what = "the quotes end here, and more follows: a quote within quotes stands twice"
+            raise YamlError(f"{place(end)}: {what}")
+        yield at, text[at + 1 : end].replace('""', '"'), end + 1
+        at = end + 2

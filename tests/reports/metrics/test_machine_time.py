@@ -1,0 +1,131 @@
+"""What the machine took of a hop, of a turn's way, and of a value: never what the agent took."""
+
+from typing import Any
+
+import pytest
+
+from callerside.clock import ms_to_ns
+from callerside.marks import Mark
+from callerside.reports.metrics.machine_time import MachineTime
+from callerside.reports.metrics.measurement import ErrorBound, Measurement, Taken
+from callerside.reports.metrics.turn_path import Hop, hops_of
+from callerside.reports.verdict.budget import judge, parse_limits
+from callerside.reports.verdict.machine import disturbance, without_the_machines
+
+
+def stall(at_ms: float, late_ms: float, **fields: Any) -> Mark:
+    """One that was over by then; told surely, if not said otherwise."""
+    return Mark(
+        at_ns=ms_to_ns(at_ms),
+        source="caller",
+        call="a",
+        name="machine_stalled",
+        fields={"late_ms": late_ms, "cpu": -1, "sure": True, **fields},
+    )
+
+
+def waited(at_ms: float, late_ms: float, within_ms: float = 0.0, **fields: Any) -> Mark:
+    return stall(at_ms, late_ms, within_ms=within_ms, **{"process": "agent", **fields})
+
+
+def stood(at_ms: float, late_ms: float, cpu: int) -> Mark:
+    return stall(at_ms, late_ms, process="", cpu=cpu, cpus=2)
+
+
+def hop(name: str = "agent to append", start_ms: float = 100, end_ms: float = 140) -> Hop:
+    return Hop(name, ms_to_ns(start_ms), ms_to_ns(end_ms), "agent")
+
+
+@pytest.mark.parametrize(
+    ("marks", "taken"),
+    [
+        pytest.param([], (0, 0), id="a calm machine takes nothing"),
+        pytest.param([waited(138, 30)], (30, 30), id="it went on when its process did"),
+        pytest.param([waited(120, 15)], (0, 15), id="something else came after: who knows"),
+        pytest.param([waited(110, 30)], (0, 10), id="begun before it"),
+        pytest.param([waited(145, 30)], (25, 25), id="what of it lies within"),
+        pytest.param([waited(138, 30, 50)], (18, 30), id="when it was is known to a look"),
+        pytest.param([waited(138, 30, sure=False)], (0, 30), id="told without a priority"),
+        pytest.param([waited(138, 30, process="caller2")], (0, 0), id="no one who ends the hop"),
+        pytest.param([waited(138, 30, process="agent2")], (30, 30), id="any agent of this call's"),
+        pytest.param([stood(138, 30, 0)], (0, 30), id="one processor of two: it may run elsewhere"),
+        pytest.param([stood(138, 30, 0), stood(136, 30, 1)], (28, 40), id="both at once"),
+        pytest.param([stood(20, 30, 0), stood(20, 30, 1)], (0, 0), id="long before"),
+    ],
+)
+def test_what_is_taken_of_a_hop(marks: list[Mark], taken: tuple[float, float]) -> None:
+    assert MachineTime(marks).of_hop(hop()) == Taken(*map(float, taken))
+
+
+def test_what_the_server_takes_for_itself_is_its_own_delay() -> None:
+    thinks = Hop("server thinks", ms_to_ns(100), ms_to_ns(140), "server")
+    waits = [waited(138, 30, process="fake-realtime"), stood(138, 30, 0)]
+    assert not MachineTime(waits).of_hop(thinks)
+
+
+def test_a_way_of_which_no_instant_is_known_is_taken_from_by_anyone_and_surely_by_nobody() -> None:
+    whole = Hop("mouth to ear", ms_to_ns(100), ms_to_ns(140), None)
+    assert MachineTime([waited(138, 12, process="caller")]).of_hop(whole) == Taken(0.0, 12.0)
+
+
+def way(gap_ms: float) -> list[Hop]:
+    """0 to 10 up to the append; the server answers at 500; 505 read; played `gap_ms` later."""
+    at = {"heard": 2, "appended": 10, "received": 11, "delta_sent": 500, "delta_received": 535}
+    instants = {name: ms_to_ns(ms) for name, ms in at.items()}
+    instants["playout_started"] = ms_to_ns(535 + gap_ms)
+    return hops_of(0, instants, ms_to_ns(540 + gap_ms))
+
+
+@pytest.mark.parametrize(
+    ("late_ms", "gap_ms", "taken"),
+    [
+        pytest.param(30, 12, (20, 40), id="one packet surely, a second one if it was close"),
+        pytest.param(30, 4, (20, 20), id="with less to spare a second one could not be"),
+        pytest.param(8, 4, (0, 0), id="the packet would have been the same"),
+        pytest.param(8, 15, (0, 20), id="or one earlier"),
+        pytest.param(8, 300, (0, 20), id="what the agent itself waits is not multiplied"),
+    ],
+)
+def test_what_is_ready_late_is_played_late_by_whole_packets(
+    late_ms: float, gap_ms: float, taken: tuple[float, float]
+) -> None:
+    machine = MachineTime([waited(534, late_ms)])
+    assert machine.of_way(way(gap_ms)) == Taken(*map(float, taken))
+
+
+def judged(value: float, taken: Taken | None, marks: list[Mark]) -> tuple[str, str | None, float]:
+    measured = Measurement(
+        name="agent_overhead_ms",
+        value=value,
+        bound=ErrorBound(1.0, "by hand"),
+        taken=taken,
+        span_ns=(0, ms_to_ns(1_000)),
+    )
+    limits = parse_limits({"agent_overhead_ms": 40})
+    found = judge([measured], limits)
+    (one,) = without_the_machines(found, disturbance(marks))
+    assert one.as_measured == value
+    return one.verdict, one.reason, one.value
+
+
+@pytest.mark.parametrize(
+    ("value", "taken", "verdict"),
+    [
+        pytest.param(70, Taken(40, 40), ("passed", None, 30), id="what remains is within"),
+        pytest.param(90, Taken(40, 40), ("failed", None, 50), id="what remains is beyond"),
+        pytest.param(70, Taken(0, 40), ("not measured", "machine", 70), id="it cannot be told"),
+        pytest.param(90, Taken(0, 40), ("failed", None, 90), id="beyond, whatever it took"),
+        pytest.param(35, Taken(0, 40), ("passed", None, 35), id="within, whatever it took"),
+        pytest.param(40.5, Taken(), ("not measured", "undecided", 40.5), id="a limit too close"),
+    ],
+)
+def test_a_limit_is_judged_on_what_remains(
+    value: float, taken: Taken, verdict: tuple[str, str | None, float]
+) -> None:
+    """A stall somewhere in it excuses nothing more: it was told hop by hop what it took."""
+    assert judged(value, taken, [stood(500, 200, 0)]) == verdict
+
+
+def test_of_a_way_that_is_not_told_hop_by_hop_nothing_is_taken_off() -> None:
+    assert judged(90, None, [waited(500, 20)]) == ("not measured", "machine", 90)
+    assert judged(101, None, [waited(500, 20)]) == ("failed", None, 101)

@@ -1,0 +1,91 @@
+"""How the tests are spread over processes by pytest-xdist, and which of them want to be alone.
+
+A file is played by one process, in its order: what its fixtures of a module start is started once,
+and no two of its tests take the same port. Files whose tests mostly wait, for calls in real time,
+come first, the longest of them before the others, so that no process has one of these to itself at
+the end, when all others are done.
+"""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LONGEST = (
+    "test_pages_commands.py",
+    "test_kamailio_calls.py",
+    "test_workers_serve.py",
+    "test_registrar.py",
+    "test_runs.py",
+    "test_image.py",
+    "test_sip_engines.py",
+    "test_child_processes.py",
+    "test_fifty_calls.py",
+    "test_own_account.py",
+)
+"""Files in which a process is busy for longer than in any other, the longest first."""
+
+
+def scheduler(config: pytest.Config, log: Any) -> object:
+    """Who hands out the files, in the order in which they were collected."""
+    from xdist.scheduler import LoadFileScheduling  # not there where nobody asks for it
+
+    class Scheduler(LoadFileScheduling):  # type: ignore[misc]  # it ships no types
+        """Theirs plays a test at which a process crashed again and again."""
+
+        def remove_node(self, node: Any) -> str | None:
+            """The test at which a process ended, if there is one: it counts as played."""
+            units = self.assigned_work.pop(node)
+            left = [
+                (unit, test)
+                for unit in units.values()
+                for test, is_over in unit.items()
+                if not is_over
+            ]
+            if not left:
+                return None
+            unit, crashed = left[0]
+            unit[crashed] = True
+            self.workqueue.update(
+                {name: unit for name, unit in units.items() if not all(unit.values())}
+            )
+            for other in self.assigned_work:
+                self._reschedule(other)
+            return str(crashed)
+
+    config.option.loadscopereorder = False
+    return Scheduler(config, log)
+
+
+def place(item: pytest.Item) -> int:
+    """Where a test stands in the order of processes: the later, the larger."""
+    if item.path.name in LONGEST:
+        return LONGEST.index(item.path.name)
+    return len(LONGEST) + (item.get_closest_marker("e2e") is None)
+
+
+@contextmanager
+def turn(folder: Path, *, alone: bool) -> Iterator[None]:
+    """A test's time: with others in other processes, or while none of these plays one.
+
+    Whoever is to be alone goes through the first lock and keeps it: the others come to an end, and
+    none begins.
+
+    Args:
+        folder: one that all processes share.
+        alone: whether nothing may be played beside it.
+    """
+    with (folder / "next").open("w") as door, (folder / "playing").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        if not alone:
+            fcntl.flock(door, fcntl.LOCK_UN)
+        yield
+
+
+def is_side_by_side(config: pytest.Config) -> bool:
+    """Whether this is one of several processes."""
+    return hasattr(config, "workerinput")
