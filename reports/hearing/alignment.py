@@ -36,6 +36,7 @@ _MOST_LAGS = 24
 _ALIKE = 0.6  # correlation from which a found place is a candidate
 _COHERENT = 0.7  # of a frame, to learn the gain from it
 _RINGS_MS = 10
+_NEAR_MS = 1000  # of an edge, where all between is known to be heard
 _FEWEST = 10  # frames, to learn the phase from
 _LEAST_PHASE = 0.02  # of a sample
 _DRIFT_STEP = 2  # samples at the compared rate: a lag that changes by less was no fault
@@ -226,15 +227,21 @@ def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> In
         and _is_still(heard[after:until], block, faint)
     ):
         return None
-    size = min(sent.size, heard.size - lag)
-    here, there = gain * sent[:size].astype(np.float64), heard[lag : lag + size].astype(np.float64)
-    known = size if whole else cut * block
-    likeness = Likeness(here[:known], there[:known], rate_hz)
-    first = likeness.first(here[:known], there[:known])
-    last = likeness.last(here, there)
-    if whole and last.place == size:
-        last = last._replace(place=sent.size, high=sent.size)
-    return InStep(Span(first.place, last.place, lag), first, last)
+    known = min(sent.size, heard.size - lag) if whole else cut * block
+    near = _NEAR_MS * rate_hz // 1000
+
+    def beside(start: int, end: int) -> tuple[Wave, Wave]:
+        return gain * sent[start:end].astype(np.float64), heard[lag + start : lag + end].astype(
+            np.float64
+        )
+
+    low, high = max(0, known - near), min(sent.size, heard.size - lag, known + 2 * block)
+    likeness = Likeness(*beside(low, known), rate_hz)
+    began = likeness.first(*beside(0, min(known, near)))
+    ended = Edge(*(low + place for place in likeness.last(*beside(low, high))))
+    if whole and ended.place == known:
+        ended = ended._replace(place=sent.size, high=sent.size)
+    return InStep(Span(began.place, ended.place, lag), began, ended)
 
 
 def _is_still(heard: Samples, block: int, faint: float) -> bool:

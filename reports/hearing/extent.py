@@ -7,6 +7,7 @@ around it with nearly as great a sum may be the edge as well, and tells how far 
 The noise is made white first, so that a hiss is told from the hum that drowns it.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ _BAND = 0.85  # of the samples are free: the rest lies above the band that is co
 _LEAST = 1.0  # the energy of a sample: what rounding to integers leaves, several times over
 _SPEAKS_AGAINST = 3.0  # nats in a window, at most: a lost packet is silent, and the answer goes on
 _SHARES = (0.005, 0.5, 0.995)  # of all that is likely
-_WHOLE = 8.0  # nats: so much likelier is it played from end to end than cut at any one sample
+_WHOLE = 10  # times as likely it is played from end to end as it is cut, at any of its samples
 _GAINS = ((1.0, 0.0), (0.32, 3.0), (0.1, 3.0))
 """How loud a part may be against the rest, and what that costs, in nats for a window."""
 _SOMETHING_ELSE = 10.0  # times the noise: as likely something else, which may have any energy
@@ -75,9 +76,9 @@ class Likeness:
         around = np.full(sent.size, -np.inf)
         for gain, cost in _GAINS:
             floor = self._noise + self._share * gain**2 * own
-            elsewhat = np.minimum(smooth, _SOMETHING_ELSE * floor)
+            without = np.minimum(smooth, _SOMETHING_ELSE * floor)
             unexplained = np.maximum(0.0, smooth - 2 * gain * cross + gain**2 * own)
-            nats = np.log((elsewhat + floor) / (unexplained + floor)) * _BAND
+            nats = np.log((without + floor) / (unexplained + floor)) * _BAND
             np.maximum(around, nats - cost / self._window, out=around)
         return around, np.asarray((silent - rest) / (self._noise + self._share * own))
 
@@ -89,13 +90,15 @@ class Likeness:
         sums = _sums(np.maximum(nats, -_SPEAKS_AGAINST / self._window))
         best = int(sums.argmax())
         sums = np.concatenate((sums[:best], sums[best] + _sums(nats[best:])))
-        sums[-1] += _WHOLE
+        sums[-1] += math.log(_WHOLE * sums.size)
         likely = np.cumsum(np.exp(sums - sums.max()))
         low, place, high = np.searchsorted(likely, likely[-1] * np.array(_SHARES)).tolist()
         if place < nats.size and high - low < 4 * self._window:
             near = max(0, place - 2 * self._window)
             place = near + int(_sums(alone[near : place + 2 * self._window]).argmax())
-        return Edge(place, min(low, place), max(place, high))
+        if place < nats.size:  # a filter rings for as long beside a cut, and is like the answer
+            low, high = low - self._window // 5, high + self._window // 5
+        return Edge(place, max(0, min(low, place)), min(nats.size, max(place, high)))
 
 
 def _sums(nats: Wave) -> Wave:
@@ -111,14 +114,15 @@ def _smoothed(energy: Wave, window: int) -> Wave:
 
 def _whitening(noise: Wave, rate_hz: int) -> Wave:
     """The filter that makes a noise white (linear prediction); as loud above the band as in it."""
+    energy = float(noise.dot(noise))
+    if noise.size <= rate_hz // 100 or energy <= _LEAST * noise.size:
+        return np.ones(1)
     size = 1 << (2 * noise.size).bit_length()
     spectrum = np.fft.rfft(noise, size)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     low, high = (round(hz * size / rate_hz) for hz in _HIGHEST_HZ)
     power[high:] = power[low:high].mean()
     like = np.fft.irfft(power)[: _ORDER + 1]
-    if noise.size <= _ORDER or like[0] <= _LEAST * noise.size:
-        return np.ones(1)
     like[0] *= 1.001
     lags = np.abs(np.subtract.outer(np.arange(_ORDER), np.arange(_ORDER)))
     return np.concatenate(([1.0], -np.linalg.solve(like[lags], like[1:])))
