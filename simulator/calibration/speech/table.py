@@ -143,8 +143,9 @@ def beyond(found: Sequence[Row]) -> list[str]:
 def broken(found: Sequence[Row]) -> list[str]:
     """What was kept when docs/metrics.md was written, and is not any more: a regression.
 
-    With our fake on clean lines and in G.711 the bar of p95, of every metric. Of any other agent the edges that
-    no loud noise hides: more outside of their bounds than chance makes of one in a hundred.
+    With our fake on clean lines and in G.711 the bar of p95, of every metric. Of any other agent
+    the edges that no loud noise hides: more outside of their bounds than chance makes of one in a
+    hundred.
     """
     told = [
         f"{_told(row)}, at most {WANTED_MS['known'][row.group]:g} ms"
