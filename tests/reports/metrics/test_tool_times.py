@@ -94,7 +94,7 @@ def test_what_was_said_before_the_functions_had_answered_is_not_the_answer(
 
 
 def test_a_call_without_turns_has_none_either() -> None:
-    silent = SyntheticCall(turns=[]).build()
+    silent = SyntheticCall(turns=[], server=False).build()
     assert not values(measured(silent), "tool_ms")
 
 
