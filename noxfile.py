@@ -185,6 +185,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def disturbed(session: nox.Session) -> None:
+    """While other work wants the processors: a good agent passes, and a late one is found."""
+    _install(session, "sim,languages,test")
+    session.run("pytest", "tests/e2e/test_disturbed.py", env={"CALLERSIDE_DISTURBED": "1"})
+
+
+@nox.session
 def speech(session: nox.Session) -> None:
     """A minute of `callerside calibrate --speech`: fails where it is worse than docs/metrics.md."""
     _install(session, "sim,languages")
