@@ -31,6 +31,7 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.durations import format_duration
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import (
     CallerInput,
@@ -51,7 +52,6 @@ from callerside.simulator.caller.line_model import NOISE, LineModel
 from callerside.simulator.caller.listener import HeardEvent, Listener
 from callerside.simulator.caller.speaker import SpeechOutput, Utterance
 from callerside.simulator.caller.step_runner import StepRunner
-from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import Silence
 from callerside.simulator.scenario.model import Scenario
 

@@ -12,11 +12,11 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.durations import format_duration
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark, Source
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.caller.expect import keys_ns
-from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import (
     DetailedExpectation,
     Dtmf,
