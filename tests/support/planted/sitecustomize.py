@@ -13,4 +13,5 @@ if "callerside.agent.cli" in sys.orig_argv and "PLANTED_BUG" in os.environ:
 
     from callerside.agent.service import service
 
-    service.CallMachine = getattr(planted_bugs, os.environ["PLANTED_BUG"])  # type: ignore[misc]
+    bug = getattr(planted_bugs, os.environ["PLANTED_BUG"])
+    setattr(service, "CallMachine", bug)  # noqa: B010 - no door of it: mypy refuses to see it
