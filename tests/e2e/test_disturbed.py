@@ -65,7 +65,7 @@ def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path
     assert "agent_overhead_ms" in worse
 
 
-@pytest.mark.parametrize("bug", ["NoFlushAtBargeIn", "TruncatesByReceived"])
+@pytest.mark.parametrize("bug", ["NoFlushAtBargeIn"])
 def test_what_is_wrong_is_found(tmp_path: Path, bug: str) -> None:
     with disturbance():
         assert played(tmp_path / bug, 1, with_bug(bug)) == 1

@@ -24,12 +24,13 @@ def disturbance() -> Iterator[None]:
     """Other work, for as long as it is open."""
     with contextlib.ExitStack() as running:
         for processor in host.processors():
-            burner = subprocess.Popen(
-                command("callerside.simulator.calibration.burner", str(processor)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
+            burner = running.enter_context(
+                subprocess.Popen(
+                    command("callerside.simulator.calibration.burner", str(processor)),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
             )
-            running.callback(burner.wait)
             running.callback(burner.kill)
             assert burner.stdout is not None
             assert burner.stdout.readline() == b"ready\n"
