@@ -175,11 +175,13 @@ def _interpreter(version: str) -> str | None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """500 short calls in a row, on each SIP engine, as agent and as caller: three minutes."""
+    """500 short calls in a row and session timers, on the SIP engines: six minutes."""
     _install(session, "sim,languages,test")
     session.run(
-        "pytest", "tests/conformance/test_short_calls.py", env={"CALLERSIDE_SHORT_CALLS": "500"}
-    )
+        "pytest",
+        "tests/conformance/test_short_calls.py", "tests/conformance/test_session_timers.py",
+        env={"CALLERSIDE_SHORT_CALLS": "500", "CALLERSIDE_SESSION_TIMERS": "1"},
+    )  # fmt: skip
 
 
 @nox.session

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from callerside.announcements import Announcements
 from callerside.audio_files import AudioFileError
+from callerside.child_processes import end_with_parent
 from callerside.fakes.recording.cassette import read_cassette
 from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
 from callerside.fakes.recording.replay import Pace, ReplayOptions
@@ -116,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The entry point; exits with the command's exit code."""
     if argv is None:
         begin_in_utf8()
+        end_with_parent()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING if arguments.quiet else logging.INFO,
@@ -208,6 +210,11 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--keep-audio", action="store_true", help="write what was heard to the same folder"
     )
     serve.add_argument(
+        "--lenient",
+        action="store_true",
+        help="serve what the API refuses, as far as can be, and tell in the log and the timeline",
+    )
+    serve.add_argument(
         "--announce",
         action="store_true",
         help="print `closed FILE` when a session's timeline is complete",
@@ -280,6 +287,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         scripts=arguments.scripts,
         timelines=arguments.timelines,
         keep_audio=arguments.keep_audio,
+        lenient=arguments.lenient,
         origins=arguments.allow_origin,
     )
     try:

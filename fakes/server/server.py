@@ -105,6 +105,8 @@ class ServerOptions:
     """Whether to write `{name}.heard.wav` there too."""
     origins: Sequence[str] = ()
     """Web pages that may connect, besides those of this machine: `https://staging.example`."""
+    lenient: bool = False
+    """Serve what the API refuses, as far as can be, and tell."""
     max_sessions: int = 1000
     ping_every_s: float = 20
     """A client that does not answer a ping within the same time is closed with 1011."""
@@ -246,7 +248,7 @@ class FakeRealtime:
         share = FairShare()
         sender = asyncio.create_task(_send_all(socket, connection))
         try:
-            async for message in socket:
+            async for message in connection.arriving(socket):
                 begun_s = time.monotonic()
                 for _ in connection.receive(message):
                     rest_s = share.rest_s(begun_s, time.monotonic())
@@ -307,7 +309,8 @@ class FakeRealtime:
         number = self._sessions[path]
         call = name or f"session-{number}"
         session = self._make_session(prepared, call, number, replay=name is None)
-        return Connection(session, self._files(call), self._on_mark)
+        files, script = self._files(call), prepared.script
+        return Connection(session, files, self._on_mark, path=script.path, seed=script.seed)
 
     def _files(self, call: str) -> SessionFiles:
         """All sessions of a path share a timeline; what an earlier server has left stays alone."""
@@ -331,6 +334,7 @@ class FakeRealtime:
             unix_time_s=int(time.time()),
             session_number=number,
             observation=observation,
+            lenient=self._options.lenient,
         )
 
     async def _find(self, name: str) -> PreparedScript:

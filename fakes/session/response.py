@@ -1,6 +1,5 @@
 """One response: performs its plan, keeps its state, and can be cancelled in the middle."""
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from typing import Any, Literal, assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.fakes.session.config import ResponseConfig
-from callerside.fakes.session.context import SessionState
+from callerside.fakes.session.context import SessionState, marked_arguments
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
 from callerside.fakes.session.interface import KeepSent
 from callerside.fakes.session.response_plan import (
@@ -34,7 +33,7 @@ from callerside.fakes.session.response_plan import (
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
-_OBFUSCATED_LENGTH = 16  # a text delta and its `obfuscation` are this long together, as recorded
+OBFUSCATED_LENGTH = 16  # a text delta and its `obfuscation` are this long together, as recorded
 _FAILURES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "inference_rate_limit_exceeded": "Rate limit reached. Please try again later.",
@@ -187,6 +186,7 @@ class Response:
     def _add_item(self, step: AddItem) -> None:
         data: dict[str, Any] = {"id": self._out.ids.new("item")}
         if step.call is not None:
+            self._doubt(step.call.name)
             data |= {
                 "type": "function_call",
                 "status": "in_progress",
@@ -226,7 +226,7 @@ class Response:
         self._send(
             f"response.{name}.delta",
             delta=text,
-            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
+            obfuscation=self._out.ids.letters(OBFUSCATED_LENGTH - len(text)),
         )
 
     def _send_audio(self, audio: Audio) -> None:
@@ -257,7 +257,7 @@ class Response:
             output_index=self._index,
             call_id=item.data["call_id"],
             delta=text,
-            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
+            obfuscation=self._out.ids.letters(OBFUSCATED_LENGTH - len(text)),
         )
 
     def _end_item(self, status: Literal["completed", "incomplete"]) -> None:
@@ -285,6 +285,16 @@ class Response:
             item=item.snapshot(),
         )
 
+    def _doubt(self, name: str) -> None:
+        """A script may call what no model would: what is not there, or may not be called.
+
+        Told, and done: to see what the client makes of it may be why the script does it.
+        """
+        if self._config.tool_choice == "none":
+            self._out.mark("call_undeclared", name=name, why="tool_choice is none")
+        elif name not in self._config.functions:
+            self._out.mark("call_undeclared", name=name, why="no tool of the session has this name")
+
     def _end_call(self, item: Item) -> None:
         self._out.send(
             "response.function_call_arguments.done",
@@ -298,7 +308,7 @@ class Response:
         self._out.mark(
             "function_called",
             name=item.data["name"],
-            arguments=_parsed(item.data["arguments"]),
+            arguments=marked_arguments(item.data["arguments"]),
         )
 
     def _end_audio(self) -> None:
@@ -385,11 +395,3 @@ class Response:
             },
             "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
         }
-
-
-def _parsed(arguments: str) -> Any:
-    """Arguments as the mark has them: what is no JSON stays text."""
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments

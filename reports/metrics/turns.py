@@ -245,12 +245,14 @@ def _answer_onset(
     """The first sound at the ear that sets in with the answer's playout, and how that is known.
 
     What was audible already (an answer that the caller talked over) is no answer to this; where it
-    runs on into the answer, nobody can say by the sound alone when that began.
+    runs on into the answer, nobody can say by the sound alone when that began. Nor is what sounds
+    before the answer was sent: a tone meanwhile, or its rest, for which a caller may have hung up.
     """
     if evidence.info.lane == "recording":
         return _next_utterance(audible, said, until_ns)
     started_ns = instants.get("playout_started")
-    earliest_ns = max(said.end_ns, (started_ns or 0) - _EARLY_NS)
+    sent_ns = instants.get("delta_sent", instants.get("delta_received", 0))
+    earliest_ns = max(said.end_ns, sent_ns, (started_ns or 0) - _EARLY_NS)
     for sound in audible.ear:
         if started_ns is not None and sound.start_ns < earliest_ns < sound.end_ns - _RUNS_ON_NS:
             return None, "another sound of the agent's runs on into the answer"

@@ -615,6 +615,36 @@ def send(
     line.raw.rtp.sendto(header + payload, ("127.0.0.1", line.port))
 
 
+RTP_TIMEOUT_MS = 800
+
+
+@pytest.mark.parametrize(
+    ("engine", "role"), list(product(PROFILES, ("agent", "caller"))), ids=lambda value: str(value)
+)
+def test_a_peer_who_sends_nothing_any_more_is_given_up_unless_it_holds(
+    engine: EngineName, role: str
+) -> None:
+    options = SipOptions(sample_rate_hz=RATE_HZ, rtp_timeout_ms=RTP_TIMEOUT_MS)
+    reaction = answer_at_once if role == "agent" else None
+    with open_phone(role, options, reaction, engine=engine) as phone, RawPhone(phone.port) as raw:
+        line = Line(phone, raw, role).up()
+        line.speak(10)
+        assert raw.request("INVITE", raw.sdp(attributes="a=sendonly")) == 200
+        phone.wait_for(line.call, MediaHeld)
+        assert not raw.asked("BYE", within_s=2 * RTP_TIMEOUT_MS / 1000)
+        assert raw.request("INVITE", raw.sdp()) == 200
+        phone.wait_for(line.call, MediaReady, count=2)
+        line.speak(10)
+        quiet_s = time.monotonic()
+        asked = raw.asked("BYE")
+        assert asked
+        assert time.monotonic() - quiet_s > RTP_TIMEOUT_MS / 1000 - 0.1
+        raw.reply(asked, "200 OK")
+        ended = phone.wait_for(line.call, HungUp)
+        assert (ended.by, ended.status) == ("network", 408)
+        assert "no RTP" in ended.reason
+
+
 @pytest.mark.parametrize("ptime", [10, 20, 30, 40, 60])
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "unannounced"])
 def test_packets_of_any_length_are_heard_whole(line: Line, ptime: int, *, announced: bool) -> None:

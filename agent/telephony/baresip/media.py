@@ -263,7 +263,6 @@ class CallMedia:
             self._on_arrival(at_ns)
         packet, line = rtp.parse(data), self._line
         if packet is not None and line is not None:
-            self.heard_ns = at_ns
             self._take(line, packet, source, at_ns)
             self._arm()
 
@@ -281,6 +280,7 @@ class CallMedia:
             self._received.note(packet, at_ns, line.codec.clock_hz)
         else:
             return
+        self.heard_ns = at_ns
         if not self._held:
             entry = Packet(
                 source=packet.source,

@@ -4,7 +4,6 @@
 and decides nothing. Everything here runs on the loop's thread.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -160,9 +159,8 @@ class SipLeg(Leg):
         """End the call if its other side has sent no RTP for too long."""
         if self._call is None or not self._media.is_live:
             return
-        self._rtp.read(self._call)
         limit_ms = self._host.options.rtp_timeout_ms
-        quiet_ms = self._rtp.quiet_ns(now_ns) // NS_PER_MS
+        quiet_ms = (now_ns - self._media.heard_ns) // NS_PER_MS
         if limit_ms and quiet_ms >= limit_ms:
             reason = f"no RTP for {quiet_ms} ms"
             self._end(Ending(by="network", status=_REQUEST_TIMEOUT, reason=reason))
@@ -271,7 +269,7 @@ class SipLeg(Leg):
             packet_ms=int(audio.frameLen * setting.frmPerPkt),
             piece_ms=int(audio.frameLen),
         )
-        self._rtp.begin(line, time.monotonic_ns())
+        self._rtp.begin(line)
         if fresh or codec != self._codec:
             self._codec = codec
             self._inputs.post(MediaReady(codec=codec))

@@ -79,6 +79,8 @@ class LegMedia:
         self._incoming: JitterBuffer[Body] | None = None
         """While there is media."""
         self._held = False
+        self.heard_ns = 0
+        """When the other side was heard last, or might first have been."""
         self._peers = peers
         self._latch = Latch(("", 0))
         self._speaker: Address | None = None
@@ -150,8 +152,9 @@ class LegMedia:
             self._stream = stream
         if is_new or described != self._latch.described:
             self._latch, self._speaker = Latch(described, self._peers), None
+        self.heard_ns = time.monotonic_ns()
         if is_new or self._held:
-            self._incoming = JitterBuffer(_RTP_HZ, time.monotonic_ns())
+            self._incoming = JitterBuffer(_RTP_HZ, self.heard_ns)
         self._held = False
         if is_new or self.period_ns != packet_ms * NS_PER_MS:
             self.period_ns = packet_ms * NS_PER_MS
@@ -197,6 +200,7 @@ class LegMedia:
         is_known = source == self._speaker and not self._latch.is_disturbed
         if described.duration and not is_known and not self._is_theirs(source, stream):
             return
+        self.heard_ns = at_ns
         released = incoming.put(described, at_ns)
         if released:
             self._hear(released, at_ns)

@@ -17,13 +17,10 @@ class RtpCounter:
         self._received = self._lost = 0  # of the streams before this one
         self._received_now = self._lost_now = 0
         self._jitter_ms = 0.0
-        self._last_news_ns = 0
-        self._received_at_news = -1
 
-    def begin(self, media_index: int, now_ns: int) -> None:
-        """Media is up: count from here. The silence of a hold is no silence."""
+    def begin(self, media_index: int) -> None:
+        """Media is up: count from here."""
         self._media_index = media_index
-        self._last_news_ns = now_ns
 
     def read(self, call: Any) -> None:
         """Take the stream's numbers as they are now; a stream that is gone keeps its last ones."""
@@ -42,14 +39,6 @@ class RtpCounter:
         self._received += self._received_now
         self._lost += self._lost_now
         self._received_now = self._lost_now = 0
-
-    def quiet_ns(self, now_ns: int) -> int:
-        """For how long the numbers read have had no new packet."""
-        received = self._received + self._received_now
-        if received != self._received_at_news:
-            self._received_at_news = received
-            self._last_news_ns = now_ns
-        return now_ns - self._last_news_ns
 
     def measured(self) -> RtpMeasured:
         """The whole call; the jitter is the mean of its last stream."""

@@ -84,3 +84,15 @@ def test_one_without_a_wheel_for_this_python_does_not_ask_for_it(
 def test_auto_tries_the_engines_in_the_order_of_the_measured_table() -> None:
     shown = engines_table.shown(engines_table.PAGE.read_text())
     assert list(shown) == engines_table.in_order(shown) == list(PROFILES)
+
+
+def test_the_better_engine_keeps_the_pace_and_costs_less_with_few_calls_and_many() -> None:
+    few, many = engines_table.CPU
+
+    def figures(few_calls: float, many_calls: float, pace_ms: float) -> dict[str, float]:
+        return {few: few_calls, many: many_calls, engines_table.PACE: pace_ms}
+
+    rank = engines_table.in_order
+    assert rank({"pjsua2": figures(1.0, 1.6, 20), "baresip": figures(1.2, 1.0, 20)})[0] == "baresip"
+    assert rank({"pjsua2": figures(1.0, 1.1, 20), "baresip": figures(1.2, 1.0, 20)})[0] == "pjsua2"
+    assert rank({"pjsua2": figures(1.0, 1.1, 26), "baresip": figures(3.0, 3.0, 20)})[0] == "baresip"

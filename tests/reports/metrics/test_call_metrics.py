@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_call import SERVER_HZ, MadeCall, at_rate, steady, tone
 from msgspec import structs
 from synthetic_call import (
     IN_ITS_FRAME_MS,
@@ -141,6 +142,22 @@ def test_a_prompt_or_a_tone_without_a_response_is_no_answer() -> None:
     silent = replace(full, marks=[m for m in full.marks if m.name not in of_answers])
     assert ("turn_ms", 1) not in numbers(silent)
     assert ("turn_ms", 1) in numbers(replace(full, marks=heard_only(full)))
+
+
+def test_what_sounds_before_the_answer_is_sent_is_no_answer() -> None:
+    """A tone while the API is still connecting, and a caller who hangs up before the answer."""
+    call = MadeCall(10)
+    call.set_up(None)
+    end_ms = call.say(1000, at_rate(steady(800), SERVER_HZ))
+    call.hears(end_ms + 450, tone(425, 250))
+    call.respond(end_ms + 1450, end_ms + 1500, np.zeros(SERVER_HZ), heard=np.zeros(1))
+    call.hang_up(end_ms + 1490)
+    full = call.evidence()
+    too_late = {"first_delta", "playout_started", "playout_ended"}
+    heard = measure(replace(full, marks=[m for m in full.marks if m.name not in too_late]))
+    assert not {"turn_ms", "agent_overhead_ms"} & {m.name for m in heard.measurements}
+    reasons = {one.name: one.reason for one in heard.unmeasured}
+    assert reasons["agent_overhead_ms"] == "no sound was heard after it"
 
 
 def heard_only(full: CallEvidence) -> list[Mark]:
