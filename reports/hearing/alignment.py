@@ -285,8 +285,8 @@ class _Decoder:
     def _set_sent(self, a: Wave) -> None:
         self._a = a
         self._padded = np.concatenate([np.zeros(self._pad), a, np.zeros(self._pad)])
-        self._beside = min(self._pad, 2 * _SHORT_SEARCH_MS * self._rate_hz // 1000)
-        around = self._padded[self._pad - self._beside : self._pad + a.size + self._beside]
+        self._margin = min(self._pad, 2 * _SHORT_SEARCH_MS * self._rate_hz // 1000)
+        around = self._padded[self._pad - self._margin : self._pad + a.size + self._margin]
         self._in_sent = correlation.Searched(around)
 
     def alignment(self) -> Alignment:
@@ -427,7 +427,7 @@ class _Decoder:
             for part in range(count):
                 start = first + (last - first) * part // count
                 piece = self._b[start : first + (last - first) * (part + 1) // count]
-                around = self._beside - piece.size, self._beside + self._a.size + piece.size
+                around = self._margin - piece.size, self._margin + self._a.size + piece.size
                 places = _places(self._in_sent.likenesses(piece, *around))
                 found += [start - place + piece.size for place in places]
         return found
