@@ -19,8 +19,8 @@ from pathlib import Path
 import structlog
 
 from callerside.agent.telephony.own_sockets import own_sockets
-from callerside.agent.telephony.pjsua.admission import LogLimit
 from callerside.agent.telephony.pjsua.connections import ConnectionPolicy, Connections
+from callerside.agent.telephony.refusals import LogLimit
 
 _log = structlog.get_logger(__name__)
 
