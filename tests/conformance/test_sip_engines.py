@@ -673,7 +673,8 @@ def test_g711_is_told_as_it_came_where_that_was_in_one_piece(
     wait_until(lambda: line.heard_ms() >= 200, "all of it")
     line.end()
     told = [frame for frame in line.frames() if frame.encoding is not None]
-    assert {frame.encoding for frame in told} == ({encoding} if encoding else set())
+    is_of_its_rate = line.role == "agent"  # a caller's leg has one of its own
+    assert {f.encoding for f in told} == ({encoding} if encoding and is_of_its_rate else set())
     for frame in told:
         assert frame.encoding is not None
         assert AudioFormat(frame.encoding).decode(frame.encoded) == frame.pcm

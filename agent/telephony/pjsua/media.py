@@ -221,25 +221,26 @@ class LegMedia:
     def _hear(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> None:
         """Hear what is in order now."""
         for item in released:
-            pcm, encoded, came_ns = b"", b"", None
+            pcm, encoded, encoding, came_ns = b"", b"", None, None
             if isinstance(item, Gap):
                 frames = self._frames.missing(item)
             elif self._stream is not None:
                 packet, begin, came_ns = item.body
-                encoded = packet[begin : begin + item.duration]
                 pcm = self._stream.decode(packet)
                 frames = self._frames.heard(pcm)
+                if not self._stream.pieces_left and len(pcm) == BYTES_PER_SAMPLE * item.duration:
+                    encoding, encoded = self._encoding, packet[begin : begin + item.duration]
             else:
                 return
             for frame in frames:
                 if self._on_heard is not None:
                     self._on_heard(frame, came_ns)
-                is_whole = frame is pcm  # as it came, in one piece
+                is_whole = frame is pcm
                 self._inputs.deliver(
                     AudioReceived(
                         pcm=frame,
                         at_ns=came_ns or now_ns,
-                        encoding=self._encoding if is_whole else None,
+                        encoding=encoding if is_whole else None,
                         encoded=encoded if is_whole else b"",
                     )
                 )
