@@ -39,6 +39,7 @@ from callerside.agent.telephony.engines import resolve, sentence
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.tools.loader import ToolError
 from callerside.announcements import Announcements
+from callerside.child_processes import end_with_parent
 from callerside.files import begin_in_utf8
 
 _log = structlog.get_logger(__name__)
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; answers the exit code."""
     if arguments is None:
         begin_in_utf8()
+        end_with_parent()
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))

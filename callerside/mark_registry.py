@@ -107,6 +107,7 @@ ITEM = RESPONSE = Field(kind="text")  # ids of the Realtime API
 SAMPLES = Field(kind="whole number", unit="samples")
 TOTAL = Field(kind="whole number", unit="samples", meaning="since the session's beginning")
 STATUS = Field(kind="whole number", meaning="of SIP")
+PROMPT = Field(kind="text", words=("hold", "farewell", "apology", "wait", "tone"))
 TOKENS = Field(kind="whole number", unit="tokens", meaning="as the API counts them", optional=True)
 DIRECTION = Field(kind="text", words=("to_agent", "to_caller"), optional=True)
 
@@ -161,13 +162,14 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         ),
         _mark(
             "prompt_started",
-            "first frame of what is said when the API fails left",
-            prompt=_one_of("hold", "farewell", "tone"),
+            "first frame of the agent's own words left: when the API or an answer fails, or a "
+            "function takes long",
+            prompt=PROMPT,
         ),
         _mark(
             "prompt_ended",
             "its last frame left",
-            prompt=_one_of("hold", "farewell", "tone"),
+            prompt=PROMPT,
             played_ms=MS,
         ),
         _mark(
@@ -222,6 +224,23 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             input_tokens=TOKENS,
             output_tokens=TOKENS,
         ),
+        _mark(
+            "response_incomplete",
+            "it ended before all was said",
+            response=RESPONSE,
+            reason=replace(TEXT, meaning="`max_output_tokens`, `content_filter`"),
+        ),
+        _mark(
+            "response_silent",
+            "the answer to a turn is over, and there was nothing in it to hear, or to run",
+            response=RESPONSE,
+        ),
+        _mark(
+            "answer_repaired",
+            "what was done about an answer that the caller could not use",
+            response=RESPONSE,
+            by=_one_of("asked_again", "continued", "apology"),
+        ),
         _mark("watchdog_fired", "a wait reached its limit", what=TEXT),
         _mark("realtime_error", "an `error` event", code=TEXT, message=TEXT),
         _mark(
@@ -240,6 +259,19 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             call_id=TEXT,
             ok=FLAG,
             took_ms=MS,
+        ),
+        _mark(
+            "tool_cancelled",
+            "the call ended while it ran: its result is nobody's any more",
+            name=TEXT,
+            call_id=TEXT,
+            ran_ms=MS,
+        ),
+        _mark(
+            "tools_withheld",
+            "the model is to answer without functions: its calls, so many times in a row, could "
+            "not be made",
+            tries=WHOLE,
         ),
         _mark("transfer_sent", "REFER sent", uri=TEXT),
         _mark("transfer_ended", "what became of it", status=STATUS),
@@ -295,6 +327,12 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         _mark("beep_heard", "live, at the end of the beep", hz=HZ, length_ms=MS),
         _mark("speech_heard", "live, the onset of agent speech"),
         _mark("silence_heard", "live, the end of agent speech"),
+        _mark(
+            "pause_heard",
+            "live, where agent speech goes on after a silence; marked where the scenario says "
+            "`never: {silence: …}`, and it was that long",
+            length_ms=MS,
+        ),
         _mark("dtmf_sent", "the caller pressed keys", digits=TEXT, method=TEXT),
         _mark("dtmf_heard", "the agent pressed a key", digit=TEXT),
         _mark("transfer_heard", "REFER received", uri=TEXT),

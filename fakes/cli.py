@@ -20,6 +20,7 @@ from typing import Protocol
 
 from callerside.announcements import Announcements
 from callerside.audio_files import AudioFileError
+from callerside.child_processes import end_with_parent
 from callerside.fakes.recording.cassette import read_cassette
 from callerside.fakes.recording.format import RecordingError, read_recording, write_recording
 from callerside.fakes.recording.replay import Pace, ReplayOptions
@@ -116,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The entry point; exits with the command's exit code."""
     if argv is None:
         begin_in_utf8()
+        end_with_parent()
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING if arguments.quiet else logging.INFO,

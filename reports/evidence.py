@@ -115,6 +115,8 @@ class CallInfo(BaseModel):
     repeat: int = Field(default=1, ge=1)
     """Which of several calls of the same scenario this is."""
     seed: int | None = None
+    warnings: list[str] = Field(default_factory=list)
+    """What fails nobody, and is to be known: an answer that the agent had to make up for."""
     log: list[str] = Field(default_factory=list)
     """The last log lines of the processes, for a call that went wrong."""
     scenario: str = ""

@@ -33,6 +33,8 @@ class Timer(StrEnum):
     RESPONSE_END_LIMIT = "response_end"
     """The running response must have brought something new by then."""
     TOOL_LIMIT = "tool"
+    TOOL_WAIT_DUE = "tool_wait_due"
+    """The caller has waited for a function long enough to be informed."""
     DTMF_GAP = "dtmf_gap"
     HOLD_DUE = "hold_due"
     """The caller has waited for a session long enough to be informed."""

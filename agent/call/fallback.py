@@ -1,26 +1,29 @@
 """What the caller hears when the API does not work: words, and an end in bounded time.
 
-Two prompts are made beforehand (`callerside-agent greet`) and cached like the greeting: one that
-asks to hold on, one that takes leave. Where one is not there, a tone says that something is wrong.
+Prompts are made beforehand (`callerside-agent greet`) and cached like the greeting: to ask to hold
+on, to take leave, to apologise, to say that it takes longer (`agent.call.prompts`). Where one is
+not there, a tone stands for it.
 """
 
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import LoadPrompt, PromptLoaded, Timer
 from callerside.agent.call.playout import Kind, Playout, Segment
-from callerside.agent.call.prompts import prompt_key
+from callerside.agent.call.prompts import PromptName, own_words, prompt_key
 from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.termination import Termination
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import silence, tone
-
-HOLD = "hold"
-FAREWELL = "farewell"
 
 _CONGESTION_HZ = 425.0
 _CONGESTION_PULSE_MS = 250
 """ITU-T E.180: the tone of a network that cannot; three pulses of it."""
 _HOPELESS = frozenset({"insufficient_quota"})
 """Reasons of a failed response that trying again does not cure."""
+_OVERLOADED = frozenset({"inference_rate_limit_exceeded", "rate_limit_exceeded"})
+"""Reasons that time cures."""
+_WAIT_HZ = 440.0
+_WAIT_TONE_MS = 300
+_WAIT_DBFS = -32
 
 
 class ApiFallback:
@@ -41,26 +44,24 @@ class ApiFallback:
         self._termination = termination
         self._settings = settings
         self._rate_hz = rate_hz
-        failure = settings.failure
         self._keys = {
-            prompt_key(settings, failure.hold_instructions): HOLD,
-            prompt_key(settings, failure.farewell_instructions): FAREWELL,
+            name: prompt_key(settings, text) for name, text in own_words(settings).items()
         }
-        self._prompts: dict[str, bytes] = {}
+        self._prompts: dict[PromptName, bytes] = {}
         self._failed_responses = 0
         self._retry_instructions: str | None = None
         self._waiting = False
 
     def call_received(self) -> None:
         """Fetch the prompts while nothing has failed."""
-        for key in self._keys:
+        for key in self._keys.values():
             self._context.add(LoadPrompt(key=key, rate_hz=self._rate_hz))
 
     def loaded(self, event: PromptLoaded) -> None:
         """The cache's answer; a damaged prompt is as good as none."""
-        name = self._keys.get(event.key)
-        if name is not None and event.pcm:
-            self._prompts[name] = event.pcm
+        if event.pcm:
+            found = [name for name, key in self._keys.items() if key == event.key]
+            self._prompts |= dict.fromkeys(found, event.pcm)
 
     def waiting(self, *, for_session: bool) -> None:
         """The caller waits for a session, or does so no more."""
@@ -74,7 +75,7 @@ class ApiFallback:
 
     def hold_on(self) -> None:
         """It takes so long that the caller must be informed."""
-        self._say(HOLD)
+        self._say(PromptName.HOLD)
 
     def give_up(self, reason: str) -> None:
         """There is no hope: words, then the end or somebody else."""
@@ -82,17 +83,17 @@ class ApiFallback:
             return
         transfer_to = self._settings.failure.transfer_to
         self._termination.after_last_word(reason, transfer_to=transfer_to)
-        self._say(HOLD if transfer_to else FAREWELL)
+        self._say(PromptName.HOLD if transfer_to else PromptName.FAREWELL)
 
     def say_farewell(self) -> None:
         """The model was to say goodbye, and does not: our own last words must do."""
         self._termination.goodbye_owed = False
-        self._say(FAREWELL)
+        self._say(PromptName.FAREWELL)
 
     def transfer_failed(self) -> None:
         """Nobody else takes the caller: words, then the end."""
         self._termination.transfer_failed()
-        self._say(FAREWELL)
+        self._say(PromptName.FAREWELL)
 
     def response_done(self, response: Response, status: str, reason: str | None) -> None:
         """A failed response is silence to the caller: say something, try once more, then end."""
@@ -120,11 +121,26 @@ class ApiFallback:
         if self._failed_responses > self._settings.failure.retries or reason in _HOPELESS:
             self.give_up(what)
             return
-        self._say(HOLD)
+        self._say(PromptName.HOLD)
         self._retry_instructions = instructions
-        self._context.set_timer(Timer.RETRY_DUE, self._settings.failure.retry_delay_ms)
+        failure = self._settings.failure
+        delay_ms = failure.rate_limit_delay_ms if reason in _OVERLOADED else failure.retry_delay_ms
+        self._context.set_timer(Timer.RETRY_DUE, delay_ms)
 
-    def _say(self, name: str) -> None:
+    def apologise(self) -> None:
+        """An answer is lost for good: ask the caller to say it again."""
+        self._say(PromptName.APOLOGY)
+
+    def say_wait(self, *, in_words: bool) -> None:
+        """A function takes long."""
+        words = self._prompts.get(PromptName.WAIT) if in_words else None
+        soft = tone(_WAIT_HZ, _WAIT_TONE_MS, self._rate_hz, level_dbfs=_WAIT_DBFS)
+        segment = Segment(
+            kind=Kind.PROMPT, origin=PromptName.WAIT if words else "tone", gives_way=True
+        )
+        self._playout.play(segment, words or soft)
+
+    def _say(self, name: PromptName) -> None:
         pcm = self._prompts.get(name)
         segment = Segment(
             kind=Kind.PROMPT,

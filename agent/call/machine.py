@@ -9,6 +9,7 @@ the world. The work is done by its parts (`agent.call.machine`), each of which k
     playout    what the caller hears        tool_calls what the model calls
     dtmf       what the caller presses      session    the session with the API
     history    what a new session gets      fallback   what is said when the API fails
+    answers    those that lack something    tool_wait  the silence while functions run
     termination: the end of the call
 
 This module decides who hears of what the telephone and the timers report; `Conversation` does so
@@ -18,6 +19,7 @@ for what the API reports, and keeps what holds between the parts.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from callerside.agent.call.answers import AnswerRepair
 from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.builtin_tools import Declaration, declarations
 from callerside.agent.call.context import CallContext
@@ -41,6 +43,7 @@ from callerside.agent.call.responses import Purpose, Response, Responses
 from callerside.agent.call.states import State, StateChart, Trigger
 from callerside.agent.call.termination import Termination
 from callerside.agent.call.tool_calls import ToolCalls
+from callerside.agent.call.tool_wait import ToolWait
 from callerside.agent.call.turn_taking import TurnTaking
 from callerside.agent.call.uplink import Uplink
 from callerside.agent.config.settings import CallSettings, audio_format
@@ -104,6 +107,10 @@ class Parts:
         self.fallback = ApiFallback(
             context, playout, responses, self.termination, settings, rate_hz
         )
+        self.answers = AnswerRepair(
+            context, responses, self.turns, self.termination, self.fallback, settings
+        )
+        self.tool_wait = ToolWait(context, self.fallback, settings.tools)
 
 
 _ALREADY_ACTIVE = "conversation_already_has_active_response"
@@ -243,6 +250,7 @@ class Conversation:
         missing = waits and not parts.session.ready and not parts.termination.wanted
         parts.fallback.waiting(for_session=missing)
         self._watch_silence()
+        self._watch_tools()
         said_more = parts.responses.expected or parts.tool_calls.running
         more_to_come = parts.session.ready and said_more
         if parts.termination.goodbye_owed and not more_to_come and parts.playout.idle:
@@ -322,10 +330,12 @@ class Conversation:
         response = self._parts.responses.done(event)
         if response is None:
             return
+        parts = self._parts
+        if event.runnable:
+            parts.tool_calls.run(event.runnable)
+        parts.answers.response_done(response, event)
         self._response_over(response, event.status)
-        self._parts.fallback.response_done(response, event.status, event.reason)
-        if event.calls and event.status == "completed":
-            self._parts.tool_calls.run(event.calls)
+        parts.fallback.response_done(response, event.status, event.reason)
 
     def _response_over(self, response: Response, status: str) -> None:
         if response.purpose is Purpose.GOODBYE:
@@ -333,7 +343,13 @@ class Conversation:
         if response.purpose is Purpose.GREETING:
             self._parts.opening.response_done(response, status)
         elif not response.interrupted and self._parts.playout.idle:
-            self._chart.move(Trigger.RESPONSE_OVER)
+            self._over()
+
+    def _over(self) -> None:
+        """A response is over, and heard; perhaps its turn is not."""
+        parts = self._parts
+        to_come = parts.tool_calls.running or parts.responses.expected
+        self._chart.move(Trigger.ANSWER_TO_COME if to_come else Trigger.RESPONSE_OVER)
 
     def _segments_over(self) -> None:
         """Some audio was heard to its end, or cut."""
@@ -346,7 +362,7 @@ class Conversation:
                 and parts.playout.idle
                 and parts.responses.active is None
             ):
-                self._chart.move(Trigger.RESPONSE_OVER)
+                self._over()
 
     def _open_turns(self) -> None:
         parts, chart = self._parts, self._chart
@@ -385,7 +401,8 @@ class Conversation:
         """
         parts, turns = self._parts, self._parts.turns
         in_turn = turns.speaking or turns.committing or turns.answer_due
-        if in_turn or parts.responses.expected or not parts.playout.idle:
+        to_come = parts.responses.expected or parts.tool_calls.running
+        if in_turn or to_come or not parts.playout.idle:
             return
         if self._chart.state is State.STREAMING_RESPONSE:
             self._chart.move(Trigger.RESPONSE_OVER)
@@ -403,6 +420,14 @@ class Conversation:
             self._context.set_timer(Timer.SILENCE_LIMIT, limit_ms)
         else:
             self._context.cancel_timer(Timer.SILENCE_LIMIT)
+
+    def _watch_tools(self) -> None:
+        """Time the silence in which the caller waits for functions."""
+        parts, turns = self._parts, self._parts.turns
+        in_turn = turns.speaking or turns.committing or turns.answer_due
+        silent = parts.playout.idle and not (in_turn or parts.responses.expected)
+        running = parts.tool_calls.running and not parts.termination.wanted
+        parts.tool_wait.watch(running=running, silent=silent)
 
     def _event_handlers(self) -> dict[type, Callable[[Any], object]]:
         parts = self._parts
@@ -646,6 +671,7 @@ class CallMachine:
             Timer.RESPONSE_LIMIT: conversation.response_limit,
             Timer.RESPONSE_END_LIMIT: conversation.response_end_limit,
             Timer.TOOL_LIMIT: parts.tool_calls.time_limit,
+            Timer.TOOL_WAIT_DUE: parts.tool_wait.due,
             Timer.DTMF_GAP: parts.dtmf.finished,
             Timer.HOLD_DUE: parts.fallback.hold_on,
             Timer.RETRY_DUE: conversation.retry_due,

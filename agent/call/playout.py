@@ -51,6 +51,8 @@ class Segment:
     """The caller's voice stops it."""
     origin: str = ""
     """Of a greeting: `cache` or `generated`. Of a prompt: which."""
+    gives_way: bool = False
+    """It fills a silence: an answer that begins cuts it off."""
     tag: int = 0
     """By which the leg knows it; 0 before any of it was handed to the leg."""
     queued: int = 0
@@ -210,11 +212,14 @@ class Playout:
     def interrupt(self) -> None:
         """The caller barges in: drop what may be interrupted; `cleared` reports what that was."""
         self._leave_broken_off(Until.CLEARED)
-        cleared = {
-            tag: segment
-            for tag, segment in self._segments.items()
-            if segment.interruptible and tag not in self._clearing
-        }
+        self._drop([one for one in self._segments.values() if one.interruptible])
+
+    def give_way(self) -> None:
+        """An answer begins: drop what only filled the silence before it."""
+        self._drop([one for one in self._segments.values() if one.gives_way])
+
+    def _drop(self, segments: list[Segment]) -> None:
+        cleared = {one.tag: one for one in segments if one.tag not in self._clearing}
         if cleared:
             self._clearing.update(cleared)
             self._waiting_samples -= sum(one.queued - one.played for one in cleared.values())
@@ -329,10 +334,12 @@ class Playout:
         elif segment.kind is Kind.GREETING:
             self._mark_greeting_ended(segment, at_ns, interrupted=segment.cut_short)
         elif segment.kind is Kind.PROMPT:
-            fields = {"prompt": segment.origin, "played_ms": played_ms}
-            self._context.mark("prompt_ended", fields, at_ns=at_ns)
+            self._mark_prompt_ended(segment, at_ns)
 
     def _mark_cleared(self, segment: Segment) -> None:
+        if segment.gives_way:  # whatever cut it off, nothing that was said is lost
+            self._mark_prompt_ended(segment, self._context.now_ns)
+            return
         fields: dict[str, object] = {
             "played_ms": self.ms(segment.played),
             "dropped_ms": self.ms(segment.queued - segment.played),
@@ -341,6 +348,11 @@ class Playout:
         self._context.mark("playout_cleared", {**item, **fields})
         if segment.kind is Kind.GREETING:
             self._mark_greeting_ended(segment, self._context.now_ns, interrupted=True)
+
+    def _mark_prompt_ended(self, segment: Segment, at_ns: int) -> None:
+        if segment.played:  # else nobody heard it begin
+            fields = {"prompt": segment.origin, "played_ms": self.ms(segment.played)}
+            self._context.mark("prompt_ended", fields, at_ns=at_ns)
 
     def _mark_greeting_ended(self, segment: Segment, at_ns: int, *, interrupted: bool) -> None:
         fields = {"played_ms": self.ms(segment.played), "interrupted": interrupted}

@@ -49,6 +49,7 @@ class Request:
 
     purpose: Purpose
     instructions: str | None = None
+    may_call: bool = True
     tries: int = 1
 
 
@@ -138,14 +139,16 @@ class Responses:
         self._interrupted.clear()
         return owed
 
-    def request(self, purpose: Purpose, instructions: str | None = None) -> None:
-        """Ask for a response, once the one that runs is done."""
+    def request(
+        self, purpose: Purpose, instructions: str | None = None, *, may_call: bool = True
+    ) -> None:
+        """Ask for a response, once the one that runs is done; see `response_create`."""
         if len(self._waiting) >= _MAX_WAITING:
             self._context.mark(
                 "event_dropped", {"type": "response.create", "reason": "too many requests wait"}
             )
             return
-        request = Request(purpose=purpose, instructions=instructions)
+        request = Request(purpose=purpose, instructions=instructions, may_call=may_call)
         if purpose is Purpose.GREETING:
             self._waiting.appendleft(request)
         else:
@@ -311,6 +314,7 @@ class Responses:
         event = response_create(
             request.purpose.value,
             instructions=request.instructions,
+            may_call=request.may_call,
             voice=settings.voice if request.purpose is Purpose.GREETING else None,
             dialect=settings.realtime.dialect,
         )
@@ -346,6 +350,7 @@ class Responses:
         )
         if not response.segments:
             self._context.mark("first_delta", {"response": response.id, "item": item_id})
+            self._playout.give_way()
             if not greeting:
                 self._chart.move(Trigger.RESPONSE_HEARD)
         response.segments[item_id] = segment

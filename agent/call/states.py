@@ -55,6 +55,8 @@ class Trigger(StrEnum):
     """The first audio of a response is here."""
     RESPONSE_OVER = "response_over"
     """The response is done and all of it that will ever be heard has been heard."""
+    ANSWER_TO_COME = "answer_to_come"
+    """The same, but its turn is not over: functions run, or another response is asked for."""
     ENDED = "ended"
 
 
@@ -104,6 +106,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.MEDIA_READY,
             Trigger.RESPONSE_HEARD: State.MEDIA_READY,
             Trigger.RESPONSE_OVER: State.MEDIA_READY,
+            Trigger.ANSWER_TO_COME: State.MEDIA_READY,
             Trigger.ENDED: State.ENDED,
         },
         # A caller who talks over a greeting that cannot be interrupted takes an ordinary turn,
@@ -119,6 +122,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.SENDING_GREETING,
             Trigger.RESPONSE_HEARD: State.SENDING_GREETING,
             Trigger.RESPONSE_OVER: State.SENDING_GREETING,
+            Trigger.ANSWER_TO_COME: State.SENDING_GREETING,
             Trigger.ENDED: State.ENDED,
         },
         State.LISTENING: {
@@ -131,6 +135,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.PROCESSING,
             Trigger.RESPONSE_HEARD: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_OVER: State.LISTENING,
+            Trigger.ANSWER_TO_COME: State.PROCESSING,
             # A request that was no turn's led to nothing.
             Trigger.SPEECH_DISMISSED: State.LISTENING,
         },
@@ -144,6 +149,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.RECORDING_AUDIO,
             Trigger.RESPONSE_HEARD: State.RECORDING_AUDIO,
             Trigger.RESPONSE_OVER: State.RECORDING_AUDIO,
+            Trigger.ANSWER_TO_COME: State.RECORDING_AUDIO,
         },
         State.COMMITTING_INPUT: {
             **_TALKING,
@@ -153,6 +159,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.PROCESSING,
             Trigger.RESPONSE_HEARD: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_OVER: State.COMMITTING_INPUT,
+            Trigger.ANSWER_TO_COME: State.COMMITTING_INPUT,
         },
         State.PROCESSING: {
             **_TALKING,
@@ -162,6 +169,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.PROCESSING,
             Trigger.RESPONSE_HEARD: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_OVER: State.LISTENING,
+            Trigger.ANSWER_TO_COME: State.PROCESSING,
         },
         State.STREAMING_RESPONSE: {
             **_TALKING,
@@ -171,6 +179,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = MappingProxyType(
             Trigger.RESPONSE_CREATED: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_HEARD: State.STREAMING_RESPONSE,
             Trigger.RESPONSE_OVER: State.LISTENING,
+            Trigger.ANSWER_TO_COME: State.PROCESSING,
         },
         State.ENDED: {},
     }

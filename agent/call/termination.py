@@ -6,6 +6,8 @@ then it is hung up, or transferred where that was wanted, and hung up if that fa
 are bounded, too.
 """
 
+from collections.abc import Callable
+
 from callerside.agent.call.api_session import ApiSession
 from callerside.agent.call.context import CallContext
 from callerside.agent.call.events import Finish, HangUp, Timer, Transfer
@@ -39,6 +41,8 @@ class Termination:
         self._session = session
         self._responses = responses
         self._limits = limits
+        self.on_over: Callable[[], None] = lambda: None
+        """Called when the telephone's side is over."""
         self._wish: str | None = None
         self._transfer_to: str | None = None
         self.transferring = False
@@ -115,6 +119,7 @@ class Termination:
         self._playout.end()
         self._session.close()
         self._context.cancel_all_timers()
+        self.on_over()
         fields = {"by": event.by, "status": event.status, "reason": event.reason}
         self._chart.move(Trigger.ENDED)
         self._context.mark("call_ended", fields)

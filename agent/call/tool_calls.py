@@ -1,8 +1,10 @@
 """Functions that the model calls: run off the call, their results given to the model.
 
 A response may call several. They run when it is done, all at once and each with a time limit; when
-the last one has answered, the model is asked to go on. The three that are built in act on the call
-itself: `hang_up`, `transfer`, `send_dtmf`; the first two wait until what was said has been heard.
+the last one has answered, the model is asked to go on. Calls that cannot be made are answered with
+the reason; a model that goes on making such calls is asked to do without. The three that are built
+in act on the call itself: `hang_up`, `transfer`, `send_dtmf`; the first two wait until what was
+said has been heard.
 """
 
 import json
@@ -63,12 +65,16 @@ class ToolCalls:
         self._termination = termination
         self._dtmf = dtmf
         self._settings = settings
-        self._names = {str(tool["name"]) for tool in offered}
+        self._offered = {str(tool["name"]): tool for tool in offered}
+        self._is_broken = False
+        """Of the calls that run now one could not be made."""
+        self._broken_in_a_row = 0
         self._running: dict[str, _Running] = {}
         self._transferring: FunctionCall | None = None
         self._transfer_to: str | None = None
         """Where to, until the REFER is sent."""
         self._ask_when_done = False
+        termination.on_over = self._cancel_all
         self._built_in: Mapping[str, Callable[[FunctionCall, Mapping[str, Any]], None]] = {
             HANG_UP: self._hang_up,
             TRANSFER: self._transfer,
@@ -86,6 +92,7 @@ class ToolCalls:
             self._history.agent_called(call.call_id, call.name, call.arguments)
             self._context.mark("tool_called", {"name": call.name, "call_id": call.call_id})
             self._running[call.call_id] = _Running(call, self._context.now_ns)
+        self._is_broken = False
         for call in calls:
             self._start(call)
 
@@ -138,17 +145,11 @@ class ToolCalls:
             self._fail(call.call_id, f"the transfer failed with SIP status {status}")
 
     def _start(self, call: FunctionCall) -> None:
-        if call.name not in self._names:
-            known = ", ".join(sorted(self._names)) or "none"
-            self._fail(call.call_id, f"there is no function {call.name!r}; known: {known}")
-            return
         try:
-            arguments = json.loads(call.arguments or "{}")
+            arguments = self._arguments(call)
         except ValueError as error:
-            self._fail(call.call_id, f"the arguments are not JSON: {error}")
-            return
-        if not isinstance(arguments, dict):
-            self._fail(call.call_id, "the arguments are not a JSON object")
+            self._is_broken = True
+            self._fail(call.call_id, str(error))
             return
         self._limit()
         built_in = self._built_in.get(call.name)
@@ -163,6 +164,36 @@ class ToolCalls:
                     keys=self._dtmf.pressed_so_far,
                 )
             )
+
+    def _arguments(self, call: FunctionCall) -> dict[str, Any]:
+        """The arguments of a call that can be made.
+
+        Raises:
+            ValueError: it cannot; says what the model should know.
+        """
+        tool = self._offered.get(call.name)
+        if tool is None:
+            known = ", ".join(sorted(self._offered)) or "none"
+            raise ValueError(f"there is no function {call.name!r}; known: {known}")
+        try:
+            arguments = json.loads(call.arguments or "{}")
+        except ValueError as error:
+            raise ValueError(f"the arguments are not JSON: {error}") from None
+        if not isinstance(arguments, dict):
+            raise ValueError("the arguments are not a JSON object")  # noqa: TRY004 - the model's
+        needed = tool.get("parameters", {}).get("required", ())
+        missing = [name for name in needed if name not in arguments]
+        if missing:
+            raise ValueError(f"arguments are missing: {', '.join(missing)}")
+        return arguments
+
+    def _cancel_all(self) -> None:
+        """The call is over: nobody waits for what still runs, and its results are dropped."""
+        for call_id, running in self._running.items():
+            ran_ms = (self._context.now_ns - running.started_ns) / NS_PER_MS
+            fields = {"name": running.call.name, "call_id": call_id, "ran_ms": ran_ms}
+            self._context.mark("tool_cancelled", fields)
+        self._running.clear()
 
     def _hang_up(self, call: FunctionCall, _arguments: Mapping[str, Any]) -> None:
         self._succeed(call.call_id, "The call ends when the caller has heard your last word.")
@@ -206,9 +237,15 @@ class ToolCalls:
 
     def _all_finished(self) -> None:
         self._context.cancel_timer(Timer.TOOL_LIMIT)
-        if self._ask_when_done:
-            self._ask_when_done = False
-            self._responses.request(Purpose.TURN)
+        self._broken_in_a_row = self._broken_in_a_row + 1 if self._is_broken else 0
+        if not self._ask_when_done:
+            return
+        self._ask_when_done = False
+        may_call = self._broken_in_a_row <= self._settings.tools.argument_retries
+        if not may_call:
+            self._context.mark("tools_withheld", {"tries": self._broken_in_a_row})
+            self._broken_in_a_row = 0
+        self._responses.request(Purpose.TURN, may_call=may_call)
 
 
 def _bounded(output: str) -> str:

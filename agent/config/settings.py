@@ -383,8 +383,36 @@ class FailureSettings(Strict):
     """How many responses in a row that fail or never come are asked for again, before the end."""
     retry_delay_ms: Milliseconds = 1_000
     """Before a failed response is asked for again."""
+    rate_limit_delay_ms: Milliseconds = 3_000
+    """The same, where it failed because too much was asked of the API."""
     transfer_to: SipUri | None = None
     """A SIP URI: send the caller there instead of hanging up."""
+
+
+class AnswerSettings(Strict):
+    """What is done about answers that the caller cannot use."""
+
+    spoken_retries: int = Field(1, ge=0, le=5)
+    """How often an answer without any sound is asked for again, to be spoken; then the caller is
+    told that it was lost."""
+    speak_instructions: str = Field(
+        "The caller could not hear your last answer. Say it now, aloud and briefly.", min_length=1
+    )
+    """What the model is asked for then, behind its own instructions."""
+    continuations: int = Field(1, ge=0, le=5)
+    """How often an answer that the server cut short is continued; then, or if a content filter cut
+    it, the caller is told."""
+    continue_instructions: str = Field(
+        "Your last answer was cut off in the middle. Go on where it stopped, without repeating it.",
+        min_length=1,
+    )
+    """What the model is asked for then, behind its own instructions."""
+    apology_instructions: str = Field(
+        "Say in one short sentence that you are sorry, that your answer got lost, and ask the "
+        "caller to say it again.",
+        min_length=1,
+    )
+    """How the caller is told; made and cached like the greeting."""
 
 
 class LimitSettings(Strict):
@@ -420,6 +448,19 @@ class ToolSettings(Strict):
     """SIP URIs that the model may transfer to; empty: it may not."""
     send_dtmf: Switch = False
     """The model may press keys towards the caller."""
+    argument_retries: int = Field(1, ge=0, le=5)
+    """How often in a row the model may try again after calls that cannot be made (no JSON, a key
+    that is missing, a function that there is not); then it is to answer without any."""
+    wait: Literal["words", "tone", "off"] = "words"
+    """What the caller hears while a function takes long; `words`: a tone until they are made."""
+    wait_after_ms: int = Field(4_000, ge=500, le=120_000)
+    """Silence after which it is heard, while functions run."""
+    wait_every_ms: int = Field(8_000, ge=500, le=120_000)
+    """Silence after which it is heard again."""
+    wait_instructions: str = Field(
+        "Say in one short sentence that it takes a moment longer.", min_length=1
+    )
+    """The words; made and cached like the greeting."""
 
 
 class TimelineSettings(Strict):
@@ -445,6 +486,7 @@ class CallSettings(Strict):
     playout: PlayoutSettings = PlayoutSettings()
     dtmf: DtmfSettings = DtmfSettings()
     failure: FailureSettings = FailureSettings()
+    answers: AnswerSettings = AnswerSettings()
     limits: LimitSettings = LimitSettings()
     tools: ToolSettings = ToolSettings()
     timeline: TimelineSettings = TimelineSettings()

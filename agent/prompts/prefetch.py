@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 
 import structlog
 
-from callerside.agent.call.prompts import prompt_key
+from callerside.agent.call.prompts import PromptName, own_words, prompt_key
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import CallSettings, Settings, audio_format, realtime_url
 from callerside.agent.prompts.cache import (
@@ -44,7 +44,7 @@ class WantedPrompt:
     """Something that calls to `called` may need."""
 
     called: str
-    what: Literal["greeting", "hold", "farewell"]
+    what: Literal["greeting"] | PromptName
     key: str
     instructions: str
     settings: CallSettings
@@ -175,10 +175,7 @@ def wanted_prompts(settings: Settings) -> Iterator[WantedPrompt]:
     """All prompts of all routes, each once."""
     known: set[tuple[str, str]] = set()
     for call in settings.routes:
-        texts: list[tuple[Literal["greeting", "hold", "farewell"], str]] = [
-            ("hold", call.failure.hold_instructions),
-            ("farewell", call.failure.farewell_instructions),
-        ]
+        texts: list[tuple[Literal["greeting"] | PromptName, str]] = [*own_words(call).items()]
         if call.greeting.enabled and call.greeting.cached:
             texts.insert(0, ("greeting", call.greeting.instructions))
         for what, instructions in texts:

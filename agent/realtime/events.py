@@ -119,6 +119,8 @@ class FunctionCall(Struct, frozen=True, kw_only=True):
     call_id: str
     name: str
     arguments: str
+    complete: bool = True
+    """False: the response was cut short in the middle of it."""
 
 
 class ResponseDone(Struct, frozen=True, kw_only=True):
@@ -130,6 +132,13 @@ class ResponseDone(Struct, frozen=True, kw_only=True):
     calls: tuple[FunctionCall, ...]
     input_tokens: int | None
     output_tokens: int | None
+
+    @property
+    def runnable(self) -> tuple[FunctionCall, ...]:
+        """Calls that the model has made: whole, in a response that was not taken back."""
+        if self.status not in ("completed", "incomplete"):
+            return ()
+        return tuple(call for call in self.calls if call.complete)
 
 
 class Ignored(Struct, frozen=True, kw_only=True):
@@ -251,6 +260,7 @@ def _function_calls(output: list[Any]) -> list[FunctionCall]:
             call_id=_field(item, "call_id", str),
             name=_field(item, "name", str),
             arguments=_field(item, "arguments", str),
+            complete=_optional(item, "status", str) in (None, "completed"),
         )
         for item in items
         if item.get("type") == "function_call"

@@ -65,15 +65,22 @@ def cancel(response_id: str) -> Event:
 
 
 def response_create(
-    purpose: str, *, instructions: str | None = None, voice: str | None = None, dialect: Dialect
+    purpose: str,
+    *,
+    instructions: str | None = None,
+    may_call: bool = True,
+    voice: str | None = None,
+    dialect: Dialect,
 ) -> Event:
     """Ask for a response; `purpose` comes back in the response's metadata.
 
-    With `instructions` it says just that, and calls no function.
+    With `instructions` it says just that, and calls no function; nor does it without `may_call`.
     """
     response: Event = {"metadata": {"purpose": purpose}}
     if instructions is not None:
-        response |= {"instructions": instructions, "tool_choice": "none"}
+        response["instructions"] = instructions
+    if instructions is not None or not may_call:
+        response["tool_choice"] = "none"
     if voice is not None:
         response |= (
             {"voice": voice} if dialect == "beta" else {"audio": {"output": {"voice": voice}}}

@@ -24,7 +24,7 @@ from callerside.fakes.recording.causality import (
 from callerside.fakes.recording.difference import first_difference
 from callerside.fakes.recording.format import AUDIO_FIELDS, Recording, number_of, part_of, text_of
 from callerside.fakes.script.model import Vad
-from callerside.fakes.session.context import Observation
+from callerside.fakes.session.context import Observation, marked_arguments
 from callerside.fakes.session.input_audio import SEMANTIC_LONGEST_WAIT_MS, InputAudio
 from callerside.fakes.session.interface import (
     AcceptConnection,
@@ -279,6 +279,9 @@ class ReplaySession:
 
     def _response_facts(self, event: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         response = part_of(event, "response")
+        if event["type"] == "response.function_call_arguments.done":
+            name, arguments = text_of(event, "name"), text_of(event, "arguments")
+            return "function_called", {"name": name, "arguments": marked_arguments(arguments)}
         kind, wire = event["type"], event.get("delta")
         if kind == "response.created":
             return "response_created", {"response": text_of(response, "id")}

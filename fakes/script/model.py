@@ -10,6 +10,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from callerside.durations import DurationMs
 from callerside.fakes.script.reply import Reply, ReplyItem
 from callerside.fakes.session.faults import Fault
 from callerside.models import Strict
@@ -64,6 +65,15 @@ class Vad(Strict):
     """Pause after which `semantic_vad` judges a turn finished, if its reply is not `unfinished`."""
 
 
+class PathDelay(Strict):
+    """The way between client and server: what each direction adds to every message, in order."""
+
+    delay: DurationMs = Field(default=0.0, le=10_000)
+    """One way; a turn takes it there and back."""
+    jitter: DurationMs = Field(default=0.0, le=10_000)
+    """How much later than that a message may come; the order stays."""
+
+
 def _vad_by_name(value: object) -> object:
     return {"engine": value} if isinstance(value, str) else value
 
@@ -79,6 +89,8 @@ class Script(Strict):
     """Answers every turn after those, and out-of-band responses."""
     timing: Timing = Timing()
     """When things happen."""
+    path: PathDelay = PathDelay()
+    """How long messages are on the way between client and server."""
     vad: Annotated[Vad, BeforeValidator(_vad_by_name, json_schema_input_type=VadEngine | Vad)] = (
         Vad()
     )

@@ -246,7 +246,7 @@ class FakeRealtime:
         share = FairShare()
         sender = asyncio.create_task(_send_all(socket, connection))
         try:
-            async for message in socket:
+            async for message in connection.arriving(socket):
                 begun_s = time.monotonic()
                 for _ in connection.receive(message):
                     rest_s = share.rest_s(begun_s, time.monotonic())
@@ -307,7 +307,8 @@ class FakeRealtime:
         number = self._sessions[path]
         call = name or f"session-{number}"
         session = self._make_session(prepared, call, number, replay=name is None)
-        return Connection(session, self._files(call), self._on_mark)
+        files, script = self._files(call), prepared.script
+        return Connection(session, files, self._on_mark, path=script.path, seed=script.seed)
 
     def _files(self, call: str) -> SessionFiles:
         """All sessions of a path share a timeline; what an earlier server has left stays alone."""

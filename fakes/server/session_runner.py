@@ -6,13 +6,17 @@ It knows no socket: `fakes.server.server` takes from `outgoing` and hands messag
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol, assert_never
 
 from callerside.clock import NS_PER_S
+from callerside.fakes.script.model import PathDelay
 from callerside.fakes.server.codec import Pieces, decode_in_steps, encode_in_pieces
 from callerside.fakes.server.files import SessionFiles, SoundFile
+from callerside.fakes.server.path import arriving, until
 from callerside.fakes.session.interface import (
     AcceptConnection,
     CancelTimer,
@@ -32,6 +36,7 @@ from callerside.fakes.session.interface import (
     SetTimer,
     TimerFired,
 )
+from callerside.fakes.session.one_way import OneWay
 from callerside.loop_clock import LoopClock
 from callerside.marks import Mark, MarkSink
 from callerside.timers import TimerSet
@@ -63,7 +68,20 @@ class UnreadError(Exception):
 class Connection:
     """One client's session, running."""
 
-    def __init__(self, session: Session, files: SessionFiles, on_mark: MarkSink | None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        files: SessionFiles,
+        on_mark: MarkSink | None,
+        *,
+        path: PathDelay | None = None,
+        seed: int = 0,
+    ) -> None:
+        """`path`: how long messages are on their way, by chance as `seed` has it."""
+        path = path or PathDelay()
+        rng = random.Random(seed)
+        self._way_there, self._way_back = OneWay(path, rng), OneWay(path, rng)
+        self._closed = False
         self._outgoing: asyncio.Queue[Outgoing | Pieces] = asyncio.Queue()
         self._outgoing_chars = 0
         self._taken_at_ns = 0
@@ -97,9 +115,15 @@ class Connection:
 
     async def handshake(self, request: ConnectionRequested) -> RefuseConnection | None:
         """Ask the session for admission; a script may make it wait. Returns a refusal, or None."""
+        await until(self._way_there.arrival_ns(self._clock.now_ns()), self._clock)
         self._feed(request)
         await self._accepted.wait()
+        await until(self._way_back.arrival_ns(self._clock.now_ns()), self._clock)
         return self._refusal
+
+    def arriving(self, messages: AsyncIterable[str | bytes]) -> AsyncIterator[str | bytes]:
+        """The client's messages, each when it has come the whole way."""
+        return arriving(messages, self._way_there, self._clock)
 
     def receive(self, message: str | bytes) -> Iterator[None]:
         """Take a message of the client's, in steps: after each the others may have their turn."""
@@ -120,6 +144,7 @@ class Connection:
         """Let go of everything, and write down what is still unwritten."""
         if not self._accepted.is_set():  # the client has not waited for it
             self._settle(DropConnection())
+        self._closed = True
         self._timers.cancel_all()
         self._close_timeline()
         for sound in self._sounds.values():
@@ -207,7 +232,17 @@ class Connection:
         if isinstance(outgoing, str | Pieces):
             self._bound(len(outgoing))
             self._outgoing_chars += len(outgoing)
-        self._outgoing.put_nowait(outgoing)
+        if self._way_back.is_instant:
+            self._outgoing.put_nowait(outgoing)
+        else:
+            arrival_ns = self._way_back.arrival_ns(self._clock.now_ns())
+            self._clock.call_at(arrival_ns, partial(self._arrive, outgoing))
+
+    def _arrive(self, outgoing: Outgoing | Pieces) -> None:
+        if self._outgoing.empty():
+            self._taken_at_ns = self._clock.now_ns()
+        if not self._closed:
+            self._outgoing.put_nowait(outgoing)
 
     def _bound(self, more_chars: int) -> None:
         events, chars = self._outgoing.qsize(), self._outgoing_chars

@@ -4,6 +4,7 @@ Everything that a session's parts do goes through here: events get their ids and
 marks their time and their call.
 """
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -163,3 +164,11 @@ class SessionState:
         previous = self.conversation.add(item, after)
         for name in ("conversation.item.added", "conversation.item.done"):
             self.out.send(name, previous_item_id=previous, item=item.snapshot())
+
+
+def marked_arguments(arguments: str) -> Any:
+    """Arguments as the mark has them: what is no JSON stays text."""
+    try:
+        return json.loads(arguments)
+    except ValueError:
+        return arguments

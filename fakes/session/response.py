@@ -1,6 +1,5 @@
 """One response: performs its plan, keeps its state, and can be cancelled in the middle."""
 
-import json
 import math
 from collections import deque
 from collections.abc import Callable
@@ -8,7 +7,7 @@ from typing import Any, Literal, assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.fakes.session.config import ResponseConfig
-from callerside.fakes.session.context import SessionState
+from callerside.fakes.session.context import SessionState, marked_arguments
 from callerside.fakes.session.conversation import MS_PER_OUTPUT_TOKEN, Item, text_tokens
 from callerside.fakes.session.interface import KeepSent
 from callerside.fakes.session.response_plan import (
@@ -298,7 +297,7 @@ class Response:
         self._out.mark(
             "function_called",
             name=item.data["name"],
-            arguments=_parsed(item.data["arguments"]),
+            arguments=marked_arguments(item.data["arguments"]),
         )
 
     def _end_audio(self) -> None:
@@ -385,11 +384,3 @@ class Response:
             },
             "output_token_details": {"text_tokens": text_out, "audio_tokens": audio_out},
         }
-
-
-def _parsed(arguments: str) -> Any:
-    """Arguments as the mark has them: what is no JSON stays text."""
-    try:
-        return json.loads(arguments)
-    except ValueError:
-        return arguments

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from callerside.marks import Mark
 from callerside.reports.metrics.audible import NS_PER_MS
 
+LEAST_MS = 3.0
+"""Of one stall: what is shorter costs less than a frame's slack, and happens all the time."""
 DISTORTS_MS = 10.0
 """Half a frame: what is shorter distorts nothing that is heard."""
 
@@ -35,9 +37,12 @@ class StallInterval:
 
 
 def stall_intervals(marks: Iterable[Mark]) -> list[StallInterval]:
-    """What `machine_stalled` marks report, in order of time; nothing overlaps."""
+    """What `machine_stalled` marks report that bends anything, in order of time.
+
+    Nothing overlaps.
+    """
     found: list[StallInterval] = []
-    stalls = (mark for mark in marks if mark.name == "machine_stalled")
+    stalls = (m for m in marks if m.name == "machine_stalled" and _late_ms(m) >= LEAST_MS)
     for mark in sorted(stalls, key=_start_ns):
         last = found[-1] if found else None
         if last is None or _start_ns(mark) > last.end_ns:

@@ -197,7 +197,7 @@ def unmeasured_call(info: CallInfo) -> CallResult:
 def under_info(call: CallResult, info: CallInfo) -> CallResult:
     """The same numbers, where more is known of the call than when it was measured.
 
-    `info` differs from the call's own in verdict, detail and log only.
+    `info` differs from the call's own in verdict, detail, warnings and log only.
     """
     return replace(call, evidence=replace(call.evidence, info=info))
 

@@ -11,8 +11,9 @@ import json
 import platform
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import psutil
 
 from callerside import audio, audio_files
+from callerside.host import processors
 from callerside.reports.evidence import TIMELINE, EvidenceError, load_evidence
 from callerside.reports.metrics import measurement
 from callerside.reports.metrics.registry import METRICS
@@ -36,6 +38,7 @@ from callerside.simulator.lanes.sip.process_pair import (
     calls_at_once,
     child,
 )
+from callerside.simulator.lanes.sip.scheduler_stalls import StallWatch
 from callerside.simulator.lanes.sip.speech_files import SpeechFiles
 from callerside.simulator.scenario.model import Scenario
 from callerside.speech.synthesis import synthesise
@@ -61,6 +64,21 @@ _SCENARIO = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """What calls to the responder have shown."""
+
+    calibration: Calibration
+    untold: Mapping[str, int]
+    """How many values nobody can tell, by metric: the machine stood still within them."""
+
+    @property
+    def untold_share(self) -> float:
+        """Of all values."""
+        untold = sum(self.untold.values())
+        return untold / max(1, untold + sum(one.count for one in self.calibration.metrics))
+
+
 class CalibrateError(RuntimeError):
     """The calibration could not be done."""
 
@@ -74,6 +92,8 @@ class _Calling(NamedTuple):
 
 @dataclass
 class _Collected:
+    stalls: StallWatch
+    """Of the whole time."""
     errors: list[Errors] = field(default_factory=list)
     """Of each call that could serve."""
     refused: list[str] = field(default_factory=list)
@@ -84,14 +104,16 @@ async def calibrate(
     *,
     calls: int = CALLS,
     concurrency: int | None = None,
+    disturbed: bool = False,
     progress: Callable[[str], None] = lambda _: None,
-) -> Calibration:
+) -> Calibrated:
     """Place the calls, and compute the harness's errors. Evidence stays in `directory`.
 
     Args:
         directory: where the calls' evidence goes.
         calls: how many.
         concurrency: how many at once; as many as a run places, if not given.
+        disturbed: let other work want every processor meanwhile (`calibration.burner`).
         progress: called with a line after each call.
 
     Raises:
@@ -101,8 +123,14 @@ async def calibrate(
     concurrency = concurrency or calls_at_once()
     phrase, reply, calling = await asyncio.to_thread(_prepare, directory)
     names = [f"call{number}" for number in range(1, calls + 1)]
-    await _place(directory, calling, names, concurrency, progress)
-    collected = _Collected()
+    async with AsyncExitStack() as meanwhile:
+        stalls = await meanwhile.enter_async_context(StallWatch())
+        if disturbed:
+            for process in _burners(directory):
+                await process.start()
+                meanwhile.push_async_callback(process.stop)
+        await _place(directory, calling, names, concurrency, progress)
+    collected = _Collected(stalls)
     for name in names:
         await asyncio.to_thread(
             _collect, directory, name, phrase, Behaviour(reply=reply), collected
@@ -114,7 +142,15 @@ async def calibrate(
             f"only {len(collected.errors)} of {calls} calls could serve: "
             f"{'; '.join(collected.refused)}"
         )
-    return _result(collected.errors, concurrency)
+    untold = Counter[str]()
+    for call in collected.errors:
+        untold.update(call.untold)
+    return Calibrated(calibration=_result(collected.errors, concurrency), untold=untold)
+
+
+def _burners(directory: Path) -> list[ChildProcess]:
+    module = "callerside.simulator.calibration.burner"
+    return [child(f"burner{number}", module, [str(number)], directory) for number in processors()]
 
 
 def _prepare(directory: Path) -> tuple[bytes, bytes, _Calling]:
@@ -211,6 +247,10 @@ def _collect(
     try:
         (directory / name / "caller.jsonl").rename(directory / name / TIMELINE)
         evidence = load_evidence(directory / name)
+        marks = evidence.marks
+        stood = collected.stalls.between(marks[0].at_ns, marks[-1].at_ns)
+        marks = sorted([*marks, *(one.mark_of(name) for one in stood)], key=lambda one: one.at_ns)
+        evidence = replace(evidence, marks=marks)
         heard = load_heard(directory / name)
         collected.errors.append(errors_of(evidence, heard, audio.to_samples(phrase), behaviour))
     except (OSError, EvidenceError, TruthError) as error:

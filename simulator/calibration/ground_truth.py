@@ -18,6 +18,7 @@ from callerside.clock import NS_PER_MS
 from callerside.reports.evidence import EAR, MOUTH, CallEvidence
 from callerside.reports.hearing import correlation, intelligibility
 from callerside.reports.metrics.metrics import measure
+from callerside.reports.verdict.machine import disturbance
 from callerside.simulator.calibration.responder import Behaviour, Said
 from callerside.simulator.calibration.responder_marks import (
     FRAMES_A_SECOND,
@@ -65,6 +66,8 @@ class Errors:
     """Measured less true, by metric."""
     missed: dict[str, int]
     """How many values that should have been measured were not, by metric."""
+    untold: dict[str, int]
+    """How many values nobody can tell: the machine stood still within them."""
     there_and_back_ms: list[float]
     """The telephone's path, turn by turn."""
     moved_ms: list[float]
@@ -99,9 +102,15 @@ class _Judge:
         self._errors: dict[str, list[float]] = defaultdict(list)
         self._there_and_back_ms: list[float] = []
         self._missed: dict[str, int] = defaultdict(int)
+        self._told_of_none: dict[str, int] = defaultdict(int)
         self._found: dict[tuple[str, int | None], list[float]] = defaultdict(list)
+        self._untold: dict[tuple[str, int | None], int] = defaultdict(int)
+        stood = disturbance(evidence.marks)
         for one in measure(with_marks(evidence, heard, self._reply)).measurements:
-            self._found[one.name, one.turn].append(one.value)
+            if one.span_ns is not None and stood.stood_ms(one.span_ns):
+                self._untold[one.name, one.turn] += 1
+            else:
+                self._found[one.name, one.turn].append(one.value)
 
     def errors(self) -> Errors:
         """See `errors_of`."""
@@ -118,6 +127,7 @@ class _Judge:
         return Errors(
             metrics=dict(self._errors),
             missed=dict(self._missed),
+            untold=dict(self._told_of_none),
             there_and_back_ms=self._there_and_back_ms,
             moved_ms=[abs(way_ms - median(ways_ms)) for way_ms in ways_ms],
         )
@@ -125,6 +135,9 @@ class _Judge:
     def _note(self, name: str, turn: int | None, *true: float) -> None:
         """The errors of what was measured: a value for each that is true."""
         found = self._found[name, turn]
+        if untold := self._untold[name, turn]:
+            self._told_of_none[name] += untold
+            return
         self._errors[name] += [one - wanted for one, wanted in zip(found, true, strict=False)]
         if len(found) < len(true):
             self._missed[name] += len(true) - len(found)

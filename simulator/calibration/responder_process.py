@@ -21,6 +21,7 @@ from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, HungUp, LegInput
 from callerside.agent.telephony.options import SipOptions
 from callerside.atomic_files import write_atomically
+from callerside.child_processes import end_with_parent
 from callerside.simulator.calibration.responder import (
     Answer,
     Behaviour,
@@ -100,6 +101,7 @@ async def serve(behaviour: Behaviour, directory: Path) -> None:
 
 def main() -> None:
     """The process."""
+    end_with_parent()
     speaks, directory = map(Path, sys.argv[1:])
     behaviour = Behaviour(reply=audio_files.read_wav(speaks, CALLER_RATE_HZ))
     asyncio.run(serve(behaviour, directory))

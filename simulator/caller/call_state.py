@@ -10,8 +10,8 @@ from callerside.agent.telephony.interface import HungUp
 from callerside.clock import ms_to_ns, ns_to_ms
 from callerside.simulator.caller.listener import AgentUtterance, Listener
 from callerside.simulator.caller.speaker import SpeechOutput
-from callerside.simulator.scenario.durations import Moment
 from callerside.simulator.scenario.model import Caller
+from callerside.simulator.scenario.moments import Moment
 
 
 def is_greeting(number: int, *, greets: bool) -> bool:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.durations import format_duration
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.listener import AgentUtterance
-from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import (
     Dtmf,
     Heard,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from callerside.agent.telephony.interface import FRAME_MS
-from callerside.clock import NS_PER_S, ms_to_ns
+from callerside.clock import NS_PER_S, ms_to_ns, ns_to_ms
 from callerside.reports.hearing.detector import (
     BeepHeard,
     Heard,
@@ -61,7 +61,9 @@ class HeardEvent:
     """Something that has just become sure, for the timeline."""
 
     at_ns: int
-    what: Literal["beep", "utterance started", "utterance ended"]
+    what: Literal["beep", "utterance started", "utterance ended", "pause"]
+    length_ms: float = 0.0
+    """Of a pause, in what is one utterance; `at_ns` is its end."""
 
 
 class Listener:
@@ -160,8 +162,10 @@ class Listener:
     def _speech_started(self, start_ns: int) -> list[HeardEvent]:
         heard_events = self.notice_silence(start_ns)
         if self.utterances and not self.utterances[-1].over:
+            quiet_ns = self.utterances[-1].quiet_ns
             self.utterances[-1].quiet_ns = None
-            return heard_events
+            paused_ms = ns_to_ms(start_ns - (start_ns if quiet_ns is None else quiet_ns))
+            return [*heard_events, HeardEvent(start_ns, "pause", paused_ms)]
         self.utterances.append(AgentUtterance(start_ns))
         return [*heard_events, HeardEvent(start_ns, "utterance started")]
 

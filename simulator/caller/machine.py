@@ -11,6 +11,7 @@ scenario's `time_limit`), and so has hanging up.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, assert_never
 
 from callerside.agent.telephony.interface import (
@@ -30,6 +31,7 @@ from callerside.agent.telephony.interface import (
     TransferRequested,
 )
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.durations import format_duration
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import (
     CallerInput,
@@ -50,7 +52,7 @@ from callerside.simulator.caller.line_model import NOISE, LineModel
 from callerside.simulator.caller.listener import HeardEvent, Listener
 from callerside.simulator.caller.speaker import SpeechOutput, Utterance
 from callerside.simulator.caller.step_runner import StepRunner
-from callerside.simulator.scenario.durations import format_duration
+from callerside.simulator.scenario.expectations import Silence
 from callerside.simulator.scenario.model import Scenario
 
 HANG_UP_LIMIT_MS = 5000
@@ -96,6 +98,9 @@ class CallerMachine:
         )
         self._main = StepRunner(scenario.steps, 0, audio, self._observed)
         self._meanwhile = StepRunner(scenario.meanwhile, len(scenario.steps), audio, self._observed)
+        forbidden = [one.silence for one in scenario.never if isinstance(one, Silence)]
+        self._least_silence_ms = min(forbidden, default=inf)
+        """Pauses of the agent's that may not be."""
         self._effects: list[Effect] = []
         self._outcome: tuple[Verdict, str] | None = None
         self._wake_ns: int | None = None
@@ -281,9 +286,11 @@ class CallerMachine:
                     hz=round(beep.hz, 2),
                     length_ms=round(length_ms, 2),
                 )
-            else:
+            elif thing.what != "pause":
                 name = "speech_heard" if thing.what == "utterance started" else "silence_heard"
                 self._mark(thing.at_ns, name)
+            elif thing.length_ms >= self._least_silence_ms:
+                self._mark(thing.at_ns, "pause_heard", length_ms=round(thing.length_ms, 2))
 
     def _done(self, now_ns: int) -> None:
         """All of `steps` is done; who leaves at a moment of his own leaves in the middle."""

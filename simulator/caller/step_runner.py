@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from math import inf
 
 from callerside.clock import ms_to_ns
+from callerside.durations import format_duration
 from callerside.simulator.caller.call_state import ObservedCall
 from callerside.simulator.caller.events import Effect, EmitMark
 from callerside.simulator.caller.expect import Waiting
 from callerside.simulator.caller.performers import PERFORMERS, Ends, StepContext
-from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.steps import Expect, Step, Voiced
 
 

@@ -39,6 +39,10 @@ SPREAD_S = 1.0
 _MIB = 1 << 20
 
 
+class KneeError(ValueError):
+    """What cannot be called more and more often: says why."""
+
+
 @dataclass
 class _Meter:
     """CPU and memory of some processes and their children, sampled while calls run."""
@@ -109,10 +113,18 @@ async def find_knee(
         progress: called with a line after each step.
 
     Raises:
+        KneeError: the file is not one scenario.
         ScenarioError: the scenario cannot be read.
+        VoiceError, AudioFileError: what the caller says cannot be made.
         ProcessError: a process died, or did not start.
     """
-    (scenario,) = loader.load([scenario_path])
+    scenarios = loader.load([scenario_path])
+    if len(scenarios) != 1:
+        raise KneeError(
+            f"{scenario_path}: {len(scenarios)} scenarios, and all callers are to do the same: "
+            f"expected one, without a matrix"
+        )
+    (scenario,) = scenarios
     await asyncio.to_thread(prepare, scenario, CALLER_RATE_HZ)
     done: list[Step] = []
     for calls in steps:
@@ -162,8 +174,8 @@ async def _step(scenario: Scenario, directory: Path, calls: int, calls_a_worker:
     )
     async with lane:
         pids = {process.name: process.pid for process in lane.processes if process.pid}
-        agent = _Meter([pid for name, pid in pids.items() if name == "agent"])
-        harness = _Meter([pid for name, pid in pids.items() if name != "agent"])
+        agent = _Meter([pid for name, pid in pids.items() if name.startswith("agent")])
+        harness = _Meter([pid for name, pid in pids.items() if not name.startswith("agent")])
         loop = asyncio.get_running_loop()
         for meter in (agent, harness):
             meter.start(loop.time())

@@ -10,12 +10,14 @@ from typing import TypeAlias
 from callerside.agent.telephony.engine import PROFILES
 from callerside.agent.telephony.errors import SipError
 from callerside.atomic_files import write_atomically
+from callerside.audio_files import AudioFileError
 from callerside.reports.pages.html import knee_page
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.capacity import table, to_json
-from callerside.simulator.capacity.load_ramp import SCENARIO, STEPS, find_knee
+from callerside.simulator.capacity.load_ramp import SCENARIO, STEPS, KneeError, find_knee
 from callerside.simulator.lanes.sip.child_process import ProcessError
 from callerside.simulator.lanes.sip.process_pair import LEAST_CALLS_AT_ONCE, calls_a_pair
+from callerside.speech.voices import VoiceError
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no public name for it
 
@@ -105,7 +107,7 @@ def _knee(given: argparse.Namespace) -> int:
                 progress=progress,
             )
         )
-    except (ProcessError, SipError) as error:
+    except (ProcessError, SipError, KneeError, VoiceError, AudioFileError) as error:
         print(error, file=sys.stderr)
         return EXIT_COULD_NOT_RUN
     write_atomically(directory / "knee.html", knee_page(knee).encode())

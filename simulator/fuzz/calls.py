@@ -34,6 +34,13 @@ def generate_timing(choices: Choices) -> dict[str, Any]:
     return timing
 
 
+def generate_path(choices: Choices) -> dict[str, Any]:
+    """A `path:` section of the fake; empty for a server beside the agent."""
+    if not chance(choices, 4):
+        return {}
+    return {"delay": one_of(choices, (75, 150)), "jitter": one_of(choices, (0, 20))}
+
+
 def generate_network(choices: Choices) -> dict[str, Any]:
     """A `network:` section; empty for a clean line."""
     return {
@@ -155,7 +162,8 @@ def generate(choices: Choices) -> dict[str, Any]:
         "time_limit": 120_000,
     }
     _make_rare(choices, call)
-    if any("function_call" in reply for reply in call["realtime"].get("replies", ())):
+    calls = {"function_call", "function_calls"}
+    if any(calls & reply.keys() for reply in call["realtime"].get("replies", ())):
         agent["tools"] = {"transfer": [DESK], "send_dtmf": True}
     if {"drift_ppm", "media_delay"} & call["network"].keys():  # in memory only
         call["lanes"] = ["virtual"]
@@ -300,6 +308,23 @@ _SETTINGS: dict[str, tuple[int, tuple[dict[str, Any], ...]]] = {
 """Sections of the agent's settings: one call in so many has one of these."""
 
 
+SHAPES: tuple[dict[str, Any], ...] = (
+    {"text": REPLIES[0]},
+    {"say": REPLIES[0], "incomplete": {"after_ms": 700}},
+    {"say": REPLIES[0], "incomplete": {"after_ms": 700, "reason": "content_filter"}},
+    {"say": REPLIES[0], "failed": {"after_ms": 500}},
+    {"say": REPLIES[0], "cancelled": {"after_ms": 700}},
+    {"say": REPLIES[0], "function_calls": list(FUNCTION_CALLS)},
+    {"items": [{"say": REPLIES[0]}, {"say": REPLIES[0], "after_ms": 600}]},
+    {"say": REPLIES[0], "pauses": [{"at_ms": 0, "for_ms": 800}]},
+    {"say": REPLIES[0], "next_after_ms": 0},
+    {"function_call": {"name": "no_such_function", "raw_arguments": "{'a"}},
+    {"sends_only": "nothing"},
+    {"sends_only": "created"},
+)
+"""Answers that are not as one hopes."""
+
+
 def _reply(choices: Choices) -> dict[str, Any]:
     if chance(choices, 5):
         return {"function_call": one_of(choices, FUNCTION_CALLS)}
@@ -309,9 +334,17 @@ def _reply(choices: Choices) -> dict[str, Any]:
 def _realtime(choices: Choices, policy: str | None, faults: list[Any]) -> dict[str, Any]:
     timing = generate_timing(choices)
     replies: list[Any] = []
+    if chance(choices, 6):  # one at most: nobody promises an answer behind two of them
+        replies.append(one_of(choices, SHAPES))
     while len(replies) < _MAX_REPLIES and choices.up_to(3):
         replies.append(_reply(choices))
     # A server that waits for the client's commit serves none but a client that commits.
     commits = "client" if policy == "client" and chance(choices, 2) else None
-    realtime = {"timing": timing, "replies": replies, "faults": faults, "commits": commits}
+    realtime = {
+        "timing": timing,
+        "replies": replies,
+        "faults": faults,
+        "commits": commits,
+        "path": generate_path(choices),
+    }
     return {key: value for key, value in realtime.items() if value}

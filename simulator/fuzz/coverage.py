@@ -19,7 +19,7 @@ _VARIANTS: Mapping[str, tuple[str, Sequence[object]]] = {
     "call_ended": ("by", get_args(Party)),
     "greeting_ended": ("interrupted", (True, False)),
     "greeting_started": ("origin", ("cache", "generated")),
-    "prompt_started": ("prompt", ("hold", "farewell", "tone")),
+    "prompt_started": ("prompt", ("hold", "farewell", "apology", "wait", "tone")),
     "response_done": ("status", ("completed", "cancelled", "failed", "incomplete")),
     "tool_finished": ("ok", (True, False)),
     "transfer_ended": ("status", (200, 603)),
@@ -34,6 +34,8 @@ UNREACHABLE: Mapping[str, str] = {
     "greeting_damaged": "a cache in memory is never damaged",
     "prompt_started hold": "made before any call, by `callerside-agent greet`; here it is the tone",
     "prompt_started farewell": "as is this one",
+    "prompt_started apology": "as is this one",
+    "prompt_started wait": "no function takes time in memory",
     "timer hang_up": "a line in memory always reports its end",
     "timer speech": "it is two minutes long, and a fuzzed call lasts less",
 }

@@ -30,6 +30,7 @@ from callerside.reports.verdict.call_result import (
 from callerside.reports.verdict.outcome import called
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
+from callerside.simulator.runner.answers import judge_answers
 from callerside.simulator.runner.expectations_after import check
 from callerside.simulator.runner.yields import should_yield
 from callerside.simulator.scenario import model as scenario_model
@@ -73,10 +74,13 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         _write_info(played.directory, call_info(played, lane))
         evidence = load_evidence(played.directory)
         complaints = check(played.planned.scenario, evidence.marks, ours=played.ours)
+        unusable, warnings = judge_answers(played.planned.scenario, evidence.marks)
+        complaints += unusable
         result = judge_call(evidence, kept() if lane == "sip" else None)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))
-            info = call_info(played, lane)
+        info = call_info(played, lane).model_copy(update={"warnings": warnings})
+        if info != evidence.info:
             _write_info(played.directory, info)
             result = under_info(result, info)
         if page_of is not None:

@@ -5,16 +5,18 @@ are looked up here when the call is over and all marks are known. A step that ex
 what happened between the beginning of the caller's last turn before it and the step's `within`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from msgspec.structs import replace
+
 from callerside.clock import ms_to_ns, ns_to_ms
+from callerside.durations import format_duration
 from callerside.mark_registry import MARKS
-from callerside.marks import Mark
+from callerside.marks import Mark, Source
 from callerside.simulator.caller.call_state import is_greeting, is_reply
 from callerside.simulator.caller.expect import keys_ns
-from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import (
     DetailedExpectation,
     Dtmf,
@@ -52,7 +54,8 @@ def dead_air(marks: Sequence[Mark]) -> list[Gap]:
     Args:
         marks: in order of time; those of the caller are looked at.
     """
-    mine = [mark for mark in marks if mark.source == "caller"]
+    mine = [part for mark in marks if mark.source == "caller" for part in _with_its_beginning(mark)]
+    mine.sort(key=lambda mark: mark.at_ns)
     answered_ns = next((m.at_ns for m in mine if m.name == "call_answered"), None)
     over_ns = next((m.at_ns for m in mine if m.name in ("hang_up_sent", "call_ended")), None)
     if answered_ns is None or over_ns is None:
@@ -78,6 +81,14 @@ def dead_air(marks: Sequence[Mark]) -> list[Gap]:
     return gaps
 
 
+def _with_its_beginning(mark: Mark) -> tuple[Mark, ...]:
+    """Of a pause in what is one utterance: that it fell silent, and that it went on."""
+    if mark.name != "pause_heard":
+        return (mark,)
+    quiet_ns = mark.at_ns - ms_to_ns(float(mark.fields["length_ms"]))
+    return replace(mark, at_ns=quiet_ns, name="silence_heard"), replace(mark, name="speech_heard")
+
+
 _PLAYED = {
     "greeting_started": "greeting_ended",
     "prompt_started": "prompt_ended",
@@ -101,6 +112,7 @@ def check(scenario: Scenario, marks: Sequence[Mark], *, ours: bool = True) -> li
     return [
         *_unmet(scenario, marks, ours=ours),
         *_cut(scenario, marks, ours=ours),
+        *(_rests(scenario, marks) if ours else ()),
         *_broken(scenario, marks, ours=ours),
         *idle,
     ]
@@ -160,6 +172,39 @@ def _cut(scenario: Scenario, marks: Sequence[Mark], *, ours: bool) -> Iterable[s
                 f"step {number + 1}: expected {step.target} to its end, but it still sounded when "
                 "the call ended"
             )
+
+
+def _rests(scenario: Scenario, marks: Sequence[Mark]) -> Iterable[str]:
+    """Replies that were none: the rest of what the agent said already when the caller spoke.
+
+    Behind a pause it sounds like something new; by the agent's marks it is known what it played. An
+    answer that follows the rest without a pause is one with it.
+    """
+    for number, step in enumerate(scenario.all_steps):
+        if not isinstance(step, Expect) or step.expect not in ("reply", "reply start"):
+            continue
+        ended_ns = step_ns("step_ended", number, marks) or 0
+        heard_ns = _latest_ns(marks, "caller", ("speech_heard",), ended_ns)
+        turn_ns = last_turn_ns(heard_ns, marks)
+        until_ns = heard_ns if step.expect == "reply start" else ended_ns
+        begun_ns = _latest_ns(marks, "agent", _PLAYED, until_ns)
+        if begun_ns and begun_ns < turn_ns:
+            before = format_duration(ns_to_ms(turn_ns - begun_ns))
+            yield (
+                f"step {number + 1}: expected {step.target}, but what was heard from "
+                f"{_since_answer(heard_ns, marks)} on was the rest of what the agent had begun to "
+                f"say {before} before the caller's turn"
+            )
+
+
+def _latest_ns(marks: Iterable[Mark], source: Source, names: Collection[str], until_ns: int) -> int:
+    """When one of those was marked last until then; 0: never."""
+    times = [
+        mark.at_ns
+        for mark in marks
+        if mark.source == source and mark.name in names and mark.at_ns <= until_ns
+    ]
+    return max(times, default=0)
 
 
 def _played_all(marks: Iterable[Mark]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from callerside.agent.config.settings import CallSettings
 from callerside.audio import duration_ms
 from callerside.audio_files import AudioFileError
+from callerside.durations import format_duration
 from callerside.fakes.script.model import Script
 from callerside.fakes.script.prepare import prepare as prepare_script
 from callerside.fakes.script.reply import FunctionCall as ScriptedCall
@@ -15,7 +16,6 @@ from callerside.fakes.script.reply import Reply
 from callerside.files import is_there
 from callerside.simulator.caller.audio import recordings
 from callerside.simulator.caller.audio.utterances import background, phrase
-from callerside.simulator.scenario.durations import format_duration
 from callerside.simulator.scenario.expectations import FunctionCall, Silence, Transcript, fits
 from callerside.simulator.scenario.model import Scenario
 from callerside.simulator.scenario.network import Direction

@@ -2,11 +2,11 @@
 
 __all__ = [
     "authoring",
-    "durations",
     "expectations",
     "includes",
     "loader",
     "model",
+    "moments",
     "network",
     "rows",
     "steps",

@@ -26,11 +26,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.call.states import State as AgentState
+from callerside.durations import DurationMs, format_duration
 from callerside.mark_registry import MARKS
 from callerside.marks import Mark
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry, NotDrawn
-from callerside.simulator.scenario.durations import DurationMs, format_duration
 
 _MOST_NAMED = 20
 """Of words, in a message: there are some eighty marks."""
@@ -213,6 +213,40 @@ class Transcript(LookedUp):
         return f'the transcript "{self.transcript}"'
 
 
+class ResponseEnded(LookedUp):
+    """A response ended so, and is meant to: no call fails by it.
+
+    Without this a call with an answer that is incomplete, failed or silent fails, unless the agent
+    made up for it.
+    """
+
+    entry = _Entry(
+        name="response",
+        unit="`incomplete`, `failed`, `cancelled` or `silent`",
+        examples=("{response: failed}", "{response: incomplete, reason: content_filter}"),
+    )
+    others = "responses that ended"
+    response: Literal["incomplete", "failed", "cancelled", "silent"]
+    reason: str | None = None
+
+    def is_told_by(self, mark: Mark) -> bool:
+        """See `Told.is_told_by`."""
+        if self.response == "silent":
+            return (mark.source, mark.name) == ("agent", "response_silent")
+        wanted = {"status": self.response} | ({"reason": self.reason} if self.reason else {})
+        return self.likeness(mark) is not None and fits(wanted, mark.fields)
+
+    def likeness(self, mark: Mark) -> str | None:
+        """See `LookedUp.likeness`."""
+        if (mark.source, mark.name) != ("realtime", "response_done"):
+            return None
+        reason = mark.fields.get("reason")
+        return f"{mark.fields.get('status')}{f' ({reason})' if reason else ''}"
+
+    def __str__(self) -> str:
+        return f"a response that ends {self.response}"
+
+
 class State(LookedUp):
     """The agent's call machine enters this state."""
 
@@ -313,7 +347,15 @@ _HEARD: tuple[Entry, ...] = (
 )
 
 DetailedExpectation = (
-    Silence | Refused | Dtmf | Transfer | FunctionCall | Transcript | State | MarkFound
+    Silence
+    | Refused
+    | Dtmf
+    | Transfer
+    | FunctionCall
+    | Transcript
+    | ResponseEnded
+    | State
+    | MarkFound
 )
 DETAILED_EXPECTATIONS: dict[str, type[DetailedExpectation]] = {
     model.entry.name: model for model in get_args(DetailedExpectation)

@@ -22,10 +22,10 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError, core_schema
 
 from callerside.agent.config.settings import CallSettings
+from callerside.durations import DurationMs
 from callerside.fakes.script.model import Script
 from callerside.models import Strict
 from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
-from callerside.simulator.scenario.durations import DurationMs
 from callerside.simulator.scenario.expectations import Expectation, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps

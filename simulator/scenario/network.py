@@ -5,9 +5,9 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from callerside.durations import DurationMs
 from callerside.models import Strict
 from callerside.registry import NotDrawn, OneIn
-from callerside.simulator.scenario.durations import DurationMs
 
 
 def _parse_share(value: Any) -> float:

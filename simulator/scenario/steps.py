@@ -19,10 +19,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from callerside.agent.telephony.interface import DtmfMethod
+from callerside.durations import DurationMs, format_duration
 from callerside.models import Strict, Tagged
 from callerside.registry import Drawn, Entry
-from callerside.simulator.scenario.durations import DurationMs, Moment, format_duration
 from callerside.simulator.scenario.expectations import Expectation, Silence
+from callerside.simulator.scenario.moments import Moment
 from callerside.speech.voices import IN_WORDS
 
 

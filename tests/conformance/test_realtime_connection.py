@@ -6,6 +6,7 @@ Both talk to a peer that does what the events it gets tell it to: echo, send gar
 import asyncio
 import base64
 import json
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
@@ -23,10 +24,11 @@ from callerside.agent.realtime.interface import (
     RealtimeGarbage,
     RealtimeInput,
 )
+from callerside.fakes.script.model import PathDelay
 from callerside.fakes.session import interface
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.clock import VirtualClock
-from callerside.simulator.lanes.virtual.realtime import ApiPath, VirtualRealtimeServer
+from callerside.simulator.lanes.virtual.realtime import VirtualRealtimeServer
 
 PATIENCE_S = 10.0
 TIMEOUT_MS = 300
@@ -157,7 +159,8 @@ class MemoryBench:
         server = VirtualRealtimeServer(
             self._clock,
             lambda: MemoryPeer(mode, self.received),
-            path=ApiPath(),
+            path=PathDelay(),
+            rng=random.Random(1),
             marks=marks.append,
         )
         return server.connect(model="m", dialect="ga", timeout_ms=timeout_ms)

@@ -57,6 +57,21 @@ def test_knee_refuses_steps_that_do_not_rise(steps: str) -> None:
     assert exit_.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("matrix: {caller.voice: [heart, en-us]}\nsteps: [hang_up]\n", "2 scenarios, and all"),
+        ("caller: {voice: nobody}\nsteps: [{say: Hi.}, hang_up]\n", "no voice 'nobody'"),
+    ],
+)
+def test_knee_refuses_what_cannot_be_called_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(f"version: 2\nabout: x\n{text}")
+    assert main(["knee", str(tmp_path / "a.yaml"), "--out", str(tmp_path)]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_knee_loads_one_agent_with_workers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

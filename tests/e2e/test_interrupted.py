@@ -109,3 +109,39 @@ def test_a_second_one_leaves_at_once_and_leaves_nobody_behind(tmp_path: Path, la
         while any(Path(f"/proc/{child}").exists() for child in children):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+def test_a_run_that_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
+    with begin(tmp_path, calls={"one": "9min"}) as run:
+        until(run, lambda: any(tmp_path.glob("out/2*/work/agent/*.jsonl")))
+        children = children_of(run.pid)
+        assert len(children) >= 3, "an agent, a caller, a server"
+        run.kill()
+        run.wait(WAIT_S)
+        deadline = time.monotonic() + WAIT_S
+        while any(is_alive(child) for child in children):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_server_that_has_died_is_named_and_blamed_on_no_agent(tmp_path: Path) -> None:
+    with begin(tmp_path, "--jobs", "1", calls={"one": "9min", "two": "1s"}) as run:
+        until(run, lambda: any(tmp_path.glob("out/2*/work/agent/*.jsonl")))
+        (server,) = [child for child in children_of(run.pid) if "fakes.cli" in command_of(child)]
+        os.kill(server, signal.SIGKILL)
+        out, err = run.communicate(timeout=WAIT_S)
+        assert run.returncode == 2, (out, err)
+        assert "fake-realtime died with exit code -9" in out
+        assert "the agent ended the call" not in out
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def is_alive(pid: int) -> bool:
+    """Whoever has lost his parent may stay as a zombie until somebody else takes him in."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

@@ -1,3 +1,12 @@
 """The sip lane: processes, accounts, the relay between them, and what they leave behind."""
 
-__all__ = ["account", "child_process", "config", "lane", "order", "process_pair", "speech_files"]
+__all__ = [
+    "account",
+    "child_process",
+    "config",
+    "lane",
+    "order",
+    "process_pair",
+    "scheduler_stalls",
+    "speech_files",
+]

@@ -9,6 +9,7 @@ import yaml
 
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.options import SipAccount
+from callerside.child_processes import END_WITH_INPUT
 from callerside.simulator.lanes.planned_call import PlannedCall
 from callerside.simulator.lanes.sip.rtp_relay import RelayAddresses
 from callerside.yaml.versions import NEWEST
@@ -78,7 +79,8 @@ def address_towards(uri: str, account: SipAccount | None = None) -> str:
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Ours without settings that would change the run, and with a key that opens nothing."""
     kept = {k: v for k, v in environment.items() if not k.startswith(("CALLERSIDE_", "OPENAI_"))}
-    return {**kept, "OPENAI_API_KEY": "no-key-is-needed-for-the-fake", "PYTHONUNBUFFERED": "1"}
+    key = "no-key-is-needed-for-the-fake"
+    return {**kept, "OPENAI_API_KEY": key, "PYTHONUNBUFFERED": "1", END_WITH_INPUT: "1"}
 
 
 def write_yaml(path: Path, data: Mapping[str, Any]) -> None:

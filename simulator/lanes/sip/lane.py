@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence, Set
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -96,8 +97,10 @@ class SipLane:
             self._pair(str(number + 1) if count > 1 else "", on_phase, agent=shared, worker=number)
             for number in range(count)
         ]
-        kinds = {_kind_for(planned) for planned in planned_calls} - {""}
-        self._pairs += [self._pair(f"-{kind}", on_phase, kind) for kind in sorted(kinds)]
+        for kind, needed in sorted(_places_of_kinds(planned_calls, calls_at_once).items()):
+            for number in range(-(-needed // self._places)):
+                name = f"-{kind}{number + 1}" if number else f"-{kind}"
+                self._pairs.append(self._pair(name, on_phase, kind))
 
     def _pair(
         self,
@@ -218,13 +221,7 @@ class SipLane:
     def _stall_marks(self, planned: PlannedCall, since_ns: int, concerned: Set[str]) -> list[Mark]:
         """What the machine did to a call that began then and is over, and to its processes."""
         return [
-            Mark(
-                at_ns=stall.at_ns,
-                source="caller",
-                call=planned.name,
-                name="machine_stalled",
-                fields={key: value for key, value in asdict(stall).items() if key != "at_ns"},
-            )
+            stall.mark_of(planned.name)
             for stall in self._stalls.between(since_ns, time.monotonic_ns())
             if not stall.process or stall.process in concerned
         ]
@@ -242,6 +239,8 @@ class SipLane:
         module = "callerside.fakes.cli"
         self._fake = child("fake-realtime", module, arguments, logs, self._closed.take)
         await self._fake.start()
+        for pair in self._pairs:
+            pair.server = self._fake
         base = self._fake.ready_line.split()[-1].split("/v1/")[0]
         for kind in {pair.kind for pair in self._pairs}:
             relayed = kind == "relayed"
@@ -263,6 +262,19 @@ def _kind_for(planned: PlannedCall) -> Kind:
     if planned.scenario.network is not None:
         return "relayed"
     return "vanishing" if _vanishes(planned) else ""
+
+
+def _places_of_kinds(planned_calls: Sequence[PlannedCall], at_once: int) -> dict[Kind, int]:
+    """How many places there must be of each kind that is not ordinary.
+
+    Who calls together needs as many; of others, a few wait for each other.
+    """
+    groups = Counter((_kind_for(planned), planned.together) for planned in planned_calls)
+    needed: dict[Kind, int] = {}
+    for (kind, _), callers in groups.items():
+        if kind:
+            needed[kind] = max(needed.get(kind, 0), min(callers, at_once))
+    return needed
 
 
 def _vanishes(planned: PlannedCall) -> bool:

@@ -86,6 +86,8 @@ class ProcessPair:
         self.busy = 0
         """Calls under way, and those that wait for a place."""
         self.agent = agent
+        self.server: ChildProcess | None = None
+        """The fake, where it is ours: without it no call says anything."""
         arguments = ["--engine", engine, *(["--relay"] if kind == "relayed" else [])]
         if agent_uri:
             arguments += ["--host", address_towards(agent_uri, account)]
@@ -110,7 +112,8 @@ class ProcessPair:
         self._results[planned.name] = result
         self.caller.send_line(self._order(planned, audio, directory).to_line())
         limit_s = planned.scenario.time_limit / 1000 + ANSWER_MARGIN_S
-        deaths = [asyncio.create_task(process.died.wait()) for process in self.processes]
+        needed = [*self.processes, *([self.server] if self.server else [])]
+        deaths = [asyncio.create_task(process.died.wait()) for process in needed]
         try:
             await asyncio.wait(
                 [result, *deaths], timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
@@ -119,10 +122,11 @@ class ProcessPair:
             for death in deaths:
                 death.cancel()
             del self._results[planned.name]
-        if result.done():
+        # A server that has died is not told as an agent that hangs up: it dies before that.
+        if result.done() and not (self.server and self.server.died.is_set()):
             verdict: tuple[Verdict, str] = result.result()
             return verdict
-        for process in self.processes:
+        for process in needed:
             if process.died.is_set():
                 raise ProcessError(
                     f"{process.name} died with exit code {process.exit_code} "

@@ -35,7 +35,6 @@ from callerside.simulator.lanes.virtual.leg import LineOptions, VirtualLeg
 from callerside.simulator.lanes.virtual.line import VirtualLine
 from callerside.simulator.lanes.virtual.packet_link import Network
 from callerside.simulator.lanes.virtual.realtime import (
-    ApiPath,
     VirtualRealtimeConnection,
     VirtualRealtimeServer,
 )
@@ -56,13 +55,11 @@ class VirtualOptions:
 
     Attributes:
         line: the telephone line.
-        path: the network between agent and Realtime API.
         packet_ms: one way of an RTP packet.
         frame_by_frame: no two frames pass at once, which takes longer and changes nothing.
     """
 
     line: LineOptions = field(default_factory=LineOptions)
-    path: ApiPath = field(default_factory=ApiPath)
     packet_ms: float = 0.5
     frame_by_frame: bool = False
 
@@ -193,7 +190,8 @@ class _VirtualCallHarness:
         self._server = VirtualRealtimeServer(
             self._clock,
             self._open_session,
-            path=options.path,
+            path=scenario.realtime.path,
+            rng=self._random("path"),
             marks=self._call.realtime_marks.append,
         )
         machine = CallerMachine(

@@ -8,8 +8,8 @@ faults are the session machine's own, so that they strike here as they do over a
 What it does not show: JSON and base64, TCP's congestion, and WebSocket frames.
 """
 
+import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, assert_never
 
@@ -24,7 +24,9 @@ from callerside.agent.realtime.interface import (
 )
 from callerside.agent.realtime.requests import append
 from callerside.clock import Clock, ms_to_ns
+from callerside.fakes.script.model import PathDelay
 from callerside.fakes.session import interface
+from callerside.fakes.session.one_way import OneWay
 from callerside.marks import MarkSink
 from callerside.timers import TimerSet
 
@@ -52,16 +54,9 @@ class Session(Protocol):
         """How much audio may be appended at once."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ApiPath:
-    """The network between the agent and the Realtime API: one way each, always in order.
-
-    By default the way back takes the time of both, as nobody can see the difference, and events
-    for the server need not be queued.
-    """
-
-    to_server_ms: float = 0.0
-    to_client_ms: float = 0.4
+_LEAST_MS = 0.4
+"""What the way takes that a script does not speak of. The way back takes it for both, as nobody can
+see the difference, and events for the server need not be queued."""
 
 
 class VirtualRealtimeServer:
@@ -70,7 +65,8 @@ class VirtualRealtimeServer:
     Args:
         clock: the run's time.
         open_session: makes the machine of a new connection.
-        path: the network's delays.
+        path: what the script says of the network's delays.
+        rng: what is left to chance there.
         marks: takes the sessions' marks.
     """
 
@@ -79,12 +75,14 @@ class VirtualRealtimeServer:
         clock: Clock,
         open_session: Callable[[], Session],
         *,
-        path: ApiPath,
+        path: PathDelay,
+        rng: random.Random,
         marks: MarkSink,
     ) -> None:
         self._clock = clock
         self._open_session = open_session
         self._path = path
+        self._rng = rng
         self._marks = marks
         self._connections: list[VirtualRealtimeConnection] = []
         self.heard = bytearray()
@@ -101,7 +99,8 @@ class VirtualRealtimeServer:
             self._open_session(),
             request=interface.ConnectionRequested(model=model, beta_header=dialect == "beta"),
             timeout_ms=timeout_ms,
-            path=self._path,
+            to_server=OneWay(self._path, self._rng),
+            to_client=OneWay(self._path, self._rng, least_ms=_LEAST_MS),
             marks=self._marks,
             keep=self._keep,
         )
@@ -132,7 +131,8 @@ class VirtualRealtimeConnection:
         *,
         request: interface.ConnectionRequested,
         timeout_ms: int,
-        path: ApiPath,
+        to_server: OneWay,
+        to_client: OneWay,
         marks: MarkSink,
         keep: Callable[[interface.KeepAudio | interface.KeepSent], None],
     ) -> None:
@@ -140,8 +140,8 @@ class VirtualRealtimeConnection:
         self._session = session
         self._request = request
         self._timeout_ms = timeout_ms
-        self._to_server_ns = ms_to_ns(path.to_server_ms)
-        self._to_client_ns = ms_to_ns(path.to_client_ms)
+        self._way_there = to_server
+        self._way_back = to_client
         self._marks = marks
         self._keep = keep
         self._on_input: Callable[[RealtimeInput], None] | None = None
@@ -177,7 +177,7 @@ class VirtualRealtimeConnection:
 
     def routine_ms(self, *, silent: bool) -> float:
         """So much audio may be appended at once; see `session.RealtimeSession.routine_ms`."""
-        if self._to_server_ns or self._unsent is not None or not self._server_open:
+        if not self._way_there.is_instant or self._unsent is not None or not self._server_open:
             return 0.0
         return self._session.routine_ms(silent=silent)
 
@@ -263,14 +263,14 @@ class VirtualRealtimeConnection:
     # Between them
 
     def _to_server(self, session_input: interface.Input) -> None:
-        if not self._to_server_ns:
+        if self._way_there.is_instant:
             self._serve(session_input)
             return
-        when_ns = self._clock.now_ns() + self._to_server_ns
+        when_ns = self._way_there.arrival_ns(self._clock.now_ns())
         self._clock.call_at(when_ns, partial(self._serve, session_input))
 
     def _to_client(self, realtime_input: RealtimeInput) -> None:
-        when_ns = self._clock.now_ns() + self._to_client_ns
+        when_ns = self._way_back.arrival_ns(self._clock.now_ns())
         self._clock.call_at(when_ns, partial(self._notify, realtime_input))
 
 

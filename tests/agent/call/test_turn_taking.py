@@ -642,10 +642,11 @@ def test_a_hang_up_after_all_that_was_to_come_or_within_a_frame_is_no_hole(done:
 
 
 def test_a_response_without_audio_ends_the_turn() -> None:
-    rig = listening()
+    rig = listening({**NO_GREETING, "answers": {"spoken_retries": 0}})
     rig.turn()
     rig.event("response.created", response={"id": "r1"})
     rig.event("response.done", response={"id": "r1", "status": "completed", "output": []})
+    rig.wait(2000)
     assert rig.state == State.LISTENING
 
 

@@ -42,7 +42,7 @@ ALIASES = "x0: &x0 [1]\n" + "".join(
             "turns:\n  policy: serv",
             ':2:11: policy: "serv"; did you mean "server"? (expected server, client, local)',
         ),
-        ("a: 1\nturns: {}", ':1:1: unknown key "a" (expected beep, drain, '),
+        ("a: 1\nturns: {}", ':1:1: unknown key "a" (expected answers, beep, '),
         ("turns:\n  polcy: server", ':2:3: unknown key "polcy"; did you mean "policy"?'),
         (
             "routes:\n  - called: a\n    vioce: ash",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from callerside.agent.call.prompts import PromptName
 from callerside.agent.config.loader import Secrets
 from callerside.agent.config.settings import Settings
 from callerside.agent.prompts.cache import PromptCache
@@ -59,10 +60,8 @@ def test_each_prompt_of_each_route_is_wanted_once() -> None:
     found = [(prompt.called, prompt.what) for prompt in wanted_prompts(settings)]
     assert found == [
         ("1", "greeting"),
-        ("1", "hold"),
-        ("1", "farewell"),
-        ("2", "hold"),
-        ("2", "farewell"),
+        *(("1", name) for name in PromptName),
+        *(("2", name) for name in PromptName),
         ("3", "greeting"),
     ]
 
@@ -144,12 +143,12 @@ async def test_prompts_are_made_once_and_kept(tmp_path: Path) -> None:
         )
         outcomes: list[Outcome] = []
         assert await warm(settings, Secrets(), outcomes.append)
-        assert [outcome.wanted.what for outcome in outcomes] == ["greeting", "hold", "farewell"]
+        assert [outcome.wanted.what for outcome in outcomes] == ["greeting", *PromptName]
         assert all(outcome.made_ms > 0 for outcome in outcomes)
-        assert len(files(tmp_path)) == 3
+        assert len(files(tmp_path)) == 1 + len(PromptName)
         outcomes.clear()
         assert await warm(settings, Secrets(), outcomes.append)
-        assert [outcome.made_ms for outcome in outcomes] == [0, 0, 0]
+        assert [outcome.made_ms for outcome in outcomes] == [0] * (1 + len(PromptName))
 
 
 async def test_a_server_that_is_not_there_is_told_for_each_prompt(tmp_path: Path) -> None:

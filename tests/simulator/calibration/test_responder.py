@@ -326,3 +326,23 @@ def test_hard_edges_are_loud() -> None:
     samples = audio.to_samples(hard_edged(bytes(3200) + soft))
     assert abs(int(samples[0])) > 1000
     assert abs(int(samples[-1])) > 1000
+
+
+def test_what_the_machine_stood_still_in_is_told_of_no_error() -> None:
+    call = whole_call()
+    evidence = call.evidence([FIRST, SECOND, THIRD])
+    whole = errors_of(evidence, call.heard(), PHRASE, BEHAVIOUR)
+    answered = next(mark for mark in evidence.marks if mark.name == "call_answered")
+    stood = Mark(
+        at_ns=answered.at_ns + 1,
+        source="caller",
+        call=evidence.name,
+        name="machine_stalled",
+        fields={"late_ms": 5.0, "cpu": 0},
+    )
+    marks = sorted([*evidence.marks, stood], key=lambda mark: mark.at_ns)
+    found = errors_of(replace(evidence, marks=marks), call.heard(), PHRASE, BEHAVIOUR)
+    assert not whole.untold
+    assert found.untold == {"answer_ms": 1, "beep_ms": 1, "greeting_ms": 1}
+    assert not found.metrics.get("answer_ms")
+    assert found.metrics["turn_ms"] == whole.metrics["turn_ms"]

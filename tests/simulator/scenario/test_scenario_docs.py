@@ -12,9 +12,9 @@ from callerside.audio import to_samples, tone
 from callerside.audio_files import write_wav
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.cli.main import parser
-from callerside.simulator.scenario.durations import Event
 from callerside.simulator.scenario.expectations import DETAILED_EXPECTATIONS, Heard
 from callerside.simulator.scenario.loader import load_file
+from callerside.simulator.scenario.moments import Event
 from callerside.simulator.scenario.steps import ACTIONS
 from callerside.simulator.scenario.suite import SHARED_KEYS
 

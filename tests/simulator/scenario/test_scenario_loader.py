@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from callerside.simulator.runner.lint import all_problems, problems
-from callerside.simulator.scenario.durations import Moment
 from callerside.simulator.scenario.loader import (
     ScenarioError,
     load,
     load_file,
     with_forerunners_beside,
 )
+from callerside.simulator.scenario.moments import Moment
 
 SHIPPED = Path(__file__).parents[3] / "scenarios"
 

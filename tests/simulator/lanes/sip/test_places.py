@@ -33,6 +33,29 @@ def test_twelve_calls_take_as_many_pairs_as_their_engines_need(
     assert {pair.places._value for pair in lane._pairs} == {12 // pairs}
 
 
+RELAYED = """
+about: Many callers, on a network.
+network: {to_agent: {loss: 1%}}
+callers: CALLERS
+steps: [{expect: beep}, hang_up]
+"""
+
+
+@pytest.mark.parametrize(("callers", "at_once", "places"), [(8, 8, 8), (8, 2, 2), (1, 8, 1)])
+def test_who_calls_together_on_a_network_has_places_at_once(
+    tmp_path: Path, callers: int, at_once: int, places: int
+) -> None:
+    (tmp_path / "a.yaml").write_text(RELAYED.replace("CALLERS", str(callers)))
+    planned = plan(load_file(tmp_path / "a.yaml"), repeat=None, seed=0)
+    lane = SipLane(planned, tmp_path, lambda *_: None, calls_at_once=at_once)
+    free = [pair.places._value for pair in lane._pairs if pair.kind == "relayed"]
+    assert sum(free) >= places
+    assert sum(free) - free[-1] < places, "and no process too many"
+    lane = SipLane(planned, tmp_path, lambda *_: None, calls_at_once=at_once, calls_a_worker=4)
+    free = [pair.places._value for pair in lane._pairs if pair.kind == "relayed"]
+    assert sum(free) >= places
+
+
 async def test_what_the_machine_did_before_a_call_had_a_place_is_nothing_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

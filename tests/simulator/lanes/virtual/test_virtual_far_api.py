@@ -1,6 +1,6 @@
 """Calls whose Realtime API is 150 ms away, there and back: what crosses on the way shows there.
 
-In the library the way back takes 0.4 ms, and events of the two sides hardly ever cross.
+In most of the library the way back takes 0.4 ms, and events of the two sides hardly ever cross.
 """
 
 from pathlib import Path
@@ -10,24 +10,25 @@ import pytest
 
 from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts, Prompt
+from callerside.fakes.script.model import PathDelay
 from callerside.simulator.caller.audio import utterances
 from callerside.simulator.lanes.virtual.call import (
     VirtualCall,
-    VirtualOptions,
     options_for,
     play_call,
 )
-from callerside.simulator.lanes.virtual.realtime import ApiPath
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.scenario.loader import load_file
 
-FAR = ApiPath(to_server_ms=75.0, to_client_ms=75.0)
+FAR = PathDelay(delay=75.0)
 
 
 def played(folder: Path, text: str, prompts: MemoryPrompts | None = None) -> VirtualCall:
     path = folder / "far.yaml"
     path.write_text("about: A test.\n" + dedent(text))
-    (scenario,) = load_file(path)
+    (written,) = load_file(path)
+    far = written.realtime.model_copy(update={"path": FAR})
+    scenario = written.model_copy(update={"realtime": far})
     planned = plan([scenario], repeat=1, seed=3)[0]
     settings = CallSettings.model_validate(scenario.agent)
     options = options_for(scenario, settings, planned.seed)
@@ -38,7 +39,7 @@ def played(folder: Path, text: str, prompts: MemoryPrompts | None = None) -> Vir
         seed=planned.seed,
         settings=settings,
         prompts=prompts or MemoryPrompts(),
-        options=VirtualOptions(line=options.line, path=FAR),
+        options=options,
     )
 
 

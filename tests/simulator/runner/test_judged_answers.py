@@ -1,0 +1,134 @@
+"""Answers that ended otherwise than a caller can use fail a call by default."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from callerside.marks import Mark, Source
+from callerside.simulator.runner.answers import judge_answers, unusable_answers
+from callerside.simulator.scenario.loader import load_file
+from callerside.simulator.scenario.model import Scenario
+
+
+def mark(at_ms: int, source: Source, name: str, /, **fields: Any) -> Mark:
+    return Mark(at_ns=at_ms * 1_000_000, source=source, call="c", name=name, fields=fields)
+
+
+def scenario(folder: Path, steps: str = "[hang_up]") -> Scenario:
+    path = folder / "one.yaml"
+    path.write_text(f"about: a\nsteps: {steps}\n")
+    (loaded,) = load_file(path)
+    return loaded
+
+
+def ended(at_ms: int, response: str, status: str, **fields: Any) -> Mark:
+    return mark(at_ms, "realtime", "response_done", response=response, status=status, **fields)
+
+
+def sound(at_ms: int, response: str) -> Mark:
+    return mark(at_ms, "realtime", "delta_sent", response=response)
+
+
+TURN = mark(900, "realtime", "committed", item="u", by="vad")
+CUT = [TURN, sound(1400, "r1"), ended(1500, "r1", "incomplete", reason="max_output_tokens")]
+SILENT = [TURN, ended(1500, "r1", "completed")]
+ASIDE = mark(1, "realtime", "response_planned", response="r1", reply="out_of_band")
+WHOLE = [sound(2000, "r2"), ended(2100, "r2", "completed")]
+HEARD = mark(4000, "caller", "silence_heard")
+AGENT = mark(2000, "agent", "playout_started", item="i")
+
+
+@pytest.mark.parametrize(
+    ("marks", "told"),
+    [
+        (CUT, ["turn 1: the answer ended incomplete (max_output_tokens)"]),
+        (SILENT, ["turn 1: the answer was silent"]),
+        ([TURN, *WHOLE], []),
+        (
+            [ended(10, "r1", "failed", reason="x")],
+            ["before the first turn: the answer ended failed (x)"],
+        ),
+        # It calls a function: nothing is to be heard of it.
+        ([TURN, mark(1, "realtime", "function_called", name="f", arguments={}), SILENT[1]], []),
+        # What the caller stopped, or asked for beside the conversation.
+        ([TURN, ended(1500, "r1", "cancelled", reason="turn_detected")], []),
+        (
+            [
+                mark(1, "realtime", "response_planned", response="r1", reply="out_of_band"),
+                SILENT[1],
+            ],
+            [],
+        ),
+    ],
+)
+def test_how_answers_ended(marks: list[Mark], told: list[str]) -> None:
+    assert [str(one) for one in unusable_answers(marks)] == told
+
+
+def test_an_answer_after_a_function_call_is_judged_by_itself() -> None:
+    calls = mark(950, "realtime", "function_called", name="f", arguments={})
+    marks = [TURN, calls, ended(1000, "r1", "completed"), ended(1500, "r2", "completed")]
+    assert [one.response for one in unusable_answers(marks)] == ["r2"]
+
+
+def test_nothing_instead_of_it_is_a_failure(tmp_path: Path) -> None:
+    failures, warnings = judge_answers(scenario(tmp_path), [*CUT, HEARD])
+    (told,) = failures
+    assert told.startswith("turn 1: the answer ended incomplete (max_output_tokens), and the")
+    assert told.endswith("if that is meant: expect: {response: incomplete}")
+    assert not warnings
+
+
+def test_an_answer_instead_of_it_is_a_warning(tmp_path: Path) -> None:
+    failures, warnings = judge_answers(scenario(tmp_path), [*SILENT, AGENT, *WHOLE, HEARD])
+    assert not failures
+    assert warnings == ["turn 1: the answer was silent; the agent made up for it"]
+
+
+def test_an_answer_that_the_caller_had_to_ask_for_again_makes_up_for_nothing(
+    tmp_path: Path,
+) -> None:
+    again = mark(6000, "caller", "utterance_started", turn=2, text="Hello?")
+    late = [mark(8000, "agent", "playout_started", item="i"), sound(8000, "r2")]
+    late += [ended(8100, "r2", "completed"), mark(9000, "caller", "silence_heard")]
+    failures, _ = judge_answers(scenario(tmp_path), [*SILENT, again, *late])
+    assert len(failures) == 1
+    own_words = mark(2500, "agent", "prompt_started", prompt="apology")
+    assert judge_answers(scenario(tmp_path), [*SILENT, own_words, again, *late])[0] == []
+
+
+def test_a_caller_who_moves_on_has_not_waited(tmp_path: Path) -> None:
+    soon = mark(2000, "caller", "utterance_started", turn=2, text="And on Sunday?")
+    late = [sound(4000, "r2"), ended(4100, "r2", "completed"), mark(5000, "caller", "speech_heard")]
+    assert judge_answers(scenario(tmp_path), [*SILENT, soon, *late])[0] == []
+
+
+def test_an_answer_that_nobody_heard_makes_up_for_nothing(tmp_path: Path) -> None:
+    before = mark(1600, "caller", "silence_heard")
+    failures, _ = judge_answers(scenario(tmp_path), [*CUT, before, AGENT, *WHOLE])
+    assert len(failures) == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        ("[{expect: {response: incomplete}}]", True),
+        ("[{expect: {response: incomplete, reason: max_output_tokens}}]", True),
+        ("[{expect: {response: incomplete, reason: content_filter}}]", False),
+        ("[{expect: {mark: response_done, fields: {status: incomplete}}}]", True),
+        ("[{expect: {response: failed}}]", False),
+        ("[{expect: {response: silent}}]", False),
+    ],
+)
+def test_what_is_expected_is_no_failure(tmp_path: Path, steps: str, wanted: bool) -> None:
+    failures, _ = judge_answers(scenario(tmp_path, steps), CUT)
+    assert bool(failures) is not wanted
+
+
+def test_a_silent_answer_may_be_expected(tmp_path: Path) -> None:
+    told = mark(1500, "agent", "response_silent", response="r1")
+    failures, _ = judge_answers(
+        scenario(tmp_path, "[{expect: {response: silent}}]"), [*SILENT, told]
+    )
+    assert not failures
