@@ -438,7 +438,20 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
         ),
         _mark("truncated", "an item was cut by the client", item=ITEM, audio_end_ms=REPLAYED_MS),
         _mark("function_called", "by the script", name=TEXT, arguments=JSON),
+        _mark(
+            "call_undeclared",
+            "the script calls a function that the session has not declared, or may not call",
+            name=TEXT,
+            why=TEXT,
+        ),
         _mark("error_sent", "`error` sent", code=_nullable(TEXT), message=TEXT),
+        _mark(
+            "served_leniently",
+            "what the API refuses was served, or left out (`--lenient`)",
+            code=TEXT,
+            message=TEXT,
+            param=_optional(TEXT),
+        ),
         _mark(
             "fault_applied",
             "a fault of the script struck",

@@ -210,6 +210,11 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--keep-audio", action="store_true", help="write what was heard to the same folder"
     )
     serve.add_argument(
+        "--lenient",
+        action="store_true",
+        help="serve what the API refuses, as far as can be, and tell in the log and the timeline",
+    )
+    serve.add_argument(
         "--announce",
         action="store_true",
         help="print `closed FILE` when a session's timeline is complete",
@@ -282,6 +287,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         scripts=arguments.scripts,
         timelines=arguments.timelines,
         keep_audio=arguments.keep_audio,
+        lenient=arguments.lenient,
         origins=arguments.allow_origin,
     )
     try:

@@ -53,6 +53,7 @@ PLACES = (
     Place(page="docs/scenarios.md", block="steps", make=tables.steps),
     Place(page="docs/scenarios.md", block="expectations", make=tables.expectations),
     Place(page="docs/fake-realtime.md", block="faults", make=tables.faults),
+    Place(page="docs/fake-realtime.md", block="refusals", make=tables.refusals),
 )
 
 

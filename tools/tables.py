@@ -10,6 +10,7 @@ from callerside.agent.observe.metrics import AgentMetrics
 from callerside.agent.service.pages import own_registry
 from callerside.agent.service.supervisor import WorkerPool
 from callerside.fakes.session.faults import ANYWHERE, FAULTS, BaseFault
+from callerside.fakes.session.refusals import REFUSALS
 from callerside.mark_registry import MARKS, Field
 from callerside.marks import Source
 from callerside.registry import Entry
@@ -74,6 +75,23 @@ def faults() -> str:
         (
             [f"`{name}`", _places(kind), _keys(kind), docstring(kind)]
             for name, kind in FAULTS.items()
+        ),
+    )
+
+
+def refusals() -> str:
+    """What the fake server refuses, and how that is known."""
+    return table(
+        ["what is checked", "`code`", "words", "known by", "how sure"],
+        (
+            [
+                one.what,
+                f"`{one.code}`",
+                one.words.replace("|", "\\|"),
+                f"{one.evidence}: {one.source}" if one.source else one.evidence,
+                one.sure,
+            ]
+            for one in REFUSALS.values()
         ),
     )
 

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 
 from callerside.fakes.recording.format import AUDIO_FIELDS, to_json
 from callerside.fakes.session.interface import ClientEvent, ClientGarbage, Event
-from callerside.fakes.session.requests import APPEND, CREATE_ITEM, MAX_APPEND_BYTES, TOO_LARGE
+from callerside.fakes.session.refusals import RequestError
+from callerside.fakes.session.requests import APPEND, CREATE_ITEM, MAX_APPEND_BYTES
 
 Decoded = ClientEvent | ClientGarbage
 
@@ -82,24 +83,24 @@ def decode(message: str | bytes) -> Decoded:
     try:
         event = _DECODER.decode(message if isinstance(message, str) else message.decode())
     except (ValueError, RecursionError):
-        return ClientGarbage("The message is not valid JSON.")
+        return _garbage("no_json")
     if not isinstance(event, dict):
-        return ClientGarbage("Expected a JSON object.")
+        return _garbage("no_object")
     if event.get("type") == APPEND:
         return _decode_append(event)
     if _is_deeper(event, _DEEPEST):
-        return ClientGarbage(f"The message is nested deeper than {_DEEPEST} levels.")
+        return _garbage("nested_too_deep", most=_DEEPEST)
     return ClientEvent(event)
 
 
 def _decode_append(event: dict[str, Any]) -> Decoded:
     """Fifty times a second for every session: kept lean."""
     if "audio" not in event:
-        return _bad_audio(event, "Missing required parameter: 'audio'.")
+        return _bad_audio(event, "missing_parameter")
     try:
         event["audio"] = binascii.a2b_base64(event["audio"], strict_mode=True)
     except (ValueError, TypeError):
-        return _bad_audio(event, "Invalid 'audio'. Expected base64-encoded audio.")
+        return _bad_audio(event, "no_base64")
     return ClientEvent(event)
 
 
@@ -116,7 +117,7 @@ def decode_in_steps(message: str | bytes) -> Iterator[Decoded | None]:
     event, encoded = cut
     is_append = event["type"] == APPEND
     if is_append and len(encoded) > _MOST_CHARS:
-        yield _bad_audio(event, TOO_LARGE)
+        yield _bad_audio(event, "audio_too_large")
         return
     pieces = []
     for start in range(0, len(encoded), _PIECE_CHARS):
@@ -128,7 +129,7 @@ def decode_in_steps(message: str | bytes) -> Iterator[Decoded | None]:
             pieces.append(binascii.a2b_base64(_NO_BASE64 if padded else piece, strict_mode=True))
         except ValueError:
             if is_append:
-                yield _bad_audio(event, "Invalid 'audio'. Expected base64-encoded audio.")
+                yield _bad_audio(event, "no_base64")
             else:
                 yield ClientEvent(_with_audio(event, _NO_BASE64))
             return
@@ -190,9 +191,16 @@ def _is_spoken_item(event: dict[str, Any]) -> bool:
     )
 
 
-def _bad_audio(event: Mapping[str, Any], message: str) -> ClientGarbage:
+def _bad_audio(event: Mapping[str, Any], refusal: str) -> ClientGarbage:
     event_id = event.get("event_id")
-    return ClientGarbage(message, "audio", event_id if isinstance(event_id, str) else None)
+    error = RequestError(refusal, "audio")
+    client_id = event_id if isinstance(event_id, str) else None
+    return ClientGarbage(error.message, "audio", client_id, code=error.code)
+
+
+def _garbage(refusal: str, **facts: object) -> ClientGarbage:
+    error = RequestError(refusal, None, **facts)
+    return ClientGarbage(error.message, code=error.code)
 
 
 def _no_number(text: str) -> NoReturn:

@@ -31,7 +31,7 @@ class SessionFiles:
     def unused(self) -> "SessionFiles":
         """These, or the first of a name with a number that nobody has written to yet."""
         files, number = self, 1
-        while files.timeline_path is not None and files.timeline_path.exists():
+        while files.timeline_path is not None and files.timeline_path.is_file():
             number += 1
             files = SessionFiles(self.folder, f"{self.name}-{number}")
         return files

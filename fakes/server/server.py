@@ -105,6 +105,8 @@ class ServerOptions:
     """Whether to write `{name}.heard.wav` there too."""
     origins: Sequence[str] = ()
     """Web pages that may connect, besides those of this machine: `https://staging.example`."""
+    lenient: bool = False
+    """Serve what the API refuses, as far as can be, and tell."""
     max_sessions: int = 1000
     ping_every_s: float = 20
     """A client that does not answer a ping within the same time is closed with 1011."""
@@ -332,6 +334,7 @@ class FakeRealtime:
             unix_time_s=int(time.time()),
             session_number=number,
             observation=observation,
+            lenient=self._options.lenient,
         )
 
     async def _find(self, name: str) -> PreparedScript:

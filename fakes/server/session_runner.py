@@ -299,6 +299,12 @@ _SHOWN: dict[str, Callable[[Mark], str]] = {
         f"response {mark.fields['status']} {mark.fields.get('reason', '')}".rstrip()
     ),
     "error_sent": lambda mark: f"error {mark.fields['code']}: {mark.fields['message']}",
+    "served_leniently": lambda mark: (
+        f"the API refuses this ({mark.fields['code']}): {mark.fields['message']}"
+    ),
+    "call_undeclared": lambda mark: (
+        f"warning: the script calls {mark.fields['name']}, but {mark.fields['why']}"
+    ),
     "fault_applied": lambda mark: f"fault {mark.fields['fault']}",
     "departed": lambda mark: (
         f"departed from the recording: expected {mark.fields['expected']}, got {mark.fields['got']}"

@@ -1,10 +1,13 @@
 """The session's configuration: its defaults, and what `session.update` makes of it."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
+from pydantic import BaseModel
+
 from callerside.audio import AudioFormat, Encoding
-from callerside.fakes.session.requests import RequestError
+from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.schema import Generation, ResponseFields, SessionFields
 
 _PCM = {"type": "audio/pcm", "rate": 24000}
@@ -91,15 +94,9 @@ class SessionConfig:
         given = fields.model_dump(exclude_unset=True)
         voice = given.get("audio", {}).get("output", {}).get("voice")
         if voice_is_fixed and voice is not None and voice != self._output["voice"]:
-            raise RequestError(
-                "cannot_update_voice",
-                "Cannot update a conversation's voice if assistant audio is present.",
-                "session.audio.output.voice",
-            )
+            raise RequestError("voice_is_fixed")
         if given.get("model", self.values["model"]) != self.values["model"]:
-            raise RequestError(
-                "invalid_value", "The model of a session cannot be changed.", "session.model"
-            )
+            raise RequestError("model_is_fixed", "session.model")
         audio = given.pop("audio", None) or {}
         for side in audio.values():
             if side is not None and side.get("format") is not None:
@@ -146,6 +143,10 @@ class ResponseConfig:
         self.modalities: list[str] = list(given.output_modalities or values["output_modalities"])
         self.max_output_tokens = given.max_output_tokens or values["max_output_tokens"]
         self.output = {key: values["audio"]["output"][key] for key in ("format", "voice")}
+        tools = values["tools"] if given.tools is None else _dumped(given.tools)
+        self.functions = {tool["name"] for tool in tools if tool["type"] == "function"}
+        """Names of what the model may call."""
+        self.tool_choice = given.tool_choice or values["tool_choice"]
         self.metadata: dict[str, str] | None = None
         self.in_conversation = True
         if fields is not None:
@@ -159,6 +160,10 @@ class ResponseConfig:
     def output_format(self) -> AudioFormat:
         """Format of the audio deltas."""
         return _audio_format(self.output["format"])
+
+
+def _dumped(tools: Sequence[BaseModel]) -> list[dict[str, Any]]:
+    return [tool.model_dump(exclude_unset=True) for tool in tools]
 
 
 def _whole_format(given: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,13 @@ from callerside.fakes.session.conversation import Conversation, Item
 from callerside.fakes.session.delivery import Delivery
 from callerside.fakes.session.dialects import Translator
 from callerside.fakes.session.interface import CancelTimer, Effect, EmitMark, SendEvent, SetTimer
+from callerside.fakes.session.refusals import RequestError
+from callerside.fakes.session.schema import (
+    ChosenFunction,
+    FunctionTool,
+    Generation,
+    SessionFields,
+)
 from callerside.marks import Mark
 
 _ID_LENGTH = 21
@@ -138,6 +145,8 @@ class SessionState:
     prepared: PreparedScript
     rng: random.Random
     observation: Observation
+    lenient: bool = False
+    """Whether to serve what the API refuses, as far as can be, and to tell."""
     sent_samples: int = 0
     """Audio sent since the session began, at the rate of its output."""
 
@@ -150,6 +159,34 @@ class SessionState:
     def timing(self) -> Timing:
         """How fast it does."""
         return self.prepared.script.timing
+
+    def refuse(self, error: RequestError) -> None:
+        """Something is refused; a lenient session tells, and goes on.
+
+        Raises:
+            RequestError: the session is not lenient.
+        """
+        if not self.lenient:
+            raise error
+        param = {} if error.param is None else {"param": error.param}
+        self.out.mark("served_leniently", code=error.code, message=error.message, **param)
+
+    def check_tool_choice(self, given: Generation | None) -> None:
+        """A chosen tool must be there: in what is given, or in the session.
+
+        Raises:
+            RequestError: see `refuse`.
+        """
+        if given is None or not isinstance(given.tool_choice, ChosenFunction):
+            return
+        if given.tools is None:
+            names = [tool.get("name") for tool in self.config.values["tools"]]
+        else:
+            names = [tool.name for tool in given.tools if isinstance(tool, FunctionTool)]
+        if given.tool_choice.name not in names:
+            where = "session" if isinstance(given, SessionFields) else "response"
+            name = given.tool_choice.name
+            self.refuse(RequestError("chosen_tool_is_none", f"{where}.tool_choice", value=name))
 
     def in_ms(self, delay_ms: float) -> int:
         """The time that much later, for a timer."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from callerside.audio import AudioFormat
-from callerside.fakes.session.requests import RequestError
+from callerside.fakes.session.refusals import RequestError
 
 MS_PER_INPUT_TOKEN = 100
 MS_PER_OUTPUT_TOKEN = 50
@@ -114,6 +114,13 @@ class Conversation:
         """Whether the model has."""
         return any(item.is_assistant_audio for item in self._items)
 
+    def has_call(self, call_id: str) -> bool:
+        """Whether a function was called under that id."""
+        return any(
+            item.data["type"] == "function_call" and item.data["call_id"] == call_id
+            for item in self._items
+        )
+
     @property
     def last_id(self) -> str | None:
         """Id of the last item."""
@@ -129,18 +136,13 @@ class Conversation:
             RequestError: `item_create_duplicate_item_id`, or `after` is not there.
         """
         if item.id in self:
-            raise RequestError(
-                "item_create_duplicate_item_id",
-                f"Error adding item: an item with id '{item.id}' already exists.",
-                "item.id",
-            )
+            raise RequestError("duplicate_item", "item.id", value=item.id)
         if after is None:
             position = len(self._items)
         elif after == _FRONT:
             position = 0
         else:
-            code = "item_create_invalid_previous_item_id"
-            position = self._position(after, code, "previous_item_id") + 1
+            position = self._position(after, "previous_item_unknown", "previous_item_id") + 1
         previous = self._items[position - 1].id if position else None
         self._items.insert(position, item)
         self._bound_items(item)
@@ -156,13 +158,13 @@ class Conversation:
         position = next((n for n, item in enumerate(self._items) if item.id == item_id), 0)
         return self._items[position - 1].id if position > 1 else None
 
-    def get(self, item_id: str, code: str) -> Item:
+    def get(self, item_id: str, refusal: str) -> Item:
         """An item by its id.
 
         Raises:
-            RequestError: with `code`: there is none.
+            RequestError: `refusal`: there is none.
         """
-        return self._items[self._position(item_id, code)]
+        return self._items[self._position(item_id, refusal)]
 
     def delete(self, item_id: str) -> None:
         """Remove an item.
@@ -170,7 +172,7 @@ class Conversation:
         Raises:
             RequestError: `item_delete_invalid_item_id`.
         """
-        item = self._items.pop(self._position(item_id, "item_delete_invalid_item_id"))
+        item = self._items.pop(self._position(item_id, "deleted_item_unknown"))
         self._chars -= item.added_chars
 
     def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
@@ -179,24 +181,15 @@ class Conversation:
         Raises:
             RequestError: no such item or content, no assistant's audio, or it is shorter already.
         """
-        item = self.get(item_id, "item_truncate_invalid_item_id")
+        item = self.get(item_id, "truncated_item_unknown")
         if not item.is_assistant_audio:
-            raise RequestError(
-                "unsupported_content_type",
-                "Only model output audio messages can be truncated",
-                "item_id",
-            )
+            raise RequestError("nothing_to_truncate", "item_id")
         if content_index >= len(item.data["content"]):
-            raise RequestError(
-                "invalid_value",
-                f"Invalid value for 'content_index': the item has {len(item.data['content'])}.",
-                "content_index",
-            )
+            count = len(item.data["content"])
+            raise RequestError("no_such_content", "content_index", count=count)
         if audio_end_ms > item.audio_ms:
             raise RequestError(
-                "invalid_value",
-                f"Audio content of {item.audio_ms:.0f}ms is already shorter than {audio_end_ms}ms",
-                "audio_end_ms",
+                "truncated_already", "audio_end_ms", ms=item.audio_ms, asked_ms=audio_end_ms
             )
         item.audio_ms = float(audio_end_ms)
         item.data["content"][content_index].pop("transcript", None)
@@ -205,11 +198,11 @@ class Conversation:
         """What the model reads for a response: tokens of text, and of audio."""
         return tokens(self._items)
 
-    def _position(self, item_id: str, code: str, param: str = "item_id") -> int:
+    def _position(self, item_id: str, refusal: str, param: str = "item_id") -> int:
         for position, item in enumerate(self._items):
             if item.id == item_id:
                 return position
-        raise RequestError(code, f"Item with item_id '{item_id}' does not exist.", param)
+        raise RequestError(refusal, param, value=item_id)
 
     def _bound_items(self, newest: Item) -> None:
         newest.added_chars = newest.chars

@@ -28,6 +28,9 @@ _SHARED = ("instructions", "tools", "tool_choice", "model", "tracing")
 _NO_MEANING_IN_GA = ("temperature",)
 # Where a flat session has what GA nests, the longest path first.
 _PATHS = (
+    ("session.audio.input.format.type", "session.input_audio_format"),
+    ("session.audio.output.format.type", "session.output_audio_format"),
+    ("response.audio.output.format.type", "response.output_audio_format"),
     ("session.audio.input.transcription", "session.input_audio_transcription"),
     ("session.audio.input.noise_reduction", "session.input_audio_noise_reduction"),
     ("session.audio.input.turn_detection", "session.turn_detection"),
@@ -196,6 +199,8 @@ def _beta_error(error: Mapping[str, Any]) -> dict[str, Any]:
         if param == ga or param.startswith((f"{ga}.", f"{ga}[")):
             written = beta + param.removeprefix(ga)
             message = error["message"].replace(f"'{param}'", f"'{written}'")
+            for name, beta_name in _FORMATS.items():
+                message = message.replace(f"'{name}'", f"'{beta_name}'")
             return {**error, "param": written, "message": message}
     return dict(error)
 

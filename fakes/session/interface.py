@@ -35,6 +35,7 @@ class ClientGarbage(Struct, frozen=True):
     message: str
     param: str | None = None
     event_id: str | None = None
+    code: str = "invalid_value"
 
 
 class TimerFired(Struct, frozen=True):

@@ -8,7 +8,7 @@ from callerside.audio import duration_ms
 from callerside.fakes.session import schema
 from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import AUDIO_CONTENT, Item
-from callerside.fakes.session.requests import RequestError
+from callerside.fakes.session.refusals import RequestError
 
 
 def make(described: schema.Item, state: SessionState, where: str = "item") -> Item:
@@ -43,10 +43,9 @@ def read_input(given: Sequence[schema.InputItem], state: SessionState) -> list[I
         if not isinstance(one, schema.ItemReference):
             items.append(make(one, state, where))
         elif one.id in state.conversation:
-            items.append(state.conversation.get(one.id, "invalid_value"))
+            items.append(state.conversation.get(one.id, "referenced_item_unknown"))
         else:
-            message = f"Item with item_id '{one.id}' does not exist."
-            raise RequestError("invalid_value", message, f"{where}.id")
+            raise RequestError("referenced_item_unknown", f"{where}.id", value=one.id)
     return items
 
 
@@ -57,13 +56,12 @@ def _take_audio(content: Sequence[dict[str, Any]], where: str) -> bytes:
         path = f"{where}.content[{index}].audio"
         audio = part.pop("audio", "")
         if audio and part["type"] not in AUDIO_CONTENT:
-            raise RequestError("unknown_parameter", f"Unknown parameter: '{path}'.", path)
+            raise RequestError("audio_where_none_is", path)
         if isinstance(audio, bytes):
             wire += audio
             continue
         try:
             wire += binascii.a2b_base64(audio, strict_mode=True)
         except ValueError:
-            message = f"Invalid value for '{path}': expected base64."
-            raise RequestError("invalid_value", message, path) from None
+            raise RequestError("no_base64", path) from None
     return wire

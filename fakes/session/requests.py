@@ -3,24 +3,18 @@
 What is wrong with it is said in the words of the API's own errors.
 """
 
-from collections.abc import Mapping
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from callerside.fakes.session.interface import Event
-from callerside.fakes.session.schema import Item, Part, ResponseFields, SessionFields
-
-
-class RequestError(Exception):
-    """A client event is refused: becomes an `error` event; the session goes on."""
-
-    def __init__(self, code: str, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.param = param
+from callerside.fakes.session.refusals import RequestError
+from callerside.fakes.session.schema import ANY_LENGTH, Item, Part, ResponseFields, SessionFields
 
 
 class Request(Part):
@@ -108,9 +102,7 @@ AnyRequest = (
 APPEND = "input_audio_buffer.append"
 """The one client event that is not read here: there are fifty of them a second."""
 CREATE_ITEM = "conversation.item.create"
-COMMIT_EMPTY = "input_audio_buffer_commit_empty"
 MAX_APPEND_BYTES = 15 * 2**20
-TOO_LARGE = "Invalid value for 'audio': expected base64 of at most 15 MiB of audio."
 
 _ADAPTER: TypeAdapter[AnyRequest] = TypeAdapter(Annotated[AnyRequest, Field(discriminator="type")])
 CLIENT_EVENTS = (
@@ -127,47 +119,145 @@ CLIENT_EVENTS = (
 )
 
 
-def read(event: Event) -> AnyRequest:
+_NAMES = {
+    "bool": "a boolean",
+    "string": "a string",
+    "int": "an integer",
+    "float": "a number",
+    "list": "an array",
+    "dict": "an object",
+    "model": "an object",
+    "model_attributes": "an object",
+    "mapping": "an object",
+}
+"""What a validator's kind of error expects, as the API says it."""
+
+
+def read(event: Event, *, any_length: bool = False) -> AnyRequest:
     """Read a client event other than an append.
 
+    Args:
+        event: as the client sent it.
+        any_length: texts may be as long as they are.
+
     Raises:
-        RequestError: with the API's `code` (`unknown_parameter`, `missing_required_parameter`,
-            `invalid_type`, `invalid_value`) and the path of the wrong field as `param`.
+        RequestError: with the path of the wrong field as `param`.
     """
-    if event.get("type") not in CLIENT_EVENTS:
-        given = event.get("type")
-        expected = ", ".join(f"'{name}'" for name in CLIENT_EVENTS)
-        raise RequestError(
-            "invalid_value", f"Invalid value: {given!r}. Supported values are: {expected}.", "type"
-        )
+    if event.get("type") is None:
+        raise RequestError("missing_parameter", "type")
+    if event["type"] not in CLIENT_EVENTS:
+        raise _unsupported("type", event.get("type"), CLIENT_EVENTS)
+    session = event.get("session")
+    if isinstance(session, Mapping) and session.get("type") == "transcription":
+        raise RequestError("other_kind_of_session", "session.type")
     try:
-        return _ADAPTER.validate_python(dict(event))
+        return _ADAPTER.validate_python(dict(event), context={ANY_LENGTH: any_length})
     except ValidationError as error:
         raise _refusal(error, event) from None
 
 
+def without(event: Event, param: str) -> Event | None:
+    """The event without what is at that path; None if there is nothing."""
+    *path, last = re.findall(r"[^.\[\]]+", param)
+    left = copy.deepcopy(dict(event))
+    here: Any = left
+    for part in path:
+        here = here[int(part)] if isinstance(here, list) else here.get(part)
+    if not isinstance(here, dict) or last not in here:
+        return None
+    del here[last]
+    return left
+
+
 def _refusal(error: ValidationError, event: Event) -> RequestError:
     first = error.errors()[0]
-    kind = first["type"]
-    if kind == "union_tag_invalid" and first["input"].get(_tag(first)) is None:
+    kind, given, facts = first["type"], first["input"], first.get("ctx", {})
+    if kind == "union_tag_invalid" and given.get(_tag(first)) is None:
         kind = "union_tag_not_found"  # null counts as left out
     param = _path(first["loc"], event, missing=kind == "missing")
-    if kind == "union_tag_not_found":
-        param = f"{param}.{_tag(first)}"
-    if kind in ("missing", "union_tag_not_found"):
-        return RequestError(
-            "missing_required_parameter", f"Missing required parameter: '{param}'.", param
-        )
-    if kind == "extra_forbidden":
-        return RequestError("unknown_parameter", f"Unknown parameter: '{param}'.", param)
-    if kind.endswith("_type"):
-        return RequestError("invalid_type", f"Invalid type for '{param}': {first['msg']}.", param)
-    return RequestError("invalid_value", f"Invalid value for '{param}': {first['msg']}.", param)
+    if kind.startswith("union_tag"):
+        param = f"{param}.{_tag(first)}" if param else _tag(first)
+    match kind:
+        case "missing" | "union_tag_not_found":
+            return RequestError("missing_parameter", param)
+        case "extra_forbidden":
+            return RequestError("unknown_parameter", param)
+        case "union_tag_invalid":
+            return _unsupported(param, facts["tag"], _quoted(facts["expected_tags"]))
+        case "literal_error":
+            return _unsupported(param, given, _quoted(facts["expected"]))
+        case "modalities_together":
+            return RequestError(kind, param, value=given)
+        case _ if (expected := _NAMES.get(kind.removesuffix("_type"))) is not None:
+            return RequestError("invalid_type", param, expected=expected, got=_kind_of(given))
+        case _ if (limited := _LIMITS.get(kind)) is not None:
+            return _limited(*limited, param, given, facts)
+        case _:
+            return RequestError("invalid_value", param)
+
+
+_LIMITS = {
+    "greater_than_equal": ("below_minimum", "ge"),
+    "less_than_equal": ("above_maximum", "le"),
+    "string_too_short": ("string_too_short", "min_length"),
+    "string_too_long": ("string_too_long", "max_length"),
+    "string_pattern_mismatch": ("string_has_no_pattern", "pattern"),
+    "too_long": ("array_too_long", "max_length"),
+}
+"""A validator's kind of error: which refusal it is, and what its limit is called there."""
+
+
+def _limited(
+    name: str, key: str, param: str, given: object, facts: Mapping[str, Any]
+) -> RequestError:
+    """A limit was not kept: `key` is what its validator calls it; a check of ours, `limit`."""
+    limit = facts.get(key, facts.get("limit"))
+    if isinstance(given, str | Sequence):
+        facts_said = {"limit": limit, "length": len(given), "pattern": limit}
+        return RequestError(name, param, **facts_said)
+    kind = "integer" if isinstance(limit, int) and isinstance(given, int) else "decimal"
+    return RequestError(f"{kind}_{name}", param, limit=f"{limit:g}", value=given)
+
+
+def _unsupported(param: str, given: object, supported: Sequence[str]) -> RequestError:
+    *others, last = (f"'{value}'" for value in supported)
+    values = ", ".join(others) + (", and " if len(others) > 1 else " and " if others else "") + last
+    shown = given if isinstance(given, str) else json.dumps(given, default=str)
+    return RequestError("unsupported_value", param, value=shown, supported=values)
+
+
+def _quoted(expected: str) -> list[str]:
+    """The values that a validator lists."""
+    return re.findall(r"'([^']*)'", expected)
+
+
+def _kind_of(value: object) -> str:
+    """What a value is, as the API says it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case str() | bytes():
+            return "a string"
+        case int():
+            return "an integer"
+        case float():
+            return "a decimal"
+        case list():
+            return "an array"
+        case _:
+            return "an object"
 
 
 def _tag(error: ErrorDetails) -> str:
     """The key by which the part of a union is chosen."""
     return str(error["ctx"]["discriminator"]).strip("'")
+
+
+def _tags(value: Any) -> list[object]:
+    """By what the validator knows which part of a union a value is."""
+    return [value.get("type"), value.get("role")] if isinstance(value, Mapping) else []
 
 
 def _path(loc: tuple[int | str, ...], event: Event, *, missing: bool) -> str:
@@ -177,12 +267,17 @@ def _path(loc: tuple[int | str, ...], event: Event, *, missing: bool) -> str:
     """
     path = ""
     here: Any = event
+    tags = _tags(here)
     for position, part in enumerate(loc):
         ends = missing and position == len(loc) - 1
-        if isinstance(here, Mapping) and (part in here or ends):
+        if part in tags and not ends:
+            tags.remove(part)  # a tool has a type `function`, and may have such a key
+        elif isinstance(here, Mapping) and (part in here or ends):
             path += f".{part}" if path else str(part)
             here = here.get(part)
+            tags = _tags(here)
         elif isinstance(here, list) and isinstance(part, int):
             path += f"[{part}]"
             here = here[part]
+            tags = _tags(here)
     return path

@@ -33,7 +33,7 @@ from callerside.fakes.session.response_plan import (
 Status = Literal["in_progress", "completed", "cancelled", "failed", "incomplete"]
 CancelReason = Literal["turn_detected", "client_cancelled"]
 
-_OBFUSCATED_LENGTH = 16  # a text delta and its `obfuscation` are this long together, as recorded
+OBFUSCATED_LENGTH = 16  # a text delta and its `obfuscation` are this long together, as recorded
 _FAILURES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "inference_rate_limit_exceeded": "Rate limit reached. Please try again later.",
@@ -186,6 +186,7 @@ class Response:
     def _add_item(self, step: AddItem) -> None:
         data: dict[str, Any] = {"id": self._out.ids.new("item")}
         if step.call is not None:
+            self._doubt(step.call.name)
             data |= {
                 "type": "function_call",
                 "status": "in_progress",
@@ -225,7 +226,7 @@ class Response:
         self._send(
             f"response.{name}.delta",
             delta=text,
-            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
+            obfuscation=self._out.ids.letters(OBFUSCATED_LENGTH - len(text)),
         )
 
     def _send_audio(self, audio: Audio) -> None:
@@ -256,7 +257,7 @@ class Response:
             output_index=self._index,
             call_id=item.data["call_id"],
             delta=text,
-            obfuscation=self._out.ids.letters(_OBFUSCATED_LENGTH - len(text)),
+            obfuscation=self._out.ids.letters(OBFUSCATED_LENGTH - len(text)),
         )
 
     def _end_item(self, status: Literal["completed", "incomplete"]) -> None:
@@ -283,6 +284,16 @@ class Response:
             output_index=self._index,
             item=item.snapshot(),
         )
+
+    def _doubt(self, name: str) -> None:
+        """A script may call what no model would: what is not there, or may not be called.
+
+        Told, and done: to see what the client makes of it may be why the script does it.
+        """
+        if self._config.tool_choice == "none":
+            self._out.mark("call_undeclared", name=name, why="tool_choice is none")
+        elif name not in self._config.functions:
+            self._out.mark("call_undeclared", name=name, why="no tool of the session has this name")
 
     def _end_call(self, item: Item) -> None:
         self._out.send(

@@ -9,7 +9,7 @@ from callerside.fakes.session.context import SessionState
 from callerside.fakes.session.conversation import tokens
 from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.items import read_input
-from callerside.fakes.session.requests import RequestError
+from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.response import CancelReason, Response
 from callerside.fakes.session.response_plan import Trigger, make_plan, specify
 from callerside.fakes.session.schema import ResponseFields
@@ -56,13 +56,10 @@ class ResponseScheduler:
         """
         active = self._active
         if active is not None and (fields is None or fields.conversation == "auto"):
-            raise RequestError(
-                "conversation_already_has_active_response",
-                f"Conversation already has an active response in progress: {active.id}. "
-                "Wait until the response is finished before creating a new one.",
-            )
+            raise RequestError("response_is_active", response=active.id)
         if len(self._responses) >= _MAX_RESPONSES:
-            raise RequestError("rate_limit_exceeded", "Too many responses at the same time.")
+            raise RequestError("too_many_responses")
+        self._state.check_tool_choice(fields)
         self._respond(fields, "client")
 
     def answer(self, trigger: Trigger) -> None:
@@ -87,9 +84,7 @@ class ResponseScheduler:
         """
         response = self._active if response_id is None else self._responses.get(response_id)
         if response is None:
-            raise RequestError(
-                "response_cancel_not_active", "Cancellation failed: no active response found"
-            )
+            raise RequestError("nothing_to_cancel")
         self._cancel(response, "client_cancelled")
 
     def advance(self, response_id: str) -> None:

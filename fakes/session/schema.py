@@ -4,12 +4,56 @@ This is the fakes' own reading of the protocol; it shares nothing with the agent
 mistake cannot hide in both.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from callerside.models import Strict
+
+ANY_LENGTH = "any_length"
+"""In a validation's context: whether texts may be as long as they are."""
+
+
+_MODELS = re.compile(
+    r"gpt-realtime(-[\d.]+)?(-mini)?|gpt-4o(-mini)?-realtime-preview|gpt-audio(-[\w.]+)?"
+)
+_DATED = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+
+
+def is_realtime_model(name: str) -> bool:
+    """Whether a model speaks: by the names in the SDK's types, those of any day included."""
+    return _MODELS.fullmatch(_DATED.sub("", name)) is not None
+
+
+def _kind(value: object) -> str:
+    return "word" if isinstance(value, str) else "part"
+
+
+_BY_KIND = Discriminator(_kind)
+"""One of some words, or something else: what is wrong is said of that which was meant."""
+
+
+def _at_most(limit: int) -> AfterValidator:
+    """No text longer than that, unless any length is allowed."""
+
+    def check(text: str, info: ValidationInfo) -> str:
+        if len(text) > limit and not (info.context or {}).get(ANY_LENGTH):
+            facts = {"limit": limit, "length": len(text)}
+            raise PydanticCustomError("string_too_long", "too long", facts)
+        return text
+
+    return AfterValidator(check)
 
 
 class Part(Strict):
@@ -33,16 +77,12 @@ class Part(Strict):
 
 
 def _without_nulls(given: Any) -> Any:
-    """The same of what is not looked at otherwise. In a JSON Schema, null is a value."""
+    """The same of what is not looked at otherwise."""
     if isinstance(given, list):
         return [_without_nulls(part) for part in given]
     if not isinstance(given, dict):
         return given
-    return {
-        key: value if key == "parameters" else _without_nulls(value)
-        for key, value in given.items()
-        if value is not None
-    }
+    return {key: _without_nulls(value) for key, value in given.items() if value is not None}
 
 
 Unread = Annotated[dict[str, Any], BeforeValidator(_without_nulls)]
@@ -127,7 +167,10 @@ class VoiceId(Part):
     id: str
 
 
-Voice = str | VoiceId
+VoiceName = Literal[  # the SDK's types
+    "alloy", "ash", "ballad", "coral", "echo", "sage", "shimmer", "verse", "marin", "cedar"
+]
+Voice = Annotated[Annotated[VoiceName, Tag("word")] | Annotated[VoiceId, Tag("part")], _BY_KIND]
 
 
 class AudioInput(Part):
@@ -156,8 +199,111 @@ class SessionAudio(Part):
     output: AudioOutput | None = None
 
 
-Modalities = Annotated[list[Literal["text", "audio"]], Field(min_length=1, max_length=1)]
-MaxTokens = Annotated[int, Field(ge=1, le=4096)] | Literal["inf"]
+def _one(modalities: list[str]) -> list[str]:
+    if len(modalities) != 1:
+        raise PydanticCustomError("modalities_together", "not one")
+    return modalities
+
+
+Modalities = Annotated[list[Literal["text", "audio"]], AfterValidator(_one)]
+MaxTokens = Annotated[
+    Annotated[Literal["inf"], Tag("word")]
+    | Annotated[Annotated[int, Field(ge=1, le=4096)], Tag("part")],
+    _BY_KIND,
+]
+
+
+ToolName = Annotated[str, Field(min_length=1, pattern=r"^[a-zA-Z0-9_-]+$"), _at_most(64)]
+
+
+class FunctionTool(Part):
+    """A function that the model may call."""
+
+    type: Literal["function"]
+    name: ToolName
+    description: Annotated[str, _at_most(1024)] | None = None
+    parameters: dict[str, Any] | None = None
+    """JSON Schema; in it, null is a value."""
+
+
+class ToolFilter(Part):
+    """Which tools of an MCP server."""
+
+    read_only: bool | None = None
+    tool_names: list[str] | None = None
+
+
+class ApprovalFilter(Part):
+    """Which calls of an MCP server's tools are asked about."""
+
+    always: ToolFilter | None = None
+    never: ToolFilter | None = None
+
+
+_Approval = Annotated[
+    Annotated[Literal["always", "never"], Tag("word")] | Annotated[ApprovalFilter, Tag("part")],
+    _BY_KIND,
+]
+
+
+class McpTool(Part):
+    """A server of tools that the API itself would call."""
+
+    type: Literal["mcp"]
+    server_label: Annotated[str, Field(min_length=1)]
+    server_url: str | None = None
+    connector_id: str | None = None
+    tunnel_id: str | None = None
+    authorization: str | None = None
+    headers: dict[str, str] | None = None
+    server_description: str | None = None
+    defer_loading: bool | None = None
+    allowed_tools: list[str] | ToolFilter | None = None
+    allowed_callers: list[Literal["direct", "programmatic"]] | None = None
+    require_approval: _Approval | None = None
+
+
+Tools = Annotated[
+    list[Annotated[FunctionTool | McpTool, Field(discriminator="type")]], Field(max_length=128)
+]
+
+
+class ChosenFunction(Part):
+    """`tool_choice`: this function."""
+
+    type: Literal["function"]
+    name: str
+
+
+class ChosenMcp(Part):
+    """`tool_choice`: a tool of this server."""
+
+    type: Literal["mcp"]
+    server_label: str
+    name: str | None = None
+
+
+Chosen = Annotated[ChosenFunction | ChosenMcp, Field(discriminator="type")]
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["auto", "none", "required"], Tag("word")] | Annotated[Chosen, Tag("part")],
+    _BY_KIND,
+]
+
+
+class Prompt(Part):
+    """A prompt that is kept at the API's."""
+
+    id: str
+    version: str | None = None
+    variables: Unread | None = None
+
+
+class Reasoning(Part):
+    """How much a model thinks."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
 
 
 class Generation(Part):
@@ -167,12 +313,44 @@ class Generation(Part):
 
     instructions: str | None = None
     output_modalities: Modalities | None = None
-    tools: list[Unread] | None = None
-    tool_choice: str | Unread | None = None
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     max_output_tokens: MaxTokens | None = None
-    prompt: Unread | None = None
-    reasoning: Unread | None = None
+    prompt: Prompt | None = None
+    reasoning: Reasoning | None = None
+
+
+class Tracing(Part):
+    """What traces are called."""
+
+    workflow_name: str | None = None
+    group_id: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class TokenLimits(Part):
+    """Limits of `Retention`."""
+
+    post_instructions: Annotated[int, Field(ge=0)] | None = None
+
+
+class Retention(Part):
+    """How much of a conversation that is too long stays."""
+
+    type: Literal["retention_ratio"]
+    retention_ratio: Annotated[float, Field(ge=0, le=1)]
+    token_limits: TokenLimits | None = None
+
+
+_TracingChoice = Annotated[
+    Annotated[Literal["auto"], Tag("word")] | Annotated[Tracing, Tag("part")],
+    _BY_KIND,
+]
+_Truncation = Annotated[
+    Annotated[Literal["auto", "disabled"], Tag("word")] | Annotated[Retention, Tag("part")],
+    _BY_KIND,
+]
 
 
 class SessionFields(Generation):
@@ -183,8 +361,8 @@ class SessionFields(Generation):
     type: Literal["realtime"]
     model: str | None = None
     audio: SessionAudio | None = None
-    tracing: Literal["auto"] | Unread | None = None
-    truncation: Literal["auto", "disabled"] | Unread | None = None
+    tracing: _TracingChoice | None = None
+    truncation: _Truncation | None = None
     include: list[Literal["item.input_audio_transcription.logprobs"]] | None = None
 
 
@@ -222,7 +400,7 @@ class AssistantContent(Part):
 class ItemFields(Part):
     """What all items have in common."""
 
-    id: str | None = Field(default=None, min_length=1, max_length=64)
+    id: Annotated[str, Field(min_length=1), _at_most(64)] | None = None
     object: Literal["realtime.item"] | None = None
     status: Literal["completed", "incomplete", "in_progress"] | None = None
 

@@ -32,9 +32,9 @@ from callerside.fakes.session.interface import (
     TimerFired,
 )
 from callerside.fakes.session.items import make
+from callerside.fakes.session.refusals import RequestError
 from callerside.fakes.session.requests import (
     APPEND,
-    COMMIT_EMPTY,
     AnyRequest,
     CancelResponse,
     ClearBuffer,
@@ -42,17 +42,20 @@ from callerside.fakes.session.requests import (
     CreateItem,
     CreateResponse,
     DeleteItem,
-    RequestError,
     RetrieveItem,
     SessionUpdate,
     Truncate,
     read,
+    without,
 )
 from callerside.fakes.session.response import Response
 from callerside.fakes.session.response_scheduler import ResponseScheduler
+from callerside.fakes.session.schema import is_realtime_model
 from callerside.fakes.session.user_turns import UserTurns
 
 _MAX_WAITING_EVENTS = 1000
+_MOST_LEFT_OUT = 100
+_TOO_LONG = "string_too_long"
 _MAX_WAITING_BYTES = 2**25
 _OF_THE_BUFFER = frozenset(
     {APPEND, "input_audio_buffer.commit", "input_audio_buffer.clear", "session.update"}
@@ -72,11 +75,12 @@ class RealtimeSession:
         unix_time_s: int = 0,
         session_number: int = 1,
         observation: Observation | None = None,
+        lenient: bool = False,
     ) -> None:
         """`call` names the session on the timeline; `unix_time_s` is when it begins.
 
         `session_number`, from 1 on, says how many sessions of this path there have been: faults
-        strike in the first of them.
+        strike in the first of them. `lenient`: what can be served is, though the API refuses it.
         """
         script = prepared.script
         ids = Ids(rng)
@@ -93,6 +97,7 @@ class RealtimeSession:
             prepared=prepared,
             rng=rng,
             observation=observation or Observation(),
+            lenient=lenient,
         )
         faults = [fault for fault in script.faults if session_number <= fault.sessions]
         self._fault_injector = FaultInjector(
@@ -135,8 +140,8 @@ class RealtimeSession:
                 self._on_timer(name)
             case ConnectionRequested():
                 self._on_request(given)
-            case ClientGarbage(message, param, event_id):
-                self._out.error("invalid_value", message, param=param, client_event_id=event_id)
+            case ClientGarbage(message, param, event_id, code):
+                self._out.error(code, message, param=param, client_event_id=event_id)
             case ConnectionLost(code, reason):
                 self._end(code, reason)
             case ServerStopping():
@@ -179,16 +184,22 @@ class RealtimeSession:
         if self._request.beta_header and self._state.script.dialect == "ga":
             self._refuse_beta()
             return
+        if not is_realtime_model(self._request.model):
+            error = RequestError("unsupported_model", "model", model=self._request.model)
+            if not self._state.lenient:
+                self._refuse_session(error)
+                return
+            self._state.refuse(error)
         self._out.send("session.created", session=config.snapshot())
         self._out.set_timer("expiry", self._state.in_ms(lifetime_s * 1000))
         self._fault_injector.reached("connect")
 
     def _refuse_beta(self) -> None:
-        self._out.error(
-            "beta_api_shape_disabled",
-            "The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API.",
-        )
-        self._close(4000, "invalid_request_error.beta_api_shape_disabled")
+        self._refuse_session(RequestError("beta_is_over"))
+
+    def _refuse_session(self, error: RequestError) -> None:
+        self._refuse(error, None)
+        self._close(4000, f"invalid_request_error.{error.code}")
 
     def _close(self, code: int, reason: str) -> None:
         self._out.put(CloseConnection(code, reason))
@@ -201,9 +212,7 @@ class RealtimeSession:
 
     def _expire(self) -> None:
         minutes = self._state.timing.expires_after_s / 60
-        self._out.error(
-            "session_expired", f"Your session hit the maximum duration of {minutes:g} minutes."
-        )
+        self._refuse(RequestError("session_is_over", minutes=minutes), None)
         self._close(1001, "session_expired")
 
     def _drop(self) -> None:
@@ -247,7 +256,7 @@ class RealtimeSession:
         size_bytes = _size_bytes(event)
         is_full = len(self._waiting) >= _MAX_WAITING_EVENTS
         if is_full or self._waiting_bytes + size_bytes > _MAX_WAITING_BYTES:
-            self._out.error("rate_limit_exceeded", "Too many events wait for a commit.")
+            self._refuse(RequestError("too_much_waits"), None)
             return
         self._waiting.append(event)
         self._waiting_bytes += size_bytes
@@ -266,17 +275,40 @@ class RealtimeSession:
             if event.get("type") == APPEND:
                 self._turns.append(event)
             else:
-                self._dispatch(read(self._translator.incoming(event)))
+                self._dispatch(self._read(self._translator.incoming(event)))
         except RequestError as error:
             client_id = event.get("event_id")
             refused = error, client_id if isinstance(client_id, str) else None
-            late_ms = self._state.timing.commit_error_ms if error.code == COMMIT_EMPTY else 0
+            late_ms = self._state.timing.commit_error_ms if error.name == "buffer_too_small" else 0
             if late_ms and len(self._late_errors) < _MAX_WAITING_EVENTS:
                 self._late_errors.append(refused)
                 number = self._late_errors_sent + len(self._late_errors)
                 self._out.set_timer(f"late_error:{number}", self._state.in_ms(late_ms))
             else:
                 self._refuse(*refused)
+
+    def _read(self, event: Event) -> AnyRequest:
+        """A request; of a lenient session, without what cannot be read in it, which is told.
+
+        Raises:
+            RequestError: it is refused; of a lenient session, what is wrong cannot be left out.
+        """
+        if not self._state.lenient:
+            return read(event)
+        told: list[RequestError] = []
+        while True:
+            try:
+                request = read(event, any_length=any(one.name == _TOO_LONG for one in told))
+            except RequestError as error:
+                told.append(error)
+                left = event if error.name == _TOO_LONG else without(event, error.param or "")
+                if left is None or len(told) > _MOST_LEFT_OUT:
+                    raise told[0] from None
+                event = left
+                continue
+            for one in told:
+                self._state.refuse(one)
+            return request
 
     def _refuse(self, error: RequestError, client_event_id: str | None) -> None:
         self._out.error(
@@ -299,7 +331,7 @@ class RealtimeSession:
             case CreateItem():
                 self._create_item(request)
             case RetrieveItem(item_id=item_id):
-                item = conversation.get(item_id, "item_retrieve_invalid_item_id")
+                item = conversation.get(item_id, "retrieved_item_unknown")
                 self._out.send("conversation.item.retrieved", item=item.snapshot(with_audio=True))
             case DeleteItem(item_id=item_id):
                 conversation.delete(item_id)
@@ -315,13 +347,20 @@ class RealtimeSession:
 
     def _update(self, request: SessionUpdate) -> None:
         config = self._state.config
-        config.update(request.session, voice_is_fixed=self._state.conversation.has_assistant_audio)
+        self._state.check_tool_choice(request.session)
+        is_fixed = self._state.conversation.has_assistant_audio and not self._state.lenient
+        config.update(request.session, voice_is_fixed=is_fixed)
         self._turns.configure()
         self._out.send("session.updated", session=config.snapshot())
         self._out.mark("session_updated", turn_detection=config.turn_detection)
 
     def _create_item(self, request: CreateItem) -> None:
-        self._state.add_item(make(request.item, self._state), request.previous_item_id)
+        item = make(request.item, self._state)
+        if item.data["type"] == "function_call_output":
+            call_id = item.data["call_id"]
+            if not self._state.conversation.has_call(call_id):
+                self._state.refuse(RequestError("tool_call_unknown", "item.call_id", value=call_id))
+        self._state.add_item(item, request.previous_item_id)
 
     def _truncate(self, request: Truncate) -> None:
         self._state.conversation.truncate(

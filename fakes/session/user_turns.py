@@ -1,20 +1,18 @@
 """The user's turns: what is heard becomes items, and asks for answers."""
 
 import math
+import random
 from typing import Any, Literal, assert_never
 
-from callerside.fakes.session.context import SessionState
-from callerside.fakes.session.conversation import Item
+from callerside.fakes.session.context import Ids, SessionState
+from callerside.fakes.session.conversation import MS_PER_INPUT_TOKEN, Item
+from callerside.fakes.session.conversation import text_tokens as tokens_of
 from callerside.fakes.session.fault_injector import FaultInjector
 from callerside.fakes.session.input_audio import InputAudio
 from callerside.fakes.session.interface import Event, KeepAudio
-from callerside.fakes.session.requests import (
-    COMMIT_EMPTY,
-    MAX_APPEND_BYTES,
-    TOO_LARGE,
-    RequestError,
-)
-from callerside.fakes.session.response import Response
+from callerside.fakes.session.refusals import RequestError
+from callerside.fakes.session.requests import MAX_APPEND_BYTES
+from callerside.fakes.session.response import OBFUSCATED_LENGTH, Response
 from callerside.fakes.session.response_scheduler import ResponseScheduler
 from callerside.vad.turn_detector import FRAME_MS, SpeechStarted, SpeechStopped
 
@@ -70,10 +68,10 @@ class UserTurns:
         """Take an append; fifty times a second."""
         audio = event.get("audio")
         if not isinstance(audio, bytes) or len(audio) > MAX_APPEND_BYTES:
-            raise RequestError("invalid_value", TOO_LARGE, "audio")
+            raise RequestError("audio_too_large", "audio")
         if not event.keys() <= _APPEND_KEYS:
             name = min(event.keys() - _APPEND_KEYS)
-            raise RequestError("unknown_parameter", f"Unknown parameter: '{name}'.", name)
+            self._state.refuse(RequestError("unknown_parameter", name))
         all_heard = self._audio.append(audio)
         if self._observes:
             self._observe()
@@ -106,11 +104,7 @@ class UserTurns:
         """
         if not self._audio.holds_uncommitted(MIN_COMMIT_MS):
             buffered_ms = math.floor(self._audio.uncommitted_ms * 100) / 100
-            raise RequestError(
-                COMMIT_EMPTY,
-                "Error committing input audio buffer: buffer too small. Expected at least "
-                f"{MIN_COMMIT_MS}ms of audio, but buffer only has {buffered_ms:.2f}ms of audio.",
-            )
+            raise RequestError("buffer_too_small", least_ms=MIN_COMMIT_MS, ms=f"{buffered_ms:.2f}")
         if self._state.config.turn_detection is None:
             self._commit_end_ms = self._audio.clock_ms
             self._state.out.set_timer("commit", self._state.in_ms(self._state.timing.commit_ms))
@@ -147,16 +141,34 @@ class UserTurns:
         conversation = self._state.conversation
         if item_id in conversation:
             conversation.get(item_id, "").data["content"][0]["transcript"] = text
+        noise = Ids(random.Random(item_id))  # none of the session's own chance is used up by it
         for word in text.split(" ") if text else ():
             self._state.out.send(
-                "conversation.item.input_audio_transcription.delta", **shared, delta=f" {word}"
+                "conversation.item.input_audio_transcription.delta",
+                **shared,
+                delta=f" {word}",
+                obfuscation=noise.letters(OBFUSCATED_LENGTH - len(word) - 1),
             )
         self._state.out.send(
             "conversation.item.input_audio_transcription.completed",
             **shared,
             transcript=text,
-            usage={"type": "duration", "seconds": math.ceil(audio_ms / 1000)},
+            usage=self._transcription_usage(text, audio_ms),
         )
+
+    def _transcription_usage(self, text: str, audio_ms: float) -> dict[str, Any]:
+        """As recorded: whisper counts seconds, the gpt models count tokens."""
+        transcription = self._state.config.values["audio"]["input"]["transcription"] or {}
+        if "whisper" in (transcription.get("model") or "whisper"):
+            return {"type": "duration", "seconds": math.ceil(audio_ms / 1000)}
+        audio_tokens, text_tokens = math.ceil(audio_ms / MS_PER_INPUT_TOKEN), tokens_of(text)
+        return {
+            "type": "tokens",
+            "total_tokens": audio_tokens + text_tokens,
+            "input_tokens": audio_tokens,
+            "output_tokens": text_tokens,
+            "input_token_details": {"text_tokens": 0, "audio_tokens": audio_tokens},
+        }
 
     def _observe(self) -> None:
         pcm = self._audio.newest

@@ -42,11 +42,12 @@ class Client:
         request: ConnectionRequested | None = None,
         observation: Observation | None = None,
         session_number: int = 1,
+        lenient: bool = False,
     ) -> None:
         self.session = (
             script
             if isinstance(script, ReplaySession)
-            else _scripted(script, observation, session_number)
+            else _scripted(script, observation, session_number, lenient=lenient)
         )
         self.now_ns = 0
         self.recorded: list[Entry] = []
@@ -139,6 +140,8 @@ def _scripted(
     script: Mapping[str, Any] | Script | PreparedScript | None,
     observation: Observation | None,
     session_number: int,
+    *,
+    lenient: bool,
 ) -> RealtimeSession:
     if not isinstance(script, PreparedScript):
         model = script if isinstance(script, Script) else Script.model_validate(script or {})
@@ -148,6 +151,7 @@ def _scripted(
         call="test",
         rng=random.Random(7),
         unix_time_s=1_000,
+        lenient=lenient,
         session_number=session_number,
         observation=observation,
     )

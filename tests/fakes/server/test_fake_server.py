@@ -313,7 +313,7 @@ async def test_two_sessions_of_a_path_do_not_share_their_ids() -> None:
         ("{", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ("3", "Expected a JSON object"),
-        ("{}", "Invalid value: None"),
+        ("{}", "Missing required parameter: 'type'."),
         (b"\x00\xff\xfe", "not valid JSON"),
         ('{"type": "input_audio_buffer.append", "audio": "%%%"}', "base64"),
         ('{"type": "input_audio_buffer.append"}', "Missing required parameter"),

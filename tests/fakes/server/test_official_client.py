@@ -66,14 +66,14 @@ async def test_a_session_is_updated(client: OfficialClient) -> None:
     [
         (
             {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 2}}}},
-            "invalid_value",
+            "decimal_above_max_value",
             "session.audio.input.turn_detection.threshold",
         ),
         ({"colour": "red"}, "unknown_parameter", "session.colour"),
         (
             {"audio": {"input": {"format": {"type": "audio/mp3"}}}},
             "invalid_value",
-            "session.audio.input.format",
+            "session.audio.input.format.type",
         ),
         ({"output_modalities": ["audio", "text"]}, "invalid_value", "session.output_modalities"),
         ({"instructions": 5}, "invalid_type", "session.instructions"),

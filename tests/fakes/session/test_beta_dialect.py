@@ -18,6 +18,7 @@ EXTRAS = {
     ("TurnDetection", "idle_timeout_ms"),
     ("ResponseAudioTranscriptDeltaEvent", "obfuscation"),
     ("ResponseTextDeltaEvent", "obfuscation"),
+    ("ConversationItemInputAudioTranscriptionDeltaEvent", "obfuscation"),
     ("ResponseFunctionCallArgumentsDeltaEvent", "obfuscation"),
     ("ResponseFunctionCallArgumentsDoneEvent", "name"),
     ("InputTokenDetails", "image_tokens"),
@@ -134,8 +135,18 @@ def test_a_bad_value_is_refused_by_the_path_of_that_time(
     client.send("session.update", session=session)
     error = client.only("error")["error"]
     assert error["param"].startswith(param)
-    assert param in error["message"]
+    assert param in error["message"] or "Supported values are:" in error["message"]
     assert "audio.input" not in error["message"]
+
+
+def test_a_format_is_refused_with_the_names_of_that_time() -> None:
+    client = beta()
+    client.send("session.update", session={"input_audio_format": "g711-ulaw"})
+    error = client.only("error")["error"]
+    assert error["param"] == "session.input_audio_format"
+    assert error["message"] == (
+        "Invalid value: 'g711-ulaw'. Supported values are: 'pcm16', 'g711_ulaw', and 'g711_alaw'."
+    )
 
 
 def test_a_responses_tokens_are_limited_in_the_words_of_that_time() -> None:

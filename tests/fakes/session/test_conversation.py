@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from callerside.fakes.session.conversation import Conversation, Item
-from callerside.fakes.session.requests import RequestError
+from callerside.fakes.session.refusals import RequestError
 
 
 def item(name: str, text: str = "Hello.", **fields: Any) -> Item:
@@ -24,7 +24,7 @@ def test_the_oldest_items_are_forgotten_when_there_are_too_many() -> None:
     assert conversation.add(item("c")) == "b"
     assert ids(conversation, "a", "b", "c") == ["b", "c"]
     with pytest.raises(RequestError, match="'a' does not exist"):
-        conversation.get("a", "code")
+        conversation.get("a", "retrieved_item_unknown")
 
 
 def test_the_oldest_items_are_forgotten_when_they_say_too_much() -> None:

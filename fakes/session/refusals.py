@@ -1,0 +1,368 @@
+"""What the server refuses, in the words of the API: one table, which docs/fake-realtime.md shows.
+
+Whoever refuses something raises `RequestError` with the name of an entry; code and words are here
+alone, with how they are known. No sentence of a validation library reaches a client.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Evidence = Literal["REC", "TYPE", "DOC", "REP", "INF"]
+"""A recording; the SDK's types; the official guide; a user's report; or nothing but likelihood."""
+Sure = Literal["code and words", "code", "that it is refused", "a guess"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Refusal:
+    """One thing that is refused."""
+
+    what: str
+    """What is checked, for people."""
+    code: str
+    """`error.code`."""
+    words: str
+    """`error.message`, a template: `param` and what else it names are filled in."""
+    evidence: Evidence
+    source: str = ""
+    """Where the evidence is."""
+    sure: Sure = "a guess"
+
+
+REFUSALS: dict[str, Refusal] = {
+    "no_json": Refusal(
+        what="A message is JSON.",
+        code="invalid_value",
+        words="The message is not valid JSON.",
+        evidence="INF",
+    ),
+    "no_object": Refusal(
+        what="An event is an object.",
+        code="invalid_value",
+        words="Expected a JSON object.",
+        evidence="INF",
+    ),
+    "nested_too_deep": Refusal(
+        what="An event is nested no deeper than 50 levels: a bound of ours.",
+        code="invalid_value",
+        words="The message is nested deeper than {most} levels.",
+        evidence="INF",
+    ),
+    "unsupported_value": Refusal(
+        what="A value is one of those that its key has, a voice and the type of an event too.",
+        code="invalid_value",
+        words="Invalid value: '{value}'. Supported values are: {supported}.",
+        evidence="REP",
+        source="Azure-Samples/aoai-realtime-audio-sdk#94, dongri/openai-api-rs#135",
+        sure="code and words",
+    ),
+    "unknown_parameter": Refusal(
+        what="A key is known where it stands, in a tool as well.",
+        code="unknown_parameter",
+        words="Unknown parameter: '{param}'.",
+        evidence="REP",
+        source="livekit/agents#3210",
+        sure="code and words",
+    ),
+    "missing_parameter": Refusal(
+        what="A required key is there, such as `session.type` and a tool's `name`.",
+        code="missing_required_parameter",
+        words="Missing required parameter: '{param}'.",
+        evidence="REP",
+        source="TanStack/ai#586, Azure-Samples/aoai-realtime-audio-sdk#132",
+        sure="code and words",
+    ),
+    "invalid_type": Refusal(
+        what="A value has the type of its key; null only where it switches something off.",
+        code="invalid_type",
+        words="Invalid type for '{param}': expected {expected}, but got {got} instead.",
+        evidence="REP",
+        source="livekit/agents#3444; the end of the sentence as in other APIs of OpenAI",
+        sure="code",
+    ),
+    "invalid_value": Refusal(
+        what="A value can be used.",
+        code="invalid_value",
+        words="Invalid value for '{param}'.",
+        evidence="INF",
+    ),
+    "integer_above_maximum": Refusal(
+        what="A whole number is at most so much: `max_output_tokens` 4096.",
+        code="integer_above_max_value",
+        words="Invalid '{param}': integer above maximum value. Expected a value <= {limit}, but "
+        "got {value} instead.",
+        evidence="REP",
+        source="lukacf/meerkat#283; the second sentence as in other APIs of OpenAI",
+        sure="code and words",
+    ),
+    "integer_below_minimum": Refusal(
+        what="A whole number is at least so much: `idle_timeout_ms` 5000.",
+        code="integer_below_min_value",
+        words="Invalid '{param}': integer below minimum value. Expected a value >= {limit}, but "
+        "got {value} instead.",
+        evidence="INF",
+        source="like the one above",
+        sure="that it is refused",
+    ),
+    "decimal_above_maximum": Refusal(
+        what="A number is at most so much: `speed` 1.5.",
+        code="decimal_above_max_value",
+        words="Invalid '{param}': decimal above maximum value. Expected a value <= {limit}, but "
+        "got {value} instead.",
+        evidence="INF",
+        source="like the ones above; limits from the SDK's types",
+        sure="that it is refused",
+    ),
+    "decimal_below_minimum": Refusal(
+        what="A number is at least so much: `speed` 0.25.",
+        code="decimal_below_min_value",
+        words="Invalid '{param}': decimal below minimum value. Expected a value >= {limit}, but "
+        "got {value} instead.",
+        evidence="INF",
+        source="like the ones above; limits from the SDK's types",
+        sure="that it is refused",
+    ),
+    "string_too_long": Refusal(
+        what="A text is no longer than its key allows: a tool's description 1,024 characters, its "
+        "name 64, an id 64, an `event_id` 512.",
+        code="string_above_max_length",
+        words="Invalid '{param}': string too long. Expected a string with maximum length {limit}, "
+        "but got a string with length {length} instead.",
+        evidence="REP",
+        source="livekit/agents#1183 (beta)",
+        sure="code",
+    ),
+    "string_too_short": Refusal(
+        what="A name and an id are not empty.",
+        code="string_below_min_length",
+        words="Invalid '{param}': string too short. Expected a string with minimum length {limit}, "
+        "but got a string with length {length} instead.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "string_has_no_pattern": Refusal(
+        what="The name of a tool has letters, digits, `_` and `-` only.",
+        code="invalid_value",
+        words="Invalid '{param}': string does not match pattern. Expected a string that matches "
+        "the pattern '{pattern}'.",
+        evidence="INF",
+        source="as in other APIs of OpenAI",
+    ),
+    "array_too_long": Refusal(
+        what="A list is no longer than its key allows: `tools` 128.",
+        code="array_above_max_length",
+        words="Invalid '{param}': array too long. Expected an array with maximum length {limit}, "
+        "but got an array with length {length} instead.",
+        evidence="INF",
+        source="as in other APIs of OpenAI",
+    ),
+    "modalities_together": Refusal(
+        what="A session, or a response, speaks or writes: `output_modalities` has one of the two.",
+        code="invalid_value",
+        words="Invalid modalities: {value}. Supported combinations are: ['text'] and ['audio'].",
+        evidence="TYPE",
+        source="RealtimeSessionCreateRequest.output_modalities; the words as in the beta",
+        sure="that it is refused",
+    ),
+    "no_base64": Refusal(
+        what="Audio is base64.",
+        code="invalid_value",
+        words="Invalid '{param}'. Expected base64-encoded audio.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "audio_too_large": Refusal(
+        what="An append holds at most 15 MiB of audio.",
+        code="invalid_value",
+        words="Invalid value for 'audio': expected base64 of at most 15 MiB of audio.",
+        evidence="TYPE",
+        source="InputAudioBufferAppendEvent",
+        sure="that it is refused",
+    ),
+    "audio_where_none_is": Refusal(
+        what="Text content holds no audio.",
+        code="unknown_parameter",
+        words="Unknown parameter: '{param}'.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "unsupported_model": Refusal(
+        what="The model of the URL is one of the Realtime API.",
+        code="invalid_model",
+        words='Model "{model}" is not supported in realtime mode.',
+        evidence="REP",
+        source="livekit/agents-js#1756 (of transcription mode), with close 4000",
+        sure="code",
+    ),
+    "model_is_fixed": Refusal(
+        what="`session.update` does not change the model.",
+        code="invalid_value",
+        words="The model of a session cannot be changed.",
+        evidence="TYPE",
+        source="SessionUpdateEvent",
+        sure="that it is refused",
+    ),
+    "other_kind_of_session": Refusal(
+        what="A session with `?model=` stays one of type `realtime`.",
+        code="invalid_parameter",
+        words="Passing a transcription session update event to a realtime session is not allowed.",
+        evidence="REP",
+        source="crmitchelmore/justspeaktoit#427",
+        sure="code and words",
+    ),
+    "voice_is_fixed": Refusal(
+        what="The voice stays once the assistant has spoken.",
+        code="cannot_update_voice",
+        words="Cannot update a conversation's voice if assistant audio is present.",
+        evidence="REP",
+        source="openai/openai-agents-python#1661",
+        sure="code and words",
+    ),
+    "chosen_tool_is_none": Refusal(
+        what="`tool_choice` names a tool that there is.",
+        code="invalid_value",
+        words="Tool choice '{value}' not found in 'tools' parameter.",
+        evidence="INF",
+        source="as in the Responses API",
+        sure="that it is refused",
+    ),
+    "buffer_too_small": Refusal(
+        what="A commit has at least 100 ms of audio.",
+        code="input_audio_buffer_commit_empty",
+        words="Error committing input audio buffer: buffer too small. Expected at least "
+        "{least_ms}ms of audio, but buffer only has {ms}ms of audio.",
+        evidence="REC",
+        sure="code and words",
+    ),
+    "response_is_active": Refusal(
+        what="One response of the conversation at a time.",
+        code="conversation_already_has_active_response",
+        words="Conversation already has an active response in progress: {response}. Wait until the "
+        "response is finished before creating a new one.",
+        evidence="REP",
+        source="openai/openai-agents-python, livekit/agents",
+        sure="code and words",
+    ),
+    "too_many_responses": Refusal(
+        what="At most 16 responses at a time, out of band: a bound of ours.",
+        code="rate_limit_exceeded",
+        words="Too many responses at the same time.",
+        evidence="INF",
+    ),
+    "too_much_waits": Refusal(
+        what="At most 1,000 events, or 32 MiB, wait for a commit: a bound of ours.",
+        code="rate_limit_exceeded",
+        words="Too many events wait for a commit.",
+        evidence="INF",
+    ),
+    "nothing_to_cancel": Refusal(
+        what="`response.cancel` finds a response that runs.",
+        code="response_cancel_not_active",
+        words="Cancellation failed: no active response found",
+        evidence="REP",
+        source="pipecat-ai/pipecat, livekit/agents",
+        sure="code and words",
+    ),
+    "tool_call_unknown": Refusal(
+        what="A function's output belongs to a call of the conversation.",
+        code="invalid_tool_call_id",
+        words="Tool call ID '{value}' not found in conversation.",
+        evidence="REP",
+        source="livekit/agents#3344",
+        sure="code and words",
+    ),
+    "duplicate_item": Refusal(
+        what="An item's id is new.",
+        code="item_create_duplicate_item_id",
+        words="Error adding item: an item with id '{value}' already exists.",
+        evidence="REP",
+        sure="code",
+    ),
+    "previous_item_unknown": Refusal(
+        what="`previous_item_id` is in the conversation, or `root`.",
+        code="item_create_invalid_previous_item_id",
+        words="Item with item_id '{value}' does not exist.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "retrieved_item_unknown": Refusal(
+        what="An item that is retrieved is there.",
+        code="item_retrieve_invalid_item_id",
+        words="Item with item_id '{value}' does not exist.",
+        evidence="REP",
+        sure="code",
+    ),
+    "deleted_item_unknown": Refusal(
+        what="An item that is deleted is there.",
+        code="item_delete_invalid_item_id",
+        words="Item with item_id '{value}' does not exist.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "truncated_item_unknown": Refusal(
+        what="An item that is truncated is there.",
+        code="item_truncate_invalid_item_id",
+        words="Item with item_id '{value}' does not exist.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "referenced_item_unknown": Refusal(
+        what="An `item_reference` of `response.input` is in the conversation.",
+        code="invalid_value",
+        words="Item with item_id '{value}' does not exist.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "nothing_to_truncate": Refusal(
+        what="What is truncated is audio of the model's.",
+        code="unsupported_content_type",
+        words="Only model output audio messages can be truncated",
+        evidence="REP",
+        source="livekit/agents#6158",
+        sure="code and words",
+    ),
+    "no_such_content": Refusal(
+        what="`content_index` is one of the item's.",
+        code="invalid_value",
+        words="Invalid value for 'content_index': the item has {count}.",
+        evidence="INF",
+        sure="that it is refused",
+    ),
+    "truncated_already": Refusal(
+        what="A truncation does not lengthen.",
+        code="invalid_value",
+        words="Audio content of {ms:.0f}ms is already shorter than {asked_ms}ms",
+        evidence="REP",
+        source="twilio-samples/speech-assistant-openai-realtime-api-python#45",
+        sure="that it is refused",
+    ),
+    "beta_is_over": Refusal(
+        what="No client asks for the beta (`OpenAI-Beta: realtime=v1`); close 4000.",
+        code="beta_api_shape_disabled",
+        words="The Realtime Beta API is no longer supported. Please use /v1/realtime for the "
+        "GA API.",
+        evidence="REP",
+        source="TanStack/ai#586",
+        sure="code and words",
+    ),
+    "session_is_over": Refusal(
+        what="A session lives for 60 minutes (`timing.expires_after_s`); close 1001.",
+        code="session_expired",
+        words="Your session hit the maximum duration of {minutes:g} minutes.",
+        evidence="REP",
+        sure="code and words",
+    ),
+}
+"""All that is refused, by name."""
+
+
+class RequestError(Exception):
+    """A client event is refused: becomes an `error` event; the session goes on."""
+
+    def __init__(self, name: str, param: str | None = None, **facts: object) -> None:
+        """`name` is one of `REFUSALS`; `param` is the path of what is wrong, `facts` its values."""
+        refusal = REFUSALS[name]
+        self.name = name
+        self.code = refusal.code
+        self.message = refusal.words.format(param=param, **facts)
+        self.param = param
+        super().__init__(self.message)

@@ -1,0 +1,431 @@
+"""What the server refuses, and what it serves: each line of a table of cases, both ways."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from in_memory import Client
+
+from callerside.fakes.server.codec import decode
+from callerside.fakes.session.interface import ClientGarbage, ConnectionRequested
+from callerside.fakes.session.refusals import REFUSALS
+
+TOOL = {"type": "function", "name": "hours"}
+OUTPUT = {"type": "function_call_output", "call_id": "call_none", "output": "{}"}
+MESSAGE = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}
+LIBRARY = re.compile(r"Input should|Field required|Extra inputs|a valid|(greater|less) than or|tag")
+"""English of a validation library."""
+
+
+def session(**fields: Any) -> dict[str, Any]:
+    return {"type": "session.update", "session": {"type": "realtime", **fields}}
+
+
+def item(described: Any, **fields: Any) -> dict[str, Any]:
+    return {"type": "conversation.item.create", "item": described, **fields}
+
+
+def audio(**sides: Any) -> dict[str, Any]:
+    return session(audio=sides)
+
+
+def detection(**fields: Any) -> dict[str, Any]:
+    return audio(input={"turn_detection": {"type": "server_vad", **fields}})
+
+
+REFUSED: list[tuple[dict[str, Any], str, str, str]] = [
+    # event, code, param, words
+    (item(OUTPUT), "invalid_tool_call_id", "item.call_id", "Tool call ID 'call_none' not found"),
+    (
+        session(tools=[{**TOOL, "meta": 1}]),
+        "unknown_parameter",
+        "session.tools[0].meta",
+        "Unknown parameter: 'session.tools[0].meta'.",
+    ),
+    (
+        session(tools=[{**TOOL, "description": "x" * 1025}]),
+        "string_above_max_length",
+        "session.tools[0].description",
+        "maximum length 1024, but got a string with length 1025",
+    ),
+    (
+        session(tools=[TOOL, {"type": "function"}]),
+        "missing_required_parameter",
+        "session.tools[1].name",
+        "Missing required parameter: 'session.tools[1].name'.",
+    ),
+    (
+        session(tools=[{"type": "magic", "name": "x"}]),
+        "invalid_value",
+        "session.tools[0].type",
+        "Invalid value: 'magic'. Supported values are: 'function' and 'mcp'.",
+    ),
+    (
+        session(tools=[{"type": "function", "function": {"name": "x"}}]),
+        "missing_required_parameter",
+        "session.tools[0].name",
+        "Missing required parameter: 'session.tools[0].name'.",
+    ),
+    (session(tools=[{**TOOL, "name": "a b"}]), "invalid_value", "session.tools[0].name", "pattern"),
+    (session(tools=[TOOL] * 129), "array_above_max_length", "session.tools", "length 128"),
+    (
+        session(tool_choice="sometimes"),
+        "invalid_value",
+        "session.tool_choice",
+        "Invalid value: 'sometimes'. Supported values are: 'auto', 'none', and 'required'.",
+    ),
+    (
+        session(tool_choice={"type": "function", "name": "none"}),
+        "invalid_value",
+        "session.tool_choice",
+        "Tool choice 'none' not found in 'tools' parameter.",
+    ),
+    (
+        session(tool_choice={"type": "function", "function": {"name": "x"}}),
+        "missing_required_parameter",
+        "session.tool_choice.name",
+        "Missing required parameter: 'session.tool_choice.name'.",
+    ),
+    (
+        audio(output={"voice": "nobody"}),
+        "invalid_value",
+        "session.audio.output.voice",
+        "Invalid value: 'nobody'. Supported values are: 'alloy', 'ash',",
+    ),
+    (
+        audio(output={"voice": 5}),
+        "invalid_type",
+        "session.audio.output.voice",
+        "expected an object, but got an integer instead",
+    ),
+    (
+        session(max_output_tokens=5000),
+        "integer_above_max_value",
+        "session.max_output_tokens",
+        "integer above maximum value. Expected a value <= 4096, but got 5000 instead.",
+    ),
+    (session(max_output_tokens=0), "integer_below_min_value", "session.max_output_tokens", ">= 1"),
+    (session(max_output_tokens="many"), "invalid_value", "session.max_output_tokens", "'inf'"),
+    (
+        {"type": "session.update", "session": {"type": "transcription"}},
+        "invalid_parameter",
+        "session.type",
+        "Passing a transcription session update event to a realtime session is not allowed.",
+    ),
+    (
+        {"type": "session.update", "session": {}},
+        "missing_required_parameter",
+        "session.type",
+        "Missing required parameter: 'session.type'.",
+    ),
+    (
+        detection(create_response=None),
+        "invalid_type",
+        "session.audio.input.turn_detection.create_response",
+        "expected a boolean, but got null instead.",
+    ),
+    (
+        detection(idle_timeout_ms=10),
+        "integer_below_min_value",
+        "session.audio.input.turn_detection.idle_timeout_ms",
+        "Expected a value >= 5000, but got 10 instead.",
+    ),
+    (
+        audio(output={"speed": 9.5}),
+        "decimal_above_max_value",
+        "session.audio.output.speed",
+        "decimal above maximum value. Expected a value <= 1.5, but got 9.5 instead.",
+    ),
+    (
+        audio(output={"speed": 0.1}),
+        "decimal_below_min_value",
+        "session.audio.output.speed",
+        "decimal below minimum value. Expected a value >= 0.25, but got 0.1 instead.",
+    ),
+    (session(turn_detection=None), "unknown_parameter", "session.turn_detection", "Unknown"),
+    (session(voice="marin"), "unknown_parameter", "session.voice", "Unknown parameter"),
+    (session(temperature=0.8), "unknown_parameter", "session.temperature", "Unknown parameter"),
+    (session(instructions=5), "invalid_type", "session.instructions", "a string, but got an int"),
+    (
+        session(output_modalities=["audio", "text"]),
+        "invalid_value",
+        "session.output_modalities",
+        "Invalid modalities: ['audio', 'text']. Supported combinations are: ['text'] and ['audio']",
+    ),
+    (session(output_modalities=[]), "invalid_value", "session.output_modalities", "modalities: []"),
+    (session(model="gpt-realtime-2"), "invalid_value", "session.model", "cannot be changed"),
+    ({"type": "response.start"}, "invalid_value", "type", "Invalid value: 'response.start'. Supp"),
+    ({"type": "response.create", "response": {"voice": "x"}}, "unknown_parameter", "response.", ""),
+    ({"type": "response.create", "response": 3}, "invalid_type", "response", "an object"),
+    (
+        {"type": "response.create", "response": {"tool_choice": {"type": "function", "name": "n"}}},
+        "invalid_value",
+        "response.tool_choice",
+        "Tool choice 'n' not found",
+    ),
+    (
+        {
+            "type": "response.create",
+            "response": {"input": [{"type": "item_reference", "id": "none"}]},
+        },
+        "invalid_value",
+        "response.input[0].id",
+        "Item with item_id 'none' does not exist.",
+    ),
+    ({"type": "response.cancel"}, "response_cancel_not_active", "", "Cancellation failed: no ac"),
+    ({"type": "input_audio_buffer.commit"}, "input_audio_buffer_commit_empty", "", "Error committ"),
+    ({"type": "input_audio_buffer.append", "audio": ""}, "invalid_value", "audio", "15 MiB"),
+    (
+        {"type": "input_audio_buffer.append", "audio": b"", "more": 1},
+        "unknown_parameter",
+        "more",
+        "Unknown parameter: 'more'.",
+    ),
+    (item({**MESSAGE, "role": "boss"}), "invalid_value", "item.role", "'user', 'system', and"),
+    (item({**MESSAGE, "id": ""}), "string_below_min_length", "item.id", "minimum length 1"),
+    (item({**MESSAGE, "id": "x" * 65}), "string_above_max_length", "item.id", "length 64"),
+    (item(MESSAGE, previous_item_id="no"), "item_create_invalid_previous_item_id", "prev", "'no'"),
+    (
+        item({**MESSAGE, "content": [{"type": "input_text", "audio": "AA=="}]}),
+        "unknown_parameter",
+        "item.content[0].audio",
+        "Unknown parameter: 'item.content[0].audio'.",
+    ),
+    (
+        item({**MESSAGE, "content": [{"type": "input_audio", "audio": "%"}]}),
+        "invalid_value",
+        "item.content[0].audio",
+        "Expected base64-encoded audio.",
+    ),
+    *(
+        (
+            {"type": f"conversation.item.{what}", "item_id": "none"} | more,
+            f"item_{what}_invalid_item_id",
+            "item_id",
+            "Item with item_id 'none' does not exist.",
+        )
+        for what, more in (
+            ("retrieve", {}),
+            ("delete", {}),
+            ("truncate", {"content_index": 0, "audio_end_ms": 0}),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "code", "param", "words"), REFUSED)
+def test_what_the_api_refuses_is_refused_in_its_words(
+    event: Mapping[str, Any], code: str, param: str, words: str
+) -> None:
+    client = Client()
+    client.send(**_sent(event))
+    error = client.only("error")["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", code)
+    assert (error["param"] or "").startswith(param)
+    assert words in error["message"]
+    assert error["event_id"] == "event_mine"
+    assert not LIBRARY.search(error["message"])
+    assert not client.all("session.updated")
+    assert not client.all("response.created")
+
+
+def _sent(event: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {key: value for key, value in event.items() if key != "type"}
+    return {"event_type": event["type"], "event_id": "event_mine", **fields}
+
+
+def test_states_are_refused_too() -> None:
+    client = Client({"greeting": {"say": "Hello there.", "think_ms": 0}})
+    client.send("response.create")
+    client.send("response.create")
+    client.wait(2000)
+    spoken = client.only("response.done")["response"]["output"][0]["id"]
+    client.update(audio={"output": {"voice": "cedar"}})
+    client.send("conversation.item.create", item={**MESSAGE, "id": "mine"})
+    client.send("conversation.item.create", item={**MESSAGE, "id": "mine"})
+    client.send("conversation.item.truncate", item_id="mine", content_index=0, audio_end_ms=0)
+    client.send("conversation.item.truncate", item_id=spoken, content_index=0, audio_end_ms=90_000)
+    client.send("conversation.item.truncate", item_id=spoken, content_index=7, audio_end_ms=10)
+    told = [(event["error"]["code"], event["error"]["param"]) for event in client.all("error")]
+    assert told == [
+        ("conversation_already_has_active_response", None),
+        ("cannot_update_voice", None),
+        ("item_create_duplicate_item_id", "item.id"),
+        ("unsupported_content_type", "item_id"),
+        ("invalid_value", "audio_end_ms"),
+        ("invalid_value", "content_index"),
+    ]
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "whisper-1", "gpt-realtime-whisper", "magic"])
+def test_a_model_that_is_none_ends_the_session(model: str) -> None:
+    client = Client(request=ConnectionRequested(model=model))
+    error = client.only("error")["error"]
+    assert (error["code"], error["param"]) == ("invalid_model", "model")
+    assert error["message"] == f'Model "{model}" is not supported in realtime mode.'
+    assert client.types == ["error"]
+    assert client.closed is not None
+    assert (client.closed.code, client.closed.reason) == (
+        4000,
+        "invalid_request_error.invalid_model",
+    )
+
+
+SERVED = [
+    session(
+        tools=[{**TOOL, "description": "x" * 1024, "parameters": {"default": None, "title": None}}]
+    ),
+    session(tools=[TOOL], tool_choice={"type": "function", "name": "hours"}),
+    session(tools=[{"type": "mcp", "server_label": "s", "server_url": "https://mcp.example"}]),
+    session(max_output_tokens=4096),
+    session(max_output_tokens="inf"),
+    session(tracing={"workflow_name": "w"}),
+    session(truncation={"type": "retention_ratio", "retention_ratio": 0.8}),
+    session(prompt={"id": "p", "variables": {"city": "Paris"}}),
+    session(reasoning={"effort": "low"}),
+    audio(output={"voice": {"id": "voice_1234"}}),
+    *(
+        audio(output={"voice": name})
+        for name in [
+            "alloy",
+            "ash",
+            "ballad",
+            "coral",
+            "echo",
+            "sage",
+            "shimmer",
+            "verse",
+            "marin",
+            "cedar",
+        ]
+    ),
+]
+
+
+@pytest.mark.parametrize("event", SERVED)
+def test_what_the_api_takes_is_served(event: Mapping[str, Any]) -> None:
+    client = Client()
+    client.send(**_sent(event))
+    updated = client.only("session.updated")["session"]
+    for key, value in event["session"].items():
+        if key != "audio":
+            assert updated[key] == value
+    assert not client.all("error")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "gpt-realtime",
+        "gpt-realtime-1.5",
+        "gpt-realtime-2.1-mini",
+        "gpt-realtime-2025-08-28",
+        "gpt-realtime-mini-2025-12-15",
+        "gpt-4o-realtime-preview-2024-12-17",
+        "gpt-4o-mini-realtime-preview",
+        "gpt-audio-1.5",
+    ],
+)
+def test_models_of_any_day_are_known(model: str) -> None:
+    assert Client(request=ConnectionRequested(model=model)).types == ["session.created"]
+
+
+def lenient() -> Client:
+    return Client(lenient=True)
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [(event, code) for event, code, *_ in REFUSED if event["type"] == "session.update"],
+)
+def test_a_lenient_session_serves_the_rest_and_tells(event: Mapping[str, Any], code: str) -> None:
+    client = lenient()
+    event = {**event, "session": {"instructions": "Be brief.", **event["session"]}}
+    client.send(**_sent(event))
+    served = client.marked("served_leniently")
+    if served:
+        assert client.only("session.updated")
+        assert served[0].fields["code"] == code
+        assert not client.all("error")
+    else:  # what is missing cannot be left out
+        assert client.only("error")["error"]["code"] == code
+
+
+def test_a_lenient_session_keeps_no_limits() -> None:
+    client = lenient()
+    client.update(tools=[{**TOOL, "description": "x" * 5000}], max_output_tokens=5000)
+    client.send("conversation.item.create", item=OUTPUT)
+    updated = client.only("session.updated")["session"]
+    assert len(updated["tools"][0]["description"]) == 5000
+    assert updated["max_output_tokens"] == "inf"
+    assert client.only("conversation.item.added")["item"]["call_id"] == "call_none"
+    codes = [mark.fields["code"] for mark in client.marked("served_leniently")]
+    assert codes == ["string_above_max_length", "integer_above_max_value", "invalid_tool_call_id"]
+
+
+def test_a_lenient_session_takes_any_model() -> None:
+    client = Client(request=ConnectionRequested(model="mine"), lenient=True)
+    assert client.only("session.created")["session"]["model"] == "mine"
+    assert client.marked("served_leniently")[0].fields["code"] == "invalid_model"
+
+
+@pytest.mark.parametrize("message", ["{", "[]", '{"type": "x", "a": ' + "[" * 60 + "]" * 60 + "}"])
+def test_what_is_no_event_is_told_in_the_words_of_the_table(message: str) -> None:
+    given = decode(message)
+    assert isinstance(given, ClientGarbage)
+    words = {re.escape(one.words).replace(r"\{most\}", r"\d+") for one in REFUSALS.values()}
+    assert any(re.fullmatch(one, given.message) for one in words)
+
+
+def test_each_entry_says_how_it_is_known() -> None:
+    for name, refusal in REFUSALS.items():
+        assert refusal.source or refusal.evidence in ("INF", "REC", "REP"), name
+        guessed = refusal.evidence == "INF"
+        assert not (guessed and refusal.sure in ("code", "code and words")), name
+
+
+CALL = {"replies": [{"function_call": {"name": "hours"}}, {"function_call": {"name": "hours"}}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({}, "no tool of the session has this name"),
+        ({"tools": [{**TOOL, "name": "other"}]}, "no tool of the session has this name"),
+        ({"tools": [TOOL], "tool_choice": "none"}, "tool_choice is none"),
+        ({"tools": [TOOL]}, None),
+    ],
+)
+@pytest.mark.parametrize("of_response", [False, True])
+def test_a_call_that_no_model_would_make_is_told(
+    fields: dict[str, Any], why: str | None, of_response: bool
+) -> None:
+    client = Client(CALL)
+    client.send("conversation.item.create", item=MESSAGE)
+    if not of_response:
+        client.update(**fields)
+    client.send("response.create", response=fields if of_response else {})
+    client.wait(3000)
+    told = [mark.fields["why"] for mark in client.marked("call_undeclared")]
+    assert told == ([] if why is None else [why])
+    assert client.marked("function_called")
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("whisper-1", "duration"),
+        ("gpt-realtime-whisper", "duration"),
+        ("gpt-4o-transcribe", "tokens"),
+    ],
+)
+def test_a_transcription_is_counted_as_its_model_counts(model: str, kind: str) -> None:
+    client = Client({"replies": [{"say": "At nine.", "heard": "When do you open?"}]})
+    client.update(audio={"input": {"transcription": {"model": model}}})
+    client.say()
+    client.wait(3000)
+    done = client.only("conversation.item.input_audio_transcription.completed")
+    assert done["usage"]["type"] == kind
+    deltas = client.all("conversation.item.input_audio_transcription.delta")
+    assert {len(delta["delta"]) + len(delta["obfuscation"]) for delta in deltas} == {16}
