@@ -27,6 +27,14 @@ ON_EACH_PYTHON = (
     *MACHINES, "tests/agent/telephony", "tests/conformance/test_sip_engines.py",
 )  # fmt: skip
 FEW_CALLS = ("first_call", "barge_in")
+CLIENTS = {
+    "openai": ("openai[realtime]", {"newest": "3.57.0", "oldest": "2.0.0"}),
+    "openai_agents": ("openai-agents", {"newest": "0.24.0", "oldest": "0.20.0"}),
+    "livekit": ("livekit-agents[openai]", {"newest": "1.8.9", "oldest": "1.6.0"}),
+    "pipecat": ("pipecat-ai[openai]", {"newest": "1.14.0", "oldest": "1.4.0"}),
+    "pydantic_ai": ("pydantic-ai-slim[openai]", {"newest": "2.68.0", "oldest": "2.50.0"}),
+}
+"""Of the Realtime API: the package of each, and its versions, of which docs/clients.md speaks."""
 MOST_PROCESSES = 8
 """Of tests: each takes up to 400 MB, and the longest file would be waited for in any case."""
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
@@ -182,6 +190,36 @@ def soak(session: nox.Session) -> None:
         "tests/conformance/test_short_calls.py", "tests/conformance/test_session_timers.py",
         env={"CALLERSIDE_SHORT_CALLS": "500", "CALLERSIDE_SESSION_TIMERS": "1"},
     )  # fmt: skip
+
+
+@nox.session
+@nox.parametrize("age", ["newest", "oldest"])
+@nox.parametrize("client", list(CLIENTS))
+def clients(session: nox.Session, client: str, age: str) -> None:
+    """Clients of the Realtime API against the fake server: `nox -s clients`; docs/clients.md."""
+    package, versions = CLIENTS[client]
+    session.install("-q", "-e", ".[sim]", "pytest", "pytest-asyncio", "pytest-xdist", "trustme")
+    session.install("-q", f"{package}=={versions[age]}", "websockets", "httpx")
+    tests = [f"tests/clients/test_{client}.py"]
+    if age == "newest":  # of which the page speaks
+        tests.append("tests/clients/test_page.py")
+    session.run(
+        "pytest", "-c", "tests/clients/pytest.ini", "-q", "-n", "4", *tests, *session.posargs,
+        env={"CALLERSIDE_CLIENT": client},
+    )  # fmt: skip
+
+
+@nox.session
+def javascript(session: nox.Session) -> None:
+    """The test in JavaScript that docs/clients.md shows, as it is written there; needs npm."""
+    session.install("-q", "-e", ".[sim]")
+    page = Path("docs/clients.md").read_text(encoding="utf-8")
+    folder = Path(session.create_tmp())
+    text = page.partition("```javascript\n")[2].partition("```")[0]
+    (folder / "agents.test.mjs").write_text(text, encoding="utf-8")
+    session.chdir(folder)
+    session.run("npm", "install", "--silent", "@openai/agents-realtime", "zod", external=True)
+    session.run("node", "--test", "agents.test.mjs", external=True)
 
 
 @nox.session

@@ -1,3 +1,12 @@
 """One Realtime session's behaviour, without I/O: what it hears, plans, answers and refuses."""
 
-__all__ = ["context", "faults", "input_audio", "interface", "one_way", "requests", "session"]
+__all__ = [
+    "context",
+    "faults",
+    "input_audio",
+    "interface",
+    "one_way",
+    "refusals",
+    "requests",
+    "session",
+]

@@ -2,6 +2,6 @@
 
 import sys
 
-from callerside.simulator.cli.main import main
+from callerside.simulator.cli.entry import main
 
 sys.exit(main())

@@ -53,12 +53,14 @@ def _demo(given: argparse.Namespace) -> int:
         done = play(options, console)
     report = write_report(done, options, "callerside demo")
     show(console, done, options, report)
+    if done.interrupted:
+        return EXIT_INTERRUPTED
     page = done.directory.parent / "latest" / "index.html"
     console.print()
     console.print(_NEXT.format(page=page), markup=False)
     if not given.no_open and _has_browser():
         webbrowser.open(page.resolve().as_uri())
-    return EXIT_INTERRUPTED if done.interrupted else report.outcome.exit_code
+    return report.outcome.exit_code
 
 
 def _lane(console: Console) -> Lane:

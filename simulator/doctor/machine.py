@@ -13,7 +13,7 @@ from callerside.host import hurry, processors
 from callerside.simulator.doctor.findings import Finding, State
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 from callerside.speech.synthesis import synthesise
-from callerside.speech.voices import VoiceError
+from callerside.speech.voices import ESPEAK_NG, VoiceError
 
 LEAST_CORES = 2
 WATCH_S = 2.0
@@ -76,6 +76,12 @@ def _voices() -> Iterator[Finding]:
         )  # fmt: skip
     else:
         yield Finding(about="voice", state=State.FINE, told="the default voice speaks")
+    if ESPEAK_NG.version:
+        told = f"espeak-ng speaks a hundred other languages ({ESPEAK_NG.version})"
+        yield Finding(about="languages", state=State.FINE, told=told)
+    else:
+        told = "callers speak English; others need espeak-ng: pip install 'callerside[languages]'"
+        yield Finding(about="languages", state=State.UNKNOWN, told=told)
 
 
 def _ports() -> Finding:

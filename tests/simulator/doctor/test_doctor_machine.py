@@ -12,7 +12,7 @@ def test_this_machine_is_looked_at_from_all_sides() -> None:
     found = machine.examine(watch_s=0.1)
     seen = {one.about for one in found}
     assert seen == {
-        "python", "engine", "voice", "ports", "cores", "priority", "stalls", "disk",
+        "python", "engine", "voice", "languages", "ports", "cores", "priority", "stalls", "disk",
     }  # fmt: skip
     assert all(one.advice for one in found if one.state in (State.BAD, State.DOUBTFUL))
 
@@ -27,6 +27,13 @@ def test_without_an_engine_calls_cannot_be_made(
     shown = capsys.readouterr().out
     assert "FAIL  engine" in shown
     assert "-> pip install 'callerside[pjsua2]'" in shown
+
+
+def test_without_espeak_ng_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callerside.speech.voices._version", lambda _name: "")
+    (found,) = (one for one in machine.examine(watch_s=0.01) if one.about == "languages")
+    assert found.state is State.UNKNOWN
+    assert found.told.endswith("pip install 'callerside[languages]'")
 
 
 def test_one_engine_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

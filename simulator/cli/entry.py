@@ -1,0 +1,21 @@
+"""Where the command `callerside` begins: it says which extra is missing, where one is."""
+
+import sys
+
+EXIT_COULD_NOT_RUN = 2
+
+
+def main() -> int:
+    """The command; returns the exit code, 2 where a plain install lacks what the harness needs."""
+    try:
+        from callerside.simulator.cli.main import main as command
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "callerside":
+            raise
+        print(
+            f"{error.name} is not installed: the agent and the fake server run without it, and "
+            "the harness does not: pip install 'callerside[sim]'",
+            file=sys.stderr,
+        )
+        return EXIT_COULD_NOT_RUN
+    return command()
