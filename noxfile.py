@@ -193,6 +193,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def disturbed(session: nox.Session) -> None:
+    """While other work wants the processors: a good agent passes, and a late one is found."""
+    _install(session, "sim,languages,test")
+    session.run("pytest", "tests/e2e/test_disturbed.py", env={"CALLERSIDE_DISTURBED": "1"})
+
+
+@nox.session
 @nox.parametrize("age", ["newest", "oldest"])
 @nox.parametrize("client", list(CLIENTS))
 def clients(session: nox.Session, client: str, age: str) -> None:

@@ -231,5 +231,6 @@ def describe(one: Judged) -> str:
     what = f"{one.name} {one.statistic} {one.detail}" if one.statistic else one.name
     where = f" of turn {one.turn}" if one.turn is not None else ""
     limit = f", limit {one.limit:.1f} {one.unit}" if one.limit is not None else ""
-    taken = f" ({one.as_measured:.1f} less what the machine took)" if one.taken else ""
-    return f"{what}{where} is {one.value:.1f} {one.unit}{taken}{limit}"
+    taken = one.as_measured - one.value
+    less = f" ({one.as_measured:.1f} less what the machine took)" if taken else ""
+    return f"{what}{where} is {one.value:.1f} {one.unit}{less}{limit}"

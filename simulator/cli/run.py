@@ -287,6 +287,8 @@ def show(console: Console, done: Run, options: RunOptions, report: Report) -> No
     if report.outcome.verdict == "not measured":
         for why in report.outcome.why:
             console.print(f"Too little was measured: {why}", style="bold yellow", markup=False)
+    if done.held_back:
+        console.print(done.held_back, markup=False)
     index = (latest_of(done.directory) or done.directory) / "index.html"
     console.print(f"{counted(report.calls)}   {index}")
 

@@ -84,6 +84,8 @@ class Run:
     duration_s: float = 0.0
     failure: str | None = None
     """Why it ended early, if it did."""
+    held_back: str = ""
+    """What kept it from placing its calls faster, in a line; over SIP."""
     interrupted: bool = False
     """Whether somebody wanted it to end."""
     together: list[str] = field(default_factory=list)
@@ -247,13 +249,14 @@ async def _play_sip(
             agent_uri=options.agent_uri,
             account=options.account,
         ) as lane:
-            await play_all(
+            done.held_back = await play_all(
                 planned_calls,
                 lane.play,
                 jobs=options.jobs,
                 lane="sip",
                 progress=progress,
                 done=done.calls,
+                carries=lane.headroom.wait,
             )
     except ProcessError as error:
         done.failure = f"{error}\nThe logs are in {done.directory / 'work' / 'logs'}"

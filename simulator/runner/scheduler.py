@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 from callerside.host import give_way
 from callerside.reports.evidence import ATTEMPT
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.evaluate import Evaluated, evaluate
+from callerside.simulator.runner.held_back import Carries, HeldBack
 from callerside.simulator.runner.plan import expected_ms
 from callerside.simulator.runner.process_pool import process_pool
 from callerside.simulator.runner.progress import Progress
@@ -72,7 +74,8 @@ async def play_all(
     progress: Progress,
     done: list[Evaluated],
     pages_of: RunInfo | None = None,
-) -> None:
+    carries: Carries | None = None,
+) -> str:
     """Play, measure and judge every call: `jobs` at once, each after its forerunner.
 
     The longest calls begin, so that none of them is left at the end by itself. Callers of one
@@ -81,11 +84,17 @@ async def play_all(
     What is done is added to `done`, which in the end has the order of `planned_calls`. When this is
     cancelled, or a process dies, what was played until then is still judged. With
     `pages_of`, the run, the calls' pages are written as well, while further calls are played.
+    With `carries`, a call that has a place waits until the machine carries it.
+
+    Returns:
+        What held it back, in a line.
 
     Raises:
         ProcessError: a process died; nothing more can be played.
     """
-    places = _Places(planned_calls, jobs)
+    held, begun_s, one_by_one = HeldBack(), monotonic(), asyncio.Lock()
+    places = _Places(planned_calls, jobs, held)
+    under_way = 0
     over = {planned.name: asyncio.Event() for planned in planned_calls}
     loop = asyncio.get_running_loop()
     judge = _judge(lane, len(planned_calls))
@@ -111,10 +120,20 @@ async def play_all(
         progress.finished(planned.name, call.called, call.sentence, played.took_s)
 
     async def placed(tried: PlannedCall) -> PlayedCall:
+        nonlocal under_way
         await places.take(tried)
         try:
-            await dials.wait(tried)
-            return await play(tried)
+            async with one_by_one:
+                with held.by_the_machine():
+                    # Callers of one scenario call as it says.
+                    if carries is not None and groups[tried.together] == 1:
+                        await carries(lambda: under_way)
+                under_way += 1
+            try:
+                await dials.wait(tried)
+                return await play(tried)
+            finally:
+                under_way -= 1
         finally:
             places.give_back(tried)
 
@@ -136,6 +155,7 @@ async def play_all(
         judge.shutdown(cancel_futures=True)
         place = {name: index for index, name in enumerate(over)}
         done.sort(key=lambda call: place[call.planned.name])
+    return held.sentence(jobs, begun_s)
 
 
 def _judge(lane: Lane, calls: int) -> Executor:
@@ -193,7 +213,8 @@ class _Places:
     that is when those who waited before it have had theirs.
     """
 
-    def __init__(self, planned_calls: Sequence[PlannedCall], count: int) -> None:
+    def __init__(self, planned_calls: Sequence[PlannedCall], count: int, held: HeldBack) -> None:
+        self._held = held
         self._free = asyncio.Semaphore(count)
         self._taking = asyncio.Lock()
         self._groups = Counter(planned.together for planned in planned_calls)
@@ -227,5 +248,6 @@ class _Places:
 
     async def _take(self, needed: int) -> None:
         async with self._taking:
-            for _ in range(needed):
-                await self._free.acquire()
+            with self._held.by_places():
+                for _ in range(needed):
+                    await self._free.acquire()

@@ -1,4 +1,4 @@
-"""Eight agents that are broken in known ways, to prove that the fuzzer finds what it should.
+"""Nine agents that are broken in known ways, to prove that the fuzzer finds what it should.
 
 Each changes what goes into the call machine or what comes out of it, whatever its parts are called
 today, as a bug in one of them would.
@@ -11,6 +11,8 @@ from callerside.agent.call import events
 from callerside.agent.call.events import CallInput, Effect
 from callerside.agent.realtime.interface import Event, RealtimeEvent
 from callerside.simulator.lanes.virtual.trace import Step, TracedMachine
+
+LATE_MS = 15
 
 
 class BrokenMachine(TracedMachine):
@@ -135,6 +137,26 @@ class SpeaksAfterHangingUp(BrokenMachine):
         if any(isinstance(effect, events.HangUp) for effect in asked):
             return [*asked, events.Play(pcm=b"\x01\x02" * 480, tag=0)]
         return asked
+
+
+class AnswersLate(BrokenMachine):
+    """Every answer is heard 15 ms later than it could be; nothing else is wrong."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        self._rate_hz = int(keywords["sample_rate_hz"])
+        self._begins = False
+
+    def change(self, event: CallInput, asked: list[Effect]) -> list[Effect]:
+        self._begins |= received(event, "response.created")
+        return [self._late(effect) for effect in asked]
+
+    def _late(self, effect: Effect) -> Effect:
+        if not self._begins or not isinstance(effect, events.Play):
+            return effect
+        self._begins = False
+        silence = bytes(2 * (LATE_MS * self._rate_hz // 1000))
+        return events.Play(pcm=silence + effect.pcm, tag=effect.tag)
 
 
 def sends(effect: Effect, kind: str) -> TypeGuard[events.SendEvent]:

@@ -26,6 +26,7 @@ from callerside.simulator.lanes.sip.child_process import ChildProcess
 from callerside.simulator.lanes.sip.closed_files import ClosedFiles
 from callerside.simulator.lanes.sip.collect import collect
 from callerside.simulator.lanes.sip.config import agent_config, write_scripts, write_yaml
+from callerside.simulator.lanes.sip.headroom import Headroom
 from callerside.simulator.lanes.sip.process_pair import (
     LEAST_CALLS_AT_ONCE,
     Kind,
@@ -85,6 +86,7 @@ class SipLane:
         self._agent_uri = agent_uri
         self._account = account
         self._fake: ChildProcess | None = None
+        self.headroom = Headroom()
         self._stalls = StallWatch()
         self._closed = ClosedFiles()
         self._speech = SpeechFiles(self._work / "speech", CALLER_RATE_HZ)

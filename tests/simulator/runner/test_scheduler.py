@@ -1,7 +1,8 @@
 """Playing many calls: order, places, and calls that a busy machine has disturbed."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,8 +18,9 @@ from callerside.reports.verdict.budget import Judged
 from callerside.reports.verdict.call_result import judge_call
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
-from callerside.simulator.runner import scheduler
+from callerside.simulator.runner import held_back, scheduler
 from callerside.simulator.runner.evaluate import Evaluated, call_info
+from callerside.simulator.runner.held_back import HeldBack
 from callerside.simulator.runner.plan import plan
 from callerside.simulator.runner.progress import PlainProgress
 from callerside.simulator.runner.scheduler import play_all, with_attempts
@@ -310,3 +312,48 @@ async def test_what_was_played_is_judged_when_the_run_is_to_end(rig: Rig) -> Non
     ]
     assert [path.name for path in (rig.folder / "b").iterdir()] == ["timeline.jsonl"]
     assert (rig.folder / "b/timeline.jsonl").read_text() == "b"
+
+
+async def test_a_call_waits_until_the_machine_carries_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Callers of one scenario do not: they call as it says."""
+    monkeypatch.setattr(scheduler, "DIAL_GAP_S", 0.0)
+    machine = Machine(tmp_path, {})
+    monkeypatch.setattr(scheduler, "evaluate", machine.evaluate)
+    asked: list[int] = []
+
+    async def carries(under_way: Callable[[], int]) -> None:
+        asked.append(under_way())
+
+    calls = [planned(name) for name in "abcdef"]
+    calls += [planned(f"g{number}", together="g 1") for number in range(3)]
+    told = await play_all(
+        calls,
+        machine.play,
+        jobs=6,
+        lane="sip",
+        progress=PlainProgress(Console(quiet=True), len(calls)),
+        done=[],
+        carries=carries,
+    )
+    assert len(asked) == 6
+    assert re.fullmatch(r"Held back by .+ for \d+ of \d+ s\.", told)
+
+
+@pytest.mark.parametrize(
+    ("held", "why"),
+    [
+        (HeldBack(places_s=5.0, machine_s=1.0), "its 4 places"),
+        (HeldBack(places_s=1.0, machine_s=5.0), "the machine"),
+        (HeldBack(places_s=1.0, machine_s=2.0), "the last calls"),
+    ],
+)
+def test_what_held_a_run_back_longest_is_told(
+    monkeypatch: pytest.MonkeyPatch, held: HeldBack, why: str
+) -> None:
+    monkeypatch.setattr(held_back, "monotonic", lambda: 20.0)
+    held.placed_s = 17.0
+    told = held.sentence(4, begun_s=10.0)
+    assert told.startswith(f"Held back by {why}"), told
+    assert told.endswith("of 10 s.")

@@ -1,0 +1,71 @@
+"""While other work wants the processors, a good agent passes, and what is wrong is still found.
+
+`nox -s disturbed` plays it (`CALLERSIDE_DISTURBED`): it measures, and takes a minute and a half.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from disturbed import disturbance, with_bug
+
+BARGE_IN = """
+version: 2
+about: A caller asks, and interrupts the answer.
+realtime:
+  replies:
+  - {say: "Yes, we open at nine, and close at six.", think_ms: 200}
+  - say: "We are here on every day of the week, from nine in the morning until late at night."
+    think_ms: 200
+  - {say: "Yes.", think_ms: 200}
+steps:
+- {expect: greeting}
+- {say: "Are you open?"}
+- {expect: reply}
+- {say: "And on Sunday?"}
+- {say: "Stop, please.", when: reply start + 1200ms}
+- {expect: reply}
+- hang_up
+"""
+CALLS = 5
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.alone,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif("CALLERSIDE_DISTURBED" not in os.environ, reason="nox -s disturbed"),
+]
+
+
+def played(folder: Path, calls: int, environment: Mapping[str, str] = os.environ) -> int:
+    """A few calls; how they ended."""
+    (folder / "scenarios").mkdir(parents=True)
+    (folder / "scenarios" / "interrupts.yaml").write_text(BARGE_IN)
+    run = [sys.executable, "-P", "-m", "callerside.simulator.cli", "run", "--jobs", "5"]
+    done = subprocess.run(
+        [*run, "--repeat", str(calls)], cwd=folder, env=environment, check=False, timeout=250
+    )
+    return done.returncode
+
+
+def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path: Path) -> None:
+    with disturbance():
+        assert played(tmp_path / "good", CALLS) == 0
+        played(tmp_path / "late", CALLS, with_bug("AnswersLate"))
+    compare = [sys.executable, "-P", "-m", "callerside.simulator.cli", "compare", "--json"]
+    compare += ["--tolerance", "5"]  # a third of what there is to be found
+    runs = [str(tmp_path / which / "out/latest") for which in ("good", "late")]
+    told = subprocess.run([*compare, *runs], capture_output=True, text=True, check=False)
+    assert told.returncode == 1, told.stdout
+    worse = [one["name"] for one in json.loads(told.stdout)["changes"] if one["verdict"] == "worse"]
+    assert "agent_overhead_ms" in worse
+
+
+@pytest.mark.parametrize("bug", ["NoFlushAtBargeIn"])
+def test_what_is_wrong_is_found(tmp_path: Path, bug: str) -> None:
+    with disturbance():
+        assert played(tmp_path / bug, 1, with_bug(bug)) == 1
