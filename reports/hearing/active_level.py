@@ -83,11 +83,24 @@ def voiced(samples: Samples, rate_hz: int, *, pause_ms: float) -> list[tuple[int
 def stretches(samples: Samples, level_dbfs: float, pause: int) -> list[tuple[int, int]]:
     """As `voiced`, at an active level that is known, with a pause in samples."""
     loud = np.flatnonzero(np.abs(samples.astype(np.int32)) >= least_sample(level_dbfs))
-    if not loud.size:
+    return without_pauses(loud, pause)
+
+
+def loud(samples: Samples, rate_hz: int) -> NDArray[np.int64]:
+    """Which samples of a clean sound are part of it: those within 30 dB of its active level."""
+    level_dbfs = active_level_dbfs(samples, rate_hz)
+    if level_dbfs is None:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(np.abs(samples.astype(np.int32)) >= least_sample(level_dbfs))
+
+
+def without_pauses(places: NDArray[np.int64], pause: int) -> list[tuple[int, int]]:
+    """Stretches of samples that no pause of so many parts: (first, just after last)."""
+    if not places.size:
         return []
-    breaks = np.flatnonzero(np.diff(loud) > pause)
-    firsts = [int(loud[0]), *loud[breaks + 1].tolist()]
-    lasts = [*loud[breaks].tolist(), int(loud[-1])]
+    breaks = np.flatnonzero(np.diff(places) > pause)
+    firsts = [int(places[0]), *places[breaks + 1].tolist()]
+    lasts = [*places[breaks].tolist(), int(places[-1])]
     return [(first, last + 1) for first, last in zip(firsts, lasts, strict=True)]
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callerside.reports.hearing import correlation
+from callerside.reports.hearing.extent import Edge, Likeness
 
 _FRAME_MS = 5
 _LOW_HZ, _HIGH_HZ = (100.0, 200.0), (3300.0, 3700.0)  # hum and DC below, an s above
@@ -34,6 +35,10 @@ _MOST_ROUNDS = 3
 _MOST_LAGS = 24
 _ALIKE = 0.6  # correlation from which a found place is a candidate
 _COHERENT = 0.7  # of a frame, to learn the gain from it
+_RINGS_MS = 10
+_NEAR_MS = 1000  # of an edge, where all between is known to be heard
+_FEWEST = 10  # frames, to learn the phase from
+_LEAST_PHASE = 0.02  # of a sample
 _DRIFT_STEP = 2  # samples at the compared rate: a lag that changes by less was no fault
 _LEAST_FAULT_MS = 1.0
 _LEAST_HOLE_MS = 10.0
@@ -56,7 +61,6 @@ _JUMP = 7.0  # another lag
 _STEP = 1.5  # a lag that drifts
 _END_EARLY = 3.0
 _FAINT = 0.005  # of the active level's energy: a fault of which nobody could hear anything
-_SILENT = 0.001  # of the active level's energy: what is less is no part of a sound (active_level)
 _OPENING_MS = 120
 _SURELY = 0.9
 
@@ -92,6 +96,14 @@ class Span(NamedTuple):
     start: int
     end: int
     lag: int
+
+
+class InStep(NamedTuple):
+    """What was heard in one piece, and between which places that may begin and end."""
+
+    span: Span
+    first: Edge
+    last: Edge
 
 
 @dataclass(frozen=True)
@@ -177,7 +189,7 @@ def align(sent: Samples, heard: Samples, rate_hz: int) -> Alignment:
     return _Decoder(a, b, rate_hz).alignment()
 
 
-def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> Span | None:
+def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> InStep | None:
     """The commonest case, in a fraction of the time: as it was sent, to its end or to a cut.
 
     Before and after it is silence; None where anything at all is otherwise.
@@ -215,34 +227,26 @@ def in_step(sent: Samples, heard: Samples, rate_hz: int, within_ms: float) -> Sp
         and _is_still(heard[after:until], block, faint)
     ):
         return None
-    if whole:
-        return Span(0, sent.size, lag)
-    least = gain**2 * active * _SILENT
-    sounding = np.flatnonzero(np.vecdot(b[:cut], b[:cut]) > least)
-    low = int(sounding[-1]) if sounding.size else 0
-    return Span(0, _cut_at(a, b, gain, slice(low, cut + 1), least), lag)
+    known = min(sent.size, heard.size - lag) if whole else cut * block
+    near = _NEAR_MS * rate_hz // 1000
+
+    def beside(start: int, end: int) -> tuple[Wave, Wave]:
+        return gain * sent[start:end].astype(np.float64), heard[lag + start : lag + end].astype(
+            np.float64
+        )
+
+    low, high = max(0, known - near), min(sent.size, heard.size - lag, known + 2 * block)
+    likeness = Likeness(*beside(low, known), rate_hz)
+    began = likeness.first(*beside(0, min(known, near)))
+    ended = Edge(*(low + place for place in likeness.last(*beside(low, high))))
+    if whole and ended.place == known:
+        ended = ended._replace(place=sent.size, high=sent.size)
+    return InStep(Span(began.place, ended.place, lag), began, ended)
 
 
 def _is_still(heard: Samples, block: int, faint: float) -> bool:
     rows = heard[: heard.size // block * block].astype(np.float32).reshape(-1, block)
     return not rows.size or float(np.vecdot(rows, rows).max()) <= faint
-
-
-def _cut_at(
-    a: NDArray[np.float32], b: NDArray[np.float32], gain: float, blocks: slice, least: float
-) -> int:
-    """The sample, in one of these blocks of what was sent and heard, behind which is silence.
-
-    What was sent behind a cut may be too soft to be missed at once, as the breath of an f is: so
-    the cut is looked for in all that is behind the last sound. Where it lies in a pause, which has
-    less energy than `least`, it is taken to be in the middle.
-    """
-    sent, heard = (one[blocks].ravel().astype(np.float64) for one in (a, b))
-    alike, silent = _sums((heard - gain * sent) ** 2), _sums(heard**2)
-    wrong = alike + silent[-1] - silent
-    places = np.flatnonzero(wrong <= wrong.min() + least)
-    block = int(a.shape[1])
-    return int(blocks.start) * block + int(places[0] + places[-1]) // 2
 
 
 class _Run(NamedTuple):
@@ -259,11 +263,10 @@ class _Decoder:
     def __init__(self, a: Wave, b: Wave, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._frame = rate_hz * _FRAME_MS // 1000
-        self._a = a
         self._count = b.size // self._frame
         self._b = b[: self._count * self._frame]
         self._pad = self._b.size
-        self._padded = np.concatenate([np.zeros(self._pad), a, np.zeros(self._pad)])
+        self._set_sent(a)
         rows = self._b.reshape(self._count, self._frame)
         self._heard = np.vecdot(rows, rows)
         self._rows = rows
@@ -278,11 +281,16 @@ class _Decoder:
         self._distortion = _CODEC
         self._residual = math.inf  # of a frame that is heard, what is not the sent audio
 
+    def _set_sent(self, a: Wave) -> None:
+        self._a = a
+        self._padded = np.concatenate([np.zeros(self._pad), a, np.zeros(self._pad)])
+
     def alignment(self) -> Alignment:
         first = self._first_lag()
         if first is None:
             return Alignment(0.0)
         self._take([first])
+        self._set_sent(self._in_phase(first))
         self._gain[:] = self._gain_at(first)
         self._distortion = self._distortion_at(first)
         whole = self._whole(first)
@@ -344,9 +352,8 @@ class _Decoder:
 
     def _explained(self, lag: int) -> float:
         """How many frames' energy of the heard audio one lag explains."""
-        cross, sent = self._products(lag)
-        alike = np.abs(cross) / np.sqrt(np.maximum(self._heard * sent, 1e-9))
-        return float(sent[(alike > _COHERENT) & (sent > self._active * 0.01)].sum())
+        _, sent = self._products(lag)
+        return float(sent[self._is_coherent(lag)].sum())
 
     def _take(self, lags: list[int]) -> bool:
         """Take lags as candidates; returns whether any was not known."""
@@ -447,10 +454,40 @@ class _Decoder:
         rows = sent.reshape(self._count, self._frame)
         return np.vecdot(self._rows, rows), np.vecdot(rows, rows)
 
-    def _gain_at(self, lag: int) -> float:
+    def _in_phase(self, lag: int) -> Wave:
+        """The sent audio, later by a part of a sample where it is heard so.
+
+        Half a sample makes what is sent and heard as unlike as a tenth of noise does.
+        """
+        good = self._is_coherent(lag)
+        start = self._pad - lag
+        sent = self._padded[start : start + self._b.size]
+        sent = np.pad(sent, (0, self._b.size - sent.size)).reshape(self._rows.shape)[good].ravel()
+        if sent.size < _FEWEST * self._frame:
+            return self._a
+        heard = self._rows[good].ravel()
+        size = correlation.fast_length(sent.size)
+        product = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(sent, size))
+        turn = 2 * np.pi * np.fft.rfftfreq(size)  # of the phase, by a delay of one sample
+        weight = np.abs(product)
+        product *= np.sign(product.real.sum())  # a line may turn the sign
+        later = -float((weight * turn * np.angle(product)).sum() / (weight * turn**2).sum())
+        if not _LEAST_PHASE < abs(later) < 1:
+            return self._a
+        size = correlation.fast_length(self._a.size + self._rate_hz // 50)
+        turn = 2 * np.pi * np.fft.rfftfreq(size)
+        shifted = np.fft.irfft(np.fft.rfft(self._a, size) * np.exp(-1j * turn * later), size)
+        return np.asarray(shifted[: self._a.size])
+
+    def _is_coherent(self, lag: int) -> NDArray[np.bool_]:
+        """The loud frames that are alike at a lag."""
         cross, sent = self._products(lag)
         alike = np.abs(cross) / np.sqrt(np.maximum(self._heard * sent, 1e-9))
-        good = (alike > _COHERENT) & (sent > self._active * 0.01)
+        return np.asarray((alike > _COHERENT) & (sent > self._active * 0.01))
+
+    def _gain_at(self, lag: int) -> float:
+        cross, sent = self._products(lag)
+        good = self._is_coherent(lag)
         return float(cross[good].sum() / sent[good].sum()) if good.any() else 1.0
 
     def _distortion_at(self, lag: int) -> float:
@@ -549,14 +586,15 @@ class _Decoder:
         if likeness < correlation.ALIKE:
             return Alignment(likeness)
         spans = [self._span(run) for run in matched]
-        spans[0] = self._from_its_beginning(spans[0])
+        likeness_of = self._likeness_of(max(spans, key=lambda span: span.end - span.start))
+        spans[0], first_between = self._began(spans[0], likeness_of)
         holes: list[Hole] = []
         missing = spans[0].start if self._is_loud(0, spans[0].start) else 0
         repeated = 0
         for number in range(len(spans) - 1):
             before, after = self._refined(spans[number], spans[number + 1])
             spans[number], spans[number + 1] = before, after
-        spans[-1] = self._ended(spans[-1])
+        spans, last_between = self._ended(spans, likeness_of)
         for before, after in pairwise(spans):
             put_in, left_out, hole = self._between(before, after)
             repeated += put_in
@@ -573,36 +611,9 @@ class _Decoder:
             missing,
             repeated,
             unheard,
-            first_between=self._first_between(spans[0], likeness),
-            last_between=self._last_between(spans[-1]),
+            first_between=first_between,
+            last_between=last_between,
         )
-
-    def _first_between(self, span: Span, likeness: float) -> tuple[int, int]:
-        """Where the first place that was heard may be: nothing evident lies before or is passed."""
-        if span.start <= self._frame and likeness >= _FAIR:
-            return 0, span.start
-        return self._evident(span, span.start)
-
-    def _last_between(self, span: Span) -> tuple[int, int]:
-        if span.end >= self._a.size - 2 * self._frame:
-            return span.end, span.end
-        return self._evident(span, span.end)
-
-    def _evident(self, span: Span, place: int) -> tuple[int, int]:
-        """Around a place of the sent audio: what is too faint to be told from the line's noise."""
-        count = self._a.size // self._frame
-        if not count:
-            return place, place
-        rows = self._a[: count * self._frame].reshape(count, self._frame)
-        heard = (np.arange(count) * self._frame + span.lag) // self._frame
-        gain = self._gain[np.clip(heard, 0, self._count - 1)]
-        loud = np.flatnonzero(gain**2 * np.vecdot(rows, rows) > _EVIDENT * self._noise())
-        middle = place / self._frame
-        before, after = loud[loud + 1 <= middle], loud[loud >= middle]
-        low = (int(before[-1]) + 1) * self._frame if before.size else 0
-        high = int(after[0]) * self._frame if after.size else self._a.size
-        edge = self._frame  # which is no sharper in noise
-        return max(0, min(low, place - edge)), min(self._a.size, max(high, place + edge))
 
     def _credible(self, matched: list[_Run]) -> list[_Run]:
         """Without snatches far off: a piece of another answer may sound like one of this."""
@@ -657,23 +668,21 @@ class _Decoder:
         start = min(max(0, run.first * self._frame - lag), self._a.size)
         return Span(start, min(max(start, run.past * self._frame - lag), self._a.size), lag)
 
-    def _from_its_beginning(self, span: Span) -> Span:
-        """The first sample that is heard: to the frame, and to the sample where it is cut."""
-        if span.start <= 2 * self._frame:
-            low = 0
-            if self._is_alike(max(0, -span.lag), span.start + 2 * self._frame, span.lag):
-                return span._replace(start=max(0, -span.lag))
-        else:
-            low = span.start - 2 * self._frame
-        high = min(span.end, span.start + 2 * self._frame)
-        low = max(low, -span.lag)
-        if high <= low:
-            return span
-        silent, alike = self._rest(low, high, span.lag)
-        unexplained = np.concatenate(([0.0], np.cumsum(silent))) + (
-            alike.sum() - np.concatenate(([0.0], np.cumsum(alike)))
-        )
-        return span._replace(start=low + int(unexplained.argmin()))
+    def _likeness_of(self, span: Span) -> Likeness:
+        return Likeness(*self._beside(span.start, span.end, span.lag), self._rate_hz)
+
+    def _beside(self, start: int, end: int, lag: int) -> tuple[Wave, Wave]:
+        """A piece of the sent audio, as loud as it is heard, and what is heard in its place."""
+        start, end = max(start, -lag), min(end, self._b.size - lag)
+        frames = np.clip(np.arange(start, end) + lag, 0, self._b.size - 1) // self._frame
+        return self._gain[frames] * self._a[start:end], self._b[start + lag : end + lag]
+
+    def _began(self, span: Span, likeness: Likeness) -> tuple[Span, tuple[int, int]]:
+        """From the first sample that is heard, and between which places that may be."""
+        low = max(0, -span.lag)
+        edge = likeness.first(*self._beside(low, span.end, span.lag))
+        place, between = low + edge.place, (low + edge.low, low + edge.high)
+        return span._replace(start=min(place, span.end)), between
 
     def _is_alike(self, start: int, end: int, lag: int) -> bool:
         """Whether a piece of the sent audio is heard at a lag, however quietly."""
@@ -683,23 +692,27 @@ class _Decoder:
         energy = float(sent.dot(sent)) * float(heard.dot(heard))
         return energy > 0 and abs(float(sent.dot(heard))) / energy**0.5 > _ALIKE
 
-    def _ended(self, span: Span) -> Span:
-        """The last sample that is heard of the answer."""
-        low = max(span.start, span.end - 3 * self._frame)
-        high = min(self._a.size, span.end + 3 * self._frame, self._b.size - span.lag)
-        if high <= low:
-            return span
-        silent, alike = self._rest(low, high, span.lag)
-        unexplained = np.concatenate(([0.0], np.cumsum(alike))) + (
-            silent.sum() - np.concatenate(([0.0], np.cumsum(silent)))
-        )
-        # As far as it may have gone: what is sent and heard alike as silence is no end.
-        as_good = np.flatnonzero(unexplained <= unexplained.min() + self._noise() / 2)
-        end = low + int(as_good[-1])
-        return span._replace(end=self._faded(end, span.lag))
+    def _ended(self, spans: list[Span], likeness: Likeness) -> tuple[list[Span], tuple[int, int]]:
+        """To the last sample that is heard, and between which places that may be.
+
+        What lies behind a hole, at the same lag, must be worth as much as the hole speaks against.
+        """
+        lag = spans[-1].lag
+        others = [number for number, span in enumerate(spans) if span.lag != lag]
+        first = others[-1] + 1 if others else 0
+        low = max(spans[first].start, -lag)
+        edge = likeness.last(*self._beside(low, self._a.size, lag))
+        end = self._faded(low + edge.place, lag)
+        heard = [*spans[: first + 1], *(span for span in spans[first + 1 :] if span.start < end)]
+        heard[-1] = heard[-1]._replace(end=max(end, heard[-1].start))
+        return heard, (min(end, low + edge.low), max(end, low + edge.high))
 
     def _faded(self, end: int, lag: int) -> int:
-        """Further on, where the answer is still heard, but ever more quietly."""
+        """Further on, where the answer is still heard, but ever more quietly.
+
+        For longer than a filter rings.
+        """
+        cut = end
         step, noise = self._frame // 2, self._noise() / 2
         while end + step <= min(self._a.size, self._b.size - lag):
             sent, heard = self._a[end : end + step], self._b[end + lag : end + lag + step]
@@ -710,13 +723,7 @@ class _Decoder:
             if alike < 0.8 or energy < 2 * noise or cross / max(own, 1e-9) / gain < 0.03:
                 break
             end += step
-        return end
-
-    def _rest(self, low: int, high: int, lag: int) -> tuple[Wave, Wave]:
-        """Of each sample sent: what is unexplained if it is not heard, and if it is."""
-        heard = self._b[low + lag : high + lag]
-        gain = self._gain[np.clip((np.arange(low, high) + lag) // self._frame, 0, self._count - 1)]
-        return heard**2, (heard - gain * self._a[low:high]) ** 2
+        return end if end - cut >= _RINGS_MS * self._rate_hz // 1000 else cut
 
     def _refined(self, before: Span, after: Span) -> tuple[Span, Span]:
         """Where one span really ends and the next one begins, to the sample.

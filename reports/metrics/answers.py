@@ -1,7 +1,8 @@
 """The agent's answers as they were heard, beside what the server sent of them."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,7 +31,6 @@ _LAST_HEARD = {
 """So long after these, nothing more of an answer is on its way."""
 _SOON_MS = 600  # after its playout began, nearly every answer is at the ear
 _PAUSE_MS = 60
-_FAINT_DB = 10.0  # above the faintest sound: what is below is not looked at sample by sample
 _LONGER = 1.5  # than sent an answer may be as heard, and by so much besides
 _LONGER_MS = 12_000
 
@@ -50,42 +50,34 @@ class Answer:
     past: int
     """to before this one."""
     evidence: CallEvidence
-    level_dbfs: float
-    """Its active level as it was sent."""
+    loud: NDArray[np.int64]
+    """The samples sent that count as sound: places in `sent`, by the source at its own rate."""
 
     @cached_property
     def alignment(self) -> Alignment:
         """How the heard follows the sent, at `COMPARED_HZ`."""
         heard = self.evidence.channel(EAR)[self.first : self.past]
         rate_hz = self.evidence.rate_hz
-        span = in_step(self.sent, heard, rate_hz, self.lead_ms + _SOON_MS)
-        if span is not None:
-            start, end, lag = (round(place * COMPARED_HZ / rate_hz) for place in span)
-            rest = [one for one in self._voiced if one[1] > span.end]
-            unheard = rest[-1][1] - max(span.end, rest[0][0]) if rest else 0
-            unheard = round(unheard * COMPARED_HZ / rate_hz)
-            strong = self._last_strong(span.end)
+        found = in_step(self.sent, heard, rate_hz, self.lead_ms + _SOON_MS)
+        if found is not None:
+            places = (*found.span, *found.first[1:], *found.last[1:])
+            start, end, lag, *between = (round(one * COMPARED_HZ / rate_hz) for one in places)
+            rest = [one for one in self._voiced if one[1] > found.span.end]
+            unheard = rest[-1][1] - max(found.span.end, rest[0][0]) if rest else 0
             return Alignment(
                 1.0,
                 [Span(start, end, lag)],
-                unheard=unheard,
+                missing=start,
+                unheard=round(unheard * COMPARED_HZ / rate_hz),
                 exact=True,
-                first_between=(start, start),
-                last_between=(min(end, round(strong * COMPARED_HZ / rate_hz)), end),
+                first_between=(between[0], between[1]),
+                last_between=(between[2], between[3]),
             )
         return align(
             _at_rate(self.sent, rate_hz, COMPARED_HZ),
             _at_rate(heard, rate_hz, COMPARED_HZ),
             COMPARED_HZ,
         )
-
-    def _last_strong(self, end: int) -> int:
-        """After which sample before its end what was sent is so faint that it may not be heard."""
-        if end >= self.sent.size:
-            return end
-        least = active_level.least_sample(self.level_dbfs + _FAINT_DB)
-        strong = np.flatnonzero(np.abs(self.sent[:end].astype(np.int32)) >= least)
-        return int(strong[-1]) + 1 if strong.size else 0
 
     @property
     def found(self) -> bool:
@@ -107,7 +99,7 @@ class Answer:
             else:
                 merged.append((first, past))
         at_ns = self.evidence.at_ns
-        return [
+        found = [
             Sound(
                 "speech",
                 at_ns(first),
@@ -119,43 +111,49 @@ class Answer:
             )
             for first, past in merged
         ]
+        if found:
+            found[0] = replace(found[0], start_bound=self.start_bound)
+            found[-1] = replace(found[-1], end_bound=self.end_bound)
+        return found
 
     def _audible(self) -> Iterator[tuple[int, int]]:
-        scale = self.evidence.rate_hz / COMPARED_HZ
         for span in self.alignment.spans:
-            start, end, lag = (round(place * scale) for place in span)
+            start, end = self._place(span.start), self._place(span.end)
+            later = self.first + round(span.lag * self.evidence.rate_hz / COMPARED_HZ)
             for first, past in self._voiced:
-                if first < end and past > start:
-                    yield (
-                        self.first + max(first, start) + lag,
-                        self.first + min(past, end) + lag,
-                    )
+                low, high = max(first, start), min(past, end)
+                heard = self.loud[
+                    np.searchsorted(self.loud, low) : np.searchsorted(self.loud, high)
+                ]
+                if heard.size:
+                    yield later + int(heard[0]), later + int(heard[-1]) + 1
+
+    def _place(self, compared: int) -> int:
+        """A place of the alignment in `sent`: at either end, that to the sample."""
+        scale = self.evidence.rate_hz / COMPARED_HZ
+        at = round(compared * scale)
+        if at < scale:
+            return 0
+        return self.sent.size if at > self.sent.size - scale else at
 
     @cached_property
     def _voiced(self) -> list[tuple[int, int]]:
-        pause = _PAUSE_MS * self.evidence.rate_hz // 1000
-        return active_level.stretches(self.sent, self.level_dbfs, pause)
+        return active_level.without_pauses(self.loud, _PAUSE_MS * self.evidence.rate_hz // 1000)
 
     @property
     def _edge_bound(self) -> ErrorBound:
         return self._bound_of(self.alignment.lag_within_ms)
 
-    @cached_property
-    def _loud(self) -> NDArray[np.int64]:
-        """The samples sent that count as sound."""
-        least = active_level.least_sample(self.level_dbfs)
-        return np.flatnonzero(np.abs(self.sent.astype(np.int32)) >= least)
-
     def _loud_from(self, place: int) -> int:
         """The first of them at a place of the alignment, or after it."""
-        at = round(place * self.evidence.rate_hz / COMPARED_HZ)
-        after = self._loud[np.searchsorted(self._loud, at) :]
+        at = self._place(place)
+        after = self.loud[np.searchsorted(self.loud, at) :]
         return int(after[0]) if after.size else self.sent.size
 
     def _loud_before(self, place: int) -> int:
         """Just after the last of them before a place of the alignment."""
-        at = round(place * self.evidence.rate_hz / COMPARED_HZ)
-        before = self._loud[: np.searchsorted(self._loud, at)]
+        at = self._place(place)
+        before = self.loud[: np.searchsorted(self.loud, at)]
         return int(before[-1]) + 1 if before.size else 0
 
     def _bound_of(self, within_ms: float) -> ErrorBound:
@@ -265,10 +263,10 @@ def answers_of(evidence: CallEvidence) -> list[Answer]:
         sound = _sound_of(evidence, first[0], past)
         if sound is None:
             continue
-        sent, lead_ms, level_dbfs = sound
+        sent, lead_ms, loud = sound
         low, high = _where(evidence, sent, started_ns, playouts, item)
         if high > low:
-            found.append(Answer(response, item, sent, lead_ms, low, high, evidence, level_dbfs))
+            found.append(Answer(response, item, sent, lead_ms, low, high, evidence, loud))
     return found
 
 
@@ -311,18 +309,20 @@ def _responses(
 
 def _sound_of(
     evidence: CallEvidence, start: int, past: int
-) -> tuple[NDArray[np.int16], float, float] | None:
-    """What was sent, from its first sample of sound on, the silence before that, and its level."""
+) -> tuple[NDArray[np.int16], float, NDArray[np.int64]] | None:
+    """What was sent, from its first sample of sound on, the silence before that, what is loud."""
     sent = evidence.server_sent
     if sent is None:
         return None
     piece = sent.samples[start:past]
-    level_dbfs = active_level.active_level_dbfs(piece, sent.rate_hz)
-    ends = None if level_dbfs is None else active_level.edges_at(piece, level_dbfs)
-    if ends is None or level_dbfs is None:
+    loud = active_level.loud(piece, sent.rate_hz)
+    if not loud.size:
         return None
-    wave = _at_rate(piece[ends[0] : ends[1]], sent.rate_hz, evidence.rate_hz)
-    return wave, ends[0] * 1000 / sent.rate_hz, level_dbfs
+    scale = evidence.rate_hz / sent.rate_hz
+    first, end = math.floor(loud[0] * scale), math.ceil((loud[-1] + 1) * scale)
+    wave = _at_rate(piece, sent.rate_hz, evidence.rate_hz)[first:end]
+    places = np.unique(np.rint(loud * scale).astype(np.int64) - first)
+    return wave, loud[0] * 1000 / sent.rate_hz, np.minimum(places, wave.size - 1)
 
 
 def _at_rate(wave: NDArray[np.int16], rate_hz: int, wanted_hz: int) -> NDArray[np.int16]:

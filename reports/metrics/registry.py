@@ -233,6 +233,52 @@ _ALL = (
         truth=_CAME,
     ),
     Metric(
+        name="tool_ms",
+        meaning="the model calls a function → its result is there, or it was given up (agent)",
+        sources=("agent's marks",),
+        measured_by="tool_times:tool_times",
+        none_because="the model called no function",
+        bounded_by=_EXACT,
+        budget_note="none: the functions are yours",
+        without_error=_OF_ONE_PROCESS,
+    ),
+    Metric(
+        name="final_answer_ms",
+        meaning="of a turn with functions: the packet with the caller's last voiced sample left → "
+        "first voiced sample of the answer that waited for them, at the ear; what is said before "
+        "it, and ends `turn_ms`, does not count",
+        sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
+        measured_by="tool_times:tool_times",
+        none_because="the model called no function",
+        bounded_by="the end of what was said, and the answer's onset",
+        budget=10_000,
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="answer_after_tools_ms",
+        meaning="the last function of a turn has answered, and what was said meanwhile has been "
+        "heard → first voiced sample of the answer at the ear",
+        sources=("agent's marks", "server's marks", "recording", "audio sent"),
+        measured_by="tool_times:tool_times",
+        none_because="the model called no function",
+        bounded_by="the answer's onset",
+        own_delay="the server's part: from its receipt of the request to its first delta, with the "
+        "silence that it begins with",
+        budget={"above_own": 100},
+        without_error=_BY_HAND,
+    ),
+    Metric(
+        name="tool_silence_ms",
+        meaning="longest silence at the ear from the first call of a function in a turn to the "
+        "answer",
+        sources=("agent's marks", "server's marks", "recording", "audio sent"),
+        measured_by="tool_times:tool_times",
+        none_because="the model called no function",
+        bounded_by="the edges of what was heard",
+        budget=9_000,
+        without_error=_BY_HAND,
+    ),
+    Metric(
         name="barge_in_stop_ms",
         meaning="the caller's onset at the mouth, while the agent speaks → agent silent at the ear",
         sources=("caller's marks", "agent's marks", "server's marks", "recording"),

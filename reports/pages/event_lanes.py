@@ -39,8 +39,21 @@ _LANES = (
             "playout_cleared",
             "truncate_sent",
             "cancel_sent",
+            "response_incomplete",
+            "response_silent",
+            "answer_repaired",
+        },
+    ),
+    (
+        "Functions",
+        "agent",
+        {
             "tool_called",
             "tool_finished",
+            "tool_cancelled",
+            "tools_withheld",
+            "prompt_started",
+            "prompt_ended",
         },
     ),
     (

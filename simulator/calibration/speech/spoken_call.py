@@ -147,9 +147,6 @@ def make(
     greets, asks, answers, barges = (
         _levelled(wave, condition.level_dbfs) for wave in (greeting, question, answer, barge)
     )
-    levels_dbfs = [
-        active_level.active_level_dbfs(_int16(one), SERVER_HZ) or 0.0 for one in (greets, answers)
-    ]
 
     def samples(ms: float) -> int:
         return round(ms * CALLER_RATE_HZ / 1000)
@@ -162,12 +159,13 @@ def make(
     cut = min(answers_at + here[2].size, barges_at + samples(rng.uniform(120, 600)))
     count = barges_at + here[3].size + samples(1500)
     mouth, ear = np.zeros(count), np.zeros(count)
-    tracks = []
-    for wave, at in ((here[0], greets_at), (here[2][: cut - answers_at], answers_at)):
-        track = np.zeros(count)
-        track[at : at + wave.size] = wave
-        tracks.append(track)
-        ear += track
+    sounding = []
+    for wave, source, at, past in (
+        (here[0], greets, greets_at, count), (here[2], answers, answers_at, cut)
+    ):  # fmt: skip
+        size = min(wave.size, past - at)
+        ear[at : at + size] += wave[:size]
+        sounding.append(_sounding(source, at, at + size, count))
     said = []
     for turn, (wave, at) in enumerate(((here[1], asks_at), (here[3], barges_at)), start=1):
         mouth[at : at + wave.size] += wave
@@ -177,8 +175,7 @@ def make(
     at_mouth, at_ear = _line(condition, mouth, ear, seed)
     pause = samples(_STRETCH_MS)
     heard = [
-        active_level.stretches(_int16(packets.carry(track)), level_dbfs, pause)
-        for track, level_dbfs in zip(tracks, levels_dbfs, strict=True)
+        active_level.without_pauses(np.flatnonzero(packets.carry(one)), pause) for one in sounding
     ]
     return SpokenCall(
         condition=condition,
@@ -189,6 +186,18 @@ def make(
         at=[greets_at, answers_at],
         cut=cut,
     )
+
+
+def _sounding(source: Wave, at: int, past: int, count: int) -> Wave:
+    """Where the recording has what is part of a sound, by its source at the source's own rate.
+
+    At another rate a single peak more or less is high enough, and an end lies elsewhere by it.
+    """
+    places = active_level.loud(_int16(source), SERVER_HZ) * CALLER_RATE_HZ / SERVER_HZ
+    found = at + np.rint(places).astype(np.int64)
+    flags = np.zeros(count)
+    flags[found[found < past]] = 1
+    return flags
 
 
 def _line(condition: Condition, mouth: Wave, ear: Wave, seed: str) -> tuple[Wave, Wave]:

@@ -172,6 +172,7 @@ def test_a_cut_in_a_pause_is_not_moved_over_the_soft_sound_behind_it() -> None:
     soft = (SENT[:1600] * 10 ** (-25 / 20)).astype(np.int16)
     sent = np.concatenate((SENT[:8000], silence(100), soft, SENT[9000:]))
     cut = 8000 + 50 * 8
-    span = in_step(sent, heard(sent[:cut], silence(600)), RATE_HZ, 200)
-    assert span is not None
+    found = in_step(sent, heard(sent[:cut], silence(600)), RATE_HZ, 200)
+    assert found is not None
+    span = found.span
     assert 8000 <= span.end <= 8000 + 100 * 8

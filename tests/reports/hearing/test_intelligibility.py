@@ -8,6 +8,7 @@ from pystoi import stoi
 from callerside import audio
 from callerside.reports.evidence import CallEvidence, CallInfo
 from callerside.reports.hearing import intelligibility
+from callerside.reports.hearing.active_level import loud
 from callerside.reports.metrics.answers import Answer
 from callerside.speech.synthesis import synthesise
 
@@ -27,7 +28,7 @@ def answer(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> Answer:
     evidence = CallEvidence(
         info=CallInfo(name="x"), marks=[], recording=np.stack((np.zeros_like(ear), ear), axis=1)
     )
-    return Answer("r", "i", sent, 0.0, 0, ear.size, evidence, -20.0)
+    return Answer("r", "i", sent, 0.0, 0, ear.size, evidence, loud(sent, RATE_HZ))
 
 
 def understood(sent: NDArray[np.int16], heard: NDArray[np.int16]) -> float:

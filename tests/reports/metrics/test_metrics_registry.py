@@ -16,6 +16,8 @@ from callerside.reports.metrics.metrics import measure_called
 from callerside.reports.metrics.registry import _ALL, METRICS, Metric
 from callerside.reports.verdict.budget import default_limits, parse_limits
 
+TOOL: Mapping[str, object] = {"name": "look_up", "call_id": "c1"}
+ANSWERED: Mapping[str, object] = {"ok": True, "took_ms": 1.0}
 UNITS = {"ms": "ms", "hz": "Hz", "db": "dB", "dbfs": "dBFS"}
 EACH = pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS.keys())
 
@@ -32,15 +34,22 @@ def full() -> CallEvidence:
         _mark("caller", "call_progressed", {"status": 180}),
         _mark("caller", "scheduling_lag", {"worst_ms": 2}),
     ]
+    created = call.first("realtime", "response_created")
+    assert created is not None
+    more += [
+        _mark("agent", "tool_called", TOOL, created.at_ns - 2_000_000),
+        _mark("agent", "tool_finished", {**TOOL, **ANSWERED}, created.at_ns - 1_000_000),
+    ]
     recording = call.recording.copy()
     late = call.rate_hz // 10
     recording[late:, EAR] += recording[:-late, MOUTH] // 16  # an echo
-    return replace(call, marks=[*call.marks, *more], recording=recording)
+    marks = sorted([*call.marks, *more], key=lambda mark: mark.at_ns)
+    return replace(call, marks=marks, recording=recording)
 
 
-def _mark(source: Source, name: str, fields: Mapping[str, object]) -> Mark:
+def _mark(source: Source, name: str, fields: Mapping[str, object], at_ns: int = 1 << 60) -> Mark:
     assert_declared(source, name, fields)
-    return Mark(at_ns=1 << 60, source=source, call="synthetic", name=name, fields=fields)
+    return Mark(at_ns=at_ns, source=source, call="synthetic", name=name, fields=fields)
 
 
 def test_no_metric_is_declared_twice() -> None:

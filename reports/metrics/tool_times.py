@@ -1,0 +1,173 @@
+"""What functions cost the caller: how long they ran, and when the answer came that waited for them.
+
+A turn whose model calls functions has two answers: the first sound (`turn_ms`), which may be a
+sentence before the call or words while it runs, and the one that answers. That is the first with
+sound which the server began when the last function of the turn had answered.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from callerside.marks import Mark, Source
+from callerside.reports.evidence import CallEvidence
+from callerside.reports.metrics.audible import NS_PER_MS, longest_silence_ms
+from callerside.reports.metrics.error_bounds import EXACT
+from callerside.reports.metrics.heard_call import HeardCall
+from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
+from callerside.reports.metrics.turns import Turn, lead_ms_of
+
+_EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
+_TELL_OF_RESPONSES: tuple[Source, ...] = ("agent", "realtime")
+_OF_THE_ANSWER = ("final_answer_ms", "answer_after_tools_ms", "tool_silence_ms")
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """The answer that waited for functions, where it was heard."""
+
+    at_ns: int
+    bound: ErrorBound
+    response: str
+    item: str
+
+
+def tool_times(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
+    """Each function's time, and for each turn with functions what its caller waited for."""
+    evidence = call.evidence
+    for number, turn in enumerate(call.turns, start=1):
+        later = call.turns[number:]
+        until_ns = later[0].start_ns if later else evidence.end_ns
+        called = _within(evidence, "tool_called", turn.end_ns, until_ns)
+        if not called:
+            continue
+        finished = [
+            one
+            for one in _within(evidence, "tool_finished", turn.end_ns, until_ns)
+            if one.fields.get("call_id") in {mark.fields.get("call_id") for mark in called}
+        ]
+        yield from _each(called, finished, turn.number)
+        if len(finished) < len(called):
+            reason = "a function had not answered when the caller spoke again, or the call ended"
+            yield from (Unmeasured(name=name, reason=reason) for name in _OF_THE_ANSWER)
+            continue
+        yield from _answer(call, turn, called[0], finished[-1], until_ns)
+
+
+def _each(called: Sequence[Mark], finished: Sequence[Mark], turn: int) -> Iterator[Measurement]:
+    began = {mark.fields.get("call_id"): mark.at_ns for mark in called}
+    for mark in finished:
+        begun_ns = began[mark.fields.get("call_id")]
+        yield Measurement(
+            name="tool_ms",
+            value=(mark.at_ns - begun_ns) / NS_PER_MS,
+            turn=turn,
+            detail=str(mark.fields.get("name", "")),
+            bound=EXACT,
+            span_ns=(begun_ns, mark.at_ns),
+        )
+
+
+def _answer(
+    call: HeardCall, turn: Turn, called: Mark, finished: Mark, until_ns: int
+) -> Iterator[Measurement | Unmeasured]:
+    evidence = call.evidence
+    heard = _heard(call, finished.at_ns, until_ns)
+    if isinstance(heard, str):
+        yield from (Unmeasured(name=name, reason=heard) for name in _OF_THE_ANSWER)
+        return
+    yield Measurement(
+        name="final_answer_ms",
+        value=(heard.at_ns - turn.left_ns) / NS_PER_MS,
+        turn=turn.number,
+        bound=turn.end_bound + heard.bound,
+        span_ns=(turn.left_ns, heard.at_ns),
+    )
+    since_ns = max([finished.at_ns, *_said_before(evidence, called.at_ns, heard)])
+    yield Measurement(
+        name="answer_after_tools_ms",
+        value=(heard.at_ns - since_ns) / NS_PER_MS,
+        turn=turn.number,
+        own_ms=_own_ms(evidence, heard, since_ns),
+        bound=heard.bound,
+        span_ns=(since_ns, heard.at_ns),
+    )
+    silence_ms, bound = longest_silence_ms(call.audible.ear, called.at_ns, heard.at_ns)
+    yield Measurement(name="tool_silence_ms", value=silence_ms, turn=turn.number, bound=bound)
+
+
+def _heard(call: HeardCall, after_ns: int, until_ns: int) -> _Heard | str:
+    """The answer; or why it is not known when it was heard."""
+    evidence = call.evidence
+    created = {
+        str(mark.fields.get("response"))
+        for source in _TELL_OF_RESPONSES
+        for mark in evidence.find(source, "response_created", after_ns=after_ns)
+    }
+    delta = next(
+        (
+            mark
+            for mark in _within(evidence, "first_delta", after_ns, until_ns)
+            if str(mark.fields.get("response")) in created
+        ),
+        None,
+    )
+    if delta is None:
+        return "no answer came when the functions had answered"
+    response, item = str(delta.fields.get("response")), str(delta.fields.get("item"))
+    for answer in call.answers:
+        if (answer.response, answer.item) == (response, item) and answer.found:
+            return _Heard(answer.start_ns, answer.start_bound, response, item)
+    played = next(
+        (
+            mark
+            for mark in _within(evidence, "playout_started", after_ns, until_ns)
+            if mark.fields.get("item") == item
+        ),
+        None,
+    )
+    if played is None:
+        return "the answer was not heard before the caller spoke again, or the call ended"
+    return _onset(call, played.at_ns, until_ns, response, item)
+
+
+def _onset(
+    call: HeardCall, played_ns: int, until_ns: int, response: str, item: str
+) -> _Heard | str:
+    for sound in call.audible.ear:
+        if sound.start_ns < played_ns - _EARLY_NS < sound.end_ns:
+            return "another sound of the agent's runs on into the answer"
+        if played_ns - _EARLY_NS <= sound.start_ns < until_ns:
+            return _Heard(sound.start_ns, sound.start_bound, response, item)
+    return "no sound was heard after it"
+
+
+def _said_before(evidence: CallEvidence, after_ns: int, heard: _Heard) -> Iterator[int]:
+    """When what the agent said meanwhile had been heard: an answer that is there waits for it."""
+    for mark in _within(evidence, "playout_ended", after_ns, heard.at_ns):
+        if mark.fields.get("item") != heard.item:
+            yield mark.at_ns
+
+
+def _own_ms(evidence: CallEvidence, heard: _Heard, since_ns: int) -> float | None:
+    """The server's own part: from its receipt of the request to its first delta, and its silence.
+
+    Of that only what lies behind `since_ns`.
+    """
+    planned, sent = (
+        next((m for m in evidence.find("realtime", name) if _is_of(m, heard.response)), None)
+        for name in ("response_planned", "delta_sent")
+    )
+    if planned is None or sent is None:
+        return None
+    own_ns = max(0, sent.at_ns - max(planned.at_ns, since_ns))
+    return own_ns / NS_PER_MS + lead_ms_of(evidence, "response", heard.response)
+
+
+def _is_of(mark: Mark, response: str) -> bool:
+    return mark.fields.get("response") == response
+
+
+def _within(evidence: CallEvidence, name: str, after_ns: int, until_ns: int) -> list[Mark]:
+    """Marks of the agent's, from the one time to before the other."""
+    found = evidence.find("agent", name, after_ns=after_ns)
+    return [mark for mark in found if mark.at_ns < until_ns]
