@@ -296,6 +296,8 @@ def show(console: Console, done: Run, options: RunOptions, report: Report) -> No
 def _not_known(done: Run, agent_uri: str) -> Iterator[str]:
     """What only an agent and a server of ours could have reported."""
     measured = {one.name for call in done.calls if call.result for one in call.result.judged}
+    if "answer_ms" not in measured:
+        yield f"No call was answered: callerside doctor {agent_uri} says where a call to it fails"
     missing = ", ".join(name for name in METRICS if name not in measured)
     yield f"{agent_uri} is not ours: measured at the caller's ear alone. Not measured: {missing}"
     scenarios = {call.planned.scenario.name: call.planned.scenario for call in done.calls}
