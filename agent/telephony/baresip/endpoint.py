@@ -18,12 +18,11 @@ from callerside.agent.telephony.engine import (
     OnRefused,
     OnRegistration,
 )
-from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import ALLOW, answer_to
 from callerside.agent.telephony.interface import CallLeg
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
 from callerside.agent.telephony.options import PeerList, SipOptions
-from callerside.agent.telephony.refusals import Refusals
 from callerside.agent.telephony.sip_message import SipMessage
 
 _log = structlog.get_logger(__name__)

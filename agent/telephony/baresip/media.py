@@ -20,8 +20,7 @@ from callerside.agent.telephony import rtp
 from callerside.agent.telephony.arrivals import Arrivals
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.frame_maker import FrameMaker
-from callerside.agent.telephony.frame_rate import FrameRate
+from callerside.agent.telephony.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,

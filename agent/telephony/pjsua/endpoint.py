@@ -15,7 +15,7 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration
-from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties
@@ -30,7 +30,6 @@ from callerside.agent.telephony.pjsua.native.in_dialog_requests import InDialogR
 from callerside.agent.telephony.pjsua.native.message_filter import MalformedMessageFilter
 from callerside.agent.telephony.pjsua.native.refuser import InviteRefuser
 from callerside.agent.telephony.pjsua.stack import Stack
-from callerside.agent.telephony.refusals import Refusals
 from callerside.agent.telephony.registration import RefusalRetry
 from callerside.agent.telephony.sip_message import SipMessage
 from callerside.clock import NS_PER_MS, NS_PER_S

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.frame_maker import FrameMaker
-from callerside.agent.telephony.frame_rate import FrameRate
+from callerside.agent.telephony.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from callerside.agent.telephony.frame_maker import FrameMaker
+from callerside.agent.telephony.frame_rate import FrameMaker
 from callerside.agent.telephony.jitter_buffer import Gap
 from callerside.audio import tone
 

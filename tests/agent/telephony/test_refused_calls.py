@@ -5,7 +5,7 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from callerside.agent.telephony.refusals import LOG_LINES_PER_S, LogLimit, Refusals
+from callerside.agent.telephony.errors import LOG_LINES_PER_S, LogLimit, Refusals
 from callerside.clock import NS_PER_MS, NS_PER_S
 
 NOW_NS = 10 * NS_PER_S

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import structlog
 
+from callerside.agent.telephony.errors import LogLimit
 from callerside.agent.telephony.own_sockets import own_sockets
 from callerside.agent.telephony.pjsua.connections import ConnectionPolicy, Connections
-from callerside.agent.telephony.refusals import LogLimit
 
 _log = structlog.get_logger(__name__)
 
