@@ -35,6 +35,12 @@ CLIENTS = {
     "pydantic_ai": ("pydantic-ai-slim[openai]", {"newest": "2.68.0", "oldest": "2.50.0"}),
 }
 """Of the Realtime API: the package of each, and its versions, of which docs/clients.md speaks."""
+SDKS = ("3.54.0", "3.57.0")
+"""Of the official client: the oldest that pyproject.toml allows, and the newest that was tried."""
+HELD_TO_THE_SDK = (
+    "tests/fakes/session/test_every_event.py", "tests/fakes/session/test_beta_dialect.py",
+    "tests/fakes/session/test_nulls.py", "tests/fakes/server/test_official_client.py",
+)  # fmt: skip
 MOST_PROCESSES = 8
 """Of tests: each takes up to 400 MB, and the longest file would be waited for in any case."""
 COULD_NOT_RUN = {f"Returned code {code}" for code in (2, 3, 4)}
@@ -165,6 +171,15 @@ def pythons(session: nox.Session, version: str) -> None:
     calls = [f"scenarios/{name}.yaml" for name in FEW_CALLS]
     command = ["-m", "callerside.simulator.cli.main", "run", *calls]
     session.run(python, *command, external=True)
+
+
+@nox.session
+@nox.parametrize("version", SDKS)
+def sdk(session: nox.Session, version: str) -> None:
+    """Each event of the fake, by the types of the official client: its oldest, its newest."""
+    _install(session, "sim,languages,test")
+    session.install("-q", f"openai=={version}")
+    _run(session, "pytest", "-q", *HELD_TO_THE_SDK)
 
 
 def _interpreter(version: str) -> str | None:

@@ -10,6 +10,7 @@ The servers run in a thread of their own, so that it does not matter whether a t
 or asynchronous, nor with which library.
 """
 
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from callerside.marks import Mark
 
 _LIMIT_S = 30
+_LOOK_EVERY_S = 0.01
 
 Result = TypeVar("Result")
 
@@ -43,6 +45,22 @@ class RunningServer:
     def marked(self, name: str) -> "list[Mark]":
         """The marks of one name."""
         return [mark for mark in self.marks if mark.name == name]
+
+    def wait_for(self, name: str, *, count: int = 1, within_s: float = 10) -> "list[Mark]":
+        """The marks of one name, once there are so many.
+
+        Raises:
+            TimeoutError: there are not, after that time; the message names those that there are.
+        """
+        deadline_s = time.monotonic() + within_s
+        while len(found := self.marked(name)) < count:
+            if time.monotonic() >= deadline_s:
+                names = ", ".join(dict.fromkeys(mark.name for mark in self.marks)) or "none"
+                raise TimeoutError(
+                    f"{len(found)} of {count} marks {name!r} after {within_s:g} s; there: {names}"
+                )
+            time.sleep(_LOOK_EVERY_S)
+        return found
 
 
 @pytest.fixture

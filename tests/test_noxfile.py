@@ -1,13 +1,15 @@
 """What the noxfile's jobs end with."""
 
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nox.command import CommandFailed
 
-JOBS = runpy.run_path(str(Path(__file__).parents[1] / "noxfile.py"))
+ROOT = Path(__file__).parents[1]
+JOBS = runpy.run_path(str(ROOT / "noxfile.py"))
 
 
 class Session:
@@ -46,3 +48,15 @@ def test_what_could_not_run_ends_nox_with_2_and_a_failure_with_1(
     with pytest.raises(SystemExit) as ended:
         JOBS[job].func(Session(2))
     assert ended.value.code == 2
+
+
+def test_the_oldest_official_client_is_the_one_that_is_allowed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (allowed,) = [
+        one
+        for one in project["project"]["optional-dependencies"]["test"]
+        if one.startswith("openai")
+    ]
+    oldest, newest = JOBS["SDKS"]
+    assert allowed.startswith(f"openai>={oldest.removesuffix('.0')},")
+    assert newest > oldest

@@ -586,15 +586,14 @@ class _Decoder:
         if likeness < correlation.ALIKE:
             return Alignment(likeness)
         spans = [self._span(run) for run in matched]
-        likeness_of = self._likeness_of(max(spans, key=lambda span: span.end - span.start))
-        spans[0], first_between = self._began(spans[0], likeness_of)
+        spans[0], first_between = self._began(spans[0], self._likeness_at(spans[0].lag, spans))
         holes: list[Hole] = []
         missing = spans[0].start if self._is_loud(0, spans[0].start) else 0
         repeated = 0
         for number in range(len(spans) - 1):
             before, after = self._refined(spans[number], spans[number + 1])
             spans[number], spans[number + 1] = before, after
-        spans, last_between = self._ended(spans, likeness_of)
+        spans, last_between = self._ended(spans, self._likeness_at(spans[-1].lag, spans))
         for before, after in pairwise(spans):
             put_in, left_out, hole = self._between(before, after)
             repeated += put_in
@@ -668,8 +667,15 @@ class _Decoder:
         start = min(max(0, run.first * self._frame - lag), self._a.size)
         return Span(start, min(max(start, run.past * self._frame - lag), self._a.size), lag)
 
-    def _likeness_of(self, span: Span) -> Likeness:
-        return Likeness(*self._beside(span.start, span.end, span.lag), self._rate_hz)
+    def _likeness_at(self, lag: int, spans: list[Span]) -> Likeness:
+        """Learnt at that lag, if much is heard there: another may be part of a sample beside it."""
+
+        def heard(span: Span) -> tuple[bool, int]:
+            count = span.end - span.start
+            return span.lag == lag and count >= _FEWEST * self._frame, count
+
+        longest = max(spans, key=heard)
+        return Likeness(*self._beside(longest.start, longest.end, longest.lag), self._rate_hz)
 
     def _beside(self, start: int, end: int, lag: int) -> tuple[Wave, Wave]:
         """A piece of the sent audio, as loud as it is heard, and what is heard in its place."""

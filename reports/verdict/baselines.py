@@ -132,6 +132,7 @@ def previous_run(out_dir: Path, lane: str) -> tuple[str, dict[str, Any]] | None:
     Names of runs sort by time. Runs that cannot be read are passed over; of the others, the last
     `_LOOKED_BACK` are looked at.
     """
+    out_dir = out_dir.resolve()  # `latest` is a link: by its own name it would come after itself
     earlier = (
         path
         for path in out_dir.parent.iterdir()

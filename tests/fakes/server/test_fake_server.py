@@ -541,6 +541,7 @@ async def test_a_client_that_is_dropped_before_it_is_served_does_not_wait(
 
 def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:
     (tmp_path / "test_elsewhere.py").write_text(
+        "import pytest\n"
         "from websockets.sync.client import connect\n"
         "from callerside.fakes.recording.format import Entry, Header, Recording\n"
         "from callerside.fakes.recording.replay import ReplayOptions\n"
@@ -548,7 +549,13 @@ def test_the_fixture_serves_other_projects(tmp_path: Path) -> None:
         "    server = fake_realtime({'greeting': {'say': 'Hello.'}})\n"
         "    with connect(server.url) as socket:\n"
         "        assert 'session.created' in socket.recv(timeout=10)\n"
+        '        socket.send(\'{"type": "response.create"}\')\n'
+        "        assert server.wait_for('response_done')[0].fields['status'] == 'completed'\n"
         "    assert server.marked('session_opened')\n"
+        "def test_what_does_not_come(fake_realtime):\n"
+        "    server = fake_realtime()\n"
+        "    with connect(server.url), pytest.raises(TimeoutError, match='0 of 1 .*opened'):\n"
+        "        server.wait_for('committed', within_s=0.5)\n"
         "def test_a_replay(fake_realtime):\n"
         "    entry = Entry(0, 'server', {'type': 'session.created', 'session': {'id': 'theirs'}})\n"
         "    strict = ReplayOptions(strict=True)\n"

@@ -97,3 +97,12 @@ def test_an_opening_that_is_only_quieter_is_heard(quieter: float) -> None:
     heard = answer()
     heard[:800] *= quieter
     assert laid_over(heard, 50, 3).spans[0].start == 0
+
+
+def test_an_opening_that_lies_part_of_a_sample_beside_the_rest_is_heard() -> None:
+    """As after a stall of the server's: what comes then is resampled anew."""
+    sent = answer()
+    turn = 2 * np.pi * np.fft.rfftfreq(sent.size)
+    beside = np.fft.irfft(np.fft.rfft(sent) * np.exp(-0.5j * turn), sent.size)
+    found = laid_over(np.concatenate((beside[:9720], np.zeros(10000), sent[9720:])), 70, 3)
+    assert found.spans[0].start == 0
