@@ -250,9 +250,10 @@ class Conversation:
         missing = waits and not parts.session.ready and not parts.termination.wanted
         parts.fallback.waiting(for_session=missing)
         self._watch_silence()
-        self._watch_tools()
+        if parts.tool_calls.running or parts.tool_wait.watching:
+            self._watch_tools()
         said_more = parts.responses.expected or parts.tool_calls.running
-        more_to_come = parts.session.ready and said_more
+        more_to_come = parts.session.ready and bool(said_more)
         if parts.termination.goodbye_owed and not more_to_come and parts.playout.idle:
             parts.fallback.say_farewell()
         parts.termination.proceed(more_to_come=more_to_come)
@@ -426,7 +427,7 @@ class Conversation:
         parts, turns = self._parts, self._parts.turns
         in_turn = turns.speaking or turns.committing or turns.answer_due
         silent = parts.playout.idle and not (in_turn or parts.responses.expected)
-        running = parts.tool_calls.running and not parts.termination.wanted
+        running = bool(parts.tool_calls.running) and not parts.termination.wanted
         parts.tool_wait.watch(running=running, silent=silent)
 
     def _event_handlers(self) -> dict[type, Callable[[Any], object]]:

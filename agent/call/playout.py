@@ -97,6 +97,8 @@ class Playout:
         self._broken_off: Segment | None = None
         """What was heard last, if the silence since then is a hole in it."""
         self._ended = False
+        self.fills_silence = False
+        """Something that gives way may be heard, or was."""
 
     @property
     def idle(self) -> bool:
@@ -163,6 +165,7 @@ class Playout:
 
     def play(self, segment: Segment, pcm: bytes) -> None:
         """Queue a segment as a whole."""
+        self.fills_silence = self.fills_silence or segment.gives_way
         self.write(segment, pcm)
         self.complete(segment)
 
@@ -216,6 +219,7 @@ class Playout:
 
     def give_way(self) -> None:
         """An answer begins: drop what only filled the silence before it."""
+        self.fills_silence = False
         self._drop([one for one in self._segments.values() if one.gives_way])
 
     def _drop(self, segments: list[Segment]) -> None:

@@ -350,7 +350,8 @@ class Responses:
         )
         if not response.segments:
             self._context.mark("first_delta", {"response": response.id, "item": item_id})
-            self._playout.give_way()
+            if self._playout.fills_silence:
+                self._playout.give_way()
             if not greeting:
                 self._chart.move(Trigger.RESPONSE_HEARD)
         response.segments[item_id] = segment

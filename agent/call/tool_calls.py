@@ -69,7 +69,8 @@ class ToolCalls:
         self._is_broken = False
         """Of the calls that run now one could not be made."""
         self._broken_in_a_row = 0
-        self._running: dict[str, _Running] = {}
+        self.running: dict[str, _Running] = {}
+        """Calls that have not answered yet, by id; looked at with every delta."""
         self._transferring: FunctionCall | None = None
         self._transfer_to: str | None = None
         """Where to, until the REFER is sent."""
@@ -81,24 +82,19 @@ class ToolCalls:
             SEND_DTMF: self._send_dtmf,
         }
 
-    @property
-    def running(self) -> bool:
-        """Some function has not answered yet."""
-        return bool(self._running)
-
     def run(self, calls: tuple[FunctionCall, ...]) -> None:
         """A response is done, and these are the calls in it."""
         for call in calls:
             self._history.agent_called(call.call_id, call.name, call.arguments)
             self._context.mark("tool_called", {"name": call.name, "call_id": call.call_id})
-            self._running[call.call_id] = _Running(call, self._context.now_ns)
+            self.running[call.call_id] = _Running(call, self._context.now_ns)
         self._is_broken = False
         for call in calls:
             self._start(call)
 
     def finished(self, event: ToolFinished) -> None:
         """A function has answered; one that was given up has no say any more."""
-        running = self._running.pop(event.call_id, None)
+        running = self.running.pop(event.call_id, None)
         if running is None:
             return
         took_ms = (self._context.now_ns - running.started_ns) / NS_PER_MS
@@ -107,7 +103,7 @@ class ToolCalls:
         self._history.function_said(event.call_id, _bounded(event.output))
         if running.call.name != HANG_UP:
             self._ask_when_done = True
-        if not self._running:
+        if not self.running:
             self._all_finished()
 
     def proceed(self) -> None:
@@ -130,7 +126,7 @@ class ToolCalls:
             self._fail(call.call_id, "not transferred: the caller could not hear your last words")
         self._context.mark("watchdog_fired", {"what": Timer.TOOL_LIMIT.value})
         limit_s = self._settings.limits.tool_ms / 1000
-        for call_id in list(self._running):
+        for call_id in list(self.running):
             self._fail(call_id, f"no answer within {limit_s:g} s")
 
     def transfer_ended(self, status: int) -> None:
@@ -189,11 +185,11 @@ class ToolCalls:
 
     def _cancel_all(self) -> None:
         """The call is over: nobody waits for what still runs, and its results are dropped."""
-        for call_id, running in self._running.items():
+        for call_id, running in self.running.items():
             ran_ms = (self._context.now_ns - running.started_ns) / NS_PER_MS
             fields = {"name": running.call.name, "call_id": call_id, "ran_ms": ran_ms}
             self._context.mark("tool_cancelled", fields)
-        self._running.clear()
+        self.running.clear()
 
     def _hang_up(self, call: FunctionCall, _arguments: Mapping[str, Any]) -> None:
         self._succeed(call.call_id, "The call ends when the caller has heard your last word.")

@@ -13,11 +13,14 @@ class ToolWait:
         self._context = context
         self._fallback = fallback
         self._settings = settings
+        self.watching = False
+        """Functions ran when they were looked at last."""
         self._times = 0
         """How often the caller has been told of what runs now."""
 
     def watch(self, *, running: bool, silent: bool) -> None:
         """Functions run or not, and nobody says anything, or somebody does."""
+        self.watching = running
         if not running:
             self._times = 0
         waiting = running and silent and self._settings.wait != "off"
