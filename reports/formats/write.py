@@ -1,5 +1,6 @@
 """A run on disk: pages, `results.json`, `junit.xml`, `summary.md`, a directory for each call."""
 
+import shlex
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,23 +50,27 @@ def write_judged(
     *,
     against: Path | None = None,
     written: Container[str] = (),
+    pages: Container[str] | None = None,
 ) -> dict[str, Any]:
     """Write the report of a run whose calls are judged already, as `write_run` does.
 
     Answers with what `results.json` holds. `written` are the slugs of those whose evidence and page
-    are there already.
+    are there already, `pages` of those that are to have a page; by default all.
     """
+    wanted = {call.slug for call in judged if pages is None or call.slug in pages}
     for call in judged:
         if call.slug in written:
             continue
         directory = call_directory(out_dir, call.slug)
         if not (directory / TIMELINE).exists():
             save_evidence(call.evidence, directory)
-        write_page(directory, info, call)
-        for attempt in call.earlier:
-            write_page(directory / attempt.folder, info, attempt, counts=False)
-    data = results(info, judged)
-    index = html.index_page(info, judged, _changes(out_dir, data, against))
+        if call.slug in wanted:
+            write_page(directory, info, call)
+            for attempt in call.earlier:
+                write_page(directory / attempt.folder, info, attempt, counts=False)
+    data = results(info, judged, wanted)
+    without = {call.slug: _command(out_dir, call) for call in judged if call.slug not in wanted}
+    index = html.index_page(info, judged, _changes(out_dir, data, against), without)
     write_atomically(out_dir / "index.html", index.encode())
     write_atomically(out_dir / "junit.xml", junit(info, judged))
     write_atomically(out_dir / "summary.md", markdown(info, judged).encode())
@@ -81,6 +86,11 @@ def write_page(directory: Path, info: RunInfo, call: CallResult, *, counts: bool
     if call.evidence.outlined:
         call = replace(call, evidence=load_evidence(directory))
     write_atomically(directory / "call.html", html.call_page(info, call, counts=counts).encode())
+
+
+def _command(out_dir: Path, call: CallResult) -> str:
+    """What writes the page that a call does not have yet."""
+    return f"callerside report {shlex.quote(str(call_directory(out_dir, call.slug)))}"
 
 
 def _changes(out_dir: Path, data: dict[str, Any], against: Path | None) -> html.Changes | None:

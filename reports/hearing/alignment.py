@@ -267,6 +267,7 @@ class _Decoder:
         self._b = b[: self._count * self._frame]
         self._pad = self._b.size
         self._set_sent(a)
+        self._in_heard = correlation.Searched(self._b)
         rows = self._b.reshape(self._count, self._frame)
         self._heard = np.vecdot(rows, rows)
         self._rows = rows
@@ -284,6 +285,9 @@ class _Decoder:
     def _set_sent(self, a: Wave) -> None:
         self._a = a
         self._padded = np.concatenate([np.zeros(self._pad), a, np.zeros(self._pad)])
+        self._margin = min(self._pad, 2 * _SHORT_SEARCH_MS * self._rate_hz // 1000)
+        around = self._padded[self._pad - self._margin : self._pad + a.size + self._margin]
+        self._in_sent = correlation.Searched(around)
 
     def alignment(self) -> Alignment:
         first = self._first_lag()
@@ -381,7 +385,9 @@ class _Decoder:
         for searched, (start, end) in enumerate(self._unknown(known)):
             if searched == _MOST_SEARCHES:
                 break
-            found += [place - start for place in self._match(self._a[start:end], self._b)]
+            found += [
+                place - start for place in _places(self._in_heard.likenesses(self._a[start:end]))
+            ]
         return found
 
     def _unknown(self, known: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
@@ -421,9 +427,8 @@ class _Decoder:
             for part in range(count):
                 start = first + (last - first) * part // count
                 piece = self._b[start : first + (last - first) * (part + 1) // count]
-                past = self._pad + self._a.size + piece.size
-                around = self._padded[self._pad - piece.size : past]
-                places = self._match(piece, around)
+                around = self._margin - piece.size, self._margin + self._a.size + piece.size
+                places = _places(self._in_sent.likenesses(piece, *around))
                 found += [start - place + piece.size for place in places]
         return found
 
@@ -431,17 +436,6 @@ class _Decoder:
         level = self._gain[first:past] ** 2 * self._active
         loud: NDArray[np.bool_] = self._heard[first:past] > level * 10 ** (-_LOUD_DB / 10)
         return loud
-
-    def _match(self, piece: Wave, within: Wave) -> list[int]:
-        likeness = np.abs(correlation.likenesses(piece, within))
-        found: list[int] = []
-        for _ in range(2):
-            if not likeness.size or likeness.max() < _ALIKE:
-                break
-            place = int(likeness.argmax())
-            found.append(place)
-            likeness[max(0, place - 8) : place + 9] = 0
-        return found
 
     # --- the likeliest way
 
@@ -850,6 +844,19 @@ class _Decoder:
         level = float(piece.dot(piece)) / piece.size * self._frame
         gain = float(np.median(self._gain[first // self._frame : past // self._frame + 1]))
         return level < max(3 * self._noise(), gain * gain * self._active * 0.03)
+
+
+def _places(likeness: Wave) -> list[int]:
+    """The two where a piece is heard most surely, if it is heard at all."""
+    likeness = np.abs(likeness)
+    found: list[int] = []
+    for _ in range(2):
+        if not likeness.size or likeness.max() < _ALIKE:
+            break
+        place = int(likeness.argmax())
+        found.append(place)
+        likeness[max(0, place - 8) : place + 9] = 0
+    return found
 
 
 def _viterbi(

@@ -1,7 +1,7 @@
 """The pages: `index.html` of a run and `call.html` of a call. One file each, no network."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -73,8 +73,13 @@ class Changes:
         return [change for change in self.rows if change not in self.seen]
 
 
-def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | None = None) -> str:
-    """The page of a run."""
+def index_page(
+    info: RunInfo,
+    calls: Sequence[CallResult],
+    changes: Changes | None = None,
+    without_page: Mapping[str, str] | None = None,
+) -> str:
+    """The page of a run; of calls that have none, the command that writes theirs, by slug."""
     wrong = [call for call in calls if call.verdict != "passed"]
     return _PAGES.get_template("index.html").render(
         info=info,
@@ -88,6 +93,7 @@ def index_page(info: RunInfo, calls: Sequence[CallResult], changes: Changes | No
         if calls and not wrong and not _is_held(calls)
         else _headline(calls, ended_early=bool(info.failure)),
         changes=changes,
+        without_page=without_page or {},
     )
 
 

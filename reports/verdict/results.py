@@ -1,7 +1,7 @@
 """`results.json`: a run's verdicts and numbers, for programs. Its shape is versioned."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,8 +57,13 @@ def summarise(calls: Sequence[CallResult]) -> list[Summary]:
     return summary_of(one for call in calls for one in call.judged)
 
 
-def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
-    """The contents of `results.json` (`results.schema.json` describes it)."""
+def results(
+    info: RunInfo, calls: Sequence[CallResult], pages: Container[str] | None = None
+) -> dict[str, Any]:
+    """The contents of `results.json` (`results.schema.json` describes it).
+
+    `pages` are the slugs of the calls that have a page; by default all.
+    """
     outcome = info.outcome(calls)
     return {
         "version": VERSION,
@@ -97,7 +102,7 @@ def results(info: RunInfo, calls: Sequence[CallResult]) -> dict[str, Any]:
             }
             for s in summarise(calls)
         ],
-        "scenarios": [_scenario(call) for call in calls],
+        "scenarios": [_scenario(call, pages) for call in calls],
     }
 
 
@@ -106,10 +111,11 @@ def to_json(data: dict[str, Any]) -> bytes:
     return (json.dumps(data, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _scenario(call: CallResult) -> dict[str, Any]:
+def _scenario(call: CallResult, pages: Container[str] | None) -> dict[str, Any]:
     info = call.evidence.info
     machine = MachineTime(call.evidence.marks)
     folder = f"calls/{call.slug}"
+    has_page = pages is None or call.slug in pages
     return {
         "name": info.name,
         "repeat": info.repeat,
@@ -119,7 +125,7 @@ def _scenario(call: CallResult) -> dict[str, Any]:
         "behaviour": _part(call.behaviour),
         "timing": _part(call.timing),
         "known_failure": _known(call),
-        "attempts": list(_attempts(call, folder)),
+        "attempts": list(_attempts(call, folder, has_page=has_page)),
         "seed": info.seed,
         "metrics": [_metric(one) for one in call.judged],
         "not_measured": [
@@ -137,7 +143,7 @@ def _scenario(call: CallResult) -> dict[str, Any]:
             for turn in call.measured.turns
         ],
         "artifacts": {
-            "page": f"{folder}/call.html",
+            "page": f"{folder}/call.html" if has_page else None,
             "timeline": f"{folder}/timeline.jsonl",
             "recording": f"{folder}/{call.evidence.recording_file}"
             if call.evidence.recorded
@@ -162,13 +168,13 @@ def _known(call: CallResult) -> dict[str, Any] | None:
     return {"reason": known.reason, "until": known.until.isoformat(), "over": known.over}
 
 
-def _attempts(call: CallResult, folder: str) -> Iterator[dict[str, Any]]:
+def _attempts(call: CallResult, folder: str, *, has_page: bool) -> Iterator[dict[str, Any]]:
     for attempt in call.attempts:
         inner = "" if attempt is call else f"/{attempt.folder}"
         yield {
             "behaviour": _part(attempt.behaviour),
             "timing": _part(attempt.timing),
-            "page": f"{folder}{inner}/call.html",
+            "page": f"{folder}{inner}/call.html" if has_page else None,
         }
 
 

@@ -21,6 +21,7 @@ from callerside.reports.formats.write import write_judged
 from callerside.reports.metrics.registry import METRICS
 from callerside.reports.verdict.calibration_file import kept
 from callerside.reports.verdict.call_result import CallResult
+from callerside.reports.verdict.looked_at import looked_at
 from callerside.reports.verdict.outcome import Outcome, called, counted
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.cli.common import Commands, Terminal, add_choice, positive
@@ -238,12 +239,18 @@ class Report(NamedTuple):
     """What `results.json` holds."""
 
 
-def write_report(done: Run, options: RunOptions, command: str) -> Report:
-    """Write all pages of a run, point `latest` at it, and remove runs that are too many."""
+def write_report(
+    done: Run, options: RunOptions, command: str, *, every_page: bool = False
+) -> Report:
+    """Write the report of a run, point `latest` at it, and remove runs that are too many.
+
+    `every_page`: also those of calls that nobody will look at (`looked_at`).
+    """
     info = _run_info(done, options, command)
     judged = [call.result or without_evidence(call, options.lane) for call in done.calls]
     written = {call.result.slug for call in done.calls if call.result and call.has_page}
-    data = write_judged(done.directory, info, judged, written=written)
+    pages = None if every_page else looked_at(judged)
+    data = write_judged(done.directory, info, judged, written=written, pages=pages)
     point_latest_at(done.directory)
     remove_old_runs(done.directory.parent, options.keep)
     return Report(judged, info.outcome(judged), data)

@@ -100,7 +100,7 @@ class Player:
             self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join(_CLOSE_LIMIT_S)
         if self._run.calls:
-            report = write_report(self._run, self._options, "pytest")
+            report = write_report(self._run, self._options, "pytest", every_page=True)
             self.report = self._run.directory / "index.html"
             self.outcome = report.outcome
 

@@ -67,8 +67,8 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
     Args:
         played: the call.
         lane: where it was played.
-        page_of: the run, if the call's page is to be written as well; of the evidence only an
-            outline is answered then.
+        page_of: the run, if only an outline of the evidence is to be answered: what did not pass
+            has its page written then, as somebody will look at it.
     """
     try:
         _write_info(played.directory, call_info(played, lane))
@@ -83,8 +83,10 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         if info != evidence.info:
             _write_info(played.directory, info)
             result = under_info(result, info)
+        has_page = page_of is not None and result.verdict != "passed"
         if page_of is not None:
-            write_page(played.directory, page_of, result)
+            if has_page:
+                write_page(played.directory, page_of, result)
             result = replace(result, evidence=result.evidence.outline())
     except Exception as error:  # a bug in the measuring, too, is this call's error and no other's
         _log.debug("%s: not evaluated", played.planned.name, exc_info=True)
@@ -102,7 +104,7 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         sentence=result.detail,
         took_s=played.took_s,
         result=result,
-        has_page=page_of is not None,
+        has_page=has_page,
     )
 
 

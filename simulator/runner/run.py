@@ -18,6 +18,7 @@ from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.agent.telephony.options import SipAccount
 from callerside.agent.tools.loader import ToolError
+from callerside.reports.verdict.looked_at import FEW
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall
@@ -269,6 +270,7 @@ async def _play_virtual(
         lane = VirtualLane(planned_calls, done.directory.resolve(), progress.phase)
     except ToolError as error:
         raise RunError(str(error)) from None
+    of_many = RunInfo(started_at=done.began, lane="virtual")
     with _few_full_collections():
         await play_all(
             planned_calls,
@@ -277,7 +279,7 @@ async def _play_virtual(
             lane="virtual",
             progress=progress,
             done=done.calls,
-            pages_of=RunInfo(started_at=done.began, lane="virtual"),
+            pages_of=of_many if len(planned_calls) > FEW else None,
         )
 
 

@@ -83,7 +83,8 @@ async def play_all(
 
     What is done is added to `done`, which in the end has the order of `planned_calls`. When this is
     cancelled, or a process dies, what was played until then is still judged. With
-    `pages_of`, the run, the calls' pages are written as well, while further calls are played.
+    `pages_of`, the run, of the evidence only outlines are kept, and the pages of calls that did not
+    pass are written while further calls are played.
     With `carries`, a call that has a place waits until the machine carries it.
 
     Returns:

@@ -32,7 +32,7 @@ from callerside.agent.telephony.interface import (
     MediaReady,
 )
 from callerside.agent.telephony.options import SipOptions
-from callerside.audio import AudioFormat, to_samples
+from callerside.audio import AudioFormat, Encoding, to_samples
 
 pytestmark = pytest.mark.e2e
 
@@ -657,6 +657,27 @@ def test_packets_of_any_length_are_heard_whole(line: Line, ptime: int, *, announ
     time.sleep(0.1)
     assert line.heard_ms() == length_ms
     line.end()
+
+
+@pytest.mark.parametrize(
+    ("payload_type", "encoding", "ptime"), [(0, "pcmu", 20), (8, "pcma", 20), (0, None, 30)]
+)
+def test_g711_is_told_as_it_came_where_that_was_in_one_piece(
+    line: Line, payload_type: int, encoding: Encoding | None, ptime: int
+) -> None:
+    line.up(codecs=str(payload_type), attributes=f"a=ptime:{ptime}")
+    rng = random.Random(5)
+    for _ in range(10):
+        line.raw.send_rtp(rng.randbytes(8 * ptime), line.port, payload_type)
+        time.sleep(ptime / 1000)
+    wait_until(lambda: line.heard_ms() >= 200, "all of it")
+    line.end()
+    told = [frame for frame in line.frames() if frame.encoding is not None]
+    is_of_its_rate = line.role == "agent"  # a caller's leg has one of its own
+    assert {f.encoding for f in told} == ({encoding} if encoding and is_of_its_rate else set())
+    for frame in told:
+        assert frame.encoding is not None
+        assert AudioFormat(frame.encoding).decode(frame.encoded) == frame.pcm
 
 
 def test_a_silent_peer_is_heard_as_silence_and_spoken_to(line: Line) -> None:

@@ -18,6 +18,8 @@ class Codec(Protocol):
     """Of RTP's timestamps."""
     rate_hz: int
     """Of its PCM."""
+    encoding: Encoding | None
+    """If it is G.711."""
 
     def encode(self, pcm: bytes) -> bytes:
         """PCM at `rate_hz` as a packet carries it."""
@@ -36,8 +38,8 @@ class G711:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        encoding: Encoding = "pcmu" if name == "PCMU" else "pcma"
-        self._format = AudioFormat(encoding)
+        self.encoding: Encoding | None = "pcmu" if name == "PCMU" else "pcma"
+        self._format = AudioFormat(self.encoding)
         self.decode = self._format.decode
 
     def encode(self, pcm: bytes) -> bytes:
@@ -55,6 +57,7 @@ class G722:
 
     name = "G722"
     clock_hz, rate_hz = 8_000, 16_000
+    encoding: Encoding | None = None
 
     def __init__(self) -> None:
         self._library = open_library()

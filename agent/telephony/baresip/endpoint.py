@@ -18,7 +18,7 @@ from callerside.agent.telephony.engine import (
     OnRefused,
     OnRegistration,
 )
-from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import ALLOW, answer_to
 from callerside.agent.telephony.interface import CallLeg
 from callerside.agent.telephony.invite import expected_codec, parties, unmet
@@ -201,12 +201,14 @@ class BaresipEndpoint(BaresipStation):
         self._on_call = on_call
         place = options.registration
         self._registrant = Registrant(self.stack, place, on_registration) if place else None
-        self._on_refused = on_refused
+        self._refusals = Refusals(on_refused)
         self._peers = PeerList(options.allowed_peers)
         self._drain_status = 0
         self._admitted: set[str] = set()
         """Call-IDs, from the INVITE on; on the stack's thread added, on the loop's taken away."""
         self._invites: dict[str, SipMessage] = {}
+        self._refused: set[str] = set()
+        """Call-IDs of calls that were refused here and whose answer has not been seen yet."""
 
     @property
     def registered(self) -> bool | None:
@@ -250,7 +252,9 @@ class BaresipEndpoint(BaresipStation):
         if refusal is None:
             self._admitted.add(message.call_id)
         else:
-            self.stack.loop.call_soon_threadsafe(self._note_refusal, refusal[0], why, source)
+            self.stack.loop.call_soon_threadsafe(
+                self._note_refusal, message.call_id, refusal[0], why, source
+            )
         return refusal
 
     def _stranger(self, request: SipMessage, source: str) -> Refusal | None:
@@ -275,10 +279,12 @@ class BaresipEndpoint(BaresipStation):
             return (486, "Busy Here", again), "full"
         return self.refusal_of_offer(invite), "lines"
 
-    def _note_refusal(self, status: int, reason: str, source: str) -> None:
-        _log.info("sip_call_refused", source=source, status=status, reason=reason)
-        if self._on_refused is not None:
-            self._on_refused(status, reason)
+    def _note_refusal(self, call_id: str, status: int, reason: str, source: str) -> None:
+        """Of one that was refused here: of its INVITE, and its answer, no more is to be heard."""
+        self._invites.pop(call_id, None)
+        if len(self._refused) < _MOST_INVITES:
+            self._refused.add(call_id)
+        self._refusals.note(status, reason, source)
 
     def on_new_message(self, sent: bool, message: SipMessage) -> None:
         """An INVITE whose call baresip is about to tell; or that it refuses by itself.
@@ -287,11 +293,13 @@ class BaresipEndpoint(BaresipStation):
         """
         if not sent and self._registrant is not None:
             self._registrant.on_message(message)
-        if not sent and message.begins_call and len(self._invites) < _MOST_INVITES:
-            self._invites[message.call_id] = message
+        if not sent and message.begins_call:
+            if message.call_id not in self._refused and len(self._invites) < _MOST_INVITES:
+                self._invites[message.call_id] = message
         elif sent and message.status >= 300 and message.method == "INVITE":
+            self._refused.discard(message.call_id)
             if self._invites.pop(message.call_id, None) is not None:
-                self._note_refusal(message.status, "failed", "")
+                self._refusals.note(message.status, "failed", "")
             self._admitted.discard(message.call_id)
 
     def forget(self, leg: BaresipLeg) -> None:

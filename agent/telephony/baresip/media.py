@@ -19,9 +19,8 @@ import structlog
 from callerside.agent.telephony import rtp
 from callerside.agent.telephony.arrivals import Arrivals
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
-from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.frame_rate import FrameRate
+from callerside.agent.telephony.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
@@ -315,11 +314,26 @@ class CallMedia:
 
     def _hear(self, line: "_Line", released: Released[Body], at_ns: int) -> None:
         for one in released:
-            came_ns = None if isinstance(one, Gap) else one.body[1]
-            for frame in line.frames_of(one):
+            pcm, encoded, came_ns = b"", b"", None
+            if isinstance(one, Gap):
+                frames = line.frames.missing(one)
+            else:
+                encoded, came_ns = one.body
+                pcm = line.codec.decode(encoded) if encoded else b""
+                frames = line.frames.heard(pcm)
+            encoding = line.codec.encoding
+            for frame in frames:
                 if self._on_heard is not None:
                     self._on_heard(frame, came_ns)
-                self._inputs.deliver(AudioReceived(pcm=frame, at_ns=came_ns or at_ns))
+                is_whole = frame is pcm  # as it came, in one piece
+                self._inputs.deliver(
+                    AudioReceived(
+                        pcm=frame,
+                        at_ns=came_ns or at_ns,
+                        encoding=encoding if is_whole else None,
+                        encoded=encoded if is_whole else b"",
+                    )
+                )
 
 
 class _Line:
@@ -328,7 +342,7 @@ class _Line:
     def __init__(self, codec: Codec, rate_hz: int, now_ns: int, *, conceals: bool) -> None:
         self.codec = codec
         self.buffer: JitterBuffer[Body] = JitterBuffer(codec.clock_hz, now_ns)
-        self._concealer = Concealer(codec.rate_hz) if conceals else None
+        self.frames = FrameMaker(codec.rate_hz, codec.clock_hz, rate_hz, conceals=conceals)
         self.keys = rtp.KeyReceiver()
         self.frame = frame_samples(codec.clock_hz)
         """In the units of RTP's clock."""
@@ -336,10 +350,7 @@ class _Line:
         self.keys_type: int | None = None
         self.latch = Latch(("", 0))
         self.sends = True
-        self._in = FrameRate(codec.rate_hz, rate_hz) if codec.rate_hz != rate_hz else None
         self._out = FrameRate(rate_hz, codec.rate_hz) if codec.rate_hz != rate_hz else None
-        self._frame_bytes = frame_samples(rate_hz) * BYTES_PER_SAMPLE
-        self._pending = bytearray()
 
     def agree(self, described: Described, latch: Latch) -> None:
         """Take what a description says."""
@@ -354,30 +365,6 @@ class _Line:
     def begin_anew(self, now_ns: int) -> None:
         """What came before has nothing to do with what comes."""
         self.buffer = JitterBuffer(self.codec.clock_hz, now_ns)
-
-    def _filled(self, gap: Gap) -> bytes:
-        """What is heard instead of what did not come."""
-        samples = gap.duration * self.codec.rate_hz // self.codec.clock_hz
-        if gap.lost and self._concealer is not None:
-            return self._concealer.fill(samples)
-        return bytes(samples * BYTES_PER_SAMPLE)
-
-    def frames_of(self, one: Packet[Body] | Gap) -> list[bytes]:
-        """The whole frames that are there with one more packet, or gap."""
-        if isinstance(one, Gap):
-            pcm = self._filled(one)
-        elif one.duration:
-            pcm = self.codec.decode(one.body[0])
-            if self._concealer is not None:
-                self._concealer.hear(pcm)
-        else:
-            return []
-        self._pending += self._in.convert(pcm) if self._in is not None else pcm
-        size = self._frame_bytes
-        whole = len(self._pending) // size * size
-        frames = [bytes(self._pending[at : at + size]) for at in range(0, whole, size)]
-        del self._pending[:whole]
-        return frames
 
 
 class _Counter:

@@ -35,7 +35,6 @@ MAX_AUDIO_LINES = 4
 MEMORY_NS = 32 * NS_PER_S
 """For how long a request may be sent again: 64 * T1 (RFC 3261 §17.1.1.2)."""
 MAX_REMEMBERED = 2_000
-LOG_LINES_PER_S = 20
 
 Reason = Literal["not_allowed", "replaces", "draining", "full", "lines", "closing", "failed"]
 """Why a call was refused. `closing`: the sockets of calls before it are not closed yet."""
@@ -169,27 +168,6 @@ class Refused:
         self._refused.move_to_end(request)
         if len(self._refused) > MAX_REMEMBERED:
             self._refused.popitem(last=False)
-
-
-class LogLimit:
-    """Lets through so many lines a second, and counts the others: a flood must not fill the log."""
-
-    def __init__(self, per_s: int = LOG_LINES_PER_S) -> None:
-        self._per_s = per_s
-        self._began_ns = 0
-        self._passed = 0
-        self._held_back = 0
-
-    def passes(self, now_ns: int) -> int | None:
-        """How many were held back since the last one that passed; None: this one is, too."""
-        if now_ns - self._began_ns >= NS_PER_S:
-            self._began_ns, self._passed = now_ns, 0
-        if self._passed >= self._per_s:
-            self._held_back += 1
-            return None
-        self._passed += 1
-        held_back, self._held_back = self._held_back, 0
-        return held_back
 
 
 def lines_of(invite: str, codecs: Sequence[str]) -> int:

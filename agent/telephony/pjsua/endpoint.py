@@ -15,12 +15,12 @@ import pjsua2
 import structlog
 
 from callerside.agent.telephony.engine import OnRefused, OnRegistration
-from callerside.agent.telephony.errors import SipError
+from callerside.agent.telephony.errors import Refusals, SipError
 from callerside.agent.telephony.in_dialog import Answer
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.invite import expected_codec, media_lines, parties
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.pjsua.admission import Admission, LogLimit, Reason, lines_of
+from callerside.agent.telephony.pjsua.admission import Admission, lines_of
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.leg import SipCallLeg, SipLeg
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
@@ -337,7 +337,7 @@ class AnsweringEndpoint(SipEndpoint):
         """Whether the registrar knows us; None without a registration, or before its answer."""
         self._on_call = on_call
         self._on_registration = on_registration
-        self._on_refused = on_refused
+        self._refused = Refusals(on_refused)
         self._accounts: list[_Account] = []
         self._calls_there: _Account | None = None
         self._registrant: _Account | None = None
@@ -348,8 +348,7 @@ class AnsweringEndpoint(SipEndpoint):
         self._lines: dict[SipLeg, int] = {}
         """How many lines of audio each leg was let in with."""
         self._admission = Admission(options, self._lines.values)
-        self._log_limit = LogLimit()
-        refuser = InviteRefuser(self._admission, options.retry_after_s, self._note_refusal)
+        refuser = InviteRefuser(self._admission, options.retry_after_s, self._refused.note)
         self.modules = (*self.modules, refuser)
 
     def refuse_calls(self, status: int = 503) -> None:
@@ -471,14 +470,6 @@ class AnsweringEndpoint(SipEndpoint):
             return
         with contextlib.suppress(pjsua2.Error):  # one is under way
             self._registrant.setRegistration(True)
-
-    def _note_refusal(self, status: int, reason: Reason, source: str) -> None:
-        unlogged = self._log_limit.passes(time.monotonic_ns())
-        if unlogged is not None:
-            more = {"unlogged": unlogged} if unlogged else {}
-            _log.info("sip_call_refused", source=source, status=status, reason=reason, **more)
-        if self._on_refused is not None:
-            self._on_refused(status, reason)
 
 
 class _Account(pjsua2.Account):  # type: ignore[misc] # the bindings have no types

@@ -10,9 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 
-from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.frame_rate import FrameRate
+from callerside.agent.telephony.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
@@ -85,11 +84,11 @@ class LegMedia:
         self._latch = Latch(("", 0))
         self._speaker: Address | None = None
         self._conceals = conceals
-        self._concealer: Concealer | None = None
-        self._decoder_rate = self._encoder_rate = _rate(rate_hz, rate_hz)
-        self._heard, self._said = bytearray(), bytearray()
-        """Parts of frames, at the codec's rate: where its packets are no multiples of 20 ms."""
-        self._frame_bytes = self._packet_bytes = 0
+        self._frames = FrameMaker(rate_hz, _RTP_HZ, rate_hz, conceals=conceals)
+        self._encoder_rate = _rate(rate_hz, rate_hz)
+        self._said = bytearray()
+        """A part of a packet, at the codec's rate: where they are no multiples of 20 ms."""
+        self._packet_bytes = 0
         """At the codec's rate."""
 
     @property
@@ -137,13 +136,10 @@ class LegMedia:
         """
         is_new = self._incoming is None
         if is_new or codec_hz != self._codec_hz:
-            self._decoder_rate = _rate(codec_hz, self._rate_hz)
+            self._frames = FrameMaker(codec_hz, _RTP_HZ, self._rate_hz, conceals=self._conceals)
             self._encoder_rate = _rate(self._rate_hz, codec_hz)
-            self._concealer = Concealer(codec_hz) if self._conceals else None
-            self._heard.clear()
             self._said.clear()
         self._codec_hz, self._encoding, self._payload_type = codec_hz, encoding, payload_type
-        self._frame_bytes = codec_hz * FRAME_MS // 1000 * BYTES_PER_SAMPLE
         if stream is not self._stream:
             self._packet_bytes = codec_hz * packet_ms // 1000 * BYTES_PER_SAMPLE
             stream.open(codec_hz * packet_ms // 1000, max(1, packet_ms // piece_ms))
@@ -224,44 +220,29 @@ class LegMedia:
     def _hear(self, released: Iterable[Packet[Body] | Gap], now_ns: int) -> None:
         """Hear what is in order now."""
         for item in released:
+            pcm, encoded, encoding, came_ns = b"", b"", None, None
             if isinstance(item, Gap):
-                self._tell(self._filled(item), None, now_ns)
+                frames = self._frames.missing(item)
             elif self._stream is not None:
                 packet, begin, came_ns = item.body
                 pcm = self._stream.decode(packet)
-                if self._concealer is not None:
-                    self._concealer.hear(pcm)
-                self._tell(pcm, came_ns, came_ns, packet[begin : begin + item.duration])
-
-    def _tell(self, pcm: bytes, came_ns: int | None, at_ns: int, encoded: bytes = b"") -> None:
-        """Whole frames of what has been decoded become inputs."""
-        frames: tuple[bytes, ...] = (pcm,)
-        encoding = self._encoding
-        if not encoded or len(pcm) != self._frame_bytes or self._heard:
-            encoding, encoded, frames = None, b"", self._whole_frames(pcm)
-        for piece in frames:
-            frame = self._decoder_rate(piece) if self._decoder_rate else piece
-            if self._on_heard is not None:
-                self._on_heard(frame, came_ns)
-            self._inputs.deliver(
-                AudioReceived(pcm=frame, at_ns=at_ns, encoding=encoding, encoded=encoded)
-            )
-
-    def _filled(self, gap: Gap) -> bytes:
-        """What is heard instead of what did not come."""
-        samples = gap.duration * self._codec_hz // _RTP_HZ
-        if gap.lost and self._concealer is not None:
-            return self._concealer.fill(samples)
-        return bytes(samples * BYTES_PER_SAMPLE)
-
-    def _whole_frames(self, pcm: bytes) -> tuple[bytes, ...]:
-        """Of what has been decoded; the rest waits."""
-        heard, size = self._heard, self._frame_bytes
-        heard += pcm
-        whole = len(heard) - len(heard) % size
-        frames = tuple(bytes(heard[start : start + size]) for start in range(0, whole, size))
-        del heard[:whole]
-        return frames
+                frames = self._frames.heard(pcm)
+                if not self._stream.pieces_left and len(pcm) == BYTES_PER_SAMPLE * item.duration:
+                    encoding, encoded = self._encoding, packet[begin : begin + item.duration]
+            else:
+                return
+            for frame in frames:
+                if self._on_heard is not None:
+                    self._on_heard(frame, came_ns)
+                is_whole = frame is pcm
+                self._inputs.deliver(
+                    AudioReceived(
+                        pcm=frame,
+                        at_ns=came_ns or now_ns,
+                        encoding=encoding if is_whole else None,
+                        encoded=encoded if is_whole else b"",
+                    )
+                )
 
     def send(self, at_ns: int) -> None:
         """See `pacer.Paced`; its `FramePlayed` is reported before a `clear` can be answered."""

@@ -247,6 +247,8 @@ class Stream:
         self._port = Pointer()
         self._frame_bytes = 0
         self._pieces = 1
+        self.pieces_left = 0
+        """Of what came, that are no frame yet."""
         self._incoming, self._outgoing = Frame(type=AUDIO), Frame(type=AUDIO)
 
     def listen(self) -> None:
@@ -292,7 +294,8 @@ class Stream:
                 return b""
             self._library.pjmedia_stream_get_stat_jbuf(self.address, self._state)
             frame, pcm = self._incoming, b""
-            for _ in range(self._state[JITTER_SIZE_WORD] // self._pieces):
+            frames, self.pieces_left = divmod(self._state[JITTER_SIZE_WORD], self._pieces)
+            for _ in range(frames):
                 frame.type, frame.size = AUDIO, self._frame_bytes
                 self._get_frame()
                 pcm += self._heard.raw if frame.type == AUDIO else bytes(self._frame_bytes)

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import structlog
 
+from callerside.agent.telephony.errors import LogLimit
 from callerside.agent.telephony.own_sockets import own_sockets
-from callerside.agent.telephony.pjsua.admission import LogLimit
 from callerside.agent.telephony.pjsua.connections import ConnectionPolicy, Connections
 
 _log = structlog.get_logger(__name__)

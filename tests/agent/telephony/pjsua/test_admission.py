@@ -18,11 +18,10 @@ from callerside.agent.telephony.pjsua.admission import (
     TOO_MANY_LINES,
     Admission,
     Invite,
-    LogLimit,
     Refused,
     lines_of,
 )
-from callerside.clock import NS_PER_MS, NS_PER_S
+from callerside.clock import NS_PER_S
 
 FRIEND, STRANGER = "192.0.2.1:5060", "198.51.100.1:5060"
 HEAD = "INVITE sip:100@192.0.2.9 SIP/2.0\r\n\r\nv=0\r\n"
@@ -146,14 +145,6 @@ def test_what_is_sent_again_is_answered_as_before() -> None:
         refused.remember(str(number), CLOSING, NOW_NS)
     assert refused.recall("one", NOW_NS) is None, "of very many the oldest are forgotten"
     assert refused.recall("0", NOW_NS) == CLOSING
-
-
-def test_a_flood_does_not_fill_the_log() -> None:
-    limit = LogLimit(per_s=2)
-    passed = [limit.passes(NOW_NS + n * NS_PER_MS) for n in range(5)]
-    assert passed == [0, 0, None, None, None]
-    assert limit.passes(NOW_NS + NS_PER_S) == 3
-    assert limit.passes(NOW_NS + NS_PER_S) == 0
 
 
 def test_lines_are_counted_at_the_beginning_of_a_line_only() -> None:

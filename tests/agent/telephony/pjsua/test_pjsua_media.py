@@ -21,6 +21,7 @@ class FakeStream:
     """Of G.711: each packet is a frame."""
 
     def __init__(self) -> None:
+        self.pieces_left = 0
         self.reader = SimpleNamespace(on_packet=None)
 
     def open(self, frame_samples: int, pieces: int) -> None:

@@ -1,0 +1,74 @@
+"""Of a run of many calls, pages for those that somebody will look at; the others by a command."""
+
+import html
+import json
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+from synthetic_call import SyntheticCall, TurnTruth
+
+from callerside.reports.formats.write import write_judged
+from callerside.reports.verdict.call_result import CallResult, judge_call
+from callerside.reports.verdict.looked_at import FEW, SLOWEST, looked_at
+from callerside.reports.verdict.results import RunInfo
+from callerside.simulator.cli.main import main
+
+SCHEMA = Path(__file__).parents[3] / "reports" / "verdict" / "results.schema.json"
+FAILED, SLOW = "call-7", "call-9"
+
+
+@pytest.fixture(scope="module")
+def calls() -> list[CallResult]:
+    """Of which one failed, and one is slow."""
+    call = SyntheticCall().build()
+    slow = SyntheticCall(turns=[TurnTruth(think_ms=340)]).build()
+    limits = {"turn_ms": 9000}
+
+    def named(name: str) -> CallResult:
+        verdict = "failed" if name == FAILED else "passed"
+        info = call.info.model_copy(update={"name": name, "verdict": verdict, "limits": limits})
+        return judge_call(replace(slow if name == SLOW else call, info=info))
+
+    return [named(f"call-{number}") for number in range(FEW + 2)]
+
+
+def test_each_of_few_is(calls: list[CallResult]) -> None:
+    assert looked_at(calls[:FEW]) == {call.slug for call in calls[:FEW]}
+
+
+def test_of_many_the_first_the_slowest_and_what_is_not_well(calls: list[CallResult]) -> None:
+    assert [call.slug for call in calls if call.verdict != "passed"] == [FAILED]
+    shown = looked_at(calls)
+    assert {calls[0].slug, FAILED, SLOW} <= shown
+    assert len(shown) <= 2 + SLOWEST
+
+
+def test_a_row_without_a_page_shows_the_command_that_writes_it(
+    calls: list[CallResult], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "two words"
+    shown = looked_at(calls)
+    write_judged(folder, RunInfo(started_at="", duration_s=1), calls, pages=shown)
+    there = {path.parent.name for path in folder.glob("calls/*/call.html")}
+    assert there == shown
+
+    data = json.loads((folder / "results.json").read_text())
+    jsonschema.validate(data, json.loads(SCHEMA.read_text()))
+    pages = {one["name"]: one["artifacts"]["page"] for one in data["scenarios"]}
+    assert {name for name, page in pages.items() if page} == shown
+    assert all((folder / page).is_file() for page in pages.values() if page)
+
+    index = (folder / "index.html").read_text()
+    assert set(re.findall(r'href="calls/([^/]*)/call.html', index)) == shown
+    commands = [html.unescape(one) for one in re.findall(r'<code class="soft">(.*?)</code>', index)]
+    assert len(commands) == len(calls) - len(shown)
+    program, *arguments = shlex.split(commands[0])
+    assert program == "callerside"
+    assert main(arguments) == 0
+    made = Path(capsys.readouterr().out.rpartition(": ")[2].strip())
+    (page,) = made.parent.glob("calls/*/call.html")
+    assert "<audio" in page.read_text()
