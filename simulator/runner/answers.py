@@ -49,23 +49,20 @@ def unusable_answers(marks: Sequence[Mark]) -> list[UnusableAnswer]:
         if mark.source != "realtime":
             continue
         response = mark.fields.get("response")
-        match mark.name:
-            case "committed":
-                turn += 1
-            case "response_planned" if mark.fields.get("reply") == "out_of_band":
-                aside.add(response)
-            case "function_called":
-                calls = True
-            case "delta_sent":
-                sounding.add(response)
-            case "response_done" if response not in aside:
-                how = _how(mark.fields, heard=response in sounding, calls=calls)
-                if how:
-                    reason = str(mark.fields.get("reason", ""))
-                    found.append(UnusableAnswer(str(response), turn, how, reason, mark.at_ns))
-                calls = False
-            case _:
-                pass  # tells nothing of how an answer ended
+        if mark.name == "committed":
+            turn += 1
+        elif mark.name == "response_planned" and mark.fields.get("reply") == "out_of_band":
+            aside.add(response)
+        elif mark.name == "function_called":
+            calls = True
+        elif mark.name == "delta_sent":
+            sounding.add(response)
+        elif mark.name == "response_done" and response not in aside:
+            how = _how(mark.fields, heard=response in sounding, calls=calls)
+            if how:
+                reason = str(mark.fields.get("reason", ""))
+                found.append(UnusableAnswer(str(response), turn, how, reason, mark.at_ns))
+            calls = False
     return found
 
 

@@ -81,12 +81,10 @@ def _texts(value: Any, where: Path_) -> Iterator[tuple[Path_, str]]:
     """Every text in a file's data, and where it stands."""
     if isinstance(value, str):
         yield where, value
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from _texts(one, (*where, key))
-    elif isinstance(value, list):
-        for number, one in enumerate(value):
-            yield from _texts(one, (*where, number))
+        return
+    held = value.items() if isinstance(value, dict) else ()
+    for key, one in enumerate(value) if isinstance(value, list) else held:
+        yield from _texts(one, (*where, key))
 
 
 def _used(scenario: Source, where: Path_, text: str, row: Row) -> list[str]:
