@@ -9,6 +9,7 @@ __all__ = [
     "call_result",
     "capacity",
     "compare",
+    "looked_at",
     "machine",
     "outcome",
     "results",
