@@ -1,7 +1,9 @@
 """A shop with an interface over HTTP, in this process, on loopback."""
 
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -12,7 +14,8 @@ JSON = {"Content-Type": "application/json"}
 class Shop:
     """A server: what it was asked, and what it answers, the last again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
+        """`certificate`: with its key; the shop then speaks TLS."""
         self.answers: list[Answer] = [(200, JSON, b'{"free": true}')]
         self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
         self.hang = threading.Event()
@@ -40,6 +43,10 @@ class Shop:
                 """Nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate)
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()

@@ -1,8 +1,13 @@
 """Functions that are requests over HTTP, against a server of this process's."""
 
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +15,7 @@ from pydantic import ValidationError
 from shop_server import JSON, Shop
 
 from callerside.agent.config.settings import HttpToolSettings
+from callerside.agent.tools import http_client
 from callerside.agent.tools.http_client import Request, RequestError, is_public, send
 from callerside.agent.tools.http_tool import HttpTool
 from callerside.agent.tools.interface import ToolError
@@ -323,3 +329,37 @@ def test_settings_that_are_wrong(change: dict[str, Any], told: str) -> None:
     HttpToolSettings.model_validate(right)
     with pytest.raises(ValidationError, match=told):
         HttpToolSettings.model_validate({**right, **change})
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Of shop.example, signed by itself; with its key."""
+    made = tmp_path / "shop.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    names = ["-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
+    made.write_text((tmp_path / "key.pem").read_text() + (tmp_path / "cert.pem").read_text())
+    return made
+
+
+@pytest.mark.peer
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
+def test_the_certificate_is_that_of_the_name_and_not_of_the_address(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secure = Shop(certificate)
+    try:
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        url = f"https://shop.example:{secure.port}/"
+        asked = replace(request(url), allow_private=True)
+        with pytest.raises(RequestError, match="self-signed certificate"):
+            send(asked, lambda _host, _port: ["127.0.0.1"])
+        monkeypatch.setattr(http_client, "_tls", lambda: trusting)
+        assert send(asked, lambda _host, _port: ["127.0.0.1"]).body == b'{"free": true}'
+        other = replace(asked, url=url.replace("shop", "other"))
+        with pytest.raises(RequestError, match="Hostname mismatch"):
+            send(other, lambda _host, _port: ["127.0.0.1"])
+    finally:
+        secure.close()
+    assert len(secure.asked) == 1
