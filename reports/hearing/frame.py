@@ -30,6 +30,11 @@ class AnalysisFrame:
         return np.abs(self.row) > math.sqrt(2 * self.threshold / self.row.size)
 
 
+def silent(frame: AnalysisFrame) -> AnalysisFrame:
+    """The same hop, in which nothing is that counts."""
+    return AnalysisFrame(frame.index, frame.row, False, frame.threshold)
+
+
 def onset_of(before: AnalysisFrame | None, first: AnalysisFrame) -> int:
     """The first sample that stands out, in the first active hop or at the end of the one before."""
     if before is not None and before.index == first.index - 1:

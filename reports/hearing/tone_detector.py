@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.reports.hearing.frame import AnalysisFrame, Wave, end_of, onset_of
+from callerside.reports.hearing.frame import AnalysisFrame, Wave, end_of, onset_of, silent
 
 _TONE_LOWEST_HZ = 300.0  # below is the pitch of voices
 _TONE_HIGHEST_HZ = 3400.0  # of a telephone's line
@@ -76,9 +76,19 @@ class Tones:
         """Decide about the open tone, if any: a beep, or hops of something else."""
         beep = self._analyse() if self._held else None
         released = self._tail if beep else self._held + self._tail
+        if beep is None and self._stood_alone():
+            released = [silent(frame) for frame in released]
         self._held, self._tail = [], []
         self.before = released[-1] if released else None
         return beep, released
+
+    def _stood_alone(self) -> bool:
+        """Whether silence follows, though for one hop in which it ends: a tone that was cut off.
+
+        Nobody says a syllable that is one sinusoid from silence to silence. An agent whose waiting
+        tone gives way to its answer leaves such a piece, and it is not the answer.
+        """
+        return bool(self._tail) and not any(frame.active for frame in self._tail[1:])
 
     def _extend(self, frame: AnalysisFrame) -> None:
         self._last = frame

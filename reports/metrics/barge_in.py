@@ -153,7 +153,7 @@ def _heard_errors(
 ) -> Iterator[Measurement]:
     """For every truncation: what was reported to the server as heard, against what was."""
     for truncate in evidence.find("agent", "truncate_sent"):
-        reported_ms = float(truncate.fields["audio_end_ms"])
+        reported_ms = _reported_ms(evidence, truncate)
         item = str(truncate.fields.get("item"))
         answer = next((a for a in answers if a.item == item and a.found), None)
         if answer is not None:
@@ -174,6 +174,19 @@ def _heard_errors(
             detail=f"reported {reported_ms:.0f} ms, heard {low_ms:.0f} to {high_ms:.0f} ms: {how}",
             bound=bound,
         )
+
+
+def _reported_ms(evidence: CallEvidence, truncate: Mark) -> float:
+    """What the server took; what the agent says that it sent, where the server says nothing.
+
+    The model goes on by what it was told, whatever the agent believes that it told it.
+    """
+    for taken in evidence.find("realtime", "truncated", after_ns=truncate.at_ns):
+        if taken.fields["item"] == truncate.fields["item"]:
+            if (audio_end_ms := taken.fields["audio_end_ms"]) is not None:
+                return float(audio_end_ms)
+            break
+    return float(truncate.fields["audio_end_ms"])
 
 
 def _audible_ms(

@@ -97,6 +97,19 @@ def test_a_short_tone_is_speech_not_a_beep() -> None:
     assert found.start / 8 == pytest.approx(300, abs=2)
 
 
+@pytest.mark.parametrize("length_ms", [20, 35, 47, 60, 80])
+@pytest.mark.parametrize("begins_ms", [300, 304])
+def test_live_a_piece_of_a_tone_that_was_cut_off_is_no_answer(
+    length_ms: float, begins_ms: float
+) -> None:
+    """An agent whose waiting tone gives way to its answer: what comes then is heard as it is."""
+    piece = joined(quiet(begins_ms), over_g711(tone(440, length_ms)), quiet(300))
+    answer = over_g711(speech(900, seed=3, rate_hz=8000))
+    first, *_ = live(joined(piece, answer, quiet(300)))
+    assert isinstance(first, SpeechStarted)
+    assert first.sample >= piece.size - 8
+
+
 def test_a_gliding_tone_is_no_beep() -> None:
     t = np.arange(8000) / 8000
     glide = (8000 * np.sin(2 * np.pi * (400 * t + 200 * t**2))).astype(np.int16)

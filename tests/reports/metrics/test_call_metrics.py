@@ -256,6 +256,17 @@ def test_a_wrong_truncation_is_found() -> None:
     assert "length" in error.detail
 
 
+def test_what_the_server_took_counts_whatever_the_agent_says_it_sent() -> None:
+    full = SyntheticCall(turns=[TurnTruth(), TurnTruth(barge_in_after_ms=600)]).build()
+    sent = next(mark for mark in full.marks if mark.name == "truncate_sent")
+    told = {"item": sent.fields["item"], "audio_end_ms": sent.fields["audio_end_ms"] + 180}
+    taken = Mark(
+        call=sent.call, at_ns=sent.at_ns + 1, source="realtime", name="truncated", fields=told
+    )
+    found = numbers(replace(full, marks=[*full.marks, taken]))
+    assert found["heard_error_ms", None].value == pytest.approx(180, abs=TOLERANCE_MS)
+
+
 def test_a_hole_in_an_answer_is_a_gap() -> None:
     full = SyntheticCall(turns=[TurnTruth()]).build()
     onset = full.sample_at(measure(full).turns[0].answer_ns or 0)
