@@ -211,9 +211,19 @@ def _left_ns(evidence: CallEvidence, said: Utterance, heard_ns: int | None) -> i
 
 
 def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:
-    mark = evidence.first("agent", "first_delta", after_ns=after_ns) or next(
-        (mark for mark in _first_deltas(evidence) if mark.at_ns >= after_ns), None
-    )
+    """The first that came of an answer to what was said by then.
+
+    What was under way already answers nothing of that: a greeting, of a server that is far away.
+    """
+    early, later = set(), []
+    for mark in _first_deltas(evidence):
+        if mark.at_ns < after_ns:
+            early.add(mark.fields.get("response"))
+        else:
+            later.append(mark)
+    came = evidence.find("agent", "first_delta", after_ns=after_ns)
+    mark = next((mark for mark in came if mark.fields.get("response") not in early), None)
+    mark = mark or next(iter(later), None)
     return mark if mark is not None and mark.at_ns < until_ns else None
 
 
