@@ -222,9 +222,9 @@ def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark |
         else:
             later.append(mark)
     came = evidence.find("agent", "first_delta", after_ns=after_ns)
-    mark = next((mark for mark in came if mark.fields.get("response") not in early), None)
-    mark = mark or next(iter(later), None)
-    return mark if mark is not None and mark.at_ns < until_ns else None
+    taken = (mark for mark in came if mark.fields.get("response") not in early)
+    first = next(taken, None) or next(iter(later), None)
+    return first if first is not None and first.at_ns < until_ns else None
 
 
 def _first_deltas(evidence: CallEvidence) -> Iterator[Mark]:
