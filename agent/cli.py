@@ -37,7 +37,7 @@ from callerside.agent.service.run import (
 from callerside.agent.service.worker import run_worker
 from callerside.agent.telephony.engines import resolve, sentence
 from callerside.agent.telephony.errors import SipError
-from callerside.agent.tools.loader import ToolError
+from callerside.agent.tools.interface import ToolError
 from callerside.announcements import Announcements
 from callerside.child_processes import end_with_parent
 from callerside.files import begin_in_utf8

@@ -268,6 +268,14 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             ran_ms=MS,
         ),
         _mark(
+            "stub_refused",
+            "a function was called with what does not fit its schema, or is real and not to be "
+            "called in a scenario; the call fails, unless this is expected",
+            name=TEXT,
+            call_id=TEXT,
+            reason=TEXT,
+        ),
+        _mark(
             "tools_withheld",
             "the model is to answer without functions: its calls, so many times in a row, could "
             "not be made",

@@ -75,11 +75,15 @@ class PromptStored(Struct, frozen=True, kw_only=True):
 
 
 class ToolFinished(Struct, frozen=True, kw_only=True):
-    """The answer to `RunTool`. `output` is what the model gets: a result, or what went wrong."""
+    """The answer to `RunTool`. `output` is what the model gets: a result, or what went wrong.
+
+    `refused`: a stub was called as it should not be, for this reason; empty otherwise.
+    """
 
     call_id: str
     ok: bool
     output: str
+    refused: str = ""
 
 
 class EndRequested(Struct, frozen=True, kw_only=True):

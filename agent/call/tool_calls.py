@@ -100,6 +100,9 @@ class ToolCalls:
         took_ms = (self._context.now_ns - running.started_ns) / NS_PER_MS
         fields = {"name": running.call.name, "call_id": event.call_id, "ok": event.ok}
         self._context.mark("tool_finished", {**fields, "took_ms": took_ms})
+        if event.refused:
+            why = {"name": running.call.name, "call_id": event.call_id, "reason": event.refused}
+            self._context.mark("stub_refused", why)
         self._history.function_said(event.call_id, _bounded(event.output))
         if running.call.name != HANG_UP:
             self._ask_when_done = True

@@ -67,7 +67,8 @@ def _sections(path: str, model: type[BaseModel], scope: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = _model(field)
         if inner is not None:
-            yield from _sections(f"{path}.{name}", inner, scope)
+            by_name = ".NAME" if get_origin(field.annotation) is dict else ""
+            yield from _sections(f"{path}.{name}{by_name}", inner, scope)
 
 
 def _table(title: str, model: type[BaseModel], names: list[str], summary: str = "") -> str:
@@ -122,6 +123,10 @@ def _type_name(annotation: Any) -> str:
         return _type_name(next(one for one in inner if one is not type(None)))
     if origin is list:
         return f"list of {_type_name(inner[0])}"
+    if origin is dict:
+        return "mapping"
+    if annotation is Any:
+        return "anything"
     names = {str: "text", int: "whole number", float: "number", bool: "yes or no", Path: "path"}
     return names.get(annotation, str(getattr(annotation, "__name__", annotation)))
 
@@ -129,5 +134,6 @@ def _type_name(annotation: Any) -> str:
 def _model(field: FieldInfo) -> type[BaseModel] | None:
     """The model of a section, if the field is one."""
     candidates = [field.annotation, *get_args(field.annotation)]
+    candidates += [get_args(one)[0] for one in candidates if get_origin(one) is Annotated]
     models = [one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel)]
     return models[0] if models else None

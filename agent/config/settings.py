@@ -6,7 +6,7 @@ override any of it for the numbers that it answers.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from ipaddress import ip_network
 from pathlib import Path
@@ -22,9 +22,11 @@ from pydantic import (
     model_validator,
 )
 
+from callerside.agent.config.json_schema import ObjectSchema
 from callerside.agent.observe.logs import LogFormat, LogLevel
 from callerside.agent.telephony.interface import FRAME_MS
 from callerside.audio import AudioFormat
+from callerside.durations import DurationMs
 from callerside.models import Strict
 from callerside.yaml import versions
 
@@ -436,12 +438,193 @@ class LimitSettings(Strict):
     """A function that has not answered by then has failed."""
 
 
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class StubAnswer(Strict):
+    """What a stub does when it is called."""
+
+    returns: Any = None
+    """Its result: text as it is, anything else as JSON."""
+    fails: str | None = Field(None, min_length=1)
+    """It fails instead, and the model is told this."""
+    never_returns: Switch = False
+    """It never answers; the agent gives it up after `limits.tool_ms`."""
+    after: DurationMs = Field(0.0, le=600_000)
+    """How long it takes: `800ms`, `2s`."""
+
+    @model_validator(mode="after")
+    def _does_one_thing(self) -> Self:
+        said = [key for key in _ANSWERS if key in self.model_fields_set]
+        if len(said) > 1:
+            raise ValueError(f"{' and '.join(said)}: an answer does one of {', '.join(_ANSWERS)}")
+        return self
+
+
+_ANSWERS = ("returns", "fails", "never_returns")
+
+
+class StubSettings(StubAnswer):
+    """A function that only seems to be there, for tests. A list is a list of `answers`."""
+
+    description: str = "A stub."
+    """Told to the model, where no tool of this name is declared otherwise."""
+    parameters: ObjectSchema = Field(default={"type": "object"})
+    """A JSON Schema that the arguments must fit, where no tool of this name is declared."""
+    answers: list[StubAnswer] = Field(default=[], max_length=100)
+    """To its calls in one telephone call, one after another; the last is given again and again."""
+
+    @model_validator(mode="after")
+    def _answers_in_one_way(self) -> Self:
+        if self.answers and self.model_fields_set & StubAnswer.model_fields.keys():
+            raise ValueError("answers: what it does stands either in there or beside it")
+        return self
+
+    @property
+    def each_answer(self) -> Sequence[StubAnswer]:
+        """At least one."""
+        return self.answers or [self]
+
+
+Stubbed = Annotated[
+    StubSettings,
+    BeforeValidator(
+        lambda value: {"answers": value} if isinstance(value, list) else value,
+        json_schema_input_type=StubSettings | list[StubAnswer],
+    ),
+]
+"""As it is written: a mapping, or a list of answers."""
+
+
+_IN_URL = re.compile(r"\{([^{}]*)\}")
+_FROM_ENVIRONMENT = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_SECRET_HEADER = re.compile(r"(?i)auth|cookie|key|token|secret|password")
+_OUR_HEADERS = frozenset({"accept-encoding", "connection", "content-length", "host", "te"}) | {
+    "transfer-encoding",
+    "upgrade",
+}
+
+
+class HttpToolSettings(Strict):
+    """A function that is a request over HTTP; its name is the key."""
+
+    description: str = Field(min_length=1, max_length=1024)
+    """What it is for, as the model is told."""
+    parameters: ObjectSchema = Field(
+        default={"type": "object", "properties": {}, "additionalProperties": False}
+    )
+    """A JSON Schema of the arguments: an object. What does not fit is not sent."""
+    url: str
+    """With `{argument}` in its path or query, which is escaped. The other arguments are the JSON
+    body of POST, PUT and PATCH, and part of the query for other methods."""
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    """Of the request."""
+    headers: dict[str, str] = Field(default={}, max_length=32)
+    """`${NAME}` in a value is of the environment: the only place for keys, read at start and
+    reload."""
+    timeout_ms: int = Field(5_000, ge=100, le=60_000)
+    """Of one attempt, from looking up the host to the last byte; `limits.tool_ms` is of all."""
+    retries: int = Field(2, ge=0, le=5)
+    """More attempts if the server cannot be reached or answers 429 or 5xx; of methods that may be
+    repeated only (all but POST and PATCH)."""
+    retry_delay_ms: int = Field(200, ge=0, le=10_000)
+    """Before the first of these; it doubles. A server's `Retry-After` may make it longer."""
+    allow_private: Switch = False
+    """Whether the host may be at an address that is not public (10.0.0.0/8, loopback, ...)."""
+    max_request_bytes: int = Field(65_536, ge=0, le=10_000_000)
+    """Of the body that is sent."""
+    max_response_bytes: int = Field(65_536, ge=0, le=10_000_000)
+    """Of the body of the answer."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_template(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ValueError(f"{url!r} is no URL: {error}") from None
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+            raise ValueError(f"{url!r} is no URL such as https://api.example/tables/{{table}}")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("a URL with a password in it; keys belong in headers, as ${NAME}")
+        if parts.fragment or not (url.isascii() and url.isprintable()) or " " in url:
+            raise ValueError(f"{url!r}: a URL has no # here, no spaces, and ASCII letters only")
+        if "{" in parts.netloc or "}" in parts.netloc:
+            raise ValueError(f"{url!r}: the model does not choose the host")
+        return url
+
+    @field_validator("headers")
+    @classmethod
+    def _hold_no_keys(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name) or name.lower() in _OUR_HEADERS:
+                raise ValueError(f"{name!r} is no name of a header that can be set here")
+            if not (value.isascii() and value.isprintable()):
+                raise ValueError(f"{name}: a header's value is one line of ASCII")
+            if "${" in _FROM_ENVIRONMENT.sub("", value):
+                raise ValueError(f"{name}: expected ${{NAME}}, a name of the environment's")
+            if _SECRET_HEADER.search(name) and not _FROM_ENVIRONMENT.search(value):
+                raise ValueError(f"{name}: a key belongs in the environment: write ${{NAME}}")
+        return headers
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if spare := set(self.in_url) - self.parameters.get("properties", {}).keys():
+            raise ValueError(f"url: {{{min(spare)}}} is none of the parameters' properties")
+        if missing := set(self.in_url) - set(self.parameters.get("required", ())):
+            raise ValueError(f"url: {{{min(missing)}}} must be among the parameters' `required`")
+        plain = self.url.startswith("http:") and not self.allow_private
+        if plain and self.from_environment:
+            raise ValueError("url: keys in headers need https, or allow_private")
+        return self
+
+    @property
+    def in_url(self) -> Sequence[str]:
+        """The arguments that stand in the URL."""
+        return _IN_URL.findall(self.url)
+
+    @property
+    def in_path(self) -> Sequence[str]:
+        """Those of them that stand in its path."""
+        return _IN_URL.findall(urlsplit(self.url).path)
+
+    @property
+    def from_environment(self) -> Set[str]:
+        """The names of the environment that its headers need."""
+        return {name for value in self.headers.values() for name in _names_in(value)}
+
+    def url_with(self, values: Mapping[str, str]) -> str:
+        """The URL with these texts, already escaped, in their places."""
+        return _IN_URL.sub(lambda found: values[found[1]], self.url)
+
+    def headers_with(self, env: Mapping[str, str]) -> dict[str, str]:
+        """The headers with the values of the environment."""
+        return {
+            name: _FROM_ENVIRONMENT.sub(lambda found: env[found[1]], value)
+            for name, value in self.headers.items()
+        }
+
+
+def _names_in(value: str) -> list[str]:
+    return _FROM_ENVIRONMENT.findall(value)
+
+
 class ToolSettings(Strict):
     """Functions that the model may call."""
 
     module: str | None = None
     """The user's own module, as Python imports it, also from the working directory: each public
     function in it is a tool."""
+    http: dict[ToolName, HttpToolSettings] = Field(default={}, max_length=128)
+    """Functions that are requests over HTTP, by name."""
+    stub: dict[ToolName, Stubbed] = Field(default={}, max_length=128)
+    """For tests: answers in place of functions, by name; a mapping or, for calls one after
+    another, a list of them."""
+    real: Switch = True
+    """False: what has no stub is offered to the model, but fails. A scenario that does not say
+    `real: true` is played so."""
     hang_up: Switch = True
     """The model may end the call, once its last word has been heard."""
     transfer: list[SipUri] = Field(default=[])

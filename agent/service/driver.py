@@ -22,7 +22,8 @@ from callerside.agent.call.machine import CallMachine
 from callerside.agent.prompts.cache import DamagedPromptError, Prompt, PromptStore
 from callerside.agent.realtime.interface import RealtimeConnection
 from callerside.agent.telephony.interface import CallLeg, HungUp
-from callerside.agent.tools.loader import Tool
+from callerside.agent.tools.stub import OutOfReach, Stub
+from callerside.agent.tools.toolboxes import Toolbox
 from callerside.clock import Clock, ms_to_ns
 from callerside.marks import Mark, MarkSink
 from callerside.timers import TimerSet
@@ -58,7 +59,7 @@ class CallDriver:
         marks: MarkSink,
         *,
         call: str,
-        tools: Mapping[str, Tool] | None = None,
+        tools: Toolbox | None = None,
         background: RunInBackground = run_inline,
         run_tools: RunInBackground = run_inline,
         on_end: Callable[[], None] = lambda: None,
@@ -74,9 +75,9 @@ class CallDriver:
             prompts: the cache of spoken prompts.
             marks: where marks go.
             call: the call's id in its marks.
-            tools: the user's functions.
+            tools: what the model may call, besides what is built in.
             background: runs work with prompt files.
-            run_tools: runs the user's functions.
+            run_tools: runs them, but for stubs.
             on_end: called once, when the call is over, whatever has failed.
             on_failure: called for a bug that an input ran into. It costs this call, which is hung
             up,
@@ -211,12 +212,26 @@ class CallDriver:
 
     def _run_tool(self, effect: events.RunTool) -> None:
         tool = self._tools[effect.name]
+        if isinstance(tool, Stub | OutOfReach):
+            self._answer_for(tool, effect)
+            return
 
         def work() -> CallInput:
             ok, output = tool.run(effect.arguments, effect.keys)
             return ToolFinished(call_id=effect.call_id, ok=ok, output=output)
 
         self._run_tools(work, self.feed)
+
+    def _answer_for(self, stub: Stub | OutOfReach, effect: events.RunTool) -> None:
+        """Give a stub's answer, when its time has come."""
+        answer = stub.answer(effect.arguments)
+        if answer is None:
+            return
+        finished = ToolFinished(
+            call_id=effect.call_id, ok=answer.ok, output=answer.output, refused=answer.refused
+        )
+        at_ns = self._clock.now_ns() + ms_to_ns(answer.after_ms)
+        self._clock.call_at(at_ns, lambda: self.feed(finished))
 
     def _mark(self, effect: events.EmitMark) -> None:
         self._marks(

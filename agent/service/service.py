@@ -33,7 +33,7 @@ from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import CallLeg, CallReceived, LegInput
 from callerside.agent.telephony.options import Registration, SipOptions
 from callerside.agent.tools.executor import ThreadPool
-from callerside.agent.tools.loader import load_toolboxes, reload_toolboxes
+from callerside.agent.tools.toolboxes import Toolboxes, reload_toolboxes
 from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink
 from callerside.timelines import TimelineWriter
@@ -62,7 +62,7 @@ class Service:
 
         Raises:
             SipError: the SIP engine cannot be used, or cannot do what the settings say.
-            ToolError: a module of tools cannot be used; says which and why.
+            ToolError: a function for the model cannot be used; says which and why.
         """
         self._settings = settings
         self._secrets = secrets
@@ -77,7 +77,7 @@ class Service:
             on_refused=lambda status, reason: self.on_refused(status, reason),
         )
         self._drivers: dict[str, CallDriver] = {}
-        self._tools = load_toolboxes(settings)
+        self._tools = Toolboxes(settings)
         self._prompt_work = ThreadPool("prompts", _PROMPT_THREADS)
         self._tool_work = ThreadPool("tools", _TOOL_THREADS)
         self._clock: LoopClock | None = None
@@ -120,7 +120,7 @@ class Service:
         """Take new prompts, routes and tools for the calls that come from now on.
 
         Raises:
-            ToolError: a module of tools cannot be used; nothing has changed then.
+            ToolError: a function for the model cannot be used; nothing has changed then.
         """
         self._tools = reload_toolboxes(settings)
         self._settings = settings
@@ -190,7 +190,7 @@ class Service:
         on_end: Callable[[], None],
     ) -> CallDriver:
         assert self._clock is not None  # noqa: S101 - no call comes before `start`
-        tools = self._tools[settings.tools.module]
+        tools = self._tools.for_call(settings)
         machine = CallMachine(
             settings,
             called=received.called,

@@ -35,7 +35,7 @@ from callerside.agent.service.drain import (
 from callerside.agent.service.http import JSON, PROMETHEUS, HttpServer, Page, Pages
 from callerside.agent.service.service import Service
 from callerside.agent.service.signals import end_of_input, keep_what_is_there, signals
-from callerside.agent.tools.loader import ToolError
+from callerside.agent.tools.interface import ToolError
 from callerside.clock import Timer
 from callerside.loop_clock import LoopClock
 from callerside.marks import MarkSink
@@ -70,7 +70,7 @@ async def run_worker(
 
     Raises:
         SipError: the SIP endpoint cannot be started.
-        ToolError: a module of tools cannot be used.
+        ToolError: a function for the model cannot be used.
         OSError: the pages cannot be served.
     """
     worker = Worker(settings, secrets, load)

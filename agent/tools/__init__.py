@@ -1,3 +1,3 @@
-"""The functions that a model may call: loaded from the user's module, run beside the call."""
+"""The functions that a model may call: the user's own, requests, stubs; run beside the call."""
 
-__all__ = ["executor", "loader"]
+__all__ = ["executor", "interface", "loader", "stub", "toolboxes"]

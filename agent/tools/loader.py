@@ -24,11 +24,7 @@ from typing import Any, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 
 from callerside.agent.call.builtin_tools import HANG_UP, SEND_DTMF, TRANSFER, Declaration
-from callerside.agent.config.settings import Settings
-
-
-class ToolError(Exception):
-    """A function that cannot be offered to a model, or a module without one; says which and why."""
+from callerside.agent.tools.interface import ToolError
 
 
 class KeysPressed(str):
@@ -39,7 +35,7 @@ class KeysPressed(str):
     """
 
 
-class Tool:
+class PythonTool:
     """One function of the user's."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -88,7 +84,7 @@ class Tool:
             return False, json.dumps({"error": f"{type(error).__name__}: {error}"})
 
 
-def load_tools(module_name: str | None) -> dict[str, Tool]:
+def load_tools(module_name: str | None) -> dict[str, PythonTool]:
     """The public functions that the user's module defines, by name.
 
     The module is looked for where Python looks, and in the working directory.
@@ -115,7 +111,7 @@ def load_tools(module_name: str | None) -> dict[str, Tool]:
     ]
     if not functions:
         raise ToolError(f"tools.module {module_name!r} defines no public function")
-    tools = {function.__name__: Tool(function) for function in functions}
+    tools = {function.__name__: PythonTool(function) for function in functions}
     taken = tools.keys() & {HANG_UP, TRANSFER, SEND_DTMF}
     if taken:
         raise ToolError(
@@ -194,39 +190,3 @@ def _first_problem(error: ValidationError) -> str:
 def _where(function: Callable[..., Any]) -> str:
     code = function.__code__
     return f"{code.co_filename}:{code.co_firstlineno}: {function.__name__}"
-
-
-Toolboxes = Mapping[str | None, Mapping[str, Tool]]
-"""Module (None: no tools) -> its tools by name."""
-
-
-def load_toolboxes(settings: Settings) -> Toolboxes:
-    """Every module that the settings name, imported.
-
-    Raises:
-        ToolError: one cannot be; says which and why.
-    """
-    modules = {route.tools.module for route in settings.routes}
-    return {module: load_tools(module) for module in modules}
-
-
-def reload_toolboxes(settings: Settings) -> Toolboxes:
-    """The same from the files as they are now. Calls that have older functions keep those.
-
-    Raises:
-        ToolError: one cannot be imported; what was imported before is as it was.
-    """
-    modules = {route.tools.module for route in settings.routes} - {None}
-    before = {
-        name: module
-        for name, module in sys.modules.items()
-        if any(name == root or name.startswith(f"{root}.") for root in modules)
-    }
-    for name in before:
-        del sys.modules[name]
-    importlib.invalidate_caches()
-    try:
-        return load_toolboxes(settings)
-    except ToolError:
-        sys.modules.update(before)
-        raise

@@ -251,7 +251,10 @@ def _children(branch: Mapping[str, Any], part: int | str) -> list[Mapping[str, A
     if isinstance(part, int):
         return [branch["items"]] if "items" in branch else []
     properties = branch.get("properties", {})
-    return [properties[part]] if part in properties else []
+    if part in properties:
+        return [properties[part]]
+    named = [branch.get("additionalProperties"), *branch.get("patternProperties", {}).values()]
+    return [child for child in named if isinstance(child, Mapping)]
 
 
 def _alternatives(branch: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:

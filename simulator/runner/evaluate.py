@@ -32,6 +32,7 @@ from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.lanes.planned_call import Lane, PlannedCall, PlayedCall
 from callerside.simulator.runner.answers import judge_answers
 from callerside.simulator.runner.expectations_after import check
+from callerside.simulator.runner.stubs import judge_stubs
 from callerside.simulator.runner.yields import should_yield
 from callerside.simulator.scenario import model as scenario_model
 from callerside.timelines import TimelineError
@@ -75,7 +76,7 @@ def evaluate(played: PlayedCall, lane: Lane, page_of: RunInfo | None = None) -> 
         evidence = load_evidence(played.directory)
         complaints = check(played.planned.scenario, evidence.marks, ours=played.ours)
         unusable, warnings = judge_answers(played.planned.scenario, evidence.marks)
-        complaints += unusable
+        complaints += unusable + judge_stubs(played.planned.scenario, evidence.marks)
         result = judge_call(evidence, kept() if lane == "sip" else None)
         if complaints and played.verdict == "passed":
             played = replace(played, verdict="failed", detail="; ".join(complaints))

@@ -17,7 +17,7 @@ from rich.console import Console
 from callerside.agent.telephony.engine import EngineChoice
 from callerside.agent.telephony.engines import EngineUnavailableError, resolve
 from callerside.agent.telephony.options import SipAccount
-from callerside.agent.tools.loader import ToolError
+from callerside.agent.tools.interface import ToolError
 from callerside.reports.verdict.looked_at import FEW
 from callerside.reports.verdict.results import RunInfo
 from callerside.simulator.caller.recorder import CALLER_RATE_HZ

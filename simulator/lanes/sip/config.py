@@ -51,6 +51,7 @@ def agent_config(
         "realtime": {"url": realtime_base + "/{called}/v1/realtime"},
         "greeting": {"warm_at_start": False},  # each session at the fake is one of the script's
         "timeline": {"dir": str(work / "agent"), "trace_audio": True},
+        "tools": {"real": False},  # unless a scenario says so
         "routes": [
             {
                 "called": planned.address,

@@ -18,7 +18,7 @@ from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.service.driver import CallDriver, Work, run_inline
 from callerside.agent.telephony.interface import FRAME_MS
-from callerside.agent.tools.loader import Tool
+from callerside.agent.tools.toolboxes import Toolbox
 from callerside.clock import NS_PER_S, ms_to_ns
 from callerside.fakes.script import prepare
 from callerside.fakes.session.context import Observation
@@ -113,7 +113,7 @@ def play_call(
     settings: CallSettings,
     prompts: MemoryPrompts,
     options: VirtualOptions | None = None,
-    tools: Mapping[str, Tool] = MappingProxyType({}),
+    tools: Toolbox = MappingProxyType({}),
     make_machine: Callable[..., TracedMachine] = TracedMachine,
 ) -> VirtualCall:
     """Play one call of a scenario.
@@ -127,7 +127,8 @@ def play_call(
             every append as well, and keeps what it hears.
         prompts: the agent's cache, which outlives the call.
         options: what the call stands on.
-        tools: the user's functions; whatever time one takes, it takes none of the call's.
+        tools: what the model may call; whatever time one takes, it takes none of the call's, but
+            for stubs, which take theirs.
         make_machine: makes the agent's machine; another than its own is for those who test us.
     """
     wired = _VirtualCallHarness(
@@ -164,7 +165,7 @@ class _VirtualCallHarness:
         options: VirtualOptions,
         make_machine: Callable[..., TracedMachine],
     ) -> None:
-        self.tools: Mapping[str, Tool] = {}
+        self.tools: Toolbox = {}
         self._make_machine = make_machine
         self._name = call
         self._seed = seed

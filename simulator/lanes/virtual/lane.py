@@ -13,7 +13,7 @@ import numpy as np
 
 from callerside.agent.config.settings import Settings
 from callerside.agent.prompts.cache import MemoryPrompts
-from callerside.agent.tools.loader import load_toolboxes
+from callerside.agent.tools.toolboxes import Toolboxes
 from callerside.audio import to_samples
 from callerside.marks import merge
 from callerside.reports.evidence import Audio, CallEvidence, CallInfo, save_evidence
@@ -38,7 +38,7 @@ class VirtualLane:
         self._on_phase = on_phase
         config = agent_config(planned_calls, "ws://virtual", directory / "work")
         self._settings = Settings.model_validate(config)
-        self._tools = load_toolboxes(self._settings)
+        self._tools = Toolboxes(self._settings)
         self._prompts: dict[str, MemoryPrompts] = {}
 
     async def play(self, planned: PlannedCall) -> PlayedCall:
@@ -56,7 +56,7 @@ class VirtualLane:
             settings=settings,
             prompts=self._prompts.setdefault(planned.greeting_cache, MemoryPrompts()),
             options=options,
-            tools=self._tools[settings.tools.module],
+            tools=self._tools.for_call(settings),
         )
         directory = self._calls / planned.name
         save_evidence(evidence_of(planned, call), directory)

@@ -1,5 +1,8 @@
 """The page of settings is made from the models, and everything in it is explained."""
 
+from collections.abc import Iterator
+from typing import Annotated, get_args, get_origin
+
 from pydantic import BaseModel
 
 from callerside.agent.config.reference import render
@@ -13,13 +16,22 @@ def test_every_setting_is_on_the_page() -> None:
         found = set()
         for name, field in model.model_fields.items():
             found.add(name)
-            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-                found |= names(field.annotation)
+            for one in models(field.annotation):
+                found |= names(one)
         return found
+
+    def models(annotation: object) -> Iterator[type[BaseModel]]:
+        """A section's, or those of a mapping of sections."""
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield annotation
+        elif get_origin(annotation) in (dict, Annotated):
+            yield from (model for one in get_args(annotation) for model in models(one))
 
     sections = {line for line in page.splitlines() if line.startswith("## ")}
     for name in names(Settings) - {"routes"}:
-        assert f"| `{name}` |" in page or any(f"{name}`" in line for line in sections), name
+        assert f"| `{name}` |" in page or any(
+            f"{name}`" in line or f"{name}.NAME`" in line for line in sections
+        ), name
 
 
 def test_every_setting_says_what_it_means() -> None:

@@ -168,7 +168,7 @@ async def test_a_prompt_that_is_never_finished_is_given_up(tmp_path: Path) -> No
         settings = Settings.model_validate({"realtime": {"url": server.url}})
 
         def connect(one: WantedPrompt) -> WebSocketConnection:
-            return WebSocketConnection(server.url, model="m", api_key=None)
+            return WebSocketConnection(server.url, model=settings.realtime.model, api_key=None)
 
         outcome = await make(
             wanted(settings), 24_000, PromptCache(tmp_path), connect, timeout_s=0.3

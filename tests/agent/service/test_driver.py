@@ -37,7 +37,7 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     PlayoutCleared,
 )
-from callerside.agent.tools.loader import Tool
+from callerside.agent.tools.loader import PythonTool
 from callerside.clock import NS_PER_MS
 from callerside.marks import Mark
 from callerside.simulator.lanes.virtual.clock import VirtualClock
@@ -100,7 +100,7 @@ class Bench:
         settings: dict[str, object] | None = None,
         *,
         prompts: PromptStore | None = None,
-        tools: dict[str, Tool] | None = None,
+        tools: dict[str, PythonTool] | None = None,
         background: Callable[[Work, Callable[[CallInput], None]], None] | None = None,
     ) -> None:
         self.clock = VirtualClock(start_ns=NS_PER_MS)
@@ -263,7 +263,7 @@ def test_a_tool_runs_and_its_result_is_sent() -> None:
         return left + right
 
     quiet: dict[str, object] = {"greeting": {"enabled": False}}
-    bench = Bench(quiet, tools={"add": Tool(add)}).up()
+    bench = Bench(quiet, tools={"add": PythonTool(add)}).up()
     bench.clock.run_until(bench.clock.now_ns() + NS_PER_MS)
     call = {
         "type": "function_call",

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from callerside.agent.tools.loader import KeysPressed, Tool, ToolError, load_tools
+from callerside.agent.tools.interface import ToolError
+from callerside.agent.tools.loader import KeysPressed, PythonTool, load_tools
 
 
 def opening_hours(day: str, hour: int = 9, place: Literal["shop", "office"] = "shop") -> str:
@@ -28,7 +29,7 @@ def opening_hours(day: str, hour: int = 9, place: Literal["shop", "office"] = "s
 
 
 def test_the_declaration_comes_from_signature_and_docstring() -> None:
-    declaration = Tool(opening_hours).declaration
+    declaration = PythonTool(opening_hours).declaration
     assert declaration == {
         "type": "function",
         "name": "opening_hours",
@@ -47,7 +48,7 @@ def test_the_declaration_comes_from_signature_and_docstring() -> None:
 
 
 def test_it_runs_with_checked_arguments() -> None:
-    assert Tool(opening_hours).run({"day": "Sunday"}) == (True, "Sunday 9 shop")
+    assert PythonTool(opening_hours).run({"day": "Sunday"}) == (True, "Sunday 9 shop")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_it_runs_with_checked_arguments() -> None:
     ],
 )
 def test_wrong_arguments_are_told_and_not_run(arguments: dict[str, object], reason: str) -> None:
-    ok, output = Tool(opening_hours).run(arguments)
+    ok, output = PythonTool(opening_hours).run(arguments)
     assert not ok
     assert reason in json.loads(output)["error"]
 
@@ -69,7 +70,7 @@ def test_a_function_that_raises_has_failed_in_words() -> None:
         """Break."""
         raise RuntimeError("no such customer")
 
-    assert Tool(broken).run({}) == (False, '{"error": "RuntimeError: no such customer"}')
+    assert PythonTool(broken).run({}) == (False, '{"error": "RuntimeError: no such customer"}')
 
 
 def test_results_that_are_no_text_become_json() -> None:
@@ -77,7 +78,7 @@ def test_results_that_are_no_text_become_json() -> None:
         """Prices."""
         return {"tea": 2.5}
 
-    assert Tool(prices).run({}) == (True, '{"tea": 2.5}')
+    assert PythonTool(prices).run({}) == (True, '{"tea": 2.5}')
 
 
 def test_coroutine_functions_run_too() -> None:
@@ -85,7 +86,7 @@ def test_coroutine_functions_run_too() -> None:
         """Slow."""
         return "done"
 
-    assert Tool(slow).run({}) == (True, "done")
+    assert PythonTool(slow).run({}) == (True, "done")
 
 
 def test_annotated_bounds_reach_the_model() -> None:
@@ -93,7 +94,7 @@ def test_annotated_bounds_reach_the_model() -> None:
         """Book seats."""
         return str(seats)
 
-    tool = Tool(book)
+    tool = PythonTool(book)
     assert tool.declaration["parameters"]["properties"]["seats"]["maximum"] == 8
     assert tool.run({"seats": 9})[0] is False
 
@@ -103,7 +104,7 @@ def test_a_function_that_exits_has_failed_and_nothing_else() -> None:
         """Leave."""
         sys.exit(3)
 
-    assert Tool(leave).run({}) == (False, '{"error": "SystemExit: 3"}')
+    assert PythonTool(leave).run({}) == (False, '{"error": "SystemExit: 3"}')
 
 
 def test_keys_are_filled_by_the_agent_and_unknown_to_the_model() -> None:
@@ -111,7 +112,7 @@ def test_keys_are_filled_by_the_agent_and_unknown_to_the_model() -> None:
         """Check the caller's PIN."""
         return (account, pin) == ("7", "1234#")
 
-    tool = Tool(check_pin)
+    tool = PythonTool(check_pin)
     assert list(tool.declaration["parameters"]["properties"]) == ["account"]
     assert tool.run({"account": "7"}, keys="1234#") == (True, "true")
     assert tool.run({"account": "7", "pin": "1234#"}, keys="")[0] is False
@@ -150,7 +151,7 @@ def test_what_cannot_be_offered_is_a_clear_error() -> None:
         (no_module, "its types cannot be read"),
     ):
         with pytest.raises(ToolError, match=problem) as error:
-            Tool(function)
+            PythonTool(function)
         assert "test_toolbox.py:" in str(error.value)
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from callerside.agent.config.settings import Settings
-from callerside.agent.tools.loader import ToolError, load_toolboxes, reload_toolboxes
+from callerside.agent.tools.interface import ToolError
+from callerside.agent.tools.loader import PythonTool
+from callerside.agent.tools.toolboxes import Toolbox, Toolboxes, reload_toolboxes
 
 NAME = "toolboxes_test_module"
 
@@ -36,28 +38,37 @@ def settings(*modules: str | None) -> Settings:
     return Settings.model_validate({"routes": routes})
 
 
-def test_each_module_is_loaded_once(module: Module) -> None:
+def box(boxes: Toolboxes, module: str | None) -> Toolbox:
+    return boxes.for_call(settings(module).for_call("0"))
+
+
+def ask(boxes: Toolboxes) -> tuple[bool, str]:
+    tool = box(boxes, NAME)["ask"]
+    assert isinstance(tool, PythonTool)
+    return tool.run({})
+
+
+def test_each_call_has_the_functions_of_its_module(module: Module) -> None:
     module.write("'one'")
-    boxes = load_toolboxes(settings(NAME, None, NAME))
-    assert boxes.keys() == {None, NAME}
-    assert boxes[None] == {}
-    assert boxes[NAME]["ask"].run({}) == (True, "one")
+    boxes = Toolboxes(settings(NAME, None, NAME))
+    assert box(boxes, None) == {}
+    assert ask(boxes) == (True, "one")
 
 
 def test_reloading_reads_the_file_anew_and_leaves_running_calls_what_they_have(
     module: Module,
 ) -> None:
     module.write("'one'")
-    before = load_toolboxes(settings(NAME))
+    before = Toolboxes(settings(NAME))
     module.write("'another'")
     after = reload_toolboxes(settings(NAME))
-    assert after[NAME]["ask"].run({}) == (True, "another")
-    assert before[NAME]["ask"].run({}) == (True, "one")
+    assert ask(after) == (True, "another")
+    assert ask(before) == (True, "one")
 
 
 def test_a_module_that_broke_changes_nothing(module: Module) -> None:
     module.write("'one'")
-    load_toolboxes(settings(NAME))
+    Toolboxes(settings(NAME))
     imported = sys.modules[NAME]
     module.write("(")
     with pytest.raises(ToolError, match=NAME):
@@ -67,4 +78,4 @@ def test_a_module_that_broke_changes_nothing(module: Module) -> None:
 
 def test_a_module_that_is_not_there() -> None:
     with pytest.raises(ToolError, match="no_such_module_anywhere"):
-        load_toolboxes(settings("no_such_module_anywhere"))
+        Toolboxes(settings("no_such_module_anywhere"))

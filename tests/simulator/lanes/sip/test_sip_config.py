@@ -65,6 +65,21 @@ def test_the_agent_has_the_settings_of_each_stage_by_the_called_number(tmp_path:
         assert str(own.greeting.cache_dir).endswith(f"greetings/{planned.greeting_cache}")
 
 
+def test_functions_are_stubs_unless_the_scenario_says_that_they_are_real(tmp_path: Path) -> None:
+    stub = "{stub: {book: [{returns: {table: 7}, after: 800ms}, {fails: full}]}}"
+    for tools in ("{}", "{real: true}", stub):
+        text = f"about: A.\nagent: {{tools: {tools}}}\nsteps: [hang_up]\n"
+        (tmp_path / "one.yaml").write_text(text)
+        told = plan(load_file(tmp_path / "one.yaml"), repeat=1, seed=1)
+        config = yaml.safe_load(yaml.safe_dump(agent_config(told, "ws://127.0.0.1:9", tmp_path)))
+        own = Settings.model_validate(config).for_call(told[0].name)
+        assert own.tools.real == (tools == "{real: true}")
+        answers = [one.each_answer for one in own.tools.stub.values()]
+        assert [[(one.returns, one.after, one.fails) for one in each] for each in answers] == (
+            [[({"table": 7}, 800, None), (None, 0, "full")]] if tools == stub else []
+        )
+
+
 def test_no_key_and_no_setting_of_ours_reaches_a_child() -> None:
     given = {"PATH": "/bin", "OPENAI_API_KEY": "sk-secret", "CALLERSIDE_SIP__PORT": "1"}
     told = child_environment(given)

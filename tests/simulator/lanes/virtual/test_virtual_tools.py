@@ -30,7 +30,7 @@ SCENARIO = """
 version: 2
 about: A function of the user's.
 realtime: {replies: [{function_call: {name: NAME, arguments: ARGUMENTS}}, {say: "Well then."}]}
-agent: {tools: {module: their_own_tools}, limits: {tool_ms: 300}}
+agent: {tools: {module: their_own_tools, real: true}, limits: {tool_ms: 300}}
 steps:
 - {expect: greeting}
 - {say: Hello}
