@@ -521,8 +521,7 @@ class HttpToolSettings(Strict):
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
     """Of the request."""
     headers: dict[str, str] = Field(default={}, max_length=32)
-    """`${NAME}` in a value is of the environment: the only place for keys, read at start and
-    reload."""
+    """`${NAME}` in a value is of the process's environment: the only place for keys."""
     timeout_ms: int = Field(5_000, ge=100, le=60_000)
     """Of one attempt, from looking up the host to the last byte; `limits.tool_ms` is of all."""
     retries: int = Field(2, ge=0, le=5)

@@ -16,7 +16,14 @@ from shop_server import JSON, Shop
 
 from callerside.agent.config.settings import HttpToolSettings
 from callerside.agent.tools import http_client
-from callerside.agent.tools.http_client import Request, RequestError, is_public, send
+from callerside.agent.tools.http_client import (
+    Request,
+    RequestError,
+    Response,
+    UnansweredError,
+    is_public,
+    send,
+)
 from callerside.agent.tools.http_tool import HttpTool
 from callerside.agent.tools.interface import ToolError
 
@@ -140,7 +147,7 @@ def test_others_are_not_and_there_is_an_end(
 
 def test_who_asks_for_more_time_than_there_is_gets_no_other_attempt(shop: Shop, tool: Make) -> None:
     shop.answers = [(429, {"Retry-After": "60"}, b"")]
-    assert ask(tool())[0] is False
+    assert "answered 429" in ask(tool())[1]
     assert len(shop.asked) == 1
 
 
@@ -151,10 +158,21 @@ def test_a_server_that_does_not_answer(shop: Shop, tool: Make) -> None:
     assert len(shop.asked) == 2
 
 
-def test_all_attempts_end_with_the_limit_of_functions(shop: Shop, tool: Make) -> None:
-    shop.answers = [(0, {}, b"")]
-    ask(tool(timeout_ms=200, retries=5, limit_ms=300))
-    assert len(shop.asked) <= 2
+def test_all_attempts_end_with_the_limit_of_functions() -> None:
+    """Each has what is left of it; the first delay takes more than half."""
+    limits_ms: list[float] = []
+
+    def never(asked: Request) -> Response:
+        limits_ms.append(asked.timeout_ms)
+        raise UnansweredError("not yet")
+
+    settings = HttpToolSettings.model_validate(
+        {"description": "x", "url": "https://api.example/", "retries": 5, "retry_delay_ms": 60}
+    )
+    late = HttpTool("late", settings, {}, limit_ms=100, send=never)
+    assert late.run({}) == (False, '{"error": "not yet"}')
+    assert limits_ms[0] <= 100
+    assert all(limit_ms <= 40 for limit_ms in limits_ms[1:])
 
 
 def test_a_server_that_is_not_there(tool: Make) -> None:

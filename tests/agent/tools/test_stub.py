@@ -1,13 +1,22 @@
 """Stubs by themselves: one answer after another, and what they are declared as."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from shop_server import Shop
 
 from callerside.agent.config.settings import CallSettings, Settings
 from callerside.agent.tools.interface import ToolError
 from callerside.agent.tools.stub import OutOfReach, Stub
 from callerside.agent.tools.toolboxes import Toolbox, Toolboxes
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    made = Shop()
+    yield made
+    made.close()
 
 
 def box(tools: dict[str, Any], boxes: Toolboxes | None = None) -> Toolbox:
@@ -57,11 +66,14 @@ def test_wrong_arguments_take_no_answer() -> None:
     assert (answer.ok, answer.output, answer.refused) == (True, "one", "")
 
 
-def test_a_reference_out_of_the_schema_is_not_fetched() -> None:
-    schema = {"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/schema"}}}
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # by which jsonschema fetches, left alone
+def test_a_reference_out_of_the_schema_is_not_fetched(shop: Shop) -> None:
+    elsewhere = {"$ref": f"http://127.0.0.1:{shop.port}/schema"}
+    schema = {"type": "object", "properties": {"a": elsewhere}}
     answer = stub({"parameters": schema}).answer({"a": 1})
     assert answer is not None
     assert "refers to what is not in it" in answer.refused
+    assert not shop.asked
 
 
 def test_without_real_functions_what_has_no_stub_refuses_and_needs_no_keys() -> None:
