@@ -26,6 +26,10 @@ ATTEMPTS_ON_A_STALLING_MACHINE = 3
 _begun_ns = pytest.StashKey[int]()
 
 
+collect_ignore = [] if "CALLERSIDE_DISTURBED" in os.environ else ["e2e/test_disturbed.py"]
+"""What disturbs the machine is for `nox -s disturbed`: nothing else could be measured meanwhile."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]

@@ -76,8 +76,9 @@ class Likeness:
         around = np.full(sent.size, -np.inf)
         for gain, cost in _GAINS:
             floor = self._noise + self._share * gain**2 * own
-            without = np.minimum(smooth, _SOMETHING_ELSE * floor)
             unexplained = np.maximum(0.0, smooth - 2 * gain * cross + gain**2 * own)
+            most = np.maximum(_SOMETHING_ELSE * floor, unexplained)
+            without = np.minimum(smooth, most)
             nats = np.log((without + floor) / (unexplained + floor)) * _BAND
             np.maximum(around, nats - cost / self._window, out=around)
         return around, np.asarray((silent - rest) / (self._noise + self._share * own))

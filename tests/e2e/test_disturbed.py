@@ -37,7 +37,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.alone,
     pytest.mark.timeout(600),
-    pytest.mark.skipif("CALLERSIDE_DISTURBED" not in os.environ, reason="nox -s disturbed"),
 ]
 
 

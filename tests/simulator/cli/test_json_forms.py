@@ -9,6 +9,7 @@ import pytest
 
 from callerside.reports.verdict.calibration import Calibration, error_of
 from callerside.reports.verdict.capacity import CapacityResult, Load, Step
+from callerside.simulator.calibration.calibrate import Calibrated
 from callerside.simulator.cli import calibrate, capacity, main
 from callerside.simulator.lanes.sip.process_pair import calls_at_once
 
@@ -109,10 +110,10 @@ def test_calibrate_keeps_what_it_prints(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    async def measure(_directory: Path, **options: Any) -> Calibration:
+    async def measure(_directory: Path, **options: Any) -> Calibrated:
         assert (options["calls"], options["concurrency"]) == (calls, at_once)
         options["progress"]("call1: passed")
-        return Calibration(
+        measured = Calibration(
             measured_at="2026-08-01",
             machine="",
             calls=calls,
@@ -120,6 +121,7 @@ def test_calibrate_keeps_what_it_prints(
             metrics=(error_of("turn_ms", "ms", [0.0, 0.0, error_ms]),),
             path_ms={},
         )
+        return Calibrated(calibration=measured, untold={})
 
     monkeypatch.setattr(calibrate, "calibrate", measure)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
