@@ -150,6 +150,17 @@ def lanes(session: nox.Session) -> None:
     session.run("pytest", "tests/e2e/test_lanes_agree.py", env={"CALLERSIDE_SIP_RUN": run})
 
 
+@nox.session
+def far(session: nox.Session) -> None:
+    """The library in memory, its Realtime API 75 and 150 ms away: all of it, in two minutes."""
+    _install(session, "sim,languages,test")
+    session.run(
+        "pytest",
+        "tests/simulator/lanes/virtual/test_virtual_far_library.py",
+        env={"CALLERSIDE_FAR_SHARE": "1"},
+    )
+
+
 @nox.session(python=False)
 @nox.parametrize("version", OTHERS)
 def pythons(session: nox.Session, version: str) -> None:

@@ -112,6 +112,10 @@ class CallInfo(BaseModel):
     """What is known to be wrong in this call, and until when it may be."""
     connect_delay_ms: float = 0
     """What the server was to add to its handshake."""
+    way_ms: float = 0
+    """How long a message was to be under way between agent and server at least, one way,"""
+    way_jitter_ms: float = 0
+    """and how much later it might come."""
     repeat: int = Field(default=1, ge=1)
     """Which of several calls of the same scenario this is."""
     seed: int | None = None

@@ -10,6 +10,7 @@ from callerside.reports.metrics.audible import NS_PER_MS, AudibleSegments, Sound
 from callerside.reports.metrics.error_bounds import ENERGY_END, ENERGY_ONSET, EXACT
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
+from callerside.reports.metrics.server_way import NO_WAY, Trip, way_of
 
 _DETECTED_WITHIN_NS = 1000 * NS_PER_MS
 """A server that does not hear a caller within this time did not hear a barge-in."""
@@ -34,10 +35,13 @@ def interruptions(call: HeardCall) -> Iterator[Measurement | Unmeasured]:
         stop, how = _stop(call, said)
         if stop is not None:
             stop_ns, bound = stop
+            trip = _way(call.evidence, said, stop_ns)
             yield Measurement(
                 name="barge_in_stop_ms",
                 value=max(0.0, (stop_ns - said.start_ns) / NS_PER_MS),
                 turn=said.turn,
+                own_ms=trip.length_ns / NS_PER_MS,
+                own_bound=trip.bound,
                 detail=how,
                 bound=said.start_bound + bound,
                 span_ns=(said.start_ns, stop_ns),
@@ -98,6 +102,24 @@ def _stop(call: HeardCall, said: Utterance) -> tuple[tuple[int, ErrorBound] | No
     if sound is None:
         return None, "the caller spoke into no answer"
     return (sound.end_ns, sound.end_bound), "by the energy at the ear"
+
+
+def _way(evidence: CallEvidence, said: Utterance, stop_ns: int) -> Trip:
+    """What the way took of a stop: there and back, where it was the server that heard the caller.
+
+    The onset's append is known to no sample, so of the way there only its delay is. Where the
+    answer paused as it was stopped, only what lies before that pause counts.
+    """
+    way = way_of(evidence)
+    heard = evidence.first("realtime", "speech_started", after_ns=said.start_ns)
+    if not way or heard is None:
+        return NO_WAY
+    for told in evidence.find("agent", "speech_started", after_ns=heard.at_ns):
+        if told.fields.get("item") == heard.fields.get("item"):
+            trip = way.trip(None, None) + way.trip(heard.at_ns, told.at_ns)
+            paused_ns = max(0, told.at_ns - stop_ns)
+            return Trip(max(0, trip.length_ns - paused_ns), trip.bound)
+    return NO_WAY
 
 
 def _meant_to_go_on(evidence: CallEvidence, said: Utterance) -> str | None:

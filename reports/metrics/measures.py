@@ -29,6 +29,7 @@ from callerside.reports.metrics.measurement import (
     Measurement,
     Unmeasured,
 )
+from callerside.reports.metrics.server_way import NO_WAY, handshake
 from callerside.reports.metrics.turns import Turn
 
 _FRAME_NS = 20 * NS_PER_MS
@@ -54,10 +55,15 @@ def setup(call: HeardCall) -> Iterator[Measurement]:
         start = evidence.first(source, first)
         end = evidence.first(source, last, after_ns=start.at_ns) if start else None
         if start and end:
+            trip = NO_WAY
+            if own_ms is not None:
+                trip = handshake(evidence, end.at_ns)
+                own_ms += _ms(trip.length_ns)
             yield Measurement(
                 name=name,
                 value=_ms(end.at_ns - start.at_ns),
                 own_ms=own_ms,
+                own_bound=trip.bound,
                 bound=_noted(evidence) if source == "caller" else EXACT,
                 span_ns=(start.at_ns, end.at_ns),
             )
@@ -218,9 +224,10 @@ def _links(turn: Turn, answer_ns: int, machine: MachineTime) -> Iterator[Measure
     appended = turn.instants.get("appended")
     uplink_end = appended or turn.instants.get("received")
     if uplink_end is not None:
+        way = NO_WAY if appended else turn.way_there
         yield Measurement(
             name="uplink_ms",
-            value=_ms(uplink_end - turn.left_ns),
+            value=_ms(uplink_end - way.length_ns - turn.left_ns),
             turn=turn.number,
             detail="" if appended else "up to the server's receipt: the agent traced no appends",
             bound=turn.end_bound + turn.own_bound,

@@ -113,7 +113,7 @@ _ALL = (
         none_because="the agent tells of no connection to the server",
         bounded_by=_EXACT,
         counts_from=_RECEIVED,
-        own_delay="the delay that the server was to add",
+        own_delay="the delay that the server was to add, and the way there and back",
         budget={"above_own": 100},
         without_error=_OF_ONE_PROCESS,
     ),
@@ -195,13 +195,14 @@ _ALL = (
         none_because="the caller said nothing",
         bounded_by="the end of what was said, and the answer's onset; against a limit above "
         "the server's own delay that of `agent_overhead_ms`",
-        own_delay="the server's own delay",
+        own_delay="the server's own delay, with the way there and back",
         budget={"above_own": 40},
         truth=_CAME,
     ),
     Metric(
         name="agent_overhead_ms",
-        meaning="`turn_ms` less the server's own delay: what agent and path add",
+        meaning="`turn_ms` less the server's own delay and the way to it and back: what agent and "
+        "telephone add",
         sources=("caller's marks", "agent's marks", "server's marks", "recording", "audio sent"),
         measured_by="measures:turn_times",
         none_because="no turn has a server's own delay: its marks are not known",
@@ -263,7 +264,7 @@ _ALL = (
         none_because="the model called no function",
         bounded_by="the answer's onset",
         own_delay="the server's part: from its receipt of the request to its first delta, with the "
-        "silence that it begins with",
+        "silence that it begins with, and the way there and back",
         budget={"above_own": 100},
         without_error=_BY_HAND,
     ),
@@ -286,7 +287,8 @@ _ALL = (
         none_because="the caller said nothing",
         bounded_by="the onset of what was said, and where the answer was cut: as far as it is too "
         "faint there to be told from noise",
-        budget=300,
+        own_delay="the way there and back, where the server heard it",
+        budget={"above_own": 300},
         truth="the place of the caller's phrase, and that of the last sample that it played",
     ),
     Metric(

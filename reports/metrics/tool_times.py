@@ -8,12 +8,14 @@ sound which the server began when the last function of the turn had answered.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from callerside.clock import ms_to_ns
 from callerside.marks import Mark, Source
 from callerside.reports.evidence import CallEvidence
 from callerside.reports.metrics.audible import NS_PER_MS, longest_silence_ms
 from callerside.reports.metrics.error_bounds import EXACT
 from callerside.reports.metrics.heard_call import HeardCall
 from callerside.reports.metrics.measurement import ErrorBound, Measurement, Unmeasured
+from callerside.reports.metrics.server_way import Trip, way_of
 from callerside.reports.metrics.turns import Turn, lead_ms_of
 
 _EARLY_NS = 30 * NS_PER_MS  # a frame is marked as played when it is taken, up to a frame before
@@ -83,11 +85,13 @@ def _answer(
         span_ns=(turn.left_ns, heard.at_ns),
     )
     since_ns = max([finished.at_ns, *_said_before(evidence, called.at_ns, heard)])
+    own = _own(evidence, heard, since_ns)
     yield Measurement(
         name="answer_after_tools_ms",
         value=(heard.at_ns - since_ns) / NS_PER_MS,
         turn=turn.number,
-        own_ms=_own_ms(evidence, heard, since_ns),
+        own_ms=None if own is None else own.length_ns / NS_PER_MS,
+        own_bound=None if own is None else own.bound,
         bound=heard.bound,
         span_ns=(since_ns, heard.at_ns),
     )
@@ -148,10 +152,10 @@ def _said_before(evidence: CallEvidence, after_ns: int, heard: _Heard) -> Iterat
             yield mark.at_ns
 
 
-def _own_ms(evidence: CallEvidence, heard: _Heard, since_ns: int) -> float | None:
+def _own(evidence: CallEvidence, heard: _Heard, since_ns: int) -> Trip | None:
     """The server's own part: from its receipt of the request to its first delta, and its silence.
 
-    Of that only what lies behind `since_ns`.
+    And the way of both. Of all that only what lies behind `since_ns`.
     """
     planned, sent = (
         next((m for m in evidence.find("realtime", name) if _is_of(m, heard.response)), None)
@@ -159,8 +163,20 @@ def _own_ms(evidence: CallEvidence, heard: _Heard, since_ns: int) -> float | Non
     )
     if planned is None or sent is None:
         return None
-    own_ns = max(0, sent.at_ns - max(planned.at_ns, since_ns))
-    return own_ns / NS_PER_MS + lead_ms_of(evidence, "response", heard.response)
+    way = way_of(evidence)
+    asked = [
+        mark.at_ns
+        for mark in evidence.find("agent", "response_requested")
+        if mark.at_ns <= planned.at_ns
+    ]
+    deltas = evidence.find("agent", "first_delta")
+    came = next((mark for mark in deltas if _is_of(mark, heard.response)), None)
+    there = way.trip(asked[-1] if asked else None, planned.at_ns)
+    back = way.trip(sent.at_ns, came.at_ns if came is not None else None)
+    begun_ns = max(planned.at_ns - there.length_ns, since_ns)
+    own_ns = max(0, sent.at_ns + back.length_ns - begun_ns)
+    lead_ns = ms_to_ns(lead_ms_of(evidence, "response", heard.response))
+    return Trip(own_ns + lead_ns, there.bound + back.bound)
 
 
 def _is_of(mark: Mark, response: str) -> bool:

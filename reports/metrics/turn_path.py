@@ -34,6 +34,13 @@ LATENCY_PATH = {
     "ear": Checkpoint("ear", "playout to ear", "telephone"),
 }
 
+WAYS: Mapping[str, tuple[str, Party]] = {
+    "received": ("way to the model", "server"),
+    "delta_received": ("way back", "server"),
+}
+"""What of a hop is the way that the scenario asks for: it is no more the agent's than the think
+time is, and stands before what is left of the hop."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hop:
@@ -51,13 +58,19 @@ class Hop:
         return (self.end_ns - self.start_ns) / NS_PER_MS
 
 
-def hops_of(start_ns: int, instants: Mapping[str, int], end_ns: int) -> list[Hop]:
+def hops_of(
+    start_ns: int,
+    instants: Mapping[str, int],
+    end_ns: int,
+    ways_ns: Mapping[str, int] | None = None,
+) -> list[Hop]:
     """The parts of a way, in order; where an instant is unknown two parts are one.
 
     Args:
         start_ns: the packet with the last voiced sample left.
         instants: when the points of `LATENCY_PATH` were passed, as far as that is known.
         end_ns: the first voiced sample of the answer at the ear.
+        ways_ns: what the scenario's way took of the hops that end there (`WAYS`).
     """
     hops, names = [], list(LATENCY_PATH)
     known = {**instants, names[-1]: end_ns}
@@ -67,6 +80,10 @@ def hops_of(start_ns: int, instants: Mapping[str, int], end_ns: int) -> list[Hop
             continue
         parts = [LATENCY_PATH[part] for part in names[first : last + 1]]
         parties = {part.party for part in parts}
+        if len(parts) == 1 and ways_ns and name in ways_ns:
+            under_way_ns = start_ns + ways_ns[name]
+            hops.append(Hop(WAYS[name][0], start_ns, under_way_ns, WAYS[name][1]))
+            start_ns = under_way_ns
         hops.append(
             Hop(
                 parts[0].hop if len(parts) == 1 else f"{place} to {parts[-1].name}",

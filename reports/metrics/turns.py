@@ -5,7 +5,7 @@ voiced sample of the answer is at the ear. Between them every mark of the answer
 instant, and the hops between the instants add up to the whole by construction.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from callerside.marks import Mark, Source
@@ -22,6 +22,7 @@ from callerside.reports.metrics.audible import (
 from callerside.reports.metrics.error_bounds import EXACT, SAID
 from callerside.reports.metrics.measurement import ErrorBound
 from callerside.reports.metrics.server_audio import ServerStream, counted
+from callerside.reports.metrics.server_way import NO_WAY, ServerWay, Trip, way_of
 from callerside.reports.metrics.turn_path import Hop, hops_of
 
 _FRAME_NS = 20 * NS_PER_MS
@@ -56,6 +57,10 @@ class Turn:
     """When the turn passed the checkpoints of `LATENCY_PATH`, as far as they are known."""
     lead_ms: float = 0.0
     """Silence at the beginning of the answer as the server sent it."""
+    way_there: Trip = NO_WAY
+    """What the scenario's way took of the last voiced sample's append."""
+    way_back: Trip = NO_WAY
+    """The same of the answer's first delta."""
     source: str = ""
     """How the answer's beginning is known; where it is not, why not."""
     detail: str = ""
@@ -65,7 +70,8 @@ class Turn:
     answer_bound: ErrorBound = EXACT
     """How far the answer's beginning may be from the true one."""
     own_bound: ErrorBound = EXACT
-    """How far the server's receipt of the last voiced sample may be from the true one."""
+    """How far the server's receipt of the last voiced sample may be from the true one, and the way
+    from what it took."""
 
     @property
     def turn_ms(self) -> float | None:
@@ -76,19 +82,23 @@ class Turn:
     def own_ms(self) -> float | None:
         """The server's own delay: from its receipt of the last voiced sample to the answer's.
 
-        It holds the VAD's silence, the think time, and the silence that the answer begins with.
+        It holds the VAD's silence, the think time, and the silence that the answer begins with; and
+        the way there and back, where the scenario puts the server far away.
         """
         received, sent = self.instants.get("received"), self.instants.get("delta_sent")
         if received is None or sent is None:
             return None
-        return (sent - received) / NS_PER_MS + self.lead_ms
+        way_ns = self.way_there.length_ns + self.way_back.length_ns
+        return (sent - received + way_ns) / NS_PER_MS + self.lead_ms
 
     @property
     def hops(self) -> list[Hop]:
         """The parts of `turn_ms`, in order; where an instant is unknown two parts are one."""
         if self.answer_ns is None:
             return []
-        return hops_of(self.left_ns, self.instants, self.answer_ns)
+        ways_ns = {"received": self.way_there.length_ns, "delta_received": self.way_back.length_ns}
+        ways_ns = {name: length_ns for name, length_ns in ways_ns.items() if length_ns}
+        return hops_of(self.left_ns, self.instants, self.answer_ns, ways_ns)
 
 
 def turns_of(
@@ -137,6 +147,7 @@ def _turn(
         answer_ns, source = None, _TOO_EARLY
     of_it = [one for one in answers if one.response == response]
     lead_ms = of_it[0].lead_ms if of_it else lead_ms_of(evidence, "response", response)
+    there, back = _ways(way_of(evidence), instants)
     if evidence.server_sent is not None and "playout_started" in instants:
         instants["lead_in"] = instants["playout_started"] + round(lead_ms * NS_PER_MS)
     return Turn(
@@ -150,12 +161,25 @@ def _turn(
         item=item,
         instants=instants,
         lead_ms=lead_ms,
+        way_there=there,
+        way_back=back,
         source=source,
         detail=detail,
         end_bound=said.end_bound,
         answer_bound=bound,
-        own_bound=located.bound,
+        own_bound=located.bound + there.bound + back.bound,
     )
+
+
+def _ways(way: ServerWay, instants: Mapping[str, int]) -> tuple[Trip, Trip]:
+    """The way of the append with the last voiced sample, and of the answer's first delta."""
+    at = instants.get
+    there, back = NO_WAY, NO_WAY
+    if "received" in instants:
+        there = way.trip(at("appended"), at("received"))
+    if "delta_sent" in instants:
+        back = way.trip(at("delta_sent"), at("delta_received"))
+    return there, back
 
 
 _TOO_EARLY = "its answer began before the caller was done"
@@ -187,10 +211,20 @@ def _left_ns(evidence: CallEvidence, said: Utterance, heard_ns: int | None) -> i
 
 
 def _first_delta(evidence: CallEvidence, after_ns: int, until_ns: int) -> Mark | None:
-    mark = evidence.first("agent", "first_delta", after_ns=after_ns) or next(
-        (mark for mark in _first_deltas(evidence) if mark.at_ns >= after_ns), None
-    )
-    return mark if mark is not None and mark.at_ns < until_ns else None
+    """The first that came of an answer to what was said by then.
+
+    What was under way already answers nothing of that: a greeting, of a server that is far away.
+    """
+    early, later = set(), []
+    for mark in _first_deltas(evidence):
+        if mark.at_ns < after_ns:
+            early.add(mark.fields.get("response"))
+        else:
+            later.append(mark)
+    came = evidence.find("agent", "first_delta", after_ns=after_ns)
+    taken = (mark for mark in came if mark.fields.get("response") not in early)
+    first = next(taken, None) or next(iter(later), None)
+    return first if first is not None and first.at_ns < until_ns else None
 
 
 def _first_deltas(evidence: CallEvidence) -> Iterator[Mark]:

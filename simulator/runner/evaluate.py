@@ -151,6 +151,8 @@ def call_info(played: PlayedCall, lane: Lane) -> CallInfo:
         goes_on=scenario.goes_on if played.ours else [],
         known_failure=_known(scenario.known_failure),
         connect_delay_ms=scenario.realtime.timing.connect_delay_ms,
+        way_ms=scenario.realtime.path.delay,
+        way_jitter_ms=scenario.realtime.path.jitter,
         seed=played.planned.seed,
         log=[line.strip() for line in log],
         scenario=scenario.text,
