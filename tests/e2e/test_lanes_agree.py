@@ -57,8 +57,8 @@ STALLED_MS = 100.0
 LEAST_COMPARED = 0.5
 """Of the calls of a whole run, in their order: with fewer, nothing was shown."""
 
-OVERHEAD_APART_MS = 10.0
-"""Medians of what agent and path add: over SIP processes are woken, and filters take 2 ms."""
+OVERHEAD_APART_MS = 10.0 + 3.0
+"""Medians of what agent and path add: half a packet, and what waking processes and filters take."""
 
 ONLY_SIP = {
     "call_progressed": "SIP answers 100 Trying by itself; in memory nobody rings",
@@ -294,7 +294,10 @@ def test_agent_and_path_add_about_the_same_in_both_lanes(
 ) -> None:
     """The answer waits for the next packet in both; where in its 20 ms it comes is chance.
 
-    So the medians of a whole run may be half a packet apart, and those of a few calls more.
+    Over SIP it is one and the same for most calls of a run, as one thread paces all calls of a
+    process, the agent's and the caller's: a run's median is anywhere from 3 to 23 ms, sockets and
+    processes included. In memory each call has its own, and the median is in the middle. So those
+    of a whole run may be half a packet and these 3 ms apart, and those of a few calls more.
     """
     both = [
         [
