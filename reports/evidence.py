@@ -44,7 +44,7 @@ _NS_PER_S = 1_000_000_000
 _FRAMES_A_SECOND = 50
 _FILTER_MS = 1.5
 """By how much a sound is later in a packet than in the recording: what brings the caller's 16 kHz
-to a narrow codec's rate is half its filter late (`agent/telephony/frame_rate.py`)."""
+to a narrow codec's rate is half its filter late (`agent/telephony/media/frame_rate.py`)."""
 
 Verdict = Literal["passed", "failed", "error"]
 """Of what was said, heard and sent in a call, and in what order: its behaviour."""

@@ -13,7 +13,7 @@ NARROW_HZ, WIDE_HZ = 8_000, 24_000
 """Of a leg whose rate its codec chooses: G.711 as it is, or what the Realtime API hears best."""
 
 _BRIDGE_HZ = 16_000
-"""G.722's own rate, and twice G.711's (see `agent.telephony.frame_rate`)."""
+"""G.722's own rate, and twice G.711's (see `agent.telephony.media.frame_rate`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

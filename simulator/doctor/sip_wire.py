@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from callerside.agent.telephony.media.rtp import RtpPacket, Sender, parse
 from callerside.agent.telephony.options import SipAccount, Transport
-from callerside.agent.telephony.rtp import RtpPacket, Sender, parse
 from callerside.agent.telephony.sip_message import SipMessage
 
 _T1_S, _T2_S = 0.5, 4.0

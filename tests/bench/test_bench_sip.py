@@ -26,8 +26,8 @@ from callerside.agent.telephony.interface import (
     MediaReady,
     PlayoutCleared,
 )
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import to_samples, tone
 
 pytestmark = pytest.mark.e2e

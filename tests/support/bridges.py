@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 
 FRAME_MS = 20
 POLL_MS = 100

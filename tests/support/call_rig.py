@@ -28,7 +28,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.clock import NS_PER_MS
 
 FRAME_NS = 20 * NS_PER_MS

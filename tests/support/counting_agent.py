@@ -13,8 +13,8 @@ from callerside.agent.config.settings import CallSettings
 from callerside.agent.prompts.cache import MemoryPrompts
 from callerside.agent.realtime.client import WebSocketConnection
 from callerside.agent.service.driver import CallDriver
+from callerside.agent.telephony.media.packet_reader import PacketReader
 from callerside.agent.telephony.options import SipOptions
-from callerside.agent.telephony.packet_reader import PacketReader
 from callerside.agent.telephony.pjsua.endpoint import AnsweringEndpoint
 from callerside.agent.telephony.pjsua.leg import SipCallLeg
 from callerside.fakes.script.model import Script

@@ -16,11 +16,8 @@ from collections.abc import Collection
 
 import structlog
 
-from callerside.agent.telephony import rtp
-from callerside.agent.telephony.arrivals import Arrivals
 from callerside.agent.telephony.baresip.codecs import Codec, codec_named, frame_samples
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
@@ -33,12 +30,15 @@ from callerside.agent.telephony.interface import (
     RtpMeasured,
 )
 from callerside.agent.telephony.invite import Described
-from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet, Released
 from callerside.agent.telephony.latching import Address, Latch
+from callerside.agent.telephony.media import rtp
+from callerside.agent.telephony.media.arrivals import Arrivals
+from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
+from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet, Released
+from callerside.agent.telephony.media.pacer import Pacer
+from callerside.agent.telephony.media.packet_reader import OnPacket, PacketReader
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import PeerList
-from callerside.agent.telephony.pacer import Pacer
-from callerside.agent.telephony.packet_reader import OnPacket, PacketReader
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE, silence
 from callerside.clock import NS_PER_MS, NS_PER_S
 

@@ -29,13 +29,13 @@ from callerside.agent.telephony.baresip.native import (
 from callerside.agent.telephony.blackhole import SocketBlackhole
 from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.invite import line_of_call, narrowed, with_line_first
+from callerside.agent.telephony.media.pacer import Pacer
 from callerside.agent.telephony.options import (
     Registration,
     SipAccount,
     SipOptions,
     Transport,
 )
-from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.sip_message import SipMessage
 
 T = TypeVar("T")

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 
 from callerside.agent.telephony.engine import OnArrival, OnHeard, OnLeft
-from callerside.agent.telephony.frame_rate import FrameMaker, FrameRate
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import (
     FRAME_MS,
@@ -21,12 +20,13 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.agent.telephony.latching import Address, Latch
+from callerside.agent.telephony.media.frame_rate import FrameMaker, FrameRate
+from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet
+from callerside.agent.telephony.media.pacer import Pacer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.agent.telephony.options import PeerList
-from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.pjsua.native.media import Stream
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE, Encoding, silence
 from callerside.clock import NS_PER_MS
 

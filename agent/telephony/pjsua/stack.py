@@ -22,13 +22,13 @@ import structlog
 
 from callerside.agent.telephony.errors import PortTakenError, SipError
 from callerside.agent.telephony.interface import FRAME_MS
+from callerside.agent.telephony.media.pacer import Pacer
 from callerside.agent.telephony.options import (
     Registration,
     SipAccount,
     SipOptions,
     Transport,
 )
-from callerside.agent.telephony.pacer import Pacer
 from callerside.agent.telephony.pjsua.call import reported
 from callerside.agent.telephony.pjsua.limits import CALLS_PER_PROCESS
 from callerside.agent.telephony.pjsua.native.media import (

@@ -42,7 +42,7 @@ PATIENCE_S = 120.0
 """For calm, of all waits together: a machine that is never still shall not hold up a run."""
 
 _PRIORITY = 20
-"""Above the media threads of the parties (`agent.telephony.pacer`)."""
+"""Above the media threads of the parties (`agent.telephony.media.pacer`)."""
 _START_TIMEOUT_S = 20.0
 
 

@@ -10,7 +10,7 @@ pass at once where that is the same.
 from collections.abc import Callable, Collection
 
 from callerside.agent.telephony.interface import FRAME_MS, NOTHING_PLAYED, TaggedSamples
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.audio import AudioFormat, Encoding
 from callerside.clock import NS_PER_MS
 from callerside.simulator.lanes.virtual.clock import NEVER_NS, VirtualClock

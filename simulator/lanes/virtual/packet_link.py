@@ -9,8 +9,8 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from callerside.agent.telephony.arrivals import Arrivals
-from callerside.agent.telephony.jitter_buffer import Gap, JitterBuffer, Packet
+from callerside.agent.telephony.media.arrivals import Arrivals
+from callerside.agent.telephony.media.jitter_buffer import Gap, JitterBuffer, Packet
 from callerside.simulator.lanes.virtual.clock import NEVER_NS
 
 Network = Callable[[int], tuple[int, ...]]

@@ -45,7 +45,7 @@ from callerside.agent.telephony.interface import (
     PlayoutOverflowed,
     TaggedSamples,
 )
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.clock import NS_PER_MS
 
 FRAME = bytes(960)

@@ -15,7 +15,7 @@ from callerside.agent.telephony.interface import (
     PlayoutCleared,
     PlayoutOverflowed,
 )
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.audio import BYTES_PER_SAMPLE
 from callerside.clock import NS_PER_MS
 

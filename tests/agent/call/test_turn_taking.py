@@ -10,7 +10,7 @@ from callerside.agent.call import events
 from callerside.agent.call.states import State
 from callerside.agent.realtime.interface import RealtimeEvent
 from callerside.agent.telephony.interface import DtmfReceived, HungUp
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 
 CLIENT = with_settings(NO_GREETING, {"turns": {"policy": "client"}})
 

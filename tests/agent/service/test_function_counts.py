@@ -30,7 +30,7 @@ from callerside.agent.telephony.interface import (
     LegInput,
     MediaReady,
 )
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.fakes.script.model import Script
 from callerside.fakes.server.server import FakeRealtime
 from callerside.loop_clock import LoopClock

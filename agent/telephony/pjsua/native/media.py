@@ -22,7 +22,7 @@ import pjsua2
 
 from callerside.agent.telephony.errors import SipError
 from callerside.agent.telephony.latching import Address
-from callerside.agent.telephony.packet_reader import PacketReader
+from callerside.agent.telephony.media.packet_reader import PacketReader
 from callerside.agent.telephony.pjsua.call import log_failure, reported
 
 Pointer, Unsigned = ctypes.c_void_p, ctypes.c_uint

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 from callerside.agent.telephony.input_queue import InputQueue
 from callerside.agent.telephony.interface import AudioReceived, LegInput
-from callerside.agent.telephony.jitter_buffer import PAUSE_NS
-from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.media.jitter_buffer import PAUSE_NS
+from callerside.agent.telephony.media.pacer import Pacer
 from callerside.agent.telephony.pjsua.media import LegMedia
 from callerside.agent.telephony.pjsua.native.media import Stream
 

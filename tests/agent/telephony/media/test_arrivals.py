@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from callerside.agent.telephony.arrivals import Arrivals
+from callerside.agent.telephony.media.arrivals import Arrivals
 
 
 def test_a_packet_that_comes_twice_makes_up_for_none_that_is_lost() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from callerside.agent.telephony.jitter_buffer import (
+from callerside.agent.telephony.media.jitter_buffer import (
     MAX_HELD,
     MAX_WAIT_NS,
     PAUSE_NS,

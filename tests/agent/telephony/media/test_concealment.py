@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from callerside.agent.telephony.concealment import Concealer
+from callerside.agent.telephony.media.concealment import Concealer
 from callerside.audio import level_dbfs, to_bytes, to_samples, tone
 
 RATE_HZ = 8_000

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from callerside.agent.telephony.playout_buffer import PlayoutBuffer
+from callerside.agent.telephony.media.playout_buffer import PlayoutBuffer
 from callerside.audio import to_bytes, to_samples
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from callerside.agent.telephony.concealment import Concealer
 from callerside.agent.telephony.interface import FRAME_MS
-from callerside.agent.telephony.jitter_buffer import Gap
+from callerside.agent.telephony.media.concealment import Concealer
+from callerside.agent.telephony.media.jitter_buffer import Gap
 from callerside.audio import BYTES_PER_SAMPLE, to_bytes, to_samples
 
 Frames = tuple[bytes, ...]

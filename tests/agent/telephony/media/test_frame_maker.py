@@ -2,8 +2,8 @@
 
 import pytest
 
-from callerside.agent.telephony.frame_rate import FrameMaker
-from callerside.agent.telephony.jitter_buffer import Gap
+from callerside.agent.telephony.media.frame_rate import FrameMaker
+from callerside.agent.telephony.media.jitter_buffer import Gap
 from callerside.audio import tone
 
 RATE_HZ = 8_000

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from callerside.agent.telephony.pacer import Pacer
+from callerside.agent.telephony.media.pacer import Pacer
 from callerside.clock import NS_PER_MS
 
 WAIT_S = 10.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from callerside.agent.telephony.frame_rate import DELAY_MS, FrameRate
+from callerside.agent.telephony.media.frame_rate import DELAY_MS, FrameRate
 from callerside.audio import level_dbfs, silence, to_samples, tone
 
 
