@@ -3,12 +3,12 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 from typing import TypeAlias
 
+from callerside import host
 from callerside.reports.verdict.calibration import Calibration, table, to_data
 from callerside.reports.verdict.calibration_file import default_path, kept, save
 from callerside.simulator.calibration.burner import BUSY_MS, OF_MS
@@ -91,7 +91,7 @@ def _on_speech(given: argparse.Namespace) -> int:
         if done == of or not done % 100:
             print(f"{done} of {of} calls", file=sys.stderr)
 
-    jobs = max(1, len(os.sched_getaffinity(0)))
+    jobs = len(host.processors())
     errors = on_speech.calibrate_on_speech(sample=given.sample, jobs=jobs, progress=progress)
     rows = speech_table.rows(errors)
     if given.json:

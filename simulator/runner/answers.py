@@ -11,9 +11,7 @@ from dataclasses import dataclass
 
 from callerside.clock import NS_PER_S
 from callerside.marks import Mark
-from callerside.simulator.scenario.expectations import LookedUp
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.steps import Expect
 
 _MOVED_ON_NS = 2 * NS_PER_S
 """A caller who speaks so soon has not waited for the agent to make up for anything."""
@@ -104,12 +102,7 @@ def _is_wanted(answer: UnusableAnswer, scenario: Scenario, marks: Sequence[Mark]
         for mark in marks
         if mark.name in _OF_ITS_END and mark.fields.get("response") == answer.response
     ]
-    expected = [
-        step.expect
-        for step in scenario.all_steps
-        if isinstance(step, Expect) and isinstance(step.expect, LookedUp)
-    ]
-    return any(one.is_told_by(mark) for one in expected for mark in ends)
+    return any(one.is_told_by(mark) for one in scenario.looked_up for mark in ends)
 
 
 def _is_made_up_for(answer: UnusableAnswer, marks: Sequence[Mark]) -> bool:

@@ -7,9 +7,7 @@ meant a real function, would pass, and show nothing.
 from collections.abc import Sequence
 
 from callerside.marks import Mark
-from callerside.simulator.scenario.expectations import LookedUp
 from callerside.simulator.scenario.model import Scenario
-from callerside.simulator.scenario.steps import Expect
 
 _REFUSED = "stub_refused"
 
@@ -21,13 +19,8 @@ def judge_stubs(scenario: Scenario, marks: Sequence[Mark]) -> list[str]:
         scenario: what was played; what it expects (`{mark: stub_refused}`) is no failure.
         marks: of all parties.
     """
-    expected = [
-        step.expect
-        for step in scenario.all_steps
-        if isinstance(step, Expect) and isinstance(step.expect, LookedUp)
-    ]
     return [
         f"{mark.fields['name']} was refused: {mark.fields['reason']}"
         for mark in marks
-        if mark.name == _REFUSED and not any(one.is_told_by(mark) for one in expected)
+        if mark.name == _REFUSED and not any(one.is_told_by(mark) for one in scenario.looked_up)
     ]

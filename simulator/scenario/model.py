@@ -26,7 +26,7 @@ from callerside.durations import DurationMs
 from callerside.fakes.script.model import Script
 from callerside.models import Strict
 from callerside.reports.verdict.budget import BudgetError, is_lifted, parse_limits
-from callerside.simulator.scenario.expectations import Expectation, Transfer
+from callerside.simulator.scenario.expectations import Expectation, LookedUp, Transfer
 from callerside.simulator.scenario.network import Network
 from callerside.simulator.scenario.steps import Expect, Step, Steps
 from callerside.speech.voices import DEFAULT_SPEED_WPM, DEFAULT_VOICE, IN_WORDS
@@ -304,6 +304,12 @@ class Scenario(Steps):
     def all_steps(self) -> tuple[Step, ...]:
         """Both tracks; the position in here is a step's number in marks."""
         return (*self.steps, *self.meanwhile)
+
+    @property
+    def looked_up(self) -> tuple[LookedUp, ...]:
+        """What its steps expect that marks tell after the call."""
+        expected = (step.expect for step in self.all_steps if isinstance(step, Expect))
+        return tuple(one for one in expected if isinstance(one, LookedUp))
 
     @property
     def greets(self) -> bool:
