@@ -76,6 +76,8 @@ class UdpTap:
         """See `ReferTap`."""
         try:
             packet, source = self._socket.recvfrom(_MAX_MESSAGE_BYTES)
+            if not packet.startswith(_REFER):  # it came before the kernel knew what is ours
+                return None
             return self._answers.to(packet, lambda answer: self._socket.sendto(answer, source))
         except OSError:  # nothing there, or the account was cut off
             return None

@@ -234,11 +234,13 @@ class SipCallerLeg(SipLeg):
             header.hName, header.hValue = name, value
             parameters.txOption.headers.append(header)
         try:
+            if self._wish.lets_itself_be_transferred:
+                self._tap = self._line.tap_port()
             with self._endpoint.operating():
                 self._offer(lambda call: call.makeCall(uri, parameters))
                 self.sip_call_id = str(self._call.getInfo().callIdString)
-            if self._wish.lets_itself_be_transferred:
-                self._tap = self._line.tap(self._call)
+            if self._wish.lets_itself_be_transferred and self._tap is None:
+                self._tap = self._line.tap_connection(self._call)
         except pjsua2.Error as error:
             self._give_up(_BAD_REQUEST, f"cannot dial {uri!r}: {error.reason}")
 

@@ -41,9 +41,18 @@ class CallerAccount:
         self.account = pjsua2.Account()
         self.account.create(config)
 
-    def tap(self, call: Call) -> refer.ReferTap:
-        """What looks for a REFER where the call's requests come in; it has been dialled."""
-        return refer.tap(self.transport, self._signalling_port(call))
+    def tap_port(self) -> refer.ReferTap | None:
+        """What looks for a REFER at the line's port; None over TCP, which has a connection later.
+
+        Before a call is dialled: until the kernel knows what is ours it hands us anything.
+        """
+        if self.transport != "udp":
+            return None
+        return refer.tap("udp", self._stack.line_port(self._port_id))
+
+    def tap_connection(self, call: Call) -> refer.ReferTap:
+        """What looks for a REFER where the requests of a call over TCP come in; it was dialled."""
+        return refer.tap("tcp", self._signalling_port(call))
 
     def cut(self, call: Call) -> None:
         """Let nothing of the call pass any more, neither SIP nor RTP."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from callerside.agent.telephony import refer
 from callerside.agent.telephony.options import Transport
 from callerside.agent.telephony.refer import accept, tap
 
@@ -72,6 +73,21 @@ def test_over_udp_refers_come_to_us_and_all_else_to_the_stack(
     refers.close()
     theirs.sendto(REFER.encode(), ours.getsockname())
     assert ours.recv(2000) == REFER.encode(), "nobody else is there to take it"
+
+
+def test_what_is_no_refer_is_not_answered(
+    ports: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its two steps of opening a tap, the kernel may hand it anything: a 200, say."""
+    ours, theirs = ports
+    monkeypatch.setattr(refer, "_CHOOSE", ((0x06, 0, 0, 1),))  # all to the tap
+    refers = tap("udp", ours.getsockname()[1])
+    theirs.sendto(b"SIP/2.0 200 OK\r\nCall-ID: 1\r\n\r\n", ours.getsockname())
+    assert refers.take() is None
+    theirs.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        theirs.recv(1000)
+    refers.close()
 
 
 def test_a_port_can_be_tapped_again(ports: tuple[socket.socket, socket.socket]) -> None:
