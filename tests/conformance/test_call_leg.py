@@ -483,6 +483,16 @@ def test_key_presses_arrive_in_order(call: Call, side: Side, method: DtmfMethod)
     assert {press.method for press in pressed} == {method}
 
 
+@both_sides
+def test_what_is_played_while_keys_go_out_waits_for_their_end(call: Call, side: Side) -> None:
+    call.connect()
+    call.rig.do(side, "send_dtmf", "15", "rfc4733")
+    call.rig.do(side, "play", call.tone(side, 330))
+    call.more_frames(60)
+    assert call.hears(OTHER[side], 330)
+    assert call.played(side) == len(call.tone(side, 330)) // 2
+
+
 def test_a_transfer_is_requested_and_its_outcome_told(call: Call) -> None:
     call.connect()
     call.rig.do("agent", "transfer", "sip:operator@127.0.0.1")

@@ -232,7 +232,8 @@ class CallMedia:
             if line is None:
                 return
             pcm, played = self._silence, NOTHING_PLAYED
-            if not self._held:
+            is_pressing = self._keys.is_pressing and line.keys_type is not None
+            if not (self._held or is_pressing):  # a key's packets leave in place of audio
                 pcm, played = self._playout.read(len(self._silence) // BYTES_PER_SAMPLE)
             if self._on_left is not None:
                 self._on_left(pcm, at_ns)

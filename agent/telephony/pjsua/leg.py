@@ -130,7 +130,9 @@ class SipLeg(Leg):
         parameters = pjsua2.CallSendDtmfParam()
         parameters.digits = digits
         parameters.method = _DTMF_METHODS[method]
-        self._attempt("send DTMF", lambda call: call.sendDtmf(parameters))
+        sent = self._attempt("send DTMF", lambda call: call.sendDtmf(parameters))
+        if sent and method == "rfc4733":
+            self._media.press(len(digits))
 
     def transfer(self, uri: str) -> None:
         """See `CallLeg.transfer`; where the stack cannot send the REFER, that is its outcome."""

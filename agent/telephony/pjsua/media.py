@@ -33,6 +33,8 @@ from callerside.clock import NS_PER_MS
 _RTP_HZ = 8_000
 """Of the timestamps of every codec that we have: G.722's, too (RFC 3551 §4.5.2). All three have as
 many bytes in a packet as it is long in this unit."""
+_KEY_NS = 200 * NS_PER_MS
+"""PJMEDIA's time for a key, its three ends included; the next one follows at once."""
 _HEADER = struct.Struct("!BBHII")
 """RFC 3550 §5.1, up to the SSRC."""
 _EXTENSION = struct.Struct("!HH")
@@ -78,6 +80,7 @@ class LegMedia:
         self._incoming: JitterBuffer[Body] | None = None
         """While there is media."""
         self._held = False
+        self._keys_until_ns = 0
         self.heard_ns = 0
         """When the other side was heard last, or might first have been."""
         self._peers = peers
@@ -106,6 +109,14 @@ class LegMedia:
         dropped = self._playout.write(pcm, tag)
         if dropped:
             self._inputs.post(PlayoutOverflowed(tag=tag, dropped_samples=dropped))
+
+    def press(self, keys: int) -> None:
+        """So many keys go out by RFC 4733, beginning with the next packet: what is queued waits.
+
+        PJMEDIA sends them in place of the audio that it is given, which nobody would hear.
+        """
+        begin_ns = max(self._keys_until_ns, time.monotonic_ns() + self.period_ns)
+        self._keys_until_ns = begin_ns + keys * _KEY_NS
 
     def clear(self, tags: Collection[int] | None) -> None:
         """Drop what waits, and report it behind the last `FramePlayed` of what did not."""
@@ -250,7 +261,8 @@ class LegMedia:
         while len(said) < self._packet_bytes:
             with self._playing:
                 pcm, played = self._silence, NOTHING_PLAYED
-                if self._stream is not None and not self._held:
+                is_free = not self._held and at_ns >= self._keys_until_ns
+                if self._stream is not None and is_free:
                     pcm, played = self._playout.read(self._frame_samples)
                 if self._on_left is not None:
                     self._on_left(pcm, at_ns)
