@@ -97,7 +97,7 @@ def cost_of_run(
 ) -> tuple[CommandCost, float]:
     """What a run costs, and how long its calls were together."""
     line = [*command(tree), "run", str(path), "--repeat", str(repeat), "--out", str(out), *options]
-    return run_cost(line, role), seconds_of_calls(out)
+    return run_cost(line, role, out.parent), seconds_of_calls(out)
 
 
 def test_bench_a_run_of_calls(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
