@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import psutil
 
+from callerside import event_loop
 from callerside.agent.telephony.engine import AnsweringEndpoint, EngineChoice
 from callerside.agent.telephony.engines import choose
 from callerside.agent.telephony.interface import (
@@ -265,7 +266,8 @@ def _main(
     relay: RelayAddresses | None,
     pipe: Connection,
 ) -> None:
-    asyncio.run(_Child(kind, engine, options, relay, pipe).run())
+    run = event_loop.run if kind == "agent" else asyncio.run  # as the programs do
+    run(_Child(kind, engine, options, relay, pipe).run())
 
 
 class _Child:
