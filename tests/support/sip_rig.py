@@ -303,6 +303,7 @@ class _Child:
         self._pipe.send((True, port))
         loop = asyncio.get_running_loop()
         loop.add_reader(self._pipe.fileno(), self._serve)
+        os.set_blocking(self._pipe.fileno(), True)  # uvloop has it otherwise, and we read it whole
         await self._stopped.wait()
         loop.remove_reader(self._pipe.fileno())
         await self._station.stop()
