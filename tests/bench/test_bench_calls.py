@@ -18,7 +18,7 @@ import pytest
 from callerside.agent.call.machine import CallMachine
 from callerside.agent.config.settings import Settings
 from callerside.agent.prompts.cache import MemoryPrompts
-from callerside.agent.telephony.engine import PROFILES
+from callerside.agent.telephony.engine import PROFILES, EngineName
 from callerside.simulator.caller.audio.utterances import prepare
 from callerside.simulator.capacity.load_ramp import SCENARIO, find_knee
 from callerside.simulator.cli.capacity import known_error_ms
@@ -187,9 +187,9 @@ def test_bench_calls_over_sip(
 def test_bench_a_full_worker(benchmark: Any, tmp_path: Path) -> None:
     """Each engine's worker with as many calls as it takes, one after the other."""
     in_full = benchmark.enabled
-    names = list(PROFILES) if in_full else ["baresip"]
+    names: list[EngineName] = list(PROFILES) if in_full else ["baresip"]
 
-    def place() -> dict[str, Any]:
+    def place() -> dict[EngineName, Any]:
         return {
             name: asyncio.run(
                 find_knee(

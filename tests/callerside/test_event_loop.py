@@ -1,6 +1,7 @@
 import asyncio
 import random
 import sys
+from functools import partial
 
 import pytest
 import uvloop
@@ -29,10 +30,14 @@ def test_its_timers_are_never_too_soon_and_keep_their_order() -> None:
     async def fired() -> list[tuple[int, int]]:
         clock = LoopClock(asyncio.get_running_loop())
         found: list[tuple[int, int]] = []
+
+        def note(when_ns: int) -> None:
+            found.append((when_ns, clock.now_ns()))
+
         done = asyncio.Event()
         begin_ns = clock.now_ns() + 50 * NS_PER_MS  # none is overdue when it is asked for
         for when_ns in random.sample(range(begin_ns, begin_ns + 20 * NS_PER_MS), 200):
-            clock.call_at(when_ns, lambda at=when_ns: found.append((at, clock.now_ns())))
+            clock.call_at(when_ns, partial(note, when_ns))
         clock.call_at(begin_ns + 21 * NS_PER_MS, done.set)
         await asyncio.wait_for(done.wait(), 10)
         return found
