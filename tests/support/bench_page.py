@@ -58,7 +58,7 @@ class Row:
     rounds: int
     extra: str
     loops: float | None = None
-    """The median in loops of reference work in the same run (`tests/bench/conftest.py`): what can
+    """The median in loops of reference work in the same run (`reference_work`): what can
     be compared with another hour, and another machine."""
     before: float | None = None
     """The same of another commit; its milliseconds, where one of both has no loops."""
