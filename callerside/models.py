@@ -63,6 +63,8 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
                 ast.Expr(value=ast.Constant(value=str(said))),
             ):
                 found[name] = inspect.cleandoc(said)
+            case _:
+                pass
     return found
 
 

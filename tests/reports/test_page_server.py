@@ -20,7 +20,7 @@ from callerside.reports import page_server
 from callerside.reports.evidence import load_evidence
 from callerside.reports.formats.rebuild import write_page_of
 from callerside.reports.formats.write import write_judged
-from callerside.reports.page_server import PageServer
+from callerside.reports.page_server import HOST, PageServer
 from callerside.reports.verdict.call_result import judge_call, judge_together
 from callerside.reports.verdict.results import RunInfo
 
@@ -60,7 +60,7 @@ def serving(directory: Path) -> Iterator[PageServer]:
 def ask(
     server: PageServer, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
-    connection = http.client.HTTPConnection(*server.server_address[:2], timeout=20)
+    connection = http.client.HTTPConnection(HOST, server.server_address[1], timeout=20)
     try:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
@@ -148,7 +148,7 @@ def test_who_comes_beyond_the_bound_is_told_to_come_again(
 ) -> None:
     monkeypatch.setattr(page_server, "MOST_CONNECTIONS", 2)
     with serving(run) as server:
-        held = [socket.create_connection(server.server_address[:2]) for _ in range(2)]
+        held = [socket.create_connection((HOST, server.server_address[1])) for _ in range(2)]
         time.sleep(0.2)
         assert ask(server, "/")[0] == 503
         for one in held:

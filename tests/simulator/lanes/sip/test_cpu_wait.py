@@ -155,7 +155,12 @@ def test_the_agents_children_are_asked_for_now_and_then_and_where_there_is_a_wai
     """Looks come 125 times a second: what a process's family is takes longer than the rest."""
     asked: list[int] = []
     children = host.children
-    monkeypatch.setattr(host, "children", lambda pid: (asked.append(pid), children(pid))[1])
+
+    def ask(pid: int) -> list[int]:
+        asked.append(pid)
+        return children(pid)
+
+    monkeypatch.setattr(host, "children", ask)
     for _ in range(100):
         assert counters.look(8) == []
     assert asked.count(AGENT) == asked.count(WORKER) == 100 * 8 / 40
@@ -173,13 +178,16 @@ def test_looking_at_a_process_opens_its_files_once(monkeypatch: pytest.MonkeyPat
     opened: list[str] = []
     open_it = os.open
     watching = WaitWatch(lambda _: None)
+
+    def note(path: str, *how: int) -> int:
+        opened.append(path)
+        return open_it(path, *how)
+
     with subprocess.Popen(
         [sys.executable, "-c", "import sys; sys.stdin.readline()"], stdin=subprocess.PIPE
     ) as process:
         pid = process.pid
-        monkeypatch.setattr(
-            os, "open", lambda path, *how: (opened.append(path), open_it(path, *how))[1]
-        )
+        monkeypatch.setattr(os, "open", note)
         for number in range(50):
             watching.look(number * 8 * NS_PER_MS, {"caller": pid})
         assert opened.count(f"/proc/{pid}/schedstat") == 1
