@@ -471,8 +471,8 @@ MARKS: Mapping[Source, Mapping[str, MarkKind]] = {
             "context_truncated",
             "the conversation was too long for the model: the oldest items are read no more",
             items=replace(WHOLE, meaning="how many"),
-            tokens_before=WHOLE,
-            tokens=replace(WHOLE, meaning="of the items that are left"),
+            before_tokens=replace(TOKENS, meaning="of all items", optional=False),
+            left_tokens=replace(TOKENS, meaning="of the items that are left", optional=False),
         ),
         _mark("error_sent", "`error` sent", code=_nullable(TEXT), message=TEXT),
         _mark(

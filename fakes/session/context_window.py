@@ -88,7 +88,7 @@ class ContextWindow:
             self._forgotten.add(items.pop(0).id)
             count += 1
         self._state.out.mark(
-            "context_truncated", items=count, tokens_before=before, tokens=sum(tokens(items))
+            "context_truncated", items=count, before_tokens=before, left_tokens=sum(tokens(items))
         )
         return True
 

@@ -70,7 +70,7 @@ def test_auto_forgets_just_enough_of_the_oldest() -> None:
     say(client, 10)
     assert reads(answer(client)) == (60, 0)
     (mark,) = client.marked("context_truncated")
-    assert mark.fields == {"items": 5, "tokens_before": 100, "tokens": 50}
+    assert mark.fields == {"items": 5, "before_tokens": 100, "left_tokens": 50}
 
 
 def test_a_retention_ratio_forgets_more_at_once_and_rarely() -> None:
