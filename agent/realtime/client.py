@@ -19,8 +19,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import apply_mask
 from websockets.protocol import State
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # its wheel for this machine has none
+    from websockets.utils import apply_mask
 
 from callerside.agent.config.settings import Dialect
 from callerside.agent.realtime.dialects import BETA_HEADER
