@@ -32,11 +32,15 @@ steps:
 - hang_up
 """
 CALLS = 5
+RUN_LIMIT_S = 600
+"""Half a minute where nothing else goes on. A call of which something could not be measured waits
+for up to half a minute of calm and is placed again, alone: of five calls that is four minutes more,
+and a machine that others use as well takes twice that."""
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.alone,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(3 * RUN_LIMIT_S),
 ]
 
 
@@ -46,7 +50,11 @@ def played(folder: Path, calls: int, environment: Mapping[str, str] = os.environ
     (folder / "scenarios" / "interrupts.yaml").write_text(BARGE_IN)
     run = [sys.executable, "-P", "-m", "callerside.simulator.cli", "run", "--jobs", "5"]
     done = subprocess.run(
-        [*run, "--repeat", str(calls)], cwd=folder, env=environment, check=False, timeout=250
+        [*run, "--repeat", str(calls)],
+        cwd=folder,
+        env=environment,
+        check=False,
+        timeout=RUN_LIMIT_S,
     )
     return done.returncode
 
@@ -64,7 +72,7 @@ def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path
     assert "agent_overhead_ms" in worse
 
 
-@pytest.mark.parametrize("bug", ["NoFlushAtBargeIn"])
+@pytest.mark.parametrize("bug", ["NoFlushAtBargeIn", "TruncatesByReceived"])
 def test_what_is_wrong_is_found(tmp_path: Path, bug: str) -> None:
     with disturbance():
         assert played(tmp_path / bug, 1, with_bug(bug)) == 1
