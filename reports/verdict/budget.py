@@ -89,7 +89,9 @@ class Judged:
     span_ns: tuple[int, int] | None = None
     """From when to when it was measured, where it is one stretch of time."""
     taken: Taken | None = None
-    """What the machine took of it, where that is told hop by hop: `least_ms` are off the value."""
+    """What the machine took of it, where that is told part by part: `least_ms` are off."""
+    packet_ms: float | None = None
+    """How long of it the wait for the next packet was: in the value."""
     reason: Reason | None = None
     """Why it is not measured."""
     detail: str = ""
@@ -245,6 +247,7 @@ def _judge(one: Measurement, limit: Limit) -> Judged:
         variant=one.variant,
         span_ns=one.span_ns,
         taken=one.taken,
+        packet_ms=one.packet_ms,
         detail=one.detail or (one.variant or ""),
     )
     decided = _decided(judged)
