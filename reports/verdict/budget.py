@@ -3,7 +3,8 @@
 The defaults stand with their metrics, in `reports.metrics.registry`, as a scenario writes its own,
 which replace single ones:
 
-    metric: 500                          at most 500; of what more is better, at least
+    metric: 500                          at most 500; of what more is better, at least; of an
+                                         error (`heard_error_ms`) no farther from 0, either way
     metric: {min: 4, max: 9}             within these
     metric: {target: 440, within: 5}     440 ± 5
     metric: {above_own: 40}              at most the server's own delay, and 40 more
@@ -347,7 +348,7 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
     if is_lifted(value):
         return Limit()
     if _is_number(value):
-        return Limit(low=value) if metric.more_is_better else Limit(high=float(value))
+        return _of_number(metric, float(value))
     if not isinstance(value, Mapping) or not value:
         raise BudgetError(
             f"{name}: {value!r}, expected a number ({metric.unit}), `off`, or a mapping of limits"
@@ -374,6 +375,19 @@ def _parse(name: str, value: Any, *, of_variant: bool = False) -> Limit:
             (v, _parse(name, value[v], of_variant=True)) for v in metric.variants if v in value
         ),
     )
+
+
+def _of_number(metric: Metric, value: float) -> Limit:
+    """What a bare number says; of a metric that can be wrong on either side, no less than there."""
+    target = metric.budget.get("target") if isinstance(metric.budget, Mapping) else None
+    if target is None:
+        return Limit(low=value) if metric.more_is_better else Limit(high=value)
+    if target != 0 or value < 0:
+        raise BudgetError(
+            f"{metric.name}: {value:g} {metric.unit} says nothing of the other side: expected "
+            f"{{target: {value:g}, within: {metric.budget['within']:g}}}, or {{min: …, max: …}}"
+        )
+    return Limit(low=-value, high=value)
 
 
 def _range(name: str, value: Mapping[str, Any]) -> tuple[float | None, float | None]:

@@ -49,6 +49,6 @@ def scheduler(config: pytest.Config, log: Any) -> object:
         def _split_scope(self, nodeid: str) -> str:
             if _FILE in nodeid:
                 return _UNIT
-            return super()._split_scope(nodeid) if dist in by_scope else nodeid
+            return str(super()._split_scope(nodeid)) if dist in by_scope else nodeid
 
     return Scheduler(config, log)
