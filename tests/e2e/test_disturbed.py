@@ -44,10 +44,27 @@ pytestmark = [
 ]
 
 
-def played(folder: Path, calls: int, environment: Mapping[str, str] = os.environ) -> int:
+LIBRARY = Path(__file__).parents[2] / "scenarios"
+SHOWS = {
+    "NoFlushAtBargeIn": BARGE_IN,
+    "TruncatesByReceived": BARGE_IN,
+    "LosesWhatWasSaidBeforeTheSession": (LIBRARY / "slow_connect.yaml").read_text(),
+    "StaysStuckAfterAFailure": (LIBRARY / "server_error.yaml").read_text(),
+}
+"""Bugs that a caller suffers from, and a scenario that shows each. What others do the server
+refuses, and no call is the worse for it: invariants find them, in memory."""
+
+
+def played(
+    folder: Path,
+    calls: int,
+    environment: Mapping[str, str] = os.environ,
+    scenario: str = BARGE_IN,
+) -> int:
     """A few calls; how they ended."""
     (folder / "scenarios").mkdir(parents=True)
-    (folder / "scenarios" / "interrupts.yaml").write_text(BARGE_IN)
+    (folder / "scenarios" / "one.yaml").write_text(scenario)
+    (folder / "scenarios" / "suite.yaml").write_text((LIBRARY / "suite.yaml").read_text())
     run = [sys.executable, "-P", "-m", "callerside.simulator.cli", "run", "--jobs", "5"]
     done = subprocess.run(
         [*run, "--repeat", str(calls)],
@@ -72,7 +89,7 @@ def test_a_good_agent_passes_and_one_that_is_15_ms_late_is_told_from_it(tmp_path
     assert "agent_overhead_ms" in worse
 
 
-@pytest.mark.parametrize("bug", ["NoFlushAtBargeIn", "TruncatesByReceived"])
+@pytest.mark.parametrize("bug", SHOWS)
 def test_what_is_wrong_is_found(tmp_path: Path, bug: str) -> None:
     with disturbance():
-        assert played(tmp_path / bug, 1, with_bug(bug)) == 1
+        assert played(tmp_path / bug, 1, with_bug(bug), SHOWS[bug]) == 1
