@@ -103,9 +103,9 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The tests, in several processes; arguments go to pytest: `nox -s tests -- -n 0 -k slow`."""
     _install(session, "sim,languages,test")
-    # tests/support/side_by_side.py says which of them are played together. Many wait more than they
-    # work: one process more than there are processors.
-    processes = min(MOST_PROCESSES, 1 + _processors())
+    # tests/support/side_by_side.py says which of them are played together. Calls wait more than
+    # they work: for them one process more than there are processors, and one for what computes.
+    processes = min(MOST_PROCESSES, 2 + _processors())
     _run(session, "pytest", "-n", str(processes), "--dist", "loadfile", *session.posargs)
 
 

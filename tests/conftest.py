@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from side_by_side import is_side_by_side, place, scheduler, turn
+from side_by_side import give_way_if_quiet, is_side_by_side, place, scheduler, turn
 
 from callerside.agent.telephony.engines import survey
 from callerside.child_processes import command
@@ -28,6 +28,11 @@ _begun_ns = pytest.StashKey[int]()
 
 collect_ignore = [] if "CALLERSIDE_DISTURBED" in os.environ else ["e2e/test_disturbed.py"]
 """What disturbs the machine is for `nox -s disturbed`: nothing else could be measured meanwhile."""
+
+
+def pytest_configure() -> None:
+    """Each process of several is one that plays calls or one that only computes."""
+    give_way_if_quiet()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -55,7 +55,9 @@ class Program:
                 self.process = WarmProgram(module, arguments, env, log)
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode().split()
-        assert line[:1] == ["ready"], f"{name} is not ready: {line} {self.log_path.read_text()}"
+        if line[:1] != ["ready"]:
+            self.close()
+            raise AssertionError(f"{name} is not ready: {line} {self.log_path.read_text()}")
         self.addresses = line[1:]
 
     @property

@@ -5,6 +5,8 @@ hundreds. What is tested of a program begins behind that. Tests of how a program
 what lies in its way, start it as a user does.
 """
 
+import atexit
+import ctypes
 import importlib
 import multiprocessing
 import os
@@ -15,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO
 
 IMPORTED = (
@@ -55,6 +58,34 @@ def _as_there(
     target(*arguments)
 
 
+def run(
+    module: str,
+    *arguments: str,
+    folder: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+    timeout: float,
+) -> subprocess.CompletedProcess[str]:
+    """`main` of a module, to its end; as `subprocess.run` with its output as text.
+
+    Raises:
+        subprocess.TimeoutExpired: it went on, and was killed.
+    """
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err, Path(os.devnull).open() as nothing:
+        ends = [Connection(os.dup(one.fileno())) for one in (nothing, out, err)]
+        process = start(_main, module, [module, *arguments], dict(environment), folder, ends)
+        for end in ends:
+            end.close()
+        process.join(timeout)
+        code = process.exitcode
+        if code is None:
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired([module, *arguments], timeout)
+        for one in (out, err):
+            one.seek(0)
+        return subprocess.CompletedProcess([module, *arguments], code, out.read(), err.read())
+
+
 class WarmProgram:
     """`main` of a module in a process of its own; as `subprocess.Popen`, as far as tests use that.
 
@@ -77,7 +108,7 @@ class WarmProgram:
         self.stdin = os.fdopen(own_stdin, "wb")
         self.stdout = os.fdopen(own_stdout, "rb")
         ends = [Connection(fd) for fd in (stdin, stdout, os.dup(log.fileno()))]
-        self._process = start(_main, module, [module, *arguments], dict(environment), ends)
+        self._process = start(_main, module, [module, *arguments], dict(environment), None, ends)
         for end in ends:
             end.close()
         self.pid: int = self._process.pid or 0
@@ -116,6 +147,7 @@ def _main(
     module: str,
     arguments: list[str],
     environment: dict[str, str],
+    folder: Path | None,
     ends: list[Connection],
 ) -> None:
     """In the process: what a shell and Python do before a module begins."""
@@ -128,5 +160,13 @@ def _main(
     )
     os.environ.clear()
     os.environ.update(environment)
+    if folder is not None:
+        os.chdir(folder)
     sys.argv = arguments
-    sys.exit(importlib.import_module(module).main())
+    asked = [one for one in environment.get("PYTHONPATH", "").split(os.pathsep) if one]
+    sys.path[:0] = [one for one in asked if one not in sys.path]
+    try:
+        sys.exit(importlib.import_module(module).main())
+    finally:  # what Python does at the end of a process that it has begun
+        atexit._run_exitfuncs()
+        ctypes.CDLL(None).fflush(None)
