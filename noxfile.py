@@ -26,6 +26,7 @@ OTHERS = tuple(
 ON_EACH_PYTHON = (
     *MACHINES, "tests/agent/telephony", "tests/conformance/test_sip_engines.py",
 )  # fmt: skip
+INSTALLED = ("tests/test_distribution.py", "tests/e2e/test_image.py")
 FEW_CALLS = ("first_call", "barge_in")
 CLIENTS = {
     "openai": ("openai[realtime]", {"newest": "3.57.0", "oldest": "2.0.0"}),
@@ -112,6 +113,13 @@ def tests(session: nox.Session) -> None:
 def _processors() -> int:
     """Those that this process may use; os.process_cpu_count is not in every Python."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+@nox.session
+def installed(session: nox.Session) -> None:
+    """What is installed from the wheel, and in the image that is built for a container: it works."""
+    _install(session, "sim,languages,test")
+    _run(session, "pytest", "-q", *INSTALLED, *session.posargs)
 
 
 @nox.session
@@ -222,7 +230,7 @@ def soak(session: nox.Session) -> None:
 def disturbed(session: nox.Session) -> None:
     """While other work wants the processors: a good agent passes, and a late one is found."""
     _install(session, "sim,languages,test")
-    session.run("pytest", "tests/e2e/test_disturbed.py", env={"CALLERSIDE_DISTURBED": "1"})
+    session.run("pytest", "tests/e2e/test_disturbed.py")
 
 
 @nox.session

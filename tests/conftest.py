@@ -26,8 +26,9 @@ ATTEMPTS_ON_A_STALLING_MACHINE = 3
 _begun_ns = pytest.StashKey[int]()
 
 
-collect_ignore = [] if "CALLERSIDE_DISTURBED" in os.environ else ["e2e/test_disturbed.py"]
-"""What disturbs the machine is for `nox -s disturbed`: nothing else could be measured meanwhile."""
+collect_ignore = ["test_distribution.py", "e2e/test_image.py", "e2e/test_disturbed.py"]
+"""Played where they are named: what builds wheels and an image by `nox -s installed`; what disturbs the
+machine by `nox -s disturbed`, for nothing else could be measured meanwhile."""
 
 
 def pytest_configure() -> None:
