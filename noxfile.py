@@ -117,7 +117,7 @@ def _processors() -> int:
 
 @nox.session
 def installed(session: nox.Session) -> None:
-    """What is installed from the wheel, and in the image that is built for a container: it works."""
+    """What is installed from the wheel and in the image built for containers: it works."""
     _install(session, "sim,languages,test")
     _run(session, "pytest", "-q", *INSTALLED, *session.posargs)
 

@@ -27,8 +27,9 @@ _begun_ns = pytest.StashKey[int]()
 
 
 collect_ignore = ["test_distribution.py", "e2e/test_image.py", "e2e/test_disturbed.py"]
-"""Played where they are named: what builds wheels and an image by `nox -s installed`; what disturbs the
-machine by `nox -s disturbed`, for nothing else could be measured meanwhile."""
+"""Played where they are named: what builds wheels and an image by `nox -s installed`, what disturbs
+the machine by `nox -s disturbed`, for nothing else could be measured meanwhile.
+"""
 
 
 def pytest_configure() -> None:
