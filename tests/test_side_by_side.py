@@ -56,6 +56,7 @@ def test_what_is_red_is_red_all_is_reported_and_who_is_to_be_alone_is(tmp_path: 
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "xdist.plugin", "-n", str(PROCESSES)),
+            *("-p", "pytest_rerunfailures"),
             *("--dist", "loadfile", "--durations=0", "--junitxml=junit.xml"),
         ],
         cwd=tmp_path,
