@@ -103,7 +103,8 @@ _ALL = (
         none_because="no 180 came, or the call was not dialled by us",
         bounded_by=_NOTED,
         counts_from=(("caller", "call_dialed"),),
-        without_error=_BY_HAND,
+        truth="from the INVITE to the 180 as the responder stamps them: as for `answer_ms`",
+        bias_is_ours=False,
     ),
     Metric(
         name="connect_ms",

@@ -85,6 +85,11 @@ class Behaviour:
 
 
 @dataclass(frozen=True, slots=True)
+class Ring:
+    """Say at once that it rings: 180."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Take the call, after a while."""
 
@@ -103,7 +108,7 @@ class Clear:
     """Drop what has not been played."""
 
 
-Effect = Answer | Play | Clear
+Effect = Ring | Answer | Play | Clear
 
 
 @dataclass
@@ -144,7 +149,7 @@ class ResponderMachine:
         match given:
             case CallReceived():
                 self.received_ns = now_ns
-                return [Answer(self.behaviour.answer_after_ms)]
+                return [Ring(), Answer(self.behaviour.answer_after_ms)]
             case MediaReady():
                 self._beep_is_due = not self.said
             case FramePlayed():
