@@ -19,11 +19,8 @@ from callerside.speech.dtmf_tones import dtmf
 SCENARIOS = Path(__file__).parents[3] / "scenarios"
 CALLS = {
     **dict.fromkeys(["barge_in", "barge_in_early", "barge_in_twice", "backchannel"], ""),
-    **dict.fromkeys(["function_call", "broken_arguments", "agent_presses_keys", "never_done"], ""),
-    **dict.fromkeys(["pause_in_sentence", "hold", "transfer", "echo", "clipped_caller"], ""),
-    **dict.fromkeys(["first_call", "second_call", "vanish", "burst_loss"], ""),
+    **dict.fromkeys(["function_call", "hold", "transfer", "first_call", "second_call"], ""),
     "noise-10": "noise",  # cells of a matrix: their settings are in no file
-    "jitter-60ms": "jitter",
     "turn_behind_a_slow_greeting": "found/turn_behind_a_slow_greeting",
 }
 """The calls, and the files that they are played from, where these are called otherwise."""
